@@ -18,7 +18,7 @@ from services.export.pieces import Piece
 from services.export.report.held import LISTS
 from services.export.report_reader import Answer, Report, read
 from shared.domain.errors import Misconfigured
-from shared.domain.release import REPORT, WITHHELD
+from shared.domain.release import REPORT, withholds
 from shared.domain.rights import Right
 
 ITEMS: Final = (
@@ -148,7 +148,7 @@ def _of_items(report: Report, categories: AbstractSet[str]) -> Iterator[tuple[st
 
 def _of_rows(report: Report, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     """What is hidden in rows is said, and every field has its meaning."""
-    hidden = Counter(str(row["category"]) for row in rows if WITHHELD in row["data"].values())
+    hidden = Counter(str(row["category"]) for row in rows if withholds(row["data"]))
     for category in sorted({str(row["category"]) for row in rows}):
         if report.withheld.get(category, 0) != hidden[category]:
             yield "A15.4", f": of {category} {hidden[category]} rows hide something, which is not said"

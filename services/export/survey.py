@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from services.export.pieces import Piece
 from shared.domain.operations import TaskOutcome, TaskReport
-from shared.domain.release import LEFT, WITHHELD
+from shared.domain.release import LEFT, withholds
 
 SHOWN = 100
 """Rows of a category that the report shows; the table of the category has all."""
@@ -56,7 +56,7 @@ class Category:
         """Counts one more."""
         self.rows += 1
         self.sources[piece.system, piece.source] += 1
-        self.withheld += WITHHELD in piece.data.values()
+        self.withheld += withholds(piece.data)
         self.hidden.update(piece.hidden.items())
         is_left = piece.states.get(LEFT) is True
         self.left += is_left

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from unicodedata import combining, normalize
 
 from shared.domain.errors import Refused
@@ -34,6 +34,15 @@ LEFT = "left_of_an_erasure"
 """Stands in the place of what tells about another person, where who is shown the row may not see it (Art. 15(4))."""
 ASSIGNED = "assigned"
 """The type of a number that a row says to be assigned to the subject, at the first and at the last moment of that."""
+
+
+def withholds(data: Mapping[str, Any]) -> bool:
+    """Whether a row hides something of other people's, in a field or in what its history says of one."""
+    former = data.get("former")
+    said = former.values() if isinstance(former, dict) else ()
+    return WITHHELD in data.values() or any(
+        each == WITHHELD or (isinstance(each, list) and WITHHELD in each) for each in said
+    )
 
 
 class Match(NamedTuple):

@@ -28,7 +28,7 @@ from shared.domain.cells import Cells
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.policy import parse_period, read_policy
-from shared.domain.release import LEFT
+from shared.domain.release import LEFT, WITHHELD
 from shared.domain.rights import Outcome, Right
 from shared.domain.wording import LANGUAGES as WORDED
 from shared.domain.wording import Language
@@ -114,9 +114,11 @@ async def test_what_was_left_out_is_counted_by_reason_and_what_is_missing_named_
         task("tickets", written_by_others=4),
         task("shop", outcome=None, failure="x"),
     )
-    told = await report(call(**{"from": "withheld"}), call(), reports=reports)
+    former = Piece("tickets", "history", "tickets", {"former": {"title": "x", "messages": [WITHHELD]}})
+    told = await report(call(**{"from": "withheld"}), call(), former, reports=reports)
     left_out = said(told, "A15.4")
     assert "Rows in which something is hidden that tells about other people (Art. 15(4)): 1." in left_out
+    assert told.withheld == {"call_record": 1, "history": 1}
     assert "Records with a number that may also belong to others: 3." in left_out
     assert "Messages and files of other people that stand beside yours" in left_out
     assert told.items["A15.X2"].answered
@@ -273,6 +275,7 @@ async def test_each_field_that_hides_something_is_named_with_its_reason(whose: s
     assert "hidden" not in orjson.loads(other.line)
     told = said(await report(named, other, language=language), "A15.4")
     assert texts_of(language).answers[f"hidden_{whose}"] in told
+    assert (WITHHELD in told) is (whose != "others"), "as the tables have it"
     assert texts_of(language).label(None, "network_number") in told
 
 
