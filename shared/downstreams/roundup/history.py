@@ -3,18 +3,19 @@
 An erasure removes it with the record, so a copy shows it: of the fields that a copy of the record shows.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pydantic import JsonValue
 
 from shared.domain.policy import Other
-from shared.domain.release import WITHHELD
+from shared.domain.release import WITHHELD, withholds
 from shared.downstreams.contract import Record
 from shared.downstreams.roundup.answers import CHANGES, Change, Links
 from shared.downstreams.roundup.erasure import CATEGORIES, HISTORY
 from shared.downstreams.roundup.export import FIELDS, WHOSE, instant
-from shared.downstreams.roundup.tracker import Tracker
+from shared.downstreams.roundup.tracker import CHUNK, Tracker, batches
 
 Key = tuple[str, str]
 """The class and the id of a record."""
@@ -22,13 +23,18 @@ _LINKED = frozenset({"link", "unlink"})
 """Another record leads to this one from now on, or does so no more."""
 
 
-async def changes(tracker: Tracker, records: Collection[Key]) -> Mapping[Key, Sequence[Change]] | None:
+async def changes(tracker: Tracker, records: Sequence[Key]) -> Mapping[Key, Sequence[Change]] | None:
     """The rows of the history of each record; ``None`` where the tracker has no route for it."""
-    asked: dict[str, list[str]] = {}
-    for classname, one in records:
-        asked.setdefault(classname, []).append(one)
-    answer = await tracker.privacy("changes", {"records": asked, "staff": tracker.staff_roles}, CHANGES)
-    return None if answer is None else {(kind, one): answer.get(kind, {}).get(one, []) for kind, one in records}
+    found: dict[Key, Sequence[Change]] = {}
+    for some in batches(records, CHUNK):
+        asked: defaultdict[str, list[str]] = defaultdict(list)
+        for classname, one in some:
+            asked[classname].append(one)
+        answer = await tracker.privacy("changes", {"records": asked, "staff": tracker.staff_roles}, CHANGES)
+        if answer is None:
+            return None
+        found |= {(kind, one): answer.get(kind, {}).get(one, []) for kind, one in some}
+    return found
 
 
 def rows(key: Key, record: Record, said: Sequence[Change], people: Collection[str]) -> Iterator[Record]:
@@ -36,10 +42,10 @@ def rows(key: Key, record: Record, said: Sequence[Change], people: Collection[st
 
     What it said while it was another person's is withheld (Art. 15(4)), and so is who of other people changed it.
     """
-    theirs = True
+    theirs, created = True, any(done == "create" and user in people for _, user, _, done, _ in said)
     for change in reversed(said):
         at, user, is_staff, done, values = change
-        theirs = _were_theirs(key[0], values, people, afterwards=theirs)
+        theirs = _were_theirs(key[0], values, people, afterwards=theirs, created=created)
         former = _former(key[0], change, people)
         former = former if theirs else dict.fromkeys(former, WITHHELD)
         by = "you" if user in people else "service desk" if is_staff else WITHHELD
@@ -47,15 +53,18 @@ def rows(key: Key, record: Record, said: Sequence[Change], people: Collection[st
         data: dict[str, JsonValue] = {"record": CATEGORIES[key[0]], "id": key[1]}
         data |= {"changed_at": moment.isoformat() if moment else at, "changed_by": by, "change": done, "former": former}
         hidden = {"changed_by": Other.OTHERS} if by == WITHHELD else {}
-        withheld = any(each == WITHHELD or (isinstance(each, list) and WITHHELD in each) for each in former.values())
-        hidden |= {"former": Other.OTHERS} if withheld else {}
-        yield replace(record, category=HISTORY, data=data, portable=False, not_provided=(), hidden=hidden)
+        hidden |= {"former": Other.OTHERS} if withholds({"former": former}) else {}
+        yield replace(record, category=HISTORY, data=data, portable=by == "you", not_provided=(), hidden=hidden)
 
 
-def _were_theirs(classname: str, values: Mapping[str, object], people: Collection[str], *, afterwards: bool) -> bool:
-    """Whether a record was theirs before a change of these former values."""
+def _were_theirs(
+    classname: str, values: Mapping[str, object], people: Collection[str], *, afterwards: bool, created: bool
+) -> bool:
+    """Whether a record was theirs before a change of these former values; what names no owner is its creator's."""
     owner = next((values[field] for field in WHOSE.get(classname, ()) if field in values), None)
-    return owner[0][2] in people if isinstance(owner, list) and owner else afterwards
+    if not isinstance(owner, list):
+        return afterwards
+    return owner[0][2] in people if owner else created
 
 
 def _former(classname: str, change: Change, people: Collection[str]) -> dict[str, JsonValue]:
