@@ -207,6 +207,13 @@ def _is_contact(number: Identity) -> bool:
     return number.source != "requester" and number.valid_from is None and number.valid_to is None
 
 
+def lacking_something(result: Receipt, search: Search) -> Receipt:
+    """A receipt with why not all was searched by; what proof may mend goes before a history that none would show."""
+    if search.lacks and result.not_searched in {None, Unsearched.HISTORY_NOT_READABLE}:
+        return replace(result, not_searched=search.lacks, level=search.lacks_proof_to)
+    return result
+
+
 def in_conflict(result: Result) -> Result:
     """A result of which it is said that a part was not searched, since nobody knows whose it is.
 

@@ -305,8 +305,7 @@ class Worker:
         result = replace(result, identities=at_once.led_to(task, yielded)) if yielded else result
         if self._operation not in _SEARCHING or result.outcome is TaskOutcome.NOT_HELD:
             return result
-        if search.lacks and result.not_searched is None:
-            result = replace(result, not_searched=search.lacks, level=search.lacks_proof_to)
+        result = searching.lacking_something(result, search)
         whole = self._operation in _OF_EVERYTHING or result.outcome is TaskOutcome.NO_MATCH
         known = result.categories or getattr(self._downstream.adapter, "categories", None)
         by = tuple(sorted({each.type for each in task.identities} - _UNSEARCHED_BY))

@@ -15,12 +15,13 @@ from shared.domain.assignments import Assignment, AssignmentInDoubt, Line, Regis
 from shared.domain.errors import NotSupported
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import LEVELS, Level
-from shared.domain.operations import OF_ONE_PERSON, Change, Operation, Unsearched
+from shared.domain.operations import OF_ONE_PERSON, Change, Operation, TaskOutcome, Unsearched
 from shared.domain.proofs import Action, highest, proof_policy
 from shared.downstreams.accounts import beside_the_register
+from shared.downstreams.contract import Receipt
 from shared.downstreams.downstream import Downstream
 from shared.fulfilment.queue import Claim
-from shared.fulfilment.searching import Search, search, yielded
+from shared.fulfilment.searching import Search, lacking_something, search, yielded
 from shared.storage.subject_data import SubjectData, decode, encode, merged
 
 POLICY = proof_policy()
@@ -355,3 +356,11 @@ def test_whose_the_accounts_are_another_system_says_where_it_assigns_them_and_sp
     known = beside_the_register([crm, shop, desk])
     assert [each.confirmed_elsewhere for each in known] == [False, True, False]
     assert not any(each.confirmed_elsewhere for each in beside_the_register([replace(crm, assigns=False), shop]))
+
+
+@pytest.mark.parametrize("told", [None, Unsearched.HISTORY_NOT_READABLE])
+def test_missing_proof_is_asked_for_although_a_history_cannot_be_read(told: Unsearched | None) -> None:
+    receipt = Receipt(uuid7(), TaskOutcome.EXPORTED, not_searched=told)
+    said = lacking_something(receipt, Search((ADDRESS,), "L2", lacks=Unsearched.NOT_PROVED))
+    assert (said.not_searched, said.level) == (Unsearched.NOT_PROVED, "L2")
+    assert lacking_something(receipt, Search((ADDRESS,), "L2")) == receipt
