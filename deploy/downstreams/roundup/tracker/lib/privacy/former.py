@@ -9,7 +9,7 @@ def changes(db, classname, identity, staff, unnamed):
     """Returns the history of a record, oldest first, in rows: [time, user, whether staff, action, former values].
 
     A link is a list of [sign, class, id, name]; what is of one of the classes `unnamed` has no name. A password is left
-    out, and so is a field that the tracker does not have any more.
+    out, and so is a field or a class that the tracker does not have any more.
     """
     fields = db.getclass(classname).getprops()
 
@@ -32,6 +32,6 @@ def changes(db, classname, identity, staff, unnamed):
             known = (name for name in said if name in fields and not isinstance(fields[name], Password))
             values = {name: former(name, said[name]) for name in known}
         else:  # another record links to this one, or does so no more
-            values = {said[2]: [link("", said[0], said[1])]} if said else {}
+            values = {said[2]: [link("", said[0], said[1])]} if said and said[0] in db.classes else {}
         found.append([str(moment), str(user), str(user) in staff, action, values])
     return found
