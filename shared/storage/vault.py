@@ -146,7 +146,7 @@ class Vault:
         return [(row[0], row[1], row[2]) for row in await connection.fetch(query, subject_ref, kind)]
 
     async def open_one(self, connection: Connection, sealed_id: UUID, *, lock: bool = False) -> bytes | None:
-        """One piece by its id, or None if there is no such piece; ``lock``: nobody replaces it before this commits.
+        """One piece by its id, or None if there is no such piece; ``lock``: it stays so until this commits.
 
         Raises:
             Shredded: its subject's key is gone.

@@ -115,14 +115,14 @@ async def test_what_was_left_out_is_counted_by_reason_and_what_is_missing_named_
         task("shop", outcome=None, failure="x"),
     )
     former = Piece("tickets", "history", "tickets", {"former": {"title": "x", "messages": [WITHHELD]}})
-    told = await report(call(**{"from": "withheld"}), call(), former, reports=reports)
-    left_out = said(told, "A15.4")
+    read = await report(call(**{"from": "withheld"}), call(), former, reports=reports)
+    left_out = said(read, "A15.4")
     assert "Rows in which something is hidden that tells about other people (Art. 15(4)): 1." in left_out
-    assert told.withheld == {"call_record": 1, "history": 1}
+    assert read.withheld == {"call_record": 1, "history": 1}
     assert "Records with a number that may also belong to others: 3." in left_out
     assert "Messages and files of other people that stand beside yours" in left_out
-    assert told.items["A15.X2"].answered
-    assert "shop it could not be searched" in said(told, "A15.X2")
+    assert read.items["A15.X2"].answered
+    assert "shop it could not be searched" in said(read, "A15.X2")
     assert not (await report(call())).items["A15.X2"].answered
 
 

@@ -18,7 +18,7 @@ AT = "2026-01-02.03:04:05"
 
 
 def passed_on(classname: str, creator: str | None) -> list[Record]:
-    """What the subject reads of a record that named no owner, was edited, and then became theirs; the latest first."""
+    """Reads as the subject a record that named no owner, was edited, and then became theirs; the latest first."""
     owner, text = {"issue": ("requester", "title"), "query": ("private_for", "name")}[classname]
     said: list[Change] = [(AT, creator, False, "create", {})] if creator else []
     said += [(AT, creator or OTHER, False, "set", {text: "before"}), (AT, AGENT, True, "set", {owner: []})]

@@ -44,7 +44,7 @@ _CODE_BYTES = 15
 
 
 class NotRendered(DsrError):
-    """The words of a letter do not fit its facts: a defect of ours."""
+    """The words of a letter do not fit its facts: a defect in our code."""
 
 
 @dataclass(frozen=True, slots=True)
