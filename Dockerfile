@@ -1,4 +1,4 @@
-# One image for all five services: `docker run IMAGE intake`. Also built without a container engine, by buildah (BASE replaces the base).
+# One image for all six services: `docker run IMAGE intake`. Also built without a container engine, by buildah (BASE replaces the base).
 ARG BASE=python:3.13-slim-trixie
 
 FROM ${BASE} AS build
@@ -29,7 +29,7 @@ FROM scratch
 ARG VERSION=0.0.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Data subject requests" \
-      org.opencontainers.image.description="Intake, erasure, export, amendment and deadline; the argument picks which" \
+      org.opencontainers.image.description="Intake, erasure, export, amendment, deadline and correspondence; the argument picks which" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 # The whole of it, as one layer: what was removed is in no layer below either.

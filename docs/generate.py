@@ -30,6 +30,8 @@ _STREETS = {
     Topic.EXPORT_COMPLETIONS: "What came of the work on an access or portability request.",
     Topic.AMENDMENT_COMPLETIONS: "What came of the work on a request of any other right.",
     Topic.DEADLINES: "Which time limit of a request comes near or has passed.",
+    Topic.NOTICES: "Letters to render and send, by id.",
+    Topic.DELIVERIES: "What became of letters that went by e-mail.",
 }
 _ABOUT = """\
 Events are facts in the past tense. They carry references, codes and counts, never personal data: not in values, keys,

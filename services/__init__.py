@@ -1,1 +1,1 @@
-"""The five services; none imports another."""
+"""The six services; none imports another."""

@@ -35,7 +35,7 @@ COMMANDS: Mapping[str, str] = {
     "retention": "services.erasure.commands:retention",
     "request": "services.intake.client.requests:request",
     "breach": "services.intake.client.breach:breach",
-    "letters": "services.intake.commands:letters",
+    "letters": "services.letters:letters",
     "suppression": "services.intake.client.suppression:suppression",
     "redate": "services.intake.commands:redate",
     "policy": "shared.fulfilment.policy_commands:policy",

@@ -77,7 +77,7 @@ def _run(console: Console, *, leave: bool) -> int:
         with progress.step("Reading from the CRM whose the numbers are"):
             services.command("assignments", "read")
         sites = stack.enter_context(Sites(HERE, services, founded))
-        with progress.step("Starting the five services"):
+        with progress.step("Starting the six services"):
             services.start_prepared()
         inspector = Inspector(estate, founded, services.directory)
         with progress.step("Noting what must not change"):

@@ -68,7 +68,7 @@ def further(
         "where a request stands, and its timeline": f"{curl} ; {curl}/timeline",
         "submit one of your own": environment.curl(services.url, services.key("channel")),
         "the API's documentation": f"{services.url}/docs",
-        "the five services' metrics, explained in docs/metrics.md": " ".join(
+        "the six services' metrics, explained in docs/metrics.md": " ".join(
             f"{services.url_of(name)}/metrics" for name in ServiceName
         ),
         "the dashboards in a Grafana of your own: import each, on a Prometheus that runs with": " ".join(

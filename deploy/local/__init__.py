@@ -1,1 +1,1 @@
-"""The platform on one machine: its servers, the downstream systems, and the five services as processes."""
+"""The platform on one machine: its servers, the downstream systems, and the six services as processes."""

@@ -1,4 +1,4 @@
-"""The five services as processes of this machine, on real servers, with keys of their own."""
+"""The six services as processes of this machine, on real servers, with keys of their own."""
 
 import json
 import os
@@ -37,7 +37,7 @@ OVERLAY = ROOT / "deploy" / "demo" / "policy"
 
 
 class Services:
-    """Intake, erasure, export, amendment and deadline, ready when all of them say so.
+    """Every service, ready when all of them say so.
 
     ``env``: variables in addition to our own: the secrets that the downstreams file names; ``env_of``: those of one
     service alone. ``bus_systems``: downstreams that are reached over the bus, which need topics of their own.
@@ -143,9 +143,10 @@ class Services:
         intake.env = {**intake.env, "DSR_CONSOLE_ISSUER": issuer, "DSR_CONSOLE_URL": self.url}
 
     def open_mailbox(self, settings: Mapping[str, str]) -> None:
-        """Gives intake mail servers, by these settings, before it starts."""
-        intake = self.children[ServiceName.INTAKE]
-        intake.env = {**intake.env, "DSR_SMTP_POLL_SECONDS": "0.5", **settings}
+        """Gives correspondence mail servers, by these settings, before it starts."""
+        for name in (ServiceName.INTAKE, ServiceName.CORRESPONDENCE):
+            child = self.children[name]
+            child.env = {**child.env, "DSR_SMTP_POLL_SECONDS": "0.5", **settings}
 
     def command(self, *words: str) -> str:
         """What a command of ``dsr`` prints, with the settings of the services; raises if it fails."""
@@ -158,19 +159,19 @@ class Services:
         return done.stdout
 
     def start(self) -> None:
-        """Starts all five side by side and waits until each is ready."""
+        """Starts all side by side and waits until each is ready."""
         self.prepare()
         self.start_prepared()
 
     def start_prepared(self) -> None:
-        """Starts all five on what somebody has prepared, as with rights of their own they could not."""
+        """Starts all on what somebody has prepared, as with rights of their own they could not."""
         for child in self.children.values():
             child.spawn()
         for child in self.children.values():
             child.wait_ready()
 
     def stop(self) -> None:
-        """Asks all five to drain and end."""
+        """Asks all to drain and end."""
         for child in self.children.values():
             child.signal(child.stop_signal)
         for child in self.children.values():

@@ -36,7 +36,7 @@ def up(
     keep: Annotated[bool, typer.Option("--keep", help="Go on with the data of the last time.")] = False,
     folder: Folder = HERE,
 ) -> None:
-    """Start broker, database and the five services on an empty platform; returns when all are ready."""
+    """Start broker, database and the six services on an empty platform; returns when all are ready."""
     become_unprivileged()
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)

@@ -77,7 +77,7 @@ class Supervisor:
             self.prepare(services)
             children = _children_of(platform) | {str(name): child for name, child in services.children.items()}
             self._open_sites(services, children, stack)
-            with progress.step("Starting the five services"):
+            with progress.step("Starting the six services"):
                 services.start_prepared()
             self._make_keys(services)
             watch = Watch(children, lambda restarts: self._write(services, servers, children, restarts))

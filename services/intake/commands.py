@@ -1,4 +1,4 @@
-"""Commands about API keys, letters, and requests that are open while the policy changes."""
+"""Commands about API keys, and requests that are open while the policy changes."""
 
 import asyncio
 import re
@@ -9,17 +9,12 @@ import orjson
 import typer
 
 from services.intake import auth
-from services.intake.client import letters as by_hand
 from services.intake.grant import Grant, Power
-from services.intake.letters.previews import preview as preview_of
-from services.intake.letters.rendering import Letters
 from services.intake.redating import redate as redate_open
-from services.intake.request.letter_kinds import KINDS
 from shared.domain.clock import SystemClock
 from shared.domain.levels import Level
 from shared.domain.rights import TENANT, Right
 from shared.domain.topics import ServiceName
-from shared.domain.wording import LANGUAGES
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.settings import Groups, PolicySettings, VaultSettings
 from shared.storage import keyring
@@ -29,7 +24,6 @@ from shared.storage.vault import Vault
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 api_key = typer.Typer(help="Who may call the API.")
-letters = typer.Typer(help="Letters to data subjects.")
 
 
 Days = Annotated[int, typer.Option(min=1, max=3650, help="for how many days it is valid")]
@@ -94,33 +88,6 @@ def revoke(key_id: str) -> None:
     """Revoke an API key by its id, the part between the underscores; a service may believe it ten seconds longer."""
     if not asyncio.run(auth.revoke(PostgresSettings().dsn, key_id, SystemClock().now())):
         raise typer.BadParameter("no such key, or revoked before")
-
-
-letters.command("list")(by_hand.list_letters)
-letters.command("print")(by_hand.print_letters)
-letters.command("send")(by_hand.send)
-letters.command("give-up")(by_hand.give_up)
-
-
-@letters.command()
-def preview(
-    kind: Annotated[str, typer.Argument(help="of which kind, as completion or refusal; all: one of each")],
-    *,
-    lang: Annotated[str, typer.Option(help=f"in which language: {', '.join(LANGUAGES)}")] = "en",
-    html: Annotated[
-        bool, typer.Option("--html", help="Print the HTML, which is what is kept, and not its text.")
-    ] = False,
-) -> None:
-    """Print a letter as it would read, about an invented request: for who signs the words off."""
-    if kind not in {*KINDS, "all"}:
-        raise typer.BadParameter(f"no such kind of letter; the kinds are {', '.join(sorted(KINDS))}")
-    if lang not in LANGUAGES:
-        raise typer.BadParameter(f"no such language; the languages are {', '.join(LANGUAGES)}")
-    known = Letters()
-    for each in KINDS if kind == "all" else [each for each in KINDS if each == kind]:
-        letter = preview_of(known, each, lang)
-        typer.echo(f"===== {each}\n" if kind == "all" else "", nl=False)
-        typer.echo(letter.html if html else letter.body, nl=False)
 
 
 def redate(*, as_json: AsJson = False) -> None:

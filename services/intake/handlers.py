@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Self
 
 from services.intake import forwarding, other_requests, plans, proposals, recipients
-from services.intake.letters import correspondence, questions
+from services.intake.letters import correspondence, delivered, questions
 from services.intake.letters.rendering import Letters
 from services.intake.repository import Requests
 from services.intake.request.aggregate import Request
@@ -22,6 +22,7 @@ from shared.domain.events import (
     FulfilmentCompleted,
     FulfilmentPostponed,
     FulfilmentReported,
+    NoticeSettled,
     QuestionUnanswered,
     RecipientSilent,
     TargetMissed,
@@ -62,6 +63,7 @@ class Handlers:
         service.on(QuestionUnanswered, self.unanswered)
         service.on(ControllerSilent, self.controller_silent)
         service.on(RecipientSilent, self.recipient_silent)
+        service.on(NoticeSettled, self.settle)
         for milestone in (DeadlineApproaching, DeadlineOverdue, TargetMissed):
             service.on(milestone, self.warn)
 
@@ -156,6 +158,14 @@ class Handlers:
                 request = requests[event.request_id]
                 if transition := await recipients.silent(tx, request, event):
                     await requests.apply(transition)
+
+    async def settle(self, events: Sequence[NoticeSettled], tx: UnitOfWork) -> None:
+        """Move each request by what became of its letter: the subject knows, or a person must see to it."""
+        for event in events:
+            if event.fault:
+                await delivered.stopped(tx, self._letters, event.notice_id, event.fault)
+            else:
+                await delivered.sent(tx, self._letters, event.notice_id, by_mail=event)
 
     async def _ask(self, requests: Requests, request: Request, asked: Question) -> None:
         words = self._letters.words(questions.asked(asked, request), self._letters.reader(request))

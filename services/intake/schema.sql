@@ -384,13 +384,9 @@ CREATE TABLE delivery (
     address     bytea,                       -- keyed fingerprint of an e-mail address
     written_at  timestamptz NOT NULL,
     written_on  date        NOT NULL,
-    next_try_at timestamptz NOT NULL,        -- while it is tried: when another process may
-    tries       integer     NOT NULL DEFAULT 0,
-    sent_at     timestamptz,                 -- accepted by the next server, or the day it was posted
-    -- Since when the mail server has put a letter off (4xx): after some days a person must see to it.
-    put_off_at  timestamptz
+    sent_at     timestamptz                  -- accepted by the mail server, or the day it was posted
 ) WITH (fillfactor = 80);
-CREATE INDEX delivery_waiting ON delivery (way, next_try_at) WHERE state = 'waiting';
+CREATE INDEX delivery_waiting ON delivery (way, written_at) WHERE state = 'waiting';
 CREATE INDEX delivery_for_a_person ON delivery (written_at) WHERE state = 'person';
 CREATE INDEX delivery_request ON delivery (request_id, letter_id);
 -- An address is sent one acknowledgement a day, whoever writes to us in its name.

@@ -11,6 +11,7 @@ from services.intake import assignment_conflicts, metrics, recipients
 from services.intake.figures import answers
 from services.intake.identity import stopped
 from services.intake.identity.assurance import identity_policy
+from services.intake.letters import delivery
 from services.intake.request.extension import Received
 from services.intake.request.lifecycle import State
 from services.intake.settings import IntakeSettings
@@ -61,6 +62,8 @@ _EXTENSIONS = "SELECT reason, count(*) FROM extension WHERE approved_at > $1 GRO
 async def run(running: Running) -> None:
     """Counts for as long as the service runs."""
     commitment, settings = PolicySettings().read_time_limits().commitment, IntakeSettings()
+    for way in ("email", "post"):
+        metrics.LETTERS_SENT.labels(way)
     for right, event in product(Right, ("accepted", "identity_needed", "identity_verified", "identity_failed")):
         metrics.REQUESTS.labels(right, event)  # at zero from the start: or the first of each would be no increase
 
@@ -88,6 +91,7 @@ async def count(connection: Connection, now: datetime) -> None:
         metrics.WORKED.labels(right).set(closed[right]["worked"] if right in closed else 0)
         metrics.COVERED.labels(right).set(closed[right]["covered"] if right in closed else 0)
     await assignment_conflicts.count(connection)
+    await delivery.count(connection, now)
     await stopped.count(connection, identity_policy().links.failures)
     notices = {row[0]: row[1] for row in await connection.fetch(recipients.COUNTED)}
     for notice in ("underway", "to_be_told", "told", "overdue"):

@@ -150,7 +150,7 @@ class UseCases(TellingUseCases):
                 request = await visible(tx.connection, request, caller)
             if request.forgets_its_subject and not shown and caller.role != "privacy":
                 raise Forbidden("after an erasure the letters are read with their code, or by the privacy team")
-            return await correspondence.read(tx, self.letters, request, caller, by_code=shown)
+            return await correspondence.read(tx, request, caller, by_code=shown)
 
     def _links(self) -> ProofLinks:
         if not (url := PortalSettings().url):

@@ -16,16 +16,19 @@ class Topic(StrEnum):
     EXPORT_COMPLETIONS = "dsr.completions.export"
     AMENDMENT_COMPLETIONS = "dsr.completions.amendment"
     DEADLINES = "dsr.deadlines"
+    NOTICES = "dsr.notices"
+    DELIVERIES = "dsr.deliveries"
 
 
 class ServiceName(StrEnum):
-    """The five services; the name is also the consumer group, the database schema and the evidence chain."""
+    """The six services; the name is also the consumer group, the database schema and the evidence chain."""
 
     INTAKE = "intake"
     ERASURE = "erasure"
     EXPORT = "export"
     AMENDMENT = "amendment"
     DEADLINE = "deadline"
+    CORRESPONDENCE = "correspondence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +50,15 @@ COMPLETIONS: Final[Mapping[Right, Topic]] = {
 
 _TOLD_OF_WORK = frozenset({ServiceName.INTAKE, ServiceName.DEADLINE})
 TOPIC_ACCESS: dict[Topic, TopicAccess] = {
-    Topic.REQUESTS: TopicAccess(ServiceName.INTAKE, frozenset(ServiceName) - {ServiceName.INTAKE}),
+    Topic.REQUESTS: TopicAccess(
+        ServiceName.INTAKE, frozenset(ServiceName) - {ServiceName.INTAKE, ServiceName.CORRESPONDENCE}
+    ),
     Topic.ERASURE_COMPLETIONS: TopicAccess(ServiceName.ERASURE, _TOLD_OF_WORK),
     Topic.EXPORT_COMPLETIONS: TopicAccess(ServiceName.EXPORT, _TOLD_OF_WORK),
     Topic.AMENDMENT_COMPLETIONS: TopicAccess(ServiceName.AMENDMENT, _TOLD_OF_WORK),
     Topic.DEADLINES: TopicAccess(ServiceName.DEADLINE, frozenset({ServiceName.INTAKE, ServiceName.ERASURE})),
+    Topic.NOTICES: TopicAccess(ServiceName.INTAKE, frozenset({ServiceName.CORRESPONDENCE})),
+    Topic.DELIVERIES: TopicAccess(ServiceName.CORRESPONDENCE, frozenset({ServiceName.INTAKE})),
 }
 
 

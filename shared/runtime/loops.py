@@ -36,10 +36,11 @@ class Wakeup:
         """Wakes whoever waits, now or next; twice before anybody has waited is the same as once."""
         self._event.set()
 
-    async def wait(self, seconds: float) -> None:
-        """Returns when woken, or after so many seconds."""
-        await wait(self._event, seconds)
+    async def wait(self, seconds: float) -> bool:
+        """Returns when woken, or after so many seconds; whether it was woken."""
+        woken = await wait(self._event, seconds)
         self._event.clear()
+        return woken
 
 
 async def wait(event: asyncio.Event, seconds: float) -> bool:
@@ -73,8 +74,9 @@ async def run_periodically(
     heartbeats: Heartbeats,
     *,
     share: int = 1,
+    wakeup: Wakeup | None = None,
 ) -> None:
-    """Does it until told to stop, and waits out a database that is away.
+    """Does it until told to stop, and waits out a database that is away; ``wakeup`` ends a pause.
 
     After a long run the pause is ``share`` times as long as the run, so that others get their part of the machine. What
     only counts has ``FIGURES``; what people wait for, and works through all there is, has none (0).
@@ -87,16 +89,22 @@ async def run_periodically(
             await do()
         except (*AWAY, *AGAIN) as error:
             log.info("%s waits for the database: %s", name, type(error).__name__)
-        await sleep_until_stopped(max(every_seconds, share * (loop.time() - began)), name, stopping, heartbeats)
+        pause = max(every_seconds, share * (loop.time() - began))
+        await sleep_until_stopped(pause, name, stopping, heartbeats, wakeup)
 
 
-async def sleep_until_stopped(seconds: float, name: str, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
-    """Lets the time pass, unless told to stop; the loop ``name`` counts as alive meanwhile."""
+async def sleep_until_stopped(
+    seconds: float, name: str, stopping: asyncio.Event, heartbeats: Heartbeats, wakeup: Wakeup | None = None
+) -> None:
+    """Lets the time pass, unless told to stop or woken; the loop ``name`` counts as alive meanwhile."""
     loop = asyncio.get_running_loop()
     ends = loop.time() + seconds
     while not stopping.is_set() and (left := ends - loop.time()) > 0:
         heartbeats.beat(name)
-        await wait(stopping, min(left, _BEAT_SECONDS))
+        if wakeup and await wakeup.wait(min(left, _BEAT_SECONDS)):
+            break
+        if not wakeup:
+            await wait(stopping, min(left, _BEAT_SECONDS))
 
 
 @asynccontextmanager

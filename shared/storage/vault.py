@@ -158,6 +158,31 @@ class Vault:
         key = (await self._keys(connection, {row[0]}))[row[0]]
         return _open(key, row[1], row[0].bytes)
 
+    async def open_many(self, connection: Connection, sealed_ids: Sequence[UUID]) -> dict[UUID, bytes]:
+        """Pieces by their ids, locked until this commits; those that are gone, or whose key is, are left out."""
+        rows = await connection.fetch(
+            "SELECT sealed_id, subject_ref, content FROM vault.sealed WHERE sealed_id = ANY($1)"
+            " ORDER BY sealed_id FOR UPDATE",
+            sealed_ids,
+        )
+        known = await self._subjects(connection, list({row[1] for row in rows}))
+        return {row[0]: _open(known[row[1]][0], row[2], row[1].bytes) for row in rows if row[1] in known}
+
+    async def replace_many(self, connection: Connection, sealings: Sequence[Sealing]) -> None:
+        """Puts other content into pieces that are there.
+
+        Raises:
+            Shredded: one of the keys is gone.
+        """
+        keys = await self._keys(connection, {each.subject_ref for each in sealings})
+        contents = [_seal(keys[each.subject_ref], each.content, each.subject_ref.bytes) for each in sealings]
+        await connection.execute(
+            "UPDATE vault.sealed s SET content = n.content FROM unnest($1::uuid[], $2::bytea[]) AS n (id, content)"
+            " WHERE s.sealed_id = n.id",
+            [each.sealed_id for each in sealings],
+            contents,
+        )
+
     async def replace(self, connection: Connection, sealing: Sealing) -> None:
         """Puts other content into a piece that is there.
 

@@ -12,10 +12,18 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from tests.fixtures.live import eventually
 
-READ_BY_SERVICES = ("dsr.requests", "dsr.fulfilments", "dsr.deadlines", "dsr.tasks.", "user.events.")
+READ_BY_SERVICES = (
+    "dsr.requests",
+    "dsr.fulfilments",
+    "dsr.deadlines",
+    "dsr.notices",
+    "dsr.deliveries",
+    "dsr.tasks.",
+    "user.events.",
+)
 """How the topics begin by which services are told something; the rest is for others to read."""
 
-SERVICES = ("intake", "erasure", "export", "amendment", "deadline")
+SERVICES = ("intake", "erasure", "export", "amendment", "deadline", "correspondence")
 
 
 @dataclass(frozen=True)

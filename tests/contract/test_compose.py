@@ -25,13 +25,13 @@ from deploy.local.paths import ROOT
 from deploy.up import sample
 from services.intake.console.settings import ConsoleSettings
 from services.intake.mail.__main__ import MEMORY
-from services.intake.mail.settings import ImapSettings
 from services.intake.settings import IntakeSettings
 from shared.app.service import Service
 from shared.domain import topics
 from shared.domain.emitters import read_emitters
 from shared.domain.topics import TOPIC_ACCESS, ServiceName
 from shared.downstreams.file import read
+from shared.runtime.mail_settings import ImapSettings
 from shared.runtime.metrics import PEOPLE
 from shared.runtime.settings import TelemetrySettings
 from shared.storage import grants
@@ -122,7 +122,8 @@ def test_it_starts_without_variables_and_declares_the_sample_shop() -> None:
 def test_a_browser_and_intake_reach_the_identity_provider_by_one_address() -> None:
     intake, provider = SERVICES["intake"], SERVICES["identity-provider"]
     port, console, _everywhere = provider["entrypoint"][-3:]
-    assert {provider["network_mode"], SERVICES["mailbox"]["network_mode"]} == {"service:intake"}
+    assert provider["network_mode"] == "service:intake"
+    assert SERVICES["mailbox"]["network_mode"] == "service:correspondence"
     assert intake["environment"]["DSR_CONSOLE_ISSUER"] == f"${{DSR_CONSOLE_ISSUER:-http://127.0.0.1:{port}}}"
     assert f"127.0.0.1:{port}:{port}" in intake["ports"]
     assert console == intake["environment"]["DSR_PORTAL_URL"] == ConsoleSettings().url
@@ -179,7 +180,8 @@ def test_the_generated_manifests_are_what_the_code_says() -> None:
 
 
 def test_intake_has_memory_for_the_longest_mail_and_its_parser() -> None:
-    deployment = yaml.safe_load((K8S / "base/mail.yaml").read_text())
+    mail = yaml.safe_load_all((K8S / "base/mail.yaml").read_text())
+    [deployment] = [each for each in mail if each["metadata"]["name"] == "dsr-intake"]
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     limit = int(container["resources"]["limits"]["memory"].removesuffix("Mi")) * 2**20
     longest, bodies = ImapSettings.model_fields["message_bytes"], IntakeSettings.model_fields["held_bytes"]
@@ -194,7 +196,7 @@ def test_every_service_is_scaled_by_what_it_hears_and_by_its_tasks_and_deadlines
         heard = {t["metadata"]["topic"] for t in scaled["triggers"] if t["type"] == "kafka"}
         assert heard == {topic.value for topic, access in TOPIC_ACCESS.items() if service in access.readers}
         counted = {t["name"] for t in scaled["triggers"] if t["type"] == "postgresql"}
-        assert counted == (set() if service is ServiceName.INTAKE else {"backlog", "earliest-deadline"})
+        assert counted == ({"backlog", "earliest-deadline"} if service in grants.FULFILLING else set())
         assert scaled["scaleTargetRef"]["name"] == f"dsr-{service}"
         assert scaled["maxReplicaCount"] <= PARTITIONS
 

@@ -24,11 +24,8 @@ from deploy.local.mail.servers import SELECTOR, MailServers, NeedsRootError
 from deploy.local.platform import ExistingServers, Platform
 from deploy.local.ports import HOST, free_port
 from deploy.local.services import Servers, Services
-from services.intake.letters.rendering import Letters
-from services.intake.mail.sending import Sender
-from services.intake.mail.settings import SmtpSettings
 from shared.domain.topics import ServiceName
-from shared.runtime.liveness import Heartbeats
+from shared.runtime.mail_settings import SmtpSettings
 from tests.fixtures import stores
 from tests.fixtures.console import way_back
 from tests.fixtures.intake import Intake
@@ -185,9 +182,9 @@ async def test_a_letter_goes_only_to_a_server_that_can_show_whose_it_is(
         {**known, "password": servers.passwords[OURS], "sender": OURS, "ca_file": servers.authority}
     )
     others = settings.model_copy(update={"ca_file": issue(tmp_path).authority})
-    assert await Sender(intake.unit_of_work, others, Letters(), Heartbeats()).send_due() == 0
+    assert await intake.correspondence.send(others) == 0
     intake.clock.pass_by(hours=1)
-    assert await Sender(intake.unit_of_work, settings, Letters(), Heartbeats()).send_due() == 1
+    assert await intake.correspondence.send(settings) == 1
 
 
 def signed(raw: bytes, servers: MailServers) -> bool:

@@ -19,7 +19,7 @@ from services.intake import assignment_conflicts
 from services.intake.console import breach_pages, inbox, outgoing, queue
 from services.intake.console import stopped as stopped_page
 from services.intake.identity import stopped
-from services.intake.mail import tokens
+from shared.domain import notice_tokens as tokens
 from shared.domain.operations import Operation
 from shared.domain.policy import read_policy
 from shared.storage import certificate

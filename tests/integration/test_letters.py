@@ -9,14 +9,13 @@ from uuid_utils.compat import uuid7
 
 from services.intake.auth import create
 from services.intake.expiry import end_all
-from services.intake.letters.rendering import Letters
-from services.intake.mail import tokens
-from services.intake.mail.sending import Sender, count
+from services.intake.letters.delivery import count
 from services.intake.retention import retention
+from shared.domain import notice_tokens as tokens
 from shared.domain.events import FulfilmentCompleted
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.messaging.dispatcher import Unreadable
 from shared.messaging.unit_of_work import UnitOfWork
-from shared.runtime.liveness import Heartbeats
 from shared.storage.vault import Sealing
 from tests.fixtures.engine import SetClock
 from tests.fixtures.events import a
@@ -101,7 +100,7 @@ async def test_waiting_letters_are_listed_for_the_privacy_team_without_words(int
     first, *rest = (await intake.officer.get("/v1/letters")).raise_for_status().json()["letters"]
     assert {each["kind"] for each in (first, *rest)} == {"recipient_notice"}, "what is fetched waits for nothing"
     assert first["request_id"] == id_of(path)
-    assert first.keys() == {"letter_id", "request_id", "kind", "way", "state", "fault", "written_at", "tries"}
+    assert first.keys() == {"letter_id", "request_id", "kind", "way", "state", "fault", "written_at"}
     assert (await intake.officer.get("/v1/letters", params={"after": first["letter_id"]})).json()["letters"] == rest
     assert (await intake.channel.get("/v1/letters")).status_code == 403
 
@@ -379,11 +378,11 @@ async def test_an_address_gets_one_acknowledgement_a_day(intake: Intake, server:
 async def test_with_the_server_away_letters_wait_and_say_so(intake: Intake, server: MailServer) -> None:
     await asked(intake)
     nowhere = server.settings.model_copy(update={"port": 1})
-    sender = Sender(intake.unit_of_work, nowhere, Letters(), Heartbeats())
-    assert await sender.send_due() == 0
-    await count(intake.unit_of_work)
+    assert await intake.correspondence.send(nowhere) == 0
+    async with intake.unit_of_work.pool.acquire() as connection:
+        await count(connection, intake.clock.at)
     [waits] = await open_letters(intake)
-    assert (waits["state"], waits["way"], waits["tries"]) == ("waiting", "email", 1)
+    assert (waits["state"], waits["way"]) == ("waiting", "email")
     assert told("dsr_letters_open", way="email", state="waiting") == 1
     assert told("dsr_letter_wait_seconds", way="email") == 0
     assert await send(intake, server) == 0, "it has just been tried"
@@ -409,13 +408,11 @@ async def test_a_letter_that_the_server_puts_off_for_days_is_a_persons_task(inta
 async def test_a_server_that_offers_no_encryption_gets_no_letter(intake: Intake, server: MailServer) -> None:
     await asked(intake)
     stripped = server.settings.model_copy(update={"tls": "starttls"})
-    assert await Sender(intake.unit_of_work, stripped, Letters(), Heartbeats()).send_due() == 0
+    assert await intake.correspondence.send(stripped) == 0
     assert server.taken == []
 
 
-async def test_letter_that_cannot_be_rendered_waits_for_a_person_and_delays_no_other(
-    intake: Intake, server: MailServer
-) -> None:
+async def test_letter_that_cannot_be_rendered_is_set_aside_alone(intake: Intake, server: MailServer) -> None:
     for address in ("ada@example.org", "ben@example.org"):
         await asked(intake, subject={"email": address, "country": "DE"})
     async with intake.unit_of_work.begin() as tx:
@@ -423,14 +420,10 @@ async def test_letter_that_cannot_be_rendered_waits_for_a_person_and_delays_no_o
         content = orjson.loads(await tx.vault.open_one(tx.connection, letter_id) or b"")
         del content["fields"]["standing"]
         await tx.vault.replace(tx.connection, Sealing(request_id, "letter", "", orjson.dumps(content), letter_id))
-    await send(intake, server)
-    assert [each.to for each in server.taken] == ["ben@example.org"]
-    assert [each["fault"] for each in await open_letters(intake)] == ["not_rendered"]
-    window = {"lines": ["Ada Quarzfels", "Musterstraße 1", "50667 Köln"], "on_file_in": "crm"}
-    (await intake.officer.post(f"/v1/requests/{request_id}/postal-address", json=window)).raise_for_status()
-    by_post = await intake.officer.post(f"/v1/letters/{letter_id}/delivery", json={"way": "post"})
-    assert (by_post.is_success, (await intake.officer.get("/v1/letters/print")).status_code) == (True, 200)
-    assert [each["fault"] for each in await open_letters(intake)] == ["not_rendered"], "the others can be printed"
+    with pytest.raises(Unreadable, match="acknowledgement cannot be rendered: UndefinedError"):
+        await send(intake, server)
+    letters = (await intake.officer.get(f"/v1/requests/{request_id}/letters")).json()["letters"]
+    assert [each["ready"] for each in letters] == [False]
 
 
 async def test_undeliverable_letter_is_manual_and_delays_no_other(intake: Intake, server: MailServer) -> None:

@@ -16,17 +16,18 @@ from uuid_utils.compat import uuid7
 from services.intake.letters import correspondence
 from services.intake.letters.masked import MASK
 from services.intake.letters.rendering import Letters
-from services.intake.mail import apart, inbox, tokens
+from services.intake.mail import apart, inbox
 from services.intake.mail.incoming import Incoming, Ours, read
 from services.intake.mail.reading import Connection, Reader, count, run
-from services.intake.mail.sending import Sender
-from services.intake.mail.settings import SmtpSettings
 from shared.app.service import Running
+from shared.domain import notice_tokens as tokens
 from shared.runtime.liveness import Heartbeats
+from shared.runtime.mail_settings import SmtpSettings
 from shared.runtime.settings import Settings
 from tests.fixtures.console import opened_console
 from tests.fixtures.engine import TRACING
 from tests.fixtures.intake import Intake, id_of
+from tests.fixtures.letters_sent import send
 from tests.fixtures.mail_server import SENDER, mail_server
 from tests.fixtures.mailbox_server import MailboxServer, mailbox_server
 from tests.fixtures.portal import Opened, code_in, link_in, opened
@@ -104,8 +105,7 @@ async def test_mail_is_proposed_with_its_arrival_day_and_confirmed_as_a_request(
     assert await waiting(intake) == []
     assert (await intake.officer.post(f"{path}/confirm", json={"requests": [asked]})).status_code == 409
     async with mail_server() as server:
-        sender = Sender(intake.unit_of_work, server.settings, Letters(), Heartbeats())
-        assert await sender.send_due() == 1
+        assert await send(intake, server) == 1
         [taken] = server.taken
     assert (taken.to, taken.mail["In-Reply-To"]) == ("ada@mail.example", "<1@mail.example>")
     assert (await intake.officer.get(path)).json()["subject"] == "Datenschutz", "it lies with the correspondence"
@@ -299,7 +299,7 @@ async def test_link_in_the_thread_proves_a_mail_by_address(intake: Intake, monke
     async with opened(intake, monkeypatch) as door, mail_server() as server:
         confirmed = await door.officer.post(f"/v1/mail/{listed['mail_id']}/confirm", json={"requests": asked})
         paths = [f"/v1/requests/{each['request_id']}" for each in confirmed.raise_for_status().json()["requests"]]
-        await Sender(intake.unit_of_work, server.settings, Letters(), Heartbeats()).send_due()
+        await send(intake, server)
         assert server.taken[0].mail["In-Reply-To"] == "<1@mail.example>"
         assert "<1@mail.example>" in server.taken[-1].mail["References"], "the link comes in the same thread"
         [letter] = await door.letters()
@@ -320,7 +320,7 @@ async def test_a_report_that_a_letter_has_not_arrived_is_told_by_its_token_and_a
     asked = {"right": "access", "channel": "email", "subject": subject}
     (await intake.officer.post("/v1/requests", json=asked)).raise_for_status()
     async with mail_server() as server:
-        await Sender(intake.unit_of_work, server.settings, Letters(), Heartbeats()).send_due()
+        await send(intake, server)
         [taken] = server.taken
     assert await take(intake, report(taken.sender, "delayed", "4.0.0", "1")) == "delayed"
     assert (await intake.officer.get("/v1/letters")).json()["letters"] == []
@@ -339,7 +339,7 @@ async def test_bounce_that_the_recipient_may_have_forged_is_manual(intake: Intak
     asked = {"right": "access", "channel": "email", "subject": subject}
     (await intake.officer.post("/v1/requests", json=asked)).raise_for_status()
     async with mail_server() as server:
-        await Sender(intake.unit_of_work, server.settings, Letters(), Heartbeats()).send_due()
+        await send(intake, server)
         [taken] = server.taken
     if why == "they have answered":
         await take(intake, mail(more=f"In-Reply-To: {taken.mail['Message-ID']}\n"))
@@ -431,7 +431,7 @@ async def test_a_letter_on_paper_opens_nothing(intake: Intake) -> None:
 async def test_a_mail_that_quotes_a_letter_shows_no_link_and_its_original_ends_it(door: Opened, intake: Intake) -> None:
     await asked(door.visitor())
     async with mail_server() as server:
-        await Sender(intake.unit_of_work, server.settings, Letters(), Heartbeats()).send_due()
+        await send(intake, server)
         [taken] = server.taken
     quoted = taken.mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
     (letter,) = await door.letters()

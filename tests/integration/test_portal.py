@@ -239,7 +239,7 @@ async def test_nothing_is_looked_up_before_the_answer(door: Opened, monkeypatch:
 
 
 async def test_every_page_carries_the_headers(door: Opened) -> None:
-    mounts = [each for each in door.application._app.routes if isinstance(each, Mount)]  # noqa: SLF001
+    mounts = [each for each in door.application.inner._app.routes if isinstance(each, Mount)]  # noqa: SLF001
     (site,) = [cast("Any", each.app) for each in mounts if each.path == "/portal"]
     paths = ["", "/de/static/site.css", *(each.path for each in site.app.routes)]
     assert len(paths) >= 20

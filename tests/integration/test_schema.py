@@ -119,11 +119,11 @@ def test_every_topic_of_the_platform_is_declared() -> None:
     assert set(declared(["billing"])) == {
         "dsr.requests",
         *(f"dsr.completions.{service}" for service in ("erasure", "export", "amendment")),
-        "dsr.deadlines",
+        *("dsr.deadlines", "dsr.notices", "dsr.deliveries"),
         "dsr.status",
         "user.events.selfcare",
         "user.events.numbering",
-        *(f"dsr.dead-letters.{service}" for service in ("intake", "erasure", "export", "amendment", "deadline")),
+        *(f"dsr.dead-letters.{service}" for service in ServiceName),
         "dsr.tasks.billing",
         "dsr.tasks.billing.replies",
     }

@@ -250,7 +250,6 @@ ANSWERS: dict[str, Any] = {
         "assessment": {"assessment_id": ID},
         "letters": [{"letter_id": ID, "request_id": ID, "state": None}],
     },
-    f"/v1/breaches/{ID}/letter": {"subject": "About your data", "body": "Hello."},
     f"/v1/breaches/{ID}/owner": {"owner": "officer-1"},
     "/v1/suppression/check": {"answers": ["suppressed"]},
 }
@@ -294,7 +293,6 @@ COMMANDS = {
     f"breach show {ID}": (f"/v1/breaches/{ID}",),
     f"breach own {ID} --dry-run": ("/openapi.json",),
     f"breach own {ID} --yes": (f"/v1/breaches/{ID}/owner",),
-    f"breach letter {ID}": (f"/v1/breaches/{ID}/letter",),
     "suppression check FILE": ("/v1/suppression/check",),
 }
 """Each command, and the answers that it reads and that are bent."""

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
+from services.correspondence.rendering import Renderer
 from services.intake.api.views import view
-from services.intake.letters.rendering import Letters, Reader
+from services.intake.letters.rendering import Letters
 from services.intake.request import closing
 from services.intake.request.aggregate import Request
 from services.intake.request.closing import later_letter
@@ -19,6 +20,7 @@ from services.intake.request.kept_by_now import kept_by_now
 from services.intake.request.lifecycle import State
 from services.intake.retention import retention
 from shared.domain.events import FulfilmentCompleted
+from shared.domain.notices import NoticeFacts, Reader
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport, Uncounted, Unsearched
 from shared.domain.policy import Period, Policy, parse_period, release
 from shared.domain.policy.rules import Ground
@@ -406,7 +408,7 @@ def test_only_union_or_member_state_law_is_a_duty(ground: Ground, language: Lang
     laws = fields["laws"]
     assert isinstance(laws, Listed)
     missing = letters.words(say("partial.why_kept", laws=laws), reader)
-    assert missing in letters.write(kind, reader, said, AT).body
+    assert missing in Renderer(letters.policy).render(NoticeFacts(kind, reader, said, AT)).body
     duty = re.compile(DUTY[language])
     assert bool(duty.search(missing)) is (ground == "17(3)(b)")
     [(_, fields)] = later_letter(replace(closed, tasks=(released,)))
@@ -428,7 +430,8 @@ def test_what_is_kept_since_nobody_can_tell_its_country_is_told_by_no_law(langua
         closed = a_request(State.CLOSED, outcome=PARTIAL, tasks=(here,))
         ((kind, fields),) = closing.closing_letter(closed)
         said = {**fields, "received_on": AT, "reference": "019c0000"}
-        whole.append(letters.write(kind, Reader(language, "Europe/Berlin", "DE"), said, AT).body)
+        facts = NoticeFacts(kind, Reader(language, "Europe/Berlin", "DE"), said, AT)
+        whole.append(Renderer(letters.policy).render(facts).body)
     by_law, by_none = whole
     told = (rule.words, letters.words(Term("law", "calls_us_18m"), Reader(language, "Europe/Berlin", "DE")))
     assert [text in by_law for text in told] == [True, True]

@@ -36,7 +36,6 @@ from services.intake.identity.stopped import Why
 from services.intake.mail import apart
 from services.intake.mail.incoming import MailKind, Ours, plain, read
 from services.intake.mail.proposal import mail_policy, propose
-from services.intake.mail.tokens import token
 from services.intake.mail.wire import answer, answered, asked, question
 from services.intake.portal import draft as drafts
 from services.intake.portal.draft import Draft, SignedIn
@@ -49,6 +48,7 @@ from services.intake.web.forms import Form
 from services.intake.worklist import Waits
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
+from shared.domain.notice_tokens import token
 from shared.domain.operations import Operation, TaskReport, Unsearched
 from shared.domain.release import Fault
 from shared.domain.rights import Outcome, Right

@@ -14,11 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
+from services.correspondence.message import Outgoing, compose, return_path
 from services.intake.console.undelivered import stands, why
 from services.intake.letters.print_page import Page, document
-from services.intake.mail.message import Outgoing, address_in, compose, return_path
-from services.intake.mail.settings import SmtpSettings
-from services.intake.mail.tokens import letters_in, token
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.causes.delivery import Told, lift_awaited, lift_begun, unknown, until_delivered
 from services.intake.request.coverage import coverage
@@ -35,10 +33,13 @@ from shared.domain.events import (
     RetryDecided,
     TaskRecorded,
 )
+from shared.domain.notice_tokens import letters_in, token
+from shared.domain.notices import address_in
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, TaskReport
 from shared.domain.precedence import Kind
 from shared.domain.rights import Outcome, Right
 from shared.domain.time_limit_policy import Question
+from shared.runtime.mail_settings import SmtpSettings
 from tests.fixtures.events import a
 from tests.fixtures.requests import AT, a_request, open_question
 from tests.fixtures.words import answer, read

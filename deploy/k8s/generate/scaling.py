@@ -7,7 +7,7 @@ from deploy.k8s.generate.topics import PARTITIONS
 from shared.domain.topics import TOPIC_ACCESS, ServiceName
 from shared.storage.grants import AUTOSCALER, FULFILLING
 
-BOUNDS = {ServiceName.INTAKE: (2, 6), ServiceName.DEADLINE: (2, 3)}
+BOUNDS = {ServiceName.INTAKE: (2, 6), ServiceName.DEADLINE: (2, 3), ServiceName.CORRESPONDENCE: (2, 4)}
 """Fewest and most instances, where they are not (2, 12): a group has no use for more members than partitions."""
 LAG, BACKLOG, NEAR = 2_000, 3_000, 100
 """What one instance is to cope with: records that wait, tasks that wait, and tasks that wait with two days left."""

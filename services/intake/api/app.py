@@ -47,7 +47,6 @@ from services.intake.holds import Holds
 from services.intake.identity.assurance import identity_policy
 from services.intake.letters.rendering import Letters
 from services.intake.mail import reading
-from services.intake.mail.settings import ImapSettings, SmtpSettings
 from services.intake.mail.use_cases import MailUseCases
 from services.intake.portal import mounting as portal
 from services.intake.problems import EVERYWHERE, HANDLERS, MEDIA_TYPE
@@ -59,6 +58,7 @@ from services.intake.use_cases import UseCases
 from shared.app.service import Running
 from shared.domain.emitters import Emitter
 from shared.downstreams.bus.upload import TaskResult
+from shared.runtime.mail_settings import ImapSettings, SmtpSettings
 from shared.runtime.settings import PolicySettings
 
 _MODULES = (

@@ -1,10 +1,10 @@
 """Breaches: what was handed out or found and should not have been, who sees to it, who was told (Art. 33 and 34)."""
 
 from datetime import timedelta
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, Rehearsable, UseServices
@@ -23,7 +23,6 @@ from services.intake.breach.schemas import (
 from services.intake.errors import BadRequest, NotFound, NotReady, SamePerson, TooLarge, UnsupportedType
 from services.intake.problems import documented
 from shared.domain.errors import IllegalTransition, Shredded
-from shared.domain.wording import Language
 
 router = APIRouter(prefix="/v1/breaches", tags=["breaches"], dependencies=PRIVACY_TEAM)
 _SAYING = documented(BadRequest, NotFound, IllegalTransition, TooLarge, UnsupportedType)
@@ -160,15 +159,6 @@ class PersonsTold(BaseModel):
     letters: int
 
 
-class BreachLetter(BaseModel):
-    """The letter to the persons concerned, as it would read."""
-
-    language: Language
-    subject: str
-    html: str
-    body: str = Field(description="its plain text")
-
-
 @router.get("")
 async def list_breaches(services: UseServices, cursor: Cursor = None) -> BreachList:
     """Every open breach, and those closed last, a hundred at a time (privacy team)."""
@@ -266,18 +256,6 @@ async def approve_assessment(
     letters = services.use_cases.letters
     async with services.unit_of_work.begin() as tx:
         return PersonsTold(letters=await telling.approve(tx, letters, breach_id, assessment_id, caller))
-
-
-@router.get("/{breach_id}/letter", responses=documented(NotFound, NotReady, Shredded))
-async def read_breach_letter(
-    breach_id: UUID,
-    services: UseServices,
-    language: Annotated[Language, Query(description="in which it is read")] = "en",
-) -> BreachLetter:
-    """The letter to the persons as it would read (privacy team): also for telling those whom no letter reaches."""
-    async with services.unit_of_work.begin() as tx:
-        letter = await telling.preview(tx, services.use_cases.letters, breach_id, language)
-    return BreachLetter(language=letter.language, subject=letter.subject, html=letter.html, body=letter.body)
 
 
 @router.post("/{breach_id}/close", responses=documented(NotFound, IllegalTransition, NotReady))

@@ -42,7 +42,6 @@ class OpenLetter(BaseModel):
     state: Literal["waiting", "person"]
     fault: str | None = Field(description="why a person must see to it: `returned`, `refused`, `address_not_proved`, …")
     written_at: Instant
-    tries: int = Field(description="how often the mail server was asked to take it")
 
 
 class LetterMoved(BaseModel):

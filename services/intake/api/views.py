@@ -220,6 +220,7 @@ class LetterView(BaseModel):
     kind: str
     written_at: Instant
     to: list[str] = Field(description="to whom, and where to; empty once their data are erased")
+    ready: bool = Field(description="false for a moment after it was written: then it has no text yet; read it again")
     subject: str
     language: Language = Field(description="in which it is written")
     html: str = Field(

@@ -81,7 +81,7 @@ async def build(tx: UnitOfWork, letters: Letters, request_id: UUID, caller: Call
         files["mail.json"] = _json([await _of_mail(tx, each) for each in mails])
     if plan := await tx.connection.fetchrow(_PLAN, request_id):
         files["plan.json"] = _json(dict(plan))
-    texts = await _letters(tx, letters, request, caller) if Power.FETCH in caller.grant.powers else {}
+    texts = await _letters(tx, request, caller) if Power.FETCH in caller.grant.powers else {}
     made = {"request_id": request_id, "made_at": tx.now, "holder": caller.holder}
     files["README.txt"] = _README.format(**{**made, "made_at": tx.now.isoformat()}).encode()
     files |= texts
@@ -108,10 +108,10 @@ async def _of_mail(tx: UnitOfWork, mail: Mail) -> Mapping[str, object]:
     return {**known, "timeline": timeline}
 
 
-async def _letters(tx: UnitOfWork, letters: Letters, request: Request, caller: Caller) -> Mapping[str, bytes]:
+async def _letters(tx: UnitOfWork, request: Request, caller: Caller) -> Mapping[str, bytes]:
     """The texts of the letters, by the names of their files; none once the correspondence has expired."""
     try:
-        written: Sequence[Mapping[str, Any]] = await correspondence.read(tx, letters, request, caller, by_code=False)
+        written: Sequence[Mapping[str, Any]] = await correspondence.read(tx, request, caller, by_code=False)
     except Shredded:
         return {}
     return {

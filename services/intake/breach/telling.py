@@ -20,16 +20,14 @@ from services.intake.breach.schemas import LetterWords, RiskAssessed
 from services.intake.errors import BadRequest, Forbidden, NotFound, NotReady, SamePerson
 from services.intake.identity.same_person import NOBODY, Person, person
 from services.intake.letters import correspondence, delivery
-from services.intake.letters.rendering import Letter, Letters, Reader
+from services.intake.letters.rendering import Letters
 from services.intake.request.aggregate import Request
 from services.intake.request.letter_kinds import LetterField
 from services.intake.request.stored_request import StoredRequest
-from shared.domain import reference
 from shared.domain.errors import IllegalTransition
 from shared.domain.identities import IdentityType
 from shared.domain.levels import NOTHING
 from shared.domain.sentences import Listed, Term
-from shared.domain.wording import Language
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.keyring import Keyring
 from shared.storage.postgres import Connection
@@ -220,21 +218,6 @@ async def judged_last(connection: Connection, breach_id: UUID) -> Judged | None:
 async def letters_of(connection: Connection, breach_id: UUID) -> list[SentLetter]:
     """The letters that were written of it."""
     return [SentLetter(*row) for row in await connection.fetch(_WRITTEN, breach_id)]
-
-
-async def preview(tx: UnitOfWork, letters: Letters, breach_id: UUID, language: Language) -> Letter:
-    """The letter in that language, for whoever reads it before it goes out, or tells a person whom none reaches.
-
-    Raises:
-        NotFound: there is no such breach.
-        NotReady: there are no words in that language.
-    """
-    breach, assessment = await breaches.read(tx.connection, breach_id), await latest(tx, breach_id)
-    if assessment is None or language not in assessment.said.words:
-        raise NotReady("there are no words for the persons in that language yet")
-    fields = {"reference": reference.of(breach_id), **_fields(breach, assessment.said.words[language])}
-    reader = Reader(language, letters.policy.controller.zone, None)
-    return letters.write("breach_notice", reader, fields, tx.now)
 
 
 async def _write(tx: UnitOfWork, letters: Letters, breach: Breach, said: RiskAssessed) -> int:

@@ -125,19 +125,6 @@ def approve_notice(breach_id: BreachId, *, yes: Yes = False, dry_run: DryRun = F
 
 
 @breach.command()
-def letter(
-    breach_id: BreachId, *, lang: Annotated[str, typer.Option(help="en, de, fr or es")] = "en", as_json: AsJson = False
-) -> None:
-    """Print the letter to the persons concerned as it would read."""
-
-    async def work(api: Api) -> None:
-        found = told_by(await api.get(f"{_ALL}/{breach_id}/letter", language=lang), shapes.BreachLetter)
-        tell(found) if as_json else say(f"{found['subject']}\n\n{found['body']}")
-
-    run(work)
-
-
-@breach.command()
 def close(
     breach_id: BreachId, fields: Fields = None, *, yes: Yes = False, dry_run: DryRun = False, as_json: AsJson = False
 ) -> None:

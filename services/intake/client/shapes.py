@@ -194,13 +194,6 @@ class BreachShown(Shape):
     letters: list[_BreachLetterRow]
 
 
-class BreachLetter(Shape):
-    """The letter to the persons concerned."""
-
-    subject: str
-    body: str
-
-
 class Checked(Shape):
     """Of each contact point that was asked about, whether it may be written to."""
 

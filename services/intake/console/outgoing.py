@@ -139,7 +139,7 @@ class Outgoing:
 
     def _row(self, letter: Delivery, person: Person) -> Row:
         subject = Subject(self.works, person, row=letter)
-        fault = (letter.fault or "").replace("_", " ") or (f"{letter.tries} tries" if letter.tries else "")
+        fault = (letter.fault or "").replace("_", " ")
         link = Link(f"/requests/{letter.request_id}", letter.kind.replace("_", " "))
         cells = (link, local(self.works, letter.written_at), letter.way, fault or "–")
         return Row(cells, offered(subject, f"/post/{letter.letter_id}", _DECISIONS))

@@ -1,7 +1,7 @@
 """Letters to the subject and what proves them, under a key of their own: an erasure leaves it, its expiry ends it.
 
 The record of that key has the id of the request. Its statement says how the subject is reached. A decision keeps what
-its letter needs (``write``); the letter is rendered when it is first sent, printed or read, and kept as it was then.
+its letter needs (``write``), and asks for it (``NoticeRequested``); the service of correspondence renders it.
 """
 
 import base64
@@ -11,27 +11,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
-from typing import Any
 from uuid import UUID
 
 import orjson
-from jinja2 import TemplateError
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from services.intake.auth import Caller
 from services.intake.letters.cases import Case
 from services.intake.letters.masked import masked
-from services.intake.letters.plain_text import text_of
-from services.intake.letters.rendering import Letters, Reader
+from services.intake.letters.rendering import Letters
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.letter_kinds import TO_OTHERS, LetterOf
 from services.intake.request.stored_request import StoredRequest
 from services.intake.request.told.answer import standing
-from shared.domain import reference
-from shared.domain.errors import DsrError
+from shared.domain import notices, reference
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.sentences import Fact, dump, load, say
+from shared.domain.notices import NoticeFacts, NoticeText, seal_facts
+from shared.domain.plain_text import text_of
+from shared.domain.sentences import Fact, say
 from shared.domain.time_limit_policy import Question
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.keyring import Keyring
@@ -41,10 +39,6 @@ log = logging.getLogger(__name__)
 _REACHED_BY = (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI, IdentityType.ACCOUNT_ID)
 """Where a letter goes: to the best proved of what the requester has stated, of such to the first of these."""
 _CODE_BYTES = 15
-
-
-class NotRendered(DsrError):
-    """The words of a letter do not fit its facts: a defect in our code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +87,7 @@ def begin(
         return Opened(record, None, sealed, said)
     codes = [_code_told(vault.keyring, request, each) for each, *_ in case.requests] if case else []
     besides = case.acknowledged(codes) if case else ""
-    acknowledgement = write(letters, request, _acknowledgement(vault.keyring, request, now, besides), now)
+    acknowledgement = write(letters, request, _acknowledgement(vault.keyring, request, now, besides, to[-1]), now)
     record, sealed = vault.new_record(request.request_id, statement, [acknowledgement], now)
     return Opened(record, acknowledgement, sealed, said)
 
@@ -104,9 +98,11 @@ async def open_all(tx: UnitOfWork, opened: Sequence[Opened]) -> None:
     await _list(tx, [each.acknowledgement for each in opened if each.acknowledgement])
 
 
-def _acknowledgement(keyring: Keyring, request: StoredRequest, now: datetime, besides: Fact) -> LetterOf:
+def _acknowledgement(keyring: Keyring, request: StoredRequest, now: datetime, besides: Fact, address: str) -> LetterOf:
+    """An acknowledgement goes where they have written from, and says nothing of what is held."""
+    to = {"to": address} if request.channel == "email" else {}
     said, told = standing(request, now.date()), _code_told(keyring, request, request.request_id)
-    return ("acknowledgement", {"standing": said, "code": told, "besides": besides})
+    return ("acknowledgement", {"standing": said, "code": told, "besides": besides, **to})
 
 
 def _code_told(keyring: Keyring, request: StoredRequest, request_id: UUID) -> str:
@@ -123,35 +119,9 @@ def write(letters: Letters, request: StoredRequest, letter_of: LetterOf, now: da
     known = {"received_on": request.received_at, "reference": reference.of(request.request_id), **fields}
     if request.tenant:
         known = {"instruction": request.instruction_id or "", **known}
-    to = {"to": [fields["to"]]} if "to" in fields else {}
-    content = {"kind": kind, "reader": letters.reader(request, kind), "fields": known, "written_on": now, **to}
-    return Sealing(request.request_id, "letter", kind, dump(content))
-
-
-async def rendered(
-    tx: UnitOfWork, letters: Letters, request_id: UUID, letter_id: UUID, content: bytes
-) -> dict[str, Any]:
-    """A letter with ``language``, ``subject``, ``html`` and, where it goes elsewhere, ``to``; rendered once, then kept.
-
-    Raises:
-        NotRendered: its words do not fit its facts.
-    """
-    known: dict[str, Any] = orjson.loads(content)
-    if "html" not in known:
-        known = orjson.loads(await tx.vault.open_one(tx.connection, letter_id, lock=True) or content)
-    if "html" in known:
-        return known
-    try:
-        fields = {name: load(each) for name, each in known["fields"].items()}
-        written_on = datetime.fromisoformat(known["written_on"]["instant"])
-        letter = letters.write(known["kind"], Reader(**known["reader"]), fields, written_on)
-    except (KeyError, TemplateError, TypeError, ValueError) as error:
-        log.error("letter %s cannot be rendered: %s", letter_id, type(error).__name__)  # noqa: TRY400  # no facts
-        raise NotRendered("a letter cannot be rendered: the log names it; an engineer must look") from None
-    to = {"to": known["to"]} if "to" in known else {}
-    done = {"language": letter.language, "subject": letter.subject, "html": letter.html, **to}
-    await tx.vault.replace(tx.connection, Sealing(request_id, "letter", "", orjson.dumps(done), letter_id))
-    return done
+    to = str(fields["to"]) if "to" in fields else None
+    facts = NoticeFacts(kind, letters.reader(request, kind), known, now, to)
+    return Sealing(request.request_id, "letter", kind, seal_facts(facts))
 
 
 def named(letter: Sealing) -> dict[str, JsonValue]:
@@ -202,10 +172,10 @@ async def words_of(tx: UnitOfWork, letters: Letters, request: StoredRequest) -> 
     return sealed.decode() if sealed else letters.words(see_letter, letters.reader(request))
 
 
-async def read(
-    tx: UnitOfWork, letters: Letters, request: StoredRequest, caller: Caller, *, by_code: bool
-) -> list[dict[str, object]]:
+async def read(tx: UnitOfWork, request: StoredRequest, caller: Caller, *, by_code: bool) -> list[dict[str, object]]:
     """Every letter of a request, the oldest first, and to whom it goes; who has read them is on record.
+
+    One that is not rendered yet has no text, and is not ``ready``.
 
     What went to a customer of ours is for the privacy team alone: the subject may not be told who that is. What proves
     or opens something is for the subject alone (``masked``). Once the subject's key is gone nobody is shown any more
@@ -224,16 +194,20 @@ async def read(
     tx.log_evidence(request_id, "letters.read", {"holder": caller.holder, "by_code": by_code}, caller.actor)
     shown = [row for row in rows if caller.role == "privacy" or row["kind"] not in TO_OTHERS]
     ids = [row["letter_id"] for row in shown]
-    contents = [_as_read(await rendered(tx, letters, request_id, each, words[each]), caller) for each in ids]
+    contents = [_as_read(notices.opened(words[each]), caller) for each in ids]
     return [
         {"to": usual["to"], **row, **each, **_unaddressed(row["kind"], erased=erased)}
         for row, each in zip(shown, contents, strict=True)
     ]
 
 
-def _as_read(letter: dict[str, Any], caller: Caller) -> dict[str, str]:
-    html = masked(letter["html"]) if caller.role == "privacy" else letter["html"]
-    return {**letter, "html": html, "body": text_of(html)}
+def _as_read(letter: NoticeFacts | NoticeText, caller: Caller) -> dict[str, object]:
+    to = {"to": [letter.to]} if letter.to else {}
+    if isinstance(letter, NoticeFacts):
+        return {"language": letter.reader.language, "subject": "", "html": "", "body": "", "ready": False, **to}
+    html = masked(letter.html) if caller.role == "privacy" else letter.html
+    text = {"language": letter.language, "subject": letter.subject, "html": html, "body": text_of(html)}
+    return {**text, "ready": True, **to}
 
 
 def _unaddressed(kind: str, *, erased: bool) -> dict[str, list[str]]:

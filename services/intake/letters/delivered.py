@@ -15,7 +15,7 @@ from services.intake.metrics import LETTERS_SENT, LETTERS_STOPPED
 from services.intake.repository import Requests
 from services.intake.request.aggregate import Transition
 from services.intake.request.causes.delivery import Told, lift_awaited, lift_begun, unknown
-from shared.domain.events import LiftDecided
+from shared.domain.events import LiftDecided, NoticeSettled
 from shared.messaging.unit_of_work import UnitOfWork
 
 Fault = Literal[
@@ -25,7 +25,6 @@ Fault = Literal[
     "address_not_proved",
     "address_unknown",
     "address_unusable",
-    "not_rendered",
     "key_gone",
     "acknowledged_today",
 ]
@@ -40,22 +39,25 @@ _EXTENSION_TOLD = "UPDATE extension SET told_at = $2 WHERE request_id = $1"
 _OVER: Final = frozenset({"sent", "given_up", "spared"})
 
 
-async def sent(tx: UnitOfWork, letters: Letters, letter_id: UUID, actor: str | None = None) -> Delivery | None:
-    """The next server has accepted it, or somebody has posted it: the subject is told.
+async def sent(
+    tx: UnitOfWork, letters: Letters, letter_id: UUID, actor: str | None = None, by_mail: NoticeSettled | None = None
+) -> Delivery | None:
+    """The mail server has accepted it, or it was posted now: the subject is told.
 
-    None: it is not one that waits, so nothing has changed.
+    None: it is not one that waits, so nothing has changed. ``by_mail``: when the server took it, and what was sent.
     """
     requests, letter = await _held(tx, letters, letter_id, actor)
     if letter is None or letter.state in _OVER:
         return None
-    await tx.connection.execute(_MARK, letter_id, "sent", None, tx.now)
-    _log(tx, letter, "letter.sent", {}, actor)
+    at = by_mail.occurred_at if by_mail else tx.now
+    await tx.connection.execute(_MARK, letter_id, "sent", None, at)
+    _log(tx, letter, "letter.sent", {"sha256": by_mail.sha256} if by_mail else {}, actor)
     tx.after_commit(LETTERS_SENT.labels(letter.way).inc)
     request = requests[letter.request_id]
     await recipients.accepted(tx, request, letter.awaited)
     awaited = [each for each in letter.awaited if "there" not in each]
-    await _note_extension(tx, awaited, letter.request_id, tx.now)
-    told = request.told(letter.awaited, tx.now)
+    await _note_extension(tx, awaited, letter.request_id, at)
+    told = request.told(letter.awaited, at)
     if any(isinstance(event, LiftDecided) for event in told.published):
         await tx.connection.execute(_TELLS, letter_id, lift_begun(letter.awaited))
     await _tell(requests, told)

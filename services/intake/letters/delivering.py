@@ -10,13 +10,14 @@ from services.intake import repository
 from services.intake.auth import Caller
 from services.intake.deciding import Held, decision
 from services.intake.errors import NotFound
-from services.intake.letters import correspondence, delivered, delivery
+from services.intake.letters import delivered, delivery
 from services.intake.letters import schemas as letter_schemas
 from services.intake.letters.delivery import Delivery
 from services.intake.letters.print_page import Page
 from services.intake.request.aggregate import Transition
 from services.intake.timing import TimingUseCases
 from shared.domain.errors import IllegalTransition
+from shared.domain.notices import NoticeText, opened
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.vault import Sealing
 
@@ -46,13 +47,9 @@ class DeliveringUseCases(TimingUseCases):
     async def pages(self, caller: Caller, limit: int) -> list[Page]:
         """The letters that are to be posted, each with its address of record; who has read them is on record."""
         async with self.unit_of_work.begin() as tx:
-            pages = []
-            for letter_id, request_id in await tx.connection.fetch(_TO_PRINT, limit):
-                try:
-                    pages.append(await self._page(tx, letter_id, request_id, caller))
-                except correspondence.NotRendered:
-                    await delivered.stopped(tx, self.letters, letter_id, "not_rendered")
-            return pages
+            rows = await tx.connection.fetch(_TO_PRINT, limit)
+            pages = [await self._page(tx, letter_id, request_id, caller) for letter_id, request_id in rows]
+            return [page for page in pages if page]
 
     async def posted(self, letter_id: UUID, caller: Caller) -> None:
         """Somebody has posted it: this day is that on which the subject was told."""
@@ -82,7 +79,7 @@ class DeliveringUseCases(TimingUseCases):
                 )
             elif not await tx.vault.places(tx.connection, letter.request_id, _POSTAL):
                 raise IllegalTransition("no address of record is entered: enter it, and then have it sent by post")
-            if not await delivery.send_by(tx, letter_id, said.way):
+            if not await delivery.send_by(tx, request, letter, said.way):
                 raise IllegalTransition(f"it waits to go by {letter.way} already: wait for that, or give it up")
             detail = {"letter_id": str(letter_id), "kind": letter.kind, "way": said.way}
             tx.log_evidence(letter.request_id, "letter.sent_another_way", detail, caller.actor)
@@ -122,13 +119,17 @@ class DeliveringUseCases(TimingUseCases):
             raise IllegalTransition("the letter that tells of the lift has not come back")
         return resumed
 
-    async def _page(self, tx: UnitOfWork, letter_id: UUID, request_id: UUID, caller: Caller) -> Page:
-        sealed = await tx.vault.open_one(tx.connection, letter_id) or b"{}"
-        content = await correspondence.rendered(tx, self.letters, request_id, letter_id, sealed)
+    @staticmethod
+    async def _page(tx: UnitOfWork, letter_id: UUID, request_id: UUID, caller: Caller) -> Page | None:
+        """The page of a letter; None: it is not rendered yet."""
+        sealed = await tx.vault.open_one(tx.connection, letter_id)
+        letter = opened(sealed) if sealed else None
+        if not isinstance(letter, NoticeText):
+            return None
         [(_, _, address), *_] = await tx.vault.open_kind(tx.connection, request_id, _POSTAL)
         detail = {"letter_id": str(letter_id), "holder": caller.holder}
         tx.log_evidence(request_id, "letter.printed", detail, caller.actor)
-        return Page(letter_id, content["html"], orjson.loads(address))
+        return Page(letter_id, letter.html, orjson.loads(address))
 
 
 async def _waiting(tx: UnitOfWork, letter_id: UUID) -> Delivery:

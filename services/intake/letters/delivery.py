@@ -10,16 +10,16 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-import orjson
-
 from services.intake.letters import correspondence, portal_news
 from services.intake.letters.rendering import Letters
-from services.intake.mail.message import address_in
-from services.intake.request.causes.delivery import SENT_TO, Told
+from services.intake.metrics import LETTER_WAIT, LETTERS
+from services.intake.request.causes.delivery import Told
 from services.intake.request.letter_kinds import ANSWERS, TO_OTHERS, LetterKind
 from services.intake.request.stored_request import StoredRequest
+from shared.domain.events import NoticeRequested
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import NOTHING
+from shared.domain.notices import address_in, address_of, addressed
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData
@@ -33,23 +33,20 @@ _FOLLOWED: Final[frozenset[str]] = frozenset({"recipient_notice", "recipient_rem
 """Of those, the ones that are a person's to tell until they have done so (``recipients``)."""
 _INSERT = """
 INSERT INTO delivery (letter_id, request_id, kind, way, state, fault, awaited, address,
-                      written_at, written_on, next_try_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::timestamptz, ($9::timestamptz AT TIME ZONE 'UTC')::date, $9::timestamptz)
+                      written_at, written_on)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::timestamptz, ($9::timestamptz AT TIME ZONE 'UTC')::date)
 ON CONFLICT (address, written_on) WHERE kind = 'acknowledgement' AND way = 'email' AND state <> 'spared'
 DO NOTHING RETURNING true
 """
-_NOTED = (
-    *("letter_id", "request_id", "kind", "way", "state", "fault", "awaited", "written_at", "written_on"),
-    "next_try_at",
-)
+_NOTED = (*("letter_id", "request_id", "kind", "way", "state", "fault", "awaited", "written_at", "written_on"),)
 _READ = """
-SELECT letter_id, request_id, kind, way, state, fault, awaited, written_at, tries, sent_at FROM delivery
+SELECT letter_id, request_id, kind, way, state, fault, awaited, written_at, sent_at FROM delivery
 """
 _OPEN = f"""
 {_READ} WHERE state IN ('waiting', 'person') AND letter_id > $1
    AND ($3::text IS NULL OR state = $3) AND ($4::text IS NULL OR way = $4) ORDER BY letter_id LIMIT $2
 """
-COUNTED = """
+_COUNTED = """
 SELECT way, state, count(*), min(written_at) FROM delivery WHERE state IN ('waiting', 'person') GROUP BY 1, 2
 """
 # Of those that are for whoever has asked: nobody else gets theirs at that address.
@@ -64,8 +61,7 @@ ORDER BY letter_id DESC LIMIT 1
 """
 # Not while it may be under way: it would be delivered twice.
 _ANOTHER_WAY = """
-UPDATE delivery SET way = $2, state = 'waiting', fault = NULL, next_try_at = $3, tries = 0, put_off_at = NULL,
-                    sent_at = NULL
+UPDATE delivery SET way = $2, state = 'waiting', fault = NULL, sent_at = NULL
 WHERE letter_id = $1 AND state = 'person' RETURNING true
 """
 
@@ -91,7 +87,6 @@ class Delivery:
     fault: str | None
     awaited: Sequence[Told]
     written_at: datetime
-    tries: int
     sent_at: datetime | None
 
 
@@ -103,7 +98,11 @@ async def keep(tx: UnitOfWork, letters: Letters, written: Sequence[Written]) -> 
     Raises:
         Shredded: the correspondence of one of the requests has expired.
     """
-    await correspondence.keep(tx, await _addressed(tx, [*written, *await _news(tx, letters, written)]))
+    everything = [*written, *await _news(tx, letters, written)]
+    sealings, mailed = await _addressed(tx, everything)
+    await correspondence.keep(tx, sealings)
+    for each in everything:
+        _ask(tx, each.request, each.sealing.sealed_id, each.sealing.source, email=each.sealing.sealed_id in mailed)
 
 
 async def acknowledge(tx: UnitOfWork, opened: Sequence[tuple[StoredRequest, correspondence.Opened]]) -> None:
@@ -112,16 +111,18 @@ async def acknowledge(tx: UnitOfWork, opened: Sequence[tuple[StoredRequest, corr
     An address gets one a day, or whoever writes in its name could have us write to it for ever.
     """
     for request, new in opened:
-        if new.acknowledgement is None or request.channel not in SENT_TO:
+        if new.acknowledgement is None:
             continue
-        letter = Written(request, new.acknowledgement)
+        letter, email = Written(request, new.acknowledgement), False
         if request.channel == "post":
             await _insert(tx, letter, *await _by_post(tx, request))
-            continue
-        [stated, *_] = (each for each in new.said if each.type is IdentityType.EMAIL)
-        mark = tx.vault.keyring.fingerprint(stated)
-        if not await _insert(tx, letter, "email", "waiting", None, mark):
-            await _insert(tx, letter, "email", "spared", "acknowledged_today", mark)
+        elif request.channel == "email":
+            [stated, *_] = (each for each in new.said if each.type is IdentityType.EMAIL)
+            mark = tx.vault.keyring.fingerprint(stated)
+            email = await _insert(tx, letter, "email", "waiting", None, mark)
+            if not email:
+                await _insert(tx, letter, "email", "spared", "acknowledged_today", mark)
+        _ask(tx, request, new.acknowledgement.sealed_id, "acknowledgement", email=email)
 
 
 async def read(connection: Connection, letter_id: UUID, *, lock: bool = False) -> Delivery | None:
@@ -150,9 +151,18 @@ async def address_known(connection: Connection, request_id: UUID) -> None:
     await connection.execute(_ADDRESS_KNOWN, request_id, sorted(BY_ADDRESS))
 
 
-async def send_by(tx: UnitOfWork, letter_id: UUID, way: str) -> bool:
-    """Has a letter delivered anew that waits for a person, in that way; whether it did."""
-    return bool(await tx.connection.fetchval(_ANOTHER_WAY, letter_id, way, tx.now))
+async def send_by(tx: UnitOfWork, request: StoredRequest, letter: Delivery, way: str) -> bool:
+    """Has a letter delivered again that waits for a person, in that way; whether it did."""
+    done = bool(await tx.connection.fetchval(_ANOTHER_WAY, letter.letter_id, way))
+    if done and way == "email":
+        _ask(tx, request, letter.letter_id, letter.kind, email=True)
+    return done
+
+
+def _ask(tx: UnitOfWork, request: StoredRequest, letter_id: UUID, kind: str, *, email: bool) -> None:
+    """Has a letter rendered, and sent where it goes by e-mail."""
+    threaded = kind not in TO_STRANGERS
+    tx.publish(NoticeRequested.about(request, notice_id=letter_id, kind=kind, email=email, threaded=threaded))
 
 
 async def readdress(tx: UnitOfWork, request: StoredRequest | None, letter: Delivery) -> str | None:
@@ -163,15 +173,14 @@ async def readdress(tx: UnitOfWork, request: StoredRequest | None, letter: Deliv
     letter_id = letter.letter_id
     content = await tx.vault.open_one(tx.connection, letter_id, lock=True)
     if letter.kind in BY_ADDRESS:
-        own = orjson.loads(content or b"{}").get("to") or ("",)
-        return None if address_in(own[0]) else "address_unknown"
+        return None if address_in(address_of(content or b"{}") or "") else "address_unknown"
     if request is None:
         return "address_unknown"
     known = (await tx.vault.subject_data(tx.connection, [request.subject_ref])).get(request.subject_ref)
     to, fault = await _mailed_to(tx, request, known)
     if to and content:
-        sealed = orjson.dumps({**orjson.loads(content), "to": [to]})
-        await tx.vault.replace(tx.connection, Sealing(request.request_id, "letter", "", sealed, letter_id))
+        sealing = Sealing(request.request_id, "letter", "", addressed(content, to), letter_id)
+        await tx.vault.replace(tx.connection, sealing)
     return fault
 
 
@@ -186,21 +195,22 @@ async def _news(tx: UnitOfWork, letters: Letters, written: Sequence[Written]) ->
     return news
 
 
-async def _addressed(tx: UnitOfWork, written: Sequence[Written]) -> list[Sealing]:
-    """The letters with where they go; notes those that are to be delivered, all at once."""
+async def _addressed(tx: UnitOfWork, written: Sequence[Written]) -> tuple[list[Sealing], set[UUID]]:
+    """The letters with where they go, and which go by e-mail now; notes those that are to be delivered, all at once."""
     mailed = [each.request for each in written if each.request.channel == "email"]
     known = await tx.vault.subject_data(tx.connection, [each.subject_ref for each in mailed]) if mailed else {}
-    sealings, rows = list[Sealing](), list[tuple[object, ...]]()
+    sealings, by_mail, rows = list[Sealing](), set[UUID](), list[tuple[object, ...]]()
 
     def note(letter: Written, way: str, state: str, fault: str | None = None) -> None:
         known = (letter.sealing.sealed_id, letter.sealing.subject_ref, letter.sealing.source)
-        rows.append((*known, way, state, fault, [*letter.tells] or None, tx.now, tx.now.astimezone(UTC).date(), tx.now))
+        if (way, state) == ("email", "waiting"):
+            by_mail.add(letter.sealing.sealed_id)
+        rows.append((*known, way, state, fault, [*letter.tells] or None, tx.now, tx.now.astimezone(UTC).date()))
 
     for each in written:
         sealing = each.sealing
         if sealing.source in BY_ADDRESS:
-            [to] = orjson.loads(sealing.content)["to"]
-            if address_in(to):
+            if address_in(address_of(sealing.content) or ""):
                 note(each, "email", "waiting")
             elif sealing.source not in _FOLLOWED:
                 note(each, "post", "person", "address_unknown")
@@ -208,13 +218,12 @@ async def _addressed(tx: UnitOfWork, written: Sequence[Written]) -> list[Sealing
             note(each, *await _by_post(tx, each.request))
         elif each.request.channel == "email":
             to, fault = await _mailed_to(tx, each.request, known.get(each.request.subject_ref))
-            content = {**orjson.loads(sealing.content), **({"to": [to]} if to else {})}
-            sealing = replace(sealing, content=orjson.dumps(content))
+            sealing = replace(sealing, content=addressed(sealing.content, to)) if to else sealing
             note(each, "email", "person" if fault else "waiting", fault)
         sealings.append(sealing)
     if rows:
         await tx.connection.copy_records_to_table("delivery", records=rows, columns=_NOTED)
-    return sealings
+    return sealings, by_mail
 
 
 async def _mailed_to(
@@ -225,8 +234,8 @@ async def _mailed_to(
         return _reached_at(known.identities)
     last = await tx.connection.fetchval(_LAST_ANSWER, request.request_id, sorted(ANSWERS))
     content = await tx.vault.open_one(tx.connection, last) if last else None
-    to = orjson.loads(content or b"{}").get("to")
-    return (to[0], None) if to else (None, "address_unknown")
+    to = address_of(content or b"{}")
+    return (to, None) if to else (None, "address_unknown")
 
 
 def _reached_at(known: Sequence[Identity]) -> tuple[str | None, str | None]:
@@ -252,6 +261,17 @@ async def _insert(  # the columns
     sealing, tells = letter.sealing, [*letter.tells] or None
     given = (sealing.sealed_id, sealing.subject_ref, sealing.source, way, state, fault, tells, address, tx.now)
     return bool(await tx.connection.fetchval(_INSERT, *given))
+
+
+async def count(connection: Connection, now: datetime) -> None:
+    """Counts what waits, and for how long the oldest does."""
+    rows = await connection.fetch(_COUNTED)
+    found = {(way, state): (number, since) for way, state, number, since in rows}
+    for way in ("email", "post"):
+        for state in ("waiting", "person"):
+            LETTERS.labels(way, state).set(found.get((way, state), (0, now))[0])
+        waits = found.get((way, "waiting"), (0, now))[1]
+        LETTER_WAIT.labels(way).set(max(0.0, (now - waits).total_seconds()))
 
 
 def _delivery(*row: object) -> Delivery:

@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from services.intake.letters import questions
-from services.intake.letters.rendering import Letter, Letters, Reader
+from services.intake.letters.rendering import Letters
 from services.intake.request.aggregate import Request
 from services.intake.request.closing import closing_letter, done
 from services.intake.request.letter_kinds import TO_OTHERS, LetterField, LetterKind
@@ -15,6 +15,7 @@ from services.intake.request.lifecycle import State
 from services.intake.request.told.answer import standing
 from services.intake.request.told.work import had_been_done
 from shared.domain import reference
+from shared.domain.notices import NoticeFacts, Reader
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import Lines, Listed, Term, article, say
@@ -40,17 +41,18 @@ _REQUEST: Final = Request(
 )
 
 
-def preview(letters: Letters, kind: LetterKind, language: Language) -> Letter:
-    """The letter of that kind in that language, to somebody who lives where it is spoken."""
+def sample(letters: Letters, kind: LetterKind, language: Language) -> NoticeFacts:
+    """The facts of a letter of that kind, to somebody who lives where that language is spoken."""
     customer = kind in TO_OTHERS or kind == "assisted"
-    reader = Reader(language, "Europe/Berlin", _COUNTRIES[language], instructed=customer and kind not in TO_OTHERS)
+    outside = kind in TO_OTHERS
+    reader = Reader(language, "Europe/Berlin", _COUNTRIES[language], customer and not outside, outside)
     known: dict[str, LetterField] = {
         "received_on": _AT,
         "reference": reference.of(_REQUEST.request_id),
         "instruction": "INS-2026-7",
         "asked_on": _AT + timedelta(days=1),
     }
-    return letters.write(kind, reader, {**known, **_fields(letters, kind)}, _AT + timedelta(days=7))
+    return NoticeFacts(kind, reader, {**known, **_fields(letters, kind)}, _AT + timedelta(days=7))
 
 
 def _fields(letters: Letters, kind: LetterKind) -> Mapping[str, LetterField]:

@@ -22,7 +22,8 @@ from uuid import UUID
 import flufl.bounce
 import puremagic
 
-from services.intake.mail import headers, tokens
+from services.intake.mail import headers
+from shared.domain import notice_tokens as tokens
 
 _UNREAD = frozenset({"head", "style", "script", "title", "template"})
 _BREAKS = frozenset({"br", "p", "div", "li", "tr", "h1", "h2", "h3", "h4", "blockquote"})

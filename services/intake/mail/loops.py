@@ -2,12 +2,11 @@
 
 from functools import partial
 
-from services.intake.mail import reading, sending
-from services.intake.mail.settings import ImapSettings, SmtpSettings
+from services.intake.mail import reading
 from shared.app.service import Loop
+from shared.runtime.mail_settings import ImapSettings, SmtpSettings
 
 
-def loops() -> tuple[Loop, Loop]:
-    """Both, by the settings of the environment; raises ``Misconfigured``."""
-    smtp = SmtpSettings()
-    return partial(sending.run, settings=smtp), partial(reading.run, settings=ImapSettings(), smtp=smtp)
+def loops() -> tuple[Loop]:
+    """The loop that reads, by the settings of the environment; raises ``Misconfigured``."""
+    return (partial(reading.run, settings=ImapSettings(), smtp=SmtpSettings()),)

@@ -23,11 +23,11 @@ from imapclient.exceptions import IMAPClientError
 from services.intake.letters.rendering import Letters
 from services.intake.mail import apart, inbox
 from services.intake.mail.incoming import Incoming, MailKind, Ours, unreadable
-from services.intake.mail.settings import ImapSettings, SmtpSettings, listed
 from services.intake.metrics import MAIL, MAIL_WAIT, MAIL_WAITING, MAILBOX_READ_AT
 from shared.app.service import Running
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.loops import retry_while_unavailable, sleep_until_stopped
+from shared.runtime.mail_settings import ImapSettings, SmtpSettings, listed
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from services.intake import auth, packages
 from services.intake.api import handing_out, report, views
 from services.intake.errors import BadRequest, Forbidden, NotFound
 from services.intake.letters import asked, correspondence
-from services.intake.letters.rendering import Letters, Reader
+from services.intake.letters.rendering import Letters
 from services.intake.portal import told
 from services.intake.portal.portal import NotProved, Portal, Works, at, language_of, spoken
 from services.intake.portal.shown import may_follow
@@ -28,6 +28,7 @@ from services.intake.web.forms import FormError
 from services.intake.web.site import Visit
 from shared.domain import reference
 from shared.domain.errors import Shredded
+from shared.domain.notices import Reader
 from shared.domain.rights import Right
 from shared.domain.sentences import Fact, Term, say
 from shared.messaging.unit_of_work import UnitOfWorkFactory

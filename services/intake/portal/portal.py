@@ -18,7 +18,6 @@ from services.intake import errors
 from services.intake.address import address_of
 from services.intake.api.dependencies import Services
 from services.intake.identity.proof_links import ProofLinks
-from services.intake.letters.rendering import Reader
 from services.intake.portal.settings import PortalSettings
 from services.intake.portal.sign_in import SignInTokens
 from services.intake.quota import Rate
@@ -26,6 +25,7 @@ from services.intake.web.pages import Pages
 from services.intake.web.sessions import Session, Sessions
 from services.intake.web.site import FormExpired, Handler, Site, Visit
 from shared.domain.countries import COUNTRIES
+from shared.domain.notices import Reader
 from shared.domain.sentences import Fact, say
 from shared.domain.wording import LANGUAGES, Language
 from shared.storage.postgres import AWAY

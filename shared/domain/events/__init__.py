@@ -26,6 +26,7 @@ from shared.domain.events.event import (
     SubjectRef,
     type_of,
 )
+from shared.domain.events.notices import NoticeRequested, NoticeSettled
 from shared.domain.events.recipients import (
     RecipientConcerned,
     RecipientSettled,
@@ -76,6 +77,8 @@ __all__ = [
     "LetterReturned",
     "LiftDecided",
     "LimitConfirmed",
+    "NoticeRequested",
+    "NoticeSettled",
     "PartAnswered",
     "PlanAsked",
     "QuestionAnswered",

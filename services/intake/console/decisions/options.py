@@ -5,11 +5,11 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from services.intake.console.decisions.decision import Options, Subject
-from services.intake.letters.rendering import Reader
 from services.intake.proposed import Matter
 from services.intake.recipients import NoticeState
 from services.intake.request import deferrals
 from services.intake.request.reasons import Proposed
+from shared.domain.notices import Reader
 from shared.domain.sentences import Fact, Term
 from shared.domain.wording import ENGLISH, Language
 

@@ -13,9 +13,8 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 
-from services.intake.letters.plain_text import text_of
+from shared.domain.plain_text import text_of
 
-_REACHED = re.compile(r"(?:[^<>]*<)?([^<>\s@,]+@[^<>\s@,]+\.[^<>\s@,]+)>?")
 _ID = re.compile(r"<[!-;=?-~]{3,250}>")
 """A Message-ID as others know it again; what else people's programs write there leads to no thread."""
 _WHOLE = SMTP.clone(max_line_length=900, cte_type="7bit")
@@ -38,12 +37,6 @@ class Outgoing:
     html: str
     written_at: datetime
     before: Sequence[str] = ()
-
-
-def address_in(to: str) -> str | None:
-    """The e-mail address that a letter goes to, if it goes to one: bare, or after a name in angle brackets."""
-    found = _REACHED.fullmatch(to.strip())
-    return found[1] if found else None
 
 
 def message_id(token: str, sender: str) -> str:

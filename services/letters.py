@@ -1,0 +1,40 @@
+"""The command `dsr letters`: what waits to be delivered by hand, and a sample of each kind."""
+
+from typing import Annotated
+
+import typer
+
+from services.correspondence.rendering import Renderer
+from services.intake.client import letters as by_hand
+from services.intake.letters.previews import sample
+from services.intake.letters.rendering import Letters
+from services.intake.request.letter_kinds import KINDS
+from shared.domain.wording import LANGUAGES
+
+letters = typer.Typer(help="Letters to data subjects.")
+letters.command("list")(by_hand.list_letters)
+letters.command("print")(by_hand.print_letters)
+letters.command("send")(by_hand.send)
+letters.command("give-up")(by_hand.give_up)
+
+
+@letters.command()
+def preview(
+    kind: Annotated[str, typer.Argument(help="of which kind, as completion or refusal; all: one of each")],
+    *,
+    lang: Annotated[str, typer.Option(help=f"in which language: {', '.join(LANGUAGES)}")] = "en",
+    html: Annotated[
+        bool, typer.Option("--html", help="Print the HTML, which is what is kept, and not its text.")
+    ] = False,
+) -> None:
+    """Print a letter as it would read, about an invented request: for who signs the words off."""
+    if kind not in {*KINDS, "all"}:
+        raise typer.BadParameter(f"no such kind of letter; the kinds are {', '.join(sorted(KINDS))}")
+    if lang not in LANGUAGES:
+        raise typer.BadParameter(f"no such language; the languages are {', '.join(LANGUAGES)}")
+    known = Letters()
+    renderer = Renderer(known.policy)
+    for each in KINDS if kind == "all" else [each for each in KINDS if each == kind]:
+        letter = renderer.render(sample(known, each, lang))
+        typer.echo(f"===== {each}\n" if kind == "all" else "", nl=False)
+        typer.echo(letter.html if html else letter.body, nl=False)
