@@ -1,4 +1,4 @@
-"""The letter that passes between intake and correspondence: facts as intake seals them, then text; pure.
+"""Carries a letter between intake and correspondence: facts as intake seals them, then text; pure.
 
 Both are JSON under the key of the request. Correspondence puts the text in the place of the facts when it renders them.
 """
