@@ -121,7 +121,7 @@ class DeliveringUseCases(TimingUseCases):
 
     @staticmethod
     async def _page(tx: UnitOfWork, letter_id: UUID, request_id: UUID, caller: Caller) -> Page | None:
-        """The page of a letter; None: it is not rendered yet."""
+        """Returns the page of a letter; None: it is not rendered yet."""
         sealed = await tx.vault.open_one(tx.connection, letter_id)
         letter = opened(sealed) if sealed else None
         if not isinstance(letter, NoticeText):

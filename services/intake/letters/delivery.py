@@ -196,7 +196,7 @@ async def _news(tx: UnitOfWork, letters: Letters, written: Sequence[Written]) ->
 
 
 async def _addressed(tx: UnitOfWork, written: Sequence[Written]) -> tuple[list[Sealing], set[UUID]]:
-    """The letters with where they go, and which go by e-mail now; notes those that are to be delivered, all at once."""
+    """Returns letters with where they go, and which go by e-mail now; notes those to deliver, all at once."""
     mailed = [each.request for each in written if each.request.channel == "email"]
     known = await tx.vault.subject_data(tx.connection, [each.subject_ref for each in mailed]) if mailed else {}
     sealings, by_mail, rows = list[Sealing](), set[UUID](), list[tuple[object, ...]]()
