@@ -1,4 +1,4 @@
-"""Collects what letters say beyond their case: who reads them, what remains after an erasure, until when a copy can be fetched.
+"""Collects what letters say beyond their case: who reads them, what remains after an erasure, how a copy is fetched.
 
 Nothing is rendered here: a decision seals facts, and the service of correspondence makes letters of them.
 """
