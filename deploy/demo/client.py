@@ -36,6 +36,11 @@ class DsrClient(httpx.AsyncClient):
         """Where it stands, or a part of it: ``/timeline``, ``/letters``."""
         return dict(_good(await self._patiently(partial(self.get, f"/v1/requests/{request_id}{part}"))).json())
 
+    async def letters(self, request_id: str) -> list[dict[str, Any]]:
+        """Return its letters, once each is rendered."""
+        view = await self.follow(request_id, lambda view: all(each["ready"] for each in view["letters"]), "/letters")
+        return list(view["letters"])
+
     async def follow(
         self, request_id: str, until: str | Callable[[dict[str, Any]], bool], part: str = "", *, within: float = 240
     ) -> dict[str, Any]:

@@ -251,13 +251,13 @@ class Case:
 
     async def letters(self) -> list[dict[str, Any]]:
         """Its letters, in the order in which they were written."""
-        return list((await self.door.read(self.request_id, "/letters"))["letters"])
+        return await self.door.letters(self.request_id)
 
     async def letter(self, kind: str, within: float = 240) -> str:
         """The text of its letter of that kind, once it is written."""
 
         def written(view: dict[str, Any]) -> bool:
-            return any(each["kind"] == kind for each in view["letters"])
+            return any(each["kind"] == kind and each["ready"] for each in view["letters"])
 
         found = await self.door.follow(self.request_id, written, "/letters", within=within)
         return next(" ".join(each["body"].split()) for each in found["letters"] if each["kind"] == kind)

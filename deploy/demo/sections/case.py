@@ -71,8 +71,7 @@ async def one_message(client: DsrClient, case: Case) -> Section:
         section.say(f"{request.part.right:10} {request.state:32} {request.part.shows}")
     shown = {each["request_id"] for each in erasure.view["case"]["requests"]}
     received = {request.view["received_at"] for request in case.requests}
-    theirs = [await client.read(request.request_id, "/letters") for request in case.requests]
-    letters = [letter for each in theirs for letter in each["letters"]]
+    letters = [letter for request in case.requests for letter in await client.letters(request.request_id)]
     kinds = [letter["kind"] for letter in letters]
     section.find(
         erasure.view["case"]["case_number"] == case.number

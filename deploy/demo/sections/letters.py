@@ -20,7 +20,7 @@ _TO_THE_PERSON = {"acknowledgement", *_ANSWERS}
 
 async def written(client: DsrClient, requests: Iterable[SubmittedRequest]) -> Written:
     """The letters of these requests."""
-    return [(each, (await client.read(each.request_id, "/letters"))["letters"]) for each in requests]
+    return [(each, await client.letters(each.request_id)) for each in requests]
 
 
 def letters(erasures: Written, shown: SubmittedRequest, folder: Path, policy: Policy) -> Section:

@@ -38,7 +38,7 @@ async def mail(client: DsrClient, services: Services, sites: Sites) -> Section:
     if sites.mail is None:
         section.say("no mail server here (it is started by root, on Debian): each letter is printed instead")
         request_id = await client.submit({**_ASKED, "channel": "email"})
-        for letter in (await client.read(request_id, "/letters"))["letters"]:
+        for letter in await client.letters(request_id):
             section.say(f"to {', '.join(letter['to'])}: {letter['subject']}")
             section.say(*(f"│ {line}".rstrip() for line in letter["body"].splitlines()))
         return section

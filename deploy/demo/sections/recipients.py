@@ -49,7 +49,7 @@ async def recipients(client: DsrClient, dsn: str, request: SubmittedRequest, *, 
     for far in ("1 reminders", "2 reminders", "overdue"):
         await _passes(dsn, request_id)
         reached.append(await _follow(client, request_id, far))
-    letters = (await client.read(request_id, "/letters"))["letters"]
+    letters = await client.letters(request_id)
     kinds = [letter["kind"] for letter in letters]
     written = [kinds.count("recipient_notice"), kinds.count("recipient_reminder")]
     section.find(

@@ -187,9 +187,9 @@ async def read(tx: UnitOfWork, request: StoredRequest, caller: Caller, *, by_cod
     request_id = request.request_id
     usual = orjson.loads(await tx.vault.statement(tx.connection, request_id))
     erased = not await tx.vault.unshredded(tx.connection, [request.subject_ref])
-    opened = await tx.vault.open_kind(tx.connection, request_id, "letter")
     written = "SELECT letter_id, kind, written_at FROM letter WHERE request_id = $1 ORDER BY letter_id"
-    rows = await tx.connection.fetch(written, request_id)
+    rows = await tx.connection.fetch(written, request_id)  # first: whatever is listed has words then
+    opened = await tx.vault.open_kind(tx.connection, request_id, "letter")
     words = {letter_id: content for letter_id, _, content in opened}
     tx.log_evidence(request_id, "letters.read", {"holder": caller.holder, "by_code": by_code}, caller.actor)
     shown = [row for row in rows if caller.role == "privacy" or row["kind"] not in TO_OTHERS]
