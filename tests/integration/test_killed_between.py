@@ -39,7 +39,7 @@ FEWEST = 40
 
 @dataclass
 class Way:
-    """The way of one letter, from the decision to its delivery; what was not acknowledged comes again."""
+    """Walks the way of one letter, from the decision to its delivery; what was not acknowledged comes again."""
 
     intake: Intake
     server: MailServer
@@ -69,7 +69,7 @@ class Way:
         self.acknowledged |= {each.value for each in records}
 
     async def outbox(self, service: str) -> list[Message]:
-        """What is about this request."""
+        """Returns what is about this request."""
         query = f"SELECT * FROM {service}.outbox WHERE topic LIKE 'dsr.%s' AND key = $1 ORDER BY position"
         rows = await self.intake.unit_of_work.pool.fetch(query, self.decided.key)
         return [read(row) for row in rows if row["topic"] in {"dsr.notices", "dsr.deliveries"}]
