@@ -2,11 +2,13 @@
 
 Every service changes its own schema and the vault, can add to the evidence but never change it, and reads the register,
 which deadline fills, and to which intake adds what it is told of a number; where anything contradicts it is noted.
+Correspondence sees letters and mails of the vault, with their keys, and no register.
 The word of two persons about a sweep is noted beside what was counted, and that about a system where it stands.
 Erasure and amendment add to the list of those who get no marketing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -23,6 +25,14 @@ FULFILLING = (ServiceName.ERASURE, ServiceName.EXPORT, ServiceName.AMENDMENT, Se
 """The services that have tasks."""
 
 
+_LETTERS = "kind IN ('letter', 'mail')"
+_ROWS_OF_VAULT: Final[Mapping[str, str]] = {
+    "sealed": _LETTERS,
+    "subject": f"EXISTS (SELECT FROM vault.sealed s WHERE s.subject_ref = subject.subject_ref AND s.{_LETTERS})",
+}
+"""The rows of each table that correspondence sees; every other service sees all."""
+
+
 def role(service: ServiceName) -> str:
     """The database role of a service."""
     return f"dsr_{service}"
@@ -34,13 +44,17 @@ def _privileges() -> Iterator[tuple[str, str]]:
         name = role(service)
         for schema in (service.value, "vault"):
             yield name, f"USAGE ON SCHEMA {schema}"
-            yield name, f"SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema}"
+        yield name, f"SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {service}"
         yield name, "USAGE ON SCHEMA evidence"
         yield name, "SELECT, INSERT ON evidence.entry"
         yield name, "SELECT, INSERT, UPDATE ON evidence.head"
-        yield name, "USAGE ON SCHEMA register"
-        yield name, "SELECT ON ALL TABLES IN SCHEMA register"
         yield name, "SELECT ON public.schema_file"
+    for service in set(ServiceName) - {ServiceName.CORRESPONDENCE}:
+        yield role(service), "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA vault"
+        yield role(service), "USAGE ON SCHEMA register"
+        yield role(service), "SELECT ON ALL TABLES IN SCHEMA register"
+    yield role(ServiceName.CORRESPONDENCE), "SELECT, INSERT ON vault.subject"
+    yield role(ServiceName.CORRESPONDENCE), "SELECT, INSERT, UPDATE ON vault.sealed"
     yield role(ServiceName.DEADLINE), "INSERT, UPDATE, DELETE ON register.source, register.assignment, register.reading"
     yield role(ServiceName.INTAKE), "INSERT, UPDATE (kind, request_id, settled_at, settled_by) ON register.conflict"
     yield role(ServiceName.INTAKE), "INSERT, UPDATE (valid_to, learned_at) ON register.assignment"
@@ -68,3 +82,10 @@ async def give(connection: asyncpg.Connection | PoolConnectionProxy) -> None:
     for name, privilege in _privileges():
         if name in there:
             await connection.execute(f"GRANT {privilege} TO {name}")
+    for service in ServiceName:
+        if role(service) in there:
+            for table, sees in _ROWS_OF_VAULT.items():
+                policy = f"{service} ON vault.{table}"
+                seen = sees if service is ServiceName.CORRESPONDENCE else "true"
+                await connection.execute(f"DROP POLICY IF EXISTS {policy}")
+                await connection.execute(f"CREATE POLICY {policy} TO {role(service)} USING ({seen}) WITH CHECK (true)")

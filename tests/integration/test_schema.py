@@ -38,6 +38,7 @@ from shared.storage.postgres import (
 )
 from shared.storage.register import announce, fill, note_conflicts, note_reading
 from shared.storage.suppression import Entry
+from shared.storage.vault import Sealing, Vault
 from tests.fixtures.engine import OpenHarness, SetClock
 from tests.fixtures.observation import panel_queries
 
@@ -225,8 +226,9 @@ async def test_marks_are_pruned_in_batches(open_harness: OpenHarness, clock: Set
 # A service's database role may do what the service does, and neither touch another's schema nor change evidence.
 @pytest.fixture
 async def roles(database: str) -> AsyncIterator[str]:
-    """A migrated database with the roles of erasure, deadline, scaler and dashboards; they are gone afterwards."""
-    names = [grants.role(ServiceName.ERASURE), grants.role(ServiceName.DEADLINE), grants.AUTOSCALER, grants.DASHBOARDS]
+    """A migrated database with some roles, which are gone afterwards."""
+    services = (ServiceName.ERASURE, ServiceName.DEADLINE, ServiceName.CORRESPONDENCE)
+    names = [*map(grants.role, services), grants.AUTOSCALER, grants.DASHBOARDS]
     owner = await asyncpg.connect(database)
     password = secrets.token_hex(8)
     for name in names:
@@ -291,6 +293,25 @@ async def test_a_service_is_refused_what_is_not_its_own(database: str, roles: st
         for statement in NOT_ITS_OWN:
             with subtests.test(statement), pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.execute(statement)
+
+
+async def test_correspondence_sees_letters_and_mails_of_the_vault_alone(
+    database: str, roles: str, keys: Keyring
+) -> None:
+    vault, now, pieces = Vault(keys), datetime(2026, 1, 1, tzinfo=UTC), {"letter": uuid7(), "identities": uuid7()}
+    async with connected(database) as connection:
+        for kind, ref in pieces.items():
+            record, sealed = vault.new_record(ref, b"{}", [Sealing(ref, kind, "", b"Ada", ref)], now)
+            await vault.insert_subjects(connection, [record])
+            await vault.insert_sealed(connection, sealed)
+    async with connected(as_role(database, "dsr_correspondence", roles)) as connection:
+        assert await vault.open_many(connection, [*pieces.values()]) == {pieces["letter"]: b"Ada"}
+        assert [*await vault.statements(connection, [*pieces.values()])] == [pieces["letter"]]
+        for closed in ("DELETE FROM vault.sealed", "SELECT 1 FROM register.assignment", "SELECT 1 FROM intake.request"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(closed)
+    async with connected(as_role(database, "dsr_erasure", roles)) as connection:
+        assert len(await vault.open_many(connection, [*pieces.values()])) == len(pieces)
 
 
 async def test_the_scaler_counts_tasks_and_sees_nothing_of_whom_they_are_about(database: str, roles: str) -> None:
