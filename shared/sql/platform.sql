@@ -20,10 +20,6 @@ CREATE TABLE vault.sealed (
 );
 CREATE INDEX sealed_subject ON vault.sealed (subject_ref, kind);
 
--- Which rows each service's role sees is granted with its rights (shared/storage/grants.py).
-ALTER TABLE vault.subject ENABLE ROW LEVEL SECURITY;
-ALTER TABLE vault.sealed ENABLE ROW LEVEL SECURITY;
-
 -- What was done, in order, each entry holding the hash of the one before; nothing here is ever changed.
 CREATE SCHEMA evidence;
 

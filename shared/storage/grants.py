@@ -2,13 +2,12 @@
 
 Every service changes its own schema and the vault, can add to the evidence but never change it, and reads the register,
 which deadline fills, and to which intake adds what it is told of a number; where anything contradicts it is noted.
-Correspondence sees letters and mails of the vault, with their keys, and no register.
+Correspondence deletes nothing of the vault, and sees neither its holds nor the register.
 The word of two persons about a sweep is noted beside what was counted, and that about a system where it stands.
 Erasure and amendment add to the list of those who get no marketing.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Iterator
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -23,14 +22,6 @@ DASHBOARDS = "dsr_dashboards"
 
 FULFILLING = (ServiceName.ERASURE, ServiceName.EXPORT, ServiceName.AMENDMENT, ServiceName.DEADLINE)
 """The services that have tasks."""
-
-
-_LETTERS = "kind IN ('letter', 'mail')"
-_ROWS_OF_VAULT: Final[Mapping[str, str]] = {
-    "sealed": _LETTERS,
-    "subject": f"EXISTS (SELECT FROM vault.sealed s WHERE s.subject_ref = subject.subject_ref AND s.{_LETTERS})",
-}
-"""The rows of each table that correspondence sees; every other service sees all."""
 
 
 def role(service: ServiceName) -> str:
@@ -82,10 +73,3 @@ async def give(connection: asyncpg.Connection | PoolConnectionProxy) -> None:
     for name, privilege in _privileges():
         if name in there:
             await connection.execute(f"GRANT {privilege} TO {name}")
-    for service in ServiceName:
-        if role(service) in there:
-            for table, sees in _ROWS_OF_VAULT.items():
-                policy = f"{service} ON vault.{table}"
-                seen = sees if service is ServiceName.CORRESPONDENCE else "true"
-                await connection.execute(f"DROP POLICY IF EXISTS {policy}")
-                await connection.execute(f"CREATE POLICY {policy} TO {role(service)} USING ({seen}) WITH CHECK (true)")
