@@ -43,7 +43,10 @@ class Entered(Strict):
         return tuple(self._one(right, known) for right in dict.fromkeys(self.rights))
 
     def _one(self, right: Right, known: dict[str, object]) -> Submission:
-        said: dict[str, Any] = {"right": right, "subject": self.subject.model_dump(exclude_unset=True), **known}
+        subject = self.subject.model_dump(exclude_unset=True)
+        for each in subject.get("phones", ()):  # without a country code it is dialled where they live
+            each.setdefault("region", None if str(each["number"]).startswith("+") else self.subject.country)
+        said: dict[str, Any] = {"right": right, "subject": subject, **known}
         if self.language:
             said["language"] = self.language
         said |= {name: getattr(self, name) for name, of in _OF_RIGHTS.items() if of is right and getattr(self, name)}

@@ -136,6 +136,18 @@ class Vault:
         )
         return [(row[0], row[1], _open(key, row[2], subject_ref.bytes)) for row in rows]
 
+    async def open_named(
+        self, connection: Connection, subjects: Collection[UUID], kind: str, sources: Sequence[str]
+    ) -> dict[str, bytes]:
+        """Pieces of that kind of these subjects by their source; those whose key is gone are left out."""
+        keys = await self._subjects(connection, list(subjects))
+        query = (
+            "SELECT subject_ref, source, content FROM vault.sealed"
+            " WHERE subject_ref = ANY($1) AND kind = $2 AND source = ANY($3)"
+        )
+        rows = await connection.fetch(query, list(keys), kind, sources)
+        return {row[1]: _open(keys[row[0]][0], row[2], row[0].bytes) for row in rows}
+
     @staticmethod
     async def places(connection: Connection, subject_ref: UUID, kind: str) -> list[tuple[UUID, str, int]]:
         """Where every piece of that kind of one subject lies, to open one by one: id, source, bytes; oldest first."""

@@ -173,9 +173,9 @@ class Door(DsrClient):
         answer = await self.get(f"/v1/mail/{mail_id}")
         return {} if answer.status_code == httpx.codes.GONE else dict(answer.raise_for_status().json())
 
-    async def confirm(self, mail_id: str, *requests: Mapping[str, Any]) -> "list[Case]":
+    async def confirm(self, mail_id: str, *rights: str, **said: Any) -> "list[Case]":
         """Makes requests of a mail."""
-        return self._cases(await self.post(f"/v1/mail/{mail_id}/confirm", json={"requests": requests}))
+        return self._cases(await self.post(f"/v1/mail/{mail_id}/confirm", json={"rights": rights, **said}))
 
     async def dismiss(self, mail_id: str, reason: str) -> None:
         """Says that a mail is no request."""

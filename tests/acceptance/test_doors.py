@@ -109,10 +109,10 @@ async def test_mail_confirmed_by_an_officer_is_a_request(platform: Platform) -> 
     account = f"C-{4000 + person.number}"
     platform.mailbox.put(mail(person, f"Ich bitte um Auskunft über meine Daten. Meine Kundennummer ist {account}."))
     shown = await proposed(platform, person)
-    said = [shown["proposal"][name] for name in ("rights", "language", "email", "account_id")]
-    assert (said, shown["mail"]["by_mx"]) == ([["access"], "de", person.email, account], True)
-    asked = {"right": "access", "language": "de", "subject": {"email": person.email, "country": "DE"}}
-    [case] = await platform.officer.confirm(shown["mail"]["mail_id"], asked)
+    said = [shown["proposal"][name] for name in ("rights", "email", "account_id")]
+    assert (said, shown["language"], shown["mail"]["by_mx"]) == ([["access"], person.email, account], "de", True)
+    subject = {"email": person.email, "country": "DE"}
+    [case] = await platform.officer.confirm(shown["mail"]["mail_id"], "access", language="de", subject=subject)
     view = await case.view()
     assert (view["received_at"][:16], view["state"]) == ("2026-03-02T08:00", "awaiting_identity")
     [receipt, *_] = await platform.mails(person, 1)

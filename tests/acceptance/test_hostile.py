@@ -495,7 +495,7 @@ async def test_hostile_mail_is_put_before_a_person_and_the_next_is_read(platform
         platform.mailbox.put(each)
     async with bystander(platform):
         found = (await proposed(platform, person))["mail"]
-    [case] = await platform.officer.confirm(found["mail_id"], person.submission("access", "email", proved=False))
+    [case] = await platform.officer.confirm(found["mail_id"], "access", subject={"email": person.email})
     assert (await case.view())["right"] == "access"
     await platform.mails(person, 1)
     assert hostile.email not in [each.to for each in platform.mail.taken]

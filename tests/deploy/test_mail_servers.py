@@ -115,8 +115,8 @@ async def confirmed(handler: Visitor) -> str:
         return re.findall(r'href="/console(/mail/[0-9a-f-]+)"', (await handler.open("/console/mail")).html)
 
     [mail] = await eventually(listed, every=1.0)  # the console slows down who asks more often
-    assert "our mail exchanger wrote" in handler.text, "it came when OpenSMTPD took it, as that has written"
     assert "ich bitte um Auskunft" in (await handler.open(f"/console{mail}")).text
+    assert "our mail exchanger wrote" in handler.text, "it came when OpenSMTPD took it, as that has written"
     await handler.open(f"/console{mail}/confirm")
     for proposed in (r'value="access" checked', r'value="de" selected', f'value="{ADA.email}"'):
         assert re.search(proposed, handler.html), proposed

@@ -191,8 +191,8 @@ INSERT INTO breach (breach_id, downloads, found_at, notify_by)
 SELECT gen_random_uuid(), 0, now(), now() FROM generate_series(1, 3);
 INSERT INTO breach_assessment (assessment_id, breach_id, high_risk, concerned, proposed_by, proposed_at)
 SELECT gen_random_uuid(), breach_id, false, '{}', 'officer-2', now() FROM breach WHERE closed_at IS NULL;
-INSERT INTO mail (mail_id, digest, doubled, received_at, by_mx, read_at, state)
-SELECT gen_random_uuid(), int4send(n), false, now(), true, now(), 'proposed' FROM generate_series(1, 3) n;
+INSERT INTO mail (mail_id, digest, received_at, by_mx, read_at, state)
+SELECT gen_random_uuid(), int4send(n), now(), true, now(), 'proposed' FROM generate_series(1, 3) n;
 INSERT INTO register.conflict (conflict_id, identity, system, valid_from, kind, request_id, noticed_at)
 SELECT gen_random_uuid(), int4send(n), 'crm', now(), 'another_holder', $1, now() FROM generate_series(1, 3) n;
 INSERT INTO recipient_notice (request_id, recipient, what, categories, state, concerned_at)

@@ -377,8 +377,8 @@ async def test_it_shows_the_mail_that_has_become_each_request_of_a_case(intake: 
     await take(intake, mail())
     [listed] = await waiting(intake)
     subject = {"email": "ada@mail.example", "country": "DE"}
-    asked = [{"right": right, "language": "de", "subject": subject} for right in ("access", "erasure")]
-    confirmed = await intake.officer.post(f"/v1/mail/{listed['mail_id']}/confirm", json={"requests": asked})
+    asked = {"rights": ["access", "erasure"], "language": "de", "subject": subject}
+    confirmed = await intake.officer.post(f"/v1/mail/{listed['mail_id']}/confirm", json=asked)
     for each in confirmed.raise_for_status().json()["requests"]:
         shown = (await intake.officer.get(f"/v1/requests/{each['request_id']}/statement")).json()
         [words] = shown["words"]

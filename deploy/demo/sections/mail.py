@@ -29,6 +29,7 @@ Mit freundlichen Grüßen, Marlene Muster
 """
 _SUBJECT = {"name": "Marlene Muster", "email": WRITER, "country": "DE"}
 _ASKED = {"right": "access", "language": "de", "subject": _SUBJECT}
+_ENTERED = {"rights": ["access"], "language": "de", "subject": _SUBJECT}
 _WITHIN = 30
 
 
@@ -65,9 +66,9 @@ async def _confirmed(client: DsrClient, section: Section) -> str:
         while not (listed := (await client.get("/v1/mail")).raise_for_status().json()["mails"]):  # noqa: ASYNC110
             await asyncio.sleep(0.1)  # the list has no push
     path = f"/v1/mail/{listed[0]['mail_id']}"
-    proposal = (await client.get(path)).raise_for_status().json()["proposal"]
-    section.say(f"proposed  {', '.join(proposal['rights'])}, in {proposal['language']}, from {proposal['email']}")
-    answer = await client.post(f"{path}/confirm", json={"requests": [_ASKED]}, timeout=_WITHIN)
+    shown = (await client.get(path)).raise_for_status().json()
+    section.say(f"proposed  {', '.join(shown['proposal']['rights'])}, in {shown['language']}, from {shown['sender']}")
+    answer = await client.post(f"{path}/confirm", json=_ENTERED, timeout=_WITHIN)
     return str(answer.raise_for_status().json()["requests"][0]["request_id"])
 
 

@@ -46,7 +46,6 @@ from services.intake.console import mounting as console
 from services.intake.holds import Holds
 from services.intake.identity.assurance import identity_policy
 from services.intake.letters.rendering import Letters
-from services.intake.mail import reading
 from services.intake.mail.use_cases import MailUseCases
 from services.intake.portal import mounting as portal
 from services.intake.problems import EVERYWHERE, HANDLERS, MEDIA_TYPE
@@ -58,7 +57,6 @@ from services.intake.use_cases import UseCases
 from shared.app.service import Running
 from shared.domain.emitters import Emitter
 from shared.downstreams.bus.upload import TaskResult
-from shared.runtime.mail_settings import ImapSettings, SmtpSettings
 from shared.runtime.settings import PolicySettings
 
 _MODULES = (
@@ -155,7 +153,6 @@ def build(
     api = copy.copy(_built())
     api.state, api.middleware_stack = State(), None
     submitted = submissions_of(running) if submissions_of else Submissions.of(running, settings)
-    ours = reading.ours(unit_of_work.vault.keyring.lookup, ImapSettings(), SmtpSettings())
     use_cases = UseCases(unit_of_work, policy, written, identity, settings.instants, reasons, settings)
     links = portal.links(use_cases)
     services = api.state.services = Services(
@@ -168,7 +165,7 @@ def build(
         PolicySettings().read_processing(),
         SuppressionList(unit_of_work, settings.suppression_per_minute),
         settings.read_emitters() if emitters is None else emitters,
-        MailUseCases(unit_of_work, submitted, ours, links),
+        MailUseCases(unit_of_work, submitted, links),
     )
     api_keys = ApiKeys(unit_of_work.pool, unit_of_work.clock)
     sites = [*portal.mounted(services, links), *console.mounted(services)]

@@ -1,6 +1,6 @@
 """Mail that was read from our mailbox: what it seems to ask for, and what a person makes of it."""
 
-from datetime import date
+from dataclasses import asdict
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -8,14 +8,14 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
-from services.intake.api.views import Instant
+from services.intake.api.views import BatchAccepted, Instant, SubmissionAccepted
+from services.intake.entered import Entered
 from services.intake.errors import BadRequest, Forbidden, NotFound
-from services.intake.mail.incoming import MailKind
-from services.intake.mail.use_cases import Confirmed, Dismissed, NoRequest
+from services.intake.mail.content import MailAttachment, MailKind, MailPart, MailProposal
+from services.intake.mail.use_cases import Dismissed, Read
 from services.intake.problems import documented
 from shared.domain.errors import IllegalTransition, Shredded
 from shared.domain.rights import Right
-from shared.domain.wording import Language
 
 router = APIRouter(prefix="/v1/mail", tags=["mail"], dependencies=PRIVACY_TEAM, responses=documented(Forbidden))
 _ONE = documented(NotFound, Shredded)
@@ -31,37 +31,24 @@ class MailListed(BaseModel):
     state: Literal["proposed", "reply", "confirmed", "done"]
     received_at: Instant = Field(description="when it reached us: a time limit runs from then")
     by_mx: bool = Field(description="as our mail exchanger has written; else as the mailbox says")
-    doubled: bool = Field(description="another mail with the same Message-ID says something else")
     request_id: UUID | None = Field(description="the request that it answers")
+
+
+class MailSeen(MailListed):
+    """The same, with what the list shows of its words."""
+
+    sender: str = Field(description="masked, as `a••••@example.org`; whom it says it is from, which proves nothing")
+    subject: str
+    rights: list[Right] = Field(description="it seems to ask for these")
+    language: str | None = Field(description="ISO 639; null where it is not sure")
+    authenticated: bool = Field(description="SPF, DKIM or DMARC vouch for the sender's domain, as our exchanger wrote")
+    urgent: list[str] = Field(description="words of the policy that sound urgent")
 
 
 class MailList(BaseModel):
     """Mails that wait, by when they reached us."""
 
-    mails: list[MailListed]
-
-
-class AttachmentView(BaseModel):
-    """A file that came with it."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    name: str = Field(description="as the sender calls it")
-    kind: str = Field(description="its media type by its first bytes, whatever its name says")
-    size: int
-
-
-class ProposalView(BaseModel):
-    """What it seems to ask for, by the words of the policy; a person decides."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    rights: list[Right]
-    language: Language | None
-    email: str | None = Field(description="the address that it says it is from, which proves nothing")
-    name: str | None
-    account_id: str | None
-    phones: list[str]
+    mails: list[MailSeen]
 
 
 class MailView(BaseModel):
@@ -69,39 +56,19 @@ class MailView(BaseModel):
 
     mail: MailListed
     sender: str = Field(description="whom it says it is from (`From`)")
-    besides: list[str] = Field(
+    other_addresses: list[str] = Field(
         description="other addresses that it says it is from, or wants the answer at (`Reply-To`): neither who they are"
         " nor an answer goes by these"
     )
     subject: str
+    checks: dict[str, str] = Field(description="results of `spf`, `dkim` and `dmarc`, as our own exchanger wrote them")
+    authenticated: bool
     readable: bool = Field(description="false: it cannot be taken apart; open the original")
-    text: str = Field(description="its own words and what it quotes, the first 20,000 characters")
-    cut: bool = Field(description="true: only the first 2 MiB were read; the original has the rest")
-    attachments: list[AttachmentView]
-    proposal: ProposalView
-
-
-class MailAccepted(BaseModel):
-    """A request that a mail has become."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    request_id: UUID
-    state: str
-    due_on: date
-
-
-class ConfirmedView(BaseModel):
-    """The requests that a mail has become, in the order in which they were entered."""
-
-    requests: list[MailAccepted]
-
-
-class DismissedView(BaseModel):
-    """Why a mail needs nothing more."""
-
-    mail_id: UUID
-    reason: NoRequest
+    parts: list[MailPart]
+    cut: bool = Field(description="true: only its beginning was read; the original has the rest")
+    attachments: list[MailAttachment]
+    language: str | None = Field(description="ISO 639; null where it is not sure")
+    proposal: MailProposal
 
 
 @router.get("")
@@ -116,7 +83,7 @@ async def list_mail(
 ) -> MailList:
     """Mails that wait for a person, the longest with us first (privacy team)."""
     found = await services.mail.waiting(state, after, limit)
-    return MailList(mails=[MailListed.model_validate(each) for each in found])
+    return MailList(mails=[_seen(each) for each in found])
 
 
 @router.get("/{mail_id}", responses=_ONE)
@@ -127,13 +94,29 @@ async def read_mail(mail_id: UUID, caller: AnyCaller, services: UseServices) -> 
     return MailView(
         mail=MailListed.model_validate(read.mail),
         sender=content.sender,
-        besides=[*content.besides],
+        other_addresses=[*content.other_addresses],
         subject=content.subject,
+        checks={**content.checks},
+        authenticated=content.authenticated,
         readable=content.kind is not MailKind.UNREADABLE,
-        text=content.text,
+        parts=[*content.parts],
         cut=content.cut,
-        attachments=[AttachmentView.model_validate(each) for each in content.attachments],
-        proposal=ProposalView.model_validate(read.proposal),
+        attachments=[*content.attachments],
+        language=content.language,
+        proposal=content.proposal,
+    )
+
+
+def _seen(read: Read) -> MailSeen:
+    content, proposal = read.content, read.content.proposal
+    return MailSeen(
+        **MailListed.model_validate(read.mail).model_dump(),
+        sender=content.sender,
+        subject=content.subject,
+        rights=[*proposal.rights],
+        language=content.language,
+        authenticated=content.authenticated,
+        urgent=[*proposal.urgent],
     )
 
 
@@ -148,17 +131,17 @@ async def fetch_mail(mail_id: UUID, caller: AnyCaller, services: UseServices) ->
 
 
 @router.post("/{mail_id}/confirm", status_code=201, responses=_DECIDE)
-async def confirm_mail(mail_id: UUID, body: Confirmed, caller: AnyCaller, services: UseServices) -> ConfirmedView:
+async def confirm_mail(mail_id: UUID, body: Entered, caller: AnyCaller, services: UseServices) -> BatchAccepted:
     """Make a mail a request, received on the day on which it reached us and answered by e-mail (privacy team).
 
     Nothing is proved by it: who asks is asked as of any other request.
     """
-    accepted = await services.mail.confirm(mail_id, body, caller)
-    return ConfirmedView(requests=[MailAccepted.model_validate(each) for each in accepted])
+    stored = [asdict(each) for each in await services.mail.confirm(mail_id, body, caller)]
+    return BatchAccepted(requests=[SubmissionAccepted(**each, letter_code=None) for each in stored])
 
 
 @router.post("/{mail_id}/dismiss", responses=_DECIDE)
-async def dismiss_mail(mail_id: UUID, body: Dismissed, caller: AnyCaller, services: UseServices) -> DismissedView:
+async def dismiss_mail(mail_id: UUID, body: Dismissed, caller: AnyCaller, services: UseServices) -> Dismissed:
     """Say why a mail is no request, or that an answer was read: of what is no request no more than that is kept."""
     await services.mail.dismiss(mail_id, body, caller)
-    return DismissedView(mail_id=mail_id, reason=body.reason)
+    return body

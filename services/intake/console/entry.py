@@ -28,8 +28,10 @@ MESSAGE: Final[Sequence[Asked]] = (
     Asked("subject.name", "Name"),
     Asked("subject.email", "E-mail address", hint="At least one of address, account and number is needed"),
     Asked("subject.account_id", "Account"),
-    Asked("subject.phones", "Telephone numbers", "numbers", "With the country code, one a line"),
-    Asked("subject.country", "Country", hint="ISO 3166, as DE; it decides holidays and language"),
+    Asked("subject.phones", "Telephone numbers", "numbers", "One a line; without a country code, that of the country"),
+    Asked(
+        "subject.country", "Country", hint="ISO 3166, as DE; for holidays, language and numbers without country code"
+    ),
     Asked("language", "Language", "choose", "That of the country, if left out", lambda _: [*options.LANGUAGES.items()]),
     Asked("ground", "Of a restriction: its ground", "choose", options=lambda _: options.plain(*_GROUNDS)),
     Asked("scope", "Of an objection: to what", "choose", options=lambda _: options.plain(*_SCOPES)),

@@ -1,10 +1,11 @@
-"""The mailbox: which mails wait for a person, what one says and seems to ask for, and what becomes of it."""
+"""Shows the mailbox: which mails wait for a person, what one says and seems to ask for, and what becomes of it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal, get_args
 from uuid import UUID
 
+from babel import Locale
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
@@ -17,11 +18,11 @@ from services.intake.console.ids import of_path, place
 from services.intake.console.lists import END, ROWS, Link, Row, Table, cut, show
 from services.intake.console.roles import Power
 from services.intake.entered import Entered
-from services.intake.mail.inbox import Mail
-from services.intake.mail.proposal import Proposal
-from services.intake.mail.use_cases import Confirmed, Dismissed, Read
+from services.intake.mail.content import Incoming, MailKind
+from services.intake.mail.use_cases import Dismissed, NoRequest, Read
 from services.intake.web.forms import Form
 from services.intake.web.site import Visit
+from shared.domain.wording import ENGLISH
 
 _TITLES: Final[Sequence[tuple[Literal["proposed", "reply"], str, str]]] = (
     ("proposed", "To be read", "The time limit runs from the moment at which it reached us."),
@@ -31,7 +32,7 @@ _TITLES: Final[Sequence[tuple[Literal["proposed", "reply"], str, str]]] = (
 
 async def _confirm(subject: Subject, _: int, said: Entered) -> str:
     mail, person = subject.works.services.mail, subject.person
-    stored = await mail.confirm(subject.row, Confirmed(requests=said.requests()), person.caller)
+    stored = await mail.confirm(subject.row, said, person.caller)
     return f"/requests/{stored[0].request_id}"
 
 
@@ -65,25 +66,16 @@ DISMISS = Decision(
         "The mailbox stays as it is.",
     ),
     body=Dismissed,
-    asks=(
-        Asked(
-            "reason",
-            "Reason",
-            "choose",
-            options=lambda _: [
-                ("advertising", "it is advertising"),
-                ("automatic", "a machine has written it"),
-                ("duplicate", "it says again what another says"),
-                ("not_about_personal_data", "it is not about personal data"),
-                ("answered_otherwise", "it was answered otherwise, or entered with its request"),
-                ("other", "another reason"),
-            ],
-        ),
-    ),
+    asks=(Asked("reason", "Reason", "choose", options=lambda _: options.plain(*get_args(NoRequest))),),
     do=_dismiss,
     irreversible=True,
 )
 
+_COLUMNS: Final = ("Mail", "From", "Reached us", "Asks for", "Language", "Domain authenticated", "Urgent", "Answers")
+_NO_SUBJECT: Final = {
+    "forwards": "It passes on what another person has written: enter whom it is about yourself.",
+    "for_another": "The writer seems to speak for another person: enter whom it is about yourself.",
+}
 _DIFFERENT: Final = (
     "It names other addresses than the one that it says it is from. The proposal uses that one alone: if another is"
     " theirs, enter it yourself, once you are sure."
@@ -109,46 +101,79 @@ class Inbox:
     works: Works
 
     async def show(self, visit: Visit) -> Response:
-        """Is this a request, which right, who, which language?"""
-        tables, columns = list[Table](), ("Mail", "Reached us", "As", "Answers")
+        """Lists what waits: from whom, what it seems to ask, in which language, and whether it sounds urgent."""
+        tables = list[Table]()
         for state, title, lead in _TITLES:
             after = place(visit, state)
             found = await self.works.services.mail.waiting(state, after, ROWS + 1)
-            mails, more = cut(found, ROWS, f"/mail?{state}=", lambda each: each.mail_id)
+            mails, more = cut(found, ROWS, f"/mail?{state}=", lambda each: each.mail.mail_id)
             none = END if after else "None."
-            tables.append(Table(title, lead, columns, [self._row(each) for each in mails], none, more=more))
+            tables.append(Table(title, lead, _COLUMNS, [self._row(each) for each in mails], none, more=more))
         return show(visit, "Mail", tables)
 
-    def _row(self, mail: Mail) -> Row:
-        request = Link(f"/requests/{mail.request_id}", "request") if mail.request_id else "–"
-        said = "our mail exchanger wrote" if mail.by_mx else "the mailbox says"
-        doubled = ", same Message-ID as another" if mail.doubled else ""
-        cells = (Link(f"/mail/{mail.mail_id}", "Read it"), local(self.works, mail.received_at), said + doubled, request)
+    def _row(self, read: Read) -> Row:
+        mail, content = read.mail, read.content
+        cells = (
+            Link(f"/mail/{mail.mail_id}", content.subject or "No subject"),
+            content.sender or "–",
+            local(self.works, mail.received_at),
+            _words(content.proposal.rights) or "–",
+            _spoken(content),
+            "yes" if content.authenticated else "no",
+            _words(content.proposal.urgent) or "–",
+            Link(f"/requests/{mail.request_id}", "request") if mail.request_id else "–",
+        )
         return Row(cells)
 
     async def mail(self, visit: Visit) -> Response:
-        """What does it say? The reading is on record."""
-        mail_id = of_path(visit, "mail_id")
-        read = await self.works.services.mail.read(mail_id, person_of(visit).caller)
-        answers = await self._answers(visit, read.mail.request_id) if read.mail.request_id else ()
+        """Shows what a mail says; the reading is on record."""
+        read = await self._read(visit)
+        mail_id, content = read.mail.mail_id, read.content
+        links = [Link(f"/mail/{mail_id}/raw", "Fetch the original with its files")]
+        if person_of(visit).may(Power.HANDLE):
+            make = "Make it a new request" if read.mail.request_id else "Make it a request"
+            links = [
+                *(await self._answers(visit, read.mail.request_id) if read.mail.request_id else ()),
+                Link(f"/mail/{mail_id}/confirm", make),
+                Link(f"/mail/{mail_id}/dismiss", DISMISS.title),
+                *links,
+            ]
+        noted = visit.session.data.pop("noted", None)
+        facts, whole = self._facts(read), content.kind is not MailKind.UNREADABLE
         return visit.page(
-            "mail.html",
-            mail=read.mail,
-            content=read.content,
-            proposal=read.proposal,
-            different=_DIFFERENT,
-            answers=answers,
-            noted=visit.session.data.pop("noted", None),
-            languages=options.LANGUAGES,
+            "mail.html", mail=read.mail, content=content, whole=whole, facts=facts, links=links, noted=noted
         )
 
-    async def _answers(self, visit: Visit, request_id: UUID) -> Sequence[tuple[str, str]]:
+    async def _read(self, visit: Visit) -> Read:
+        return await self.works.services.mail.read(of_path(visit, "mail_id"), person_of(visit).caller)
+
+    def _facts(self, read: Read) -> list[tuple[str, str]]:
+        """Everything that a mail says of itself, and what it seems to ask for."""
+        mail, content, proposal = read.mail, read.content, read.content.proposal
+        by = "as our mail exchanger wrote" if mail.by_mx else "as the mailbox says"
+        checks = ", ".join(f"{name.upper()} {result}" for name, result in content.checks.items()) or "nothing written"
+        known = {
+            "Says it is from": ", ".join(filter(None, (content.name, content.sender))),
+            "Also names": ", ".join(content.other_addresses),
+            "Domain authenticated": f"{'yes' if content.authenticated else 'no'} ({checks})",
+            "Reached us": f"{local(self.works, mail.received_at)}, {by}",
+            "Language": _spoken(content),
+            "Seems to ask for": _words(proposal.rights) or "nothing that is certain",
+            "Also mentions": _words(proposal.mentioned),
+            "Sounds urgent": _words(proposal.urgent),
+            "Files": "; ".join(
+                f"{each.name or 'without a name'} ({each.kind}, {each.size} bytes)" for each in content.attachments
+            ),
+            "Look": " ".join(_doubts(content)),
+        }
+        return [(name, value) for name, value in known.items() if value]
+
+    async def _answers(self, visit: Visit, request_id: UUID) -> Sequence[Link]:
         """What can be done with the request that a mail answers, because of what it says."""
         person = person_of(visit)
         request = await self.works.services.use_cases.read(request_id, person.caller)
         subject = Subject(self.works, person, request)
-        offers = offered(subject, f"/requests/{request_id}/decide", [timing.REPLY])
-        return [(each.path, each.word) for each in offers]
+        return offered(subject, f"/requests/{request_id}/decide", [timing.REPLY])
 
     async def raw(self, visit: Visit) -> Response:
         """The original with its files, to be opened with care; the reading is on record."""
@@ -158,13 +183,11 @@ class Inbox:
 
     async def proposed(self, visit: Visit) -> About:
         """The mail that the address names, with what it seems to ask for in the form."""
-        mail_id, person = of_path(visit, "mail_id"), person_of(visit)
-        subject, back = Subject(self.works, person, row=mail_id), f"/mail/{mail_id}"
         if visit.sent:
-            return About(subject, "A mail", back)
-        read = await self.works.services.mail.read(mail_id, person.caller)
-        facts = [("Says it is from", _sender(read)), *_besides(read), ("It says", read.content.text)]
-        return About(subject, read.content.subject or "A mail", back, facts, known=_form(read.proposal))
+            return await self.named(visit)
+        read, named = await self._read(visit), await self.named(visit)
+        facts = [*self._facts(read), *((each.title or "It says", each.text) for each in read.content.parts)]
+        return replace(named, title=read.content.subject or named.title, facts=facts, known=_form(read.content))
 
     async def named(self, visit: Visit) -> About:
         """The mail that the address names."""
@@ -172,23 +195,33 @@ class Inbox:
         return About(Subject(self.works, person_of(visit), row=mail_id), "A mail", f"/mail/{mail_id}")
 
 
-def _sender(read: Read) -> str:
-    return f"{read.content.name}, {read.content.sender}" if read.content.name else read.content.sender
+def _words(said: Sequence[str]) -> str:
+    return ", ".join(each.replace("_", " ") for each in said)
 
 
-def _besides(read: Read) -> list[tuple[str, str]]:
-    if not read.content.besides:
-        return []
-    return [("Also names", ", ".join(read.content.besides)), ("Look", _DIFFERENT)]
+def _spoken(content: Incoming) -> str:
+    """The language in which it is written, by its name."""
+    return (Locale(ENGLISH).languages.get(content.language) if content.language else None) or "not sure"
 
 
-def _form(proposal: Proposal) -> Form:
-    said: dict[str, list[str]] = {
-        "rights": [str(each) for each in proposal.rights],
-        "language": [proposal.language or ""],
-        "subject.email": [proposal.email or ""],
-        "subject.name": [proposal.name or ""],
-        "subject.account_id": [proposal.account_id or ""],
-        "subject.phones": ["\n".join(proposal.phones)],
+def _doubts(content: Incoming) -> Iterator[str]:
+    """Reasons for a person to look before they enter whom it is about."""
+    proposal = content.proposal
+    if content.other_addresses:
+        yield _DIFFERENT
+    if proposal.no_subject:
+        yield _NO_SUBJECT[proposal.no_subject]
+    if any(not each.startswith("+") for each in proposal.phones):
+        yield "A telephone number lacks its country code: enter it, or the country in which the number is dialled."
+
+
+def _form(content: Incoming) -> Form:
+    proposal = content.proposal
+    said = {
+        "language": content.language if content.language in options.LANGUAGES else None,
+        "subject.email": proposal.email,
+        "subject.name": proposal.name,
+        "subject.account_id": proposal.account_id,
+        "subject.phones": "\n".join(proposal.phones),
     }
-    return Form({name: values for name, values in said.items() if any(values)})
+    return Form({"rights": [*proposal.rights], **{name: [value] for name, value in said.items() if value}})

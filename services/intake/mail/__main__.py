@@ -5,8 +5,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from services.intake.mail.content import asked, dumped
 from services.intake.mail.incoming import read
-from services.intake.mail.wire import answer, asked
 
 CPU_SECONDS = 10
 """Of the processor's time; one of the largest takes two."""
@@ -18,4 +18,4 @@ if __name__ == "__main__":
         Path("/proc/self/oom_score_adj").write_text("1000")
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    sys.stdout.buffer.write(answer(read(*asked(sys.stdin.buffer.read()))))
+    sys.stdout.buffer.write(dumped(read(*asked(sys.stdin.buffer.read()))))

@@ -3,48 +3,68 @@
 They are read without the structured headers of the standard library, whose time grows with the square of a header.
 """
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 from email.errors import MessageError
-from email.header import decode_header, make_header
+from email.header import decode_header
 from email.message import Message
 from email.utils import getaddresses
 from typing import Final
+
+from services.intake.mail.readable import decoded
 
 LONGEST: Final = 4_096
 """Characters of a header that are looked at."""
 NAME: Final = 120
 LINE: Final = 300
-_BESIDES = 5
 UNREADABLE = (MessageError, ValueError, LookupError, AttributeError, TypeError, OverflowError, RecursionError)
-"""What the standard library raises at what people and machines send."""
+"""Errors that the standard library raises at what people and machines send."""
+_UNSEEN: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Control characters, and those that turn the direction in which a text is shown."""
+_ASIDE: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\((?:[^()\\]|\\.)*\)')
+_CHECK: Final = re.compile(r"\s*(spf|dkim|dmarc)\s*=\s*([a-z]+)", re.IGNORECASE)
+_SIGNED_BY: Final = re.compile(r"\bheader\.[di]\s*=\s*\S*?([a-z0-9.-]+)(?=[\s;]|$)", re.IGNORECASE)
 
 
-def sender(mail: Message, ours: Collection[str]) -> tuple[str, str]:
-    """Whom it says it is from, name and address; a form of our own says in ``Reply-To`` who has filled it in.
+def senders(mail: Message, ours: Collection[str]) -> dict[str, str]:
+    """Addresses that it says it is from, or wants the answer at, with their names; never an address of ours.
 
-    Never an address of ours; none where nothing else is said.
+    The first is whom it says it is from: a form of our own says in ``Reply-To`` who has filled it in.
     """
-    name, author = _first(raw(mail, "From"))
-    if author and author not in ours:
-        return name, author
-    name, wanted = _first(raw(mail, "Reply-To"))
-    return (name, wanted) if wanted and wanted not in ours else ("", "")
+    found: dict[str, str] = {}
+    for line in (*all_of(mail, "From"), *all_of(mail, "Reply-To")):
+        for name, address in _all(line):
+            if address and address not in ours:
+                found.setdefault(address, name)
+    return found
 
 
-def is_from(mail: Message, ours: Collection[str]) -> bool:
-    """Whether ``From`` names one of our addresses first."""
-    return _first(raw(mail, "From"))[1] in ours
+def checked(mail: Message, exchangers: Collection[str]) -> tuple[Mapping[str, str], bool]:
+    """Results of SPF, DKIM and DMARC, and whether they vouch for the domain in ``From``.
+
+    Only the topmost ``Authentication-Results`` counts, and only if an exchanger of ours has written it (RFC 8601).
+    """
+    said = raw(mail, "Authentication-Results")
+    while (without := _ASIDE.sub(" ", said)) != said:
+        said = without
+    server, *results = said.split(";")
+    if '"' in said or "(" in said or server.partition(" ")[0].lower() not in exchangers:
+        return {}, False
+    found: dict[str, str] = {}
+    domain = author(mail).rpartition("@")[2]
+    signed = False
+    for each in results:
+        if check := _CHECK.match(each):
+            name, result = check[1].lower(), check[2].lower()
+            found[name] = "pass" if found.get(name) == "pass" else result
+            by = _SIGNED_BY.search(each) if (name, result) == ("dkim", "pass") else None
+            signed = signed or (by is not None and f".{domain}".endswith(f".{by[1].lower()}"))
+    return found, found["dmarc"] == "pass" if "dmarc" in found else signed
 
 
-def besides(mail: Message, ours: Collection[str]) -> tuple[str, ...]:
-    """What other addresses it says it is from, or wants the answer at (``Reply-To``), than the one that we go by."""
-    _, known = sender(mail, ours)
-    named = [each for name in ("From", "Reply-To") for header in all_of(mail, name) for _, each in _all(header)]
-    return tuple(each for each in dict.fromkeys(named) if each and each != known and each not in ours)[:_BESIDES]
-
-
-def _first(header: str) -> tuple[str, str]:
-    return next(iter(_all(header)), ("", ""))
+def author(mail: Message) -> str:
+    """The first address in ``From``."""
+    return next((address for _, address in _all(raw(mail, "From"))), "")
 
 
 def _all(header: str) -> list[tuple[str, str]]:
@@ -52,7 +72,7 @@ def _all(header: str) -> list[tuple[str, str]]:
         found = getaddresses([header])
     except UNREADABLE:
         found = []
-    return [(cleaned(decoded(name))[:NAME], cleaned(address).lower()[:LINE]) for name, address in found]
+    return [(cleaned(plain(name))[:NAME], cleaned(address).lower()[:LINE]) for name, address in found]
 
 
 def all_of(mail: Message, name: str) -> list[str]:
@@ -68,23 +88,25 @@ def raw(mail: Message, name: str) -> str:
 
 def header(mail: Message, name: str) -> str:
     """The same as people read it."""
-    return cleaned(decoded(raw(mail, name)))
+    return cleaned(plain(raw(mail, name)))
 
 
-def decoded(text: str) -> str:
-    """Its encoded words (RFC 2047) in plain; bytes that should not be there are taken for UTF-8."""
+def plain(text: str) -> str:
+    """Its encoded words (RFC 2047) in plain, in whichever character set they are."""
+    said = text.encode("utf-8", "surrogateescape")
+    if b"=?" not in said:
+        return decoded(said, None)
     try:
-        said = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        return str(make_header(decode_header(said)))
+        return "".join(decoded(p, known) if isinstance(p, bytes) else p for p, known in decode_header(text))
     except UNREADABLE:
         return text
 
 
 def cleaned(text: str) -> str:
-    """In one line, without what is no character."""
+    """In one line, without what cannot be seen."""
     return " ".join(characters(text).split())
 
 
 def characters(text: str) -> str:
-    """Without what is no character."""
-    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "")
+    """Without control characters, and what is no character."""
+    return _UNSEEN.sub("", text.encode("utf-8", "replace").decode("utf-8"))

@@ -1,10 +1,9 @@
 """Mail that was read: each once, sealed, and put before a person, unless it is a report about a letter of ours.
 
-A copy that came to another address of ours is the same mail. One that has the Message-ID of another and says something
-else is a second mail, which is marked. What reports that a letter has not arrived makes that letter a person's task.
+A copy that came to another address of ours is the same mail. What reports that a letter has not arrived makes that
+letter a person's task.
 """
 
-import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +15,7 @@ from uuid_utils.compat import uuid7
 from services.intake.errors import NotFound
 from services.intake.letters import delivered
 from services.intake.letters.rendering import Letters
-from services.intake.mail.incoming import Incoming, MailKind, Ours
+from services.intake.mail.content import Incoming, MailKind, dumped, loaded
 from services.intake.metrics import MAIL
 from shared.domain.errors import Shredded
 from shared.messaging.unit_of_work import UnitOfWork
@@ -24,17 +23,19 @@ from shared.storage.postgres import Connection
 from shared.storage.vault import Sealing
 
 KIND: Final = "mail"
-"""Of the sealed original."""
+"""The kind of the sealed original."""
+CONTENT: Final = "mail_content"
+"""The kind of what was read of it."""
 _STATES: Final[Mapping[MailKind, str]] = {
     MailKind.PROPOSED: "proposed",
     MailKind.REPLY: "reply",
     MailKind.UNREADABLE: "proposed",
 }
 """Of the kinds that a person sees."""
-_COLUMNS = "mail_id, digest, doubled, received_at, by_mx, read_at, state, request_id, reason, decided_by, decided_at"
+_COLUMNS = "mail_id, digest, received_at, by_mx, read_at, state, request_id, reason, decided_by, decided_at"
 _TAKE = """
-INSERT INTO mail (mail_id, message_id, digest, doubled, received_at, by_mx, read_at, state, request_id, decided_at)
-VALUES ($1, $2, $3, EXISTS (SELECT FROM mail WHERE message_id = $2), $4, $5, $6, $7, $8, $9)
+INSERT INTO mail (mail_id, digest, received_at, by_mx, read_at, state, request_id, decided_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (digest) DO NOTHING RETURNING true
 """
 _READ = f"SELECT {_COLUMNS} FROM mail WHERE mail_id = $1"  # noqa: S608  # constants
@@ -74,7 +75,6 @@ class Mail:
 
     mail_id: UUID
     digest: bytes
-    doubled: bool
     received_at: datetime
     by_mx: bool
     read_at: datetime
@@ -85,7 +85,7 @@ class Mail:
     decided_at: datetime | None
 
 
-async def take(tx: UnitOfWork, letters: Letters, raw: bytes, mail: Incoming, ours: Ours) -> MailKind | None:
+async def take(tx: UnitOfWork, letters: Letters, raw: bytes, mail: Incoming) -> MailKind | None:
     """Takes a mail in as it was read; None: it was taken before.
 
     A report that is not believed is put before a person with its request, as an answer is.
@@ -97,16 +97,15 @@ async def take(tx: UnitOfWork, letters: Letters, raw: bytes, mail: Incoming, our
     known = kind is not MailKind.REPLY or answered
     state = _STATES.get(kind, "done") if known else "proposed"
     mail_id, decided_at = uuid7(), None if kind in _STATES else tx.now
-    message = hmac.digest(ours.secret, b"message\0" + mail.message_id.encode(), "sha256") if mail.message_id else None
-    given = (mail_id, message, mail.digest, mail.received_at, mail.by_our_exchanger, tx.now, state, answered)
+    given = (mail_id, mail.digest, mail.received_at, mail.by_our_exchanger, tx.now, state, answered)
     if not await tx.connection.fetchval(_TAKE, *given, decided_at):
         return None
     if answered:
-        await keep_with(tx, answered, mail_id, raw)
+        await keep_with(tx, answered, mail_id, raw, dumped(mail))
         named = {"mail_id": str(mail_id), "received_at": mail.received_at.isoformat()}
         tx.log_evidence(answered, "mail.answers" if kind is MailKind.REPLY else "mail.reports", named)
     elif kind in _STATES:
-        record, sealed = tx.vault.new_record(mail_id, b"{}", [Sealing(mail_id, KIND, str(mail_id), raw)], tx.now)
+        record, sealed = tx.vault.new_record(mail_id, b"{}", _pieces(mail_id, mail_id, raw, dumped(mail)), tx.now)
         await tx.vault.insert_subjects(tx.connection, [record])
         await tx.vault.insert_sealed(tx.connection, sealed)
     if kind is MailKind.BOUNCE:
@@ -132,30 +131,31 @@ async def waiting(connection: Connection, state: str, after: tuple[datetime, UUI
     return [Mail(*row) for row in await connection.fetch(_OPEN, state, *after, limit)]
 
 
-async def open_raw(tx: UnitOfWork, mail: Mail) -> bytes:
-    """The original.
-
-    Raises:
-        Shredded: it is gone, since it was decided about, or the correspondence has expired.
-    """
-    kept = await tx.vault.open_kind(tx.connection, mail.request_id or mail.mail_id, KIND)
-    found = next((raw for _, source, raw in kept if source == str(mail.mail_id)), None)
-    if found is None:
-        raise Shredded("the mail was no request, and is not kept")
-    return found
+async def contents(tx: UnitOfWork, mails: Sequence[Mail]) -> dict[UUID, Incoming]:
+    """What was read of each of these mails that is kept still."""
+    kept = await _kept(tx, mails, CONTENT)
+    return {each.mail_id: loaded(kept[str(each.mail_id)]) for each in mails if str(each.mail_id) in kept}
 
 
-async def opened(tx: UnitOfWork, mail_id: UUID) -> tuple[Mail, bytes]:
-    """A mail and its original.
+async def opened(tx: UnitOfWork, mail_id: UUID, kind: str = CONTENT) -> tuple[Mail, bytes]:
+    """A mail, and what was read of it, or the original.
 
     Raises:
         NotFound: there is no such mail.
-        Shredded: see ``open_raw``.
+        Shredded: it is gone, since it was decided about, or the correspondence has expired.
     """
     mail = await read(tx.connection, mail_id)
     if mail is None:
         raise NotFound("no such mail")
-    return mail, await open_raw(tx, mail)
+    kept = await _kept(tx, [mail], kind)
+    if not kept:
+        raise Shredded("the mail was no request, and is not kept")
+    return mail, kept[str(mail_id)]
+
+
+async def _kept(tx: UnitOfWork, mails: Sequence[Mail], kind: str) -> dict[str, bytes]:
+    subjects = {each.request_id or each.mail_id for each in mails}
+    return await tx.vault.open_named(tx.connection, subjects, kind, [str(each.mail_id) for each in mails])
 
 
 async def decide(
@@ -169,13 +169,19 @@ async def decide(
     return True
 
 
-async def keep_with(tx: UnitOfWork, request_id: UUID, mail_id: UUID, raw: bytes) -> None:
-    """Keeps the original with the correspondence of the request that it has become, or answers.
+async def keep_with(tx: UnitOfWork, request_id: UUID, mail_id: UUID, raw: bytes, content: bytes) -> None:
+    """Keeps a mail with the correspondence of the request that it has become.
 
     Raises:
         Shredded: the correspondence has expired.
     """
-    await tx.vault.seal(tx.connection, [Sealing(request_id, KIND, str(mail_id), raw)], tx.now)
+    await tx.vault.seal(tx.connection, _pieces(request_id, mail_id, raw, content), tx.now)
+
+
+def _pieces(subject_ref: UUID, mail_id: UUID, raw: bytes, content: bytes) -> list[Sealing]:
+    """The original, and what was read of it, so that no page reads it again."""
+    name = str(mail_id)
+    return [Sealing(subject_ref, KIND, name, raw), Sealing(subject_ref, CONTENT, name, content)]
 
 
 async def _is_believed(tx: UnitOfWork, letters: Sequence[UUID]) -> bool:

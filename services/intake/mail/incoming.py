@@ -1,127 +1,38 @@
-"""What a mail is: who it says it is from, when it reached us, what it answers or reports; pure.
+"""Reads a mail: who it says it is from, when it reached us, what it answers or reports, and every readable part; pure.
 
 Nothing in it proves anything: not its sender, not its day. When it came follows from the line that our own mail
 exchanger has put on top of it, or else from the mailbox. It is read without the structured headers of the standard
 library, whose time grows with the square of a header; how long a mail takes at most, ``apart`` sees to.
 """
 
-import hashlib
 import hmac
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.message import Message
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
-from html.parser import HTMLParser
-from itertools import islice
 from uuid import UUID
 
 import flufl.bounce
 import puremagic
 
-from services.intake.mail import headers
+from services.intake.mail import headers, readable
+from services.intake.mail.content import Incoming, Kind, MailAttachment, MailKind, MailPart, Ours, digest_of_body
+from services.intake.mail.proposal import mail_policy, propose
 from shared.domain import notice_tokens as tokens
-
-_UNREAD = frozenset({"head", "style", "script", "title", "template"})
-_BREAKS = frozenset({"br", "p", "div", "li", "tr", "h1", "h2", "h3", "h4", "blockquote"})
-
-
-def plain(html: str) -> str:
-    """Its words, a line for each paragraph."""
-    reader = _Reader()
-    reader.feed(html)
-    reader.close()
-    lines = (" ".join(line.split()) for line in "".join(reader.read).splitlines())
-    return "\n".join(line for line in lines if line)
-
-
-class _Reader(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.read: list[str] = []
-        self._unread = 0
-
-    def handle_starttag(self, tag: str, _attrs: list[tuple[str, str | None]]) -> None:
-        if tag in _UNREAD:
-            self._unread += 1
-        elif tag == "body" or tag in _BREAKS:  # what begins a head need not say where it ends
-            self._unread = 0
-            self.read.append("\n")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in _UNREAD:
-            self._unread = max(0, self._unread - 1)
-        elif tag in _BREAKS:
-            self.read.append("\n")
-
-    def handle_data(self, data: str) -> None:
-        if not self._unread:
-            self.read.append(" ".join(data.split("\n")))
-
 
 _ENVELOPE = ("To", "Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To")
 _SAME = ("From", "To", "Cc", "Date", "Subject", "Message-ID")
 """What two copies of one mail have in common; what servers add on the way differs."""
 _BY = re.compile(r"\bby\s+([A-Za-z0-9.-]+)")
-_LONGEST, _PARTS = 20_000, 50
-_HEAD_ENDS = re.compile(rb"\r?\n\r?\n")
-_PIECE = 2**16
-_HTML, _DEEP = 200_000, 20
-"""What is looked at of HTML, in bytes, and of parts in parts."""
-
-
-class MailKind(StrEnum):
-    """What is done with a mail."""
-
-    PROPOSED = "proposed"
-    REPLY = "reply"
-    BOUNCE = "bounce"
-    DELAYED = "delayed"
-    OURS = "ours"
-    UNREADABLE = "unreadable"
-
-
-@dataclass(frozen=True, slots=True)
-class Ours:
-    """What is ours: the secret of our tokens, the addresses that we write from, the names of our mail exchangers."""
-
-    secret: bytes
-    addresses: frozenset[str]
-    exchangers: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """A file that came with it: what it is by its first bytes, whatever its name says."""
-
-    name: str
-    kind: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A mail as it is read; ``letters``: those of ours that it answers, or that it says have not arrived.
-
-    ``besides``: other addresses that it names in ``From`` or ``Reply-To``. ``cut``: only its beginning was read.
-    """
-
-    kind: MailKind
-    message_id: str
-    digest: bytes
-    received_at: datetime
-    by_our_exchanger: bool
-    sender: str
-    name: str
-    subject: str
-    text: str
-    letters: Sequence[UUID]
-    attachments: Sequence[Attachment]
-    besides: Sequence[str] = ()
-    cut: bool = False
+_ADDRESS = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_READABLE = frozenset({"text", "message", "multipart"})
+_WORD = re.compile(r"\w+")
+_FOLDER = re.compile(r"^.*[/\\]")
+_LONGEST, _LONGEST_IN_ALL, _PARTS, _DEEP, _OTHERS = 20_000, 100_000, 50, 20, 5
+"""Bounds of what is shown of a mail: characters of a part and of all, parts, parts in parts, addresses."""
 
 
 def read(raw: bytes, arrived_at: datetime, ours: Ours, body: bytes | None = None) -> Incoming:
@@ -132,12 +43,16 @@ def read(raw: bytes, arrived_at: datetime, ours: Ours, body: bytes | None = None
     mail = message_from_bytes(raw)
     sent_at = _by_our_exchanger(mail, ours)
     known_at = sent_at if sent_at and sent_at <= arrived_at else None
-    name, sender = headers.sender(mail, ours.addresses)
-    reports = _reported(mail, raw, ours)
-    kind, letters = reports or _kind(mail, ours)
-    parts = list(islice(_leaves(mail), _PARTS))
-    text = next(filter(None, (_of_type(parts, each) for each in ("text/plain", "text/html"))), None)
-    return Incoming(
+    (sender, name), *other_addresses = [*headers.senders(mail, ours.addresses).items()] or [("", "")]
+    kind, letters = _reported(mail, raw, ours) or _kind(mail, ours)
+    checks, authenticated = headers.checked(mail, ours.exchangers)
+    found = _Read(mail)
+    said, quoted = readable.own(found.said)
+    subject = headers.header(mail, "Subject")[: headers.LINE]
+    answers = bool(quoted or headers.raw(mail, "In-Reply-To"))  # then the subject is another's
+    words = said if answers else f"{subject}\n\n{said}"
+    forwards = found.forwards or _is_of(sender, ours) or (bool(quoted) and not _is_to(quoted, ours))
+    incoming = Incoming(
         kind=kind,
         message_id=headers.cleaned(headers.raw(mail, "Message-ID"))[: headers.LINE],
         digest=_digest(mail, body or digest_of_body(raw), ours.secret),
@@ -145,19 +60,27 @@ def read(raw: bytes, arrived_at: datetime, ours: Ours, body: bytes | None = None
         by_our_exchanger=known_at is not None,
         sender=sender,
         name=name,
-        subject=headers.header(mail, "Subject")[: headers.LINE],
-        text=_text(text) if text else "",
+        subject=subject,
+        other_addresses=tuple(address for address, _ in other_addresses[:_OTHERS]),
+        checks=checks,
+        authenticated=authenticated,
         letters=letters,
-        attachments=tuple(_attachment(each) for each in parts if each is not text),
-        besides=headers.besides(mail, ours.addresses),
-        cut=body is not None,
+        parts=found.parts,
+        attachments=found.attachments,
+        cut=body is not None or found.cut,
+        language=readable.language(said),
     )
+    return replace(incoming, proposal=propose(incoming, words, mail_policy(), forwards=forwards))
 
 
-def unreadable(raw: bytes, arrived_at: datetime, ours: Ours) -> Incoming:
-    """A mail that cannot be read within the bounds: a person opens the original."""
-    digest = hmac.digest(ours.secret, b"mail\0" + _hashed(raw, 0), "sha256")
-    return Incoming(MailKind.UNREADABLE, "", digest, arrived_at, False, "", "", "", "", (), ())  # noqa: FBT003  # its fields
+def _is_of(sender: str, ours: Ours) -> bool:
+    """Whether a colleague has sent it: they pass on what others have written."""
+    return sender.rpartition("@")[2] in {each.rpartition("@")[2] for each in ours.addresses}
+
+
+def _is_to(quoted: str, ours: Ours) -> bool:
+    """Whether what is quoted was written to us or by us."""
+    return not ours.addresses.isdisjoint(each.lower() for each in _ADDRESS.findall(quoted))
 
 
 def _reported(mail: Message, raw: bytes, ours: Ours) -> tuple[MailKind, tuple[UUID, ...]] | None:
@@ -182,7 +105,7 @@ def _returned(mail: Message, ours: Ours) -> tuple[UUID, ...]:
 
 def _kind(mail: Message, ours: Ours) -> tuple[MailKind, tuple[UUID, ...]]:
     returned = any(tokens.letters_in(ours.secret, headers.raw(mail, "Message-ID")))
-    if returned and headers.is_from(mail, ours.addresses):
+    if returned and headers.author(mail) in ours.addresses:
         return MailKind.OURS, ()
     answered = " ".join(headers.raw(mail, name) for name in ("In-Reply-To", "References"))
     letters = tuple(tokens.letters_in(ours.secret, answered)) or _returned(mail, ours)
@@ -216,39 +139,77 @@ def _by_our_exchanger(mail: Message, ours: Ours) -> datetime | None:
     return None
 
 
-def _leaves(mail: Message, deep: int = 0) -> Iterator[Message]:
-    """What is no container, in order; a mail within is one thing, unless there is nothing around it."""
+def _leaves(mail: Message, deep: int = 0, within: Message | None = None) -> Iterator[tuple[Message | None, Message]]:
+    """Each part that is no container, with the forwarded mail that it is in; that itself comes before its parts."""
     inside = mail.get_payload() if mail.is_multipart() else None
-    whole = mail.get_content_maintype() == "message" and deep > 0
-    if not isinstance(inside, list) or whole or deep > _DEEP:
-        yield mail
-        return
-    for each in inside:
-        if isinstance(each, Message):
-            yield from _leaves(each, deep + 1)
+    nested = [each for each in inside if isinstance(each, Message)] if isinstance(inside, list) else []
+    if not nested or deep > _DEEP or mail.get_content_maintype() not in {"multipart", "message"}:
+        yield within, mail
+    elif mail.get_content_type() == "message/rfc822":
+        yield nested[0], mail
+        yield from _leaves(nested[0], deep + 1, nested[0])
+    elif mail.get_content_maintype() == "message":  # a report, of headers alone
+        yield within, mail
+    else:
+        for each in nested:
+            yield from _leaves(each, deep + 1, within)
 
 
-def _of_type(parts: Sequence[Message], kind: str) -> Message | None:
-    return next((p for p in parts if p.get_content_type() == kind and not _attached(p)), None)
+class _Read:
+    """The readable parts and the files of a mail, and the visible words of its own body."""
+
+    def __init__(self, mail: Message) -> None:
+        self.parts: list[MailPart] = []
+        self.attachments: list[MailAttachment] = []
+        self.forwards = False
+        self.cut = False
+        self._room = _LONGEST_IN_ALL
+        self._plain, self._html, self._hides, self._sure = "", "", False, True
+        for place, (forwarded, part) in enumerate(_leaves(mail)):
+            if place == _PARTS or not self._room:
+                self.cut = True
+                return
+            self._take(forwarded, part)
+
+    @property
+    def said(self) -> str:
+        """The visible words of its body: what HTML hides may stand in its plain text, too."""
+        return "" if not self._sure else self._html if self._hides else self._plain or self._html
+
+    def _take(self, forwarded: Message | None, part: Message) -> None:
+        kind, name = part.get_content_type(), _named(part)
+        if kind == "message/rfc822" and forwarded:
+            self.forwards = True
+            known = ((each, headers.header(forwarded, each)) for each in ("From", "To", "Date", "Subject"))
+            head = "\n".join(f"{name}: {value}" for name, value in known if value)
+            self._add("forwarded", headers.header(forwarded, "Subject"), head)
+            return
+        data = _data(part)
+        text = readable.decoded(data, part.get_content_charset()) if kind.partition("/")[0] in _READABLE else ""
+        page = readable.page(text) if kind == "text/html" else None
+        text = headers.characters((page.text if page else text)[:_LONGEST]).strip()
+        if name or _attached(part) or kind not in {"text/plain", "text/html"}:
+            self.attachments.append(MailAttachment(name, _typed(data), len(data)))
+            self._add("file", name or kind, text)
+        elif forwarded:
+            self._add("forwarded", headers.header(forwarded, "Subject"), text)
+        elif page:
+            self._html += f"\n\n{text}"
+            self._hides, self._sure = self._hides or page.hides, self._sure and page.sure
+            if not {*_WORD.findall(text)} <= {*_WORD.findall(self._plain)}:
+                self._add("html" if self._plain else "text", "", text)
+        else:
+            self._plain += f"\n\n{text}" if text else ""
+            self._add("text", "", text)
+
+    def _add(self, kind: Kind, title: str, text: str) -> None:
+        shown = text[: self._room]
+        self._room -= len(shown)
+        self.parts += [MailPart(kind, title[: headers.LINE], shown)] if shown else []
 
 
 def _attached(part: Message) -> bool:
     return headers.raw(part, "Content-Disposition").partition(";")[0].strip().lower() == "attachment"
-
-
-def _text(part: Message) -> str:
-    data = _data(part)[:_HTML]
-    try:
-        content = data.decode(part.get_content_charset("utf-8"), "replace")
-    except headers.UNREADABLE:
-        content = data.decode("utf-8", "replace")
-    shown = plain(content) if part.get_content_type() == "text/html" else content
-    return headers.characters(shown).strip()[:_LONGEST]
-
-
-def _attachment(part: Message) -> Attachment:
-    data = _data(part)
-    return Attachment(_named(part), _typed(data), len(data))
 
 
 def _data(part: Message) -> bytes:
@@ -263,7 +224,8 @@ def _data(part: Message) -> bytes:
 
 def _named(part: Message) -> str:
     try:
-        return headers.cleaned(headers.decoded((part.get_filename() or "")[: headers.LONGEST]))[: headers.NAME]
+        name = headers.cleaned(headers.plain((part.get_filename() or "")[: headers.LONGEST]))
+        return _FOLDER.sub("", name)[: headers.NAME]
     except headers.UNREADABLE:
         return ""
 
@@ -273,20 +235,6 @@ def _typed(data: bytes) -> str:
         return puremagic.from_string(data, mime=True) or "application/octet-stream"
     except (puremagic.PureError, ValueError):
         return "text/plain" if data and b"\0" not in data else "application/octet-stream"
-
-
-def digest_of_body(raw: bytes) -> bytes:
-    """SHA-256 of the body of a mail, however its lines end."""
-    head = _HEAD_ENDS.search(raw)
-    return _hashed(raw, head.end() if head else len(raw))
-
-
-def _hashed(raw: bytes, start: int) -> bytes:
-    """SHA-256 without carriage returns, piece by piece: a copy of a long mail takes memory."""
-    found, view = hashlib.sha256(), memoryview(raw)
-    for at in range(start, len(raw), _PIECE):
-        found.update(bytes(view[at : at + _PIECE]).replace(b"\r", b""))
-    return found.digest()
 
 
 def _digest(mail: Message, body: bytes, secret: bytes) -> bytes:

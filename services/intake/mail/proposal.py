@@ -1,44 +1,30 @@
-"""What a mail seems to ask for, about whom and in which language: a proposal to the person who reads it; pure.
+"""Proposes to the person who reads a mail what is certain: rights, and whom it is about; pure.
 
-The words are policy (``shared/policy/mail.toml``). Whoever proposes nothing proposes well: a person decides.
+The words are policy (``shared/policy/mail.toml``). Where anything is in doubt the person decides.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 import phonenumbers
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict
 
-from services.intake.mail.incoming import Incoming
+from services.intake.mail.content import Incoming, MailProposal
 from shared.domain.rights import Right
 from shared.domain.text import folded
 from shared.domain.toml_file import read_toml
-from shared.domain.wording import Language
 
 POLICY = Path(__file__).parents[3] / "shared" / "policy" / "mail.toml"
-_MOST = 20
-Words = Mapping[Language, Sequence[str]]
-
-
-class IdentityWords(BaseModel):
-    """How a customer number looks, and where a number without a country code is dialled (ISO 3166)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    account_id: str
-    region: str
-
-    @field_validator("account_id")
-    @classmethod
-    def _is_a_pattern(cls, pattern: str) -> str:
-        try:
-            re.compile(pattern)
-        except re.error:
-            raise ValueError("must be a regular expression") from None
-        return pattern
+_PHONES, _TRIES, _CERTAIN = 20, 200, 2
+"""Numbers that are proposed and tried for each country; rights that one mail asks for without doubt."""
+_SENTENCE: Final = re.compile(r"(?<=[.!?;:])\s+(?=[A-ZÀ-Þ¿¡*•-])|\n\s*\n|\n(?=\s*(?:[-*•]|\d+[.)])\s)")
+_ARTICLE: Final = re.compile(r"\bart(?:icle|ikel|iculo|icolo|s)?\.? ?(\d+)")
+_RIGHTS: Final = dict(zip(("15", "16", "17", "18", "20", "21"), Right, strict=False))
+"""By their articles."""
 
 
 class MailPolicy(BaseModel):
@@ -46,21 +32,12 @@ class MailPolicy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rights: Mapping[Right, Words]
-    languages: Words
-    identities: IdentityWords
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """What a person may confirm: rights in the order of the policy, identities as they are written, a language."""
-
-    rights: Sequence[Right] = ()
-    language: Language | None = None
-    email: str | None = None
-    name: str | None = None
-    account_id: str | None = None
-    phones: Sequence[str] = field(default=())
+    rights: Mapping[Right, Sequence[str]]
+    negations: Sequence[str]
+    for_another: Sequence[str]
+    urgent: Sequence[str]
+    account_id: re.Pattern[str]
+    regions: Sequence[str]
 
 
 @cache
@@ -69,41 +46,66 @@ def mail_policy(path: Path = POLICY) -> MailPolicy:
     return read_toml(path, MailPolicy)
 
 
-def propose(mail: Incoming, policy: MailPolicy) -> Proposal:
-    """What a mail seems to ask for, by its own words: what it quotes is not its own."""
-    own = "\n".join(line for line in mail.text.splitlines() if not line.lstrip().startswith(">"))
-    text = folded(f"{mail.subject}\n{own}")
-    rights = [right for right, words in policy.rights.items() if any(_has(text, each) for each in _all(words))]
-    account = re.search(policy.identities.account_id, f"{mail.subject}\n{own}")
-    return Proposal(
+def propose(mail: Incoming, words: str, policy: MailPolicy, *, forwards: bool) -> MailProposal:
+    """Proposes what ``words``, the visible ones of the writer alone, say; ``forwards``: a mail of somebody else."""
+    sentences = [folded(each) for each in _SENTENCE.split(words)]
+    asked = [right for right in policy.rights if any(_asks(each, right, policy) for each in sentences)]
+    rights = asked if len(asked) <= _CERTAIN else []
+    for_another = any(_rest(each, line) is not None for each in sentences for line in policy.for_another)
+    everything = folded(f"{mail.subject}\n{mail.text}")
+    found = MailProposal(
         rights=rights,
-        language=_language(text, policy.languages),
+        mentioned=[right for right in asked if right not in rights],
+        no_subject="forwards" if forwards else "for_another" if for_another else None,
+        urgent=[found[0] for line in policy.urgent if (found := _patterns(line)[0].search(everything))],
+    )
+    if found.no_subject:
+        return found
+    accounts = dict.fromkeys(policy.account_id.findall(words))
+    return replace(
+        found,
         email=mail.sender or None,
         name=mail.name or None,
-        account_id=account[0] if account else None,
-        phones=_phones(own, policy.identities.region),
+        account_id=next(iter(accounts)) if len(accounts) == 1 else None,
+        phones=_phones(words, policy.regions),
     )
 
 
-def _all(words: Words) -> list[str]:
-    return [word for of_language in words.values() for word in of_language]
+def _asks(sentence: str, right: Right, policy: MailPolicy) -> bool:
+    """Whether it asks for that without a negation, except in the very words that ask: ``no advertising``."""
+    if any(_RIGHTS.get(each) is right for each in _ARTICLE.findall(sentence)):
+        rests = [sentence]
+    else:
+        rests = [rest for line in policy.rights[right] if (rest := _rest(sentence, line)) is not None]
+    return any(all(_rest(rest, line) is None for line in policy.negations) for rest in rests)
 
 
-def _has(text: str, word: str) -> bool:
-    pattern = re.escape(folded(word.rstrip("*")))
-    return re.search(rf"\b{pattern}" if word.endswith("*") else rf"\b{pattern}\b", text) is not None
+def _rest(sentence: str, line: str) -> str | None:
+    """The sentence without the words of a line of the policy; None where it lacks them."""
+    for each in _patterns(line):
+        sentence, found = each.subn(" ", sentence)
+        if not found:
+            return None
+    return sentence
 
 
-def _language(text: str, languages: Words) -> Language | None:
-    """The one of whose words there are most; None where none leads."""
-    counts = sorted(
-        ((sum(_has(text, word) for word in words), each) for each, words in languages.items()), reverse=True
-    )
-    (most, language), (second, _), *_ = counts
-    return language if most > second else None
+@cache
+def _patterns(line: str) -> list[re.Pattern[str]]:
+    """``+`` joins what must occur in one sentence, ``|`` is or, ``*`` any letters."""
+    return [
+        re.compile(r"\s".join(rf"(?<!\w)(?:{_either(word)})(?!\w)" for word in part.split()))
+        for part in line.split(" + ")
+    ]
 
 
-def _phones(text: str, region: str) -> list[str]:
-    found = phonenumbers.PhoneNumberMatcher(text, region)
-    numbers = (phonenumbers.format_number(each.number, phonenumbers.PhoneNumberFormat.E164) for each in found)
-    return list(dict.fromkeys(numbers))[:_MOST]
+def _either(word: str) -> str:
+    return "|".join(re.escape(folded(each)).replace(r"\*", r"\w*") for each in word.split("|"))
+
+
+def _phones(text: str, regions: Sequence[str]) -> list[str]:
+    """Numbers as they are written: whose country is not in them a person says."""
+    found: dict[int, str] = {}
+    for region in regions:
+        for each in phonenumbers.PhoneNumberMatcher(text, region, max_tries=_TRIES):
+            found.setdefault(each.start, each.raw_string)
+    return list(dict.fromkeys(found[start] for start in sorted(found)))[:_PHONES]

@@ -22,7 +22,7 @@ from imapclient.exceptions import IMAPClientError
 
 from services.intake.letters.rendering import Letters
 from services.intake.mail import apart, inbox
-from services.intake.mail.incoming import Incoming, MailKind, Ours, unreadable
+from services.intake.mail.content import Incoming, MailKind, Ours, unreadable
 from services.intake.metrics import MAIL, MAIL_WAIT, MAIL_WAITING, MAILBOX_READ_AT
 from shared.app.service import Running
 from shared.messaging.unit_of_work import UnitOfWorkFactory
@@ -225,7 +225,7 @@ class Reader:
     async def _store(self, validity: int, uid: int, raw: bytes, mail: Incoming | None) -> None:
         async with self._unit_of_work.begin() as tx:
             if mail:
-                await inbox.take(tx, self._letters, raw, mail, self._ours)
+                await inbox.take(tx, self._letters, raw, mail)
             await tx.connection.execute(_UNTIL, self._settings.name, validity, uid, tx.now)
 
     async def _in_thread(self, do: Callable[[], T]) -> T:

@@ -1,0 +1,122 @@
+"""Makes text of parts of a mail, by libraries: its characters, what of HTML is visible, what is quoted, its language.
+
+Runs in the process that reads one mail alone.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import gcld3
+from charset_normalizer import from_bytes
+from mailparser_reply import EmailReplyParser
+from mailparser_reply.constants import MAIL_LANGUAGES
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+_SAMPLE, _HTML, _WESTERN = 2**16, 200_000, "cp1252"
+_UNREAD: Final = frozenset({"head", "style", "script", "title", "template", "noscript"})
+_INLINE: Final = re.compile("a|abbr|b|big|code|em|font|i|label|mark|small|span|strike|strong|su[bp]|[stu]|tt")
+_WORD: Final = re.compile(r"[^\W\d_]+")
+_HIDDEN: Final = re.compile(
+    r"display:none|visibility:(?:hidden|collapse)|mso-hide|opacity:0?\.?0*(?![.\d])|text-indent:-|(?:left|top):-\d{3}"
+    r"|(?:font-size|(?<![\w-])(?:max-)?height):[01](?![.\d])"
+    r"|(?<![\w-])color:(?:transparent|white|#f[c-f]f[c-f]f[c-f]|#fff(?![0-9a-f])|rgba?\(255,255,255|rgba\([^)]*,0?\.?0*\))"
+)
+"""Declarations that hide text, without white space."""
+_DECLARED: Final = re.compile(r"(?<![\w-])(color|background)(?:-color)?:([^;}]+)")
+_BLANK: Final = re.compile(r"\s+")
+_QUOTED: Final = re.compile(r"^>.*$", re.MULTILINE)
+_FEW: Final = 30
+"""Characters."""
+
+
+def decoded(data: bytes, charset: str | None) -> str:
+    """Its characters: as it says, else as UTF-8, else as they look, first of all to the west of Europe."""
+    for each in filter(None, (charset, "utf-8")):
+        try:
+            return data.decode(each)
+        except (LookupError, ValueError):
+            continue
+    likely = from_bytes(data[:_SAMPLE])
+    western = any(_WESTERN in each.could_be_from_charset for each in likely)
+    best = None if western else likely.best()
+    return data.decode(best.encoding if best else _WESTERN, "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The visible text of HTML, quotes behind ``>``; ``hides``: it has other text, too; ``sure``: no more than that."""
+
+    text: str
+    hides: bool
+    sure: bool
+
+
+def page(html: str) -> Page:
+    """Reads HTML as browsers do (HTML 5), so that a tag that is not closed hides and shows what it does there.
+
+    What a style sheet hides is not sure.
+    """
+    tree = LexborHTMLParser(html[:_HTML])
+    lines, last, hides = [""], 0, False
+    sure = not any(_hides(each.text()) for each in tree.css("style"))
+    above: dict[int, _Place] = {}
+    for node in tree.root.traverse(include_text=True) if tree.root else ():
+        tag, place = str(node.tag), above.get(node.parent.mem_id, _Place()) if node.parent else _Place()
+        if tag == "br":
+            lines.append("")
+        elif tag != "-text":
+            above[node.mem_id] = _Place(
+                place.unread or tag in _UNREAD,
+                place.hidden or _is_hidden(node),
+                place.quoted or tag == "blockquote",
+                place.block if _INLINE.fullmatch(tag) else node.mem_id,
+            )
+        elif not place.unread and (text := _BLANK.sub(" ", node.text_content or "")).strip():
+            if place.hidden:
+                hides = True
+                continue
+            if place.block != last or not lines[-1]:
+                lines.append("> " if place.quoted else "")
+            last = place.block
+            lines[-1] += text
+    return Page("\n".join(line for line in (each.strip() for each in lines) if line), hides, sure)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """How the text inside a node is read; ``block``: which paragraph it is part of."""
+
+    unread: bool = False
+    hidden: bool = False
+    quoted: bool = False
+    block: int = 0
+
+
+def _is_hidden(node: LexborNode) -> bool:
+    said = node.attributes
+    color = said.get("color") or ""
+    return "hidden" in said or _hides(said.get("style") or "") or _hides(f"color:{color}")
+
+
+def _hides(css: str) -> bool:
+    compact = "".join(css.lower().split())
+    if _HIDDEN.search(compact):
+        return True
+    colors = _DECLARED.findall(compact)
+    return any(name == "color" and ("background", value) in colors for name, value in colors)
+
+
+def own(text: str) -> tuple[str, str]:
+    """The words of the writer alone, and those that they quote."""
+    first, *others = EmailReplyParser(languages=[*MAIL_LANGUAGES]).read(text).replies
+    said, quoted = ("", [first.content]) if first.headers else (first.content, [])
+    quoted += [*_QUOTED.findall(said), *(each.content for each in others)]
+    return _QUOTED.sub("", said).strip(), "\n".join(quoted)
+
+
+def language(text: str) -> str | None:
+    """The language in which it is written (ISO 639); None where that is not sure, as of a few words."""
+    words = " ".join(_WORD.findall(text))
+    found = gcld3.NNetLanguageIdentifier(0, _SAMPLE).FindLanguage(text=words)
+    return found.language.partition("-")[0] if found.is_reliable and len(words) >= _FEW else None
