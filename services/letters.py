@@ -6,7 +6,7 @@ import typer
 
 from services.correspondence.rendering import Renderer
 from services.intake.client import letters as by_hand
-from services.intake.letters.previews import sample
+from services.intake.letters.previews import sample, samples
 from services.intake.letters.rendering import Letters
 from services.intake.request.letter_kinds import KINDS
 from shared.domain.wording import LANGUAGES
@@ -20,7 +20,7 @@ letters.command("give-up")(by_hand.give_up)
 
 @letters.command()
 def preview(
-    kind: Annotated[str, typer.Argument(help="of which kind, as completion or refusal; all: one of each")],
+    kind: Annotated[str, typer.Argument(help="of which kind, such as answer, or answer_refused; all: each of them")],
     *,
     lang: Annotated[str, typer.Option(help=f"in which language: {', '.join(LANGUAGES)}")] = "en",
     html: Annotated[
@@ -28,13 +28,14 @@ def preview(
     ] = False,
 ) -> None:
     """Print a letter as it would read, about an invented request: for who signs the words off."""
-    if kind not in {*KINDS, "all"}:
-        raise typer.BadParameter(f"no such kind of letter; the kinds are {', '.join(sorted(KINDS))}")
     if lang not in LANGUAGES:
         raise typer.BadParameter(f"no such language; the languages are {', '.join(LANGUAGES)}")
     known = Letters()
     renderer = Renderer(known.policy)
-    for each in KINDS if kind == "all" else [each for each in KINDS if each == kind]:
+    named = [name for name, (of, _) in samples(known).items() if kind in {"all", name, of}]
+    if not named:
+        raise typer.BadParameter(f"no such kind of letter; the kinds are {', '.join(sorted(KINDS))}")
+    for each in named:
         letter = renderer.render(sample(known, each, lang))
-        typer.echo(f"===== {each}\n" if kind == "all" else "", nl=False)
+        typer.echo(f"===== {each}\n" if len(named) > 1 else "", nl=False)
         typer.echo(letter.html if html else letter.body, nl=False)

@@ -1,7 +1,6 @@
 """A letter as a mail: its text and its HTML, and nothing else; pure. No file is ever attached.
 
-The subject is that of the kind of letter, the names of nothing and nobody: it is read on locked screens, and by every
-server on the way.
+The subject has the right and the reference, and no name: it is read on locked screens, and by every server on the way.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Fills the template of a letter with words in the reader's language.
 
 The letter is HTML, and its plain text is derived from that (``shared.domain.plain_text``). Words and templates are the
-policy's (``shared/policy/letters``), as are sender, data protection officer and authorities.
+policy's (``shared/policy``), as are sender, data protection officer and authorities.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,11 +16,12 @@ from shared.domain.policy_words import policy_words
 from shared.domain.sentences import Fact, Lines, say
 from shared.domain.wording import WORDINGS
 
-TEMPLATES = WORDINGS / "templates"
+TEMPLATES = WORDINGS.parent / "letters" / "templates"
 
 _NOTHING: Mapping[str, Field] = {
-    **dict.fromkeys(("besides", "fetch", "remains", "follow", "begun"), ""),
-    "others": Lines(),
+    **dict.fromkeys(("about", "besides", "cause", "code", "explanation", "fetch", "follows", "name", "reason"), ""),
+    **dict.fromkeys(("done", "others", "stays"), Lines()),
+    "remains": "",
 }
 
 
@@ -35,8 +36,8 @@ class Renderer:
     def render(self, notice: NoticeFacts) -> NoticeText:
         """Returns the text of a letter.
 
-        It names the authority of the reader's country, or where all are found; a letter to a customer names none. A
-        field ``besides`` is a paragraph before that. What people wrote is quoted as they wrote it.
+        Where a right is limited it names the authority of the reader's country, or where all are found. A field
+        ``besides`` is a paragraph before that. What people wrote is quoted as they wrote it.
 
         Raises:
             KeyError: a field of the words of that letter is missing.
@@ -48,10 +49,10 @@ class Renderer:
         facts = {name: field for name, field in known.items() if not isinstance(field, Lines)}
         lines = {name: wording.lines(field) for name, field in known.items() if isinstance(field, Lines)}
         shown = {name: wording.text(fact) for name, fact in facts.items()}
-        own, begun = f"{kind}.instructed_subject", f"{kind}.begun_subject"
-        has_own = reader.instructed and own in wording
-        says_begun = bool(known["begun"]) and begun in wording
-        subject = wording.words(own if has_own else begun if says_begun else f"{kind}.subject", shown, facts)
+        whose = ("instructed_", "") if reader.instructed else ("",)
+        forms = (f"{of}{about}" for of in whose for about in (f"{shown['about']}_", ""))
+        key = next(key for form in forms if (key := f"{kind}.{form}subject") in wording)
+        subject = wording.words(key, shown, facts)
         html = (
             _templates()
             .get_template(f"{kind}.html")
@@ -61,8 +62,9 @@ class Renderer:
                 language=reader.language,
                 sender=self._policy.controller,
                 instructed=reader.instructed,
-                about_instruction=not has_own and kind != "assisted",
                 to_controller=reader.outside,
+                own=False,
+                remedies=False,
                 **self._contacts(reader),
             )
         )

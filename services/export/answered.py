@@ -10,11 +10,12 @@ import orjson
 from pydantic import JsonValue
 
 from services.export.report.held import LISTED, OTHER, WITHDRAWN, Legends, Request, Step
-from services.export.report.texts import LANGUAGES, texts_of
+from services.export.report.texts import texts_of
 from shared.domain.identities import IdentityType
 from shared.domain.policy import Policy
 from shared.domain.proofs import Action, proof_policy, proved
 from shared.domain.rights import Right
+from shared.domain.wording import LANGUAGES
 from shared.fulfilment.store import Completed
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.settings import PolicySettings

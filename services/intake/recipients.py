@@ -37,7 +37,7 @@ class NoticeState(StrEnum):
     DISPROPORTIONATE = "disproportionate"
 
 
-_SAY_WHAT_WAS_DONE: Final[frozenset[LetterKind]] = frozenset({"completion", "partial", "objection_weighed"})
+_SAY_WHAT_WAS_DONE: Final[frozenset[LetterKind]] = frozenset({"answer"})
 _WAIVED = """
 SELECT request_id, recipient, state FROM recipient_notice
 WHERE request_id = ANY($1) AND settled_at IS NOT NULL AND state IN ('impossible', 'disproportionate')

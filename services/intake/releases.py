@@ -4,6 +4,7 @@ One that does not fit any more is withheld until it does; was it handed out befo
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,7 +14,7 @@ from services.intake import metrics, repository
 from services.intake.breach import breaches
 from services.intake.letters import correspondence, delivery
 from services.intake.letters.rendering import Letters
-from services.intake.request.letter_kinds import LetterKind
+from services.intake.request.letter_kinds import LetterField
 from services.intake.request.lifecycle import State
 from services.intake.settings import IntakeSettings
 from shared.app.service import Running
@@ -97,7 +98,7 @@ async def check(tx: UnitOfWork, released: Released, settings: IntakeSettings) ->
         action = "package.withheld" if fault else "package.released"
         tx.log_evidence(released.request_id, action, {"fault": fault} if fault else {})
         if not (fault and released.package_fault):
-            await _tell(tx, released.request_id, "package_withheld" if fault else "package_released")
+            await _tell(tx, released.request_id, "withheld" if fault else "released")
     if fault:
         withheld = ("request %s: its package is withheld: %s", released.request_id, fault)
         tx.after_commit(partial(log.warning, *withheld))
@@ -140,12 +141,13 @@ async def check_due(unit_of_work: UnitOfWorkFactory, settings: IntakeSettings) -
     return len(due)
 
 
-async def _tell(tx: UnitOfWork, request_id: UUID, kind: LetterKind) -> None:
+async def _tell(tx: UnitOfWork, request_id: UUID, what: str) -> None:
     """Writes to the subject that what was ready is not, or is after all."""
     request = await repository.read(tx.connection, request_id)
     if request is None or request.state is not State.CLOSED:
         return
-    letter = correspondence.write(_LETTERS, request, (kind, {"fetch": _LETTERS.fetch(tx.now)}), tx.now)
+    fields: Mapping[str, LetterField] = {"about": f"package_{what}", "fetch": _LETTERS.fetch(tx.now)}
+    letter = correspondence.write(_LETTERS, request, ("update", fields), tx.now)
     await delivery.keep(tx, _LETTERS, [delivery.Written(request, letter)])
     tx.log_evidence(request_id, "letter.written", correspondence.named(letter))
 

@@ -67,8 +67,8 @@ CREATE TABLE request (
     ended_by       uuid,
     -- Who has asked has not shown who they are, and it is done all the same: so nothing is told that tells who is a customer.
     anonymous      boolean     NOT NULL DEFAULT false,
-    -- The language in which the subject is written to: what they have asked for, else that of their country (shared/policy/letters/languages.toml).
-    language       text        NOT NULL DEFAULT 'en' CHECK (language IN ('en', 'de', 'fr', 'es')),
+    -- The language in which the subject is written to: what they have asked for, else that of their country (shared/policy/languages/languages.toml).
+    language       text        NOT NULL DEFAULT 'en' CHECK (language ~ '^[a-z]{2}$'),
     -- What came in one message: the request of its first right, by whose id the person knows all of them.
     case_id        uuid,
     -- Of a withdrawal of consent (Art. 7(3)): to what, and the proof that outlives the identities: by whom, which text they had consented to.

@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from datetime import date, datetime
 from functools import cache
-from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -19,9 +18,8 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from shared.domain.release import WITHHELD
 from shared.domain.toml_file import read_toml
-from shared.domain.wording import LANGUAGES, LOCALES, Language
+from shared.domain.wording import ENGLISH, LANGUAGES, LOCALES, Language, report_of
 
-WORDS: Final = Path(__file__).parents[1] / "policy" / "report"
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)")
 """A moment that says its zone (RFC 3339); one that does not stands as it is, since nobody knows when it was."""
@@ -110,12 +108,12 @@ def _is_in(when: datetime, said: str, zone: str) -> bool:
 @cache
 def meant_by_name() -> frozenset[str]:
     """The names of fields that a report explains by themselves; of any other a system's declaration has to say it."""
-    return frozenset(read_toml(WORDS / "en.toml", Words).fields)
+    return frozenset(read_toml(report_of(ENGLISH), Words).fields)
 
 
 @cache
 def _cells(language: Language, zone: str) -> Cells:
-    return Cells(read_toml(WORDS / f"{language}.toml", Words), language, zone)
+    return Cells(read_toml(report_of(language), Words), language, zone)
 
 
 def short(when: date, locale: str, zone: ZoneInfo) -> str:

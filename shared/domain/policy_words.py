@@ -4,14 +4,9 @@ from collections.abc import Iterator, Mapping
 
 from shared.domain.operations import COUNTRY_UNKNOWN
 from shared.domain.policy import Policy, says_as_shipped
+from shared.domain.policy.systems import name_in
 from shared.domain.sentences import Fact, Term, article, say
 from shared.domain.wording import LANGUAGES, Language, Wordings, read_wordings
-
-_KEPT_BY: Mapping[str, str] = {
-    "17(1)(a)": "kept_by.necessary",
-    "17(3)(b)": "kept_by.obligation",
-    "17(3)(e)": "kept_by.claims",
-}
 
 
 def policy_words(policy: Policy) -> Wordings:
@@ -24,23 +19,20 @@ def _terms(policy: Policy, wordings: Wordings) -> Iterator[tuple[str, Mapping[La
     """How rules, purposes, kinds of data and systems of a policy are read: as what they stand for, if not in our words.
 
     What the company has worded by itself is read in its words, whatever the language. A rule has its article with it,
-    and by itself why the law allows it.
+    and says whether the law obliges us.
     """
 
     def said(fact: Fact) -> Mapping[Language, str]:
         return {each: wordings.of(each, "UTC").text(fact) for each in LANGUAGES}
 
-    by = say("kept_by.country_unknown", article=article("17(3)"))
-    yield f"law.{COUNTRY_UNKNOWN}", said(by)
     unknown = Term("ground", COUNTRY_UNKNOWN)
     yield f"ground.{COUNTRY_UNKNOWN}", said(say("kept_by.ground", ground=unknown, article=article("17(3)")))
     for name, rule in policy.rules.items():
         known = f"ground.{name}" in wordings.keys and says_as_shipped(policy, "rules", name)
         for word in (name, *rule.told_as):
             ground = Term("ground", name) if known else rule.words
-            yield f"ground.{word}", said(say("kept_by.ground", ground=ground, article=article(rule.ground)))
-            by = say(_KEPT_BY.get(rule.ground, "kept_by.exception"), article=article(rule.ground))
-            yield f"law.{word}", said(by)
+            by = "kept_by.obligation" if rule.ground == "17(3)(b)" else "kept_by.ground"
+            yield f"ground.{word}", said(say(by, ground=ground, article=article(rule.ground)))
     for name, purpose in policy.purposes.items():
         if not says_as_shipped(policy, "purposes", name):
             yield f"purpose.{name}", said(purpose.words)
@@ -49,5 +41,7 @@ def _terms(policy: Policy, wordings: Wordings) -> Iterator[tuple[str, Mapping[La
             if f"category.{word}" not in wordings.keys:
                 yield f"category.{word}", said(Term("category", name))
     for name, called in policy.systems.items():
-        words = {each: wordings.of(each, "UTC").text(say("named.system", name=called.of(each))) for each in LANGUAGES}
+        words = {
+            each: wordings.of(each, "UTC").text(say("named.system", name=name_in(each, called))) for each in LANGUAGES
+        }
         yield f"system.{name}", words

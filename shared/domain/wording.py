@@ -1,6 +1,6 @@
 """Sentences in words, in each language, with days, numbers and lists as that language writes them.
 
-The words are the policy's (``shared/policy/letters/words``); the rest is written as CLDR says, by Babel.
+A language is a folder of ``shared/policy/languages``; days, numbers and lists are written as CLDR says, by Babel.
 """
 
 from collections.abc import Iterator, Mapping
@@ -8,26 +8,56 @@ from datetime import date, datetime
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from string import Formatter
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
 from babel import Locale
 from babel.dates import format_date
 from babel.lists import format_list
 from babel.numbers import format_decimal
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, WithJsonSchema
 
 from shared.domain.errors import Fault, Misconfigured
 from shared.domain.sentences import Fact, Lines, Listed, Sentence, Term
 from shared.domain.toml_file import read_toml
 
-WORDINGS = Path(__file__).parents[1] / "policy" / "letters"
+WORDINGS: Final = Path(__file__).parents[1] / "policy" / "languages"
+_ENGLISH: Final = "en"
 
-Language = Literal["en", "de", "fr", "es"]
-LANGUAGES: tuple[Language, ...] = get_args(Language)
-ENGLISH: Language = "en"
-LOCALES: Mapping[Language, str] = {"en": "en_GB", "de": "de_DE", "fr": "fr_FR", "es": "es_ES"}
-"""How each of them writes days and numbers."""
+
+class Tongue(BaseModel):
+    """How a language writes days and numbers (CLDR), and the first of a month where CLDR does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    locale: str
+    first_of_a_month: str | None = None
+
+
+TONGUES: Final[Mapping[str, Tongue]] = {
+    file.parent.name: read_toml(file, Tongue)
+    for file in sorted(WORDINGS.glob("*/language.toml"), key=lambda file: (file.parent.name != _ENGLISH, file))
+}
+LANGUAGES: Final = tuple(TONGUES)
+"""Every language that has a folder, English first."""
+
+
+def _known(language: str) -> str:
+    if language not in TONGUES:
+        raise ValueError(f"no such language; the languages are {', '.join(LANGUAGES)}")
+    return language
+
+
+Language = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": [*LANGUAGES]})]
+ENGLISH: Final[Language] = _ENGLISH
+LOCALES: Final[Mapping[Language, str]] = {language: tongue.locale for language, tongue in TONGUES.items()}
+
+
+def report_of(language: Language) -> Path:
+    """The file with the words of the report of an access."""
+    return WORDINGS / language / "report.toml"
+
+
 _PLAIN = 1_000
 """Smaller numbers every language writes in the same way."""
 
@@ -43,13 +73,14 @@ class Wording:
         self._locale = Locale.parse(LOCALES[language])
         self._patterns = patterns
         self._zone = zone
+        self._first = TONGUES[language].first_of_a_month
 
     def __contains__(self, key: str) -> bool:
         return key in self._patterns
 
     def day(self, at: datetime) -> str:
         """The day of an instant, where the reader is."""
-        return _day(at.astimezone(self._zone).date(), self._locale)
+        return _day(at.astimezone(self._zone).date(), self._locale, self._first)
 
     def text(self, fact: Fact) -> str:
         """A fact, a sentence, or several, in words.
@@ -69,7 +100,7 @@ class Wording:
             case datetime():
                 said = self.day(fact)
             case date():
-                said = _day(fact, self._locale)
+                said = _day(fact, self._locale, self._first)
             case Term(family, word):
                 said = self._term(family, word)
             case Listed(facts, final):
@@ -147,50 +178,50 @@ def read_languages(path: Path = WORDINGS / "languages.toml") -> Languages:
 
 
 @cache
-def read_wordings(folder: Path = WORDINGS / "words") -> Wordings:
-    """The words of that folder: in each file tables of keys, of which each has its words in every language.
+def read_wordings(folder: Path = WORDINGS) -> Wordings:
+    """The words of each language: of the files in its ``words`` the tables of keys.
 
     Raises:
         Misconfigured: a file cannot be read, or a key has not every language, or not the same facts in each.
     """
-    catalogues: dict[Language, dict[str, Pattern]] = {language: {} for language in LANGUAGES}
-    faults = []
-    for file in sorted(folder.glob("*.toml")):
-        for key, said in _keys(read_toml(file, dict[str, Any])):
-            faults += [Fault(wrong, str(file), place=key) for wrong in _wrong(said)]
-            for language in LANGUAGES:
-                catalogues[language][key] = said.get(language, "")
-    if not catalogues[ENGLISH]:
-        faults = [Fault("holds no words: name the folder that has them", str(folder))]
+    catalogues = {language: dict(_words(folder / language / "words")) for language in LANGUAGES}
+    english = catalogues[ENGLISH]
+    if not english:
+        raise Misconfigured(Fault("holds no words: name the folder that has them", str(folder)))
+    faults = [
+        Fault(wrong, str(folder / language / "words"), place=key)
+        for language, said in catalogues.items()
+        for key in {**english, **said}
+        for wrong in _wrong(language, said.get(key), english.get(key))
+    ]
     if faults:
         raise Misconfigured(*faults)
     return Wordings(catalogues)
 
 
-def _keys(table: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _words(folder: Path) -> Iterator[tuple[str, Pattern]]:
+    for file in sorted(folder.glob("*.toml")):
+        yield from _keys(read_toml(file, dict[str, Any]))
+
+
+def _keys(table: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Pattern]]:
     for name, value in table.items():
-        if not isinstance(value, dict):
-            yield f"{at}{name}", {}
-        elif all(isinstance(each, dict) and not each.keys() & {"one", "other"} for each in value.values()):
-            yield from _keys(value, f"{at}{name}.")
-        else:
+        if isinstance(value, str) or "on" in value or "one" in value:
             yield f"{at}{name}", value
+        else:
+            yield from _keys(value, f"{at}{name}.")
 
 
-def _wrong(said: Mapping[str, Any]) -> Iterator[str]:
-    if missing := [language for language in LANGUAGES if not said.get(language)]:
-        yield f"is missing in {', '.join(missing)}; write it"
+def _wrong(language: Language, said: Pattern | None, english: Pattern | None) -> Iterator[str]:
+    if not said or not english:
+        yield f"is missing in {language if english else ENGLISH}; write it, or delete it everywhere"
         return
-    if strange := sorted(said.keys() - {*LANGUAGES}):
-        yield f"{', '.join(strange)} is none of our languages; the languages are {', '.join(LANGUAGES)}"
-    for language in LANGUAGES:
-        pattern: Pattern = said[language]
-        if differs := sorted(_facts(pattern) ^ _facts(said[ENGLISH])):
-            named = ", ".join(f"{{{name}}}" for name in differs)
-            yield f"{language} has other facts than {ENGLISH}; write or delete {named}"
-        forms = {*Locale.parse(LOCALES[language]).plural_form.tags, "other", "on"}
-        if not isinstance(pattern, str) and ("other" not in pattern or pattern.keys() - forms):
-            yield f"{language} has other plural forms than the language; write {', '.join(sorted(forms - {'on'}))}"
+    if differs := sorted(_facts(said) ^ _facts(english)):
+        named = ", ".join(f"{{{name}}}" for name in differs)
+        yield f"{language} has other facts than {ENGLISH}; write or delete {named}"
+    forms = {*Locale.parse(LOCALES[language]).plural_form.tags, "other", "on"}
+    if not isinstance(said, str) and ("other" not in said or said.keys() - forms):
+        yield f"{language} has other plural forms than the language; write {', '.join(sorted(forms - {'on'}))}"
 
 
 def _facts(pattern: Pattern) -> set[str]:
@@ -199,14 +230,9 @@ def _facts(pattern: Pattern) -> set[str]:
 
 
 @lru_cache(maxsize=2_000)
-def _day(day: date, locale: Locale) -> str:
+def _day(day: date, locale: Locale, first: str | None) -> str:
     written = str(format_date(day, "long", locale))
-    first = _FIRST_OF_A_MONTH.get(locale.language) if day.day == 1 else None
-    return first + written.removeprefix("1") if first else written
-
-
-_FIRST_OF_A_MONTH = {"fr": "1er"}
-"""How a language writes it where its dates begin with the day, and Babel does not know."""
+    return first + written.removeprefix("1") if first and day.day == 1 else written
 
 
 def _as_it_is(word: str) -> str:

@@ -253,14 +253,18 @@ class Case:
         """Its letters, in the order in which they were written."""
         return await self.door.letters(self.request_id)
 
-    async def letter(self, kind: str, within: float = 240) -> str:
-        """The text of its letter of that kind, once it is written."""
+    async def letter(self, kind: str, within: float = 240, *, number: int = 1) -> str:
+        """The text of its first letter of that kind, or of another one by its number, once it is written."""
 
-        def written(view: dict[str, Any]) -> bool:
-            return any(each["kind"] == kind and each["ready"] for each in view["letters"])
+        def ready(view: dict[str, Any]) -> list[str]:
+            return [
+                " ".join(each["body"].split()) for each in view["letters"] if each["kind"] == kind and each["ready"]
+            ]
 
-        found = await self.door.follow(self.request_id, written, "/letters", within=within)
-        return next(" ".join(each["body"].split()) for each in found["letters"] if each["kind"] == kind)
+        found = await self.door.follow(
+            self.request_id, lambda view: len(ready(view)) >= number, "/letters", within=within
+        )
+        return ready(found)[number - 1]
 
     async def actions(self, awaited: str = "") -> list[str]:
         """What its timeline says was done, once that is in it."""

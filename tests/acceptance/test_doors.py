@@ -17,7 +17,7 @@ from tests.fixtures.live import eventually
 
 RECEIVED_IN = {
     "en": "We have received your request",
-    "de": "Wir haben Ihren Antrag erhalten",
+    "de": "Wir haben Ihren Antrag auf eine Kopie Ihrer Daten erhalten",
     "fr": "Nous avons reçu votre demande",
     "es": "Hemos recibido su solicitud",
 }

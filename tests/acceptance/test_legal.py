@@ -34,7 +34,7 @@ async def test_restriction_opposes_an_erasure_until_two_have_decided(platform: P
     waiting = await erasure.until("awaiting_decision")
     assert waiting["awaits"] == [restriction.request_id]
     assert "which of the two you want" in waiting["answer"]
-    assert "We need to know whether you" in await erasure.letter("erasure_opposed")
+    assert "So we ask you which of the two you want" in await erasure.letter("update")
     held = await platform.shop.held(person)
     assert (held.rows, held.restricted) == (1, True)
     officer = erasure.seen_by(platform.officer)
@@ -44,7 +44,7 @@ async def test_restriction_opposes_an_erasure_until_two_have_decided(platform: P
     await erasure.seen_by(platform.colleague).act("decision", decision="begin")
     assert (await erasure.closed())["outcome"] == "fulfilled"
     assert await platform.shop.held(person) == NOTHING
-    assert "restriction" in await restriction.seen_by(platform.officer).letter("lifting")
+    assert "restriction" in await restriction.seen_by(platform.officer).letter("update")
 
 
 @scenario()
@@ -56,7 +56,7 @@ async def test_signed_in_person_is_asked_nothing(platform: Platform) -> None:
     case = await platform.ask(person, "access")
     assert (await case.closed())["outcome"] == "fulfilled"
     assert days((await case.package()).table("call")) == ["2026-04-01"]
-    assert {letter["kind"] for letter in await case.letters()} == {"acknowledgement", "completion"}
+    assert {letter["kind"] for letter in await case.letters()} == {"acknowledgement", "answer"}
     assert not [each for each in await case.actions() if "question" in each or "identity" in each]
 
 
@@ -175,7 +175,7 @@ async def test_claimed_number_gives_nothing(platform: Platform) -> None:
     case = await platform.channel.ask({**asked, "proofs": [LINKED]})
     view = await case.until("awaiting_identity")
     assert (view["package"], view["outcome"]) == (False, None)
-    assert "For what archive and shop may hold about you we need more" in await case.letter("proof_question")
+    assert "For what archive and shop may hold about you we need more" in await case.letter("question")
     assert owner.phone not in str(view)
     assert owner.phone not in str(await case.letters())
     typed = {"identity": "phones.0", "method": "sms_code", "on_file_since": LONG_AGO}
@@ -242,11 +242,11 @@ async def test_absent_system_is_named_in_the_answer_and_owed(platform: Platform)
     assert (await case.view())["outcome"] is None
     await case.seen_by(platform.colleague).act("decision/approval")
     assert (await case.closed())["outcome"] == "partially_fulfilled"
-    assert "helpdesk" in await case.letter("partial")
+    assert "helpdesk" in await case.letter("answer")
     package = await case.package()
     assert (package.of("helpdesk"), len(package.of("shop"))) == ([], 1)
     del platform.helpdesk.says[person.email]
-    assert "A part of it was done after" in await case.letter("completion")
+    assert "A part of it was done after" in await case.letter("answer", number=2)
     assert [each["name"] for each in (await case.package()).of("helpdesk")] == [person.name]
 
 

@@ -241,7 +241,7 @@ async def test_breach_is_recorded_assessed_by_two_and_closed(platform: Platform)
         await step(anton, f"{page}/approve-notice")  # its date alone makes it timely
         await step(hanna, f"{page}/close", decision="authority_notified", explanation="All were told.")
         assert "All were told." in hanna.text
-    assert words["happened"] in await case.seen_by(platform.officer).letter("breach_notice")
+    assert words["happened"] in await case.seen_by(platform.officer).letter("breach")
 
 
 @scenario()

@@ -163,8 +163,8 @@ async def hold_kept(platform: Platform, kind: str, person: Person) -> None:
             await system.hold(person, contract="active")
 
 
-CONTRACT = ("active_contract", None, "is kept because you have a contract with us")
-INVOICE = "until {} because contracts and invoices are needed for tax purposes"
+CONTRACT = ("active_contract", None, "because you have a contract with us")
+INVOICE = "until {}, because contracts and invoices are needed for tax purposes"
 KEPT: Mapping[str, tuple[str, str | None, str]] = {
     "shop": ("invoices_84m", "2031-03-31", INVOICE.format("31 March 2031")),
     "archive": CONTRACT,
@@ -188,7 +188,7 @@ async def test_kept_by_a_rule(platform: Platform, pair: Pair) -> None:
     task, (rule, until, words) = tasks(view)[pair.kind], KEPT[pair.kind]
     assert (view["outcome"], task["outcome"]) == ("partially_fulfilled", "retained")
     assert (task["ground"], task.get("until")) == (rule, until)
-    assert words in await case.seen_by(platform.officer).letter("partial")
+    assert words in await case.seen_by(platform.officer).letter("answer")
     if pair.kind == "shop":
         assert await system.held(person) == NOTHING
         assert await platform.shop.invoices(person) == [(CONTRACT_ENDED, 4200, None, True, False)]
@@ -225,7 +225,7 @@ async def test_legal_hold_keeps_until_two_persons_lift_it(platform: Platform, pa
     view = await case.closed()
     task = tasks(view)[pair.kind]
     assert (view["outcome"], task["outcome"], task["ground"]) == ("partially_fulfilled", "retained", "legal_hold")
-    assert "establish, exercise or defend" in await case.seen_by(platform.officer).letter("partial")
+    assert "establish, exercise or defend" in await case.seen_by(platform.officer).letter("answer")
     assert ((await system.held(person)).rows, await rest.held(person)) == (1, NOTHING)
     assert not await platform.officer.lift_hold(hold)
     assert not await platform.officer.lift_hold(hold), "the same person twice"
@@ -324,7 +324,7 @@ async def test_request_that_two_persons_refuse_touches_nothing(platform: Platfor
     await colleague.act("decision/approval")
     view = await case.closed()
     assert (view["outcome"], view["package"]) == ("refused", False)
-    letter = await officer.letter("refusal")
+    letter = await officer.letter("answer")
     said = ("manifestly unfounded", "Article 12(5)(b)", why["explanation"], "judicial remedy", "Data Protection Board")
     assert [words for words in said if words not in letter] == []
     await untouched(platform, pair, person, before)

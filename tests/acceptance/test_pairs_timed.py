@@ -9,7 +9,7 @@ from tests.acceptance.scenario import TIMED, scenario
 
 IDENTIFIED = ("access", "portability", "erasure", "rectification", "restriction")
 """Who objects to marketing, or withdraws consent, proves nothing and never waits (Art. 21(3), 7(3))."""
-REMINDED = ("acknowledgement", "identity_question", "question_reminder", "question_reminder")
+REMINDED = ("acknowledgement", "question", "question", "question")
 
 
 @scenario(on=TIMED, rows=rows("extended", rights=IDENTIFIED))
@@ -52,7 +52,7 @@ async def test_question_unanswered(platform: Platform, pair: Pair) -> None:
     await platform.clock.reaches(29)
     silent = await case.closed()
     assert (silent["outcome"], silent["resumable"]) == ("unidentified", True)
-    assert "judicial remedy" in await case.letter("identity_last_notice")
+    assert "judicial remedy" in await case.letter("last_notice")
     await untouched(platform, pair, person, before)
     await platform.clock.reaches(45)
     await case.verify(person)

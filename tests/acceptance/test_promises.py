@@ -65,7 +65,7 @@ async def test_key_is_destroyed_after_an_erasure(platform: Platform) -> None:
     for code in ("", "00000000"):
         assert await platform.channel.letters_with(code, case.request_id) == []
     opened = await platform.channel.letters_with(accepted["letter_code"], case.request_id)
-    assert opened == ["acknowledgement", "completion"]
+    assert opened == ["acknowledgement", "answer"]
 
 
 @scenario()
@@ -137,7 +137,7 @@ async def test_restriction_is_lifted_after_the_person_was_told(platform: Platfor
     actions = await officer.actions("restriction.lift_completed")
     assert (await platform.shop.held(person)).restricted is False
     letters = [each["kind"] for each in await officer.letters()]
-    assert letters.count("lifting") == 1
+    assert letters.count("update") == 1
     assert actions.index("restriction.lift_completed") > actions.index("letter.written")
 
 

@@ -9,7 +9,7 @@ from tests.acceptance.scenario import TIMED, scenario
 from tests.acceptance.systems import NOTHING
 from tests.fixtures.live import eventually
 
-UNHEARD = ("acknowledgement", "identity_question", "identity_last_notice")
+UNHEARD = ("acknowledgement", "question", "last_notice")
 WEIGHED = {"scope": "legitimate_interests"}
 """An objection that people weigh (Art. 21(1)), so that it is open for as long as a scenario wants."""
 
@@ -132,7 +132,7 @@ async def test_clarification_unanswered_is_answered_in_part_and_resumes_with_the
     await platform.clock.reaches(29)
     silent = await case.closed()
     assert (silent["outcome"], silent["resumable"]) == ("partially_fulfilled", True)
-    assert "judicial remedy" in await case.letter("clarification_last_notice")
+    assert "judicial remedy" in await case.letter("last_notice")
     await platform.clock.reaches(32)
     await case.act("reply", text="All of them.")
     again = await case.until(lambda view: view["state"] == "closed" and not view["resumable"])
@@ -171,7 +171,7 @@ async def test_restriction_that_is_lifted_is_announced_first(platform: Platform)
     await platform.clock.reaches(8)
     await case.seen_by(platform.officer).act("lift")
     await eventually(lambda: _free(platform, person), within=240, every=0.2)
-    await case.did("letter.written", "lifting")
+    await case.did("letter.written", "update")
 
 
 async def _free(platform: Platform, person: Person) -> bool:
@@ -226,7 +226,7 @@ async def test_customer_who_never_replies_is_reminded_twice_and_then_people_look
     letters = [step[1] for step in await case.steps() if step[0] == "letter.written"]
     for day, reminders in ((8, 1), (15, 2)):
         await platform.clock.reaches(day)
-        await case.wrote(*letters, *["reminder_to_controller"] * reminders)
+        await case.wrote(*letters, *["controller_reminder"] * reminders)
     await platform.clock.reaches(22)
     await ticketed(platform, case, "open")
     assert (await case.view())["outcome"] == "forwarded"

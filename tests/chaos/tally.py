@@ -1,6 +1,6 @@
 """What came of it, counted from what the stores wrote down: lost, twice, wrong person, stuck, restricted again."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -21,10 +21,6 @@ DOWNLOADS = 5
 _SHREDDED, _UNENDED = (DOWNLOADS, 1, False, False), (DOWNLOADS, 0, True, True)
 _DONE, _BEGUN = "request.closed", "task.concluded"
 _NEVER = datetime.max.replace(tzinfo=UTC)
-_LETTERS_OF = defaultdict(
-    lambda: "completion", {"withdrawn": "withdrawal", "assisted": "assisted", "partially_fulfilled": "partial"}
-)
-"""By the outcome: the letter that closes the request."""
 _ENDED = {Wish.INSTRUCTED: "assisted", Wish.HELD: "partially_fulfilled"}
 _WITHDRAWN = {Wish.WITHDRAWN, Wish.UNPROVEN}
 RECIPIENTS = signed_policy().recipients
@@ -185,7 +181,7 @@ def _judge(asked: Asked, ledger: Ledger, said: Said) -> Iterator[tuple[str, str]
     ended = _ENDED.get(asked.wish, "fulfilled")
     if outcome != ended and (outcome, asked.wish in _WITHDRAWN) != ("withdrawn", True):
         yield "lost", f"closed as {outcome}"
-    yield from _letters(said.letters.get(request_id, {}), _LETTERS_OF[outcome], asked.wish)
+    yield from _letters(said.letters.get(request_id, {}), asked.wish, withdrawn=outcome == "withdrawn")
     yield from _effects(asked, outcome, ledger, said)
 
 
@@ -212,14 +208,15 @@ def _effects(asked: Asked, outcome: str, ledger: Ledger, said: Said) -> Iterator
         yield "erased before it was seen", f"its access is {asked.after}"
 
 
-def _letters(written: Mapping[str, tuple[int, int]], closing: str, wish: Wish) -> Iterator[tuple[str, str]]:
+def _letters(written: Mapping[str, tuple[int, int]], wish: Wish, *, withdrawn: bool) -> Iterator[tuple[str, str]]:
     """What the person was told more than once or not at all, on record or in what is kept.
 
     Whoever withdraws is told again of what a system was doing at that moment and has finished, once for each. Each
     recipient is told of what was done, and of a restriction also that it is lifted.
     """
-    more = {"withdrawal": len(ROWS), "recipient_notice": len(RECIPIENTS) * (2 if wish is Wish.RESTRICTION else 1) - 1}
-    expected = {"acknowledgement", closing, *(("lifting",) if wish is Wish.RESTRICTION else ())}
+    more = {"recipient_notice": len(RECIPIENTS) * (2 if wish is Wish.RESTRICTION else 1) - 1}
+    more |= {"answer": len(ROWS)} if withdrawn else {}
+    expected = {"acknowledgement", "answer", *(("update",) if wish is Wish.RESTRICTION else ())}
     for kind in sorted(expected | written.keys()):
         most, least = written.get(kind, (0, 0))
         if most > 1 + more.get(kind, 0):

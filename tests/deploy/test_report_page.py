@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.export.report.texts import LANGUAGES
 from services.intake.letters.previews import sample
 from services.intake.letters.print_page import MARGIN, Page, document
 from shared.domain.rights import Right
+from shared.domain.wording import LANGUAGES
 from tests.fixtures.browser import eyes
 from tests.fixtures.chromium import look
 from tests.fixtures.packages import made_of, unpacked
@@ -49,7 +49,7 @@ _MEASURED = """() => [...document.querySelectorAll('.sheet')].map(sheet => {
 
 async def test_the_address_stands_in_the_window_of_the_envelope_on_every_sheet(run_folder: Path) -> None:
     longest = ("Donaudampfschifffahrtsgesellschaft", "Abteilung für Auskünfte", "Ada Quarzfels", "Musterstraße 123 B")
-    written = [RENDERER.render(sample(LETTERS, "completion", each)).html for each in ("de", "fr")]
+    written = [RENDERER.render(sample(LETTERS, "answer_fulfilled", each)).html for each in ("de", "fr")]
     addresses = (["Ada Quarzfels", "50667 Köln"], [*longest, "50667 Köln", "Deutschland"])
     letters = [Page(uuid7(), html, lines) for html, lines in zip(written, addresses, strict=True)]
     (run_folder / "post").mkdir()

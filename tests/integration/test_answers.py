@@ -79,7 +79,7 @@ async def test_what_was_erased_while_two_persons_refused_makes_it_a_partial_answ
     await intake.report(path, ERASED, LOST, operation=Operation.ERASE)
     assert (await intake.view(path))["outcome"] == "partially_fulfilled"
     written = [each["detail"]["kind"] for each in await intake.evidence(path) if each["action"] == "letter.written"]
-    assert [kind for kind in written if kind != "recipient_notice"] == ["acknowledgement", "partial"]
+    assert [kind for kind in written if kind != "recipient_notice"] == ["acknowledgement", "answer"]
     again = await intake.officer.post(f"{path}/decision", json={"decision": "retry"})
     assert again.status_code == 409  # what was not erased is refused
 
@@ -92,7 +92,7 @@ async def test_all_that_was_done_after_all_is_fulfilled_whatever_was_decided(int
     await intake.report(path, COPIED)
     shown = await intake.view(path)
     assert (shown["outcome"], shown["package"]) == ("fulfilled", True)
-    assert [letter["kind"] for letter in await intake.letters(path)] == ["completion"]
+    assert [letter["kind"] for letter in await intake.letters(path)] == ["answer"]
     assert "decision.overtaken" in await intake.actions(path)
 
 
@@ -167,10 +167,10 @@ async def test_silent_customer_gets_a_letter_and_its_reply_settles_it(intake: In
     assert (await intake.types())[-2:] == ["forwarded", "closed"]
     await silent(intake, path)
     reminder = (await as_officer(intake, path))[-1]
-    assert (reminder["kind"], reminder["to"]) == ("reminder_to_controller", ["Harbour Cranes Ltd"])
+    assert (reminder["kind"], reminder["to"]) == ("controller_reminder", ["Harbour Cranes Ltd"])
     assert reference_of(path) in reminder["body"]
     assert "ada@" not in reminder["body"]
-    assert (await to_send(intake, path))[-1] == "reminder_to_controller"
+    assert (await to_send(intake, path))[-1] == "controller_reminder"
     await silent(intake, path, "escalation", 15)
     assert await intake.details(path, "controller.silent") == [{"working_days": 15}]
     said = await intake.officer.post(f"{path}/controller-replied", json={"text": "We answer Ada Quarzfels by Friday."})

@@ -446,7 +446,7 @@ async def test_of_a_high_risk_each_person_hears_in_their_language_once_and_by_th
     assert (await intake.officer.post(approval)).status_code == 404, "what one has read is not what holds"
     assert (await intake.officer.post(anew)).json() == {"letters": 2}
     [letter] = await intake.letters(german)
-    assert (letter["kind"], letter["subject"]) == ("breach_notice", "Wichtig: Verletzung der Sicherheit Ihrer Daten")
+    assert (letter["kind"], letter["subject"]) == ("breach", "Wichtig: Verletzung der Sicherheit Ihrer Daten")
     assert "Ihre Anrufliste war öffentlich." in letter["body"]
     again = await proposed(intake, path, {**both, "concerned": concerned})
     assert (await intake.officer.post(again)).json() == {"letters": 0}, "nobody is told twice"
@@ -461,7 +461,7 @@ async def test_portal_requester_is_notified_of_a_breach_letter(intake: Intake, m
     say = {"high_risk": True, "reasons": "It is.", "words": {"en": WORDS}, "concerned": [id_of(request)]}
     assert (await intake.officer.post(await proposed(intake, path, say))).json() == {"letters": 1}
     notice, news = await intake.letters(request)
-    assert (notice["kind"], news["kind"], news["to"]) == ("breach_notice", "portal_news", ["ada@example.org"])
+    assert (notice["kind"], news["kind"], news["to"]) == ("breach", "portal_news", ["ada@example.org"])
     assert "public" not in news["body"]
     await intake.colleague.post(f"{path}/notices", json=told(intake))
     early = await intake.colleague.post(f"{path}/close", json=CLOSING)
@@ -539,7 +539,7 @@ async def test_a_breach_is_not_settled_while_a_letter_to_a_person_is_not_deliver
     async def closed(*states: str) -> tuple[int, str]:
         for request, state in zip(asked, states, strict=True):
             await pool.execute(
-                "UPDATE delivery SET state = $2 WHERE request_id = $1 AND kind = 'breach_notice'", id_of(request), state
+                "UPDATE delivery SET state = $2 WHERE request_id = $1 AND kind = 'breach'", id_of(request), state
             )
         assert [each["state"] for each in (await intake.officer.get(path)).json()["letters"]] == [*states]
         answer = await intake.colleague.post(f"{path}/close", json=CLOSING)

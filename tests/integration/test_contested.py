@@ -514,7 +514,7 @@ async def withdrawn(intake: Intake) -> str:
     )
     (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
     letter = (await intake.letters(path))[-1]
-    assert letter["kind"] == "withdrawal"
+    assert letter["kind"] == "answer"
     assert "lifted on" not in flat(letter)
     assert "decided to lift that restriction" in flat(letter)
     stopped = report(LIFT, None, failure="blast_radius", exceeded=SEVERAL)

@@ -31,9 +31,9 @@ from tests.fixtures.policy import none_signed
 CLAIMS = "because the data are needed to establish, exercise or defend legal claims (Art. 17(3)(e) GDPR)"
 TAX = "because contracts and invoices are needed for tax purposes and to defend legal claims (Art. 17(1)(a) GDPR)"
 KEPT_ANSWER = (
-    f"Your request was fulfilled in part. Kept in archive {CLAIMS}; once that no longer applies, it is"
-    f" erased, unless another rule keeps it for longer: then we write to you."
-    f" Kept in billing until 30 September 2027 {TAX}; it is to be erased after that day."
+    f"We have erased a part of your data. In archive we keep data of yours, {CLAIMS}. Once that no longer applies we"
+    f" erase them, unless another rule keeps them for longer: then we write to you."
+    f" In billing we keep data of yours until 30 September 2027, {TAX}. After that day we erase them."
 )
 
 
@@ -47,7 +47,7 @@ def kept(system: str, ground: str, until: date | None) -> TaskReport:
 
 FIRST, LAST_DAY = date(2026, 10, 1), date(2028, 3, 30)
 DONE_SINCE = (
-    "Your personal data was erased, and we have checked that nothing is left in the systems listed."
+    "We have erased your personal data, and have checked that nothing is left in the systems listed."
     " A part of it was done after your request had been closed."
 )
 ERASED_ANSWER = (
@@ -138,7 +138,7 @@ async def test_what_is_kept_again_is_told_with_its_new_day(intake: Intake) -> No
     path = await partly_erased(intake)
     await intake.consume(completed(path, kept("billing", "court_order", None), deferred=True))
     answer = (await intake.view(path))["answer"]
-    assert "Kept in billing because of: court order;" in answer
+    assert "In billing we keep data of yours, because of: court order." in answer
     assert "2027" not in answer
     assert "court order" in (await letters(intake, path))[-1]["body"], "another ground is told"
 
@@ -150,7 +150,7 @@ async def test_deferral_for_review_stays_listed_until_it_is_done(intake: Intake)
     left = kept("billing", "invoices_84m", None).model_copy(update={"kept": (undated,)})
     await intake.consume(completed(path, left))
     view = await intake.view(path)
-    assert "one of us looks into it" in view["answer"]
+    assert "our privacy team looks into it" in view["answer"]
     assert "In billing rows are kept that say no day" in view["waits_for"]
     assert await waiting(intake) == [id_of(path)]
     (await intake.officer.post(f"{path}/decision", json={"decision": "retry"})).raise_for_status()

@@ -245,7 +245,7 @@ async def test_the_file_of_a_case_has_all_that_was_done_and_a_certificate_that_h
     archive = zipfile.ZipFile(io.BytesIO(answer.content))
     names = set(archive.namelist())
     assert names >= {"README.txt", "request.json", "timeline.json", "certificate.json", "receipts.json", "letters.json"}
-    assert {"letters/01-acknowledgement.txt", "letters/02-completion.txt"} <= names
+    assert {"letters/01-acknowledgement.txt", "letters/02-answer.txt"} <= names
     held = orjson.loads(archive.read("certificate.json"))
     trusted = intake.unit_of_work.vault.keyring.signing.public_key().public_bytes_raw()
     assert certificate.verify(held, trusted) == []
@@ -433,7 +433,7 @@ async def test_erasure_expires_earlier_requests_of_the_subject_except_letters(in
 
     assert await end(intake) == {"erased": 1}
     assert await subjects(intake) == {others, in_force, with_package, later}
-    assert [letter["kind"] for letter in await intake.letters(earlier)] == ["completion"]
+    assert [letter["kind"] for letter in await intake.letters(earlier)] == ["answer"]
 
     (await intake.officer.post(f"{in_force}/lift")).raise_for_status()
     await intake.complete(in_force, operation=Operation.LIFT)

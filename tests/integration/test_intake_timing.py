@@ -61,7 +61,7 @@ async def test_a_clarification_lets_the_work_go_on_and_the_request_closes_with_t
     assert replied.json()["state"] == "closed"
     assert (await intake.view(path))["outcome"] == "fulfilled"
     assert "Which of your numbers?" in letter["body"]
-    assert closing["kind"] == "completion"
+    assert closing["kind"] == "answer"
     assert await intake.types() == ["received", "verified", "question_sent", "question_answered", "closed"]
 
 
@@ -248,7 +248,7 @@ async def test_request_without_proof_closes_as_unidentified_with_a_full_notice(i
 
     assert (shown["state"], shown["outcome"], shown["resumable"]) == ("closed", "unidentified", True)
     assert "answer it at any time" in shown["answer"]
-    assert notice["kind"] == "identity_last_notice"
+    assert notice["kind"] == "last_notice"
     for words in (WORDS, "You may resume it at any time", "Bundesbeauftragte", "complaint", "judicial remedy"):
         assert words in notice["body"]
     assert (closed["type"], closed["outcome"], closed["resumable"]) == ("dsr.request.closed.v1", "unidentified", True)
@@ -278,7 +278,7 @@ async def test_notice_about_an_answered_question_has_no_effect(intake: Intake, n
     await intake.unanswered(path, question_id, notice, "identity")
     assert (await intake.actions(path))[-1] == "question.notice_late"
     assert (await intake.view(path))["state"] == "in_progress"
-    assert [letter["kind"] for letter in await intake.letters(path)] == ["identity_question"]
+    assert [letter["kind"] for letter in await intake.letters(path)] == ["question"]
 
 
 async def test_the_last_notice_is_written_once_however_often_it_is_heard(intake: Intake, clock: SetClock) -> None:
@@ -288,7 +288,7 @@ async def test_the_last_notice_is_written_once_however_often_it_is_heard(intake:
     await intake.unanswered(path, question_id, "last_notice", "identity", times=2)
     await intake.unanswered(path, question_id, "reminder", "identity")
     kinds = [letter["kind"] for letter in await intake.letters(path)]
-    assert kinds == ["identity_question", "identity_last_notice"]
+    assert kinds == ["question", "last_notice"]
     assert (await intake.types()).count("closed") == 1
     assert (await intake.actions(path)).count("question.notice_late") == 2
 
@@ -307,7 +307,7 @@ async def test_late_question_is_asked_once_by_the_platform(intake: Intake, clock
     sent = [event for event in await intake.published() if event["type"] == "dsr.request.question_sent.v1"]
     (letter,) = await intake.letters(silent)
     assert [UUID(event["request_id"]) for event in sent] == [UUID(id_of(asked)), UUID(id_of(silent))]
-    assert (letter["kind"], "confirm your request" in letter["body"]) == ("identity_question", True)
+    assert (letter["kind"], "confirm your request" in letter["body"]) == ("question", True)
     assert sent[-1]["condition_recorded"] is False
     await intake.unanswered(silent, sent[-1]["question_id"], "last_notice", "identity")
     assert (await intake.view(silent))["outcome"] == "unidentified"
@@ -320,7 +320,7 @@ async def test_short_limit_asks_once_with_its_warnings(intake: Intake, clock: Se
     clock.pass_by(days=1)
     for _ in range(2):
         await intake.consume(*[a(warning, about=id_of(path)) for path in (silent, asked, known)])
-    assert [letter["kind"] for letter in await intake.letters(silent)] == ["identity_question"]
+    assert [letter["kind"] for letter in await intake.letters(silent)] == ["question"]
     assert [
         event["request_id"] for event in await intake.published() if event["type"].endswith("question_sent.v1")
     ] == [id_of(asked), id_of(silent)]
@@ -358,7 +358,7 @@ async def test_late_proof_reopens_with_the_remaining_time(intake: Intake, clock:
     assert verified.json()["state"] == "in_progress"
     assert (shown["outcome"], shown["closed_at"], shown["resumable"], shown["warning"]) == (None, None, False, None)
     assert shown["due_on"] == "2026-05-20"  # thirty days were left, and thirty days are a fresh commitment
-    assert (letter["kind"], "20 May 2026" in letter["body"]) == ("reopened", True)
+    assert (letter["kind"], "20 May 2026" in letter["body"]) == ("update", True)
     assert await intake.types() == ["received", "question_sent", "closed", "reopened", "verified"]
     assert [event["due_on"] for event in said[-2:]] == ["2026-05-20"] * 2
     assert said[-2]["question_id"] == said[1]["question_id"]

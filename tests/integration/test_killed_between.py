@@ -119,7 +119,7 @@ async def test_each_letter_is_sent_under_one_message_id_and_noted_once_wherever_
         await way.walk()
         timeline = (await intake.officer.get(f"{path}/timeline")).json()["entries"]
         sent = [each["detail"]["kind"] for each in timeline if each["action"] == "letter.sent"]
-        assert sent == ["acknowledgement", "completion"], (number, died[-1])
+        assert sent == ["acknowledgement", "answer"], (number, died[-1])
         assert len({taken.mail["Message-ID"] for taken in server.taken}) == 1, (number, died[-1])
         assert await column(intake, path, "responded_at"), (number, died[-1])
     assert tuple(dict.fromkeys(died)) == POINTS

@@ -54,10 +54,10 @@ async def test_after_an_erasure_the_letters_are_read_by_the_privacy_team_and_by_
         answer = await reader.get(f"{path}/letters", headers=headers)
         acknowledgement, closing, *notices = answer.raise_for_status().json()["letters"]
         assert [each["kind"] for each in notices] == ["recipient_notice"] * recipients, "the person reads their own"
-        assert (acknowledgement["kind"], closing["kind"]) == ("acknowledgement", "completion")
+        assert (acknowledgement["kind"], closing["kind"]) == ("acknowledgement", "answer")
         assert [each["to"] for each in (acknowledgement, closing)] == [[], []], "nobody is told any more who it was"
         assert not any(said in str(each) for said in ("Quarzfels", "ada@") for each in (acknowledgement, closing))
-        assert "crm: 2 of 2 records erased" in closing["body"]
+        assert "crm: 2 records erased" in closing["body"]
         assert (code["Letter-Code"] in acknowledgement["body"]) is (reader is intake.channel), "it is theirs alone"
     read = await intake.details(path, "letters.read")
     assert read == [{"holder": "officer-1", "by_code": False}, {"holder": "portal", "by_code": True}]
@@ -67,7 +67,10 @@ async def test_austrian_without_a_language_is_answered_in_german(intake: Intake)
     path = await intake.submit(subject={"email": "ada@example.org", "country": "AT"}, language=None)
     (letter,) = (await intake.view(f"{path}/letters"))["letters"]
     view, theirs = await intake.view(path), (await intake.officer.get(path)).json()
-    assert (letter["language"], letter["subject"]) == ("de", "Wir haben Ihren Antrag erhalten")
+    assert (letter["language"], letter["subject"]) == (
+        "de",
+        "Wir haben Ihren Antrag auf eine Kopie Ihrer Daten erhalten (Aktenzeichen " + reference_of(path) + ")",
+    )
     assert view["answer"] == "Wir bearbeiten Ihren Antrag. Sie hören bis zum 1. April 2026 von uns."
     assert view["answer"] in letter["body"]
     assert '<html lang="de">' in letter["html"]
@@ -146,8 +149,8 @@ async def test_a_withdrawal_says_what_had_been_done_already(intake: Intake) -> N
             tx.log_evidence(UUID(id_of(path)), "task.concluded", report.model_dump(mode="json"))
     (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
     letters = (await intake.channel.get(f"{path}/letters", headers=code)).json()["letters"]
-    assert letters[-1]["kind"] == "withdrawal"
-    assert "- crm: 2 of 2 records erased." in letters[-1]["body"]
+    assert letters[-1]["kind"] == "answer"
+    assert "- crm: 2 records erased." in letters[-1]["body"]
 
 
 # Letters to whoever asked by e-mail: they are told once the next server has taken the letter, and not before.
@@ -173,7 +176,7 @@ async def test_clock_stops_at_delivery_and_resumes_at_a_bounce(intake: Intake, s
     assert (await of(intake, path))[3:] == ["letter_returned"]
     assert await column(intake, path, "responded_at") is None
     [task] = await open_letters(intake)
-    assert (task["kind"], task["state"], task["fault"]) == ("completion", "person", "returned")
+    assert (task["kind"], task["state"], task["fault"]) == ("answer", "person", "returned")
     again = await intake.officer.post(f"/v1/letters/{letter_id}/delivery", json={"way": "email"})
     assert again.status_code == 200, again.text
     assert await send(intake, server) == 1
@@ -338,7 +341,8 @@ async def test_a_letter_is_text_and_html_and_names_nobody_outside_its_body(intak
     [taken] = server.taken
     mail = taken.mail
     assert (taken.to, mail["From"].addresses[0].addr_spec) == ("ada@example.org", SENDER)
-    assert mail["Subject"] == "Wir haben Ihren Antrag erhalten"
+    reference = reference_of(path)
+    assert mail["Subject"] == f"Wir haben Ihren Antrag auf eine Kopie Ihrer Daten erhalten (Aktenzeichen {reference})"
     assert [part.get_content_type() for part in mail.walk()] == ["multipart/alternative", "text/plain", "text/html"]
     assert not [*mail.iter_attachments()]
     assert mail["Auto-Submitted"] == "auto-replied"
@@ -358,7 +362,7 @@ async def test_what_was_found_goes_to_no_address_that_nobody_vouches_for(intake:
     await intake.complete(path)
     assert await send(intake, server) == 0
     [task] = await open_letters(intake)
-    assert (task["kind"], task["fault"]) == ("completion", "address_not_proved")
+    assert (task["kind"], task["fault"]) == ("answer", "address_not_proved")
     refused = await intake.officer.post(f"/v1/letters/{task['letter_id']}/delivery", json={"way": "email"})
     assert refused.status_code == 409
     assert "closed" not in await of(intake, path)

@@ -60,7 +60,7 @@ async def test_a_part_that_is_owed_in_a_retired_system_ends_by_what_a_person_ent
     shown, letter = (await intake.officer.get(path)).json(), (await intake.officer.get(f"{path}/letters")).json()
     assert (shown["state"], shown["tasks"][1]["by_hand"]) == ("closed", True)
     assert "We still owe you" not in shown["answer"]
-    assert "cdr: 4 of 4 records erased by hand." in letter["letters"][-1]["body"]
+    assert "cdr: 4 records erased by hand." in letter["letters"][-1]["body"]
 
 
 async def test_two_approvers_end_a_part_of_a_destroyed_system(intake: Intake) -> None:
@@ -84,7 +84,7 @@ async def test_two_approvers_end_a_part_of_a_destroyed_system(intake: Intake) ->
         (each["system"], each["result"], each["why"]) for each in shown["coverage"]
     ]
     ended, later = (await intake.officer.get(f"{path}/letters")).json()["letters"][-2:]
-    assert (ended["kind"], later["kind"]) == ("part_ended", "partial")
+    assert (ended["kind"], later["kind"]) == ("update", "answer")
     for words in ("our systems, cdr", "what it held was destroyed with it", "Article 12(4)", TOLD, "judicial remedy"):
         assert words in ended["body"]
     assert "cdr: no longer in use: what it held was destroyed with it." in later["body"]
@@ -115,7 +115,7 @@ async def test_an_open_request_whose_part_was_ended_closes_in_part_and_says_why(
     await intake.complete(path, operation=Operation.ERASE, tasks=(ERASED, done), outcome=PARTLY)
     letters = (await intake.officer.get(f"{path}/letters")).json()["letters"]
     theirs = [each for each in letters if each["kind"] != "recipient_notice"]
-    assert [each["kind"] for each in theirs] == ["acknowledgement", "part_ended", "partial"]
+    assert [each["kind"] for each in theirs] == ["acknowledgement", "update", "answer"]
     assert "a system was taken out of use before it was done there" in theirs[-1]["body"]
 
 

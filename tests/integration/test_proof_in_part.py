@@ -58,7 +58,7 @@ async def test_question_for_proof_names_what_would_suffice(intake: Intake, asked
     shown = await intake.view(asked)
     (letter,) = await intake.letters(asked)
     assert (shown["state"], shown["outcome"]) == ("awaiting_identity", None)
-    assert letter["kind"] == "proof_question"
+    assert letter["kind"] == "question"
     assert "For what cdr may hold about you" in letter["body"]
     assert "second factor" in letter["body"]
     assert await intake.types() == ["received", "verified", "question_sent"]
@@ -97,7 +97,7 @@ async def test_unproved_rest_at_the_last_notice_is_resumable(intake: Intake, ask
     shown = await intake.view(asked)
     assert (shown["state"], shown["outcome"], shown["resumable"]) == ("closed", "partially_fulfilled", True)
     assert "We could not search cdr: for what it may hold we must be surer" in shown["answer"]
-    assert [letter["kind"] for letter in await intake.letters(asked)][-2:] == ["proof_last_notice", "partial"]
+    assert [letter["kind"] for letter in await intake.letters(asked)][-2:] == ["last_notice", "answer"]
     words = await intake.channel.post(f"{asked}/reply", json={"text": "It is me."})
     proof = await intake.channel.post(f"{asked}/verify", json=PROOF)
     assert (words.status_code, proof.status_code, proof.json()["state"]) == (409, 200, "in_progress")
@@ -172,7 +172,7 @@ async def test_repudiation_of_an_answered_request_needs_two_and_withholds_at_onc
     assert (breach["fault"], breach["downloads"]) == ("not_proved", 1)
     assert (await intake.channel.get(f"{path}/package")).status_code == 409
     assert await intake.actions(path)
-    assert [letter["kind"] for letter in await intake.letters(path)] == ["completion", "package_withheld"]
+    assert [letter["kind"] for letter in await intake.letters(path)] == ["answer", "update"]
 
 
 @pytest.mark.parametrize("changed", [0, 3])

@@ -38,7 +38,7 @@ async def test_each_recipient_of_erased_data_gets_one_notice_and_is_listed(discl
     assert (theirs["carrier"]["name"], theirs["carrier"]["country"]) == ("Example Carrier Inc. (fictitious)", "US")
     code = {"Letter-Code": correspondence.code(disclosing.unit_of_work.vault.keyring, UUID(id_of(path)))}
     read = (await disclosing.channel.get(f"{path}/letters", headers=code)).raise_for_status().json()["letters"]
-    assert [each["kind"] for each in read] == ["acknowledgement", "completion"]
+    assert [each["kind"] for each in read] == ["acknowledgement", "answer"]
     named = " ".join(read[-1]["body"].split())
     assert "Beispielpost GmbH (fictitious) (DE)" in named
     assert "Example Carrier Inc. (fictitious) (US)" in named
@@ -182,7 +182,7 @@ async def test_it_takes_two_persons_to_tell_a_recipient_nothing_and_a_reason_tha
     (await disclosing.colleague.post(f"{path}/recipients/waiver/approval", json=approve)).raise_for_status()
     assert (await listed(disclosing, path))["carrier"]["state"] == "impossible"
     written = (await disclosing.officer.get(f"{path}/letters")).raise_for_status().json()["letters"]
-    *_, first, told = [each for each in written if each["kind"] == "completion"]
+    *_, first, told = [each for each in written if each["kind"] == "answer"]
     promised, said = (" ".join(each["body"].split()) for each in (first, told))
     assert "We tell those to whom we had disclosed these data what we have done: Example Carrier" in promised
     assert "We could not tell these recipients of it, since that has proved impossible" in said

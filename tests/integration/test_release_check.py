@@ -334,7 +334,7 @@ async def test_requester_of_a_ready_copy_is_told_of_its_withholding(intake: Inta
     assert "withhold" in view["answer"]
     assert "is ready" not in view["answer"]
     assert "…/package/release" in view["waits_for"]
-    assert [letter["kind"] for letter in await intake.letters(path)] == ["completion", "package_withheld"]
+    assert [letter["kind"] for letter in await intake.letters(path)] == ["answer", "update"]
     refused = [await client.post(f"{path}/package/release") for client in (intake.channel,)]
     assert [answer.status_code for answer in refused] == [403]
 
@@ -356,7 +356,7 @@ async def test_two_persons_who_have_looked_release_a_package_for_the_reason_they
     assert await intake.unit_of_work.pool.fetchval("SELECT downloads FROM request") == 0
     assert (await intake.channel.get(f"{path}/package")).status_code == 200
     letter = (await intake.letters(path))[-1]
-    assert (letter["kind"], "until 16 March 2026" in letter["body"]) == ("package_released", True)
+    assert (letter["kind"], "until 16 March 2026" in letter["body"]) == ("update", True)
     assert (await intake.view(path))["answer"].startswith("A copy of your personal data is ready")
     assert (await intake.officer.get(f"{path}/package/inspection")).status_code == 409, "there is nothing to look into"
     await intake.unit_of_work.pool.execute("UPDATE package_release SET fault = 'untraced'")  # another reason
@@ -382,7 +382,7 @@ async def test_a_package_is_made_anew_and_comes_in_the_place_of_the_one_that_is_
     view = await intake.view(path)
     assert (view["state"], view["package"], "waits_for" in view) == ("closed", True, False)
     assert (await intake.channel.get(f"{path}/package")).content == b"less"
-    assert (await intake.letters(path))[-1]["kind"] == "completion"
+    assert (await intake.letters(path))[-1]["kind"] == "answer"
 
 
 async def test_how_many_packages_are_withheld_is_counted(intake: Intake) -> None:

@@ -368,7 +368,7 @@ async def test_withdrawal_of_a_consent_that_no_data_rest_on_is_entered_and_says_
     said = {"right": Right.CONSENT_WITHDRAWAL, "operation": Operation.SUPPRESS, "tasks": ()}
     await intake.consume(a(FulfilmentCompleted, about=id_of(path), outcome=Outcome.NO_DATA, **said))
     shown, letter = await intake.view(path), (await intake.letters(path))[-1]
-    assert (shown["outcome"], letter["kind"]) == ("fulfilled", "completion")
+    assert (shown["outcome"], letter["kind"]) == ("fulfilled", "answer")
     assert shown["answer"].startswith("If you had consented: we use no data of yours for that")
     assert "your withdrawal: entered" in letter["body"]
     assert not [untrue for untrue in ("found no data", "in no system", "erased") if untrue in letter["body"]]

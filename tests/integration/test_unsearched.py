@@ -53,7 +53,7 @@ async def test_who_asks_is_asked_by_what_else_they_are_known(intake: Intake, ask
     (letter,) = await intake.letters(asked)
     assert (shown["state"], shown["outcome"]) == ("awaiting_clarification", None)
     assert [task.get("not_searched") for task in shown["tasks"]] == [None, "nothing_to_search_by"]
-    assert letter["kind"] == "clarification_question"
+    assert letter["kind"] == "question"
     assert "from when to when" in letter["body"]
     assert await intake.types() == ["received", "verified", "question_sent"]
 
@@ -122,7 +122,7 @@ async def test_unanswered_question_ends_with_what_was_found(intake: Intake, aske
     assert shown["package"]
     assert "We could not search cdr: nothing that we know of you leads there." in shown["answer"]
     notice, answered = (await intake.letters(asked))[-2:]
-    assert (notice["kind"], answered["kind"]) == ("clarification_last_notice", "partial")
+    assert (notice["kind"], answered["kind"]) == ("last_notice", "answer")
     assert "Art. 11(2)" in notice["body"]
     assert "what you mean" not in notice["body"]
 
@@ -141,7 +141,7 @@ async def test_unknown_stranger_is_unidentified_and_may_resume(intake: Intake, c
         " Our question to you is still open: answer it at any time, and we go on."
     )
     letter = (await intake.letters(path))[-1]
-    assert letter["kind"] == "unidentified"
+    assert letter["kind"] == "answer"
     assert shown["answer"] in letter["body"].replace("\n", " ")
     proof = await intake.channel.post(f"{path}/verify", json={"assurance": {"level": "L2", "method": "signed_in_mfa"}})
     assert proof.status_code == 409  # that was not the question

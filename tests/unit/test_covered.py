@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from services.intake.request.aggregate import Request
-from services.intake.request.closing import closing_letter, later_letter
+from services.intake.request.closing import closing_letter, later_letter, lifting_letter
 from services.intake.request.coverage import coverage
 from services.intake.request.lifecycle import State
 from shared.domain.events import FulfilmentCompleted
@@ -71,7 +71,7 @@ def test_each_end_of_a_task_is_shown_as_what_it_is(task: TaskReport, shown: list
 
 
 NO_MATCH, DONE = {"outcome": "no_match"}, {"operation": "erase", "outcome": "erased", "found": 2, "changed": 2}
-WHEREVER = "Your personal data was erased wherever it can be told that it is yours."
+WHEREVER = "We have erased your personal data wherever it can be told that they are yours."
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ WHEREVER = "Your personal data was erased wherever it can be told that it is you
             Right.ERASURE,
             Outcome.FULFILLED,
             (report("cdr", **DONE),),
-            "Your personal data was erased, and we have checked that nothing is left in the systems listed.",
+            "We have erased your personal data, and have checked that nothing is left in the systems listed.",
         ),
     ],
 )
@@ -230,7 +230,7 @@ def test_a_customer_is_told_what_came_of_an_instruction_in_words_for_a_customer(
     letter = written(kind, fields, CUSTOMER)
     assert told in answer(request_)
     assert answer(request_) in letter.body
-    assert (kind, "your instruction INS-7" in letter.body) == ("assisted", True)
+    assert (fields["about"], "your instruction INS-7" in letter.body) == ("assisted", True)
     assert "of yours" not in letter.body.partition("What was done in each of our systems:")[2]
     assert ("The reason for what is missing" in letter.body) == (request_.outcome is not Outcome.ASSISTED)
     assert ("As far as can be told, that is all" in letter.body) == (request_.outcome is Outcome.ASSISTED)
@@ -239,21 +239,24 @@ def test_a_customer_is_told_what_came_of_an_instruction_in_words_for_a_customer(
 def test_what_was_owed_and_is_done_later_is_told_the_customer_too() -> None:
     ((kind, fields),) = later_letter(instruction(Outcome.PARTIALLY_FULFILLED, ERASED, SEEN))
     letter = written(kind, fields, CUSTOMER)
-    assert (kind, "The reason" in letter.body) == ("assisted", False)
+    assert (fields["about"], "The reason" in letter.body) == ("assisted", False)
 
 
 @pytest.mark.parametrize("found", [Outcome.FULFILLED, Outcome.NO_DATA])
 def test_an_instruction_is_assisted_and_fulfils_nothing_of_ours(found: Outcome) -> None:
     at_work = a_request(State.IN_PROGRESS, tenant="acme", instruction_id="INS-7")
     done = at_work.complete(a(FulfilmentCompleted, operation="erase", outcome=found, tasks=(ERASED,)), AT)
-    assert (done.request.outcome, [kind for kind, _ in done.letters]) == (Outcome.ASSISTED, ["assisted"])
+    assert (done.request.outcome, [fields["about"] for _, fields in done.letters]) == (Outcome.ASSISTED, ["assisted"])
     withdrawn = at_work.withdraw(AT)
-    assert (withdrawn.request.outcome, [kind for kind, _ in withdrawn.letters]) == (Outcome.WITHDRAWN, ["withdrawal"])
+    assert (withdrawn.request.outcome, [fields["about"] for _, fields in withdrawn.letters]) == (
+        Outcome.WITHDRAWN,
+        ["withdrawn"],
+    )
 
 
 def test_a_restriction_that_a_customer_instructed_is_in_force_and_can_be_lifted() -> None:
     restricted = instruction(Outcome.ASSISTED, report_instructed("cdr", operation="restrict"), right=Right.RESTRICTION)
-    assert restricted.lift(AT).letters == (("lifting", {"lifted_on": AT, "cause": "decided"}),)
+    assert restricted.lift(AT).letters == (lifting_letter(restricted, "decided", lifted_on=AT),)
 
 
 def test_while_it_is_worked_on_a_customer_is_told_when_to_expect_an_answer() -> None:

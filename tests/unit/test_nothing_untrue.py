@@ -144,9 +144,9 @@ def test_a_restriction_that_has_ended_is_told_as_what_was(lifted: dict[str, Any]
 @pytest.mark.parametrize(
     ("right", "copied", "says"),
     [
-        (Right.ACCESS, {}, "3 of 3 records copied (contact data: 3)"),
-        (Right.PORTABILITY, {"handed_out": {"contact": 2}}, "2 of 3 records copied (contact data: 2)"),
-        (Right.PORTABILITY, {"handed_out": {}}, "0 of 3 records copied."),
+        (Right.ACCESS, {}, "3 records copied (contact data: 3)"),
+        (Right.PORTABILITY, {"handed_out": {"contact": 2}}, "2 records copied (contact data: 2)"),
+        (Right.PORTABILITY, {"handed_out": {}}, "nothing was copied."),
         (Right.ACCESS, {"by_hand": True}, "copied by hand"),
         (Right.PORTABILITY, {"by_hand": True}, "copied by hand"),
     ],
@@ -426,7 +426,7 @@ def test_last_notice_promises_no_answer_before_other_work_is_done(missing: TaskR
     waiting = blocked(asked(), COPIED, UNSEARCHED, missing)
     noticed = last_notice(waiting)
     (_, fields), *more = noticed.letters
-    assert (noticed.request.state, fields["cause"], more) == (State.AWAITING_DECISION, "unfinished", [])
+    assert (noticed.request.state, fields["about"], more) == (State.AWAITING_DECISION, "unsearched_unfinished", [])
     entered = missing.model_copy(update={"outcome": TaskOutcome.NO_MATCH, "failure": None})
     after = blocked(noticed.request, COPIED, UNSEARCHED, entered)
     assert (after.state, after.decided) == (State.IN_PROGRESS, Outcome.PARTIALLY_FULFILLED)
@@ -464,7 +464,7 @@ def test_whoever_may_be_several_people_is_asked_for_the_customer_number_and_goes
     assert waiting.state is State.AWAITING_CLARIFICATION
     assert waiting.answer(AT, AT, POLICY, identities=True).request.state is State.IN_PROGRESS
     noticed = last_notice(waiting)
-    assert (noticed.request.state, noticed.letters[0][1]["cause"]) == (State.AWAITING_DECISION, "unfinished")
+    assert (noticed.request.state, noticed.letters[0][1]["about"]) == (State.AWAITING_DECISION, "unsearched_unfinished")
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,7 @@ from shared.domain.wording import LANGUAGES
 
 Written = Sequence[tuple[SubmittedRequest, Sequence[Mapping[str, Any]]]]
 """Requests, each with its letters."""
-_ANSWERS = {"partial", "completion"}
-_TO_THE_PERSON = {"acknowledgement", *_ANSWERS}
+_TO_THE_PERSON = {"acknowledgement", "answer"}
 
 
 async def written(client: DsrClient, requests: Iterable[SubmittedRequest]) -> Written:
@@ -33,7 +32,7 @@ def letters(erasures: Written, shown: SubmittedRequest, folder: Path, policy: Po
             if letter["kind"] in _TO_THE_PERSON:
                 name = f"{letter['language']}-{ascii_word(request.part.person.name)}-{letter['kind']}.txt"
                 (folder / name).write_text(f"{letter['subject']}\n\n{letter['body']}", encoding="utf-8")
-            if letter["kind"] in _ANSWERS:
+            if letter["kind"] == "answer":
                 answers[request.request_id] = letter
     printed = answers[shown.request_id]
     section.say(*(f"│ {line}".rstrip() for line in printed["body"].splitlines()))

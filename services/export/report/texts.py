@@ -1,4 +1,4 @@
-"""What the report says, by language: data in ``shared/policy/report``, one file for each, with the same keys."""
+"""What the report says: of each language a file, ``report.toml``, with the same keys."""
 
 import re
 from collections.abc import Mapping
@@ -7,13 +7,11 @@ from typing import Final
 
 from pydantic import ConfigDict
 
-from shared.domain.cells import WORDS, Words
+from shared.domain.cells import Words
 from shared.domain.toml_file import read_toml
+from shared.domain.wording import ENGLISH, LANGUAGES, report_of
 
-LANGUAGES: Final = tuple(sorted(path.stem for path in WORDS.glob("*.toml")))
 _WORDS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|[\W_]+")
-OTHERWISE: Final = "en"
-"""For somebody whose language is none of these."""
 
 
 class Texts(Words):
@@ -69,4 +67,4 @@ def texts_of(language: str) -> Texts:
     Raises:
         Misconfigured: the file cannot be used.
     """
-    return read_toml(WORDS / f"{language if language in LANGUAGES else OTHERWISE}.toml", Texts)
+    return read_toml(report_of(language if language in LANGUAGES else ENGLISH), Texts)

@@ -7,6 +7,7 @@ from datetime import date
 
 from services.export.report.texts import Texts
 from shared.domain.policy import Policy, says_as_shipped
+from shared.domain.policy.systems import name_in
 from shared.domain.sentences import Term
 from shared.domain.wording import Language, read_wordings
 
@@ -26,7 +27,7 @@ class Translated:
     def system(self, key: str) -> str:
         """Returns the name of a system."""
         called = self._policy.systems.get(key)
-        return called.of(self._language) if called else key
+        return name_in(self._language, called) if called else key
 
     def filed(self, key: str) -> str:
         """Returns the name with the key that the files of the package have."""
@@ -55,7 +56,7 @@ class Translated:
             return self._words.text(date.fromisoformat(code))
         if name == "purpose" and code in self._policy.purposes:
             return self.purpose(code)
-        of_kind = {"kind": (code, "subject"), "reason": (f"reason.{decision}", code)}
+        of_kind = {"kind": ("letter_named", code), "reason": (f"reason.{decision}", code)}
         family, word = of_kind.get(name, (name, code))
         if f"{family}.{word}" in self._words:
             return self._words.text(Term(family, word)).rstrip(".")

@@ -18,7 +18,7 @@ from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
 from shared.storage.vault import Sealing
 
-KIND: Final = "breach_notice"
+KIND: Final = "breach"
 """Of its words in the vault."""
 _NOTICES = """
 SELECT notice_id, whom, phase, told_at, people, noted_by, noted_at, agreed_by, agreed_at

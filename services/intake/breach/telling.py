@@ -229,7 +229,7 @@ async def _write(tx: UnitOfWork, letters: Letters, breach: Breach, said: RiskAss
     kept = []
     for request in to_write:
         words = said.words[letters.reader(request).language]
-        letter = correspondence.write(letters, request, ("breach_notice", _fields(breach, words)), tx.now)
+        letter = correspondence.write(letters, request, ("breach", _fields(breach, words)), tx.now)
         kept.append(delivery.Written(request, letter))
         tx.log_evidence(request.request_id, "letter.written", correspondence.named(letter))
     rows = [(breach.breach_id, each.request.request_id, each.sealing.sealed_id) for each in kept]

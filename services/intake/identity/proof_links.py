@@ -206,7 +206,7 @@ class ProofLinks:
             "minutes": self.policy.code_minutes,
             "hours": self.policy.hours,
             "rights": Listed(tuple(Term("right", each.right) for each in together)),
-            "begun": "" if any(each.begins_by_proof for each in together) else "yes",
+            "about": "" if any(each.begins_by_proof for each in together) else "begun",
         }
         letter = correspondence.write(self.letters, request, ("proof_link", fields), tx.now)
         await delivery.keep(tx, self.letters, [delivery.Written(request, letter)])

@@ -19,17 +19,18 @@ from uuid_utils.compat import uuid7
 
 from services.intake.auth import Caller
 from services.intake.letters.cases import Case
-from services.intake.letters.masked import masked
+from services.intake.letters.masked import masked, unnamed
 from services.intake.letters.rendering import Letters
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.letter_kinds import TO_OTHERS, LetterOf
+from services.intake.request.lifecycle import State
 from services.intake.request.stored_request import StoredRequest
 from services.intake.request.told.answer import standing
 from shared.domain import notices, reference
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.notices import NoticeFacts, NoticeText, seal_facts
 from shared.domain.plain_text import text_of
-from shared.domain.sentences import Fact, say
+from shared.domain.sentences import Fact, Term, say
 from shared.domain.time_limit_policy import Question
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.keyring import Keyring
@@ -81,7 +82,8 @@ def begin(
     of the mail by which it was asked.
     """
     to = [request.tenant] if request.tenant else _address(request, said)
-    statement = orjson.dumps({"to": to, **({"follows": follows} if follows else {})})
+    name = next((each.value for each in said if each.type is IdentityType.NAME), "")
+    statement = orjson.dumps({"to": to, "name": name, **({"follows": follows} if follows else {})})
     if case is not None and request.request_id != case.case_id:
         record, sealed = vault.new_record(request.request_id, statement, [], now)
         return Opened(record, None, sealed, said)
@@ -117,8 +119,11 @@ def write(letters: Letters, request: StoredRequest, letter_of: LetterOf, now: da
     """Writes what a letter needs, to be kept. With ``to`` among the fields it goes there, else to the requester."""
     kind, fields = letter_of
     known = {"received_on": request.received_at, "reference": reference.of(request.request_id), **fields}
+    known = {"asked": Term("asked", request.right), **known}
     if request.tenant:
-        known = {"instruction": request.instruction_id or "", **known}
+        known = {"instruction": request.instruction_id or "", "customer": request.tenant, **known}
+    elif not ("to" in fields or request.anonymous or request.state is State.AWAITING_IDENTITY):
+        known = {"greeted": "yes", **known}
     to = str(fields["to"]) if "to" in fields else None
     facts = NoticeFacts(kind, letters.reader(request, kind), known, now, to)
     return Sealing(request.request_id, "letter", kind, seal_facts(facts))
@@ -194,18 +199,19 @@ async def read(tx: UnitOfWork, request: StoredRequest, caller: Caller, *, by_cod
     tx.log_evidence(request_id, "letters.read", {"holder": caller.holder, "by_code": by_code}, caller.actor)
     shown = [row for row in rows if caller.role == "privacy" or row["kind"] not in TO_OTHERS]
     ids = [row["letter_id"] for row in shown]
-    contents = [_as_read(notices.opened(words[each]), caller) for each in ids]
+    contents = [_as_read(notices.opened(words[each]), caller, erased=erased) for each in ids]
     return [
         {"to": usual["to"], **row, **each, **_unaddressed(row["kind"], erased=erased)}
         for row, each in zip(shown, contents, strict=True)
     ]
 
 
-def _as_read(letter: NoticeFacts | NoticeText, caller: Caller) -> dict[str, object]:
+def _as_read(letter: NoticeFacts | NoticeText, caller: Caller, *, erased: bool) -> dict[str, object]:
     to = {"to": [letter.to]} if letter.to else {}
     if isinstance(letter, NoticeFacts):
         return {"language": letter.reader.language, "subject": "", "html": "", "body": "", "ready": False, **to}
     html = masked(letter.html) if caller.role == "privacy" else letter.html
+    html = unnamed(html) if erased else html
     text = {"language": letter.language, "subject": letter.subject, "html": html, "body": text_of(html)}
     return {**text, "ready": True, **to}
 

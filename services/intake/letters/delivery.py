@@ -25,7 +25,7 @@ from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData
 from shared.storage.vault import Sealing
 
-TO_STRANGERS: Final[frozenset[str]] = TO_OTHERS | {"notice_to_old_contact"}
+TO_STRANGERS: Final[frozenset[str]] = TO_OTHERS | {"old_contact"}
 """Letters to whoever has not asked."""
 BY_ADDRESS: Final[frozenset[str]] = TO_STRANGERS | {"proof_link", "portal_news"}
 """Letters that go where they say, however the request came; a person tells whoever has no e-mail address."""

@@ -17,6 +17,7 @@ _BREAK: Final = re.compile(r"[\s>|\u200b\u00ad]+")
 _RUN: Final = re.compile(rf"[A-Za-z0-9_-]{{{_TOKEN},}}")
 _OF_LETTERS: Final = re.compile(r"(?<![A-Z2-7])[A-Z2-7]{24}(?![A-Z2-7])")
 """The code that opens letters (``correspondence.code``)."""
+_GREETING: Final = re.compile(r'<p class="dear">.*?</p>\n?', re.DOTALL)
 _OF_LINK: Final = re.compile(r"(?<!\d)\d{4}[ \u00a0]?\d{4}(?!\d)")
 """The code that stands beside a link."""
 
@@ -30,6 +31,11 @@ def masked(text: str) -> str:
     if links:
         without = _OF_LINK.sub(MASK, without)
     return _OF_LETTERS.sub(MASK, without)
+
+
+def unnamed(html: str) -> str:
+    """A letter without the greeting that names its reader."""
+    return _GREETING.sub("", html)
 
 
 def tokens_shown(text: str) -> set[str]:

@@ -28,7 +28,7 @@ async def notices(tx: UnitOfWork, corrected: Sequence[StoredRequest]) -> list[tu
         return []
     known = await tx.vault.subject_data(tx.connection, [request.subject_ref for request in corrected])
     return [
-        (request, ("notice_to_old_contact", {"to": point}))
+        (request, ("old_contact", {"to": point, "changed_on": tx.now}))
         for request in corrected
         for point in old_points(known.get(request.subject_ref, SubjectData()), tx.now)
     ]

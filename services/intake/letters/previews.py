@@ -1,30 +1,28 @@
-"""Letters as they would read: one of each kind, about invented requests, for who signs the words off; pure."""
+"""Letters as they would read, about invented requests, for the officer who signs the words off; pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from services.intake.letters import questions
 from services.intake.letters.rendering import Letters
 from services.intake.request.aggregate import Request
-from services.intake.request.closing import closing_letter, done
-from services.intake.request.letter_kinds import TO_OTHERS, LetterField, LetterKind
+from services.intake.request.closing import closing_letter, done, lifting_letter, refusal_letter
+from services.intake.request.letter_kinds import TO_OTHERS, LetterField, LetterOf
 from services.intake.request.lifecycle import State
 from services.intake.request.told.answer import standing
-from services.intake.request.told.work import had_been_done
 from shared.domain import reference
 from shared.domain.notices import NoticeFacts, Reader
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Outcome, Right
-from shared.domain.sentences import Lines, Listed, Term, article, say
+from shared.domain.sentences import Lines, Listed, Term, article, named_system, say
 from shared.domain.time_limit_policy import Question
-from shared.domain.wording import Language
+from shared.domain.wording import LOCALES, Language
 
 _AT: Final = datetime(2026, 3, 5, 9, tzinfo=UTC)
-_COUNTRIES: Mapping[Language, str] = {"en": "IE", "de": "DE", "fr": "FR", "es": "ES"}
-"""Where the reader of each language lives in a preview."""
+_LATER: Final = _AT + timedelta(days=7)
 _REQUEST: Final = Request(
     request_id=UUID("019c0000-0000-7000-8000-000000000001"),
     subject_ref=UUID("019c0000-0000-7000-8000-000000000002"),
@@ -39,62 +37,129 @@ _REQUEST: Final = Request(
     zones=("Europe/Berlin",),
     calendar="DE",
 )
+_CUSTOMER: Final = "Harbour Cranes Ltd"
+_NAMED: Final = frozenset({"answer", "update", "extension", "last_notice", "forwarded", "breach"})
+"""Letters that are shown to somebody who has shown who they are."""
 
 
-def sample(letters: Letters, kind: LetterKind, language: Language) -> NoticeFacts:
-    """The facts of a letter of that kind, to somebody who lives where that language is spoken."""
-    customer = kind in TO_OTHERS or kind == "assisted"
-    outside = kind in TO_OTHERS
-    reader = Reader(language, "Europe/Berlin", _COUNTRIES[language], customer and not outside, outside)
+def sample(letters: Letters, name: str, language: Language) -> NoticeFacts:
+    """The facts of the letter of that name, to a reader who lives where that language is spoken."""
+    kind, fields = samples(letters)[name]
+    instructed = fields.get("about") == "assisted"
+    reader = Reader(language, "Europe/Berlin", LOCALES[language][-2:], instructed, kind in TO_OTHERS)
     known: dict[str, LetterField] = {
         "received_on": _AT,
         "reference": reference.of(_REQUEST.request_id),
+        "asked": Term("asked", _REQUEST.right),
         "instruction": "INS-2026-7",
-        "asked_on": _AT + timedelta(days=1),
+        "customer": _CUSTOMER,
+        "name": "Ada Keller" if kind in _NAMED and not instructed else "",
     }
-    return NoticeFacts(kind, reader, {**known, **_fields(letters, kind)}, _AT + timedelta(days=7))
+    return NoticeFacts(kind, reader, {**known, **fields}, _LATER)
 
 
-def _fields(letters: Letters, kind: LetterKind) -> Mapping[str, LetterField]:
-    """What the transition that writes such a letter would have said."""
-    known = {**_decided(kind), **_asked(kind), **_passed_on(), **_by_kind()}
-    if kind == "package_released":
-        known["fetch"] = letters.fetch(_AT)
-    if kind not in _CLOSED:
-        return known
-    closed = _closed(kind)
-    return {**known, "remains": letters.remains(closed, _AT), **dict(closing_letter(closed)).get(kind, {})}
+def samples(letters: Letters) -> Mapping[str, LetterOf]:
+    """Every letter by its name: its kind and, where a kind is about several things, what it is about."""
+    found = (*_asked(), *_answered(letters), *_followed(letters), *_others())
+    return {f"{kind}_{fields['about']}" if fields.get("about") else kind: (kind, fields) for kind, fields in found}
 
 
-_CLOSED: Mapping[LetterKind, Outcome] = {
-    "completion": Outcome.FULFILLED,
-    "partial": Outcome.PARTIALLY_FULFILLED,
-    "no_data": Outcome.NO_DATA,
-    "unidentified": Outcome.UNIDENTIFIED,
-    "withdrawal": Outcome.WITHDRAWN,
-    "assisted": Outcome.ASSISTED,
-}
+def _asked() -> Iterator[LetterOf]:
+    unproved = _report("cdr", TaskOutcome.NOT_SEARCHED, not_searched=Unsearched.NOT_PROVED, level="L2")
+    asking: dict[str, LetterField] = {
+        "identity": questions.asked(Question.IDENTITY, _REQUEST),
+        "clarification": questions.asked(Question.CLARIFICATION, _REQUEST),
+        "proof": questions.asked(Question.IDENTITY, replace(_REQUEST, tasks=(unproved,))),
+        "meaning": "(…)",
+    }
+    yield "acknowledgement", {"standing": standing(_REQUEST, _AT.date()), "code": "NBSWY3DPEB3W64TMMQQQAAAA"}
+    for about, question in asking.items():
+        yield "question", {"about": about, "question": question}
+    open_one: Mapping[str, LetterField] = {"question": asking["clarification"], "asked_on": _AT + timedelta(days=1)}
+    yield "question", {"about": "again", **open_one}
+    for about in ("identity", "meaning", "unsearched", "unsearched_unfinished", "proof", "proof_unfinished"):
+        yield "last_notice", {**open_one, "about": about, "question": asking.get(about.split("_")[0], "(…)")}
+    rights = Listed((Term("right", Right.ACCESS), Term("right", Right.ERASURE)))
+    link: Mapping[str, LetterField] = {"link": "https://privacy.example.com/portal/en/…", "minutes": 15, "hours": 72}
+    for about in ("", "begun"):
+        yield "proof_link", {**link, "about": about, "rights": rights, "code": "2718 2818"}
+    yield "portal_news", link
 
 
-def _closed(kind: LetterKind) -> Request:
+def _answered(letters: Letters) -> Iterator[LetterOf]:
     erased = _report("crm", TaskOutcome.ERASED, found=15, changed=15, by_category={"account": 12, "ticket": 3})
-    last = date(2027, 9, 5)
-    calls = Kept(category="call", rule="calls_us_18m", count=102, first=date(2026, 4, 2), last=last)
-    by_rule = {"ground": "calls_us_18m", "until": last, "kept": (calls,)}
-    kept = _report("cdr", TaskOutcome.RETAINED, found=222, changed=120, **by_rule)
     emptied = {"by_category": {"analytics_event": 40}, "anonymised": ("analytics_event",)}
-    emptied_site = _report("website", TaskOutcome.ERASED, found=40, changed=40, **emptied)
+    website = _report("website", TaskOutcome.ERASED, found=40, changed=40, **emptied)
     nothing = _report("billing", TaskOutcome.NO_MATCH)
     unknown = _report("cdr", TaskOutcome.NOT_SEARCHED, not_searched=Unsearched.NUMBER_WITHOUT_PERIOD)
-    tasks: Mapping[LetterKind, tuple[TaskReport, ...]] = {
-        "partial": (erased, kept, emptied_site, nothing),
-        "no_data": (nothing,),
-        "unidentified": (nothing, unknown),
+    closings: Mapping[Outcome, tuple[TaskReport, ...]] = {
+        Outcome.FULFILLED: (erased, nothing),
+        Outcome.PARTIALLY_FULFILLED: (erased, *_kept(), website, nothing),
+        Outcome.NO_DATA: (nothing,),
+        Outcome.UNIDENTIFIED: (nothing, unknown),
+        Outcome.WITHDRAWN: (erased, nothing),
+        Outcome.ASSISTED: (erased, nothing),
     }
-    closed = replace(_REQUEST, state=State.CLOSED, outcome=_CLOSED[kind], tasks=tasks.get(kind, (erased, nothing)))
-    if kind == "assisted":
-        return replace(closed, tenant="harbour-cranes", instruction_id="INS-2026-7")
-    return replace(closed, resumable=kind == "unidentified")
+    for outcome, tasks in closings.items():
+        by: dict[str, Any] = {"outcome": outcome, "tasks": tasks, "resumable": outcome is Outcome.UNIDENTIFIED}
+        if outcome is Outcome.ASSISTED:
+            by |= {"tenant": "harbour-cranes", "instruction_id": "INS-2026-7"}
+        closed = replace(_REQUEST, state=State.CLOSED, **by)
+        for kind, fields in closing_letter(closed):
+            yield kind, {"remains": letters.remains(closed, _AT), **fields}
+    yield from refusal_letter(replace(_REQUEST, tasks=()), _decided("refuse", "MANIFESTLY_UNFOUNDED", "12(5)(b)"))
+    restricted = _report("crm", TaskOutcome.AMENDED, found=15, changed=15).model_copy(update={"operation": "restrict"})
+    weighed: dict[str, LetterField] = {
+        "answer": (say("answer.weighed"), say("finding.overridden")),
+        "done": done((restricted,)),
+    }
+    follows = say("answer.objection_lifted", lifted_on=_LATER)
+    asked = Term("asked", Right.OBJECTION)
+    yield "answer", {**weighed, "about": "overridden", "asked": asked, "explanation": "(…)", "follows": follows}
+
+
+def _kept() -> Iterator[TaskReport]:
+    """What stays for its days, and what stays while a contract runs."""
+    last = date(2027, 9, 5)
+    calls = Kept(category="call", rule="calls_us_18m", count=102, first=date(2026, 4, 2), last=last, period="P18M")
+    yield _report("cdr", TaskOutcome.RETAINED, found=222, changed=120, ground=calls.rule, until=last, kept=(calls,))
+    rows = {"account": 1, "address": 1, "contact": 2}
+    contract = tuple(Kept(category=name, rule="active_contract", count=count) for name, count in rows.items())
+    yield _report("customers", TaskOutcome.RETAINED, found=4, ground="active_contract", kept=contract)
+
+
+def _followed(letters: Letters) -> Iterator[LetterOf]:
+    yield "extension", {**_decided("extension", "VOLUME", "12(3)"), "new_due": date(2026, 6, 5)}
+    for why in ("decided", "given_up", "erased"):
+        restriction = replace(_REQUEST, right=Right.RESTRICTION)
+        kind, fields = lifting_letter(restriction, why, lifted_on=_LATER, erasure=reference.EXAMPLE)
+        yield kind, {"asked": Term("asked", Right.RESTRICTION), **fields}
+    yield "update", {"about": "reopened", "answered_on": _AT + timedelta(days=40), "new_due": date(2026, 6, 5)}
+    ended = _decided("end_part", "SYSTEM_DESTROYED", "12(4)")
+    yield "update", {**ended, "about": "part_ended", "system": named_system("legacy-crm")}
+    yield "update", {"about": "erasure_opposed", "restriction": reference.EXAMPLE}
+    for about in ("package_withheld", "package_released"):
+        yield "update", {"about": about, "asked": Term("asked", Right.ACCESS), "fetch": letters.fetch(_AT)}
+    yield "forwarded", {"controller": _CUSTOMER, "forwarded_on": _AT + timedelta(days=1)}
+
+
+def _others() -> Iterator[LetterOf]:
+    marketing = Term("category", "marketing")
+    yield "controller_reminder", {"to": _CUSTOMER, "right": Term("right", Right.ACCESS), "forwarded_on": _AT}
+    yield (
+        "recipient_notice",
+        {
+            "to": _CUSTOMER,
+            "what": say("recipient_notice.erased"),
+            "extent": Lines((say("recipient_notice.all_of_it", category=marketing),)),
+            "person": Lines((say("recipient_notice.line", what=Term("known_by", "email"), value="ada@example.org"),)),
+            "changes": Lines(),
+        },
+    )
+    yield "recipient_reminder", {"to": _CUSTOMER, "told_on": _AT}
+    yield "old_contact", {"changed_on": _LATER}
+    words = dict.fromkeys(("happened", "consequences", "measures"), "(…)")
+    yield "breach", {"found_on": _AT, "categories": marketing, **words}
 
 
 def _report(system: str, outcome: TaskOutcome, **said: object) -> TaskReport:
@@ -102,67 +167,8 @@ def _report(system: str, outcome: TaskOutcome, **said: object) -> TaskReport:
     return TaskReport.model_validate(known | said)
 
 
-def _decided(kind: LetterKind) -> Mapping[str, LetterField]:
+def _decided(decision: str, reason: str, by: str) -> Mapping[str, LetterField]:
     """What two persons have decided, with the words of one of them."""
-    reasons = {
-        "refusal": (Term("reason.refuse", "RIGHTS_OF_OTHERS"), "15(4)"),
-        "part_ended": (Term("reason.end_part", "SYSTEM_DESTROYED"), "12(4)"),
-        "extension": (Term("reason.extension", "VOLUME"), "12(3)"),
-    }
-    if kind not in reasons:
-        return {}
-    reason, by = reasons[kind]
-    return {"reason": reason, "article": article(by), "explanation": "(…)", "cause": "decided", "system": "legacy-crm"}
-
-
-def _asked(kind: LetterKind) -> Mapping[str, LetterField]:
-    """A question that is open, and what its last notice says."""
-    causes = {"clarification_last_notice": "meaning", "proof_last_notice": "unsearched", "lifting": "decided"}
-    asked = Question.CLARIFICATION if kind.startswith("clarification") else Question.IDENTITY
-    unproved = _report("cdr", TaskOutcome.NOT_SEARCHED, not_searched=Unsearched.NOT_PROVED, level="L2")
-    request = replace(_REQUEST, tasks=(unproved,)) if kind.startswith("proof") else _REQUEST
-    return {"question": questions.asked(asked, request), "cause": causes.get(kind, "decided")}
-
-
-def _passed_on() -> Mapping[str, LetterField]:
-    """What a customer of ours decides about."""
-    return {
-        "controller": "Harbour Cranes Ltd",
-        "forwarded_on": _AT,
-        "to": "Harbour Cranes Ltd",
-        "right": Term("right", Right.ACCESS),
-    }
-
-
-def _by_kind() -> Mapping[str, LetterField]:
-    restricted = _report("crm", TaskOutcome.AMENDED, found=15, changed=15).model_copy(update={"operation": "restrict"})
-    return {
-        "standing": standing(_REQUEST, _AT.date()),
-        "what": say("recipient_notice.erased"),
-        "categories": Term("category", "marketing"),
-        "extent": Lines((say("recipient_notice.all_of_it", category=Term("category", "marketing")),)),
-        "person": Lines((say("recipient_notice.line", what=Term("known_by", "email"), value="ada@example.org"),)),
-        "changes": Lines(),
-        "told_on": _AT,
-        "code": "NBSWY3DPEB3W64TMMQQQAAAA",
-        "link": "https://privacy.example.com/portal/en/prove/…",
-        "minutes": 15,
-        "hours": 72,
-        "rights": Listed((Term("right", Right.ACCESS), Term("right", Right.ERASURE))),
-        "new_due": date(2026, 6, 5),
-        "answered_on": _AT + timedelta(days=40),
-        "first": reference.EXAMPLE,
-        "first_received_on": _AT - timedelta(days=3),
-        "first_due": date(2026, 4, 1),
-        "lifted_on": _AT + timedelta(days=7),
-        "finding": say("objection_weighed.finding_overridden"),
-        "explanation": "(…)",
-        "done": done((restricted,)),
-        "others": Lines(),
-        "changed": had_been_done(replace(_REQUEST, tasks=())),
-        "restriction": reference.EXAMPLE,
-        "found_on": _AT,
-        "happened": "(…)",
-        "consequences": "(…)",
-        "measures": "(…)",
-    }
+    law = say("letter.law", article=article(by))
+    told = Term(f"reason.{decision}", reason)
+    return {"reason": told, "article": article(by), "law": law, "explanation": "(…)"}

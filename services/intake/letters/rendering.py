@@ -14,7 +14,7 @@ from services.intake.settings import IntakeSettings
 from shared.domain.notices import Reader
 from shared.domain.policy import Policy
 from shared.domain.policy_words import policy_words
-from shared.domain.rights import Right
+from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import Fact, Sentence, Told, say
 from shared.domain.suppression_policy import suppression_policy
 from shared.domain.wording import read_languages
@@ -44,28 +44,28 @@ class Letters:
         return self._wordings.of(reader.language, reader.zone).text(fact)
 
     def remains(self, request: StoredRequest, now: datetime, disclosed: Disclosed | None = None) -> Told:
-        """What remains, after an erasure, of what was erased: how long in backups, what becomes of its key, our list.
+        """What stays with us: the record of the request; after an erasure what backups, our list and its key have.
 
         Also of what was emptied of rows that stay. ``disclosed``: what others are told of the request, if that is
         known already.
         """
-        if request.tenant or request.right is not Right.ERASURE:
+        if request.tenant:
             return ()
+        record = say("letter.record", months=self._record_months)
+        if request.right is not Right.ERASURE or request.outcome in {Outcome.WITHDRAWN, Outcome.REFUSED}:
+            return (record,)
         known = disclosed if disclosed and disclosed.policy is self.policy else Disclosed(request, self.policy)
         lists = self._lists_erased and deferrals.found(request.tasks) and not deferrals.undone(request.tasks)
         listed = (say("letter.listed"),) if lists else ()
         emptied = any(each.reduced for each in known.extents.values())
         if not emptied and not deferrals.rows_changed(request.tasks):
-            return listed
+            return (*listed, record)
         forgotten = request.forgets_its_subject and not any(map(deferrals.is_kept, request.tasks or ()))
-        unreadable: Told = ()
-        if forgotten:
-            record = say("letter.record", months=self._record_months)
-            unreadable = (say("letter.unreadable", months=self._kept_months), record)
+        unreadable = (say("letter.unreadable", months=self._kept_months),) if forgotten else ()
         told = self._told_of_backups
         if told is None or told[0] != now:  # it is the same instant for a batch
             told = self._told_of_backups = (now, self._backups(now))
-        return (*told[1], *unreadable, *listed)
+        return (*told[1], *listed, *unreadable, record)
 
     def _backups(self, now: datetime) -> Told:
         """Until when copies are in backups, where a period is signed for them; else that none is decided."""

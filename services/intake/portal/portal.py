@@ -1,4 +1,4 @@
-"""The portal as a site: four languages, each below its own path, and the contact on every page."""
+"""The portal as a site: every language below its own path, and the contact on every page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ LINKED: Final = "linked"
 _GO_ON: Final = frozenset({"signed_in", "draft"})
 """What a session holds besides a request: it goes on when another one is proved in it."""
 _TEMPLATES = Path(__file__).parent / "templates"
-_NAMES: Mapping[Language, str] = {"en": "English", "de": "Deutsch", "fr": "Français", "es": "Español"}
+_NAMES: Mapping[Language, str] = {each: str(Locale.parse(each).display_name).capitalize() for each in LANGUAGES}
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,7 @@ def language_of(request: Request) -> Language:
     if path in LANGUAGES:
         return path
     wanted = request.headers.get("accept-language", "").lower().split(",")
-    found = next((each.strip()[:2] for each in wanted if each.strip()[:2] in LANGUAGES), LANGUAGES[0])
-    return cast("Language", found)
+    return next((each.strip()[:2] for each in wanted if each.strip()[:2] in LANGUAGES), LANGUAGES[0])
 
 
 def follows_now(visit: Visit, reference: str, **shown: JsonValue) -> None:

@@ -1,31 +1,25 @@
-"""The letter that closes a request: of which kind it is, and what it says was done; pure."""
+"""The letter that closes a request: what it says was done, what stays, and why; pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 
 from services.intake.request import deferrals
 from services.intake.request.as_told import as_told
-from services.intake.request.letter_kinds import LetterField, LetterKind, LetterOf
+from services.intake.request.letter_kinds import LetterField, LetterOf
 from services.intake.request.stored_request import StoredRequest
 from services.intake.request.summed import changed_by_category, summed
 from services.intake.request.told import instructed
 from services.intake.request.told.answer import OUR_LIST, answer
-from services.intake.request.told.kept import is_held_unseen, laws
+from services.intake.request.told.kept import is_held_unseen
 from services.intake.request.told.search import why_not_searched
 from services.intake.request.told.work import had_been_done
 from shared.domain import corrections
 from shared.domain.operations import ANSWERING, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
-from shared.domain.sentences import Lines, Listed, Sentence, Term, named_system, say
+from shared.domain.sentences import Lines, Listed, Sentence, Term, Told, named_system, say
 
-_KINDS: Mapping[str, LetterKind] = {
-    Outcome.FULFILLED: "completion",
-    Outcome.NO_DATA: "no_data",
-    Outcome.UNIDENTIFIED: "unidentified",
-    Outcome.PARTIALLY_FULFILLED: "partial",
-    Outcome.WITHDRAWN: "withdrawal",
-}
-"""By the outcome of the request; where a transition writes the letter itself, its outcome is not here."""
-
+_BY_ITS_TRANSITION = frozenset({None, Outcome.FORWARDED, Outcome.REFUSED, Outcome.ASSISTED})
+"""Outcomes whose letter is written elsewhere, or by nothing."""
 _ENTERED: Mapping[Right, Term | Sentence] = {
     Right.OBJECTION: named_system(OUR_LIST),
     Right.CONSENT_WITHDRAWAL: say("work.your_withdrawal"),
@@ -33,67 +27,78 @@ _ENTERED: Mapping[Right, Term | Sentence] = {
 """Says what is done where no system is named: they have not shown who they are, or none was asked."""
 
 _OF_PERSON = "_of_person"
-"""What ends the keys of words to a customer of ours, about the person of their instruction."""
+"""The end of the keys of words to a customer, about the person of their instruction."""
 _FOUND = frozenset({TaskOutcome.EXPORTED, TaskOutcome.ERASED, TaskOutcome.AMENDED, TaskOutcome.RETAINED})
 
 
 def closing_letter(request: StoredRequest, words: Mapping[str, LetterField] | None = None) -> tuple[LetterOf, ...]:
-    """What is to be written to the subject of a request that closes; nothing, if its outcome has no letter here.
+    """The letter to the subject of a request that closes; none, where its transition writes it.
 
-    A template gets ``answer``, what the subject reads as the answer, ``done``, what each system did in counts, and
-    ``words``; without them, ``cause`` says why a part is missing though no two persons have decided so.
+    ``words``: why a part is missing, as two persons have decided; without them, ``cause`` says it.
     """
-    kind = _KINDS.get(as_told(request).outcome or "")
-    if request.anonymous:
-        told: dict[str, LetterField] = {
-            "answer": answer(request),
-            "done": _entered(request.right),
-            "cause": "kept",
-            "laws": Listed(()),
-        }
-        return ((kind, told),) if kind else ()
-    known: dict[str, LetterField] = {"answer": answer(request), "done": _done(request)}
-    known |= words or {"cause": _cause(request), "laws": laws(request.tasks)}
-    if request.tenant and request.outcome is not Outcome.WITHDRAWN:
-        return (*_to_the_customer(request, known), *_lifting(request))
-    return ((kind, known),) if kind else ()
+    outcome = as_told(request).outcome
+    if request.tenant and not request.anonymous and outcome is not Outcome.WITHDRAWN:
+        return (*_to_the_customer(request, words), *_lifting(request))
+    if outcome in _BY_ITS_TRANSITION:
+        return ()
+    in_part = outcome is Outcome.PARTIALLY_FULFILLED
+    return (_answer(request, str(outcome), words or ({"cause": _cause(request)} if in_part else {})),)
 
 
 def refusal_letter(request: StoredRequest, words: Mapping[str, LetterField]) -> tuple[LetterOf, ...]:
-    """What is to be written where two persons have refused it; ``words`` say why."""
-    return (("refusal", {**words, "changed": had_been_done(request)}),)
+    """The letter of a request that two persons have refused; ``words`` say why."""
+    told = (say("answer.refused"), *had_been_done(request))
+    return (("answer", {**words, "about": "refused", "answer": told}),)
 
 
 def _lifting(request: StoredRequest) -> tuple[LetterOf, ...]:
-    return (
-        () if request.lift_told_at is None else (("lifting", {"lifted_on": request.lift_told_at, "cause": "decided"}),)
-    )
+    return () if request.lift_told_at is None else (lifting_letter(request, "decided", lifted_on=request.lift_told_at),)
+
+
+def lifting_letter(request: StoredRequest, cause: str, **fields: LetterField) -> LetterOf:
+    """The letter before a restriction is lifted (Art. 18(3)), and why it is."""
+    return ("update", {"about": f"lifting_{cause}", "why": Term("lifted_since", request.right), **fields})
 
 
 def later_letter(request: StoredRequest) -> tuple[LetterOf, ...]:
-    """What is to be written where more was done of an answered request, or less; of an anonymous one all was said."""
+    """The letter where more was done of an answered request, or less; an anonymous one has all its answer."""
     if request.anonymous:
         return ()
-    known: dict[str, LetterField] = {"answer": answer(request), "done": _done(request)}
-    if any(map(deferrals.is_kept, request.tasks or ())):
-        known |= {"cause": "kept", "laws": laws(request.tasks)}
-    elif any(map(deferrals.is_out_of_reach, request.tasks or ())):
-        known["cause"] = "ended"
-    kind: LetterKind = "partial" if "cause" in known else "completion"
-    return _to_the_customer(request, known) if request.tenant else ((kind, known),)
+    kept, ended = (any(map(each, request.tasks or ())) for each in (deferrals.is_kept, deferrals.is_out_of_reach))
+    cause = "" if kept else "ended" if ended else "whole"
+    if request.tenant:
+        return _to_the_customer(request, {"cause": cause})
+    if cause == "whole":
+        return (_answer(request, Outcome.FULFILLED, {}),)
+    return (_answer(request, Outcome.PARTIALLY_FULFILLED, {"cause": cause}),)
 
 
-def _to_the_customer(request: StoredRequest, known: Mapping[str, LetterField]) -> tuple[LetterOf, ...]:
-    """Whoever decides about the data has the answer, and passes it on (Art. 28(3)(e))."""
-    whole = {"cause": "whole"} if request.outcome is Outcome.ASSISTED or "cause" not in known else {}
-    letter: LetterOf = ("assisted", {**known, "instruction": request.instruction_id or "", **whole})
-    return (letter,) if instructed.told(request) else ()
+def _to_the_customer(request: StoredRequest, words: Mapping[str, LetterField] | None) -> tuple[LetterOf, ...]:
+    """The customer decides about the data, has the answer, and passes it on (Art. 28(3)(e))."""
+    whole = {"cause": "whole"} if request.outcome is Outcome.ASSISTED else {"cause": _cause(request)}
+    return (_answer(request, "assisted", words or whole),) if instructed.told(request) else ()
+
+
+def _answer(request: StoredRequest, about: str, why: Mapping[str, LetterField]) -> LetterOf:
+    """The answer, with what stays in a list of its own: an item for each system."""
+    told = answer(request)
+    stays: list[Sentence] = []
+    for _, said in groupby((each for each in told if _stays(each)), key=lambda each: each.facts["system"]):
+        stays.append(say("kept.line", said=tuple(said)))
+    done = _entered(request.right) if request.anonymous else _done(request)
+    said_first: Told = tuple(each for each in told if not _stays(each))
+    return ("answer", {"about": about, "answer": said_first, "stays": Lines(tuple(stays)), "done": done, **why})
+
+
+def _stays(said: Sentence) -> bool:
+    return said.key.startswith("kept.")
 
 
 def _cause(request: StoredRequest) -> str:
+    """Why a part is missing; nothing where it is kept, which is told of each item."""
     tasks = request.tasks or ()
     if any(map(deferrals.is_kept, tasks)):
-        return "kept"
+        return ""
     if corrections.missing(tasks):
         return "unstated" if corrections.stated(tasks) else "uncorrected"
     return "ended" if any(map(deferrals.is_out_of_reach, tasks)) else "unanswered"
@@ -130,31 +135,33 @@ def _lines(tasks: Iterable[TaskReport], whose: str) -> Iterator[Sentence]:
 
 
 def _what(task: TaskReport, whose: str) -> Sentence:
-    did = Term("did", task.operation)
+    changed = _copied(task) if task.outcome == TaskOutcome.EXPORTED else task.changed
+    did = say(f"did.{task.operation}", count=max(changed, 1))
     if task.uncounted:
         return say("work.uncounted", how=did)
-    if not task.outcome and task.changed:
-        key = "work.unverified" if task.reported else "work.unfinished"
-        return say(key, changed=task.changed, found=task.found, how=did)
+    if not task.outcome and changed:
+        return say("work.unverified" if task.reported else "work.unfinished", count=changed, how=did)
     if task.outcome not in _FOUND:
         return _nothing_done(task, did, whose)
     if is_held_unseen(task):
         return say("work.kept_unseen")
     if task.stated:
         return say(f"work.stated{whose}", count=task.found)
-    counts = _of_each(task)
-    did = Term("did", "erase_or_anonymise") if task.anonymised else did
-    ended = frozenset(task.ended or ())
+    return _counted(task, changed, did) if changed else say("work.nothing", how=did)
+
+
+def _counted(task: TaskReport, changed: int, did: Sentence) -> Sentence:
+    counts, ended = _of_each(task), frozenset(task.ended or ())
     all_ended = bool(counts) and counts.keys() <= ended
     if ended:
-        did = Term("did", "erase" if all_ended else "erase_or_suppress")
-    how: Term | Sentence = say("work.by_hand", how=did) if task.by_hand else did
+        did = say("did.erase" if all_ended else "did.erase_or_suppress", count=changed)
+    elif task.anonymised:
+        did = say("did.erase_or_anonymise", count=changed)
+    how = say("work.by_hand", how=did) if task.by_hand else did
     if counts:
         kinds = (_of_kind(task, name, n, ended=name in ended and not all_ended) for name, n in sorted(counts.items()))
         how = say("work.of_kinds", how=how, kinds=Listed(tuple(kinds), final=False))
-    changed = _copied(task) if task.outcome == TaskOutcome.EXPORTED else task.changed
-    key = "work.counted_as_reported" if task.reported else "work.counted"
-    return say(key, changed=changed, found=task.found, how=how)
+    return say("work.counted_as_reported" if task.reported else "work.counted", count=changed, how=how)
 
 
 def _of_kind(task: TaskReport, name: str, count: int, *, ended: bool) -> Sentence:
@@ -177,7 +184,7 @@ def _of_each(task: TaskReport) -> Mapping[str, int]:
     return {name: count for name, count in rows.items() if count} if known else {}
 
 
-def _nothing_done(task: TaskReport, did: Term, whose: str) -> Sentence:
+def _nothing_done(task: TaskReport, did: Sentence, whose: str) -> Sentence:
     match task.outcome:
         case TaskOutcome.NO_MATCH:
             return _nothing_found(task, whose)

@@ -6,64 +6,40 @@ from typing import Literal, get_args
 from shared.domain.sentences import Fact, Lines, Sentence
 
 LetterKind = Literal[
-    "extension",
-    "identity_question",
-    "clarification_question",
-    "proof_question",
+    "acknowledgement",
+    "question",
+    "last_notice",
     "proof_link",
     "portal_news",
-    "question_reminder",
-    "identity_last_notice",
-    "clarification_last_notice",
-    "proof_last_notice",
-    "reopened",
+    "extension",
+    "answer",
+    "update",
     "forwarded",
-    "reminder_to_controller",
+    "controller_reminder",
     "recipient_notice",
     "recipient_reminder",
-    "refusal",
-    "partial",
-    "objection_weighed",
-    "acknowledgement",
-    "completion",
-    "no_data",
-    "unidentified",
-    "withdrawal",
-    "assisted",
-    "lifting",
-    "erasure_opposed",
-    "notice_to_old_contact",
-    "package_withheld",
-    "package_released",
-    "part_ended",
-    "breach_notice",
+    "old_contact",
+    "breach",
 ]
 KINDS: tuple[LetterKind, ...] = get_args(LetterKind)
-TO_OTHERS: frozenset[LetterKind] = frozenset({"reminder_to_controller", "recipient_notice", "recipient_reminder"})
-"""What goes to a customer of ours, or to a recipient of the data, and is no letter to the subject."""
-ANSWERS: frozenset[LetterKind] = frozenset(
-    {
-        "completion",
-        "no_data",
-        "unidentified",
-        "partial",
-        "refusal",
-        "objection_weighed",
-        "identity_last_notice",
-    }
-)
-"""The letters that answer a request: they say what else belongs to it, such as a case."""
+TO_OTHERS: frozenset[LetterKind] = frozenset({"controller_reminder", "recipient_notice", "recipient_reminder"})
+"""Letters to a customer, or to a recipient of the data: none of them is written to the subject."""
+ANSWERS: frozenset[LetterKind] = frozenset({"answer", "last_notice"})
+"""The letters that answer a request, or a part of it: they name the case that it belongs to."""
 LetterField = Fact | Lines
 LetterOf = tuple[LetterKind, Mapping[str, LetterField]]
-"""A letter to be written: its kind, and what its template needs; ``to``: to whom, if not to who has asked."""
+"""A letter to be written: its kind, and what its template needs.
+
+``about``: what it is about, of several letters of that kind; ``to``: to whom, if not to the requester.
+"""
 
 
-def also(fields: Mapping[str, LetterField], besides: Sentence) -> Mapping[str, LetterField]:
-    """With one sentence more beside the answer."""
+def also(fields: Mapping[str, LetterField], more: Sentence) -> Mapping[str, LetterField]:
+    """The fields with one more sentence after the answer."""
     match fields.get("besides"):
         case Sentence() as before:
-            return {**fields, "besides": (before, besides)}
+            return {**fields, "besides": (before, more)}
         case tuple() as several:
-            return {**fields, "besides": (*several, besides)}
+            return {**fields, "besides": (*several, more)}
         case _:
-            return {**fields, "besides": besides}
+            return {**fields, "besides": more}

@@ -145,7 +145,7 @@ def reopened(request: R, answered_at: datetime, policy: TimeLimitPolicy) -> Tran
     resumed = request.moved("reopen", State.IN_PROGRESS, due_on=due_on, resumed=True, owed=False, **nothing)
     event = events.RequestReopened.about(resumed, question_id=question.question_id, answered_at=answered_at)
     noted = resumed.noted("request.reopened", event, due_on=due_on.isoformat(), received_at=answered_at.isoformat())
-    letter: LetterOf = ("reopened", {"answered_on": answered_at, "new_due": due_on})
+    letter: LetterOf = ("update", {"about": "reopened", "answered_on": answered_at, "new_due": due_on})
     return replace(noted, letters=(letter,)).then(verified(resumed))
 
 

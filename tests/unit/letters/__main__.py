@@ -1,12 +1,13 @@
-"""Writes the letters anew, to be reviewed in the diff: ``python -m tests.unit.letters``."""
+"""Writes the letters again, to be reviewed in the diff: ``python -m tests.unit.letters``."""
 
-from services.intake.letters.previews import sample
-from services.intake.request.letter_kinds import KINDS
+from services.intake.letters.previews import sample, samples
 from shared.domain.wording import LANGUAGES
 from tests.fixtures.words import LETTERS, RENDERER
 from tests.unit.letters.reviewed import file_of
 
 if __name__ == "__main__":
-    for kind in KINDS:
-        for language in LANGUAGES:
-            file_of(kind, language).write_text(RENDERER.render(sample(LETTERS, kind, language)).body, encoding="utf-8")
+    known = {file_of(name, language): (name, language) for name in samples(LETTERS) for language in LANGUAGES}
+    for file in set(file_of("", "").parent.glob("*.txt")) - known.keys():
+        file.unlink()
+    for file, (name, language) in known.items():
+        file.write_text(RENDERER.render(sample(LETTERS, name, language)).body, encoding="utf-8")

@@ -4,16 +4,19 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from babel import Locale
+
 from services.intake.console.decisions.decision import Options, Subject
 from services.intake.proposed import Matter
 from services.intake.recipients import NoticeState
 from services.intake.request import deferrals
 from services.intake.request.reasons import Proposed
+from shared.domain import wording
 from shared.domain.notices import Reader
 from shared.domain.sentences import Fact, Term
 from shared.domain.wording import ENGLISH, Language
 
-LANGUAGES: Final[Mapping[Language, str]] = {"en": "English", "de": "German", "fr": "French", "es": "Spanish"}
+LANGUAGES: Final[Mapping[Language, str]] = {each: str(Locale.parse(each).english_name) for each in wording.LANGUAGES}
 """Those in which people are written to."""
 SETTLED: Final = frozenset({NoticeState.DONE, NoticeState.IMPOSSIBLE, NoticeState.DISPROPORTIONATE})
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from services.intake.request.letter_kinds import LetterOf
+from services.intake.request.closing import lifting_letter
 from services.intake.request.lifecycle import State
 from services.intake.request.transition import MovingRequest, Transition, lifted
 from shared.domain import events, reference
@@ -42,7 +42,7 @@ class MovedByOtherRequests(MovingRequest):
         noted = request.noted("erasure.postponed", awaits=others, opposed=opposed)
         if opposed and not self.opposed:
             named = ", ".join(map(reference.of, awaits))
-            return replace(noted, letters=(("erasure_opposed", {"restriction": named}),))
+            return replace(noted, letters=(("update", {"about": "erasure_opposed", "restriction": named}),))
         return noted
 
     def begin(self, cause: Cause) -> Transition[Self]:
@@ -60,8 +60,7 @@ class MovedByOtherRequests(MovingRequest):
             return Transition(self)
         noted = self.noted("restriction.ended_by_erasure", erasure=str(erasure))
         ended = noted.then(lifted(replace(self, ended_by=erasure), at))
-        letter: LetterOf = ("lifting", {"lifted_on": at, "cause": "erased", "erasure": reference.of(erasure)})
-        return replace(ended, letters=(letter,))
+        return replace(ended, letters=(lifting_letter(self, "erased", lifted_on=at, erasure=reference.of(erasure)),))
 
     def waive_packages(self) -> Transition[Self]:
         """The person wants their erasure to remove the packages, too, that were made for their earlier requests."""

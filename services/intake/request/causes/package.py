@@ -32,7 +32,7 @@ class MovedByPackage(MovingRequest):
         if not by_two:
             return self.noted("package.release_confirmed", **detail)
         released = replace(self, package_fault=None).noted("package.released", **detail)
-        return replace(released, letters=(("package_released", {}),))
+        return replace(released, letters=(("update", {"about": "package_released"}),))
 
     def renew(self) -> Transition[Self]:
         """Everything is searched and collected again; the package comes in the place of the one that is withheld.

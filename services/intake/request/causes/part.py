@@ -55,7 +55,7 @@ class MovedByPart(MovingRequest):
         published = (*recorded, *less_owed(self, request))
         said = {"decision": "end_part", "system": system, "reason": reason, "article": article}
         noted = request.noted("decision.made", *published, **said, proposed_by=actor_of(proposed_by))
-        told: LetterOf = ("part_ended", {**words, "system": named_system(system)})
+        told: LetterOf = ("update", {**words, "about": "part_ended", "system": named_system(system)})
         answered = later_letter(request) if self.goes_on and not request.goes_on else ()
         return replace(noted, letters=(told, *answered))
 

@@ -10,8 +10,8 @@ from pydantic import JsonValue
 
 from services.intake.actors import actor_of
 from services.intake.request import deferrals, limits, restrictions
-from services.intake.request.closing import later_letter
-from services.intake.request.letter_kinds import LetterField, LetterKind, LetterOf
+from services.intake.request.closing import later_letter, lifting_letter
+from services.intake.request.letter_kinds import LetterField, LetterOf
 from services.intake.request.lifecycle import State
 from services.intake.request.open_question import OpenQuestion
 from services.intake.request.reasons import OUTCOMES, Answering
@@ -33,9 +33,9 @@ from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import Fact
 from shared.domain.time_limit_policy import Question
 
-_ASKED: Mapping[Question, tuple[str, State, LetterKind]] = {
-    Question.IDENTITY: ("ask_identity", State.AWAITING_IDENTITY, "identity_question"),
-    Question.CLARIFICATION: ("ask_meaning", State.AWAITING_CLARIFICATION, "clarification_question"),
+_ASKED: Mapping[Question, tuple[str, State]] = {
+    Question.IDENTITY: ("ask_identity", State.AWAITING_IDENTITY),
+    Question.CLARIFICATION: ("ask_meaning", State.AWAITING_CLARIFICATION),
 }
 _COPIES = frozenset({Right.ACCESS, Right.PORTABILITY})
 """What changes nothing in any system, so that it may be refused while it is worked on."""
@@ -70,16 +70,18 @@ class MovedByPerson(MovingRequest):
         """
         if self.question is not None:
             raise IllegalTransition("a question is open already; wait for its answer")
-        cause, state, letter = _ASKED[asked]
+        (cause, state), about = _ASKED[asked], str(asked)
         if asked is Question.IDENTITY and self.awaits_proof:
-            cause, letter = "ask_proof", "proof_question"
+            cause, about = "ask_proof", "proof"
+        elif asked is Question.CLARIFICATION and own and recorded:
+            about = "meaning"
         question = OpenQuestion(question_id, at, own_words=own, condition_recorded=recorded)
         request = self.moved(cause, state, question=question)
         sent = events.QuestionSent.about(
             self, question_id=question_id, question=asked.value, asked_at=at, condition_recorded=recorded
         )
         noted = request.noted("question.sent", sent, question=asked, condition_recorded=recorded)
-        return replace(noted, letters=((letter, {"question": words}),))
+        return replace(noted, letters=(("question", {"about": about, "question": words}),))
 
     def take_question_back(self) -> Transition[Self]:
         """A question about who they are is asked no more, and no time limit has stopped for it: it may be asked anew.
@@ -209,7 +211,7 @@ class MovedByPerson(MovingRequest):
         """
         if self.role == "controller" and self.state is not State.AWAITING_IDENTITY:
             raise IllegalTransition("only what a customer decides about is forwarded, and before we began to answer")
-        told: LetterOf = ("forwarded", {"controller": answered_by})
+        told: LetterOf = ("forwarded", {"controller": answered_by, "forwarded_on": at})
         theirs = replace(self, role="processor", forwarded_at=at)
         event = events.RequestForwarded.about(theirs)
         noted = replace(theirs.noted("request.forwarded", event, **detail), letters=(told,))
@@ -232,7 +234,7 @@ class MovedByPerson(MovingRequest):
             raise IllegalTransition("only a restriction that is in force can be lifted")
         if self.lifted_at is not None or self.ended_by is not None:
             raise IllegalTransition("it has been lifted, or has ended with the erasure of the data")
-        return replace(lifted(self, at), letters=(("lifting", {"lifted_on": at, "cause": "decided"}),))
+        return replace(lifted(self, at), letters=(lifting_letter(self, "decided", lifted_on=at),))
 
     def extend(
         self,

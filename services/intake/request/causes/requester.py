@@ -8,7 +8,8 @@ from typing import Self
 from pydantic import JsonValue
 
 from services.intake.request import deferrals
-from services.intake.request.letter_kinds import LetterField, LetterKind, LetterOf
+from services.intake.request.closing import lifting_letter
+from services.intake.request.letter_kinds import LetterField, LetterOf
 from services.intake.request.lifecycle import State, first_state
 from services.intake.request.transition import (
     MovingRequest,
@@ -27,11 +28,6 @@ from shared.domain.errors import IllegalTransition
 from shared.domain.events import Event
 from shared.domain.rights import Outcome
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy
-
-_LAST_NOTICE: Mapping[Question, LetterKind] = {
-    Question.IDENTITY: "identity_last_notice",
-    Question.CLARIFICATION: "clarification_last_notice",
-}
 
 
 class MovedByRequester(MovingRequest):
@@ -122,23 +118,23 @@ class MovedByRequester(MovingRequest):
             return self.noted("question.notice_late", notice=event.notice, state=self.state)
         fields: Mapping[str, LetterField] = {"asked_on": question.asked_at, "question": words}
         if event.notice == "reminder":
-            return Transition(self, letters=(("question_reminder", fields),))
+            return Transition(self, letters=(("question", {"about": "again", **fields}),))
         request = replace(self, question=replace(question, last_notice_at=at))
         begun = bool(self.tasks)
         in_part = begun and asked is Question.IDENTITY
-        cause = "unsearched" if self.search_incomplete or in_part else "meaning"
-        kind: LetterKind = "proof_last_notice" if in_part else _LAST_NOTICE[asked]
+        about = "proof" if in_part else "unsearched" if self.search_incomplete else "meaning"
         given_up = request.noted("question.given_up", question=asked)
         if asked is Question.IDENTITY and not begun:  # the notice says everything
+            about = "identity"
             follows = replace(closed(request, "give_up", Outcome.UNIDENTIFIED, at), letters=())
         elif self.finished is not None:
             follows = closed(request, "give_up", request.amount_to(self.finished), at)
         else:
             follows = without_reply(request)
         answers = follows.request.decided or follows.request.state is State.CLOSED
-        if cause == "unsearched" and not answers:  # no letter is promised that something else has to come before
-            cause = "unfinished"
-        notice: LetterOf = (kind, {**fields, "cause": cause})
+        if about in {"proof", "unsearched"} and not answers:  # no letter is promised that must wait for something else
+            about = f"{about}_unfinished"
+        notice: LetterOf = ("last_notice", {**fields, "about": about})
         return replace(given_up, letters=(notice,)).then(follows)
 
     def withdraw(self, at: datetime) -> Transition[Self]:
@@ -148,7 +144,7 @@ class MovedByRequester(MovingRequest):
         """
         if self.is_in_force:
             given_up = self.noted("restriction.given_up").then(lifted(self, at))
-            return replace(given_up, letters=(("lifting", {"lifted_on": at, "cause": "given_up"}),))
+            return replace(given_up, letters=(lifting_letter(self, "given_up", lifted_on=at),))
         # Before the closure: an erasure must stop working before the key that it works with is shredded.
         withdrawn = Transition(self, (events.RequestWithdrawn.about(self),))
         return withdrawn.then(closed(replace(self, question=None), "withdraw", Outcome.WITHDRAWN, at))

@@ -161,9 +161,8 @@ class MovedBySystem(MovingRequest):
         answered = closed(known, "report", Outcome.REFUSED if refused else in_part, at)
         if not words:  # nobody has decided it: an answer did not come
             return answered
-        cause = {"cause": "decided", **words}
         closing = refusal_letter if refused else closing_letter
-        return replace(answered, letters=closing(answered.request, cause))
+        return replace(answered, letters=closing(answered.request, words))
 
     def _reported_late(self, tasks: Sequence[TaskReport], systems: JsonValue) -> Transition[Self]:
         """What had been done is known; whoever has withdrawn is told where it is more than they have been told."""
@@ -218,7 +217,7 @@ class MovedBySystem(MovingRequest):
         fields: Mapping[str, LetterField] = {"to": controller, "forwarded_on": self.forwarded_at, "right": right}
         return replace(
             self.noted("controller.reminded", working_days=event.working_days),
-            letters=(("reminder_to_controller", fields),),
+            letters=(("controller_reminder", fields),),
         )
 
     def redate(

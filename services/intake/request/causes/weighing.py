@@ -57,10 +57,12 @@ class MovedByWeighing(MovingRequest):
         if upheld:
             return noted.then(ended)
         why: Mapping[str, LetterField] = {
-            "finding": say(f"objection_weighed.finding_{finding}"),
+            "about": "overridden",
+            "answer": (say("answer.weighed"), say(f"finding.{finding}")),
             "explanation": explanation,
+            "follows": say("answer.objection_lifted", lifted_on=at),
         }
-        letter: LetterOf = ("objection_weighed", {**why, "lifted_on": at, "done": done(self.tasks)})
+        letter: LetterOf = ("answer", {**why, "done": done(self.tasks)})
         return noted.then(replace(ended, letters=(letter,)))
 
 

@@ -61,7 +61,6 @@ _DONE = {
     Right.ACCESS: "answer.copy_ready",
     Right.ERASURE: "answer.erased",
     Right.PORTABILITY: "answer.portable_ready",
-    Right.OBJECTION: "answer.no_more_marketing",
     Right.CONSENT_WITHDRAWAL: "answer.consent_ended",
 }
 _COPIES = frozenset({Right.ACCESS, Right.PORTABILITY})
@@ -129,7 +128,7 @@ def _answered(request: StoredRequest) -> Iterator[Sentence]:
                 yield say("answer.done_since")
                 yield from (said for _, each in sorted(_kept(request.tasks or ()).items()) for said in each)
             else:
-                yield from _in_part("answer.in_part", request)
+                yield from _in_part(f"in_part.{request.right}", request)
         case _:
             yield say("answer.closed", outcome=Term("outcome", str(request.outcome)))
 
@@ -150,12 +149,13 @@ def _in_part(done: str, request: StoredRequest) -> Iterator[Sentence]:
     tasks = [task for task in request.tasks or () if task.operation != Operation.LIFT]
     kept = _kept(tasks)
     other = {task.system for task in tasks if _is_open(task)} - set(kept)
-    if other and not (request.package_id or any(task.changed or task.uncounted for task in tasks)):
+    did = request.package_id or any(task.changed or task.uncounted for task in tasks)
+    if other and not did:
         yield say("answer.nothing_done", systems=named_systems(other))
-    elif other:
-        yield say(f"{done}_but_not", systems=named_systems(other))
-    elif not corrections.missing(tasks) or any(task.changed for task in tasks):
-        yield say(done)
+    elif did or not corrections.missing(tasks):
+        yield say(done if did or not kept else "answer.nothing_done_now")
+        if other:
+            yield say("answer.but_not", systems=named_systems(other))
     yield from uncorrected(tasks)
     yield from (each for _, told in sorted(kept.items()) for each in told)
     if request.outstanding:
@@ -231,7 +231,10 @@ def _stopped(request: StoredRequest) -> Iterator[Sentence]:
         yield say("answer.listed_anonymously" if objection else "answer.consent_ended_anonymously")
         yield say("answer.nothing_more")
         return
-    yield say("answer.no_data_by_consent" if request.had_nothing_to_end else _DONE[request.right])
+    if request.right is Right.OBJECTION:
+        yield say("answer.no_more_marketing", since=request.responded_at or request.received_at)
+    else:
+        yield say("answer.no_data_by_consent" if request.had_nothing_to_end else _DONE[request.right])
     if any(task.system == OUR_LIST for task in request.tasks or ()):
         yield say("answer.listed")
 

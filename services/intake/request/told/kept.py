@@ -1,6 +1,9 @@
-"""What is told of data that an erasure has left: by category, until when and on which ground; or for now; pure."""
+"""What is told of data that an erasure has left: each reason once, until when and on which ground; or for now; pure."""
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import date
+from itertools import groupby
 
 from services.intake.request import deferrals
 from services.intake.request.stored_request import StoredRequest
@@ -26,24 +29,23 @@ def of_kept(task: TaskReport) -> Iterator[Sentence]:
     """What a subject is told of a system that keeps data, kept it until it was erased, or is gone; else nothing."""
     yield from _of_kept(task)
     if deferrals.is_kept(task) and task.failure:
-        yield say("answer.not_erased_yet", system=named_system(task.system))
+        yield say("kept.not_erased_yet", system=named_system(task.system))
 
 
 def _of_kept(task: TaskReport) -> Iterator[Sentence]:
     ground, system, until = Term("ground", task.ground or ""), task.system, task.until
     match task.outcome:
         case TaskOutcome.RETAINED if task.kept:
-            for kept in task.kept:  # "until then", "for that reason" are of what was said just before
-                yield _of_category(system, kept)
-                yield from _of_restricted(system, kept)
+            for _, kept in groupby(sorted(task.kept, key=_reason), key=_reason):
+                yield from _of_one_reason(system, [*kept])
             if any(kept.period for kept in task.kept):
-                yield say("answer.kept_reduced", system=named_system(system))
+                yield say("kept.reduced", system=named_system(system))
         case TaskOutcome.RETAINED if is_held_unseen(task):
-            yield say("answer.kept_unseen", system=named_system(system), ground=ground)
+            yield say("kept.unseen", system=named_system(system), ground=ground)
         case TaskOutcome.RETAINED if until:
-            yield say("answer.kept_until", system=named_system(system), until=until, ground=ground)
+            yield say("kept.until", system=named_system(system), until=until, ground=ground)
         case TaskOutcome.RETAINED:
-            yield say("answer.kept", system=named_system(system), ground=ground)
+            yield say("kept.open", system=named_system(system), ground=ground)
         case TaskOutcome.NO_LONGER_HELD if deferrals.is_out_of_reach(task):
             yield say("answer.out_of_reach", system=named_system(system), ground=ground)
         case TaskOutcome.ERASED | TaskOutcome.NO_MATCH if until:
@@ -54,10 +56,9 @@ def _of_kept(task: TaskReport) -> Iterator[Sentence]:
             return
 
 
-def _of_restricted(system: str, kept: Kept) -> Iterator[Sentence]:
-    """Of what a legal hold keeps, how much is used for nothing else meanwhile."""
-    if kept.restricted:
-        yield say("answer.kept_restricted", system=named_system(system), count=kept.restricted, kept=kept.count)
+def _reason(kept: Kept) -> tuple[str, date, date, bool]:
+    """The ground and the days: what is kept for the same reason is told together."""
+    return (kept.ground, kept.first or date.max, kept.last or date.max, bool(kept.period))
 
 
 def is_held_unseen(task: TaskReport) -> bool:
@@ -66,20 +67,22 @@ def is_held_unseen(task: TaskReport) -> bool:
     return task.outcome == TaskOutcome.RETAINED and task.ground == LEGAL_HOLD and not said
 
 
-def laws(tasks: Iterable[TaskReport] | None) -> Listed:
-    """Why the law allows it that data are kept, each reason once."""
-    rules = {kept.ground for task in tasks or () for kept in task.kept or ()}
-    rules |= {task.ground for task in tasks or () if deferrals.is_kept(task) and task.ground and not task.kept}
-    return Listed(tuple(Term("law", rule) for rule in sorted(rules)))
-
-
-def _of_category(system: str, kept: Kept) -> Sentence:
-    facts: dict[str, Fact] = {"system": named_system(system), "count": kept.count}
-    facts["ground"], facts["category"] = Term("ground", kept.ground), Term("category", kept.category or "record")
-    if kept.period and kept.first is None:
-        return say("answer.kind_kept_undated", **facts)
-    if kept.first is None or kept.last is None:
-        return say("answer.kind_kept", **facts)
-    if kept.first == kept.last:
-        return say("answer.kind_kept_until", until=kept.last, **facts)
-    return say("answer.kind_kept_by_and_by", first=kept.first, last=kept.last, **facts)
+def _of_one_reason(system: str, every: Sequence[Kept]) -> Iterator[Sentence]:
+    first, count = every[0], sum(kept.count for kept in every)
+    kinds = Counter[str]()
+    for kept in every:
+        kinds[kept.category or "record"] += kept.count
+    named: list[Fact] = [Term("category", name) for name in kinds]
+    if len(kinds) > 1:
+        named = [say("work.kind", category=Term("category", name), found=rows) for name, rows in kinds.items()]
+    facts: dict[str, Fact] = {"system": named_system(system), "count": count, "ground": Term("ground", first.ground)}
+    facts["category"] = Listed(tuple(named), final=False)
+    if first.first is None or first.last is None:
+        yield say("kept.kind_undated" if first.period else "kept.kind", **facts)
+    elif first.first == first.last:
+        yield say("kept.kind_until", until=first.last, **facts)
+    else:
+        yield say("kept.kind_by_and_by", first=first.first, last=first.last, **facts)
+    if restricted := sum(kept.restricted or 0 for kept in every):
+        key = "kept.restricted" if restricted < count else "kept.all_restricted"
+        yield say(key, system=named_system(system), count=restricted)

@@ -20,6 +20,7 @@ def restricted(request: StoredRequest) -> Iterator[Sentence]:
     if not (request.lift_told_at or request.lifted_at):
         found = restrictions.found_something(request.tasks)
         yield say("restriction.in_force" if found else "restriction.nothing_yet")
+        yield say("restriction.means")
         yield from but_not(request)
 
 
