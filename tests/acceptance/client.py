@@ -137,7 +137,7 @@ class Door(DsrClient):
         listed = (await self.get("/v1/mail", params={"state": "proposed"})).raise_for_status().json()["mails"]
         for each in listed:
             found = await self.mail(each["mail_id"])
-            if found.get("subject") == subject:
+            if found and found["content"]["subject"] == subject:
                 return found
         return {}
 

@@ -62,7 +62,7 @@ async def proposed(platform: Platform, person: Person, state: str = "proposed") 
     async def read() -> dict[str, Any]:
         for each in await platform.officer.listed("mail", "mails", state=state):
             shown = await platform.officer.mail(each["mail_id"])
-            if person.email in shown.get("sender", ""):
+            if shown and person.email == shown["content"]["sender"]:
                 return shown
         return {}
 

@@ -109,10 +109,10 @@ async def test_mail_confirmed_by_an_officer_is_a_request(platform: Platform) -> 
     account = f"C-{4000 + person.number}"
     platform.mailbox.put(mail(person, f"Ich bitte um Auskunft über meine Daten. Meine Kundennummer ist {account}."))
     shown = await proposed(platform, person)
-    said = [shown["proposal"][name] for name in ("rights", "email", "account_id")]
-    assert (said, shown["language"], shown["mail"]["by_mx"]) == ([["access"], person.email, account], "de", True)
+    said = [shown["content"]["proposal"][name] for name in ("rights", "email", "account_id")]
+    assert (said, shown["content"]["language"], shown["by_mx"]) == ([["access"], person.email, account], "de", True)
     subject = {"email": person.email, "country": "DE"}
-    [case] = await platform.officer.confirm(shown["mail"]["mail_id"], "access", language="de", subject=subject)
+    [case] = await platform.officer.confirm(shown["mail_id"], "access", language="de", subject=subject)
     view = await case.view()
     assert (view["received_at"][:16], view["state"]) == ("2026-03-02T08:00", "awaiting_identity")
     [receipt, *_] = await platform.mails(person, 1)
@@ -128,7 +128,7 @@ async def test_mail_dismissed_by_an_officer_leaves_nothing(platform: Platform) -
     """A mail that is no request is dismissed, its text is gone, and nobody is written to."""
     person = platform.somebody()
     platform.mailbox.put(mail(person, "Buy now!", subject="Offer"))
-    mail_id = (await proposed(platform, person))["mail"]["mail_id"]
+    mail_id = (await proposed(platform, person))["mail_id"]
     await platform.officer.dismiss(mail_id, "advertising")
     assert (await platform.officer.get(f"/v1/mail/{mail_id}")).status_code == 410
     assert not [each for each in platform.mail.taken if each.to == person.email]
@@ -145,8 +145,8 @@ async def test_reply_to_a_letter_is_filed_with_its_request(platform: Platform) -
     local, _, domain = named.partition("@")
     forged = f"{local[:-6]}aaaaaa@{domain}"
     platform.mailbox.put(mail(stranger, "Mine, too.", more=f"In-Reply-To: {forged}\n"))
-    assert (await proposed(platform, person, "reply"))["mail"]["request_id"] == case.request_id
-    assert (await proposed(platform, stranger))["mail"]["request_id"] is None
+    assert (await proposed(platform, person, "reply"))["request_id"] == case.request_id
+    assert (await proposed(platform, stranger))["request_id"] is None
     assert "mail.answers" in await case.actions("mail.answers")
 
 

@@ -494,7 +494,7 @@ async def test_hostile_mail_is_put_before_a_person_and_the_next_is_read(platform
     ):
         platform.mailbox.put(each)
     async with bystander(platform):
-        found = (await proposed(platform, person))["mail"]
+        found = await proposed(platform, person)
     [case] = await platform.officer.confirm(found["mail_id"], "access", subject={"email": person.email})
     assert (await case.view())["right"] == "access"
     await platform.mails(person, 1)

@@ -105,7 +105,7 @@ async def test_mail_becomes_a_request_or_is_dismissed(platform: Platform) -> Non
     person, seller = platform.somebody(), platform.somebody()
     platform.mailbox.put(mail(person, f"Ich bitte um Auskunft über meine Daten, Kundennummer {person.account_id}."))
     platform.mailbox.put(mail(seller, "Buy now!", subject="Offer"))
-    asks, offer = [(await proposed(platform, each))["mail"]["mail_id"] for each in (person, seller)]
+    asks, offer = [(await proposed(platform, each))["mail_id"] for each in (person, seller)]
     async with platform.member("hanna") as hanna:
         await hanna.open(f"/console/mail/{asks}")
         assert "Auskunft über meine Daten" in hanna.text

@@ -85,20 +85,13 @@ async def test_mail_is_proposed_with_its_arrival_day_and_confirmed_as_a_request(
     assert before.added == 1
     monkeypatch.setattr(apart, "_COMMAND", ("false",))
     [listed] = await waiting(intake)
-    path = f"/v1/mail/{listed.pop('mail_id')}"
-    assert listed == {
-        "state": "proposed",
-        "received_at": "2026-02-28T22:59:00+00:00",
-        "by_mx": True,
-        "request_id": None,
-        "sender": f"a{MASK}@mail.example",
-        "subject": "Datenschutz",
-        "rights": ["access"],
-        "language": "de",
-        "authenticated": True,
-        "urgent": [],
-    }
-    shown = (await intake.officer.get(path)).raise_for_status().json()
+    path = f"/v1/mail/{listed['mail_id']}"
+    content = listed["content"]
+    assert (listed["received_at"], listed["by_mx"]) == ("2026-02-28T22:59:00+00:00", True)
+    assert (content["sender"], content["subject"]) == (f"a{MASK}@mail.example", "Datenschutz")
+    assert (content["language"], content["authenticated"]) == ("de", True)
+    assert (content["proposal"]["rights"], content["proposal"]["email"]) == (["access"], None)
+    shown = (await intake.officer.get(path)).raise_for_status().json()["content"]
     assert (shown["checks"], shown["authenticated"]) == ({"dkim": "pass", "dmarc": "pass"}, True)
     assert shown["proposal"] == {
         "rights": ["access"],
@@ -127,7 +120,7 @@ async def test_mail_is_proposed_with_its_arrival_day_and_confirmed_as_a_request(
         assert await send(intake, server) == 1
         [taken] = server.taken
     assert (taken.to, taken.mail["In-Reply-To"]) == ("ada@mail.example", "<1@mail.example>")
-    assert (await intake.officer.get(path)).json()["subject"] == "Datenschutz", "it lies with the correspondence"
+    assert (await said(intake, listed))["subject"] == "Datenschutz", "it lies with the correspondence"
     looks = await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM evidence.entry WHERE action = 'mail.read'")
     assert looks == 2, "each look is on record"
 
@@ -272,9 +265,9 @@ async def test_mail_that_kills_its_reader_twice_is_manual(intake: Intake, monkey
             intake.clock.pass_by(minutes=5)
     assert len(tried) == 2
     monkeypatch.undo()
-    mails = [await said(intake, each) for each in await waiting(intake)]
-    [unread] = [each for each in mails if not each["readable"]]
-    raw = (await intake.officer.get(f"/v1/mail/{unread['mail']['mail_id']}/raw")).content
+    mails = await waiting(intake)
+    [unread] = [each for each in mails if not each["content"]["readable"]]
+    raw = (await intake.officer.get(f"/v1/mail/{unread['mail_id']}/raw")).content
     assert (b"Only the head" in raw, b"poison" in raw, len(mails)) == (True, False, 2)
 
 
@@ -303,8 +296,9 @@ async def test_mailbox_is_read_by_one_process_at_a_time(intake: Intake, monkeypa
 
 
 async def said(intake: Intake, listed: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = (await intake.officer.get(f"/v1/mail/{listed['mail_id']}")).raise_for_status().json()
-    return found
+    answer = await intake.officer.get(f"/v1/mail/{listed['mail_id']}")
+    content: dict[str, Any] = answer.raise_for_status().json()["content"]
+    return content
 
 
 async def test_link_in_the_thread_proves_a_mail_by_address(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,7 @@ async def _confirmed(client: DsrClient, section: Section) -> str:
         while not (listed := (await client.get("/v1/mail")).raise_for_status().json()["mails"]):  # noqa: ASYNC110
             await asyncio.sleep(0.1)  # the list has no push
     path = f"/v1/mail/{listed[0]['mail_id']}"
-    shown = (await client.get(path)).raise_for_status().json()
+    shown = (await client.get(path)).raise_for_status().json()["content"]
     section.say(f"proposed  {', '.join(shown['proposal']['rights'])}, in {shown['language']}, from {shown['sender']}")
     answer = await client.post(f"{path}/confirm", json=_ENTERED, timeout=_WITHIN)
     return str(answer.raise_for_status().json()["requests"][0]["request_id"])

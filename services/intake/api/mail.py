@@ -5,70 +5,37 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
 from services.intake.api.views import BatchAccepted, Instant, SubmissionAccepted
 from services.intake.entered import Entered
 from services.intake.errors import BadRequest, Forbidden, NotFound
-from services.intake.mail.content import MailAttachment, MailKind, MailPart, MailProposal
+from services.intake.mail.content import MailContent
 from services.intake.mail.use_cases import Dismissed, Read
 from services.intake.problems import documented
 from shared.domain.errors import IllegalTransition, Shredded
-from shared.domain.rights import Right
 
 router = APIRouter(prefix="/v1/mail", tags=["mail"], dependencies=PRIVACY_TEAM, responses=documented(Forbidden))
 _ONE = documented(NotFound, Shredded)
 _DECIDE = documented(BadRequest, NotFound, IllegalTransition, Shredded)
 
 
-class MailListed(BaseModel):
-    """A mail that waits for a person; what it says is read by its id."""
-
-    model_config = ConfigDict(from_attributes=True)
+class MailView(BaseModel):
+    """A mail, what it says and what it seems to ask for; a list masks the sender and has no parts."""
 
     mail_id: UUID
     state: Literal["proposed", "reply", "confirmed", "done"]
     received_at: Instant = Field(description="when it reached us: a time limit runs from then")
     by_mx: bool = Field(description="as our mail exchanger has written; else as the mailbox says")
     request_id: UUID | None = Field(description="the request that it answers")
-
-
-class MailSeen(MailListed):
-    """The same, with what the list shows of its words."""
-
-    sender: str = Field(description="masked, as `a••••@example.org`; whom it says it is from, which proves nothing")
-    subject: str
-    rights: list[Right] = Field(description="it seems to ask for these")
-    language: str | None = Field(description="ISO 639; null where it is not sure")
-    authenticated: bool = Field(description="SPF, DKIM or DMARC vouch for the sender's domain, as our exchanger wrote")
-    urgent: list[str] = Field(description="words of the policy that sound urgent")
+    content: MailContent
 
 
 class MailList(BaseModel):
     """Mails that wait, by when they reached us."""
 
-    mails: list[MailSeen]
-
-
-class MailView(BaseModel):
-    """A mail, and what it seems to ask for."""
-
-    mail: MailListed
-    sender: str = Field(description="whom it says it is from (`From`)")
-    other_addresses: list[str] = Field(
-        description="other addresses that it says it is from, or wants the answer at (`Reply-To`): neither who they are"
-        " nor an answer goes by these"
-    )
-    subject: str
-    checks: dict[str, str] = Field(description="results of `spf`, `dkim` and `dmarc`, as our own exchanger wrote them")
-    authenticated: bool
-    readable: bool = Field(description="false: it cannot be taken apart; open the original")
-    parts: list[MailPart]
-    cut: bool = Field(description="true: only its beginning was read; the original has the rest")
-    attachments: list[MailAttachment]
-    language: str | None = Field(description="ISO 639; null where it is not sure")
-    proposal: MailProposal
+    mails: list[MailView]
 
 
 @router.get("")
@@ -83,41 +50,17 @@ async def list_mail(
 ) -> MailList:
     """Mails that wait for a person, the longest with us first (privacy team)."""
     found = await services.mail.waiting(state, after, limit)
-    return MailList(mails=[_seen(each) for each in found])
+    return MailList(mails=[_view(each) for each in found])
 
 
 @router.get("/{mail_id}", responses=_ONE)
 async def read_mail(mail_id: UUID, caller: AnyCaller, services: UseServices) -> MailView:
     """What a mail says, and what it seems to ask for; the reading is on record (privacy team)."""
-    read = await services.mail.read(mail_id, caller)
-    content = read.content
-    return MailView(
-        mail=MailListed.model_validate(read.mail),
-        sender=content.sender,
-        other_addresses=[*content.other_addresses],
-        subject=content.subject,
-        checks={**content.checks},
-        authenticated=content.authenticated,
-        readable=content.kind is not MailKind.UNREADABLE,
-        parts=[*content.parts],
-        cut=content.cut,
-        attachments=[*content.attachments],
-        language=content.language,
-        proposal=content.proposal,
-    )
+    return _view(await services.mail.read(mail_id, caller))
 
 
-def _seen(read: Read) -> MailSeen:
-    content, proposal = read.content, read.content.proposal
-    return MailSeen(
-        **MailListed.model_validate(read.mail).model_dump(),
-        sender=content.sender,
-        subject=content.subject,
-        rights=[*proposal.rights],
-        language=content.language,
-        authenticated=content.authenticated,
-        urgent=[*proposal.urgent],
-    )
+def _view(read: Read) -> MailView:
+    return MailView(**asdict(read.mail), content=read.content)
 
 
 @router.get(

@@ -18,7 +18,7 @@ from services.intake.console.ids import of_path, place
 from services.intake.console.lists import END, ROWS, Link, Row, Table, cut, show
 from services.intake.console.roles import Power
 from services.intake.entered import Entered
-from services.intake.mail.content import Incoming, MailKind
+from services.intake.mail.content import MailContent
 from services.intake.mail.use_cases import Dismissed, NoRequest, Read
 from services.intake.web.forms import Form
 from services.intake.web.site import Visit
@@ -139,10 +139,8 @@ class Inbox:
                 *links,
             ]
         noted = visit.session.data.pop("noted", None)
-        facts, whole = self._facts(read), content.kind is not MailKind.UNREADABLE
-        return visit.page(
-            "mail.html", mail=read.mail, content=content, whole=whole, facts=facts, links=links, noted=noted
-        )
+        facts = self._facts(read)
+        return visit.page("mail.html", mail=read.mail, content=content, facts=facts, links=links, noted=noted)
 
     async def _read(self, visit: Visit) -> Read:
         return await self.works.services.mail.read(of_path(visit, "mail_id"), person_of(visit).caller)
@@ -199,12 +197,12 @@ def _words(said: Sequence[str]) -> str:
     return ", ".join(each.replace("_", " ") for each in said)
 
 
-def _spoken(content: Incoming) -> str:
+def _spoken(content: MailContent) -> str:
     """The language in which it is written, by its name."""
     return (Locale(ENGLISH).languages.get(content.language) if content.language else None) or "not sure"
 
 
-def _doubts(content: Incoming) -> Iterator[str]:
+def _doubts(content: MailContent) -> Iterator[str]:
     """Reasons for a person to look before they enter whom it is about."""
     proposal = content.proposal
     if content.other_addresses:
@@ -215,7 +213,7 @@ def _doubts(content: Incoming) -> Iterator[str]:
         yield "A telephone number lacks its country code: enter it, or the country in which the number is dialled."
 
 
-def _form(content: Incoming) -> Form:
+def _form(content: MailContent) -> Form:
     proposal = content.proposal
     said = {
         "language": content.language if content.language in options.LANGUAGES else None,

@@ -5,7 +5,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from services.intake.mail.content import asked, dumped
+from services.intake.mail.content import INCOMING, QUESTION
 from services.intake.mail.incoming import read
 
 CPU_SECONDS = 10
@@ -18,4 +18,5 @@ if __name__ == "__main__":
         Path("/proc/self/oom_score_adj").write_text("1000")
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    sys.stdout.buffer.write(dumped(read(*asked(sys.stdin.buffer.read()))))
+    question, _, raw = sys.stdin.buffer.read().partition(b"\n")
+    sys.stdout.buffer.write(INCOMING.dump_json(read(raw, *QUESTION.validate_json(question))))

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from services.intake.mail.content import Incoming, Ours, digest_of_body, loaded, question, unreadable
+from services.intake.mail.content import INCOMING, QUESTION, Incoming, Ours, digest_of_body, unreadable
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +36,12 @@ async def read(raw: bytes, arrived_at: datetime, ours: Ours) -> Incoming:
 def _read(raw: bytes, arrived_at: datetime, ours: Ours) -> Incoming:
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
     body = digest_of_body(raw) if len(raw) > PARSED else None
-    asked = question(raw[:PARSED], arrived_at, ours, body)
+    asked = QUESTION.dump_json((arrived_at, ours, body)) + b"\n" + raw[:PARSED]
     try:
         done = subprocess.run(
             _COMMAND, input=asked, capture_output=True, check=True, timeout=SECONDS, cwd=_ROOT, env=environment
         )
-        return loaded(done.stdout)
+        return INCOMING.validate_json(done.stdout)
     except (subprocess.SubprocessError, ValueError) as error:
         log.warning("a mail cannot be read, and is put before a person: %s", type(error).__name__)
         return unreadable(raw, arrived_at, ours)

@@ -20,7 +20,7 @@ from shared.domain.rights import Right
 _HEX = ConfigDict(ser_json_bytes="hex", val_json_bytes="hex")
 Kind = Literal["text", "html", "forwarded", "file"]
 _HEAD_ENDS = re.compile(rb"\r?\n\r?\n")
-_LENGTH, _PIECE = 8, 2**16
+_PIECE = 2**16
 
 
 class MailKind(StrEnum):
@@ -81,17 +81,15 @@ class MailProposal:
 
 
 @dataclass(frozen=True, slots=True)
-class Incoming:
-    """A mail as it is read; ``letters``: those of ours that it answers, or that it says have not arrived.
+class MailContent:
+    """What was read of a mail, and what it seems to ask for.
 
-    ``other_addresses``: those that ``From`` or ``Reply-To`` name, too. ``cut``: only its beginning was read.
-    ``checks``: results of SPF, DKIM and DMARC, as our own exchanger wrote; ``authenticated``: of the sender's domain.
+    ``sender``, ``name``: whom it says it is from. ``other_addresses``: what else ``From`` or ``Reply-To`` name: neither
+    who they are nor an answer goes by these. ``checks``: results of SPF, DKIM and DMARC, as our own exchanger wrote;
+    ``authenticated``: of the sender's domain. ``language``: ISO 639; null where it is not sure. ``cut``: the original
+    has more. ``readable``: false where it cannot be taken apart: open the original.
     """
 
-    kind: MailKind
-    digest: bytes
-    received_at: datetime
-    by_our_exchanger: bool = False
     message_id: str = ""
     sender: str = ""
     name: str = ""
@@ -99,13 +97,12 @@ class Incoming:
     other_addresses: Sequence[str] = ()
     checks: Mapping[str, str] = field(default_factory=dict)
     authenticated: bool = False
-    letters: Sequence[UUID] = ()
     parts: Sequence[MailPart] = ()
     attachments: Sequence[MailAttachment] = ()
-    cut: bool = False
     language: str | None = None
     proposal: MailProposal = MailProposal()
-    __pydantic_config__ = _HEX
+    cut: bool = False
+    readable: bool = True
 
     @property
     def text(self) -> str:
@@ -113,36 +110,29 @@ class Incoming:
         return "\n\n".join(each.text for each in self.parts)
 
 
-_ASKED = TypeAdapter(tuple[datetime, Ours, bytes | None], config=_HEX)
-_INCOMING = TypeAdapter(Incoming)
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A mail as it is read; ``letters``: those of ours that it answers, or that it says have not arrived."""
+
+    kind: MailKind
+    digest: bytes
+    received_at: datetime
+    by_our_exchanger: bool
+    letters: Sequence[UUID]
+    content: MailContent
+    __pydantic_config__ = _HEX
 
 
-def question(raw: bytes, arrived_at: datetime, ours: Ours, body: bytes | None = None) -> bytes:
-    """Writes a mail, and by what it is read, for the process that reads it; ``body``: see ``incoming.read``."""
-    by = _ASKED.dump_json((arrived_at, ours, body))
-    return len(by).to_bytes(_LENGTH, "big") + by + raw
-
-
-def asked(question: bytes) -> tuple[bytes, datetime, Ours, bytes | None]:
-    """Reads what was put into ``question``."""
-    end = _LENGTH + int.from_bytes(question[:_LENGTH], "big")
-    return question[end:], *_ASKED.validate_json(question[_LENGTH:end])
-
-
-def dumped(mail: Incoming) -> bytes:
-    """Writes what was read, as it is sealed."""
-    return _INCOMING.dump_json(mail)
-
-
-def loaded(content: bytes) -> Incoming:
-    """Reads what was put into ``dumped``; raises ``ValueError`` if it is none."""
-    return _INCOMING.validate_json(content)
+QUESTION = TypeAdapter(tuple[datetime, Ours, bytes | None], config=_HEX)
+"""By what a mail is read, for the process that reads it: see ``incoming.read``."""
+INCOMING = TypeAdapter(Incoming)
+CONTENT = TypeAdapter(MailContent)
 
 
 def unreadable(raw: bytes, arrived_at: datetime, ours: Ours) -> Incoming:
     """A mail that cannot be read within the bounds: a person opens the original."""
     digest = hmac.digest(ours.secret, b"mail\0" + _hashed(raw, 0), "sha256")
-    return Incoming(MailKind.UNREADABLE, digest, arrived_at)
+    return Incoming(MailKind.UNREADABLE, digest, arrived_at, False, (), MailContent(readable=False))  # noqa: FBT003
 
 
 def digest_of_body(raw: bytes) -> bytes:

@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 from services.intake.errors import NotFound
 from services.intake.letters import delivered
 from services.intake.letters.rendering import Letters
-from services.intake.mail.content import Incoming, MailKind, dumped, loaded
+from services.intake.mail.content import CONTENT, Incoming, MailContent, MailKind
 from services.intake.metrics import MAIL
 from shared.domain.errors import Shredded
 from shared.messaging.unit_of_work import UnitOfWork
@@ -24,7 +24,7 @@ from shared.storage.vault import Sealing
 
 KIND: Final = "mail"
 """The kind of the sealed original."""
-CONTENT: Final = "mail_content"
+READ: Final = "mail_content"
 """The kind of what was read of it."""
 _STATES: Final[Mapping[MailKind, str]] = {
     MailKind.PROPOSED: "proposed",
@@ -100,12 +100,13 @@ async def take(tx: UnitOfWork, letters: Letters, raw: bytes, mail: Incoming) -> 
     given = (mail_id, mail.digest, mail.received_at, mail.by_our_exchanger, tx.now, state, answered)
     if not await tx.connection.fetchval(_TAKE, *given, decided_at):
         return None
+    content = CONTENT.dump_json(mail.content)
     if answered:
-        await keep_with(tx, answered, mail_id, raw, dumped(mail))
+        await keep_with(tx, answered, mail_id, raw, content)
         named = {"mail_id": str(mail_id), "received_at": mail.received_at.isoformat()}
         tx.log_evidence(answered, "mail.answers" if kind is MailKind.REPLY else "mail.reports", named)
     elif kind in _STATES:
-        record, sealed = tx.vault.new_record(mail_id, b"{}", _pieces(mail_id, mail_id, raw, dumped(mail)), tx.now)
+        record, sealed = tx.vault.new_record(mail_id, b"{}", _pieces(mail_id, mail_id, raw, content), tx.now)
         await tx.vault.insert_subjects(tx.connection, [record])
         await tx.vault.insert_sealed(tx.connection, sealed)
     if kind is MailKind.BOUNCE:
@@ -131,13 +132,13 @@ async def waiting(connection: Connection, state: str, after: tuple[datetime, UUI
     return [Mail(*row) for row in await connection.fetch(_OPEN, state, *after, limit)]
 
 
-async def contents(tx: UnitOfWork, mails: Sequence[Mail]) -> dict[UUID, Incoming]:
+async def contents(tx: UnitOfWork, mails: Sequence[Mail]) -> dict[UUID, MailContent]:
     """What was read of each of these mails that is kept still."""
-    kept = await _kept(tx, mails, CONTENT)
-    return {each.mail_id: loaded(kept[str(each.mail_id)]) for each in mails if str(each.mail_id) in kept}
+    kept = await _kept(tx, mails, READ)
+    return {each.mail_id: CONTENT.validate_json(kept[str(each.mail_id)]) for each in mails if str(each.mail_id) in kept}
 
 
-async def opened(tx: UnitOfWork, mail_id: UUID, kind: str = CONTENT) -> tuple[Mail, bytes]:
+async def opened(tx: UnitOfWork, mail_id: UUID, kind: str = READ) -> tuple[Mail, bytes]:
     """A mail, and what was read of it, or the original.
 
     Raises:
@@ -181,7 +182,7 @@ async def keep_with(tx: UnitOfWork, request_id: UUID, mail_id: UUID, raw: bytes,
 def _pieces(subject_ref: UUID, mail_id: UUID, raw: bytes, content: bytes) -> list[Sealing]:
     """The original, and what was read of it, so that no page reads it again."""
     name = str(mail_id)
-    return [Sealing(subject_ref, KIND, name, raw), Sealing(subject_ref, CONTENT, name, content)]
+    return [Sealing(subject_ref, KIND, name, raw), Sealing(subject_ref, READ, name, content)]
 
 
 async def _is_believed(tx: UnitOfWork, letters: Sequence[UUID]) -> bool:

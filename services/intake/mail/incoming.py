@@ -19,7 +19,16 @@ import flufl.bounce
 import puremagic
 
 from services.intake.mail import headers, readable
-from services.intake.mail.content import Incoming, Kind, MailAttachment, MailKind, MailPart, Ours, digest_of_body
+from services.intake.mail.content import (
+    Incoming,
+    Kind,
+    MailAttachment,
+    MailContent,
+    MailKind,
+    MailPart,
+    Ours,
+    digest_of_body,
+)
 from services.intake.mail.proposal import mail_policy, propose
 from shared.domain import notice_tokens as tokens
 
@@ -43,7 +52,7 @@ def read(raw: bytes, arrived_at: datetime, ours: Ours, body: bytes | None = None
     mail = message_from_bytes(raw)
     sent_at = _by_our_exchanger(mail, ours)
     known_at = sent_at if sent_at and sent_at <= arrived_at else None
-    (sender, name), *other_addresses = [*headers.senders(mail, ours.addresses).items()] or [("", "")]
+    (sender, name), *others = [*headers.senders(mail, ours.addresses).items()] or [("", "")]
     kind, letters = _reported(mail, raw, ours) or _kind(mail, ours)
     checks, authenticated = headers.checked(mail, ours.exchangers)
     found = _Read(mail)
@@ -52,25 +61,22 @@ def read(raw: bytes, arrived_at: datetime, ours: Ours, body: bytes | None = None
     answers = bool(quoted or headers.raw(mail, "In-Reply-To"))  # then the subject is another's
     words = said if answers else f"{subject}\n\n{said}"
     forwards = found.forwards or _is_of(sender, ours) or (bool(quoted) and not _is_to(quoted, ours))
-    incoming = Incoming(
-        kind=kind,
+    content = MailContent(
         message_id=headers.cleaned(headers.raw(mail, "Message-ID"))[: headers.LINE],
-        digest=_digest(mail, body or digest_of_body(raw), ours.secret),
-        received_at=known_at or arrived_at,
-        by_our_exchanger=known_at is not None,
         sender=sender,
         name=name,
         subject=subject,
-        other_addresses=tuple(address for address, _ in other_addresses[:_OTHERS]),
+        other_addresses=[address for address, _ in others[:_OTHERS]],
         checks=checks,
         authenticated=authenticated,
-        letters=letters,
         parts=found.parts,
         attachments=found.attachments,
-        cut=body is not None or found.cut,
         language=readable.language(said),
+        cut=body is not None or found.cut,
     )
-    return replace(incoming, proposal=propose(incoming, words, mail_policy(), forwards=forwards))
+    content = replace(content, proposal=propose(content, words, mail_policy(), forwards=forwards))
+    digest = _digest(mail, body or digest_of_body(raw), ours.secret)
+    return Incoming(kind, digest, known_at or arrived_at, known_at is not None, letters, content)
 
 
 def _is_of(sender: str, ours: Ours) -> bool:

@@ -13,7 +13,7 @@ from typing import Final
 import phonenumbers
 from pydantic import BaseModel, ConfigDict
 
-from services.intake.mail.content import Incoming, MailProposal
+from services.intake.mail.content import MailContent, MailProposal
 from shared.domain.rights import Right
 from shared.domain.text import folded
 from shared.domain.toml_file import read_toml
@@ -46,7 +46,7 @@ def mail_policy(path: Path = POLICY) -> MailPolicy:
     return read_toml(path, MailPolicy)
 
 
-def propose(mail: Incoming, words: str, policy: MailPolicy, *, forwards: bool) -> MailProposal:
+def propose(mail: MailContent, words: str, policy: MailPolicy, *, forwards: bool) -> MailProposal:
     """Proposes what ``words``, the visible ones of the writer alone, say; ``forwards``: a mail of somebody else."""
     sentences = [folded(each) for each in _SENTENCE.split(words)]
     asked = [right for right in policy.rights if any(_asks(each, right, policy) for each in sentences)]

@@ -20,7 +20,7 @@ from services.intake.identity import proof_links
 from services.intake.identity.proof_links import ProofLinks
 from services.intake.letters.masked import MASK, masked, tokens_shown
 from services.intake.mail import inbox
-from services.intake.mail.content import Incoming, MailKind, loaded
+from services.intake.mail.content import CONTENT, MailContent, MailProposal
 from services.intake.mail.inbox import Mail
 from services.intake.request import lifecycle
 from services.intake.schemas import Strict
@@ -46,7 +46,7 @@ class Read:
     """A mail, and what it says."""
 
     mail: Mail
-    content: Incoming
+    content: MailContent
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class MailUseCases:
             place = (last.received_at, last.mail_id) if last else _FIRST
             mails = await inbox.waiting(tx.connection, state, place, limit)
             known = await inbox.contents(tx, mails)
-        return [Read(each, _listed(known.get(each.mail_id, _gone(each)))) for each in mails]
+        return [Read(each, _listed(known.get(each.mail_id, MailContent(readable=False)))) for each in mails]
 
     async def read(self, mail_id: UUID, caller: Caller) -> Read:
         """Opens what was read of a mail; that somebody has opened it is on record.
@@ -84,7 +84,7 @@ class MailUseCases:
         async with self.unit_of_work.begin() as tx:
             mail, sealed = await inbox.opened(tx, mail_id)
             tx.log_evidence(mail.request_id or mail_id, "mail.read", _named(mail, caller), caller.actor)
-            content = loaded(sealed)
+            content = CONTENT.validate_json(sealed)
             said = "\n".join(
                 (content.subject, content.name, content.text, *(each.name for each in content.attachments))
             )
@@ -116,7 +116,7 @@ class MailUseCases:
             _, raw = await inbox.opened(tx, mail_id, inbox.KIND)
             mail, sealed = await inbox.opened(tx, mail_id)
             asked = [("", each) for each in said.requests(channel="email", received_at=mail.received_at)]
-            together, follows = len(asked) > 1, loaded(sealed).message_id or None
+            together, follows = len(asked) > 1, CONTENT.validate_json(sealed).message_id or None
             prepared = self.submissions.prepare(asked, caller, together=together, follows=follows)
             context = SubmissionContext(caller, None, mail.digest, None)
             [stored] = await self.submissions.write(tx, [Submitted(context, prepared)])
@@ -146,18 +146,23 @@ class MailUseCases:
             tx.log_evidence(mail.request_id or mail_id, "mail.dismissed", detail, caller.actor)
 
 
-def _gone(mail: Mail) -> Incoming:
-    return Incoming(MailKind.UNREADABLE, mail.digest, mail.received_at)
-
-
-def _listed(content: Incoming) -> Incoming:
-    """Masks the sender, and long words of the subject."""
+def _listed(content: MailContent) -> MailContent:
+    """Only what a list shows: the sender masked, the subject without long words, and no identities."""
     local, at, domain = content.sender.partition("@")
-    sender = f"{local[:1]}{MASK}{at}{domain}" if at else ""
-    return replace(content, sender=sender, name="", subject=_RUN.sub(MASK, masked(content.subject)))
+    said = content.proposal
+    return MailContent(
+        sender=f"{local[:1]}{MASK}{at}{domain}" if at else "",
+        subject=_RUN.sub(MASK, masked(content.subject)),
+        checks=content.checks,
+        authenticated=content.authenticated,
+        language=content.language,
+        proposal=MailProposal(said.rights, said.mentioned, said.no_subject, urgent=said.urgent),
+        cut=content.cut,
+        readable=content.readable,
+    )
 
 
-def _shown(content: Incoming, mask: Callable[[str], str]) -> Incoming:
+def _shown(content: MailContent, mask: Callable[[str], str]) -> MailContent:
     """Masks links and codes wherever the page shows words of a mail."""
     return replace(
         content,
