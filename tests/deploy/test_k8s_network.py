@@ -6,6 +6,7 @@ import pytest
 
 from deploy.k8s.check import Object, named
 from shared.domain.topics import ServiceName
+from shared.storage.grants import FULFILLING
 from tests.fixtures.manifests import of, one
 
 DNS = {(53, "UDP"), (53, "TCP")}
@@ -95,9 +96,10 @@ def test_a_service_reaches_names_broker_database_collector_and_its_downstreams_a
     assert [sorted(peer) for peer in outside] == [["namespaceSelector", "podSelector"]]  # the names, and only they
     assert sum(ports(rule) == DNS for rule in allowed) == 1
     goes_there = any(downstream in rule["to"] for rule in allowed)
-    assert goes_there is (service is not ServiceName.INTAKE)
-    for theirs in (mail, provider):
-        assert any(theirs in rule["to"] for rule in allowed) is (service is ServiceName.INTAKE)
+    assert goes_there is (service in FULFILLING)
+    mails = service in {ServiceName.INTAKE, ServiceName.CORRESPONDENCE}
+    assert any(mail in rule["to"] for rule in allowed) is mails
+    assert any(provider in rule["to"] for rule in allowed) is (service is ServiceName.INTAKE)
     assert len(allowed) == (6 if service is ServiceName.INTAKE else 5)
 
 

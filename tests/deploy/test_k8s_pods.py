@@ -14,6 +14,7 @@ from deploy.k8s.check import CHECKOV, Object, checkov, faults, named, rendered
 from deploy.k8s.schemas import Schemas
 from shared.domain.topics import ServiceName
 from shared.runtime.settings import Settings
+from shared.storage.grants import FULFILLING
 from tests.fixtures.manifests import of, one, secret_names, settings_of, values
 from tests.fixtures.observation import DASHBOARDS, GRAFANA, RULES, rules
 from tests.fixtures.pages import TEXTS
@@ -114,7 +115,7 @@ def test_the_environment_of_a_pod_is_all_that_its_settings_need(
         assert read.vault.keyring.parent in mounts
         assert read.kafka.ca_file is not None
         assert read.kafka.ca_file.parent in mounts
-        assert read.work.downstreams.parent in mounts or service is ServiceName.INTAKE
+        assert read.work.downstreams.parent in mounts or service not in FULFILLING
 
 
 def test_every_secret_that_a_manifest_names_is_in_the_operators_list(objects: list[Object]) -> None:
