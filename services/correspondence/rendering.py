@@ -49,6 +49,10 @@ class Renderer:
         facts = {name: field for name, field in known.items() if not isinstance(field, Lines)}
         lines = {name: wording.lines(field) for name, field in known.items() if isinstance(field, Lines)}
         shown = {name: wording.text(fact) for name, fact in facts.items()}
+        people = [
+            {name: wording.lines(f) if isinstance(f, Lines) else wording.text(f) for name, f in each.items()}
+            for each in notice.people
+        ]
         whose = ("instructed_", "") if reader.instructed else ("",)
         forms = (f"{of}{about}" for of in whose for about in (f"{shown['about']}_", ""))
         key = next(key for form in forms if (key := f"{kind}.{form}subject") in wording)
@@ -57,7 +61,7 @@ class Renderer:
             _templates()
             .get_template(f"{kind}.html")
             .render(
-                {**shown, **lines, "subject": subject, "written_on": wording.day(notice.written_on)},
+                {**shown, **lines, "subject": subject, "written_on": wording.day(notice.written_on), "people": people},
                 say=lambda key: wording.words(key, shown, facts),
                 language=reader.language,
                 sender=self._policy.controller,

@@ -1,19 +1,20 @@
-"""Reminds a customer to whom a request was passed on until they reply (Art. 28(3)(e))."""
+"""Reminds a customer to whom a request was passed on until they reply, then puts it before people (Art. 28(3)(e))."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 from operator import attrgetter
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from pydantic import JsonValue
 
-from services.deadline.awaited import Awaited, look, notices
-from services.deadline.clock import REMINDER, Clock, Due, next_at
+from services.deadline import repository
+from services.deadline.clock import REMINDER, Clock, Due, due_by, next_at, start_of
 from shared.domain.events import ControllerReplied, ControllerSilent, RequestForwarded
 from shared.domain.time_limit import arrival_date
 from shared.domain.time_limit_policy import TimeLimitPolicy
+from shared.domain.working_days import calendar
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection, column_types, update_rows
 
@@ -21,10 +22,19 @@ ESCALATION = "controller_silent"
 
 
 @dataclass(frozen=True, slots=True)
-class Forwarding(Awaited):
-    """A request that was passed on to a customer; it ends when they have replied."""
+class Forwarding:
+    """A request that was passed on to a customer.
 
+    ``calendar``: whose working days count; ``ended_at``: they have replied; ``next_notice_at``: when to look at it
+    again, None once everything was said; ``said_until``: the instant of the last notice that was said.
+    """
+
+    request_id: UUID
+    calendar: str
     forwarded_at: datetime
+    ended_at: datetime | None = None
+    next_notice_at: datetime | None = None
+    said_until: datetime | None = None
 
 
 _TYPES = {name: kind for name, kind in column_types(Forwarding).items() if name != "request_id"}
@@ -41,8 +51,12 @@ def notices_of(forwarding: Forwarding, policy: TimeLimitPolicy) -> list[Due]:
     """The notices until the customer replies, each at the start of its day where the controller is; pure."""
     if forwarding.ended_at is not None:
         return []
-    zone = ZoneInfo(policy.commitment.controller_zone)
-    return notices(forwarding, arrival_date(forwarding.forwarded_at, (zone.key,)), zone, policy.forwarding, ESCALATION)
+    zone, rules = ZoneInfo(policy.commitment.controller_zone), policy.forwarding
+    since, working = arrival_date(forwarding.forwarded_at, (zone.key,)), calendar(forwarding.calendar)
+    days = [working.add_working_days(since, number) for number in rules.reminder_working_days]
+    last = working.add_working_days(since, rules.escalation_working_days)
+    reminders = [Due(start_of(day, zone), REMINDER, day) for day in days]
+    return [*reminders, Due(start_of(last, zone), ESCALATION, last, ESCALATION, rules.escalate_to)]
 
 
 def planned(forwarding: Forwarding, policy: TimeLimitPolicy) -> Forwarding:
@@ -74,7 +88,15 @@ async def sweep(
 ) -> tuple[int, list[tuple[Clock, Due]]]:
     """Says what has come: of what came at once, as after downtime, only the latest."""
     found = [Forwarding(**row) for row in await tx.connection.fetch(_DUE, until, limit)]
-    looked_at, told = await look(tx, found, until, partial(notices_of, policy=policy), partial(_say, tx, policy))
+    clocks = await repository.of(tx.connection, [each.request_id for each in found])
+    told, looked_at = [], []
+    for each in found:
+        fresh, clock = due_by(notices_of(each, policy), each.said_until, until), clocks.get(each.request_id)
+        looked_at.append(planned(replace(each, said_until=fresh[-1].at) if fresh else each, policy))
+        if fresh and clock:
+            tx.traces[clock.request_id] = clock.traceparent
+            _say(tx, policy, clock, each, fresh[-1])
+            told.append((clock, fresh[-1]))
     await _save(tx.connection, looked_at)
     return len(found), told
 

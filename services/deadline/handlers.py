@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from services.deadline import deferrals, forwarding, notifications, recipients, repository, transitions
+from services.deadline import deferrals, forwarding, notifications, repository, transitions
 from services.deadline.clock import AskedQuestion, Clock, Step, notices_of
 from shared.app.service import Service
 from shared.domain.events import (
@@ -21,9 +21,6 @@ from shared.domain.events import (
     PartAnswered,
     QuestionAnswered,
     QuestionSent,
-    RecipientConcerned,
-    RecipientSettled,
-    RecipientTold,
     RequestClosed,
     RequestExtended,
     RequestForwarded,
@@ -65,9 +62,6 @@ class Deadlines:
         service.on(RequestExtended, self.extended)
         service.on(RequestForwarded, self.forwarded)
         service.on(ControllerReplied, self.replied)
-        service.on(RecipientConcerned, self.concerned)
-        service.on(RecipientTold, self.told)
-        service.on(RecipientSettled, self.settled)
         service.on(RequestRedated, self.redated)
         service.on(RequestClosed, self.closed)
         service.on(RequestReopened, self.reopened)
@@ -144,20 +138,6 @@ class Deadlines:
         clocks = (await repository.of(tx.connection, _requests(events))).values()
         answered = [clock for clock in clocks if clock.responded_at and not clock.outstanding]
         await notifications.release(self._fulfilments, tx, answered)
-
-    async def concerned(self, events: Sequence[RecipientConcerned], tx: UnitOfWork) -> None:
-        """Data were disclosed to a recipient, who is told of what was done, and reminded if silent (Art. 19)."""
-        await recipients.concerned(tx, events, self._policy)
-
-    async def told(self, events: Sequence[RecipientTold], tx: UnitOfWork) -> None:
-        """A recipient was told: from then on their word is awaited."""
-        await recipients.told(tx, events, self._policy)
-
-    async def settled(self, events: Sequence[RecipientSettled], tx: UnitOfWork) -> None:
-        """A recipient has said something, or is not to be told: the ticket that asks for it is resolved."""
-        await recipients.settled(tx, events)
-        clocks = (await repository.of(tx.connection, _requests(events))).values()
-        await notifications.release(self._fulfilments, tx, await recipients.quiet(tx, clocks))
 
     async def closed(self, events: Sequence[RequestClosed], tx: UnitOfWork) -> None:
         """Stops the clock of an answered request, says so if it was late, and warns nobody of it any more."""

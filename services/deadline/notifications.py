@@ -11,7 +11,6 @@ from pydantic import JsonValue
 from services.deadline import repository
 from services.deadline.clock import FLAG, STEPS, Clock, Due
 from services.deadline.forwarding import ESCALATION
-from services.deadline.recipients import SILENT, UNTOLD
 from shared.domain.events import Concerned
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
@@ -149,7 +148,7 @@ async def _open(
 
 def _warning(clock: Clock, due: Due) -> Details:
     details: dict[str, JsonValue] = {"level": due.level, "due_on": clock.due_on.isoformat()}
-    if due.name in {*STEPS, ESCALATION, SILENT, UNTOLD}:
+    if due.name in {*STEPS, ESCALATION}:
         details["target_on"] = due.day.isoformat()
     return details | ({"escalate_to": [*due.escalate_to]} if due.escalate_to else {})
 

@@ -1,7 +1,7 @@
 """The sweep: finds what is due, says it once, and brings in a person where one is named.
 
-Milestones, targets, questions, days that a rule has moved, what is passed on to customers and what recipients were told
-are some of the sources of one loop. Each reads the rows that are due, decides what is to be said of them and writes how
+Milestones, targets, questions, days that a rule has moved and what is passed on to customers are some of the sources of
+one loop. Each reads the rows that are due, decides what is to be said of them and writes how
 far it was said, in one transaction; instances at once share the rows.
 """
 
@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import JsonValue
 
-from services.deadline import forwarding, metrics, notifications, recipients, repository
+from services.deadline import forwarding, metrics, notifications, repository
 from services.deadline.clock import (
     FLAG,
     LAST_NOTICE,
@@ -139,7 +139,7 @@ async def deferrals(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLim
 
 SOURCES: tuple[Source, ...] = (
     *(milestones, targets, questions, redate, deferrals),
-    *(forwarding.sweep, recipients.sweep),
+    forwarding.sweep,
 )
 
 

@@ -9,6 +9,7 @@ from services.intake import (
     packages,
     paused_erasures,
     postponed,
+    recipient_digests,
     releases,
     statistics,
 )
@@ -31,7 +32,9 @@ def configure() -> None:
     emitters = settings.read_emitters()
     service.serves(partial(app.build, settings=settings, submissions_of=submissions, emitters=emitters))
     listener.join(service, emitters, submissions)
-    service.also(*(each.run for each in (statistics, paused_erasures, postponed, expiry, assignments_changed)))
+    service.also(
+        *(each.run for each in (statistics, paused_erasures, postponed, expiry, assignments_changed, recipient_digests))
+    )
     service.also(*loops(), *(partial(each.run, settings=settings) for each in (orphans, packages, releases)))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from services.intake import recipient_digests
 from services.intake.breach import record as breach_record
 from services.intake.request import status
 from services.intake.retention import Retention, retention
@@ -48,7 +49,9 @@ DUE = {
         WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1 AND NOT {_NEEDED}
               AND NOT EXISTS (SELECT FROM letter l WHERE l.request_id = r.request_id AND l.written_at >= $1)
               AND NOT EXISTS (SELECT FROM delivery d WHERE d.request_id = r.request_id AND d.awaited IS NOT NULL
-                              AND d.state IN ('waiting', 'person'))""",  # noqa: S608  # constants
+                              AND d.state IN ('waiting', 'person'))
+              AND NOT EXISTS (SELECT FROM recipient_notice n WHERE n.request_id = r.request_id
+                              AND n.digest_id IS NULL AND n.settled_at IS NULL)""",  # noqa: S608  # constants
     "identities": f"""
         SELECT r.request_id, v.subject_ref FROM request r JOIN vault.subject v ON v.subject_ref = r.subject_ref
         WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1 AND NOT {_NEEDED}
@@ -75,13 +78,14 @@ DUE = {
     "sessions": """
         SELECT NULL::uuid, NULL::uuid FROM web_session s WHERE s.expires_at < $1
         UNION ALL SELECT NULL, NULL FROM used_token t WHERE t.used_at < $1::timestamptz - interval '1 day'""",
+    "digests": f"SELECT NULL::uuid, d.digest_id {recipient_digests.EXPIRED}",
 }
 """What is past its period, by tier: the request, and what is to go of it."""
 
 _BEFORE = """
 SELECT $1::timestamptz - make_interval(days => $2), $1 - make_interval(months => $3), $1 - make_interval(months => $3),
        $1, $1 - make_interval(months => $4), $1, $1 - make_interval(months => $6), $1, $1 - make_interval(days => $5),
-       $1 - make_interval(months => $7), $1
+       $1 - make_interval(months => $7), $1, $1 - make_interval(months => $3)
 """
 
 
@@ -204,4 +208,5 @@ _OF_NO_REQUEST: dict[str, Callable[[UnitOfWork, datetime], Coroutine[None, None,
     "idempotency": _forget_keys,
     "breaches": breach_record.forget,
     "sessions": _forget_sessions,
+    "digests": recipient_digests.forget,
 }

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Self
 
-from services.intake import forwarding, other_requests, plans, proposals, recipients
+from services.intake import forwarding, other_requests, plans, proposals
 from services.intake.letters import correspondence, delivered, questions
 from services.intake.letters.rendering import Letters
 from services.intake.repository import Requests
@@ -24,7 +24,6 @@ from shared.domain.events import (
     FulfilmentReported,
     NoticeSettled,
     QuestionUnanswered,
-    RecipientSilent,
     TargetMissed,
 )
 from shared.domain.operations import Operation
@@ -62,7 +61,6 @@ class Handlers:
         service.on(ErasurePlanned, self.plan)
         service.on(QuestionUnanswered, self.unanswered)
         service.on(ControllerSilent, self.controller_silent)
-        service.on(RecipientSilent, self.recipient_silent)
         service.on(NoticeSettled, self.settle)
         for milestone in (DeadlineApproaching, DeadlineOverdue, TargetMissed):
             service.on(milestone, self.warn)
@@ -150,14 +148,6 @@ class Handlers:
                 request = requests[event.request_id]
                 name = await forwarding.controller(tx, request, to_subject=False)
                 await requests.apply(request.controller_is_silent(event, name or ""))
-
-    async def recipient_silent(self, events: Sequence[RecipientSilent], tx: UnitOfWork) -> None:
-        """Remind a recipient of what they were told, or let people of ours look (Art. 19)."""
-        async with self._locked(events, tx) as requests:
-            for event in events:
-                request = requests[event.request_id]
-                if transition := await recipients.silent(tx, request, event):
-                    await requests.apply(transition)
 
     async def settle(self, events: Sequence[NoticeSettled], tx: UnitOfWork) -> None:
         """Move each request by what became of its letter: the subject knows, or a person must see to it."""

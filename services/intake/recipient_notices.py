@@ -1,48 +1,50 @@
-"""The notices by which recipients are told of what was done (Art. 19): whom it concerns, and how much of which data."""
+"""Which recipients what was done concerns (Art. 19): a row each, and by what they know the person, sealed once."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
-from services.intake.recipients import NoticeState, address
+import orjson
+from pydantic import JsonValue
+
+from services.intake.recipients import NoticeState
 from services.intake.request import disclosed, other_restrictions
-from services.intake.request.causes.delivery import Told
-from services.intake.request.letter_kinds import LetterField, LetterOf
 from services.intake.request.stored_request import StoredRequest
-from shared.domain.events import RecipientConcerned
-from shared.domain.identities import Identity, IdentityType
+from shared.domain.identities import IdentityType
 from shared.domain.levels import NOTHING
 from shared.domain.policy import Recipient
-from shared.domain.sentences import Lines, Sentence, Term, say
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.subject_data import SubjectData
+from shared.storage.vault import Sealing
 
-_WHAT: Final[Mapping[disclosed.What, str]] = {
-    "corrected": "recipient_notice.corrected",
-    "stated": "recipient_notice.stated",
-    "erased": "recipient_notice.erased",
-    "restricted": "recipient_notice.restricted",
-    "lifted": "recipient_notice.lifted",
-    "stopped": "recipient_notice.stopped",
-}
-# Of a later part of the answer whoever was told of other data, or of less of them, is told again.
+SEALED_AS: Final = "recipients"
+"""The kind of what digests need of a person, under the key of the request, which an erasure leaves."""
+# A later part of the answer tells again whom it concerns newly, or who was told of less. An end of a restriction
+# (``ends``) is for those alone who were told of it, or are being told: nobody hears of either otherwise.
 _CONCERN = """
-INSERT INTO recipient_notice AS n (request_id, recipient, what, categories, state, concerned_at, told_at, extent)
-SELECT c.request_id, c.recipient, c.what, c.categories, c.state, $2, NULL, c.extent
-FROM jsonb_to_recordset($1::jsonb)
-     AS c (request_id uuid, recipient text, what text, categories text[], state text, extent text, told boolean)
-WHERE NOT c.told
-    OR EXISTS (SELECT FROM recipient_notice b WHERE b.request_id = c.request_id AND b.recipient = c.recipient)
+WITH c AS (
+    SELECT * FROM jsonb_to_recordset($1::jsonb)
+        AS c (request_id uuid, recipient text, what text, categories text[], extent jsonb, state text, ends boolean)
+), unsaid AS (
+    DELETE FROM recipient_notice n USING c WHERE c.ends AND (n.request_id, n.recipient) = (c.request_id, c.recipient)
+        AND n.told_at IS NULL AND n.digest_id IS NULL
+)
+INSERT INTO recipient_notice AS n (request_id, recipient, what, categories, extent, state, concerned_at)
+SELECT c.request_id, c.recipient, c.what, c.categories, c.extent, c.state, $2 FROM c
+WHERE NOT c.ends OR EXISTS (
+    SELECT FROM recipient_notice b WHERE (b.request_id, b.recipient) = (c.request_id, c.recipient)
+        AND (b.told_at IS NOT NULL OR b.digest_id IS NOT NULL))
+ORDER BY c.request_id, c.recipient
 ON CONFLICT (request_id, recipient) DO UPDATE
-SET what = excluded.what, state = excluded.state, concerned_at = excluded.concerned_at, told_at = excluded.told_at,
-    settled_at = NULL, reminders = 0, overdue_at = NULL, waiver = NULL, explanation = NULL, proposed_by = NULL,
-    approved_by = NULL, extent = excluded.extent,
+SET what = excluded.what, state = excluded.state, concerned_at = excluded.concerned_at, extent = excluded.extent,
+    digest_id = NULL, settled_at = NULL, waiver = NULL, explanation = NULL, proposed_by = NULL, approved_by = NULL,
     categories = CASE excluded.what WHEN 'lifted' THEN excluded.categories ELSE
         (SELECT array_agg(DISTINCT c ORDER BY c) FROM unnest(n.categories || excluded.categories) AS c) END
 WHERE NOT n.categories @> excluded.categories OR n.what <> excluded.what
     OR n.extent <> excluded.extent AND excluded.what <> 'lifted'
-RETURNING request_id, recipient
+RETURNING request_id, recipient, what
 """
 
 
@@ -54,7 +56,7 @@ class _Concern:
     name: str
     recipient: Recipient
     done: disclosed.Done
-    extent: Sequence[tuple[str, disclosed.Extent | None]]
+    extent: Mapping[str, disclosed.Extent | None]
 
     @property
     def row(self) -> Mapping[str, object]:
@@ -63,16 +65,11 @@ class _Concern:
             "request_id": str(self.request.request_id),
             "recipient": self.name,
             "what": self.done.what,
-            "categories": sorted(self.done.categories & self.recipient.categories),
+            "categories": sorted(self.extent),
+            "extent": self.extent,
             "state": NoticeState.UNDERWAY if self.recipient.channel else NoticeState.TO_BE_TOLD,
-            "extent": repr(self.extent),
-            "told": self.done.over or self.done.what == "lifted",
+            "ends": self.done.over or self.done.what == "lifted",
         }
-
-    def told(self) -> list[Told]:
-        """What is said once their notice was accepted, where it goes by itself: that they were told."""
-        what: Told = {"what": "recipient", "recipient": self.name, "done": self.done.what, "extent": repr(self.extent)}
-        return [what] if self.recipient.channel else []
 
 
 async def inform(
@@ -80,30 +77,32 @@ async def inform(
     every: Collection[disclosed.Disclosed],
     held: Mapping[UUID, StoredRequest],
     read: other_restrictions.Read,
-) -> list[tuple[StoredRequest, LetterOf, list[Told]]]:
-    """The notices that are to be written of requests which were answered, or of which more was done since.
+) -> None:
+    """Notes which recipients are to be told of requests that were answered, or of which more was done since.
 
-    Each with what is said once it was accepted: that they were told. Who was told of it before is not told again. That
-    a restriction is lifted is told once nothing of the same person restricts the data any more, then of all that were.
+    Who was told of it before is not told again. That a restriction is lifted is told once nothing of the same person
+    restricts the data any more, then of all that were.
     """
     beside = await other_restrictions.beside(tx.connection, [each.request for each in every], held, read)
     lifted = (disclosed.Disclosed(each, tx.policy) for each in beside.lifted)
     concerns = [concern for each in (*every, *lifted) for concern in _concerns(each, beside.requests)]
     if not concerns:
-        return []
-    rows = [each.row for each in concerns]
-    new = {(row[0], row[1]) for row in await tx.connection.fetch(_CONCERN, rows, tx.now)}
-    concerns = [each for each in concerns if (each.request.request_id, each.name) in new]
-    known = await tx.vault.subject_data(tx.connection, {each.request.subject_ref for each in concerns})
-    letters: list[tuple[StoredRequest, LetterOf, list[Told]]] = []
+        return
+    new = defaultdict[UUID, dict[str, JsonValue]](dict)
+    for request_id, recipient, what in await tx.connection.fetch(_CONCERN, [each.row for each in concerns], tx.now):
+        new[request_id][recipient] = what
+    known_by = defaultdict[UUID, set[IdentityType]](set)
     for each in concerns:
-        request, recipient, done = each.request, each.recipient, each.done
-        tx.publish(RecipientConcerned.about(request, recipient=each.name, concerned_at=tx.now))
-        action = "recipient.notice_written" if recipient.channel else "recipient.notice_owed"
-        tx.log_evidence(request.request_id, action, {"recipient": each.name, "what": done.what})
-        subject = _told_of(request, known.get(request.subject_ref, SubjectData()))
-        letters.append((request, ("recipient_notice", _fields(recipient, done, each.extent, subject)), each.told()))
-    return letters
+        known_by[each.request.request_id] |= each.recipient.identified_by
+    concerned = {each.request.request_id: each.request for each in concerns if each.request.request_id in new}
+    subjects = await tx.vault.subject_data(tx.connection, {each.subject_ref for each in concerned.values()})
+    sealings = []
+    for request_id, request in concerned.items():
+        tx.log_evidence(request_id, "recipients.concerned", {"recipients": new[request_id]})
+        if subject := subjects.get(request.subject_ref):
+            facts = _facts(request, subject, known_by[request_id])
+            sealings.append(Sealing(request_id, SEALED_AS, "", orjson.dumps(facts)))
+    await tx.vault.seal(tx.connection, sealings, tx.now)
 
 
 def _concerns(told: disclosed.Disclosed, beside: Mapping[UUID, Sequence[StoredRequest]]) -> Iterator[_Concern]:
@@ -125,55 +124,21 @@ def _concerns(told: disclosed.Disclosed, beside: Mapping[UUID, Sequence[StoredRe
 
 def _extent(
     categories: Iterable[str], extents: Mapping[str, disclosed.Extent]
-) -> Sequence[tuple[str, disclosed.Extent | None]]:
-    return tuple((each, extents.get(each)) for each in sorted(categories))
+) -> Mapping[str, disclosed.Extent | None]:
+    return {each: extents.get(each) for each in categories}
 
 
-def _fields(
-    recipient: Recipient,
-    done: disclosed.Done,
-    extent: Sequence[tuple[str, disclosed.Extent | None]],
-    subject: SubjectData,
-) -> Mapping[str, LetterField]:
-    person = tuple(_person(each for each in subject.identities if each.type in recipient.identified_by))
-    unknown = say("recipient_notice.not_known" if subject.identities else "recipient_notice.of_before")
+def _facts(
+    request: StoredRequest, subject: SubjectData, types: Collection[IdentityType]
+) -> Mapping[str, Collection[object]]:
+    """By what recipients may be told of the person, each with whether it is proved, and what is right now.
+
+    Of whoever has proved nothing, only what they have stated themselves.
+    """
+    stated = [each for each in subject.identities if not request.anonymous or each.source == "requester"]
     return {
-        "to": address(recipient),
-        "what": say(_WHAT[done.what]),
-        "extent": Lines(tuple(_how_much(name, each) for name, each in extent)),
-        "person": Lines(person or (unknown,)),
-        "changes": Lines(tuple(_line(c.field, c.asserted) for c in subject.changes if c.record is None)),
+        "identities": [
+            (each.type, each.value, each.level > NOTHING and not each.shared) for each in stated if each.type in types
+        ],
+        "changes": [(each.field, each.asserted) for each in subject.changes if each.record is None],
     }
-
-
-def _how_much(name: str, extent: disclosed.Extent | None) -> Sentence:
-    """What was done of a category: to all of it, to a part, or to what is kept."""
-    category = Term("category", name)
-    if extent is None:
-        return say("recipient_notice.some_of_it", category=category)
-    if not extent.kept:
-        return say("recipient_notice.all_of_it", category=category)
-    rest = "reduced" if extent.reduced else "held" if extent.held else "kept"
-    part = f"recipient_notice.part_{rest}" if extent.gone else f"recipient_notice.all_{rest}"
-    until = (say("recipient_notice.until", until=extent.last),) if extent.last else ()
-    return say("recipient_notice.with_day", said=(say(part, category=category), *until))
-
-
-def _told_of(request: StoredRequest, subject: SubjectData) -> SubjectData:
-    """By what they may be told of: of whoever has proved nothing only by what they have stated themselves."""
-    if not request.anonymous:
-        return subject
-    return replace(subject, identities=tuple(each for each in subject.identities if each.source == "requester"))
-
-
-def _person(identities: Iterable[Identity]) -> Iterator[Sentence]:
-    """By what the recipient can find them: what is proved and their name, or all that was stated where nothing is."""
-    known = list(identities)
-    proved = [each for each in known if each.level > NOTHING and not each.shared]
-    named = [each for each in known if each.type is IdentityType.NAME]
-    for kind, value in dict.fromkeys((each.type, each.value) for each in ([*proved, *named] if proved else known)):
-        yield _line(Term("known_by", kind), value)
-
-
-def _line(what: str | Term, value: str) -> Sentence:
-    return say("recipient_notice.line", what=what, value=value)

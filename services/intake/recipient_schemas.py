@@ -10,16 +10,9 @@ from shared.domain.text import Text, Word
 _NAMED = "the recipient, as the policy names it"
 
 
-class RecipientByHand(Strict):
-    """A person has told a recipient whom no channel reaches, just now."""
-
-    recipient: Word = Field(description=_NAMED)
-
-
 class RecipientReply(Strict):
-    """A recipient has said that they have the notice, or that they have done the same."""
+    """A recipient has said that they have the digest, or that they have done the same."""
 
-    recipient: Word = Field(description=_NAMED)
     reply: Literal["acknowledged", "done"]
 
 

@@ -1,26 +1,23 @@
-"""Recipients are told of what was done (Art. 19): one notice each, followed until they have said something.
+"""Recipients of the data (Art. 19): a row for each whom a request concerns, followed until they have said something.
 
-A notice is a letter of the request. Whom the policy gives a channel is told once the next server has accepted it, and
-is a person's to tell if it comes back; any other a person tells at once, by the same words.
+The next digest of a recipient tells them (``recipient_digests``).
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, time, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 from uuid import UUID
-
-from pydantic import JsonValue
+from zoneinfo import ZoneInfo
 
 from services.intake.request import disclosed
-from services.intake.request.aggregate import Request, Transition
-from services.intake.request.causes.delivery import Told
 from services.intake.request.letter_kinds import LetterField, LetterKind, LetterOf, also
 from services.intake.request.stored_request import StoredRequest
-from shared.domain.events import RecipientConcerned, RecipientSilent, RecipientTold
-from shared.domain.policy import Recipient
+from shared.domain.policy import Policy, Recipient
 from shared.domain.sentences import Sentence, listed, say
+from shared.domain.time_limit_policy import TimeLimitPolicy
+from shared.domain.working_days import calendar
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
 
@@ -42,44 +39,24 @@ _WAIVED = """
 SELECT request_id, recipient, state FROM recipient_notice
 WHERE request_id = ANY($1) AND settled_at IS NOT NULL AND state IN ('impossible', 'disproportionate')
 """
-# Of a notice in whose place another one came, since more was done, nothing follows any more.
-_ARRIVED = """
-UPDATE recipient_notice
-SET state = 'told', told_at = $5, overdue_at = NULL, waiver = NULL, explanation = NULL, proposed_by = NULL
-WHERE request_id = $1 AND recipient = $2 AND what = $3 AND extent = $4 AND state IN ('underway', 'to_be_told')
-RETURNING true
-"""
-_CAME_BACK = """
-UPDATE recipient_notice SET state = 'to_be_told', told_at = NULL, concerned_at = $5
-WHERE request_id = $1 AND recipient = $2 AND what = $3 AND extent = $4
-    AND (state = 'underway' OR state = 'told' AND told_at = $6) RETURNING true
-"""
 _READ = """
-SELECT request_id, recipient, what, categories, state, concerned_at, told_at, settled_at, reminders, overdue_at, waiver,
-       explanation, proposed_by FROM recipient_notice
+SELECT n.request_id, n.recipient, n.what, n.categories, n.state, n.concerned_at, n.digest_id, n.told_at,
+       r.written_at AS reminded_at, n.settled_at, n.waiver, n.explanation, n.proposed_by
+FROM recipient_notice n LEFT JOIN recipient_digest d USING (digest_id)
+LEFT JOIN recipient_digest r ON r.digest_id = d.reminded_by WHERE n.request_id = $1 ORDER BY n.recipient
 """
-# What waits for a person: whom nobody has told, who is silent for too long, what one person has proposed.
-_FOR_A_PERSON = f"""
-{_READ} WHERE settled_at IS NULL AND (state = 'to_be_told' OR overdue_at IS NOT NULL OR waiver IS NOT NULL)
-ORDER BY concerned_at, request_id, recipient LIMIT $1
-"""
-_REMINDED = """
-UPDATE recipient_notice SET reminders = reminders + 1 WHERE request_id = $1 AND recipient = $2 AND state = 'told'
-RETURNING told_at
-"""
-_OVERDUE = """
-UPDATE recipient_notice SET overdue_at = $3 WHERE request_id = $1 AND recipient = $2 AND settled_at IS NULL
-RETURNING recipient
-"""
-COUNTED = """
-SELECT CASE WHEN overdue_at IS NOT NULL THEN 'overdue' ELSE state END, count(*) FROM recipient_notice
-WHERE settled_at IS NULL GROUP BY 1
+_OPEN = """
+SELECT n.digest_id, n.recipient, n.state, min(n.concerned_at) AS concerned_at, min(n.told_at) AS told_at,
+       r.written_at AS reminded_at, count(*) AS requests
+FROM recipient_notice n LEFT JOIN recipient_digest d USING (digest_id)
+LEFT JOIN recipient_digest r ON r.digest_id = d.reminded_by
+WHERE n.settled_at IS NULL GROUP BY n.digest_id, n.recipient, n.state, r.written_at ORDER BY 4, 1
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What one recipient is told of one request, and what they have said."""
+    """What one recipient is told of one request, and what they have said; ``told_at``: when they were told last."""
 
     request_id: UUID
     recipient: str
@@ -87,13 +64,51 @@ class Notice:
     categories: Sequence[str]
     state: NoticeState
     concerned_at: datetime
+    digest_id: UUID | None
     told_at: datetime | None
+    reminded_at: datetime | None
     settled_at: datetime | None
-    reminders: int
-    overdue_at: datetime | None
     waiver: str | None
     explanation: UUID | None
     proposed_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenNotices:
+    """The notices of one digest that stand alike; without a digest, those that the next one tells of."""
+
+    digest_id: UUID | None
+    recipient: str
+    state: NoticeState
+    concerned_at: datetime
+    told_at: datetime | None
+    reminded_at: datetime | None
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long recipients may say nothing: before ``since`` is too long; ``mailed`` are reminded by e-mail first."""
+
+    since: datetime
+    mailed: Collection[str]
+
+    @classmethod
+    def of(cls, policy: Policy, limits: TimeLimitPolicy, now: datetime) -> Self:
+        """By the working days of the time limit policy, where the staff works; pure."""
+        days = calendar(limits.commitment.staff_calendar)
+        last = days.add_working_days(policy.today(now), -limits.recipients.silent_working_days)
+        since = datetime.combine(last + timedelta(days=1), time(), ZoneInfo(policy.controller.zone))
+        return cls(since, [name for name, each in policy.recipients.items() if each.channel])
+
+    def is_over(self, notice: Notice | OpenNotices) -> bool:
+        """Whether a person must see to it: the recipient is silent, or was not told in time; pure."""
+        if notice.state is NoticeState.TO_BE_TOLD:
+            return notice.concerned_at < self.since
+        if notice.state is not NoticeState.TOLD:
+            return False
+        last = notice.reminded_at if notice.recipient in self.mailed else notice.told_at
+        return last is not None and last < self.since
 
 
 @dataclass
@@ -142,68 +157,26 @@ def _with(fields: Mapping[str, LetterField], said: Iterable[Sentence]) -> Mappin
     return fields
 
 
-async def accepted(tx: UnitOfWork, request: Request, letter: Sequence[Told]) -> None:
-    """A letter was accepted by the next server: whom it was to tell is told, unless a person has done so before."""
-    for name, *notice in _named(letter):
-        if await tx.connection.fetchval(_ARRIVED, request.request_id, name, *notice, tx.now):
-            tx.publish(RecipientTold.about(request, recipient=name, told_at=tx.now))
-            tx.log_evidence(request.request_id, "recipient.notice_sent", {"recipient": name})
-
-
-async def not_reached(tx: UnitOfWork, request: Request, letter: Sequence[Told], sent_at: datetime | None) -> None:
-    """A letter cannot go, or has come back: whom it was to tell a person tells, and their word is awaited no more.
-
-    ``sent_at``: when it had been accepted: whom a person has told at another time stays told.
-    """
-    for name, *notice in _named(letter):
-        if await tx.connection.fetchval(_CAME_BACK, request.request_id, name, *notice, tx.now, sent_at):
-            tx.publish(RecipientConcerned.about(request, recipient=name, concerned_at=tx.now))
-            tx.log_evidence(request.request_id, "recipient.notice_returned", {"recipient": name})
-
-
-def _named(letter: Sequence[Told]) -> list[tuple[str, str, str]]:
-    """Whom a letter tells, what was done, and of how much of the data."""
-    told = (each for each in letter if each["what"] == "recipient")
-    return [(str(each["recipient"]), str(each["done"]), str(each["extent"])) for each in told]
-
-
-async def silent(tx: UnitOfWork, request: Request, event: RecipientSilent) -> Transition | None:
-    """A recipient who has said nothing is written to again; after the last reminder people of ours look.
-
-    None: they have said something meanwhile.
-    """
-    said: dict[str, JsonValue] = {"recipient": event.recipient, "working_days": event.working_days}
-    if event.notice != "reminder":
-        overdue = await tx.connection.fetchval(_OVERDUE, request.request_id, event.recipient, tx.now)
-        action = "recipient.silent" if event.notice == "escalation" else "recipient.untold"
-        return request.noted(action, **said) if overdue else None
-    told_at = await tx.connection.fetchval(_REMINDED, request.request_id, event.recipient)
-    recipient = tx.policy.recipients.get(event.recipient)
-    if told_at is None or recipient is None:
-        return None
-    letter: LetterOf = ("recipient_reminder", {"to": address(recipient), "told_on": told_at})
-    return replace(request.noted("recipient.reminded", **said), letters=(letter,))
-
-
 async def of_request(connection: Connection, request_id: UUID) -> list[Notice]:
     """Every recipient whom a request concerns."""
-    rows = await connection.fetch(f"{_READ} WHERE request_id = $1 ORDER BY recipient", request_id)
-    return [_notice(*row) for row in rows]
+    rows = await connection.fetch(_READ, request_id)
+    return [Notice(**{**row, "state": NoticeState(row["state"])}) for row in rows]
 
 
-async def for_a_person(connection: Connection, limit: int) -> list[Notice]:
-    """What a person must see to, the longest waiting first."""
-    return [_notice(*row) for row in await connection.fetch(_FOR_A_PERSON, limit)]
+async def unsettled(connection: Connection) -> list[OpenNotices]:
+    """Every notice that is not settled, by digest and state, the longest waiting first."""
+    return [OpenNotices(**{**row, "state": NoticeState(row["state"])}) for row in await connection.fetch(_OPEN)]
+
+
+async def for_a_person(connection: Connection, patience: Patience, limit: int) -> list[OpenNotices]:
+    """What a person must tell or ask, by digest, the longest waiting first."""
+    found = [each for each in await unsettled(connection) if each.digest_id]
+    return [each for each in found if each.state is NoticeState.TO_BE_TOLD or patience.is_over(each)][:limit]
 
 
 def address(recipient: Recipient) -> str:
-    """Where a notice goes: by its channel, or every way in which a person can reach them."""
+    """Where a digest goes: by its channel, or every way in which a person can reach them."""
     contact = recipient.contact
     if recipient.channel == "email" and contact.email:
         return f"{recipient.name} <{contact.email}>"
     return ", ".join((recipient.name, *contact.address, *filter(None, (contact.email, contact.phone))))
-
-
-def _notice(*row: object) -> Notice:
-    request_id, recipient, what, categories, state, *more = row
-    return Notice(request_id, recipient, what, categories, NoticeState(str(state)), *more)  # type: ignore[arg-type]

@@ -214,8 +214,7 @@ class Requests:
             self._write(request, letter)
         self._corrected.clear()
         done = [self._disclosed.of(self._held[each]) for each in sorted(self._done)]
-        for request, letter, tells in await recipient_notices.inform(self.tx, done, self._held, read_all):
-            self._write(request, letter, tells)
+        await recipient_notices.inform(self.tx, done, self._held, read_all)
         self._done.clear()
         await delivery.keep(self.tx, self._letters, self._written)
         self._written.clear()

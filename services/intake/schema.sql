@@ -349,33 +349,43 @@ CREATE TABLE plan (
     policy_version text
 );
 
--- Whom of the policy's recipients a request concerns (Art. 19): one notice each, followed until they have said something. What it
--- says is a letter; who the recipient is stands in the policy by that word.
+-- What a recipient is told on a day (Art. 19): its words are in the vault under this id, and under a key of that id.
+CREATE TABLE recipient_digest (
+    digest_id   uuid PRIMARY KEY,            -- of its letter, where it goes by e-mail
+    recipient   text        NOT NULL,        -- as the policy names it
+    written_on  date        NOT NULL,        -- where the controller is
+    written_at  timestamptz NOT NULL,
+    sha256      text,                        -- of its words (HTML, UTF-8), in hex, once told
+    told_at     timestamptz,                 -- accepted by the next server, or a person has told them
+    reminded_by uuid,                        -- a later digest, which reminds of it
+    UNIQUE (recipient, written_on)
+);
+
+-- Which of the policy's recipients a request concerns (Art. 19): a row each, followed until they have said something.
 CREATE TABLE recipient_notice (
     request_id   uuid        NOT NULL REFERENCES request ON DELETE CASCADE,
     recipient    text        NOT NULL,
-    what         text        NOT NULL,       -- corrected, erased, restricted, lifted, stopped
+    what         text        NOT NULL,       -- corrected, stated, erased, restricted, lifted, stopped
     categories   text[]      NOT NULL,       -- of the policy
-    state        text        NOT NULL,       -- to_be_told, told, acknowledged, done, impossible, disproportionate
+    extent       jsonb       NOT NULL DEFAULT '{}',  -- how much of each category; null: only that it is concerned
+    state        text        NOT NULL,       -- underway, to_be_told, told, acknowledged, done, impossible, disproportionate
     concerned_at timestamptz NOT NULL,
-    told_at      timestamptz,
+    digest_id    uuid REFERENCES recipient_digest ON DELETE SET NULL,  -- null: the next one tells of it
+    told_at      timestamptz,                -- when they were told last
     settled_at   timestamptz,
-    reminders    integer     NOT NULL DEFAULT 0,
-    overdue_at   timestamptz,                -- they are silent, or nobody has told them, for longer than the policy waits
     waiver       text,                       -- impossible or disproportionate, proposed or approved
     explanation  uuid,                       -- why, sealed
     proposed_by  text,                       -- the key
     approved_by  text,
-    -- How much of the data was told of, so that a recipient of whom less was said is told again of what was done since.
-    extent       text        NOT NULL DEFAULT '',
     PRIMARY KEY (request_id, recipient)
 );
-CREATE INDEX recipient_notice_open ON recipient_notice (concerned_at, request_id, recipient) WHERE settled_at IS NULL;
+CREATE INDEX recipient_notice_open ON recipient_notice (digest_id, recipient, request_id) WHERE settled_at IS NULL;
+CREATE INDEX recipient_notice_digest ON recipient_notice (digest_id) WHERE digest_id IS NOT NULL;
 
 -- How a letter reaches whoever does not fetch it: by e-mail, or on paper. A letter that is not here is read where it was asked for.
 CREATE TABLE delivery (
     letter_id   uuid PRIMARY KEY,            -- its words are in the vault, and with them where it goes
-    request_id  uuid        NOT NULL REFERENCES request ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
+    request_id  uuid REFERENCES request ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,  -- null: a digest to a recipient
     kind        text        NOT NULL,
     way         text        NOT NULL CHECK (way IN ('email', 'post')),
     state       text        NOT NULL CHECK (state IN ('waiting', 'sent', 'person', 'spared', 'given_up')),

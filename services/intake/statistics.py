@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import product
 from uuid import UUID
 
-from services.intake import assignment_conflicts, metrics, recipients
+from services.intake import assignment_conflicts, metrics
 from services.intake.figures import answers
 from services.intake.identity import stopped
 from services.intake.identity.assurance import identity_policy
@@ -93,9 +93,6 @@ async def count(connection: Connection, now: datetime) -> None:
     await assignment_conflicts.count(connection)
     await delivery.count(connection, now)
     await stopped.count(connection, identity_policy().links.failures)
-    notices = {row[0]: row[1] for row in await connection.fetch(recipients.COUNTED)}
-    for notice in ("underway", "to_be_told", "told", "overdue"):
-        metrics.RECIPIENTS.labels(notice).set(notices.get(notice, 0))
     metrics.EXTENSIONS.clear()
     for reason, number in extensions:
         metrics.EXTENSIONS.labels(reason).set(number)

@@ -1,4 +1,4 @@
-"""What people enter of recipients: that they were told, what they have said, that they cannot be told (Art. 19)."""
+"""Recipients who are not told since that is impossible or out of proportion: two persons decide it (Art. 19)."""
 
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -15,22 +15,15 @@ from services.intake.request.aggregate import Transition
 from services.intake.request.closing import later_letter
 from services.intake.request.lifecycle import State
 from shared.domain.errors import IllegalTransition
-from shared.domain.events import RecipientSettled, RecipientTold
 from shared.domain.rights import Outcome
-from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
 
 _UNTOLD = frozenset({NoticeState.UNDERWAY, NoticeState.TO_BE_TOLD})
 _PROMISED = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED})
 """How a request has ended whose letter names who is told."""
-_TOLD = """
-UPDATE recipient_notice
-SET state = 'told', told_at = $3, overdue_at = NULL, waiver = NULL, explanation = NULL, proposed_by = NULL
-WHERE request_id = $1 AND recipient = $2
-"""
-_SETTLED = """
-UPDATE recipient_notice SET state = $3, settled_at = $4, overdue_at = NULL, approved_by = $5
-WHERE request_id = $1 AND recipient = $2
+_LOCK = "SELECT FROM recipient_notice WHERE request_id = $1 AND recipient = $2 FOR UPDATE"
+_WAIVED = """
+UPDATE recipient_notice SET state = $3, settled_at = $4, approved_by = $5 WHERE request_id = $1 AND recipient = $2
 """
 _PROPOSED = """
 UPDATE recipient_notice SET waiver = $3, explanation = $4, proposed_by = $5 WHERE request_id = $1 AND recipient = $2
@@ -39,38 +32,7 @@ UPDATE recipient_notice SET waiver = $3, explanation = $4, proposed_by = $5 WHER
 
 @dataclass(frozen=True, slots=True)
 class TellingUseCases(DeliveringUseCases):
-    """Follows the notices of one request."""
-
-    @decision
-    async def tell_recipient(self, held: Held, said: recipient_schemas.RecipientByHand) -> Transition:
-        """A person has told a recipient; from now on their word is awaited.
-
-        Raises:
-            NotFound: the request concerns no such recipient.
-            IllegalTransition: they were told before.
-        """
-        tx, request = held.tx, held.request
-        if (await _open(tx, request.request_id, said.recipient)).state not in _UNTOLD:
-            raise IllegalTransition(f"{said.recipient} was told before: enter what they have said")
-        await tx.connection.execute(_TOLD, request.request_id, said.recipient, tx.now)
-        event = RecipientTold.about(request, recipient=said.recipient, told_at=tx.now)
-        return request.noted("recipient.told_by_hand", event, recipient=said.recipient)
-
-    @decision
-    async def hear_recipient(self, held: Held, said: recipient_schemas.RecipientReply) -> Transition:
-        """A recipient has said that they have the notice, or have done the same; nobody reminds them any more.
-
-        Raises:
-            NotFound: the request concerns no such recipient.
-            IllegalTransition: nobody has told them.
-        """
-        notice = await _of(held.tx.connection, held.request.request_id, said.recipient)
-        later = notice.state is NoticeState.ACKNOWLEDGED and said.reply == "done"
-        if notice.state is not NoticeState.TOLD and not later:
-            raise IllegalTransition(
-                f"{said.recipient} is {notice.state.replace('_', ' ')}: no word of theirs is awaited"
-            )
-        return await self._settle(held, said.recipient, NoticeState(said.reply), f"recipient.{said.reply}")
+    """Waives the notices of one request."""
 
     @decision
     async def propose_waiver(self, held: Held, said: recipient_schemas.Waiver) -> Transition:
@@ -81,7 +43,7 @@ class TellingUseCases(DeliveringUseCases):
             IllegalTransition: they were told, or have said something.
         """
         tx, request = held.tx, held.request
-        await _untold(tx, request.request_id, said.recipient)
+        await _untold(tx.connection, request.request_id, said.recipient)
         place = await correspondence.seal(tx, request, "explanation", said.cause, said.explanation.encode())
         given = (request.request_id, said.recipient, said.cause, place, held.caller.key_id)
         await tx.connection.execute(_PROPOSED, *given)
@@ -97,14 +59,16 @@ class TellingUseCases(DeliveringUseCases):
             SamePerson: the same person has proposed it.
         """
         tx = held.tx
-        notice = await _untold(tx, held.request.request_id, said.recipient)
+        notice = await _untold(tx.connection, held.request.request_id, said.recipient)
         if notice.waiver is None or notice.proposed_by is None:
             raise IllegalTransition(f"nobody has proposed not to tell {said.recipient}: propose it, with the reason")
         proposer = await auth.holder_of(tx.connection, notice.proposed_by) or notice.proposed_by
         if proposer == held.caller.holder:
             raise SamePerson("you have proposed it: somebody else must approve it")
-        by = actor_of(notice.proposed_by)
-        waived = await self._settle(held, said.recipient, NoticeState(notice.waiver), "recipient.notice_waived", by)
+        given = (held.request.request_id, said.recipient, notice.waiver, tx.now, held.caller.key_id)
+        await tx.connection.execute(_WAIVED, *given)
+        more = {"proposed_by": actor_of(notice.proposed_by), "cause": notice.waiver}
+        waived = held.request.noted("recipient.notice_waived", recipient=said.recipient, **more)
         promised = held.request.state is State.CLOSED and held.request.outcome in _PROMISED
         return replace(waived, letters=later_letter(held.request)) if promised else waived
 
@@ -116,36 +80,16 @@ class TellingUseCases(DeliveringUseCases):
             request = await visible(tx.connection, await repository.read(tx.connection, request_id), caller)
             return await proposed.read(tx, request, caller, matter, recipient)
 
-    async def _settle(
-        self, held: Held, recipient: str, how: NoticeState, action: str, proposed_by: str | None = None
-    ) -> Transition:
-        tx, request = held.tx, held.request
-        approved_by = held.caller.key_id if proposed_by else None
-        await tx.connection.execute(_SETTLED, request.request_id, recipient, how, tx.now, approved_by)
-        event = RecipientSettled.about(request, recipient=recipient, how=how.value, settled_at=tx.now)
-        more = {"proposed_by": proposed_by, "cause": how.value} if proposed_by else {}
-        return request.noted(action, event, recipient=recipient, **more)
 
-
-async def _of(connection: Connection, request_id: UUID, recipient: str) -> Notice:
-    notices = await recipients.of_request(connection, request_id)
-    found = next((each for each in notices if each.recipient == recipient), None)
-    if found is None:
-        known = ", ".join(each.recipient for each in notices) or "none"
+async def _untold(connection: Connection, request_id: UUID, recipient: str) -> Notice:
+    """The notice of a recipient who was not told: of another it is too late to say that they are not."""
+    await connection.execute(_LOCK, request_id, recipient)
+    notices = {each.recipient: each for each in await recipients.of_request(connection, request_id)}
+    if (notice := notices.get(recipient)) is None:
+        known = ", ".join(notices) or "none"
         raise NotFound(f"the request concerns no such recipient; those whom it concerns: {known}")
-    return found
-
-
-async def _open(tx: UnitOfWork, request_id: UUID, recipient: str) -> Notice:
-    notice = await _of(tx.connection, request_id, recipient)
     if notice.settled_at is not None:
         raise IllegalTransition(f"{recipient} is settled: {notice.state.replace('_', ' ')}")
-    return notice
-
-
-async def _untold(tx: UnitOfWork, request_id: UUID, recipient: str) -> Notice:
-    """The notice of a recipient whom nobody has told: of another nobody can say that they are not told."""
-    notice = await _open(tx, request_id, recipient)
     if notice.state not in _UNTOLD:
         raise IllegalTransition(f"{recipient} was told: that cannot be waived any more; enter what they have said")
     return notice

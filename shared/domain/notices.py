@@ -4,7 +4,7 @@ Both are JSON under the key of the request. Correspondence puts the text in the 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -37,13 +37,17 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class NoticeFacts:
-    """Holds what a letter needs to be rendered; ``to``: where it goes, if it is known when it is written."""
+    """Holds what a letter needs to be rendered; ``to``: where it goes, if it is known when it is written.
+
+    ``people``: what a digest says of each person.
+    """
 
     kind: str
     reader: Reader
     fields: Mapping[str, Field]
     written_on: datetime
     to: str | None = None
+    people: Sequence[Mapping[str, Field]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,8 @@ def seal_facts(notice: NoticeFacts) -> bytes:
     """Returns the JSON of the facts."""
     to = {"to": notice.to} if notice.to else {}
     known = {"kind": notice.kind, "reader": notice.reader, "fields": notice.fields, "written_on": notice.written_on}
-    return dump({**known, **to})
+    people = {"people": notice.people} if notice.people else {}
+    return dump({**known, **to, **people})
 
 
 def seal_text(text: NoticeText) -> bytes:
@@ -78,9 +83,11 @@ def opened(content: bytes) -> NoticeFacts | NoticeText:
     known: dict[str, Any] = orjson.loads(content)
     if "html" in known:
         return NoticeText(**known)
-    fields = {name: load(each) for name, each in known["fields"].items()}
+    fields, *people = (
+        {name: load(each) for name, each in some.items()} for some in (known["fields"], *known.get("people", ()))
+    )
     written_on = datetime.fromisoformat(known["written_on"]["instant"])
-    return NoticeFacts(known["kind"], Reader(**known["reader"]), fields, written_on, known.get("to"))
+    return NoticeFacts(known["kind"], Reader(**known["reader"]), fields, written_on, known.get("to"), people)
 
 
 def addressed(content: bytes, to: str) -> bytes:

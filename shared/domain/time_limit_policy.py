@@ -147,13 +147,13 @@ class ForwardingRules(_Data):
         return self
 
 
-class RecipientRules(ForwardingRules):
-    """When a recipient is reminded who was told of what was done and is silent, and when people of ours look (Art. 19).
+class RecipientRules(_Data):
+    """When a recipient who was told of what was done and is silent is reminded, and so much later a person's (Art. 19).
 
-    ``by_hand_working_days``: so long a person has time to tell one whom no channel reaches.
+    So long a person has time to tell one whom no channel reaches.
     """
 
-    by_hand_working_days: Length
+    silent_working_days: Length
 
 
 class TimeLimitPolicy(_Data):

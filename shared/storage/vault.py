@@ -148,6 +148,18 @@ class Vault:
         rows = await connection.fetch(query, list(keys), kind, sources)
         return {row[1]: _open(keys[row[0]][0], row[2], row[0].bytes) for row in rows}
 
+    async def latest(self, connection: Connection, subjects: Iterable[UUID], kind: str) -> dict[UUID, bytes]:
+        """The last piece of that kind of each of these subjects whose key is there."""
+        refs = list(set(subjects))
+        keys = await self._subjects(connection, refs)
+        rows = await connection.fetch(
+            "SELECT DISTINCT ON (subject_ref) subject_ref, content FROM vault.sealed"
+            " WHERE subject_ref = ANY($1) AND kind = $2 ORDER BY subject_ref, sealed_id DESC",
+            refs,
+            kind,
+        )
+        return {ref: _open(keys[ref][0], content, ref.bytes) for ref, content in rows if ref in keys}
+
     @staticmethod
     async def places(connection: Connection, subject_ref: UUID, kind: str) -> list[tuple[UUID, str, int]]:
         """Where every piece of that kind of one subject lies, to open one by one: id, source, bytes; oldest first."""

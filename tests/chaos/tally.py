@@ -13,7 +13,6 @@ from tests.chaos.crowd import BYSTANDER_EVERY, Asked, Crowd, Wish
 from tests.chaos.ledger import Ledger, read
 from tests.chaos.nights import PEOPLE_A_NIGHT
 from tests.fixtures.brokers import dead_letters
-from tests.fixtures.policy import signed_policy
 from tests.fixtures.stores import TICKETS_EACH
 
 DOWNLOADS = 5
@@ -23,8 +22,6 @@ _DONE, _BEGUN = "request.closed", "task.concluded"
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _ENDED = {Wish.INSTRUCTED: "assisted", Wish.HELD: "partially_fulfilled"}
 _WITHDRAWN = {Wish.WITHDRAWN, Wish.UNPROVEN}
-RECIPIENTS = signed_policy().recipients
-"""Whom the policy names as those who are told (Art. 19)."""
 ROWS = {"customers": 1, "calls": CALLS_EACH, "tickets": TICKETS_EACH}
 _CONCLUDED = """
 SELECT request_id::text, detail::jsonb ->> 'system', (detail::jsonb ->> 'changed')::int FROM evidence.entry
@@ -211,11 +208,9 @@ def _effects(asked: Asked, outcome: str, ledger: Ledger, said: Said) -> Iterator
 def _letters(written: Mapping[str, tuple[int, int]], wish: Wish, *, withdrawn: bool) -> Iterator[tuple[str, str]]:
     """What the person was told more than once or not at all, on record or in what is kept.
 
-    Whoever withdraws is told again of what a system was doing at that moment and has finished, once for each. Each
-    recipient is told of what was done, and of a restriction also that it is lifted.
+    Whoever withdraws is told again of what a system was doing at that moment and has finished, once for each.
     """
-    more = {"recipient_notice": len(RECIPIENTS) * (2 if wish is Wish.RESTRICTION else 1) - 1}
-    more |= {"answer": len(ROWS)} if withdrawn else {}
+    more = {"answer": len(ROWS)} if withdrawn else {}
     expected = {"acknowledgement", "answer", *(("update",) if wish is Wish.RESTRICTION else ())}
     for kind in sorted(expected | written.keys()):
         most, least = written.get(kind, (0, 0))

@@ -17,6 +17,7 @@ import pytest
 
 from services.intake import assignment_conflicts
 from services.intake.console import breach_pages, inbox, outgoing, queue
+from services.intake.console import digests as digests_page
 from services.intake.console import stopped as stopped_page
 from services.intake.identity import stopped
 from shared.domain import notice_tokens as tokens
@@ -25,8 +26,9 @@ from shared.domain.policy import read_policy
 from shared.storage import certificate
 from tests.fixtures.console import OpenedConsole
 from tests.fixtures.handed_out import GIVEN
-from tests.fixtures.intake import PROPOSAL, id_of
+from tests.fixtures.intake import PROPOSAL, id_of, reference_of
 from tests.fixtures.portal import Visitor
+from tests.fixtures.recipients import digest_of, digests, erased, listed, report
 from tests.integration.test_breach_record import RECORD
 from tests.integration.test_mail_read import mail, take
 from tests.integration.test_release_check import withheld
@@ -184,6 +186,20 @@ async def test_reply_with_another_request_becomes_a_request_of_its_own(console: 
     assert id_of(path) not in hanna.path
 
 
+async def test_digest_is_told_and_answered_by_a_person(console: OpenedConsole) -> None:
+    intake, hanna = console.intake, await console.member("hanna")
+    path = await erased(intake, report(Operation.ERASE, call=1))
+    await digests(intake, days=0)
+    digest = (await digest_of(intake, path, "carrier")).replace("/v1/recipient-digests", "/console/recipients")
+    await hanna.open("/console/approvals")
+    assert "carrier" in hanna.text
+    assert f'href="{digest}"' in hanna.html
+    assert reference_of(path) in (await hanna.client.get(digest)).text
+    for step, form in (("told", {}), ("reply", {"reply": "done"})):
+        await confirmed(hanna, f"{digest}/{step}", **form)
+    assert (await listed(intake, path))["carrier"]["state"] == "done"
+
+
 MANY = """
 INSERT INTO breach (breach_id, downloads, found_at, notify_by, decision, closed_at)
 SELECT gen_random_uuid(), 0, now(), now(), 'no_risk', timestamptz '2026-03-01' FROM generate_series(1, 3) n;
@@ -195,8 +211,10 @@ INSERT INTO mail (mail_id, digest, received_at, by_mx, read_at, state)
 SELECT gen_random_uuid(), int4send(n), now(), true, now(), 'proposed' FROM generate_series(1, 3) n;
 INSERT INTO register.conflict (conflict_id, identity, system, valid_from, kind, request_id, noticed_at)
 SELECT gen_random_uuid(), int4send(n), 'crm', now(), 'another_holder', $1, now() FROM generate_series(1, 3) n;
-INSERT INTO recipient_notice (request_id, recipient, what, categories, state, concerned_at)
-SELECT $1, 'carrier' || n, 'erased', '{}', 'to_be_told', now() FROM generate_series(1, 3) n;
+INSERT INTO recipient_digest (digest_id, recipient, written_on, written_at)
+SELECT gen_random_uuid(), 'carrier' || n, now(), now() FROM generate_series(1, 3) n;
+INSERT INTO recipient_notice (request_id, recipient, what, categories, state, concerned_at, digest_id)
+SELECT $1, recipient, 'erased', '{}', 'to_be_told', now(), digest_id FROM recipient_digest;
 INSERT INTO proof_withheld (request_id, withheld_at) SELECT request_id, now() FROM request;
 UPDATE request SET state = 'awaiting_identity'
 """
@@ -238,7 +256,7 @@ async def test_every_truncated_list_leads_to_its_end(console: OpenedConsole, mon
     intake, hanna = console.intake, await console.member("hanna")
     paths = {path for path in console.site.powers if "{" not in path}
     assert paths - {*GOES_ON, *SAYS_SO, *SHORT, *FORMS} == set(), "a list that is new is looked at here"
-    for module in (breach_pages, inbox, outgoing, queue, stopped_page):
+    for module in (breach_pages, digests_page, inbox, outgoing, queue, stopped_page):
         monkeypatch.setattr(module, "ROWS", 1)
     for module in (assignment_conflicts, stopped):
         monkeypatch.setattr(module, "MOST", 1)

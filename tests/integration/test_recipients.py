@@ -1,64 +1,122 @@
-"""Recipients are told of what was done (Art. 19), and followed until they have said something."""
+"""Recipients are told of what was done (Art. 19) by one digest a day, and followed until they have said something."""
 
 import asyncio
+import hashlib
+import re
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.intake import statistics
+from services.intake import expiry, recipient_digests
 from services.intake.letters import correspondence, delivered
 from services.intake.letters.rendering import Letters
 from services.intake.repository import Requests
+from services.intake.retention import retention
 from shared.domain.events import FulfilmentCompleted
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
+from shared.domain.time_limit_policy import read_policy
 from shared.runtime.metrics import PEOPLE
 from tests.fixtures.events import a
-from tests.fixtures.intake import Intake, id_of
-from tests.fixtures.mail_server import letters_taken
-from tests.fixtures.recipients import ADA, CITY, WHY, erased, listed, notices, report, silent, waiting
+from tests.fixtures.intake import Intake, id_of, reference_of
+from tests.fixtures.letters_sent import send
+from tests.fixtures.mail_server import MailServer
+from tests.fixtures.recipients import (
+    ADA,
+    CITY,
+    WHY,
+    content,
+    digest_of,
+    digests,
+    erased,
+    listed,
+    report,
+    waiting,
+)
 
 
-async def test_each_recipient_of_erased_data_gets_one_notice_and_is_listed(disclosing: Intake) -> None:
+async def test_each_recipient_of_erased_data_gets_one_digest_and_is_listed(disclosing: Intake) -> None:
     path = await erased(disclosing)
-    to_carrier, to_mailer = sorted(await notices(disclosing, path), key=lambda each: each["to"][0])[::-1]
-    assert to_mailer["to"] == ["Beispielpost GmbH (fictitious) <privacy@beispielpost.example>"]
+    assert await disclosing.unit_of_work.pool.fetchval("SELECT count(*) FROM delivery") == 0, "nothing goes at closing"
+    told = await digests(disclosing, days=0, sent=False)
     known = ("- e-mail address: ada@example.org", "- name: Ada Quarzfels")
     for said in ("we have erased", "It is about: - marketing: all that we held", *known):
-        assert said in " ".join(to_mailer["body"].split())
-    assert "calls" not in to_mailer["body"]
-    assert "C-19" not in to_mailer["body"], "what the mailer never had would be a new disclosure"
-    assert not [each for each in ADA.values() if each in to_carrier["body"]], "it knows numbers alone"
-    assert "nothing from us by which you could tell who they are" in " ".join(to_carrier["body"].split())
-    assert "Example Carrier" in to_carrier["to"][0]
+        assert said in told["mailer"]
+    assert "calls" not in told["mailer"]
+    assert "C-19" not in told["mailer"], "what the mailer never had would be a new disclosure"
+    assert not [each for each in ADA.values() if each in told["carrier"]], "it knows numbers alone"
+    assert "nothing from us by which you could tell who they are" in told["carrier"]
     theirs = await listed(disclosing, path)
     assert {name: each["state"] for name, each in theirs.items()} == {"mailer": "underway", "carrier": "to_be_told"}
     assert (theirs["carrier"]["name"], theirs["carrier"]["country"]) == ("Example Carrier Inc. (fictitious)", "US")
+    to = {name: (await content(disclosing, UUID(each["digest_id"]))).to or "" for name, each in theirs.items()}
+    assert to["mailer"] == "Beispielpost GmbH (fictitious) <privacy@beispielpost.example>"
+    assert "Example Carrier" in to["carrier"]
+    (letter,) = (await disclosing.officer.get("/v1/letters")).raise_for_status().json()["letters"]
+    assert (letter["letter_id"], letter["request_id"]) == (theirs["mailer"]["digest_id"], None)
     code = {"Letter-Code": correspondence.code(disclosing.unit_of_work.vault.keyring, UUID(id_of(path)))}
     read = (await disclosing.channel.get(f"{path}/letters", headers=code)).raise_for_status().json()["letters"]
     assert [each["kind"] for each in read] == ["acknowledgement", "answer"]
     named = " ".join(read[-1]["body"].split())
     assert "Beispielpost GmbH (fictitious) (DE)" in named
     assert "Example Carrier Inc. (fictitious) (US)" in named
-    concerned = [each["recipient"] for each in await disclosing.published() if "concerned" in each["type"]]
-    assert sorted(concerned) == ["carrier", "mailer"]
+    said_of = {"recipients": {"mailer": "erased", "carrier": "erased"}}
+    assert await disclosing.details(path, "recipients.concerned") == [said_of]
     assert "ada@" not in str(await disclosing.evidence(path))
+
+
+async def test_digest_of_a_day_tells_of_each_person_apart_and_is_on_record(
+    disclosing: Intake, server: MailServer
+) -> None:
+    first = await erased(disclosing)
+    written = await digests(disclosing, sent=False)
+    others = [await disclosing.submit(right="erasure") for _ in range(2)]
+    for path in others:
+        tasks = (report(Operation.ERASE, newsletter=1),)
+        await disclosing.complete(path, right=Right.ERASURE, operation=Operation.ERASE, tasks=tasks)
+    assert await digests(disclosing, days=0, sent=False) == written, "one a day"
+    (both,) = (await digests(disclosing, sent=False)).values()
+    assert reference_of(first) not in both
+    parts = both.split("Our reference: ")[1:]
+    emails = {part[:13]: re.findall(r"ada[.\d]*@example\.org", part) for part in parts}
+    assert emails == {reference_of(path): [f"ada.{n}@example.org"] for n, path in zip((2, 3), others, strict=True)}
+    server.breaks_off = True
+    assert await send(disclosing, server) == 0
+    server.breaks_off = False
+    disclosing.clock.at += timedelta(hours=1)
+    assert await send(disclosing, server) == 2
+    assert len({each.mail["Message-ID"] for each in server.taken}) == 2, "a repeat is recognised"
+    digest_id = UUID((await digest_of(disclosing, others[0], "mailer")).rpartition("/")[2])
+    kept = hashlib.sha256((await content(disclosing, digest_id)).html.encode()).hexdigest()
+    for path in others:
+        known = {"recipient": "mailer", "digest_id": str(digest_id), "sha256": kept}
+        assert await disclosing.details(path, "recipient.notice_sent") == [known], "once"
+        assert (await listed(disclosing, path))["mailer"]["state"] == "told"
+
+
+async def test_two_processes_write_one_digest(disclosing: Intake) -> None:
+    path = await erased(disclosing)
+    writing = [recipient_digests.write_due(disclosing.unit_of_work, read_policy()) for _ in range(2)]
+    assert sum(await asyncio.gather(*writing)) == 2, "for the mailer and for the carrier"
+    assert await disclosing.unit_of_work.pool.fetchval("SELECT count(*) FROM delivery") == 1
+    assert all(each["digest_id"] for each in (await listed(disclosing, path)).values())
 
 
 async def test_recipients_learn_corrections_and_objections_to_marketing(disclosing: Intake) -> None:
     path = await disclosing.submit(right="rectification", changes=[CITY])
     said: dict[str, Any] = {"right": Right.RECTIFICATION, "operation": Operation.RECTIFY}
     await disclosing.complete(path, **said, tasks=(report(Operation.RECTIFY, address=1),))
-    (notice,) = await notices(disclosing, path)
-    assert "address.city: Potsdam" in notice["body"]
-    assert "Berlin" not in notice["body"]
+    (notice,) = (await digests(disclosing)).values()
+    assert "address.city: Potsdam" in notice
+    assert "Berlin" not in notice
     objection = await disclosing.submit(right="objection", scope="direct_marketing", assurance=None, proofs=[])
     said = {"right": Right.OBJECTION, "operation": Operation.SUPPRESS}
     await disclosing.complete(objection, **said, tasks=(report(Operation.SUPPRESS, account=1),))
-    (notice,) = await notices(disclosing, objection)
-    assert "stop using them for that at once" in notice["body"]
+    (notice,) = (await digests(disclosing)).values()
+    assert "stop using them for that at once" in notice
     assert await listed(disclosing, objection) == {}  # it would tell whether they are a customer
     assert "Beispielpost" not in (await disclosing.letters(objection))[-1]["body"]
 
@@ -71,14 +129,13 @@ async def test_mailer_is_told_of_a_marketing_stop_before_the_decision(disclosing
     said: dict[str, Any] = {"right": Right.OBJECTION, "operation": Operation.SUPPRESS}
     early = (report(Operation.SUPPRESS, account=1), waiting(Operation.SUPPRESS))
     await disclosing.report(path, *early, **said, **SO_FAR)
-    (notice,) = await notices(disclosing, path)
-    assert "stop using them for that at once" in notice["body"]
+    assert "stop using them for that at once" in (await digests(disclosing))["mailer"]
     view = (await disclosing.officer.get(path)).raise_for_status().json()
     assert view["state"] == "in_progress"
     assert [(each["changed"], each["outcome"]) for each in view["tasks"]] == [(1, None)], "what is done, and not ended"
     await disclosing.report(path, *early, **said, **SO_FAR)
     await disclosing.complete(path, **said, tasks=(report(Operation.SUPPRESS, account=1),))
-    assert len(await notices(disclosing, path)) == 1, "once"
+    assert await digests(disclosing) == {}, "once"
     noted = "SELECT detail::jsonb -> 'systems' ->> 'crm' FROM evidence.entry WHERE action = 'use.stopped_so_far'"
     assert await disclosing.unit_of_work.pool.fetchval(noted) == "1"
 
@@ -87,7 +144,7 @@ async def test_recipients_learn_of_a_restriction_once_something_is_restricted(di
     path = await disclosing.submit(right="restriction", ground="unlawful")
     said: dict[str, Any] = {"right": Right.RESTRICTION, "operation": Operation.RESTRICT}
     await disclosing.report(path, waiting(Operation.RESTRICT), **said, **SO_FAR)
-    assert await notices(disclosing, path) == []
+    assert await digests(disclosing) == {}
     done = (report(Operation.RESTRICT, newsletter=1), waiting(Operation.RESTRICT))
     await disclosing.report(path, *done, **said, **SO_FAR)
     assert {name: each["state"] for name, each in (await listed(disclosing, path)).items()} == {"mailer": "underway"}
@@ -97,73 +154,80 @@ async def test_recipients_learn_of_a_restriction_once_something_is_restricted(di
     assert (view["state"], [each["changed"] for each in view["tasks"]]) == ("closed", [1]), "what comes late is known"
 
 
-async def test_recipient_counts_as_told_at_delivery_and_not_after_a_bounce(disclosing: Intake) -> None:
+async def test_recipient_counts_as_told_at_delivery_and_not_after_a_bounce(
+    disclosing: Intake, server: MailServer
+) -> None:
     path = await erased(disclosing)
-    early = await disclosing.officer.post(f"{path}/recipients/reply", json={"recipient": "mailer", "reply": "done"})
-    assert (early.status_code, await letters_taken(disclosing.unit_of_work)) == (409, 1)
+    await digests(disclosing, sent=False)
+    digest = await digest_of(disclosing, path, "mailer")
+    early = await disclosing.officer.post(f"{digest}/reply", json={"reply": "done"})
+    assert (early.status_code, await send(disclosing, server)) == (409, 1)
     assert (await listed(disclosing, path))["mailer"]["state"] == "told"
-    assert (await disclosing.types())[-1] == "recipient_told"
-    letter_id = await disclosing.unit_of_work.pool.fetchval("SELECT letter_id FROM delivery WHERE state = 'sent'")
+    letter_id = UUID(digest.rpartition("/")[2])
     async with disclosing.unit_of_work.begin() as tx:
         await delivered.stopped(tx, Letters(), letter_id, "returned")
     back = (await listed(disclosing, path))["mailer"]
-    assert (back["state"], back["told_at"], (await disclosing.published())[-1]["told_at"]) == ("to_be_told", None, None)
+    assert (back["state"], back["told_at"]) == ("to_be_told", None)
     on_paper = await disclosing.officer.post(f"/v1/letters/{letter_id}/delivery", json={"way": "post"})
     assert on_paper.status_code == 409, "the address of record is not theirs"
-    await disclosing.officer.post(f"/v1/letters/{letter_id}/delivery", json={"way": "email"})
-    again = await notices(disclosing, path)
-    assert [each["to"] for each in again if "Beispielpost" in each["to"][0]], "it goes where it says, not to who asked"
-    told = await disclosing.officer.post(f"{path}/recipients/told", json={"recipient": "mailer"})
-    assert told.status_code == 200, "a person may have told them meanwhile"
+    (await disclosing.officer.post(f"/v1/letters/{letter_id}/delivery", json={"way": "email"})).raise_for_status()
+    (await disclosing.officer.post(f"{digest}/told")).raise_for_status()
     async with disclosing.unit_of_work.begin() as tx:
         await delivered.stopped(tx, Letters(), letter_id, "refused")
-    assert (await listed(disclosing, path))["mailer"]["state"] == "told", "which no letter takes back"
+    assert (await listed(disclosing, path))["mailer"]["state"] == "told", "which no mail takes back"
 
 
-async def test_silent_recipient_is_reminded_escalated_and_visible(disclosing: Intake) -> None:
+async def test_silent_recipient_is_reminded_once_then_overdue_and_answers_both(disclosing: Intake) -> None:
     path = await erased(disclosing)
-    await letters_taken(disclosing.unit_of_work)
-    for working_days in (10, 20):
-        await silent(disclosing, path, "mailer", "reminder", working_days)
-    assert [each["kind"] for each in await notices(disclosing, path)].count("recipient_reminder") == 2
-    await silent(disclosing, path, "mailer", "escalation", 30)
-    waiting = (await disclosing.officer.get("/v1/recipient-notices")).raise_for_status().json()["to_do"]
-    assert {(each["recipient"], each["state"], each["overdue"]) for each in waiting} == {
-        ("mailer", "told", True),
-        ("carrier", "to_be_told", False),
-    }
+    await digests(disclosing)
+    assert await digests(disclosing, days=7) == {}, "ten working days have not passed"
+    assert await counted(disclosing) == {"underway": 0, "to_be_told": 1, "told": 1, "overdue": 0}
+    reminder = await digests(disclosing, days=9)
+    assert reminder.keys() == {"mailer"}, "whom no channel reaches a person asks"
+    assert "On 3 March 2026 we told you" in reminder["mailer"]
+    assert "ada@" not in reminder["mailer"]
+    assert [each["recipient"] for each in await disclosing.details(path, "recipient.reminded")] == ["mailer"]
+    assert await digests(disclosing, days=9) == {}
+    waiting = (await disclosing.officer.get("/v1/recipient-digests")).raise_for_status().json()["digests"]
+    assert [(each["recipient"], each["state"], each["overdue"]) for each in waiting] == [
+        ("carrier", "to_be_told", True)
+    ]
+    assert await digests(disclosing, days=9) == {}, "one reminder"
     mailer = (await listed(disclosing, path))["mailer"]
-    assert (mailer["reminders"], mailer["overdue"]) == (2, True)
-    assert await disclosing.details(path, "recipient.silent") == [{"recipient": "mailer", "working_days": 30}]
-    async with disclosing.unit_of_work.pool.acquire() as connection:
-        await statistics.count(connection, disclosing.clock.now())
-    counted = {
-        state: PEOPLE.get_sample_value("dsr_recipient_notices_open", {"state": state})
-        for state in ("to_be_told", "told", "overdue")
-    }
-    assert counted == {"to_be_told": 1, "told": 0, "overdue": 1}
-    replied = await disclosing.officer.post(
-        f"{path}/recipients/reply", json={"recipient": "mailer", "reply": "acknowledged"}
+    assert (mailer["overdue"], bool(mailer["reminded_at"])) == (True, True)
+    assert await counted(disclosing) == {"underway": 0, "to_be_told": 0, "told": 0, "overdue": 2}
+    sent = await disclosing.unit_of_work.pool.fetch(
+        "SELECT digest_id FROM recipient_digest WHERE recipient = 'mailer' ORDER BY written_at"
     )
-    assert replied.status_code == 200, replied.text
-    assert (await disclosing.published())[-1]["how"] == "acknowledged"
-    await silent(disclosing, path, "mailer", "reminder", 40)
-    assert [each["kind"] for each in await notices(disclosing, path)].count("recipient_reminder") == 2
-    done = await disclosing.officer.post(f"{path}/recipients/reply", json={"recipient": "mailer", "reply": "done"})
-    assert (done.status_code, (await listed(disclosing, path))["mailer"]["state"]) == (200, "done")
+    answered = f"/v1/recipient-digests/{sent[-1][0]}/reply"
+    for said in ("acknowledged", "done"):
+        assert (await disclosing.officer.post(answered, json={"reply": said})).status_code == 200, "to the reminder"
+        assert (await listed(disclosing, path))["mailer"]["state"] == said
+    assert (await disclosing.officer.post(answered, json={"reply": "done"})).status_code == 409
 
 
-async def test_a_person_tells_whom_no_channel_reaches_and_nobody_elses_word_is_taken_before(disclosing: Intake) -> None:
+async def counted(intake: Intake) -> dict[str, float | None]:
+    await recipient_digests.count(intake.unit_of_work, read_policy())
+    states = ("underway", "to_be_told", "told", "overdue")
+    return {each: PEOPLE.get_sample_value("dsr_recipient_notices_open", {"state": each}) for each in states}
+
+
+async def test_a_person_reads_a_digest_and_enters_that_the_recipient_was_told(disclosing: Intake) -> None:
     path = await erased(disclosing, report(Operation.ERASE, call=1))
-    early = await disclosing.officer.post(f"{path}/recipients/reply", json={"recipient": "carrier", "reply": "done"})
-    assert (early.status_code, "no word of theirs is awaited" in early.text) == (409, True)
-    nobody = await disclosing.officer.post(f"{path}/recipients/told", json={"recipient": "mailer"})
-    assert (nobody.status_code, "those whom it concerns: carrier" in nobody.text) == (404, True)
-    told = await disclosing.officer.post(f"{path}/recipients/told", json={"recipient": "carrier"})
-    again = await disclosing.officer.post(f"{path}/recipients/told", json={"recipient": "carrier"})
+    await digests(disclosing)
+    digest = await digest_of(disclosing, path, "carrier")
+    (waiting,) = (await disclosing.officer.get("/v1/recipient-digests")).raise_for_status().json()["digests"]
+    assert (waiting["recipient"], waiting["requests"], "1 Example Street" in waiting["reach"]) == ("carrier", 1, True)
+    read = (await disclosing.officer.get(digest)).raise_for_status()
+    assert reference_of(path) in read.text
+    assert [each["holder"] for each in await disclosing.details(path, "recipient.digest_read")] == ["officer-1"]
+    early = await disclosing.officer.post(f"{digest}/reply", json={"reply": "done"})
+    assert (early.status_code, "tell them first" in early.text) == (409, True)
+    told, again = [await disclosing.officer.post(f"{digest}/told") for _ in range(2)]
     assert (told.status_code, again.status_code) == (200, 409)
     assert (await listed(disclosing, path))["carrier"]["state"] == "told"
-    assert (await disclosing.types())[-1] == "recipient_told"
+    assert (await disclosing.officer.get(f"/v1/recipient-digests/{uuid7()}")).status_code == 404
+    assert {(await disclosing.channel.get(each)).status_code for each in (digest, "/v1/recipient-digests")} == {403}
 
 
 async def test_it_takes_two_persons_to_tell_a_recipient_nothing_and_a_reason_that_is_sealed(disclosing: Intake) -> None:
@@ -184,14 +248,17 @@ async def test_it_takes_two_persons_to_tell_a_recipient_nothing_and_a_reason_tha
     written = (await disclosing.officer.get(f"{path}/letters")).raise_for_status().json()["letters"]
     *_, first, told = [each for each in written if each["kind"] == "answer"]
     promised, said = (" ".join(each["body"].split()) for each in (first, told))
-    assert "We tell those to whom we had disclosed these data what we have done: Example Carrier" in promised
+    assert "We tell those who may have received such data from us what we have done: Example Carrier" in promised
     assert "We could not tell these recipients of it, since that has proved impossible" in said
     assert "We tell those" not in said, "what was promised and is not done is told"
     (settled,) = await disclosing.details(path, "recipient.notice_waived")
     assert (settled["cause"], settled["proposed_by"].startswith("key:")) == ("impossible", True)
     assert WHY not in str(await disclosing.evidence(path))
-    late = await disclosing.officer.post(f"{path}/recipients/reply", json={"recipient": "carrier", "reply": "done"})
-    assert late.status_code == 409
+    late = await disclosing.officer.post(f"{path}/recipients/waiver", json=waiver)
+    nobody = await disclosing.officer.post(f"{path}/recipients/waiver", json={**waiver, "recipient": "mailer"})
+    assert (late.status_code, nobody.status_code) == (409, 404)
+    assert "those whom it concerns: carrier" in nobody.text
+    assert await digests(disclosing) == {}
 
 
 async def test_of_a_part_that_is_erased_later_those_are_told_whom_it_newly_concerns(disclosing: Intake) -> None:
@@ -215,15 +282,15 @@ async def test_of_a_part_that_is_erased_later_those_are_told_whom_it_newly_conce
         "collector": "to_be_told",
         "carrier": "to_be_told",
     }
-    for cdr in (fewer, gone):
-        await disclosing.complete(path, **said, tasks=(TaskReport.model_validate(cdr),), deferred=True)
-    carrier = [each["body"] for each in await notices(disclosing, path) if "Carrier" in each["to"][0]]
-    said_of_calls = [line for body in carrier for line in body.splitlines() if line.startswith("- records of calls")]
-    assert [line.split(":")[1].split(";")[0].strip() for line in said_of_calls] == [
-        "a part of the records",
-        "all that we held",
-    ], "what goes by its day in between was announced"
-    assert "the last until 30 March 2028" in " ".join(carrier[0].split())
+    before = await digests(disclosing)
+    assert "records of calls: a part of the records" in before["carrier"]
+    assert "the last until 30 March 2028" in before["carrier"]
+    await disclosing.complete(path, **said, tasks=(TaskReport.model_validate(fewer),), deferred=True)
+    assert await digests(disclosing) == {}, "what goes by its day in between was announced"
+    await disclosing.complete(path, **said, tasks=(TaskReport.model_validate(gone),), deferred=True)
+    last = await digests(disclosing)
+    assert last.keys() == {"carrier"}
+    assert "records of calls: all that we held" in last["carrier"]
 
 
 @pytest.mark.parametrize(("reduced", "told"), [(None, True), ({"call": 3}, True), ({}, False)])
@@ -232,7 +299,7 @@ async def test_reduced_rows_notify_nobody(disclosing: Intake, reduced: dict[str,
     nothing: dict[str, Any] = {"outcome": "retained", "changed": 0, "by_category": {"call": 3}, "kept": (kept,)}
     path = await erased(disclosing, report(Operation.ERASE, call=3).model_copy(update={**nothing, "reduced": reduced}))
     assert bool(await listed(disclosing, path)) is told
-    assert bool(await notices(disclosing, path)) is told
+    assert bool(await digests(disclosing)) is told
 
 
 @pytest.mark.parametrize(
@@ -245,8 +312,9 @@ async def test_mailer_is_told_of_held_data_and_others_of_erased(disclosing: Inta
     some = report(Operation.ERASE, newsletter=rows, call=3).model_copy(
         update={"outcome": TaskOutcome.RETAINED, "kept": (kept,), "changed": rows + 2}
     )
-    said = {" ".join(each["body"].split()) for each in await notices(disclosing, await erased(disclosing, some))}
-    mailer, carrier = sorted(said, key=lambda body: "calls" in body)
+    await erased(disclosing, some)
+    said = await digests(disclosing)
+    mailer, carrier = said["mailer"], said["carrier"]
     assert told in mailer
     assert "restricted" in mailer
     assert ("erased" in mailer) is (rows == 2)
@@ -260,23 +328,19 @@ async def test_a_recipient_of_whom_more_was_said_since_is_not_told_by_the_notice
     some = report(Operation.ERASE, newsletter=3).model_copy(update={"outcome": TaskOutcome.RETAINED, "kept": (kept,)})
     some = some.model_copy(update={"changed": 1})
     await disclosing.complete(path, **said, tasks=(some,), outcome=Outcome.PARTIALLY_FULFILLED)
+    await digests(disclosing, sent=False)
+    before = UUID((await listed(disclosing, path))["mailer"]["digest_id"])
     await disclosing.complete(path, **said, tasks=(report(Operation.ERASE, newsletter=2),), deferred=True)
-    query = """
-    SELECT d.letter_id FROM delivery d JOIN letter l USING (letter_id) WHERE l.kind = 'recipient_notice'
-    ORDER BY l.letter_id
-    """
-    before, since = [row[0] for row in await disclosing.unit_of_work.pool.fetch(query)]
     async with disclosing.unit_of_work.begin() as tx:
         await delivered.sent(tx, Letters(), before)
     assert (await listed(disclosing, path))["mailer"]["state"] == "underway"
-    async with disclosing.unit_of_work.begin() as tx:
-        await delivered.stopped(tx, Letters(), since, "refused")
-    assert (await listed(disclosing, path))["mailer"]["state"] == "to_be_told"
+    assert (await digests(disclosing)).keys() == {"mailer"}
+    assert (await listed(disclosing, path))["mailer"]["state"] == "told"
 
 
 async def test_where_the_policy_names_no_recipient_of_the_data_nobody_is_told(disclosing: Intake) -> None:
     path = await erased(disclosing, report(Operation.ERASE, ticket=1))
-    assert (await notices(disclosing, path), await listed(disclosing, path)) == ([], {})
+    assert (await digests(disclosing), await listed(disclosing, path)) == ({}, {})
 
 
 # Nobody is said to be told nothing who was told (Art. 19).
@@ -284,7 +348,8 @@ async def test_nobody_waives_a_notice_that_was_given_meanwhile(disclosing: Intak
     path = await erased(disclosing, report(Operation.ERASE, call=1))
     waiver = {"recipient": "carrier", "cause": "disproportionate", "explanation": WHY}
     (await disclosing.officer.post(f"{path}/recipients/waiver", json=waiver)).raise_for_status()
-    await disclosing.officer.post(f"{path}/recipients/told", json={"recipient": "carrier"})
+    await digests(disclosing)
+    await disclosing.officer.post(f"{await digest_of(disclosing, path, 'carrier')}/told")
     approved = await disclosing.colleague.post(f"{path}/recipients/waiver/approval", json={"recipient": "carrier"})
     again = await disclosing.officer.post(f"{path}/recipients/waiver", json=waiver)
     assert [(each.status_code, "carrier was told" in each.text) for each in (approved, again)] == [(409, True)] * 2
@@ -318,11 +383,14 @@ def lift(path: str, right: Right) -> FulfilmentCompleted:
     return a(FulfilmentCompleted, about=id_of(path), right=right, **said)
 
 
-async def told(intake: Intake, path: str) -> list[str]:
-    """What the mailer is told of that request, in turn."""
-    said = [(" ".join(each["body"].split()), each["to"][0]) for each in await notices(intake, path)]
-    kinds = {RESTRICTED: "restricted", LIFTED: "lifted"}
-    return [kind for body, to in said if "Beispielpost" in to for words, kind in kinds.items() if words in body]
+async def told(intake: Intake, recipient: str = "mailer") -> dict[str, str]:
+    """What the next digest tells a recipient, by the reference of each request."""
+    body = (await digests(intake)).get(recipient, "")
+    said, what = dict[str, str](), ""
+    for restrict, free, found in re.findall(f"({RESTRICTED})|({LIFTED})|Our reference: ([-A-Z0-9]{{13}})", body):
+        what = "restricted" if restrict else "lifted" if free else what
+        said |= {found: what} if found else {}
+    return said
 
 
 async def weigh(intake: Intake, path: str, finding: str) -> None:
@@ -332,33 +400,45 @@ async def weigh(intake: Intake, path: str, finding: str) -> None:
 
 async def test_the_restriction_of_an_objection_is_told_and_that_it_is_lifted(disclosing: Intake) -> None:
     path = await restricted(disclosing, Right.OBJECTION)
-    assert await told(disclosing, path) == ["restricted"]
+    assert await told(disclosing) == {reference_of(path): "restricted"}
     await weigh(disclosing, path, "overridden")
-    assert await told(disclosing, path) == ["restricted"], "it is not lifted yet"
+    assert await told(disclosing) == {}, "it is not lifted yet"
     assert "We tell those" not in (await disclosing.letters(path))[-1]["body"]
     await disclosing.consume(lift(path, Right.OBJECTION))
-    assert await told(disclosing, path) == ["restricted", "lifted"]
+    assert await told(disclosing) == {reference_of(path): "lifted"}
+
+
+@pytest.mark.parametrize(("written", "after"), [(False, {}), (True, {"lifted"})], ids=["not told", "under way"])
+async def test_lift_is_told_only_where_the_restriction_was(disclosing: Intake, written: bool, after: set[str]) -> None:  # noqa: FBT001
+    path = await restricted(disclosing, Right.RESTRICTION)
+    if written:
+        await digests(disclosing, sent=False)
+    (await disclosing.officer.post(f"{path}/lift")).raise_for_status()
+    await disclosing.consume(lift(path, Right.RESTRICTION))
+    assert set((await told(disclosing)).values()) == set(after)
+    assert bool(await listed(disclosing, path)) is written
 
 
 async def test_nobody_is_told_that_data_are_free_which_another_request_restricts(disclosing: Intake) -> None:
     first = await restricted(disclosing, Right.RESTRICTION, newsletter=1, call=2)
     second = await restricted(disclosing, Right.OBJECTION)
+    both = [reference_of(path) for path in (first, second)]
+    assert await told(disclosing) == dict.fromkeys(both, "restricted")
+    (await disclosing.officer.post(f"{await digest_of(disclosing, first, 'carrier')}/told")).raise_for_status()
     (await disclosing.officer.post(f"{first}/lift")).raise_for_status()
     await disclosing.consume(lift(first, Right.RESTRICTION))
-    assert (await told(disclosing, first), await told(disclosing, second)) == (["restricted"], ["restricted"])
+    assert await told(disclosing, "carrier") == {both[0]: "lifted"}
     states = {name: each["what"] for name, each in (await listed(disclosing, first)).items()}
     assert states == {"mailer": "restricted", "carrier": "lifted"}, "her calls nothing else restricts"
     await weigh(disclosing, second, "overridden")
     await disclosing.consume(lift(second, Right.OBJECTION))
-    for path in (first, second):
-        assert await told(disclosing, path) == ["restricted", "lifted"], "by now, of both"
-    carrier = [each for each in await notices(disclosing, first) if "Carrier" in each["to"][0]]
-    assert len(carrier) == 2, "once each"
+    assert await told(disclosing) == dict.fromkeys(both, "lifted"), "by now, of both"
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["in one transaction", "in two at once"])
 async def test_of_two_that_are_lifted_at_the_same_time_recipients_hear(disclosing: Intake, *, together: bool) -> None:
     paths = [await restricted(disclosing, Right.RESTRICTION) for _ in range(2)]
+    await digests(disclosing)
     for path in paths:
         (await disclosing.officer.post(f"{path}/lift")).raise_for_status()
     first, second = [lift(path, Right.RESTRICTION) for path in paths]
@@ -373,8 +453,7 @@ async def test_of_two_that_are_lifted_at_the_same_time_recipients_hear(disclosin
             while not (other.done() or await disclosing.unit_of_work.pool.fetchval(WAITS)):
                 pass
         await other
-    told_of = [await told(disclosing, path) for path in paths]
-    assert told_of == [["restricted", "lifted"]] * 2, "whoever comes later knows of the other"
+    assert await told(disclosing) == {reference_of(path): "lifted" for path in paths}, "who comes later knows of both"
 
 
 async def test_of_a_restriction_that_is_withdrawn_those_hear_who_were_told_of_it(disclosing: Intake) -> None:
@@ -382,9 +461,23 @@ async def test_of_a_restriction_that_is_withdrawn_those_hear_who_were_told_of_it
     early: tuple[TaskReport, ...] = (report(Operation.RESTRICT, newsletter=1),)
     said: dict[str, Any] = {"right": Right.RESTRICTION, "operation": Operation.RESTRICT}
     await disclosing.report(path, *early, **said, outcome=Outcome.PARTIALLY_FULFILLED, so_far=True)
+    assert await told(disclosing) == {reference_of(path): "restricted"}
     (await disclosing.channel.post(f"{path}/withdraw")).raise_for_status()
     late = (report(Operation.RESTRICT, newsletter=1, call=2),)
     await disclosing.report(path, *late, **said, outcome=Outcome.PARTIALLY_FULFILLED)
     await disclosing.consume(lift(path, Right.RESTRICTION))
-    assert await told(disclosing, path) == ["restricted", "lifted"]
+    assert await told(disclosing) == {reference_of(path): "lifted"}
     assert (await listed(disclosing, path)).keys() == {"mailer"}, "of the calls nobody had heard"
+
+
+async def test_digests_end_with_the_period_of_letters(disclosing: Intake) -> None:
+    path = await erased(disclosing)
+    await digests(disclosing)
+    digest = await digest_of(disclosing, path, "mailer")
+    disclosing.clock.at += timedelta(days=400)
+    ended = await expiry.end_all(disclosing.unit_of_work, retention(), lambda: None)
+    assert (ended["digests"], ended["letters"]) == (1, 1), "that to the carrier waits for a person"
+    assert (await disclosing.officer.get(digest)).status_code == 404
+    left = "SELECT count(*) FROM vault.subject WHERE subject_ref IN (SELECT digest_id FROM recipient_digest)"
+    assert await disclosing.unit_of_work.pool.fetchval(left) == 1
+    assert (await listed(disclosing, path))["mailer"]["state"] == "told", "that it was is on record"

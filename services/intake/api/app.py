@@ -119,7 +119,7 @@ def describe() -> Api:
     for module in _MODULES:
         api.include_router(module.router)
     api.include_router(letters.of_request)
-    api.include_router(recipients.waiting)
+    api.include_router(recipients.digests)
     api.include_router(report.router)
     return api
 

@@ -36,7 +36,7 @@ class OpenLetter(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     letter_id: UUID
-    request_id: UUID
+    request_id: UUID | None = Field(description="null: a digest to a recipient, `/v1/recipient-digests/{letter_id}`")
     kind: str
     way: Literal["email", "post"]
     state: Literal["waiting", "person"]

@@ -1,19 +1,29 @@
-"""Recipients of the data: who was told of what was done, and what they have said (Art. 19)."""
+"""Recipients of the data: who was told of what was done, by which digest, and what they have said (Art. 19)."""
 
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.intake import recipients
-from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, AnyCaller, MadeFor, Rehearsable, UseServices
+from services.intake import recipient_digests, recipients
+from services.intake.api.dependencies import (
+    DECIDING,
+    PRIVACY_TEAM,
+    AnyCaller,
+    MadeFor,
+    Rehearsable,
+    Services,
+    UseServices,
+)
+from services.intake.api.report import policy_of
 from services.intake.api.views import Instant, ProposedStepView, StateView
+from services.intake.auth import Caller
 from services.intake.errors import NotFound, NotReady, SamePerson
 from services.intake.problems import documented
 from services.intake.proposed import ProposedStep
-from services.intake.recipient_schemas import RecipientByHand, RecipientReply, Waiver, WaiverApproval
-from services.intake.recipients import Notice, NoticeState
+from services.intake.recipient_schemas import RecipientReply, Waiver, WaiverApproval
+from services.intake.recipients import Notice, NoticeState, Patience
 from services.intake.request import disclosed
 from services.intake.versions import Decided
 from shared.domain.errors import IllegalTransition, Shredded
@@ -21,8 +31,9 @@ from shared.domain.policy import Policy
 from shared.domain.text import Word
 
 router = APIRouter(prefix="/v1/requests/{request_id}/recipients", tags=["recipients"], responses=documented(NotFound))
-waiting = APIRouter(prefix="/v1/recipient-notices", tags=["recipients"])
+digests = APIRouter(prefix="/v1/recipient-digests", tags=["recipients"], dependencies=PRIVACY_TEAM)
 _MOVES = {**DECIDING, **documented(IllegalTransition)}
+_OF_DIGEST = documented(NotFound, NotReady, IllegalTransition)
 
 
 class NoticeView(BaseModel):
@@ -38,20 +49,26 @@ class NoticeView(BaseModel):
     categories: str = Field(description="of which data, in words")
     state: NoticeState
     concerned_at: Instant
-    told_at: Instant | None
+    digest_id: UUID | None = Field(description="the digest that tells them; null: the next one does")
+    told_at: Instant | None = Field(description="when they were told last")
+    reminded_at: Instant | None
     settled_at: Instant | None = Field(description="when they had said something, or it was decided not to tell them")
-    reminders: int
-    overdue: bool = Field(description="nobody has told them, or they are silent, for longer than the policy waits")
+    overdue: bool = Field(description="they were not told in time, or say nothing for longer than the policy waits")
 
 
-class WaitingNotice(NoticeView):
-    """A notice that a person must see to: what it says is among the letters of the request."""
+class OpenDigest(BaseModel):
+    """A digest of which a person must tell the recipient, or ask whether they have it."""
 
-    request_id: UUID
-    waiver: Literal["impossible", "disproportionate"] | None = Field(
-        description="what one person has proposed and another must approve"
-    )
+    digest_id: UUID
+    recipient: str = Field(description="as the policy names it")
+    name: str = Field(description="by what it is known")
     reach: str = Field(description="where the recipient is reached")
+    state: Literal["to_be_told", "told"]
+    concerned_at: Instant
+    told_at: Instant | None
+    reminded_at: Instant | None
+    requests: int = Field(description="of how many requests it tells")
+    overdue: bool
 
 
 class RecipientList(BaseModel):
@@ -61,10 +78,17 @@ class RecipientList(BaseModel):
     recipients: list[NoticeView]
 
 
-class WaitingNotices(BaseModel):
+class DigestMoved(BaseModel):
+    """How far the recipient of a digest is now."""
+
+    digest_id: UUID
+    state: Literal["told", "acknowledged", "done"]
+
+
+class OpenDigests(BaseModel):
     """What a person must see to, the longest waiting first."""
 
-    to_do: list[WaitingNotice]
+    digests: list[OpenDigest]
 
 
 @router.get("")
@@ -77,20 +101,9 @@ async def read_recipients(request_id: UUID, caller: AnyCaller, services: UseServ
     hidden = request.anonymous and caller.role != "privacy"
     async with services.unit_of_work.pool.acquire() as connection:
         found = [] if hidden else await recipients.of_request(connection, request_id)
-    views = [NoticeView.model_validate(_shown(each, services.unit_of_work.policy)) for each in found]
+    patience, policy = _patience(services), services.unit_of_work.policy
+    views = [NoticeView.model_validate(_shown(each, policy, patience)) for each in found]
     return RecipientList(request_id=request_id, recipients=views)
-
-
-@router.post("/told", response_model=StateView, dependencies=PRIVACY_TEAM, responses=_MOVES)
-async def tell_recipient(body: RecipientByHand, basis: MadeFor, services: Rehearsable) -> Decided:
-    """Enter that a person has told a recipient whom no channel reaches (privacy team)."""
-    return await services.use_cases.tell_recipient(basis, body)
-
-
-@router.post("/reply", response_model=StateView, dependencies=PRIVACY_TEAM, responses=_MOVES)
-async def hear_recipient(body: RecipientReply, basis: MadeFor, services: Rehearsable) -> Decided:
-    """Enter what a recipient has said: they have the notice, or have done the same (privacy team)."""
-    return await services.use_cases.hear_recipient(basis, body)
 
 
 @router.post("/waiver", response_model=StateView, dependencies=PRIVACY_TEAM, responses=_MOVES)
@@ -123,18 +136,68 @@ async def approve_waiver(body: WaiverApproval, basis: MadeFor, services: Rehears
     return await services.use_cases.approve_waiver(basis, body)
 
 
-@waiting.get("", dependencies=PRIVACY_TEAM)
-async def list_recipient_notices(
+@digests.get("")
+async def list_recipient_digests(
     services: UseServices, limit: Annotated[int, Query(ge=1, le=1000)] = 100
-) -> WaitingNotices:
-    """Recipients whom a person must tell, ask, or decide not to tell, the longest waiting first (privacy team)."""
+) -> OpenDigests:
+    """Digests that a person must tell a recipient, or ask them about, the longest waiting first (privacy team)."""
+    patience, known = _patience(services), services.unit_of_work.policy.recipients
     async with services.unit_of_work.pool.acquire() as connection:
-        found = await recipients.for_a_person(connection, limit)
-    views = [WaitingNotice.model_validate(_shown(each, services.unit_of_work.policy)) for each in found]
-    return WaitingNotices(to_do=views)
+        found = await recipients.for_a_person(connection, patience, limit)
+    views = []
+    for each in found:
+        called = known.get(each.recipient)
+        shown = {name: getattr(each, name) for name in each.__dataclass_fields__} | {
+            "name": called.name if called else each.recipient,
+            "reach": recipients.address(called) if called else each.recipient,
+            "overdue": patience.is_over(each),
+        }
+        views.append(OpenDigest.model_validate(shown))
+    return OpenDigests(digests=views)
 
 
-def _shown(notice: Notice, policy: Policy) -> dict[str, object]:
+@digests.get(
+    "/{digest_id}",
+    response_class=Response,
+    responses={200: {"content": {"text/html": {}}}, **documented(NotFound, NotReady, Shredded)},
+)
+async def read_recipient_digest(digest_id: UUID, caller: AnyCaller, services: UseServices) -> Response:
+    """The digest as a page, to print or to read out to the recipient; the reading is on record (privacy team)."""
+    return await shown_digest(digest_id, caller, services)
+
+
+async def shown_digest(digest_id: UUID, caller: Caller, services: Services) -> Response:
+    """Returns the digest as a document, with a policy that allows only its own style."""
+    async with services.unit_of_work.begin() as tx:
+        content = (await recipient_digests.read(tx, digest_id, caller)).encode()
+    headers = {"Content-Security-Policy": policy_of(content), "Cache-Control": "no-store"}
+    return Response(content, media_type="text/html", headers=headers)
+
+
+@digests.post("/{digest_id}/told", responses=_OF_DIGEST)
+async def tell_recipient(digest_id: UUID, caller: AnyCaller, services: UseServices) -> DigestMoved:
+    """Enter that a person has told the recipient what the digest says (privacy team)."""
+    async with services.unit_of_work.begin() as tx:
+        await recipient_digests.tell(tx, digest_id, caller)
+    return DigestMoved(digest_id=digest_id, state="told")
+
+
+@digests.post("/{digest_id}/reply", responses=_OF_DIGEST)
+async def hear_recipient(
+    digest_id: UUID, body: RecipientReply, caller: AnyCaller, services: UseServices
+) -> DigestMoved:
+    """Enter what the recipient has said of it: they have it, or have done the same (privacy team)."""
+    async with services.unit_of_work.begin() as tx:
+        await recipient_digests.hear(tx, digest_id, body.reply, caller)
+    return DigestMoved(digest_id=digest_id, state=body.reply)
+
+
+def _patience(services: Services) -> Patience:
+    unit_of_work = services.unit_of_work
+    return Patience.of(unit_of_work.policy, services.use_cases.policy, unit_of_work.clock.now())
+
+
+def _shown(notice: Notice, policy: Policy, patience: Patience) -> dict[str, object]:
     known = policy.recipients.get(notice.recipient)
     said = {name: getattr(notice, name) for name in Notice.__dataclass_fields__}
     return said | {
@@ -142,6 +205,5 @@ def _shown(notice: Notice, policy: Policy) -> dict[str, object]:
         "role": known.role if known else None,
         "country": known.country if known else None,
         "categories": disclosed.words(policy, notice.categories),
-        "overdue": notice.overdue_at is not None,
-        "reach": recipients.address(known) if known else notice.recipient,
+        "overdue": patience.is_over(notice),
     }

@@ -6,6 +6,7 @@ from services.intake.api.dependencies import Services
 from services.intake.console import (
     breach_pages,
     case_page,
+    digests,
     entry,
     holds,
     inbox,
@@ -34,6 +35,7 @@ _PAGES = (
     holds,
     inbox,
     outgoing,
+    digests,
     entry,
     breach_pages,
     sla_page,

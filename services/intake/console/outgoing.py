@@ -140,7 +140,8 @@ class Outgoing:
     def _row(self, letter: Delivery, person: Person) -> Row:
         subject = Subject(self.works, person, row=letter)
         fault = (letter.fault or "").replace("_", " ")
-        link = Link(f"/requests/{letter.request_id}", letter.kind.replace("_", " "))
+        about = f"/requests/{letter.request_id}" if letter.request_id else f"/recipients/{letter.letter_id}"
+        link = Link(about, letter.kind.replace("_", " "))
         cells = (link, local(self.works, letter.written_at), letter.way, fault or "–")
         return Row(cells, offered(subject, f"/post/{letter.letter_id}", _DECISIONS))
 
@@ -155,7 +156,7 @@ class Outgoing:
         if letter is None:
             raise NotFound("no such letter, or one that is fetched by whoever it is for")
         facts = [
-            ("Request", reference.of(letter.request_id)),
+            ("Request", reference.of(letter.request_id) if letter.request_id else "those that it tells of"),
             ("For", "another person, named in the letter" if letter.kind in delivery.TO_STRANGERS else "the requester"),
             ("Written", local(self.works, letter.written_at)),
             ("Way", letter.way),

@@ -7,10 +7,11 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from services.intake import assignment_conflicts, key_suspension, recipients, request_file, sweeps
+from services.intake import assignment_conflicts, key_suspension, request_file, sweeps
 from services.intake.assignment_conflicts import AssignmentConflict
 from services.intake.breach import awaiting
 from services.intake.breach.awaiting import Proposed
+from services.intake.console import digests
 from services.intake.console.console import Console, Person, Works, local, person_of
 from services.intake.console.decisions.decision import Decision, Subject, by_word, saying
 from services.intake.console.decisions.page import About, offered, routes_of
@@ -122,7 +123,6 @@ class Stopped:
         person = person_of(visit)
         async with self.works.services.unit_of_work.pool.acquire() as connection:
             waiting = await request_file.pending(connection, limit=ROWS)
-            notices = await recipients.for_a_person(connection, ROWS)
             breaches = await awaiting.pending(connection, ROWS)
         rows = [
             Row(
@@ -145,23 +145,7 @@ class Stopped:
             rows,
             "Nothing is proposed.",
         )
-        told = Table(
-            "Recipients to be told or asked",
-            at_most("No channel reaches them, or they are silent (Art. 19).", notices, ROWS),
-            ("Recipient", "Of", "Stands", "Since"),
-            [
-                Row(
-                    (
-                        Link(f"/requests/{each.request_id}", each.recipient),
-                        each.what,
-                        each.state.replace("_", " "),
-                        local(self.works, each.concerned_at),
-                    )
-                )
-                for each in notices
-            ],
-            "None.",
-        )
+        told = await digests.table(self.works, visit)
         return show(visit, "Approvals", [proposed, _of_breaches(self.works, person, breaches), told])
 
     async def key(self, visit: Visit) -> About:

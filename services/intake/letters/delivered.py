@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from services.intake import recipients
+from services.intake import recipient_digests
 from services.intake.letters import delivery
 from services.intake.letters.delivery import Delivery
 from services.intake.letters.rendering import Letters
@@ -51,10 +51,12 @@ async def sent(
         return None
     at = by_mail.occurred_at if by_mail else tx.now
     await tx.connection.execute(_MARK, letter_id, "sent", None, at)
-    _log(tx, letter, "letter.sent", {"sha256": by_mail.sha256} if by_mail else {}, actor)
     tx.after_commit(LETTERS_SENT.labels(letter.way).inc)
+    if letter.request_id is None:
+        await recipient_digests.arrived(tx, letter_id, by_mail)
+        return letter
+    _log(tx, letter, "letter.sent", {"sha256": by_mail.sha256} if by_mail else {}, actor)
     request = requests[letter.request_id]
-    await recipients.accepted(tx, request, letter.awaited)
     awaited = [each for each in letter.awaited if "there" not in each]
     await _note_extension(tx, awaited, letter.request_id, at)
     told = request.told(letter.awaited, at)
@@ -75,11 +77,13 @@ async def stopped(tx: UnitOfWork, letters: Letters, letter_id: UUID, fault: Faul
     back = fault == "returned"
     if letter is None or letter.state != ("sent" if back else "waiting"):
         return None
-    request = requests[letter.request_id]
     await tx.connection.execute(_MARK, letter_id, "person", fault, None)
-    _log(tx, letter, "letter.returned" if back else "letter.stopped", {"fault": fault})
     tx.after_commit(LETTERS_STOPPED.labels(fault).inc)
-    await recipients.not_reached(tx, request, letter.awaited, letter.sent_at)
+    if letter.request_id is None:
+        await recipient_digests.not_reached(tx, letter_id)
+        return letter
+    request = requests[letter.request_id]
+    _log(tx, letter, "letter.returned" if back else "letter.stopped", {"fault": fault})
     if untold := unknown(letter.awaited):
         await tx.connection.execute(_TELLS, letter_id, untold)
     elif back:
@@ -95,6 +99,9 @@ async def given_up(tx: UnitOfWork, letters: Letters, letter_id: UUID, explanatio
     if letter is None or letter.state in _OVER:
         return None
     await tx.connection.execute(_MARK, letter_id, "given_up", letter.fault, None)
+    if letter.request_id is None:
+        await recipient_digests.not_reached(tx, letter_id)
+        return letter
     _log(tx, letter, "letter.given_up", {"explanation": str(explanation)}, actor)
     await _tell(requests, requests[letter.request_id].undeliverable(letter.awaited, tx.now))
     return letter
@@ -132,4 +139,5 @@ def _log(
     tx: UnitOfWork, letter: Delivery, action: str, detail: Mapping[str, JsonValue], actor: str | None = None
 ) -> None:
     named: dict[str, JsonValue] = {"letter_id": str(letter.letter_id), "kind": letter.kind, "way": letter.way}
-    tx.log_evidence(letter.request_id, action, {**named, **detail}, actor)
+    if letter.request_id:
+        tx.log_evidence(letter.request_id, action, {**named, **detail}, actor)

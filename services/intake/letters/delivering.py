@@ -65,9 +65,7 @@ class DeliveringUseCases(TimingUseCases):
         """
         async with self.unit_of_work.begin() as tx:
             letter = await _waiting(tx, letter_id)
-            request = await repository.read(tx.connection, letter.request_id)
-            if request is None:
-                raise NotFound("no such letter")
+            request = await repository.read(tx.connection, letter.request_id) if letter.request_id else None
             if said.way == "email":
                 if fault := await delivery.readdress(tx, request, letter):
                     otherwise = "tell them yourself" if letter.kind in delivery.BY_ADDRESS else "send it by post"
@@ -77,19 +75,20 @@ class DeliveringUseCases(TimingUseCases):
                     "the address of record is that of whoever asked, and this letter goes where it says: have it sent"
                     " there again by e-mail, or tell them yourself"
                 )
-            elif not await tx.vault.places(tx.connection, letter.request_id, _POSTAL):
+            elif not (request and await tx.vault.places(tx.connection, request.request_id, _POSTAL)):
                 raise IllegalTransition("no address of record is entered: enter it, and then have it sent by post")
             if not await delivery.send_by(tx, request, letter, said.way):
                 raise IllegalTransition(f"it waits to go by {letter.way} already: wait for that, or give it up")
             detail = {"letter_id": str(letter_id), "kind": letter.kind, "way": said.way}
-            tx.log_evidence(letter.request_id, "letter.sent_another_way", detail, caller.actor)
+            if request:
+                tx.log_evidence(request.request_id, "letter.sent_another_way", detail, caller.actor)
 
     async def give_up(self, letter_id: UUID, said: letter_schemas.GivenUp, caller: Caller) -> None:
         """Nobody can deliver it; why not is kept sealed."""
         async with self.unit_of_work.begin() as tx:
             letter = await _waiting(tx, letter_id)
             place = uuid7()
-            words = Sealing(letter.request_id, "explanation", "given_up", said.explanation.encode(), place)
+            words = Sealing(letter.request_id or letter_id, "explanation", "given_up", said.explanation.encode(), place)
             await tx.vault.seal(tx.connection, [words], tx.now)
             await delivered.given_up(tx, self.letters, letter_id, place, caller.actor)
 

@@ -20,6 +20,7 @@ from shared.domain.events import NoticeRequested
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import NOTHING
 from shared.domain.notices import address_in, address_of, addressed
+from shared.domain.rights import Right
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData
@@ -29,8 +30,6 @@ TO_STRANGERS: Final[frozenset[str]] = TO_OTHERS | {"old_contact"}
 """Letters to whoever has not asked."""
 BY_ADDRESS: Final[frozenset[str]] = TO_STRANGERS | {"proof_link", "portal_news"}
 """Letters that go where they say, however the request came; a person tells whoever has no e-mail address."""
-_FOLLOWED: Final[frozenset[str]] = frozenset({"recipient_notice", "recipient_reminder"})
-"""Of those, the ones that are a person's to tell until they have done so (``recipients``)."""
 _INSERT = """
 INSERT INTO delivery (letter_id, request_id, kind, way, state, fault, awaited, address,
                       written_at, written_on)
@@ -77,10 +76,10 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How far a letter has come."""
+    """How far a letter has come; ``request_id``: None of a digest to a recipient."""
 
     letter_id: UUID
-    request_id: UUID
+    request_id: UUID | None
     kind: LetterKind
     way: str
     state: str
@@ -151,12 +150,22 @@ async def address_known(connection: Connection, request_id: UUID) -> None:
     await connection.execute(_ADDRESS_KNOWN, request_id, sorted(BY_ADDRESS))
 
 
-async def send_by(tx: UnitOfWork, request: StoredRequest, letter: Delivery, way: str) -> bool:
+async def send_by(tx: UnitOfWork, request: StoredRequest | None, letter: Delivery, way: str) -> bool:
     """Has a letter delivered again that waits for a person, in that way; whether it did."""
     done = bool(await tx.connection.fetchval(_ANOTHER_WAY, letter.letter_id, way))
     if done and way == "email":
-        _ask(tx, request, letter.letter_id, letter.kind, email=True)
+        if request:
+            _ask(tx, request, letter.letter_id, letter.kind, email=True)
+        else:
+            ask_digest(tx, letter.letter_id, email=True)
     return done
+
+
+def ask_digest(tx: UnitOfWork, digest_id: UUID, *, email: bool) -> None:
+    """Has a digest to a recipient rendered, and sent where it goes by e-mail."""
+    about = {"request_id": digest_id, "right": Right.ERASURE, "occurred_at": tx.now}
+    asked = {"notice_id": digest_id, "kind": "recipient_notice", "email": email, "threaded": False}
+    tx.publish(NoticeRequested.model_validate(about | asked))
 
 
 def _ask(tx: UnitOfWork, request: StoredRequest, letter_id: UUID, kind: str, *, email: bool) -> None:
@@ -212,7 +221,7 @@ async def _addressed(tx: UnitOfWork, written: Sequence[Written]) -> tuple[list[S
         if sealing.source in BY_ADDRESS:
             if address_in(address_of(sealing.content) or ""):
                 note(each, "email", "waiting")
-            elif sealing.source not in _FOLLOWED:
+            else:
                 note(each, "post", "person", "address_unknown")
         elif each.request.channel == "post":
             note(each, *await _by_post(tx, each.request))

@@ -38,6 +38,14 @@ _REQUEST: Final = Request(
     calendar="DE",
 )
 _CUSTOMER: Final = "Harbour Cranes Ltd"
+_PERSON: Final[Mapping[str, LetterField]] = {
+    "reference": reference.of(_REQUEST.request_id),
+    "what": say("recipient_notice.erased"),
+    "extent": Lines((say("recipient_notice.all_of_it", category=Term("category", "marketing")),)),
+    "person": Lines((say("recipient_notice.line", what=Term("known_by", "email"), value="ada@example.org"),)),
+    "changes": Lines(),
+}
+"""What a digest says of one person."""
 _NAMED: Final = frozenset({"answer", "update", "extension", "last_notice", "forwarded", "breach"})
 """Letters that are shown to somebody who has shown who they are."""
 
@@ -55,7 +63,8 @@ def sample(letters: Letters, name: str, language: Language) -> NoticeFacts:
         "customer": _CUSTOMER,
         "name": "Ada Keller" if kind in _NAMED and not instructed else "",
     }
-    return NoticeFacts(kind, reader, {**known, **fields}, _LATER)
+    people = (_PERSON,) if kind == "recipient_notice" else ()
+    return NoticeFacts(kind, reader, {**known, **fields}, _LATER, people=people)
 
 
 def samples(letters: Letters) -> Mapping[str, LetterOf]:
@@ -146,17 +155,7 @@ def _followed(letters: Letters) -> Iterator[LetterOf]:
 def _others() -> Iterator[LetterOf]:
     marketing = Term("category", "marketing")
     yield "controller_reminder", {"to": _CUSTOMER, "right": Term("right", Right.ACCESS), "forwarded_on": _AT}
-    yield (
-        "recipient_notice",
-        {
-            "to": _CUSTOMER,
-            "what": say("recipient_notice.erased"),
-            "extent": Lines((say("recipient_notice.all_of_it", category=marketing),)),
-            "person": Lines((say("recipient_notice.line", what=Term("known_by", "email"), value="ada@example.org"),)),
-            "changes": Lines(),
-        },
-    )
-    yield "recipient_reminder", {"to": _CUSTOMER, "told_on": _AT}
+    yield "recipient_notice", {"to": _CUSTOMER, "reminded": Lines((say("recipient_notice.silent", told_on=_AT),))}
     yield "old_contact", {"changed_on": _LATER}
     words = dict.fromkeys(("happened", "consequences", "measures"), "(…)")
     yield "breach", {"found_on": _AT, "categories": marketing, **words}

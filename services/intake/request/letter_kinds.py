@@ -17,12 +17,11 @@ LetterKind = Literal[
     "forwarded",
     "controller_reminder",
     "recipient_notice",
-    "recipient_reminder",
     "old_contact",
     "breach",
 ]
 KINDS: tuple[LetterKind, ...] = get_args(LetterKind)
-TO_OTHERS: frozenset[LetterKind] = frozenset({"controller_reminder", "recipient_notice", "recipient_reminder"})
+TO_OTHERS: frozenset[LetterKind] = frozenset({"controller_reminder", "recipient_notice"})
 """Letters to a customer, or to a recipient of the data: none of them is written to the subject."""
 ANSWERS: frozenset[LetterKind] = frozenset({"answer", "last_notice"})
 """The letters that answer a request, or a part of it: they name the case that it belongs to."""

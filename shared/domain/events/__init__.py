@@ -27,12 +27,6 @@ from shared.domain.events.event import (
     type_of,
 )
 from shared.domain.events.notices import NoticeRequested, NoticeSettled
-from shared.domain.events.recipients import (
-    RecipientConcerned,
-    RecipientSettled,
-    RecipientSilent,
-    RecipientTold,
-)
 from shared.domain.events.requests import (
     AnswerDecided,
     ControllerReplied,
@@ -84,10 +78,6 @@ __all__ = [
     "QuestionAnswered",
     "QuestionSent",
     "QuestionUnanswered",
-    "RecipientConcerned",
-    "RecipientSettled",
-    "RecipientSilent",
-    "RecipientTold",
     "RequestClosed",
     "RequestExpired",
     "RequestExtended",

@@ -15,7 +15,8 @@ class NoticeRequested(Event, topic=Topic.NOTICES):
     """A letter is to be rendered, and sent by e-mail if ``email`` says so; else it is printed, or read where it is.
 
     ``kind``: of the letter. ``threaded``: it joins the mails that the requester and we have exchanged. It comes again
-    for a letter that is to be sent once more.
+    for a letter that is to be sent once more. A digest to a recipient tells of many requests: ``request_id`` is its own
+    id, and ``right`` says nothing.
     """
 
     type: Literal["dsr.notice.requested.v1"] = "dsr.notice.requested.v1"

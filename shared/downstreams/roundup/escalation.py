@@ -48,8 +48,6 @@ _ASKS: Mapping[str, str] = {
     "controller_silent": (
         "the customer to whom the request {request} ({right}) was passed on has said nothing: ask them"
     ),
-    "recipient_silent": "a recipient has not confirmed what was done on the request {request} ({right}): ask them",
-    "recipient_untold": "a recipient has yet to be told what was done on the request {request} ({right}): tell them",
 }
 """By level, what people of ours are asked to do."""
 

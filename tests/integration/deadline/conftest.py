@@ -204,7 +204,7 @@ def _words(event: Event) -> str:
             return f"overdue {event.clock}"
         case events.TargetMissed():
             return event.target
-        case events.QuestionUnanswered() | events.ControllerSilent() | events.RecipientSilent():
+        case events.QuestionUnanswered() | events.ControllerSilent():
             days = event.days_open if isinstance(event, events.QuestionUnanswered) else event.working_days
             return f"{event.notice} {days}"
         case events.RetentionEnded():

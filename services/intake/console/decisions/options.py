@@ -18,7 +18,7 @@ from shared.domain.wording import ENGLISH, Language
 
 LANGUAGES: Final[Mapping[Language, str]] = {each: str(Locale.parse(each).english_name) for each in wording.LANGUAGES}
 """Those in which people are written to."""
-SETTLED: Final = frozenset({NoticeState.DONE, NoticeState.IMPOSSIBLE, NoticeState.DISPROPORTIONATE})
+_UNTOLD: Final = frozenset({NoticeState.UNDERWAY, NoticeState.TO_BE_TOLD})
 
 
 def words(subject: Subject, fact: Fact) -> str:
@@ -93,10 +93,10 @@ def retired(subject: Subject) -> Options:
     return plain(*sorted({task.system for task in tasks if task.failure == "system_retired"}))
 
 
-def recipients(subject: Subject, *states: NoticeState, proposed: bool = False) -> Options:
-    """Whom the request concerns and who stands there; ``proposed``: those not to be told, if another agrees."""
+def recipients(subject: Subject, *, proposed: bool = False) -> Options:
+    """Recipients who were not told yet; ``proposed``: those who are not to be told, if another person agrees."""
     policy, notices = subject.works.services.processing, subject.file.notices if subject.file else ()
     found: Sequence[str] = [
-        each.recipient for each in notices if each.state in states and (each.waiver is not None or not proposed)
+        each.recipient for each in notices if each.state in _UNTOLD and (each.waiver is not None or not proposed)
     ]
     return [(name, policy.recipients[name].name if name in policy.recipients else name) for name in found]

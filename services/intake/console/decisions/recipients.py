@@ -1,29 +1,20 @@
-"""Decisions about recipients of the data: that they were told, what they say, that they cannot be told (Art. 19)."""
+"""Decisions that a recipient of the data is not told, by two persons (Art. 19)."""
 
 from collections.abc import Sequence
 
 from services.intake.console.decisions import options
 from services.intake.console.decisions.decision import Asked, Decision, Options, Subject, deciding, saying
 from services.intake.console.roles import Power
-from services.intake.recipient_schemas import RecipientByHand, RecipientReply, Waiver, WaiverApproval
-from services.intake.recipients import NoticeState
+from services.intake.recipient_schemas import Waiver, WaiverApproval
 from services.intake.use_cases import UseCases
 
 
-def _untold(subject: Subject) -> Options:
-    return options.recipients(subject, NoticeState.TO_BE_TOLD, NoticeState.UNDERWAY)
-
-
-def _awaited(subject: Subject) -> Options:
-    return options.recipients(subject, NoticeState.TOLD, NoticeState.ACKNOWLEDGED)
-
-
 def _open(subject: Subject) -> Options:
-    return options.recipients(subject, NoticeState.UNDERWAY, NoticeState.TO_BE_TOLD)
+    return options.recipients(subject)
 
 
 def _proposed(subject: Subject) -> Options:
-    return options.recipients(subject, NoticeState.UNDERWAY, NoticeState.TO_BE_TOLD, proposed=True)
+    return options.recipients(subject, proposed=True)
 
 
 async def _words(subject: Subject) -> Sequence[tuple[str, str]]:
@@ -34,34 +25,6 @@ async def _words(subject: Subject) -> Sequence[tuple[str, str]]:
 
 
 DECISIONS: Sequence[Decision] = (
-    Decision(
-        name="recipient-told",
-        title="Enter that a recipient was told",
-        power=Power.HANDLE,
-        when=lambda subject: bool(_untold(subject)),
-        does=saying("Their word is awaited from now on, and they are reminded. What to say is among the letters."),
-        body=RecipientByHand,
-        asks=(Asked("recipient", "Recipient", "choose", options=_untold),),
-        do=deciding(UseCases.tell_recipient),
-    ),
-    Decision(
-        name="recipient-reply",
-        title="Enter what a recipient has said",
-        power=Power.HANDLE,
-        when=lambda subject: bool(_awaited(subject)),
-        does=saying("Nobody reminds them any more."),
-        body=RecipientReply,
-        asks=(
-            Asked("recipient", "Recipient", "choose", options=_awaited),
-            Asked(
-                "reply",
-                "They say",
-                "choose",
-                options=lambda _: [("acknowledged", "they have the notice"), ("done", "they have done the same")],
-            ),
-        ),
-        do=deciding(UseCases.hear_recipient),
-    ),
     Decision(
         name="recipient-waiver",
         title="Propose not to tell a recipient",
