@@ -81,6 +81,7 @@ def test_any_headers_and_parts_can_be_read(headers: list[tuple[str, str, int]], 
         b"Content-Type: message/rfc822\n\nSubject: x\n\nHello",
         b"Content-Type: text/html\n\n" + b"<div>" * 30_000 + b"Hello",
         b"\n" + b"Hello 030 901820 On a@b.c \n> " * 2_000,
+        b"\nHello" + b"\n" * 20_000 + b"On a wrote ",
     ],
 )
 async def test_what_makes_others_stand_still_is_read_like_any_other(raw: bytes) -> None:
@@ -250,6 +251,7 @@ def test_accents_survive_whatever_the_character_set_is_called(charset: str, enco
         ("<html><head><meta><body>Hello", "Hello"),
         ("<style>p{}</style><p>Hello <b>you</b></p><script>x()</script>&lt;i&gt;", "Hello you\n<i>"),
         ("<div>One</div>two<br>three<blockquote>four</blockquote>", "One\ntwo\nthree\n> four"),
+        ("<p>One <b hidden>two</b> three", "One\n[not visible] two\nthree"),
     ],
 )
 def test_foreign_html_is_read_as_text_alone(html: str, text: str) -> None:
@@ -298,7 +300,17 @@ HIDING: list[str] = [
     "<!-- {} -->",
     "<p hidden>{}</p>",
     *(f'<p style="{style}"><b>{{}}</b></p>' for style in ("display : NONE", "visibility:hidden", "opacity:0")),
-    *(f'<p style="{style}">{{}}</p>' for style in ("font-size:0px", "color:#FFF", "max-height:0", "mso-hide:all")),
+    *(
+        f'<p style="{style}">{{}}</p>'
+        for style in (
+            "font-size:0px",
+            "font-size: 1PT",
+            "text-indent:-999px",
+            "color:#FFF",
+            "max-height:0",
+            "mso-hide:all",
+        )
+    ),
     '<p style="color:#123;background:#123">{}</p>',
     "<font color=white>{}</font>",
     "<template>{}</template>",
@@ -318,7 +330,9 @@ def test_invisible_or_quoted_html_gives_no_right_and_no_identity(hiding: str, pl
 
 
 def test_visible_html_is_asked_for() -> None:
-    found = seen(a_mail("", html=f'<p style="color:#000;font-size:10.5pt">{SECRET}</p><p hidden>x</p>')).proposal
+    found = seen(
+        a_mail("", html=f'<p style="color:#000;font-size:1.0em;text-indent:-18.0pt">{SECRET}</p><p hidden>x</p>')
+    ).proposal
     assert (found.rights, found.account_id, [*found.phones]) == ([E], "C-4711", ["+49 221 4710190"])
 
 

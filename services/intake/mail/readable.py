@@ -18,16 +18,18 @@ _UNREAD: Final = frozenset({"head", "style", "script", "title", "template", "nos
 _INLINE: Final = re.compile("a|abbr|b|big|code|em|font|i|label|mark|small|span|strike|strong|su[bp]|[stu]|tt")
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _HIDDEN: Final = re.compile(
-    r"display:none|visibility:(?:hidden|collapse)|mso-hide|opacity:0?\.?0*(?![.\d])|text-indent:-|(?:left|top):-\d{3}"
-    r"|(?:font-size|(?<![\w-])(?:max-)?height):[01](?![.\d])"
+    r"display:none|visibility:(?:hidden|collapse)|mso-hide|opacity:0*(?:\.0*)?(?![.\d])|(?:left|top|text-indent):-\d{3}"
+    r"|(?<![\w-])(?:font-size|(?:max-)?height):(?:0+(?:\.0+)?(?![.\d])|1(?:\.0+)?p[xt])"
     r"|(?<![\w-])color:(?:transparent|white|#f[c-f]f[c-f]f[c-f]|#fff(?![0-9a-f])|rgba?\(255,255,255|rgba\([^)]*,0?\.?0*\))"
 )
 """Declarations that hide text, without white space."""
-_DECLARED: Final = re.compile(r"(?<![\w-])(color|background)(?:-color)?:([^;}]+)")
+_COLOUR: Final = re.compile(r"(?<![\w-])(color|background)(?:-color)?:([^;}]+)")
 _BLANK: Final = re.compile(r"\s+")
-_QUOTED: Final = re.compile(r"^>.*$", re.MULTILINE)
-_FEW: Final = 30
-"""Characters."""
+_BLANK_LINES: Final = re.compile(r"\n\s*\n")
+_UNSEEN: Final = "[not visible] "
+_QUOTED, _NOT_SEEN = re.compile(r"^>.*$", re.MULTILINE), re.compile(r"^\[not visible\] .*$", re.MULTILINE)
+_LONGEST, _FEW = 8_000, 30
+"""Characters among which the writer's own are looked for, and that are too few to know a language by."""
 
 
 def decoded(data: bytes, charset: str | None) -> str:
@@ -45,7 +47,10 @@ def decoded(data: bytes, charset: str | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The visible text of HTML, quotes behind ``>``; ``hides``: it has other text, too; ``sure``: no more than that."""
+    """The text of HTML, quotes and what is not visible marked as such.
+
+    ``hides``: there is text that is not visible; ``sure``: no style sheet hides any more.
+    """
 
     text: str
     hides: bool
@@ -53,14 +58,10 @@ class Page:
 
 
 def page(html: str) -> Page:
-    """Reads HTML as browsers do (HTML 5), so that a tag that is not closed hides and shows what it does there.
-
-    What a style sheet hides is not sure.
-    """
+    """Reads HTML as browsers do (HTML 5), so that a tag that is not closed hides and shows what it does there."""
     tree = LexborHTMLParser(html[:_HTML])
-    lines, last, hides = [""], 0, False
     sure = not any(_hides(each.text()) for each in tree.css("style"))
-    above: dict[int, _Place] = {}
+    lines, last, above = [""], _Place(), dict[int, _Place]()
     for node in tree.root.traverse(include_text=True) if tree.root else ():
         tag, place = str(node.tag), above.get(node.parent.mem_id, _Place()) if node.parent else _Place()
         if tag == "br":
@@ -73,14 +74,12 @@ def page(html: str) -> Page:
                 place.block if _INLINE.fullmatch(tag) else node.mem_id,
             )
         elif not place.unread and (text := _BLANK.sub(" ", node.text_content or "")).strip():
-            if place.hidden:
-                hides = True
-                continue
-            if place.block != last or not lines[-1]:
-                lines.append("> " if place.quoted else "")
-            last = place.block
+            if place != last or not lines[-1]:
+                lines.append(_UNSEEN if place.hidden else "> " if place.quoted else "")
+            last = place
             lines[-1] += text
-    return Page("\n".join(line for line in (each.strip() for each in lines) if line), hides, sure)
+    said = [line for line in (each.strip() for each in lines) if line]
+    return Page("\n".join(said), any(each.startswith(_UNSEEN) for each in said), sure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +102,14 @@ def _hides(css: str) -> bool:
     compact = "".join(css.lower().split())
     if _HIDDEN.search(compact):
         return True
-    colors = _DECLARED.findall(compact)
+    colors = _COLOUR.findall(compact)
     return any(name == "color" and ("background", value) in colors for name, value in colors)
 
 
 def own(text: str) -> tuple[str, str]:
-    """The words of the writer alone, and those that they quote."""
-    first, *others = EmailReplyParser(languages=[*MAIL_LANGUAGES]).read(text).replies
+    """The visible words of the writer alone, and those that they quote."""
+    seen = _BLANK_LINES.sub("\n\n", _NOT_SEEN.sub("", text))[:_LONGEST]
+    first, *others = EmailReplyParser(languages=[*MAIL_LANGUAGES]).read(seen).replies
     said, quoted = ("", [first.content]) if first.headers else (first.content, [])
     quoted += [*_QUOTED.findall(said), *(each.content for each in others)]
     return _QUOTED.sub("", said).strip(), "\n".join(quoted)
