@@ -144,9 +144,8 @@ class Services:
 
     def open_mailbox(self, settings: Mapping[str, str]) -> None:
         """Gives correspondence mail servers, by these settings, before it starts."""
-        for name in (ServiceName.INTAKE, ServiceName.CORRESPONDENCE):
-            child = self.children[name]
-            child.env = {**child.env, "DSR_SMTP_POLL_SECONDS": "0.5", **settings}
+        child = self.children[ServiceName.CORRESPONDENCE]
+        child.env = {**child.env, "DSR_SMTP_POLL_SECONDS": "0.5", **settings}
 
     def command(self, *words: str) -> str:
         """What a command of ``dsr`` prints, with the settings of the services; raises if it fails."""

@@ -1,14 +1,16 @@
-"""Correspondence: renders letters and sends them by e-mail."""
+"""Correspondence: renders letters, sends them by e-mail, and reads the mailbox."""
 
 from functools import partial
 
 from services.correspondence import post
 from services.correspondence.handlers import Handlers
+from services.correspondence.mail import reading
+from services.correspondence.mail.proposal import mail_policy
 from services.correspondence.rendering import Renderer
+from services.correspondence.settings import ImapSettings, SmtpSettings
 from shared.app.service import Service
 from shared.domain.events import NoticeRequested
 from shared.runtime.loops import Wakeup
-from shared.runtime.mail_settings import SmtpSettings
 from shared.runtime.settings import PolicySettings
 
 service = Service("correspondence")
@@ -18,7 +20,10 @@ def configure() -> None:
     """Reads the policy and the mail servers; raises ``Misconfigured``."""
     wakeup = Wakeup()
     service.on(NoticeRequested, Handlers(Renderer(PolicySettings().read_processing()), wakeup).request)
-    service.also(partial(post.run, settings=SmtpSettings(), wakeup=wakeup), post.forget)
+    mail_policy()  # a mistake in it is seen at the start, and not with each mail
+    smtp = SmtpSettings()
+    service.also(partial(post.run, settings=smtp, wakeup=wakeup), post.forget)
+    service.also(partial(reading.run, settings=ImapSettings(), smtp=smtp))
 
 
 if __name__ == "__main__":

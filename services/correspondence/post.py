@@ -18,6 +18,7 @@ import aiosmtplib
 import orjson
 
 from services.correspondence.message import Outgoing, compose, message_id, return_path
+from services.correspondence.settings import SmtpSettings
 from shared.app.service import Running
 from shared.domain import notice_tokens as tokens
 from shared.domain.errors import Shredded
@@ -28,7 +29,6 @@ from shared.domain.text import in_ascii
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import Wakeup, retry_while_unavailable, run_periodically
-from shared.runtime.mail_settings import SmtpSettings
 
 log = logging.getLogger(__name__)
 

@@ -15,3 +15,13 @@ CREATE TABLE notice (
 CREATE INDEX notice_waiting ON notice (next_try_at) WHERE state = 'waiting';
 CREATE INDEX notice_request ON notice (request_id, notice_id);
 CREATE INDEX notice_settled ON notice (settled_at) WHERE state <> 'waiting';
+
+-- How far each mailbox was read, and which mail is being read: the mailbox itself stays as it was.
+CREATE TABLE mailbox (
+    name        text PRIMARY KEY,            -- server, user and folder
+    uidvalidity bigint      NOT NULL,
+    uid         bigint,                      -- the last that was read
+    trying      bigint      NOT NULL,        -- the one that a process reads, or read last
+    tries       integer     NOT NULL,        -- of that one, each noted before it begins
+    until       timestamptz NOT NULL         -- for so long no other process reads the mailbox
+);

@@ -16,7 +16,6 @@ from services.intake import (
 from services.intake.api import app
 from services.intake.events import listener
 from services.intake.handlers import Handlers
-from services.intake.mail.loops import loops
 from services.intake.settings import IntakeSettings
 from services.intake.submission import Submissions
 from shared.app.service import Service
@@ -35,7 +34,7 @@ def configure() -> None:
     service.also(
         *(each.run for each in (statistics, paused_erasures, postponed, expiry, assignments_changed, recipient_digests))
     )
-    service.also(*loops(), *(partial(each.run, settings=settings) for each in (orphans, packages, releases)))
+    service.also(*(partial(each.run, settings=settings) for each in (orphans, packages, releases)))
 
 
 if __name__ == "__main__":

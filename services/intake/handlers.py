@@ -8,6 +8,7 @@ from typing import Self
 from services.intake import forwarding, other_requests, plans, proposals
 from services.intake.letters import correspondence, delivered, questions
 from services.intake.letters.rendering import Letters
+from services.intake.mail import inbox
 from services.intake.repository import Requests
 from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
@@ -22,6 +23,7 @@ from shared.domain.events import (
     FulfilmentCompleted,
     FulfilmentPostponed,
     FulfilmentReported,
+    MailReceived,
     NoticeSettled,
     QuestionUnanswered,
     TargetMissed,
@@ -62,6 +64,7 @@ class Handlers:
         service.on(QuestionUnanswered, self.unanswered)
         service.on(ControllerSilent, self.controller_silent)
         service.on(NoticeSettled, self.settle)
+        service.on(MailReceived, self.receive_mail)
         for milestone in (DeadlineApproaching, DeadlineOverdue, TargetMissed):
             service.on(milestone, self.warn)
 
@@ -156,6 +159,11 @@ class Handlers:
                 await delivered.stopped(tx, self._letters, event.notice_id, event.fault)
             else:
                 await delivered.sent(tx, self._letters, event.notice_id, by_mail=event)
+
+    async def receive_mail(self, events: Sequence[MailReceived], tx: UnitOfWork) -> None:
+        """Put mails before a person, or with the request of the letter that they answer."""
+        for event in events:
+            await inbox.take(tx, self._letters, event)
 
     async def _ask(self, requests: Requests, request: Request, asked: Question) -> None:
         words = self._letters.words(questions.asked(asked, request), self._letters.reader(request))

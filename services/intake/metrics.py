@@ -54,7 +54,6 @@ LETTER_WAIT = Gauge("dsr_letter_wait_seconds", "For how long the oldest letter w
 MAIL = _counter("dsr_mail_read_total", "Mails that were read, by what they are", ["kind"])
 MAIL_WAITING = _gauge("dsr_mail_waiting", "Mails that wait for a person", ["state"])
 MAIL_WAIT = Gauge("dsr_mail_wait_seconds", "For how long the oldest mail waits for a person")
-MAILBOX_READ_AT = Gauge("dsr_mailbox_read_timestamp_seconds", "When the mailbox was last read to its end")
 REFUSED = Counter("dsr_calls_refused_total", "Calls of the API that were refused, by problem", ["problem"])
 for _problem in ("unauthorised", "too_large", "too_many_calls", "overloaded"):
     REFUSED.labels(_problem)  # shown as 0 until the first

@@ -423,16 +423,6 @@ CREATE INDEX mail_open ON mail (state, received_at, mail_id) WHERE state IN ('pr
 CREATE INDEX mail_decided ON mail (decided_at) WHERE decided_at IS NOT NULL;
 CREATE INDEX mail_request ON mail (request_id) WHERE request_id IS NOT NULL;
 
--- How far each mailbox was read, and which mail is being read: the mailbox itself stays as it was.
-CREATE TABLE mailbox (
-    name        text PRIMARY KEY,            -- server, user and folder
-    uidvalidity bigint      NOT NULL,
-    uid         bigint,                      -- the last that was read
-    trying      bigint      NOT NULL,        -- the one that a process reads, or read last
-    tries       integer     NOT NULL,        -- of that one, each noted before it begins
-    until       timestamptz NOT NULL         -- for so long no other process reads the mailbox
-);
-
 -- Whom one has told of a breach: the authority, a customer who decides about the data, or persons whom no letter reaches.
 CREATE TABLE breach_notice (
     notice_id uuid PRIMARY KEY,              -- in the vault under this id: to whom, in which words

@@ -12,10 +12,12 @@ from services.intake.figures import answers
 from services.intake.identity import stopped
 from services.intake.identity.assurance import identity_policy
 from services.intake.letters import delivery
+from services.intake.mail import inbox
 from services.intake.request.extension import Received
 from services.intake.request.lifecycle import State
 from services.intake.settings import IntakeSettings
 from shared.app.service import Running
+from shared.domain.mail_content import MailKind
 from shared.domain.rights import Right
 from shared.domain.time_limit_policy import SurgeRule
 from shared.runtime.loops import FIGURES, run_periodically
@@ -64,6 +66,8 @@ async def run(running: Running) -> None:
     commitment, settings = PolicySettings().read_time_limits().commitment, IntakeSettings()
     for way in ("email", "post"):
         metrics.LETTERS_SENT.labels(way)
+    for kind in MailKind:
+        metrics.MAIL.labels(kind)
     for right, event in product(Right, ("accepted", "identity_needed", "identity_verified", "identity_failed")):
         metrics.REQUESTS.labels(right, event)  # at zero from the start: or the first of each would be no increase
 
@@ -92,6 +96,7 @@ async def count(connection: Connection, now: datetime) -> None:
         metrics.COVERED.labels(right).set(closed[right]["covered"] if right in closed else 0)
     await assignment_conflicts.count(connection)
     await delivery.count(connection, now)
+    await inbox.count(connection, now)
     await stopped.count(connection, identity_policy().links.failures)
     metrics.EXTENSIONS.clear()
     for reason, number in extensions:

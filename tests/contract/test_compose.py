@@ -23,15 +23,14 @@ from deploy.k8s.generate.topics import PARTITIONS
 from deploy.local import postgres_databases as databases
 from deploy.local.paths import ROOT
 from deploy.up import sample
+from services.correspondence.mail.__main__ import MEMORY
+from services.correspondence.settings import ImapSettings
 from services.intake.console.settings import ConsoleSettings
-from services.intake.mail.__main__ import MEMORY
-from services.intake.settings import IntakeSettings
 from shared.app.service import Service
 from shared.domain import topics
 from shared.domain.emitters import read_emitters
 from shared.domain.topics import TOPIC_ACCESS, ServiceName
 from shared.downstreams.file import read
-from shared.runtime.mail_settings import ImapSettings
 from shared.runtime.metrics import PEOPLE
 from shared.runtime.settings import TelemetrySettings
 from shared.storage import grants
@@ -179,14 +178,12 @@ def test_the_generated_manifests_are_what_the_code_says() -> None:
         assert (K8S / path).read_text() == content, f"{path}: the code has changed: run `make k8s`"
 
 
-def test_intake_has_memory_for_the_longest_mail_and_its_parser() -> None:
-    mail = yaml.safe_load_all((K8S / "base/mail.yaml").read_text())
-    [deployment] = [each for each in mail if each["metadata"]["name"] == "dsr-intake"]
+def test_correspondence_has_memory_for_the_longest_mail_and_its_parser() -> None:
+    deployment = yaml.safe_load((K8S / "base/mail.yaml").read_text())
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     limit = int(container["resources"]["limits"]["memory"].removesuffix("Mi")) * 2**20
-    longest, bodies = ImapSettings.model_fields["message_bytes"], IntakeSettings.model_fields["held_bytes"]
-    [bound] = [each.le for each in longest.metadata if hasattr(each, "le")]
-    assert limit >= 117 * 2**20 + bodies.default + 8 * bound + MEMORY
+    [bound] = [each.le for each in ImapSettings.model_fields["message_bytes"].metadata if hasattr(each, "le")]
+    assert limit >= 100 * 2**20 + 8 * bound + MEMORY
 
 
 def test_every_service_is_scaled_by_what_it_hears_and_by_its_tasks_and_deadlines() -> None:

@@ -97,10 +97,9 @@ def test_a_service_reaches_names_broker_database_collector_and_its_downstreams_a
     assert sum(ports(rule) == DNS for rule in allowed) == 1
     goes_there = any(downstream in rule["to"] for rule in allowed)
     assert goes_there is (service in FULFILLING)
-    mails = service in {ServiceName.INTAKE, ServiceName.CORRESPONDENCE}
-    assert any(mail in rule["to"] for rule in allowed) is mails
+    assert any(mail in rule["to"] for rule in allowed) is (service is ServiceName.CORRESPONDENCE)
     assert any(provider in rule["to"] for rule in allowed) is (service is ServiceName.INTAKE)
-    assert len(allowed) == (6 if service is ServiceName.INTAKE else 5)
+    assert len(allowed) == 5
 
 
 @pytest.mark.parametrize("service", ServiceName)

@@ -24,8 +24,8 @@ from deploy.local.mail.servers import SELECTOR, MailServers, NeedsRootError
 from deploy.local.platform import ExistingServers, Platform
 from deploy.local.ports import HOST, free_port
 from deploy.local.services import Servers, Services
+from services.correspondence.settings import SmtpSettings
 from shared.domain.topics import ServiceName
-from shared.runtime.mail_settings import SmtpSettings
 from tests.fixtures import stores
 from tests.fixtures.console import way_back
 from tests.fixtures.intake import Intake

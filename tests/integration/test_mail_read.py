@@ -13,19 +13,23 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
+from services.correspondence.mail import parser_process
+from services.correspondence.mail.incoming import read
+from services.correspondence.mail.reading import Connection, Reader, run, store
+from services.correspondence.settings import SmtpSettings
 from services.intake.letters import correspondence
 from services.intake.letters.masked import MASK
-from services.intake.letters.rendering import Letters
-from services.intake.mail import apart, inbox
-from services.intake.mail.content import Incoming, Ours
-from services.intake.mail.incoming import read
-from services.intake.mail.reading import Connection, Reader, count, run
+from services.intake.mail import inbox
 from shared.app.service import Running
 from shared.domain import notice_tokens as tokens
+from shared.domain.mail_content import Incoming, Ours
+from shared.domain.topics import ServiceName
+from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.mail_settings import SmtpSettings
 from shared.runtime.settings import Settings
+from shared.storage.postgres import connect_pool
 from tests.fixtures.console import opened_console
+from tests.fixtures.databases import in_process
 from tests.fixtures.engine import TRACING
 from tests.fixtures.intake import Intake, id_of
 from tests.fixtures.letters_sent import send
@@ -64,11 +68,14 @@ def mail(
 
 
 async def take(intake: Intake, raw: bytes) -> str | None:
-    async with intake.unit_of_work.begin() as tx:
-        return await inbox.take(tx, Letters(), raw, read(raw, ARRIVED, ours(intake)))
+    async with intake.correspondence.unit_of_work.begin() as tx:
+        await store(tx, raw, read(raw, ARRIVED, ours(intake)))
+    [taken] = await intake.correspondence.report()
+    return taken
 
 
 async def waiting(intake: Intake, state: str = "proposed") -> list[dict[str, Any]]:
+    await intake.correspondence.report()
     answer = await intake.officer.get("/v1/mail", params={"state": state})
     found: list[dict[str, Any]] = answer.raise_for_status().json()["mails"]
     return found
@@ -83,7 +90,7 @@ async def test_mail_is_proposed_with_its_arrival_day_and_confirmed_as_a_request(
     before = Count("dsr_mail_read_total", kind="proposed")
     assert await take(intake, mail(more=f"Authentication-Results: {MX}\n")) == "proposed"
     assert before.added == 1
-    monkeypatch.setattr(apart, "_COMMAND", ("false",))
+    monkeypatch.setattr(parser_process, "_COMMAND", ("false",))
     [listed] = await waiting(intake)
     path = f"/v1/mail/{listed['mail_id']}"
     content = listed["content"]
@@ -156,7 +163,8 @@ async def test_a_machines_mail_waits_for_a_person_and_a_letter_of_ours_that_came
     back = mail(name="2").replace(b"<2@mail.example>", f"<{token}@example.org>".encode())
     assert await take(intake, back.replace(b"ada@mail.example", SENDER.encode())) == "ours"
     assert len(await waiting(intake)) == 1
-    await count(intake.unit_of_work)
+    async with intake.unit_of_work.pool.acquire() as connection:
+        await inbox.count(connection, intake.clock.now())
     assert told("dsr_mail_waiting", state="proposed") == 1
     assert told("dsr_mail_wait_seconds") == 0
 
@@ -186,9 +194,11 @@ async def test_an_answer_to_a_letter_of_ours_lies_with_its_request_and_a_guessed
     assert (await intake.officer.get(f"/v1/mail/{reply['mail_id']}")).status_code == 200, "it belongs to the request"
 
 
-async def test_a_mailbox_is_read_as_it_is_and_again_after_its_server_was_away(intake: Intake) -> None:
+async def test_a_mailbox_is_read_as_it_is_and_again_after_its_server_was_away(
+    intake: Intake, beside: UnitOfWorkFactory
+) -> None:
     stopping = asyncio.Event()
-    running = Running(Settings.__new__(Settings), intake.unit_of_work, TRACING, Heartbeats(), stopping)
+    running = Running(Settings.__new__(Settings), beside, TRACING, Heartbeats(), stopping)
     async with mailbox_server() as mailbox:
         mailbox.put(mail())
         mailbox.put(mail(name="long", text="x" * 2**17))
@@ -235,19 +245,29 @@ class EndedError(BaseException):
     """The process ends while it reads a mail, as when it takes too much memory."""
 
 
-async def read_once(intake: Intake, mailbox: MailboxServer) -> int:
+@pytest.fixture
+async def beside(intake: Intake, database: str) -> AsyncIterator[UnitOfWorkFactory]:
+    """A process of correspondence."""
+    async with await connect_pool(in_process(database, 2), ServiceName.CORRESPONDENCE) as pool:
+        known = intake.unit_of_work
+        yield UnitOfWorkFactory(pool, ServiceName.CORRESPONDENCE, known.clock, known.vault, known.policy)
+
+
+async def read_once(intake: Intake, beside: UnitOfWorkFactory, mailbox: MailboxServer) -> int:
     """One process reads what is new; how many mails that were."""
-    running = Running(Settings.__new__(Settings), intake.unit_of_work, TRACING, Heartbeats(), asyncio.Event())
+    running = Running(Settings.__new__(Settings), beside, TRACING, Heartbeats(), asyncio.Event())
     connection = await asyncio.to_thread(Connection, mailbox.settings)
-    reader = Reader(running, mailbox.settings, ours(intake), Letters())
+    reader = Reader(running, mailbox.settings, ours(intake))
     try:
         return await reader.read_new(connection)
     finally:
         await asyncio.to_thread(connection.close)
 
 
-async def test_mail_that_kills_its_reader_twice_is_manual(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
-    parse, tried = apart.read, list[bytes]()
+async def test_mail_that_kills_its_reader_twice_is_manual(
+    intake: Intake, beside: UnitOfWorkFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse, tried = parser_process.read, list[bytes]()
 
     async def ends(raw: bytes, arrived_at: datetime, known: Ours) -> Incoming:
         if b"poison" in raw:
@@ -255,13 +275,13 @@ async def test_mail_that_kills_its_reader_twice_is_manual(intake: Intake, monkey
             raise EndedError
         return await parse(raw, arrived_at, known)
 
-    monkeypatch.setattr(apart, "read", ends)
+    monkeypatch.setattr(parser_process, "read", ends)
     async with mailbox_server() as mailbox:
         mailbox.put(mail(text="poison"))
         mailbox.put(mail(name="2"))
         for _ in range(4):
             with suppress(EndedError):
-                await read_once(intake, mailbox)
+                await read_once(intake, beside, mailbox)
             intake.clock.pass_by(minutes=5)
     assert len(tried) == 2
     monkeypatch.undo()
@@ -271,27 +291,29 @@ async def test_mail_that_kills_its_reader_twice_is_manual(intake: Intake, monkey
     assert (b"Only the head" in raw, b"poison" in raw, len(mails)) == (True, False, 2)
 
 
-async def test_mailbox_is_read_by_one_process_at_a_time(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
-    parse, reading, go_on = apart.read, asyncio.Event(), asyncio.Event()
+async def test_mailbox_is_read_by_one_process_at_a_time(
+    intake: Intake, beside: UnitOfWorkFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse, reading, go_on = parser_process.read, asyncio.Event(), asyncio.Event()
 
     async def slow(raw: bytes, arrived_at: datetime, known: Ours) -> Incoming:
         reading.set()
         await go_on.wait()
         return await parse(raw, arrived_at, known)
 
-    monkeypatch.setattr(apart, "read", slow)
+    monkeypatch.setattr(parser_process, "read", slow)
     async with mailbox_server() as mailbox:
         mailbox.put(mail())
-        first = asyncio.create_task(read_once(intake, mailbox))
+        first = asyncio.create_task(read_once(intake, beside, mailbox))
         await reading.wait()
-        assert await read_once(intake, mailbox) == 0
+        assert await read_once(intake, beside, mailbox) == 0
         first.cancel()
         await asyncio.wait([first])
-        assert await read_once(intake, mailbox) == 0, "it may still be at it"
+        assert await read_once(intake, beside, mailbox) == 0, "it may still be at it"
         intake.clock.pass_by(minutes=5)
         go_on.set()
-        assert await read_once(intake, mailbox) == 1
-        assert await read_once(intake, mailbox) == 0
+        assert await read_once(intake, beside, mailbox) == 1
+        assert await read_once(intake, beside, mailbox) == 0
     assert len(await waiting(intake)) == 1
 
 

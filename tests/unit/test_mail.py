@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.intake.mail import apart
-from services.intake.mail.content import INCOMING, MailContent, MailKind, Ours
-from services.intake.mail.incoming import read
-from services.intake.mail.proposal import mail_policy
+from services.correspondence.mail import parser_process
+from services.correspondence.mail.incoming import read
+from services.correspondence.mail.proposal import mail_policy
+from shared.domain.mail_content import INCOMING, MailContent, MailKind, Ours
 from shared.domain.notice_tokens import token
 from shared.domain.rights import Right
 
@@ -85,29 +85,29 @@ def test_any_headers_and_parts_can_be_read(headers: list[tuple[str, str, int]], 
     ],
 )
 async def test_what_makes_others_stand_still_is_read_like_any_other(raw: bytes) -> None:
-    found = await apart.read(raw, ARRIVED, OURS)
+    found = await parser_process.read(raw, ARRIVED, OURS)
     assert (found.kind, "Hello" in found.content.text) == (MailKind.PROPOSED, True)
 
 
 @pytest.mark.parametrize("raw", [nested("multipart/mixed", 1_000), nested("message/rfc822", 2_000)])
 async def test_a_mail_that_cannot_be_read_is_put_before_a_person_and_ends_nothing(raw: bytes) -> None:
-    found = await apart.read(raw, ARRIVED, OURS)
+    found = await parser_process.read(raw, ARRIVED, OURS)
     assert (found.kind, found.received_at) == (MailKind.UNREADABLE, ARRIVED)
-    assert found.digest == (await apart.read(raw.replace(b"\n", b"\r\n"), ARRIVED, OURS)).digest
+    assert found.digest == (await parser_process.read(raw.replace(b"\n", b"\r\n"), ARRIVED, OURS)).digest
 
 
 async def test_a_mail_whose_parser_is_killed_is_put_before_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apart, "_COMMAND", ("sh", "-c", "kill -9 $$"))
-    assert (await apart.read(a_mail().as_bytes(), ARRIVED, OURS)).kind is MailKind.UNREADABLE
+    monkeypatch.setattr(parser_process, "_COMMAND", ("sh", "-c", "kill -9 $$"))
+    assert (await parser_process.read(a_mail().as_bytes(), ARRIVED, OURS)).kind is MailKind.UNREADABLE
 
 
 LARGEST = 25 * 2**20
 PEAK = """
 import asyncio, datetime, resource, sys
-from services.intake.mail import apart
-from services.intake.mail.content import Ours
+from services.correspondence.mail import parser_process
+from shared.domain.mail_content import Ours
 ours = Ours(b"s" * 32, frozenset(), frozenset())
-read = asyncio.run(apart.read(sys.stdin.buffer.read(), datetime.datetime.now(datetime.UTC), ours))
+read = asyncio.run(parser_process.read(sys.stdin.buffer.read(), datetime.datetime.now(datetime.UTC), ours))
 print(read.kind, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 2**10)
 """
 
@@ -128,12 +128,12 @@ async def test_the_largest_mail_takes_its_parser_little_memory(body: bytes) -> N
 
 async def test_of_a_long_mail_the_beginning_is_read_and_its_copy_is_known_all_the_same() -> None:
     raw = a_mail().as_bytes() + b"Please send me my data.\n" * 200_000
-    found = await apart.read(raw, ARRIVED, OURS)
+    found = await parser_process.read(raw, ARRIVED, OURS)
     assert (found.kind, found.content.cut, found.content.sender) == (MailKind.PROPOSED, True, "ada@mail.example")
     copy = (b"Received: from a by b\n" + raw).replace(b"\n", b"\r\n")
-    assert (await apart.read(copy, ARRIVED, OURS)).digest == found.digest
-    assert (await apart.read(raw + b"Also delete it.\n", ARRIVED, OURS)).digest != found.digest
-    assert not (await apart.read(a_mail().as_bytes(), ARRIVED, OURS)).content.cut
+    assert (await parser_process.read(copy, ARRIVED, OURS)).digest == found.digest
+    assert (await parser_process.read(raw + b"Also delete it.\n", ARRIVED, OURS)).digest != found.digest
+    assert not (await parser_process.read(a_mail().as_bytes(), ARRIVED, OURS)).content.cut
 
 
 # When it came, from whom, and whether the domain was authenticated: by our own exchanger's words alone.

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from services.correspondence.message import Outgoing, compose, return_path
+from services.correspondence.settings import SmtpSettings
 from services.intake.console.undelivered import stands, why
 from services.intake.letters.print_page import Page, document
 from services.intake.request.aggregate import Request, Transition
@@ -39,7 +40,6 @@ from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, Ta
 from shared.domain.precedence import Kind
 from shared.domain.rights import Outcome, Right
 from shared.domain.time_limit_policy import Question
-from shared.runtime.mail_settings import SmtpSettings
 from tests.fixtures.events import a
 from tests.fixtures.requests import AT, a_request, open_question
 from tests.fixtures.words import answer, read

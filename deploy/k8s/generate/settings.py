@@ -47,8 +47,7 @@ def environment() -> str:
 
 def variables() -> Iterator[tuple[str, Any]]:
     """Every variable that a settings class reads, with its default."""
-    runtime = ROOT / "shared" / "runtime"
-    paths = [ROOT / "shared" / "storage" / "postgres.py", runtime / "settings.py", runtime / "mail_settings.py"]
+    paths = [ROOT / "shared" / "storage" / "postgres.py", ROOT / "shared" / "runtime" / "settings.py"]
     for path in [*paths, *sorted(ROOT.glob("services/**/settings.py"))]:
         module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
         for group in vars(module).values():

@@ -11,10 +11,10 @@ from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseService
 from services.intake.api.views import BatchAccepted, Instant, SubmissionAccepted
 from services.intake.entered import Entered
 from services.intake.errors import BadRequest, Forbidden, NotFound
-from services.intake.mail.content import MailContent
 from services.intake.mail.use_cases import Dismissed, Read
 from services.intake.problems import documented
 from shared.domain.errors import IllegalTransition, Shredded
+from shared.domain.mail_content import MailContent
 
 router = APIRouter(prefix="/v1/mail", tags=["mail"], dependencies=PRIVACY_TEAM, responses=documented(Forbidden))
 _ONE = documented(NotFound, Shredded)

@@ -18,10 +18,10 @@ from services.intake.console.ids import of_path, place
 from services.intake.console.lists import END, ROWS, Link, Row, Table, cut, show
 from services.intake.console.roles import Power
 from services.intake.entered import Entered
-from services.intake.mail.content import MailContent
 from services.intake.mail.use_cases import Dismissed, NoRequest, Read
 from services.intake.web.forms import Form
 from services.intake.web.site import Visit
+from shared.domain.mail_content import MailContent
 from shared.domain.wording import ENGLISH
 
 _TITLES: Final[Sequence[tuple[Literal["proposed", "reply"], str, str]]] = (

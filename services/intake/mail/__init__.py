@@ -1,1 +1,1 @@
-"""Mail: letters go out to whoever asked by e-mail, and what comes to our mailbox is proposed to a person."""
+"""Mail that came to our mailbox: put before a person, who makes it a request or dismisses it."""

@@ -5,27 +5,22 @@ letter a person's task.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from uuid_utils.compat import uuid7
-
 from services.intake.errors import NotFound
 from services.intake.letters import delivered
 from services.intake.letters.rendering import Letters
-from services.intake.mail.content import CONTENT, Incoming, MailContent, MailKind
-from services.intake.metrics import MAIL
+from services.intake.metrics import MAIL, MAIL_WAIT, MAIL_WAITING
 from shared.domain.errors import Shredded
+from shared.domain.events import MailReceived
+from shared.domain.mail_content import CONTENT, KIND, READ, MailContent, MailKind
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
 from shared.storage.vault import Sealing
 
-KIND: Final = "mail"
-"""The kind of the sealed original."""
-READ: Final = "mail_content"
-"""The kind of what was read of it."""
 _STATES: Final[Mapping[MailKind, str]] = {
     MailKind.PROPOSED: "proposed",
     MailKind.REPLY: "reply",
@@ -64,7 +59,7 @@ _OF_REQUEST = f"""
 SELECT * FROM (SELECT {_COLUMNS} FROM mail WHERE request_id = $1 ORDER BY received_at DESC LIMIT $2) AS last
 ORDER BY received_at
 """  # noqa: S608  # constants
-COUNTED = """
+_COUNTED = """
 SELECT state, count(*), min(read_at) FROM mail WHERE state IN ('proposed', 'reply') GROUP BY 1
 """
 
@@ -85,35 +80,43 @@ class Mail:
     decided_at: datetime | None
 
 
-async def take(tx: UnitOfWork, letters: Letters, raw: bytes, mail: Incoming) -> MailKind | None:
-    """Takes a mail in as it was read; None: it was taken before.
+async def take(tx: UnitOfWork, letters: Letters, mail: MailReceived) -> MailKind | None:
+    """Takes in a mail that was read and sealed; None: it was taken before, and this copy is destroyed.
 
     A report that is not believed is put before a person with its request, as an answer is.
     """
-    kind = mail.kind
+    kind, mail_id = mail.kind, mail.request_id
     if kind is MailKind.BOUNCE and not await _is_believed(tx, mail.letters):
         kind = MailKind.REPLY
     answered = await _request_of(tx.connection, mail.letters) if kind in {MailKind.REPLY, MailKind.BOUNCE} else None
     known = kind is not MailKind.REPLY or answered
     state = _STATES.get(kind, "done") if known else "proposed"
-    mail_id, decided_at = uuid7(), None if kind in _STATES else tx.now
-    given = (mail_id, mail.digest, mail.received_at, mail.by_our_exchanger, tx.now, state, answered)
-    if not await tx.connection.fetchval(_TAKE, *given, decided_at):
+    given = (mail_id, bytes.fromhex(mail.digest), mail.received_at, mail.by_our_exchanger, tx.now, state, answered)
+    if not await tx.connection.fetchval(_TAKE, *given, None if kind in _STATES else tx.now):
+        await _destroy(tx, mail_id)
         return None
-    content = CONTENT.dump_json(mail.content)
     if answered:
+        [raw, content] = [(await opened(tx, mail_id, of, mail_id))[1] for of in (KIND, READ)]
         await keep_with(tx, answered, mail_id, raw, content)
+        await _destroy(tx, mail_id)
         named = {"mail_id": str(mail_id), "received_at": mail.received_at.isoformat()}
         tx.log_evidence(answered, "mail.answers" if kind is MailKind.REPLY else "mail.reports", named)
-    elif kind in _STATES:
-        record, sealed = tx.vault.new_record(mail_id, b"{}", _pieces(mail_id, mail_id, raw, content), tx.now)
-        await tx.vault.insert_subjects(tx.connection, [record])
-        await tx.vault.insert_sealed(tx.connection, sealed)
+    elif kind not in _STATES:
+        await _destroy(tx, mail_id)
     if kind is MailKind.BOUNCE:
         for letter_id in mail.letters:
             await delivered.stopped(tx, letters, letter_id, "returned")
     tx.after_commit(MAIL.labels(kind).inc)
     return kind
+
+
+async def count(connection: Connection, now: datetime) -> None:
+    """Counts what waits for a person, and for how long."""
+    found = {row[0]: (row[1], row[2]) for row in await connection.fetch(_COUNTED)}
+    for state in ("proposed", "reply"):
+        MAIL_WAITING.labels(state).set(found.get(state, (0, now))[0])
+    oldest = min((since for _, since in found.values()), default=now)
+    MAIL_WAIT.set(max(0.0, (now - oldest).total_seconds()))
 
 
 async def read(connection: Connection, mail_id: UUID) -> Mail | None:
@@ -138,8 +141,8 @@ async def contents(tx: UnitOfWork, mails: Sequence[Mail]) -> dict[UUID, MailCont
     return {each.mail_id: CONTENT.validate_json(kept[str(each.mail_id)]) for each in mails if str(each.mail_id) in kept}
 
 
-async def opened(tx: UnitOfWork, mail_id: UUID, kind: str = READ) -> tuple[Mail, bytes]:
-    """A mail, and what was read of it, or the original.
+async def opened(tx: UnitOfWork, mail_id: UUID, kind: str = READ, under: UUID | None = None) -> tuple[Mail, bytes]:
+    """A mail, and what was read of it, or the original; ``under``: whose key it is sealed with, if not its request's.
 
     Raises:
         NotFound: there is no such mail.
@@ -148,7 +151,7 @@ async def opened(tx: UnitOfWork, mail_id: UUID, kind: str = READ) -> tuple[Mail,
     mail = await read(tx.connection, mail_id)
     if mail is None:
         raise NotFound("no such mail")
-    kept = await _kept(tx, [mail], kind)
+    kept = await _kept(tx, [mail if under is None else replace(mail, request_id=None)], kind)
     if not kept:
         raise Shredded("the mail was no request, and is not kept")
     return mail, kept[str(mail_id)]
@@ -165,9 +168,13 @@ async def decide(
     """Notes what a person has decided, once, and destroys the original; whether it was theirs to decide still."""
     if not await tx.connection.fetchval(_DECIDE, mail_id, state, request_id, reason, actor, tx.now):
         return False
+    await _destroy(tx, mail_id)
+    return True
+
+
+async def _destroy(tx: UnitOfWork, mail_id: UUID) -> None:
     await tx.vault.shred(tx.connection, [mail_id], tx.now)
     await tx.connection.execute("DELETE FROM vault.sealed WHERE subject_ref = $1", mail_id)
-    return True
 
 
 async def keep_with(tx: UnitOfWork, request_id: UUID, mail_id: UUID, raw: bytes, content: bytes) -> None:

@@ -20,12 +20,12 @@ from services.intake.identity import proof_links
 from services.intake.identity.proof_links import ProofLinks
 from services.intake.letters.masked import MASK, masked, tokens_shown
 from services.intake.mail import inbox
-from services.intake.mail.content import CONTENT, MailContent, MailProposal
 from services.intake.mail.inbox import Mail
 from services.intake.request import lifecycle
 from services.intake.schemas import Strict
 from services.intake.submission import Submissions
 from shared.domain.errors import IllegalTransition
+from shared.domain.mail_content import CONTENT, KIND, MailContent, MailProposal
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 
 State = Literal["proposed", "reply"]
@@ -98,7 +98,7 @@ class MailUseCases:
         are good no more then.
         """
         async with self.unit_of_work.begin() as tx:
-            mail, raw = await inbox.opened(tx, mail_id, inbox.KIND)
+            mail, raw = await inbox.opened(tx, mail_id, KIND)
             tx.log_evidence(mail.request_id or mail_id, "mail.fetched", _named(mail, caller), caller.actor)
             if mail.request_id:
                 await proof_links.end(tx, mail.request_id)
@@ -113,7 +113,7 @@ class MailUseCases:
             BadRequest: a right lacks what it needs, or there is no address to answer at.
         """
         async with self.one, self.unit_of_work.begin() as tx:
-            _, raw = await inbox.opened(tx, mail_id, inbox.KIND)
+            _, raw = await inbox.opened(tx, mail_id, KIND)
             mail, sealed = await inbox.opened(tx, mail_id)
             asked = [("", each) for each in said.requests(channel="email", received_at=mail.received_at)]
             together, follows = len(asked) > 1, CONTENT.validate_json(sealed).message_id or None

@@ -26,7 +26,7 @@ from shared.domain.events.event import (
     SubjectRef,
     type_of,
 )
-from shared.domain.events.notices import NoticeRequested, NoticeSettled
+from shared.domain.events.notices import MailReceived, NoticeRequested, NoticeSettled
 from shared.domain.events.requests import (
     AnswerDecided,
     ControllerReplied,
@@ -71,6 +71,7 @@ __all__ = [
     "LetterReturned",
     "LiftDecided",
     "LimitConfirmed",
+    "MailReceived",
     "NoticeRequested",
     "NoticeSettled",
     "PartAnswered",

@@ -10,13 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 from pydantic import ConfigDict, TypeAdapter
 
 from shared.domain.rights import Right
 
+KIND: Final = "mail"
+"""The kind under which the original is sealed."""
+READ: Final = "mail_content"
+"""The kind under which ``MailContent`` is sealed."""
 _HEX = ConfigDict(ser_json_bytes="hex", val_json_bytes="hex")
 Kind = Literal["text", "html", "forwarded", "file"]
 _HEAD_ENDS = re.compile(rb"\r?\n\r?\n")

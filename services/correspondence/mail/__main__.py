@@ -1,17 +1,17 @@
-"""Reads the one mail that comes on standard input: ``apart`` starts this, and waits for it so long and no longer."""
+"""Reads the one mail that comes on standard input: ``parser_process`` starts this and bounds its time."""
 
 import resource
 import sys
 from contextlib import suppress
 from pathlib import Path
 
-from services.intake.mail.content import INCOMING, QUESTION
-from services.intake.mail.incoming import read
+from services.correspondence.mail.incoming import read
+from shared.domain.mail_content import INCOMING, QUESTION
 
 CPU_SECONDS = 10
 """Of the processor's time; one of the largest takes two."""
 MEMORY = 144 * 2**20
-"""Bytes; ``apart`` hands over a bounded part of a mail."""
+"""Bytes; ``parser_process`` hands over a bounded part of a mail."""
 
 if __name__ == "__main__":
     with suppress(OSError):  # where memory runs out, this process ends first

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from services.intake.mail.content import INCOMING, QUESTION, Incoming, Ours, digest_of_body, unreadable
+from shared.domain.mail_content import INCOMING, QUESTION, Incoming, Ours, digest_of_body, unreadable
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ PARSED: Final = 2 * 2**20
 """Bytes of a mail that are parsed; of a longer one its beginning. The standard parser takes up to 30 times as many."""
 _ONE = ThreadPoolExecutor(1, thread_name_prefix="mail")
 _ROOT = Path(__file__).parents[3]
-_COMMAND = (sys.executable, "-m", "services.intake.mail")
+_COMMAND = (sys.executable, "-m", "services.correspondence.mail")
 _KEPT = ("PATH", "LANG", "TMPDIR", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE")
 
 

@@ -13,7 +13,7 @@ from typing import Final
 import phonenumbers
 from pydantic import BaseModel, ConfigDict
 
-from services.intake.mail.content import MailContent, MailProposal
+from shared.domain.mail_content import MailContent, MailProposal
 from shared.domain.rights import Right
 from shared.domain.text import folded
 from shared.domain.toml_file import read_toml

@@ -11,7 +11,7 @@ from email.message import Message
 from email.utils import getaddresses
 from typing import Final
 
-from services.intake.mail.readable import decoded
+from services.correspondence.mail.readable import decoded
 
 LONGEST: Final = 4_096
 """Characters of a header that are looked at."""

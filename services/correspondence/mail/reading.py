@@ -16,18 +16,22 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any, Final, TypeVar
+from uuid import UUID
 
 from imapclient import IMAPClient
 from imapclient.exceptions import IMAPClientError
+from uuid_utils.compat import uuid7
 
-from services.intake.letters.rendering import Letters
-from services.intake.mail import apart, inbox
-from services.intake.mail.content import Incoming, MailKind, Ours, unreadable
-from services.intake.metrics import MAIL, MAIL_WAIT, MAIL_WAITING, MAILBOX_READ_AT
+from services.correspondence.mail import parser_process
+from services.correspondence.metrics import MAILBOX_READ_AT
+from services.correspondence.settings import ImapSettings, SmtpSettings, listed
 from shared.app.service import Running
-from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.domain.events import MailReceived
+from shared.domain.mail_content import CONTENT, KIND, READ, Incoming, MailKind, Ours, unreadable
+from shared.domain.rights import Right
+from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.loops import retry_while_unavailable, sleep_until_stopped
-from shared.runtime.mail_settings import ImapSettings, SmtpSettings, listed
+from shared.storage.vault import Sealing
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -46,6 +50,8 @@ _LISTEN_SECONDS = 10.0
 """Less than a loop may stand still for."""
 _NO_MAIL = b"Subject: [A mail that the mailbox does not hand out]\r\n\r\n[UID %d of our mailbox: read it there.]\r\n"
 _NO_TEXT = b"\r\n\r\n[Only the head is kept of a mail that is too long or cannot be read. Read it in the mailbox.]\r\n"
+_DROPPED: Final = frozenset({MailKind.DELAYED, MailKind.OURS})
+"""Mails of which nothing is kept."""
 _SINCE = "SELECT uid FROM mailbox WHERE name = $1 AND uidvalidity = $2"
 # One row for each mailbox: a mail is claimed where nobody reads another, and it was not read meanwhile.
 _CLAIM = """
@@ -125,16 +131,39 @@ def _utc(at: datetime) -> datetime:
     return at.astimezone(UTC)
 
 
+async def store(tx: UnitOfWork, raw: bytes, mail: Incoming) -> UUID:
+    """Seals a mail with what was read of it, under a key of its own, and publishes that it is there; returns its id."""
+    mail_id = uuid7()
+    if mail.kind not in _DROPPED:
+        content = CONTENT.dump_json(mail.content)
+        pieces = [Sealing(mail_id, KIND, str(mail_id), raw), Sealing(mail_id, READ, str(mail_id), content)]
+        record, sealed = tx.vault.new_record(mail_id, b"{}", pieces, tx.now)
+        await tx.vault.insert_subjects(tx.connection, [record])
+        await tx.vault.insert_sealed(tx.connection, sealed)
+    tx.publish(
+        MailReceived(
+            request_id=mail_id,
+            right=Right.ACCESS,
+            occurred_at=tx.now,
+            kind=mail.kind,
+            digest=mail.digest.hex(),
+            received_at=mail.received_at,
+            by_our_exchanger=mail.by_our_exchanger,
+            letters=tuple(mail.letters),
+        )
+    )
+    return mail_id
+
+
 class Reader:
     """Reads one mailbox, for as long as its server answers."""
 
-    def __init__(self, running: Running, settings: ImapSettings, ours: Ours, letters: Letters) -> None:
+    def __init__(self, running: Running, settings: ImapSettings, ours: Ours) -> None:
         self._unit_of_work = running.unit_of_work
         self._heartbeats = running.heartbeats
         self._stopping = running.stopping
         self._settings = settings
         self._ours = ours
-        self._letters = letters
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="imap")
         self._away = False
 
@@ -182,7 +211,6 @@ class Reader:
             log.info("the mailbox is read again")
         self._away = False
         MAILBOX_READ_AT.set(self._unit_of_work.clock.now().timestamp())
-        await self._retried(partial(count, self._unit_of_work))
         return len(uids)
 
     async def _take(self, connection: Connection, uid: int) -> bool:
@@ -210,7 +238,7 @@ class Reader:
         mail = await self._in_thread(partial(connection.fetch, uid, self._settings.message_bytes))
         if mail is None:
             return b"", None
-        reading = asyncio.ensure_future(apart.read(mail.raw, mail.arrived_at, self._ours))
+        reading = asyncio.ensure_future(parser_process.read(mail.raw, mail.arrived_at, self._ours))
         while not (await asyncio.wait([reading], timeout=_LISTEN_SECONDS))[0]:
             self._heartbeats.beat(NAME)
         return mail.raw, reading.result()
@@ -225,7 +253,7 @@ class Reader:
     async def _store(self, validity: int, uid: int, raw: bytes, mail: Incoming | None) -> None:
         async with self._unit_of_work.begin() as tx:
             if mail:
-                await inbox.take(tx, self._letters, raw, mail)
+                await store(tx, raw, mail)
             await tx.connection.execute(_UNTIL, self._settings.name, validity, uid, tx.now)
 
     async def _in_thread(self, do: Callable[[], T]) -> T:
@@ -247,21 +275,9 @@ def ours(secret: bytes, imap: ImapSettings, smtp: SmtpSettings) -> Ours:
 
 async def run(running: Running, settings: ImapSettings, smtp: SmtpSettings) -> None:
     """Reads for as long as the service runs; where no mailbox is named there is nothing to do."""
-    for kind in MailKind:
-        MAIL.labels(kind)  # shown as 0 until the first
     if settings.host is None:
         while not running.stopping.is_set():
             await sleep_until_stopped(_LISTEN_SECONDS, NAME, running.stopping, running.heartbeats)
         return
     known = ours(running.unit_of_work.vault.keyring.lookup, settings, smtp)
-    await Reader(running, settings, known, Letters()).run()
-
-
-async def count(unit_of_work: UnitOfWorkFactory) -> None:
-    """Counts what waits for a person, and for how long."""
-    now = unit_of_work.clock.now()
-    found = {row[0]: (row[1], row[2]) for row in await unit_of_work.pool.fetch(inbox.COUNTED)}
-    for state in ("proposed", "reply"):
-        MAIL_WAITING.labels(state).set(found.get(state, (0, now))[0])
-    oldest = min((since for _, since in found.values()), default=now)
-    MAIL_WAIT.set(max(0.0, (now - oldest).total_seconds()))
+    await Reader(running, settings, known).run()

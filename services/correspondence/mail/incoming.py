@@ -2,7 +2,7 @@
 
 Nothing in it proves anything: not its sender, not its day. When it came follows from the line that our own mail
 exchanger has put on top of it, or else from the mailbox. It is read without the structured headers of the standard
-library, whose time grows with the square of a header; how long a mail takes at most, ``apart`` sees to.
+library, whose time grows with the square of a header; ``parser_process`` bounds how long a mail takes.
 """
 
 import hmac
@@ -18,8 +18,10 @@ from uuid import UUID
 import flufl.bounce
 import puremagic
 
-from services.intake.mail import headers, readable
-from services.intake.mail.content import (
+from services.correspondence.mail import headers, readable
+from services.correspondence.mail.proposal import mail_policy, propose
+from shared.domain import notice_tokens as tokens
+from shared.domain.mail_content import (
     Incoming,
     Kind,
     MailAttachment,
@@ -29,8 +31,6 @@ from services.intake.mail.content import (
     Ours,
     digest_of_body,
 )
-from services.intake.mail.proposal import mail_policy, propose
-from shared.domain import notice_tokens as tokens
 
 _ENVELOPE = ("To", "Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To")
 _SAME = ("From", "To", "Cc", "Date", "Subject", "Message-ID")
