@@ -21,7 +21,7 @@ TEMPLATES = WORDINGS.parent / "letters" / "templates"
 _NOTHING: Mapping[str, Field] = {
     **dict.fromkeys(("about", "besides", "cause", "code", "explanation", "fetch", "follows", "name", "reason"), ""),
     **dict.fromkeys(("done", "others", "stays"), Lines()),
-    "remains": "",
+    **dict.fromkeys(("remains", "to_correct"), ""),
 }
 
 

@@ -147,7 +147,11 @@ class Requests:
         written = await self._waivers.with_list(self.tx, request, transition.letters)
         written = cases.with_case(request, written, await self._beside(request, written))
         copies = await self._copies(request, written)
-        self._write_all(request, written, others, copies, tells)
+        more: dict[str, LetterField] = {
+            "others": others,
+            "to_correct": await old_contacts.to_correct(self.tx, request, written),
+        }
+        self._write_all(request, written, more, copies, tells)
         for action, detail in transition.evidence:
             decided = {"policy": self.tx.policy.version} if action == "decision.made" else {}
             self.tx.log_evidence(request.request_id, action, {**detail, **decided}, self._actor)
@@ -234,7 +238,7 @@ class Requests:
         self,
         request: StoredRequest,
         letters: Sequence[LetterOf],
-        others: LetterField,
+        said: Mapping[str, LetterField],
         copies: tuple[Sentence, ...],
         tells: Sequence[Told],
     ) -> None:
@@ -242,7 +246,7 @@ class Requests:
         for number, (kind, fields) in enumerate(letters, 1):
             fetch: Fact = self._letters.fetch(self.tx.now) if request.package_id else ""
             remains = self._letters.remains(request, self.tx.now, self._disclosed.of(request))
-            more: dict[str, LetterField] = {"others": others, "fetch": fetch, "remains": (*remains, *copies)}
+            more: dict[str, LetterField] = {**said, "fetch": fetch, "remains": (*remains, *copies)}
             letter: LetterOf = (kind, {**more, **fields})
             self._write(request, letter, tells if number == len(letters) else ())
 

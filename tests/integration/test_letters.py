@@ -14,6 +14,7 @@ from services.intake.retention import retention
 from shared.domain import notice_tokens as tokens
 from shared.domain.events import FulfilmentCompleted
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.rights import Right
 from shared.messaging.dispatcher import Unreadable
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.vault import Sealing
@@ -61,6 +62,16 @@ async def test_after_an_erasure_the_letters_are_read_by_the_privacy_team_and_by_
         assert (code["Letter-Code"] in acknowledgement["body"]) is (reader is intake.channel), "it is theirs alone"
     read = await intake.details(path, "letters.read")
     assert read == [{"holder": "officer-1", "by_code": False}, {"holder": "portal", "by_code": True}]
+
+
+async def test_answer_to_a_rectification_names_what_was_to_be_corrected_and_no_value(intake: Intake) -> None:
+    changes = [{"field": "email", "asserted": "new@example.org"}, {"field": "address.city", "asserted": "Quarzfels"}]
+    path, code = await submitted(intake, right="rectification", changes=changes)
+    corrected = TaskReport.model_validate({**TASK, "operation": "rectify", "outcome": "amended", "found": 1})
+    await intake.complete(path, operation=Operation.RECTIFY, right=Right.RECTIFICATION, tasks=(corrected,))
+    closing = (await intake.officer.get(f"{path}/letters", headers=code)).raise_for_status().json()["letters"][1]
+    assert "You asked us to correct: E-mail address and Town." in closing["body"]
+    assert not any(value in closing["body"] for value in ("new@example.org", "Quarzfels."))
 
 
 async def test_austrian_without_a_language_is_answered_in_german(intake: Intake) -> None:

@@ -1,4 +1,4 @@
-"""Whoever had a contact point that was corrected is told there: somebody else may have asked for the correction."""
+"""Tells what was corrected: the requester which fields, an old contact point that it is one no longer."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -9,6 +9,7 @@ from shared.domain.identities import Identity, IdentityType, MalformedIdentity, 
 from shared.domain.levels import NOTHING
 from shared.domain.operations import Change, Operation
 from shared.domain.rights import Right
+from shared.domain.sentences import Listed, Sentence, Term, say
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.subject_data import SubjectData
 
@@ -32,6 +33,15 @@ async def notices(tx: UnitOfWork, corrected: Sequence[StoredRequest]) -> list[tu
         for request in corrected
         for point in old_points(known.get(request.subject_ref, SubjectData()), tx.now)
     ]
+
+
+async def to_correct(tx: UnitOfWork, request: StoredRequest, written: Sequence[LetterOf]) -> tuple[Sentence, ...]:
+    """What the answer to a rectification says was to be corrected: the fields in their order, and no value."""
+    if request.right is not Right.RECTIFICATION or request.tenant or not any(kind == "answer" for kind, _ in written):
+        return ()
+    known = (await tx.vault.subject_data(tx.connection, [request.subject_ref])).get(request.subject_ref, SubjectData())
+    fields = tuple(Term("portal_field", change.field.replace(".", "_")) for change in known.changes)
+    return (say("closing.to_correct", fields=Listed(fields)),) if fields else ()
 
 
 def old_points(known: SubjectData, now: datetime) -> list[str]:
