@@ -20,8 +20,8 @@ TEMPLATES = WORDINGS.parent / "letters" / "templates"
 
 _NOTHING: Mapping[str, Field] = {
     **dict.fromkeys(("about", "besides", "cause", "code", "explanation", "fetch", "follows", "name", "reason"), ""),
-    **dict.fromkeys(("done", "others", "stays"), Lines()),
-    **dict.fromkeys(("remains", "to_correct"), ""),
+    **dict.fromkeys(("done", "others", "remains", "stays"), Lines()),
+    "to_correct": "",
 }
 
 

@@ -37,7 +37,7 @@ from services.intake.request.stored_request import StoredRequest
 from shared.domain.events import Event, RequestClosed, RequestReopened, RestrictionResumed
 from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome, Right
-from shared.domain.sentences import Fact, Sentence
+from shared.domain.sentences import Fact, Lines, Sentence
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection, column_types, update_rows
 
@@ -246,7 +246,7 @@ class Requests:
         for number, (kind, fields) in enumerate(letters, 1):
             fetch: Fact = self._letters.fetch(self.tx.now) if request.package_id else ""
             remains = self._letters.remains(request, self.tx.now, self._disclosed.of(request))
-            more: dict[str, LetterField] = {**said, "fetch": fetch, "remains": (*remains, *copies)}
+            more: dict[str, LetterField] = {**said, "fetch": fetch, "remains": Lines((*remains, *copies))}
             letter: LetterOf = (kind, {**more, **fields})
             self._write(request, letter, tells if number == len(letters) else ())
 

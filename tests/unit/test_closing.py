@@ -167,7 +167,7 @@ def test_nobody_is_asked_a_question_that_would_tell_them_who_is_a_customer() -> 
 
 def test_what_went_with_its_key_is_made_unreadable_and_never_called_anonymised() -> None:
     closed = a_request(State.CLOSED, outcome=Outcome.FULFILLED, tasks=(ERASED,))
-    body = body_of(closed, remains=LETTERS.remains(closed, AT))
+    body = body_of(closed, remains=Lines(LETTERS.remains(closed, AT)))
     assert "is made permanently unreadable" in body
     months = retention().correspondence_months
     assert f"Our letters about it, to you and to others, are kept for {months} months, encrypted" in body
@@ -340,7 +340,7 @@ def kept(category: str, rule: str, first: date | None, last: date | None, count:
 def test_kept_data_are_told_by_category_with_days_ground_and_article(by_rule: Kept, said: str, ground: str) -> None:
     retained = a_task("cdr", RETAINED, found=222, changed=120, ground=by_rule.rule, kept=(by_rule,))
     closed = a_request(State.CLOSED, outcome=PARTIAL, tasks=(ERASED, retained))
-    body = body_of(closed, remains=LETTERS.remains(closed, AT))
+    body = body_of(closed, remains=Lines(LETTERS.remains(closed, AT)))
     assert said in body
     assert ground in body
     assert "obligation" not in body

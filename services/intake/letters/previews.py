@@ -115,7 +115,7 @@ def _answered(letters: Letters) -> Iterator[LetterOf]:
             by |= {"tenant": "harbour-cranes", "instruction_id": "INS-2026-7"}
         closed = replace(_REQUEST, state=State.CLOSED, **by)
         for kind, fields in closing_letter(closed):
-            yield kind, {"remains": letters.remains(closed, _AT), **fields}
+            yield kind, {"remains": Lines(letters.remains(closed, _AT)), **fields}
     yield from refusal_letter(replace(_REQUEST, tasks=()), _decided("refuse", "MANIFESTLY_UNFOUNDED", "12(5)(b)"))
     restricted = _report("crm", TaskOutcome.AMENDED, found=15, changed=15).model_copy(update={"operation": "restrict"})
     weighed: dict[str, LetterField] = {
