@@ -145,6 +145,10 @@ def test_what_a_person_has_yet_to_lift_by_hand_is_not_told_as_lifted() -> None:
     kept = a_request(State.CLOSED, right=Right.RESTRICTION, outcome=Outcome.FULFILLED, tasks=(*RESTRICTED, by_hand))
     told = answer(replace(kept, lift_told_at=AT, lifted_at=AT))
     assert "Not lifted so far, since a person does that by hand: crm." in told
+    assert "It was in force in" not in told
+    undone = report("desk", Operation.RESTRICT, outcome=None, failure="system_refused")
+    in_part = replace(kept, outcome=Outcome.PARTIALLY_FULFILLED, tasks=(*RESTRICTED, undone), lift_told_at=AT)
+    assert "It was in force in: cdr and crm." in answer(in_part)
 
 
 @pytest.mark.parametrize("end", ENDS)

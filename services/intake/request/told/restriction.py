@@ -48,13 +48,11 @@ def _of_its_end(request: StoredRequest) -> Iterator[Sentence]:
     if request.ended_by:
         yield say("restriction.ended", day=decided_on, erasure=reference.of(request.ended_by))
         return
-    if not request.was_restricted:
-        yield say(f"restriction.{lifted}_if_any", ground=ground, day=day)
-    elif _not_restricted(request):
+    how = asked if request.was_restricted else "_if_any"
+    yield say(f"restriction.{lifted}{how}", ground=ground, day=day)
+    if request.was_restricted and _not_restricted(request):
         done = {t.system for t in request.tasks or () if restrictions.took_effect([t]) and not is_undone(t)}
-        yield say(f"restriction.{lifted}{asked}_in", ground=ground, day=day, systems=named_systems(done))
-    else:
-        yield say(f"restriction.{lifted}{asked}", ground=ground, day=day)
+        yield say("restriction.where", systems=named_systems(done))
     if by_hand := {t.system for t in request.tasks or () if t.operation == Operation.LIFT and is_undone(t)}:
         yield say("restriction.not_lifted", systems=named_systems(by_hand))
     yield say("restriction.others_stay")
