@@ -21,7 +21,6 @@ for right in handlers.VERBS:
     service.on(events.RequestWithdrawn, fulfilling.cancel, right=right)
     service.on(events.RestrictionNeeded, partial(handlers.restrict_meanwhile, service.fulfilments), right=right)
     service.on(events.LiftDecided, partial(handlers.lift, service.fulfilments), right=right)
-    service.on(events.RestrictionResumed, partial(handlers.restrict_again, service.fulfilments), right=right)
 for operation in (Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS):
     service.works(operation, concludes=partial(handlers.finish, service.fulfilments))
 service.also(*(partial(each.run, fulfilments=service.fulfilments) for each in (nightly, returned)), strangers.run)

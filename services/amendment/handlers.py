@@ -2,12 +2,11 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
 from pydantic import JsonValue
 
 from services.amendment import consent, flags, registers, returned, stacked
-from shared.domain.events import AnswerDecided, LiftDecided, RequestVerified, RestrictionNeeded, RestrictionResumed
+from shared.domain.events import AnswerDecided, LiftDecided, RequestVerified, RestrictionNeeded
 from shared.domain.operations import Operation
 from shared.domain.policy import Policy
 from shared.domain.rights import Right
@@ -84,18 +83,6 @@ async def lift(fulfilments: Fulfilments, events: Sequence[LiftDecided], tx: Unit
     nowhere = [each for each in new if each.systems == frozenset()]
     await fulfilments.open_all(tx, [each for each in new if each not in nowhere])
     await finish(fulfilments, [stacked.changes_nothing(each) for each in nowhere], tx)
-
-
-async def restrict_again(fulfilments: Fulfilments, events: Sequence[RestrictionResumed], tx: UnitOfWork) -> None:
-    """They were not told of the lift (Art. 18(3)): each system is asked again, as every night while it is in force."""
-    requests = [event.request_id for event in events]
-    await repairs.revoke(tx, requests, Operation.LIFT)
-    in_force = await registers.put_in_force_again(tx, requests)
-    known = await tx.vault.subject_data(tx.connection, [event.subject for event in events])
-    again = partial(repairs.repair, tx, right=Right.RESTRICTION, operation=Operation.RESTRICT)
-    await repairs.call_off(tx, requests, Operation.RESTRICT)
-    resumed = [event for event in events if event.request_id in in_force and event.subject in known]
-    await fulfilments.open_all(tx, [again(event.request_id, event.subject) for event in resumed])
 
 
 async def finish(fulfilments: Fulfilments, completed: Sequence[Completed], tx: UnitOfWork) -> None:

@@ -15,9 +15,6 @@ from shared.fulfilment.store import Completed, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.suppression import CHANNELS, listed
 
-_IN_FORCE_AGAIN = """
-UPDATE restriction SET lifted_at = NULL, looked_at = $2 WHERE request_id = ANY($1) RETURNING request_id
-"""
 OUR_LIST = "marketing_objections"
 """What our own register is called beside the systems."""
 
@@ -105,14 +102,6 @@ async def keep_restrictions(tx: UnitOfWork, completed: Sequence[Completed]) -> N
                 tx.now,
             )
             tx.log_evidence(done.request_id, "restriction.lifted", {})
-
-
-async def put_in_force_again(tx: UnitOfWork, requests: Sequence[UUID]) -> set[UUID]:
-    """Those of these requests whose restriction had been in force, and is so again."""
-    rows = await tx.connection.fetch(_IN_FORCE_AGAIN, requests, tx.now)
-    for row in rows:
-        tx.log_evidence(row[0], "restriction.in_force_again", {})
-    return {row[0] for row in rows}
 
 
 def note_repair(tx: UnitOfWork, done: Completed) -> None:

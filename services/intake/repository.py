@@ -34,7 +34,7 @@ from services.intake.request.letter_kinds import ANSWERS, LetterField, LetterOf
 from services.intake.request.lifecycle import State
 from services.intake.request.open_question import OpenQuestion
 from services.intake.request.stored_request import StoredRequest
-from shared.domain.events import Event, RequestClosed, RequestReopened, RestrictionResumed
+from shared.domain.events import Event, RequestClosed, RequestReopened
 from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import Fact, Lines, Sentence
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 _BLOCKED_AGAIN = frozenset({"erasure.deferred_blocked", "part.blocked", "package.renewal_blocked"})
 _LATER = frozenset({"erasure.deferred_completed", "part.completed", "restriction.lift_completed"})
-_MORE_DONE = _LATER | {"restriction.resumed", "use.stopped_so_far", "decision.needed"}
+_MORE_DONE = _LATER | {"use.stopped_so_far", "decision.needed"}
 _FIXED = (
     *("request_id", "subject_ref", "right", "scope", "channel", "key_id", "accepted_at", "tenant", "instruction_id"),
     *("purposes", "consent_text", "case_id"),
@@ -160,8 +160,8 @@ class Requests:
             self.tx.publish(event)
         for event in published:
             self._count(request, event)
-            if isinstance(event, RequestReopened | RestrictionResumed):
-                await self._goes_on(event, request)
+            if isinstance(event, RequestReopened):
+                await self._goes_on(request)
         blocked_again = any(action in _BLOCKED_AGAIN for action, _ in transition.evidence)
         if blocked_again or request.state is State.AWAITING_DECISION is not self._held[request.request_id].state:
             self._warn(request)
@@ -171,12 +171,11 @@ class Requests:
             self._changed.add(request.request_id)
         return request
 
-    async def _goes_on(self, event: RequestReopened | RestrictionResumed, request: Request) -> None:
+    async def _goes_on(self, request: Request) -> None:
         """Others of the same person know of it again; what was proposed before a reopening is about another answer."""
         await other_requests.enter(self.tx, request)
-        if isinstance(event, RequestReopened):
-            await self.tx.connection.execute("DELETE FROM proposal WHERE request_id = $1", request.request_id)
-            await delivery.forget(self.tx.connection, request.request_id)
+        await self.tx.connection.execute("DELETE FROM proposal WHERE request_id = $1", request.request_id)
+        await delivery.forget(self.tx.connection, request.request_id)
 
     async def _beside(self, request: Request, written: Sequence[LetterOf]) -> list[Request]:
         """What came in one message with a request that is answered, as it stands in this unit of work."""

@@ -27,9 +27,6 @@ _DECIDED = """
 SELECT DISTINCT request_id FROM fulfilment
 WHERE request_id = ANY($1) AND operation = $2 AND state <> 'cancelled'
 """
-_REVOKED = """
-UPDATE fulfilment SET state = 'cancelled' WHERE request_id = ANY($1) AND operation = $2 RETURNING fulfilment_id
-"""
 _LEFT = """
 SELECT request_id, details -> 'left' FROM fulfilment
 WHERE request_id = ANY($1) AND operation = 'lift' AND details ? 'left'
@@ -73,12 +70,6 @@ def repair(
 async def decided(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation) -> set[UUID]:
     """Those of the requests for which this was decided, whether or not any of it is done."""
     return {row[0] for row in await tx.connection.fetch(_DECIDED, requests, operation)}
-
-
-async def revoke(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation) -> None:
-    """Lets what was decided of these requests count no more, whether or not it is done."""
-    rows = await tx.connection.fetch(_REVOKED, requests, operation)
-    await tx.connection.execute(_CALLED_OFF, [row[0] for row in rows])
 
 
 async def left_as_found(tx: UnitOfWork, requests: Sequence[UUID]) -> dict[UUID, JsonValue]:

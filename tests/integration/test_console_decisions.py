@@ -5,7 +5,6 @@ from uuid import UUID
 
 import pytest
 
-from shared.domain.operations import Operation
 from shared.domain.release import Match, Row
 from tests.fixtures.console import OpenedConsole
 from tests.fixtures.handed_out import seal_package
@@ -25,38 +24,6 @@ async def decided(visitor: Visitor, path: str, decision: str, **form: str) -> Vi
         if visitor.status != 200:
             return visitor
     return await visitor.send(step="confirm", **form)
-
-
-async def restriction_lifted_by_mail(intake: Intake) -> str:
-    """The path of a restriction that was lifted by a letter of which nothing came back yet."""
-    subject = {"email": "ada@example.org", "country": "DE"}
-    proof = {"identity": "email", "method": "email_link", "on_file_since": "2020-01-01T00:00:00Z"}
-    path = await intake.submit_shown("email", right="restriction", ground="unlawful", subject=subject, proofs=[proof])
-    await intake.complete(path, operation=Operation.RESTRICT)
-    await intake.settle_letters("sent")
-    (await intake.officer.post(f"{path}/lift")).raise_for_status()
-    await intake.settle_letters("sent")
-    await intake.complete(path, operation=Operation.LIFT)
-    return path
-
-
-async def test_a_lift_whose_letter_came_back_is_a_persons_with_both_ways_explained(console: OpenedConsole) -> None:
-    intake, hanna = console.intake, await console.member("hanna")
-    path = await restriction_lifted_by_mail(intake)
-    page = await hanna.open(f"/console/requests/{id_of(path)}")
-    assert "nobody was told before" not in page.text
-    await intake.settle_letters("returned")
-    page = await hanna.open(f"/console/requests/{id_of(path)}")
-    for said in ("waits for a person: returned", "nobody was told before", "Restrict it again until they are told"):
-        assert said in page.text, said
-    [letter] = (await intake.officer.get("/v1/letters")).json()["letters"]
-    await hanna.open(f"/console/post/{letter['letter_id']}/given-up")
-    assert "is lifted, and stays so" in hanna.text
-    await decided(hanna, path, "restrict-again")
-    assert (await intake.types())[-1] == "restriction_resumed"
-    assert "The restriction stays" in hanna.text
-    await hanna.open(f"/console/post/{letter['letter_id']}/given-up")
-    assert "was to lift stays" in hanna.text
 
 
 async def test_approver_of_extension_finding_or_waiver_reads_the_words_first(console: OpenedConsole) -> None:

@@ -13,7 +13,7 @@ from services.amendment import handlers as amendment
 from services.amendment import nightly
 from services.amendment.strangers import Strangers
 from shared.domain.errors import ResidueFound, Unavailable
-from shared.domain.events import LiftDecided, RequestVerified, RestrictionResumed
+from shared.domain.events import LiftDecided, RequestVerified
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.rights import Right
@@ -102,22 +102,6 @@ async def test_lift_cancels_repairs_and_ends_later_ones(open_harness: OpenHarnes
     assert crm.asked[-1].identities == ()
     clock.pass_by(days=40)
     assert await a_night(harness, clock, Operation.RESTRICT, Operation.LIFT) == [0, 0]
-
-
-async def test_restriction_lifted_unannounced_is_set_again_nightly(open_harness: OpenHarness, clock: SetClock) -> None:
-    harness, event = await in_force(open_harness, ScriptedSystem(CRM), Right.RESTRICTION)
-    lift = partial(amendment.lift, harness.fulfilments, [a(LiftDecided, about=event, due_on=DUE)])
-    async with harness.unit_of_work.begin() as tx:
-        await lift(tx)
-    assert await a_night(harness, clock, Operation.RESTRICT, Operation.LIFT) == [0, 1]
-    async with harness.unit_of_work.begin() as tx:
-        await amendment.restrict_again(harness.fulfilments, [a(RestrictionResumed, about=event)], tx)
-    assert await harness.worker(CRM, Operation.RESTRICT).work() == 1, "at once"
-    assert await a_night(harness, clock, Operation.RESTRICT, Operation.LIFT) == [1, 0], "and none takes it away"
-    async with harness.unit_of_work.begin() as tx:
-        await lift(tx)
-    assert await harness.worker(CRM, Operation.LIFT).work() == 1
-    assert await a_night(harness, clock, Operation.RESTRICT, Operation.LIFT) == [0, 1]
 
 
 async def test_refused_repair_blocks_no_request_and_is_retried(open_harness: OpenHarness, clock: SetClock) -> None:

@@ -152,7 +152,6 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("withdraw", lambda r: r.withdraw(AT)),
     ("renew", lambda r: replace(r, package_id=QUESTION, package_fault="another_holder").renew()),
     ("renew", lambda r: replace(r, package_id=QUESTION, package_fault="another_holder", tasks=(COPIED,)).renew()),
-    ("restrict_again", lambda r: replace(r, right=Right.RESTRICTION, lifted_at=AT).restrict_again()),
     ("lift", lambda r: replace(r, right=Right.RESTRICTION).lift(AT)),
     ("yield_to", lambda r: r.yield_to((QUESTION,), opposed=True)),
     ("yield_to", lambda r: r.yield_to((QUESTION,), opposed=False)),

@@ -19,7 +19,7 @@ from services.correspondence.settings import SmtpSettings
 from services.intake.console.undelivered import stands, why
 from services.intake.letters.print_page import Page, document
 from services.intake.request.aggregate import Request, Transition
-from services.intake.request.causes.delivery import Told, lift_awaited, lift_begun, unknown, until_delivered
+from services.intake.request.causes.delivery import Told, unknown, until_delivered, without_lift
 from services.intake.request.coverage import coverage
 from services.intake.request.lifecycle import State
 from services.intake.request.waiting import waits_for
@@ -137,7 +137,6 @@ def test_a_restriction_is_told_as_lifted_only_while_systems_have_lifted_it_and_w
     assert told["decided"].startswith("Your data are restricted for your request")
     assert "lifted on" not in told["decided"]
     assert "as you had asked (Art. 18(1) GDPR). That restriction was lifted on 8 March 2026." in told["lifted"]
-    assert answer(lifted.restrict_again().request) == told["decided"]
 
 
 def test_what_a_person_has_yet_to_lift_by_hand_is_not_told_as_lifted() -> None:
@@ -351,26 +350,6 @@ def test_a_restriction_whose_lift_nobody_could_be_told_of_stays() -> None:
     assert given_up.request.lift_told_at is None
 
 
-def test_what_a_letter_has_lifted_that_came_back_is_restricted_again_and_lifted_once_it_is_delivered() -> None:
-    lift: list[Told] = [{"what": "lift"}]
-    begun = lift_begun(lift)
-    known = {"channel": "email", "right": Right.RESTRICTION, "outcome": Outcome.FULFILLED}
-    request = a_request(State.CLOSED, **known, lift_told_at=AT, responded_at=AT)
-    with pytest.raises(IllegalTransition, match="still lifting"):
-        request.restrict_again()
-    assert request.told(begun, AT).published == (), "systems are at it"
-    lifted = replace(request, lifted_at=AT)
-    assert lifted.told(begun, AT).published == (), "systems have lifted it before"
-    assert lifted.undeliverable(begun, AT).request == lifted, "given up, it stays lifted"
-    again = lifted.restrict_again()
-    assert [type(each).__name__ for each in again.published] == ["RestrictionResumed"]
-    assert again.request.lifted_at is None
-    assert [type(each).__name__ for each in again.request.told(lift_awaited(begun), AT).published] == ["LiftDecided"]
-    assert again.request.undeliverable(lift_awaited(begun), AT).request.is_in_force
-    with pytest.raises(IllegalTransition, match="erasure"):
-        replace(lifted, ended_by=uuid7()).restrict_again()
-
-
 def test_in_the_portal_a_lift_is_begun_at_once_and_is_not_known_of_once_the_mail_about_it_is_refused() -> None:
     known = {"channel": "portal", "right": Right.RESTRICTION, "outcome": Outcome.FULFILLED}
     request = a_request(State.CLOSED, **known, responded_at=AT)
@@ -379,7 +358,7 @@ def test_in_the_portal_a_lift_is_begun_at_once_and_is_not_known_of_once_the_mail
         ["LiftDecided"],
         [{"what": "lift", "there": True}],
     )
-    assert unknown(tells) == [{"what": "lift", "begun": True}]
+    assert unknown(tells) == [], "systems are at it"
 
 
 def test_what_waits_for_a_letter_is_said_of_each_that_is_not_delivered() -> None:
@@ -387,9 +366,9 @@ def test_what_waits_for_a_letter_is_said_of_each_that_is_not_delivered() -> None
     [said] = why("waiting", [extension])
     assert "due on 2026-04-02" in said
     assert [*why("sent", [extension])] == [*why("person", [{**extension, "there": True}])] == []
-    [stays], [lifted] = why("person", [{"what": "lift"}]), why("person", lift_begun([{"what": "lift"}]))
+    [stays] = why("person", [{"what": "lift"}])
     assert "stays" in stays
-    assert "Restrict it again" in lifted
+    assert [*why("person", without_lift([{"what": "lift"}]))] == []
     assert "came back" not in stands("update", "waiting", None)
     assert stands("portal_news", "person", "put_off").endswith("put off.")
 

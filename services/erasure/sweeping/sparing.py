@@ -10,7 +10,7 @@ from services.erasure.sweeping.finding import task_of
 from shared.app.service import Service
 from shared.domain import events
 from shared.domain.assignments import NUMBERS
-from shared.domain.events import LiftDecided, RequestClosed, RequestVerified, RequestWithdrawn, RestrictionResumed
+from shared.domain.events import LiftDecided, RequestClosed, RequestVerified, RequestWithdrawn
 from shared.domain.holds import Hold
 from shared.domain.identities import Identity, marked
 from shared.domain.levels import Level
@@ -40,15 +40,14 @@ Reason = tuple[UUID, tuple[str, ...]]
 
 def hear(service: Service) -> None:
     """Lets the service hear of restrictions."""
-    for begins in (events.RequestVerified, events.RestrictionResumed):
-        service.on(begins, begin, right=Right.RESTRICTION)
+    service.on(events.RequestVerified, begin, right=Right.RESTRICTION)
     for lifted in (events.LiftDecided, events.RequestWithdrawn):
         service.on(lifted, end, right=Right.RESTRICTION)
     service.on(events.RequestClosed, close, right=Right.RESTRICTION)
 
 
-async def begin(verified: Sequence[RequestVerified | RestrictionResumed], tx: UnitOfWork) -> None:
-    """A restriction has begun, or goes on: on a ground of the policy the sweep spares the data (Art. 18(1)(b), (c))."""
+async def begin(verified: Sequence[RequestVerified], tx: UnitOfWork) -> None:
+    """A restriction has begun: on a ground of the policy the sweep spares the data (Art. 18(1)(b), (c))."""
     spares = sweep_policy(tx.policy.overlay).spares
     begun = [event for event in verified if event.scope in spares]
     await tx.connection.execute(_NOTE, [e.request_id for e in begun], [e.subject for e in begun])

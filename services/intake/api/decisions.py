@@ -187,12 +187,6 @@ async def lift(basis: MadeFor, services: Rehearsable) -> Decided:
     return await services.use_cases.lift(basis)
 
 
-@router.post("/restrict-again", response_model=StateView, dependencies=PRIVACY_TEAM)
-async def restrict_again(basis: MadeFor, services: Rehearsable) -> Decided:
-    """Restrict again what was lifted by a letter that has come back, until they are told (Art. 18(3), privacy team)."""
-    return await services.use_cases.restrict_again(basis)
-
-
 @router.post("/forward", response_model=StateView, dependencies=PRIVACY_TEAM)
 async def forward(body: Forwarded, basis: MadeFor, services: Rehearsable) -> Decided:
     """State that a request was passed on to the customer who decides about the data (privacy team)."""

@@ -55,12 +55,7 @@ def _given_up(subject: Subject) -> list[str]:
         means.append("The answer counts as given from now on.")
     if "question" in tells:
         means.append("Who they are can be asked anew then; what they mean stays open until somebody enters an answer.")
-    if "begun" in tells.get("lift", ()):
-        means.append(
-            "What it told of is lifted, and stays so, though nobody could be told before (Art. 18(3)): if that must not"
-            " be, restrict it again first, on the page of the request."
-        )
-    elif "lift" in tells:
+    if "lift" in tells:
         means.append("The restriction that it was to lift stays, since nobody was told (Art. 18(3)).")
     return means
 

@@ -11,11 +11,6 @@ _STANDS: Final = {
     "question": "The question does not count as asked, and no time limit stops for it",
     "lift": "The restriction stays, since they must be told before it is lifted (Art. 18(3))",
 }
-_LIFTED: Final = (
-    "It told of a lift, and systems have lifted the restriction, or are lifting it, though nobody was told before"
-    " (Art. 18(3)). Restrict it again until they are told; or leave it lifted, as where they have asked for that"
-    " themselves, and have the letter delivered another way"
-)
 
 
 def why(state: str, tells: Sequence[Told]) -> Iterator[str]:
@@ -24,9 +19,7 @@ def why(state: str, tells: Sequence[Told]) -> Iterator[str]:
         return
     known = [each for each in tells if "there" not in each]
     for each in known:
-        if each["what"] == "lift" and "begun" in each:
-            yield f"{_LIFTED}."
-        elif each["what"] == "extension":
+        if each["what"] == "extension":
             yield (
                 f"The extension to {each['due_on']} does not hold, and it is due on {each['due_before']}, unless the"
                 f" letter is delivered in time (Art. 12(3))."

@@ -14,7 +14,7 @@ from services.intake.letters.rendering import Letters
 from services.intake.metrics import LETTERS_SENT, LETTERS_STOPPED
 from services.intake.repository import Requests
 from services.intake.request.aggregate import Transition
-from services.intake.request.causes.delivery import Told, lift_awaited, lift_begun, unknown
+from services.intake.request.causes.delivery import Told, unknown, without_lift
 from shared.domain.events import LiftDecided, NoticeSettled
 from shared.messaging.unit_of_work import UnitOfWork
 
@@ -31,10 +31,6 @@ Fault = Literal[
 """Why a letter waits for a person, or was not sent: by it they know what to do."""
 _MARK = "UPDATE delivery SET state = $2, fault = $3, sent_at = $4 WHERE letter_id = $1"
 _TELLS = "UPDATE delivery SET awaited = $2 WHERE letter_id = $1"
-_LIFTS_BACK = """
-SELECT letter_id, awaited FROM delivery
-WHERE request_id = $1 AND state = 'person' AND awaited @> '[{"what": "lift", "begun": true}]' FOR UPDATE
-"""
 _EXTENSION_TOLD = "UPDATE extension SET told_at = $2 WHERE request_id = $1"
 _OVER: Final = frozenset({"sent", "given_up", "spared"})
 
@@ -61,7 +57,7 @@ async def sent(
     await _note_extension(tx, awaited, letter.request_id, at)
     told = request.told(letter.awaited, at)
     if any(isinstance(event, LiftDecided) for event in told.published):
-        await tx.connection.execute(_TELLS, letter_id, lift_begun(letter.awaited))
+        await tx.connection.execute(_TELLS, letter_id, without_lift(letter.awaited))
     await _tell(requests, told)
     return letter
 
@@ -105,14 +101,6 @@ async def given_up(tx: UnitOfWork, letters: Letters, letter_id: UUID, explanatio
     _log(tx, letter, "letter.given_up", {"explanation": str(explanation)}, actor)
     await _tell(requests, requests[letter.request_id].undeliverable(letter.awaited, tx.now))
     return letter
-
-
-async def awaits_restriction(tx: UnitOfWork, request_id: UUID) -> bool:
-    """Has the letter of a lift that came back lift anew once it is delivered; whether there is one."""
-    back = await tx.connection.fetch(_LIFTS_BACK, request_id)
-    for letter_id, tells in back:
-        await tx.connection.execute(_TELLS, letter_id, lift_awaited(tells))
-    return bool(back)
 
 
 async def _held(

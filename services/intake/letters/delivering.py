@@ -103,21 +103,6 @@ class DeliveringUseCases(TimingUseCases):
         await delivery.address_known(tx.connection, request.request_id)
         return request.noted("address.recorded", on_file_in=said.on_file_in)
 
-    @decision
-    async def restrict_again(self, held: Held) -> Transition:
-        """What was lifted by a letter that has come back is restricted again, until they are told (Art. 18(3)).
-
-        Raises:
-            IllegalTransition: that letter has not come back, or nobody knows any more whose data they are.
-        """
-        tx, request = held.tx, held.request
-        resumed = request.restrict_again()
-        if not await tx.vault.unshredded(tx.connection, [request.subject_ref]):
-            raise IllegalTransition("the key of the subject is gone: nobody knows any more whose data to restrict")
-        if not await delivered.awaits_restriction(tx, request.request_id):
-            raise IllegalTransition("the letter that tells of the lift has not come back")
-        return resumed
-
     @staticmethod
     async def _page(tx: UnitOfWork, letter_id: UUID, request_id: UUID, caller: Caller) -> Page | None:
         """Returns the page of a letter; None: it is not rendered yet."""

@@ -37,7 +37,6 @@ from shared.domain.events import (
     RequestVerified,
     RequestWithdrawn,
     RestrictionNeeded,
-    RestrictionResumed,
     RetryDecided,
     TaskRecorded,
 )
@@ -125,7 +124,6 @@ TRANSITIONS: Mapping[str, Rule] = {
     "weigh":           rule(PERSON,           FINAL,                     LiftDecided, RequestClosed),
     "renew":           rule(CLOSED,           CLOSED,                    RequestVerified, PartAnswered),
     "lift":            rule(CLOSED,           CLOSED,                    LiftDecided),
-    "restrict_again":  rule(CLOSED,           CLOSED,                    RestrictionResumed),
     "extend":          rule(OPEN,             OPEN,                      RequestExtended),
     "redate":          rule(OPEN,             OPEN,                      RequestRedated),
 }

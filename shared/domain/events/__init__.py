@@ -49,7 +49,7 @@ from shared.domain.events.requests import (
     RetryDecided,
     TaskRecorded,
 )
-from shared.domain.events.restrictions import LiftDecided, RestrictionNeeded, RestrictionResumed
+from shared.domain.events.restrictions import LiftDecided, RestrictionNeeded
 from shared.domain.topics import Topic
 
 __all__ = [
@@ -89,7 +89,6 @@ __all__ = [
     "RequestVerified",
     "RequestWithdrawn",
     "RestrictionNeeded",
-    "RestrictionResumed",
     "RetentionEnded",
     "RetryDecided",
     "SubjectRef",

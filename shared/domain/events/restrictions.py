@@ -4,7 +4,6 @@ from datetime import date
 from typing import Literal
 
 from shared.domain.events.event import Event, SubjectRef
-from shared.domain.text import Word
 from shared.domain.topics import Topic
 
 
@@ -22,14 +21,3 @@ class LiftDecided(Event, topic=Topic.REQUESTS):
     type: Literal["dsr.request.lift_decided.v1"] = "dsr.request.lift_decided.v1"
     subject: SubjectRef
     due_on: date
-
-
-class RestrictionResumed(Event, topic=Topic.REQUESTS):
-    """The letter that told of a lift has come back: what was lifted is restricted again until they are told.
-
-    Article 18(3). ``dsr.request.lift_decided.v1`` follows once that letter, or another one, was delivered.
-    """
-
-    type: Literal["dsr.request.restriction_resumed.v1"] = "dsr.request.restriction_resumed.v1"
-    subject: SubjectRef
-    scope: Word | None = None

@@ -10,7 +10,6 @@ from services.intake.decision_schemas import Confirmation, ControllerReply, Forw
 from services.intake.letters.schemas import PostalAddress
 from services.intake.use_cases import UseCases
 from shared.domain.errors import Shredded
-from shared.domain.operations import Operation
 
 
 async def _steps(subject: Subject) -> Sequence[tuple[str, str]]:
@@ -26,25 +25,6 @@ def _may_lift(subject: Subject) -> bool:
     request = subject.of_request
     over = request.lifted_at is not None or request.lift_told_at is not None or request.ended_by is not None
     return request.allows("lift") and request.restricts and request.was_restricted and not over
-
-
-def _may_restrict_again(subject: Subject) -> bool:
-    request, letters = subject.of_request, subject.file.letters if subject.file else ()
-    back = any("begun" in told for each in letters if each.state == "person" for told in each.tells)
-    return back and request.lifted_at is not None and request.ended_by is None
-
-
-def _restricts_again(subject: Subject) -> Sequence[str]:
-    hands = {
-        task.system for task in subject.of_request.tasks or () if task.by_hand and task.operation == Operation.LIFT
-    }
-    return (
-        "The letter that told of the lift has come back, so they were not informed before it (Art. 18(3)).",
-        "Every system is asked at once to restrict their data again; recipients are told of that.",
-        *(f"By hand it is restricted again in {name}: do that now." for name in sorted(hands)),
-        "It is lifted by itself once the letter is delivered after all; if the letter is given up, it stays.",
-        "Where they have asked for the lift themselves, leave it lifted, and have the letter delivered another way.",
-    )
 
 
 def _may_forward(subject: Subject) -> bool:
@@ -94,14 +74,6 @@ DECISIONS: Sequence[Decision] = (
         ),
         do=deciding(UseCases.lift),
         irreversible=True,
-    ),
-    Decision(
-        name="restrict-again",
-        title="Restrict again until they are told",
-        power=Power.HANDLE,
-        when=_may_restrict_again,
-        does=_restricts_again,
-        do=deciding(UseCases.restrict_again),
     ),
     Decision(
         name="forward",

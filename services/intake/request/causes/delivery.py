@@ -16,7 +16,6 @@ from pydantic import JsonValue
 from services.intake.request.lifecycle import State
 from services.intake.request.transition import MovingRequest, Transition
 from shared.domain import events
-from shared.domain.errors import IllegalTransition
 from shared.domain.events import Event
 from shared.domain.time_limit_policy import Question
 
@@ -24,7 +23,6 @@ Told = Mapping[str, JsonValue]
 """What a letter tells: an answer, a lift, a question or an extension, with what its event says besides.
 
 ``there``: it can be read in the portal, and was told when that was written; the letter is the mail that says so.
-``begun``: of a lift, that systems were asked to lift by it, before it came back.
 """
 SENT_TO: frozenset[str] = frozenset({"email", "post"})
 """The channels by which somebody asks who does not fetch their letters."""
@@ -43,8 +41,6 @@ class MovedByDelivery(MovingRequest):
                 case "answer" if request.awaits_delivery:
                     request = replace(request, responded_at=at)
                     published.append(events.RequestClosed.about(request))
-                case "lift" if "begun" in each:
-                    request = replace(request, lift_told_at=at)
                 case "lift" if request.lift_told_at is not None and request.lifted_at is None:
                     request = replace(request, lift_told_at=at)
                     published.append(events.LiftDecided.about(request))
@@ -104,26 +100,11 @@ class MovedByDelivery(MovingRequest):
                 case "answer" if request.awaits_delivery:
                     request = replace(request, responded_at=at)
                     published.append(events.RequestClosed.about(request))
-                case "lift" if "begun" not in each:
+                case "lift":
                     request = replace(request, lift_told_at=None)
                 case "question" if request.state is State.AWAITING_IDENTITY and request.is_open(each):
                     request = replace(request, question=None)
         return Transition(request, tuple(published))
-
-    def restrict_again(self) -> Transition[Self]:
-        """What was lifted by a letter that has come back is restricted again, until they are told (Art. 18(3)).
-
-        It is decided still: the letter that is delivered after all, or another one, lifts it.
-
-        Raises:
-            IllegalTransition: systems lift it still, or it has ended with the erasure of the data.
-        """
-        if self.ended_by is not None:
-            raise IllegalTransition("it has ended with the erasure of the data: there is nothing to restrict")
-        if self.lifted_at is None:
-            raise IllegalTransition("systems are still lifting it: restrict it again once that is done")
-        request = self.moved_in_place("restrict_again", lifted_at=None)
-        return request.noted("restriction.resumed", events.RestrictionResumed.about(request))
 
     def is_open(self, told: Told) -> bool:
         """Whether the question that a letter asks is the one that is open."""
@@ -175,18 +156,14 @@ def until_delivered(transition: Transition[M], *, readable: bool = True) -> tupl
 
 def unknown(letter: Sequence[Told]) -> list[Told]:
     """What such a mail was to tell, once nobody can know of it: it is told when it was delivered after all."""
-    there = ({name: value for name, value in each.items() if name != "there"} for each in letter if "there" in each)
-    return lift_begun(list(there))
+    return without_lift(
+        [{name: value for name, value in each.items() if name != "there"} for each in letter if "there" in each]
+    )
 
 
-def lift_begun(letter: Sequence[Told]) -> list[Told]:
-    """What a letter tells, once systems were asked to lift by it: delivered anew it asks them no more."""
-    return [{**each, "begun": True} if each["what"] == "lift" else each for each in letter]
-
-
-def lift_awaited(letter: Sequence[Told]) -> list[Told]:
-    """What a letter tells once what it had lifted is restricted again: delivered anew it lifts."""
-    return [{name: value for name, value in each.items() if name != "begun"} for each in letter]
+def without_lift(letter: Sequence[Told]) -> list[Told]:
+    """Returns what a letter tells without the lift, which systems were asked for: sent again it asks them no more."""
+    return [each for each in letter if each["what"] != "lift"]
 
 
 def _told_by(event: Event, evidence: Evidence) -> Told | None:
