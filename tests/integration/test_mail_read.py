@@ -2,10 +2,13 @@
 
 import asyncio
 import io
+import re
 import zipfile
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from email.message import EmailMessage
+from html import unescape
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
@@ -28,7 +31,7 @@ from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.settings import Settings
 from shared.storage.postgres import connect_pool
-from tests.fixtures.console import opened_console
+from tests.fixtures.console import OpenedConsole, opened_console
 from tests.fixtures.databases import in_process
 from tests.fixtures.engine import TRACING
 from tests.fixtures.intake import Intake, id_of
@@ -167,6 +170,64 @@ async def test_a_machines_mail_waits_for_a_person_and_a_letter_of_ours_that_came
         await inbox.count(connection, intake.clock.now())
     assert told("dsr_mail_waiting", state="proposed") == 1
     assert told("dsr_mail_wait_seconds") == 0
+
+
+def with_all(text: str) -> bytes:
+    """A mail with a page, a file, and another mail that has one in it."""
+    written, inner, innermost = (EmailMessage() for _ in range(3))
+    for each, subject in ((written, "C-1"), (inner, "Inner"), (innermost, "Innermost")):
+        each["From"], each["Subject"] = "Ada <ada@mail.example>", subject
+        each.set_content(text if each is written else f"Delete my data: {subject}.")
+    written.add_alternative(f"<p>{text}</p><p style='display:none'>Unseen</p><p>Another</p>", subtype="html")
+    written.add_attachment(b"%PDF-1.7\n", maintype="image", subtype="png", filename="../a\u202egnp.fdp")
+    written.add_attachment("Noted", filename="notes.txt")
+    inner.add_attachment(innermost)
+    written.add_attachment(inner)
+    return written.as_bytes()
+
+
+async def test_page_of_a_mail_shows_every_part_and_no_data_subject_of_what_is_forwarded(console: OpenedConsole) -> None:
+    hanna, intake = await console.member("hanna"), console.intake
+    await take(intake, with_all("Please see what he wrote, he threatens me: I go to the police."))
+    await hanna.open("/console/mail")
+    [row] = re.findall(r'<tr><th scope="row".*?</tr>', hanna.html, re.DOTALL)
+    cells = [unescape(re.sub(r"<[^>]+>", "", each)) for each in re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL)]
+    assert [*cells[:2], *cells[3:]] == ["C-1", f"a{MASK}@mail.example", "–", "English", "no", "police, threatens", "–"]
+    await hanna.open(unescape(re.findall(r'href="(/console/mail/[^"]+)"', row)[0]))
+    for shown in (
+        "Please see what he wrote",
+        "The same as a page",
+        "[not visible] Unseen",
+        "Another",
+        "agnp.fdp (application/pdf, 9 bytes)",
+        "File: notes.txt",
+        "Noted",
+        "Forwarded mail: Inner",
+        "Delete my data: Inner.",
+        "Forwarded mail: Innermost",
+        "It passes on what another person has written",
+    ):
+        assert shown in hanna.text, shown
+    await hanna.open(f"{hanna.path}/confirm")
+    assert "checked" not in hanna.html
+    assert 'value="ada@mail.example"' not in hanna.html
+
+
+async def test_number_stays_as_it_is_written_and_its_country_is_asked(console: OpenedConsole) -> None:
+    hanna, intake = await console.member("hanna"), console.intake
+    await take(intake, mail("Bonjour, veuillez supprimer mes données. Mon numéro est le 06 12 34 56 78. Merci."))
+    [listed] = await waiting(intake)
+    path = f"/console/mail/{listed['mail_id']}/confirm"
+    await hanna.open(path)
+    assert re.findall(r'value="(\w+)" checked', hanna.html) == ["erasure"]
+    assert "A telephone number lacks its country code" in hanna.text
+    said = {"rights": ["erasure"], "subject.email": "ada@mail.example", "subject.phones": "06 12 34 56 78"}
+    await hanna.send(step="check", **said)
+    assert "give it as + and country code" in hanna.text
+    await hanna.send(step="check", **said, **{"subject.country": "FR"})
+    await hanna.send(step="confirm", **said, **{"subject.country": "FR"})
+    statement = (await intake.officer.get(f"/v1/requests/{hanna.path.rpartition('/')[2]}/statement")).json()
+    assert "+33612345678" in [each["value"] for each in statement["identities"]]
 
 
 async def test_a_mail_of_the_person_themselves_cannot_be_confirmed_without_an_address(intake: Intake) -> None:
@@ -468,12 +529,15 @@ async def test_a_mail_that_quotes_a_letter_shows_no_link_and_its_original_ends_i
     (letter,) = await door.letters()
     link = link_in(letter)
     assert link in quoted
-    reply = mail(f"What is this?\n\n{quoted}", more=f"In-Reply-To: {taken.mail['Message-ID']}\n")
+    code = "0524 4597"  # it might be a telephone number
+    reply = mail(
+        f"What is this?\n\n{quoted.replace(code_in(letter), code)}", more=f"In-Reply-To: {taken.mail['Message-ID']}\n"
+    )
     assert await take(intake, reply) == "reply"
     [listed] = await waiting(intake, "reply")
     shown = (await intake.officer.get(f"/v1/mail/{listed['mail_id']}")).text
     assert "What is this?" in shown
-    assert not [secret for secret in (link.rpartition("/")[2], code_in(letter)) if secret in shown]
+    assert not [secret for secret in (link.rpartition("/")[2], code) if secret in shown]
     assert (await door.visitor().open(link)).status == 200
     assert link.encode() in (await intake.officer.get(f"/v1/mail/{listed['mail_id']}/raw")).content
     assert "not good any more" in (await door.visitor().open(link)).text

@@ -216,10 +216,11 @@ def _doubts(content: MailContent) -> Iterator[str]:
 def _form(content: MailContent) -> Form:
     proposal = content.proposal
     said = {
-        "language": content.language if content.language in options.LANGUAGES else None,
-        "subject.email": proposal.email,
-        "subject.name": proposal.name,
-        "subject.account_id": proposal.account_id,
-        "subject.phones": "\n".join(proposal.phones),
+        "rights": proposal.rights,
+        "language": [content.language] if content.language in options.LANGUAGES else [],
+        "subject.email": [proposal.email],
+        "subject.name": [proposal.name],
+        "subject.account_id": [proposal.account_id],
+        "subject.phones": ["\n".join(proposal.phones)],
     }
-    return Form({"rights": [*proposal.rights], **{name: [value] for name, value in said.items() if value}})
+    return Form({name: [each for each in values if each] for name, values in said.items() if any(values)})

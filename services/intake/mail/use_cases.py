@@ -163,13 +163,17 @@ def _listed(content: MailContent) -> MailContent:
 
 
 def _shown(content: MailContent, mask: Callable[[str], str]) -> MailContent:
-    """Masks links and codes wherever the page shows words of a mail."""
+    """Masks links and codes wherever the page shows words of a mail: a code may look like a telephone number."""
+    parts = [replace(each, title=mask(each.title), text=mask(each.text)) for each in content.parts]
+    name, subject, said = mask(content.name), mask(content.subject), content.proposal
+    kept = "\n".join((subject, *(each.text for each in parts)))
     return replace(
         content,
-        name=mask(content.name),
-        subject=mask(content.subject),
-        parts=[replace(each, title=mask(each.title), text=mask(each.text)) for each in content.parts],
+        name=name,
+        subject=subject,
+        parts=parts,
         attachments=[replace(each, name=mask(each.name)) for each in content.attachments],
+        proposal=replace(said, name=name if said.name else None, phones=[each for each in said.phones if each in kept]),
     )
 
 
