@@ -1,7 +1,7 @@
 """One digest for each recipient and day: whom it concerns, what was done, and which earlier ones they left unanswered.
 
-It is written by the first look of the day that finds something to tell, and sealed under a key of its own. One by
-e-mail is a letter like any other (``delivery``); any other is a person's task, who enters that the recipient was told.
+It is written by the first look of the day that finds something to tell, and sealed under a key of its own. It is
+delivered as any letter (``delivery``): by e-mail where the policy names that channel, else printed and posted.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from services.intake.auth import Caller
 from services.intake.errors import NotFound, NotReady
 from services.intake.letters import delivery
 from services.intake.recipient_notices import SEALED_AS
-from services.intake.recipients import Patience
+from services.intake.recipients import silent_before
 from services.intake.request import disclosed
 from services.intake.request.letter_kinds import LetterField
 from shared.app.service import Running
@@ -36,6 +36,7 @@ from shared.domain.wording import read_languages
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import run_periodically
 from shared.runtime.settings import PolicySettings
+from shared.storage.postgres import Connection
 from shared.storage.vault import Sealing
 
 NAME: Final = "recipients"
@@ -45,17 +46,15 @@ KIND: Final = "recipient_notice"
 _EVERY_SECONDS: Final = 5.0
 _MOST: Final = 5_000
 """Requests that one digest tells of; the next day's tells of the rest."""
-_STATES: Final = ("underway", "to_be_told", "told", "overdue")
 _EXTENTS = TypeAdapter(dict[str, disclosed.Extent | None])
 _SILENT = """
-SELECT d.digest_id, d.recipient, d.told_at FROM recipient_digest d
-WHERE d.told_at < $1 AND d.reminded_by IS NULL AND d.recipient = ANY($2)
+SELECT d.digest_id, d.recipient, d.told_at FROM recipient_digest d WHERE d.told_at < $1 AND d.reminded_by IS NULL
   AND EXISTS (SELECT FROM recipient_notice n WHERE n.digest_id = d.digest_id AND n.state = 'told')
 """
 _DUE = f"""
 SELECT recipient FROM recipient_notice WHERE settled_at IS NULL AND digest_id IS NULL
 UNION SELECT recipient FROM ({_SILENT}) AS silent
-EXCEPT SELECT recipient FROM recipient_digest WHERE written_on = $3
+EXCEPT SELECT recipient FROM recipient_digest WHERE written_on = $2
 """  # noqa: S608  # constants
 _TAKE = """
 SELECT request_id, what, extent FROM recipient_notice
@@ -68,27 +67,26 @@ ON CONFLICT (recipient, written_on) DO NOTHING RETURNING true
 """
 _TELLS = "UPDATE recipient_notice SET digest_id = $1 WHERE recipient = $2 AND request_id = ANY($3)"
 _REMINDS = "UPDATE recipient_digest SET reminded_by = $1 WHERE digest_id = ANY($2)"
-_BY_MAIL = """
+_DELIVERED = """
 INSERT INTO delivery (letter_id, kind, way, state, written_at, written_on)
-VALUES ($1, $2, 'email', 'waiting', $3::timestamptz, ($3::timestamptz AT TIME ZONE 'UTC')::date)
+VALUES ($1, $2, $3, 'waiting', $4::timestamptz, ($4::timestamptz AT TIME ZONE 'UTC')::date)
 """
 _READ = "SELECT digest_id, recipient, written_at, told_at FROM recipient_digest WHERE digest_id = $1"
 _ARRIVED = "UPDATE recipient_digest SET told_at = $2, sha256 = $3 WHERE digest_id = $1 RETURNING recipient"
 # What one person has proposed of a recipient who was told after all is void.
 _TOLD = """
 UPDATE recipient_notice SET state = 'told', told_at = $2, waiver = NULL, explanation = NULL, proposed_by = NULL
-WHERE digest_id = $1 AND state IN ('underway', 'to_be_told') RETURNING request_id
+WHERE digest_id = $1 AND state = 'underway' RETURNING request_id
 """
 _REMINDED = """
 SELECT n.request_id FROM recipient_notice n JOIN recipient_digest d USING (digest_id)
 WHERE d.reminded_by = $1 AND n.state = 'told'
 """
 _CAME_BACK = """
-UPDATE recipient_notice SET state = 'to_be_told', told_at = NULL
-WHERE digest_id = $1 AND state IN ('underway', 'told') RETURNING request_id
+UPDATE recipient_notice SET state = 'underway', told_at = NULL WHERE digest_id = $1 AND state = 'told'
+RETURNING request_id
 """
 _NOT_TOLD = "UPDATE recipient_digest SET told_at = NULL WHERE digest_id = $1 RETURNING recipient"
-_TOLD_OTHERWISE = "UPDATE delivery SET state = 'given_up' WHERE letter_id = $1 AND state IN ('waiting', 'person')"
 # Who answers a digest answers what it reminds of.
 _REPLIED = """
 UPDATE recipient_notice SET state = $2, settled_at = $3
@@ -96,11 +94,22 @@ WHERE digest_id IN (SELECT digest_id FROM recipient_digest WHERE digest_id = $1 
   AND (state = 'told' OR state = 'acknowledged' AND $2 = 'done') RETURNING request_id, recipient
 """
 _TOLD_OF = "SELECT request_id FROM recipient_notice WHERE digest_id = $1"
-EXPIRED: Final = """
-FROM recipient_digest d WHERE d.written_at < $1 AND NOT EXISTS (
-    SELECT FROM recipient_notice n WHERE n.digest_id = d.digest_id AND n.state IN ('underway', 'to_be_told'))
+_UNANSWERED = """
+SELECT d.digest_id, d.recipient, d.written_at, d.told_at, r.written_at AS reminded_at, count(*) AS requests
+FROM recipient_notice n JOIN recipient_digest d USING (digest_id) JOIN recipient_digest r ON r.digest_id = d.reminded_by
+WHERE n.settled_at IS NULL AND n.state = 'told' AND r.written_at < $1 GROUP BY d.digest_id, r.written_at
+ORDER BY r.written_at, d.digest_id LIMIT $2
 """
-"""Digests that are past their period; one that is to be told yet is not."""
+_COUNTED = """
+SELECT CASE WHEN n.state = 'told' AND r.written_at < $1 THEN 'overdue' ELSE n.state END, count(*)
+FROM recipient_notice n LEFT JOIN recipient_digest d USING (digest_id)
+LEFT JOIN recipient_digest r ON r.digest_id = d.reminded_by WHERE n.settled_at IS NULL GROUP BY 1
+"""
+EXPIRED: Final = """
+FROM recipient_digest d WHERE d.written_at < $1
+    AND NOT EXISTS (SELECT FROM recipient_notice n WHERE n.digest_id = d.digest_id AND n.state = 'underway')
+"""
+"""Digests that are past their period; one that has not arrived is not."""
 _WHAT: Final[Mapping[disclosed.What, str]] = {
     "corrected": "recipient_notice.corrected",
     "stated": "recipient_notice.stated",
@@ -113,12 +122,20 @@ _WHAT: Final[Mapping[disclosed.What, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """One digest; ``told_at``: when it was accepted by the next server, or a person has entered that they told it."""
+    """One digest; ``told_at``: when the mail server had accepted it, or it was posted."""
 
     digest_id: UUID
     recipient: str
     written_at: datetime
     told_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnansweredDigest(Digest):
+    """A digest whose recipient has said nothing for too long since they were reminded, and of how many requests."""
+
+    reminded_at: datetime
+    requests: int
 
 
 async def run(running: Running) -> None:
@@ -134,31 +151,34 @@ async def run(running: Running) -> None:
 
 async def count(unit_of_work: UnitOfWorkFactory, limits: TimeLimitPolicy) -> None:
     """Counts the notices that are not settled, each once."""
-    patience, counted = _patience(unit_of_work, limits), dict.fromkeys(_STATES, 0)
-    async with unit_of_work.pool.acquire() as connection:
-        for each in await recipients.unsettled(connection):
-            counted["overdue" if patience.is_over(each) else each.state] += each.requests
-    for state, number in counted.items():
-        metrics.RECIPIENTS.labels(state).set(number)
+    silent = silent_before(unit_of_work.policy, limits, unit_of_work.clock.now())
+    counted = {state: number for state, number in await unit_of_work.pool.fetch(_COUNTED, silent)}  # noqa: C416  # rows
+    for state in ("underway", "told", "overdue"):
+        metrics.RECIPIENTS.labels(state).set(counted.get(state, 0))
+
+
+async def unanswered(connection: Connection, silent: datetime, limit: int) -> list[UnansweredDigest]:
+    """Digests about which a person must ask the recipient, the longest unanswered first."""
+    return [UnansweredDigest(**row) for row in await connection.fetch(_UNANSWERED, silent, limit)]
 
 
 async def write_due(unit_of_work: UnitOfWorkFactory, limits: TimeLimitPolicy) -> int:
     """Writes a digest to every recipient who has something to learn and had none today; returns how many."""
-    patience, today = _patience(unit_of_work, limits), unit_of_work.policy.today(unit_of_work.clock.now())
-    written = 0
-    for (name,) in await unit_of_work.pool.fetch(_DUE, patience.since, patience.mailed, today):
+    policy, now = unit_of_work.policy, unit_of_work.clock.now()
+    silent, today, written = silent_before(policy, limits, now), policy.today(now), 0
+    for (name,) in await unit_of_work.pool.fetch(_DUE, silent, today):
         async with unit_of_work.begin() as tx:
-            written += await _write(tx, patience, name, today)
+            written += await _write(tx, name, silent, today)
     return written
 
 
-async def _write(tx: UnitOfWork, patience: Patience, name: str, today: date) -> bool:
+async def _write(tx: UnitOfWork, name: str, before: datetime, today: date) -> bool:
     """One digest, in one transaction; False: another process has written it, or holds what it would tell of."""
     digest_id, recipient = uuid7(), tx.policy.recipients.get(name)
     if not await tx.connection.fetchval(_WRITTEN, digest_id, name, today, tx.now):
         return False
     rows = await tx.connection.fetch(_TAKE, name, _MOST)
-    silent = await tx.connection.fetch(f"{_SILENT} AND d.recipient = $3", patience.since, patience.mailed, name)
+    silent = await tx.connection.fetch(f"{_SILENT} AND d.recipient = $2", before, name)
     if not rows and not silent:
         await tx.connection.execute("DELETE FROM recipient_digest WHERE digest_id = $1", digest_id)
         return False
@@ -177,14 +197,10 @@ async def _write(tx: UnitOfWork, patience: Patience, name: str, today: date) -> 
     await tx.vault.insert_sealed(tx.connection, sealed)
     await tx.connection.execute(_TELLS, digest_id, name, told_of)
     await tx.connection.execute(_REMINDS, digest_id, [row["digest_id"] for row in silent])
-    if mailed := name in patience.mailed and address_in(to) is not None:
-        await tx.connection.execute(_BY_MAIL, digest_id, KIND, tx.now)
-    delivery.ask_digest(tx, digest_id, email=mailed)
+    way = "email" if recipient and recipient.channel and address_in(to) else "post"
+    await tx.connection.execute(_DELIVERED, digest_id, KIND, way, tx.now)
+    delivery.ask_digest(tx, digest_id, email=way == "email")
     return True
-
-
-def _patience(unit_of_work: UnitOfWorkFactory, limits: TimeLimitPolicy) -> Patience:
-    return Patience.of(unit_of_work.policy, limits, unit_of_work.clock.now())
 
 
 def _person(row: Mapping[str, Any], sealed: bytes | None, recipient: Recipient | None) -> Mapping[str, LetterField]:
@@ -228,26 +244,21 @@ def _line(what: str | Term, value: str) -> Sentence:
     return say("recipient_notice.line", what=what, value=value)
 
 
-async def arrived(tx: UnitOfWork, digest_id: UUID, by_mail: NoticeSettled | None) -> None:
-    """The mail server has accepted it: that is on record with each request."""
-    at, digest = (by_mail.occurred_at, by_mail.sha256) if by_mail else (tx.now, None)
-    await _told(tx, digest_id, at, digest, "recipient.notice_sent", None)
-
-
-async def _told(tx: UnitOfWork, digest_id: UUID, at: datetime, digest: str | None, action: str, by: str | None) -> int:
-    """Notes that a recipient was told, with each request; returns of how many."""
+async def arrived(tx: UnitOfWork, digest_id: UUID, by_mail: NoticeSettled | None, actor: str | None) -> None:
+    """The mail server has accepted it, or a person has posted it: that is on record with each request."""
+    at = by_mail.occurred_at if by_mail else tx.now
+    digest = by_mail.sha256 if by_mail else sha256((await _text(tx, digest_id)).html.encode()).hexdigest()
     recipient = await tx.connection.fetchval(_ARRIVED, digest_id, at, digest)
     known: dict[str, JsonValue] = {"recipient": recipient, "digest_id": str(digest_id), "sha256": digest}
     told = await tx.connection.fetch(_TOLD, digest_id, at)
     reminded = await tx.connection.fetch(_REMINDED, digest_id)
-    for rows, what in ((told, action), (reminded, "recipient.reminded")):
+    for rows, what in ((told, "recipient.notice_sent"), (reminded, "recipient.reminded")):
         for (request_id,) in rows:
-            tx.log_evidence(request_id, what, known, by)
-    return len(told)
+            tx.log_evidence(request_id, what, known, actor)
 
 
 async def not_reached(tx: UnitOfWork, digest_id: UUID) -> None:
-    """It cannot go, or has come back: a person tells them."""
+    """It cannot go, or has come back: a person has it sent again, or posted."""
     recipient = await tx.connection.fetchval(_NOT_TOLD, digest_id)
     for (request_id,) in await tx.connection.fetch(_CAME_BACK, digest_id):
         known: dict[str, JsonValue] = {"recipient": recipient, "digest_id": str(digest_id)}
@@ -267,16 +278,21 @@ async def find(tx: UnitOfWork, digest_id: UUID) -> Digest:
 
 
 async def read(tx: UnitOfWork, digest_id: UUID, caller: Caller) -> str:
-    """The digest as a page, to be printed or read out; that it was read is on record; raises as ``find``.
+    """The digest as a page; that it was read is on record; raises as ``find``.
 
     Raises:
         NotReady: it is being written.
     """
     await find(tx, digest_id)
+    await note_reading(tx, digest_id, caller)
+    return (await _text(tx, digest_id)).html
+
+
+async def note_reading(tx: UnitOfWork, digest_id: UUID, caller: Caller) -> None:
+    """Puts on record with each request of a digest who has read or printed it."""
     for (request_id,) in await tx.connection.fetch(_TOLD_OF, digest_id):
         detail: dict[str, JsonValue] = {"digest_id": str(digest_id), "holder": caller.holder}
         tx.log_evidence(request_id, "recipient.digest_read", detail, caller.actor)
-    return (await _text(tx, digest_id)).html
 
 
 async def _text(tx: UnitOfWork, digest_id: UUID) -> NoticeText:
@@ -285,20 +301,6 @@ async def _text(tx: UnitOfWork, digest_id: UUID) -> NoticeText:
     if not isinstance(text, NoticeText):
         raise NotReady("the digest is being written: try again in a moment")
     return text
-
-
-async def tell(tx: UnitOfWork, digest_id: UUID, caller: Caller) -> None:
-    """A person has told the recipient: no mail tells them as well, and their word is awaited; raises as ``find``.
-
-    Raises:
-        IllegalTransition: they were told.
-        NotReady: it is being written.
-    """
-    digest, text = await find(tx, digest_id), await _text(tx, digest_id)
-    words = sha256(text.html.encode()).hexdigest()
-    if not await _told(tx, digest_id, tx.now, words, "recipient.told_by_hand", caller.actor):
-        raise IllegalTransition(f"{digest.recipient} was told before: enter what they have said")
-    await tx.connection.execute(_TOLD_OTHERWISE, digest_id)
 
 
 async def hear(tx: UnitOfWork, digest_id: UUID, reply: str, caller: Caller) -> None:
@@ -310,7 +312,9 @@ async def hear(tx: UnitOfWork, digest_id: UUID, reply: str, caller: Caller) -> N
     digest = await find(tx, digest_id)
     rows: Sequence[Any] = await tx.connection.fetch(_REPLIED, digest_id, reply, tx.now)
     if not rows:
-        raise IllegalTransition(f"no word of {digest.recipient} on this digest is awaited: tell them first")
+        raise IllegalTransition(
+            f"no word of {digest.recipient} on this digest is awaited: they were not told yet, or have said it"
+        )
     for request_id, recipient in rows:
         tx.log_evidence(request_id, f"recipient.{reply}", {"recipient": recipient}, caller.actor)
 

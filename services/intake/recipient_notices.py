@@ -9,7 +9,6 @@ from uuid import UUID
 import orjson
 from pydantic import JsonValue
 
-from services.intake.recipients import NoticeState
 from services.intake.request import disclosed, other_restrictions
 from services.intake.request.stored_request import StoredRequest
 from shared.domain.identities import IdentityType
@@ -26,13 +25,13 @@ SEALED_AS: Final = "recipients"
 _CONCERN = """
 WITH c AS (
     SELECT * FROM jsonb_to_recordset($1::jsonb)
-        AS c (request_id uuid, recipient text, what text, categories text[], extent jsonb, state text, ends boolean)
+        AS c (request_id uuid, recipient text, what text, categories text[], extent jsonb, ends boolean)
 ), unsaid AS (
     DELETE FROM recipient_notice n USING c WHERE c.ends AND (n.request_id, n.recipient) = (c.request_id, c.recipient)
         AND n.told_at IS NULL AND n.digest_id IS NULL
 )
 INSERT INTO recipient_notice AS n (request_id, recipient, what, categories, extent, state, concerned_at)
-SELECT c.request_id, c.recipient, c.what, c.categories, c.extent, c.state, $2 FROM c
+SELECT c.request_id, c.recipient, c.what, c.categories, c.extent, 'underway', $2 FROM c
 WHERE NOT c.ends OR EXISTS (
     SELECT FROM recipient_notice b WHERE (b.request_id, b.recipient) = (c.request_id, c.recipient)
         AND (b.told_at IS NOT NULL OR b.digest_id IS NOT NULL))
@@ -67,7 +66,6 @@ class _Concern:
             "what": self.done.what,
             "categories": sorted(self.extent),
             "extent": self.extent,
-            "state": NoticeState.UNDERWAY if self.recipient.channel else NoticeState.TO_BE_TOLD,
             "ends": self.done.over or self.done.what == "lifted",
         }
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from enum import StrEnum
-from typing import Final, Self
+from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -26,7 +26,6 @@ class NoticeState(StrEnum):
     """How far a recipient is told."""
 
     UNDERWAY = "underway"
-    TO_BE_TOLD = "to_be_told"
     TOLD = "told"
     ACKNOWLEDGED = "acknowledged"
     DONE = "done"
@@ -44,13 +43,6 @@ SELECT n.request_id, n.recipient, n.what, n.categories, n.state, n.concerned_at,
        r.written_at AS reminded_at, n.settled_at, n.waiver, n.explanation, n.proposed_by
 FROM recipient_notice n LEFT JOIN recipient_digest d USING (digest_id)
 LEFT JOIN recipient_digest r ON r.digest_id = d.reminded_by WHERE n.request_id = $1 ORDER BY n.recipient
-"""
-_OPEN = """
-SELECT n.digest_id, n.recipient, n.state, min(n.concerned_at) AS concerned_at, min(n.told_at) AS told_at,
-       r.written_at AS reminded_at, count(*) AS requests
-FROM recipient_notice n LEFT JOIN recipient_digest d USING (digest_id)
-LEFT JOIN recipient_digest r ON r.digest_id = d.reminded_by
-WHERE n.settled_at IS NULL GROUP BY n.digest_id, n.recipient, n.state, r.written_at ORDER BY 4, 1
 """
 
 
@@ -72,43 +64,19 @@ class Notice:
     explanation: UUID | None
     proposed_by: str | None
 
-
-@dataclass(frozen=True, slots=True)
-class OpenNotices:
-    """The notices of one digest that stand alike; without a digest, those that the next one tells of."""
-
-    digest_id: UUID | None
-    recipient: str
-    state: NoticeState
-    concerned_at: datetime
-    told_at: datetime | None
-    reminded_at: datetime | None
-    requests: int
+    def is_overdue(self, silent: datetime) -> bool:
+        """Whether they are silent since a reminder before then, so that a person must ask them."""
+        return self.state is NoticeState.TOLD and self.reminded_at is not None and self.reminded_at < silent
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long recipients may say nothing: before ``since`` is too long; ``mailed`` are reminded by e-mail first."""
+def silent_before(policy: Policy, limits: TimeLimitPolicy, now: datetime) -> datetime:
+    """Who was told or reminded before then, and has said nothing, has been silent for too long; pure.
 
-    since: datetime
-    mailed: Collection[str]
-
-    @classmethod
-    def of(cls, policy: Policy, limits: TimeLimitPolicy, now: datetime) -> Self:
-        """By the working days of the time limit policy, where the staff works; pure."""
-        days = calendar(limits.commitment.staff_calendar)
-        last = days.add_working_days(policy.today(now), -limits.recipients.silent_working_days)
-        since = datetime.combine(last + timedelta(days=1), time(), ZoneInfo(policy.controller.zone))
-        return cls(since, [name for name, each in policy.recipients.items() if each.channel])
-
-    def is_over(self, notice: Notice | OpenNotices) -> bool:
-        """Whether a person must see to it: the recipient is silent, or was not told in time; pure."""
-        if notice.state is NoticeState.TO_BE_TOLD:
-            return notice.concerned_at < self.since
-        if notice.state is not NoticeState.TOLD:
-            return False
-        last = notice.reminded_at if notice.recipient in self.mailed else notice.told_at
-        return last is not None and last < self.since
+    By the working days of the time limit policy, where the staff works.
+    """
+    days = calendar(limits.commitment.staff_calendar)
+    last = days.add_working_days(policy.today(now), -limits.recipients.silent_working_days)
+    return datetime.combine(last + timedelta(days=1), time(), ZoneInfo(policy.controller.zone))
 
 
 @dataclass
@@ -163,19 +131,8 @@ async def of_request(connection: Connection, request_id: UUID) -> list[Notice]:
     return [Notice(**{**row, "state": NoticeState(row["state"])}) for row in rows]
 
 
-async def unsettled(connection: Connection) -> list[OpenNotices]:
-    """Every notice that is not settled, by digest and state, the longest waiting first."""
-    return [OpenNotices(**{**row, "state": NoticeState(row["state"])}) for row in await connection.fetch(_OPEN)]
-
-
-async def for_a_person(connection: Connection, patience: Patience, limit: int) -> list[OpenNotices]:
-    """What a person must tell or ask, by digest, the longest waiting first."""
-    found = [each for each in await unsettled(connection) if each.digest_id]
-    return [each for each in found if each.state is NoticeState.TO_BE_TOLD or patience.is_over(each)][:limit]
-
-
 def address(recipient: Recipient) -> str:
-    """Where a digest goes: by its channel, or every way in which a person can reach them."""
+    """Where a digest goes: by its channel, or by post with every way in which a person can reach them."""
     contact = recipient.contact
     if recipient.channel == "email" and contact.email:
         return f"{recipient.name} <{contact.email}>"

@@ -356,7 +356,7 @@ CREATE TABLE recipient_digest (
     written_on  date        NOT NULL,        -- where the controller is
     written_at  timestamptz NOT NULL,
     sha256      text,                        -- of its words (HTML, UTF-8), in hex, once told
-    told_at     timestamptz,                 -- accepted by the next server, or a person has told them
+    told_at     timestamptz,                 -- accepted by the next server, or posted
     reminded_by uuid,                        -- a later digest, which reminds of it
     UNIQUE (recipient, written_on)
 );
@@ -368,7 +368,7 @@ CREATE TABLE recipient_notice (
     what         text        NOT NULL,       -- corrected, stated, erased, restricted, lifted, stopped
     categories   text[]      NOT NULL,       -- of the policy
     extent       jsonb       NOT NULL DEFAULT '{}',  -- how much of each category; null: only that it is concerned
-    state        text        NOT NULL,       -- underway, to_be_told, told, acknowledged, done, impossible, disproportionate
+    state        text        NOT NULL,       -- underway, told, acknowledged, done, impossible, disproportionate
     concerned_at timestamptz NOT NULL,
     digest_id    uuid REFERENCES recipient_digest ON DELETE SET NULL,  -- null: the next one tells of it
     told_at      timestamptz,                -- when they were told last

@@ -18,7 +18,6 @@ from shared.domain.errors import IllegalTransition
 from shared.domain.rights import Outcome
 from shared.storage.postgres import Connection
 
-_UNTOLD = frozenset({NoticeState.UNDERWAY, NoticeState.TO_BE_TOLD})
 _PROMISED = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED})
 """How a request has ended whose letter names who is told."""
 _LOCK = "SELECT FROM recipient_notice WHERE request_id = $1 AND recipient = $2 FOR UPDATE"
@@ -90,6 +89,6 @@ async def _untold(connection: Connection, request_id: UUID, recipient: str) -> N
         raise NotFound(f"the request concerns no such recipient; those whom it concerns: {known}")
     if notice.settled_at is not None:
         raise IllegalTransition(f"{recipient} is settled: {notice.state.replace('_', ' ')}")
-    if notice.state not in _UNTOLD:
+    if notice.state is not NoticeState.UNDERWAY:
         raise IllegalTransition(f"{recipient} was told: that cannot be waived any more; enter what they have said")
     return notice

@@ -44,7 +44,7 @@ async def test_approver_of_extension_finding_or_waiver_reads_the_words_first(con
     assert "overridden" in anton.text
     await intake.unit_of_work.pool.execute(
         "INSERT INTO recipient_notice (request_id, recipient, what, categories, state, concerned_at, waiver,"
-        " explanation, proposed_by) SELECT request_id, 'carrier', 'stopped', '{}', 'to_be_told', now(), 'impossible',"
+        " explanation, proposed_by) SELECT request_id, 'carrier', 'stopped', '{}', 'underway', now(), 'impossible',"
         " explanation, proposed_by FROM balancing"
     )
     await anton.open(f"/console/requests/{id_of(weighed)}/decide/recipient-waiver-approval")

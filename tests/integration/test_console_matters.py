@@ -186,17 +186,17 @@ async def test_reply_with_another_request_becomes_a_request_of_its_own(console: 
     assert id_of(path) not in hanna.path
 
 
-async def test_digest_is_told_and_answered_by_a_person(console: OpenedConsole) -> None:
+async def test_person_asks_about_an_unanswered_digest_and_enters_the_reply(console: OpenedConsole) -> None:
     intake, hanna = console.intake, await console.member("hanna")
     path = await erased(intake, report(Operation.ERASE, call=1))
     await digests(intake, days=0)
     digest = (await digest_of(intake, path, "carrier")).replace("/v1/recipient-digests", "/console/recipients")
-    await hanna.open("/console/approvals")
-    assert "carrier" in hanna.text
-    assert f'href="{digest}"' in hanna.html
     assert reference_of(path) in (await hanna.client.get(digest)).text
-    for step, form in (("told", {}), ("reply", {"reply": "done"})):
-        await confirmed(hanna, f"{digest}/{step}", **form)
+    reminded = "UPDATE recipient_digest SET reminded_by = digest_id, written_at = written_at - interval '30 days'"
+    await intake.unit_of_work.pool.execute(reminded)
+    await hanna.open("/console/approvals")
+    assert f'href="{digest}"' in hanna.html
+    await confirmed(hanna, f"{digest}/reply", reply="done")
     assert (await listed(intake, path))["carrier"]["state"] == "done"
 
 
@@ -211,10 +211,11 @@ INSERT INTO mail (mail_id, digest, received_at, by_mx, read_at, state)
 SELECT gen_random_uuid(), int4send(n), now(), true, now(), 'proposed' FROM generate_series(1, 3) n;
 INSERT INTO register.conflict (conflict_id, identity, system, valid_from, kind, request_id, noticed_at)
 SELECT gen_random_uuid(), int4send(n), 'crm', now(), 'another_holder', $1, now() FROM generate_series(1, 3) n;
-INSERT INTO recipient_digest (digest_id, recipient, written_on, written_at)
-SELECT gen_random_uuid(), 'carrier' || n, now(), now() FROM generate_series(1, 3) n;
+INSERT INTO recipient_digest (digest_id, recipient, written_on, written_at, told_at)
+SELECT gen_random_uuid(), 'carrier' || n, now(), '2025-01-01', now() FROM generate_series(1, 3) n;
+UPDATE recipient_digest SET reminded_by = digest_id;
 INSERT INTO recipient_notice (request_id, recipient, what, categories, state, concerned_at, digest_id)
-SELECT $1, recipient, 'erased', '{}', 'to_be_told', now(), digest_id FROM recipient_digest;
+SELECT $1, recipient, 'erased', '{}', 'told', now(), digest_id FROM recipient_digest;
 INSERT INTO proof_withheld (request_id, withheld_at) SELECT request_id, now() FROM request;
 UPDATE request SET state = 'awaiting_identity'
 """

@@ -50,13 +50,14 @@ async def test_each_recipient_of_erased_data_gets_one_digest_and_is_listed(discl
     assert not [each for each in ADA.values() if each in told["carrier"]], "it knows numbers alone"
     assert "nothing from us by which you could tell who they are" in told["carrier"]
     theirs = await listed(disclosing, path)
-    assert {name: each["state"] for name, each in theirs.items()} == {"mailer": "underway", "carrier": "to_be_told"}
+    assert {name: each["state"] for name, each in theirs.items()} == dict.fromkeys(("mailer", "carrier"), "underway")
     assert (theirs["carrier"]["name"], theirs["carrier"]["country"]) == ("Example Carrier Inc. (fictitious)", "US")
     to = {name: (await content(disclosing, UUID(each["digest_id"]))).to or "" for name, each in theirs.items()}
     assert to["mailer"] == "Beispielpost GmbH (fictitious) <privacy@beispielpost.example>"
     assert "Example Carrier" in to["carrier"]
-    (letter,) = (await disclosing.officer.get("/v1/letters")).raise_for_status().json()["letters"]
-    assert (letter["letter_id"], letter["request_id"]) == (theirs["mailer"]["digest_id"], None)
+    letters = (await disclosing.officer.get("/v1/letters")).raise_for_status().json()["letters"]
+    ways = {theirs["mailer"]["digest_id"]: ("email", None), theirs["carrier"]["digest_id"]: ("post", None)}
+    assert {each["letter_id"]: (each["way"], each["request_id"]) for each in letters} == ways
     code = {"Letter-Code": correspondence.code(disclosing.unit_of_work.vault.keyring, UUID(id_of(path)))}
     read = (await disclosing.channel.get(f"{path}/letters", headers=code)).raise_for_status().json()["letters"]
     assert [each["kind"] for each in read] == ["acknowledgement", "answer"]
@@ -78,7 +79,7 @@ async def test_digest_of_a_day_tells_of_each_person_apart_and_is_on_record(
         tasks = (report(Operation.ERASE, newsletter=1),)
         await disclosing.complete(path, right=Right.ERASURE, operation=Operation.ERASE, tasks=tasks)
     assert await digests(disclosing, days=0, sent=False) == written, "one a day"
-    (both,) = (await digests(disclosing, sent=False)).values()
+    both = (await digests(disclosing, sent=False))["mailer"]
     assert reference_of(first) not in both
     parts = both.split("Our reference: ")[1:]
     emails = {part[:13]: re.findall(r"ada[.\d]*@example\.org", part) for part in parts}
@@ -101,7 +102,7 @@ async def test_two_processes_write_one_digest(disclosing: Intake) -> None:
     path = await erased(disclosing)
     writing = [recipient_digests.write_due(disclosing.unit_of_work, read_policy()) for _ in range(2)]
     assert sum(await asyncio.gather(*writing)) == 2, "for the mailer and for the carrier"
-    assert await disclosing.unit_of_work.pool.fetchval("SELECT count(*) FROM delivery") == 1
+    assert await disclosing.unit_of_work.pool.fetchval("SELECT count(*) FROM delivery") == 2
     assert all(each["digest_id"] for each in (await listed(disclosing, path)).values())
 
 
@@ -167,39 +168,40 @@ async def test_recipient_counts_as_told_at_delivery_and_not_after_a_bounce(
     async with disclosing.unit_of_work.begin() as tx:
         await delivered.stopped(tx, Letters(), letter_id, "returned")
     back = (await listed(disclosing, path))["mailer"]
-    assert (back["state"], back["told_at"]) == ("to_be_told", None)
-    on_paper = await disclosing.officer.post(f"/v1/letters/{letter_id}/delivery", json={"way": "post"})
-    assert on_paper.status_code == 409, "the address of record is not theirs"
-    (await disclosing.officer.post(f"/v1/letters/{letter_id}/delivery", json={"way": "email"})).raise_for_status()
-    (await disclosing.officer.post(f"{digest}/told")).raise_for_status()
-    async with disclosing.unit_of_work.begin() as tx:
-        await delivered.stopped(tx, Letters(), letter_id, "refused")
-    assert (await listed(disclosing, path))["mailer"]["state"] == "told", "which no mail takes back"
+    assert (back["state"], back["told_at"]) == ("underway", None)
+    assert len(await disclosing.details(path, "recipient.notice_returned")) == 1
+    for way, state in (("email", "underway"), ("post", "told")):
+        waits = (await disclosing.officer.get("/v1/letters")).json()["letters"]
+        assert ("returned" in str(waits)) is (way == "email"), "a person sees to it"
+        moved = await disclosing.officer.post(f"/v1/letters/{letter_id}/delivery", json={"way": way})
+        assert moved.status_code == 200, moved.text
+        if way == "email":
+            async with disclosing.unit_of_work.begin() as tx:
+                await delivered.stopped(tx, Letters(), letter_id, "refused")
+        else:
+            (await disclosing.officer.post(f"/v1/letters/{letter_id}/posted")).raise_for_status()
+        assert (await listed(disclosing, path))["mailer"]["state"] == state
 
 
 async def test_silent_recipient_is_reminded_once_then_overdue_and_answers_both(disclosing: Intake) -> None:
-    path = await erased(disclosing)
+    path = await erased(disclosing, report(Operation.ERASE, newsletter=1))
     await digests(disclosing)
     assert await digests(disclosing, days=7) == {}, "ten working days have not passed"
-    assert await counted(disclosing) == {"underway": 0, "to_be_told": 1, "told": 1, "overdue": 0}
+    assert await counted(disclosing) == {"underway": 0, "told": 1, "overdue": 0}
     reminder = await digests(disclosing, days=9)
-    assert reminder.keys() == {"mailer"}, "whom no channel reaches a person asks"
     assert "On 3 March 2026 we told you" in reminder["mailer"]
     assert "ada@" not in reminder["mailer"]
     assert [each["recipient"] for each in await disclosing.details(path, "recipient.reminded")] == ["mailer"]
     assert await digests(disclosing, days=9) == {}
-    waiting = (await disclosing.officer.get("/v1/recipient-digests")).raise_for_status().json()["digests"]
-    assert [(each["recipient"], each["state"], each["overdue"]) for each in waiting] == [
-        ("carrier", "to_be_told", True)
-    ]
+    assert (await disclosing.officer.get("/v1/recipient-digests")).json() == {"digests": []}
     assert await digests(disclosing, days=9) == {}, "one reminder"
+    waiting = (await disclosing.officer.get("/v1/recipient-digests")).raise_for_status().json()["digests"]
+    assert [(each["recipient"], each["requests"]) for each in waiting] == [("mailer", 1)]
     mailer = (await listed(disclosing, path))["mailer"]
     assert (mailer["overdue"], bool(mailer["reminded_at"])) == (True, True)
-    assert await counted(disclosing) == {"underway": 0, "to_be_told": 0, "told": 0, "overdue": 2}
-    sent = await disclosing.unit_of_work.pool.fetch(
-        "SELECT digest_id FROM recipient_digest WHERE recipient = 'mailer' ORDER BY written_at"
-    )
-    answered = f"/v1/recipient-digests/{sent[-1][0]}/reply"
+    assert await counted(disclosing) == {"underway": 0, "told": 0, "overdue": 1}
+    query = "SELECT digest_id FROM recipient_digest ORDER BY written_at DESC LIMIT 1"
+    answered = f"/v1/recipient-digests/{await disclosing.unit_of_work.pool.fetchval(query)}/reply"
     for said in ("acknowledged", "done"):
         assert (await disclosing.officer.post(answered, json={"reply": said})).status_code == 200, "to the reminder"
         assert (await listed(disclosing, path))["mailer"]["state"] == said
@@ -208,24 +210,28 @@ async def test_silent_recipient_is_reminded_once_then_overdue_and_answers_both(d
 
 async def counted(intake: Intake) -> dict[str, float | None]:
     await recipient_digests.count(intake.unit_of_work, read_policy())
-    states = ("underway", "to_be_told", "told", "overdue")
+    states = ("underway", "told", "overdue")
     return {each: PEOPLE.get_sample_value("dsr_recipient_notices_open", {"state": each}) for each in states}
 
 
-async def test_a_person_reads_a_digest_and_enters_that_the_recipient_was_told(disclosing: Intake) -> None:
+async def test_digest_for_a_recipient_without_a_channel_is_printed_and_posted(disclosing: Intake) -> None:
     path = await erased(disclosing, report(Operation.ERASE, call=1))
-    await digests(disclosing)
+    await digests(disclosing, sent=False)
     digest = await digest_of(disclosing, path, "carrier")
-    (waiting,) = (await disclosing.officer.get("/v1/recipient-digests")).raise_for_status().json()["digests"]
-    assert (waiting["recipient"], waiting["requests"], "1 Example Street" in waiting["reach"]) == ("carrier", 1, True)
-    read = (await disclosing.officer.get(digest)).raise_for_status()
-    assert reference_of(path) in read.text
-    assert [each["holder"] for each in await disclosing.details(path, "recipient.digest_read")] == ["officer-1"]
+    printed = (await disclosing.officer.get("/v1/letters/print")).raise_for_status().text
+    for said in (reference_of(path), "1 Example Street"):
+        assert said in printed, said
+    assert reference_of(path) in (await disclosing.officer.get(digest)).raise_for_status().text
+    read = await disclosing.details(path, "recipient.digest_read")
+    assert [each["holder"] for each in read] == ["officer-1"] * 2, "printed, and read"
     early = await disclosing.officer.post(f"{digest}/reply", json={"reply": "done"})
-    assert (early.status_code, "tell them first" in early.text) == (409, True)
-    told, again = [await disclosing.officer.post(f"{digest}/told") for _ in range(2)]
-    assert (told.status_code, again.status_code) == (200, 409)
+    assert (early.status_code, "not told yet" in early.text) == (409, True)
+    posted = f"/v1/letters/{digest.rpartition('/')[2]}/posted"
+    assert [(await disclosing.officer.post(posted)).status_code for _ in range(2)] == [200, 409]
     assert (await listed(disclosing, path))["carrier"]["state"] == "told"
+    (sent,) = await disclosing.details(path, "recipient.notice_sent")
+    html = (await content(disclosing, UUID(sent["digest_id"]))).html
+    assert sent["sha256"] == hashlib.sha256(html.encode()).hexdigest()
     assert (await disclosing.officer.get(f"/v1/recipient-digests/{uuid7()}")).status_code == 404
     assert {(await disclosing.channel.get(each)).status_code for each in (digest, "/v1/recipient-digests")} == {403}
 
@@ -242,7 +248,7 @@ async def test_it_takes_two_persons_to_tell_a_recipient_nothing_and_a_reason_tha
     assert (read.json()["proposed"], read.json()["explanation"]) == ("impossible", WHY), "who agrees may read it"
     other = await disclosing.colleague.get(f"{path}/recipients/waiver", params={"recipient": "mailer"})
     assert other.status_code == 409
-    assert (await listed(disclosing, path))["carrier"]["state"] == "to_be_told"
+    assert (await listed(disclosing, path))["carrier"]["state"] == "underway"
     (await disclosing.colleague.post(f"{path}/recipients/waiver/approval", json=approve)).raise_for_status()
     assert (await listed(disclosing, path))["carrier"]["state"] == "impossible"
     written = (await disclosing.officer.get(f"{path}/letters")).raise_for_status().json()["letters"]
@@ -277,11 +283,7 @@ async def test_of_a_part_that_is_erased_later_those_are_told_whom_it_newly_conce
     assert (await listed(disclosing, path)).keys() == {"mailer", "carrier"}
     later = report(Operation.ERASE, billing=4).model_copy(update={"system": "billing", "outcome": "erased"})
     await disclosing.complete(path, **said, tasks=(later,), deferred=True)
-    assert {name: each["state"] for name, each in (await listed(disclosing, path)).items()} == {
-        "mailer": "underway",
-        "collector": "to_be_told",
-        "carrier": "to_be_told",
-    }
+    assert (await listed(disclosing, path)).keys() == {"mailer", "collector", "carrier"}
     before = await digests(disclosing)
     assert "records of calls: a part of the records" in before["carrier"]
     assert "the last until 30 March 2028" in before["carrier"]
@@ -349,7 +351,6 @@ async def test_nobody_waives_a_notice_that_was_given_meanwhile(disclosing: Intak
     waiver = {"recipient": "carrier", "cause": "disproportionate", "explanation": WHY}
     (await disclosing.officer.post(f"{path}/recipients/waiver", json=waiver)).raise_for_status()
     await digests(disclosing)
-    await disclosing.officer.post(f"{await digest_of(disclosing, path, 'carrier')}/told")
     approved = await disclosing.colleague.post(f"{path}/recipients/waiver/approval", json={"recipient": "carrier"})
     again = await disclosing.officer.post(f"{path}/recipients/waiver", json=waiver)
     assert [(each.status_code, "carrier was told" in each.text) for each in (approved, again)] == [(409, True)] * 2
@@ -424,7 +425,6 @@ async def test_nobody_is_told_that_data_are_free_which_another_request_restricts
     second = await restricted(disclosing, Right.OBJECTION)
     both = [reference_of(path) for path in (first, second)]
     assert await told(disclosing) == dict.fromkeys(both, "restricted")
-    (await disclosing.officer.post(f"{await digest_of(disclosing, first, 'carrier')}/told")).raise_for_status()
     (await disclosing.officer.post(f"{first}/lift")).raise_for_status()
     await disclosing.consume(lift(first, Right.RESTRICTION))
     assert await told(disclosing, "carrier") == {both[0]: "lifted"}
@@ -476,8 +476,7 @@ async def test_digests_end_with_the_period_of_letters(disclosing: Intake) -> Non
     digest = await digest_of(disclosing, path, "mailer")
     disclosing.clock.at += timedelta(days=400)
     ended = await expiry.end_all(disclosing.unit_of_work, retention(), lambda: None)
-    assert (ended["digests"], ended["letters"]) == (1, 1), "that to the carrier waits for a person"
+    assert (ended["digests"], ended["letters"]) == (2, 1)
     assert (await disclosing.officer.get(digest)).status_code == 404
-    left = "SELECT count(*) FROM vault.subject WHERE subject_ref IN (SELECT digest_id FROM recipient_digest)"
-    assert await disclosing.unit_of_work.pool.fetchval(left) == 1
+    assert await disclosing.unit_of_work.pool.fetchval("SELECT count(*) FROM delivery") == 0
     assert (await listed(disclosing, path))["mailer"]["state"] == "told", "that it was is on record"

@@ -1,6 +1,8 @@
 """Recipients of the data are told of an erasure (Art. 19): two answer, one never does, and the person has the list."""
 
+import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from deploy.demo.board import SubmittedRequest
@@ -8,7 +10,7 @@ from deploy.demo.client import DsrClient
 from deploy.demo.finding import Section
 from deploy.local import postgres_databases as databases
 
-_SILENT, _TALKS, _PROMPT = "mailer", "collector", "carrier"
+_SILENT, _TALKS, _PROMPT = "carrier", "collector", "mailer"
 """Recipients of ``policy/parties.toml``: one never answers, one says that it has done the same, one that it knows."""
 _WITHIN = 30
 _TIME_PASSES = """
@@ -24,28 +26,34 @@ async def recipients(client: DsrClient, dsn: str, request: SubmittedRequest, *, 
     request_id = request.request_id
     section = Section(f"Who else was told: {request.part.person.name}'s erasure (Art. 19)")
     await databases.fetch(dsn, _TIME_PASSES, _DAYS)
-    await client.follow(request_id, lambda view: _all(view, mailed=mailed), "/recipients", within=_WITHIN)
+    await client.follow(request_id, _digested, "/recipients", within=_WITHIN)
     first = await _listed(client, request_id)
-    requests = {each["digest_id"]: each["requests"] for each in await _open(client)}
+    waiting = await client.get("/v1/letters", params={"limit": 1000})
+    to_post = {each["letter_id"] for each in waiting.raise_for_status().json()["letters"] if each["way"] == "post"}
     for name, each in first.items():
-        how = "told by e-mail"
-        if each["state"] != "told":
-            waits = "no mail server here to take it, so " if each["state"] == "underway" else ""
-            how = f"{waits}a person tells them the digest of the day, and enters it"
-            await _enter(client, each, "told")
-        many = f" ({requests[each['digest_id']]} requests)" if each["digest_id"] in requests else ""
-        section.say(f"{each['name']:36} {each['role']}, {each['country']}: {how}{many}")
-        if name != _SILENT:
-            await _enter(client, each, "reply", reply="done" if name == _TALKS else "acknowledged")
+        by_post = each["digest_id"] in to_post
+        if by_post:
+            async with asyncio.timeout(_WITHIN):
+                while (await client.get(f"/v1/recipient-digests/{each['digest_id']}")).is_client_error:  # noqa: ASYNC110  # no event says so
+                    await asyncio.sleep(0.1)
+            (await client.post(f"/v1/letters/{each['digest_id']}/posted")).raise_for_status()
+        elif mailed:
+            await client.follow(request_id, partial(_is, what="told_at", name=name), "/recipients", within=_WITHIN)
+        how = "a person posts them the digest of the day" if by_post else "told by e-mail, by the digest of the day"
+        how = how if by_post or mailed else "the digest of the day waits: no mail server here takes it"
+        section.say(f"{each['name']:36} {each['role']}, {each['country']}: {how}")
+        if name != _SILENT and (by_post or mailed):
+            await _reply(client, each, "done" if name == _TALKS else "acknowledged")
     silent, reached = first[_SILENT], []
-    for far, days in (("reminded", _WEEKS), ("overdue", _MORE_WEEKS)):
+    for far, days in (("reminded_at", _WEEKS), ("overdue", _MORE_WEEKS)):
         await databases.fetch(dsn, _TIME_PASSES, days)
         reached.append(await _follow(client, request_id, far))
     section.find(all(reached), f"{silent['name']} is silent: reminded once after 10 working days, then a person's task")
     section.say("  (the demonstration dates the digests back instead of waiting)")
-    late = [each["digest_id"] for each in await _open(client) if each["overdue"]]
+    asked = await client.get("/v1/recipient-digests", params={"limit": 1000})
+    late = [each["digest_id"] for each in asked.raise_for_status().json()["digests"]]
     section.find(silent["digest_id"] in late, "it stands on the list of what the privacy team has to see to")
-    await _enter(client, silent, "reply", reply="done")
+    await _reply(client, silent, "done")
     section.say(
         f"asked by telephone they have done the same; the person reads: GET /v1/requests/{request_id}/recipients"
     )
@@ -53,7 +61,8 @@ async def recipients(client: DsrClient, dsn: str, request: SubmittedRequest, *, 
     for each in last.values():
         section.say(f"  {each['name']:36} {each['state']:13} {each['categories'].partition(':')[0]}")
     states = {name: each["state"] for name, each in last.items()}
-    section.find(states == {_PROMPT: "acknowledged", _TALKS: "done", _SILENT: "done"}, "each has heard and answered")
+    prompt = "acknowledged" if mailed else "underway"
+    section.find(states == {_PROMPT: prompt, _TALKS: "done", _SILENT: "done"}, "each that was told has answered")
     return section
 
 
@@ -62,13 +71,8 @@ async def _listed(client: DsrClient, request_id: str) -> Mapping[str, Mapping[st
     return {str(each["recipient"]): each for each in listed}
 
 
-async def _open(client: DsrClient) -> list[Mapping[str, Any]]:
-    answer = (await client.get("/v1/recipient-digests", params={"limit": 1000})).raise_for_status()
-    return list(answer.json()["digests"])
-
-
-async def _enter(client: DsrClient, notice: Mapping[str, Any], step: str, **said: str) -> None:
-    answer = await client.post(f"/v1/recipient-digests/{notice['digest_id']}/{step}", json=said or None)
+async def _reply(client: DsrClient, notice: Mapping[str, Any], reply: str) -> None:
+    answer = await client.post(f"/v1/recipient-digests/{notice['digest_id']}/reply", json={"reply": reply})
     answer.raise_for_status()
 
 
@@ -81,12 +85,10 @@ async def _follow(client: DsrClient, request_id: str, far: str) -> bool:
     return True
 
 
-def _all(view: Mapping[str, Any], *, mailed: bool) -> bool:
-    """Whether each has a digest, and was sent it where mails go out."""
-    listed = view["recipients"]
-    return all(each["digest_id"] and not (mailed and each["state"] == "underway") for each in listed)
+def _digested(view: Mapping[str, Any]) -> bool:
+    return all(each["digest_id"] for each in view["recipients"])
 
 
-def _is(view: Mapping[str, Any], far: str) -> bool:
-    [silent] = [each for each in view["recipients"] if each["recipient"] == _SILENT]
-    return bool(silent["overdue"] if far == "overdue" else silent["reminded_at"])
+def _is(view: Mapping[str, Any], what: str, name: str = _SILENT) -> bool:
+    [found] = [each for each in view["recipients"] if each["recipient"] == name]
+    return bool(found[what])

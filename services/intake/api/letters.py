@@ -18,7 +18,7 @@ from services.intake.api.dependencies import (
 from services.intake.api.report import policy_of
 from services.intake.api.views import Instant, StateView
 from services.intake.auth import Caller
-from services.intake.errors import Forbidden, NotFound
+from services.intake.errors import Forbidden, NotFound, NotReady
 from services.intake.letters.print_page import document
 from services.intake.letters.schemas import AnotherWay, GivenUp, PostalAddress
 from services.intake.problems import documented
@@ -27,7 +27,7 @@ from shared.domain.errors import IllegalTransition, Shredded
 
 router = APIRouter(prefix="/v1/letters", tags=["letters"], dependencies=PRIVACY_TEAM, responses=documented(Forbidden))
 of_request = APIRouter(prefix="/v1/requests/{request_id}", tags=["letters"], dependencies=PRIVACY_TEAM)
-_MOVES = documented(NotFound, IllegalTransition, Shredded)
+_MOVES = documented(NotFound, NotReady, IllegalTransition, Shredded)
 
 
 class OpenLetter(BaseModel):

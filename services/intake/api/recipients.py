@@ -1,5 +1,6 @@
 """Recipients of the data: who was told of what was done, by which digest, and what they have said (Art. 19)."""
 
+from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -23,7 +24,7 @@ from services.intake.errors import NotFound, NotReady, SamePerson
 from services.intake.problems import documented
 from services.intake.proposed import ProposedStep
 from services.intake.recipient_schemas import RecipientReply, Waiver, WaiverApproval
-from services.intake.recipients import Notice, NoticeState, Patience
+from services.intake.recipients import Notice, NoticeState, silent_before
 from services.intake.request import disclosed
 from services.intake.versions import Decided
 from shared.domain.errors import IllegalTransition, Shredded
@@ -53,22 +54,20 @@ class NoticeView(BaseModel):
     told_at: Instant | None = Field(description="when they were told last")
     reminded_at: Instant | None
     settled_at: Instant | None = Field(description="when they had said something, or it was decided not to tell them")
-    overdue: bool = Field(description="they were not told in time, or say nothing for longer than the policy waits")
+    overdue: bool = Field(description="they say nothing for longer than the policy waits since they were reminded")
 
 
-class OpenDigest(BaseModel):
-    """A digest of which a person must tell the recipient, or ask whether they have it."""
+class UnansweredDigestView(BaseModel):
+    """A digest whose recipient says nothing: a person asks whether they have it."""
+
+    model_config = ConfigDict(from_attributes=True)
 
     digest_id: UUID
     recipient: str = Field(description="as the policy names it")
-    name: str = Field(description="by what it is known")
-    reach: str = Field(description="where the recipient is reached")
-    state: Literal["to_be_told", "told"]
-    concerned_at: Instant
+    written_at: Instant
     told_at: Instant | None
-    reminded_at: Instant | None
+    reminded_at: Instant
     requests: int = Field(description="of how many requests it tells")
-    overdue: bool
 
 
 class RecipientList(BaseModel):
@@ -82,13 +81,13 @@ class DigestMoved(BaseModel):
     """How far the recipient of a digest is now."""
 
     digest_id: UUID
-    state: Literal["told", "acknowledged", "done"]
+    state: Literal["acknowledged", "done"]
 
 
-class OpenDigests(BaseModel):
-    """What a person must see to, the longest waiting first."""
+class UnansweredDigests(BaseModel):
+    """What a person must ask about, the longest unanswered first."""
 
-    digests: list[OpenDigest]
+    digests: list[UnansweredDigestView]
 
 
 @router.get("")
@@ -101,8 +100,8 @@ async def read_recipients(request_id: UUID, caller: AnyCaller, services: UseServ
     hidden = request.anonymous and caller.role != "privacy"
     async with services.unit_of_work.pool.acquire() as connection:
         found = [] if hidden else await recipients.of_request(connection, request_id)
-    patience, policy = _patience(services), services.unit_of_work.policy
-    views = [NoticeView.model_validate(_shown(each, policy, patience)) for each in found]
+    before, policy = silent(services), services.unit_of_work.policy
+    views = [NoticeView.model_validate(_shown(each, policy, before)) for each in found]
     return RecipientList(request_id=request_id, recipients=views)
 
 
@@ -137,23 +136,13 @@ async def approve_waiver(body: WaiverApproval, basis: MadeFor, services: Rehears
 
 
 @digests.get("")
-async def list_recipient_digests(
+async def list_unanswered_digests(
     services: UseServices, limit: Annotated[int, Query(ge=1, le=1000)] = 100
-) -> OpenDigests:
-    """Digests that a person must tell a recipient, or ask them about, the longest waiting first (privacy team)."""
-    patience, known = _patience(services), services.unit_of_work.policy.recipients
+) -> UnansweredDigests:
+    """Digests that recipients leave unanswered after a reminder, the longest first (privacy team)."""
     async with services.unit_of_work.pool.acquire() as connection:
-        found = await recipients.for_a_person(connection, patience, limit)
-    views = []
-    for each in found:
-        called = known.get(each.recipient)
-        shown = {name: getattr(each, name) for name in each.__dataclass_fields__} | {
-            "name": called.name if called else each.recipient,
-            "reach": recipients.address(called) if called else each.recipient,
-            "overdue": patience.is_over(each),
-        }
-        views.append(OpenDigest.model_validate(shown))
-    return OpenDigests(digests=views)
+        found = await recipient_digests.unanswered(connection, silent(services), limit)
+    return UnansweredDigests(digests=[UnansweredDigestView.model_validate(each) for each in found])
 
 
 @digests.get(
@@ -162,7 +151,7 @@ async def list_recipient_digests(
     responses={200: {"content": {"text/html": {}}}, **documented(NotFound, NotReady, Shredded)},
 )
 async def read_recipient_digest(digest_id: UUID, caller: AnyCaller, services: UseServices) -> Response:
-    """The digest as a page, to print or to read out to the recipient; the reading is on record (privacy team)."""
+    """The digest as a page; the reading is on record (privacy team)."""
     return await shown_digest(digest_id, caller, services)
 
 
@@ -172,14 +161,6 @@ async def shown_digest(digest_id: UUID, caller: Caller, services: Services) -> R
         content = (await recipient_digests.read(tx, digest_id, caller)).encode()
     headers = {"Content-Security-Policy": policy_of(content), "Cache-Control": "no-store"}
     return Response(content, media_type="text/html", headers=headers)
-
-
-@digests.post("/{digest_id}/told", responses=_OF_DIGEST)
-async def tell_recipient(digest_id: UUID, caller: AnyCaller, services: UseServices) -> DigestMoved:
-    """Enter that a person has told the recipient what the digest says (privacy team)."""
-    async with services.unit_of_work.begin() as tx:
-        await recipient_digests.tell(tx, digest_id, caller)
-    return DigestMoved(digest_id=digest_id, state="told")
 
 
 @digests.post("/{digest_id}/reply", responses=_OF_DIGEST)
@@ -192,12 +173,13 @@ async def hear_recipient(
     return DigestMoved(digest_id=digest_id, state=body.reply)
 
 
-def _patience(services: Services) -> Patience:
+def silent(services: Services) -> datetime:
+    """Returns before when a reminder must have been written for a person to ask now."""
     unit_of_work = services.unit_of_work
-    return Patience.of(unit_of_work.policy, services.use_cases.policy, unit_of_work.clock.now())
+    return silent_before(unit_of_work.policy, services.use_cases.policy, unit_of_work.clock.now())
 
 
-def _shown(notice: Notice, policy: Policy, patience: Patience) -> dict[str, object]:
+def _shown(notice: Notice, policy: Policy, before: datetime) -> dict[str, object]:
     known = policy.recipients.get(notice.recipient)
     said = {name: getattr(notice, name) for name in Notice.__dataclass_fields__}
     return said | {
@@ -205,5 +187,5 @@ def _shown(notice: Notice, policy: Policy, patience: Patience) -> dict[str, obje
         "role": known.role if known else None,
         "country": known.country if known else None,
         "categories": disclosed.words(policy, notice.categories),
-        "overdue": patience.is_over(notice),
+        "overdue": notice.is_overdue(before),
     }

@@ -49,7 +49,7 @@ async def sent(
     await tx.connection.execute(_MARK, letter_id, "sent", None, at)
     tx.after_commit(LETTERS_SENT.labels(letter.way).inc)
     if letter.request_id is None:
-        await recipient_digests.arrived(tx, letter_id, by_mail)
+        await recipient_digests.arrived(tx, letter_id, by_mail, actor)
         return letter
     _log(tx, letter, "letter.sent", {"sha256": by_mail.sha256} if by_mail else {}, actor)
     request = requests[letter.request_id]

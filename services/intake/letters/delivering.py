@@ -6,14 +6,14 @@ from uuid import UUID
 import orjson
 from uuid_utils.compat import uuid7
 
-from services.intake import repository
+from services.intake import recipient_digests, repository
 from services.intake.auth import Caller
 from services.intake.deciding import Held, decision
 from services.intake.errors import NotFound
 from services.intake.letters import delivered, delivery
 from services.intake.letters import schemas as letter_schemas
 from services.intake.letters.delivery import Delivery
-from services.intake.letters.print_page import Page
+from services.intake.letters.print_page import LINES, Page
 from services.intake.request.aggregate import Transition
 from services.intake.timing import TimingUseCases
 from shared.domain.errors import IllegalTransition
@@ -70,12 +70,12 @@ class DeliveringUseCases(TimingUseCases):
                 if fault := await delivery.readdress(tx, request, letter):
                     otherwise = "tell them yourself" if letter.kind in delivery.BY_ADDRESS else "send it by post"
                     raise IllegalTransition(f"there is no e-mail address to send it to: {fault}; {otherwise}")
-            elif letter.kind in delivery.BY_ADDRESS:
+            elif request and letter.kind in delivery.BY_ADDRESS:
                 raise IllegalTransition(
                     "the address of record is that of whoever asked, and this letter goes where it says: have it sent"
                     " there again by e-mail, or tell them yourself"
                 )
-            elif not (request and await tx.vault.places(tx.connection, request.request_id, _POSTAL)):
+            elif request and not await tx.vault.places(tx.connection, request.request_id, _POSTAL):
                 raise IllegalTransition("no address of record is entered: enter it, and then have it sent by post")
             if not await delivery.send_by(tx, request, letter, said.way):
                 raise IllegalTransition(f"it waits to go by {letter.way} already: wait for that, or give it up")
@@ -104,12 +104,15 @@ class DeliveringUseCases(TimingUseCases):
         return request.noted("address.recorded", on_file_in=said.on_file_in)
 
     @staticmethod
-    async def _page(tx: UnitOfWork, letter_id: UUID, request_id: UUID, caller: Caller) -> Page | None:
-        """Returns the page of a letter; None: it is not rendered yet."""
+    async def _page(tx: UnitOfWork, letter_id: UUID, request_id: UUID | None, caller: Caller) -> Page | None:
+        """Returns the page of a letter; None: it is not rendered yet. A digest goes to the recipient that it names."""
         sealed = await tx.vault.open_one(tx.connection, letter_id)
         letter = opened(sealed) if sealed else None
         if not isinstance(letter, NoticeText):
             return None
+        if request_id is None:
+            await recipient_digests.note_reading(tx, letter_id, caller)
+            return Page(letter_id, letter.html, (letter.to or "").split(", ")[:LINES])
         [(_, _, address), *_] = await tx.vault.open_kind(tx.connection, request_id, _POSTAL)
         detail = {"letter_id": str(letter_id), "holder": caller.holder}
         tx.log_evidence(request_id, "letter.printed", detail, caller.actor)

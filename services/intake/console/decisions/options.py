@@ -18,7 +18,6 @@ from shared.domain.wording import ENGLISH, Language
 
 LANGUAGES: Final[Mapping[Language, str]] = {each: str(Locale.parse(each).english_name) for each in wording.LANGUAGES}
 """Those in which people are written to."""
-_UNTOLD: Final = frozenset({NoticeState.UNDERWAY, NoticeState.TO_BE_TOLD})
 
 
 def words(subject: Subject, fact: Fact) -> str:
@@ -97,6 +96,8 @@ def recipients(subject: Subject, *, proposed: bool = False) -> Options:
     """Recipients who were not told yet; ``proposed``: those who are not to be told, if another person agrees."""
     policy, notices = subject.works.services.processing, subject.file.notices if subject.file else ()
     found: Sequence[str] = [
-        each.recipient for each in notices if each.state in _UNTOLD and (each.waiver is not None or not proposed)
+        each.recipient
+        for each in notices
+        if each.state is NoticeState.UNDERWAY and (each.waiver is not None or not proposed)
     ]
     return [(name, policy.recipients[name].name if name in policy.recipients else name) for name in found]
