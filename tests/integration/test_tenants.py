@@ -233,7 +233,7 @@ async def test_it_ends_as_assisted_and_its_letter_goes_to_the_customer_who_answe
     letters = (await acme.officer.get(f"{path}/letters")).json()["letters"]
     assert [(letter["kind"], letter["to"]) for letter in letters] == [
         ("acknowledgement", ["acme"]),
-        ("assisted", ["acme"]),
+        ("answer", ["acme"]),
     ]
     assert "your instruction INS-2026-7" in letters[1]["body"]
     assert "ada@example.org" not in str(letters)
