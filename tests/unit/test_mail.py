@@ -72,8 +72,11 @@ def test_any_headers_and_parts_can_be_read(headers: list[tuple[str, str, int]], 
 @pytest.mark.parametrize(
     "raw",
     [
-        *(f"{name}: {'(' * 5_000}\n\nHello".encode() for name in (*_NAMES, "Authentication-Results")),
-        *(f"{name}: {'=?utf-8?q?x?= ' * 25_000}\n\nHello".encode() for name in ("Subject", "From", "Message-ID")),
+        *(
+            f"{name}: {'(' * 5_000}\n\nHello".encode()
+            for name in ("From", "Content-Type", "Received", "Authentication-Results")
+        ),
+        b"Subject: " + b"=?utf-8?q?x?= " * 25_000 + b"\n\nHello",
         b"To: " + b"a@b.c, " * 50_000 + b"\n\nHello",
         b"Content-Type: text/plain; charset=utf-7\n\n+2AA-Hello",
         b"Content-Type: text/plain; charset=unicode_escape\n\n\\ud800\\x00Hello",
