@@ -65,8 +65,18 @@ async def repeated(connection: Connection, request_id: UUID) -> list[SameAsked]:
 
 async def enter_new(tx: UnitOfWork, new: Sequence[tuple[Request, Person]]) -> None:
     """Enters the copies and restrictions among new requests, for erasures of the same persons."""
-    await open_requests.enter(tx.connection, _together([request for request, _ in new]))
+    requests = [request for request, _ in new]
+    await open_requests.enter(tx.connection, _together(requests))
+    await awaits(tx.connection, dict(_after_copies(requests)))
     await _enter(tx.connection, new)
+
+
+def _after_copies(requests: Sequence[Request]) -> Iterator[tuple[UUID, list[UUID]]]:
+    """Yields each withdrawal of consent with the copies of the same message, which come before what it erases."""
+    for each in requests:
+        if each.right is Right.CONSENT_WITHDRAWAL and each.case_id:
+            copies = [o.request_id for o in requests if o.case_id == each.case_id and o.precedes is Kind.COPY]
+            yield each.request_id, copies
 
 
 def _together(requests: Sequence[Request]) -> Iterator[tuple[UUID, Kind, precedence.Marks]]:

@@ -146,7 +146,7 @@ async def _tell(tx: UnitOfWork, request_id: UUID, what: str) -> None:
     request = await repository.read(tx.connection, request_id)
     if request is None or request.state is not State.CLOSED:
         return
-    fields: Mapping[str, LetterField] = {"about": f"package_{what}", "fetch": _LETTERS.fetch(tx.now)}
+    fields: Mapping[str, LetterField] = {"about": f"package_{what}", "fetch": _LETTERS.fetch(request, tx.now)}
     letter = correspondence.write(_LETTERS, request, ("update", fields), tx.now)
     await delivery.keep(tx, _LETTERS, [delivery.Written(request, letter)])
     tx.log_evidence(request_id, "letter.written", correspondence.named(letter))

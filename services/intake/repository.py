@@ -243,7 +243,7 @@ class Requests:
     ) -> None:
         """``tells``: what is said once they are delivered, of which the last is sent last."""
         for number, (kind, fields) in enumerate(letters, 1):
-            fetch: Fact = self._letters.fetch(self.tx.now) if request.package_id else ""
+            fetch: Fact = self._letters.fetch(request, self.tx.now) if request.package_id else ""
             remains = self._letters.remains(request, self.tx.now, self._disclosed.of(request))
             more: dict[str, LetterField] = {**said, "fetch": fetch, "remains": Lines((*remains, *copies))}
             letter: LetterOf = (kind, {**more, **fields})

@@ -141,8 +141,8 @@ CREATE INDEX request_lookup_hash ON request_lookup (hash);
 
 -- For which other requests of the same person a request waits.
 CREATE TABLE awaits (
-    request_id uuid NOT NULL REFERENCES request ON DELETE CASCADE,
-    other      uuid NOT NULL REFERENCES request ON DELETE CASCADE,
+    request_id uuid NOT NULL REFERENCES request ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
+    other      uuid NOT NULL REFERENCES request ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
     PRIMARY KEY (request_id, other)
 );
 

@@ -111,8 +111,9 @@ class UseCases(TellingUseCases):
             return await visible(connection, await repository.read(connection, request_id), caller)
 
     async def awaited(self, request: Request) -> list[UUID]:
-        """The open requests of the same person for which an erasure waits."""
-        if not request.postponed or request.state is State.CLOSED:
+        """The open requests of the same person for which an erasure, or what goes with a consent, waits."""
+        may_wait = request.postponed or request.right is Right.CONSENT_WITHDRAWAL
+        if not may_wait or request.state is State.CLOSED:
             return []
         async with self.unit_of_work.pool.acquire() as connection:
             return (await other_requests.awaited_by(connection, [request.request_id])).get(request.request_id, [])

@@ -21,6 +21,8 @@ KIND: Final = "mail"
 """The kind under which the original is sealed."""
 READ: Final = "mail_content"
 """The kind under which ``MailContent`` is sealed."""
+NOT_VISIBLE: Final = "[not visible] "
+"""How a line of a part begins that is not visible where the mail is read."""
 _HEX = ConfigDict(ser_json_bytes="hex", val_json_bytes="hex")
 Kind = Literal["text", "html", "forwarded", "file"]
 _HEAD_ENDS = re.compile(rb"\r?\n\r?\n")

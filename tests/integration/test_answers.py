@@ -289,9 +289,12 @@ async def test_withdrawn_consent_erases_nothing_before_its_copy(intake: Intake) 
         return {request_id: [str(other.request_id) for other in others] for request_id, others in found.items()}
 
     assert await before() == {UUID(withdrawal["request_id"]): [access["request_id"]]}, "and nobody else waits for it"
+    view = await intake.view(f"/v1/requests/{withdrawal['request_id']}")
+    assert (view["awaits"], "goes once the copy" in view["waits_for"]) == ([access["request_id"]], True)
     path = f"/v1/requests/{access['request_id']}"
     (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
     assert await before() == {}
+    assert "waits_for" not in await intake.view(f"/v1/requests/{withdrawal['request_id']}")
 
 
 async def test_what_came_alone_has_no_case(intake: Intake) -> None:

@@ -34,7 +34,7 @@ from shared.storage.postgres import connect_pool
 from tests.fixtures.console import OpenedConsole, opened_console
 from tests.fixtures.databases import in_process
 from tests.fixtures.engine import TRACING
-from tests.fixtures.intake import Intake, id_of
+from tests.fixtures.intake import Intake, id_of, reference_of
 from tests.fixtures.letters_sent import send
 from tests.fixtures.mail_server import SENDER, mail_server
 from tests.fixtures.mailbox_server import MailboxServer, mailbox_server
@@ -518,6 +518,14 @@ async def test_a_letter_on_paper_opens_nothing(intake: Intake) -> None:
     assert (await intake.channel.get(f"{path}/letters", headers={"Letter-Code": code})).status_code == 404
     said = (await intake.officer.get(f"{path}/timeline")).json()["entries"]
     assert "letter.printed" in [each["action"] for each in said], "the reading is on record"
+
+
+async def test_a_mail_that_names_a_reference_leads_to_its_request(intake: Intake) -> None:
+    path = await intake.submit()
+    assert await take(intake, mail(subject=f"Re: {reference_of(path).lower()}")) == "proposed"
+    [listed] = await waiting(intake)
+    shown = (await intake.officer.get(f"/v1/mail/{listed['mail_id']}")).json()
+    assert (shown["names"], shown["request_id"]) == (id_of(path), None)
 
 
 async def test_a_mail_that_quotes_a_letter_shows_no_link_and_its_original_ends_it(door: Opened, intake: Intake) -> None:

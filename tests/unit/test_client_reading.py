@@ -237,7 +237,7 @@ ANSWERS: dict[str, Any] = {
     "/v1/letters": {
         "letters": [
             {"letter_id": ID, "request_id": ID, "written_at": "2026-03-02T09:00:00Z", "kind": "refusal", "way": "post"}
-            | {"state": "person", "fault": "returned", "tries": 2}
+            | {"state": "person", "fault": "returned"}
         ]
     },
     f"/v1/letters/{ID}/posted": {"state": "sent"},

@@ -13,7 +13,7 @@ from typing import Final
 import phonenumbers
 from pydantic import BaseModel, ConfigDict
 
-from shared.domain.mail_content import MailContent, MailProposal
+from shared.domain.mail_content import NOT_VISIBLE, MailContent, MailProposal
 from shared.domain.rights import Right
 from shared.domain.text import folded
 from shared.domain.toml_file import read_toml
@@ -52,7 +52,8 @@ def propose(mail: MailContent, words: str, policy: MailPolicy, *, forwards: bool
     asked = [right for right in policy.rights if any(_asks(each, right, policy) for each in sentences)]
     rights = asked if len(asked) <= _CERTAIN else []
     for_another = any(_rest(each, line) is not None for each in sentences for line in policy.for_another)
-    everything = folded(f"{mail.subject}\n{mail.text}")
+    seen = "\n".join(line for line in mail.text.splitlines() if not line.startswith(NOT_VISIBLE))
+    everything = folded(f"{mail.subject}\n{seen}")
     found = MailProposal(
         rights=rights,
         mentioned=[right for right in asked if right not in rights],

@@ -13,6 +13,8 @@ from mailparser_reply import EmailReplyParser
 from mailparser_reply.constants import MAIL_LANGUAGES
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from shared.domain.mail_content import NOT_VISIBLE
+
 _SAMPLE, _HTML, _WESTERN = 2**16, 200_000, "cp1252"
 _UNREAD: Final = frozenset({"head", "style", "script", "title", "template", "noscript"})
 _INLINE: Final = re.compile("a|abbr|b|big|code|em|font|i|label|mark|small|span|strike|strong|su[bp]|[stu]|tt")
@@ -26,7 +28,6 @@ _HIDDEN: Final = re.compile(
 _COLOUR: Final = re.compile(r"(?<![\w-])(color|background)(?:-color)?:([^;}]+)")
 _BLANK: Final = re.compile(r"\s+")
 _BLANK_LINES: Final = re.compile(r"\n\s*\n")
-_UNSEEN: Final = "[not visible] "
 _QUOTED, _NOT_SEEN = re.compile(r"^>.*$", re.MULTILINE), re.compile(r"^\[not visible\] .*$", re.MULTILINE)
 _LONGEST, _FEW = 8_000, 30
 """Characters among which the writer's own are looked for, and that are too few to know a language by."""
@@ -75,11 +76,11 @@ def page(html: str) -> Page:
             )
         elif not place.unread and (text := _BLANK.sub(" ", node.text_content or "")).strip():
             if place != last or not lines[-1]:
-                lines.append(_UNSEEN if place.hidden else "> " if place.quoted else "")
+                lines.append(NOT_VISIBLE if place.hidden else "> " if place.quoted else "")
             last = place
             lines[-1] += text
     said = [line for line in (each.strip() for each in lines) if line]
-    return Page("\n".join(said), any(each.startswith(_UNSEEN) for each in said), sure)
+    return Page("\n".join(said), any(each.startswith(NOT_VISIBLE) for each in said), sure)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,9 @@ class MailView(BaseModel):
     received_at: Instant = Field(description="when it reached us: a time limit runs from then")
     by_mx: bool = Field(description="as our mail exchanger has written; else as the mailbox says")
     request_id: UUID | None = Field(description="the request that it answers")
+    names: UUID | None = Field(
+        default=None, description="the request whose reference it names; that does not show who has written it"
+    )
     content: MailContent
 
 
@@ -60,7 +63,7 @@ async def read_mail(mail_id: UUID, caller: AnyCaller, services: UseServices) -> 
 
 
 def _view(read: Read) -> MailView:
-    return MailView(**asdict(read.mail), content=read.content)
+    return MailView(**asdict(read.mail), names=read.names, content=read.content)
 
 
 @router.get(

@@ -18,7 +18,7 @@ from services.intake.request.lifecycle import State
 from services.intake.request.reasons import Proposed
 from services.intake.request.summed import summed
 from services.intake.request.told.answer import standing
-from services.intake.request.waiting import waits_for
+from services.intake.request.waiting import COPY_OF_MESSAGE, waits_for
 from shared.domain import reference
 from shared.domain.operations import TaskReport
 from shared.domain.release import Fault
@@ -262,10 +262,15 @@ def view(
         "awaits": awaits,
         **({"repeated": repeated} if repeated else {}),
         **({"case": _case(request, case, officer=officer)} if case else {}),
-        **({"waits_for": waited} if (waited := waits_for(request)) else {}),
+        **({"waits_for": waited} if (waited := waits_for(request) or _after_copy(request, awaits)) else {}),
         **({"forwarding": _forwarding(request)} if request.role == "processor" else {}),
     }
     return RequestView.model_validate(same | more)
+
+
+def _after_copy(request: Request, awaits: Sequence[UUID]) -> str | None:
+    waits = awaits and request.right is Right.CONSENT_WITHDRAWAL and request.state is State.IN_PROGRESS
+    return COPY_OF_MESSAGE if waits else None
 
 
 def _case(request: Request, case: Sequence[Request], *, officer: bool) -> dict[str, object]:

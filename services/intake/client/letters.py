@@ -118,6 +118,6 @@ async def _move(
 
 
 def _row(letter: Mapping[str, Any]) -> str:
-    fault = f" ({letter['fault']}, tried {letter['tries']} times)" if letter["fault"] else ""
+    fault = f" ({letter['fault']})" if letter["fault"] else ""
     cells = letter["letter_id"], letter["written_at"][:10], f"{letter['kind']:20}", f"{letter['way']:5}"
     return "  ".join((*cells, f"{letter['state']}{fault}", f"request {letter['request_id']}"))

@@ -133,7 +133,6 @@ class _LetterRow(Shape):
     way: str
     state: str
     fault: Text
-    tries: int
 
 
 class LetterList(Shape):

@@ -130,6 +130,8 @@ class Inbox:
         read = await self._read(visit)
         mail_id, content = read.mail.mail_id, read.content
         links = [Link(f"/mail/{mail_id}/raw", "Fetch the original with its files")]
+        if read.names and read.names != read.mail.request_id:
+            links.append(Link(f"/requests/{read.names}", "Open the request whose reference it names"))
         if person_of(visit).may(Power.HANDLE):
             make = "Make it a new request" if read.mail.request_id else "Make it a request"
             links = [

@@ -148,7 +148,7 @@ def _followed(letters: Letters) -> Iterator[LetterOf]:
     yield "update", {**ended, "about": "part_ended", "system": named_system("legacy-crm")}
     yield "update", {"about": "erasure_opposed", "restriction": reference.EXAMPLE}
     for about in ("package_withheld", "package_released"):
-        yield "update", {"about": about, "asked": Term("asked", Right.ACCESS), "fetch": letters.fetch(_AT)}
+        yield "update", {"about": about, "asked": Term("asked", Right.ACCESS), "fetch": letters.fetch(_REQUEST, _AT)}
     yield "forwarded", {"controller": _CUSTOMER, "forwarded_on": _AT + timedelta(days=1)}
 
 

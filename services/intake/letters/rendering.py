@@ -3,8 +3,10 @@
 Nothing is rendered here: a decision seals facts, and the service of correspondence makes letters of them.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from services.intake.portal.settings import PortalSettings
 from services.intake.request import deferrals
 from services.intake.request.disclosed import Disclosed
 from services.intake.request.letter_kinds import TO_OTHERS, LetterKind
@@ -83,7 +85,13 @@ class Letters:
             return ()
         return (say("letter.copies", until=since + timedelta(days=self._settings.package_days)),)
 
-    def fetch(self, now: datetime) -> Sentence:
-        """Where a copy can be fetched that is made available now, until when and how often."""
+    def fetch(self, request: StoredRequest, now: datetime) -> Sentence:
+        """Where a copy can be fetched that is made available now, until when and how often.
+
+        It lies in the portal, where there is one, unless another system of the requester's asked by the API.
+        """
         until = now + timedelta(days=self._settings.package_days)
-        return say("package.fetch", until=until, times=self._settings.package_downloads)
+        known: Mapping[str, Fact] = {"until": until, "times": self._settings.package_downloads}
+        if request.channel != "api" and (url := PortalSettings().url):
+            return say("package.fetch_in_portal", link=f"{url}/portal/{request.language}/follow", **known)
+        return say("package.fetch", **known)

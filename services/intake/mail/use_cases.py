@@ -12,6 +12,7 @@ from uuid import UUID
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
+from services.intake import lookup
 from services.intake.auth import Caller
 from services.intake.entered import Entered
 from services.intake.errors import NotFound
@@ -27,10 +28,12 @@ from services.intake.submission import Submissions
 from shared.domain.errors import IllegalTransition
 from shared.domain.mail_content import CONTENT, KIND, MailContent, MailProposal
 from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.storage.postgres import Connection
 
 State = Literal["proposed", "reply"]
 NoRequest = Literal["advertising", "automatic", "duplicate", "not_about_personal_data", "answered_otherwise", "other"]
 _FIRST = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
+_REFERENCE = re.compile(r"\bCCP[-\s–.]{0,3}\w{4}[-\s–.]{0,3}\w{4}\b", re.IGNORECASE)
 _RUN = re.compile(r"[A-Za-z0-9_-]{20,}")
 """What may be a link's token, or a code: a list shows none."""
 
@@ -43,10 +46,11 @@ class Dismissed(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A mail, and what it says."""
+    """A mail, and what it says; ``names``: the request whose reference stands in it."""
 
     mail: Mail
     content: MailContent
+    names: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,8 @@ class MailUseCases:
                 (content.subject, content.name, content.text, *(each.name for each in content.attachments))
             )
             ended = await proof_links.end_shown(tx, await asyncio.to_thread(tokens_shown, said))
-        return Read(mail, _shown(content, partial(_without, tokens=ended)))
+            names = await _named_request(tx.connection, said)
+        return Read(mail, _shown(content, partial(_without, tokens=ended)), names)
 
     async def raw(self, mail_id: UUID, caller: Caller) -> bytes:
         """The original, with its files; the reading is on record.
@@ -144,6 +149,14 @@ class MailUseCases:
                 raise IllegalTransition("somebody else has decided about this mail meanwhile: open it again, and look")
             detail = _named(mail, caller) | {"reason": said.reason}
             tx.log_evidence(mail.request_id or mail_id, "mail.dismissed", detail, caller.actor)
+
+
+async def _named_request(connection: Connection, said: str) -> UUID | None:
+    """Returns the first request whose reference stands in the words of a mail."""
+    for each in dict.fromkeys(_REFERENCE.findall(said)):
+        if found := await lookup.named(connection, each):
+            return found
+    return None
 
 
 def _listed(content: MailContent) -> MailContent:

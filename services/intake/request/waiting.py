@@ -23,6 +23,10 @@ _COPIES_FIRST = (
     "The same person's open access and portability requests (`awaits`) are answered first. Answer those, or two persons"
     " decide that this begins (POST …/decision, `begin`)."
 )
+COPY_OF_MESSAGE = (
+    "Use has stopped. What was held by that consent alone goes once the copy that the same message asks for (`awaits`)"
+    " is answered: see to that, or refuse it."
+)
 _OPPOSED = (
     "The same person has had data restricted that this erasure would remove (`awaits`, Art. 18(1)(b), (c)), and was"
     " asked which of the two they want (letter `erasure_opposed`): they withdraw one of the requests. Or two persons"
