@@ -43,6 +43,7 @@ from shared.domain.levels import NOTHING
 from shared.domain.one_person import as_stated, proves_the_same_person
 from shared.domain.operations import ANSWERING, TaskReport
 from shared.domain.proofs import highest
+from shared.domain.rights import Right
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData, encode_identities
