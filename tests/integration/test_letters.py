@@ -435,7 +435,7 @@ async def test_letter_that_cannot_be_rendered_is_set_aside_alone(intake: Intake,
     with pytest.raises(Unreadable, match="acknowledgement cannot be rendered: UndefinedError"):
         await send(intake, server)
     letters = (await intake.officer.get(f"/v1/requests/{request_id}/letters")).json()["letters"]
-    assert [each["ready"] for each in letters] == [False]
+    assert [(each["ready"], each["delivery"]) for each in letters] == [(False, "waiting")]
 
 
 async def test_undeliverable_letter_is_manual_and_delays_no_other(intake: Intake, server: MailServer) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, RootModel, WithJsonSchema, computed_field
@@ -220,6 +220,9 @@ class LetterView(BaseModel):
     kind: str
     written_at: Instant
     to: list[str] = Field(description="to whom, and where to; empty once their data are erased")
+    delivery: Literal["waiting", "sent", "person", "spared", "given_up"] | None = Field(
+        default=None, description="how far one that is sent has come; null where it is read where it was asked for"
+    )
     ready: bool = Field(description="false for a moment after it was written: then it has no text yet; read it again")
     subject: str
     language: Language = Field(description="in which it is written")

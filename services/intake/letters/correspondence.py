@@ -40,6 +40,10 @@ log = logging.getLogger(__name__)
 _REACHED_BY = (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI, IdentityType.ACCOUNT_ID)
 """Where a letter goes: to the best proved of what the requester has stated, of such to the first of these."""
 _CODE_BYTES = 15
+_WRITTEN = """
+SELECT letter_id, l.kind, l.written_at, d.state AS delivery FROM letter l LEFT JOIN delivery d USING (letter_id)
+WHERE l.request_id = $1 ORDER BY letter_id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +196,7 @@ async def read(tx: UnitOfWork, request: StoredRequest, caller: Caller, *, by_cod
     request_id = request.request_id
     usual = orjson.loads(await tx.vault.statement(tx.connection, request_id))
     erased = not await tx.vault.unshredded(tx.connection, [request.subject_ref])
-    written = "SELECT letter_id, kind, written_at FROM letter WHERE request_id = $1 ORDER BY letter_id"
-    rows = await tx.connection.fetch(written, request_id)  # first: whatever is listed has words then
+    rows = await tx.connection.fetch(_WRITTEN, request_id)  # first: whatever is listed has words then
     opened = await tx.vault.open_kind(tx.connection, request_id, "letter")
     words = {letter_id: content for letter_id, _, content in opened}
     tx.log_evidence(request_id, "letters.read", {"holder": caller.holder, "by_code": by_code}, caller.actor)
