@@ -5,7 +5,7 @@ letter a person's task.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -14,7 +14,7 @@ from services.intake.errors import NotFound
 from services.intake.letters import delivered
 from services.intake.letters.rendering import Letters
 from services.intake.metrics import MAIL, MAIL_WAIT, MAIL_WAITING
-from shared.domain.errors import Shredded
+from shared.domain.errors import IllegalTransition, Shredded
 from shared.domain.events import MailReceived
 from shared.domain.mail_content import CONTENT, KIND, READ, MailContent, MailKind
 from shared.messaging.unit_of_work import UnitOfWork
@@ -96,8 +96,7 @@ async def take(tx: UnitOfWork, letters: Letters, mail: MailReceived) -> MailKind
         await _destroy(tx, mail_id)
         return None
     if answered:
-        [raw, content] = [(await opened(tx, mail_id, of, mail_id))[1] for of in (KIND, READ)]
-        await keep_with(tx, answered, mail_id, raw, content)
+        await keep_with(tx, answered, mail_id, mail_id)
         await _destroy(tx, mail_id)
         named = {"mail_id": str(mail_id), "received_at": mail.received_at.isoformat()}
         tx.log_evidence(answered, "mail.answers" if kind is MailKind.REPLY else "mail.reports", named)
@@ -141,8 +140,8 @@ async def contents(tx: UnitOfWork, mails: Sequence[Mail]) -> dict[UUID, MailCont
     return {each.mail_id: CONTENT.validate_json(kept[str(each.mail_id)]) for each in mails if str(each.mail_id) in kept}
 
 
-async def opened(tx: UnitOfWork, mail_id: UUID, kind: str = READ, under: UUID | None = None) -> tuple[Mail, bytes]:
-    """A mail, and what was read of it, or the original; ``under``: whose key it is sealed with, if not its request's.
+async def opened(tx: UnitOfWork, mail_id: UUID, kind: str = READ) -> tuple[Mail, bytes]:
+    """A mail, and what was read of it, or the original.
 
     Raises:
         NotFound: there is no such mail.
@@ -151,7 +150,7 @@ async def opened(tx: UnitOfWork, mail_id: UUID, kind: str = READ, under: UUID | 
     mail = await read(tx.connection, mail_id)
     if mail is None:
         raise NotFound("no such mail")
-    kept = await _kept(tx, [mail if under is None else replace(mail, request_id=None)], kind)
+    kept = await _kept(tx, [mail], kind)
     if not kept:
         raise Shredded("the mail was no request, and is not kept")
     return mail, kept[str(mail_id)]
@@ -164,12 +163,11 @@ async def _kept(tx: UnitOfWork, mails: Sequence[Mail], kind: str) -> dict[str, b
 
 async def decide(
     tx: UnitOfWork, mail_id: UUID, state: str, actor: str, *, request_id: UUID | None = None, reason: str | None = None
-) -> bool:
-    """Notes what a person has decided, once, and destroys the original; whether it was theirs to decide still."""
+) -> None:
+    """Notes what a person has decided, once, and destroys the original; raises ``IllegalTransition`` if it was."""
     if not await tx.connection.fetchval(_DECIDE, mail_id, state, request_id, reason, actor, tx.now):
-        return False
+        raise IllegalTransition("somebody else has decided about this mail meanwhile: open it again, and look")
     await _destroy(tx, mail_id)
-    return True
 
 
 async def _destroy(tx: UnitOfWork, mail_id: UUID) -> None:
@@ -177,19 +175,15 @@ async def _destroy(tx: UnitOfWork, mail_id: UUID) -> None:
     await tx.connection.execute("DELETE FROM vault.sealed WHERE subject_ref = $1", mail_id)
 
 
-async def keep_with(tx: UnitOfWork, request_id: UUID, mail_id: UUID, raw: bytes, content: bytes) -> None:
-    """Keeps a mail with the correspondence of the request that it has become.
+async def keep_with(tx: UnitOfWork, request_id: UUID, mail_id: UUID, kept: UUID) -> None:
+    """Keeps a mail with the correspondence of the request that it has become, or answers; ``kept``: with what it was.
 
     Raises:
         Shredded: the correspondence has expired.
     """
-    await tx.vault.seal(tx.connection, _pieces(request_id, mail_id, raw, content), tx.now)
-
-
-def _pieces(subject_ref: UUID, mail_id: UUID, raw: bytes, content: bytes) -> list[Sealing]:
-    """The original, and what was read of it, so that no page reads it again."""
-    name = str(mail_id)
-    return [Sealing(subject_ref, KIND, name, raw), Sealing(subject_ref, READ, name, content)]
+    for kind in (KIND, READ):
+        found = await tx.vault.open_named(tx.connection, {kept}, kind, [str(mail_id)])
+        await tx.vault.seal(tx.connection, [Sealing(request_id, kind, *each) for each in found.items()], tx.now)
 
 
 async def _is_believed(tx: UnitOfWork, letters: Sequence[UUID]) -> bool:

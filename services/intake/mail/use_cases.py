@@ -25,7 +25,6 @@ from services.intake.mail.inbox import Mail
 from services.intake.request import lifecycle
 from services.intake.schemas import Strict
 from services.intake.submission import Submissions
-from shared.domain.errors import IllegalTransition
 from shared.domain.mail_content import CONTENT, KIND, MailContent, MailProposal
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.storage.postgres import Connection
@@ -118,7 +117,6 @@ class MailUseCases:
             BadRequest: a right lacks what it needs, or there is no address to answer at.
         """
         async with self.one, self.unit_of_work.begin() as tx:
-            _, raw = await inbox.opened(tx, mail_id, KIND)
             mail, sealed = await inbox.opened(tx, mail_id)
             asked = [("", each) for each in said.requests(channel="email", received_at=mail.received_at)]
             together, follows = len(asked) > 1, CONTENT.validate_json(sealed).message_id or None
@@ -128,9 +126,8 @@ class MailUseCases:
             if isinstance(stored, Exception):
                 raise stored
             first = stored[0].request_id
-            if not await inbox.decide(tx, mail_id, "confirmed", caller.actor, request_id=first):
-                raise IllegalTransition("somebody else has decided about this mail meanwhile: open it again, and look")
-            await inbox.keep_with(tx, first, mail_id, raw, sealed)
+            await inbox.keep_with(tx, first, mail_id, mail.request_id or mail_id)
+            await inbox.decide(tx, mail_id, "confirmed", caller.actor, request_id=first)
             detail = _named(mail, caller) | {"by_mx": mail.by_mx, "requests": [str(each.request_id) for each in stored]}
             tx.log_evidence(first, "mail.confirmed", detail, caller.actor)
             unproved = [each.request_id for each in stored if each.state == lifecycle.State.AWAITING_IDENTITY]
@@ -145,8 +142,7 @@ class MailUseCases:
             if mail is None:
                 raise NotFound("no such mail")
             done = "done" if mail.request_id else "dismissed"
-            if not await inbox.decide(tx, mail_id, done, caller.actor, reason=said.reason):
-                raise IllegalTransition("somebody else has decided about this mail meanwhile: open it again, and look")
+            await inbox.decide(tx, mail_id, done, caller.actor, reason=said.reason)
             detail = _named(mail, caller) | {"reason": said.reason}
             tx.log_evidence(mail.request_id or mail_id, "mail.dismissed", detail, caller.actor)
 
