@@ -21,16 +21,7 @@ import puremagic
 from services.correspondence.mail import headers, readable
 from services.correspondence.mail.proposal import mail_policy, propose
 from shared.domain import notice_tokens as tokens
-from shared.domain.mail_content import (
-    Incoming,
-    Kind,
-    MailAttachment,
-    MailContent,
-    MailKind,
-    MailPart,
-    Ours,
-    digest_of_body,
-)
+from shared.domain.mail_content import Incoming, MailAttachment, MailContent, MailKind, MailPart, Ours, digest_of_body
 
 _ENVELOPE = ("To", "Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To")
 _SAME = ("From", "To", "Cc", "Date", "Subject", "Message-ID")
@@ -101,7 +92,8 @@ def _reported(mail: Message, raw: bytes, ours: Ours) -> tuple[MailKind, tuple[UU
         return None
     if not failed:
         return MailKind.DELAYED, letters
-    return MailKind.BOUNCE if _is_from_nobody(mail) else MailKind.REPLY, letters
+    # A report has no envelope sender (RFC 3464, 2), as our server has noted.
+    return MailKind.BOUNCE if headers.raw(mail, "Return-Path").strip() == "<>" else MailKind.REPLY, letters
 
 
 def _returned(mail: Message, ours: Ours) -> tuple[UUID, ...]:
@@ -117,11 +109,6 @@ def _kind(mail: Message, ours: Ours) -> tuple[MailKind, tuple[UUID, ...]]:
     answered = " ".join(headers.raw(mail, name) for name in ("In-Reply-To", "References"))
     letters = tuple(tokens.letters_in(ours.secret, answered)) or _returned(mail, ours)
     return (MailKind.REPLY, letters) if letters else (MailKind.PROPOSED, ())
-
-
-def _is_from_nobody(mail: Message) -> bool:
-    """Whether its envelope has no sender, as that of a report (RFC 3464, 2), as our server has noted."""
-    return headers.raw(mail, "Return-Path").strip() == "<>"
 
 
 def _failed(mail: Message) -> bool | None:
@@ -189,34 +176,31 @@ class _Read:
             self.forwards = True
             known = ((each, headers.header(forwarded, each)) for each in ("From", "To", "Date", "Subject"))
             head = "\n".join(f"{name}: {value}" for name, value in known if value)
-            self._add("forwarded", headers.header(forwarded, "Subject"), head)
+            self._add(MailPart("forwarded", headers.header(forwarded, "Subject"), head))
             return
         data = _data(part)
         text = readable.decoded(data, part.get_content_charset()) if kind.partition("/")[0] in _READABLE else ""
         page = readable.page(text) if kind == "text/html" else None
         text = headers.characters((page.text if page else text)[:_LONGEST]).strip()
-        if name or _attached(part) or kind not in {"text/plain", "text/html"}:
+        attached = headers.raw(part, "Content-Disposition").lower().startswith("attachment")
+        if name or attached or kind not in {"text/plain", "text/html"}:
             self.attachments.append(MailAttachment(name, _typed(data), len(data)))
-            self._add("file", name or kind, text)
+            self._add(MailPart("file", name or kind, text))
         elif forwarded:
-            self._add("forwarded", headers.header(forwarded, "Subject"), text)
+            self._add(MailPart("forwarded", headers.header(forwarded, "Subject"), text))
         elif page:
             self._html += f"\n\n{text}"
             self._hides, self._sure = self._hides or page.hides, self._sure and page.sure
             if not {*_WORD.findall(text)} <= {*_WORD.findall(self._plain)}:
-                self._add("html" if self._plain else "text", "", text)
+                self._add(MailPart("html" if self._plain else "text", "", text))
         else:
             self._plain += f"\n\n{text}" if text else ""
-            self._add("text", "", text)
+            self._add(MailPart("text", "", text))
 
-    def _add(self, kind: Kind, title: str, text: str) -> None:
-        shown = text[: self._room]
-        self._room -= len(shown)
-        self.parts += [MailPart(kind, title[: headers.LINE], shown)] if shown else []
-
-
-def _attached(part: Message) -> bool:
-    return headers.raw(part, "Content-Disposition").partition(";")[0].strip().lower() == "attachment"
+    def _add(self, part: MailPart) -> None:
+        shown = replace(part, title=part.title[: headers.LINE], text=part.text[: self._room])
+        self._room -= len(shown.text)
+        self.parts += [shown] if shown.text else []
 
 
 def _data(part: Message) -> bytes:
