@@ -44,7 +44,7 @@ class Handlers:
                 content = seal_text(self._render(event, _named(notice, names.get(event.request_id, ""))))
                 texts.append(Sealing(event.request_id, "letter", event.kind, content, event.notice_id))
         await tx.vault.replace_many(tx.connection, texts)
-        if mailed := [event for event in events if event.email]:
+        if mailed := [event for event in events if event.by_mail]:
             rows = [(e.notice_id, e.request_id, e.right, e.kind, e.threaded, e.occurred_at) for e in mailed]
             await tx.connection.execute(_QUEUE, *map(list, zip(*rows, strict=True)), tx.now)
             tx.after_commit(self._wakeup.wake)

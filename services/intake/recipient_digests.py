@@ -199,7 +199,7 @@ async def _write(tx: UnitOfWork, name: str, before: datetime, today: date) -> bo
     await tx.connection.execute(_REMINDS, digest_id, [row["digest_id"] for row in silent])
     way = "email" if recipient and recipient.channel and address_in(to) else "post"
     await tx.connection.execute(_DELIVERED, digest_id, KIND, way, tx.now)
-    delivery.ask_digest(tx, digest_id, email=way == "email")
+    delivery.ask_digest(tx, digest_id, by_mail=way == "email")
     return True
 
 

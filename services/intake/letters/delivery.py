@@ -101,7 +101,7 @@ async def keep(tx: UnitOfWork, letters: Letters, written: Sequence[Written]) -> 
     sealings, mailed = await _addressed(tx, everything)
     await correspondence.keep(tx, sealings)
     for each in everything:
-        _ask(tx, each.request, each.sealing.sealed_id, each.sealing.source, email=each.sealing.sealed_id in mailed)
+        _ask(tx, each.request, each.sealing.sealed_id, each.sealing.source, by_mail=each.sealing.sealed_id in mailed)
 
 
 async def acknowledge(tx: UnitOfWork, opened: Sequence[tuple[StoredRequest, correspondence.Opened]]) -> None:
@@ -112,16 +112,16 @@ async def acknowledge(tx: UnitOfWork, opened: Sequence[tuple[StoredRequest, corr
     for request, new in opened:
         if new.acknowledgement is None:
             continue
-        letter, email = Written(request, new.acknowledgement), False
+        letter, by_mail = Written(request, new.acknowledgement), False
         if request.channel == "post":
             await _insert(tx, letter, *await _by_post(tx, request))
         elif request.channel == "email":
             [stated, *_] = (each for each in new.said if each.type is IdentityType.EMAIL)
             mark = tx.vault.keyring.fingerprint(stated)
-            email = await _insert(tx, letter, "email", "waiting", None, mark)
-            if not email:
+            by_mail = await _insert(tx, letter, "email", "waiting", None, mark)
+            if not by_mail:
                 await _insert(tx, letter, "email", "spared", "acknowledged_today", mark)
-        _ask(tx, request, new.acknowledgement.sealed_id, "acknowledgement", email=email)
+        _ask(tx, request, new.acknowledgement.sealed_id, "acknowledgement", by_mail=by_mail)
 
 
 async def read(connection: Connection, letter_id: UUID, *, lock: bool = False) -> Delivery | None:
@@ -155,23 +155,23 @@ async def send_by(tx: UnitOfWork, request: StoredRequest | None, letter: Deliver
     done = bool(await tx.connection.fetchval(_ANOTHER_WAY, letter.letter_id, way))
     if done and way == "email":
         if request:
-            _ask(tx, request, letter.letter_id, letter.kind, email=True)
+            _ask(tx, request, letter.letter_id, letter.kind, by_mail=True)
         else:
-            ask_digest(tx, letter.letter_id, email=True)
+            ask_digest(tx, letter.letter_id, by_mail=True)
     return done
 
 
-def ask_digest(tx: UnitOfWork, digest_id: UUID, *, email: bool) -> None:
+def ask_digest(tx: UnitOfWork, digest_id: UUID, *, by_mail: bool) -> None:
     """Has a digest to a recipient rendered, and sent where it goes by e-mail."""
     about = {"request_id": digest_id, "right": Right.ERASURE, "occurred_at": tx.now}
-    asked = {"notice_id": digest_id, "kind": "recipient_notice", "email": email, "threaded": False}
+    asked = {"notice_id": digest_id, "kind": "recipient_notice", "by_mail": by_mail, "threaded": False}
     tx.publish(NoticeRequested.model_validate(about | asked))
 
 
-def _ask(tx: UnitOfWork, request: StoredRequest, letter_id: UUID, kind: str, *, email: bool) -> None:
+def _ask(tx: UnitOfWork, request: StoredRequest, letter_id: UUID, kind: str, *, by_mail: bool) -> None:
     """Has a letter rendered, and sent where it goes by e-mail."""
     threaded = kind not in TO_STRANGERS
-    tx.publish(NoticeRequested.about(request, notice_id=letter_id, kind=kind, email=email, threaded=threaded))
+    tx.publish(NoticeRequested.about(request, notice_id=letter_id, kind=kind, by_mail=by_mail, threaded=threaded))
 
 
 async def readdress(tx: UnitOfWork, request: StoredRequest | None, letter: Delivery) -> str | None:
