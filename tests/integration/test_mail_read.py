@@ -250,6 +250,12 @@ async def test_an_answer_to_a_letter_of_ours_lies_with_its_request_and_a_guessed
     assert reply["request_id"] == id_of(path)
     assert (await said(intake, reply))["parts"] == [{"kind": "text", "title": "", "text": ASKS}]
     assert len(await intake.details(path, "mail.answers")) == 1
+    theirs = mail(name="3", more=f"In-Reply-To: <{token}@example.org>\n").replace(
+        b"ada@mail.example", b"ada@example.org"
+    )
+    assert await take(intake, theirs) == "reply"
+    shown = [(await intake.officer.get(f"/v1/mail/{m['mail_id']}")).json() for m in await waiting(intake, "reply")]
+    assert [each["stranger"] for each in shown] == [True, False]
     read = await intake.officer.post(f"/v1/mail/{reply['mail_id']}/dismiss", json={"reason": "answered_otherwise"})
     assert read.status_code == 200
     assert (await intake.officer.get(f"/v1/mail/{reply['mail_id']}")).status_code == 200, "it belongs to the request"

@@ -32,6 +32,7 @@ class MailView(BaseModel):
     names: UUID | None = Field(
         default=None, description="the request whose reference it names; that does not show who has written it"
     )
+    stranger: bool = Field(default=False, description="it answers a letter that went to another address")
     content: MailContent
 
 
@@ -63,7 +64,7 @@ async def read_mail(mail_id: UUID, caller: AnyCaller, services: UseServices) -> 
 
 
 def _view(read: Read) -> MailView:
-    return MailView(**asdict(read.mail), names=read.names, content=read.content)
+    return MailView(**asdict(read.mail), names=read.names, stranger=read.stranger, content=read.content)
 
 
 @router.get(

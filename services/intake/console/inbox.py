@@ -28,6 +28,7 @@ _TITLES: Final[Sequence[tuple[Literal["proposed", "reply"], str, str]]] = (
     ("proposed", "To be read", "The time limit runs from the moment at which it reached us."),
     ("reply", "Answers to letters of ours", "Enter with its request what it says, or make it a new request."),
 )
+_STRANGER = "It answers a letter that went to another address: do not take it for the requester's word."
 
 
 async def _confirm(subject: Subject, _: int, said: Entered) -> str:
@@ -164,7 +165,7 @@ class Inbox:
             "Files": "; ".join(
                 f"{each.name or 'without a name'} ({each.kind}, {each.size} bytes)" for each in content.attachments
             ),
-            "Look": " ".join(_doubts(content)),
+            "Look": " ".join((_STRANGER, *_doubts(content)) if read.stranger else _doubts(content)),
         }
         return [(name, value) for name, value in known.items() if value]
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Literal
 from uuid import UUID
 
+import orjson
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
@@ -26,7 +27,7 @@ from services.intake.request import lifecycle
 from services.intake.schemas import Strict
 from services.intake.submission import Submissions
 from shared.domain.mail_content import CONTENT, KIND, MailContent, MailProposal
-from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.storage.postgres import Connection
 
 State = Literal["proposed", "reply"]
@@ -45,11 +46,15 @@ class Dismissed(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A mail, and what it says; ``names``: the request whose reference stands in it."""
+    """A mail, and what it says; ``names``: the request whose reference stands in it.
+
+    ``stranger``: it answers a letter that went to another address.
+    """
 
     mail: Mail
     content: MailContent
     names: UUID | None = None
+    stranger: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +97,8 @@ class MailUseCases:
                 (content.subject, content.name, content.text, *(each.name for each in content.attachments))
             )
             ended = await proof_links.end_shown(tx, await asyncio.to_thread(tokens_shown, said))
-            names = await _named_request(tx.connection, said)
-        return Read(mail, _shown(content, partial(_without, tokens=ended)), names)
+            names, stranger = await _named_request(tx.connection, said), await _is_strange(tx, mail, content.sender)
+        return Read(mail, _shown(content, partial(_without, tokens=ended)), names, stranger)
 
     async def raw(self, mail_id: UUID, caller: Caller) -> bytes:
         """The original, with its files; the reading is on record.
@@ -145,6 +150,12 @@ class MailUseCases:
             await inbox.decide(tx, mail_id, done, caller.actor, reason=said.reason)
             detail = _named(mail, caller) | {"reason": said.reason}
             tx.log_evidence(mail.request_id or mail_id, "mail.dismissed", detail, caller.actor)
+
+
+async def _is_strange(tx: UnitOfWork, mail: Mail, sender: str) -> bool:
+    """Returns whether a mail answers a request whose letters go to another address."""
+    known = await tx.vault.statements(tx.connection, [mail.request_id]) if mail.request_id else {}
+    return any(sender not in map(str.lower, orjson.loads(each)["to"]) for each in known.values())
 
 
 async def _named_request(connection: Connection, said: str) -> UUID | None:
