@@ -12,6 +12,7 @@ import pytest
 
 from deploy.demo.__main__ import HERE
 from deploy.local.paths import ROOT
+from shared.domain.topics import ServiceName
 from tests.fixtures.prometheus import Prometheus, find_prometheus
 
 READY, DONE = "Ready after", "Everything stays up until Ctrl-C."
@@ -64,9 +65,9 @@ def watched(run_folder: Path) -> Watched:
 
 
 def _alerts_left(prometheus: Prometheus) -> list[str]:
-    """The alerts when it has seen all five services, however soon after its start the demonstration was over."""
+    """The alerts when it has seen every service, however soon after its start the demonstration was over."""
     ends = time.monotonic() + 120
-    while not prometheus.query('count(up{job="dsr"} == 1) == 5') or prometheus.query("ALERTS"):
+    while not prometheus.query(f'count(up{{job="dsr"}} == 1) == {len(ServiceName)}') or prometheus.query("ALERTS"):
         if time.monotonic() > ends:
             return [f"{each['metric']} {each['value'][1]}" for each in prometheus.query('up{job="dsr"} or ALERTS')]
         time.sleep(0.2)  # it tells nobody of a scrape

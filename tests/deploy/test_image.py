@@ -41,7 +41,7 @@ def image(run_folder: Path) -> Image:
 
 @pytest.fixture(scope="module")
 def services(postgres_dsn: str, broker: Kafka, image: Image) -> Iterator[Services]:
-    """All five services, each from the image, ready."""
+    """Every service, each from the image, ready."""
     existing = ExistingServers(postgres_dsn=postgres_dsn, kafka_bootstrap=broker.bootstrap)
     platform = Platform(image.settings, existing=existing)
     dsn = databases.wait_for(databases.create(platform.postgres_dsn, "image"))

@@ -18,6 +18,7 @@ import pytest
 
 from deploy.local import postgres_databases as databases
 from shared.domain.clock import SystemClock
+from shared.domain.topics import ServiceName
 from tests.fixtures.live import EVERY_RIGHT, Live, eventually
 from tests.fixtures.observation import DASHBOARDS, PanelQuery, panel_queries
 from tests.fixtures.prometheus import Prometheus
@@ -87,7 +88,9 @@ async def test_every_panel_has_an_answer_under_load_and_shows_more_than_zero(
     assert {each.panel for each in QUERIES} >= RIGHTLY_ZERO
     unanswered, zero = set(QUERIES), {each.panel for each in QUERIES} - RIGHTLY_ZERO
     deadline = time.monotonic() + TIMEOUT_SECONDS
-    await seen(prometheus, 'count(up{job="dsr"} == 1) == 5')  # counters are seen at zero before they count
+    await seen(
+        prometheus, f'count(up{{job="dsr"}} == 1) == {len(ServiceName)}'
+    )  # counters are seen at zero before they count
     async with in_trouble(live, prometheus), load(live) as still_loading:
         while (unanswered or zero) and still_loading() and time.monotonic() < deadline:
             for each in [each for each in QUERIES if each in unanswered or each.panel in zero]:
