@@ -82,7 +82,8 @@ async def test_portal_question_answered_and_request_withdrawn(platform: Platform
         await visitor.open("/portal/en/request/answer")
         await visitor.send(text="Since last year.")
         assert visitor.path == "/portal/en/request"
-        assert "question.answered" in await case.actions("question.answered")
+        overtaken = (await case.view())["state"] == "awaiting_identity"  # systems have asked for more proof meanwhile
+        assert overtaken or "question.answered" in await case.actions()
 
         async def withdrawn() -> bool:  # a letter that is sent meanwhile changes what the page was opened for
             await visitor.open("/portal/en/request/withdraw")
