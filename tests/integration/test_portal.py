@@ -434,6 +434,23 @@ async def test_what_somebody_wrote_is_not_lost_by_taking_their_time(door: Opened
     assert 'href="/portal/en/follow"' in ben.html
 
 
+async def test_an_answer_to_a_question_that_is_no_longer_open_is_given_back(door: Opened) -> None:
+    ada, there = door.visitor(), "/portal/en/request/answer"
+    reference = await asked(ada)
+    await (await ada.open(link_in((await door.letters())[-1]))).send()
+    await door.intake.ask(f"/v1/requests/{reference}", "clarification")
+    first = (await ada.open(there)).html
+    await ada.send(text="The account in Berlin.")
+    ada.path, ada.html = there, first
+    await ada.send(text="The account in Berlin.")
+    assert (ada.path, ada.status) == ("/portal/en/request", 200), "a second click is no second answer"
+    await door.intake.ask(f"/v1/requests/{reference}", "clarification")
+    ada.path, ada.html = there, first
+    await ada.send(text="No, Cologne.")
+    assert (ada.status, "Our question has changed" in ada.text, "No, Cologne." in ada.text) == (412, True, True)
+    assert (await door.intake.types()).count("question_answered") == 1
+
+
 async def test_a_page_that_was_only_looked_at_is_in_no_table(door: Opened) -> None:
     ada, pool = door.visitor(), door.intake.unit_of_work.pool
     await ada.open("/portal/en/ask/right")

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -11,11 +12,11 @@ from starlette.routing import BaseRoute
 
 from services.intake import auth, packages
 from services.intake.api import handing_out, report, views
-from services.intake.errors import BadRequest, Forbidden, NotFound
+from services.intake.errors import BadRequest, Forbidden, NotFound, PreconditionFailed
 from services.intake.letters import asked, correspondence
 from services.intake.letters.rendering import Letters
 from services.intake.portal import told
-from services.intake.portal.portal import NotProved, Portal, Works, at, language_of, spoken
+from services.intake.portal.portal import TRIES, NotProved, Overtaken, Portal, Works, at, language_of, spoken
 from services.intake.portal.shown import may_follow
 from services.intake.question_schemas import QuestionReply
 from services.intake.repository import Requests
@@ -121,9 +122,6 @@ class Following:
     async def answer(self, visit: Visit) -> Response:
         """What did we ask you?"""
         request = await self._shown(visit)
-        question = await self._question(request)
-        if not question or not _answerable(request):
-            return at(visit, "/request")
         wrong: list[FormError] = []
         if visit.sent:
             text = visit.form.get("text")
@@ -132,11 +130,32 @@ class Following:
             elif len(text) > _LONGEST:
                 wrong = [FormError("text", spoken(visit, say("portal_error.long")))]
             else:
-                reply = QuestionReply(text=text)
-                await self.works.services.use_cases.answer(await self._basis(visit, request), reply)
-                visit.session.data["noted"] = "answered"
+                click = visit.session.mark(f"answer {visit.form.get('question')} {text}")
+                if visit.session.data.get("answered") != click:  # else it is the second of a double click
+                    await self._take_answer(visit, text)
+                visit.session.data |= {"noted": "answered", "answered": click}
                 return at(visit, "/request")
-        return visit.page("answer.html", wrong, question=question, version=request.version)
+        question = await self._question(request)
+        if not request.question or not question or not _answerable(request):
+            return at(visit, "/request")
+        return visit.page("answer.html", wrong, question=question, question_id=request.question.question_id)
+
+    async def _take_answer(self, visit: Visit, text: str) -> None:
+        """Enters the answer to the question that the page has shown, however often the request changes meanwhile.
+
+        Raises:
+            Overtaken: that question is no longer open; the page gives the text back.
+        """
+        for _ in range(TRIES):
+            request = await self._mine(visit)
+            open_now = request.question if _answerable(request) else None
+            if open_now is None or str(open_now.question_id) != visit.form.get("question"):
+                break
+            basis = Basis(request.request_id, request.version, auth.portal(request.request_id))
+            with suppress(PreconditionFailed):
+                await self.works.services.use_cases.answer(basis, QuestionReply(text=text))
+                return
+        raise Overtaken(text)
 
     async def withdraw(self, visit: Visit) -> Response:
         """Really stop?"""

@@ -35,6 +35,8 @@ LINKED: Final = "linked"
 """Under what a session holds the mark of the address whose link was used in it."""
 _GO_ON: Final = frozenset({"signed_in", "draft"})
 """What a session holds besides a request: it goes on when another one is proved in it."""
+TRIES: Final = 5
+"""How often a page enters what a person sent while the request changes."""
 _TEMPLATES = Path(__file__).parent / "templates"
 _NAMES: Mapping[Language, str] = {each: str(Locale.parse(each).display_name).capitalize() for each in LANGUAGES}
 
@@ -61,6 +63,14 @@ class Works:
 
 class NotProved(FormExpired):
     """Nobody has proved in this session that a request is theirs, or the session has ended."""
+
+
+class Overtaken(errors.PreconditionFailed):
+    """The question that was answered is no longer open; ``written`` is the answer, for the page that says so."""
+
+    def __init__(self, *written: str) -> None:
+        super().__init__("the question is no longer open")
+        self.written = written
 
 
 class Portal(Site):
@@ -117,9 +127,11 @@ class Portal(Site):
         page["links"] = [(facts["home"], facts["say"]("portal.to_start"))]
         if kept:
             page["links"].insert(0, (f"{facts['home']}ask/check", facts["say"]("portal.go_on")))
+        if isinstance(error, Overtaken):
+            page["links"].insert(0, (f"{facts['home']}request", facts["say"]("portal.request_title")))
         if isinstance(error, NotProved):
             page["links"].insert(0, (f"{facts['home']}follow", facts["say"]("portal.start_follow_link")))
-        page["written"] = error.written if isinstance(error, FormExpired) else ()
+        page["written"] = error.written if isinstance(error, FormExpired | Overtaken) else ()
         response = self.pages.show("said.html", status, {**facts, **page})
         if seconds := getattr(error, "retry_after", None):
             response.headers["Retry-After"] = str(max(1, round(seconds)))
@@ -194,6 +206,7 @@ _TOLD: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
     (NotProved, "unproved"),
     (FormExpired, "expired"),
     ((errors.TooManyCalls, errors.Overloaded), "many"),
+    (Overtaken, "overtaken"),
     (errors.PreconditionFailed, "changed"),
     (errors.Withheld, "withheld"),
     (errors.Expired, "gone"),

@@ -5,16 +5,13 @@ from uuid import UUID
 
 from services.intake import auth, schemas
 from services.intake.errors import BadRequest, PreconditionFailed
-from services.intake.portal.portal import Works
+from services.intake.portal.portal import TRIES, Works
 from services.intake.request.aggregate import Request
 from services.intake.schemas import IdentityProof
 from services.intake.versions import Basis, Decided
 from services.intake.web.site import Visit
 from shared.domain.errors import IllegalTransition
 from shared.domain.identities import Identity
-
-_TRIES = 5
-"""How often a proof is entered of a request that systems report of at the same moment."""
 
 
 def link_id(visit: Visit, form: str) -> UUID:
@@ -45,7 +42,7 @@ async def confirm(works: Works, request_id: UUID, contact: Identity) -> bool:
 
 async def _entered(works: Works, request_id: UUID, enter: Callable[[Basis], Awaitable[Decided]]) -> bool:
     caller = auth.portal(request_id)
-    for _ in range(_TRIES):
+    for _ in range(TRIES):
         try:
             await enter(Basis(request_id, (await read(works, request_id)).version, caller))
         except PreconditionFailed:  # a system has reported meanwhile, and what was shown is used up
