@@ -23,6 +23,7 @@ from deploy.local.unprivileged import become_unprivileged
 from shared.storage import keyring
 from shared.storage.migrate import migrate
 from tests.fixtures import groups
+from tests.fixtures.databases import Databases
 from tests.fixtures.memory import forget_runs, in_memory
 
 RUNS = LOCAL / "test"
@@ -34,7 +35,8 @@ settings.load_profile("repository")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """As root, go on as another user: PostgreSQL refuses root."""
+    """As root, go on as another user: PostgreSQL refuses root. Nothing that is imported is garbage."""
+    gc.disable()
     if os.geteuid() == 0:
         config.pluginmanager.getplugin("capturemanager").stop_global_capturing()
         become_unprivileged("setuid", "setgid", "kill")  # without a container engine an image is built by root
@@ -44,6 +46,7 @@ def pytest_collection_finish() -> None:
     """Let the garbage collector pass over what stays: all tests, and what they import."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 _LAST_LINES, _LINE = 12, 400
@@ -197,12 +200,18 @@ def template(postgres_dsn: str) -> Iterator[str]:
     databases.wait_for(databases.drop(postgres_dsn, name))
 
 
+@pytest.fixture(scope="session")
+def migrated(postgres_dsn: str, template: str) -> Databases:
+    """Databases with every migration, for one test after the other."""
+    return Databases(postgres_dsn, template)
+
+
 @pytest.fixture
-async def database(postgres_dsn: str, template: str) -> AsyncIterator[str]:
-    """DSN of a database of this test alone, with every migration."""
-    name = f"test_{secrets.token_hex(6)}"
-    yield await databases.create(postgres_dsn, name, template)
-    await databases.drop(postgres_dsn, name)
+async def database(migrated: Databases) -> AsyncIterator[str]:
+    """DSN of a database of this test alone, with every migration and nothing in it."""
+    dsn = await migrated.take()
+    yield dsn
+    await migrated.give_back(dsn)
 
 
 @pytest.fixture
