@@ -16,7 +16,7 @@ from shared.downstreams.plan import only
 from shared.downstreams.states import tellers
 from shared.fulfilment import at_once, planning, precedence
 from shared.fulfilment.planning import TASK, TaskRow, chosen, missing, named, only_on, row_by_hand, stands, task_row
-from shared.fulfilment.queue import TaskState
+from shared.fulfilment.queue import Due, TaskState
 from shared.fulfilment.statements import (
     EARLIER,
     OWED,
@@ -65,6 +65,7 @@ class Fulfilments:
         self.legends: dict[str, Legend] = {}
         self.declared = at_once.Declared()
         self._wakeups: dict[tuple[str, str], Wakeup] = {}
+        self.due = Due()
 
     def know(self, downstreams: Collection[Downstream]) -> None:
         """Takes down what systems say of themselves."""

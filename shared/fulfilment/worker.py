@@ -119,6 +119,8 @@ _OF_EVERYTHING = frozenset({Operation.EXPORT, Operation.ERASE, Operation.PLAN})
 _SEARCHING = ANSWERING | {Operation.PLAN}
 _SHREDDED = "the subject's key was shredded before this task was worked"
 _IDLE_LOOKS = 8
+_SEEN_LOOKS = 4
+"""Looks' time for which what one worker of a process has seen counts for all of them."""
 _PATIENCE = 2
 """Attempts that may end with an outage before a task is suspected to be what its system fails on."""
 
@@ -146,7 +148,7 @@ class Worker:
         self._tracing = tracing
         self._lease = lease
         self._operate = operate(downstream, operation, unit_of_work)
-        self._wakeup = fulfilments.wakeup(self._step)
+        self._wakeup, self._due = fulfilments.wakeup(self._step), fulfilments.due
         self._name = ":".join(self._step)
         self._heartbeats = Heartbeats()
         self._edge = assignments_policy().differences.edge
@@ -162,13 +164,14 @@ class Worker:
         while not stopping.is_set():
             began = now()
             worked = await self.work()
+            if worked:
+                self._due.forget()
             if worked < self._settings.batch:  # whatever became ready meanwhile has woken us
-                pause = self._settings.poll_seconds
                 if worked:
                     await gather(now() - began, stopping)
+                    await self._wakeup.wait(self._settings.poll_seconds)
                 else:
-                    pause = await retry_while_unavailable(self._pause, self._name, self._heartbeats)
-                await self._wakeup.wait(pause)
+                    await self._idle(stopping)
 
     async def work(self) -> int:
         """Claims, calls and concludes one batch, waiting out a database that is away; returns how many tasks it had."""
@@ -188,11 +191,17 @@ class Worker:
             await retry_while_unavailable(write, self._name, self._heartbeats)
         return len(claims)
 
+    async def _idle(self, stopping: asyncio.Event) -> None:
+        """Returns when a task may be worked, or when woken: who opens a task wakes us."""
+        while not stopping.is_set():
+            pause = await retry_while_unavailable(self._pause, self._name, self._heartbeats)
+            if await self._wakeup.wait(pause) or pause < _IDLE_LOOKS * self._settings.poll_seconds:
+                return
+
     async def _pause(self) -> float:
-        """Seconds until a task may be worked; eight looks' time while there is none: who opens one wakes us."""
+        """Seconds until a task may be worked; eight looks' time while there is none."""
         now, poll = self._unit_of_work.clock.now(), self._settings.poll_seconds
-        async with self._unit_of_work.pool.acquire() as connection:
-            due = await tasks.next_due(connection, self._step, now)
+        due = await self._due.next(self._unit_of_work.pool, self._step, now, _SEEN_LOOKS * poll)
         seconds = (due - now).total_seconds() if due else math.inf
         return min(max(seconds, poll), _IDLE_LOOKS * poll)
 

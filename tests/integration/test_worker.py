@@ -311,9 +311,14 @@ async def test_worker_sleeps_until_its_next_task_is_due(open_harness: OpenHarnes
     async with harness.pool.acquire() as connection:
         for moment, due in (("-infinity", now), (str(now + timedelta(hours=1)), now + timedelta(hours=1))):
             await connection.execute(f"UPDATE task SET not_before = '{moment}'")
-            assert await tasks.next_due(connection, CRM, now) == due
+            assert await tasks.Due().next(harness.pool, CRM, now, 9) == due
         await connection.execute("UPDATE task SET state = 'done'")
-        assert await tasks.next_due(connection, CRM, now) is None
+    seen = tasks.Due()
+    assert await seen.next(harness.pool, CRM, now, 9) is None
+    await harness.pool.execute("UPDATE task SET state = 'ready', not_before = '-infinity'")
+    assert await seen.next(harness.pool, CRM, now, 9) is None, "what was seen counts for a while"
+    seen.forget()
+    assert await seen.next(harness.pool, CRM, now, 9) == now
 
 
 async def test_late_conclusion_before_the_heir_has_no_effect(open_harness: OpenHarness, clock: SetClock) -> None:
