@@ -19,7 +19,7 @@ from shared.domain.emitters import EMITTER_NAME, Emitter
 from shared.domain.user_events import KINDS
 from shared.downstreams.file import AdapterSettings, System
 from shared.downstreams.http.declaration import Declaration
-from shared.downstreams.sql.declaration.dataset import Dataset
+from shared.systems.sql.declaration.dataset import Dataset
 
 ADAPTERS: Sequence[type[BaseModel]] = get_args(AdapterSettings)
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -22,7 +22,7 @@ COMMANDS: Mapping[str, str] = {
     "key": "shared.storage.commands:key",
     "api-key": "services.intake.commands:api_key",
     "downstreams": "shared.fulfilment.commands:downstreams",
-    "dataset": "shared.downstreams.sql.drafting.commands:dataset",
+    "dataset": "shared.systems.sql.drafting.commands:dataset",
     "conformance": "shared.fulfilment.examining:conformance",
     "assignments": "shared.fulfilment.assignments:assignments",
     "evidence": "shared.storage.commands:evidence",

@@ -8,8 +8,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
 
-from shared.downstreams.sql.dialects import schema_for
 from shared.storage.postgres import connected
+from shared.systems.sql.notes import schema_for
 
 Returned = TypeVar("Returned")
 

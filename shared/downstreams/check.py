@@ -16,8 +16,8 @@ from shared.downstreams.http.declaration import read_declaration
 from shared.downstreams.http.settings import path_of
 from shared.downstreams.places import Table
 from shared.downstreams.registry import Downstreams, Wiring, connect
-from shared.downstreams.sql.declaration.dataset import Dataset
 from shared.downstreams.states import with_states
+from shared.systems.sql.declaration.dataset import Dataset
 
 _ADDRESS, _STORE, _SECRET = "http://not-set.invalid", "postgresql://not-set.invalid/", "not-set"
 """What stands for a variable that is not set, while the file alone is checked."""

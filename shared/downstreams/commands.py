@@ -19,8 +19,8 @@ from shared.downstreams.check import Checked
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.file import read
 from shared.downstreams.registry import Wiring
-from shared.downstreams.sql.dialects import schema_for
-from shared.downstreams.sql.settings import SqlSettings
+from shared.systems.sql.notes import schema_for
+from shared.systems.sql.settings import SqlSettings
 
 downstreams = typer.Typer(help="The file that declares the systems which hold personal data.")
 

@@ -25,8 +25,8 @@ from shared.downstreams.http.settings import DeclaredHttpSettings
 from shared.downstreams.opendsr.settings import OpenDsrSettings
 from shared.downstreams.places import Table
 from shared.downstreams.roundup.settings import RoundupSettings
-from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.tryton.settings import TrytonSettings
+from shared.systems.sql.settings import SqlSettings
 
 AdapterSettings = SqlSettings | TrytonSettings | RoundupSettings | OpenDsrSettings | DeclaredHttpSettings | BusSettings
 _KINDS: Mapping[str, type[BaseModel]] = {cls.model_fields["adapter"].default: cls for cls in get_args(AdapterSettings)}

@@ -9,7 +9,7 @@ from shared.domain.toml_file import read_toml
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.http.settings import DeclaredHttpSettings
 from shared.downstreams.http.settings import path_of as declaration_path
-from shared.downstreams.sql.settings import SqlSettings, path_of
+from shared.systems.sql.settings import SqlSettings, path_of
 
 
 def of_system(declared: Downstream) -> str:

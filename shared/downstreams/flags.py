@@ -1,6 +1,6 @@
 """One flag for a person or a row (Art. 18): who bore it before ours, and on whom it is left when ours is lifted."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
 from pydantic import JsonValue
 
@@ -23,17 +23,3 @@ def is_first(task: Task) -> bool:
 def found(task: Task, flags: Mapping[str, bool]) -> dict[str, JsonValue]:
     """What is to be noted before a restriction sets its flag: who bore it already, as its first attempt has seen it."""
     return {"flags": {**flags}} if flags and is_first(task) else {}
-
-
-def in_table(table: str, key: str) -> str:
-    """The reference of a row: its table, and a digest of its primary key."""
-    return f"{table} {key}"
-
-
-def of_tables(references: Iterable[str]) -> Mapping[str, Sequence[str]]:
-    """The digests of these rows, by table."""
-    keys: dict[str, list[str]] = {}
-    for reference in sorted(references):
-        table, _, key = reference.partition(" ")
-        keys.setdefault(table, []).append(key)
-    return keys

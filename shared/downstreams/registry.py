@@ -33,11 +33,10 @@ from shared.downstreams.places import Table
 from shared.downstreams.plan import stages
 from shared.downstreams.protocols import Adapter, Assigning, Locatable
 from shared.downstreams.roundup.settings import RoundupSettings
-from shared.downstreams.sql.dialects import adapter_of
-from shared.downstreams.sql.scheme import is_mariadb
-from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.states import with_states
 from shared.downstreams.tryton.settings import TrytonSettings
+from shared.systems.sql.server import is_mariadb
+from shared.systems.sql.settings import SqlSettings
 
 
 async def send_nothing(messages: Sequence[Message]) -> None:
@@ -205,7 +204,9 @@ def _adapter(declared: Downstream, wiring: Wiring) -> Adapter:
     name, environment = declared.name, wiring.environment
     match declared.settings:
         case SqlSettings() as settings:
-            return adapter_of(name, settings, environment, wiring.policy)
+            from shared.systems.sql.adapter import SqlAdapter  # noqa: PLC0415
+
+            return SqlAdapter(name, settings, environment=environment, policy=wiring.policy)
         case TrytonSettings() as settings:
             from shared.downstreams.tryton.adapter import TrytonAdapter  # noqa: PLC0415
 

@@ -13,9 +13,10 @@ from deploy.local import postgres_databases as databases
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.downstreams.contract import Receipt, Task
-from shared.downstreams.sql.dialects import adapter_of, schema_for
-from shared.downstreams.sql.settings import SqlSettings
 from shared.storage.postgres import connected
+from shared.systems.sql.adapter import SqlAdapter
+from shared.systems.sql.notes import schema_for
+from shared.systems.sql.settings import SqlSettings
 from tests.bench.figures import Row, row
 from tests.bench.ground import Ground, must
 from tests.fixtures.policy import nothing_kept
@@ -111,7 +112,8 @@ async def _by_adapter(dsn: str, dataset: Path) -> float:
     def task(address: str) -> Task:
         return Task(*(uuid4(), uuid4(), uuid4(), "shop", Operation.ERASE, (Identity(IdentityType.EMAIL, address),)))
 
-    adapter = adapter_of("shop", SqlSettings(dsn_env=_DSN, dataset=str(dataset)), {_DSN: dsn}, nothing_kept())
+    settings = SqlSettings(dsn_env=_DSN, dataset=str(dataset))
+    adapter = SqlAdapter("shop", settings, environment={_DSN: dsn}, policy=nothing_kept())
     try:
         await adapter.erase([task("nobody@example.org")], save_progress)
         started = time.monotonic()

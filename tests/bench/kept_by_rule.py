@@ -15,9 +15,9 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.domain.policy import Policy
 from shared.downstreams.contract import Receipt, Task
-from shared.downstreams.sql.adapter import SqlAdapter
-from shared.downstreams.sql.settings import SqlSettings
 from shared.storage.postgres import connected
+from shared.systems.sql.adapter import SqlAdapter
+from shared.systems.sql.settings import SqlSettings
 from tests.bench.figures import Row, row
 from tests.bench.ground import Ground, must
 from tests.fixtures.policy import nothing_kept, signed_policy

@@ -12,8 +12,8 @@ from deploy.local import postgres_databases as databases
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.downstreams.contract import Receipt, Task
-from shared.downstreams.sql.adapter import SqlAdapter
-from shared.downstreams.sql.settings import SqlSettings
+from shared.systems.sql.adapter import SqlAdapter
+from shared.systems.sql.settings import SqlSettings
 from tests.bench.figures import Row, row
 from tests.bench.ground import Ground, must
 from tests.fixtures.policy import nothing_kept

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.sql.declaration.dataset import Dataset
-from shared.downstreams.sql.dialects import schema_for
-from shared.downstreams.sql.drafting import toml_text
-from shared.downstreams.sql.drafting.commands import drift
-from shared.downstreams.sql.drafting.draft import Decided, Draft
-from shared.downstreams.sql.drafting.postgresql import shapes_of
 from shared.storage.postgres import connected
+from shared.systems.sql.declaration.dataset import Dataset
+from shared.systems.sql.drafting import toml_text
+from shared.systems.sql.drafting.commands import drift
+from shared.systems.sql.drafting.draft import Decided, Draft
+from shared.systems.sql.drafting.shapes import shapes_of
+from shared.systems.sql.notes import schema_for
 from tests.fixtures import django
 from tests.fixtures.cdr import ask, engine
 from tests.fixtures.downstream import email, task

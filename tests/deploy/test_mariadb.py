@@ -20,16 +20,17 @@ from shared.domain.errors import (
     Unavailable,
 )
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Operation, TaskOutcome, Uncounted
+from shared.domain.operations import Change, Operation, ShownRecord, TaskOutcome, Uncounted
 from shared.downstreams import check
 from shared.downstreams.conformance import live
 from shared.downstreams.conformance.findings import Word
 from shared.downstreams.refusals import ErasureRefused
 from shared.downstreams.registry import Wiring, send_nothing
-from shared.downstreams.sql.mariadb import sweeping
-from shared.downstreams.sql.mariadb.adapter import MariaDbAdapter
-from shared.downstreams.sql.mariadb.connection import Address, Pool
 from shared.downstreams.sweepable import Counted, Due, Swept
+from shared.systems.engine import retention
+from shared.systems.sql.adapter import SqlAdapter
+from shared.systems.sql.catalog import DatasetOutdated
+from shared.systems.sql.mariadb import Maria
 from tests.fixtures.analytics import nothing
 from tests.fixtures.downstream import WorkedSystem, email, task
 from tests.fixtures.examined import kept
@@ -233,22 +234,139 @@ async def test_what_cannot_be_worked_is_refused_by_name(shop: Shop, system: Work
     await wrong.close()
 
 
-async def test_what_a_rule_keeps_is_left_to_a_person(shop: Shop, system: WorkedSystem) -> None:
+@pytest.mark.usefixtures("system")
+async def test_what_a_rule_keeps_is_reduced_and_marked(shop: Shop) -> None:
+    began = '{ column = "began", timezone = "Europe/Madrid" }'
+    kept = f"""occurred = {began}
+anchors = {{ call_start = {began} }}
+kept = {{ column = "kept", value = true }}
+[tables.call.keeps]
+bill_of = "caller"
+[tables.call.keeps.fields]
+caller_name = []
+caller_address = []
+caller_number = ["caller"]
+called_number = ["callee"]
+call_date = ["began"]
+call_time = ["began"]
+call_length = ["seconds"]"""
     ruled = shop.connected(policy=signed_policy())
-    for operation in (Operation.PLAN, ERASE):
-        refused = await ruled.one(task(operation, ANNA))
-        assert isinstance(refused, NotSupported)
-        assert "call holds call, of which a rule of the policy keeps rows" in str(refused)
-    assert (await ruled.receipt(task(EXPORT, ANNA))).records
+    with pytest.raises(SystemRefused, match=r"declare anchors\.call_start and keeps"):
+        await ruled.one(task(ERASE, ANNA))
     await ruled.close()
-    assert (await system.receipt(task(ERASE, ANNA))).outcome == TaskOutcome.ERASED
+    await shop.run(
+        "ALTER TABLE `call` ADD cell varchar(9), ADD kept tinyint(1) NOT NULL DEFAULT 0",
+        "UPDATE `call` SET cell = 'c'",
+        "DELETE FROM `call` WHERE id = 2",
+    )
+    cell = 'seconds = { class = "M" }\ncell = { class = "M", party = "caller" }\nkept = { class = "T" }'
+    dataset = DATASET.replace(f"occurred = {began}", kept).replace('seconds = { class = "M" }', cell)
+    keeping = shop.connected(dataset, policy=signed_policy())
+    at = datetime(2026, 10, 1, 12, tzinfo=UTC)
+    planned, done = [
+        await keeping.receipt(replace(task(operation, number(ANNAS)), at=at)) for operation in (Operation.PLAN, ERASE)
+    ]
+    await keeping.close()
+    assert (done.outcome, done.ground, done.until) == (TaskOutcome.RETAINED, "calls_us_18m", date(2027, 9, 2))
+    assert planned.kept == done.kept
+    rows = await shop.ask("SELECT id, caller, callee, seconds, cell, kept FROM `call` ORDER BY id")
+    assert rows == [(1, ANNAS, "+491712345678", 5, None, 1), (3, ANNAS, "", 9, None, 1)]
+
+
+BESIDE = """
+[restriction]
+table = "restricted_number"
+number = "number"
+valid_from = "since"
+valid_to = "until"
+request = "request"
+"""
+
+
+@pytest.mark.usefixtures("system")
+async def test_a_restriction_stands_beside_the_data_and_marketing_in_rows_of_another_table(shop: Shop) -> None:
+    await shop.run(
+        "CREATE TABLE restricted_number (number varchar(20), since datetime(6), until datetime(6) NULL,"
+        " request char(36), PRIMARY KEY (number, since, request))",
+        "CREATE TABLE mailing (customer varchar(40), list varchar(9), KEY (customer))",
+        "INSERT INTO mailing VALUES ('C1', 'news'), ('C1', 'bills'), ('C2', 'news')",
+    )
+    listed = 'marketing = { table = "mailing", on = { customer = "account_id" }, values = { list = "news" }, '
+    dataset = DATASET.replace('marketing = { column = "marketing", value = false }', listed + "present = false }")
+    beside = shop.connected(dataset.replace('restriction = { column = "state", ', '# { column = "state", ') + BESIDE)
+    restricting = task(RESTRICT, number(ANNAS))
+    adapter: Any = beside.adapter
+    assert (await beside.receipt(restricting)).outcome is TaskOutcome.AMENDED
+    await beside.receipt(beside.again(restricting))
+    rows = await shop.ask("SELECT number, request FROM restricted_number")
+    assert rows == [(ANNAS, str(restricting.request_id))]
+    assert (await adapter.shown(RESTRICT), len(await adapter.shown_of([restricting]))) == (1, 1)
+    assert (await beside.receipt(replace(restricting, operation=LIFT, turn=(9, 0)))).outcome is TaskOutcome.AMENDED
+    assert await shop.ask("SELECT number FROM restricted_number") == []
+    assert (await beside.receipt(task(SUPPRESS, ANNA))).changed == 1
+    assert await shop.ask("SELECT customer, list FROM mailing ORDER BY 1") == [("C1", "bills"), ("C2", "news")]
+    await beside.close()
+
+
+@pytest.mark.usefixtures("system")
+async def test_a_statement_stands_beside_a_call_until_that_is_gone(shop: Shop) -> None:
+    stating = shop.connected(DATASET.replace('category = "call"\n', 'category = "call"\nstated = true\n'))
+    meant = ShownRecord(category="call", fields={"seconds": 9})
+    said = Change(field="seconds", asserted="it was 20", record=meant)
+    about = replace(task(RECTIFY, number(ANNAS)), changes=(said,), at=datetime(2026, 11, 27, tzinfo=UTC))
+    assert (await stating.receipt(about)).corrected == (1,)
+    copy = await stating.receipt(task(EXPORT, number(ANNAS)))
+    assert [record.data["statement"] for record in copy.records if "statement" in record.data] == [
+        "seconds: it was 20 (2026-11-27)"
+    ]
+    await stating.receipt(task(ERASE, number(ANNAS)))
+    assert await shop.ask("SELECT said FROM dsr_platform.stated") == []
+    await stating.close()
+
+
+@pytest.mark.usefixtures("system")
+async def test_by_night_people_go_from_rows_that_stay_and_with_them_what_is_rare(shop: Shop) -> None:
+    await shop.run(
+        "CREATE TABLE visit (id bigint PRIMARY KEY, client varchar(40), seen datetime, page varchar(9), KEY (client))",
+        "INSERT INTO visit VALUES (1, 'a', '2024-05-02 10:00', 'home'), (2, 'b', '2024-05-09 11:00', 'home'),"
+        " (3, 'a', '2024-05-11 10:00', 'jobs'), (4, 'a', '2026-05-02 10:00', 'home')",
+    )
+    visits = """
+name = "visits"
+[tables.visit]
+category = "visit"
+primary_key = ["id"]
+anchors = { event_time = { column = "seen" } }
+[tables.visit.anonymise]
+blank = ["client"]
+redraw = ["id"]
+coarsen = { seen = "month" }
+rare = ["page"]
+person = "client"
+people = 2
+[tables.visit.columns]
+id = { class = "T" }
+client = { class = "A", identity = "client_id" }
+seen = { class = "M" }
+page = { class = "M" }
+"""
+    web = shop.connected(visits)
+    adapter: Any = web.adapter
+    past = Due("visit", "event_time", "anonymise", date(2025, 1, 1), ZoneInfo("UTC"))
+    assert await adapter.count([past], {}) == [Counted(3, 4)]
+    assert await adapter.sweep([past], {}, nothing) == [Swept(3, 0)]
+    left = await shop.ask("SELECT client, DATE(seen), page FROM visit WHERE client IS NULL ORDER BY page")
+    assert left == [(None, date(2024, 5, 1), None), *[(None, date(2024, 5, 1), "home")] * 2]
+    assert await shop.ask("SELECT count(*) FROM visit WHERE id IN (1, 2, 3)") == [(0,)]
+    assert await adapter.sweep([past], {}, nothing) == [Swept(0, 0)]
+    await web.close()
 
 
 @pytest.mark.usefixtures("system")
 async def test_by_night_what_is_past_goes_in_chunks_and_what_is_spared_or_referred_to_stays(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweeping, "CHUNK", 1)
+    monkeypatch.setattr(retention, "PAGE", 1)
     await shop.run(
         "ALTER TABLE purchase ADD placed date, ADD country varchar(9)",
         "INSERT INTO purchase (id, buyer, state) VALUES (4, 'C2', 'open')",
@@ -264,7 +382,7 @@ async def test_by_night_what_is_past_goes_in_chunks_and_what_is_spared_or_referr
     dated = dated.replace("refuse_when =", f"{more}\nrefuse_when =")
     swept = shop.connected(dated)
     adapter = swept.adapter
-    assert isinstance(adapter, MariaDbAdapter)
+    assert isinstance(adapter, SqlAdapter)
     assert {each.table: dict(each.anchors) for each in adapter.dated} == {
         "purchase": {"placed": "placed"},
         "call": {"call_start": "began"},
@@ -283,14 +401,14 @@ async def test_by_night_what_is_past_goes_in_chunks_and_what_is_spared_or_referr
     assert await adapter.count([replace(purchases, country="DE")], {}) == [Counted(1, 3, undetermined=2)]
     assert await adapter.sweep([replace(purchases, country="FR")], {}, nothing) == [Swept(0, 0)]
     [refused] = await adapter.sweep([replace(calls, then="anonymise")], {}, nothing)
-    assert isinstance(refused, NotSupported)
+    assert isinstance(refused, DatasetOutdated), "it says not what becomes of each column"
     await swept.close()
 
 
 async def test_a_session_that_was_cut_off_is_an_outage_and_is_not_given_to_anybody_again(shop: Shop) -> None:
-    pool = Pool(Address.of(shop.dsn), 1, 30)
+    pool = Maria("shop", shop.dsn, most=1, seconds=30)
     with pytest.raises(Unavailable):
         await cut_off(shop, pool)
     async with pool.connection() as connection:
-        assert await connection.value("SELECT 1") == 1
+        assert await connection.fetch("SELECT 1") == ((1,),)
     await pool.close()

@@ -8,6 +8,7 @@ from tests.fixtures.cdr import calls, cdr_store, settings
 from tests.fixtures.command import command
 from tests.fixtures.console import console
 from tests.fixtures.customer_store import customer_store, customers
+from tests.fixtures.explained import explained
 from tests.fixtures.intake import intake, partly, unidentified
 from tests.fixtures.joined_shop import shop, shop_dsn
 from tests.fixtures.mail_server import server
@@ -18,7 +19,7 @@ from tests.fixtures.recipients import disclosing
 
 __all__ = ["clock", "command", "console", "disclosing", "intake", "open_harness", "partly", "server", "unidentified"]
 __all__ += ["analytics_store", "calls", "cdr_store", "customer_store", "customers", "events", "settings"]
-__all__ += ["mobile", "mobile_dsn", "nights", "shop", "shop_dsn"]
+__all__ += ["explained", "mobile", "mobile_dsn", "nights", "shop", "shop_dsn"]
 
 
 @pytest.fixture

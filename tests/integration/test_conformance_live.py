@@ -23,8 +23,8 @@ from shared.downstreams.conformance import live
 from shared.downstreams.conformance.findings import Finding, Word
 from shared.downstreams.conformance.people import PREFIX
 from shared.downstreams.registry import Wiring, send_nothing
-from shared.downstreams.sql.dialects import schema_for
 from shared.storage.postgres import connected
+from shared.systems.sql.notes import schema_for
 from tests.fixtures.cdr import ask, with_tables
 from tests.fixtures.customer_store import CustomerStore, lay
 from tests.fixtures.policy import nothing_kept

@@ -20,9 +20,9 @@ from shared.domain.operations import Exceeded, Kept, Limit, Operation, TaskOutco
 from shared.domain.rights import Right
 from shared.downstreams.contract import Checkpoint, NotSearched, Pending, Receipt, Result, Task
 from shared.downstreams.refusals import ErasureRefused
-from shared.downstreams.sql.keeping.by_policy import RuleUndeclared
 from shared.fulfilment.store import NewFulfilment
 from shared.runtime.metrics import PEOPLE
+from shared.systems.engine.keeping import RuleUndeclared
 from tests.fixtures.cdr import ask, engine, with_tables
 from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.engine import ACCOUNT, DUE, Answer, Harness, OpenHarness, ScriptedSystem, SetClock, each

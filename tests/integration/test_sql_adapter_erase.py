@@ -16,8 +16,9 @@ from deploy.local import postgres_databases as databases
 from shared.domain.errors import ForeignHit, Unavailable, Withdrawn
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.sql.catalog import DatasetOutdated
-from shared.downstreams.sql.settings import path_of
+from shared.systems.engine import erasing
+from shared.systems.sql.catalog import DatasetOutdated
+from shared.systems.sql.settings import path_of
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, OURS, SqlEngine, ask, at, call, each, engine, number, with_tables
 from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.written_calls import Written, write
@@ -132,7 +133,6 @@ async def test_withdrawal_before_the_first_commit_changes_nothing(cdr_store: Cdr
     assert await ask(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE caller_e164 = $1", ANNA) == [(1,)]
 
 
-@pytest.mark.parametrize("settings", [{"lock_seconds": 10}])
 async def test_concurrent_erasures_of_both_parties_count_both(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA)] * 200)
     results = await asyncio.gather(*map(calls.one, each(Operation.ERASE, number(ANNA), number(BORIS))))
@@ -149,13 +149,18 @@ async def test_an_erased_subject_is_not_even_kept_as_restricted(cdr_store: CdrSt
     assert await ask(cdr_store.admin, "SELECT number FROM restricted_number") == [(BORIS,)]
 
 
-@pytest.mark.parametrize("settings", [{"lock_seconds": 0.003}])
-async def test_small_time_budget_makes_smaller_steps(cdr_store: CdrStore, calls: SqlEngine) -> None:
-    numbers = [f"+3469000{i:04d}" for i in range(6)]
-    days = [f"2026-{month:02d}-{day:02d}" for month in (1, 2) for day in range(1, 28)]
+@pytest.mark.parametrize("together", [True, False])
+async def test_many_records_go_in_several_transactions(
+    cdr_store: CdrStore, calls: SqlEngine, monkeypatch: pytest.MonkeyPatch, *, together: bool
+) -> None:
+    monkeypatch.setattr(erasing, "ROWS", 20)
+    monkeypatch.setattr(erasing, "CHUNK", 10)
+    numbers = [f"+3469000{i:04d}" for i in range(3)]
+    days = [f"2026-{month:02d}-{day:02d}" for month in (1, 2) for day in range(1, 15)]
     made = sorted((call(n, BORIS, day) for n in numbers for day in days), key=lambda c: c.start)
     await cdr_store.seed(made)
-    results = await calls.run(*each(Operation.ERASE, *map(number, numbers)))
+    tasks = each(Operation.ERASE, *map(number, numbers))
+    results = await calls.run(*tasks) if together else [await calls.one(each_) for each_ in tasks]
     assert [receipt(result).by_category["call_record"] for result in results] == [len(days)] * len(numbers)
     assert await ask(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE caller <> ''") == [(0,)]
 

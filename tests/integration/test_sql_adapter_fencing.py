@@ -26,12 +26,12 @@ from shared.downstreams.check import check
 from shared.downstreams.commands import statements
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.registry import Wiring
-from shared.downstreams.sql.dialects import schema_for
-from shared.downstreams.sql.preparation import StoreUnprepared
-from shared.downstreams.sql.settings import SqlSettings
-from shared.downstreams.sql.store import SqlStore
 from shared.fulfilment.store import NewFulfilment
 from shared.storage.postgres import connected
+from shared.systems.sql.notes import schema_for
+from shared.systems.sql.server import StoreUnprepared
+from shared.systems.sql.settings import SqlSettings
+from shared.systems.sql.system import SqlSystem
 from tests.fixtures.cdr import ANNA, BORIS, SqlEngine, ask, call, engine, number
 from tests.fixtures.customer_store import CustomerStore, lay
 from tests.fixtures.downstream import email, receipt, task
@@ -67,9 +67,9 @@ async def outcome(store: SqlEngine, asked: Task) -> TaskOutcome:
 
 async def test_store_ends_the_session_of_a_lost_worker_before_its_heir_waits_5_s(customer_store: CustomerStore) -> None:
     settings = SqlSettings(dsn_env="STORE", dataset=str(customer_store.dataset))
-    store = SqlStore("store", settings, {"STORE": customer_store.dsn})
-    async with store.session() as session:
-        rows = await session.connection.fetch("SELECT name, setting::int FROM pg_settings WHERE setting ~ '^[0-9]+$'")
+    store = SqlSystem("store", settings, {"STORE": customer_store.dsn})
+    async with store.server.connection() as connection:
+        rows = await connection.fetch("SELECT name, setting::int FROM pg_settings WHERE setting ~ '^[0-9]+$'")
     await store.close()
     told = {row[0]: row[1] for row in rows}
     assert told["idle_in_transaction_session_timeout"] == told["tcp_user_timeout"] == 4_000
@@ -140,7 +140,7 @@ async def test_killed_store_that_reuses_its_transaction_number_counts_right(run_
     with Postgres(run_folder / "killed-store") as server:
         store = await lay(server.dsn, tmp_path)
         await store.run(*HELD_AT_ITS_END.strip().split(";\n", 1))
-        async with engine(server.dsn, store.dataset, {"lock_seconds": 60}) as customers:
+        async with engine(server.dsn, store.dataset, {}) as customers:
             subject = task(Operation.ERASE, EMAIL)
             async with connected(server.dsn) as holding:
                 await holding.execute("SELECT pg_advisory_lock(1)")

@@ -33,6 +33,7 @@ from tests.fixtures.cdr import (
 )
 from tests.fixtures.customer_store import CustomerStore
 from tests.fixtures.downstream import email, phone, receipt, task
+from tests.fixtures.explained import Explained
 from tests.fixtures.packages import made_of, unpacked
 
 EMAIL, ACCOUNT = email("anna.meier@example.org"), Identity(IdentityType.ACCOUNT_ID, "C1")
@@ -578,3 +579,16 @@ async def test_part_of_a_document_is_searched_shown_corrected_and_blanked(events
         (None, 7),
         ('{"who": "anna@example.org"}', 8),
     ]
+
+
+# How many statements an operation costs: few, whatever is declared.
+@pytest.mark.parametrize(
+    ("operation", "most"), [(Operation.EXPORT, 8), (Operation.RESTRICT, 12), (Operation.ERASE, 25)], ids=str
+)
+async def test_statements_of_an_operation_over_three_tables_are_few(
+    customers: SqlEngine, explained: Explained, operation: Operation, most: int
+) -> None:
+    await customers.one(task(Operation.LOCATE, email("x@example.org")))  # what the catalogs say is known by then
+    explained.sent.clear()
+    await customers.one(task(operation, EMAIL, ACCOUNT))
+    assert len(explained.sent) <= most, explained.sent

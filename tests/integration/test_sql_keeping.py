@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 from pydantic import JsonValue
@@ -16,9 +15,9 @@ from shared.domain.operations import Exceeded, Kept, Limit, Operation, TaskOutco
 from shared.domain.policy import Policy, parse_period, read_policy
 from shared.downstreams.contract import Receipt, Task
 from shared.downstreams.refusals import ErasureRefused
-from shared.downstreams.sql.declaration.dataset import Dataset
-from shared.downstreams.sql.settings import SHIPPED
 from shared.downstreams.sweepable import Swept
+from shared.systems.sql.declaration.dataset import Dataset
+from shared.systems.sql.settings import SHIPPED
 from tests.fixtures.analytics import due, sweep
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, OURS, SqlEngine, ask, call, engine, number, with_tables
 from tests.fixtures.downstream import email, receipt, task
@@ -208,26 +207,6 @@ async def test_batch_keeps_by_subject_and_nothing_of_a_tenant(cdr_store: CdrStor
     kept = [each.kept[0].count if each.kept else 0 for each in results]
     assert kept == [0, 2, 1]
     assert results[0].outcome is TaskOutcome.ERASED
-
-
-@pytest.mark.parametrize("settings", [{"lock_seconds": 0.05}])
-async def test_reduction_beyond_its_time_is_split_as_well(cdr_store: CdrStore, keeping: SqlEngine) -> None:
-    numbers = [f"+3469000{n:04d}" for n in range(8)]
-    await cdr_store.seed([call(each, CHIARA, day) for each in numbers for day in (DAYS[0], DAYS[3])])
-    await ask(
-        cdr_store.admin,
-        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END'",
-    )
-    await ask(cdr_store.admin, "CREATE TRIGGER slow BEFORE UPDATE ON acc_cdrs FOR EACH ROW EXECUTE FUNCTION slow()")
-    begun: list[int] = []
-
-    async def note(noted: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
-        begun.append(len(noted))
-
-    results = await keeping.adapter.erase([erasure(each) for each in numbers], note)
-    assert [receipt(each).by_category["call_record"] for each in results] == [2] * len(numbers)
-    assert await ask(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE user_agent <> ''") == [(0,)]
-    assert begun.count(len(numbers)) == 1, "their halves were within the time budget"
 
 
 async def test_held_calls_are_restricted_by_number_until_deletion(cdr_store: CdrStore, keeping: SqlEngine) -> None:

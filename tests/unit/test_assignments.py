@@ -22,12 +22,12 @@ from shared.domain.assignments_policy import assignments_policy
 from shared.domain.conflicts import Disagreement, conflicts_of
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import Identity, IdentityType
-from shared.downstreams.sql.catalog import Relation
-from shared.downstreams.sql.declaration.tables import Table
-from shared.downstreams.sql.finding.attribution import attribute
-from shared.downstreams.sql.finding.search_keys import Coverage, SearchKey, wall_clock, wanted
-from shared.downstreams.sql.statements import Statements
+from shared.domain.operations import Operation
 from shared.fulfilment.assignments import rows_of
+from shared.systems.engine.ownership import Attributor, subject, wall_clock
+from shared.systems.sql.declaration.tables import Table
+from tests.fixtures.downstream import task
+from tests.fixtures.shapes import table_of
 
 NUMBER = "+493023125077"
 ADA, BEN = "C1", "C2"
@@ -264,18 +264,7 @@ def test_call_in_the_repeated_autumn_hour_is_nobodys(moment: str, until: str, si
     assert wall_clock(utc, zone, earliest=False).isoformat() == since
 
 
-def test_a_period_is_half_open_and_tells_all_none_and_some_apart() -> None:
-    january, march, may = (datetime(2026, month, 1, tzinfo=UTC) for month in (1, 3, 5))
-    key = SearchKey(IdentityType.PHONE, "+34688886392", january, march)
-    assert key.covers(january, january) is Coverage.INSIDE
-    assert key.covers(march, march) is Coverage.OUTSIDE
-    assert key.covers(march, may) is Coverage.OUTSIDE
-    assert key.covers(january, march) is Coverage.STRADDLES
-    assert key.covers(None, None) is Coverage.OUTSIDE
-    assert SearchKey(IdentityType.EMAIL, "a@example.org").covers(None, None) is Coverage.INSIDE
-
-
-# Whose rows are, where a number changed hands: the worked example of ``attribute``, row by row.
+# Whose rows are, where a number changed hands.
 REASSIGNED = "+34688886392"
 TABLE = Table.model_validate(
     {
@@ -292,29 +281,20 @@ def of_2025(text: str) -> datetime:
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "rows", "strays", "mixed"),
-    [
-        ("01-02", "01-09", {0: 7}, set(), set()),
-        ("01-05", "03-02", {}, {0, 1}, {0, 1}),
-        ("02-01", "02-20", {}, {0, 1}, set()),
-        ("03-05", "03-20", {1: 7}, set(), set()),
-    ],
+    ("at", "whose"),
+    [("01-02", [0]), ("01-09", [0]), ("01-10", []), ("02-20", []), ("03-01", [1]), ("03-20", [1]), (None, [])],
 )
 @pytest.mark.parametrize("held_twice", [False, True])
-def test_rows_count_for_the_holder_of_their_time(
-    first: str, last: str, rows: dict[int, int], strays: set[int], mixed: set[int], *, held_twice: bool
-) -> None:
-    until, since = (
-        SearchKey(IdentityType.PHONE, REASSIGNED, None, of_2025("01-10"), table="call"),
-        SearchKey(IdentityType.PHONE, REASSIGNED, of_2025("03-01"), table="call"),
-    )
-    later = (
-        [SearchKey(IdentityType.PHONE, REASSIGNED, of_2025("11-01"), table="call")] if held_twice else []
-    )  # in which order makes no difference
-    statements = Statements("public", "call", TABLE, Relation({}, ()))
-    asked = wanted([[until, *later], [*later, since]], statements.slots)
-    found = attribute([(REASSIGNED, 7, of_2025(first), of_2025(last))], statements, asked)  # type: ignore[list-item]
-    assert (found.rows, found.strays, found.mixed) == (rows, strays, mixed)
+def test_rows_count_for_the_holder_of_their_time(at: str | None, whose: list[int], *, held_twice: bool) -> None:
+    table = table_of("call", TABLE, {"at": "timestamp with time zone"})
+    later = [Identity(IdentityType.PHONE, REASSIGNED, of_2025("11-01"))] if held_twice else []
+    before = Identity(IdentityType.PHONE, REASSIGNED, of_2025("01-01"), of_2025("01-10"))
+    since = Identity(IdentityType.PHONE, REASSIGNED, of_2025("03-01"))
+    tasks = [task(Operation.EXPORT, before, *later), task(Operation.EXPORT, *later, since)]  # in either order
+    attributor = Attributor([subject(each, [table.shape]) for each in tasks], [table.shape])
+    row = {"at": at and of_2025(at), "number": REASSIGNED}
+    attributor.add([table.record(row, (), None, {}, data=False)])
+    assert [position for position, each in enumerate(attributor.found) if each.records] == whose
 
 
 # Where a system contradicts the register about whose a number was, a person looks; where one lags, nobody does.

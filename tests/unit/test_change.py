@@ -25,9 +25,9 @@ from shared.domain.proofs import Action, action_of
 from shared.domain.rights import Right
 from shared.downstreams.contract import Record
 from shared.downstreams.downstream import Downstream
-from shared.downstreams.sql.changing.stating import is_meant
 from shared.fulfilment.worker import not_asked
 from shared.storage.subject_data import SubjectData, decode, encode
+from shared.systems.engine.correcting import is_meant
 from tests.fixtures.packages import described, made_of, unpacked
 from tests.fixtures.reports import AT, LEGENDS, call
 

@@ -26,16 +26,16 @@ from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import Lines, Term, article, say
 from shared.domain.wording import LANGUAGES, Language
 from shared.downstreams.contract import Receipt, Task
-from shared.downstreams.sql.catalog import Relation
-from shared.downstreams.sql.declaration.dataset import Dataset
-from shared.downstreams.sql.declaration.tenancy import Tenancy
-from shared.downstreams.sql.keeping.counting import Rows
-from shared.downstreams.sql.keeping.rules import Ruled
-from shared.downstreams.sql.statements import Statements
 from shared.fulfilment.store import outcome_of
+from shared.systems.engine.ownership import Attribution, Mine
+from shared.systems.engine.planning import plan
+from shared.systems.sql.declaration.dataset import Dataset
+from shared.systems.sql.declaration.tenancy import Tenancy
+from tests.fixtures.downstream import task
 from tests.fixtures.events import a
 from tests.fixtures.policy import signed_policy
 from tests.fixtures.requests import AT, a_request
+from tests.fixtures.shapes import tables_of
 from tests.fixtures.words import LETTERS, READER, answer, closing_letter, done, read, standing, written
 
 
@@ -440,19 +440,33 @@ def test_what_a_hold_keeps_is_told_as_restricted_as_far_as_the_store_shows_it() 
 
 # What is told of rows that two rules keep: each counts its period from the local day in its own zone.
 _NEW_YEAR_IN_BERLIN = datetime(2025, 12, 31, 23, 30, tzinfo=UTC)
+_OURS = Tenancy({None: ("ours",)})
 
 
 def test_each_of_two_rules_counts_from_the_local_day_in_its_own_zone() -> None:
-    table = Dataset.load("kamailio").tables["acc_cdrs"]
-    types = dict.fromkeys(table.columns, "text") | {"start_time": "timestamp with time zone"}
-    plain = Statements("public", "acc_cdrs", table, Relation(types, frozenset()), Tenancy({None: ("ours",)}))
-    rule, today = signed_policy().rules["calls_us_18m"], date(2026, 1, 10)
-    longer = Ruled(plain, "in_berlin", rule, parse_period("P18M"), "Europe/Berlin", today)
-    shorter = Ruled(plain, "in_new_york", rule, parse_period("P6M"), "America/New_York", today)
-    told = replace(shorter, longer=(longer,)).kept(Rows(1, _NEW_YEAR_IN_BERLIN, _NEW_YEAR_IN_BERLIN))
+    table = tables_of(Dataset.load("kamailio"), {"start_time": "timestamp with time zone"}, _OURS)["acc_cdrs"]
+    row = dict.fromkeys(table.columns, "") | {"id": 1, "start_time": _NEW_YEAR_IN_BERLIN, "served_domain": "ours"}
+    record = table.record(row, (), None, {}, data=False)
+    policy, rule = signed_policy(), signed_policy().rules["calls_us_18m"]
+    rules = {
+        "in_berlin": rule.model_copy(update={"zone": "Europe/Berlin"}),
+        "in_new_york": rule.model_copy(update={"zone": "America/New_York", "period": parse_period("P6M")}),
+    }
+
+    def kept_by(*names: str) -> Kept:
+        category = policy.categories["call_record"].model_copy(update={"kept_by": names})
+        ruled = policy.with_other(
+            rules={**policy.rules, **rules}, categories={**policy.categories, "call_record": category}
+        )
+        asked = replace(task(Operation.PLAN), at=datetime(2026, 1, 10, tzinfo=UTC))
+        found = Attribution(asked, {record.name: Mine(record, frozenset({"caller"}))})
+        [told] = plan("cdr", ruled, None, found, [table.shape]).kept(marked=False)
+        return told
+
+    told = kept_by("in_berlin", "in_new_york")
     assert (told.rule, told.first, told.last) == ("in_berlin", date(2027, 7, 1), date(2027, 7, 1))
     assert (told.anchor, told.reduced) == (date(2025, 12, 31), date(2026, 6, 30))
-    alone = longer.kept(Rows(1, _NEW_YEAR_IN_BERLIN, _NEW_YEAR_IN_BERLIN))
+    alone = kept_by("in_berlin")
     assert (alone.first, alone.anchor, alone.reduced) == (date(2027, 7, 1), date(2026, 1, 1), None)
 
 

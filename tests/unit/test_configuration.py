@@ -32,8 +32,6 @@ from shared.downstreams import file
 from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.opendsr.settings import OpenDsrSettings
 from shared.downstreams.roundup.settings import RoundupSettings
-from shared.downstreams.sql.declaration.dataset import Dataset
-from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.tryton.settings import TrytonSettings
 from shared.messaging.outbox import Relay
 from shared.runtime.liveness import Heartbeats
@@ -50,6 +48,8 @@ from shared.runtime.settings import (
 )
 from shared.storage import keyring
 from shared.storage.postgres import PostgresSettings
+from shared.systems.sql.declaration.dataset import Dataset
+from shared.systems.sql.settings import SqlSettings
 from tests.fixtures.told import comes_to
 from tests.fixtures.virtual_time import SkippingLoop
 

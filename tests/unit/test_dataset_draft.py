@@ -11,14 +11,15 @@ import pytest
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
 from shared.domain.toml_file import read_toml
-from shared.downstreams.sql.declaration.dataset import Dataset
-from shared.downstreams.sql.dialects import schema_for
-from shared.downstreams.sql.drafting.commands import drift
-from shared.downstreams.sql.drafting.draft import Decided, Draft
-from shared.downstreams.sql.drafting.guesses import guess
-from shared.downstreams.sql.drafting.shapes import ColumnShape, KeyShape, Shapes, TableShape
-from shared.downstreams.sql.quoting import literal, quoted
-from shared.downstreams.sql.settings import SHIPPED
+from shared.systems.engine.copying import hides
+from shared.systems.sql.declaration.dataset import Dataset
+from shared.systems.sql.drafting.commands import drift
+from shared.systems.sql.drafting.draft import Decided, Draft
+from shared.systems.sql.drafting.guesses import guess
+from shared.systems.sql.drafting.shapes import ColumnShape, KeyShape, Shapes, TableShape
+from shared.systems.sql.notes import schema_for
+from shared.systems.sql.postgresql import Postgres
+from shared.systems.sql.settings import SHIPPED
 
 
 def table(name: str, columns: str, *keys: KeyShape, primary_key: str = "id", **more: Any) -> TableShape:
@@ -373,8 +374,8 @@ def test_all_that_is_wrong_with_one_table_is_told_at_once(tmp_path: Path) -> Non
 def test_whatever_a_caller_says_of_privacy_but_none_hides_them(tmp_path: Path, said: object) -> None:
     withheld = load(tmp_path, GOOD).tables["calls"].parties["caller"].withheld
     assert withheld is not None
-    assert withheld.hides(said)
-    assert not any(withheld.hides(shown) for shown in (None, "", "none", "None", " none ", "none; none"))
+    assert hides(said, withheld.shown)
+    assert not any(hides(shown, withheld.shown) for shown in (None, "", "none", "None", " none ", "none; none"))
 
 
 def test_a_column_about_another_person_without_a_party_is_never_shown_and_is_named(tmp_path: Path) -> None:
@@ -394,10 +395,10 @@ def test_a_dataset_that_is_not_there_is_named() -> None:
 
 
 def test_what_a_dataset_names_cannot_break_out_of_its_place() -> None:
-    assert quoted('a"; DROP TABLE b; --') == '"a""; DROP TABLE b; --"'
-    assert literal("it's") == "'it''s'"
-    assert literal("\\' OR true") == "E'\\\\'' OR true'"
-    assert literal(None) == "NULL"
+    server = Postgres("shop", "postgresql://u@localhost/shop")
+    assert server.quoted('a"; DROP TABLE b; --') == '"a""; DROP TABLE b; --"'
+    assert server.literal("it's") == "'it''s'"
+    assert server.literal("\\' OR true") == "E'\\\\'' OR true'"
 
 
 MORE = """

@@ -17,8 +17,8 @@ from shared.downstreams.http.requests import Pages
 from shared.downstreams.http.settings import SHIPPED
 from shared.downstreams.http.templates import in_body, in_path, names_in
 from shared.downstreams.refusals import ErasureRefused
-from shared.downstreams.sql.declaration.dataset import Dataset
-from shared.downstreams.sql.settings import SHIPPED as DATASETS
+from shared.systems.sql.declaration.dataset import Dataset
+from shared.systems.sql.settings import SHIPPED as DATASETS
 
 SOUND = """
 auth = { kind = "bearer", token_env = "TOKEN" }

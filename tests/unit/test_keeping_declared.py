@@ -18,24 +18,23 @@ from shared.domain.policy import OnErasure, read_policy
 from shared.downstreams.contract import Receipt
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.roundup.adapter import RoundupAdapter
-from shared.downstreams.sql.catalog import Relation
-from shared.downstreams.sql.changing.unswitched import reach
-from shared.downstreams.sql.declaration.dataset import Dataset
-from shared.downstreams.sql.declaration.tables import Table
-from shared.downstreams.sql.declaration.tenancy import Tenancy
-from shared.downstreams.sql.finding.examination import covered
-from shared.downstreams.sql.keeping.by_policy import undeclared
-from shared.downstreams.sql.mariadb.unsupported import kept_by_policy
-from shared.downstreams.sql.settings import SqlSettings
-from shared.downstreams.sql.statements import Statements
 from shared.downstreams.states import with_states
 from shared.downstreams.tryton.party import CATEGORIES as TRYTON
 from shared.fulfilment.failures import sentence_of
 from shared.fulfilment.grounds import by_rule
 from shared.fulfilment.withdrawn import by_hand
+from shared.systems.engine.copying import matches
+from shared.systems.engine.ownership import Coverage, Mine, subject
+from shared.systems.engine.planning import reach
+from shared.systems.sql.check import undeclared
+from shared.systems.sql.declaration.dataset import Dataset
+from shared.systems.sql.declaration.tables import Table
+from shared.systems.sql.declaration.tenancy import Tenancy
+from shared.systems.sql.settings import SqlSettings
 from tests.fixtures.downstream import email, task
 from tests.fixtures.engine import ScriptedSystem
 from tests.fixtures.policy import doing, signed_policy
+from tests.fixtures.shapes import tables_of
 from tests.unit.test_registry import load
 
 CONTRACT: dict[str, Any] = {
@@ -143,11 +142,6 @@ def test_undeclared_field_of_a_rule_is_named_and_takes_nothing(tmp_path: Path, s
     assert [each.partition(" is, which")[0] for each in found] == (
         [f"visit.keeps does not say where {missing}"] if missing else []
     )
-
-
-@pytest.mark.parametrize(("on_erasure", "by_hand"), [("delete", False), ("keep", True), ("anonymise", True)])
-def test_on_mariadb_a_person_does_what_is_not_deleting(tmp_path: Path, on_erasure: str, *, by_hand: bool) -> None:
-    assert bool([*kept_by_policy(dataset(tmp_path), doing(folder(tmp_path), on_erasure))]) is by_hand
 
 
 def test_what_customers_alone_decide_about_is_not_ours_to_keep(tmp_path: Path) -> None:
@@ -264,13 +258,14 @@ CUSTOMER = table(key="account", switch=True)
             {"order": table(via="customer"), "item": table(via="order"), "customer": CUSTOMER},
             {"customer", "order", "item"},
         ),
-        ({"order": table(via="customer"), "item": table(via="order")}, set()),
+        ({"order": table(via="customer"), "item": table(via="order"), "customer": table(key="account")}, set()),
         ({"call": table(columns=["account"], switch=True), "customer": table(key="account")}, {"call"}),
     ],
     ids=["by an address", "by the account", "through others", "no switch", "not of one account"],
 )
 def test_restriction_reaches_the_switch_and_what_leads_there(tables: Mapping[str, Table], reached: set[str]) -> None:
-    assert reach(tables) == reached
+    shapes = [each.shape for each in tables_of(Dataset(name="store", tables=tables)).values()]
+    assert reach(shapes) == reached
 
 
 # A table that is filed by an account alone says so where it could not be searched, beside one that was.
@@ -289,21 +284,16 @@ columns = { id = { class = "T" }, owner = { class = "A", identity = "account_id"
 
 def test_what_was_not_searched_for_want_of_an_account_is_told_by_its_kind_of_data(tmp_path: Path) -> None:
     (tmp_path / "shop.toml").write_text(SHOP, encoding="utf-8")
-    declared = Dataset.load(str(tmp_path / "shop.toml")).tables
-    types = Relation({"id": "integer", "email": "text", "owner": "text"}, frozenset())
-    tables = [Statements("public", name, table, types) for name, table in declared.items()]
+    shapes = [each.shape for each in tables_of(Dataset.load(str(tmp_path / "shop.toml"))).values()]
     account = Identity(IdentityType.ACCOUNT_ID, "C-19")
     asked = [task(Operation.EXPORT, email("ada@example.org")), task(Operation.EXPORT, email("b@example.org"), account)]
-    found = [Receipt(each.task_id, TaskOutcome.NO_MATCH) for each in asked]
-    without, known = covered(tables, asked, found)
-    assert isinstance(without, Receipt)
-    assert isinstance(known, Receipt)
-    assert (without.not_searched, without.categories, without.by_account) == (
+    without, known = (Coverage(subject(each, shapes), shapes) for each in asked)
+    assert (without.reason, without.categories, without.by_account) == (
         Unsearched.NO_ACCOUNT,
         ("contact",),
         ("invoice",),
     )
-    assert (known.not_searched, known.categories, known.by_account) == (None, ("contact", "invoice"), None)
+    assert (known.reason, known.categories, known.by_account) == (None, ("contact", "invoice"), ())
 
 
 # Whose a row is, is declared for every table and every value, or the file is refused with what to write.
@@ -368,7 +358,11 @@ def test_row_belongs_to_its_declared_value_in_any_case(tmp_path: Path, written: 
     dataset = Dataset.load(str(tmp_path / "calls.toml"))
     tenants = {"acme": ("Sip.Acme", "pbx.acme")}
     settings = SqlSettings(dsn_env="DSN", dataset="calls.toml", ours=("sip.us",), tenants=tenants)
-    assert Tenancy.of(settings, dataset).owner(written) == owner
+    calls = next(each for each in tables_of(dataset, {}, Tenancy.of(settings, dataset)).values() if each.table.tenant)
+    row: dict[str, object] = dict.fromkeys(calls.columns, "+34600000001")
+    row[calls.table.tenant or ""] = written
+    record = calls.record(row, (), None, {}, data=False)
+    assert {match.tenant for match in matches(Mine(record, frozenset({None})))} == {owner}
 
 
 # A ground is a rule of ours: a system's own word counts for what the policy says it means, or for nothing.

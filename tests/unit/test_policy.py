@@ -1,6 +1,7 @@
 """The policy of what is held is data: complete as shipped, refused with a reason where it cannot hold."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from services.intake.subject_schemas import DataSubject
 from services.intake.timing_schemas import ArrivalCorrection
 from shared.domain.countries import COUNTRIES
 from shared.domain.errors import Misconfigured
+from shared.domain.operations import Operation
 from shared.domain.policy import SHIPPED, Conflict, OnErasure, Policy, SignOff, not_signed, parse_period, read_policy
 from shared.domain.policy.explaining import explained, open_points
 from shared.domain.proofs import proof_policy
@@ -21,16 +23,17 @@ from shared.domain.toml_file import read_toml
 from shared.domain.wording import LANGUAGES, Language
 from shared.downstreams.registry import Wiring
 from shared.downstreams.roundup.erasure import CATEGORIES as OF_ROUNDUP
-from shared.downstreams.sql.catalog import Relation
-from shared.downstreams.sql.declaration.dataset import Dataset
-from shared.downstreams.sql.declaration.jurisdiction import Jurisdiction
-from shared.downstreams.sql.declaration.tables import Table
-from shared.downstreams.sql.finding.jurisdiction import Area, areas, under
-from shared.downstreams.sql.statements import Statements
 from shared.downstreams.tryton.export import records
 from shared.downstreams.tryton.party import CATEGORIES as OF_TRYTON
 from shared.downstreams.tryton.party import Address, Contact, NumberAssignment, Party
+from shared.systems.engine.ownership import Attribution, Mine
+from shared.systems.engine.planning import plan
+from shared.systems.sql.declaration.dataset import Dataset
+from shared.systems.sql.declaration.jurisdiction import Jurisdiction
+from shared.systems.sql.declaration.tables import Table
+from tests.fixtures.downstream import task
 from tests.fixtures.policy import changed, signed_policy
+from tests.fixtures.shapes import table_of
 from tests.unit.test_registry import DEMO
 
 TODAY = date(2026, 10, 1)
@@ -442,12 +445,25 @@ def test_unknown_country_word_leaves_the_law_open(said: str | None, country: str
 
 
 def test_a_law_that_no_row_can_name_may_be_that_of_every_row(tmp_path: Path) -> None:
-    table = Statements("public", "call", declared(tmp_path), Relation({}, frozenset()))
-    assert areas(table, {"UK"}) == [Area("", frozenset({"UK"}))], "the country is GB, and no word means this one"
-    found = areas(table, {"UK", "DE"})
-    assert [sorted(each.may_be_of) for each in found] == [["DE", "UK"], ["UK"], ["DE", "UK"]]
-    assert [each.is_of for each in found] == ["DE", None, None], "and of no row it is shown"
-    assert under(table, "UK") == "false", "so no maximum of it ends anything"
+    table = table_of("call", declared(tmp_path))
+    policy, rule = signed_policy(), signed_policy().rules["calls_us_18m"]
+    rules = {f"of_{law.lower()}": rule.model_copy(update={"jurisdiction": law}) for law in ("UK", "DE")}
+    category = policy.categories["call_record"].model_copy(update={"kept_by": (*rules,)})
+    policy = policy.with_other(
+        rules={**policy.rules, **rules}, categories={**policy.categories, "call_record": category}
+    )
+    found = {}
+    for said in ("DE", "FR", None):
+        row = {"id": 1, "email": "ada@example.org", "country": said}
+        record = table.record(row, (), said, {}, data=False)
+        asked = replace(task(Operation.PLAN), at=datetime(2026, 3, 2, tzinfo=UTC))
+        [told] = plan(
+            "cdr", policy, None, Attribution(asked, {record.name: Mine(record, frozenset({None}))}), [table.shape]
+        ).kept(marked=False)
+        found[said] = (told.rule, told.shown)
+    assert found["FR"] == ("of_uk", False), "the country is GB, and no word means this one"
+    assert found["DE"][0] in rules
+    assert found[None][1] is False
 
 
 # What systems call what they hold is known to the policy of proofs, else the strictest proof is needed for it.

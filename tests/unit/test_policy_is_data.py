@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -27,15 +27,15 @@ from shared.domain.rights import Right
 from shared.domain.suppression_policy import suppression_policy
 from shared.domain.sweep_policy import POLICY as SWEEP
 from shared.domain.sweep_policy import sweep_policy
-from shared.downstreams.sql.catalog import Relation
-from shared.downstreams.sql.declaration.dataset import Dataset
-from shared.downstreams.sql.export import Sheet
-from shared.downstreams.sql.finding.attribution import Row
-from shared.downstreams.sql.keeping.by_policy import does_with
-from shared.downstreams.sql.statements import Statements
 from shared.fulfilment.policy_commands import policy as commands
+from shared.systems.engine.copying import Copies
+from shared.systems.engine.keeping import does_with
+from shared.systems.engine.ownership import Mine
+from shared.systems.sql.declaration.dataset import Dataset
+from shared.systems.sql.declaration.tenancy import Tenancy
 from tests.fixtures.packages import made_of, unpacked
 from tests.fixtures.policy import SIGNED, changed
+from tests.fixtures.shapes import tables_of
 
 AT = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 CALL = Piece("cdr", "call_record", "cdr.acc_cdrs", {"started": "2026-03-01T22:30:00+00:00"}, {})
@@ -54,25 +54,16 @@ async def told(policy: Policy, item: str) -> str:
 
 def shown(policy: Policy) -> dict[str, Any]:
     """What who was called is shown of a call whose caller withheld their number."""
-    table = Dataset.load("kamailio").tables["acc_cdrs"]
-    types = dict.fromkeys(table.columns, "text") | {"start_time": "timestamp without time zone"}
-    statements = Statements("public", "acc_cdrs", table, Relation(types, frozenset()))
+    types = {"start_time": "timestamp without time zone"}
+    table = tables_of(Dataset.load("kamailio"), types, Tenancy({None: ("ours",)}))["acc_cdrs"]
     number = {"caller": "0034688886392", "caller_e164": "+34688886392"}
     held = dict.fromkeys(table.columns, "") | number | {"privacy": "id", "src_ip": "198.18.0.7"}
-    row = _Row([*held.values(), *[None] * 9], held)
-    return dict(Sheet("cdr", statements, policy.redacts("call")).record(cast("Row", row), {"callee"}).data)
-
-
-class _Row:
-    def __init__(self, listed: list[Any], named: dict[str, Any]) -> None:
-        self._listed, self._named = listed, named
-
-    def __getitem__(self, at: int | slice | str) -> Any:
-        return self._named[at] if isinstance(at, str) else self._listed[at]
+    record = table.record(held, (), None, {}, data=True)
+    return dict(Copies("cdr", policy).record(Mine(record, frozenset({"callee"}))).data)
 
 
 async def test_categories_what_an_erasure_does_and_what_is_decided_by_automated_means(tmp_path: Path) -> None:
-    table = Dataset.load("analytics").tables["event"]
+    table = tables_of(Dataset.load("analytics"))["event"].shape
     automated = '[purposes.billing.automation]\nlogic = "By arrears."\nconsequences = "Service ends."\n'
     policy = over(tmp_path, "categories.toml", f'{automated}[categories.analytics]\non_erasure = "anonymise"\n')
     assert (does_with(table, read_policy()), does_with(table, policy)) == ("delete", "anonymise")

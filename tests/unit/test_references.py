@@ -1,5 +1,6 @@
 """In what order rows go whose tables refer to one another, and where none can go first."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import asyncmy
@@ -9,20 +10,17 @@ import pytest
 from shared.domain.errors import DsrError, Misconfigured, SignInRefused, SystemRefused, Unavailable
 from shared.domain.identities import IdentityType
 from shared.downstreams.claims import Said
-from shared.downstreams.sql.catalog import DatasetOutdated, Relation
-from shared.downstreams.sql.declaration.dataset import Dataset
-from shared.downstreams.sql.dialects import schema_for
-from shared.downstreams.sql.failures import translated
-from shared.downstreams.sql.finding import searching as finding
-from shared.downstreams.sql.finding.claimed import said_by
-from shared.downstreams.sql.finding.searching import Searched
-from shared.downstreams.sql.mariadb import connection, values
-from shared.downstreams.sql.mariadb.connection import Address
-from shared.downstreams.sql.mariadb.judging import told_of
-from shared.downstreams.sql.mariadb.rows import Found
-from shared.downstreams.sql.mariadb.unsupported import refuse_unsupported
-from shared.downstreams.sql.references import Reference, arranged, of_one_person
-from shared.downstreams.sql.scheme import is_mariadb
+from shared.systems.engine.ownership import Mine, told_of
+from shared.systems.engine.records import Record
+from shared.systems.sql import mariadb, values
+from shared.systems.sql.catalog import DatasetOutdated, Reference, arranged, of_one_person
+from shared.systems.sql.declaration.dataset import Dataset
+from shared.systems.sql.mariadb import Address
+from shared.systems.sql.notes import schema_for
+from shared.systems.sql.postgresql import translated
+from shared.systems.sql.server import is_mariadb
+from shared.systems.sql.tables import Declared
+from tests.fixtures.shapes import tables_of
 
 TABLE = {"category": "x", "primary_key": ["id"], "columns": {"id": {"class": "A", "identity": "email"}}}
 DATASET = Dataset.model_validate({"name": "some", "tables": dict.fromkeys(("a", "b", "c"), TABLE)})
@@ -31,7 +29,7 @@ DATASET = Dataset.model_validate({"name": "some", "tables": dict.fromkeys(("a", 
 def key(ends: str, action: str = "a", *, deferrable: bool = False, nullable: bool = False) -> Reference:
     """A foreign key, from the first to the second of two tables."""
     child, parent = (*ends,)
-    return Reference(ends, ("public", child), child, parent, ("x",), ("id",), action, deferrable, nullable)
+    return Reference(ends, ("public", child), ("public", parent), ("x",), ("id",), action, deferrable, nullable)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +45,7 @@ def key(ends: str, action: str = "a", *, deferrable: bool = False, nullable: boo
     ],
 )
 def test_referring_rows_go_first(keys: list[Reference], order: str, deferred: str, emptied: str) -> None:
-    found = arranged(DATASET, tuple(keys))
+    found = arranged(DATASET, "public", keys)
     assert "".join(found.order) == order
     assert ["".join(k.name for k in some) for some in (found.deferred, found.emptied)] == [deferred, emptied]
 
@@ -56,7 +54,7 @@ def test_a_circle_that_nothing_opens_is_refused_with_what_to_change() -> None:
     with pytest.raises(
         DatasetOutdated, match=r"a to b \(ab\), b to a \(ba\); make one of these foreign keys DEFERRABLE"
     ):
-        arranged(DATASET, (key("ab"), key("ba", "c", deferrable=True)))
+        arranged(DATASET, "public", (key("ab"), key("ba", "c", deferrable=True)))
 
 
 @pytest.mark.parametrize(
@@ -80,8 +78,9 @@ def test_referred_rows_are_of_one_person(child: str | None, parent: str | None, 
     tables = Dataset.model_validate(
         {"name": "some", "tables": {"a": table("x", child), "b": table("y", parent)}}
     ).tables
-    refers = Reference("ab", ("public", "a"), "a", "b", ("x",), ("y",), action, deferrable=False, nullable=True)
-    assert of_one_person(refers, tables) is same
+    names = {("public", name): name for name in "ab"}
+    refers = Reference("ab", ("public", "a"), ("public", "b"), ("x",), ("y",), action)
+    assert of_one_person(refers, names, tables) is same
 
 
 # What a SQL store says is told as what to do: try again later, or correct how we reach it.
@@ -146,33 +145,28 @@ def dataset(tmp_path: Path, text: str) -> Dataset:
     ],
 )
 def test_compared_identity_has_the_same_bytes(tmp_path: Path, column: str, loose: set[str], compared: str) -> None:
-    relation = Relation(dict.fromkeys(ROW, "text"), frozenset(loose))
-    table = Searched("shop", "customer", dataset(tmp_path, TEXT).tables["customer"], relation)
-    assert values.compared(table, column, ROW) == compared
-    assert values.compared(table, column, dict.fromkeys(ROW)) is None
+    table = tables_of(dataset(tmp_path, TEXT), dict.fromkeys(loose, "citext"))["customer"]
+    assert values.compared(table.table, table.relation, column, ROW) == compared
+    assert values.compared(table.table, table.relation, column, dict.fromkeys(ROW)) is None
 
 
 @pytest.mark.parametrize(
-    ("path", "text", "place"),
+    ("path", "text"),
     [
-        (("who", "nick"), "an", '$."who"."nick"'),
-        (("list", "1"), "b", '$."list"[1]'),
-        (("list", "-1"), "b", '$."list"[1]'),
-        (("1",), "2.5", '$."1"'),
-        (("null",), None, '$."null"'),
-        (("who", "none"), None, None),
-        (("who", "nick", "x"), None, None),
-        (('a"b',), "true", '$."a\\"b"'),
+        (("who", "nick"), "an"),
+        (("list", "1"), "b"),
+        (("list", "-1"), "b"),
+        (("1",), "2.5"),
+        (("null",), None),
+        (("who", "none"), None),
+        (("who", "nick", "x"), None),
+        (('a"b',), "true"),
     ],
 )
-def test_json_part_differs_from_null_and_missing(path: tuple[str, ...], text: str | None, place: str | None) -> None:
+def test_part_of_a_document_is_read_as_text(path: tuple[str, ...], text: str | None) -> None:
     document = '{"who": {"nick": "an"}, "list": ["a", "b"], "1": 2.5, "null": null, "a\\"b": true}'
-    assert (values.part(document, path), values.place(document, path)) == (text, place)
-
-
-def test_a_document_that_is_none_has_no_parts() -> None:
-    assert values.part("not json", ("who",)) is None
-    assert values.place(None, ("who",)) is None
+    assert values.part(document, path) == text
+    assert values.part("not json", path) is None
 
 
 def test_a_connection_string_says_who_and_where() -> None:
@@ -195,25 +189,6 @@ def test_another_database_is_none_of_ours() -> None:
         is_mariadb("sqlite:///shop.db")
 
 
-def test_everything_that_is_not_carried_out_is_refused_by_name_at_once(tmp_path: Path) -> None:
-    text = TEXT.replace(
-        'primary_key = ["id"]\n',
-        'primary_key = ["id"]\n'
-        'marketing = { table = "list", on = { customer = "id" } }\n'
-        'anchors = { event_time = { column = "at" } }\n'
-        'stated = true\noccurred = { column = "at" }\n',
-    ).replace('host = { class = "M" }', 'host = { class = "M" }\nat = { class = "M" }')
-    side = '[restriction]\ntable = "r"\nnumber = "n"\nvalid_from = "f"\nvalid_to = "t"\nrequest = "q"\n'
-    with pytest.raises(Misconfigured) as refused:
-        refuse_unsupported(dataset(tmp_path, text + side))
-    said = [fault.says.partition(", which")[0] for fault in refused.value.faults]
-    assert said == [
-        "the dataset has a [restriction] beside the data",
-        "table customer has stated",
-        "table customer has marketing by rows of another table",
-    ]
-
-
 DESK = """
 name = "desk"
 [tables.requester]
@@ -233,21 +208,21 @@ columns = { id = { class = "M" }, rid = { class = "T" } }
 """
 
 
-def test_a_row_says_whom_it_is_about_as_what_leads_to_it_does_in_both_kinds_of_store(tmp_path: Path) -> None:
-    tables = dataset(tmp_path, DESK).tables
-    relation = Relation(dict.fromkeys(("rid", "mail", "account", "name", "tel", "id"), "text"), frozenset())
-    requester = Searched("desk", "requester", tables["requester"], relation)
-    way = finding.Path(requester, ())
-    thread = Searched("desk", "thread", tables["thread"], relation, paths=(way,))
-    asks = Found({"rid": "1", "mail": "Ben@Example.com", "account": "A-5", "name": "Ben", "tel": "+491"}, {None})
-    wrote = Found({"id": "7", "rid": "1"}, {None}, {0: [asks]})
+def test_a_row_says_whom_it_is_about_as_what_leads_to_it_does(tmp_path: Path) -> None:
+    tables = tables_of(dataset(tmp_path, DESK))
+    row = {"rid": "1", "mail": "Ben@Example.com", "account": "A-5", "name": "Ben", "tel": "+491"}
+    asks = Mine(recorded(tables["requester"], row), frozenset({None}))
+    wrote = Mine(recorded(tables["thread"], {"id": "7", "rid": "1"}), frozenset({None}), ((0, asks),))
     mail = Said(IdentityType.EMAIL, "ben@example.com")
     account = Said(IdentityType.ACCOUNT_ID, "A-5")
     beside = {Said(IdentityType.NAME, "Ben"), Said(IdentityType.PHONE, "+491")}
-    assert [{*each} for each in told_of(requester, asks)] == [{mail, account} | beside]
-    assert [{*each} for each in told_of(thread, wrote)] == [{mail, account} | beside - {Said(IdentityType.NAME, "Ben")}]
-    assert said_by(thread, ["ben@example.com", "A-5"], [None]) == [(mail, account)]
-    assert said_by(requester, ["ben@example.com", "A-5"], [None, "callee"]) == [(mail, account), ()]
+    assert [{*each} for each in told_of(asks)] == [{mail, account} | beside]
+    assert [{*each} for each in told_of(wrote)] == [{mail, account} | beside - {Said(IdentityType.NAME, "Ben")}]
+
+
+def recorded(table: Declared, row: Mapping[str, object]) -> Record:
+    """A row of a table as a record."""
+    return table.record(row, (), None, {}, data=False)
 
 
 # A MariaDB that goes away while a connection to it is made.
@@ -259,4 +234,4 @@ async def test_socket_that_closes_while_connecting_counts_as_away(monkeypatch: p
 
     monkeypatch.setattr(asyncmy, "connect", closed)
     with pytest.raises(OSError, match="does not expose socket"):
-        await connection.opened(connection.Address("127.0.0.1", 1, "u", "d", password="p"), 1)
+        await mariadb.opened(Address("127.0.0.1", 1, "u", "d", password="p"), 1)

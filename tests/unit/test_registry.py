@@ -23,7 +23,7 @@ from shared.downstreams.file import read
 from shared.downstreams.http.adapter import HttpAdapter
 from shared.downstreams.opendsr.settings import OpenDsrSettings
 from shared.downstreams.registry import Downstreams, Wiring
-from shared.downstreams.sql.settings import SqlSettings
+from shared.systems.sql.settings import SqlSettings
 from tests.fixtures.engine import SetClock
 from tests.fixtures.policy import NOTHING_KEPT, nothing_kept
 

@@ -34,11 +34,11 @@ from shared.domain.wording import LANGUAGES, Language
 from shared.downstreams.contract import Record
 from shared.downstreams.http.declaration import read_declaration
 from shared.downstreams.http.settings import SHIPPED
-from shared.downstreams.sql.declaration.columns import Column
-from shared.downstreams.sql.declaration.dataset import Dataset
-from shared.downstreams.sql.settings import SHIPPED as DATASETS
 from shared.downstreams.tryton.grounds import DeclaredGrounds
 from shared.fulfilment.parts import sealing
+from shared.systems.sql.declaration.columns import Column
+from shared.systems.sql.declaration.dataset import Dataset
+from shared.systems.sql.settings import SHIPPED as DATASETS
 from tests.fixtures.packages import REQUEST, made_of, unpacked
 from tests.fixtures.policy import all_signed, changed, signed_policy
 from tests.fixtures.reports import AT, LEGENDS, NEW, NOTE, OLD, call, page, report, said, task

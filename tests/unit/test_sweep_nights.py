@@ -26,10 +26,11 @@ from shared.domain.errors import Misconfigured
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
 from shared.domain.policy import parse_period, release
 from shared.domain.sweep_policy import SweepPolicy, sweep_policy
-from shared.downstreams.sql.declaration.dataset import Dataset
-from shared.downstreams.sql.inspection import Found, SeenColumn, faults_of
-from shared.downstreams.sql.quoting import quoted
 from shared.downstreams.sweepable import Counted
+from shared.systems.sql.catalog import Relation, SeenColumn
+from shared.systems.sql.check import faults_of
+from shared.systems.sql.declaration.dataset import Dataset
+from shared.systems.sql.postgresql import Postgres
 
 NIGHT = date(2026, 3, 2)
 TERMS = Terms("P18M", "UTC", "call_start/started")
@@ -285,9 +286,9 @@ def test_rows_of_nobody_knows_whose_customer_are_not_counted_by_our_periods(tmp_
 
 def test_a_check_asks_for_the_right_to_change_what_a_night_anonymises(tmp_path: Path) -> None:
     table = load(tmp_path, ANONYMISE).tables["visit"]
-    may = {name: SeenColumn(readable=True, changeable=name in {"client", "kind"}) for name in table.columns}
-    found = Found(may, insertable=False, deletable=True)
-    told = [*faults_of(("public", "visit"), table, found, "dsr_web", quoted)]
+    may = {name: SeenColumn("text", writable=name in {"client", "kind"}) for name in table.columns}
+    found, server = Relation(("public", "visit"), may), Postgres("web", "postgresql://u@localhost/web")
+    told = [*faults_of(table, found, "dsr_web", server, deletable=True)]
     granted = 'GRANT UPDATE ("account", "at", "country", "id") ON "public"."visit" TO dsr_web'
     assert told == [f"this role may not do what is declared: let the owner run {granted}"]
 

@@ -242,50 +242,53 @@ def test_a_limit_that_was_confirmed_is_the_number_that_was_confirmed() -> None:
 # The sentence of a failure goes on the bus: what stands in it is ours, and nothing that a system answered.
 OURS = {
     "names from the downstreams file, its settings and the datasets": (
-        "self._system self.system self._name self._session.system self._store.system self._downstream.name"
-        " ', '.join(bare) system session.system task.system tracker.system step.system name"
+        "self._system self.system self._name self._system.name self.dataset.name shape.place record.shape.place"
+        " self._shared self._downstream.name"
+        " ', '.join(bare) system task.system tracker.system step.system name"
         " system.name self.system.name"
-        " dataset.name table.name tables table self._domain self._settings.format self._sign_in self._names type_"
-        " self.table.name due.table self.anchor.column self.due.anchor anchor.column due.anchor"
+        " dataset.name table.name self._domain self._settings.format self._sign_in self._names type_"
+        " anchor.column due.anchor"
     ),
     "names from our code: operations, flags, models, methods, fields, headers, classes, kinds of record, versions": (
         "step.operation reply.operation erased.outcome API_VERSION DOMAIN_HEADER SIGNATURE_HEADER RESOLVED"
         " classname field flag kind task.operation method model to verb"
-        " type(error).__name__ type(key).__name__ type(other).__name__"
+        " type(error).__name__ type(key).__name__"
     ),
     "counts and limits": (
         "count times erased.remaining looked.remaining kept left len(answers) len(each) len(hits) len(tasks) limit"
         " limits.answer_depth limits.answer_items lines answer.status response.status_code looked.found"
-        " records rows remaining status"
-        " still_found tied len(held) most"
+        " records remaining status"
+        " still_found"
     ),
     "what is wrong, in sentences of ours": (
-        "' and '.join(faults) '; '.join(wrong) fault.sentence reason_of(text) opposed _use(system, task)"
+        "' and '.join(faults) '; '.join(wrong) reason_of(text) opposed _use(system, task)"
         " ', and others '.join(why) not_signed(about, today) said"
     ),
     "which of our fields an answer lacks, or has in another form": "', '.join(fields)",
     "which of the types and formats that we know a processor takes": "', '.join(formats) ', '.join(sorted(missing))",
-    "a word that the downstreams file lists for the team, or of the policy": "reason each.state.reason word names",
+    "a word that the downstreams file lists for the team, or of the policy": "reason word names",
     "the sentence of a failure, looked at again": "sentence_of(result)",
     "fields that the adapter knows, and what follows of the rest": (
-        "change.field ', '.join(held) ', '.join(sorted(held)) rest"
+        "change.field ', '.join(held) ', '.join(sorted(stuck)) ', '.join(sorted(reached)) what ', '.join(sorted(held))"
     ),
-    "categories of the policy that a system declares to hold": "goes concerns categories left stays",
+    "categories of the policy that a system declares to hold": (
+        "goes concerns categories next(iter(shapes.values())).category left stays"
+    ),
     "names from the policy: rules, their anchors, and what a dataset calls a category": (
-        "each.name rule.anchor table.table.category ', '.join(sorted(rules)) ', '.join(rules) ', '.join(sorted(about))"
-        " ', '.join(unsigned) counts"
+        "', '.join(rules) ', '.join(sorted(about)) ', '.join(unsigned)"
     ),
     "fields of rows that a team declares": "', '.join(held)",
     "a ground, which is a word without four digits in a row (bounds.py)": "word",
     "a name in the store's catalogue, a field's name, and a class of its errors": (
-        "column held min(absent) other.sqlstate ', '.join(names)"
-        " each.table.name schema dataset derived[0] key.name key.child key.parent child"
-        " ', '.join(silent) held engine kind.lower() named done before"
-        " ', '.join(sorted(tables)) ', '.join(sorted(found)) ', '.join(sorted(shown)) each.table"
+        "column held min(absent) relation.kind names[key.child] names[key.parent] ', '.join(names)"
+        " getattr(error, 'sqlstate', None)"
+        " schema dataset derived[0] key.name"
+        " held named ', '.join(said) ', '.join(found)"
+        " ', '.join(sorted(shown))"
     ),
     "what the declaration of an HTTP interface says of it": (
         "hit.resource find.id listing.method listing.path where key slot[1] job.within verify.within"
-        " pages.max pages.next state.reason each.reason place pages.size refusal.reason"
+        " pages.max pages.next state.reason each.reason pages.size"
         " request.method request.path request.permission"
         " ', '.join(left) ', '.join(unseen) ', '.join(sorted(held))"
     ),

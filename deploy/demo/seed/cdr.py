@@ -13,8 +13,8 @@ import asyncpg
 
 from deploy.demo.company.model import Call
 from deploy.local import postgres_databases as databases
-from shared.downstreams.sql.dialects import schema_for
 from shared.storage.postgres import connected
+from shared.systems.sql.notes import schema_for
 
 ROLES = ("cdr_switch", "cdr_reader", "cdr_privacy", "cdr_legal")
 _SQL = Path(__file__).parent / "cdr"

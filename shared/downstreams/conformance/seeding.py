@@ -10,8 +10,8 @@ import orjson
 
 from shared.domain.errors import Misconfigured, Refused, Unavailable
 from shared.downstreams.conformance.declared import HttpCall, Way
-from shared.downstreams.sql.mariadb.connection import Address, opened, translated
-from shared.downstreams.sql.scheme import is_mariadb
+from shared.systems.sql.mariadb import Address, opened, translated
+from shared.systems.sql.server import is_mariadb
 
 _NAMED = re.compile(r"\{((?:other_)?(?:key|email|phone|account_id|sip_uri|name))\}")
 _SECONDS = 60.0

@@ -1,1 +1,0 @@
-"""SQL stores, driven by a declared dataset, and checked by looking again."""

@@ -1,1 +1,0 @@
-"""Changes in place: corrections, statements, restrictions, marketing stopped, texts without the subject."""

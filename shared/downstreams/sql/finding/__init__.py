@@ -1,1 +1,0 @@
-"""Which rows are a subject's: searched by what is proved, followed over joins, each hit checked again."""

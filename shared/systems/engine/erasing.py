@@ -1,0 +1,272 @@
+"""Erasure (Art. 17): find, plan, note, apply in one transaction; then find and plan again, which must hold nothing.
+
+Many small subjects share a transaction. Of one with more records than that holds they are read first without locks,
+then locked and changed in chunks: what changed meanwhile is left to the next round.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from shared.domain.errors import Overtaken, Refused, SystemRefused, Withdrawn
+from shared.domain.identities import IdentityType
+from shared.domain.operations import TaskOutcome
+from shared.domain.policy import Policy
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.systems.engine import planning
+from shared.systems.engine.incarnation import Begun
+from shared.systems.engine.keeping import TOLD
+from shared.systems.engine.looking import TooMany, look
+from shared.systems.engine.ownership import Attribution, subject
+from shared.systems.engine.planning import REDUCED, Plan
+from shared.systems.engine.records import Collided, Name, Note, Record, Shape, System, Tied, Unit
+
+AT_ONCE = 64
+"""Subjects in one transaction."""
+ROWS = 2_500
+"""Records in one transaction."""
+CHUNK = 1_000
+"""Records in one of the transactions of a larger subject."""
+COLLISIONS = 5
+
+
+class _Later(Exception):
+    """A transaction was given up and has changed nothing: some tasks have their result, the others are tried again."""
+
+
+@dataclass
+class Pace:
+    """Of how many subjects the records fit into one transaction, as it was last seen in a system."""
+
+    at_once: int = AT_ONCE
+
+
+class Erasure:
+    """One call: tasks of one tenant.
+
+    ``categories``: what a withdrawn consent ends; None: everything goes that no rule keeps.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        policy: Policy,
+        save_progress: Checkpoint,
+        pace: Pace,
+        categories: Collection[str] | None = None,
+    ) -> None:
+        self._system, self._policy, self._save_progress = system, policy, save_progress
+        self._pace, self._categories = pace, categories
+        self.shapes: Sequence[Shape] = ()
+        """The places of the system, as they were when it was last looked at."""
+        self._results: dict[UUID, Result] = {}
+        self._noted: dict[UUID, Counter[str]] = {}
+        self._gone: dict[UUID, list[Record]] = {}
+        self._begun: dict[UUID, Begun] = {}
+
+    async def run(self, tasks: Sequence[Task]) -> list[Result]:
+        """The result of each task; what was committed of one stays done, whatever comes of the others."""
+        queue = [[*tasks]]
+        collisions = 0
+        while queue:
+            batch = self._open(queue.pop(0))
+            if len(batch) > self._pace.at_once:
+                batch, rest = batch[: self._pace.at_once], batch[self._pace.at_once :]
+                queue.insert(0, rest)
+            try:
+                queue[:0] = await self._until_gone(batch)
+            except Withdrawn:
+                raise
+            except (Collided, Refused) as failure:
+                collisions += isinstance(failure, Collided)
+                if isinstance(failure, SystemRefused) or (collisions > COLLISIONS and not self._results):
+                    raise
+                if len(batch) > 1 or (isinstance(failure, Collided) and collisions <= COLLISIONS):
+                    queue[:0] = _halves(batch)
+                else:
+                    self._results[batch[0].task_id] = failure
+        told = ((task, self._results[task.task_id], self._begun.get(task.task_id)) for task in tasks)
+        return [begun.told([task], [result])[0] if begun else result for task, result, begun in told]
+
+    def _open(self, tasks: Sequence[Task]) -> list[Task]:
+        return [task for task in tasks if task.task_id not in self._results]
+
+    async def _until_gone(self, tasks: list[Task]) -> list[list[Task]]:
+        """Works these together; parts of them that are to be worked apart."""
+        left: Mapping[UUID, int] = {}
+        for _ in range(self._system.limits.rounds):
+            if not tasks:
+                return []
+            try:
+                await self._remove(tasks)
+            except TooMany:
+                if len(tasks) > 1:
+                    self._pace.at_once = len(tasks) // 2
+                    return [tasks]
+                await self._remove_large(tasks[0])
+            except _Later:
+                return [tasks]
+            left = await self._verify(self._open(tasks))
+            tasks = self._open(tasks)
+            self._pace.at_once = min(AT_ONCE, self._pace.at_once + 1)
+        for task in tasks:
+            noted = self._noted.get(task.task_id, Counter())
+            self._results[task.task_id] = planning.residue(self._system.name, noted, left[task.task_id])
+        return []
+
+    async def _remove(self, tasks: Sequence[Task]) -> None:
+        """Changes what there is of these in one transaction.
+
+        Raises:
+            TooMany: there is more than one transaction holds; nothing was changed.
+        """
+        async with self._system.unit(tasks[0].tenant, known=bool(self.shapes)) as unit:
+            self.shapes = unit.shapes
+            await self._begin(tasks)
+            sought = [subject(task, unit.shapes) for task in tasks]
+            for each in [each for each in sought if not each.keys]:
+                self._results[each.task.task_id] = Receipt(each.task.task_id, TaskOutcome.NO_MATCH)
+            sought = [each for each in sought if each.keys]
+            if not sought:
+                return
+            plans = [*self._plans(await look(unit, sought, lock=True, most=ROWS), unit.shapes)]
+            done = await self._apply(unit, plans)
+        self._remember(done)
+
+    async def _begin(self, tasks: Sequence[Task]) -> None:
+        """Notes which store it is; that itself remembers the rest. And what was withdrawn meanwhile goes no further."""
+        fresh = [task for task in tasks if task.task_id not in self._begun]
+        begun = {task.task_id: Begun.of(self._system.name, self._system.incarnation, [task]) for task in fresh}
+        noted = {task_id: each.noted.get(task_id, {}) for task_id, each in begun.items()}
+        await self._save_progress({task.task_id: noted.get(task.task_id, {}) for task in tasks})
+        self._begun |= begun
+
+    def _plans(self, found: Sequence[Attribution], shapes: Sequence[Shape]) -> Iterator[Plan]:
+        """What is to be done of each; those of whom nothing may be done have their result."""
+        for each in found:
+            made = self._plan(each, shapes)
+            if made.refused:
+                self._results[each.task.task_id] = made.refused
+            else:
+                yield made
+
+    def _plan(self, found: Attribution, shapes: Sequence[Shape], *, again: bool = False) -> Plan:
+        limits = None if again else self._system.limits
+        if self._categories is None:
+            return planning.plan(self._system.name, self._policy, limits, found, shapes)
+        return planning.ending(self._system.name, limits, found, self._categories)
+
+    async def _apply(self, unit: Unit, plans: Sequence[Plan]) -> Sequence[tuple[Plan, Counter[str]]]:
+        """Carries plans out and notes it, in one transaction; what was noted of each so far.
+
+        Raises:
+            _Later: a task of them was overtaken; the transaction must not be kept.
+        """
+        emptied: Mapping[Name, Mapping[str, int]] = {}
+        while plans:
+            made = planning.changes(plans, self._policy)
+            try:
+                emptied = (await unit.apply(made)).emptied if made else {}
+                break
+            except Tied as tied:
+                why = planning.without(plans, tied.why)
+                if not why:
+                    raise
+                self._results |= {plans[place].task.task_id: each for place, each in why.items()}
+                plans = [each for place, each in enumerate(plans) if place not in why]
+        for each in plans:
+            await self._mark_numbers(unit, each)
+        categories = {shape.place: shape.category for shape in unit.shapes}
+        # Also where nothing is left: from here on, an earlier attempt that slept changes nothing any more.
+        noted = await unit.note([Note(each.task, _counts(each, emptied, categories)) for each in plans])
+        if late := [each.task.task_id for each in plans if each.task.task_id not in noted]:
+            self._results |= {task_id: overtaken(self._system.name) for task_id in late}
+            raise _Later
+        return [(each, noted[each.task.task_id]) for each in plans]
+
+    def _remember(self, done: Sequence[tuple[Plan, Counter[str]]]) -> None:
+        """What is committed."""
+        for made, noted in done:
+            self._noted[made.task.task_id] = noted
+            self._gone.setdefault(made.task.task_id, []).extend(mine.record for mine in made.gone)
+
+    async def _mark_numbers(self, unit: Unit, made: Plan) -> None:
+        """What readers obey beside the data: the numbers of what is kept are hidden, as long as anything is."""
+        numbers, task = unit.numbers, made.task
+        if numbers is None or self._categories is not None:
+            return
+        kept = {name[0] for name, stay in made.stays.items() if not stay.whole}
+        idle = {name[0] for name in made.idle if name[0] != numbers.place}
+        for places, for_rule in ((kept, True), (idle, False)):
+            kinds = planning.numbers_in(shape for shape in unit.shapes if shape.place in places)
+            if spans := planning.hidden(task, kinds):
+                await numbers.put(task.request_id, spans, kept=for_rule)
+        if not made.stays and (task.details.get(TOLD) or task.attempt > 1):
+            await numbers.take(task.request_id)
+
+    async def _remove_large(self, task: Task) -> None:
+        """Changes the records of one subject in chunks, what refers to others first."""
+        async with self._system.unit(task.tenant, known=True) as unit:
+            place, shapes = {name: n for n, name in enumerate(unit.order)}, unit.shapes
+            found = await look(unit, [subject(task, shapes)])
+        for made in self._plans(found, shapes):
+            gone = {id(mine) for mine in made.gone}
+            ordered = sorted((*made.gone, *made.reduced), key=lambda mine: place[mine.record.shape.place])
+            for chunk in (ordered[n : n + CHUNK] for n in range(0, len(ordered), CHUNK)):
+                await self._begin([task])
+                async with self._system.unit(task.tenant, known=True) as unit:
+                    same = {id(record) for record in await unit.unchanged([mine.record for mine in chunk])}
+                    known = [mine for mine in chunk if id(mine.record) in same]
+                    part = replace(
+                        made,
+                        gone=[mine for mine in known if id(mine) in gone],
+                        reduced=[mine for mine in known if id(mine) not in gone],
+                    )
+                    done = await self._apply(unit, [part])
+                self._remember(done)
+                if task.task_id in self._results:
+                    return
+
+    async def _verify(self, tasks: Sequence[Task]) -> Mapping[UUID, int]:
+        """Looks again: those of whom nothing is left to do have their result; of the others, how much is."""
+        left: dict[UUID, int] = {}
+        if not tasks:
+            return left
+        async with self._system.unit(tasks[0].tenant, known=True) as unit:
+            found = await look(unit, [subject(task, unit.shapes) for task in tasks])
+            gone = {task.task_id: self._gone.get(task.task_id, []) for task in tasks}
+            every = [record for records in gone.values() for record in records]
+            astray = await unit.strays(every) if every else ()
+            kinds = planning.numbers_in(unit.shapes) if unit.numbers else frozenset[IdentityType]()
+            shapes = unit.shapes
+        for each in found:
+            made, task = self._plan(each, shapes, again=True), each.task
+            made.hides = kinds if planning.hidden(task, kinds) else frozenset()
+            if made.refused:
+                self._results[task.task_id] = made.refused
+            elif made.is_done and not any(record.name in astray for record in gone[task.task_id]):
+                self._results[task.task_id] = planning.erased(made, self._noted[task.task_id], self._policy)
+            left[task.task_id] = len(made.gone) + len(made.reduced)
+        return left
+
+
+def _counts(made: Plan, emptied: Mapping[Name, Mapping[str, int]], categories: Mapping[str, str]) -> Counter[str]:
+    """What is noted of a plan: what goes, what something is taken from, and what others lose by it, by category."""
+    counts = made.gone_by_category
+    for mine in made.reduced:
+        counts[f"{REDUCED}{mine.record.shape.category}"] += 1
+    for mine in made.gone:
+        for place, n in emptied.get(mine.record.name, {}).items():
+            counts[categories[place]] += n
+    return +counts
+
+
+def _halves(tasks: Sequence[Task]) -> list[list[Task]]:
+    half = len(tasks) // 2
+    return [[*tasks[:half]], [*tasks[half:]]] if half else [[*tasks]]
+
+
+def overtaken(system: str) -> Overtaken:
+    """What became of a task that is no longer at its turn, or whose store was replaced under its hands."""
+    return Overtaken(f"{system}: a later attempt or operation of this request has been here, or it was restored")

@@ -1,0 +1,466 @@
+"""What of a subject's records stays in face of an erasure, by which rule, and until when (Art. 17(3), 6(3)); pure.
+
+A legal hold covers a category. A rule of the policy keeps a category for a period from an anchor of each record, or for
+as long as a state lasts: records that say so of themselves stay if they are in it, and all do where another place or
+system says it of the person. What leads to a record that stays, or is referred to by it, stays with it.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from shared.domain.errors import GroundUnknown, Refused, SystemRefused
+from shared.domain.holds import LEGAL_HOLD
+from shared.domain.operations import Kept, Limit
+from shared.domain.policy import OnErasure, Period, Policy, Rule, WhereUnknown, first_kept, parse_period, release
+from shared.downstreams.contract import States, Task
+from shared.downstreams.leaving import unsigned_rows
+from shared.downstreams.refusals import ErasureRefused, lasting
+from shared.downstreams.states import country_unknown, unknown
+from shared.systems.engine.ownership import Attribution, Mine, as_utc, wall_clock
+from shared.systems.engine.records import Clock, Moment, Name, Record, Shape
+
+TOLD: Final = "told"
+"""By system and rule the period that people were told, as a detail of a deferred erasure: it never becomes longer."""
+_NEVER: Final = date.max
+_EVER: Final = datetime.min.replace(tzinfo=UTC)
+_UTC: Final = Clock("instant", ZoneInfo("UTC"))
+
+
+class RuleUndeclared(SystemRefused):
+    """The policy has something else done with what a place holds than deleting it, and nothing declares how."""
+
+
+class Stay(NamedTuple):
+    """Why a record stays: by which rule, and what is left of it.
+
+    ``whole``: it stays as it is, in use; else it is reduced to these ``fields`` and restricted. ``lasts``: by a state.
+    ``last``: its last day; None: nobody can know it. ``reduced``: the day on which it is reduced to what another rule
+    keeps longer. ``shown``: of a rule by the law of one country, whether the record says that it is under it. ``led``:
+    it stays with another one.
+    """
+
+    rule: str
+    whole: bool
+    fields: frozenset[str] = frozenset()
+    lasts: bool = False
+    last: date | None = None
+    reduced: date | None = None
+    anchor: date | None = None
+    period: str | None = None
+    shown: bool | None = None
+    led: bool = False
+
+    @property
+    def longest(self) -> date:
+        """Its last day, to be compared."""
+        return self.last or _NEVER
+
+
+Stays = Mapping[Name, Stay]
+
+
+@dataclass(frozen=True)
+class _Ruled:
+    """A rule as it holds for one task and place: until a moment it keeps what began since then."""
+
+    name: str
+    rule: Rule
+    country: str | None
+    in_force: bool
+    anchor: int | None = None
+    clock: Clock = _UTC
+    period: Period | None = None
+    zone: str = "UTC"
+    since: Moment | None = None
+    begins: datetime = _EVER
+
+    def moment(self, record: Record) -> Moment | None:
+        """From when it counts."""
+        return record.at if self.anchor is None else record.anchors[self.anchor]
+
+    def keeps_still(self, record: Record) -> bool:
+        """Whether a record is within its period; one without a time is kept by every rule."""
+        at = self.moment(record)
+        return at is None or self.since is None or not at < self.since
+
+    def concerns(self, record: Record) -> bool:
+        """Whether a record may be under its law: what does not tell is kept as long as the longest rule has it."""
+        told = record.shape.countries
+        return (
+            self.country is None or told is None or self.country not in told or record.country in {None, self.country}
+        )
+
+    def shown(self, record: Record) -> bool | None:
+        """Whether a record says that it is under its law; None: it is everybody's."""
+        return None if self.country is None else self.country == record.country
+
+    def day(self, moment: Moment) -> date:
+        """The local day of an anchor, where the period is counted."""
+        if not isinstance(moment, datetime):
+            return moment
+        return as_utc(moment, self.clock.zone).astimezone(ZoneInfo(self.zone)).date()
+
+    def ends(self, day: date) -> date | None:
+        """The last day on which it keeps a record with that anchor."""
+        return _last_day(self.period, day, self.zone) if self.period else None
+
+
+@dataclass
+class _Decided:
+    """What rules keep of all records of one pattern: the longest first, and the one that does so by a state."""
+
+    keeping: Sequence[_Ruled]
+    by_state: _Ruled | None
+    whole: bool
+    unsigned: tuple[tuple[str, str], ...]
+    _stays: dict[tuple[date | None, date | None], Stay] = field(default_factory=dict)
+
+    def stay(self, record: Record) -> Stay:
+        """Why one of them stays; of many few days differ."""
+        longest, shortest = self.keeping[0], self.keeping[-1]
+        moment = None if self.by_state else longest.moment(record)
+        day = longest.day(moment) if moment else None
+        first = day if shortest is longest or moment is None else shortest.day(moment)
+        if (stay := self._stays.get((day, first))) is None:
+            stay = self._stays[day, first] = self._made(record, day, first)
+        return stay
+
+    def _made(self, record: Record, day: date | None, first: date | None) -> Stay:
+        longest, shortest = self.keeping[0], self.keeping[-1]
+        fields = frozenset[str]().union(*(_fields(record.shape, each.rule) for each in self.keeping))
+        if self.by_state:
+            shown = self.by_state.shown(record)
+            return Stay(self.by_state.name, self.whole, fields, lasts=True, shown=shown)
+        stay = Stay(longest.name, self.whole, fields, period=str(longest.period), shown=longest.shown(record))
+        if day is None or first is None:
+            return stay
+        reduced = shortest.ends(first) if shortest is not longest else None
+        return stay._replace(last=longest.ends(day), reduced=reduced, anchor=first)
+
+
+@lru_cache(4096)
+def _last_day(period: Period, began: date, zone: str) -> date:
+    """Of many people's records few days differ."""
+    return release(period, began, zone).last_day
+
+
+def does_with(shape: Shape, policy: Policy) -> OnErasure:
+    """What an erasure does with our own records of a place; of what customers alone decide about there are none."""
+    category = policy.category(shape.category)
+    if category is None or (category.is_customers and shape.owners is not None):
+        return OnErasure.DELETE
+    return category.on_erasure
+
+
+class Keeping:
+    """What stays of one subject's records, by all rules, holds and states together.
+
+    ``policy``: None where no rule keeps anything. What a customer decides about is theirs to keep.
+    """
+
+    def __init__(self, system: str, policy: Policy | None, found: Attribution) -> None:
+        self._system, self._found, self._task = system, found, found.task
+        self._policy = policy if policy and found.task.tenant is None else None
+        self._telling = [mine for mine in found.records.values() if mine.record.shape.states]
+        self._said = _said(self._telling)
+        self._rules: dict[str, Sequence[_Ruled]] = {}
+        self._states: dict[str, States] = {}
+        self._known: dict[tuple[Any, ...], _Decided] = {}
+        self._problem: Refused | None = None
+        self._unsigned = Counter[str]()
+        self._unsigned_of = Counter[tuple[str, str]]()
+
+    def states(self, shapes: Iterable[Shape]) -> States | None:
+        """Which states of the policy last by what the records say; None where none is declared, or not ours."""
+        states: dict[str, bool | None] = {}
+        for shape in shapes:
+            for word in (state.word for state in shape.states if state.word):
+                states[word] = lasting(states.get(word, False), self._said.get((shape.place, word), False))
+        return states if states and self._task.tenant is None else None
+
+    def stays(self) -> dict[Name, Stay]:
+        """What stays.
+
+        Raises:
+            ErasureRefused: a record is in a state in which nothing of theirs goes.
+            GroundUnknown: nobody can tell whether it is, or a state or a country by which something would stay.
+            RuleUnsigned: nobody has signed a rule by which something would stay, nor confirmed that as much goes.
+        """
+        stays: dict[Name, Stay] = {}
+        self._refuse(lambda mine, word: self._covered(mine) or word in self._lasting(mine), stays=None)
+        for name, mine in self._found.records.items():
+            if stay := self._stay(mine.record):
+                stays[name] = stay
+        if self._problem:
+            raise self._problem
+        if self._policy:
+            today = self._policy.today(self._task.at) if self._task.at else date.min
+            allowed = self._task.confirmed.get(Limit.UNSIGNED_ROWS, 0)
+            if refused := unsigned_rows(self._unsigned, self._unsigned_of, allowed, self._policy.rules, today):
+                raise refused
+        self._refuse(
+            lambda mine, word: word in self._lasting(mine) or stays[mine.record.name].rule == LEGAL_HOLD, stays
+        )
+        return self._with_led(stays)
+
+    def _lasting(self, mine: Mine) -> frozenset[str | None]:
+        return frozenset(self._policy.lasting(mine.record.shape.category)) if self._policy else frozenset()
+
+    def _covered(self, mine: Mine) -> bool:
+        return self._policy is not None and mine.record.shape.category in self._task.held
+
+    def _refuse(self, is_fine: Callable[[Mine, str], bool], stays: Stays | None) -> None:
+        """Raises why nothing goes: a record is in a state by which it does not stay, or does not tell."""
+        unclear: GroundUnknown | None = None
+        for mine in self._telling:
+            shape = mine.record.shape
+            for state, lasts in zip(shape.states, mine.record.states, strict=True):
+                fine = (stays is None or mine.record.name in stays) and state.word is not None
+                if lasts and not (fine and is_fine(mine, state.word or "")):
+                    raise ErasureRefused(
+                        f"{self._system} has a row of {shape.place} that must stay now: {state.reason}"
+                    )
+                if lasts is None and unclear is None:
+                    unclear = GroundUnknown(
+                        f"{self._system} has a row of {shape.place} that does not say whether {state.reason}: enter it"
+                        " there, or name its word in the dataset, and try again; nothing was done"
+                    )
+        if unclear:
+            raise unclear
+
+    def _stay(self, record: Record) -> Stay | None:
+        shape = record.shape
+        if self._policy is None:
+            return None
+        if shape.category in self._task.held:
+            return Stay(LEGAL_HOLD, whole=True, lasts=True)
+        if (rules := self._rules.get(shape.place)) is None:
+            rules = self._rules[shape.place] = self._rules_of(self._policy, shape)
+        if not rules:
+            return None
+        pattern = (shape.place, record.states, record.country, *[rule.keeps_still(record) for rule in rules])
+        decided = self._known.get(pattern)
+        if decided is None:
+            decided = self._known[pattern] = self._decide(self._policy, record, rules)
+        if decided.unsigned:
+            self._unsigned[shape.category] += 1
+            self._unsigned_of.update(decided.unsigned)
+        return decided.stay(record) if decided.keeping else None
+
+    def _decide(self, policy: Policy, record: Record, rules: Sequence[_Ruled]) -> "_Decided":
+        """What rules in force keep of records of this pattern."""
+        shape, keeping, by_state = record.shape, list[_Ruled](), list[_Ruled]()
+        states = self._of(record)
+        for each in (each for each in rules if each.concerns(record)):
+            state = each.rule.lasts_while or ""
+            lasts = True if each.name in self._task.lapsed else states.get(state, False)
+            if each.rule.period is None and lasts is not True:
+                if lasts is None:
+                    self._tell(GroundUnknown(unknown(self._system, shape.category, each.name, state)))
+                continue
+            if not each.keeps_still(record):
+                continue
+            if each.shown(record) is False and each.rule.where_unknown is WhereUnknown.ASK:
+                said = country_unknown(self._system, shape.category, each.name, each.rule.jurisdiction)
+                self._tell(GroundUnknown(said))
+            if each.in_force:
+                keeping.append(each)
+                by_state += [each] if each.rule.period is None else []
+        whole = any(not each.rule.fields for each in by_state)
+        named = next((each for each in reversed(by_state) if not each.rule.fields), None) or next(iter(by_state), None)
+        if not by_state:
+            whole = does_with(shape, policy) is OnErasure.KEEP
+        unsigned = tuple((shape.category, each.name) for each in rules if self._is_unsigned(each, record))
+        return _Decided(sorted(keeping, key=lambda each: each.begins), named, whole, unsigned)
+
+    def _tell(self, problem: Refused) -> None:
+        self._problem = self._problem or problem
+
+    def _is_unsigned(self, each: _Ruled, record: Record) -> bool:
+        """Whether nobody has signed a rule that is about a record: also if that is past its period."""
+        lasts = self._of(record).get(each.rule.lasts_while or "", False)
+        return not each.in_force and each.concerns(record) and bool(each.rule.period or lasts)
+
+    def _of(self, record: Record) -> States:
+        """Which states last for a record: by itself, by other places, and by other systems."""
+        shape = record.shape
+        if (elsewhere := self._states.get(shape.place)) is None:
+            said: dict[str, bool | None] = {**self._task.states}
+            for (place, word), lasts in self._said.items():
+                if place != shape.place:
+                    said[word] = lasting(said.get(word, False), lasts)
+            elsewhere = self._states[shape.place] = said
+        if not record.states:
+            return elsewhere
+        own = dict(elsewhere)
+        for state, lasts in zip(shape.states, record.states, strict=True):
+            if state.word:
+                own[state.word] = lasting(own.get(state.word, False), lasts)
+        return own
+
+    def _rules_of(self, policy: Policy, shape: Shape) -> Sequence[_Ruled]:
+        category = policy.category(shape.category)
+        kept_by = category.kept_by if category and not category.is_customers else ()
+        return [self._ruled(policy, shape, name) for name in kept_by]
+
+    def _ruled(self, policy: Policy, shape: Shape, name: str) -> _Ruled:
+        rule, task = policy.rules[name], self._task
+        if task.at is None:
+            raise ValueError(f"{self._system}: a task of which {name} may keep something needs its instant")
+        zone = policy.zone_of(rule)
+        today = task.at.astimezone(ZoneInfo(zone)).date()
+        country, lapsed = policy.country_of(rule), name in task.lapsed
+        if rule.period is None:
+            return _Ruled(name, rule, country, lapsed or rule.signed(today))
+        told = _told(task, name)
+        stands = lapsed or (bool(told) and not rule.signed(today) and not task.confirmed.get(Limit.UNSIGNED_ROWS))
+        period = min(told if stands and told else [rule.period, *told], key=lambda each: each.about_days)
+        names = [anchor for anchor, _ in shape.anchors]
+        anchor = names.index(rule.anchor) if rule.anchor in names else None
+        clock = (shape.clock if anchor is None else shape.anchors[anchor][1]) or _UTC
+        in_force = stands or rule.signed(today)
+        if lapsed:
+            return _Ruled(name, rule, country, in_force, anchor, clock, period, zone)
+        day = first_kept(period, today)
+        begins = datetime.combine(day, time(), ZoneInfo("UTC" if clock.kind == "day" else zone))
+        since: Moment = day if clock.kind == "day" else begins
+        if clock.kind == "wall":
+            since = wall_clock(begins, clock.zone, earliest=True)
+        return _Ruled(name, rule, country, in_force, anchor, clock, period, zone, since, begins)
+
+    def _with_led(self, stays: dict[Name, Stay]) -> dict[Name, Stay]:
+        """The same with what leads to it, each as long as the last of those for which it stays."""
+        found, fresh = dict(stays), [*stays]
+        while fresh:
+            name = fresh.pop()
+            stay = found[name]
+            record = self._found.records[name].record
+            for number, end in self._found.records[name].ends:
+                if not record.shape.links[number].joins and not (stay.whole or end.record.shape.flags[2]):
+                    continue  # nothing could say of it that it is kept
+                above, known = end.record.name, found.get(end.record.name)
+                led = Stay(
+                    stay.rule,
+                    stay.whole,
+                    lasts=stay.lasts,
+                    last=stay.last,
+                    anchor=stay.anchor,
+                    period=stay.period,
+                    shown=stay.shown,
+                    led=True,
+                )
+                if known is None or (known.led and known != led and _longer(led, known)):
+                    if known:
+                        led = led._replace(whole=led.whole or known.whole)
+                    found[above] = led
+                    fresh.append(above)
+        return found
+
+    def idle(self, stays: Stays) -> frozenset[Name]:
+        """What stays for a legal hold alone, and what leads there: it is restricted meanwhile.
+
+        Not what a state keeps in use besides: a contract that is active, or of which nobody could say that it is not,
+        needs its customer, whatever a hold covers.
+        """
+        if not self._task.held:
+            return frozenset()
+        free = Keeping(self._system, self._policy, replace(self._found, task=replace(self._task, held=frozenset())))
+        used = {mine.record.shape.place for mine in self._found.records.values() if free.is_used(mine.record)}
+        return frozenset(name for name, stay in stays.items() if stay.rule == LEGAL_HOLD and name[0] not in used)
+
+    def is_used(self, record: Record) -> bool:
+        """Whether a state keeps a record as it is, or may."""
+        states = self._of(record)
+        for each in self._rules_of(self._policy, record.shape) if self._policy else ():
+            lasts = states.get(each.rule.lasts_while or "", False)
+            if each.rule.period is None and lasts is not False and not each.rule.fields and each.concerns(record):
+                return True
+        return False
+
+
+def _longer(one: Stay, other: Stay) -> bool:
+    return (one.longest, one.whole) > (other.longest, other.whole)
+
+
+def _fields(shape: Shape, rule: Rule) -> frozenset[str]:
+    """The fields that a rule keeps of a record: all that are declared, if it names none."""
+    return rule.fields or shape.keeps or frozenset()
+
+
+def _said(telling: Iterable[Mine]) -> Mapping[tuple[str, str], bool | None]:
+    """By place and word of the policy, whether a state lasts by the records there."""
+    said: dict[tuple[str, str], bool | None] = {}
+    for mine in telling:
+        shape = mine.record.shape
+        for state, lasts in zip(shape.states, mine.record.states, strict=True):
+            if state.word:
+                key = (shape.place, state.word)
+                said[key] = lasting(said.get(key, False), lasts)
+    return said
+
+
+def _told(task: Task, rule: str) -> list[Period]:
+    said = task.details.get(TOLD)
+    here = said.get(task.system) if isinstance(said, Mapping) else None
+    period = here.get(rule) if isinstance(here, Mapping) else None
+    return [parse_period(period)] if isinstance(period, str) else []
+
+
+# What is told of what stays.
+
+
+@dataclass
+class _Sum:
+    category: str
+    stay: Stay
+    count: int = 0
+    restricted: int = 0
+    days: dict[str, list[date]] = field(default_factory=lambda: {"first": [], "last": [], "reduced": [], "anchor": []})
+
+    def add(self, stay: Stay) -> None:
+        self.count += 1
+        for name, day in (
+            ("first", stay.last),
+            ("last", stay.last),
+            ("reduced", stay.reduced),
+            ("anchor", stay.anchor),
+        ):
+            if day:
+                self.days[name].append(day)
+
+
+def kept(records: Iterable[tuple[Mine, Stay]], restricted: Mapping[str, int] | None = None) -> tuple[Kept, ...]:
+    """What is told of what stays: of each place what rules keep, what says no day, and what leads elsewhere.
+
+    ``restricted``: by category, how many of what a legal hold keeps show that they are used for nothing else.
+    """
+    sums: dict[tuple[str, str, bool, bool, bool], _Sum] = {}
+    for mine, stay in records:
+        shape = mine.record.shape
+        key = (shape.place, stay.rule, stay.shown is not False, stay.last is not None, stay.led)
+        sums.setdefault(key, _Sum(shape.category, stay)).add(stay)
+    direct_first = sorted(sums.values(), key=lambda each: each.stay.led)
+    return tuple(_told_of(each, restricted or {}) for each in direct_first)
+
+
+def _told_of(each: _Sum, restricted: Mapping[str, int]) -> Kept:
+    stay, days = each.stay, each.days
+    told = Kept(
+        category=each.category,
+        rule=stay.rule,
+        count=each.count,
+        first=min(days["first"], default=None),
+        last=max(days["last"], default=None),
+        reduced=min(days["reduced"], default=None),
+        anchor=min(days["anchor"], default=None),
+        period=None if stay.lasts else stay.period,
+        shown=stay.shown,
+    )
+    if stay.rule == LEGAL_HOLD and each.category in restricted:
+        return told.model_copy(update={"restricted": min(each.count, restricted[each.category])})
+    return told

@@ -1,0 +1,108 @@
+"""Finding a subject (Art. 12(2)): from what the requester gave to every identity that a system links to it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from uuid import UUID
+
+from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
+from shared.domain.operations import TaskOutcome
+from shared.downstreams.claims import adopted
+from shared.downstreams.contract import Receipt, Result, Task
+from shared.downstreams.following import FAR, endless, leading, shared_by
+from shared.systems.engine.looking import left_by_erasures, look
+from shared.systems.engine.ownership import Attribution, Mine, as_utc, refusal, subject, told_of
+from shared.systems.engine.records import System, Unit
+
+
+async def locate(system: System, unit: Unit, tasks: Sequence[Task]) -> list[Result]:
+    """Follows what the records tell until nothing new is found.
+
+    Found by a number alone, nobody is: it leads on only together with the period in which it was the subject's.
+    """
+    known, results = {task.task_id: task for task in tasks}, dict[UUID, Result]()
+    following = [*tasks]
+    for _ in range(FAR):
+        searched = [leading(task, known[task.task_id]) for task in following]
+        onward: list[Task] = []
+        for task, found in zip(following, await _look(unit, searched), strict=True):
+            if refused := refusal(found, system.limits):
+                results[task.task_id] = refused
+                continue
+            fresh = _fresh(system.name, known[task.task_id], found)
+            if fresh:
+                kept = tuple(each for each in known[task.task_id].identities if not _is_superseded(each, fresh))
+                known[task.task_id] = replace(known[task.task_id], identities=(*kept, *fresh))
+            if leading(task, known[task.task_id]).identities != found.task.identities:
+                onward.append(task)
+            else:
+                told = await _with_shared(system.name, unit, task, known[task.task_id])
+                results[task.task_id] = _located(task, told, len(found.records))
+        if not (following := onward):
+            break
+    results |= {task.task_id: endless(system.name) for task in following}
+    return [results[task.task_id] for task in tasks]
+
+
+async def _look(unit: Unit, tasks: Sequence[Task]) -> list[Attribution]:
+    sought = [subject(task, unit.shapes) for task in tasks]
+    return await look(unit, sought, hidden=await left_by_erasures(unit, sought))
+
+
+def _fresh(system: str, known: Task, found: Attribution) -> list[Identity]:
+    """What is new of what the records tell, by what was known when it was seen whose they are."""
+    told = (
+        each for mine in found.records.values() for each in adopted(found.task, told_of(mine), _yielded(system, mine))
+    )
+    return [*dict.fromkeys(each for each in told if not _knows(known, each))]
+
+
+async def _with_shared(system: str, unit: Unit, asked: Task, known: Task) -> Task:
+    """Marks what was told and is not followed where others have it, too."""
+    told = leading(asked, known).beside[len(asked.beside) :]
+    if not told:
+        return known
+    looked = replace(known, identities=told, beside=known.identities)
+    [found] = await _look(unit, [looked])
+    shared = shared_by(looked, [[*_yielded(system, mine)] for mine in found.records.values()])
+    return replace(known, identities=tuple(replace(i, shared=True) if i in shared else i for i in known.identities))
+
+
+def _located(asked: Task, known: Task, records: int) -> Receipt:
+    if not records:
+        return Receipt(asked.task_id, TaskOutcome.NO_MATCH)
+    new = tuple(identity for identity in known.identities if identity not in asked.identities)
+    return Receipt(asked.task_id, TaskOutcome.LOCATED, found=records, remaining=records, identities=new)
+
+
+def _yielded(system: str, mine: Mine) -> Iterator[Identity]:
+    """What a record tells of its subject, with the period in which it holds."""
+    record, clock = mine.record, mine.record.shape.valid
+    since, until = (as_utc(at, clock.zone) if clock and at else None for at in record.valid)
+    for holder, value in zip(record.shape.holders, record.holders, strict=True):
+        if not holder.yields or value is None:
+            continue
+        try:
+            spelled = normalise(holder.type, value)
+        except MalformedIdentity:
+            continue  # what cannot be normalised cannot be searched for elsewhere
+        if holder.type is IdentityType.PHONE:
+            yield Identity(holder.type, spelled, since, until, system)
+        else:
+            yield Identity(holder.type, spelled, source=system, claimed=holder.type is IdentityType.ACCOUNT_ID)
+
+
+def _knows(task: Task, identity: Identity) -> bool:
+    """Whether it is known already; an account that somebody only states is not: the register asks who has found it."""
+    same = (known for known in task.identities if (known.type, known.value) == (identity.type, identity.value))
+    if identity.type is IdentityType.ACCOUNT_ID:
+        return any(known.source == identity.source for known in same)
+    if identity.valid_from is None:
+        return any(True for _ in same)
+    return any((known.valid_from, known.valid_to) == (identity.valid_from, identity.valid_to) for known in same)
+
+
+def _is_superseded(known: Identity, fresh: Sequence[Identity]) -> bool:
+    """A number whose period was not known is known now."""
+    return known.valid_from is None and any(
+        (new.type, new.value) == (known.type, known.value) and new.valid_from is not None for new in fresh
+    )

@@ -1,0 +1,376 @@
+"""Whose a record is: every value by which it was found is compared again with what is known of the subject; pure.
+
+A number counts for the period in which it was theirs, in the clock of the place. An account leads to what names nobody
+else (``claims.py``). What a join leads to is theirs as whom they are at its end, and nobody else's.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from shared.domain.assignments import NUMBERS, lacking
+from shared.domain.errors import ForeignHit, Refused
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation, Unsearched
+from shared.domain.spellings import spellings
+from shared.domain.text import forms
+from shared.downstreams import claims
+from shared.downstreams.claims import Row, Said
+from shared.downstreams.contract import Task
+from shared.systems.engine.records import Clock, Limits, Moment, Name, Party, Record, SearchKey, Shape, Span, Subject
+
+_UTC = ZoneInfo("UTC")
+_SECOND = timedelta(seconds=1)
+_ACCOUNT = frozenset({IdentityType.ACCOUNT_ID})
+
+
+# What finds somebody.
+
+
+def subject(task: Task, shapes: Sequence[Shape]) -> Subject:
+    """What finds the records of a task, by place."""
+    return Subject(task, {shape.place: keys for shape in shapes if (keys := _keys(task, shape))})
+
+
+def _keys(task: Task, shape: Shape) -> tuple[SearchKey, ...]:
+    """The values of one task in a place (REQ-N1).
+
+    In a place with times a number, or a SIP address, finds records of its period only, so one without ``valid_from``
+    finds nothing. A place without times shows the present: there it finds something unless it is somebody else's by
+    now. What is not ASCII is searched for in both of its forms (NFC, NFD).
+    """
+    types = {holder.type: holder.region for holder in shape.holders if holder.finds}
+    keys: list[SearchKey] = []
+    for identity in (each for each in task.identities if each.type in types):
+        if shape.clock is None:
+            if identity.valid_to is None:
+                keys += [SearchKey(identity.type, form) for form in _spelled(identity, shape)]
+        elif identity.valid_from is not None or identity.type not in NUMBERS:
+            since, until = _in_own_time(identity, shape.clock)
+            keys += [SearchKey(identity.type, form, since, until) for form in _spelled(identity, shape)]
+    return tuple(dict.fromkeys(keys))
+
+
+def _spelled(identity: Identity, shape: Shape) -> Sequence[str]:
+    """How it may stand there."""
+    regions = (each.region for each in shape.holders if each.region)
+    if identity.type is IdentityType.PHONE and (region := next(regions, None)):
+        return spellings(identity.value, region)
+    return forms(identity.value)
+
+
+def _in_own_time(identity: Identity, clock: Clock) -> tuple[Moment | None, Moment | None]:
+    """The period of an identity in the terms of a clock; where it is not sure, the shorter one."""
+    since, until = identity.valid_from, identity.valid_to
+    match clock.kind:
+        case "day":
+            begun, ended = (moment and moment.astimezone(clock.zone) for moment in (since, until))
+            whole = begun and begun.date() + timedelta(days=begun.time() > time())
+            return whole, ended and ended.date()
+        case "wall":
+            earlier = until and wall_clock(until, clock.zone, earliest=True)
+            return since and wall_clock(since, clock.zone, earliest=False), earlier
+        case "instant":
+            return since, until
+
+
+def wall_clock(moment: datetime, zone: ZoneInfo, *, earliest: bool) -> datetime:
+    """A moment as a switch without time zone writes it.
+
+    In the hour that autumn repeats, a record can be before or after the moment: the bound moves to the edge of that
+    hour, so that a record that may be another person's belongs to nobody.
+    """
+    if zone is _UTC:
+        return moment.astimezone(UTC).replace(tzinfo=None)
+    naive = moment.astimezone(zone).replace(tzinfo=None)
+    first, second = naive.replace(tzinfo=zone, fold=0), naive.replace(tzinfo=zone, fold=1)
+    gained = (first.utcoffset() or timedelta()) - (second.utcoffset() or timedelta())
+    if gained <= timedelta():
+        return naive
+    low, high = first.astimezone(UTC), second.astimezone(UTC)
+    before = low.astimezone(zone).utcoffset()
+    while high - low > _SECOND:
+        middle = low + (high - low) / 2
+        low, high = (middle, high) if middle.astimezone(zone).utcoffset() == before else (low, middle)
+    turned_back = high.replace(microsecond=0).astimezone(zone).replace(tzinfo=None)
+    return turned_back if earliest else turned_back + gained
+
+
+def as_utc(moment: date, zone: ZoneInfo) -> datetime:
+    """A time of a system in UTC: one without zone is read in that zone (REQ-N4); of a day it is the beginning."""
+    instant = moment if isinstance(moment, datetime) else datetime.combine(moment, time())
+    return (instant if instant.tzinfo else instant.replace(tzinfo=zone)).astimezone(UTC)
+
+
+def _covers(key: SearchKey, at: Moment | None) -> bool:
+    """Whether a record of that time lies in the period; one without a time lies in none."""
+    if key.since is None and key.until is None:
+        return True
+    return at is not None and (key.since is None or key.since <= at) and (key.until is None or at < key.until)
+
+
+# Whose records there are.
+
+
+@dataclass(slots=True)
+class Mine:
+    """A record of a subject: as which of its parties, and those of theirs to which it leads, by the number of its link.
+
+    ``shared``: it leads to a record of somebody else's by a link that makes it theirs.
+    """
+
+    record: Record
+    parties: frozenset[Party] = frozenset()
+    ends: tuple[tuple[int, "Mine"], ...] = ()
+    shared: bool = False
+
+
+@dataclass(slots=True)
+class Attribution:
+    """Everything of a system that is one subject's, by place and key."""
+
+    task: Task
+    records: dict[Name, Mine] = field(default_factory=dict)
+
+    def counts(self) -> Counter[str]:
+        """How many records there are, by category."""
+        return Counter([mine.record.shape.category for mine in self.records.values()])
+
+
+_Owners = Mapping[str, Sequence[tuple[int, SearchKey, bool]]]
+"""By value the subjects who have it, each with its period, and whether that is always."""
+
+
+class Attributor:
+    """Tells whose records are, page by page, in the order in which they were found: the ends of paths first.
+
+    ``hidden``: numbers in times of which an erasure has left what they find to another's bill (REQ-R5): by them nobody
+    else is found there.
+    """
+
+    def __init__(self, subjects: Sequence[Subject], shapes: Sequence[Shape], hidden: Sequence[Span] = ()) -> None:
+        self.found = [Attribution(subject.task) for subject in subjects]
+        self._subjects = subjects
+        self._hidden: defaultdict[str, list[Span]] = defaultdict(list)
+        for span in hidden:
+            self._hidden[span.number].append(span)
+        self._finders = {shape.place: self._finders_of(shape) for shape in shapes}
+        self._led_to = frozenset(link.place for shape in shapes for link in shape.links)
+        self._whose: defaultdict[Name, set[int]] = defaultdict(set)
+
+    def _finders_of(self, shape: Shape) -> Sequence[tuple[int, frozenset[Party], _Owners]]:
+        by_type: dict[IdentityType, dict[str, list[tuple[int, SearchKey, bool]]]] = {}
+        for position, each in enumerate(self._subjects):
+            for key in each.keys.get(shape.place, ()):
+                always = key.since is None and key.until is None
+                by_type.setdefault(key.type, {}).setdefault(key.value, []).append((position, key, always))
+        own = ((n, h.party, by_type[h.type]) for n, h in enumerate(shape.holders) if h.finds and h.type in by_type)
+        return [(n, frozenset({party}), known) for n, party, known in own]
+
+    def add(self, page: Iterable[Record]) -> list[tuple[int, Mine]]:
+        """Takes a page; those of its records that are somebody's, each with the place of the subject."""
+        theirs: list[tuple[int, Mine]] = []
+        for record in page:  # of one person there may be 20,000
+            shape = record.shape
+            owners: dict[int, frozenset[Party]] = {}
+            for place, party, known in self._finders[shape.place]:
+                if (value := record.holders[place]) is None or (keys := known.get(value)) is None:
+                    continue
+                for position, key, always in keys:
+                    if (always or _covers(key, record.at)) and not (self._hidden and self._hides(record, party, value)):
+                        owners[position] = party | owners[position] if position in owners else party
+            if owners and shape.owners is not None:
+                owners = {position: each for position, each in owners.items() if self._is_tenants(record, position)}
+            leads = self._lead(record, owners) if record.parents else {}
+            for position in owners.keys() | leads.keys() if leads else owners:
+                mine = leads.get(position) or Mine(record, owners[position])
+                self.found[position].records[record.name] = mine
+                if shape.place in self._led_to:
+                    self._whose[record.name].add(position)
+                theirs.append((position, mine))
+        return theirs
+
+    def forget(self, theirs: Iterable[tuple[int, Mine]]) -> None:
+        """Lets records go, but for those to which others may lead, of which it keeps no data."""
+        for position, mine in theirs:
+            if mine.record.shape.place in self._led_to:
+                mine.record = mine.record._replace(data=None)
+            else:
+                del self.found[position].records[mine.record.name]
+
+    def _is_tenants(self, record: Record, position: int) -> bool:
+        owners = record.shape.owners
+        return owners is None or record.tenant in owners.get(self._subjects[position].task.tenant, ())
+
+    def _hides(self, record: Record, party: frozenset[Party], value: str) -> bool:
+        shape = record.shape
+        if shape.bill_of is None or shape.bill_of in party or shape.clock is None or record.at is None:
+            return False
+        at = as_utc(record.at, shape.clock.zone)
+        spans = self._hidden.get(value, ())
+        return any((s.since is None or s.since <= at) and (s.until is None or at < s.until) for s in spans)
+
+    def _lead(self, record: Record, owners: Mapping[int, frozenset[Party]]) -> dict[int, Mine]:
+        """Whose a record is by those to which it leads, and whether these are all theirs."""
+        links = record.shape.links
+        ends = [(n, links[n], (links[n].place, key)) for n, key in record.parents]
+        led: dict[int, Mine] = {}
+        for position in {*owners}.union(*(self._whose.get(name, ()) for _, _, name in ends)):
+            records = self.found[position].records
+            theirs = [
+                (n, link, end)
+                for n, link, name in ends
+                if (end := records.get(name)) and (not link.owns or link.of is None or link.of in end.parties)
+            ]
+            by = {link.party for _, link, _ in theirs if link.owns} if self._is_tenants(record, position) else set()
+            if not by and position not in owners:
+                continue
+            known = {(n, end.record.key) for n, _, end in theirs}
+            shared = any(
+                link.owns and link.shares and link.party in by and (n, name[1]) not in known for n, link, name in ends
+            )
+            parties = owners.get(position, frozenset[Party]()) | by
+            led[position] = Mine(record, parties, tuple((n, end) for n, _, end in theirs), shared)
+        return led
+
+
+# Why nothing may be done with what was found.
+
+
+class Refusing:
+    """What of a task's records would stop it: some lead to others as well, or are of too many people.
+
+    Of places that declare how people are told apart all are one list; what a place shows by itself is its own.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._shared: str | None = None
+        self._people: dict[str, set[str]] = {}
+        self._said: dict[Row, None] = {}
+        self._has_account = any(each.type is IdentityType.ACCOUNT_ID for each in task.known)
+
+    def add(self, mine: Mine) -> None:
+        """Takes one of theirs."""
+        record, shape = mine.record, mine.record.shape
+        if mine.shared and self._shared is None:
+            self._shared = shape.place
+        if shape.apart == "declared":
+            self._people.setdefault("", set()).add(str(record.person))
+        elif shape.apart and (said := " ".join((record.person or "").casefold().split())):
+            self._people.setdefault(shape.place, set()).add(said)
+        if self._has_account and (shape.links or any(each.type is IdentityType.ACCOUNT_ID for each in shape.holders)):
+            self._said.update(dict.fromkeys(told_of(mine)))
+
+    def refused(self, limits: Limits) -> Refused | None:
+        """Why it must not go on."""
+        if self._task.operation is Operation.LIFT:
+            return None
+        if self._shared:
+            return ForeignHit(
+                f"{self._shared}: a row leads to other people as well; nothing was done. Say in the dataset which joins"
+                " are whose: via below each of the parties"
+            )
+        excess = limits.excess(self._task, people=max(map(len, self._people.values()), default=0))
+        return excess or claims.beyond(self._task, self._said)
+
+
+def refusal(found: Attribution, limits: Limits) -> Refused | None:
+    """Why a task must not go on with what was found."""
+    refusing = Refusing(found.task)
+    for mine in found.records.values():
+        refusing.add(mine)
+    return refusing.refused(limits)
+
+
+def told_of(mine: Mine) -> Iterator[Row]:
+    """What a record says of each party that the subject is in it, with what is said by those to which it leads."""
+    shape = mine.record.shape
+    recorded = any(each.record for each in shape.holders)
+    for party in sorted(mine.parties, key=str):
+        ends = (
+            each._replace(record=recorded and each.type is not IdentityType.ACCOUNT_ID) for each in _ends(mine, party)
+        )
+        yield (*_named(mine, party), *ends)
+
+
+def _named(mine: Mine, party: Party, *, names: bool = True) -> Iterator[Said]:
+    shape = mine.record.shape
+    for holder, value in zip(shape.holders, mine.record.holders, strict=True):
+        if holder.party == party and (names or holder.type is not IdentityType.NAME):
+            yield Said(holder.type, value, holder.region, shape.one_account, holder.record)
+
+
+def _ends(mine: Mine, party: Party) -> Iterator[Said]:
+    for number, end in mine.ends:
+        link = mine.record.shape.links[number]
+        if link.owns and link.party == party:
+            for of in sorted(end.parties, key=str) if link.of is None else (link.of,):
+                yield from _named(end, of, names=False)
+                yield from _ends(end, of)
+
+
+# What was searched, and what could not be: never the same as nothing found.
+
+
+class Coverage:
+    """Which places a task is searched in, and why not in all."""
+
+    def __init__(self, sought: Subject, shapes: Sequence[Shape]) -> None:
+        self._task = sought.task
+        self._shapes = shapes
+        self._own = {s.place: frozenset(h.type for h in s.holders if h.finds) for s in shapes}
+        searched = set[str]()
+        self._types: dict[str, frozenset[IdentityType]] = {}
+        for shape in shapes:  # the ends of paths come first
+            ends = [link.place for link in shape.links if link.owns]
+            self._types[shape.place] = self._own[shape.place].union(*(self._types.get(end, ()) for end in ends))
+            if sought.keys.get(shape.place) or not searched.isdisjoint(ends):
+                searched.add(shape.place)
+        self.searched = searched
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """What was searched, also in vain."""
+        return tuple(sorted({each.category for each in self._shapes if each.place in self.searched}))
+
+    @property
+    def by_account(self) -> tuple[str, ...]:
+        """What was not searched, since it is filed by an account and none is known."""
+        alone = (each for each in self._shapes if self._own[each.place] == _ACCOUNT and each.place not in self.searched)
+        return tuple(sorted({each.category for each in alone}))
+
+    @property
+    def reason(self) -> Unsearched | None:
+        """Why a place could not be searched by everything that is known of the subject; None if all could.
+
+        A number without its period finds nobody where records have times (REQ-N1, REQ-N2). What a searched place
+        yields reaches the others. What stops marketing needs the places that it changes, and no others.
+        """
+        identities = self._task.identities
+        dated = {(each.type, each.value) for each in identities if each.type in NUMBERS and each.valid_from is not None}
+        undated = {each.type for each in identities if each.type in NUMBERS and (each.type, each.value) not in dated}
+        changed = self._changed()
+        if any(undated & self._types[shape.place] for shape in changed if shape.clock):
+            return Unsearched.NUMBER_WITHOUT_PERIOD
+        known = {each.type for each in identities}
+        told = (s.holders for s in self._shapes if known & self._own[s.place])
+        known = known.union(*({holder.type for holder in holders if holder.yields} for holders in told))
+        needed = [own for shape in changed if (own := self._own[shape.place]) and not known & own]
+        return lacking(frozenset().union(*needed)) if needed else None
+
+    def _changed(self) -> Sequence[Shape]:
+        """The places that a task may change, or all where joins lead to one: a stop of marketing changes few."""
+        if self._task.operation is not Operation.SUPPRESS:
+            return self._shapes
+        ends = ending(self._task)
+        changed = [shape for shape in self._shapes if shape.flags[1] or shape.category in ends]
+        return self._shapes if any(link.owns for shape in changed for link in shape.links) else changed
+
+
+def ending(task: Task) -> Collection[str]:
+    """What is erased with a withdrawn consent, as systems name what they hold."""
+    named = task.details.get("ends")
+    return frozenset(map(str, named)) if isinstance(named, list) else frozenset()

@@ -1,0 +1,320 @@
+"""What is done to each record of a subject, and what is told of it; pure. The same plan is shown, done and verified."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from shared.domain.assignments import NUMBERS
+from shared.domain.errors import DoneBefore, ForeignHit, Refused, ResidueFound
+from shared.domain.identities import IdentityType
+from shared.domain.operations import Kept, TaskOutcome
+from shared.domain.policy import OnErasure, Policy
+from shared.downstreams.contract import Receipt, States, Task
+from shared.systems.engine.keeping import Keeping, Stay, does_with, kept
+from shared.systems.engine.ownership import Attribution, Mine, refusal
+from shared.systems.engine.records import Change, Kind, Limits, Name, Part, Party, Record, Shape, Span
+
+REDUCED = "reduced:"
+"""Before a category, where what was taken from what stays is noted beside what has gone."""
+Values = tuple[tuple[str, str | None], ...]
+"""What columns become."""
+
+
+@dataclass
+class Plan:
+    """What an erasure does to one subject's records, or why it does nothing.
+
+    ``gone``: what goes, whole or for this person. ``stays``: what stays, and why; ``reduced``: of these, what something
+    is to be taken from, or that is to be marked. ``idle``: what a legal hold alone keeps, and is restricted meanwhile.
+    ``hides``: the types of number by which readers do not find it, since a list beside the data says so.
+    """
+
+    found: Attribution
+    refused: Refused | None = None
+    states: States | None = None
+    stays: Mapping[Name, Stay] = field(default_factory=dict)
+    gone: Sequence[Mine] = ()
+    reduced: Sequence[Mine] = ()
+    idle: frozenset[Name] = frozenset()
+    hides: frozenset[IdentityType] = frozenset()
+
+    @property
+    def task(self) -> Task:
+        return self.found.task
+
+    @property
+    def to_mark(self) -> Iterator[tuple[str, Record]]:
+        """What is restricted while it is held, with the flag that it does not bear yet."""
+        for name in self.idle:
+            record = self.found.records[name].record
+            for position, flag in enumerate(("restriction", "marketing")):
+                if is_unset(record, position):
+                    yield flag, record
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do."""
+        return not (self.gone or self.reduced or any(True for _ in self.to_mark))
+
+    @property
+    def gone_by_category(self) -> Counter[str]:
+        """How many records go, by category."""
+        return Counter(mine.record.shape.category for mine in self.gone)
+
+    def kept(self, *, marked: bool) -> tuple[Kept, ...]:
+        """What is told of what stays; ``marked``: also how much of what is held shows that."""
+        records = [(self.found.records[name], stay) for name, stay in self.stays.items()]
+        return kept(records, self._restricted() if marked and self.idle else None)
+
+    def _restricted(self) -> Mapping[str, int]:
+        """By category, how many of what a hold keeps show it, or lead to what does."""
+        records = [self.found.records[name].record for name in self.idle]
+        reached = reach({record.shape.place: record.shape for record in records}.values())
+        shown = Counter[str]({record.shape.category: 0 for record in records})
+        for record in records:
+            bears = record.flags[0] if record.shape.flags[0] else record.shape.place in reached
+            shown[record.shape.category] += bool(bears or self.hides & numbers_in([record.shape]))
+        return shown
+
+
+def plan(system: str, policy: Policy, limits: Limits | None, found: Attribution, shapes: Sequence[Shape]) -> Plan:
+    """What an erasure would do to what was found, or why it would do nothing.
+
+    ``limits``: None where it was judged before whose all that is, and how much of it there is.
+    """
+    keeping = Keeping(system, policy, found)
+    made = Plan(found, refusal(found, limits) if limits else None)
+    if made.refused:
+        return made
+    made.states = keeping.states(shapes)
+    try:
+        made.stays = keeping.stays()
+    except Refused as refused:
+        refused.states = made.states
+        made.refused = refused
+        return made
+    made.gone = [mine for name, mine in found.records.items() if name not in made.stays]
+    made.reduced = [found.records[name] for name, stay in made.stays.items() if _is_more(found.records[name], stay)]
+    made.idle = keeping.idle(made.stays)
+    made.refused = limits.excess(found.task, rows=len(made.gone)) if limits else None
+    return made
+
+
+def ending(system: str, limits: Limits | None, found: Attribution, categories: Collection[str]) -> Plan:
+    """What goes with a withdrawn consent, of these categories: no rule keeps it, and a state may."""
+    ends = {name: mine for name, mine in found.records.items() if mine.record.shape.category in categories}
+    made = Plan(found, refusal(found, limits) if limits else None)
+    if made.refused:
+        return made
+    try:
+        Keeping(system, None, Attribution(found.task, ends)).stays()
+    except Refused as refused:
+        made.refused = refused
+        return made
+    made.gone = [*ends.values()]
+    made.refused = limits.excess(found.task, rows=len(ends)) if limits else None
+    return made
+
+
+# What is emptied.
+
+
+def _of(mine: Mine) -> Collection[Party]:
+    return mine.parties if mine.record.shape.parties else {None}
+
+
+def _reducible(shape: Shape, parties: Collection[Party], stay: Stay) -> Iterator[tuple[int, Part]]:
+    """What of these parties nothing needs: neither the rules, nor what finds the record, nor what tells its state."""
+    for number, part in enumerate(shape.parts):
+        needed = not part.fields.isdisjoint(stay.fields) or (part.party is None and part.found_by)
+        tells = part.tells and (stay.lasts or all(value is None for _, value in part.blank))
+        if part.party in parties and not needed and not tells:
+            yield number, part
+
+
+def _is_more(mine: Mine, stay: Stay) -> bool:
+    """Whether a record that stays has more than is needed, or does not say that it is kept."""
+    if stay.whole:
+        return False
+    record = mine.record
+    unmarked = record.shape.flags[2] is not None and record.flags[2] is not True
+    return unmarked or any(record.filled[number] for number, _ in _reducible(record.shape, _of(mine), stay))
+
+
+def _is_left(record: Record, gone: Collection[Party]) -> bool:
+    """Whether another party is left in a record."""
+    parts = zip(record.shape.parts, record.filled, strict=True)
+    return any(filled for part, filled in parts if part.names and part.party is not None and part.party not in gone)
+
+
+def changes(plans: Sequence[Plan], policy: Policy) -> list[Change]:
+    """What is to be done for all of these, each change once for all the records that it is the same for."""
+    made = _Changes(policy, ours=all(each.task.tenant is None for each in plans))
+    for each in plans:
+        for mine in each.reduced:
+            made.reduce(mine, each.stays[mine.record.name])
+        for flag, record in each.to_mark:
+            made.add(Kind.MARK, record, flag=flag)
+    if len(plans) == 1:
+        for mine in plans[0].gone:
+            made.let_go(mine.record, mine.parties)
+    else:  # of several who are in one record
+        gone: dict[Name, tuple[Record, frozenset[Party]]] = {}
+        for mine in (mine for each in plans for mine in each.gone):
+            known = gone.get(mine.record.name)
+            gone[mine.record.name] = mine.record, mine.parties | known[1] if known else mine.parties
+        for record, parties in gone.values():
+            made.let_go(record, parties)
+    return made.all()
+
+
+class _Changes:
+    """Changes as they come together; what becomes of a record is decided once for all that are alike."""
+
+    def __init__(self, policy: Policy, *, ours: bool) -> None:
+        self._policy, self._ours = policy, ours
+        self._made: dict[tuple[Kind, str, Values, str], list[Record]] = {}
+        self._decided: dict[tuple[str, frozenset[Party], tuple[bool, ...]], list[Record]] = {}
+
+    def all(self) -> list[Change]:
+        """What came together."""
+        made = self._made.items()
+        return [Change(kind, each[0].shape, each, values, flag) for (kind, _, values, flag), each in made if each]
+
+    def add(self, kind: Kind, record: Record, values: Values = (), flag: str = "") -> None:
+        """One more record of which that becomes."""
+        self._of(kind, record.shape.place, values, flag).append(record)
+
+    def _of(self, kind: Kind, place: str, values: Values = (), flag: str = "") -> list[Record]:
+        return self._made.setdefault((kind, place, values, flag), [])
+
+    def reduce(self, mine: Mine, stay: Stay) -> None:
+        """Takes from what stays all that nothing needs, and lets it say that it is kept."""
+        record = mine.record
+        if values := _values(part for _, part in _reducible(record.shape, _of(mine), stay)):
+            self.add(Kind.SET, record, values)
+        if record.shape.flags[2] and record.flags[2] is not True:
+            self.add(Kind.MARK, record, flag="kept")
+
+    def let_go(self, record: Record, parties: frozenset[Party]) -> None:
+        """What becomes of a record that goes for these parties."""
+        pattern = (record.shape.place, parties, record.filled)
+        if (alike := self._decided.get(pattern)) is None:
+            shape, of = record.shape, parties if record.shape.parties else {None}
+            values: Values = ()
+            if self._ours and shape.anonymise and does_with(shape, self._policy) is OnErasure.ANONYMISE:
+                kind = Kind.ANONYMISE
+            elif not shape.blanks or (shape.parties and not _is_left(record, of)):
+                kind = Kind.DELETE
+            else:
+                kind, values = Kind.SET, _values(part for part in shape.parts if part.party in of and part.goes)
+            alike = self._decided[pattern] = self._of(kind, shape.place, values)
+        alike.append(record)
+
+
+def _values(parts: Iterable[Part]) -> Values:
+    return tuple(value for part in parts for value in part.blank)
+
+
+def without(plans: Sequence[Plan], tied: Mapping[Name, str]) -> dict[int, ForeignHit]:
+    """Which of the plans cannot be carried out, since others refer to what would go, by their place."""
+    found: dict[int, ForeignHit] = {}
+    for place, each in enumerate(plans):
+        if why := next((tied[mine.record.name] for mine in each.gone if mine.record.name in tied), None):
+            found[place] = ForeignHit(why)
+    return found
+
+
+# What is told.
+
+
+def planned(made: Plan) -> Receipt | Refused:
+    """What an erasure would find and leave, or why it would do nothing."""
+    counts = made.found.counts()
+    if made.refused:
+        made.refused.found = None if isinstance(made.refused, ForeignHit) else counts
+        return made.refused
+    return replace(_keeping(Receipt.planned(made.task, counts), made.kept(marked=False)), states=made.states)
+
+
+def erased(made: Plan, noted: Mapping[str, int], policy: Policy) -> Receipt:
+    """Of an erasure: what was noted as gone, by category, and what stays by ``made``, which has nothing left to do."""
+    gone = {name: n for name, n in noted.items() if not name.startswith(REDUCED)}
+    reduced = {name.removeprefix(REDUCED): n for name, n in noted.items() if name.startswith(REDUCED) and n}
+    receipt = Receipt.counted(made.task, TaskOutcome.ERASED, gone)
+    if stays := made.kept(marked=True):
+        found = Counter(receipt.by_category)
+        for each in stays:
+            found[each.category or ""] += each.count
+        told = replace(receipt, outcome=TaskOutcome.RETAINED, found=found.total(), by_category=found, reduced=reduced)
+        receipt = _keeping(told, stays)
+    return _anonymised(receipt, made, policy)
+
+
+def _keeping(receipt: Receipt, stays: Sequence[Kept]) -> Receipt:
+    """The same with what stays of what was found: by the first rule of all, until the last day of all."""
+    if not stays:
+        return receipt
+    days = [each.last for each in stays]
+    until = None if None in days else max(day for day in days if day is not None)
+    rows = sum(each.count for each in stays)
+    return replace(receipt, remaining=rows, ground=stays[0].ground, until=until, kept=tuple(stays))
+
+
+def _anonymised(receipt: Receipt, made: Plan, policy: Policy) -> Receipt:
+    if made.task.tenant is not None:
+        return receipt
+    left = Counter(receipt.by_category) - Counter({each.category or "": each.count for each in receipt.kept or ()})
+    named = {held: policy.category(held) for held in left}
+    emptied = sorted(held for held, each in named.items() if each and each.on_erasure is OnErasure.ANONYMISE)
+    return replace(receipt, anonymised=tuple(emptied)) if emptied else receipt
+
+
+def residue(system: str, noted: Mapping[str, int], left: int) -> ResidueFound:
+    """What is told where something is still there after all rounds."""
+    failed = ResidueFound(f"{system} still holds rows of the subject after erasing them")
+    gone = sum(n for name, n in noted.items() if not name.startswith(REDUCED))
+    failed.done_before = DoneBefore(gone + left, gone, left) if gone else None
+    return failed
+
+
+def is_unset(record: Record, position: int) -> bool:
+    """Whether a record does not bear one of the flags and can."""
+    flag, value = record.shape.flags[position], record.flags[position]
+    return flag is not None and (value is False or (value is None and not flag.rows))
+
+
+def numbers_in(shapes: Iterable[Shape]) -> frozenset[IdentityType]:
+    """The types of number by which somebody is found in these places."""
+    return frozenset(h.type for shape in shapes for h in shape.holders if h.finds) & NUMBERS
+
+
+def hidden(task: Task, kinds: Collection[IdentityType]) -> list[Span]:
+    """The subject's numbers in their periods, which end now at the latest: later calls are no part of the erasure."""
+    now = task.at
+    dated = [(i.value, i.valid_from, i.valid_to) for i in task.identities if i.type in kinds and i.valid_from]
+    ended = [Span(value, since, min(until or now, now)) for value, since, until in dated] if now else []
+    return [*dict.fromkeys(each for each in ended if each.since and each.until and each.since < each.until)]
+
+
+def reach(shapes: Iterable[Shape]) -> frozenset[str]:
+    """Of the places in which somebody has records, those whose readers know of a restriction.
+
+    They bear it; or lead to such a place, through however many; or name the account of which such a place has one
+    record.
+    """
+    known = {shape.place: shape for shape in shapes}
+    reached = {place for place, shape in known.items() if shape.flags[0]}
+    if any(known[place].key_is_account for place in reached):
+        reached |= {place for place, shape in known.items() if _is_filed_by_account(shape)}
+    while led := {
+        place
+        for place in known.keys() - reached
+        if any(link.place in reached for link in known[place].links if link.joins)
+    }:
+        reached |= led
+    return frozenset(reached)
+
+
+def _is_filed_by_account(shape: Shape) -> bool:
+    return any(holder.finds and holder.type is IdentityType.ACCOUNT_ID for holder in shape.holders)

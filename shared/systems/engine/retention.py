@@ -1,0 +1,85 @@
+"""What is past a ceiling goes by night, whoever it is about (Art. 5(1)(e)): a page of records in each transaction.
+
+Nothing needs to be noted to go on after a crash: what is gone is no longer due.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+
+from shared.domain.errors import Refused
+from shared.downstreams.sweepable import Counted, Due, GoOn, Spared, Swept
+from shared.systems.engine.looking import look
+from shared.systems.engine.ownership import subject
+from shared.systems.engine.records import Change, Kind, Name, Record, System, Unit
+
+PAGE = 1_000
+"""Records in one transaction."""
+
+
+async def count(system: System, due: Due, spared: Spared) -> Counted | Refused:
+    """How many records are due and stay for no reason, of how many in the place."""
+    try:
+        async with system.unit(reading=True) as unit:
+            stay, n, unknown = await _spared(unit, due, spared), 0, 0
+            async for page in _pages(unit, due):
+                unknown += sum(record.country is None for record in page) if due.country else 0
+                n += sum(_goes(record, due) and record.name not in stay for record in page)
+            return Counted(n, max(n, await unit.size(due.table)), unknown)
+    except Refused as refused:
+        return refused
+
+
+async def sweep(system: System, due: Sequence[Due], spared: Spared, go_on: GoOn) -> list[Swept | Refused]:
+    """Lets each go, those first that refer to others, and what goes before what stays."""
+    async with system.unit() as unit:
+        place = {name: n for n, name in enumerate(unit.order)}
+    done: dict[Due, Swept | Refused] = {}
+    for each in sorted(due, key=lambda each: (place.get(each.table, 0), each.then != "delete")):
+        try:
+            done[each] = await _sweep(system, each, spared, go_on)
+        except Refused as refused:
+            done[each] = refused
+    return [done[each] for each in due]
+
+
+async def _sweep(system: System, due: Due, spared: Spared, go_on: GoOn) -> Swept:
+    async with system.unit() as unit:
+        stay = await _spared(unit, due, spared)
+    gone, left, tied = 0, set[Name](), True
+    kind = Kind.DELETE if due.then == "delete" else Kind.ANONYMISE
+    while tied:  # what a record that has gone now referred to goes in the next round
+        tied, before, last = False, gone, None
+        while True:
+            await go_on(due, 0)
+            async with system.unit() as unit:
+                page = await unit.past(due, last, most=PAGE)
+                theirs = [record for record in page if due.country in {None, record.country}]
+                going = [record for record in theirs if _goes(record, due) and record.name not in stay]
+                left |= {record.name for record in theirs} - {record.name for record in going}
+                changes = [Change(kind, going[0].shape, going)] if going else []
+                done = sum((await unit.apply(changes, skip_tied=True)).rows) if changes else 0
+            if not page:
+                break
+            gone, last, tied = gone + done, page[-1], tied or done < len(going)
+            await go_on(due, done)
+        tied &= gone > before
+    return Swept(gone, len(left), complete=not left and gone >= due.about)
+
+
+def _goes(record: Record, due: Due) -> bool:
+    """Whether a record is under the law whose ceiling it is, and in no state in which an erasure may be refused."""
+    return due.country in {None, record.country} and all(lasts is False for lasts in record.states)
+
+
+async def _pages(unit: Unit, due: Due) -> AsyncIterator[Sequence[Record]]:
+    last: Record | None = None
+    while page := await unit.past(due, last, most=PAGE):
+        yield page
+        last = page[-1]
+
+
+async def _spared(unit: Unit, due: Due, spared: Spared) -> set[Name]:
+    """The records of the place that belong to people whose data stay."""
+    category = next(shape.category for shape in unit.shapes if shape.place == due.table)
+    tasks = spared.get(category, ())
+    found = await look(unit, [subject(task, unit.shapes) for task in tasks]) if tasks else []
+    return {name for each in found for name in each.records if name[0] == due.table}

@@ -1,0 +1,290 @@
+"""What the services call today (``shared.downstreams.protocols``), served by the engine over any system.
+
+Each operation finds, judges, plans, applies and looks again; a later landing calls the engine directly.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from uuid import UUID
+
+from shared.domain.errors import NotSupported, Refused
+from shared.domain.identities import IdentityType
+from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.policy import Policy
+from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
+from shared.downstreams.contract import Record as Copied
+from shared.downstreams.protocols import HandOver
+from shared.downstreams.sweepable import Counted, Due, GoOn, Spared, Swept
+from shared.systems.engine import locating, planning, retention
+from shared.systems.engine.amending import Amendment
+from shared.systems.engine.copying import Copies
+from shared.systems.engine.erasing import Erasure, Pace
+from shared.systems.engine.keeping import RuleUndeclared
+from shared.systems.engine.looking import TooMany, left_by_erasures, look, pages
+from shared.systems.engine.ownership import Coverage, Refusing, refusal, subject
+from shared.systems.engine.records import Shape, Span, Subject, System, Unit
+
+_PART = 2_000
+"""Records of one subject that are handed over together."""
+_HELD = 20_000
+"""Records of all subjects that are held."""
+
+Work = Callable[[Unit, Sequence[Task], Sequence[Subject]], Awaitable[Sequence[Result]]]
+
+
+class Served:
+    """Locatable, Exportable in parts, Erasable, Plannable, Amendable and Sweepable over a system."""
+
+    def __init__(self, system: System, policy: Policy) -> None:
+        self._engine_system, self._engine_policy, self._engine_pace = system, policy, Pace()
+
+    @property
+    def against_policy(self) -> Sequence[str]:
+        """What of the policy its declaration says not how to do."""
+        return ()
+
+    async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """What else is known of each subject there."""
+        del save_progress  # reading leaves nothing to remember
+
+        async def work(unit: Unit, theirs: Sequence[Task], _: Sequence[Subject]) -> Sequence[Result]:
+            return await locating.locate(self._engine_system, unit, theirs)
+
+        return await self._read(tasks, work, covered=False)
+
+    async def plan(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """What an erasure would find and leave, or why it would do nothing."""
+        del save_progress
+        self._refuse_undeclared(tasks)
+        system, policy = self._engine_system, self._engine_policy
+
+        async def work(unit: Unit, _: Sequence[Task], sought: Sequence[Subject]) -> Sequence[Result]:
+            found = await look(unit, sought)
+            return [
+                planning.planned(planning.plan(system.name, policy, system.limits, each, unit.shapes)) for each in found
+            ]
+
+        return await self._read(tasks, work)
+
+    async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """Every record of every subject."""
+        return await self.export_in_parts(tasks, save_progress, None)
+
+    async def export_in_parts(
+        self, tasks: Sequence[Task], save_progress: Checkpoint, hand_over: HandOver | None
+    ) -> Sequence[Result]:
+        """The same; what is too much to be held is handed over while it is read. A copy has no limit (Art. 15)."""
+        del save_progress
+
+        async def work(unit: Unit, _: Sequence[Task], sought: Sequence[Subject]) -> Sequence[Result]:
+            return await _export(self._engine_system, self._engine_policy, unit, sought, hand_over)
+
+        return await self._read(tasks, work, unattributed=True)
+
+    async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """Erases what may go, and looks again."""
+        self._refuse_undeclared(tasks)
+
+        async def erase(tenant: str | None, theirs: Sequence[Task]) -> Sequence[Result]:
+            worker = Erasure(self._engine_system, self._engine_policy, save_progress, self._engine_pace)
+            results = await worker.run(theirs)
+            sought = [subject(task, worker.shapes) for task in theirs]
+            results = _covered(worker.shapes, sought, results)
+            if not any(shape.unattributed for shape in worker.shapes):
+                return results
+            async with self._engine_system.unit(tenant, known=True) as unit:
+                return await _with_unattributed(unit, theirs, results)
+
+        return await self._each_tenant(tasks, erase)
+
+    async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """Changes in place, and looks again."""
+
+        async def amend(_: str | None, theirs: Sequence[Task]) -> Sequence[Result]:
+            worker = Amendment(self._engine_system, self._engine_policy, save_progress)
+            results = await worker.run(theirs)
+            if theirs[0].operation is Operation.LIFT:  # it takes away what this request put there: nobody is searched
+                return results
+            return _covered(worker.shapes, [subject(task, worker.shapes) for task in theirs], results)
+
+        return await self._each_tenant(tasks, amend)
+
+    async def shown_of(self, tasks: Sequence[Task]) -> Collection[str]:
+        """Which records of these subjects show a restriction, or that they want no marketing."""
+        shown: set[str] = set()
+        for tenant, theirs in by_tenant(tasks).items():
+            if self._engine_system.knows(tenant):
+                async with self._engine_system.unit(tenant, reading=True) as unit:
+                    shown |= await _shown(unit, theirs)
+        return shown
+
+    async def count(self, due: Sequence[Due], spared: Spared) -> Sequence[Counted | Refused]:
+        """How many records are past each of these ceilings."""
+        return [await retention.count(self._engine_system, each, spared) for each in due]
+
+    async def sweep(self, due: Sequence[Due], spared: Spared, go_on: GoOn) -> Sequence[Swept | Refused]:
+        """Lets go what is past them, first what refers to others."""
+        return await retention.sweep(self._engine_system, due, spared, go_on)
+
+    def _refuse_undeclared(self, tasks: Sequence[Task]) -> None:
+        if self.against_policy and any(task.tenant is None for task in tasks):  # our rules are for our own data
+            raise RuleUndeclared("; ".join(self.against_policy))
+
+    async def _read(
+        self,
+        tasks: Sequence[Task],
+        work: Work,
+        *,
+        covered: bool = True,
+        unattributed: bool = False,
+    ) -> list[Result]:
+        async def read(tenant: str | None, theirs: Sequence[Task]) -> Sequence[Result]:
+            async with self._engine_system.unit(tenant, reading=True) as unit:
+                sought = [subject(task, unit.shapes) for task in theirs]
+                results = await work(unit, theirs, sought)
+                results = _covered(unit.shapes, sought, results) if covered else results
+                return await _with_unattributed(unit, theirs, results) if unattributed else results
+
+        return await self._each_tenant(tasks, read)
+
+    async def _each_tenant(
+        self, tasks: Sequence[Task], work: Callable[[str | None, Sequence[Task]], Awaitable[Sequence[Result]]]
+    ) -> list[Result]:
+        """The results of all tasks, each worked in the records of its own tenant."""
+        results: dict[UUID, Result] = {}
+        name = self._engine_system.name
+        for tenant, theirs in by_tenant(tasks).items():
+            if self._engine_system.knows(tenant):
+                worked = await work(tenant, theirs)
+                results |= {task.task_id: result for task, result in zip(theirs, worked, strict=True)}
+            else:
+                unknown = NotSupported(f"{name} does not tell the data of that customer apart")
+                results |= {task.task_id: unknown for task in theirs}
+        return [results[task.task_id] for task in tasks]
+
+
+def by_tenant(tasks: Sequence[Task]) -> Mapping[str | None, Sequence[Task]]:
+    """The tasks of each tenant."""
+    return {tenant: [t for t in tasks if t.tenant == tenant] for tenant in dict.fromkeys(t.tenant for t in tasks)}
+
+
+async def _export(
+    system: System, policy: Policy, unit: Unit, sought: Sequence[Subject], hand_over: HandOver | None
+) -> list[Result]:
+    left = await left_by_erasures(unit, sought)
+    copies = Copies(system.name, policy, left)
+    try:
+        few = await look(unit, sought, data=True, hidden=left, most=_PART)
+    except TooMany:
+        return await _export_many(system, unit, sought, copies, left, hand_over)
+    results: list[Result] = []
+    for each in few:
+        part = _Parts(each.task)
+        if not (why := refusal(each, system.limits)):
+            for mine in each.records.values():
+                part.add(copies.record(mine))
+        results.append(why or part.receipt())
+    return results
+
+
+async def _export_many(
+    system: System,
+    unit: Unit,
+    sought: Sequence[Subject],
+    copies: Copies,
+    left: Sequence[Span],
+    hand_over: HandOver | None,
+) -> list[Result]:
+    """Looks whose all of it is, and then reads it, page by page."""
+    refusing = [Refusing(each.task) for each in sought]
+    async with aclosing(pages(unit, sought, data=False, hidden=left)) as found:
+        async for page in found:
+            for position, mine in page:
+                refusing[position].add(mine)
+    refused = [each.refused(system.limits) for each in refusing]
+    read = [each for each, why in zip(sought, refused, strict=True) if why is None]
+    parts = [_Parts(each.task) for each in read]
+    async with aclosing(pages(unit, read, data=True, hidden=left)) as found:
+        async for page in found:
+            for position, mine in page:
+                parts[position].add(copies.record(mine))
+            if hand_over:
+                await _hand_over(parts, hand_over)
+    done = iter(parts)
+    return [why or next(done).receipt() for why in refused]
+
+
+class _Parts:
+    """What was found for one task: what is held of it, and what of it was handed over."""
+
+    def __init__(self, task: Task) -> None:
+        self.task_id = task.task_id
+        self.held: list[Copied] = []
+        self.parts = 0
+        self._counts = Counter[str]()
+
+    def add(self, record: Copied) -> None:
+        self.held.append(record)
+        self._counts[record.category] += 1
+
+    def receipt(self) -> Receipt:
+        if not (n := self._counts.total()):
+            return Receipt(self.task_id, TaskOutcome.NO_MATCH)
+        told = Receipt(self.task_id, TaskOutcome.EXPORTED, found=n, remaining=n, by_category=self._counts)
+        return replace(told, records=tuple(self.held), parts=self.parts)
+
+
+async def _hand_over(parts: Sequence[_Parts], hand_over: HandOver) -> None:
+    """Hands over what is a part, and of the others the largest until what is held together is bounded."""
+    held = sum(len(theirs.held) for theirs in parts)
+    for theirs in sorted(parts, key=lambda each: -len(each.held)):
+        if len(theirs.held) < _PART and held < _HELD:
+            return
+        await hand_over(theirs.task_id, theirs.held)
+        held -= len(theirs.held)
+        theirs.held = []
+        theirs.parts += 1
+
+
+async def _shown(unit: Unit, tasks: Sequence[Task]) -> set[str]:
+    operation = tasks[0].operation
+    if operation is Operation.RESTRICT and unit.numbers:
+        place = unit.numbers.place
+        return {f"{place} {task.request_id}" for task in tasks if await unit.numbers.listed(task.request_id)}
+    flag = 0 if operation is Operation.RESTRICT else 1
+    found = await look(unit, [subject(task, unit.shapes) for task in tasks])
+    records = (mine.record for each in found for mine in each.records.values())
+    return {f"{r.shape.place} {r.key}" for r in records if r.flags[flag] and r.shape.flags[flag]}
+
+
+def _covered(shapes: Sequence[Shape], sought: Sequence[Subject], results: Sequence[Result]) -> list[Result]:
+    """The results with the categories that were searched, and what could not be: never the same as nothing found."""
+    return [_with_coverage(Coverage(each, shapes), r) for each, r in zip(sought, results, strict=True)]
+
+
+def _with_coverage(coverage: Coverage, result: Result) -> Result:
+    if not isinstance(result, Receipt) or result.outcome is TaskOutcome.NOT_HELD:
+        return result
+    reason, categories = coverage.reason, coverage.categories
+    if reason is not None and not categories:
+        return NotSearched(result.task_id, reason)
+    # Of a store that was replaced nobody knows in which of them anything was found.
+    said = None if result.uncounted else categories
+    return replace(result, not_searched=reason, categories=said, by_account=coverage.by_account or None)
+
+
+async def _with_unattributed(unit: Unit, tasks: Sequence[Task], results: Sequence[Result]) -> list[Result]:
+    """The results, each with the records of which nobody can tell whether they are the subject's, who has a number.
+
+    They are counted now, after the work: an answer must not rest on what the system held before.
+    """
+    shapes = [shape for shape in unit.shapes if shape.unattributed]
+    types = frozenset[IdentityType]().union(*({h.type for h in shape.holders if h.finds} for shape in shapes))
+    concerned = [any(each.type in types for each in task.identities) for task in tasks]
+    rows = await unit.unattributed() if any(concerned) else 0
+    return [
+        replace(result, unattributed=rows) if rows and concerns and isinstance(result, Receipt) else result
+        for concerns, result in zip(concerned, results, strict=True)
+    ]

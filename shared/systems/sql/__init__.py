@@ -1,0 +1,1 @@
+"""SQL stores, PostgreSQL and MariaDB, as their datasets declare them."""

@@ -1,0 +1,270 @@
+"""What the tables of a store look like today, in the words of PostgreSQL, and how their foreign keys let rows go."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
+
+from shared.domain.errors import ColumnUnmapped, Misconfigured, SystemRefused, TableMissing
+from shared.systems.sql.declaration.dataset import Dataset
+from shared.systems.sql.declaration.declared import RowSwitch
+from shared.systems.sql.declaration.graph import ordered
+from shared.systems.sql.declaration.tables import Table
+from shared.systems.sql.server import Place
+
+TABLE, PARTITIONED, VIEW, MATERIALISED = "table", "partitioned table", "view", "materialized view"
+DATE, ZONELESS, ZONED = "date", "timestamp without time zone", "timestamp with time zone"
+TEXT = frozenset({"text", "character varying", "character"})
+_CANNOT_NAME_ANYBODY = frozenset(
+    {
+        *("boolean", DATE, "double precision", "interval", "real", "smallint", ZONED, ZONELESS),
+        *("time with time zone", "time without time zone"),
+    }
+)
+_LETS_GO = "n"
+"""ON DELETE SET NULL: the row that refers stays, and refers to nobody. With SET DEFAULT it would refer to another."""
+
+
+class DatasetOutdated(Misconfigured, SystemRefused):
+    """The dataset declares a column that its table does not have; correct the dataset, then try the task again."""
+
+    code = Misconfigured.code
+
+
+@dataclass(frozen=True, slots=True)
+class SeenColumn:
+    """A column as it is: ``loose``: = finds more than the same bytes there; ``told``: its type as the server says it.
+
+    ``any_case``: it takes capitals and small letters for equal.
+    """
+
+    type: str
+    nullable: bool = True
+    loose: bool = False
+    generated: bool = False
+    readable: bool = True
+    writable: bool = True
+    told: str = ""
+    any_case: bool = False
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A table as it is for this user; ``unique``: the sets of columns that no two rows have in common.
+
+    ``hiding``: row security may hide rows of it.
+    """
+
+    place: Place
+    columns: Mapping[str, SeenColumn]
+    kind: str = TABLE
+    primary_key: tuple[str, ...] = ()
+    unique: frozenset[frozenset[str]] = frozenset()
+    changeable: bool = True
+    insertable: bool = True
+    deletable: bool = True
+    reachable: bool = True
+    hiding: bool = False
+    partitions: int = 0
+
+    @cached_property
+    def types(self) -> Mapping[str, str]:
+        """The type of each column."""
+        return {name: column.type for name, column in self.columns.items()}
+
+    @cached_property
+    def lockable(self) -> bool:
+        """Whether this user may lock its rows, which needs the right to change some column."""
+        return any(column.writable for column in self.columns.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A foreign key from the table at ``child`` to the one at ``parent``."""
+
+    name: str
+    child: Place
+    parent: Place
+    columns: tuple[str, ...]
+    to: tuple[str, ...]
+    on_delete: str = "a"
+    deferrable: bool = False
+    nullable: bool = True
+
+    @property
+    def lets_go(self) -> bool:
+        """Whether the row that it refers to may go first."""
+        return self.on_delete == _LETS_GO
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Some tables, or all, and every foreign key to one of them."""
+
+    relations: Mapping[Place, Relation]
+    references: tuple[Reference, ...] = ()
+    sees_all: bool = True
+    """Whether this user knows of every table that refers to one of them."""
+    name: str = ""
+
+
+def named_in(dataset: Dataset, namespace: str) -> Mapping[Place, Collection[str]]:
+    """Returns the columns of each table that a dataset names."""
+    named: dict[Place, set[str]] = {}
+    for name, table in dataset.tables.items():
+        real = {column for column, declared in table.columns.items() if not declared.json_}
+        named.setdefault(dataset.place(namespace, name), set()).update(real)
+        says = table.jurisdiction
+        for path, ends in (*((path, ()) for _, path in table.paths), *([(says.via, (says.column,))] if says else [])):
+            nearer = dataset.place(namespace, name)
+            for join in path:
+                named[nearer].update(join.on)
+                nearer = dataset.place(namespace, join)
+                of_it = (*(far for _, far in join.columns), *(test.column for test in join.where))
+                named.setdefault(nearer, set()).update(of_it)
+            named[nearer].update(ends)
+        for switch in (table.restriction, table.marketing):
+            if isinstance(switch, RowSwitch):
+                place = (switch.schema_ or namespace, switch.table)
+                columns = {*switch.on, *switch.values, *filter(None, [switch.request])}
+                named.setdefault(place, set()).update(columns)
+    if side := dataset.restriction:
+        named.setdefault((namespace, side.table), set()).update((side.number, side.valid_from, side.valid_to))
+    return named
+
+
+def refuse_missing(dataset: Dataset, namespace: str, catalog: Catalog) -> None:
+    """Refuses a store that lacks a table or a column that its dataset names.
+
+    Raises:
+        TableMissing: a table is not there.
+        DatasetOutdated: a column is not there.
+        SystemRefused: a table has no transactions.
+    """
+    for (schema, name), columns in named_in(dataset, namespace).items():
+        if (relation := catalog.relations.get((schema, name))) is None:
+            where = "" if schema == namespace else f" of the schema {schema}"
+            raise TableMissing(f"{dataset.name}: table {name}{where} is declared and does not exist")
+        if relation.kind not in {TABLE, PARTITIONED, VIEW, MATERIALISED, "foreign table"}:
+            raise SystemRefused(
+                f"{dataset.name}: {schema}.{name} is {relation.kind}; a table must be InnoDB's, which has transactions"
+            )
+        if absent := columns - relation.columns.keys():
+            raise DatasetOutdated(f"{dataset.name}: {name} has no column {min(absent)}; correct the dataset")
+
+
+def refuse_unmapped(table: Table, name: str, relation: Relation, *, reading: bool) -> None:
+    """Refuses a table with a column that nobody classified.
+
+    To read, any such column is too many: it might be another person's. To erase, only one whose type can hold an
+    identity: the subject could be in it and would not be found.
+    """
+    for column, type_ in relation.types.items():
+        if column not in table.columns and (reading or type_ not in _CANNOT_NAME_ANYBODY):
+            raise ColumnUnmapped(f"{name} has a column that the dataset does not classify: {column}")
+
+
+def refuse_fixed(table: Table, name: str, relation: Relation) -> None:
+    """Refuses a table that cannot be changed as it is declared: through a view, or in a column that is derived."""
+    if not relation.changeable:
+        raise DatasetOutdated(
+            f"{name} is a view through which nothing can be changed: leave it out, and declare the tables that it shows"
+        )
+    written = {column for column, declared in table.columns.items() if declared.rectifies}
+    written |= table.blanked if table.erase == "blank" else set()
+    if derived := sorted(name for name, seen in relation.columns.items() if seen.generated and name in written):
+        raise DatasetOutdated(f"{name}: {derived[0]} is derived by the database: write generated = true in its column")
+
+
+@dataclass(frozen=True)
+class References:
+    """Every foreign key to a declared table, and how rows of all tables can go; tables by their declared names."""
+
+    keys: tuple[Reference, ...] = ()
+    names: Mapping[Place, str] = field(default_factory=dict)
+    order: tuple[str, ...] = ()
+    """The names of the tables, those that refer before those that they refer to."""
+    deferred: tuple[Reference, ...] = ()
+    """Checked at the end of the transaction, where tables refer to one another in a circle."""
+    emptied: tuple[Reference, ...] = ()
+    """Of rows that go, emptied before, where nothing is deferrable."""
+
+    def to(self, parent: Place) -> Sequence[Reference]:
+        """Returns what keeps a row of that table, or would go with it."""
+        binding = (key for key in self.keys if key.parent == parent and not key.lets_go)
+        return [key for key in binding if key not in self.deferred]
+
+    def loosened(self, parent: Place) -> Sequence[Reference]:
+        """Returns what the database empties in other rows when a row of that table goes: they change too."""
+        return [key for key in self.keys if key.parent == parent and key.lets_go]
+
+    def refuse_undeclared(self, dataset: str) -> None:
+        """Raises ``DatasetOutdated`` where a table refers to a declared one and is not declared itself."""
+        silent = (key for key in self.keys if key.child not in self.names)
+        if said := sorted({f"{key.child[1]} (to {self.names[key.parent]}, {key.name})" for key in silent}):
+            raise DatasetOutdated(
+                f"{dataset}: tables refer to declared ones and are not declared, so what is in them about whom is not"
+                f" known: {', '.join(said)}; declare each, with via = the joins that tell whose its rows are"
+            )
+
+
+def arranged(dataset: Dataset, namespace: str, keys: Sequence[Reference]) -> References:
+    """Returns how rows of all tables can go; raises ``DatasetOutdated`` where none can."""
+    names = {dataset.place(namespace, name): name for name in dataset.tables}
+    mine = tuple(key for key in keys if key.parent in names)
+    kept = {name for name, table in dataset.tables.items() if table.erase == "blank"}
+    binding = [key for key in mine if key.child in names and key.child != key.parent and not key.lets_go]
+    deferred: list[Reference] = []
+    emptied: list[Reference] = []
+    while (circle := _circle(binding, names)) is not None:
+        opening = [key for key in binding if (names[key.child], names[key.parent]) in circle]
+        # Nothing else waits for the end: CASCADE and RESTRICT act at once, deferrable or not.
+        late = [key for key in opening if key.deferrable and key.on_delete == "a"]
+        loose = [key for key in opening if key.nullable and names[key.child] not in kept]
+        if not late and not loose:
+            said = ", ".join(f"{names[key.child]} to {names[key.parent]} ({key.name})" for key in opening)
+            raise DatasetOutdated(
+                f"{dataset.name}: no row can go first, since tables refer to one another in a circle: {said}; make one"
+                " of these foreign keys DEFERRABLE"
+            )
+        (deferred if late else emptied).append((late or loose)[0])
+        binding.remove((late or loose)[0])
+    after = _after(binding, names)
+    for key in (key for key in mine if key.lets_go and key.child in names and key.child != key.parent):
+        before = {parent: {*children} for parent, children in after.items()}
+        before.setdefault(names[key.parent], set()).add(names[key.child])
+        after = after if _around(before) else before  # what goes itself is counted once, as gone
+    return References(mine, names, tuple(ordered(dataset.tables, after)), tuple(deferred), tuple(emptied))
+
+
+def _after(keys: Sequence[Reference], names: Mapping[Place, str]) -> dict[str, set[str]]:
+    after: dict[str, set[str]] = {}
+    for key in keys:
+        after.setdefault(names[key.parent], set()).add(names[key.child])
+    return after
+
+
+def _around(after: Mapping[str, Collection[str]]) -> Sequence[str] | None:
+    """Returns a circle of tables, if there is one."""
+    try:
+        TopologicalSorter(after).prepare()
+    except CycleError as found:
+        circle: Sequence[str] = found.args[1]
+        return circle
+    return None
+
+
+def _circle(keys: Sequence[Reference], names: Mapping[Place, str]) -> set[tuple[str, str]] | None:
+    """Returns the references of a circle, from child to parent, if there is one."""
+    around = _around(_after(keys, names))
+    return {*pairwise(around)} if around else None
+
+
+def of_one_person(key: Reference, names: Mapping[Place, str], tables: Mapping[str, Table]) -> bool:
+    """Returns whether a row and the one to which it refers are of one person, who is known by just that in both."""
+    child, parent = (tables.get(names.get(place, "")) for place in (key.child, key.parent))
+    if child is None or parent is None or child is parent or key.lets_go or child.parties or parent.parties:
+        return False
+    pairs = [(child.searched.get(a), parent.searched.get(b)) for a, b in zip(key.columns, key.to, strict=True)]
+    return any(a is not None and b is not None and a.identity is b.identity for a, b in pairs)

@@ -1,0 +1,207 @@
+"""What a SQL store holds about people, declared table by table (REQ-C1): data, not code."""
+
+from collections.abc import Mapping
+from graphlib import CycleError
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from shared.domain.assignments import NUMBERS
+from shared.domain.cells import meant_by_name
+from shared.domain.identities import IdentityType
+from shared.domain.operations import Operation
+from shared.domain.toml_file import read_toml
+from shared.downstreams.claims import OWN
+from shared.systems.sql.declaration.declared import Declared, Join, Name, SideTable
+from shared.systems.sql.declaration.graph import led_first, on_paths_to, refuse_lost
+from shared.systems.sql.declaration.tables import Table
+from shared.systems.sql.settings import path_of
+
+
+class Dataset(Declared):
+    """Every table of a store that holds personal data.
+
+    ``impersonal``: by table of which somebody has decided that nothing in it is about anybody, the columns that it had.
+    """
+
+    name: str
+    tables: Mapping[Name, Table] = Field(min_length=1)
+    restriction: SideTable | None = None
+    impersonal: Mapping[Name, tuple[Name, ...]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _is_about_people_or_not(self) -> Self:
+        if both := sorted(self.impersonal.keys() & self.tables.keys()):
+            raise ValueError(f"table {both[0]} is declared, and impersonal names it too: take one of them out")
+        return self
+
+    @model_validator(mode="after")
+    def _leads_to_people(self) -> Self:
+        refuse_lost(self.tables)
+        return self
+
+    @model_validator(mode="after")
+    def _tells_tenants_apart_everywhere(self) -> Self:
+        apart = [name for name, table in self.tables.items() if table.tenant is None and not table.ours]
+        silent = [name for name in apart if not self.tables[name].paths]
+        if self.tells_apart and silent:
+            raise ValueError(f"{silent[0]} does not say whose its rows are: write tenant = a column or ours = true")
+        if self.tells_apart and (lost := [name for name in apart if self.tables[name].anchors]):
+            raise ValueError(
+                f"{lost[0]} has anchors, and does not say whose its rows are: write tenant, or ours = true"
+            )
+        if both := [name for name, table in self.tables.items() if table.tenant and table.ours]:
+            raise ValueError(f"table {both[0]} has a tenant column, so its rows are not all ours")
+        return self
+
+    @model_validator(mode="after")
+    def _restricts_what_it_keeps(self) -> Self:
+        kept = [name for name, table in self.tables.items() if table.keeps]
+        for name in (*kept, *sorted(on_paths_to(self.tables, kept) - {*kept})):
+            table = self.tables[name]
+            if name not in kept and table.parties:
+                raise ValueError(f"{name} leads to what keeps, and is about several people: leave out keeps")
+            if table.kept is None and not (self.restriction and self._found_by(name) & NUMBERS):
+                raise ValueError(
+                    f"{name} has keeps, or leads to what has: what is kept must be restricted, by a [restriction] table"
+                    ' of the numbers that find it, or by a column of its own: kept = { column = "…", value = true }'
+                )
+        if kept:
+            try:
+                led_first(self.tables)
+            except CycleError as found:
+                raise ValueError(f"tables that keep lead round in a circle: {' to '.join(found.args[1])}") from None
+        return self
+
+    def _found_by(self, name: str) -> frozenset[IdentityType]:
+        """The types of identity by which rows of a table are found, also at the ends of its paths."""
+        ends = (path[-1].table for _, path in self.tables[name].paths)
+        return frozenset(self.tables[name].types).union(*map(self._found_by, ends))
+
+    @property
+    def tells_apart(self) -> bool:
+        """Whether its rows say for which customer of ours they are processed, if for one."""
+        return any(table.tenant for table in self.tables.values())
+
+    def place(self, namespace: str, join: Join | str) -> tuple[str, str]:
+        """Schema and name of a table that it declares, or that a join names; elsewhere than told it is in that one."""
+        name = join if isinstance(join, str) else join.table
+        told = None if isinstance(join, str) else join.schema_
+        declared = self.tables.get(name)
+        return told or (declared and declared.schema_) or namespace, name
+
+    @property
+    def searched_by(self) -> frozenset[IdentityType]:
+        """The types of identity by which anybody is found in one of its tables."""
+        numbers = {IdentityType.PHONE} if self.restriction else set[IdentityType]()
+        return frozenset(numbers.union(*(table.types for table in self.tables.values())))
+
+    @property
+    def yields(self) -> frozenset[IdentityType]:
+        """The types of identity that its rows tell of whom they are about."""
+        columns = (column for table in self.tables.values() for column in table.columns.values())
+        return frozenset(each.identity for each in columns if each.yields and each.identity)
+
+    @property
+    def leads_on(self) -> bool:
+        """Whether rows of somebody may be found by what other rows tell of them, and not by what was said.
+
+        Not where a row tells nothing but its own key, and no other column is searched by that: it leads to itself.
+        """
+        return any(self._leads_on_by(kind) for kind in self.yields - {IdentityType.NAME})
+
+    def _leads_on_by(self, kind: IdentityType) -> bool:
+        searched = [
+            (table.primary_key == (name,) and column.yields and column.match == "exact")
+            for table in self.tables.values()
+            for name, column in table.searched.items()
+            if column.identity is kind
+        ]
+        beside = self.restriction is not None and kind is IdentityType.PHONE
+        return beside or searched != [True]
+
+    @property
+    def never_told_apart(self) -> tuple[str, ...]:
+        """The tables filed by an account alone, where no record of it, of any row, bears something of a person's."""
+        kinds = {name: self._found_by(name) for name in self.tables}
+        if any(table.accounts_recorded and kinds[name] & OWN for name, table in self.tables.items()):
+            return ()
+        return tuple(name for name, found in kinds.items() if IdentityType.ACCOUNT_ID in found and not found & OWN)
+
+    @property
+    def unattributed(self) -> tuple[str, ...]:
+        """The columns about other people that have no party: they are never shown, and somebody should know."""
+        return tuple(
+            f"{table}.{name}"
+            for table, declared in self.tables.items()
+            for name, column in declared.columns.items()
+            if column.unattributed
+        )
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Returns the columns with free text, in which mentions of people are not searched."""
+        return tuple(
+            f"{table}.{name}"
+            for table, declared in self.tables.items()
+            for name, column in declared.columns.items()
+            if column.personal == "C" and column.identity is None
+        )
+
+    @property
+    def unexplained(self) -> tuple[str, ...]:
+        """The columns that are shown, and of which nothing tells the person what they mean (A15.X1)."""
+        return tuple(
+            f"{table}.{name}"
+            for table, declared in self.tables.items()
+            for name, column in declared.columns.items()
+            if column.shown and not column.explain and (column.label or name) not in meant_by_name()
+        )
+
+    @classmethod
+    def load(cls, where: str) -> Self:
+        """Read a dataset: the name of one that ships with the product, or the path of a TOML file.
+
+        Raises:
+            Misconfigured: the file cannot be used.
+        """
+        return read_toml(path_of(where), cls)
+
+    @property
+    def not_held(self) -> frozenset[Operation]:
+        """What concerns nothing held in it: nothing tells who wants no mail.
+
+        Whether anything in it may have to be corrected, or stated beside it, only whoever declares the system can say.
+        """
+        return (
+            frozenset() if any(table.marketing for table in self.tables.values()) else frozenset({Operation.SUPPRESS})
+        )
+
+    @property
+    def corrects(self) -> bool:
+        """Whether a column can be corrected, or a person has to look: nothing of what is about them says how."""
+        return any(column.rectifies for table in self.tables.values() for column in table.columns.values()) or bool(
+            self.uncorrected
+        )
+
+    @property
+    def uncorrected(self) -> tuple[str, ...]:
+        """The tables that hold what may have to be corrected, and declare no column as correctable."""
+        bare = (n for n, table in self.tables.items() if not any(c.rectifies for c in table.columns.values()))
+        return tuple(name for name in bare if any(True for _ in self.tables[name].tells_of_person))
+
+    def legend(self) -> Mapping[str, Mapping[str, str]]:
+        """Category by category what each exported field means, for the package.
+
+        A field that only some tables of a category explain is not explained: nobody has said it of the others.
+        """
+        legend: dict[str, dict[str, dict[str, None]]] = {}
+        for table in self.tables.values():
+            for name, column in table.columns.items():
+                if column.shown:
+                    said = legend.setdefault(table.category, {}).setdefault(column.label or name, {})
+                    said[column.explain or ""] = None
+        explained = {
+            c: {name: " / ".join(said) for name, said in f.items() if "" not in said} for c, f in legend.items()
+        }
+        return {category: fields for category, fields in explained.items() if fields}

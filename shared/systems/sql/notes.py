@@ -1,0 +1,443 @@
+"""What we write into a store ourselves: what was done of each task, which store it is, and what stands beside its rows.
+
+What was done is noted in the transaction of the change itself: both are there, or neither is. The row of a request says
+whose turn it is (a token that only grows), so a worker that slept past its lease changes nothing any more. A store is
+told by the id that its preparation drew and by its tables: one that was read back from a dump is another.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from shared.domain.errors import Misconfigured
+from shared.systems.engine.records import Key, Note, Record, Span, Statement
+from shared.systems.sql import values
+from shared.systems.sql.declaration.declared import SideTable
+from shared.systems.sql.server import Connection, Server, is_mariadb
+from shared.systems.sql.server import Statement as Sql
+from shared.systems.sql.tables import Declared, in_utc
+
+# ruff: noqa: S608 - names are quoted, and what comes from a request is a parameter
+
+KEEP_FOR: Final = timedelta(days=400)
+"""Longer than a task is tried again without anything being noted of it."""
+
+
+class Notes:
+    """Our own tables of a store, by one connection within its transaction."""
+
+    def __init__(self, server: Server, connection: Connection, system: str, store: str) -> None:
+        self._server, self._connection, self._system, self._store = server, connection, system, store
+
+    async def note(self, notes: Sequence[Note]) -> Mapping[UUID, Counter[str]]:
+        """Notes what this transaction has done; all that was noted of each task. One that is missing was overtaken."""
+        if not self._server.combines:
+            noted = [await self._note_one(note) for note in notes]
+            return {note.task.task_id: counts for note, counts in zip(notes, noted, strict=True) if counts is not None}
+        tasks = [note.task for note in notes]
+        rows = await self._connection.fetch(
+            _NOTE,
+            self._system,
+            [task.request_id for task in tasks],
+            [task.task_id for task in tasks],
+            *([task.token[part] for task in tasks] for part in range(3)),
+            [orjson.dumps({name: n for name, n in note.counts.items() if n}).decode() for note in notes],
+            [note.first for note in notes],
+            self._store,
+        )
+        return {row[0]: Counter(orjson.loads(row[1])) for row in rows}
+
+    async def _note_one(self, note: Note) -> Counter[str] | None:
+        task, request, token = note.task, str(note.task.request_id), note.task.token
+        await self._connection.execute(_PUT, request, self._system, str(task.task_id), *token, self._store)
+        found = await self._connection.fetch(_LOOK, request, self._system)
+        same = await self._connection.fetch("SELECT id FROM dsr_platform.incarnation")
+        if not found or tuple(found[0][1:4]) > token or [tuple(row) for row in same] != [(self._store,)]:
+            return None
+        before = Counter[str](orjson.loads(found[0][4])) if found[0][0] == str(task.task_id) else Counter[str]()
+        counts = (before or Counter(note.counts)) if note.first else before + Counter(note.counts)
+        said = orjson.dumps(+counts).decode()
+        await self._connection.execute(_TOLD, str(task.task_id), *token, said, request, self._system)
+        return +counts
+
+    async def forget(self) -> None:
+        """Forgets the requests of which nothing was noted for so long that no worker can still be asleep over them."""
+        forget = "DELETE FROM dsr_platform.progress WHERE system = {} AND noted_at < CURRENT_TIMESTAMP - {}"
+        if self._server.combines:
+            await self._connection.execute(forget.format("$1", "$2::interval"), self._system, KEEP_FOR)
+        else:
+            seconds = KEEP_FOR // timedelta(seconds=1)
+            await self._connection.execute(forget.format("?", "INTERVAL ? SECOND"), self._system, seconds)
+
+    # What people have stated beside rows of theirs (Art. 16), by the column and the value by which they stand in it.
+
+    async def stated(self, table: Declared, found: Collection[str]) -> Mapping[Key, tuple[Statement, ...]]:
+        """What is stated of rows of a table by those whom these values find, by the texts of its primary key."""
+        said: dict[Key, list[Statement]] = {}
+        for some in self._server.parts([*found]) if table.table.stated else ():
+            where = Sql(self._server)
+            mine = f"{self._of(where, table)} AND {where.among('s.value', some, 'text')}"
+            for key, *each in await self._connection.fetch(f"{self._selected} WHERE {mine} {_IN_ORDER}", *where.values):
+                said.setdefault(_key_of(key), []).append(Statement(*each))
+        return {key: tuple(each) for key, each in said.items()}
+
+    async def state(self, table: Declared, record: Record, statement: Statement, request: UUID) -> int:
+        """Puts a statement beside a row, after what was said before about the same field. How many rows: 1, or 0.
+
+        What another request of theirs has put there stays: nothing takes its place without a word. What stands there
+        already is not put there twice.
+        """
+        holder = [each.column for each in record.shape.holders].index(statement.column)
+        if (value := record.holders[holder]) is None:
+            return 0
+        where = Sql(self._server)
+        mine = f"{self._of(where, table)} AND {where.among(self._key, [_text_of(record.key)], 'text')}"
+        mine += f" AND {where.among('s.found_by', [statement.column], 'text')}"
+        mine += f" AND {where.among('s.field', [statement.field], 'text')}"
+        stands = await self._connection.fetch(f"SELECT s.said, s.stated_on FROM {_STATED} WHERE {mine}", *where.values)
+        if stands:
+            [(said, stated_on)] = stands
+            if f"\n{statement.field}: {statement.said} (" in f"\n{statement.field}: {said} (":
+                return 1
+            fresh = f"{said} ({stated_on.isoformat()})\n{statement.field}: {statement.said}"
+            await self._connection.execute(f"DELETE {self._alias}FROM {_STATED} WHERE {mine}", *where.values)
+        else:
+            fresh = statement.said
+        row = Sql(self._server)
+        types = ("text", "text", "text", "text", "text", "text", "text", "date", "uuid")
+        held: tuple[Any, ...] = (self._system, table.name, _text_of(record.key), statement.column, value)
+        held = (*held, statement.field, fresh, statement.stated_on, self._id(request))
+        marks = ", ".join(row.value(each, type_) for each, type_ in zip(held, types, strict=True))
+        columns = f"system, place, {self._server.quoted('key')}, found_by, value, field, said, stated_on, request_id"
+        return await self._connection.execute(
+            f"INSERT INTO dsr_platform.stated ({columns}) VALUES ({marks})", *row.values
+        )
+
+    async def stating(self, table: Declared, keys: Collection[Key] | None) -> Mapping[Key, list[tuple[str, str]]]:
+        """By the texts of primary keys, the column and the value of each statement beside these rows, or beside all."""
+        where = Sql(self._server)
+        mine = self._of(where, table)
+        if keys is not None:
+            mine += f" AND {where.among(self._key, [_text_of(key) for key in keys], 'text')}"
+        query = f"SELECT {self._key}, s.found_by, s.value FROM {_STATED} WHERE {mine}"
+        found: dict[Key, list[tuple[str, str]]] = {}
+        for key, column, value in await self._connection.fetch(query, *where.values):
+            found.setdefault(_key_of(key), []).append((column, value))
+        return found
+
+    async def take_out(self, table: Declared, key: Key, column: str) -> None:
+        """Takes out what was stated of a row that is gone, or names no longer who has stated it."""
+        where = Sql(self._server)
+        mine = f"{self._of(where, table)} AND {where.among(self._key, [_text_of(key)], 'text')}"
+        mine += f" AND {where.among('s.found_by', [column], 'text')}"
+        await self._connection.execute(f"DELETE {self._alias}FROM {_STATED} WHERE {mine}", *where.values)
+
+    def _of(self, where: Sql, table: Declared) -> str:
+        return f"{where.among('s.system', [self._system], 'text')} AND {where.among('s.place', [table.name], 'text')}"
+
+    @property
+    def _selected(self) -> str:
+        return f"SELECT {self._key}, s.found_by, s.field, s.said, s.stated_on FROM {_STATED}"
+
+    @property
+    def _key(self) -> str:
+        return f"s.{self._server.quoted('key')}"
+
+    @property
+    def _alias(self) -> str:
+        return "" if self._server.combines else "s "
+
+    def _id(self, request: UUID) -> object:
+        return request if self._server.combines else str(request)
+
+
+def _text_of(key: Key) -> str:
+    return orjson.dumps([values.as_text(each) for each in key]).decode()
+
+
+def _key_of(text: str) -> Key:
+    return tuple(orjson.loads(text))
+
+
+def as_texts(key: Key) -> Key:
+    """Returns a primary key as statements beside a row name it."""
+    return tuple(values.as_text(each) for each in key)
+
+
+class SideNumbers:
+    """The table beside the data with numbers that readers do not see, each in its period."""
+
+    def __init__(
+        self, server: Server, connection: Connection, system: str, side: SideTable, types: Mapping[str, str]
+    ) -> None:
+        self._server, self._connection, self._system, self._side, self._types = server, connection, system, side, types
+        self._source = server.place((server.namespace, side.table))
+
+    @property
+    def side(self) -> SideTable:
+        """What is declared of it."""
+        return self._side
+
+    @property
+    def place(self) -> str:
+        """Its name."""
+        return self._side.table
+
+    async def listed(self, request: UUID) -> Sequence[Span]:
+        """What stands there for a request."""
+        side = self._side
+        shown = ", ".join(map(self._server.column, (side.number, side.valid_from, side.valid_to)))
+        mine, said = self._of(request)
+        rows = await self._connection.fetch(f"SELECT {shown} FROM {self._source} t WHERE {mine}", *said)
+        return [Span(number, in_utc(since), in_utc(until)) for number, since, until in rows]
+
+    async def put(self, request: UUID, spans: Sequence[Span], *, kept: bool = False) -> int:
+        """Adds what is missing; ``kept``: for what an erasure has left. How many were new."""
+        if kept:
+            await self._put_kept(request, spans)
+        stands = {*await self.listed(request)}
+        fresh = [span for span in dict.fromkeys(spans) if span not in stands]
+        side, rows, statement = self._side, list[str](), Sql(self._server)
+        names = (side.request, side.number, side.valid_from, side.valid_to)
+        for span in fresh:
+            held = (self._id(request), span.number, self._at(span.since), self._at(span.until))
+            rows.append(f"({', '.join(self._mark(statement, *each) for each in zip(names, held, strict=True))})")
+        if not rows:
+            return 0
+        columns = ", ".join(map(self._server.quoted, names))
+        put = f"INTO {self._source} ({columns}) VALUES {', '.join(rows)}"
+        put = f"INSERT {put} ON CONFLICT DO NOTHING" if self._server.combines else f"INSERT IGNORE {put}"
+        return await self._connection.execute(put, *statement.values)
+
+    def _mark(self, statement: Sql, name: str, value: object) -> str:
+        type_ = self._types[name]
+        return statement.value(value, "timestamp with time zone" if type_.startswith("timestamp") else type_)
+
+    async def _put_kept(self, request: UUID, spans: Sequence[Span]) -> None:
+        statement, rows = Sql(self._server), list[str]()
+        types = ("uuid", "text", "text", "timestamptz", "timestamptz")
+        for span in dict.fromkeys(spans):
+            held = (self._id(request), self._system, span.number, self._at(span.since), self._at(span.until))
+            rows.append(f"({', '.join(statement.value(*each) for each in zip(held, types, strict=True))})")
+        if rows:
+            put = f"INTO dsr_platform.kept (request_id, system, number, valid_from, valid_to) VALUES {', '.join(rows)}"
+            put = f"INSERT {put} ON CONFLICT DO NOTHING" if self._server.combines else f"INSERT IGNORE {put}"
+            await self._connection.execute(put, *statement.values)
+
+    async def take(self, request: UUID, spans: Sequence[Span] | None = None) -> int:
+        """Removes these, or all of the request; how many."""
+        mine, said = self._of(request)
+        if spans is None:
+            statement = Sql(self._server)
+            ours = statement.among("request_id", [self._id(request)], "uuid")
+            ours += f" AND {statement.among('system', [self._system], 'text')}"
+            await self._connection.execute(f"DELETE FROM dsr_platform.kept WHERE {ours}", *statement.values)
+            return await self._connection.execute(f"{self._deletes} WHERE {mine}", *said)
+        gone, side = 0, self._side
+        for span in spans:
+            statement = Sql(self._server)
+            statement.values += said
+            one = f"{mine} AND {statement.among(self._server.column(side.number), [span.number], 'text')}"
+            for name, moment in ((side.valid_from, span.since), (side.valid_to, span.until)):
+                mark = self._mark(statement, name, self._at(moment))
+                one += f" AND NOT ({self._server.differs(self._server.column(name), mark)})"
+            gone += await self._connection.execute(f"{self._deletes} WHERE {one}", *statement.values)
+        return gone
+
+    async def kept(self, numbers: Collection[str]) -> Sequence[Span]:
+        """In which times an erasure has left what these numbers find."""
+        found: list[Span] = []
+        for some in self._server.parts([*numbers]):
+            statement = Sql(self._server)
+            ours = statement.among("system", [self._system], "text")
+            ours += f" AND {statement.among('number', some, 'text')}"
+            query = f"SELECT number, valid_from, valid_to FROM dsr_platform.kept WHERE {ours}"
+            rows = await self._connection.fetch(query, *statement.values)
+            found += [Span(number, in_utc(since), in_utc(until)) for number, since, until in rows]
+        return found
+
+    async def requests(self) -> int:
+        """Of how many requests something stands there; erasures of which a rule keeps something are none of them."""
+        request = self._server.column(self._side.request)
+        text = f"{request}::text" if self._server.combines else request
+        mark = self._server.mark(1, "text")
+        kept = (
+            f"SELECT 1 FROM dsr_platform.kept k WHERE k.system = {mark} AND k.request_id{_text(self._server)} = {text}"
+        )
+        query = f"SELECT count(DISTINCT {request}) FROM {self._source} t WHERE NOT EXISTS ({kept})"
+        return int((await self._connection.fetch(query, self._system))[0][0])
+
+    @property
+    def _deletes(self) -> str:
+        return f"DELETE {'' if self._server.combines else 't '}FROM {self._source} t"
+
+    def _of(self, request: UUID) -> tuple[str, list[object]]:
+        statement = Sql(self._server)
+        mine = statement.among(
+            self._server.column(self._side.request), [self._id(request)], self._types[self._side.request]
+        )
+        return mine, statement.values
+
+    def _id(self, request: UUID) -> object:
+        return request if self._server.combines else str(request)
+
+    def _at(self, moment: datetime | None) -> datetime | None:
+        if moment is None or self._server.combines:
+            return moment
+        return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _text(server: Server) -> str:
+    return "::text" if server.combines else ""
+
+
+def schema_for(dsn: str) -> str:
+    """Returns what the owner of a store runs once, for the user whom a connection string names; harmless when repeated.
+
+    Raises:
+        Misconfigured: it names none.
+    """
+    if is_mariadb(dsn):
+        from shared.systems.sql.mariadb import Address  # noqa: PLC0415  # the driver of what is used alone
+
+        user = Address.of(dsn).user.replace("\\", "\\\\").replace("'", "''")
+        return _MARIADB.format(user=f"'{user}'@'%'")
+    from shared.systems.sql.postgresql import user_of  # noqa: PLC0415
+
+    if not (user := user_of(dsn)):
+        raise Misconfigured("the connection string names no user; write postgresql://USER@HOST/DATABASE")
+    quoted = '"' + user.replace('"', '""') + '"'
+    return _POSTGRESQL.format(role=quoted)
+
+
+_STATED = "dsr_platform.stated s"
+_IN_ORDER = "ORDER BY s.stated_on, s.field"
+_NOTE = """
+INSERT INTO dsr_platform.progress AS p (request_id, system, task_id, token, counts)
+SELECT request_id, $1, task_id, ARRAY[opened, stage, attempt], CASE WHEN first THEN counts || '{"": 1}' ELSE counts END
+FROM unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[], $7::jsonb[], $8::boolean[])
+     AS n (request_id, task_id, opened, stage, attempt, counts, first)
+WHERE (SELECT id::text FROM dsr_platform.incarnation) = $9
+ORDER BY request_id
+ON CONFLICT (request_id, system) DO UPDATE
+SET task_id = excluded.task_id, token = excluded.token, noted_at = excluded.noted_at,
+    counts = CASE WHEN p.task_id <> excluded.task_id OR p.counts - '' = '{}' THEN excluded.counts
+                  WHEN excluded.counts ? '' OR excluded.counts = '{}' THEN p.counts
+                  ELSE (SELECT jsonb_object_agg(category, n)
+                        FROM (SELECT category, sum(n::bigint) AS n
+                              FROM (SELECT * FROM jsonb_each_text(p.counts)
+                                    UNION ALL SELECT * FROM jsonb_each_text(excluded.counts)) AS each (category, n)
+                              GROUP BY category) AS total) END
+WHERE p.token <= excluded.token
+RETURNING p.task_id, p.counts - ''
+"""
+_PUT = """
+INSERT IGNORE INTO dsr_platform.progress (request_id, system, task_id, opened, stage, attempt, counts)
+SELECT ?, ?, ?, ?, ?, ?, '{}' FROM dsr_platform.incarnation WHERE id = ?
+"""
+_LOOK = """
+SELECT task_id, opened, stage, attempt, counts FROM dsr_platform.progress
+WHERE request_id = ? AND system = ? FOR UPDATE
+"""
+_TOLD = """
+UPDATE dsr_platform.progress
+SET task_id = ?, opened = ?, stage = ?, attempt = ?, counts = ?, noted_at = CURRENT_TIMESTAMP(6)
+WHERE request_id = ? AND system = ?
+"""
+# Two tasks of one request in one database are of different systems, as the downstreams file calls them. Two of the
+# tables say nothing of anybody; the others are about people, as the rows beside which they stand are.
+_POSTGRESQL = """\
+CREATE SCHEMA IF NOT EXISTS dsr_platform;
+CREATE TABLE IF NOT EXISTS dsr_platform.progress (
+    request_id uuid        NOT NULL,
+    system     text        NOT NULL,
+    task_id    uuid        NOT NULL,
+    token      bigint[]    NOT NULL,
+    counts     jsonb       NOT NULL,
+    noted_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (request_id, system)
+) WITH (fillfactor = 70);
+CREATE TABLE IF NOT EXISTS dsr_platform.incarnation (
+    id  uuid    NOT NULL DEFAULT gen_random_uuid(),
+    one boolean PRIMARY KEY DEFAULT true CHECK (one)
+);
+INSERT INTO dsr_platform.incarnation DEFAULT VALUES ON CONFLICT DO NOTHING;
+CREATE TABLE IF NOT EXISTS dsr_platform.kept (
+    request_id uuid        NOT NULL,
+    system     text        NOT NULL,
+    number     text        NOT NULL,
+    valid_from timestamptz NOT NULL,
+    valid_to   timestamptz NOT NULL,
+    PRIMARY KEY (system, number, valid_from, request_id)
+);
+CREATE INDEX IF NOT EXISTS kept_of ON dsr_platform.kept (request_id);
+CREATE TABLE IF NOT EXISTS dsr_platform.stated (
+    system     text NOT NULL,
+    place      text NOT NULL,
+    key        text NOT NULL,
+    found_by   text NOT NULL,
+    value      text NOT NULL,
+    field      text NOT NULL,
+    said       text NOT NULL,
+    stated_on  date NOT NULL,
+    request_id uuid NOT NULL,
+    PRIMARY KEY (system, place, key, found_by, field)
+);
+CREATE INDEX IF NOT EXISTS stated_by ON dsr_platform.stated (system, place, value);
+GRANT USAGE ON SCHEMA dsr_platform TO {role};
+GRANT SELECT ON dsr_platform.incarnation TO {role};
+GRANT SELECT, INSERT, DELETE ON dsr_platform.kept TO {role};
+GRANT SELECT, INSERT, UPDATE, DELETE ON dsr_platform.progress TO {role};
+GRANT SELECT, INSERT, UPDATE, DELETE ON dsr_platform.stated TO {role};
+"""
+# GRANT REFERENCES lets it know of every foreign key to a declared table, and read or change nothing.
+_MARIADB = """\
+CREATE DATABASE IF NOT EXISTS dsr_platform CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+CREATE TABLE IF NOT EXISTS dsr_platform.progress (
+    request_id char(36)    NOT NULL,
+    system     varchar(255) NOT NULL,
+    task_id    char(36)    NOT NULL,
+    opened     bigint      NOT NULL,
+    stage      bigint      NOT NULL,
+    attempt    bigint      NOT NULL,
+    counts     longtext    NOT NULL,
+    noted_at   datetime(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    PRIMARY KEY (request_id, system)
+) ENGINE = InnoDB;
+CREATE TABLE IF NOT EXISTS dsr_platform.incarnation (
+    one tinyint  NOT NULL PRIMARY KEY CHECK (one = 1),
+    id  char(36) NOT NULL
+) ENGINE = InnoDB;
+INSERT IGNORE INTO dsr_platform.incarnation VALUES (1, uuid());
+CREATE TABLE IF NOT EXISTS dsr_platform.kept (
+    request_id char(36)     NOT NULL,
+    system     varchar(255) NOT NULL,
+    number     varchar(190) NOT NULL,
+    valid_from datetime(6)  NOT NULL,
+    valid_to   datetime(6)  NOT NULL,
+    PRIMARY KEY (system, number, valid_from, request_id),
+    KEY kept_of (request_id)
+) ENGINE = InnoDB;
+CREATE TABLE IF NOT EXISTS dsr_platform.stated (
+    system     varchar(100) NOT NULL,
+    place      varchar(64)  NOT NULL,
+    `key`      varchar(400) NOT NULL,
+    found_by   varchar(64)  NOT NULL,
+    value      varchar(255) NOT NULL,
+    field      varchar(100) NOT NULL,
+    said       longtext     NOT NULL,
+    stated_on  date         NOT NULL,
+    request_id char(36)     NOT NULL,
+    PRIMARY KEY (system, place, `key`, found_by, field),
+    KEY stated_by (system, place, value)
+) ENGINE = InnoDB;
+GRANT SELECT ON dsr_platform.incarnation TO {user};
+GRANT SELECT, INSERT, DELETE ON dsr_platform.kept TO {user};
+GRANT SELECT, INSERT, UPDATE, DELETE ON dsr_platform.progress TO {user};
+GRANT SELECT, INSERT, UPDATE, DELETE ON dsr_platform.stated TO {user};
+GRANT REFERENCES ON *.* TO {user};
+"""

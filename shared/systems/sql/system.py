@@ -1,0 +1,425 @@
+"""A SQL store as a system of the engine: one transaction a unit, its tables looked at before each."""
+
+import logging
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time
+from hashlib import sha256
+from typing import Final
+from uuid import UUID
+
+from shared.domain.errors import SystemRefused
+from shared.domain.operations import Operation
+from shared.downstreams.sweepable import Due
+from shared.systems.engine.ownership import wall_clock
+from shared.systems.engine.records import Applied, Change, Kind, Name, Note, Numbers, Page, Record, Shape, Subject
+from shared.systems.sql import values
+from shared.systems.sql.catalog import (
+    DATE,
+    ZONED,
+    ZONELESS,
+    Catalog,
+    DatasetOutdated,
+    References,
+    arranged,
+    named_in,
+    refuse_fixed,
+    refuse_missing,
+    refuse_unmapped,
+)
+from shared.systems.sql.change import Changing, cut
+from shared.systems.sql.declaration.dataset import Dataset
+from shared.systems.sql.declaration.declared import RowSwitch, Switch
+from shared.systems.sql.declaration.tenancy import Tenancy
+from shared.systems.sql.notes import Notes, SideNumbers, as_texts
+from shared.systems.sql.search import PAGE, Found, Reading, Search, Stated
+from shared.systems.sql.server import Connection, Server, Statement, is_mariadb
+from shared.systems.sql.settings import SqlSettings
+from shared.systems.sql.tables import Declared, declared_tables
+
+# ruff: noqa: S608 - names are quoted, and what comes from a request is a parameter
+
+log = logging.getLogger(__name__)
+
+UNATTRIBUTED_AT_MOST: Final = 100_000
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the catalogs said when they were read, and the tables by tenant that were made of it; which store it was."""
+
+    fingerprint: str
+    catalog: Catalog
+    references: References
+    dataset: str
+    tables: dict[str | None, Mapping[str, Declared]]
+    store: str = ""
+
+
+class SqlUnit:
+    """One transaction in a store, or one moment of it."""
+
+    def __init__(
+        self,
+        server: Server,
+        connection: Connection,
+        tables: Mapping[str, Declared],
+        seen: _Seen,
+        notes: Notes,
+        numbers: SideNumbers | None,
+        *,
+        reading: bool,
+    ) -> None:
+        self._server, self._connection, self._tables, self._seen = server, connection, tables, seen
+        self._notes, self._numbers, self._reading = notes, numbers, reading
+        self._search = Search(server, connection, tables)
+        self._changing = Changing(server, connection, tables, seen.catalog, seen.references, notes, seen.dataset)
+
+    @property
+    def shapes(self) -> Sequence[Shape]:
+        """Its tables, the ends of paths before what leads to them."""
+        return [table.shape for table in self._tables.values()]
+
+    @property
+    def order(self) -> Sequence[str]:
+        """Its tables, those that refer to others before these."""
+        return [name for name in self._seen.references.order if name in self._tables]
+
+    @property
+    def numbers(self) -> Numbers | None:
+        """The table beside the data with numbers that readers do not see."""
+        return self._numbers
+
+    async def find(
+        self, subjects: Sequence[Subject], *, lock: bool = False, data: bool = False, most: int | None = None
+    ) -> AsyncGenerator[Page]:
+        """All rows that may be one of the subjects'; ``most``: once there are more than that, the rest is not read."""
+        own = {str(subject.task.request_id) for subject in subjects}
+        async with aclosing(self._search.find(subjects, lock=lock, data=data, most=most)) as found_pages:
+            async for table, found in found_pages:
+                self._leave_out(table, found, own)
+                keys = (key for subject in subjects for key in subject.keys.get(table.name, ()))
+                stated = await self._stated(table, {key.value for key in keys} if data else (), found)
+                yield await self._search.records(table, found, stated, data=data)
+
+    def _leave_out(self, table: Declared, found: Found, requests: Collection[str]) -> None:
+        """What stands in the table beside the data for a request itself is none of what its subject has."""
+        side = self._numbers and self._numbers.side
+        if side and side.table == table.name and side.request in table.columns:
+            for key in [key for key, row in found.rows.items() if values.as_text(row[side.request]) in requests]:
+                del found.rows[key]
+
+    async def _stated(self, table: Declared, values_: Collection[str], found: Found) -> Stated:
+        """What those whom these values find have stated beside rows that were found."""
+        texts = await self._notes.stated(table, values_) if values_ and found.rows else {}
+        return {key: texts[as_texts(key)] for key in found.rows if as_texts(key) in texts} if texts else {}
+
+    async def unchanged(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Those of these that are as they were, locked."""
+        same: list[Record] = []
+        for table, theirs in self._by_table(records):
+            rows = await self._search.by_key(table, [record.key for record in theirs], lock=True)
+            same += [record for record in theirs if rows.get(record.key) == record.ref]
+        return same
+
+    async def again(self, records: Sequence[Record], *, data: bool = False) -> Sequence[Record]:
+        """The same as they are now, locked."""
+        now: dict[Name, Record] = {}
+        for table, theirs in self._by_table(records):
+            rows = await self._search.by_key(table, [record.key for record in theirs], lock=True, data=data)
+            found = Found(rows)
+            for record in (record for record in theirs if record.key in rows and record.parents):
+                found.lead(record.key, record.parents)
+            said = {value for each in theirs for value in each.holders if value is not None} if data else set[str]()
+            stated = await self._stated(table, said, found)
+            now |= {each.name: each for each in await self._search.records(table, found, stated, data=data)}
+        return [now[record.name] for record in records if record.name in now]
+
+    def _by_table(self, records: Sequence[Record]) -> Iterator[tuple[Declared, list[Record]]]:
+        by_place: dict[str, list[Record]] = {}
+        for record in records:
+            by_place.setdefault(record.shape.place, []).append(record)
+        return ((self._tables[name], theirs) for name, theirs in by_place.items())
+
+    async def apply(self, changes: Sequence[Change], *, skip_tied: bool = False) -> Applied:
+        """Changes these rows."""
+        applied = await self._changing.apply(changes, skip_tied=skip_tied)
+        for name in {
+            change.shape.place for change in changes if change.kind not in {Kind.STATE, Kind.MARK, Kind.UNMARK}
+        }:
+            table = self._tables[name]
+            if table.table.stated:
+                touched = [r.key for c in changes if c.shape.place == name for r in c.records]
+                await self.take_out(table, touched)
+        return applied
+
+    async def take_out(self, table: Declared, keys: Sequence[tuple[object, ...]] | None = None) -> None:
+        """Takes out what was stated of rows that are gone, or name no longer who has stated it: of these, or of all."""
+        for some in self._server.parts(keys) if keys is not None else (None,):
+            stating = await self._notes.stating(table, some)
+            if not stating:
+                continue
+            there = await self._search.by_texts(table, [*stating])
+            for key, said in stating.items():
+                row = there.get(key)
+                for column, value in said:
+                    held = row and values.compared(table.table, table.relation, column, row)
+                    if held != value:
+                        await self._notes.take_out(table, key, column)
+
+    async def note(self, notes: Sequence[Note]) -> Mapping[UUID, Counter[str]]:
+        """Notes in this transaction what it does."""
+        return await self._notes.note(notes)
+
+    async def strays(self, gone: Sequence[Record]) -> Collection[Name]:
+        """Those of these rows, which are gone, to which another still leads."""
+        return await self._search.strays(gone)
+
+    async def unattributed(self) -> int:
+        """How many rows have a number that may be anybody's, or are of no tenant that is known, up to a limit."""
+        rows = 0
+        for table in self._tables.values():
+            if where := " OR ".join([*self._lost(table), *self._nobodys(table)]):
+                source = self._server.place(table.place)
+                limited = f"SELECT 1 FROM {source} t WHERE {where} LIMIT {UNATTRIBUTED_AT_MOST}"
+                rows += int((await self._connection.fetch(f"SELECT count(*) FROM ({limited}) x"))[0][0])
+        return rows
+
+    def _lost(self, table: Declared) -> list[str]:
+        """That a column has a value, and nothing that is derived from it has; said so that an index proves it."""
+        lost, columns, literal = [], table.table.columns, self._server.literal
+        for raw in dict.fromkeys(column.of for column in columns.values() if column.of):
+            derived = {name: column for name, column in columns.items() if column.of == raw}
+            party = next(iter(derived.values())).party
+            words = [*(table.table.parties[party].nobody if party else ("",))]
+            none = " AND ".join(f"{self._server.column(name)} IS NULL" for name in derived)
+            held = self._server.column(raw)
+            other = f" AND {self._server.text(raw)} NOT IN ({', '.join(map(literal, words))})" if words else ""
+            lost.append(f"({none} AND {held} IS NOT NULL{other}{self._theirs(table)})")
+        return lost
+
+    def _theirs(self, table: Declared) -> str:
+        """That a row counts, in declared words alone."""
+        tests, nulls = table.theirs
+        literal = self._server.literal
+        return "".join(f" AND {column} IN ({', '.join(map(literal, words))})" for column, words in tests) + nulls
+
+    def _nobodys(self, table: Declared) -> list[str]:
+        """That a row is declared of nobody, neither of us nor of a tenant."""
+        if table.table.tenant is None or table.tenant is not None:
+            return []
+        known = [value for owners in table.tenancy.values.values() for value in owners]
+        return [f"({self._server.outside(self._server.lower(self._server.column(table.table.tenant)), known)})"]
+
+    async def reference(self, records: Sequence[Record]) -> Sequence[str]:
+        """A digest of each primary key, with the store's own id: a key may be what somebody is known by."""
+        said = (f"{self._seen.store}{[values.as_text(part) for part in record.key]!r}" for record in records)
+        digests = (sha256(each.encode()).hexdigest() for each in said)
+        return [f"{record.shape.place} {digest}" for record, digest in zip(records, digests, strict=True)]
+
+    async def past(self, due: Due, after: Record | None, *, most: int) -> Page:
+        """The next rows whose anchor lies before a day, by age, locked if they may be changed."""
+        table = self._tables[due.table]
+        anchor = table.table.anchors[due.anchor].column
+        statement = Statement(self._server)
+        order = (anchor, *(name for name in table.table.primary_key if name != anchor))
+        condition = f"{self._server.column(anchor)} < {statement.value(*_before(self._server, table, due))}"
+        if due.then == "anonymise":
+            refuse_unmapped(table.table, table.name, table.relation, reading=True)
+            condition += f" AND {self._undone(table, statement)}"
+        if after is not None:
+            condition += f" AND {_after(self._server, table, order, after, statement)}"
+        by = ", ".join(map(self._server.column, order))
+        how = Reading(lock=not self._reading, order=by, more=f" LIMIT {most}")
+        read = await self._search.read(table, condition, statement.values, how)
+        found = Found({table.key(row): row for row in read})
+        return await self._search.records(table, found, {}, data=False)
+
+    def _undone(self, table: Declared, statement: Statement) -> str:
+        """That a row still has something that is to go."""
+        declared, types = table.table.anonymise, table.relation.types
+        if declared is None:
+            raise DatasetOutdated(f"{table.name} does not say what becomes of its columns: write anonymise, or delete")
+        blank = {
+            name: self._server.typed(statement, table.table.columns[name].blank, types[name]) for name in declared.blank
+        }
+        coarse = {name: cut(self._server, table, name, unit) for name, unit in declared.coarsen.items()}
+        said = (self._server.differs(self._server.column(name), value) for name, value in {**blank, **coarse}.items())
+        return f"({' OR '.join(said)})"
+
+    async def size(self, place: str) -> int:
+        """How many rows a table has."""
+        query = f"SELECT count(*) FROM {self._server.place(self._tables[place].place)}"
+        return int((await self._connection.fetch(query))[0][0])
+
+    async def shown(self, operation: Operation) -> int:
+        """How many rows show that they are restricted, or get no marketing, whoever has put that there."""
+        if operation is Operation.RESTRICT and self._numbers:
+            return await self._numbers.requests()
+        rows = 0
+        for table in self._tables.values():
+            switch = table.switches[0 if operation is Operation.RESTRICT else 1]
+            statement = Statement(self._server)
+            match switch:
+                case Switch():
+                    place, tests = table.place, [(switch.column, switch.word)]
+                case RowSwitch(present=True):
+                    place, tests = (switch.schema_ or self._server.namespace, switch.table), [*switch.values.items()]
+                case _:
+                    continue
+            relation = self._seen.catalog.relations[place]
+            said = [
+                f"{self._server.column(name)} = {self._server.typed(statement, word, relation.types[name])}"
+                for name, word in tests
+            ]
+            where = " AND ".join(said) or "TRUE"
+            query = f"SELECT count(*) FROM {self._server.place(place)} t WHERE {where}"
+            rows += int((await self._connection.fetch(query, *statement.values))[0][0])
+        return rows
+
+    async def forget(self) -> None:
+        """Forgets what was noted of requests that are long over, and stated of rows that are gone."""
+        await self._notes.forget()
+        for table in self._tables.values():
+            if table.table.stated:
+                await self.take_out(table)
+
+    async def rows_of(self, place: str, after: Record | None) -> Page:
+        """The next rows of a table that count, in the order of their keys."""
+        table = self._tables[place]
+        statement = Statement(self._server)
+        order = table.table.primary_key
+        condition = _after(self._server, table, order, after, statement) if after else "TRUE"
+        read = await self._search.read(table, condition, statement.values, Reading(more=f" LIMIT {PAGE}"))
+        found = Found({table.key(row): row for row in read})
+        return await self._search.records(table, found, {}, data=False)
+
+
+def _before(server: Server, table: Declared, due: Due) -> tuple[date | datetime, str]:
+    """Where the rows end that are due, in the terms of the column: exclusive."""
+    anchor = table.table.anchors[due.anchor]
+    type_ = table.relation.types[anchor.column]
+    midnight = datetime.combine(due.first_kept, time(), due.zone)
+    match type_:
+        case "date":
+            return due.first_kept, DATE
+        case "timestamp without time zone":
+            return wall_clock(midnight, anchor.timezone, earliest=True), ZONELESS
+        case "timestamp with time zone":
+            moment = midnight.astimezone(UTC)
+            return moment if server.combines else moment.replace(tzinfo=None), ZONED
+        case _:
+            raise DatasetOutdated(
+                f"{table.name}: anchor {due.anchor} names {anchor.column}, which holds no date and no timestamp"
+                f" ({type_}): name a column that does"
+            )
+
+
+def _after(server: Server, table: Declared, order: Sequence[str], last: Record, statement: Statement) -> str:
+    """That a row comes after one, in that order; NULL comes nowhere."""
+    said: list[str] = []
+    types = [table.relation.types[name] for name in order]
+    held = [last.ref[name] for name in order]
+    first = f"{server.column(order[0])} >= {statement.value(held[0], types[0])}"
+    for n, name in enumerate(order):
+        same = "".join(
+            f"{server.column(each)} = {statement.value(held[k], types[k])} AND " for k, each in enumerate(order[:n])
+        )
+        said.append(f"({same}{server.column(name)} > {statement.value(held[n], types[n])})")
+    return f"{first} AND ({' OR '.join(said)})"
+
+
+class SqlSystem:
+    """One SQL store that holds personal data as its dataset declares."""
+
+    def __init__(self, name: str, settings: SqlSettings, environment: Mapping[str, str]) -> None:
+        dsn = environment[settings.dsn_env]
+        self.name = name
+        self.settings = self.limits = settings
+        self.dataset = Dataset.load(settings.dataset)
+        self.tenancy = Tenancy.of(settings, self.dataset)
+        self.incarnation = ""
+        namespace = settings.namespace if "namespace" in settings.model_fields_set else None
+        self.server = server_of(name, dsn, namespace, settings.connections, settings.timeout_seconds)
+        self._seen: _Seen | None = None
+
+    def knows(self, tenant: str | None) -> bool:
+        """Whether it tells that tenant's data apart; None: ours."""
+        return self.tenancy.knows(tenant)
+
+    async def close(self) -> None:
+        """Ends all sessions."""
+        await self.server.close()
+
+    @asynccontextmanager
+    async def unit(
+        self, tenant: str | None = None, *, reading: bool = False, known: bool = False
+    ) -> AsyncIterator[SqlUnit]:
+        """One transaction whose tables were looked at just now; ``reading`` is stricter about unclassified columns.
+
+        ``known``: they were for the unit before this one.
+
+        Raises:
+            Refused: the tables are not as declared, or the store is not prepared for being changed.
+            Unavailable: it is away or busy.
+        """
+        async with self.server.connection() as connection, connection.transaction(reading=reading):
+            seen = self._seen
+            if seen is None or not (known and (reading or seen.store)):
+                seen = await self._look(connection, reading=reading)
+            if tenant not in seen.tables:
+                seen.tables[tenant] = declared_tables(
+                    self.dataset, self.server, seen.catalog, seen.references, self.tenancy, tenant
+                )
+            notes = Notes(self.server, connection, self.name, seen.store)
+            numbers = self._numbers(connection, seen) if tenant is None else None
+            yield SqlUnit(self.server, connection, seen.tables[tenant], seen, notes, numbers, reading=reading)
+
+    def _numbers(self, connection: Connection, seen: _Seen) -> SideNumbers | None:
+        if (side := self.dataset.restriction) is None:
+            return None
+        types = seen.catalog.relations[self.server.namespace, side.table].types
+        return SideNumbers(self.server, connection, self.name, side, types)
+
+    async def _look(self, connection: Connection, *, reading: bool) -> _Seen:
+        """What the catalogs say of the tables that the dataset names, read where it has changed."""
+        namespace = self.server.namespace
+        places = named_in(self.dataset, namespace).keys()
+        looked, seen = await self.server.look(connection, places, reading=reading), self._seen
+        if seen is None or seen.fingerprint != looked.fingerprint:
+            catalog = await self.server.catalog(connection, places)
+            refuse_missing(self.dataset, namespace, catalog)
+            references = arranged(self.dataset, namespace, catalog.references)
+            seen = _Seen(looked.fingerprint, catalog, references, self.dataset.name, {})
+        self._seen = seen = replace(seen, store=looked.store)
+        for name, table in self.dataset.tables.items():
+            relation = seen.catalog.relations[self.dataset.place(namespace, name)]
+            refuse_unmapped(table, name, relation, reading=reading)
+            if not reading:
+                refuse_fixed(table, name, relation)
+        if reading:
+            return seen
+        if not seen.catalog.sees_all:
+            raise SystemRefused(
+                f"{self.dataset.name}: this user does not see every table that refers to a declared one; let the owner"
+                " run what `dsr downstreams prepare FILE` prints (GRANT REFERENCES ON *.*, which reads and changes"
+                " nothing)"
+            )
+        incarnation = f"{looked.store}/{looked.life}"
+        if self.incarnation not in {"", incarnation}:
+            log.warning("%s is another store than before: it was restored from a dump, or made anew", self.name)
+        self.incarnation = incarnation
+        return seen
+
+
+def server_of(name: str, dsn: str, namespace: str | None = None, most: int = 4, seconds: float = 60) -> Server:
+    """The server to which a connection string leads; its code is imported when it is used."""
+    if is_mariadb(dsn):
+        from shared.systems.sql.mariadb import Maria  # noqa: PLC0415
+
+        return Maria(name, dsn, namespace=namespace or "", most=most, seconds=seconds)
+    from shared.systems.sql.postgresql import Postgres  # noqa: PLC0415
+
+    return Postgres(name, dsn, namespace=namespace or "public", most=most, seconds=seconds)

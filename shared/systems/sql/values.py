@@ -1,0 +1,152 @@
+"""What a row holds, read as its dataset declares; pure.
+
+A collation takes more for equal than we do (``é`` and ``e``, blanks at the end): the server finds candidates, and
+whether one is the subject's is decided by the same bytes.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import orjson
+from pydantic import JsonValue
+
+from shared.domain.identities import IdentityType
+from shared.systems.sql.catalog import TEXT, Relation
+from shared.systems.sql.declaration.columns import Column
+from shared.systems.sql.declaration.declared import Refusal, RowTest
+from shared.systems.sql.declaration.tables import Table
+
+Row = Mapping[str, Any]
+"""What was read of a row, by column; what stands in a document is the document."""
+_INTEGERS = frozenset({"smallint", "mediumint", "int", "integer", "bigint"})
+_OTHER_NUMBERS = frozenset({"decimal", "boolean", "real", "bit"})
+
+
+def as_text(value: object) -> str | None:
+    """Returns a value as it is compared; of bytes what they spell."""
+    match value:
+        case None | str():
+            return value
+        case bool():
+            return str(value).lower()
+        case bytes():
+            return value.decode("utf-8", "surrogateescape")
+        case _:
+            return str(value)
+
+
+def adapted(values: Iterable[object], type_: str) -> tuple[list[object], str]:
+    """Returns those of some values that a column of that type can hold, and the type in which they are compared."""
+    texts = [text for each in values if (text := as_text(each)) is not None]
+    if type_ in _INTEGERS:
+        return [int(each) for each in texts if re.fullmatch(r"-?[0-9]{1,18}", each, re.ASCII)], "bigint"
+    if type_ in _OTHER_NUMBERS:
+        return [int(each) for each in texts if each.isascii() and each.isdigit()], type_
+    if type_ == "uuid":
+        return [UUID(each) for each in texts if re.fullmatch(r"[0-9a-fA-F-]{32,36}", each)], type_
+    return [*texts], "text" if type_ in TEXT else type_
+
+
+def part(document: object, path: Sequence[str]) -> str | None:
+    """Returns a part of a document as text, as ``#>>`` of PostgreSQL gives it; None: it is not there, or null."""
+    held = _whole(document)
+    for step in path:
+        match held:
+            case dict():
+                held = held.get(step)
+            case list() if re.fullmatch(r"-?\d+", step) and -len(held) <= int(step) < len(held):
+                held = held[int(step)]
+            case _:
+                return None
+    match held:
+        case None | str():
+            return held
+        case _:
+            return orjson.dumps(held).decode()
+
+
+def _whole(document: object) -> Any:
+    try:
+        return orjson.loads(document) if isinstance(document, str | bytes) else None
+    except orjson.JSONDecodeError:
+        return None
+
+
+def read(column: Column, name: str, row: Row, *, padded: bool = False) -> str | None:
+    """Returns what a column holds, or a part of the document in another one, as text; ``padded``: with blanks."""
+    if column.json_:
+        return part(row[column.json_], column.path or (name,))
+    text = as_text(row[name])
+    return text.rstrip(" ") if padded and text is not None else text
+
+
+def compared(table: Table, relation: Relation, name: str, row: Row) -> str | None:
+    """Returns what of a column is compared with an identity, as its ``match`` says."""
+    column = table.columns[name]
+    type_ = "text" if column.json_ else relation.types[name]
+    held = read(column, name, row, padded=type_ == "character")
+    if held is not None and column.domain:
+        domain = as_text(row[column.domain])
+        held = None if domain is None else f"sip:{held}@{domain.lower()}"
+    if held is None:
+        return None
+    match column.match:
+        case "lower":
+            return held.lower()
+        case "trimmed":
+            return held.strip(" ").lower()
+        case "digits":
+            return re.sub("[^0-9+]", "", held)
+        case "exact":
+            any_case = column.identity is IdentityType.EMAIL and ignores_case(relation, name, column)
+            return held.lower() if any_case else held
+
+
+def ignores_case(relation: Relation, name: str, column: Column) -> bool:
+    """Returns whether the column itself takes capitals and small letters for equal."""
+    return not column.json_ and relation.columns[name].any_case
+
+
+def holds(test: RowTest, row: Row) -> bool:
+    """Returns whether a row meets a declared condition."""
+    held = as_text(row[test.column])
+    return (held is None) is test.null if test.null is not None else held in test.words
+
+
+def tells(state: Refusal, row: Row) -> bool | None:
+    """Returns whether a declared state lasts by a row; None: it does not tell."""
+    return True if holds(state, row) else False if state.tells(as_text(row[state.column])) else None
+
+
+def raw(value: Any) -> Any:
+    """Returns a value as it was read; of bytes what they spell."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def readable(value: Any, column: Column, table: Table) -> JsonValue:
+    """Returns a value as it is shown: times with their zone, codes in words."""
+    shown: JsonValue
+    if value is None or (type(value) is str and not column.codes):  # most values are, and need no look at the rest
+        return value
+    match value:
+        case datetime():
+            shown = (value if value.tzinfo else value.replace(tzinfo=table.timezone)).isoformat()
+        case date() | time():
+            shown = value.isoformat()
+        case timedelta():
+            shown = value.total_seconds()
+        case Decimal():
+            shown = float(value)
+        case str() | int():
+            shown = column.codes.get(str(value), value)
+        case float():
+            shown = value
+        case list():
+            shown = [readable(item, column, table) for item in value]
+        case _:
+            shown = str(value)
+    return shown

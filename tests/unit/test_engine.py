@@ -1,0 +1,127 @@
+"""What holds of the engine over every company: it works the subject's records alone, and does what it planned."""
+
+import os
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import JsonValue
+
+from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.policy import Policy, parse_period
+from shared.downstreams.contract import Receipt, Result, Task
+from shared.systems.engine.serving import Served
+from tests.fixtures.estates import Estate, Memory, estates
+from tests.fixtures.policy import all_signed, signed_policy
+
+POLICY = all_signed(signed_policy())
+every_company = settings(max_examples=int(os.environ.get("DSR_ESTATES", "500")))
+"""``DSR_ESTATES=10000``: as many of each."""
+some_people = st.sets(st.integers(0, 3), min_size=1, max_size=3)
+
+
+async def remembered(_: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
+    """Nothing needs to be remembered here."""
+
+
+async def erase(system: Memory, tasks: Sequence[Task], policy: Policy = POLICY) -> Sequence[Result]:
+    return await Served(system, policy).erase(tasks, remembered)
+
+
+async def plan(system: Memory, tasks: Sequence[Task], policy: Policy = POLICY) -> Sequence[Result]:
+    return await Served(system, policy).plan(tasks, remembered)
+
+
+def receipts(results: Sequence[Result]) -> list[Receipt]:
+    assert all(isinstance(each, Receipt) for each in results), results
+    return [each for each in results if isinstance(each, Receipt)]
+
+
+def of(estate: Estate, people: set[int]) -> list[Task]:
+    return [estate.task(who) for who in sorted(people) if who < estate.people]
+
+
+@every_company
+@given(estates, some_people)
+async def test_an_erasure_changes_nobody_elses_records(estate: Estate, people: set[int]) -> None:
+    system = estate.system()
+    await erase(system, of(estate, people))
+    for name, before in estate.rows.items():
+        theirs = {party for party, who in estate.whose[name].items() if who in people}
+        if not theirs:
+            assert system.rows[name] == before
+        elif name[0] == "call" and any(estate.rows[name][party] for party in {"caller", "called"} - theirs):
+            left = system.rows[name]
+            assert all(left[column] == before[column] for column in before if column.split("_")[0] not in theirs)
+
+
+@every_company
+@given(estates, some_people)
+async def test_what_is_planned_is_done_once(estate: Estate, people: set[int]) -> None:
+    system = estate.system()
+    tasks = of(estate, people)
+    planned, done = receipts(await plan(system, tasks)), receipts(await erase(system, tasks))
+    for before, after in zip(planned, done, strict=True):
+        assert (before.found, before.by_category, before.kept) == (after.found, after.by_category, after.kept)
+        assert after.found == after.changed + after.remaining
+    system.applied.clear()
+    assert await erase(system, tasks) == done  # a repeat of a task says the same
+    system.noted.clear()
+    again = receipts(await erase(system, tasks))
+    assert [(each.found, each.changed) for each in again] == [(each.remaining, 0) for each in done]
+    assert not system.applied
+
+
+@every_company
+@given(estates, some_people)
+async def test_people_in_one_call_do_not_mix(estate: Estate, people: set[int]) -> None:
+    together, apart = estate.system(), estate.system()
+    tasks = of(estate, people)
+    done = await erase(together, tasks)
+    alone = [result for task in tasks for result in await erase(apart, [task])]
+    assert together.rows == apart.rows
+    assert [each.kept for each in receipts(done)] == [each.kept for each in receipts(alone)]
+
+
+@every_company
+@given(estates, some_people, st.integers())
+async def test_no_order_changes_anything(estate: Estate, people: set[int], seed: int) -> None:
+    one, other = estate.system(), estate.system(seed)
+    tasks = of(estate, people)
+    done, mixed = receipts(await erase(one, tasks)), receipts(await erase(other, tasks[::-1]))
+    assert one.rows == other.rows
+    assert [each.by_category for each in done] == [each.by_category for each in mixed[::-1]]
+
+
+@every_company
+@given(estates, some_people, st.integers(1, 18))
+async def test_a_shorter_period_keeps_no_more(estate: Estate, people: set[int], months: int) -> None:
+    rules = dict(POLICY.rules)
+    rule = rules["calls_us_18m"]
+    rules["calls_us_18m"] = rule.model_copy(update={"period": parse_period(f"P{months}M")})
+    tasks = of(estate, people)
+    longer = receipts(await plan(estate.system(), tasks))
+    shorter = receipts(await plan(estate.system(), tasks, POLICY.with_other(rules=rules)))
+    assert all(one.remaining <= other.remaining for one, other in zip(shorter, longer, strict=True))
+
+
+@every_company
+@given(estates, st.integers(0, 1))
+async def test_a_copy_shows_each_record_of_theirs_and_no_other(estate: Estate, who: int) -> None:
+    [copy] = receipts(await Served(estate.system(), POLICY).export([estate.task(who, Operation.EXPORT)], remembered))
+    assert copy.found == sum(estate.is_theirs(name, {who}) for name in estate.rows) == len(copy.records)
+
+
+@every_company
+@given(estates, st.integers(0, 1))
+async def test_a_restriction_is_lifted_where_it_was_set(estate: Estate, who: int) -> None:
+    rows = {name: row for name, row in estate.rows.items() if name[0] == "customer"}
+    estate = Estate(rows, estate.whose, estate.people, estate.lines)
+    system = estate.system()
+    served = Served(system, POLICY)
+    [restricted] = receipts(await served.amend([estate.task(who, Operation.RESTRICT)], remembered))
+    assert system.rows["customer", (f"C{who}",)]["restricted"]
+    assert restricted.outcome is TaskOutcome.AMENDED
+    await served.amend([estate.task(who, Operation.LIFT)], remembered)
+    assert system.rows == estate.rows
