@@ -18,7 +18,7 @@ from shared.domain.configuration import bounds
 from shared.domain.emitters import EMITTER_NAME, Emitter
 from shared.domain.user_events import KINDS
 from shared.downstreams.file import AdapterSettings, System
-from shared.downstreams.http.declaration import Declaration
+from shared.systems.http.declaration import Declaration
 from shared.systems.sql.declaration.dataset import Dataset
 
 ADAPTERS: Sequence[type[BaseModel]] = get_args(AdapterSettings)

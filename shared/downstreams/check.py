@@ -12,11 +12,11 @@ from shared.domain.toml_file import fault_at, lines_in
 from shared.downstreams.accounts import beside_the_register, speaking_of
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.file import declare, tables_of
-from shared.downstreams.http.declaration import read_declaration
-from shared.downstreams.http.settings import path_of
 from shared.downstreams.places import Table
 from shared.downstreams.registry import Downstreams, Wiring, connect
 from shared.downstreams.states import with_states
+from shared.systems.http.declaration import read_declaration
+from shared.systems.http.settings import path_of
 from shared.systems.sql.declaration.dataset import Dataset
 
 _ADDRESS, _STORE, _SECRET = "http://not-set.invalid", "postgresql://not-set.invalid/", "not-set"

@@ -7,8 +7,8 @@ import orjson
 
 from shared.domain.toml_file import read_toml
 from shared.downstreams.downstream import Downstream
-from shared.downstreams.http.settings import DeclaredHttpSettings
-from shared.downstreams.http.settings import path_of as declaration_path
+from shared.systems.http.settings import DeclaredHttpSettings
+from shared.systems.http.settings import path_of as declaration_path
 from shared.systems.sql.settings import SqlSettings, path_of
 
 

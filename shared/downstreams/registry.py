@@ -27,7 +27,6 @@ from shared.downstreams.contract import Publish
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.file import read
 from shared.downstreams.fingerprints import of_system
-from shared.downstreams.http.settings import DeclaredHttpSettings
 from shared.downstreams.opendsr.settings import OpenDsrSettings
 from shared.downstreams.places import Table
 from shared.downstreams.plan import stages
@@ -35,6 +34,7 @@ from shared.downstreams.protocols import Adapter, Assigning, Locatable
 from shared.downstreams.roundup.settings import RoundupSettings
 from shared.downstreams.states import with_states
 from shared.downstreams.tryton.settings import TrytonSettings
+from shared.systems.http.settings import DeclaredHttpSettings
 from shared.systems.sql.server import is_mariadb
 from shared.systems.sql.settings import SqlSettings
 
@@ -220,7 +220,7 @@ def _adapter(declared: Downstream, wiring: Wiring) -> Adapter:
 
             return OpenDsrAdapter(name, settings, clock=wiring.clock, environment=environment)
         case DeclaredHttpSettings() as settings:
-            from shared.downstreams.http.adapter import HttpAdapter  # noqa: PLC0415
+            from shared.systems.http.adapter import HttpAdapter  # noqa: PLC0415
 
             return HttpAdapter(name, settings, clock=wiring.clock, environment=environment, policy=wiring.policy)
         case BusSettings() as settings:

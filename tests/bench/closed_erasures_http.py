@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from deploy.local.ports import HOST
-from shared.downstreams.http.settings import DeclaredHttpSettings
+from shared.systems.http.settings import DeclaredHttpSettings
 from tests.bench.closed_erasures import close_all
 from tests.bench.figures import Row, rounded, row
 from tests.bench.ground import Ground, must

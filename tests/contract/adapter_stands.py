@@ -17,11 +17,11 @@ from shared.downstreams.conformance import examined as conformance
 from shared.downstreams.conformance.people import Person
 from shared.downstreams.contract import Task
 from shared.downstreams.downstream import Downstream
-from shared.downstreams.http.adapter import HttpAdapter
-from shared.downstreams.http.settings import DeclaredHttpSettings
 from shared.downstreams.opendsr.adapter import OpenDsrAdapter
 from shared.downstreams.opendsr.settings import OpenDsrSettings
 from shared.downstreams.protocols import Erasable
+from shared.systems.http.adapter import HttpAdapter
+from shared.systems.http.settings import DeclaredHttpSettings
 from tests.contract.bus_stand import BusStand
 from tests.fakes import zendesk_responder
 from tests.fakes.bus_responder import Billing

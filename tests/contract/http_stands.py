@@ -14,8 +14,8 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation
 from shared.domain.policy import Policy
 from shared.downstreams.contract import Pending, Result, Task
-from shared.downstreams.http.adapter import HttpAdapter
-from shared.downstreams.http.settings import DeclaredHttpSettings
+from shared.systems.http.adapter import HttpAdapter
+from shared.systems.http.settings import DeclaredHttpSettings
 from tests.fakes import hubspot_responder, stripe_responder, zendesk_responder
 from tests.fixtures.engine import SetClock
 from tests.fixtures.policy import signed_policy
@@ -75,7 +75,7 @@ class Declared:
 def task(operation: Operation = Operation.ERASE, email: str = ADA, *changes: Change) -> Task:
     """A task about the person with this address."""
     identities = (Identity(IdentityType.EMAIL, email),)
-    return Task(uuid4(), uuid4(), uuid4(), "saas", operation, identities, changes=changes)
+    return Task(uuid4(), uuid4(), uuid4(), "saas", operation, identities, changes=changes, at=SetClock().now())
 
 
 @asynccontextmanager

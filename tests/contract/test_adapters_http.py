@@ -377,7 +377,7 @@ async def test_a_disputed_charge_stays_with_its_customer_as_long_as_that_is_so()
         [planned] = await engine.adapter.plan([replace(erasing, operation=Operation.PLAN)], engine.save_progress)
         assert receipt(planned).states == {"disputed": True}, "others keep by it as well"
         [result] = await engine.erase(erasing)
-        kept = [(each.category, each.rule, each.count) for each in receipt(result).kept or ()]
+        kept = sorted((each.category, each.rule, each.count) for each in receipt(result).kept or ())
         assert kept == [("customer", "dispute", 1), ("payment", "dispute", 1)]
         assert receipt(planned).kept == receipt(result).kept
         assert not payments.jobs

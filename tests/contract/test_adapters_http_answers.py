@@ -25,7 +25,7 @@ from shared.domain.errors import (
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation, TaskOutcome
 from shared.downstreams.contract import Pending, Receipt, Result
-from shared.downstreams.http.declaration import read_declaration
+from shared.systems.http.declaration import read_declaration
 from tests.contract.http_stands import ADA, Declared, declared, hubspot, task
 from tests.contract.one_resource import BEARER, DECLARATION, ME, Ask, people
 from tests.fixtures.engine import SetClock
@@ -331,7 +331,7 @@ async def test_what_has_no_request_for_a_restriction_is_a_persons_part_beside_wh
     engine, ada = shop
     [left] = await engine.adapter.amend([task(Operation.RESTRICT)], engine.save_progress)
     assert isinstance(left, NotSupported), left
-    assert "restrict order:" in str(left)
+    assert "in order tells who is restricted" in str(left)
     assert ada["restricted"] is True
     assert left.done_before is not None
     assert (left.done_before.found, left.done_before.changed, left.done_before.remaining) == (3, 1, 2)

@@ -25,8 +25,8 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Limit, Operation, ShownRecord, TaskOutcome
 from shared.domain.policy import Policy, read_policy
 from shared.downstreams.contract import Pending, Receipt, Result, Task
-from shared.downstreams.http.declaration import read_declaration
 from shared.downstreams.refusals import ErasureRefused
+from shared.systems.http.declaration import read_declaration
 from tests.contract.http_stands import ADA, Declared, declared, declared_by, task
 from tests.contract.one_resource import people
 from tests.fixtures.downstream import receipt

@@ -12,9 +12,9 @@ from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.conformance import live
 from shared.downstreams.conformance.findings import Word
 from shared.downstreams.contract import Receipt
-from shared.downstreams.http.adapter import HttpAdapter
-from shared.downstreams.http.settings import DeclaredHttpSettings, path_of
 from shared.downstreams.registry import Wiring, send_nothing
+from shared.systems.http.adapter import HttpAdapter
+from shared.systems.http.settings import DeclaredHttpSettings, path_of
 from tests.fixtures.downstream import WorkedSystem, email, task
 from tests.fixtures.examined import kept
 from tests.fixtures.memory import in_memory

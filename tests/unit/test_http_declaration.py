@@ -6,17 +6,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shared.domain.errors import AnswerMalformed, GroundUnknown
+from shared.domain.errors import AnswerMalformed
 from shared.domain.policy import read_policy
 from shared.domain.proofs import proof_policy
-from shared.downstreams.http.declaration import Declaration, read_declaration
-from shared.downstreams.http.pages import first_page, next_page
-from shared.downstreams.http.paths import Answer, Condition, each_at
-from shared.downstreams.http.refusing import Refusal, refusal, states, told
-from shared.downstreams.http.requests import Pages
-from shared.downstreams.http.settings import SHIPPED
-from shared.downstreams.http.templates import in_body, in_path, names_in
-from shared.downstreams.refusals import ErasureRefused
+from shared.systems.http.declaration import Declaration, read_declaration
+from shared.systems.http.pages import first_page, next_page
+from shared.systems.http.paths import Answer, Condition, each_at
+from shared.systems.http.refusing import Refusal
+from shared.systems.http.requests import Pages
+from shared.systems.http.settings import SHIPPED
+from shared.systems.http.templates import in_body, in_path, names_in
 from shared.systems.sql.declaration.dataset import Dataset
 from shared.systems.sql.settings import SHIPPED as DATASETS
 
@@ -236,32 +235,3 @@ def test_what_cannot_be_compared_both_ways_is_refused(more: dict[str, Any], says
     declared = {key: value for key, value in (ACTIVE | more).items() if value is not None}
     with pytest.raises(ValidationError, match=says):
         Refusal.model_validate(declared)
-
-
-@pytest.mark.parametrize(
-    ("found", "told_of", "ruled", "unruled"),
-    [
-        ([], False, None, None),
-        (["ended"], False, None, None),
-        (["ended", "active"], True, None, ErasureRefused),
-        (["ended", None], None, GroundUnknown, GroundUnknown),
-        (["active", None], True, GroundUnknown, ErasureRefused),
-    ],
-)
-def test_what_lasts_by_the_policy_is_told_and_what_is_not_known_is_a_persons(
-    found: list[str | None], *, told_of: bool | None, ruled: type | None, unruled: type | None
-) -> None:
-    declared = [Refusal.model_validate(BOTH)]
-    said = told(("deal", {"state": each}, declared) for each in found)
-    assert states(declared, said) == {"contract_active": told_of}
-    assert type(refusal("crm", said, lambda kind, word: (kind, word) == ("deal", "contract_active"))) is (
-        ruled or type(None)
-    )
-    assert type(refusal("crm", said, lambda *_: False)) is (unruled or type(None))
-
-
-def test_a_reason_of_which_the_policy_knows_nothing_refuses_before_anything_goes_anywhere() -> None:
-    declared = [Refusal.model_validate(TICKET)]
-    said = told([("ticket", {"state": "open"}, declared)])
-    assert isinstance(refusal("desk", said, lambda *_: True), ErasureRefused)
-    assert states(declared, said) is None

@@ -20,9 +20,9 @@ from shared.downstreams.check import Checked, against_policy, check, demanding, 
 from shared.downstreams.commands import lines_of as words_of
 from shared.downstreams.commands import report
 from shared.downstreams.file import read
-from shared.downstreams.http.adapter import HttpAdapter
 from shared.downstreams.opendsr.settings import OpenDsrSettings
 from shared.downstreams.registry import Downstreams, Wiring
+from shared.systems.http.adapter import HttpAdapter
 from shared.systems.sql.settings import SqlSettings
 from tests.fixtures.engine import SetClock
 from tests.fixtures.policy import NOTHING_KEPT, nothing_kept

@@ -32,10 +32,10 @@ from shared.domain.release import LEFT, WITHHELD
 from shared.domain.rights import Outcome, Right
 from shared.domain.wording import LANGUAGES, Language
 from shared.downstreams.contract import Record
-from shared.downstreams.http.declaration import read_declaration
-from shared.downstreams.http.settings import SHIPPED
 from shared.downstreams.tryton.grounds import DeclaredGrounds
 from shared.fulfilment.parts import sealing
+from shared.systems.http.declaration import read_declaration
+from shared.systems.http.settings import SHIPPED
 from shared.systems.sql.declaration.columns import Column
 from shared.systems.sql.declaration.dataset import Dataset
 from shared.systems.sql.settings import SHIPPED as DATASETS

@@ -43,8 +43,6 @@ from shared.domain.working_days import calendar
 from shared.downstreams.bounds import believable
 from shared.downstreams.bus.messages import MalformedReply, parse_reply
 from shared.downstreams.contract import Receipt
-from shared.downstreams.http.declaration import Resource
-from shared.downstreams.http.search import shown
 from shared.downstreams.settings import LimitedSettings
 from shared.fulfilment.failures import sentence_of, why_of
 from shared.runtime.disclosure import for_everybody
@@ -52,6 +50,8 @@ from shared.runtime.liveness import Heartbeats
 from shared.runtime.metrics import Mean
 from shared.runtime.settings import KafkaSettings
 from shared.runtime.telemetry import DiscreetFormatter, Tracing, traceparent, where
+from shared.systems.http.declaration import Resource
+from shared.systems.http.system import must_be_classified
 from tests.fixtures.downstream import task
 
 PERSONAL = "ada.lovelace@example.org"
@@ -251,7 +251,7 @@ OURS = {
     ),
     "names from our code: operations, flags, models, methods, fields, headers, classes, kinds of record, versions": (
         "step.operation reply.operation erased.outcome API_VERSION DOMAIN_HEADER SIGNATURE_HEADER RESOLVED"
-        " classname field flag kind task.operation method model to verb"
+        " classname field flag kind operation task.operation method model to verb"
         " type(error).__name__ type(key).__name__"
     ),
     "counts and limits": (
@@ -304,7 +304,7 @@ def test_a_failure_repeats_nothing_that_a_system_or_a_person_has_said() -> None:
 
 def test_a_field_without_a_name_could_be_somebody_and_is_not_repeated() -> None:
     with pytest.raises(ColumnUnmapped) as refused:
-        shown(
+        must_be_classified(
             "shop", cast("Resource", SimpleNamespace(fields={})), {"Ada Lovelace": 1, "+4930123456": 2, "shoeSize": 41}
         )
     assert str(refused.value).endswith("does not classify: one whose name is none, shoeSize")

@@ -15,7 +15,7 @@ from shared.domain.policy import Other, Policy
 from shared.domain.release import LEFT, WITHHELD, Match, read_number
 from shared.downstreams.contract import Record as Copied
 from shared.systems.engine.ownership import Mine, as_utc
-from shared.systems.engine.records import Field, Party, Record, Shape, Span
+from shared.systems.engine.records import ABSENT, Field, Party, Record, Shape, Span
 
 STATEMENT: Final = "statement"
 """What a person's own statement is called among the fields of a record."""
@@ -48,6 +48,7 @@ class Copies:
         shown: dict[str, JsonValue] = {
             each.label: WITHHELD if withheld else each.readable(_dialled(data, each, position))
             for position, each, withheld in layout.shown
+            if data[position] is not ABSENT
         }
         hidden = layout.hidden
         if secrets := {s for party in others for value in _identifying(shape, data, party) for s in _forms(str(value))}:

@@ -306,7 +306,8 @@ class Keeping:
     def _rules_of(self, policy: Policy, shape: Shape) -> Sequence[_Ruled]:
         category = policy.category(shape.category)
         kept_by = category.kept_by if category and not category.is_customers else ()
-        return [self._ruled(policy, shape, name) for name in kept_by]
+        by_state = (n for n in kept_by if shape.periods or policy.rules[n].period is None or n in self._task.lapsed)
+        return [self._ruled(policy, shape, name) for name in by_state]
 
     def _ruled(self, policy: Policy, shape: Shape, name: str) -> _Ruled:
         rule, task = policy.rules[name], self._task
@@ -371,7 +372,12 @@ class Keeping:
             return frozenset()
         free = Keeping(self._system, self._policy, replace(self._found, task=replace(self._task, held=frozenset())))
         used = {mine.record.shape.place for mine in self._found.records.values() if free.is_used(mine.record)}
-        return frozenset(name for name, stay in stays.items() if stay.rule == LEGAL_HOLD and name[0] not in used)
+        needed, fresh = set[Name](), [name for name in stays if name[0] in used]
+        while fresh:
+            if (name := fresh.pop()) not in needed:
+                needed.add(name)
+                fresh += [end.record.name for _, end in self._found.records[name].ends]
+        return frozenset(name for name, stay in stays.items() if stay.rule == LEGAL_HOLD and name not in needed)
 
     def is_used(self, record: Record) -> bool:
         """Whether a state keeps a record as it is, or may."""

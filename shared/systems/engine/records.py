@@ -31,6 +31,8 @@ from shared.domain.identities import IdentityType
 from shared.downstreams.contract import Task
 from shared.downstreams.sweepable import Due
 
+ABSENT: Final = object()
+"""What stands in ``Record.data`` for a field that a record has not."""
 Key = tuple[Any, ...]
 """The primary key of a record, in the terms of its system."""
 Party = str | None
@@ -171,7 +173,8 @@ class Shape:
     ``blanks``: it outlives a person; else it is deleted with them, unless another party is left. ``anonymise``: it is
     rewritten without its people where the policy says so. ``stated``: statements stand beside its records.
     ``countries``: by country of whose law its records may be, in the words of the policy; None: they do not say.
-    ``key_is_account``: its key is the account. ``unattributed``: it may have numbers of which nobody can tell whose.
+    ``key_is_account``: its key is the account. ``periods``: rules keep it for a period, and not by states alone.
+    ``unattributed``: it may have numbers of which nobody can tell whose.
     """
 
     place: str
@@ -196,6 +199,7 @@ class Shape:
     blanks: bool = False
     anonymise: bool = False
     stated: bool = False
+    periods: bool = True
     unattributed: bool = False
 
 
@@ -418,6 +422,10 @@ class System(Protocol):
 
     @property
     def limits(self) -> "Limits": ...
+
+    @property
+    def part(self) -> int:
+        """How many records of one copy are held, and handed over together where there are more."""
 
     def unit(
         self, tenant: str | None = None, *, reading: bool = False, known: bool = False

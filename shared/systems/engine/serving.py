@@ -5,8 +5,9 @@ Each operation finds, judges, plans, applies and looks again; a later landing ca
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
+from typing import Protocol
 from uuid import UUID
 
 from shared.domain.errors import NotSupported, Refused
@@ -23,15 +24,22 @@ from shared.systems.engine.copying import Copies
 from shared.systems.engine.erasing import Erasure, Pace
 from shared.systems.engine.keeping import RuleUndeclared
 from shared.systems.engine.looking import TooMany, left_by_erasures, look, pages
-from shared.systems.engine.ownership import Coverage, Refusing, refusal, subject
+from shared.systems.engine.ownership import Attribution, Coverage, Refusing, refusal, subject
 from shared.systems.engine.records import Shape, Span, Subject, System, Unit
 
-_PART = 2_000
-"""Records of one subject that are handed over together."""
 _HELD = 20_000
 """Records of all subjects that are held."""
 
 Work = Callable[[Unit, Sequence[Task], Sequence[Subject]], Awaitable[Sequence[Result]]]
+
+
+class Worker(Protocol):
+    """One call of an operation that changes something; ``shapes``: the places that it has seen."""
+
+    @property
+    def shapes(self) -> Sequence[Shape]: ...
+
+    async def run(self, tasks: Sequence[Task]) -> Sequence[Result]: ...
 
 
 class Served:
@@ -88,7 +96,7 @@ class Served:
         self._refuse_undeclared(tasks)
 
         async def erase(tenant: str | None, theirs: Sequence[Task]) -> Sequence[Result]:
-            worker = Erasure(self._engine_system, self._engine_policy, save_progress, self._engine_pace)
+            worker = self._eraser(save_progress)
             results = await worker.run(theirs)
             sought = [subject(task, worker.shapes) for task in theirs]
             results = _covered(worker.shapes, sought, results)
@@ -103,7 +111,7 @@ class Served:
         """Changes in place, and looks again."""
 
         async def amend(_: str | None, theirs: Sequence[Task]) -> Sequence[Result]:
-            worker = Amendment(self._engine_system, self._engine_policy, save_progress)
+            worker = self._amender(theirs[0].operation, save_progress)
             results = await worker.run(theirs)
             if theirs[0].operation is Operation.LIFT:  # it takes away what this request put there: nobody is searched
                 return results
@@ -127,6 +135,13 @@ class Served:
     async def sweep(self, due: Sequence[Due], spared: Spared, go_on: GoOn) -> Sequence[Swept | Refused]:
         """Lets go what is past them, first what refers to others."""
         return await retention.sweep(self._engine_system, due, spared, go_on)
+
+    def _eraser(self, save_progress: Checkpoint) -> "Worker":
+        return Erasure(self._engine_system, self._engine_policy, save_progress, self._engine_pace)
+
+    def _amender(self, operation: Operation, save_progress: Checkpoint) -> "Worker":
+        del operation
+        return Amendment(self._engine_system, self._engine_policy, save_progress)
 
     def _refuse_undeclared(self, tasks: Sequence[Task]) -> None:
         if self.against_policy and any(task.tenant is None for task in tasks):  # our rules are for our own data
@@ -175,9 +190,10 @@ async def _export(
 ) -> list[Result]:
     left = await left_by_erasures(unit, sought)
     copies = Copies(system.name, policy, left)
-    try:
-        few = await look(unit, sought, data=True, hidden=left, most=_PART)
-    except TooMany:
+    few: Sequence[Attribution] | None = None
+    with suppress(TooMany):
+        few = await look(unit, sought, data=True, hidden=left, most=system.part)
+    if few is None:
         return await _export_many(system, unit, sought, copies, left, hand_over)
     results: list[Result] = []
     for each in few:
@@ -211,7 +227,7 @@ async def _export_many(
             for position, mine in page:
                 parts[position].add(copies.record(mine))
             if hand_over:
-                await _hand_over(parts, hand_over)
+                await _hand_over(parts, hand_over, system.part)
     done = iter(parts)
     return [why or next(done).receipt() for why in refused]
 
@@ -236,11 +252,11 @@ class _Parts:
         return replace(told, records=tuple(self.held), parts=self.parts)
 
 
-async def _hand_over(parts: Sequence[_Parts], hand_over: HandOver) -> None:
+async def _hand_over(parts: Sequence[_Parts], hand_over: HandOver, part: int) -> None:
     """Hands over what is a part, and of the others the largest until what is held together is bounded."""
     held = sum(len(theirs.held) for theirs in parts)
     for theirs in sorted(parts, key=lambda each: -len(each.held)):
-        if len(theirs.held) < _PART and held < _HELD:
+        if len(theirs.held) < part and held < _HELD:
             return
         await hand_over(theirs.task_id, theirs.held)
         held -= len(theirs.held)

@@ -334,6 +334,8 @@ def _after(server: Server, table: Declared, order: Sequence[str], last: Record, 
 class SqlSystem:
     """One SQL store that holds personal data as its dataset declares."""
 
+    part = 2_000
+
     def __init__(self, name: str, settings: SqlSettings, environment: Mapping[str, str]) -> None:
         dsn = environment[settings.dsn_env]
         self.name = name

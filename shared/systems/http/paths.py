@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Final, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
-ABSENT: Final = object()
-"""What a path leads to that is not there; null is there."""
+from shared.systems.engine.records import ABSENT
+
 Path = Annotated[str, StringConstraints(pattern=r"^[^.*\s]+(\.[^.*\s]+)*$", max_length=200)]
 """Names and positions of a list, joined by dots: ``users.0.email``."""
 AnyPath = Annotated[str, StringConstraints(pattern=r"^[^.*\s]+(\.\*)?(\.[^.*\s]+)*$", max_length=200)]
@@ -15,7 +15,7 @@ AnyPath = Annotated[str, StringConstraints(pattern=r"^[^.*\s]+(\.\*)?(\.[^.*\s]+
 
 
 def at(said: object, path: str) -> object:
-    """What stands there in an answer, or ``ABSENT``."""
+    """What stands there in an answer, or ``ABSENT``; null is there."""
     for name in path.split("."):
         if isinstance(said, Mapping) and name in said:
             said = said[name]

@@ -7,11 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 from shared.domain.errors import AnswerMalformed
-from shared.downstreams.http.budget import PATIENCE, Later
-from shared.downstreams.http.paths import ABSENT, Answer, at
-from shared.downstreams.http.requests import Listing, Pages
-from shared.downstreams.http.session import Further, Session
-from shared.downstreams.http.templates import Values
+from shared.systems.engine.records import ABSENT
+from shared.systems.engine.stepwise import Later
+from shared.systems.http.budget import PATIENCE
+from shared.systems.http.paths import Answer, at
+from shared.systems.http.requests import Listing, Pages
+from shared.systems.http.session import Further, Session
+from shared.systems.http.templates import Values
 
 _LINK = re.compile(r"<([^<>]*)>([^<]*)")
 _REL = re.compile(r';\s*rel="?([^";,]*)"?', re.IGNORECASE)

@@ -27,3 +27,8 @@ class DeclaredHttpSettings(HttpSettings):
         default=900, ge=1, le=86_400, description="how long it is left alone at most when it says that it is busy"
     )
     timeout_s: float = Field(default=10, gt=0, le=3_600, description="how long it may be silent while it answers")
+
+    @property
+    def rounds(self) -> int:
+        """How often records that keep arriving are chased."""
+        return 5

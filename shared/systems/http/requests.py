@@ -8,8 +8,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from shared.domain.identities import IdentityType
-from shared.downstreams.http.paths import AnyPath, Condition, Path
-from shared.downstreams.http.templates import names_in
+from shared.systems.http.paths import AnyPath, Condition, Path
+from shared.systems.http.templates import names_in
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _DURATION = re.compile(r"(\d{1,6})([smhd])")

@@ -4,28 +4,13 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from uuid import UUID
 
 from shared.domain.clock import Clock
-from shared.domain.errors import Unavailable
-from shared.downstreams.contract import Pending
-from shared.downstreams.http.requests import Rate
+from shared.systems.engine.stepwise import Later
+from shared.systems.http.requests import Rate
 
 PATIENCE = timedelta(seconds=5)
 """A wait that is longer is not slept through: the task is given back with the time."""
-
-
-class Later(Unavailable):
-    """The system is to be asked again after that time; ``busy``: it says so itself."""
-
-    def __init__(self, message: str, after: timedelta, *, busy: bool) -> None:
-        super().__init__(message)
-        self.after = after
-        self.busy = busy
-
-    def pending(self, task_id: UUID) -> Pending:
-        """What that is for one task."""
-        return Pending(task_id, self.after, self.busy)
 
 
 class Budget:

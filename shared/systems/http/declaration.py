@@ -4,6 +4,7 @@ A *resource* is a kind of record: how it is found, whose it is, what of it is sh
 again. Every request says what counts as ``done``, ``not_found`` and ``refused``; any other answer fails by name.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path as File
@@ -14,9 +15,9 @@ from pydantic import BeforeValidator, Field, model_validator
 from shared.domain.identities import IdentityType
 from shared.domain.toml_file import read_toml
 from shared.downstreams.claims import OWN
-from shared.downstreams.http.paths import AnyPath, Path
-from shared.downstreams.http.refusing import Refusal
-from shared.downstreams.http.requests import (
+from shared.systems.http.paths import AnyPath, Path
+from shared.systems.http.refusing import Refusal
+from shared.systems.http.requests import (
     ApiKey,
     Basic,
     Bearer,
@@ -34,6 +35,8 @@ from shared.downstreams.http.requests import (
 )
 
 _NAME = r"^[a-z][a-z0-9_]{0,40}$"
+FIELD = re.compile(r"[a-z][A-Za-z0-9_]{0,40}")
+"""What a field of a record may be called."""
 OF_THE_TASK = frozenset({"task_id", "id", "ids", "job", "asserted", "current"})
 SHOWN = frozenset({"A", "M", "C"})
 """The classes of fields that a subject is shown."""

@@ -1,0 +1,293 @@
+"""Erasure in a system without transactions: what is to go is noted first, taken out step by step, and looked for again.
+
+Ids alone are noted: what a record says stays with its system.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol, Self
+from uuid import UUID
+
+from pydantic import BaseModel, JsonValue
+
+from shared.domain.errors import Refused, ResidueFound, Unavailable
+from shared.domain.holds import LEGAL_HOLD
+from shared.domain.operations import Kept, TaskOutcome
+from shared.domain.policy import Policy
+from shared.downstreams import leaving
+from shared.downstreams.contract import Checkpoint, Pending, Receipt, Result, Task
+from shared.systems.engine import planning
+from shared.systems.engine.looking import look
+from shared.systems.engine.ownership import Attribution, Mine, refusal, subject
+from shared.systems.engine.planning import Plan
+from shared.systems.engine.records import FLAGS, Record, Shape, System, Unit
+
+NOTED = "steps"
+"""Under which key the journal stands in the progress of its task."""
+
+
+class Later(Unavailable):
+    """The system is to be asked again after that time; ``busy``: it says so itself."""
+
+    def __init__(self, message: str, after: timedelta, *, busy: bool = False) -> None:
+        super().__init__(message)
+        self.after = after
+        self.busy = busy
+
+    def pending(self, task_id: UUID) -> Pending:
+        """What that is for one task."""
+        return Pending(task_id, self.after, self.busy)
+
+
+class Going(BaseModel):
+    """One record that is to go, and how far that is.
+
+    ``above``: the ids of what it lies below, by place. ``way``: in which of the ways of its place a person does it.
+    ``step``: how many steps were answered. ``gone``: the system shows it no more. ``job``: what was begun for it, and
+    ``since`` when; ``ran``: that was told to go on. ``alone``: it shares a request with nobody.
+    """
+
+    place: str
+    id: str | int
+    above: dict[str, str | int] = {}
+    way: int = 0
+    step: int = 0
+    gone: bool = False
+    job: str = ""
+    since: datetime | None = None
+    ran: bool = False
+    alone: bool = False
+
+    @property
+    def name(self) -> tuple[str, tuple[str]]:
+        """What tells it from every other record of the system."""
+        return self.place, (str(self.id),)
+
+
+class _Noted(BaseModel):
+    """``looked``: since when a place shows what should be gone. ``told``: all is done that can be; a person is told.
+
+    ``left``: what stays, of which was asked whose it is before what tells it had gone.
+    """
+
+    going: list[Going] = []
+    counts: dict[str, int] = {}
+    kept: tuple[Kept, ...] = ()
+    held: frozenset[str] = frozenset()
+    left: set[tuple[str, str]] = set()
+    looked: dict[str, datetime] = {}
+    rounds: int = 0
+    told: bool = False
+    finished: bool = False
+
+
+@dataclass(slots=True)
+class Journal:
+    """How far the erasure of one task is; ``noted`` is what of it is durable once it was saved."""
+
+    task: Task
+    noted: _Noted = field(default_factory=_Noted)
+
+    @classmethod
+    def of(cls, task: Task) -> Self | None:
+        """What an earlier attempt has noted."""
+        said = task.progress.get(NOTED)
+        return cls(task, _Noted.model_validate(said)) if isinstance(said, dict) else None
+
+    @property
+    def progress(self) -> Mapping[UUID, Mapping[str, JsonValue]]:
+        """As it is noted."""
+        return {self.task.task_id: {NOTED: self.noted.model_dump(mode="json")}}
+
+    def of_place(self, place: str) -> list[Going]:
+        """What goes of one place."""
+        return [each for each in self.noted.going if each.place == place]
+
+
+class StepUnit(Unit, Protocol):
+    """A system that takes its steps one by one."""
+
+    @property
+    def searched(self) -> frozenset[str]:
+        """The places whose records are looked for by a search once more."""
+
+    def going(self, record: Record) -> Going:
+        """What is noted of a record that is to go."""
+
+    async def carry(self, journals: Sequence[Journal], note: Callable[[], Awaitable[None]]) -> Mapping[UUID, Result]:
+        """Goes as far as it can with what is to go, and ``note``s that; of those that wait, or failed, the result."""
+
+    def seen_again(self, journal: Journal, name: str, shown: Iterable[Going]) -> Later:
+        """When to look again at what is still shown, and what of it is told to go once more.
+
+        Raises:
+            ResidueFound: it has been shown for too long.
+        """
+
+    def look_by_search(self, journal: Journal, found: Attribution) -> None:
+        """Notes what a search shows no more, where that is all by which one can look."""
+
+    def must_be_whole(self, journal: Journal) -> None:
+        """Raises where a person must do a part of it, or nobody can look at it again."""
+
+
+class StepSystem(System, Protocol):
+    """A system whose units are such."""
+
+    @property
+    def steps(self) -> StepUnit: ...
+
+
+class Stepwise:
+    """One call: the tasks of several subjects, whose records may share a request."""
+
+    def __init__(self, system: StepSystem, policy: Policy, save_progress: Checkpoint) -> None:
+        self._system, self._unit, self._policy, self._save_progress = system, system.steps, policy, save_progress
+        self._categories = {shape.place: shape.category for shape in self._unit.shapes}
+        self._journals: dict[UUID, Journal] = {}
+        self._ended: dict[UUID, Result] = {}
+
+    @property
+    def shapes(self) -> Sequence[Shape]:
+        """The places of the system."""
+        return self._unit.shapes
+
+    async def run(self, tasks: Sequence[Task]) -> list[Result]:
+        """One result for each task, in order."""
+        self._journals = {task.task_id: journal for task in tasks if (journal := Journal.of(task))}
+        for journal in self._open():
+            if journal.noted.finished:
+                self._ended[journal.task.task_id] = self._receipt(journal)
+        fresh = [journal.task for journal in self._open() if journal.noted.told or self._is_held_anew(journal)]
+        await self._each([*fresh, *(task for task in tasks if task.task_id not in self._journals)], self._begin)
+        await self._note()
+        self._ended |= await self._unit.carry(self._open(), self._note)
+        await self._each([journal.task for journal in self._open()], self._search_again)
+        await self._note()
+        return [self._ended[task.task_id] for task in tasks]
+
+    def _open(self) -> list[Journal]:
+        return [each for each in self._journals.values() if each.task.task_id not in self._ended]
+
+    async def _note(self) -> None:
+        """Makes durable how far every task is, ended or not, before anything irreversible follows."""
+        if noted := {key: value for journal in self._journals.values() for key, value in journal.progress.items()}:
+            await self._save_progress(noted)
+
+    async def _each(self, tasks: Sequence[Task], do: Callable[[Task], Awaitable[None]]) -> None:
+        """Does it for every task side by side; whoever fails takes no further step."""
+
+        async def one(task: Task) -> None:
+            try:
+                await do(task)
+            except Later as later:
+                self._ended[task.task_id] = later.pending(task.task_id)
+            except (Unavailable, Refused) as failure:
+                self._ended[task.task_id] = failure
+
+        for failure in await asyncio.gather(*map(one, tasks), return_exceptions=True):
+            if failure is not None:
+                raise failure
+
+    @staticmethod
+    def _is_held_anew(journal: Journal) -> bool:
+        return bool(journal.task.held - journal.noted.held)
+
+    async def _find(self, task: Task) -> Attribution:
+        [found] = await look(self._unit, [subject(task, self.shapes)])
+        return found
+
+    async def _begin(self, task: Task) -> None:
+        """Looks what is to go; there is a journal where a person was to do a part of it, or a hold came since."""
+        found = await self._find(task)
+        journal = self._journals.get(task.task_id) or Journal(task)
+        if journal.noted.told:
+            self._unit.look_by_search(journal, found)
+        await self._admit(journal, found)
+        self._spare(journal, found)
+        self._journals[task.task_id] = journal
+
+    async def _admit(self, journal: Journal, found: Attribution) -> list[Going]:
+        """Takes what is to go into the journal, or raises why nothing may be done; what of it is new."""
+        known, limits = {each.name for each in journal.noted.going}, self._system.limits
+        left = {(place, (key,)) for place, key in journal.noted.left}
+        if refused := refusal(found, limits) if found.records.keys() - known - left else None:
+            raise refused
+        made = planning.plan(self._system.name, self._policy, None, found, self.shapes)
+        fresh = [mine for mine in made.gone if mine.record.name not in known]
+        refused = made.refused or (limits.excess(journal.task, rows=len(known) + len(fresh)) if fresh else None)
+        if refused:
+            refused.states = made.states
+            raise refused
+        await self._restrict(made)
+        journal.noted.kept = made.kept(marked=True)
+        journal.noted.held = journal.task.held
+        journal.noted.left = {(place, key[0]) for place, key in made.stays}
+        journal.noted.going = [each for each in journal.noted.going if each.name not in made.stays]
+        new = [self._unit.going(mine.record) for mine in fresh]
+        journal.noted.going += new
+        return new
+
+    def _spare(self, journal: Journal, found: Attribution) -> None:
+        """Leaves what a hold covers and no search shows any more, since what leads there may have gone."""
+        noted, held = journal.noted, journal.task.held
+        covered = [each for each in noted.going if not each.gone and self._categories[each.place] in held]
+        if not covered:
+            return
+        above = {(place, (str(record),)) for each in covered for place, record in each.above.items()}
+        names = {each.name for each in covered} | above
+        left = [each for each in noted.going if each.name in names and not each.gone and each.name not in found.records]
+        for category, count in Counter(self._categories[each.place] for each in left).items():
+            noted.kept += (Kept(category=category, rule=LEGAL_HOLD, count=count),)
+        noted.going = [each for each in noted.going if each.gone or each.name not in names]
+
+    async def _restrict(self, made: Plan) -> None:
+        """Marks what a hold alone keeps, and reads it again."""
+        wanted = [*made.to_mark]
+        if not wanted:
+            return
+        await self._unit.apply([c for c in planning.changes([made], self._policy) if c.flag in FLAGS])
+        marked = {record.name: record for _, record in wanted}
+        for record in await self._unit.again([*marked.values()]):
+            for flag, before in wanted:
+                if before.name == record.name and planning.is_unset(record, FLAGS.index(flag)):
+                    raise ResidueFound(f"{self._system.name} took a restriction and does not show it")
+            made.found.records[record.name] = Mine(record, ends=made.found.records[record.name].ends)
+
+    async def _search_again(self, task: Task) -> None:
+        """Searches once more by the identities: what came meanwhile is erased too."""
+        journal = self._journals[task.task_id]
+        places = self._unit.searched
+        if journal.noted.going and places:
+            found = await self._find(task)
+            if await self._admit(journal, found):
+                self._chase(journal)
+            shown = [each for each in journal.noted.going if each.name in found.records]
+            for place in (shape.place for shape in self.shapes if shape.place in places):
+                if again := [each for each in shown if each.place == place]:
+                    raise self._unit.seen_again(journal, place, again)
+        journal.noted.told = True
+        self._unit.must_be_whole(journal)
+        self._ended[task.task_id] = self._finish(journal)
+
+    def _chase(self, journal: Journal) -> None:
+        if journal.noted.rounds >= self._system.limits.rounds:
+            raise ResidueFound(f"{self._system.name} has new records of the subject each time that it is searched")
+        journal.noted.rounds += 1
+        raise Later(f"{self._system.name} has more of the subject", timedelta())
+
+    def _finish(self, journal: Journal) -> Receipt:
+        """Nothing is left to do: the ids are forgotten, and the counts stay for a repeat."""
+        counts = Counter(self._categories[each.place] for each in journal.noted.going)
+        journal.noted = _Noted(counts=counts, kept=journal.noted.kept, held=journal.task.held, finished=True)
+        return self._receipt(journal)
+
+    @staticmethod
+    def _receipt(journal: Journal) -> Receipt:
+        noted = journal.noted
+        if not noted.counts and not noted.kept:
+            return Receipt(journal.task.task_id, TaskOutcome.NO_MATCH)
+        return leaving.receipt(journal.task, noted.counts, noted.kept)

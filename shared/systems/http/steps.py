@@ -1,0 +1,300 @@
+"""The steps of an erasure: sent for some records, of several people too, followed where they began a job, looked at.
+
+What a person does where the interface cannot erase is told once, by ids alone, and looked for again when they have.
+"""
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import TypeVar
+from uuid import UUID
+
+from shared.domain.clock import Clock
+from shared.domain.errors import (
+    AnswerMalformed,
+    CannotLookAgain,
+    NotSupported,
+    Refused,
+    ResidueFound,
+    SystemRefused,
+    Unavailable,
+)
+from shared.downstreams.contract import Result
+from shared.downstreams.http_client import together
+from shared.systems.engine.ownership import Attribution
+from shared.systems.engine.records import Record
+from shared.systems.engine.stepwise import Going, Journal, Later
+from shared.systems.http.declaration import Declaration, Resource
+from shared.systems.http.paths import any_holds, at, each_at
+from shared.systems.http.requests import Job, Look, LookAt, Step
+from shared.systems.http.search import Hit
+from shared.systems.http.session import Further, Session
+from shared.systems.http.templates import in_text
+
+Some = TypeVar("Some")
+Part = Sequence[tuple[Journal, Going]]
+"""The records of one call, each with the journal that it belongs to."""
+_SLOWER = 4
+"""Looked again after this part of the time that has passed, so that a month costs some fifty looks."""
+_AT_A_TIME = 100
+"""How many records one command names."""
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What may stand in a command that a person runs: nothing that a shell, or a search, reads as anything but a name."""
+
+
+class Steps:
+    """Takes records out of one system, and looks."""
+
+    def __init__(self, system: str, declaration: Declaration, session: Session, clock: Clock) -> None:
+        self._system, self._session, self._clock = system, session, clock
+        self._jobs, self._resources = declaration.job, declaration.resource
+        self._order = tuple(declaration.order)
+        self._ids = {name: each.id for name, each in declaration.resource.items()}
+        looks = {name: each.verify for name, each in self._resources.items() if each.erase}
+        self.searched = frozenset(name for name, each in looks.items() if isinstance(each, Look) and each.search)
+
+    def going(self, record: Record) -> Going:
+        """What is noted of a record that is to go."""
+        hit: Hit = record.ref
+        ways = enumerate(self._resources[hit.resource].by_hand)
+        way = next((n for n, each in ways if not each.when or any(c.holds_of(hit.record) for c in each.when)), 0)
+        return Going(place=hit.resource, id=hit.id, above={each.resource: each.id for each in hit.line}, way=way)
+
+    async def carry(self, journals: Sequence[Journal], note: Callable[[], Awaitable[None]]) -> Mapping[UUID, Result]:
+        """Goes as far as it can, children before what they lie below; of those that wait, or failed, the result."""
+        call = _Call(journals)
+        for name in reversed(self._order):
+            for n, step in enumerate(self._resources[name].erase):
+                await self._take(call, name, n, step, note)
+            await self._look(call, name)
+        return call.ended
+
+    async def _take(self, call: "_Call", name: str, n: int, step: Step, note: Callable[[], Awaitable[None]]) -> None:
+        """One step of one resource, for all subjects."""
+        if not (todo := call.at(name, n)):
+            return
+        await note()  # raises where a request was withdrawn meanwhile
+        begun = [(journal, each) for journal, each in todo if not each.job]
+        apart: dict[UUID | None, list[tuple[Journal, Going]]] = {}
+        for journal, each in begun:
+            apart.setdefault(journal.task.task_id if each.alone else None, []).append((journal, each))
+        parts = [part for some in apart.values() for part in _parts(some, step.batch)]
+        await together(*(call.end(partial(self._sent, call, name, n, step, part), part) for part in parts))
+        if step.job is None:
+            return
+        await note()
+        jobs: dict[str, list[tuple[Journal, Going]]] = {}
+        for journal, each in call.at(name, n):
+            jobs.setdefault(each.job, []).append((journal, each))
+        job = self._jobs[step.job]
+        await together(*(call.end(partial(self._follow, name, part, job), part) for _, part in sorted(jobs.items())))
+
+    async def _sent(self, call: "_Call", name: str, n: int, step: Step, part: Part) -> None:
+        """One call; refused for several people it is made by halves, until who is to blame is alone."""
+        try:
+            await self._send(name, n, step, part)
+        except (SystemRefused, AnswerMalformed):
+            raise
+        except Refused:
+            if len({journal.task.task_id for journal, _ in part}) == 1:
+                raise
+            half = len(part) // 2
+            halves = (part[:half], part[half:])
+            await together(*(call.end(partial(self._sent, call, name, n, step, each), each) for each in halves))
+
+    async def _send(self, name: str, n: int, step: Step, part: Part) -> None:
+        """One call for these records; a job that it began is noted, and followed later."""
+        journal, going = part[0]
+        values = {**self._values(journal, going), "ids": [each.id for _, each in part]}
+        once = {step.idempotency: _key(f"{name}.{n}", part)} if step.idempotency else {}
+        said = await self._session.ask(step, {**values, "task_id": str(journal.task.task_id)}, Further(headers=once))
+        if step.job is None:
+            _advance(part)
+            return
+        job_id = at(said, self._jobs[step.job].id)
+        if isinstance(job_id, bool) or not isinstance(job_id, str | int) or not str(job_id).isprintable():
+            raise AnswerMalformed(f"{self._system} began a job for {name} and does not say which")
+        for _, each in part:
+            each.job, each.since, each.ran = str(job_id), self._clock.now(), False
+
+    async def _follow(self, name: str, part: Part, job: Job) -> None:
+        """Returns once the job is done; what failed for several people together is begun for each by themselves.
+
+        Raises:
+            Later: the system works on it.
+            Refused: it has failed, or did not end in time.
+        """
+        began = part[0][1]
+        passed = self._clock.now() - (began.since or self._clock.now())
+        state = at(await self._session.ask(job.status, {"job": began.job}), job.state)
+        if state in job.done:
+            _advance(part)
+            return
+        if state in job.failed:
+            several = len({journal.task.task_id for journal, _ in part}) > 1
+            for _, each in part:  # a person's retry begins another one
+                each.job, each.alone = "", several
+            if several:
+                raise self._later(timedelta())
+            raise Refused(f"{self._system} says that a job of {name} has failed")
+        if passed > job.within:
+            raise Refused(f"{self._system} has not ended a job of {name} within {job.within}: look there")
+        if state in job.ready and job.run is not None and not began.ran:
+            await self._session.ask(job.run, {"job": began.job})
+            for _, each in part:
+                each.ran = True
+        raise self._later(max(job.every, passed / _SLOWER))
+
+    def _later(self, after: timedelta) -> Later:
+        return Later(f"{self._system} works on it", after)
+
+    async def _look(self, call: "_Call", name: str) -> None:
+        """Looks at every record of one resource again; who has one that is still there waits."""
+        resource = self._resources[name]
+        verify = resource.verify
+        if not isinstance(verify, Look) or not verify.ask:
+            return
+        for n, request in enumerate(verify.ask, start=len(resource.erase)):
+            # nobody has done it who has not been told
+            every = [(j, each) for j, each in call.at(name, n) if j.noted.told or not resource.by_hand]
+            parts = _parts(every, 1 if resource.by_hand else request.batch)
+            await together(
+                *(call.end(partial(self._look_at, call, resource, name, request, part), part) for part in parts)
+            )
+        for _, each in call.at(name, len(resource.erase) + len(verify.ask)):
+            each.gone = True
+
+    async def _look_at(self, call: "_Call", resource: Resource, name: str, request: LookAt, part: Part) -> None:
+        """Looks at some records; who has one that is still there waits, and the others are looked at without it."""
+        left = part
+        while left:
+            values = {**self._values(*left[0]), "ids": [each.id for _, each in left]}
+            answer = await self._session.look(request, values)
+            if any_holds(request.gone, answer):
+                _advance(left)
+                return
+            if resource.by_hand:
+                return
+            ids = {str(one.id) for _, one in left}
+            shown = {str(each) for each in each_at(answer.said, request.shown)} & ids if request.shown else set()
+            still = [(journal, each) for journal, each in left if str(each.id) in (shown or ids)]
+            left = [(journal, each) for journal, each in left if str(each.id) not in (shown or ids)]
+            for journal in {journal.task.task_id: journal for journal, _ in still}.values():
+                theirs = [each for whose, each in still if whose is journal]
+                await call.end(partial(self._waits, journal, name, theirs), [(journal, theirs[0])])
+
+    async def _waits(self, journal: Journal, name: str, shown: Sequence[Going]) -> None:
+        raise self.seen_again(journal, name, shown)
+
+    def seen_again(self, journal: Journal, name: str, shown: Iterable[Going]) -> Later:
+        """When to look again at what is still shown, and what of it is told to go once more.
+
+        Raises:
+            ResidueFound: it has been shown for too long.
+        """
+        resource, now = self._resources[name], self._clock.now()
+        verify = resource.verify
+        if not isinstance(verify, Look):
+            raise TypeError("nobody looks at that again")
+        passed = now - journal.noted.looked.setdefault(name, now)
+        if passed > verify.within:
+            raise ResidueFound(f"{self._system} says that a {name} was erased, and shows it after {verify.within}")
+        # Where each look by its id says that it is gone, the index of the search may lag behind: it is waited for.
+        told = verify.ask and all(each.gone for each in journal.of_place(name))
+        if not told and not any(step.job for step in resource.erase):
+            for each in shown:
+                each.step, each.gone = 0, False
+        return self._later(max(verify.settle, passed / _SLOWER))
+
+    def _values(self, journal: Journal, going: Going) -> dict[str, object]:
+        """What templates may name of it: the identities, its id, and those of what it lies below."""
+        return {each.type.value: each.value for each in journal.task.identities} | self._ids_of(going)
+
+    def _ids_of(self, going: Going) -> dict[str, object]:
+        above: dict[str, object] = {f"{name}.{self._ids[name]}": value for name, value in going.above.items()}
+        return {"id": going.id, **above}
+
+    # What a person does there.
+
+    def look_by_search(self, journal: Journal, found: Attribution) -> None:
+        """Notes what a search does not show any more, where a search is all by which one can look."""
+        for each in journal.noted.going:
+            resource = self._resources[each.place]
+            if resource.by_hand and isinstance(resource.verify, Look) and not resource.verify.ask:
+                each.gone = each.name not in found.records
+
+    def must_be_whole(self, journal: Journal) -> None:
+        """Raises where a part of what was found cannot be erased there, or nobody can look at it again.
+
+        Raises:
+            NotSupported: a person does it, and is told how where the declaration says it.
+            CannotLookAgain: it was told to, and nothing shows whether it did.
+            AnswerMalformed: an id is none that could stand in what they are told.
+        """
+        names = dict.fromkeys(each.place for each in journal.noted.going)
+        bare = [name for name in reversed(self._order) if name in names and not self._resources[name].erase]
+        left = {name: some for name in bare if (some := [e for e in journal.of_place(name) if not e.gone])}
+        told = [how for name, some in left.items() for how in self._told(name, some)]
+        if left:
+            said = f"{self._system} has no way to erase {', '.join(left)}: do it there, and enter what was done"
+            raise NotSupported(f"{said}; GET …/manual-steps says how" if told else said, told)
+        if unseen := [name for name in names if self._resources[name].verify is False]:
+            said = f"{self._system} was told to erase {', '.join(unseen)} and shows nobody whether it did"
+            raise CannotLookAgain(f"{said}: look there, and enter what was done")
+
+    def _told(self, name: str, left: Sequence[Going]) -> Iterator[str]:
+        """Each step about one resource, with the ids of the records that it is about."""
+        for n, way in enumerate(self._resources[name].by_hand):
+            known = [self._ids_of(each) for each in left if each.way == n]
+            if not all(_ID.fullmatch(str(value)) for values in known for value in values.values()):
+                raise AnswerMalformed(f"{self._system} has a {name} whose id could not stand in a command: look there")
+            if way.each is None:
+                yield from (in_text(way.do, values) for values in known)
+                continue
+            for some in _parts([in_text(way.each, values) for values in known], _AT_A_TIME):
+                yield in_text(way.do, {"each": way.between.join(some)})
+
+
+@dataclass
+class _Call:
+    """The tasks of one call, and the results of those that take no further step."""
+
+    journals: Sequence[Journal]
+
+    def __post_init__(self) -> None:
+        self.ended: dict[UUID, Result] = {}
+
+    def at(self, name: str, n: int) -> list[tuple[Journal, Going]]:
+        """What of one resource has come to that step."""
+        left = (each for each in self.journals if each.task.task_id not in self.ended)
+        return [
+            (journal, each) for journal in left for each in journal.of_place(name) if each.step == n and not each.gone
+        ]
+
+    async def end(self, work: Callable[[], Awaitable[None]], part: Part) -> None:
+        """Does it for these; where it waits or fails, they take no further step."""
+        tasks = [journal.task.task_id for journal, _ in part]
+        try:
+            await work()
+        except Later as later:
+            self.ended |= {task_id: later.pending(task_id) for task_id in tasks}
+        except (Unavailable, Refused) as failure:
+            self.ended |= dict.fromkeys(tasks, failure)
+
+
+def _advance(part: Part) -> None:
+    for _, each in part:
+        each.step, each.job = each.step + 1, ""
+
+
+def _parts(some: Sequence[Some], size: int) -> Iterator[Sequence[Some]]:
+    return (some[start : start + size] for start in range(0, len(some), size))
+
+
+def _key(key: str, part: Part) -> str:
+    """The same for the same records of the same tasks, at each repeat."""
+    said = "\n".join(sorted(f"{journal.task.task_id} {journal.task.round} {key} {each.id}" for journal, each in part))
+    return hashlib.sha256(said.encode()).hexdigest()
