@@ -184,18 +184,25 @@ async def test_what_stays_is_told_alike_when_the_same_task_is_worked_again(tmp_p
     assert desk.left == {"user"}
 
 
-async def test_what_a_hold_covers_that_comes_between_two_attempts_is_not_told_to_go_any_more(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("covers", "state", "stays"),
+    [("deal", "ended", {"user": "requester", "deal": "contact"}), ("user", None, {"user": "contact"})],
+    ids=["with what it lies below", "what goes is asked no state again"],
+)
+async def test_what_a_hold_covers_that_comes_between_two_attempts_is_not_told_to_go_any_more(
+    tmp_path: Path, covers: str, state: str | None, stays: Mapping[str, str]
+) -> None:
     desk = desk_of()
     desk.slow = True
-    async with connected(tmp_path, desk, deal="contact") as engine:
+    async with connected(tmp_path, desk, SIGNED, **{covers: "contact"}) as engine:
         erasing = replace(task(), at=engine.clock.now())
         [waits] = await engine.once([erasing])
         assert isinstance(waits, Pending)
         assert {each.split()[0] for each in desk.asked} == {"reply"}, "it waits until that is gone"
-        desk.slow = False
+        desk.slow, desk.records["deal"][2]["state"] = False, state
         [done] = await engine.erase(replace(erasing, held=frozenset({"contact"})))
-    assert desk.left == {"user", "deal"}
-    assert kept(done) == {"contact": ("legal_hold", 1), "requester": ("legal_hold", 1)}
+    assert desk.left == stays.keys()
+    assert kept(done) == dict.fromkeys(stays.values(), ("legal_hold", 1))
 
 
 @pytest.mark.parametrize(

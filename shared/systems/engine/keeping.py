@@ -344,6 +344,8 @@ class Keeping:
             for number, end in self._found.records[name].ends:
                 if not record.shape.links[number].joins and not (stay.whole or end.record.shape.flags[2]):
                     continue  # nothing could say of it that it is kept
+                if end.record.name not in self._found.records:
+                    continue  # it has gone
                 above, known = end.record.name, found.get(end.record.name)
                 led = Stay(
                     stay.rule,
@@ -374,7 +376,7 @@ class Keeping:
         used = {mine.record.shape.place for mine in self._found.records.values() if free.is_used(mine.record)}
         needed, fresh = set[Name](), [name for name in stays if name[0] in used]
         while fresh:
-            if (name := fresh.pop()) not in needed:
+            if (name := fresh.pop()) not in needed and name in self._found.records:
                 needed.add(name)
                 fresh += [end.record.name for _, end in self._found.records[name].ends]
         return frozenset(name for name, stay in stays.items() if stay.rule == LEGAL_HOLD and name not in needed)

@@ -6,7 +6,7 @@ Ids alone are noted: what a record says stays with its system.
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol, Self
 from uuid import UUID
@@ -216,7 +216,7 @@ class Stepwise:
         left = {(place, (key,)) for place, key in journal.noted.left}
         if refused := refusal(found, limits) if found.records.keys() - known - left else None:
             raise refused
-        made = planning.plan(self._system.name, self._policy, None, found, self.shapes)
+        made = planning.plan(self._system.name, self._policy, None, _unsaid(journal, found), self.shapes)
         fresh = [mine for mine in made.gone if mine.record.name not in known]
         refused = made.refused or (limits.excess(journal.task, rows=len(known) + len(fresh)) if fresh else None)
         if refused:
@@ -291,3 +291,13 @@ class Stepwise:
         if not noted.counts and not noted.kept:
             return Receipt(journal.task.task_id, TaskOutcome.NO_MATCH)
         return leaving.receipt(journal.task, noted.counts, noted.kept)
+
+
+def _unsaid(journal: Journal, found: Attribution) -> Attribution:
+    """The same without what has gone, which a search may still show; of what is going no state is asked any more."""
+    noted = {each.name: each for each in journal.noted.going}
+    left = {name: mine for name, mine in found.records.items() if name not in noted or not noted[name].gone}
+    for name in noted.keys() & left.keys():
+        record = left[name].record
+        left[name] = replace(left[name], record=record._replace(states=(False,) * len(record.states)))
+    return Attribution(found.task, left)
