@@ -2,20 +2,36 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 from uuid import UUID
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.errors import RuleUnsigned
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, parse_period
 from shared.downstreams.contract import Receipt, Result, Task
+from shared.downstreams.refusals import ErasureRefused
+from shared.systems.engine.ownership import Attributor, subject
+from shared.systems.engine.records import Holder, Link, Record, Shape
 from shared.systems.engine.serving import Served
-from tests.fixtures.estates import Estate, Memory, estates
-from tests.fixtures.policy import all_signed, signed_policy
+from tests.fixtures.estates import NOW, ZONE, Estate, Memory, estate, estates
+from tests.fixtures.policy import all_signed, none_signed, signed_policy
 
-POLICY = all_signed(signed_policy())
+SIGNED = all_signed(signed_policy())
+SHORTER = SIGNED.rules["calls_us_18m"].model_copy(update={"period": parse_period("P6M"), "fields": {"caller_number"}})
+CALLS = SIGNED.categories["call_record"]
+POLICY = SIGNED.with_other(
+    rules={**SIGNED.rules, "calls_6m": SHORTER},
+    categories={**SIGNED.categories, "call_record": CALLS.model_copy(update={"kept_by": ("calls_us_18m", "calls_6m")})},
+)
+"""Two rules keep calls, and the shorter one fewer of their fields."""
+ASKED = estate(0).task(0)
 every_company = settings(max_examples=int(os.environ.get("DSR_ESTATES", "500")))
 """``DSR_ESTATES=10000``: as many of each."""
 some_people = st.sets(st.integers(0, 3), min_size=1, max_size=3)
@@ -54,6 +70,8 @@ async def test_an_erasure_changes_nobody_elses_records(estate: Estate, people: s
         elif name[0] == "call" and any(estate.rows[name][party] for party in {"caller", "called"} - theirs):
             left = system.rows[name]
             assert all(left[column] == before[column] for column in before if column.split("_")[0] not in theirs)
+        elif name[0] in {"customer", "orders"} and estate.rows["customer", (f"C{estate.whose[name]['']}",)]["state"]:
+            assert system.rows[name] == before  # what an active contract keeps, it keeps as it is
 
 
 @every_company
@@ -65,6 +83,7 @@ async def test_what_is_planned_is_done_once(estate: Estate, people: set[int]) ->
     for before, after in zip(planned, done, strict=True):
         assert (before.found, before.by_category, before.kept) == (after.found, after.by_category, after.kept)
         assert after.found == after.changed + after.remaining
+        assert all(each.reduced <= each.last for each in after.kept or () if each.reduced and each.last)
     system.applied.clear()
     assert await erase(system, tasks) == done  # a repeat of a task says the same
     system.noted.clear()
@@ -125,3 +144,51 @@ async def test_a_restriction_is_lifted_where_it_was_set(estate: Estate, who: int
     assert restricted.outcome is TaskOutcome.AMENDED
     await served.amend([estate.task(who, Operation.LIFT)], remembered)
     assert system.rows == estate.rows
+
+
+@every_company
+@given(estates, st.integers(0, 1))
+async def test_what_nobody_has_signed_goes_only_once_that_is_confirmed(estate: Estate, who: int) -> None:
+    unsigned = none_signed(POLICY)
+    [refused] = await plan(estate.system(), [estate.task(who)], unsigned)
+    theirs = [name for name in estate.rows if estate.is_theirs(name, {who})]
+    lasts = any(estate.rows[name].get("state") for name in theirs)
+    assert isinstance(refused, RuleUnsigned) is (lasts or any(name[0] in {"orders", "call"} for name in theirs))
+    [planned] = await plan(estate.system(), [estate.task(who, confirmed={Limit.UNSIGNED_ROWS: 1_000})], unsigned)
+    if lasts:  # that nobody can confirm
+        assert isinstance(planned, ErasureRefused)
+    else:
+        assert [each.remaining for each in receipts([planned])] == [0]
+
+
+NUMBER = Identity(IdentityType.PHONE, "+34688886392", NOW - timedelta(days=2), NOW)
+LINE = Shape(place="line", category="account", parties={}, holders=(Holder("phone", None, IdentityType.PHONE),))
+TIMED = replace(LINE, clock=ZONE)
+LED = replace(LINE, links=(Link("line", owns=False), Link("line", party="led", of="caller")))
+
+
+@pytest.mark.parametrize(
+    ("shape", "at", "number", "found"),
+    [
+        (TIMED, NOW - timedelta(days=2), NUMBER, 1),
+        (TIMED, NOW - timedelta(days=2, seconds=1), NUMBER, 0),
+        (TIMED, NOW, NUMBER, 0),
+        (TIMED, None, NUMBER, 0),
+        (TIMED, NOW, replace(NUMBER, valid_from=None, valid_to=None), 0),
+        (LINE, None, NUMBER, 0),
+        (LINE, None, replace(NUMBER, valid_to=None), 1),
+    ],
+)
+def test_a_number_finds_what_is_of_its_period(shape: Shape, at: datetime | None, number: Identity, found: int) -> None:
+    sought = subject(replace(ASKED, identities=(number,)), [shape])
+    assert len(Attributor([sought], [shape]).add([Record(shape, (1,), (NUMBER.value,), at)])) == found
+
+
+def test_a_record_is_theirs_by_what_it_leads_to_only_where_that_says_whose_it_is() -> None:
+    sought = subject(replace(ASKED, identities=(replace(NUMBER, valid_to=None),)), [LINE])
+    attributor = Attributor([sought], [LINE, LED])
+    attributor.add([Record(LINE, (1,), (NUMBER.value,))])
+    known = [Record(LED, (2,), (None,), parents=((0, (1,)),)), Record(LED, (3,), (None,), parents=((1, (1,)),))]
+    assert not attributor.add(known)
+    sought = subject(replace(ASKED, identities=(replace(NUMBER, valid_to=None),)), [LED])
+    assert Attributor([sought], [LED]).add([Record(LED, (2,), (NUMBER.value,), parents=((1, (1,)),))])
