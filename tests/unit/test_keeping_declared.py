@@ -34,7 +34,7 @@ from shared.systems.sql.settings import SqlSettings
 from tests.fixtures.downstream import email, task
 from tests.fixtures.engine import ScriptedSystem
 from tests.fixtures.policy import doing, signed_policy
-from tests.fixtures.shapes import tables_of
+from tests.fixtures.shapes import table_of, tables_of
 from tests.unit.test_registry import load
 
 CONTRACT: dict[str, Any] = {
@@ -426,3 +426,9 @@ def test_what_an_adapter_keeps_that_tells_no_countries_apart_is_told_by_no_count
     theirs = by_rule(policy, TODAY, "billing", kept("tax_law"))
     assert isinstance(theirs, Receipt)
     assert theirs.ground == "invoices_84m", "who names the law has looked"
+
+
+def test_the_mark_of_what_stays_is_not_emptied_with_the_rest() -> None:
+    columns = {**CONTRACT["columns"], "kept": {"class": "M"}}
+    table = Table.model_validate({**CONTRACT, "columns": columns, "kept": {"column": "kept", "value": True}})
+    assert "kept" not in {name for part in table_of("contract", table).shape.parts for name, _ in part.blank}

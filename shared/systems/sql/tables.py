@@ -434,9 +434,11 @@ def _party(table: Table, name: str) -> PartyShape:
 
 def _parts(table: Table, joined: frozenset[str]) -> Iterator[Part]:
     told = {state.column for state in table.refuse_when}
+    mark = table.kept.column if table.kept else None  # what stays says so there: it is set, and never emptied
     alike: dict[Part, list[tuple[str, str | None]]] = {}
     for party in table.parties or (None,):
-        for name, column in (table.fields_of(party) if party else table.about_one).items():
+        held = table.fields_of(party) if party else table.about_one
+        for name, column in ((name, column) for name, column in held.items() if name != mark):
             fields = [field for field, names in table.keeps.fields.items() if name in names] if table.keeps else []
             part = Part(
                 party,
