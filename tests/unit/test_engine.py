@@ -17,10 +17,11 @@ from shared.domain.operations import Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, parse_period
 from shared.downstreams.contract import Receipt, Result, Task
 from shared.downstreams.refusals import ErasureRefused
-from shared.systems.engine.ownership import Attributor, subject
+from shared.systems.engine.keeping import Keeping
+from shared.systems.engine.ownership import Attribution, Attributor, Mine, subject
 from shared.systems.engine.records import Holder, Link, Record, Shape
 from shared.systems.engine.serving import Served
-from tests.fixtures.estates import NOW, ZONE, Estate, Memory, estate, estates
+from tests.fixtures.estates import NOW, ORDER, ZONE, Estate, Memory, estate, estates
 from tests.fixtures.policy import all_signed, none_signed, signed_policy
 
 SIGNED = all_signed(signed_policy())
@@ -192,3 +193,17 @@ def test_a_record_is_theirs_by_what_it_leads_to_only_where_that_says_whose_it_is
     assert not attributor.add(known)
     sought = subject(replace(ASKED, identities=(replace(NUMBER, valid_to=None),)), [LED])
     assert Attributor([sought], [LED]).add([Record(LED, (2,), (NUMBER.value,), parents=((1, (1,)),))])
+
+
+def test_what_a_hold_needs_stays_also_beyond_what_stays_by_a_rule() -> None:
+    task = replace(ASKED, held=frozenset({"marketing"}))
+    line = Mine(Record(LINE, (1,), (None,)))
+    order = Mine(Record(ORDER, (2,), at=NOW, anchors=(NOW,), states=(False,), filled=(True, True)), ends=((0, line),))
+    held = Mine(Record(replace(LED, category="marketing"), (3,), (None,)), ends=((1, order),))
+    found = Attribution(task, {each.record.name: each for each in (line, order, held)})
+    stays = Keeping("shop", POLICY, found).stays()
+    assert [(stays[each.record.name].rule, stays[each.record.name].whole) for each in (line, order, held)] == [
+        ("legal_hold", True),
+        ("invoices_84m", False),
+        ("legal_hold", True),
+    ]

@@ -335,33 +335,27 @@ class Keeping:
         return _Ruled(name, rule, country, in_force, anchor, clock, period, zone, since, begins)
 
     def _with_led(self, stays: dict[Name, Stay]) -> dict[Name, Stay]:
-        """The same with what leads to it, each as long as the last of those for which it stays."""
-        found, fresh = dict(stays), [*stays]
+        """The same with what leads to it, each as long as the last of those for which it stays.
+
+        Also by way of what stays by a rule of its own: that may end before what leads on from there.
+        """
+        found, longest, fresh = dict(stays), dict(stays), [*stays]
         while fresh:
             name = fresh.pop()
-            stay = found[name]
-            record = self._found.records[name].record
+            stay, record = longest[name], self._found.records[name].record
             for number, end in self._found.records[name].ends:
                 if not record.shape.links[number].joins and not (stay.whole or end.record.shape.flags[2]):
                     continue  # nothing could say of it that it is kept
                 if end.record.name not in self._found.records:
                     continue  # it has gone
-                above, known = end.record.name, found.get(end.record.name)
-                led = Stay(
-                    stay.rule,
-                    stay.whole,
-                    lasts=stay.lasts,
-                    last=stay.last,
-                    anchor=stay.anchor,
-                    period=stay.period,
-                    shown=stay.shown,
-                    led=True,
-                )
-                if known is None or (known.led and known != led and _longer(led, known)):
-                    if known:
-                        led = led._replace(whole=led.whole or known.whole)
-                    found[above] = led
+                above, known = end.record.name, longest.get(end.record.name)
+                led = stay._replace(fields=frozenset(), reduced=None, led=True)
+                if known is None or _longer(led, known):
+                    led = led._replace(whole=led.whole or (known is not None and known.whole))
+                    longest[above] = led
                     fresh.append(above)
+                    if above not in stays:
+                        found[above] = led
         return found
 
     def idle(self, stays: Stays) -> frozenset[Name]:
@@ -452,8 +446,8 @@ def kept(records: Iterable[tuple[Mine, Stay]], restricted: Mapping[str, int] | N
         shape = mine.record.shape
         key = (shape.place, stay.rule, stay.shown is not False, stay.last is not None, stay.led)
         sums.setdefault(key, _Sum(shape.category, stay)).add(stay)
-    direct_first = sorted(sums.values(), key=lambda each: each.stay.led)
-    return tuple(_told_of(each, restricted or {}) for each in direct_first)
+    ordered = sorted(sums.values(), key=lambda s: (s.stay.led, s.stay.rule != LEGAL_HOLD, not s.stay.lasts))
+    return tuple(_told_of(each, restricted or {}) for each in ordered)
 
 
 def _told_of(each: _Sum, restricted: Mapping[str, int]) -> Kept:
