@@ -13,12 +13,13 @@ from pydantic import JsonValue
 from deploy.demo.company.model import Call
 from deploy.demo.seed.cdr import CdrStore
 from deploy.local import postgres_databases as databases
-from shared.domain.errors import ForeignHit, Unavailable, Withdrawn
+from shared.domain.errors import BlastRadius, ForeignHit, Unavailable, Withdrawn
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.systems.engine import erasing
 from shared.systems.sql.catalog import DatasetOutdated
 from shared.systems.sql.settings import path_of
+from shared.systems.sql.system import SqlUnit
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, OURS, SqlEngine, ask, at, call, each, engine, number, with_tables
 from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.written_calls import Written, write
@@ -163,6 +164,41 @@ async def test_many_records_go_in_several_transactions(
     results = await calls.run(*tasks) if together else [await calls.one(each_) for each_ in tasks]
     assert [receipt(result).by_category["call_record"] for result in results] == [len(days)] * len(numbers)
     assert await ask(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE caller <> ''") == [(0,)]
+
+
+LINES = """
+CREATE TABLE line (id int PRIMARY KEY, number text, at timestamptz);
+INSERT INTO line SELECT n, CASE n % 3 WHEN 0 THEN '+34600000001' WHEN 1 THEN '+34600000002' END,
+    CASE WHEN n % 7 > 0 THEN timestamptz '2026-01-01 00:00Z' + n * interval '1 hour' END FROM generate_series(1, 400) n;
+"""
+DATASET_OF_LINES = """
+name = "lines"
+[tables.line]
+category = "line"
+primary_key = ["id"]
+occurred = { column = "at" }
+columns = { id = { class = "T" }, number = { class = "A", identity = "phone" }, at = { class = "M" } }
+"""
+
+
+@pytest.mark.parametrize("judged", [True, False])
+async def test_where_nothing_is_judged_the_same_rows_go_unread(
+    empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, judged: bool
+) -> None:
+    monkeypatch.setattr(erasing, "CLEARED", 7)
+    if judged:
+        monkeypatch.setattr(SqlUnit, "clears", lambda *_: False)
+    (tmp_path / "lines.toml").write_text(DATASET_OF_LINES, encoding="utf-8")
+    dsn = await with_tables(empty_database, LINES)
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    theirs = number("+34600000001", start + timedelta(hours=48), start + timedelta(hours=192))
+    async with engine(dsn, tmp_path / "lines.toml", {"max_rows": 50}) as store:
+        assert isinstance(await store.one(task(Operation.ERASE, number("+34600000001", start))), BlastRadius)
+        done = await store.receipt(task(Operation.ERASE, theirs))
+    gone = {n for n in range(48, 192) if n % 3 == 0 and n % 7}
+    assert (done.outcome, done.found, done.changed, done.remaining) == (TaskOutcome.ERASED, len(gone), len(gone), 0)
+    assert done.by_category == {"line": len(gone)}
+    assert {row[0] for row in await ask(dsn, "SELECT id FROM line")} == {*range(1, 401)} - gone
 
 
 # Foreign keys of a store: in what order rows go, what would go with them, and what nobody has declared.

@@ -90,25 +90,6 @@ async def test_late_worker_sets_no_old_flag(customer_store: CustomerStore, custo
     assert await customer_store.ask(FLAGS) == []
 
 
-async def test_late_worker_puts_no_lifted_number_back(cdr_store: CdrStore, calls: SqlEngine) -> None:
-    await cdr_store.seed([call(ANNA, BORIS)])
-    sleeper, awake = asleep(number(ANNA), operation=Operation.RESTRICT)
-    assert await outcome(calls, awake) is TaskOutcome.AMENDED
-    assert await outcome(calls, lift_of(sleeper)) is TaskOutcome.AMENDED
-    (late,) = await calls.run(sleeper)
-    assert isinstance(late, Overtaken)
-    assert await ask(cdr_store.admin, "SELECT number FROM restricted_number") == []
-
-
-async def test_late_worker_corrects_nothing_again(customer_store: CustomerStore, customers: SqlEngine) -> None:
-    sleeper, awake = asleep(EMAIL, operation=Operation.RECTIFY, changes=[Change(field="street", asserted="Elm 1")])
-    assert await outcome(customers, awake) is TaskOutcome.AMENDED
-    await customer_store.run("UPDATE customer SET street = 'Elm 2' WHERE account_id = 'C1'")
-    (late,) = await customers.run(sleeper)
-    assert isinstance(late, Overtaken)
-    assert await customer_store.ask("SELECT street FROM customer WHERE account_id = 'C1'") == [("Elm 2",)]
-
-
 async def test_late_worker_erases_nothing_after_its_heir(customer_store: CustomerStore, customers: SqlEngine) -> None:
     sleeper, awake = asleep(EMAIL, operation=Operation.ERASE)
     assert await outcome(customers, awake) is TaskOutcome.ERASED

@@ -17,9 +17,9 @@ from shared.domain.release import Match
 from shared.downstreams.contract import Receipt, Record, Task
 from shared.downstreams.refusals import ErasureRefused
 from shared.storage.postgres import connected
-from shared.systems.engine import serving
 from shared.systems.sql.catalog import DatasetOutdated
 from shared.systems.sql.notes import schema_for
+from shared.systems.sql.system import SqlSystem
 from tests.fixtures.cdr import SqlEngine, ask, each, engine
 from tests.fixtures.customer_store import CustomerStore
 from tests.fixtures.downstream import email, receipt, task
@@ -247,7 +247,7 @@ async def test_unlimited_copy_is_streamed(customers: SqlEngine, monkeypatch: pyt
     assert ((hers.found, hers.parts), (his.found, his.parts)) == ((3, 0), (2, 0))
     assert not parts
     whole = sorted(record.category for record in hers.records)
-    monkeypatch.setattr(serving, "_PART", 2)
+    monkeypatch.setattr(SqlSystem, "part", 2)
     hers, his = await read()
     assert (hers.found, hers.by_category, his.found) == (3, Counter(whole), 2)
     handed = [kind for task_id, kinds in parts if task_id == hers.task_id for kind in kinds]

@@ -20,7 +20,18 @@ from shared.systems.engine.keeping import TOLD
 from shared.systems.engine.looking import TooMany, look
 from shared.systems.engine.ownership import Attribution, subject
 from shared.systems.engine.planning import REDUCED, Plan
-from shared.systems.engine.records import Collided, Name, Note, Record, Shape, System, Tied, Unit
+from shared.systems.engine.records import (
+    Clearing,
+    Collided,
+    Name,
+    Note,
+    Record,
+    Shape,
+    Subject,
+    System,
+    Tied,
+    Unit,
+)
 
 AT_ONCE = 64
 """Subjects in one transaction."""
@@ -28,7 +39,11 @@ ROWS = 2_500
 """Records in one transaction."""
 CHUNK = 1_000
 """Records in one of the transactions of a larger subject."""
+CLEARED = 5_000
+"""Records in one transaction that deletes them unread."""
 COLLISIONS = 5
+_Done = Sequence[tuple[Plan, Counter[str]]]
+"""Plans that were carried out, and all that was noted of each task so far."""
 
 
 class _Later(Exception):
@@ -64,6 +79,7 @@ class Erasure:
         self._noted: dict[UUID, Counter[str]] = {}
         self._gone: dict[UUID, list[Record]] = {}
         self._begun: dict[UUID, Begun] = {}
+        self._left: dict[UUID, int] = {}
 
     async def run(self, tasks: Sequence[Task]) -> list[Result]:
         """The result of each task; what was committed of one stays done, whatever comes of the others."""
@@ -99,7 +115,8 @@ class Erasure:
             if not tasks:
                 return []
             try:
-                await self._remove(tasks)
+                while await self._remove(tasks):
+                    pass
             except TooMany:
                 if len(tasks) > 1:
                     self._pace.at_once = len(tasks) // 2
@@ -115,8 +132,8 @@ class Erasure:
             self._results[task.task_id] = planning.residue(self._system.name, noted, left[task.task_id])
         return []
 
-    async def _remove(self, tasks: Sequence[Task]) -> None:
-        """Changes what there is of these in one transaction.
+    async def _remove(self, tasks: Sequence[Task]) -> bool:
+        """Changes what there is of these in one transaction; whether there is more to be changed in the same way.
 
         Raises:
             TooMany: there is more than one transaction holds; nothing was changed.
@@ -129,10 +146,40 @@ class Erasure:
                 self._results[each.task.task_id] = Receipt(each.task.task_id, TaskOutcome.NO_MATCH)
             sought = [each for each in sought if each.keys]
             if not sought:
-                return
-            plans = [*self._plans(await look(unit, sought, lock=True, most=ROWS), unit.shapes)]
-            done = await self._apply(unit, plans)
+                return False
+            if len(sought) == 1 and isinstance(unit, Clearing) and self._goes_whole(unit, unit, sought[0]):
+                done, more = await self._clear(unit, unit, sought[0])
+            else:
+                plans = [*self._plans(await look(unit, sought, lock=True, most=ROWS), unit.shapes)]
+                done, more = await self._apply(unit, plans), False
         self._remember(done)
+        return more
+
+    def _goes_whole(self, unit: Unit, clearing: Clearing, sought: Subject) -> bool:
+        """Whether nothing is judged of each record of a subject, of whom there may be very many."""
+        theirs = [shape for shape in unit.shapes if shape.place in sought.keys]
+        whole = all(planning.goes_whole(self._policy, sought.task, shape) for shape in theirs)
+        return whole and self._categories is None and unit.numbers is None and clearing.clears(sought)
+
+    async def _clear(self, unit: Unit, clearing: Clearing, sought: Subject) -> tuple[_Done, bool]:
+        """Deletes as many of these as one transaction holds; whether there may be more.
+
+        Raises:
+            Refused: they are more than the system allows.
+            _Later: the task was overtaken.
+        """
+        task, gone = sought.task, await clearing.clear(sought, CLEARED)
+        left = self._left.get(task.task_id, 0) - gone.total()
+        if task.task_id not in self._noted:
+            left = await clearing.count(sought) if gone.total() >= CLEARED else 0
+            if refused := self._system.limits.excess(task, rows=gone.total() + left):
+                raise refused
+        counts = Counter[str]()
+        for shape in unit.shapes:
+            counts[shape.category] += gone[shape.place]
+        noted = await self._note(unit, [Note(task, +counts)])
+        self._left[task.task_id] = left
+        return [(Plan(Attribution(task)), noted[task.task_id])], gone.total() > 0 and left > 0
 
     async def _begin(self, tasks: Sequence[Task]) -> None:
         """Notes which store it is; that itself remembers the rest. And what was withdrawn meanwhile goes no further."""
@@ -157,7 +204,7 @@ class Erasure:
             return planning.plan(self._system.name, self._policy, limits, found, shapes)
         return planning.ending(self._system.name, limits, found, self._categories)
 
-    async def _apply(self, unit: Unit, plans: Sequence[Plan]) -> Sequence[tuple[Plan, Counter[str]]]:
+    async def _apply(self, unit: Unit, plans: Sequence[Plan]) -> _Done:
         """Carries plans out and notes it, in one transaction; what was noted of each so far.
 
         Raises:
@@ -179,13 +226,17 @@ class Erasure:
             await self._mark_numbers(unit, each)
         categories = {shape.place: shape.category for shape in unit.shapes}
         # Also where nothing is left: from here on, an earlier attempt that slept changes nothing any more.
-        noted = await unit.note([Note(each.task, _counts(each, emptied, categories)) for each in plans])
-        if late := [each.task.task_id for each in plans if each.task.task_id not in noted]:
-            self._results |= {task_id: overtaken(self._system.name) for task_id in late}
-            raise _Later
+        noted = await self._note(unit, [Note(each.task, _counts(each, emptied, categories)) for each in plans])
         return [(each, noted[each.task.task_id]) for each in plans]
 
-    def _remember(self, done: Sequence[tuple[Plan, Counter[str]]]) -> None:
+    async def _note(self, unit: Unit, notes: Sequence[Note]) -> Mapping[UUID, Counter[str]]:
+        noted = await unit.note(notes)
+        if late := [each.task.task_id for each in notes if each.task.task_id not in noted]:
+            self._results |= {task_id: overtaken(self._system.name) for task_id in late}
+            raise _Later
+        return noted
+
+    def _remember(self, done: _Done) -> None:
         """What is committed."""
         for made, noted in done:
             self._noted[made.task.task_id] = noted

@@ -116,6 +116,16 @@ def ending(system: str, limits: Limits | None, found: Attribution, categories: C
     return made
 
 
+def goes_whole(policy: Policy, task: Task, shape: Shape) -> bool:
+    """Whether whatever is one subject's in a place is deleted, since nothing of a record is judged but whose it is."""
+    category = policy.category(shape.category)
+    judged = shape.parties or shape.links or shape.states or shape.apart or shape.blanks or shape.keeps is not None
+    named = any(each.type is IdentityType.ACCOUNT_ID for each in shape.holders)
+    kept = shape.category in task.held or (category is not None and category.kept_by)
+    ours = task.tenant is None and shape.owners is None
+    return ours and not (judged or named or kept) and does_with(shape, policy) is OnErasure.DELETE
+
+
 # What is emptied.
 
 

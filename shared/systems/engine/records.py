@@ -20,7 +20,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any, Final, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -405,6 +405,20 @@ class Unit(Protocol):
 
     async def past(self, due: Due, after: Record | None, *, most: int) -> Page:
         """The next records whose anchor lies before a day, by age, locked; those that need nothing are left out."""
+
+
+@runtime_checkable
+class Clearing(Protocol):
+    """A unit that also deletes all records of a subject by what finds them, where nothing is judged of each."""
+
+    def clears(self, subject: Subject) -> bool:
+        """Whether what finds a subject's records finds these alone, and nothing leads or refers to them."""
+
+    async def count(self, subject: Subject) -> int:
+        """How many there are."""
+
+    async def clear(self, subject: Subject, most: int) -> Counter[str]:
+        """Deletes them, as many at most; how many, by place."""
 
 
 class System(Protocol):

@@ -349,7 +349,8 @@ SET task_id = ?, opened = ?, stage = ?, attempt = ?, counts = ?, noted_at = CURR
 WHERE request_id = ? AND system = ?
 """
 # Two tasks of one request in one database are of different systems, as the downstreams file calls them. Two of the
-# tables say nothing of anybody; the others are about people, as the rows beside which they stand are.
+# tables say nothing of anybody; the others are about people, as the rows beside which they stand are. Keys of rows were
+# jsonb once.
 _POSTGRESQL = """\
 CREATE SCHEMA IF NOT EXISTS dsr_platform;
 CREATE TABLE IF NOT EXISTS dsr_platform.progress (
@@ -388,6 +389,7 @@ CREATE TABLE IF NOT EXISTS dsr_platform.stated (
     PRIMARY KEY (system, place, key, found_by, field)
 );
 CREATE INDEX IF NOT EXISTS stated_by ON dsr_platform.stated (system, place, value);
+ALTER TABLE dsr_platform.stated ALTER COLUMN key TYPE text USING replace(key::text, '", "', '","');
 GRANT USAGE ON SCHEMA dsr_platform TO {role};
 GRANT SELECT ON dsr_platform.incarnation TO {role};
 GRANT SELECT, INSERT, DELETE ON dsr_platform.kept TO {role};

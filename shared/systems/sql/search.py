@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from shared.domain.identities import IdentityType
-from shared.systems.engine.records import Key, Link, Record, Statement, Subject
+from shared.systems.engine.records import Key, Link, Record, SearchKey, Statement, Subject
 from shared.systems.sql import values
 from shared.systems.sql.catalog import ZONED, Relation
 from shared.systems.sql.declaration.declared import Join, RowSwitch
@@ -190,6 +190,20 @@ class Search:
             for row in read:
                 row[name] = in_utc(row[name])
         return read
+
+    def exactly(self, table: Declared, keys: Sequence[SearchKey], statement: Sql) -> str:
+        """What finds a person's rows, and no other, in a table that is ``exact``."""
+        [name], at = table.table.searched, table.table.occurred
+        of = self._server.column(name)
+        each: list[str] = []
+        for key in keys:
+            bounds: list[tuple[str, str, object, str]] = [("=", of, key.value, table.relation.types[name])]
+            if at:
+                bounds += [(">=", self._server.column(at.column), key.since, ZONED)] if key.since else []
+                bounds += [("<", self._server.column(at.column), key.until, ZONED)] if key.until else []
+            said = (f"{column} {sign} {statement.value(value, type_)}" for sign, column, value, type_ in bounds)
+            each.append(f"({' AND '.join(said)})")
+        return " OR ".join(each)
 
     # Backward: from the rows at the end of a path to what leads to them.
 

@@ -104,6 +104,32 @@ class SqlUnit:
                 stated = await self._stated(table, {key.value for key in keys} if data else (), found)
                 yield await self._search.records(table, found, stated, data=data)
 
+    def clears(self, subject: Subject) -> bool:
+        """Whether the server alone can tell whose the rows are."""
+        return all(self._tables[name].exact for name in subject.keys)
+
+    async def count(self, subject: Subject) -> int:
+        """How many rows of such a subject there are."""
+        rows = 0
+        for name, keys in subject.keys.items():
+            statement, table = Statement(self._server), self._tables[name]
+            theirs = self._search.exactly(table, keys, statement)
+            query = f"SELECT count(*) FROM {self._server.place(table.place)} t WHERE {theirs}"
+            rows += int((await self._connection.fetch(query, *statement.values))[0][0])
+        return rows
+
+    async def clear(self, subject: Subject, most: int) -> Counter[str]:
+        """Deletes rows of such a subject."""
+        self._seen.references.refuse_undeclared(self._seen.dataset)
+        gone = Counter[str]()
+        for name, keys in subject.keys.items():
+            statement, table = Statement(self._server), self._tables[name]
+            theirs, place = self._search.exactly(table, keys, statement), self._server.place(table.place)
+            some = f"SELECT t.ctid FROM {place} t WHERE {theirs} LIMIT {most - gone.total()}"
+            query = f"DELETE FROM {place} t WHERE t.ctid = ANY(ARRAY({some})) AND ({theirs})"
+            gone[name] = await self._connection.execute(query, *statement.values)
+        return gone
+
     def _leave_out(self, table: Declared, found: Found, requests: Collection[str]) -> None:
         """What stands in the table beside the data for a request itself is none of what its subject has."""
         side = self._numbers and self._numbers.side

@@ -26,7 +26,7 @@ from shared.systems.engine.records import (
     Statement,
 )
 from shared.systems.sql import values
-from shared.systems.sql.catalog import DATE, ZONED, ZONELESS, Catalog, References, Relation
+from shared.systems.sql.catalog import DATE, TABLE, ZONED, ZONELESS, Catalog, References, Relation
 from shared.systems.sql.declaration.dataset import Dataset
 from shared.systems.sql.declaration.declared import Join, RowSwitch, Switch
 from shared.systems.sql.declaration.graph import ends_first, joined_by, on_paths_to
@@ -169,14 +169,25 @@ class Declared:
         column = self.table.columns[name]
         if name not in self.table.searched:
             return lambda row: values.read(column, name, row)
-        plain = not column.json_ and not column.domain and column.match == "exact" and column.of is None
-        if (
-            plain
-            and self.relation.types[name] in {"text", "character varying"}
-            and not self.relation.columns[name].any_case
-        ):
+        if self._is_plain(name):
             return itemgetter(name)
         return lambda row: values.compared(self.table, self.relation, name, row)
+
+    def _is_plain(self, name: str) -> bool:
+        """Whether a column holds texts as they are compared, letter by letter."""
+        column = self.table.columns[name]
+        plain = not column.json_ and not column.domain and column.match == "exact" and column.of is None
+        is_text = plain and self.relation.types[name] in {"text", "character varying"}
+        return is_text and not self.relation.columns[name].any_case
+
+    @cached_property
+    def exact(self) -> bool:
+        """Whether the server itself tells whose its rows are, by one column and their time, and nothing else is led."""
+        table, relation, searched = self.table, self.relation, [*self.table.searched]
+        own = self.server.combines and relation.kind == TABLE and relation.lockable and not relation.partitions
+        plain = len(searched) == 1 and self._is_plain(searched[0])
+        timed = table.occurred is None or relation.types[table.occurred.column] == ZONED
+        return own and plain and timed and self.alone and self.counts_all and not table.stated
 
     @cached_property
     def _filled(self) -> Sequence[Callable[[Row], bool]]:
