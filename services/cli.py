@@ -34,7 +34,7 @@ COMMANDS: Mapping[str, str] = {
     "dead-letters": "shared.messaging.commands:dead_letters",
     "retention": "services.erasure.commands:retention",
     "request": "services.intake.client.requests:request",
-    "breach": "services.intake.client.breach:breach",
+    "incident": "services.intake.client.incident:incident",
     "letters": "services.letters:letters",
     "suppression": "services.intake.client.suppression:suppression",
     "redate": "services.intake.commands:redate",

@@ -12,8 +12,8 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from services.intake import metrics
-from services.intake.breach import breaches
 from services.intake.errors import NotFound
+from services.intake.incidents import record as incidents
 from shared.domain.conflicts import Disagreement
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
@@ -54,13 +54,13 @@ async def settle(tx: UnitOfWork, conflict_id: UUID, holder: str, actor: str) -> 
 
     Raises:
         NotFound: there is no such conflict, or somebody has settled it.
-        Forbidden: they own a breach of the request.
+        Forbidden: they own an incident of the request.
     """
     row = await tx.connection.fetchrow(_SETTLE, conflict_id, tx.now, holder)
     if row is None:
         raise NotFound("no conflict of that id is open")
     settled = AssignmentConflict(*row)
-    await breaches.must_not_own(tx.connection, settled.request_id, holder)
+    await incidents.must_not_own(tx.connection, settled.request_id, holder)
     detail: dict[str, JsonValue] = {"conflict_id": str(conflict_id), "system": settled.system, "kind": settled.kind}
     tx.log_evidence(settled.request_id, "assignment.settled", detail, actor)
     return settled

@@ -9,10 +9,10 @@ from pydantic import BaseModel
 
 from services.intake import auth, versions
 from services.intake.auth import Caller
-from services.intake.breach import breaches
 from services.intake.errors import NotFound
 from services.intake.grant import Power
 from services.intake.identity.proving import Proving
+from services.intake.incidents import record as incidents
 from services.intake.instants import Instants
 from services.intake.letters.rendering import Letters
 from services.intake.repository import Requests
@@ -51,7 +51,7 @@ def decision(
             request = await visible(tx.connection, requests.get(basis.request_id), basis.caller)
             basis.caller.grant.must(Power.SUBMIT)
             basis.caller.grant.must_handle(request.right)
-            await breaches.must_not_own(tx.connection, request.request_id, basis.caller.holder)
+            await incidents.must_not_own(tx.connection, request.request_id, basis.caller.holder)
             made = versions.fingerprint(tx, basis, step.__name__, bodies)
             if request.version != basis.version:
                 return await versions.first_answer(tx, basis, made)
@@ -70,7 +70,7 @@ class Deciding:
     Raises:
         NotFound: from every method, for any other caller.
         Forbidden: from every decision, where the key may do no such thing, or state no such proof, or where its holder
-            owns a breach of the request.
+            owns an incident of the request.
         PreconditionFailed: from every decision, where the request has changed since the version it was made for.
         IllegalTransition: from every decision that moves the request, where the lifecycle has no such step.
     """

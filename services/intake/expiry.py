@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from services.intake import recipient_digests
-from services.intake.breach import record as breach_record
+from services.intake.incidents import record as incidents
 from services.intake.request import status
 from services.intake.retention import Retention, retention
 from shared.app.service import Running
@@ -74,7 +74,7 @@ DUE = {
         SELECT NULL::uuid, NULL::uuid FROM request_lookup l JOIN request r USING (request_id)
         JOIN vault.subject v USING (subject_ref) WHERE v.shredded_at <= $1 AND l.kind <> 'reference'""",
     "idempotency": "SELECT NULL::uuid, NULL::uuid FROM idempotency i WHERE i.accepted_at < $1",
-    "breaches": "SELECT b.request_id, b.breach_id FROM breach b WHERE b.closed_at < $1",
+    "incidents": "SELECT i.request_id, i.incident_id FROM incident i WHERE i.closed_at < $1",
     "sessions": """
         SELECT NULL::uuid, NULL::uuid FROM web_session s WHERE s.expires_at < $1
         UNION ALL SELECT NULL, NULL FROM used_token t WHERE t.used_at < $1::timestamptz - interval '1 day'""",
@@ -102,7 +102,7 @@ async def run(running: Running) -> None:
 async def before(connection: Connection, periods: Retention, now: datetime) -> dict[str, datetime]:
     """Before when each tier must have begun to be past its period now."""
     days, months = periods.collected_days, periods.correspondence_months
-    more = periods.register_months, periods.idempotency_days, periods.account_months, periods.breach_months
+    more = periods.register_months, periods.idempotency_days, periods.account_months, periods.incident_months
     row = await connection.fetchrow(_BEFORE, now, days, months, *more)
     return dict(zip(DUE, row or (), strict=True))
 
@@ -206,7 +206,7 @@ _OF_NO_REQUEST: dict[str, Callable[[UnitOfWork, datetime], Coroutine[None, None,
     "accounts": _forget_accounts,
     "lookups": _forget_lookups,
     "idempotency": _forget_keys,
-    "breaches": breach_record.forget,
+    "incidents": incidents.forget,
     "sessions": _forget_sessions,
     "digests": recipient_digests.forget,
 }

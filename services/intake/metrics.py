@@ -26,8 +26,10 @@ EXTENSIONS_REFUSED = _counter("dsr_extensions_refused_total", "Extensions that w
 ORPHANS = _gauge("dsr_vault_orphans", "Subjects of whom the vault holds what nobody needs any more", ["what"])
 CONFLICTS = _gauge("dsr_assignment_conflicts", "Contradictions about whose a number was, by the register", ["kind"])
 WITHHELD = _gauge("dsr_packages_withheld", "Packages with a row that is not shown to be the subject's")
-BREACHES = _gauge("dsr_breaches_open", "Breaches that nobody has closed, by whether their 72 hours last", ["in_time"])
-BREACHES_FOUND = _gauge("dsr_breaches_found", "Breaches found in the last 30 days, by whom", ["found_by"])
+INCIDENTS = _gauge(
+    "dsr_incidents_open", "Open incidents, by whether the authority was notified or the 72 hours last", ["in_time"]
+)
+INCIDENTS_FOUND = _gauge("dsr_incidents_found", "Incidents found in the last 30 days, by whom", ["found_by"])
 DECIDED = _gauge(
     "dsr_decisions",
     "Requests that two persons refused or answered in part in the last 30 days, by reason",

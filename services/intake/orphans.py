@@ -53,7 +53,7 @@ SELECT what, count(DISTINCT subject_ref) FROM (
           AND NOT EXISTS (SELECT 1 FROM mail m WHERE m.mail_id = v.subject_ref AND m.decided_at IS NULL)
           AND NOT EXISTS (SELECT 1 FROM vault.returned r WHERE r.subject_ref = v.subject_ref)
           AND NOT EXISTS (SELECT 1 FROM vault.legal_hold h WHERE h.hold_id = v.subject_ref AND h.lifted_at IS NULL)
-          AND NOT EXISTS (SELECT 1 FROM breach b WHERE b.breach_id = v.subject_ref)
+          AND NOT EXISTS (SELECT 1 FROM incident i WHERE i.incident_id = v.subject_ref)
     UNION ALL
     SELECT 'no_request', s.subject_ref FROM vault.sealed s
     WHERE s.created_at < $1 AND NOT EXISTS (SELECT 1 FROM vault.subject v WHERE v.subject_ref = s.subject_ref)

@@ -107,7 +107,7 @@ async def hand_out(
     bytes_asked = asked.of(piece.size) if asked else (0, piece.size)
     if bytes_asked is None:
         raise RangeNotSatisfiable(f"the package has {piece.size} bytes, and none where Range says", piece.size)
-    if fault := await releases.check(tx, released, settings):
+    if fault := await releases.check(tx, released):
         return fault
     if not goes_on:
         await _count(tx, request_id, piece, by, caller)
@@ -127,7 +127,7 @@ async def look_into(
     reader = f"{caller.holder}{_READS}"
     goes_on = await _began(tx, package_id, reader)
     piece = await _kept(tx, request_id, package_id, settings, goes_on=goes_on)
-    if fault := await releases.check(tx, released, settings):
+    if fault := await releases.check(tx, released):
         return fault
     if not goes_on:
         await _count(tx, request_id, piece, reader, caller)

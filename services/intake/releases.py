@@ -1,6 +1,6 @@
 """Packages that may be handed out: checked for the first download, and again when anything has changed for that.
 
-One that does not fit any more is withheld until it does; was it handed out before, that is a breach (REQ-S8, S9).
+One that does not fit any more is withheld until it does; was it handed out before, that is an incident (REQ-S8, S9).
 """
 
 import logging
@@ -11,7 +11,7 @@ from functools import partial
 from uuid import UUID
 
 from services.intake import metrics, repository
-from services.intake.breach import breaches
+from services.intake.incidents import record as incidents
 from services.intake.letters import correspondence, delivery
 from services.intake.letters.rendering import Letters
 from services.intake.request.letter_kinds import LetterField
@@ -74,7 +74,7 @@ async def held(tx: UnitOfWork, request_id: UUID) -> Released:
     return Released(*row)
 
 
-async def check(tx: UnitOfWork, released: Released, settings: IntakeSettings) -> Fault | None:
+async def check(tx: UnitOfWork, released: Released) -> Fault | None:
     """Checks a package; says why it cannot be handed out, if it cannot.
 
     One that fits is read again once anything by which that is found is other: a million rows take half a minute.
@@ -103,8 +103,7 @@ async def check(tx: UnitOfWork, released: Released, settings: IntakeSettings) ->
         withheld = ("request %s: its package is withheld: %s", released.request_id, fault)
         tx.after_commit(partial(log.warning, *withheld))
         if released.downloads and not doubted:
-            handed_out = breaches.HandedOut(released.request_id, released.package_id, fault, released.downloads)
-            await breaches.open_one(tx, handed_out, timedelta(hours=settings.breach_hours))
+            await incidents.open_one(tx, released.request_id, released.package_id, fault, released.downloads)
     await _note(tx, released, fault, fits_as)
     return fault
 
@@ -122,9 +121,9 @@ async def run(running: Running, settings: IntakeSettings) -> None:
 
 
 async def count(connection: Connection, now: datetime, settings: IntakeSettings) -> None:
-    """Counts what is withheld, and breaches that nobody has closed."""
+    """Counts what is withheld, and open incidents."""
     metrics.WITHHELD.set(await connection.fetchval(_WITHHELD, now - timedelta(days=settings.package_days)))
-    await breaches.count(connection, now)
+    await incidents.count(connection, now)
 
 
 async def check_due(unit_of_work: UnitOfWorkFactory, settings: IntakeSettings) -> int:
@@ -135,7 +134,7 @@ async def check_due(unit_of_work: UnitOfWorkFactory, settings: IntakeSettings) -
         due = [Released(*row) for row in await tx.connection.fetch(_DUE, kept, changed, _AT_A_TIME)]
         for released in due:
             try:
-                await check(tx, released, settings)
+                await check(tx, released)
             except Shredded:  # nobody can tell any more whose it was, and nobody can fetch it
                 await _note(tx, released, None, None)
     return len(due)

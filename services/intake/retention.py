@@ -24,7 +24,7 @@ class Retention(BaseModel):
     idempotency_days: Days
     subject_days: Annotated[int, Field(ge=7, le=90)]
     account_months: Months
-    breach_months: Months
+    incident_months: Months
 
     @model_validator(mode="after")
     def _ends_with_the_register(self) -> "Retention":

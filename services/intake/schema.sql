@@ -191,30 +191,33 @@ CREATE TABLE proposal (
     system      text
 );
 
--- Something was handed out that is, as is known by now, not shown to be the subject's (Art. 33).
-CREATE TABLE breach (
-    breach_id   uuid PRIMARY KEY,
+-- A data breach (Art. 33): a package that is not shown to be the subject's was handed out, or one was found elsewhere.
+-- What people state of it is in the vault, entry by entry, under a key that has the id of the incident.
+CREATE TABLE incident (
+    incident_id uuid PRIMARY KEY,
     request_id  uuid REFERENCES request ON DELETE SET NULL,  -- null: no request has to do with it
     package_id  uuid UNIQUE,
     fault       text,
     downloads   integer     NOT NULL,
-    found_at    timestamptz NOT NULL,
-    notify_by   timestamptz NOT NULL,        -- the authority is to be told by then, unless there is no risk
-    owner       text,                        -- who sees to it: nobody who has handled the request
-    decision    text,
-    explanation uuid,                        -- in the vault
-    closed_at   timestamptz,
-    -- A breach as Art. 33(5) wants it documented, also one that was found elsewhere. What is said of it in words lies in the vault, under a
-    -- key that has the id of the breach.
-    recorded_at timestamptz,                 -- when its facts were last stated; null: nobody has
+    opened_at   timestamptz NOT NULL,        -- when it came on record
+    found_at    timestamptz NOT NULL,        -- when we became aware of it
+    owner       text,                        -- who has stated the facts: nobody who has handled the request
     categories  text[],                      -- of the policy
-    people      integer,                     -- approximately, as are the records
-    records     integer,
-    told_at     timestamptz                  -- when whom Art. 33 names was told first
+    people      integer,                     -- approximately
+    told_at     timestamptz,                 -- when the authority was notified first
+    proposed_by text,                        -- whose decision waits for a second person
+    closed_at   timestamptz
 );
-CREATE INDEX breach_open ON breach (notify_by) WHERE closed_at IS NULL;
-CREATE INDEX breach_request ON breach (request_id) WHERE request_id IS NOT NULL;
-CREATE INDEX breach_closed ON breach (closed_at) WHERE closed_at IS NOT NULL;
+CREATE INDEX incident_open ON incident (found_at) WHERE closed_at IS NULL;
+CREATE INDEX incident_request ON incident (request_id) WHERE request_id IS NOT NULL;
+CREATE INDEX incident_closed ON incident (closed_at) WHERE closed_at IS NOT NULL;
+
+CREATE TABLE incident_letter (
+    incident_id uuid NOT NULL REFERENCES incident ON DELETE CASCADE,
+    request_id  uuid NOT NULL REFERENCES request ON DELETE CASCADE,
+    letter_id   uuid NOT NULL,
+    PRIMARY KEY (incident_id, request_id)
+);
 
 CREATE TABLE letter (
     letter_id  uuid PRIMARY KEY,             -- its text is in the vault under this id
@@ -422,46 +425,6 @@ CREATE UNIQUE INDEX mail_key ON mail (digest);
 CREATE INDEX mail_open ON mail (state, received_at, mail_id) WHERE state IN ('proposed', 'reply');
 CREATE INDEX mail_decided ON mail (decided_at) WHERE decided_at IS NOT NULL;
 CREATE INDEX mail_request ON mail (request_id) WHERE request_id IS NOT NULL;
-
--- Whom one has told of a breach: the authority, a customer who decides about the data, or persons whom no letter reaches.
-CREATE TABLE breach_notice (
-    notice_id uuid PRIMARY KEY,              -- in the vault under this id: to whom, in which words
-    breach_id uuid        NOT NULL REFERENCES breach ON DELETE CASCADE,
-    whom      text        NOT NULL,
-    phase     text        NOT NULL,
-    told_at   timestamptz NOT NULL,
-    people    integer,
-    noted_by  text        NOT NULL,
-    noted_at  timestamptz NOT NULL DEFAULT now(),
-    agreed_by text,                          -- who else has said that they were told at that hour
-    agreed_at timestamptz
-);
-CREATE INDEX breach_notice_breach ON breach_notice (breach_id);
-
--- Whether the persons are told (Art. 34), as its owner proposes and somebody else approves; the last one counts.
-CREATE TABLE breach_assessment (
-    assessment_id uuid PRIMARY KEY,          -- in the vault under this id: why, and in which words they are told
-    breach_id     uuid        NOT NULL REFERENCES breach ON DELETE CASCADE,
-    high_risk     boolean     NOT NULL,
-    exemption     text,                      -- of Art. 34(3)
-    concerned     uuid[]      NOT NULL,      -- requests of those who are told by letter
-    proposed_by   text        NOT NULL,
-    proposed_at   timestamptz NOT NULL,
-    approved_by   text,
-    approved_at   timestamptz,
-    -- Where the word of one person would make a late breach timely, or close it as one without a risk, a second person says so too.
-    no_risk       boolean     NOT NULL DEFAULT false,  -- unlikely to result in any risk (Art. 33(1)); not as 34: no high one
-    -- What two persons have agreed of a breach they have agreed of the breach as it was stated then.
-    void_at       timestamptz                -- when what was judged was stated otherwise; it counts no more
-);
-CREATE INDEX breach_assessment_breach ON breach_assessment (breach_id);
-
-CREATE TABLE breach_letter (
-    breach_id  uuid NOT NULL REFERENCES breach ON DELETE CASCADE,
-    request_id uuid NOT NULL REFERENCES request ON DELETE CASCADE,
-    letter_id  uuid NOT NULL,
-    PRIMARY KEY (breach_id, request_id)
-);
 
 -- The account of the identity provider that a holder first signed in with (`iss`, `sub`): no other one is let in as that holder.
 CREATE TABLE console_holder (

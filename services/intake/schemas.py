@@ -1,6 +1,7 @@
 """What bodies of the API are made of: every value is checked and normalised, and nothing undeclared is accepted."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -8,6 +9,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainSerializer,
     StringConstraints,
     WithJsonSchema,
     model_validator,
@@ -29,6 +31,10 @@ Name = Annotated[
     NFC,
 ]
 Country = Annotated[str, AfterValidator(stated), WithJsonSchema({"type": "string", "pattern": "^[A-Z]{2}$"})]
+Instant = Annotated[
+    datetime, PlainSerializer(datetime.isoformat), WithJsonSchema({"type": "string", "format": "date-time"})
+]
+"""Shown with its offset, as `+00:00`."""
 Count = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)]
 
 

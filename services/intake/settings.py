@@ -68,9 +68,6 @@ class IntakeSettings(Group, env_prefix="DSR_INTAKE_"):
     emitters: FilePath = Field(default=EMITTERS, description="TOML file of the services that tell of their users")
     package_days: int = Field(default=14, ge=7, le=30, description="how long a package is kept once it is available")
     package_downloads: int = Field(default=5, ge=1, le=100, description="how often a package is handed out")
-    breach_hours: int = Field(
-        default=72, ge=1, le=72, description="by when the authority is to be told of a breach, from when it was found"
-    )
 
     def read_emitters(self) -> Mapping[str, Emitter]:
         """Who tells of users, and what each may say.

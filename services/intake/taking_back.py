@@ -1,25 +1,22 @@
 """Proofs that are taken back: it was not the requester's number, or somebody else had signed in.
 
 While nothing is answered one word is enough. After that it takes two persons; until the second has spoken a package is
-handed out to nobody. What was fetched, or was changed in a system, is then a breach (Art. 33).
+handed out to nobody. What was fetched, or was changed in a system, is then an incident (Art. 33).
 """
 
 from dataclasses import replace
-from datetime import timedelta
 
 from pydantic import JsonValue
 
 from services.intake import other_requests, releases
-from services.intake.breach import breaches
-from services.intake.breach.breaches import HandedOut
 from services.intake.deciding import Held
 from services.intake.decision_schemas import ProofTakenBack
 from services.intake.errors import BadRequest
 from services.intake.identity.proving import named
+from services.intake.incidents import record as incidents
 from services.intake.letters import correspondence
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.lifecycle import State
-from services.intake.settings import IntakeSettings
 from shared.domain.errors import IllegalTransition
 from shared.domain.levels import NOTHING
 from shared.domain.proofs import without_proof_of
@@ -35,7 +32,7 @@ WHERE proof_taken_back.first <> $3 AND proof_taken_back.second IS NULL RETURNING
 """
 
 
-async def take_back(held: Held, said: ProofTakenBack, settings: IntakeSettings) -> Transition:
+async def take_back(held: Held, said: ProofTakenBack) -> Transition:
     """Takes a person's word that a proof was wrong: from then on it counts for nothing, and what was found by it goes.
 
     Raises:
@@ -51,7 +48,7 @@ async def take_back(held: Held, said: ProofTakenBack, settings: IntakeSettings) 
         note = await correspondence.seal(tx, request, "explanation", "taken_back", said.note.encode())
         detail["note"] = str(note)
     if request.state is State.CLOSED:
-        request = replace(request, package_fault=await look_again(tx, request, settings, by_two=by_two))
+        request = replace(request, package_fault=await look_again(tx, request, by_two=by_two))
     return request.noted("proof.taken_back" if by_two else "proof.doubted", **detail)
 
 
@@ -81,13 +78,10 @@ async def _forget(tx: UnitOfWork, request: Request, field: str, *, counts: bool)
     await other_requests.prove(tx, request, [less.get((each.type, each.value), each) for each in stated])
 
 
-async def look_again(
-    tx: UnitOfWork, request: Request, settings: IntakeSettings, *, by_two: bool = False
-) -> Fault | None:
-    """Checks the package of an answered request; ``by_two``: of what was done in systems there is a breach, too."""
+async def look_again(tx: UnitOfWork, request: Request, *, by_two: bool = False) -> Fault | None:
+    """Checks the package of an answered request; ``by_two``: of what was done in systems there is an incident, too."""
     if by_two and any(task.changed or task.uncounted for task in request.tasks or ()):
-        done = HandedOut(request.request_id, request.request_id, Fault.NOT_PROVED, 0)
-        await breaches.open_one(tx, done, timedelta(hours=settings.breach_hours))
+        await incidents.open_one(tx, request.request_id, request.request_id, Fault.NOT_PROVED, downloads=0)
     if request.package_id is None or request.package_is_gone:
         return None
-    return await releases.check(tx, await releases.held(tx, request.request_id), settings)
+    return await releases.check(tx, await releases.held(tx, request.request_id))

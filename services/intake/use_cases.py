@@ -229,13 +229,13 @@ class UseCases(TellingUseCases):
             place = await correspondence.seal(tx, request, "explanation", "proof_lift", said.note.encode())
             detail["note"] = str(place)
         if request.state is State.CLOSED and request.package_fault is not None:
-            request = replace(request, package_fault=await taking_back.look_again(tx, request, self.settings))
+            request = replace(request, package_fault=await taking_back.look_again(tx, request))
         return request.noted("proof.lifted", **detail)
 
     @decision
     async def take_back(self, held: Held, said: decision_schemas.ProofTakenBack) -> Transition:
         """What was said to prove an identity was wrong; of an answered request two persons must say so."""
-        return await taking_back.take_back(held, said, self.settings)
+        return await taking_back.take_back(held, said)
 
     @decision
     async def withdraw(self, held: Held) -> Transition:

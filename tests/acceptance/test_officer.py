@@ -217,29 +217,26 @@ async def test_hold_keeps_an_erasure_until_two_lift_it(platform: Platform) -> No
 
 
 @scenario()
-async def test_breach_is_recorded_assessed_by_two_and_closed(platform: Platform) -> None:
-    """A breach is entered, two officers judge its risk, who was told is noted, and it closes (Art. 33, 34)."""
+async def test_incident_is_recorded_decided_by_two_and_closed(platform: Platform) -> None:
+    """An incident is entered, two officers decide on its risk, notices are noted, and it closes (Art. 33, 34)."""
     case = await platform.ask(platform.somebody(), "access", "email", language="de")
     received = datetime.fromisoformat((await case.view())["received_at"])
     found_at = f"{received - timedelta(hours=30):%Y-%m-%d %H:%M}"
-    facts = f"A list was public until {case.request_id[:8]}."
-    record = {"facts": facts, "effects": "Calls.", "measures": "It is gone.", "nature": "confidentiality"}
-    record |= {"people": "40", "records": "1200", "categories": "call_record"}
+    facts = {"facts": f"A list was public until {case.request_id[:8]}.", "effects": "Calls.", "measures": "It is gone."}
+    facts |= {"people": "40", "records": "1200", "categories": "call_record", "nature": "confidentiality"}
     words = {"happened": "Eine Liste war öffentlich.", "consequences": "Anrufe.", "measures": "Sie ist fort."}
     letter = {f"words.de.{name}": text for name, text in words.items()}
     async with platform.member("hanna") as hanna, platform.member("anton") as anton:
-        await step(hanna, "/console/breaches/new", found_at=found_at, **record)
+        await step(hanna, "/console/incidents/new", found_at=found_at, controllers="us", **facts)
         page = hanna.path
-        assert "of the 72 hours" in hanna.text
-        await step(hanna, f"{page}/own")
-        said = {"high_risk": "yes", "reasons": "Whom she calls is known.", "concerned": case.request_id}
-        await step(hanna, f"{page}/assess", **said, **letter)
-        assert (await hanna.open(f"{page}/approve")).status == httpx.codes.FORBIDDEN
-        await step(anton, f"{page}/approve")
-        told = {"whom": "authority", "to": "BlnBDI 521.12", "phase": "complete", "what": "By its form."}
-        await step(hanna, f"{page}/notice", told_at=found_at, **told)
-        await step(anton, f"{page}/approve-notice")  # its date alone makes it timely
-        await step(hanna, f"{page}/close", decision="authority_notified", explanation="All were told.")
+        assert "h left" in hanna.text
+        said = {"risk": "high", "reasons": "Whom she calls is known.", "concerned": case.request_id}
+        await step(hanna, f"{page}/decision", **said, **letter)
+        assert (await hanna.open(f"{page}/approval")).status == httpx.codes.FORBIDDEN
+        await step(anton, f"{page}/approval")
+        told = {"whom": "authority", "to": "BlnBDI 521.12", "complete": "yes", "what": "By its form."}
+        await step(hanna, f"{page}/notified", told_at=found_at, **told)
+        await step(hanna, f"{page}/close", explanation="All were told.")
         assert "All were told." in hanna.text
     assert words["happened"] in await case.seen_by(platform.officer).letter("breach")
 

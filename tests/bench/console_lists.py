@@ -73,7 +73,7 @@ _LISTS = (
     "/holds",
     "/mail",
     "/post",
-    "/breaches",
+    "/incidents",
 )
 
 

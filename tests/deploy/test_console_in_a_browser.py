@@ -12,7 +12,7 @@ from tests.fixtures.console import OpenedConsole, opened_console
 from tests.fixtures.events import a
 from tests.fixtures.intake import Intake, beyond, id_of
 from tests.fixtures.serving import served
-from tests.integration.test_breach_record import RECORD
+from tests.integration.test_incidents import FACTS
 from tests.integration.test_mail_read import mail, take
 from tests.integration.test_release_check import withheld
 
@@ -56,8 +56,8 @@ async def filled(intake: Intake) -> tuple[str, str]:
         "INSERT INTO downstreams.system (name, state, hash, reason) VALUES"
         " ('crm', 'on', 'a', NULL), ('cdr', 'quarantined', 'b', 'changed'), ('rt', 'quarantined', 'c', 'by_a_person')"
     )
-    breach = {**RECORD, "found_at": intake.clock.now().isoformat()}
-    (await intake.officer.post("/v1/breaches", json=breach)).raise_for_status()
+    incident = {**FACTS, "found_at": intake.clock.now().isoformat()}
+    (await intake.officer.post("/v1/incidents", json=incident)).raise_for_status()
     return id_of(blocked), id_of(other)
 
 
@@ -95,7 +95,7 @@ async def walk(page: Page, look: Eyes, site: str, console: OpenedConsole, reques
     mail_id = await pool.fetchval("SELECT mail_id FROM mail")
     letter_id = await pool.fetchval("SELECT letter_id FROM delivery WHERE way = 'post'")
     hold_id = await pool.fetchval("SELECT hold_id FROM vault.legal_hold")
-    breach_id = await pool.fetchval("SELECT breach_id FROM breach")
+    incident_id = await pool.fetchval("SELECT incident_id FROM incident")
     for name, path in {
         "queue": "/",
         "queue-nothing": "/?system=nothing",
@@ -119,10 +119,10 @@ async def walk(page: Page, look: Eyes, site: str, console: OpenedConsole, reques
         "stopped": "/stopped",
         "systems": "/systems",
         "package": f"/requests/{await pool.fetchval(WITHHELD)}/package",
-        "breaches": "/breaches",
-        "breach": f"/breaches/{breach_id}",
-        "breach-new": "/breaches/new",
-        "breach-own": f"/breaches/{breach_id}/own",
+        "incidents": "/incidents",
+        "incident": f"/incidents/{incident_id}",
+        "incident-new": "/incidents/new",
+        "incident-decision": f"/incidents/{incident_id}/decision",
         "sla": "/sla",
         "me": "/me",
     }.items():

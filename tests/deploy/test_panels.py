@@ -43,7 +43,7 @@ RIGHTLY_ZERO = {
     ),
     *("Oldest in an outbox", "Tasks ready", "Oldest ready task", "What it may be waiting for"),
     *("Database connections in use", "Loop lag"),
-    *("Breaches", "Packages, by whether anybody fetched them", "Reasons of refusals"),
+    *("Incidents", "Packages, by whether anybody fetched them", "Reasons of refusals"),
 }
 """Panels that may show nothing but zero on a machine that is well; tests/contract/test_compose.py sees that
 a test has each of their metrics show more."""

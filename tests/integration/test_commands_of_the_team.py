@@ -80,7 +80,7 @@ async def test_dry_run_refuses_before_asking_for_confirmation(command: Command, 
     shown = await command(*ask, "question=identity", "text=Which mailbox is yours?", "--dry-run")
     assert (shown.status, "Which mailbox is yours?" in shown.out) == (0, True)
     early = f"found_at={(intake.clock.at + timedelta(hours=1)).isoformat()}"
-    refused = await command("breach", "open", early, "nature=confidentiality", "facts=A list.", "--dry-run")
+    refused = await command("incident", "open", early, "nature=confidentiality", "facts=A list.", "--dry-run")
     assert refused.status != 0
     assert await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM evidence.entry") == before
 
@@ -176,45 +176,37 @@ async def test_command_errors_are_distinct(command: Command, intake: Intake, mon
     assert (away.status, "--idempotency-key" in away.err) == (4, True), away.err
 
 
-async def test_breach_goes_from_entry_to_closure(command: Command, intake: Intake, tmp_path: Path) -> None:
-    said = tmp_path / "breach.json"
+async def test_incident_goes_from_entry_to_closure(command: Command, intake: Intake, tmp_path: Path) -> None:
+    said = tmp_path / "incident.json"
     words = {"facts": "A list was sent to Ada.", "effects": "None yet.", "measures": "It was called back."}
-    said.write_text(orjson.dumps({**words, "people": 3, "records": 9}).decode())
-    opened = "nature=confidentiality", "categories=call_record", f"found_at={intake.clock.at.isoformat()}"
-    [found] = (await command("breach", "open", f"@{said}", *opened, "--yes", "--json")).values
-    breach = found["breach_id"]
-    [listed] = (await command("breach", "list")).out.splitlines()
-    assert ("call record; owner: nobody" in listed, listed.startswith(breach)) == (True, True)
-    assert (await command("breach", "own", breach, "--yes")).status == 0
-    told = f"told_at={intake.clock.at.isoformat()}", "phase=complete", "what=All of it."
-    shown = await command("breach", "notify", breach, "whom=authority", "to=BlnBDI 521", *told, "--dry-run")
+    said.write_text(orjson.dumps({**words, "people": 3, "records": 9, "controllers": ["us"]}).decode())
+    at = intake.clock.at.isoformat()
+    opened = "nature=confidentiality", "categories=call_record", f"found_at={at}"
+    [found] = (await command("incident", "open", f"@{said}", *opened, "--yes", "--json")).values
+    incident = found["incident_id"]
+    [listed] = (await command("incident", "list")).out.splitlines()
+    assert ("call record; owner: officer-1" in listed, listed.startswith(incident)) == (True, True)
+    notice = (
+        "act",
+        incident,
+        "notified",
+        "whom=authority",
+        "to=BlnBDI 521",
+        f"told_at={at}",
+        "complete=true",
+        "what=All of it.",
+    )
+    shown = await command("incident", *notice, "--dry-run")
     assert {"  facts: A list was sent to Ada.", "  to: BlnBDI 521"} <= {*shown.out.splitlines()}
-    assert (await command("breach", "notify", breach, "whom=authority", "to=BlnBDI 521", *told, "--yes")).status == 0
-    none = await command("breach", "approve", breach, "--yes")
-    assert (none.status, none.err.count("\n")) == (1, True)
-    assert (
-        await command("breach", "assess", breach, "high_risk=false", "reasons=Nobody read it.", "--yes")
-    ).status == 0
-    assert (await command("breach", "approve", breach, "--yes")).status == 1, "it takes two persons"
+    assert (await command("incident", *notice, "--yes")).status == 0
+    none = ("act", incident, "decision", "risk=none", "reasons=Nobody read it.", "--yes", "--json")
+    decision = (await command("incident", *none)).values[0]["entries"][-1]["entry_id"]
+    approve = ("incident", "act", incident, "decision/approval", f"decision_id={decision}")
+    assert (await command(*approve, "--yes")).status == 1, "it takes two people"
     command.as_(intake.colleague)
-    assert "  reasons: Nobody read it." in (await command("breach", "approve", breach, "--dry-run")).out.splitlines()
-    assert (await command("breach", "approve", breach, "--yes", "--json")).values == [{"letters": 0}]
+    assert "  reasons: Nobody read it." in (await command(*approve, "--dry-run")).out.splitlines()
+    assert (await command(*approve, "--yes")).status == 0
     command.as_(intake.officer)
-    early = (*told[1:], f"told_at={(intake.clock.at - timedelta(hours=1)).isoformat()}")
-    await command("breach", "correct", breach, early[-1].replace("told_at", "found_at"), "reasons=Ada knew.", "--yes")
-    await command("breach", "notify", breach, "whom=authority", "to=BlnBDI 521", *early, "--yes")
-    assert (await command("breach", "approve-notice", breach, "--yes")).status == 1, "it takes two persons"
-    command.as_(intake.colleague)
-    agreed = await command("breach", "approve-notice", breach, "--yes", "--json")
-    assert agreed.values[0]["told_at"] == agreed.values[0]["found_at"]
-    assert (await command("breach", "approve-notice", breach, "--yes")).status == 1, "none waits"
-    command.as_(intake.officer)
-    early_on = await command("breach", "close", breach, "decision=authority_notified", "explanation=Done.", "--yes")
-    assert (early_on.status, "judge it anew" in early_on.err) == (1, True)
-    await command("breach", "assess", breach, "high_risk=false", "reasons=Nobody read it.", "--yes")
-    command.as_(intake.colleague)
-    await command("breach", "approve", breach, "--yes")
-    command.as_(intake.officer)
-    closed = await command("breach", "close", breach, "decision=authority_notified", "explanation=Done.", "--yes")
-    assert (closed.status, "decision=authority_notified" in closed.out) == (0, True), closed.err
-    assert "closed 2026-03-0" in (await command("breach", "show", breach)).out
+    closed = await command("incident", "act", incident, "close", "explanation=Done.", "--yes")
+    assert closed.status == 0, closed.err
+    assert "closed 2026-03-0" in (await command("incident", "show", incident)).out

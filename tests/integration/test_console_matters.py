@@ -16,8 +16,8 @@ import orjson
 import pytest
 
 from services.intake import assignment_conflicts
-from services.intake.console import breach_pages, inbox, outgoing, queue
 from services.intake.console import digests as digests_page
+from services.intake.console import inbox, incidents, outgoing, queue
 from services.intake.console import stopped as stopped_page
 from services.intake.identity import stopped
 from shared.domain import notice_tokens as tokens
@@ -29,7 +29,7 @@ from tests.fixtures.handed_out import GIVEN
 from tests.fixtures.intake import PROPOSAL, id_of, reference_of
 from tests.fixtures.portal import Visitor
 from tests.fixtures.recipients import digest_of, digests, erased, listed, report
-from tests.integration.test_breach_record import RECORD
+from tests.integration.test_incidents import FACTS
 from tests.integration.test_mail_read import mail, take
 from tests.integration.test_release_check import withheld
 
@@ -116,29 +116,32 @@ async def test_a_key_is_released_by_one_and_a_system_by_two(console: OpenedConso
     assert (await intake.officer.post("/v1/systems/cdr/release")).status_code == 409
 
 
-async def test_proposal_of_a_breach_owner_waits_among_approvals_of_others(console: OpenedConsole) -> None:
-    intake, owner, anton, ugo = console.intake, *[await console.member(who) for who in ("officer-1", "anton", "ugo")]
-    assert "Nothing is proposed of a breach" in (await anton.open("/console/approvals")).text
-    found = {"found_at": (intake.clock.now() - timedelta(hours=9)).isoformat(), **RECORD}
-    breach = (await intake.colleague.post("/v1/breaches", json=found)).raise_for_status().json()["breach_id"]
-    page = f"/console/breaches/{breach}"
-    await confirmed(owner, f"{page}/own")
-    await confirmed(owner, f"{page}/assess", high_risk="", reasons="Numbers alone, for an hour.")
-    berlin = (intake.clock.now() - timedelta(hours=8)).astimezone(ZoneInfo("Europe/Berlin"))
-    await confirmed(owner, f"{page}/awareness", found_at=f"{berlin:%Y-%m-%d %H:%M}", reasons="The shift began then.")
-    told = {"whom": "authority", "to": "BlnBDI 521", "phase": "complete", "what": "All of it."}
-    await confirmed(owner, f"{page}/notice", told_at=f"{berlin:%Y-%m-%d %H:%M}", **told)
-    await anton.open("/console/approvals")
-    steps = [f"{page}/{step}" for step in ("approve", "approve-awareness", "approve-notice")]
-    assert [f'"{step}"' in anton.html for step in steps] == [True, True, True]
-    assert "waits for a second person" in (await anton.open("/console/breaches")).text
+async def test_decision_on_an_incident_waits_among_approvals_of_others(console: OpenedConsole) -> None:
+    owner, anton, ugo = [await console.member(who) for who in ("officer-1", "anton", "ugo")]
+    assert "No decision on an incident waits" in (await anton.open("/console/approvals")).text
+    zone = ZoneInfo(read_policy().controller.zone)
+    at = f"{(console.intake.clock.now() - timedelta(hours=8)).astimezone(zone):%Y-%m-%d %H:%M}"
+    said = {name: str(value) for name, value in FACTS.items() if not isinstance(value, list)}
+    said |= {"nature": "confidentiality", "categories": "call_record", "controllers": "us"}
+    await confirmed(owner, "/console/incidents/new", found_at=at, **said)
+    page = owner.path
+    assert ("64 h left" in owner.text, FACTS["facts"] in owner.text) == (True, True)
+    await confirmed(owner, f"{page}/decision", risk="none", reasons="Numbers alone, for an hour.")
+    assert f'"{page}/approval"' in (await anton.open("/console/approvals")).html
+    assert "a second person" in (await anton.open("/console/incidents")).text
     for nobody in (owner, ugo):
         await nobody.open("/console/approvals")
-        assert ("its risk is judged" in nobody.text, steps[0] in nobody.html) == (True, False)
-    for step in steps:
-        await confirmed(anton, step)
-    assert "Nothing is proposed of a breach" in (await anton.open("/console/approvals")).text
-    assert "waits for a second person" not in (await anton.open("/console/breaches")).text
+        assert ("found elsewhere" in nobody.text, f"{page}/approval" in nobody.html) == (True, False)
+    await anton.open(f"{page}/approval")
+    assert all(each in anton.text for each in ("Numbers alone, for an hour.", FACTS["effects"], "call record"))
+    await confirmed(anton, f"{page}/approval")
+    assert "No decision on an incident waits" in (await anton.open("/console/approvals")).text
+    told = {"whom": "authority", "to": "BlnBDI 521", "complete": "yes", "what": "All of it."}
+    await confirmed(owner, f"{page}/notified", told_at=at, **told)
+    assert "Everything is told yes" in " ".join(owner.text.split())
+    assert "1200" in (await owner.open(f"{page}/facts")).html, "the facts stand in the form"
+    await confirmed(owner, f"{page}/close", explanation="The BlnBDI has closed its case.")
+    assert "The BlnBDI has closed its case." in owner.text
 
 
 async def test_a_package_is_looked_into_by_the_two_who_release_it(console: OpenedConsole) -> None:
@@ -201,12 +204,10 @@ async def test_person_asks_about_an_unanswered_digest_and_enters_the_reply(conso
 
 
 MANY = """
-INSERT INTO breach (breach_id, downloads, found_at, notify_by, decision, closed_at)
-SELECT gen_random_uuid(), 0, now(), now(), 'no_risk', timestamptz '2026-03-01' FROM generate_series(1, 3) n;
-INSERT INTO breach (breach_id, downloads, found_at, notify_by)
-SELECT gen_random_uuid(), 0, now(), now() FROM generate_series(1, 3);
-INSERT INTO breach_assessment (assessment_id, breach_id, high_risk, concerned, proposed_by, proposed_at)
-SELECT gen_random_uuid(), breach_id, false, '{}', 'officer-2', now() FROM breach WHERE closed_at IS NULL;
+INSERT INTO incident (incident_id, downloads, opened_at, found_at, closed_at)
+SELECT gen_random_uuid(), 0, now(), now(), timestamptz '2026-03-01' FROM generate_series(1, 3) n;
+INSERT INTO incident (incident_id, downloads, opened_at, found_at, proposed_by)
+SELECT gen_random_uuid(), 0, now(), now(), 'officer-2' FROM generate_series(1, 3);
 INSERT INTO mail (mail_id, digest, received_at, by_mx, read_at, state)
 SELECT gen_random_uuid(), int4send(n), now(), true, now(), 'proposed' FROM generate_series(1, 3) n;
 INSERT INTO register.conflict (conflict_id, identity, system, valid_from, kind, request_id, noticed_at)
@@ -222,7 +223,7 @@ UPDATE request SET state = 'awaiting_identity'
 """Three rows of each list of the console; ``$1``: a request."""
 
 
-GOES_ON = {"/": 1, "/breaches": 1, "/mail": 1, "/post": 1}
+GOES_ON = {"/": 1, "/incidents": 1, "/mail": 1, "/post": 1}
 """Each list, and how many of its tables go on."""
 
 
@@ -234,7 +235,7 @@ SHORT = {"/holds", "/me", "/sla", "/systems", "/post/print"}
 """Pages with no more rows than the company has systems or holds."""
 
 
-FORMS = {"/breaches/new", "/holds/place", "/new", "/search"}
+FORMS = {"/incidents/new", "/holds/place", "/new", "/search"}
 
 
 ONWARD = re.compile(r'href="([^"]+)">(?:Show those after these|Next page)')
@@ -257,7 +258,7 @@ async def test_every_truncated_list_leads_to_its_end(console: OpenedConsole, mon
     intake, hanna = console.intake, await console.member("hanna")
     paths = {path for path in console.site.powers if "{" not in path}
     assert paths - {*GOES_ON, *SAYS_SO, *SHORT, *FORMS} == set(), "a list that is new is looked at here"
-    for module in (breach_pages, digests_page, inbox, outgoing, queue, stopped_page):
+    for module in (digests_page, incidents, inbox, outgoing, queue, stopped_page):
         monkeypatch.setattr(module, "ROWS", 1)
     for module in (assignment_conflicts, stopped):
         monkeypatch.setattr(module, "MOST", 1)
@@ -277,7 +278,7 @@ async def test_every_truncated_list_leads_to_its_end(console: OpenedConsole, mon
         assert (await hanna.open(f"/console{path}")).text.count("The first 1 are shown") == tables, path
 
 
-# Pages of the console on breaches, promises and who did what.
+# Pages of the console on incidents, promises and who did what.
 WORDS = {"happened": "A list was public.", "consequences": "Calls.", "measures": "It is gone."}
 
 
@@ -292,17 +293,17 @@ async def step(visitor: Visitor, path: str, **form: str) -> Visitor:
     return await visitor.send(step="confirm", **form)
 
 
-async def test_breach_clock_shows_full_hours_and_the_day_in_the_controllers_zone(console: OpenedConsole) -> None:
+async def test_incident_clock_shows_full_hours_and_the_day_in_the_controllers_zone(console: OpenedConsole) -> None:
     intake = console.intake
     intake.clock.pass_by(hours=17)  # the next day there
-    found = {"found_at": intake.clock.now().isoformat(), **RECORD}
-    breach_id = (await intake.officer.post("/v1/breaches", json=found)).json()["breach_id"]
+    found = {"found_at": intake.clock.now().isoformat(), **FACTS}
+    incident = (await intake.officer.post("/v1/incidents", json=found)).json()["incident_id"]
     at = f"{intake.clock.now().astimezone(ZoneInfo(read_policy().controller.zone)):%Y-%m-%d %H:%M}"
     hanna = await console.member("hanna")
-    assert f"Breach found {at}" in (await hanna.open(f"/console/breaches/{breach_id}/own")).text
+    assert f"Incident found {at}" in (await hanna.open(f"/console/incidents/{incident}/close")).text
     intake.clock.pass_by(hours=72, minutes=5)
     hanna = await console.member("hanna")
-    assert "< 1 h late" in (await hanna.open("/console/breaches")).text
+    assert "< 1 h late" in (await hanna.open("/console/incidents")).text
 
 
 async def test_auditor_exports_a_case_without_the_words_of_letters(console: OpenedConsole) -> None:

@@ -155,10 +155,10 @@ async def test_cookie_of_an_expired_session_begins_another(sessions: Sessions, c
     session = await signed_in(sessions, clock)
     clock.at += timedelta(minutes=31)
     late = await sessions.read(session.token)
-    late.data["to"] = "/breaches"
+    late.data["to"] = "/incidents"
     await sessions.keep(late)
     again = await sessions.read(session.token)
-    assert (again.data, again.principal) == ({"to": "/breaches"}, None)
+    assert (again.data, again.principal) == ({"to": "/incidents"}, None)
 
 
 async def test_sign_out_everywhere_reaches_a_page_being_answered(sessions: Sessions, clock: SetClock) -> None:

@@ -110,7 +110,7 @@ async def test_intake_counts_coverage_time_to_close_detection_and_who_waits(inta
     assert told("dsr_requests_waiting", right="access", state="awaiting_identity") == 0
 
 
-# Figures of answers: business days, reasons of refusals, packages fetched, breaches found.
+# Figures of answers: business days, reasons of refusals, packages fetched, incidents found.
 COMMITMENT = read_policy().commitment
 
 
@@ -156,19 +156,19 @@ async def test_packages_are_counted_by_whether_anybody_fetched_them_once_their_d
     await count(intake)
     assert told("dsr_packages_ended", result="fetched") == 0, "their days last"
     intake.clock.pass_by(days=15)
-    breach: dict[str, object] = {
+    incident: dict[str, object] = {
         "found_at": intake.clock.now().isoformat(),
         "nature": ["integrity"],
         "facts": "It",
         "effects": "is",
     }
-    breach |= {"measures": "gone.", "categories": ["account"], "people": 1, "records": 1}
-    assert (await intake.officer.post("/v1/breaches", json=breach)).status_code == 201
+    incident |= {"measures": "gone.", "categories": ["account"], "people": 1, "records": 1, "controllers": ["us"]}
+    assert (await intake.officer.post("/v1/incidents", json=incident)).status_code == 201
     await count(intake)
     assert told("dsr_packages_ended", result="fetched") == 1
     assert told("dsr_packages_ended", result="not_fetched") == 1
-    assert told("dsr_breaches_found", found_by="elsewhere") == 1
-    assert told("dsr_breaches_found", found_by="platform") == 0
+    assert told("dsr_incidents_found", found_by="elsewhere") == 1
+    assert told("dsr_incidents_found", found_by="platform") == 0
 
 
 # What a service tells of itself: its outbox, its tasks, its connections and its evidence, as they are.

@@ -116,7 +116,7 @@ async def test_proof_is_asked_for_before_what_else_they_are_known_by_and_both_ar
     assert (await intake.view(path))["state"] == "awaiting_identity"
 
 
-# A proof that was wrong is taken back: nothing more is found by it, and what it has opened is withheld or a breach.
+# A proof that was wrong is taken back: nothing more is found by it, and what it has opened is withheld or an incident.
 EMAIL = IdentityType.EMAIL
 NOTE = "The code was sent to Ben Quarzfels, who has the number now."
 
@@ -164,23 +164,23 @@ async def test_repudiation_of_an_answered_request_needs_two_and_withholds_at_onc
     assert [await taken_back(intake, path, by=by) for by in ("officer", "officer")] == [200, 409]
     assert (await intake.view(path))["package_withheld"]
     assert (await intake.channel.get(f"{path}/package")).status_code == 409
-    assert (await intake.officer.get("/v1/breaches")).json()["breaches"] == [], "nobody else has said so"
+    assert (await intake.officer.get("/v1/incidents")).json()["incidents"] == [], "nobody else has said so"
     assert (await levels(intake, path))["email"] == "L2"
     assert await taken_back(intake, path, by="colleague") == 200
     assert (await levels(intake, path))["email"] == "L0"
-    [breach] = (await intake.officer.get("/v1/breaches")).json()["breaches"]
-    assert (breach["fault"], breach["downloads"]) == ("not_proved", 1)
+    [incident] = (await intake.officer.get("/v1/incidents")).json()["incidents"]
+    assert (incident["fault"], incident["downloads"]) == ("not_proved", 1)
     assert (await intake.channel.get(f"{path}/package")).status_code == 409
     assert await intake.actions(path)
     assert [letter["kind"] for letter in await intake.letters(path)] == ["answer", "update"]
 
 
 @pytest.mark.parametrize("changed", [0, 3])
-async def test_change_by_a_repudiated_proof_is_a_breach(intake: Intake, changed: int) -> None:
+async def test_change_by_a_repudiated_proof_is_an_incident(intake: Intake, changed: int) -> None:
     path = await intake.submit(right="erasure")
     outcome = TaskOutcome.ERASED if changed else TaskOutcome.NO_MATCH
     task = GIVEN.model_copy(update={"operation": Operation.ERASE, "outcome": outcome, "changed": changed})
     await intake.complete(path, operation=Operation.ERASE, tasks=(TaskReport.model_validate(task),))
     assert [await taken_back(intake, path, by=by) for by in ("officer", "colleague")] == [200, 200]
-    breaches = (await intake.officer.get("/v1/breaches")).json()["breaches"]
-    assert [(each["request_id"], each["downloads"]) for each in breaches] == [(id_of(path), 0)] * bool(changed)
+    incidents = (await intake.officer.get("/v1/incidents")).json()["incidents"]
+    assert [(each["request_id"], each["downloads"]) for each in incidents] == [(id_of(path), 0)] * bool(changed)

@@ -44,7 +44,7 @@ from tests.fixtures.handed_out import (
 )
 from tests.fixtures.intake import Intake, id_of
 from tests.fixtures.packages import exporting, pack
-from tests.integration.test_breach_record import RECORD
+from tests.integration.test_incidents import CLOSING, FACTS, decided
 
 
 def system(name: str, *matched: Match) -> ScriptedSystem:
@@ -149,7 +149,7 @@ async def test_a_package_is_checked_at_each_download_and_withheld_while_it_does_
     view = await intake.view(path)
     assert (view["package"], view["package_withheld"]) == (False, Fault.NOT_AT_THAT_TIME.sentence)
     assert await intake.details(path, "package.withheld") == [{"fault": "not_at_that_time"}]
-    assert (await intake.officer.get("/v1/breaches")).json()["breaches"] == [], "nobody had it"
+    assert (await intake.officer.get("/v1/incidents")).json()["incidents"] == [], "nobody had it"
     await register(intake.unit_of_work, (ADA, MARCH, None))
     assert await look(intake) == 1
     assert fetched(await intake.channel.get(f"{path}/package")) == (200, "")
@@ -250,72 +250,55 @@ async def refused(harness: Harness, right: Right, operation: Operation, *known: 
     return str(await harness.pool.fetchval(f"{why} ORDER BY task_id DESC LIMIT 1"))
 
 
-# What becomes of a package that is withheld, and of one that was handed out and should not have been: a breach.
+# What becomes of a package that is withheld, and of one that was handed out and should not have been: an incident.
 def sample_of(metric: str) -> tuple[float | None, float | None]:
     in_time, late = (PEOPLE.get_sample_value(metric, {"in_time": each}) for each in ("yes", "no"))
     return in_time, late
 
 
-async def test_what_was_fetched_and_fits_no_more_once_the_register_has_changed_is_a_breach(intake: Intake) -> None:
+async def test_what_was_fetched_and_fits_no_more_once_the_register_has_changed_is_an_incident(intake: Intake) -> None:
     await register(intake.unit_of_work, (ADA, MARCH, None))
     path = await answered(intake, [Match(PHONE, NUMBER, MAY)])
     assert await look(intake) == 0, "nothing has changed since it was made"
     assert (await intake.channel.get(f"{path}/package")).status_code == 200
     await register(intake.unit_of_work, (ADA, MARCH, MAY), (BEN, MAY, None))
     assert (await look(intake), await look(intake)) == (1, 0)
-    [breach] = (await intake.officer.get("/v1/breaches")).json()["breaches"]
-    assert (breach["fault"], breach["downloads"], breach["owner"]) == ("another_holder", 1, None)
-    found, until = (datetime.fromisoformat(breach[name]) for name in ("found_at", "notify_by"))
+    [incident] = (await intake.officer.get("/v1/incidents")).json()["incidents"]
+    assert (incident["fault"], incident["downloads"], incident["owner"]) == ("another_holder", 1, None)
+    found, until = (datetime.fromisoformat(incident[name]) for name in ("found_at", "notify_by"))
     assert until - found == timedelta(hours=72)
-    assert sample_of("dsr_breaches_open") == (1, 0)
-    assert (await intake.channel.get("/v1/breaches")).status_code == 403
+    assert sample_of("dsr_incidents_open") == (1, 0)
+    assert (await intake.channel.get("/v1/incidents")).status_code == 403
     intake.clock.pass_by(hours=72)
     await look(intake)
-    assert sample_of("dsr_breaches_open") == (0, 1)
+    assert sample_of("dsr_incidents_open") == (0, 1)
 
 
-async def test_a_breach_is_closed_by_its_owner_who_has_not_handled_the_request(intake: Intake) -> None:
-    await register(intake.unit_of_work, (ADA, MARCH, None))
-    path = await answered(intake, [Match(PHONE, NUMBER, MAY)])
-    await intake.channel.get(f"{path}/package")
-    address = {"lines": ["Ada Quarzfels", "Musterstraße 1", "50667 Köln"], "on_file_in": "crm"}
-    (await intake.officer.post(f"{path}/postal-address", json=address)).raise_for_status()
-    await register(intake.unit_of_work, (ADA, MARCH, MAY))
-    await look(intake)
-    [breach] = (await intake.officer.get("/v1/breaches")).json()["breaches"]
-    at = f"/v1/breaches/{breach['breach_id']}"
-    closing = {"decision": "no_breach", "explanation": "The register was wrong."}
-    assert (await intake.officer.post(f"{at}/owner")).status_code == 403, "they have handled it"
-    assert (await intake.colleague.post(f"{at}/close", json=closing)).status_code == 403, "nobody owns it"
-    assert (await intake.colleague.post(f"{at}/owner")).json()["owner"] == "officer-2"
-    assert "Art. 33(5)" in (await intake.colleague.post(f"{at}/close", json=closing)).text, "nobody says what it was"
-    assert (await intake.colleague.put(f"{at}/record", json=RECORD)).status_code == 200
-    closed = (await intake.colleague.post(f"{at}/close", json=closing)).json()
-    assert (closed["decision"], closed["closed_at"] is None) == ("no_breach", False)
-    assert (await intake.colleague.post(f"{at}/close", json=closing)).status_code == 409
-    assert (await intake.colleague.post(f"/v1/breaches/{uuid7()}/owner")).status_code == 404
-    await look(intake)
-    assert sample_of("dsr_breaches_open") == (0, 0)
-    [told] = await intake.details(path, "breach.closed")
-    assert (told["decision"], told["in_time"]) == ("no_breach", True)
-    assert "register was wrong" not in str(await intake.evidence(path))
-
-
-async def test_the_owner_of_a_breach_neither_releases_its_package_nor_handles_the_request(intake: Intake) -> None:
+async def test_incident_of_a_package_is_closed_by_who_has_not_handled_the_request(intake: Intake) -> None:
     await register(intake.unit_of_work, (ADA, MARCH, None))
     path = await answered(intake, [Match(PHONE, NUMBER, MAY)])
     await intake.channel.get(f"{path}/package")
     await register(intake.unit_of_work, (ADA, MARCH, MAY))
     await look(intake)
-    [breach] = (await intake.officer.get("/v1/breaches")).json()["breaches"]
-    assert (await intake.colleague.post(f"/v1/breaches/{breach['breach_id']}/owner")).status_code == 200
+    [incident] = (await intake.officer.get("/v1/incidents")).json()["incidents"]
+    at = f"/v1/incidents/{incident['incident_id']}"
+    said = {**FACTS, "found_at": incident["found_at"]}
+    assert (await intake.colleague.post(f"{at}/facts", json=said)).json()["owner"] == "officer-2"
+    await decided(intake, at, {"risk": "none", "reasons": "The register was wrong."})
     before = await intake.view(path)
     for step in ("package/release", "package/renewal"):
         refused = await intake.colleague.post(f"{path}/{step}")
-        assert (refused.status_code, "own the breach" in refused.text) == (403, True)
+        assert (refused.status_code, "own the incident" in refused.text) == (403, True)
     assert await intake.view(path) == before
+    assert (await intake.colleague.post(f"{at}/close", json=CLOSING)).status_code == 200
+    await look(intake)
+    assert sample_of("dsr_incidents_open") == (0, 0)
+    [told] = await intake.details(path, "incident.closed")
+    assert (told["risk"], told["in_time"]) == ("none", True)
+    assert "register was wrong" not in str(await intake.evidence(path))
     assert (await intake.officer.get(f"{path}/package/inspection")).status_code == 200
     assert (await intake.officer.post(f"{path}/package/release")).status_code == 200
+    assert (await intake.officer.post(f"{at}/close", json=CLOSING)).status_code == 409
 
 
 async def withheld(intake: Intake) -> str:

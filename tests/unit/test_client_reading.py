@@ -14,14 +14,14 @@ import typer
 from uuid_utils.compat import uuid7
 
 from services.intake.api import app
-from services.intake.api.breaches import BreachView
-from services.intake.client import api, breach, reading
+from services.intake.client import api, incident, reading
 from services.intake.client.api import Api, ApiAway, ApiRefused
 from services.intake.client.deciding import typed
 from services.intake.client.decisions import Decision, DecisionUnclear, Typed, body, decisions, named
 from services.intake.client.output import plain
 from services.intake.client.progress import Progress, line
 from services.intake.client.requests import list_requests
+from services.intake.incidents.incident import IncidentRow
 from services.intake.request.planned import PlannedSystem
 from shared.domain.operations import Operation, TaskReport
 from tests.fixtures.command import run
@@ -70,21 +70,20 @@ def test_a_plan_is_shown_by_system_with_why_something_would_stay() -> None:
 
 @pytest.mark.parametrize(
     ("hours", "closed", "said"),
-    [(5, None, "in 5 h; call record; owner: nobody"), (-3, None, "3 h late"), (1, NOW, "closed 2026-03-02: no risk")],
+    [(5, None, "in 5 h; call record; owner: nobody"), (-3, None, "3 h late"), (1, NOW, "closed 2026-03-02")],
 )
-def test_a_breach_is_shown_with_what_is_left_of_its_clock(hours: int, closed: datetime | None, said: str) -> None:
-    unknown = dict.fromkeys(("request_id", "fault", "owner", "recorded_at", "people", "records", "told_at"))
-    found = BreachView(
-        breach_id=uuid7(),
+def test_an_incident_is_shown_with_what_is_left_of_its_clock(hours: int, closed: datetime | None, said: str) -> None:
+    unknown = dict.fromkeys(("request_id", "fault", "owner", "people", "told_at", "proposed_by"))
+    found = IncidentRow(
+        incident_id=uuid7(),
         downloads=0,
-        found_at=NOW,
-        notify_by=NOW + timedelta(hours=hours),
+        opened_at=NOW,
+        found_at=NOW - timedelta(hours=72 - hours),
         categories=["call_record"],
-        decision="no_risk" if closed else None,
         closed_at=closed,
         **unknown,
     )
-    assert said in breach.heading(found.model_dump(mode="json"), NOW)
+    assert said in incident.heading(found.model_dump(mode="json"), NOW)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("5m", 300), ("2h", 7200), ("1d", 86_400)])
@@ -207,12 +206,11 @@ ROW = {"request_id": ID, "right": "erasure", "state": "closed", "outcome": None,
 TASK = {"system": "crm", "operation": "erase", "outcome": None, "failure": "refused", "found": 3, "changed": 0}
 TOLD_OF_IT = {"system": "crm", "operation": "erase", "outcome": "erased", "found": 1}
 ENTRY = {"at": "2026-03-02T09:00:00Z", "service": "erasure", "actor": "erasure"}
-BREACH = {
-    "breach_id": ID,
+INCIDENT = {
+    "incident_id": ID,
     "notify_by": "2026-03-05T09:00:00Z",
     "closed_at": None,
     "told_at": None,
-    "decision": None,
     "fault": None,
     "owner": "officer-1",
     "categories": ["account"],
@@ -241,16 +239,13 @@ ANSWERS: dict[str, Any] = {
         ]
     },
     f"/v1/letters/{ID}/posted": {"state": "sent"},
-    "/v1/breaches": {"breaches": [BREACH], "cursor": None},
-    f"/v1/breaches/{ID}": {
-        "breach": BREACH,
-        "record": {"measures": "told"},
-        "corrections": [],
-        "notices": [{"notice_id": ID, "waits": False}],
-        "assessment": {"assessment_id": ID},
+    "/v1/incidents": {"incidents": [INCIDENT], "cursor": None},
+    f"/v1/incidents/{ID}": {
+        **INCIDENT,
+        "entries": [{"entry_id": ID, "said": {"measures": "told"}}],
         "letters": [{"letter_id": ID, "request_id": ID, "state": None}],
     },
-    f"/v1/breaches/{ID}/owner": {"owner": "officer-1"},
+    f"/v1/incidents/{ID}/facts": {"owner": "officer-1"},
     "/v1/suppression/check": {"answers": ["suppressed"]},
 }
 SCHEMAS = "#/components/schemas/"
@@ -262,7 +257,7 @@ ANSWERS["/openapi.json"] = {
                 "requestBody": {"content": {"application/json": {"schema": {"$ref": f"{SCHEMAS}Decision"}}}},
             }
         },
-        "/v1/breaches/{breach_id}/owner": {"post": {"description": "See to it."}},
+        "/v1/incidents/{incident_id}/facts": {"post": {"description": "State the facts."}},
     },
     "components": {
         "schemas": {
@@ -289,10 +284,10 @@ COMMANDS = {
     f"request decide {ID} retry --dry-run": (f"/v1/requests/{ID}/plan",),
     "letters list": ("/v1/letters",),
     f"letters send --posted {ID}": (f"/v1/letters/{ID}/posted",),
-    "breach list": ("/v1/breaches",),
-    f"breach show {ID}": (f"/v1/breaches/{ID}",),
-    f"breach own {ID} --dry-run": ("/openapi.json",),
-    f"breach own {ID} --yes": (f"/v1/breaches/{ID}/owner",),
+    "incident list": ("/v1/incidents",),
+    f"incident show {ID}": (f"/v1/incidents/{ID}",),
+    f"incident act {ID} facts --dry-run": ("/openapi.json",),
+    f"incident act {ID} facts --yes": (f"/v1/incidents/{ID}/facts",),
     "suppression check FILE": ("/v1/suppression/check",),
 }
 """Each command, and the answers that it reads and that are bent."""

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from services.intake.console import (
-    breach_steps,
     entry,
     holds,
     inbox,
+    incidents,
     outgoing,
     proof_words,
     queue,
@@ -223,11 +223,11 @@ def test_the_button_of_a_page_that_was_shown_before_somebody_signed_in_sends_not
 
 
 # The tables of decisions: every field is one of its body, every name is one, and roles follow from them.
-ASSESS = next(each for each in breach_steps.STEPS if each.name == "assess")
+DECIDE = next(each for each in incidents.STEPS if each.name == "decision")
 MATTERS = (
     *DECISIONS,
-    *breach_steps.STEPS,
-    *(breach_steps.ENTER, entry.ENTER),
+    *incidents.STEPS,
+    *(incidents.ENTER, entry.ENTER),
     *(holds.PLACE, holds.REVIEW, holds.LIFT, inbox.CONFIRM, inbox.DISMISS),
     *(outgoing.POSTED, outgoing.DELIVER, outgoing.GIVE_UP, stopped.RELEASE, stopped.SWEEP, stopped.SETTLE),
     *(systems.QUARANTINE, systems.RELEASE_SYSTEM),
@@ -257,7 +257,7 @@ def test_each_table_of_words_has_those_of_everything_that_it_is_asked_for() -> N
 
 
 def test_wrong_field_is_explained_in_our_words() -> None:
-    wrong = form.read(ASSESS, Form({"reasons": ["So."], "concerned": ["nobody"]}), ZoneInfo("UTC"))
+    wrong = form.read(DECIDE, Form({"risk": ["high"], "reasons": ["So."], "concerned": ["nobody"]}), ZoneInfo("UTC"))
     assert isinstance(wrong, list)
     assert "write a reference as 019c0000-…" in wrong[0].text
 

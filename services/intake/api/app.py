@@ -17,11 +17,11 @@ from starlette.types import ASGIApp
 from services.intake import lookup
 from services.intake.api import (
     assignment_conflicts,
-    breaches,
     case_file,
     decisions,
     handing_out,
     holds,
+    incidents,
     letters,
     listing,
     mail,
@@ -73,13 +73,13 @@ _MODULES = (
     tasks,
     proofs,
     holds,
-    breaches,
     assignment_conflicts,
     suppression,
     suspended_keys,
     sweeps,
     systems,
     recipients,
+    incidents,
     case_file,
 )
 

@@ -7,9 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.intake import assignment_conflicts
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
-from services.intake.api.views import Instant
 from services.intake.errors import NotFound
 from services.intake.problems import documented
+from services.intake.schemas import Instant
 from shared.domain.conflicts import Disagreement
 
 router = APIRouter(prefix="/v1/assignment-conflicts", tags=["assignment conflicts"], dependencies=PRIVACY_TEAM)

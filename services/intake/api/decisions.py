@@ -52,7 +52,7 @@ async def lift_proof(body: ProofLifted, basis: MadeFor, services: Rehearsable) -
 
 @router.post("/proof-withdrawal", response_model=StateView)
 async def take_back(body: ProofTakenBack, basis: MadeFor, services: Rehearsable) -> Decided:
-    """Take back a proof that was wrong: what is not fetched by it is withheld, and what was fetched is a breach.
+    """Take back a proof that was wrong: what is not fetched by it is withheld, and what was fetched is an incident.
 
     While nothing is answered one word is enough, and work goes on by what is proved still. After that it takes two
     persons, two keys of different holders; from the first word on its package is withheld.

@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.intake import holds
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
-from services.intake.api.views import Instant
 from services.intake.errors import BadRequest, NotFound, SamePerson, TooLarge, UnsupportedType
 from services.intake.holds import HoldPlaced, HoldReviewed
 from services.intake.problems import documented
+from services.intake.schemas import Instant
 from shared.domain.errors import IllegalTransition
 from shared.domain.identities import MalformedIdentity
 from shared.storage import holds as stored

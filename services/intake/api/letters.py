@@ -16,12 +16,13 @@ from services.intake.api.dependencies import (
     UseServices,
 )
 from services.intake.api.report import policy_of
-from services.intake.api.views import Instant, StateView
+from services.intake.api.views import StateView
 from services.intake.auth import Caller
 from services.intake.errors import Forbidden, NotFound, NotReady
 from services.intake.letters.print_page import document
 from services.intake.letters.schemas import AnotherWay, GivenUp, PostalAddress
 from services.intake.problems import documented
+from services.intake.schemas import Instant
 from services.intake.versions import Decided
 from shared.domain.errors import IllegalTransition, Shredded
 

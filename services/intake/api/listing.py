@@ -8,12 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.intake import listing, lookup
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
-from services.intake.api.views import Instant, Referenced
+from services.intake.api.views import Referenced
 from services.intake.errors import Forbidden
 from services.intake.listing import Place, Wanted
 from services.intake.problems import documented
 from services.intake.request.as_told import as_told
 from services.intake.request.lifecycle import State
+from services.intake.schemas import Instant
 from shared.domain.moments import Day
 from shared.domain.rights import Outcome, Right
 

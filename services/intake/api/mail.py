@@ -8,11 +8,12 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
-from services.intake.api.views import BatchAccepted, Instant, SubmissionAccepted
+from services.intake.api.views import BatchAccepted, SubmissionAccepted
 from services.intake.entered import Entered
 from services.intake.errors import BadRequest, Forbidden, NotFound
 from services.intake.mail.use_cases import Dismissed, Read
 from services.intake.problems import documented
+from services.intake.schemas import Instant
 from shared.domain.errors import IllegalTransition, Shredded
 from shared.domain.mail_content import MailContent
 

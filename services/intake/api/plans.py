@@ -8,12 +8,12 @@ from pydantic import BaseModel, Field
 
 from services.intake import plans
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
-from services.intake.api.views import Instant
 from services.intake.deciding import visible
 from services.intake.errors import NotFound
 from services.intake.problems import documented
 from services.intake.repository import read
 from services.intake.request.planned import PlannedSystem, planned
+from services.intake.schemas import Instant
 from shared.domain.errors import IllegalTransition, Shredded
 
 router = APIRouter(prefix="/v1/requests/{request_id}", tags=["plans"], dependencies=PRIVACY_TEAM)

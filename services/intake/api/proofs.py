@@ -6,8 +6,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from services.intake.api.dependencies import PRIVACY_TEAM, UseServices
-from services.intake.api.views import Instant
 from services.intake.identity import stopped
+from services.intake.schemas import Instant
 
 router = APIRouter(prefix="/v1/proofs", tags=["proofs"], dependencies=PRIVACY_TEAM)
 

@@ -18,7 +18,7 @@ from services.intake.api.dependencies import (
     UseServices,
 )
 from services.intake.api.report import policy_of
-from services.intake.api.views import Instant, ProposedStepView, StateView
+from services.intake.api.views import ProposedStepView, StateView
 from services.intake.auth import Caller
 from services.intake.errors import NotFound, NotReady, SamePerson
 from services.intake.problems import documented
@@ -26,6 +26,7 @@ from services.intake.proposed import ProposedStep
 from services.intake.recipient_schemas import RecipientReply, Waiver, WaiverApproval
 from services.intake.recipients import Notice, NoticeState, silent_before
 from services.intake.request import disclosed
+from services.intake.schemas import Instant
 from services.intake.versions import Decided
 from shared.domain.errors import IllegalTransition, Shredded
 from shared.domain.policy import Policy

@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.intake import subjects
 from services.intake.api.dependencies import AnyCaller, UseServices
-from services.intake.api.views import Instant
 from services.intake.errors import BadRequest, TooLarge, UnsupportedType
 from services.intake.events.fitting import must_serve
 from services.intake.problems import documented
 from services.intake.retention import retention
+from services.intake.schemas import Instant
 from services.intake.subjects import SubjectStatement, Token
 from shared.domain.identities import MalformedIdentity
 

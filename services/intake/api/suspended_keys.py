@@ -7,9 +7,9 @@ from pydantic import BaseModel, Field
 
 from services.intake import key_suspension
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
-from services.intake.api.views import Instant
 from services.intake.errors import NotFound, SamePerson
 from services.intake.problems import documented
+from services.intake.schemas import Instant
 
 router = APIRouter(prefix="/v1/suspended-keys", tags=["suspended keys"], dependencies=PRIVACY_TEAM)
 KeyId = Annotated[

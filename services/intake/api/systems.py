@@ -7,9 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.intake import quarantines
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
-from services.intake.api.views import Instant
 from services.intake.errors import NotFound, SamePerson
 from services.intake.problems import documented
+from services.intake.schemas import Instant
 from shared.domain.errors import IllegalTransition
 
 router = APIRouter(prefix="/v1/systems", tags=["systems"], dependencies=PRIVACY_TEAM)

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date, datetime
-from typing import Annotated, Literal
+from datetime import date
+from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, RootModel, WithJsonSchema, computed_field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, computed_field
 
 from services.intake.letters.rendering import Letters
 from services.intake.other_requests import SameAsked
@@ -19,16 +19,12 @@ from services.intake.request.reasons import Proposed
 from services.intake.request.summed import summed
 from services.intake.request.told.answer import standing
 from services.intake.request.waiting import COPY_OF_MESSAGE, waits_for
+from services.intake.schemas import Instant
 from shared.domain import reference
 from shared.domain.operations import TaskReport
 from shared.domain.release import Fault
 from shared.domain.rights import Outcome, Right, Role
 from shared.domain.wording import ENGLISH, Language
-
-Instant = Annotated[
-    datetime, PlainSerializer(datetime.isoformat), WithJsonSchema({"type": "string", "format": "date-time"})
-]
-"""Shown with its offset, as `+00:00`."""
 
 
 class Referenced(BaseModel):

@@ -80,7 +80,7 @@ async def decide(api: Api, request_id: str, name: str | None, said: Typed, how: 
     """
     known = decisions(told_by(await api.get("/openapi.json"), shapes.Document))
     if name is None:
-        _list(known, as_json=how.as_json)
+        list_of(known, as_json=how.as_json)
         return
     decision = named(known, name)
     made = Made(decision, body(decision, said), f"/v1/requests/{request_id}")
@@ -188,7 +188,8 @@ async def _plan(api: Api, path: str) -> str:
     return "  nothing yet: they have not all answered"
 
 
-def _list(known: Mapping[str, Decision], *, as_json: bool) -> None:
+def list_of(known: Mapping[str, Decision], *, as_json: bool) -> None:
+    """Prints what can be decided, with its fields."""
     for each in known.values() if as_json else ():
         tell({"decision": each.name, "does": each.says, "fields": dict(each.fields), "needs": list(each.needed)})
     if not as_json:

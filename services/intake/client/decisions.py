@@ -70,6 +70,8 @@ def named(known: Mapping[str, Decision], name: str) -> Decision:
     """The decision of that name; raises ``DecisionUnclear``, which names those that there are."""
     if name in known:
         return known[name]
+    if not known:
+        raise DecisionUnclear("this API has no decisions: it is of another version than this command")
     meant = get_close_matches(name, known, n=1)
     more = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(sorted(known))}"
     raise DecisionUnclear(f"there is no decision {name}: {more}")

@@ -147,50 +147,34 @@ class Moved(Shape):
     state: str
 
 
-class BreachRow(Shape):
-    """A breach in a list."""
+class IncidentRow(Shape):
+    """An incident in a list."""
 
-    breach_id: UUID
+    incident_id: UUID
     notify_by: AwareDatetime
     closed_at: Text
     told_at: Text
-    decision: Text
     fault: Text
     owner: Text
     categories: list[str] | None
 
 
-class BreachList(Shape):
-    """A page of breaches; ``cursor``: where the next begins."""
+class IncidentList(Shape):
+    """A page of incidents; ``cursor``: where the next begins."""
 
-    breaches: list[BreachRow]
+    incidents: list[IncidentRow]
     cursor: Text
 
 
-class _Assessment(Shape):
-    assessment_id: UUID
+class _Entry(Shape):
+    said: Said
 
 
-class _BreachLetterRow(Shape):
-    letter_id: UUID
-    request_id: UUID
-    state: Text
+class IncidentShown(IncidentRow):
+    """The record of an incident."""
 
-
-class _NoticeRow(Shape):
-    notice_id: UUID
-    waits: bool
-
-
-class BreachShown(Shape):
-    """The record of a breach."""
-
-    breach: BreachRow
-    record: Said | None
-    corrections: list[Said]
-    notices: list[_NoticeRow]
-    assessment: _Assessment | None
-    letters: list[_BreachLetterRow]
+    entries: list[_Entry]
+    letters: list[Said]
 
 
 class Checked(Shape):

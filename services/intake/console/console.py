@@ -41,7 +41,7 @@ NAVIGATION: Final[Sequence[tuple[str, str, Power]]] = (
     ("/holds", "Holds", Power.SEE),
     ("/stopped", "Stopped", Power.SEE),
     ("/systems", "Systems", Power.SEE),
-    ("/breaches", "Breaches", Power.SEE),
+    ("/incidents", "Incidents", Power.SEE),
     ("/sla", "Promises", Power.SEE),
 )
 """What stands on top of every page: where it leads, its word, and the power that it needs."""

@@ -4,12 +4,12 @@ from starlette.routing import BaseRoute
 
 from services.intake.api.dependencies import Services
 from services.intake.console import (
-    breach_pages,
     case_page,
     digests,
     entry,
     holds,
     inbox,
+    incidents,
     outgoing,
     package_page,
     queue,
@@ -37,7 +37,7 @@ _PAGES = (
     outgoing,
     digests,
     entry,
-    breach_pages,
+    incidents,
     sla_page,
     case_page,
 )

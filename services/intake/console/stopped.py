@@ -9,10 +9,8 @@ from starlette.routing import BaseRoute
 
 from services.intake import assignment_conflicts, key_suspension, request_file, sweeps
 from services.intake.assignment_conflicts import AssignmentConflict
-from services.intake.breach import awaiting
-from services.intake.breach.awaiting import Proposed
-from services.intake.console import digests
-from services.intake.console.console import Console, Person, Works, local, person_of
+from services.intake.console import digests, incidents
+from services.intake.console.console import Console, Works, local, person_of
 from services.intake.console.decisions.decision import Decision, Subject, by_word, saying
 from services.intake.console.decisions.page import About, offered, routes_of
 from services.intake.console.ids import of_path
@@ -39,12 +37,6 @@ DECIDED_BY: Mapping[What, str] = {
     "waiver": "recipient-waiver-approval",
     "begin": "begin",
 }
-STEPS: Mapping[str, str] = {
-    "approve": "how its risk is judged, and whether the persons are told",
-    "approve-awareness": "that it was found later",
-    "approve-notice": "when the authority, or a customer, was told",
-}
-"""What waits of a breach, by the step with which another agrees."""
 
 RELEASE = Decision(
     name="release",
@@ -123,7 +115,7 @@ class Stopped:
         person = person_of(visit)
         async with self.works.services.unit_of_work.pool.acquire() as connection:
             waiting = await request_file.pending(connection, limit=ROWS)
-            breaches = await awaiting.pending(connection, ROWS)
+            decisions = await incidents.awaiting_approval(self.works, person, connection)
         rows = [
             Row(
                 (
@@ -146,7 +138,7 @@ class Stopped:
             "Nothing is proposed.",
         )
         told = await digests.table(self.works, visit)
-        return show(visit, "Approvals", [proposed, _of_breaches(self.works, person, breaches), told])
+        return show(visit, "Approvals", [proposed, decisions, told])
 
     async def key(self, visit: Visit) -> About:
         """The suspended key that the address names."""
@@ -185,30 +177,6 @@ class Stopped:
 
     def _about(self, visit: Visit, row: Any, title: str, facts: Sequence[tuple[str, str]]) -> About:
         return About(Subject(self.works, person_of(visit), row=row), title, _BACK, facts)
-
-
-def _of_breaches(works: Works, person: Person, found: Sequence[Proposed]) -> Table:
-    rows = [
-        Row(
-            (
-                Link(path, STEPS[each.step]) if person.may(Power.READ) else STEPS[each.step],
-                "you" if each.proposed_by == person.holder else each.proposed_by,
-                local(works, each.notify_by),
-            ),
-            [Link(f"{path}/{each.step}", "Look, and agree")]
-            if person.may(Power.APPROVE) and person.holder not in {each.proposed_by, each.owner}
-            else (),
-        )
-        for each in found
-        for path in [f"/breaches/{each.breach_id}"]
-    ]
-    return Table(
-        "Proposed of a breach by its owner",
-        at_most("Somebody else must agree, who has not handled its request; the 72 hours run on.", found, ROWS),
-        ("What", "Proposed by", "72 hours end", "Decide"),
-        rows,
-        "Nothing is proposed of a breach.",
-    )
 
 
 def _keys(found: Sequence[dict[str, object]], offer: _Offer) -> Table:

@@ -1,4 +1,4 @@
-"""Counts reasons of refusals, packages by whether they were fetched, and who found breaches."""
+"""Counts reasons of refusals, packages by whether they were fetched, and who found incidents."""
 
 from datetime import datetime, timedelta
 
@@ -20,8 +20,9 @@ _PACKAGES = """
 SELECT CASE WHEN downloads > 0 AND downloaded = package_id THEN 'fetched' ELSE 'not_fetched' END, count(*) FROM request
 WHERE package_id IS NOT NULL AND responded_at > $1 AND responded_at <= $2 GROUP BY 1
 """
-_BREACHES = """
-SELECT CASE WHEN fault IS NULL THEN 'elsewhere' ELSE 'platform' END, count(*) FROM breach WHERE found_at > $1 GROUP BY 1
+_INCIDENTS = """
+SELECT CASE WHEN fault IS NULL THEN 'elsewhere' ELSE 'platform' END, count(*)
+FROM incident WHERE found_at > $1 GROUP BY 1
 """
 
 
@@ -39,6 +40,6 @@ async def count(connection: Connection, now: datetime, commitment: Commitment, s
     ended = dict(map(tuple, await connection.fetch(_PACKAGES, since - kept, now - kept)))
     for result in ("fetched", "not_fetched"):
         metrics.PACKAGES_ENDED.labels(result).set(ended.get(result, 0))
-    found = dict(map(tuple, await connection.fetch(_BREACHES, since)))
+    found = dict(map(tuple, await connection.fetch(_INCIDENTS, since)))
     for found_by in ("platform", "elsewhere"):
-        metrics.BREACHES_FOUND.labels(found_by).set(found.get(found_by, 0))
+        metrics.INCIDENTS_FOUND.labels(found_by).set(found.get(found_by, 0))

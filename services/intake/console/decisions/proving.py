@@ -63,7 +63,7 @@ DECISIONS: Sequence[Decision] = (
         when=lambda subject: subject.of_request.role != "processor" and not subject.of_request.anonymous,
         does=saying(
             "The identity counts as proved no more, and what was found by it alone is withheld.",
-            "What was fetched or changed by it already is recorded as a breach (Art. 33).",
+            "What was fetched or changed by it already is recorded as an incident (Art. 33).",
             "Of a request that is answered two persons must say so.",
         ),
         body=ProofTakenBack,

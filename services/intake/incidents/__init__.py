@@ -1,0 +1,1 @@
+"""Incidents: data breaches, documented and reported (Art. 33, 34; 47 CFR 64.2011)."""

@@ -1,0 +1,316 @@
+"""The record of an incident: facts in versions, its 72 hours, the decision of two people, and who was notified.
+
+One opens by itself where a package was handed out that should not have been. Whoever has handled the request does
+nothing with its incident (REQ-S9). All text is in the vault, under a key with the id of the incident.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from pydantic import JsonValue
+from uuid_utils.compat import uuid7
+
+from services.intake import metrics, repository
+from services.intake.audit.looks import LOOKS
+from services.intake.auth import Caller
+from services.intake.errors import BadRequest, Forbidden, NotFound, NotReady, SamePerson
+from services.intake.grant import Power
+from services.intake.incidents import letters
+from services.intake.incidents.incident import Entry, Incident, IncidentRow, Said, owed
+from services.intake.incidents.schemas import (
+    IncidentClosed,
+    IncidentFacts,
+    IncidentFound,
+    Notified,
+    RiskApproved,
+    RiskDecided,
+    Whom,
+)
+from services.intake.letters.rendering import Letters
+from services.intake.places import Place, microseconds, moment_at
+from shared.domain.errors import IllegalTransition
+from shared.domain.release import Fault
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.postgres import Connection
+from shared.storage.vault import Sealing
+
+_CLEAR: Final = {
+    *("found_at", "nature", "categories", "people", "records", "controllers", "us_customers"),
+    *("risk", "exemption", "decision_id", "whom", "told_at", "complete"),
+}
+"""What of a body the evidence has in clear."""
+_NEW = """
+INSERT INTO incident (incident_id, request_id, package_id, fault, downloads, opened_at, found_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (package_id) DO NOTHING RETURNING incident_id
+"""
+_READ = """
+SELECT incident_id, request_id, fault, downloads, opened_at, found_at, owner, categories, people, told_at, proposed_by,
+       closed_at FROM incident
+"""
+_STILL_OPEN = f"{_READ} WHERE closed_at IS NULL ORDER BY found_at, incident_id"
+_CLOSED = f"""
+{_READ} WHERE closed_at IS NOT NULL AND ($1::timestamptz IS NULL OR (closed_at, incident_id) < ($1, $2))
+ORDER BY closed_at DESC, incident_id DESC LIMIT $3
+"""
+_CHANGE = """
+UPDATE incident SET found_at = $2, owner = $3, categories = $4, people = $5, told_at = $6, proposed_by = $7,
+                    closed_at = $8
+WHERE incident_id = $1
+"""
+# Who has done something about the request but look at it, or see to its incident.
+_HANDLERS = """
+SELECT DISTINCT coalesce(k.holder, substr(e.actor, 8)) FROM evidence.entry e
+LEFT JOIN api_key k ON e.actor = 'key:' || k.key_id
+WHERE e.request_id = $1 AND e.action NOT LIKE 'incident.%' AND NOT e.action LIKE ANY($2)
+  AND (k.holder IS NOT NULL OR e.actor LIKE 'person:%')
+"""
+# Decisions lock the request: of one and a new owner at the same time, the later sees the earlier.
+_LOCK = "SELECT FROM request WHERE request_id = $1 FOR UPDATE"
+_OWNS = "SELECT EXISTS (SELECT FROM incident WHERE request_id = $1 AND owner = $2)"
+_OPEN = """
+SELECT count(*), count(*) FILTER (WHERE found_at <= $1::timestamptz - interval '72 hours' AND told_at IS NULL)
+FROM incident WHERE closed_at IS NULL
+"""
+
+
+async def open_one(tx: UnitOfWork, request_id: UUID, package_id: UUID, fault: Fault, downloads: int) -> None:
+    """Opens the incident of a package that was handed out so often, unless there is one."""
+    if incident_id := await _insert(tx, tx.now, request_id, package_id, fault, downloads):
+        detail = {"incident_id": str(incident_id), "fault": fault.value, "downloads": downloads}
+        tx.log_evidence(request_id, "incident.opened", detail)
+
+
+async def enter(tx: UnitOfWork, said: IncidentFound, caller: Caller) -> Incident:
+    """Opens an incident that was found elsewhere; it has no owner yet if the caller has handled its request.
+
+    Raises:
+        Forbidden: the caller may decide nothing.
+        BadRequest: it was found in the future, or the request or a category is unknown.
+    """
+    caller.grant.must(Power.SUBMIT)
+    if said.request_id and await repository.read(tx.connection, said.request_id) is None:
+        raise BadRequest("there is no such request; leave it out if it happened in the handling of none", "request_id")
+    incident_id = await _insert(tx, said.found_at, said.request_id)
+    incident = await load(tx, incident_id or uuid7())
+    _log(tx, incident, "entered", {}, caller)
+    owner = None if await _has_handled(tx, incident, caller) else caller.holder
+    return await _state(tx, incident, IncidentFacts(**said.model_dump(exclude={"request_id"})), caller, owner)
+
+
+async def take(tx: UnitOfWork, texts: Letters, incident_id: UUID, step: Said, caller: Caller) -> Incident:
+    """Takes one step with an open incident.
+
+    Raises:
+        NotFound: there is no such incident.
+        IllegalTransition: it is closed, or there is no such decision to approve.
+        Forbidden: the caller may decide nothing, or has handled its request.
+        SamePerson: the caller has proposed the decision.
+        NotReady: something must be done first.
+        BadRequest: a field is wrong.
+    """
+    caller.grant.must(Power.SUBMIT)
+    incident = await load(tx, incident_id, lock=True)
+    if incident.closed_at is not None:
+        raise IllegalTransition("this incident is closed")
+    if await _has_handled(tx, incident, caller):
+        raise Forbidden("you have handled this request: somebody else must see to its incident")
+    match step:
+        case IncidentFacts():
+            return await _state(tx, incident, step, caller, caller.holder)
+        case RiskDecided():
+            return await _decide(tx, texts, incident, step, caller)
+        case RiskApproved():
+            return await _approve(tx, texts, incident, step, caller)
+        case Notified():
+            return await _notify(tx, incident, step, caller)
+        case IncidentClosed():
+            return await _close(tx, incident, step, caller)
+
+
+async def _state(
+    tx: UnitOfWork, incident: Incident, said: IncidentFacts, caller: Caller, owner: str | None
+) -> Incident:
+    """States the facts, in a new version; other facts void the decision."""
+    if unknown := sorted({*said.categories} - tx.policy.categories.keys()):
+        known = ", ".join(sorted(tx.policy.categories))
+        raise BadRequest(f"the policy has no category {unknown[0]}; give some of {known}", "categories")
+    if said.found_at > min([incident.opened_at, *(each.told_at for _, each in incident.notices)]):
+        raise BadRequest("it was on record, or somebody was notified, before then; say when we knew", "found_at")
+    # Nobody alone makes the 72 hours longer: a later time counts with the decision of two.
+    stated: dict[str, object] = {
+        "found_at": min(incident.found_at, said.found_at),
+        "owner": owner,
+        "people": said.people,
+    }
+    stated |= {"categories": sorted({*said.categories})}
+    if incident.facts != said:
+        stated["proposed_by"] = None
+    return await _put(tx, incident, said, caller, stated)
+
+
+async def _decide(tx: UnitOfWork, texts: Letters, incident: Incident, said: RiskDecided, caller: Caller) -> Incident:
+    """Proposes how high the risk is, and who gets a letter, in the place of what was decided before."""
+    if incident.facts is None:
+        raise NotReady("state the facts first (Art. 33(5)): the risk follows from them")
+    if said.concerned and "us" not in incident.facts.controllers:
+        raise BadRequest("only the customer decides about these data, and notifies the data subjects", "concerned")
+    await letters.to_write(tx, texts, incident, said)
+    changed = {"proposed_by": caller.holder}
+    return await _put(tx, incident, said, caller, changed, concerned=len(said.concerned))
+
+
+async def _approve(tx: UnitOfWork, texts: Letters, incident: Incident, said: RiskApproved, caller: Caller) -> Incident:
+    """Approves the decision as a second person: the letters go out, and a later discovery counts."""
+    facts, decision = incident.facts, incident.decision
+    if not (facts and decision) or decision[0].entry_id != said.decision_id or decision[2]:
+        raise IllegalTransition(
+            "no such decision waits: the facts or the decision have changed; read the incident again"
+        )
+    if caller.holder == decision[0].said_by:
+        raise SamePerson("you have proposed this: it takes two people, so somebody else must approve it")
+    written = await letters.write(tx, texts, incident, facts, decision[1])
+    changed = {"found_at": facts.found_at, "proposed_by": None}
+    return await _put(tx, incident, said, caller, changed, letters=written)
+
+
+async def _notify(tx: UnitOfWork, incident: Incident, said: Notified, caller: Caller) -> Incident:
+    """Notes that somebody was notified; one that is noted after the 72 hours is never in time, whatever its date."""
+    if not incident.found_at <= said.told_at <= tx.now:
+        raise BadRequest("nobody is notified before it is found, or in the future; say when it was", "told_at")
+    first = said.whom in {"authority", "controller"} and said.whom not in {each.whom for _, each in incident.notices}
+    late = first and tx.now > incident.notify_by
+    if late and said.delay is None:
+        raise BadRequest(
+            "after the 72 hours give the reasons for the delay (Art. 33(1)), or why it is noted late", "delay"
+        )
+    told_at = min(filter(None, [incident.told_at, said.told_at])) if said.whom == "authority" else incident.told_at
+    return await _put(tx, incident, said, caller, {"told_at": told_at}, late=late)
+
+
+async def _close(tx: UnitOfWork, incident: Incident, said: IncidentClosed, caller: Caller) -> Incident:
+    """Closes an incident once two people have decided about it and everybody who must be was notified."""
+    facts, decision = incident.facts, incident.decision
+    if not (facts and decision and decision[2]):
+        raise NotReady(
+            "two people must first decide how high the risk of these facts is (Art. 33(1), 34), and why nobody need be"
+            " notified where there is none: propose that, and have somebody else approve it"
+        )
+    risk, sent = decision[1], [each.state for each in incident.letters]
+    whom, noted = owed(facts, risk), {each.whom: at for at, each in reversed(incident.notices)}
+    missing: set[Whom] = whom - {each.whom for _, each in incident.notices if each.complete}
+    if first := sorted(missing - {"subjects"}):
+        raise NotReady(f"no notice to the {first[0]} is on record in which everything was told; note it first")
+    if waiting := sum(each in {"waiting", "person"} for each in sent):
+        raise NotReady(f"{waiting} letters are not delivered: wait, or see to them under Letters")
+    reached = sent and all(each in {"sent", None} for each in sent)
+    if "subjects" in missing and (risk.exemption or not reached):
+        raise NotReady("data subjects were not notified: note the notice to them (Art. 34(1), 34(3)(c))")
+    clocked = whom & {"authority", "controller"} or {"authority"}
+    in_time = all(noted.get(each, tx.now) <= incident.notify_by for each in clocked)
+    return await _put(tx, incident, said, caller, {"closed_at": tx.now}, risk=risk.risk, in_time=in_time)
+
+
+async def read(tx: UnitOfWork, incident_id: UUID, caller: Caller) -> Incident:
+    """The whole record; the evidence names the reader. Raises ``NotFound``, ``Shredded``."""
+    incident = await load(tx, incident_id)
+    _log(tx, incident, "read", {"holder": caller.holder}, caller)
+    return incident
+
+
+async def load(tx: UnitOfWork, incident_id: UUID, *, lock: bool = False) -> Incident:
+    """The whole record. Raises ``NotFound``, ``Shredded``."""
+    row = await tx.connection.fetchrow(f"{_READ} WHERE incident_id = $1{' FOR UPDATE' if lock else ''}", incident_id)
+    if row is None:
+        raise NotFound("there is no such incident")
+    found = await tx.vault.open_kind(tx.connection, incident_id, "incident")
+    entries = [Entry.model_validate_json(content) for _, _, content in found]
+    return Incident(**row, entries=entries, letters=await letters.written(tx.connection, incident_id))
+
+
+async def still_open(connection: Connection) -> list[IncidentRow]:
+    """Every open incident, the most urgent first."""
+    return [IncidentRow(**row) for row in await connection.fetch(_STILL_OPEN)]
+
+
+async def closed(connection: Connection, limit: int, after: Place | None = None) -> list[IncidentRow]:
+    """Closed incidents from a place in the list on, the latest first."""
+    given = (after and moment_at(after.at), after and after.row_id, limit)
+    return [IncidentRow(**row) for row in await connection.fetch(_CLOSED, *given)]
+
+
+def place(incident: IncidentRow) -> Place:
+    """Where the list of closed incidents goes on; raises ``LookupError`` for an open one."""
+    if incident.closed_at is None:
+        raise LookupError("it is not closed")
+    return Place(microseconds(incident.closed_at), incident.incident_id)
+
+
+async def must_not_own(connection: Connection, request_id: UUID, holder: str) -> None:
+    """Checks that whoever handles the request owns no incident of it; raises ``Forbidden``."""
+    if await connection.fetchval(_OWNS, request_id, holder):
+        raise Forbidden("you own the incident of this request, and judge its handling: somebody else must do this")
+
+
+async def count(connection: Connection, now: datetime) -> None:
+    """Counts open incidents; late are those of which the authority was not notified within 72 hours."""
+    [(all_open, late)] = await connection.fetch(_OPEN, now)
+    metrics.INCIDENTS.labels("yes").set(all_open - late)
+    metrics.INCIDENTS.labels("no").set(late)
+
+
+async def forget(tx: UnitOfWork, before: datetime) -> int:
+    """Deletes the incidents that were closed before then, with their keys; returns how many."""
+    query = "DELETE FROM incident WHERE closed_at < $1 RETURNING incident_id, request_id"
+    ended = await tx.connection.fetch(query, before)
+    ids = [row[0] for row in ended]
+    await tx.connection.execute("DELETE FROM vault.sealed WHERE subject_ref = ANY($1)", ids)
+    await tx.connection.execute("DELETE FROM vault.subject WHERE subject_ref = ANY($1)", ids)
+    for incident_id, request_id in ended:
+        tx.log_evidence(request_id or incident_id, "evidence.tier_expired", {"tier": "incidents"})
+    return len(ended)
+
+
+async def _insert(
+    tx: UnitOfWork,
+    found_at: datetime,
+    request_id: UUID | None,
+    package_id: UUID | None = None,
+    fault: Fault | None = None,
+    downloads: int = 0,
+) -> UUID | None:
+    found = (request_id, package_id, fault, downloads, tx.now, found_at)
+    incident_id: UUID | None = await tx.connection.fetchval(_NEW, uuid7(), *found)
+    if incident_id:
+        await tx.vault.insert_subjects(tx.connection, [tx.vault.new_record(incident_id, b"", (), tx.now)[0]])
+    return incident_id
+
+
+async def _put(
+    tx: UnitOfWork, incident: Incident, said: Said, caller: Caller, changed: Mapping[str, object], **more: JsonValue
+) -> Incident:
+    """Keeps what was said as an entry, and what it changes; returns the incident as it is then."""
+    entry = Entry(entry_id=uuid7(), kind=said.KIND, said_by=caller.holder, said_at=tx.now, said=said)
+    sealing = Sealing(incident.incident_id, "incident", "", entry.model_dump_json().encode(), entry.entry_id)
+    await tx.vault.seal(tx.connection, [sealing], tx.now)
+    now = incident.model_copy(update=changed)
+    row = (now.found_at, now.owner, now.categories, now.people, now.told_at, now.proposed_by, now.closed_at)
+    await tx.connection.execute(_CHANGE, incident.incident_id, *row)
+    clear = said.model_dump(mode="json", include=_CLEAR)
+    _log(tx, incident, said.KIND, {"entry": str(entry.entry_id), **clear, **more}, caller)
+    return await load(tx, incident.incident_id)
+
+
+def _log(tx: UnitOfWork, incident: Incident, what: str, detail: dict[str, JsonValue], caller: Caller) -> None:
+    detail = {"incident_id": str(incident.incident_id), **detail}
+    tx.log_evidence(incident.request_id or incident.incident_id, f"incident.{what}", detail, caller.actor)
+
+
+async def _has_handled(tx: UnitOfWork, incident: Incident, caller: Caller) -> bool:
+    """Whether the caller has handled the request of the incident, which is locked until the end."""
+    if incident.request_id is None:
+        return False
+    await tx.connection.execute(_LOCK, incident.request_id)
+    looks = [f"%{each}" for each in LOOKS]
+    return caller.holder in {row[0] for row in await tx.connection.fetch(_HANDLERS, incident.request_id, looks)}
