@@ -280,6 +280,14 @@ async def test_a_record_that_does_not_show_its_restriction_is_no_restriction(tmp
     assert desk.left == ALL
 
 
+async def test_marketing_is_a_persons_part_where_no_record_of_theirs_bears_the_mark(tmp_path: Path) -> None:
+    desk = desk_of()
+    desk.records |= {"deal": {}, "reply": {}}
+    async with connected(tmp_path, desk, switched=("deal",)) as engine:
+        [result] = await engine.adapter.amend([task(Operation.SUPPRESS)], engine.save_progress)
+    assert isinstance(result, NotSupported), result
+
+
 async def test_records_kept_below_an_erased_account_do_not_stop_the_erasure(tmp_path: Path) -> None:
     desk = Desk({"user": {1: {"id": 1, "email": ADA, "number": "C-9"}}, "note": {3: {"id": 3, "number": "C-9"}}})
     by_email = 'find = { get = "/user", query = { email = "{email}" }, by = ["email"], records = "found" }\n'

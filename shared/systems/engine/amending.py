@@ -80,7 +80,7 @@ class Amendment:
         """
         ends = frozenset(ending(task)) & {shape.category for shape in self.shapes}
         rest = frozenset(shape.category for shape in self.shapes) - ends
-        marks = any(shape.flags[1] for shape in self.shapes if shape.category in rest)
+        marks = any(shape.flags[1] or shape.mails for shape in self.shapes if shape.category in rest)
         marked: Result = Receipt(task.task_id, TaskOutcome.NOT_HELD)
         marketing = task.details.get("marketing") is not False
         if marketing and marks:
@@ -235,7 +235,9 @@ class _One:
         found = await self._look(unit, lock=True)
         if refused := refusal(found, self._system.limits):
             return refused
-        bearing = [mine.record for mine in found.records.values() if _bears(mine.record, position)]
+        bearing = [mine.record for mine in found.records.values() if _bears(mine.record, position, wanted=wanted)]
+        if name == "marketing" and not bearing:
+            _refuse_unmarked(self._system.name, found)
         had: dict[str, bool] = {}
         theirs = bearing
         if name == "restriction" and bearing:
@@ -316,10 +318,16 @@ def _is_vouched_for(task: Task) -> bool:
     return any(i.type in NUMBERS and (i.source != "requester" or i.proved_since) for i in task.identities)
 
 
-def _bears(record: Record, position: int) -> bool:
-    """Whether a flag can be set in a record."""
+def _bears(record: Record, position: int, *, wanted: bool) -> bool:
+    """Whether a flag can be set in a record, or lifted."""
     flag = record.shape.flags[position]
-    return flag is not None and not (flag.rows and record.flags[position] is None)
+    return flag is not None and not (flag.rows and record.flags[position] is None) and (wanted or not flag.stays)
+
+
+def _refuse_unmarked(system: str, found: Attribution) -> None:
+    """Raises where their records may be used for marketing, and nothing in any of them tells that they want none."""
+    if bare := sorted({mine.record.shape.place for mine in found.records.values() if mine.record.shape.mails}):
+        raise NotSupported(f"{system} has no way to suppress {', '.join(bare)}: do it there, and enter what was done")
 
 
 def _is_wrong(record: Record, position: int, *, wanted: bool) -> bool:
@@ -363,6 +371,8 @@ def _restricted(task: Task, found: Attribution, switched: Mapping[str, int]) -> 
     for place in reached:
         if not shapes[place].flags[0]:
             counts[shapes[place].category] += len(by_place[place])
+    if task.operation is Operation.LIFT:
+        reached -= {place for place, shape in shapes.items() if (flag := shape.flags[0]) and flag.stays}
     bare = shapes.keys() - reached
     if not bare:
         return Receipt.counted(task, TaskOutcome.AMENDED, counts)

@@ -271,10 +271,10 @@ class Keeping:
             if each.in_force:
                 keeping.append(each)
                 by_state += [each] if each.rule.period is None else []
-        whole = any(not each.rule.fields for each in by_state)
+        whole = shape.whole or any(not each.rule.fields for each in by_state)
         named = next((each for each in reversed(by_state) if not each.rule.fields), None) or next(iter(by_state), None)
         if not by_state:
-            whole = does_with(shape, policy) is OnErasure.KEEP
+            whole = shape.whole or does_with(shape, policy) is OnErasure.KEEP
         unsigned = tuple((shape.category, each.name) for each in rules if self._is_unsigned(each, record))
         return _Decided(sorted(keeping, key=lambda each: each.begins), named, whole, unsigned)
 
@@ -306,7 +306,7 @@ class Keeping:
     def _rules_of(self, policy: Policy, shape: Shape) -> Sequence[_Ruled]:
         category = policy.category(shape.category)
         kept_by = category.kept_by if category and not category.is_customers else ()
-        by_state = (n for n in kept_by if shape.periods or policy.rules[n].period is None or n in self._task.lapsed)
+        by_state = (n for n in kept_by if not shape.whole or policy.rules[n].period is None or n in self._task.lapsed)
         return [self._ruled(policy, shape, name) for name in by_state]
 
     def _ruled(self, policy: Policy, shape: Shape, name: str) -> _Ruled:
@@ -421,11 +421,13 @@ class _Sum:
     category: str
     stay: Stay
     count: int = 0
-    restricted: int = 0
+    restricted: int | None = None
     days: dict[str, list[date]] = field(default_factory=lambda: {"first": [], "last": [], "reduced": [], "anchor": []})
 
-    def add(self, stay: Stay) -> None:
+    def add(self, stay: Stay, *, restricted: bool | None) -> None:
         self.count += 1
+        if restricted is not None:
+            self.restricted = (self.restricted or 0) + restricted
         for name, day in (
             ("first", stay.last),
             ("last", stay.last),
@@ -436,23 +438,24 @@ class _Sum:
                 self.days[name].append(day)
 
 
-def kept(records: Iterable[tuple[Mine, Stay]], restricted: Mapping[str, int] | None = None) -> tuple[Kept, ...]:
+def kept(records: Iterable[tuple[Mine, Stay]], restricted: Mapping[Name, bool] | None = None) -> tuple[Kept, ...]:
     """What is told of what stays: of each place what rules keep, what says no day, and what leads elsewhere.
 
-    ``restricted``: by category, how many of what a legal hold keeps show that they are used for nothing else.
+    ``restricted``: of what a legal hold alone keeps, whether it shows that it is used for nothing else.
     """
     sums: dict[tuple[str, str, bool, bool, bool], _Sum] = {}
     for mine, stay in records:
         shape = mine.record.shape
         key = (shape.place, stay.rule, stay.shown is not False, stay.last is not None, stay.led)
-        sums.setdefault(key, _Sum(shape.category, stay)).add(stay)
+        shows = restricted.get(mine.record.name) if restricted else None
+        sums.setdefault(key, _Sum(shape.category, stay)).add(stay, restricted=shows)
     ordered = sorted(sums.values(), key=lambda s: (s.stay.led, s.stay.rule != LEGAL_HOLD, not s.stay.lasts))
-    return tuple(_told_of(each, restricted or {}) for each in ordered)
+    return tuple(map(_told_of, ordered))
 
 
-def _told_of(each: _Sum, restricted: Mapping[str, int]) -> Kept:
+def _told_of(each: _Sum) -> Kept:
     stay, days = each.stay, each.days
-    told = Kept(
+    return Kept(
         category=each.category,
         rule=stay.rule,
         count=each.count,
@@ -462,7 +465,5 @@ def _told_of(each: _Sum, restricted: Mapping[str, int]) -> Kept:
         anchor=min(days["anchor"], default=None),
         period=None if stay.lasts else stay.period,
         shown=stay.shown,
+        restricted=each.restricted,
     )
-    if stay.rule == LEGAL_HOLD and each.category in restricted:
-        return told.model_copy(update={"restricted": min(each.count, restricted[each.category])})
-    return told

@@ -66,14 +66,14 @@ class Plan:
         records = [(self.found.records[name], stay) for name, stay in self.stays.items()]
         return kept(records, self._restricted() if marked and self.idle else None)
 
-    def _restricted(self) -> Mapping[str, int]:
-        """By category, how many of what a hold keeps show it, or lead to what does."""
-        records = [self.found.records[name].record for name in self.idle]
-        reached = reach({record.shape.place: record.shape for record in records}.values())
-        shown = Counter[str]({record.shape.category: 0 for record in records})
-        for record in records:
+    def _restricted(self) -> Mapping[Name, bool]:
+        """Of what a hold keeps, whether it shows it, or leads to what does."""
+        records = {name: self.found.records[name].record for name in self.idle}
+        reached = reach({record.shape.place: record.shape for record in records.values()}.values())
+        shown: dict[Name, bool] = {}
+        for name, record in records.items():
             bears = record.flags[0] if record.shape.flags[0] else record.shape.place in reached
-            shown[record.shape.category] += bool(bears or self.hides & numbers_in([record.shape]))
+            shown[name] = bool(bears or self.hides & numbers_in([record.shape]))
         return shown
 
 

@@ -109,6 +109,7 @@ class Flag(NamedTuple):
     """A mark that readers obey; ``words``: a column with words; ``otherwise``: one of them says that it is lifted.
 
     ``rows``: it is a row of another table, which names the request if ``by_request``, and is otherwise not lifted.
+    ``stays``: nothing lifts it.
     """
 
     column: str = ""
@@ -116,6 +117,7 @@ class Flag(NamedTuple):
     otherwise: bool = False
     rows: bool = False
     by_request: bool = False
+    stays: bool = False
 
 
 class Field(NamedTuple):
@@ -173,7 +175,8 @@ class Shape:
     ``blanks``: it outlives a person; else it is deleted with them, unless another party is left. ``anonymise``: it is
     rewritten without its people where the policy says so. ``stated``: statements stand beside its records.
     ``countries``: by country of whose law its records may be, in the words of the policy; None: they do not say.
-    ``key_is_account``: its key is the account. ``periods``: rules keep it for a period, and not by states alone.
+    ``key_is_account``: its key is the account. ``whole``: what a state or a hold keeps stays as it is, and no period
+    keeps anything. ``mails``: it may be used for marketing, also where nothing marks who wants none.
     ``unattributed``: it may have numbers of which nobody can tell whose.
     """
 
@@ -199,7 +202,8 @@ class Shape:
     blanks: bool = False
     anonymise: bool = False
     stated: bool = False
-    periods: bool = True
+    whole: bool = False
+    mails: bool = False
     unattributed: bool = False
 
 

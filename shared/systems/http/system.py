@@ -98,7 +98,7 @@ def _shape(name: str, resource: Resource) -> Shape:
         links=(Link(resource.of, joins=False),) if resource.of else (),
         states=tuple(State(each.reason, each.word) for each in resource.refuse_when),
         flags=(
-            Flag("restriction") if resource.restrict or resource.lift else None,
+            Flag("restriction", stays=resource.lift is None) if resource.restrict else None,
             Flag("marketing") if resource.suppress else None,
             None,
         ),
@@ -108,7 +108,8 @@ def _shape(name: str, resource: Resource) -> Shape:
         ),
         apart=None if resource.of else "declared",
         one_account=resource.person is not None,
-        periods=False,
+        whole=True,
+        mails=True,
     )
 
 
