@@ -241,7 +241,8 @@ async def test_unsigned_rule_keeps_nothing_after_dual_approval(tmp_path: Path, c
 async def test_what_a_customer_decides_about_is_kept_by_no_rule_of_ours(tmp_path: Path) -> None:
     desk = desk_of()
     async with connected(tmp_path, desk, user="contact") as engine:
-        erasing: Task = replace(task(), tenant="acme", states={"contract_active": True})
+        held = frozenset({"contact"})
+        erasing: Task = replace(task(), tenant="acme", states={"contract_active": True}, held=held)
         await engine.erase(erasing)
     assert desk.left == set()
 

@@ -233,7 +233,7 @@ class Stepwise:
 
     def _spare(self, journal: Journal, found: Attribution) -> None:
         """Leaves what a hold covers and no search shows any more, since what leads there may have gone."""
-        noted, held = journal.noted, journal.task.held
+        noted, held = journal.noted, journal.task.held if journal.task.tenant is None else ()
         covered = [each for each in noted.going if not each.gone and self._categories[each.place] in held]
         if not covered:
             return
