@@ -5,15 +5,14 @@ corrected there, settles the conflict: then nobody waits for it any more, and no
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
-from pydantic import JsonValue
+from pydantic import BaseModel, Field, JsonValue
 
 from services.intake import metrics
 from services.intake.errors import NotFound
 from services.intake.incidents import record as incidents
+from services.intake.schemas import Instant
 from shared.domain.conflicts import Disagreement
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
@@ -29,24 +28,25 @@ WHERE conflict_id = $1 AND settled_at IS NULL RETURNING {_COLUMNS}
 _COUNT = "SELECT kind, count(*) FROM register.conflict WHERE settled_at IS NULL GROUP BY 1"
 
 
-@dataclass(frozen=True, slots=True)
-class AssignmentConflict:
-    """What a system says of a number, and the register does not; ``request_id``: the last request that has met it."""
+class AssignmentConflict(BaseModel):
+    """A system takes a number to be the subject's in a time for which the register does not."""
 
     conflict_id: UUID
-    request_id: UUID
-    system: str
-    valid_from: datetime
-    valid_to: datetime | None
-    kind: str
-    noticed_at: datetime
-    settled_at: datetime | None
-    settled_by: str | None
+    request_id: UUID = Field(description="the last request that has met it: its subject's number is meant")
+    system: str = Field(description="which system says so")
+    valid_from: Instant = Field(description="from when the system says that the number was the subject's")
+    valid_to: Instant | None = Field(description="until when, exclusive; null: it still is")
+    kind: Disagreement = Field(
+        description="what the register says of that time: `another_holder`, or nothing (`not_in_register`)"
+    )
+    noticed_at: Instant
+    settled_at: Instant | None
+    settled_by: str | None = Field(description="the holder of the key that has said that the register is right")
 
 
 async def listed(connection: Connection) -> Sequence[AssignmentConflict]:
     """Those that nobody has settled, the oldest first."""
-    return [AssignmentConflict(*row) for row in await connection.fetch(_OPEN)]
+    return [AssignmentConflict(**row) for row in await connection.fetch(_OPEN)]
 
 
 async def settle(tx: UnitOfWork, conflict_id: UUID, holder: str, actor: str) -> AssignmentConflict:
@@ -59,7 +59,7 @@ async def settle(tx: UnitOfWork, conflict_id: UUID, holder: str, actor: str) -> 
     row = await tx.connection.fetchrow(_SETTLE, conflict_id, tx.now, holder)
     if row is None:
         raise NotFound("no conflict of that id is open")
-    settled = AssignmentConflict(*row)
+    settled = AssignmentConflict(**row)
     await incidents.must_not_own(tx.connection, settled.request_id, holder)
     detail: dict[str, JsonValue] = {"conflict_id": str(conflict_id), "system": settled.system, "kind": settled.kind}
     tx.log_evidence(settled.request_id, "assignment.settled", detail, actor)

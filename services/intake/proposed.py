@@ -1,9 +1,10 @@
 """What one person has proposed besides an answer, in the words in which another must agree with it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 from typing import Final, Literal
+
+from pydantic import BaseModel, Field
 
 from services.intake import auth
 from services.intake.actors import PERSON
@@ -30,14 +31,13 @@ WHERE request_id = $1 AND recipient = $2 AND waiver IS NOT NULL AND settled_at I
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ProposedStep:
-    """What is proposed: an extension by its reason, a finding, a waiver by its cause; ``proposed_by``: the holder."""
+class ProposedStep(BaseModel):
+    """What waits for a second person besides an answer, and by whom: an extension, a finding, a waiver."""
 
-    proposed: str
-    new_due: date | None
-    explanation: str
-    proposed_by: str
+    proposed: str = Field(description="the reason of an extension, the finding of a weighing, the cause of a waiver")
+    new_due: date | None = Field(description="of an extension")
+    explanation: str = Field(description="in the words that were proposed")
+    proposed_by: str = Field(description="who holds the key, or has signed in")
 
 
 async def read(
@@ -59,4 +59,4 @@ async def read(
         raise Shredded("the words of the proposal are no longer kept")
     tx.log_evidence(request.request_id, "proposal.read", {"decision": matter}, caller.actor)
     holder = await auth.holder_of(tx.connection, by) or by.removeprefix(PERSON)
-    return ProposedStep(proposed, new_due, explanation.decode(), holder)
+    return ProposedStep(proposed=proposed, new_due=new_due, explanation=explanation.decode(), proposed_by=holder)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import orjson
-from pydantic import JsonValue, TypeAdapter
+from pydantic import BaseModel, Field, JsonValue, TypeAdapter
 from uuid_utils.compat import uuid7
 
 from services.intake import metrics, recipients
@@ -23,6 +23,7 @@ from services.intake.recipient_notices import SEALED_AS
 from services.intake.recipients import silent_before
 from services.intake.request import disclosed
 from services.intake.request.letter_kinds import LetterField
+from services.intake.schemas import Instant
 from shared.app.service import Running
 from shared.domain import reference
 from shared.domain.errors import IllegalTransition
@@ -130,12 +131,15 @@ class Digest:
     told_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class UnansweredDigest(Digest):
-    """A digest whose recipient has said nothing for too long since they were reminded, and of how many requests."""
+class UnansweredDigest(BaseModel):
+    """A digest whose recipient says nothing: a person asks whether they have it."""
 
-    reminded_at: datetime
-    requests: int
+    digest_id: UUID
+    recipient: str = Field(description="as the policy names it")
+    written_at: Instant
+    told_at: Instant | None
+    reminded_at: Instant
+    requests: int = Field(description="of how many requests it tells")
 
 
 async def run(running: Running) -> None:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 from uuid_utils.compat import uuid7
 
 from services.intake import auth
 from services.intake.auth import Caller
 from services.intake.errors import SubjectExpired, SubjectOfAnother, SubjectUnknown, SubjectUsed
-from services.intake.schemas import PROOFS_OF, Assurance, Proofs, Strict
+from services.intake.schemas import PROOFS_OF, Assurance, Instant, Proofs, Strict
 from services.intake.subject_schemas import DataSubject
 from services.intake.submission_schemas import Changes
 from shared.messaging.unit_of_work import UnitOfWork
@@ -30,12 +30,11 @@ class SubjectStatement(Strict):
     proofs: Proofs = Field(default=(), description=PROOFS_OF)
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """What stands for sealed identities, and until when."""
+class Token(BaseModel):
+    """What an event names the person by."""
 
-    subject: UUID
-    expires_at: datetime
+    subject: UUID = Field(description="good for one event; the id of the request that it asks for, if it does")
+    expires_at: Instant = Field(description="if no event has named it by then, what was posted is gone")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ async def seal(tx: UnitOfWork, caller: Caller, said: SubjectStatement, lasts: ti
         *values,
     )
     tx.log_evidence(token, "subject.stated", {}, caller.actor)
-    return Token(token, tx.now + lasts)
+    return Token(subject=token, expires_at=tx.now + lasts)
 
 
 class Tokens:

@@ -7,11 +7,10 @@ on record by counts alone, and says nothing but yes or no.
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 from uuid_utils.compat import uuid7
 
 from services.intake import metrics
@@ -38,12 +37,14 @@ class ContactPoint(Strict):
     value: Annotated[str, Field(max_length=LONGEST)]
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """The answers, in the order of the questions, and by which id the evidence knows the call."""
+class Checked(BaseModel):
+    """Whether each of them gets marketing, in the order in which they were asked about."""
 
-    check_id: UUID
-    answers: Sequence[Answer]
+    check_id: UUID = Field(description="by which the evidence knows this call")
+    answers: list[Answer] = Field(
+        description="send marketing to what is `not_suppressed`, and to nothing else; `unreadable` is no address and no"
+        " number that anybody could be reached by: a number needs its country code"
+    )
 
 
 class SuppressionList:
@@ -76,7 +77,7 @@ class SuppressionList:
             tx.log_evidence(check_id, "suppression.checked", {"asked": len(points), **counts}, caller.actor)
         for answer, count in counts.items():
             metrics.CHECKED.labels(answer).inc(count)
-        return Checked(check_id, answers)
+        return Checked(check_id=check_id, answers=answers)
 
 
 def fingerprint_of(keyring: Keyring, point: ContactPoint) -> bytes | None:

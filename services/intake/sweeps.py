@@ -4,12 +4,11 @@ Who sweeps and who is asked agree in one table (``downstreams.sweep``). What was
 a night counts anew takes its place, and the first word with it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
 from datetime import date
+from typing import Literal
 from uuid import UUID
 
-from pydantic import JsonValue
+from pydantic import BaseModel, Field, JsonValue
 
 from services.intake.errors import NotFound, SamePerson
 from shared.domain.errors import IllegalTransition
@@ -19,31 +18,37 @@ from shared.storage.postgres import Connection
 _PERSONS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """What the last night has left of one ceiling in one table."""
+class Sweep(BaseModel):
+    """What the last night has left of one ceiling of the policy in one table."""
 
-    sweep_id: UUID
+    sweep_id: UUID = Field(description="of this count: another night has another one")
     system: str
     table_name: str
-    ceiling: str
+    ceiling: str = Field(description="its name in the policy")
     category: str
-    action: str
-    state: str
+    action: Literal["delete", "anonymise"]
+    state: Literal["unsigned", "no_country", "dry_run", "stopped", "sweeping", "swept", "failed"] = Field(
+        description="`dry_run`: new or shortened, so it was only counted; `stopped`: more than the policy's share, so"
+        " two persons must confirm it; `unsigned`: without a valid sign-off nothing is touched; `no_country`: a"
+        " maximum by another country's law than ours, and the table does not say which rows are under it: the same"
+    )
     night: date
     period: str
-    first_kept: date
-    due: int
-    of_rows: int
+    first_kept: date = Field(description="what began on an earlier day is past")
+    due: int = Field(description="rows past the ceiling and spared by nobody, when it was counted")
+    of_rows: int = Field(description="rows of the table, about")
     gone: int
-    spared: int
-    missed: int
-    undetermined: int
-    reason: str | None
-    confirmed_by: Sequence[str]
+    spared: int = Field(description="rows past it that a restriction, a legal hold or a state of the row keeps")
+    missed: int = Field(description="rows past the ceiling for more than a day that are still there")
+    undetermined: int = Field(
+        description="rows past a maximum by another country's law that do not say which country's law they are under:"
+        " they stay until what is for everybody"
+    )
+    reason: str | None = Field(description="why it failed")
+    confirmed_by: list[str] = Field(description="the holders of the keys that have confirmed it")
 
 
-_COLUMNS = ", ".join(each.name for each in fields(Sweep))
+_COLUMNS = ", ".join(Sweep.model_fields)
 _LIST = f"SELECT {_COLUMNS} FROM downstreams.sweep ORDER BY system, table_name, ceiling"  # noqa: S608  # constants
 _READ = f"SELECT {_COLUMNS} FROM downstreams.sweep WHERE sweep_id = $1 FOR UPDATE"  # noqa: S608  # constants
 _CONFIRM = "UPDATE downstreams.sweep SET confirmed_by = confirmed_by || $2::text WHERE sweep_id = $1"
@@ -51,7 +56,7 @@ _CONFIRM = "UPDATE downstreams.sweep SET confirmed_by = confirmed_by || $2::text
 
 async def listed(connection: Connection) -> list[Sweep]:
     """Every ceiling in every table."""
-    return [Sweep(*row) for row in await connection.fetch(_LIST)]
+    return [Sweep(**row) for row in await connection.fetch(_LIST)]
 
 
 async def confirm(tx: UnitOfWork, sweep_id: UUID, holder: str, actor: str) -> Sweep:
@@ -65,7 +70,7 @@ async def confirm(tx: UnitOfWork, sweep_id: UUID, holder: str, actor: str) -> Sw
     row = await tx.connection.fetchrow(_READ, sweep_id)
     if row is None:
         raise NotFound("no sweep of that id: each night counts anew, so look at the list again")
-    sweep = Sweep(*row)
+    sweep = Sweep(**row)
     if sweep.state != "stopped" or len(sweep.confirmed_by) >= _PERSONS:
         raise IllegalTransition("this sweep waits for nobody: only one that is stopped does")
     if holder in sweep.confirmed_by:
@@ -74,4 +79,4 @@ async def confirm(tx: UnitOfWork, sweep_id: UUID, holder: str, actor: str) -> Sw
     detail: dict[str, JsonValue] = {"system": sweep.system, "ceiling": sweep.ceiling, "by": holder}
     detail |= {"due": sweep.due, "of_rows": sweep.of_rows}
     tx.log_evidence(sweep_id, "retention.confirmed", detail, actor)
-    return replace(sweep, confirmed_by=[*sweep.confirmed_by, holder])
+    return sweep.model_copy(update={"confirmed_by": [*sweep.confirmed_by, holder]})

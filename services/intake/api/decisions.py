@@ -6,7 +6,7 @@ import orjson
 from fastapi import APIRouter
 
 from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, AnyCaller, MadeFor, Rehearsable, UseServices
-from services.intake.api.views import ManualSteps, ProposalView, ProposedStepView, StateView, StepsInSystem
+from services.intake.api.views import ManualSteps, ProposalView, StateView, StepsInSystem
 from services.intake.balancing import Balancing
 from services.intake.decision_schemas import (
     Confirmation,
@@ -75,9 +75,7 @@ async def weigh(body: Balancing, basis: MadeFor, services: Rehearsable) -> Decid
     return await services.use_cases.weigh(basis, body)
 
 
-@router.get(
-    "/balancing", response_model=ProposedStepView, dependencies=PRIVACY_TEAM, responses=documented(NotReady, Shredded)
-)
+@router.get("/balancing", dependencies=PRIVACY_TEAM, responses=documented(NotReady, Shredded))
 async def read_weighing(request_id: UUID, caller: AnyCaller, services: UseServices) -> ProposedStep:
     """What somebody has proposed that the weighing finds, in the words that the person would read (privacy team)."""
     return await services.use_cases.proposed_step(request_id, caller, "weighing")

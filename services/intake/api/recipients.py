@@ -18,7 +18,7 @@ from services.intake.api.dependencies import (
     UseServices,
 )
 from services.intake.api.report import policy_of
-from services.intake.api.views import ProposedStepView, StateView
+from services.intake.api.views import StateView
 from services.intake.auth import Caller
 from services.intake.errors import NotFound, NotReady, SamePerson
 from services.intake.problems import documented
@@ -58,19 +58,6 @@ class NoticeView(BaseModel):
     overdue: bool = Field(description="they say nothing for longer than the policy waits since they were reminded")
 
 
-class UnansweredDigestView(BaseModel):
-    """A digest whose recipient says nothing: a person asks whether they have it."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    digest_id: UUID
-    recipient: str = Field(description="as the policy names it")
-    written_at: Instant
-    told_at: Instant | None
-    reminded_at: Instant
-    requests: int = Field(description="of how many requests it tells")
-
-
 class RecipientList(BaseModel):
     """Every recipient whom a request concerns."""
 
@@ -88,7 +75,7 @@ class DigestMoved(BaseModel):
 class UnansweredDigests(BaseModel):
     """What a person must ask about, the longest unanswered first."""
 
-    digests: list[UnansweredDigestView]
+    digests: list[recipient_digests.UnansweredDigest]
 
 
 @router.get("")
@@ -112,9 +99,7 @@ async def propose_waiver(body: Waiver, basis: MadeFor, services: Rehearsable) ->
     return await services.use_cases.propose_waiver(basis, body)
 
 
-@router.get(
-    "/waiver", response_model=ProposedStepView, dependencies=PRIVACY_TEAM, responses=documented(NotReady, Shredded)
-)
+@router.get("/waiver", dependencies=PRIVACY_TEAM, responses=documented(NotReady, Shredded))
 async def read_waiver(
     request_id: UUID,
     recipient: Annotated[Word, Query(description="as the policy names it")],
@@ -143,7 +128,7 @@ async def list_unanswered_digests(
     """Digests that recipients leave unanswered after a reminder, the longest first (privacy team)."""
     async with services.unit_of_work.pool.acquire() as connection:
         found = await recipient_digests.unanswered(connection, silent(services), limit)
-    return UnansweredDigests(digests=[UnansweredDigestView.model_validate(each) for each in found])
+    return UnansweredDigests(digests=found)
 
 
 @digests.get(

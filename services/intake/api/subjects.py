@@ -1,10 +1,8 @@
 """Posting identities ahead of an event, which then names the person by a token alone."""
 
 from datetime import timedelta
-from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
 
 from services.intake import subjects
 from services.intake.api.dependencies import AnyCaller, UseServices
@@ -12,26 +10,15 @@ from services.intake.errors import BadRequest, TooLarge, UnsupportedType
 from services.intake.events.fitting import must_serve
 from services.intake.problems import documented
 from services.intake.retention import retention
-from services.intake.schemas import Instant
 from services.intake.subjects import SubjectStatement, Token
 from shared.domain.identities import MalformedIdentity
 
 router = APIRouter(prefix="/v1/subjects", tags=["subjects"])
 
 
-class SubjectToken(BaseModel):
-    """What an event names the person by."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    subject: UUID = Field(description="good for one event; the id of the request that it asks for, if it does")
-    expires_at: Instant = Field(description="if no event has named it by then, what was posted is gone")
-
-
 @router.post(
     "",
     status_code=201,
-    response_model=SubjectToken,
     responses=documented(BadRequest, TooLarge, UnsupportedType, MalformedIdentity),
 )
 async def post_subject(body: SubjectStatement, caller: AnyCaller, services: UseServices) -> Token:

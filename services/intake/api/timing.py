@@ -5,7 +5,7 @@ from uuid import UUID
 from fastapi import APIRouter
 
 from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, AnyCaller, MadeFor, Rehearsable, UseServices
-from services.intake.api.views import DueDate, ProposedStepView, StateView
+from services.intake.api.views import DueDate, StateView
 from services.intake.errors import ExtensionRefused, NotReady
 from services.intake.problems import documented
 from services.intake.proposed import ProposedStep
@@ -54,7 +54,7 @@ async def propose_extension(body: ExtensionProposal, basis: MadeFor, services: R
     return await services.use_cases.propose_extension(basis, body)
 
 
-@router.get("/extension", response_model=ProposedStepView, dependencies=PRIVACY_TEAM, responses=documented(NotReady))
+@router.get("/extension", dependencies=PRIVACY_TEAM, responses=documented(NotReady))
 async def read_extension(request_id: UUID, caller: AnyCaller, services: UseServices) -> ProposedStep:
     """The extension that somebody has proposed, in the words that the person would read (privacy team)."""
     return await services.use_cases.proposed_step(request_id, caller, "extension")

@@ -167,17 +167,6 @@ class ProposalView(BaseModel):
     proposed_at: Instant
 
 
-class ProposedStepView(BaseModel):
-    """What waits for a second person besides an answer, and by whom: an extension, a finding, a waiver."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    proposed: str = Field(description="the reason of an extension, the finding of a weighing, the cause of a waiver")
-    new_due: date | None = Field(description="of an extension")
-    explanation: str = Field(description="in the words that were proposed")
-    proposed_by: str = Field(description="who holds the key, or has signed in")
-
-
 class StepsInSystem(BaseModel):
     """What a person does in one system, step after step."""
 

@@ -42,7 +42,7 @@ _CLEAR: Final = {
 }
 """What of a body the evidence has in clear."""
 _NEW = """
-INSERT INTO incident (incident_id, request_id, package_id, fault, downloads, opened_at, found_at)
+INSERT INTO incident (incident_id, opened_at, found_at, request_id, package_id, fault, downloads)
 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (package_id) DO NOTHING RETURNING incident_id
 """
 _READ = """
@@ -92,7 +92,7 @@ async def enter(tx: UnitOfWork, said: IncidentFound, caller: Caller) -> Incident
     caller.grant.must(Power.SUBMIT)
     if said.request_id and await repository.read(tx.connection, said.request_id) is None:
         raise BadRequest("there is no such request; leave it out if it happened in the handling of none", "request_id")
-    incident_id = await _insert(tx, said.found_at, said.request_id)
+    incident_id = await _insert(tx, said.found_at, said.request_id, None, None, 0)
     incident = await load(tx, incident_id or uuid7())
     _log(tx, incident, "entered", {}, caller)
     owner = None if await _has_handled(tx, incident, caller) else caller.holder
@@ -103,12 +103,9 @@ async def take(tx: UnitOfWork, texts: Letters, incident_id: UUID, step: Said, ca
     """Takes one step with an open incident.
 
     Raises:
-        NotFound: there is no such incident.
-        IllegalTransition: it is closed, or there is no such decision to approve.
-        Forbidden: the caller may decide nothing, or has handled its request.
-        SamePerson: the caller has proposed the decision.
-        NotReady: something must be done first.
-        BadRequest: a field is wrong.
+        NotFound, IllegalTransition: there is no such incident, it is closed, or no such decision waits.
+        Forbidden, SamePerson: the caller may decide nothing, has handled its request, or has proposed the decision.
+        NotReady, BadRequest: something must be done first, or a field is wrong.
     """
     caller.grant.must(Power.SUBMIT)
     incident = await load(tx, incident_id, lock=True)
@@ -272,16 +269,8 @@ async def forget(tx: UnitOfWork, before: datetime) -> int:
     return len(ended)
 
 
-async def _insert(
-    tx: UnitOfWork,
-    found_at: datetime,
-    request_id: UUID | None,
-    package_id: UUID | None = None,
-    fault: Fault | None = None,
-    downloads: int = 0,
-) -> UUID | None:
-    found = (request_id, package_id, fault, downloads, tx.now, found_at)
-    incident_id: UUID | None = await tx.connection.fetchval(_NEW, uuid7(), *found)
+async def _insert(tx: UnitOfWork, *found: object) -> UUID | None:
+    incident_id: UUID | None = await tx.connection.fetchval(_NEW, uuid7(), tx.now, *found)
     if incident_id:
         await tx.vault.insert_subjects(tx.connection, [tx.vault.new_record(incident_id, b"", (), tx.now)[0]])
     return incident_id

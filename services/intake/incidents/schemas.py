@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, JsonValue, model_validator
+from pydantic import Field, model_validator
 
 from services.intake.schemas import Count, Strict
 from shared.domain.moments import Moment
@@ -16,53 +16,52 @@ Controller = Literal["us", "customer"]
 Whom = Literal["authority", "controller", "subjects", "fcc"]
 Kind = Literal["stated", "decided", "approved", "notified", "closed"]
 """What an entry of the record is."""
-
-
-def _example(**fields: JsonValue) -> ConfigDict:
-    return ConfigDict(json_schema_extra={"examples": [fields]})
+_AT, _ID = ["2026-03-02T09:00:00+01:00"], ["01a21dbf-28e5-7733-8a89-3cbe1b3db3a3"]
 
 
 class IncidentFacts(Strict):
     """What has happened, what it may lead to, and what is done about it (Art. 33(3) and (5)). All text is sealed."""
 
     KIND: ClassVar[Kind] = "stated"
-    model_config = _example(
-        found_at="2026-03-02T09:00:00+01:00",
-        nature=["confidentiality"],
-        facts="A list of calls was on a public server from Monday to Wednesday. A customer reported it.",
-        effects="Strangers may call them.",
-        measures="The list was taken down, and the server is closed.",
-        categories=["call_record"],
-        people=40,
-        records=1200,
-        controllers=["us"],
-    )
-
     found_at: Moment = Field(
         title="When we became aware of it",
         description="The 72 hours run from then. A later time than before counts once two people decide on these facts",
+        examples=_AT,
     )
     nature: Annotated[tuple[Nature, ...], Field(min_length=1, max_length=3)] = Field(
         title="What happened to the data",
         description="confidentiality: seen by others; integrity: changed; availability: lost or out of reach",
+        examples=[["confidentiality"]],
     )
-    facts: Text = Field(title="What has happened", description="From when to when, and how it was found")
-    effects: Text = Field(title="Likely consequences", description="For the data subjects")
-    measures: Text = Field(title="Measures", description="Against the effects, and so that it does not happen again")
+    facts: Text = Field(
+        title="What has happened",
+        description="From when to when, and how it was found",
+        examples=["A list of calls was public from Monday to Wednesday."],
+    )
+    effects: Text = Field(
+        title="Likely consequences", description="For the data subjects", examples=["Strangers may call them."]
+    )
+    measures: Text = Field(
+        title="Measures",
+        description="Against the effects, and so that it does not happen again",
+        examples=["It was taken down."],
+    )
     categories: Annotated[tuple[Word, ...], Field(min_length=1, max_length=20)] = Field(
-        title="Categories of data", description="As the policy names them"
+        title="Categories of data", description="As the policy names them", examples=[["call_record"]]
     )
-    people: Count = Field(title="Data subjects", description="How many are concerned, approximately")
-    records: Count = Field(title="Records", description="How many are concerned, approximately")
+    people: Count = Field(title="Data subjects", description="How many are concerned, approximately", examples=[40])
+    records: Count = Field(title="Records", description="How many are concerned, approximately", examples=[1200])
     controllers: Annotated[tuple[Controller, ...], Field(min_length=1, max_length=2)] = Field(
         title="Who decides about the data",
         description="us: we notify the authority (Art. 33(1)); customer: we notify the customer (33(2)); or both",
+        examples=[["us"]],
     )
     us_customers: Count = Field(
         default=0,
         title="Customers in the USA",
         description="If it is their data, the FCC, the Secret Service and the FBI are notified within seven business"
         " days through the central reporting facility, then the customers within 30 days (47 CFR 64.2011)",
+        examples=[0],
     )
 
 
@@ -70,15 +69,18 @@ class IncidentFound(IncidentFacts):
     """An incident that was found elsewhere than by the platform."""
 
     request_id: UUID | None = Field(
-        default=None, title="Request in whose handling it happened", description="If any. Its requester gets no letter"
+        default=None,
+        title="Request in whose handling it happened",
+        description="If any. Its requester gets no letter",
+        examples=_ID,
     )
 
 
 class LetterWords(Strict):
     """What the letter says in one language, in plain words (Art. 34(2))."""
 
-    happened: Text = Field(title="What has happened")
-    consequences: Text = Field(title="What it may lead to")
+    happened: Text = Field(title="What has happened", examples=["A list of your calls was public."])
+    consequences: Text = Field(title="What it may lead to", examples=["Strangers may call you."])
     measures: Text = Field(title="What is done", description="By us, and what they can do")
 
 
@@ -86,33 +88,30 @@ class RiskDecided(Strict):
     """How high the risk is, and who gets a letter. It takes effect once a second person approves."""
 
     KIND: ClassVar[Kind] = "decided"
-    model_config = _example(
-        risk="high",
-        reasons="Who called whom shows where people are treated.",
-        concerned=["01a21dbf-28e5-7733-8a89-3cbe1b3db3a3"],
-        words={
-            "en": {"happened": "A list of your calls was public.", "consequences": "Calls.", "measures": "It is gone."}
-        },
-    )
-
     risk: Literal["none", "some", "high"] = Field(
         title="Risk to the rights of the data subjects",
         description="none: nobody need be notified (Art. 33(1)); high: the data subjects are notified too (Art. 34)",
+        examples=["high"],
     )
     exemption: Literal["protected", "averted", "disproportionate"] | None = Field(
         default=None,
         title="Why there are no letters though the risk is high",
         description="protected: nobody can read the data (Art. 34(3)(a)); averted: the high risk is no longer likely"
         " (b); disproportionate: a public notice instead (c)",
+        examples=["protected"],
     )
-    reasons: Text = Field(title="Reasons", description="Kept sealed")
+    reasons: Text = Field(title="Reasons", description="Kept sealed", examples=["Calls show where people are treated."])
     concerned: Annotated[tuple[UUID, ...], Field(max_length=1_000)] = Field(
         default=(),
         title="Requests of those concerned",
         description="One letter goes to each requester, however many of their requests are named",
+        examples=[_ID],
     )
     words: Mapping[Language, LetterWords] = Field(
-        default={}, title="Words of the letter", description="In each language that one of them reads"
+        default={},
+        title="Words of the letter",
+        description="In each language that one of them reads",
+        examples=[{"en": {"happened": "A list was public.", "consequences": "Calls.", "measures": "It is gone."}}],
     )
 
     @model_validator(mode="after")
@@ -130,36 +129,30 @@ class RiskApproved(Strict):
     """Which decision the second person has read, and approves."""
 
     KIND: ClassVar[Kind] = "approved"
-    model_config = _example(decision_id="01a21dbf-28e5-7733-8a89-3cbe1b3db3a3")
-
-    decision_id: UUID = Field(title="Decision", description="Its entry_id")
+    decision_id: UUID = Field(title="Decision", description="Its entry_id", examples=_ID)
 
 
 class Notified(Strict):
     """Who was notified, and when. Nothing is sent by it."""
 
     KIND: ClassVar[Kind] = "notified"
-    model_config = _example(
-        whom="authority",
-        to="BlnBDI, case 521.1234",
-        told_at="2026-03-03T10:00:00+01:00",
-        complete=True,
-        what="All of the facts, by the form on their site.",
-    )
-
     whom: Whom = Field(
         title="Who was notified",
         description="authority: Art. 33(1); controller: the customer who decides, 33(2); subjects: people whom no"
         " letter reaches, Art. 34; fcc: with Secret Service and FBI, 47 CFR 64.2011",
+        examples=["authority"],
     )
-    to: Text = Field(title="Their name, and their reference")
-    told_at: Moment = Field(title="When they were notified")
-    complete: bool = Field(title="Everything is told", description="Nothing follows in phases (Art. 33(4))")
-    what: Text = Field(title="What they were told, and how")
+    to: Text = Field(title="Their name, and their reference", examples=["BlnBDI, case 521.1234"])
+    told_at: Moment = Field(title="When they were notified", examples=_AT)
+    complete: bool = Field(
+        title="Everything is told", description="Nothing follows in phases (Art. 33(4))", examples=[True]
+    )
+    what: Text = Field(title="What they were told, and how", examples=["All of it, by form."])
     delay: Text | None = Field(
         default=None,
         title="Reasons for the delay",
         description="After the 72 hours: why it is late (Art. 33(1)), or why it is noted only now",
+        examples=["The mail was down."],
     )
 
 
@@ -167,6 +160,4 @@ class IncidentClosed(Strict):
     """Why an incident is closed."""
 
     KIND: ClassVar[Kind] = "closed"
-    model_config = _example(explanation="All were notified.")
-
-    explanation: Text = Field(title="Why it is closed", description="Kept sealed")
+    explanation: Text = Field(title="Why it is closed", description="Kept sealed", examples=["All were notified."])
