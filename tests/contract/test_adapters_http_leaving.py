@@ -238,8 +238,11 @@ async def test_unsigned_rule_keeps_nothing_after_dual_approval(tmp_path: Path, c
         assert "(contact: 1) are what active_contract is about" in str(result)
 
 
-async def test_what_a_customer_decides_about_is_kept_by_no_rule_of_ours(tmp_path: Path) -> None:
+async def test_what_a_customer_decides_about_is_kept_by_no_rule_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     desk = desk_of()
+    monkeypatch.setitem(globals(), "KIND", KIND.replace("search = true, ", ""))
     async with connected(tmp_path, desk, user="contact") as engine:
         held = frozenset({"contact"})
         erasing: Task = replace(task(), tenant="acme", states={"contract_active": True}, held=held)
