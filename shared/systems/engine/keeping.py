@@ -228,7 +228,7 @@ class Keeping:
                 if lasts is None and unclear is None:
                     unclear = GroundUnknown(
                         f"{self._system} has a row of {shape.place} that does not say whether {state.reason}: enter it"
-                        " there, or name its word in the dataset, and try again; nothing was done"
+                        " there, or declare its word, and try again; nothing was done"
                     )
         if unclear:
             raise unclear

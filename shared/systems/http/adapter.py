@@ -1,7 +1,7 @@
 """A system with an HTTP interface as the services ask for it, served by the engine."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.domain.policy import OnErasure, Policy
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
-from shared.downstreams.protocols import HandOver
+from shared.downstreams.protocols import HandOver, Operate
 from shared.downstreams.refusals import STATES, Telling
 from shared.systems.engine.serving import Served, Worker
 from shared.systems.engine.stepwise import Later, Stepwise
@@ -29,7 +29,6 @@ from shared.systems.http.steps import Steps
 from shared.systems.http.system import HttpSystem, HttpUnit
 
 _BY_REQUESTS = (Operation.ERASE, Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS)
-Operate = Callable[[Sequence[Task], Checkpoint], Awaitable[Sequence[Result]]]
 
 
 class HttpAdapter(Served):
