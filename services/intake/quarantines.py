@@ -3,14 +3,13 @@
 A system that is declared otherwise than it was accepted is looked into first, by who operates it: `dsr downstreams on`.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from typing import Literal
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from pydantic import JsonValue
+from pydantic import BaseModel, Field, JsonValue
 
 from services.intake.errors import NotFound, SamePerson
+from services.intake.schemas import Instant
 from shared.domain.errors import IllegalTransition
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
@@ -30,15 +29,17 @@ UPDATE downstreams.system SET state = 'on', reason = NULL, since = $2, released_
 """
 
 
-@dataclass(frozen=True, slots=True)
-class KnownSystem:
-    """A system, where it stands, and who has said so far that it may be worked again."""
+class KnownSystem(BaseModel):
+    """Where a system stands."""
 
     name: str
-    state: str
-    reason: str | None
-    since: datetime
-    released_by: Sequence[str]
+    state: Literal["observe", "on", "quarantined", "retired"]
+    reason: str | None = Field(
+        description="why it is quarantined: `changed`: it is declared otherwise than it was accepted, and whoever"
+        " operates it looks into that (`dsr downstreams on`)"
+    )
+    since: Instant
+    released_by: list[str] = Field(description="who has said that it may be worked again")
 
     @property
     def may_be_released(self) -> bool:
@@ -48,7 +49,7 @@ class KnownSystem:
 
 async def listed(connection: Connection) -> list[KnownSystem]:
     """Every system that a service has registered."""
-    return [KnownSystem(*row) for row in await connection.fetch(_LIST)]
+    return [KnownSystem(**row) for row in await connection.fetch(_LIST)]
 
 
 async def stop(tx: UnitOfWork, name: str, holder: str, actor: str) -> None:
@@ -97,4 +98,4 @@ async def _locked(tx: UnitOfWork, name: str) -> KnownSystem:
     row = await tx.connection.fetchrow(_READ, name)
     if row is None:
         raise NotFound("no service knows a system of that name")
-    return KnownSystem(*row)
+    return KnownSystem(**row)

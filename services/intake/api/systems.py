@@ -1,48 +1,31 @@
 """Systems: where each stands; one person stops one, two let it be worked again (privacy team)."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
 from services.intake import quarantines
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
 from services.intake.errors import NotFound, SamePerson
 from services.intake.problems import documented
-from services.intake.schemas import Instant
 from shared.domain.errors import IllegalTransition
 
 router = APIRouter(prefix="/v1/systems", tags=["systems"], dependencies=PRIVACY_TEAM)
 Name = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,40}$", description="as the downstreams file names it")]
 
 
-class SystemView(BaseModel):
-    """Where a system stands."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    name: str
-    state: Literal["observe", "on", "quarantined", "retired"]
-    reason: str | None = Field(
-        description="why it is quarantined: `changed`: it is declared otherwise than it was accepted, and whoever"
-        " operates it looks into that (`dsr downstreams on`)"
-    )
-    since: Instant
-    released_by: list[str] = Field(description="who has said that it may be worked again")
-
-
 class SystemList(BaseModel):
     """Every system that a service has registered."""
 
-    systems: list[SystemView]
+    systems: list[quarantines.KnownSystem]
 
 
 @router.get("")
 async def list_systems(services: UseServices) -> SystemList:
     """Where each system stands (privacy team)."""
     async with services.unit_of_work.pool.acquire() as connection:
-        found = await quarantines.listed(connection)
-    return SystemList(systems=[SystemView.model_validate(each) for each in found])
+        return SystemList(systems=await quarantines.listed(connection))
 
 
 @router.post("/{name}/quarantine", responses=documented(NotFound, IllegalTransition))

@@ -5,12 +5,13 @@ says that they have asked for nothing, of a request that was proved by a link or
 it waits after the answer too: until a person has said that it was theirs after all (``lift``), or two that it was not.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal, get_args
 from uuid import UUID
 
+from pydantic import BaseModel, Field
+
 from services.intake.metrics import PROOFS_STOPPED
+from services.intake.schemas import Instant
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
 
@@ -47,19 +48,22 @@ MOST = 1000
 """How many are listed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """A request whose requester cannot prove who they are by links and codes any more; ``since``: about when."""
+class Stopped(BaseModel):
+    """A request whose proof waits for a person, as no link or code can give it."""
 
     request_id: UUID
-    why: Why
-    since: datetime
+    why: Why = Field(
+        description="wrong_codes: so many were wrong that none is accepted any more; disowned: whoever got the link"
+        " says that they have asked for nothing, so it may be somebody else's doing; withheld: too many were sent to"
+        " that mailbox in an hour, or asked for from one place, so the last one was not sent"
+    )
+    since: Instant
 
 
 async def waiting(connection: Connection, failures: int) -> list[Stopped]:
     """Those that wait for a person, the nearest deadline first; ``failures``: so many wrong codes end them."""
     rows = await connection.fetch(_LISTED, failures, MOST)
-    return [Stopped(*row[:3]) for row in rows]
+    return [Stopped(request_id=row[0], why=row[1], since=row[2]) for row in rows]
 
 
 async def why(connection: Connection, failures: int, request_id: UUID) -> list[Why]:

@@ -49,7 +49,6 @@ _READ = """
 SELECT incident_id, request_id, fault, downloads, opened_at, found_at, owner, categories, people, told_at, proposed_by,
        closed_at FROM incident
 """
-_STILL_OPEN = f"{_READ} WHERE closed_at IS NULL ORDER BY found_at, incident_id"
 _CLOSED = f"""
 {_READ} WHERE closed_at IS NOT NULL AND ($1::timestamptz IS NULL OR (closed_at, incident_id) < ($1, $2))
 ORDER BY closed_at DESC, incident_id DESC LIMIT $3
@@ -83,11 +82,9 @@ async def open_one(tx: UnitOfWork, request_id: UUID, package_id: UUID, fault: Fa
 
 
 async def enter(tx: UnitOfWork, said: IncidentFound, caller: Caller) -> Incident:
-    """Opens an incident that was found elsewhere; it has no owner yet if the caller has handled its request.
+    """Opens an incident that was found elsewhere, without an owner if the caller has handled its request.
 
-    Raises:
-        Forbidden: the caller may decide nothing.
-        BadRequest: it was found in the future, or the request or a category is unknown.
+    Raises ``Forbidden``, ``BadRequest``.
     """
     caller.grant.must(Power.SUBMIT)
     if said.request_id and await repository.read(tx.connection, said.request_id) is None:
@@ -95,8 +92,7 @@ async def enter(tx: UnitOfWork, said: IncidentFound, caller: Caller) -> Incident
     incident_id = await _insert(tx, said.found_at, said.request_id, None, None, 0)
     incident = await load(tx, incident_id or uuid7())
     _log(tx, incident, "entered", {}, caller)
-    owner = None if await _has_handled(tx, incident, caller) else caller.holder
-    return await _state(tx, incident, IncidentFacts(**said.model_dump(exclude={"request_id"})), caller, owner)
+    return await _state(tx, incident, IncidentFacts(**said.model_dump(exclude={"request_id"})), caller)
 
 
 async def take(tx: UnitOfWork, texts: Letters, incident_id: UUID, step: Said, caller: Caller) -> Incident:
@@ -115,7 +111,7 @@ async def take(tx: UnitOfWork, texts: Letters, incident_id: UUID, step: Said, ca
         raise Forbidden("you have handled this request: somebody else must see to its incident")
     match step:
         case IncidentFacts():
-            return await _state(tx, incident, step, caller, caller.holder)
+            return await _state(tx, incident, step, caller)
         case RiskDecided():
             return await _decide(tx, texts, incident, step, caller)
         case RiskApproved():
@@ -126,24 +122,18 @@ async def take(tx: UnitOfWork, texts: Letters, incident_id: UUID, step: Said, ca
             return await _close(tx, incident, step, caller)
 
 
-async def _state(
-    tx: UnitOfWork, incident: Incident, said: IncidentFacts, caller: Caller, owner: str | None
-) -> Incident:
+async def _state(tx: UnitOfWork, incident: Incident, said: IncidentFacts, caller: Caller) -> Incident:
     """States the facts, in a new version; other facts void the decision."""
     if unknown := sorted({*said.categories} - tx.policy.categories.keys()):
         known = ", ".join(sorted(tx.policy.categories))
         raise BadRequest(f"the policy has no category {unknown[0]}; give some of {known}", "categories")
     if said.found_at > min([incident.opened_at, *(each.told_at for _, each in incident.notices)]):
         raise BadRequest("it was on record, or somebody was notified, before then; say when we knew", "found_at")
+    owner = None if await _has_handled(tx, incident, caller) else caller.holder
+    stated: dict[str, object] = {"owner": owner, "categories": sorted({*said.categories}), "people": said.people}
     # Nobody alone makes the 72 hours longer: a later time counts with the decision of two.
-    stated: dict[str, object] = {
-        "found_at": min(incident.found_at, said.found_at),
-        "owner": owner,
-        "people": said.people,
-    }
-    stated |= {"categories": sorted({*said.categories})}
-    if incident.facts != said:
-        stated["proposed_by"] = None
+    stated |= {"found_at": min(incident.found_at, said.found_at)}
+    stated |= {"proposed_by": incident.proposed_by if incident.facts == said else None}
     return await _put(tx, incident, said, caller, stated)
 
 
@@ -162,9 +152,7 @@ async def _approve(tx: UnitOfWork, texts: Letters, incident: Incident, said: Ris
     """Approves the decision as a second person: the letters go out, and a later discovery counts."""
     facts, decision = incident.facts, incident.decision
     if not (facts and decision) or decision[0].entry_id != said.decision_id or decision[2]:
-        raise IllegalTransition(
-            "no such decision waits: the facts or the decision have changed; read the incident again"
-        )
+        raise IllegalTransition("no such decision waits: facts or decision have changed; read the incident again")
     if caller.holder == decision[0].said_by:
         raise SamePerson("you have proposed this: it takes two people, so somebody else must approve it")
     written = await letters.write(tx, texts, incident, facts, decision[1])
@@ -179,9 +167,7 @@ async def _notify(tx: UnitOfWork, incident: Incident, said: Notified, caller: Ca
     first = said.whom in {"authority", "controller"} and said.whom not in {each.whom for _, each in incident.notices}
     late = first and tx.now > incident.notify_by
     if late and said.delay is None:
-        raise BadRequest(
-            "after the 72 hours give the reasons for the delay (Art. 33(1)), or why it is noted late", "delay"
-        )
+        raise BadRequest("after the 72 hours say why it is late (Art. 33(1)), or why it is noted late", "delay")
     told_at = min(filter(None, [incident.told_at, said.told_at])) if said.whom == "authority" else incident.told_at
     return await _put(tx, incident, said, caller, {"told_at": told_at}, late=late)
 
@@ -228,7 +214,7 @@ async def load(tx: UnitOfWork, incident_id: UUID, *, lock: bool = False) -> Inci
 
 async def still_open(connection: Connection) -> list[IncidentRow]:
     """Every open incident, the most urgent first."""
-    return [IncidentRow(**row) for row in await connection.fetch(_STILL_OPEN)]
+    return [IncidentRow(**row) for row in await connection.fetch(f"{_READ} WHERE closed_at IS NULL ORDER BY found_at")]
 
 
 async def closed(connection: Connection, limit: int, after: Place | None = None) -> list[IncidentRow]:
@@ -238,10 +224,8 @@ async def closed(connection: Connection, limit: int, after: Place | None = None)
 
 
 def place(incident: IncidentRow) -> Place:
-    """Where the list of closed incidents goes on; raises ``LookupError`` for an open one."""
-    if incident.closed_at is None:
-        raise LookupError("it is not closed")
-    return Place(microseconds(incident.closed_at), incident.incident_id)
+    """Where the list of closed incidents goes on."""
+    return Place(microseconds(incident.closed_at or incident.opened_at), incident.incident_id)
 
 
 async def must_not_own(connection: Connection, request_id: UUID, holder: str) -> None:

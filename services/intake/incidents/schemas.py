@@ -11,11 +11,8 @@ from shared.domain.moments import Moment
 from shared.domain.text import Text, Word
 from shared.domain.wording import Language
 
-Nature = Literal["confidentiality", "integrity", "availability"]
-Controller = Literal["us", "customer"]
 Whom = Literal["authority", "controller", "subjects", "fcc"]
 Kind = Literal["stated", "decided", "approved", "notified", "closed"]
-"""What an entry of the record is."""
 _AT, _ID = ["2026-03-02T09:00:00+01:00"], ["01a21dbf-28e5-7733-8a89-3cbe1b3db3a3"]
 
 
@@ -28,7 +25,9 @@ class IncidentFacts(Strict):
         description="The 72 hours run from then. A later time than before counts once two people decide on these facts",
         examples=_AT,
     )
-    nature: Annotated[tuple[Nature, ...], Field(min_length=1, max_length=3)] = Field(
+    nature: Annotated[
+        tuple[Literal["confidentiality", "integrity", "availability"], ...], Field(min_length=1, max_length=3)
+    ] = Field(
         title="What happened to the data",
         description="confidentiality: seen by others; integrity: changed; availability: lost or out of reach",
         examples=[["confidentiality"]],
@@ -36,22 +35,16 @@ class IncidentFacts(Strict):
     facts: Text = Field(
         title="What has happened",
         description="From when to when, and how it was found",
-        examples=["A list of calls was public from Monday to Wednesday."],
+        examples=["A list leaked."],
     )
-    effects: Text = Field(
-        title="Likely consequences", description="For the data subjects", examples=["Strangers may call them."]
-    )
-    measures: Text = Field(
-        title="Measures",
-        description="Against the effects, and so that it does not happen again",
-        examples=["It was taken down."],
-    )
+    effects: Text = Field(title="Likely consequences for the data subjects", examples=["Strangers may call them."])
+    measures: Text = Field(title="Measures, taken or planned", examples=["The list was taken down."])
     categories: Annotated[tuple[Word, ...], Field(min_length=1, max_length=20)] = Field(
         title="Categories of data", description="As the policy names them", examples=[["call_record"]]
     )
     people: Count = Field(title="Data subjects", description="How many are concerned, approximately", examples=[40])
     records: Count = Field(title="Records", description="How many are concerned, approximately", examples=[1200])
-    controllers: Annotated[tuple[Controller, ...], Field(min_length=1, max_length=2)] = Field(
+    controllers: Annotated[tuple[Literal["us", "customer"], ...], Field(min_length=1, max_length=2)] = Field(
         title="Who decides about the data",
         description="us: we notify the authority (Art. 33(1)); customer: we notify the customer (33(2)); or both",
         examples=[["us"]],
@@ -70,8 +63,7 @@ class IncidentFound(IncidentFacts):
 
     request_id: UUID | None = Field(
         default=None,
-        title="Request in whose handling it happened",
-        description="If any. Its requester gets no letter",
+        title="Request in whose handling it happened, if any",
         examples=_ID,
     )
 
@@ -119,9 +111,7 @@ class RiskDecided(Strict):
         if self.exemption and self.risk != "high":
             raise ValueError("exemption belongs to a high risk: leave it out")
         if (self.concerned or self.words) and (self.risk == "none" or self.exemption):
-            raise ValueError(
-                "without a risk, or with an exemption, there are no letters: leave out concerned and words"
-            )
+            raise ValueError("there are no letters without a risk or with an exemption: leave concerned and words out")
         return self
 
 
@@ -138,8 +128,7 @@ class Notified(Strict):
     KIND: ClassVar[Kind] = "notified"
     whom: Whom = Field(
         title="Who was notified",
-        description="authority: Art. 33(1); controller: the customer who decides, 33(2); subjects: people whom no"
-        " letter reaches, Art. 34; fcc: with Secret Service and FBI, 47 CFR 64.2011",
+        description="controller: the customer who decides; subjects: people whom no letter reaches; fcc: and the FBI",
         examples=["authority"],
     )
     to: Text = Field(title="Their name, and their reference", examples=["BlnBDI, case 521.1234"])
