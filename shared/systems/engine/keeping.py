@@ -386,7 +386,7 @@ class Keeping:
 
 
 def _longer(one: Stay, other: Stay) -> bool:
-    return (one.longest, one.whole) > (other.longest, other.whole)
+    return (one.longest, one.whole, one.rule) > (other.longest, other.whole, other.rule)
 
 
 def _fields(shape: Shape, rule: Rule) -> frozenset[str]:
@@ -449,8 +449,13 @@ def kept(records: Iterable[tuple[Mine, Stay]], restricted: Mapping[Name, bool] |
         key = (shape.place, stay.rule, stay.shown is not False, stay.last is not None, stay.led)
         shows = restricted.get(mine.record.name) if restricted else None
         sums.setdefault(key, _Sum(shape.category, stay)).add(stay, restricted=shows)
-    ordered = sorted(sums.values(), key=lambda s: (s.stay.led, s.stay.rule != LEGAL_HOLD, not s.stay.lasts))
-    return tuple(map(_told_of, ordered))
+    places = {place: n for n, place in enumerate(dict.fromkeys(place for place, *_ in sums))}
+
+    def turn(each: tuple[str, str, bool, bool, bool]) -> tuple[object, ...]:
+        stay, (place, rule, shown, dated, _) = sums[each].stay, each
+        return stay.led, stay.rule != LEGAL_HOLD, not stay.lasts, places[place], rule, not shown, not dated
+
+    return tuple(_told_of(sums[each]) for each in sorted(sums, key=turn))
 
 
 def _told_of(each: _Sum) -> Kept:

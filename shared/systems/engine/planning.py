@@ -88,7 +88,8 @@ def plan(system: str, policy: Policy, limits: Limits | None, found: Attribution,
         return made
     made.states = keeping.states(shapes)
     try:
-        made.stays = keeping.stays()
+        order = {shape.place: n for n, shape in enumerate(shapes)}  # in whatever order the system found them
+        made.stays = dict(sorted(keeping.stays().items(), key=lambda each: order[each[0][0]]))
     except Refused as refused:
         refused.states = made.states
         made.refused = refused
