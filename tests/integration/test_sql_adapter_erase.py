@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
+from unittest.mock import AsyncMock
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from pydantic import JsonValue
@@ -16,7 +18,8 @@ from deploy.local import postgres_databases as databases
 from shared.domain.errors import BlastRadius, ForeignHit, Unavailable, Withdrawn
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
-from shared.systems.engine import erasing
+from shared.downstreams.sweepable import Counted, Due, Swept
+from shared.systems.engine import erasing, retention
 from shared.systems.sql.catalog import DatasetOutdated
 from shared.systems.sql.settings import path_of
 from shared.systems.sql.system import SqlUnit
@@ -177,6 +180,7 @@ name = "lines"
 category = "line"
 primary_key = ["id"]
 occurred = { column = "at" }
+anchors = { call_start = { column = "at" } }
 columns = { id = { class = "T" }, number = { class = "A", identity = "phone" }, at = { class = "M" } }
 """
 
@@ -186,8 +190,10 @@ async def test_where_nothing_is_judged_the_same_rows_go_unread(
     empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, judged: bool
 ) -> None:
     monkeypatch.setattr(erasing, "CLEARED", 7)
+    monkeypatch.setattr(retention, "CLEARED", 7)
     if judged:
         monkeypatch.setattr(SqlUnit, "clears", lambda *_: False)
+        monkeypatch.setattr(SqlUnit, "clears_past", lambda *_: False)
     (tmp_path / "lines.toml").write_text(DATASET_OF_LINES, encoding="utf-8")
     dsn = await with_tables(empty_database, LINES)
     start = datetime(2026, 1, 1, tzinfo=UTC)
@@ -195,10 +201,15 @@ async def test_where_nothing_is_judged_the_same_rows_go_unread(
     async with engine(dsn, tmp_path / "lines.toml", {"max_rows": 50}) as store:
         assert isinstance(await store.one(task(Operation.ERASE, number("+34600000001", start))), BlastRadius)
         done = await store.receipt(task(Operation.ERASE, theirs))
-    gone = {n for n in range(48, 192) if n % 3 == 0 and n % 7}
-    assert (done.outcome, done.found, done.changed, done.remaining) == (TaskOutcome.ERASED, len(gone), len(gone), 0)
-    assert done.by_category == {"line": len(gone)}
-    assert {row[0] for row in await ask(dsn, "SELECT id FROM line")} == {*range(1, 401)} - gone
+        gone = {n for n in range(48, 192) if n % 3 == 0 and n % 7}
+        assert (done.outcome, done.found, done.changed, done.remaining) == (TaskOutcome.ERASED, len(gone), len(gone), 0)
+        assert done.by_category == {"line": len(gone)}
+        assert {row[0] for row in await ask(dsn, "SELECT id FROM line")} == {*range(1, 401)} - gone
+        past = {n for n in range(1, 216) if n % 7} - gone
+        due = Due("line", "call_start", "delete", date(2026, 1, 10), ZoneInfo("UTC"), about=len(past))
+        assert await store.adapter.count([due], {}) == [Counted(len(past), 400 - len(gone))]
+        assert await store.adapter.sweep([due], {}, AsyncMock()) == [Swept(len(past), 0)]
+    assert {row[0] for row in await ask(dsn, "SELECT id FROM line")} == {*range(1, 401)} - gone - past
 
 
 # Foreign keys of a store: in what order rows go, what would go with them, and what nobody has declared.

@@ -108,7 +108,7 @@ class State(NamedTuple):
 class Flag(NamedTuple):
     """A mark that readers obey; ``words``: a column with words; ``otherwise``: one of them says that it is lifted.
 
-    ``rows``: it is a row of another table, which names the request if ``by_request``, and is otherwise not lifted.
+    ``rows``: it is a row of another table; of a restriction that names the request by which it is lifted.
     ``stays``: nothing lifts it.
     """
 
@@ -116,7 +116,6 @@ class Flag(NamedTuple):
     words: bool = False
     otherwise: bool = False
     rows: bool = False
-    by_request: bool = False
     stays: bool = False
 
 
@@ -413,7 +412,7 @@ class Unit(Protocol):
 
 @runtime_checkable
 class Clearing(Protocol):
-    """A unit that also deletes all records of a subject by what finds them, where nothing is judged of each."""
+    """A unit that also deletes by what finds records, of a subject or past a day, where nothing is judged of each."""
 
     def clears(self, subject: Subject) -> bool:
         """Whether what finds a subject's records finds these alone, and nothing leads or refers to them."""
@@ -423,6 +422,15 @@ class Clearing(Protocol):
 
     async def clear(self, subject: Subject, most: int) -> Counter[str]:
         """Deletes them, as many at most; how many, by place."""
+
+    def clears_past(self, due: Due) -> bool:
+        """Whether every record that is past that day can go, and nothing leads or refers to it."""
+
+    async def count_past(self, due: Due) -> int:
+        """How many there are."""
+
+    async def clear_past(self, due: Due, most: int) -> int:
+        """Deletes the oldest of them, as many at most; how many."""
 
 
 class System(Protocol):

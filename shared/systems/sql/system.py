@@ -110,25 +110,49 @@ class SqlUnit:
 
     async def count(self, subject: Subject) -> int:
         """How many rows of such a subject there are."""
-        rows = 0
-        for name, keys in subject.keys.items():
-            statement, table = Statement(self._server), self._tables[name]
-            theirs = self._search.exactly(table, keys, statement)
-            query = f"SELECT count(*) FROM {self._server.place(table.place)} t WHERE {theirs}"
-            rows += int((await self._connection.fetch(query, *statement.values))[0][0])
-        return rows
+        return sum([await self._count(*self._exactly(name, subject)) for name in subject.keys])
 
     async def clear(self, subject: Subject, most: int) -> Counter[str]:
         """Deletes rows of such a subject."""
-        self._seen.references.refuse_undeclared(self._seen.dataset)
         gone = Counter[str]()
-        for name, keys in subject.keys.items():
-            statement, table = Statement(self._server), self._tables[name]
-            theirs, place = self._search.exactly(table, keys, statement), self._server.place(table.place)
-            some = f"SELECT t.ctid FROM {place} t WHERE {theirs} LIMIT {most - gone.total()}"
-            query = f"DELETE FROM {place} t WHERE t.ctid = ANY(ARRAY({some})) AND ({theirs})"
-            gone[name] = await self._connection.execute(query, *statement.values)
+        for name in subject.keys:
+            gone[name] = await self._clear(*self._exactly(name, subject), f"LIMIT {most - gone.total()}")
         return gone
+
+    def _exactly(self, name: str, subject: Subject) -> tuple[Declared, str, Sequence[object]]:
+        statement, table = Statement(self._server), self._tables[name]
+        return table, self._search.exactly(table, subject.keys[name], statement), statement.values
+
+    def clears_past(self, due: Due) -> bool:
+        """Whether rows of the table can go unread."""
+        return self._tables[due.table].clear
+
+    async def count_past(self, due: Due) -> int:
+        """How many rows are past that day."""
+        return await self._count(*self._past(due))
+
+    async def clear_past(self, due: Due, most: int) -> int:
+        """Deletes the oldest of them."""
+        table, theirs, said = self._past(due)
+        anchor = self._server.column(table.table.anchors[due.anchor].column)
+        return await self._clear(table, theirs, said, f"ORDER BY {anchor} LIMIT {most}")
+
+    def _past(self, due: Due) -> tuple[Declared, str, Sequence[object]]:
+        statement, table = Statement(self._server), self._tables[due.table]
+        anchor = self._server.column(table.table.anchors[due.anchor].column)
+        return table, f"{anchor} < {statement.value(*_before(self._server, table, due))}", statement.values
+
+    async def _count(self, table: Declared, theirs: str, said: Sequence[object]) -> int:
+        query = f"SELECT count(*) FROM {self._server.place(table.place)} t WHERE {theirs}"
+        return int((await self._connection.fetch(query, *said))[0][0])
+
+    async def _clear(self, table: Declared, theirs: str, said: Sequence[object], some: str) -> int:
+        self._seen.references.refuse_undeclared(self._seen.dataset)
+        place = self._server.place(table.place)
+        rows = f"SELECT t.ctid FROM {place} t WHERE {theirs} {some}"
+        return await self._connection.execute(
+            f"DELETE FROM {place} t WHERE t.ctid = ANY(ARRAY({rows})) AND ({theirs})", *said
+        )
 
     def _leave_out(self, table: Declared, found: Found, requests: Collection[str]) -> None:
         """What stands in the table beside the data for a request itself is none of what its subject has."""

@@ -184,10 +184,16 @@ class Declared:
     def exact(self) -> bool:
         """Whether the server itself tells whose its rows are, by one column and their time, and nothing else is led."""
         table, relation, searched = self.table, self.relation, [*self.table.searched]
-        own = self.server.combines and relation.kind == TABLE and relation.lockable and not relation.partitions
         plain = len(searched) == 1 and self._is_plain(searched[0])
         timed = table.occurred is None or relation.types[table.occurred.column] == ZONED
-        return own and plain and timed and self.alone and self.counts_all and not table.stated
+        return self.clear and plain and timed
+
+    @cached_property
+    def clear(self) -> bool:
+        """Whether the server can delete rows of it unread: nothing leads to them, and nothing stands beside them."""
+        relation = self.relation
+        own = self.server.combines and relation.kind == TABLE and relation.lockable and not relation.partitions
+        return own and self.alone and self.counts_all and not self.table.stated
 
     @cached_property
     def _filled(self) -> Sequence[Callable[[Row], bool]]:
@@ -471,7 +477,7 @@ def _flag(switch: Switch | RowSwitch | None) -> Flag | None:
         case Switch():
             return Flag(switch.column, isinstance(switch.value, str), switch.otherwise is not None)
         case RowSwitch():
-            return Flag(rows=True, by_request=switch.request is not None)
+            return Flag(rows=True)
         case None:
             return None
 
