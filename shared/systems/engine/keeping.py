@@ -453,7 +453,8 @@ def kept(records: Iterable[tuple[Mine, Stay]], restricted: Mapping[Name, bool] |
 
     def turn(each: tuple[str, str, bool, bool, bool]) -> tuple[object, ...]:
         stay, (place, rule, shown, dated, _) = sums[each].stay, each
-        return stay.led, stay.rule != LEGAL_HOLD, not stay.lasts, places[place], rule, not shown, not dated
+        near = -places[place] if stay.led else places[place]  # what leads to others comes after what it leads to
+        return stay.led, stay.rule != LEGAL_HOLD, not stay.lasts, near, rule, not shown, not dated
 
     return tuple(_told_of(sums[each]) for each in sorted(sums, key=turn))
 
