@@ -73,10 +73,10 @@ class Amendment:
                 return failure
 
     async def _stop(self, task: Task) -> Result:
-        """What withdrawn consent ends is erased, and of the rest the mark is set.
+        """Erases what a withdrawn consent ends, and marks the rest.
 
-        While a copy for the same person comes first, the mark is set in what will be erased, too; the store notes none
-        of that, since those records count once they go.
+            While a copy for the same person comes first, records that will be erased are marked, too.
+        The store notes none of these: they count once they go.
         """
         ends = frozenset(ending(task)) & {shape.category for shape in self.shapes}
         rest = frozenset(shape.category for shape in self.shapes) - ends
@@ -296,15 +296,15 @@ class _One:
         shown = {f"{_CORRECTION}{place}": rows for place, rows in enumerate(made.shown)}
         noted = await self._keep(unit, Counter({**made.counts, **shown}))
         counts = Counter({name: n for name, n in noted.items() if not name.startswith(_CORRECTION)})
-        told = [noted.get(f"{_CORRECTION}{place}", 0) for place in range(len(made.shown))]
+        counts_each = [noted.get(f"{_CORRECTION}{place}", 0) for place in range(len(made.shown))]
         if not made.stated:
-            made.refuse_what_only_is_left(told)
+            made.refuse_what_only_is_left(counts_each)
 
         async def look_again(later: Unit) -> Result:
             if made.touched and correcting.differs(self._task, await later.again(made.touched, data=True), made):
                 what = "statement and does not hold it" if made.stated else "correction and still holds another value"
                 return ResidueFound(f"{self._system.name} took the {what}")
-            return made.receipt(counts, told)
+            return made.receipt(counts, counts_each)
 
         return look_again
 
@@ -361,7 +361,7 @@ def _turned(
 def _restricted(task: Task, found: Attribution, switched: Mapping[str, int]) -> Result:
     """What came of a restriction, or of its lift: everything of theirs, or a person's task in the places left.
 
-    Records that lead to what was switched are counted with it: who has them from us is told of them too (Art. 19).
+    Records that lead to what was switched are counted with it: their recipients are informed too (Art. 19).
     """
     by_place: defaultdict[str, list[Mine]] = defaultdict(list)
     for mine in found.records.values():

@@ -77,11 +77,11 @@ class Correction:
 
     @property
     def counts(self) -> Counter[str]:
-        """How many records are changed, by category."""
+        """Counts the records that are changed, by category."""
         return Counter(record.shape.category for record in self.touched) if not self.stated else Counter()
 
     def changes(self) -> list[Change]:
-        """What is written."""
+        """Lists what is written."""
         return self._statements() if self.stated else self._corrected()
 
     def _corrected(self) -> list[Change]:
@@ -219,8 +219,8 @@ class Correction:
     def _columns(self, change: Asked, wrong: Collection[str]) -> Iterator[tuple[Shape, int]]:
         """The columns that may hold such a value as it is today, and are not corrected by it.
 
-        With values that are wrong any column may hold one. Without them the columns of the kind of identity may, those
-        that are called like the field, or else those that identify and of which nobody has said which field they are.
+            With values that are wrong any column may hold one. Without them it is the columns of that kind of
+        identity. Otherwise it is those called like the field, or those that identify and have no field.
         """
         if change.record or (not wrong and any(True for _ in self._declared(change))):
             return

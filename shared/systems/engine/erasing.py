@@ -237,7 +237,7 @@ class Erasure:
         return noted
 
     def _remember(self, done: _Done) -> None:
-        """What is committed."""
+        """Counts what is committed."""
         for made, noted in done:
             self._noted[made.task.task_id] = noted
             self._gone.setdefault(made.task.task_id, []).extend(mine.record for mine in made.gone)
