@@ -22,7 +22,7 @@ from shared.downstreams.contract import Record as Copied
 from shared.downstreams.results import of_corrections
 from shared.systems.engine.copying import Copies, is_left
 from shared.systems.engine.ownership import Attribution, Mine
-from shared.systems.engine.records import Change, Field, Kind, Record, Shape, Span, Statement
+from shared.systems.engine.records import Change, Field, Kind, Record, Shape, Span, Statement, as_text
 
 _HELD_AS: Final[Mapping[str, IdentityType]] = {
     "email": IdentityType.EMAIL,
@@ -30,19 +30,6 @@ _HELD_AS: Final[Mapping[str, IdentityType]] = {
     "phone": IdentityType.PHONE,
 }
 """What stands in a column of such an identity, by the field of a correction."""
-
-
-def text(value: Any) -> str | None:
-    """A value as it is compared."""
-    match value:
-        case None | str():
-            return value
-        case bool():
-            return str(value).lower()
-        case bytes():
-            return value.decode("utf-8", "surrogateescape")
-        case _:
-            return str(value)
 
 
 class Correction:
@@ -101,7 +88,7 @@ class Correction:
         self, place: int, asked: Asked, mine: Mine, position: int, touched: dict[tuple[str, tuple[Any, ...]], Record]
     ) -> None:
         record, each = mine.record, mine.record.shape.fields[position]
-        held = text((record.data or ())[position])
+        held = as_text((record.data or ())[position])
         if each.part and held is None:  # a document without it stays without it
             return
         right = held == asked.asserted
@@ -200,7 +187,7 @@ class Correction:
         party = shape.fields[position].party
         for mine in self._found.records.values():
             if mine.record.shape.place == shape.place and (party is None or party in mine.parties):
-                held = text((mine.record.data or ())[position])
+                held = as_text((mine.record.data or ())[position])
                 if held is not None:
                     yield held
 
@@ -293,8 +280,8 @@ def differs(task: Task, again: Sequence[Record], made: Correction) -> bool:
         values = made.values.get(record.name, {})
         for each, held, old in zip(record.shape.fields, record.data or (), before[record.name].data or (), strict=True):
             # a number or a date may be written otherwise, and is not what it was
-            other = each.column in values and text(held) != values[each.column]
-            if other and (isinstance(held, str) or text(held) == text(old)):
+            other = each.column in values and as_text(held) != values[each.column]
+            if other and (isinstance(held, str) or as_text(held) == as_text(old)):
                 return True
     return False
 

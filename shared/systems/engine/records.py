@@ -41,6 +41,19 @@ Moment = datetime | date
 """An instant, a time on a wall clock, or a day, as the clock of its shape says."""
 
 
+def as_text(value: object) -> str | None:
+    """Returns a value as it is compared; of bytes what they spell."""
+    match value:
+        case None | str():
+            return value
+        case bool():
+            return str(value).lower()
+        case bytes():
+            return value.decode("utf-8", "surrogateescape")
+        case _:
+            return str(value)
+
+
 class Clock(NamedTuple):
     """How a place writes when something happened; ``zone``: of what has none."""
 

@@ -14,8 +14,7 @@ from uuid import UUID
 import orjson
 
 from shared.domain.errors import Misconfigured
-from shared.systems.engine.records import Key, Note, Record, Span, Statement
-from shared.systems.sql import values
+from shared.systems.engine.records import Key, Note, Record, Span, Statement, as_text
 from shared.systems.sql.declaration.declared import SideTable
 from shared.systems.sql.server import Connection, Server, is_mariadb
 from shared.systems.sql.server import Statement as Sql
@@ -156,7 +155,7 @@ class Notes:
 
 
 def _text_of(key: Key) -> str:
-    return orjson.dumps([values.as_text(each) for each in key]).decode()
+    return orjson.dumps([as_text(each) for each in key]).decode()
 
 
 def _key_of(text: str) -> Key:
@@ -165,7 +164,7 @@ def _key_of(text: str) -> Key:
 
 def as_texts(key: Key) -> Key:
     """Returns a primary key as statements beside a row name it."""
-    return tuple(values.as_text(each) for each in key)
+    return tuple(as_text(each) for each in key)
 
 
 class SideNumbers:

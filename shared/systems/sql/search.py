@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from shared.domain.identities import IdentityType
-from shared.systems.engine.records import Key, Link, Record, SearchKey, Statement, Subject
+from shared.systems.engine.records import Key, Link, Record, SearchKey, Statement, Subject, as_text
 from shared.systems.sql import values
 from shared.systems.sql.catalog import ZONED, Relation
 from shared.systems.sql.declaration.declared import Join, RowSwitch
@@ -180,7 +180,7 @@ class Search:
             held, as_ = values.adapted(dict.fromkeys(key[n] for key in keys), type_)
             said.append(statement.among(name, held, as_) if held else "FALSE")
         rows = await self.read(table, " AND ".join(said), statement.values)
-        return {tuple(map(values.as_text, table.key(row))): row for row in rows}
+        return {tuple(map(as_text, table.key(row))): row for row in rows}
 
     def _rows(self, columns: Sequence[str], relation: Relation, rows: Sequence[Sequence[Any]]) -> Sequence[Row]:
         if self._server.combines:  # its driver's rows tell their columns by name
@@ -352,9 +352,9 @@ class Search:
         if declared is None or not found:
             return {}
         if not table.country:
-            return {key: declared.of(values.as_text(row[declared.column])) for key, row in found.items()}
+            return {key: declared.of(as_text(row[declared.column])) for key, row in found.items()}
         ends = await self._forward(found, table.country, (declared.column,))
-        words = {key: {values.as_text(row[declared.column]) for row in rows} for key, rows in ends.items()}
+        words = {key: {as_text(row[declared.column]) for row in rows} for key, rows in ends.items()}
         return {key: declared.of(next(iter(said))) if len(said) == 1 else None for key, said in words.items()}
 
     async def _rows_set(self, table: Declared, switch: RowSwitch, found: Mapping[Key, Row]) -> Mapping[Key, bool]:
@@ -372,9 +372,7 @@ class Search:
             said += [statement.among(self._server.text(n), [word], "text") for n, word in switch.values.items()]
             shown = ", ".join(map(self._server.column, others))
             query = f"SELECT DISTINCT {shown} FROM {self._server.place(place)} t WHERE {' AND '.join(said)}"
-            stands |= {
-                tuple(map(values.as_text, row)) for row in await self._connection.fetch(query, *statement.values)
-            }
+            stands |= {tuple(map(as_text, row)) for row in await self._connection.fetch(query, *statement.values)}
         return {key: (held in stands) is switch.present for key, held in keys.items()}
 
 
@@ -391,7 +389,7 @@ def _parts(found: Found) -> Iterator[Found]:
 
 
 def _key(row: Row, names: Iterable[str]) -> Key:
-    return tuple(values.as_text(row[name]) for name in names)
+    return tuple(as_text(row[name]) for name in names)
 
 
 def _near(join: Join, row: Row) -> Key:
@@ -401,7 +399,7 @@ def _near(join: Join, row: Row) -> Key:
 
 def _meets(join: Join, row: Row) -> bool:
     """Whether a nearer row holds the words that the join names."""
-    return all(values.as_text(row[near]) == word for near, word in join.words)
+    return all(as_text(row[near]) == word for near, word in join.words)
 
 
 def _all_hold(join: Join, row: Row) -> bool:

@@ -14,7 +14,19 @@ from shared.domain.errors import SystemRefused
 from shared.domain.operations import Operation
 from shared.downstreams.sweepable import Due
 from shared.systems.engine.ownership import wall_clock
-from shared.systems.engine.records import Applied, Change, Kind, Name, Note, Numbers, Page, Record, Shape, Subject
+from shared.systems.engine.records import (
+    Applied,
+    Change,
+    Kind,
+    Name,
+    Note,
+    Numbers,
+    Page,
+    Record,
+    Shape,
+    Subject,
+    as_text,
+)
 from shared.systems.sql import values
 from shared.systems.sql.catalog import (
     DATE,
@@ -158,7 +170,7 @@ class SqlUnit:
         """What stands in the table beside the data for a request itself is none of what its subject has."""
         side = self._numbers and self._numbers.side
         if side and side.table == table.name and side.request in table.columns:
-            for key in [key for key, row in found.rows.items() if values.as_text(row[side.request]) in requests]:
+            for key in [key for key, row in found.rows.items() if as_text(row[side.request]) in requests]:
                 del found.rows[key]
 
     async def _stated(self, table: Declared, values_: Collection[str], found: Found) -> Stated:
@@ -265,7 +277,7 @@ class SqlUnit:
 
     async def reference(self, records: Sequence[Record]) -> Sequence[str]:
         """A digest of each primary key, with the store's own id: a key may be what somebody is known by."""
-        said = (f"{self._seen.store}{[values.as_text(part) for part in record.key]!r}" for record in records)
+        said = (f"{self._seen.store}{[as_text(part) for part in record.key]!r}" for record in records)
         digests = (sha256(each.encode()).hexdigest() for each in said)
         return [f"{record.shape.place} {digest}" for record, digest in zip(records, digests, strict=True)]
 

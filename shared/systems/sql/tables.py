@@ -24,6 +24,7 @@ from shared.systems.engine.records import (
     Shape,
     State,
     Statement,
+    as_text,
 )
 from shared.systems.sql import values
 from shared.systems.sql.catalog import DATE, TABLE, ZONED, ZONELESS, Catalog, References, Relation
@@ -158,7 +159,7 @@ class Declared:
 
     def owner(self, row: Row) -> str | None:
         """For whom a row is processed, in small letters."""
-        held = values.as_text(row[self.table.tenant]) if self.table.tenant else None
+        held = as_text(row[self.table.tenant]) if self.table.tenant else None
         return None if held is None else held.lower()
 
     @cached_property
@@ -208,7 +209,7 @@ class Declared:
         if any(column.json_ for column, _, _ in nothing):
             return lambda row: any(values.read(column, name, row) not in blank for column, name, blank in nothing)
         return lambda row: any(
-            (value if (value := row[name]) is None or type(value) is str else values.as_text(value)) not in blank
+            (value if (value := row[name]) is None or type(value) is str else as_text(value)) not in blank
             for _, name, blank in nothing
         )
 
@@ -293,7 +294,7 @@ def _flag_of(switch: Switch | RowSwitch | None) -> Callable[[Row], bool | None] 
     name, set_, otherwise = switch.column, switch.value, switch.otherwise
     if isinstance(set_, bool):
         return lambda row: None if (held := row[name]) is None else bool(held) is set_
-    return lambda row: True if (said := values.as_text(row[name])) == set_ else False if said == otherwise else None
+    return lambda row: True if (said := as_text(row[name])) == set_ else False if said == otherwise else None
 
 
 def in_utc(value: Any) -> Any:

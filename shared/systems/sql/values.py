@@ -15,6 +15,7 @@ import orjson
 from pydantic import JsonValue
 
 from shared.domain.identities import IdentityType
+from shared.systems.engine.records import as_text
 from shared.systems.sql.catalog import TEXT, Relation
 from shared.systems.sql.declaration.columns import Column
 from shared.systems.sql.declaration.declared import Refusal, RowTest
@@ -24,19 +25,6 @@ Row = Mapping[str, Any]
 """What was read of a row, by column; what stands in a document is the document."""
 _INTEGERS = frozenset({"smallint", "mediumint", "int", "integer", "bigint"})
 _OTHER_NUMBERS = frozenset({"decimal", "boolean", "real", "bit"})
-
-
-def as_text(value: object) -> str | None:
-    """Returns a value as it is compared; of bytes what they spell."""
-    match value:
-        case None | str():
-            return value
-        case bool():
-            return str(value).lower()
-        case bytes():
-            return value.decode("utf-8", "surrogateescape")
-        case _:
-            return str(value)
 
 
 def adapted(values: Iterable[object], type_: str) -> tuple[list[object], str]:
