@@ -1,4 +1,4 @@
-"""The page of all commands, from the commands themselves, and of all decisions, from the API's document."""
+"""The page of all commands, from the commands themselves, and of all actions, from the API's document."""
 
 import inspect
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 import typer
 
 from services import cli
-from services.intake.client.decisions import decisions, explained
+from services.intake.client.operations import explained, kinds, operations
 
 _ROOT = Path(__file__).parents[1]
 _HEAD = (
@@ -24,11 +24,13 @@ def page(document: Mapping[str, Any]) -> str:
     root: Any = typer.main.get_command(cli.app)
     for name in root.list_commands(None):
         lines += _group(name, root.get_command(None, name))
-    lines += ["## What can be decided", "", "`dsr request decide REQUEST_ID DECISION`:", ""]
-    lines += ["| decision | does | fields |", "|---|---|---|"]
-    for each in decisions(document).values():
-        fields = [_field(name, schema, needed=name in each.needed) for name, schema in each.fields.items()]
-        lines.append(f"| `{each.name}` | {_cell(each.says)} | {'; '.join(fields)} |")
+    lines += ["## Actions", "", "`dsr act NAME KIND/ID...`; of a request its id or reference is enough.", ""]
+    lines += ["| action | about | does | fields |", "|---|---|---|---|"]
+    for kind in kinds(document):
+        for about, new in ((kind, True), (f"{kind}/ID", False)):
+            for each in operations(document, kind, new=new).values():
+                fields = [_field(name, schema, needed=name in each.needed) for name, schema in each.fields.items()]
+                lines.append(f"| `{each.name}` | `{about}` | {_cell(each.says)} | {'; '.join(fields)} |")
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -85,6 +87,8 @@ def _default(parameter: Any) -> str:
     if parameter.required:
         return "**needed**"
     default = parameter.default
+    if callable(default):
+        return str(parameter.show_default)
     if isinstance(default, Path) and default.is_relative_to(_ROOT):
         default = default.relative_to(_ROOT)  # else the page would say where it was made
     return "" if default in (None, False, "", ()) else f"`{default}`"

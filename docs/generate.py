@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from docs import commands, reference
+from docs import codes, commands, reference
 from services.intake.api import app
 from shared.domain import topics
 from shared.domain.events import EVENT_TYPES, Event
@@ -270,7 +270,11 @@ def documents() -> dict[str, str]:
     """Each document, by its path below docs/."""
     schemas = {f"schemas/{name}": json.dumps(schema, indent=2) + "\n" for name, schema in reference.schemas().items()}
     api = openapi()
-    pages = {"plug-in/reference.md": reference.page(), "command-reference.md": commands.page(json.loads(api))}
+    pages = {
+        "plug-in/reference.md": reference.page(),
+        "command-reference.md": commands.page(json.loads(api)),
+        "errors.md": codes.page(),
+    }
     return {"asyncapi.yaml": asyncapi(), "openapi.json": api, **schemas, **pages}
 
 

@@ -1,4 +1,4 @@
-"""The command `dsr letters`: what waits to be delivered by hand, and a sample of each kind."""
+"""The command `dsr letters`: what is to be posted, and a sample of each kind."""
 
 from typing import Annotated
 
@@ -12,10 +12,7 @@ from services.intake.request.letter_kinds import KINDS
 from shared.domain.wording import LANGUAGES
 
 letters = typer.Typer(help="Letters to data subjects.")
-letters.command("list")(by_hand.list_letters)
 letters.command("print")(by_hand.print_letters)
-letters.command("send")(by_hand.send)
-letters.command("give-up")(by_hand.give_up)
 
 
 @letters.command()

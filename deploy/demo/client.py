@@ -12,6 +12,8 @@ _LOOK_AGAIN, _SLOWER = 0.02, 1.5
 """Seconds before the next look, at first, and how much longer each is than the one before."""
 _TRIES = 40
 """How often something is sent again while the platform cannot store it."""
+_LISTS, _MOST = frozenset({"/timeline", "/letters", "/recipients"}), 1000
+"""What of a request is a list, and how many rows a page of one has at most."""
 _LIMITS = httpx.Limits(keepalive_expiry=2)
 """A connection that waits as long as the server lets it, five seconds, may be closed while it is used again."""
 
@@ -34,12 +36,14 @@ class DsrClient(httpx.AsyncClient):
 
     async def read(self, request_id: str, part: str = "") -> dict[str, Any]:
         """Where it stands, or a part of it: ``/timeline``, ``/letters``."""
-        return dict(_good(await self._patiently(partial(self.get, f"/v1/requests/{request_id}{part}"))).json())
+        page = {"limit": _MOST} if part in _LISTS else None
+        ask = partial(self.get, f"/v1/requests/{request_id}{part}", params=page)
+        return dict(_good(await self._patiently(ask)).json())
 
     async def letters(self, request_id: str) -> list[dict[str, Any]]:
         """Return its letters, once each is rendered."""
-        view = await self.follow(request_id, lambda view: all(each["ready"] for each in view["letters"]), "/letters")
-        return list(view["letters"])
+        view = await self.follow(request_id, lambda view: all(each["ready"] for each in view["data"]), "/letters")
+        return list(view["data"])
 
     async def follow(
         self, request_id: str, until: str | Callable[[dict[str, Any]], bool], part: str = "", *, within: float = 240
@@ -84,11 +88,15 @@ class DsrClient(httpx.AsyncClient):
 
     async def timeline(self, request_id: str) -> Sequence[Mapping[str, Any]]:
         """What was done about it."""
-        return list((await self.read(request_id, "/timeline"))["entries"])
+        return list((await self.read(request_id, "/timeline"))["data"])
 
     async def download(self, request_id: str, what: str) -> bytes:
         """The ``certificate`` of a closed request, or the ``package`` of an access or portability request."""
-        return _good(await self.get(f"/v1/requests/{request_id}/{what}")).content
+        path = f"/v1/requests/{request_id}"
+        if what == "certificate":
+            return _good(await self.get(f"{path}/certificate")).content
+        link = _good(await self.post(f"{path}/downloads", json={"what": what})).headers["Location"]
+        return _good(await self.get(link)).content
 
 
 def _good(answer: httpx.Response) -> httpx.Response:

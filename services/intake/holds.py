@@ -48,7 +48,9 @@ class HoldPlaced(Strict):
     case_number: CaseNumber = Field(
         examples=["LEG-2026-014"], description="the number of the case, which says nothing of the person"
     )
-    reason: Annotated[str, StringConstraints(pattern="^[A-Z_]{1,64}$")] = Field(description="one of the policy's")
+    reason: Annotated[str, StringConstraints(pattern="^[A-Z_]{1,64}$")] = Field(
+        description="one of the policy's", examples=["LITIGATION"]
+    )
     review_on: date = Field(description="when somebody looks whether it is still needed; within six months")
     categories: Annotated[tuple[str, ...], Field(max_length=20)] = Field(
         default=(), description="of the policy, as `call_record`; all, if left out"

@@ -9,10 +9,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TypeVar
 
+from pydantic import BaseModel, Field
 from uuid_utils.compat import uuid7
 
 from services.intake.errors import NotFound, SamePerson
 from services.intake.request.transition import MovingRequest, Transition
+from services.intake.schemas import Instant
 from shared.domain.events import RequestVerified
 from shared.domain.rights import Right
 from shared.messaging.unit_of_work import UnitOfWork
@@ -44,6 +46,15 @@ FROM suspended_key s LEFT JOIN api_key k USING (key_id)
 """
 
 
+class SuspendedKey(BaseModel):
+    """An API key whose erasures wait until it is released."""
+
+    key_id: str
+    holder: str = Field(description="who has the key")
+    suspended_at: Instant
+    waiting: int = Field(description="erasures that wait")
+
+
 async def count(tx: UnitOfWork, key_ids: Iterable[str], allowed: int) -> set[str]:
     """Counts an erasure for each time that a key occurs; returns the keys that are suspended now."""
     asked = Counter(key_ids)
@@ -73,13 +84,13 @@ def pause(transition: Transition[R]) -> Transition[R]:
     return replace(transition, request=waiting, published=published).then(waiting.noted("erasure.suspended"))
 
 
-async def read(connection: Connection) -> list[dict[str, object]]:
-    """Every suspended key, as the API shows it."""
-    return [dict(row) for row in await connection.fetch(f"{_LIST} ORDER BY suspended_at")]
+async def read(connection: Connection) -> list[SuspendedKey]:
+    """Every suspended key."""
+    return [SuspendedKey(**row) for row in await connection.fetch(f"{_LIST} ORDER BY suspended_at")]
 
 
-async def release(tx: UnitOfWork, key_id: str, holder: str, actor: str) -> dict[str, object]:
-    """Releases a key: all its erasures go on, and its hour begins again. Returns what the list said of it.
+async def release(tx: UnitOfWork, key_id: str, holder: str, actor: str) -> SuspendedKey:
+    """Releases a key: all its erasures go on, and its hour begins again. Returns it as it was.
 
     Raises:
         NotFound: the key is not suspended.
@@ -93,4 +104,4 @@ async def release(tx: UnitOfWork, key_id: str, holder: str, actor: str) -> dict[
     await tx.connection.execute("DELETE FROM suspended_key WHERE key_id = $1", key_id)
     await tx.connection.execute("DELETE FROM erasures_asked WHERE key_id = $1", key_id)
     tx.log_evidence(uuid7(), "key.released", {"key": key_id, "by": holder}, actor)
-    return dict(row)
+    return SuspendedKey(**row)

@@ -5,11 +5,10 @@ The ids tell no order: that of an event's request was made when its identities w
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from typing import NamedTuple, Self
-from uuid import UUID
+from datetime import date
 
 from services.intake.auth import Caller
+from services.intake.places import FIRST, Place, microseconds, moment_at
 from services.intake.repository import read_all
 from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
@@ -32,27 +31,6 @@ SELECT page.request_id FROM api_key k CROSS JOIN LATERAL (
 """  # noqa: S608  # constants
 
 
-class Place(NamedTuple):
-    """Where a page begins: after the request with that id, which was accepted then."""
-
-    accepted_at: datetime
-    request_id: UUID
-
-    @classmethod
-    def read(cls, text: str) -> Self:
-        """What ``str`` has written: microseconds since 1970 and the id, which say nothing of anybody."""
-        moment, _, request_id = text.partition(".")
-        return cls(_EPOCH + timedelta(microseconds=int(moment)), UUID(request_id))
-
-    def __str__(self) -> str:
-        return f"{(self.accepted_at - _EPOCH) // timedelta(microseconds=1)}.{self.request_id}"
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-FIRST = Place(_EPOCH, UUID(int=0))
-CURSOR = r"^\d{1,18}\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
-
-
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """Which requests: those after that place, in that state, of that right, due before that day; None: any."""
@@ -69,10 +47,15 @@ async def page(connection: Connection, caller: Caller, wanted: Wanted, limit: in
     A channel sees what its keys have submitted for the tenant of this key, or for none if it has none; by a state none
     of those whose true one it is not told.
     """
-    criteria = (wanted.after.accepted_at, wanted.state, wanted.right, wanted.due_before, limit, wanted.after.request_id)
+    criteria = (moment_at(wanted.after.at), wanted.state, wanted.right, wanted.due_before, limit, wanted.after.row_id)
     if caller.role == "privacy":
         rows = await connection.fetch(_ALL, *criteria)
     else:
         rows = await connection.fetch(_OWN, *criteria, caller.channel, caller.grant.tenant)
     found = {request.request_id: request for request in await read_all(connection, [row[0] for row in rows])}
     return [found[row[0]] for row in rows]
+
+
+def place(request: Request) -> Place:
+    """Where the list goes on after a request."""
+    return Place(microseconds(request.accepted_at), request.request_id)

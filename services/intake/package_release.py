@@ -101,7 +101,7 @@ async def confirm(tx: UnitOfWork, request: Request, caller: Caller) -> Transitio
     request.must_be_withheld()
     if not await tx.connection.fetchval(_HAS_LOOKED, request.package_id, request.package_fault, caller.holder):
         raise IllegalTransition(
-            "look into the package first (GET …/package/inspection): whoever releases it says that all of it is this"
+            "look into the package first (`inspection` of POST …/downloads): who releases it says that it is all this"
             " person's"
         )
     given = (request.package_id, request.package_fault, request.request_id, caller.holder, tx.now)

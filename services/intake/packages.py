@@ -1,22 +1,26 @@
-"""Packages: handed out a few times, kept for a few days, then removed (REQ-S6; retention T1).
+"""Packages: handed out a few times by links that are good for a day, kept for a few days, then removed.
 
-A download that broke off can be continued by ranges (RFC 9110, 14): whoever has begun one may for a day fetch the rest
-of it, which is counted once. It is over with its last byte, and after the last one the package is removed. Whoever
-reads the report in it has fetched it too, once in a day.
+A link is one download, which is counted when the link is made. It may be fetched in parts (RFC 9110, 14), and is over
+with the last byte; after the last download the package is removed. The report in it is read by a link too, which lasts
+for its day.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Literal
 from uuid import UUID
 
-from pydantic import JsonValue
+from pydantic import BaseModel, Field, JsonValue
+from uuid_utils.compat import uuid7
 
 from services.intake import releases
 from services.intake.auth import Caller
-from services.intake.errors import Expired, RangeNotSatisfiable
+from services.intake.errors import Expired, NotReady, RangeNotSatisfiable
 from services.intake.ranges import Span
+from services.intake.request.aggregate import Request
+from services.intake.schemas import Instant
 from services.intake.settings import IntakeSettings
 from shared.app.service import Running
 from shared.domain.release import Fault
@@ -29,21 +33,22 @@ from shared.storage.postgres import Connection
 _EVERY_SECONDS = 600.0
 _AT_A_TIME = 200
 CONTINUED = timedelta(days=1)
-"""For how long after its beginning a download may be continued."""
-_READS = " (reads)"
-"""What a holder is called besides in ``package_download``: to read is not to go on with a download."""
-_BEGUN = "SELECT began_at FROM package_download WHERE package_id = $1 AND holder = $2 AND began_at > $3"
+"""For how long a link is good."""
+What = Literal["package", "report", "inspection"]
+_OPEN = """
+SELECT request_id, package_id, what FROM download WHERE download_id = $1 AND holder = $2 AND began_at > $3
+"""
+_READS = "SELECT download_id FROM download WHERE package_id = $1 AND holder = $2 AND what = $3 AND began_at > $4"
 _TAKEN = """
 UPDATE request SET downloads = CASE downloaded WHEN $2 THEN downloads ELSE 0 END + 1, downloaded = $2
 WHERE request_id = $1 RETURNING downloads
 """
 _USED_UP = "SELECT downloads >= $3 FROM request WHERE request_id = $1 AND downloaded = $2"
 _BEGIN = """
-INSERT INTO package_download (package_id, holder, request_id, began_at) VALUES ($1, $2, $3, $4)
-ON CONFLICT (package_id, holder) DO UPDATE SET began_at = $4
+INSERT INTO download (download_id, package_id, request_id, holder, what, began_at) VALUES ($1, $2, $3, $4, $5, $6)
 """
-_END = "DELETE FROM package_download WHERE package_id = $1 AND holder = $2"
-_FORGET = "DELETE FROM package_download WHERE began_at <= $1"
+_END = "DELETE FROM download WHERE download_id = $1"
+_FORGET = "DELETE FROM download WHERE began_at <= $1"
 _GONE = "UPDATE request SET package_gone = $2 WHERE request_id = $1"
 # An answer that is given anew makes the package available anew, and so does a part that follows.
 _DUE = """
@@ -55,83 +60,98 @@ ORDER BY r.responded_at LIMIT $2 FOR UPDATE OF s SKIP LOCKED
 _FETCHED = """
 SELECT r.request_id, r.package_id FROM request r
 WHERE r.downloaded = r.package_id AND r.downloads >= $1 AND r.package_gone IS DISTINCT FROM r.package_id
-  AND r.request_id = ANY(coalesce($3, ARRAY(SELECT request_id FROM package_download WHERE began_at <= $2)))
-  AND NOT EXISTS (SELECT FROM package_download d WHERE d.package_id = r.package_id AND d.began_at > $2)
+  AND r.request_id = ANY(coalesce($3, ARRAY(SELECT request_id FROM download WHERE began_at <= $2)))
+  AND NOT EXISTS (SELECT FROM download d WHERE d.package_id = r.package_id AND d.began_at > $2)
 FOR UPDATE OF r SKIP LOCKED
 """
 
 
+class Link(BaseModel):
+    """A short-lived link to a package, to the report in it, or to one that is withheld."""
+
+    download_id: UUID
+    url: str = Field(
+        description="Fetch it with the same key", examples=["/v1/downloads/019c8e2f-7a10-7d33-9b51-3a8f0c2d4e6b"]
+    )
+    expires_at: Instant
+
+
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A package of which the bytes ``[first, end)`` are handed out; ``by``: to whom, as ``package_download`` has it."""
+    """A package of which the bytes ``[first, end)`` are handed out."""
 
+    download_id: UUID
     request_id: UUID
-    by: str
     piece: Chunked
     first: int
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A link of a page, each good for one download; ``used``: one has begun, and it may only go on with that."""
+async def begin(
+    tx: UnitOfWork,
+    request: Request,
+    what: What,
+    settings: IntakeSettings,
+    caller: Caller,
+    download_id: UUID | None = None,
+) -> Link | Fault:
+    """Makes a link, and counts a download, but of a report only once in a day; or says why it is withheld.
 
-    name: str
-    used: bool
+    Raises:
+        NotReady: there is no package.
+        Expired: it is no longer kept, or was fetched as often as it may be.
+        Shredded: the subject's key is gone.
+    """
+    if request.package_id is None:
+        raise NotReady("there is no package: the request is still open, or nothing was found")
+    released, package_id = await releases.held(tx, request.request_id), request.package_id
+    piece = await _kept(tx, package_id, settings)
+    again = await tx.connection.fetchval(_READS, package_id, caller.holder, what, tx.now - CONTINUED)
+    goes_on = what == "report" and again
+    used_up = await is_used_up(tx.connection, request.request_id, package_id, settings.package_downloads)
+    if what != "inspection" and used_up and not goes_on:
+        raise _expired(settings)
+    if what != "inspection" and (fault := await releases.check(tx, released)):
+        return fault
+    link = again if goes_on else download_id or uuid7()
+    if not goes_on:
+        about = (link, package_id, request.request_id, caller.holder, what, tx.now)
+        await tx.connection.execute(_BEGIN, *about)
+    if what != "inspection" and not goes_on:
+        downloads = await tx.connection.fetchval(_TAKEN, request.request_id, package_id)
+        detail: dict[str, JsonValue] = {"bytes": piece.size, "downloads": downloads, "holder": caller.holder}
+        action = "package.read" if what == "report" else "package.downloaded"
+        tx.log_evidence(request.request_id, action, detail, caller.actor)
+    return Link(download_id=link, url=f"/v1/downloads/{link}", expires_at=tx.now + CONTINUED)
+
+
+async def find(connection: Connection, download_id: UUID, caller: Caller, now: datetime) -> tuple[UUID, UUID, What]:
+    """The request, the package and what of it a link is for; raises ``Expired``."""
+    row = await connection.fetchrow(_OPEN, download_id, caller.holder, now - CONTINUED)
+    if row is None:
+        raise Expired("this link is over: make another (POST /v1/requests/ID/downloads)")
+    return row["request_id"], row["package_id"], row["what"]
 
 
 async def hand_out(
-    tx: UnitOfWork,
-    about: tuple[UUID, UUID],
-    asked: Span | None,
-    settings: IntakeSettings,
-    caller: Caller,
-    link: Link | None = None,
-) -> Download | Fault | None:
-    """What is handed out of the package, which this counts unless a download goes on with it; or why it is withheld.
-
-    ``about``: the ids of the request and of its package. None: the link was used, and no download of it goes on.
+    tx: UnitOfWork, download_id: UUID, asked: Span | None, settings: IntakeSettings, caller: Caller
+) -> Download | Fault:
+    """What a link hands out; or why it is withheld by now.
 
     Raises:
-        Expired: it is no longer kept.
+        Expired: the link is over, or the package is no longer kept.
         RangeNotSatisfiable: it has no such bytes.
         Shredded: the subject's key is gone.
     """
-    request_id, package_id = about
+    request_id, package_id, _ = await find(tx.connection, download_id, caller, tx.now)
     released = await releases.held(tx, request_id)
-    by = f"{caller.holder} ({link.name})" if link else caller.holder
-    goes_on = bool(asked and asked.continues and await _began(tx, package_id, by))
-    if link and link.used and not goes_on:
-        return None
-    piece = await _kept(tx, request_id, package_id, settings, goes_on=goes_on)
+    piece = await _kept(tx, package_id, settings)
     bytes_asked = asked.of(piece.size) if asked else (0, piece.size)
     if bytes_asked is None:
         raise RangeNotSatisfiable(f"the package has {piece.size} bytes, and none where Range says", piece.size)
     if fault := await releases.check(tx, released):
         return fault
-    if not goes_on:
-        await _count(tx, request_id, piece, by, caller)
-    return Download(request_id, by, piece, *bytes_asked)
-
-
-async def look_into(
-    tx: UnitOfWork, request_id: UUID, package_id: UUID, settings: IntakeSettings, caller: Caller
-) -> Chunked | Fault:
-    """The package, to read the report in it, which counts as fetching it, once in a day; or why it is withheld.
-
-    Raises:
-        Expired: it is no longer kept.
-        Shredded: the subject's key is gone.
-    """
-    released = await releases.held(tx, request_id)
-    reader = f"{caller.holder}{_READS}"
-    goes_on = await _began(tx, package_id, reader)
-    piece = await _kept(tx, request_id, package_id, settings, goes_on=goes_on)
-    if fault := await releases.check(tx, released):
-        return fault
-    if not goes_on:
-        await _count(tx, request_id, piece, reader, caller)
-    return piece
+    return Download(download_id, request_id, piece, *bytes_asked)
 
 
 async def is_used_up(connection: Connection, request_id: UUID, package_id: UUID, most: int) -> bool:
@@ -139,27 +159,15 @@ async def is_used_up(connection: Connection, request_id: UUID, package_id: UUID,
     return bool(await connection.fetchval(_USED_UP, request_id, package_id, most))
 
 
-async def _began(tx: UnitOfWork, package_id: UUID, holder: str) -> bool:
-    return bool(await tx.connection.fetchval(_BEGUN, package_id, holder, tx.now - CONTINUED))
-
-
-async def _kept(
-    tx: UnitOfWork, request_id: UUID, package_id: UUID, settings: IntakeSettings, *, goes_on: bool
-) -> Chunked:
-    """The package, unless its days or, of one that is not gone on with, its times are over."""
-    piece, most = await chunks.find(tx.connection, tx.vault, package_id), settings.package_downloads
-    if piece is None or (not goes_on and await tx.connection.fetchval(_USED_UP, request_id, package_id, most)):
-        kept = f"{settings.package_days} days and {most} downloads"
-        raise Expired(f"the package was kept for {kept}; ask for a new one with a new request")
+async def _kept(tx: UnitOfWork, package_id: UUID, settings: IntakeSettings) -> Chunked:
+    if (piece := await chunks.find(tx.connection, tx.vault, package_id)) is None:
+        raise _expired(settings)
     return piece
 
 
-async def _count(tx: UnitOfWork, request_id: UUID, piece: Chunked, holder: str, caller: Caller) -> None:
-    downloads = await tx.connection.fetchval(_TAKEN, request_id, piece.sealed_id)
-    await tx.connection.execute(_BEGIN, piece.sealed_id, holder, request_id, tx.now)
-    detail: dict[str, JsonValue] = {"bytes": piece.size, "downloads": downloads, "holder": caller.holder}
-    action = "package.read" if holder.endswith(_READS) else "package.downloaded"
-    tx.log_evidence(request_id, action, detail, caller.actor)
+def _expired(settings: IntakeSettings) -> Expired:
+    kept = f"{settings.package_days} days and {settings.package_downloads} downloads"
+    return Expired(f"the package was kept for {kept}; ask for a new one with a new request")
 
 
 async def content(
@@ -180,7 +188,7 @@ async def content(
 async def _end(unit_of_work: UnitOfWorkFactory, download: Download, settings: IntakeSettings) -> None:
     async with unit_of_work.begin() as tx:
         await releases.held(tx, download.request_id)  # waits for whoever has it: nobody would look for it again
-        await tx.connection.execute(_END, download.piece.sealed_id, download.by)
+        await tx.connection.execute(_END, download.download_id)
         await _remove_fetched(tx, settings.package_downloads, [download.request_id])
 
 
@@ -190,7 +198,7 @@ async def _remove_fetched(tx: UnitOfWork, most: int, of: list[UUID] | None) -> i
     for request_id, package_id in rows:
         await tx.vault.drop_one(tx.connection, package_id)
         await tx.connection.execute(_GONE, request_id, package_id)
-        await tx.connection.execute("DELETE FROM package_download WHERE package_id = $1", package_id)
+        await tx.connection.execute("DELETE FROM download WHERE package_id = $1", package_id)
         tx.log_evidence(request_id, "package.removed", {"reason": "downloads"})
     return len(rows)
 

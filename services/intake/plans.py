@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 from pydantic import TypeAdapter
 from uuid_utils.compat import uuid7
 
 from services.intake.auth import Caller
+from services.intake.errors import NotFound
 from services.intake.request import deferrals
 from services.intake.request.aggregate import Request
 from shared.domain import events
@@ -16,6 +18,7 @@ from shared.domain.errors import IllegalTransition, Shredded
 from shared.domain.operations import TaskReport
 from shared.domain.rights import Right
 from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.postgres import Connection
 
 FRESH: Final = timedelta(minutes=10)
 """So long what the systems have said is shown again; after that they are asked anew."""
@@ -24,6 +27,7 @@ _LOST: Final = timedelta(minutes=5)
 _TASKS = TypeAdapter(tuple[TaskReport, ...])
 
 _READ = "SELECT plan_id, asked_at, made_at, tasks, policy_version FROM plan WHERE request_id = $1 FOR UPDATE"
+_KNOWN = "SELECT asked_at, made_at, tasks FROM plan WHERE request_id = $1 AND plan_id = $2"
 _ASK = """
 INSERT INTO plan (request_id, plan_id, asked_at, policy_version) VALUES ($1, $2, $3, $4)
 ON CONFLICT (request_id) DO UPDATE
@@ -36,6 +40,7 @@ _KEEP = "UPDATE plan SET made_at = $3, tasks = $4 WHERE request_id = $1 AND plan
 class Plan:
     """A dry run: when it was asked for, and what came of it, once it is there."""
 
+    plan_id: UUID
     asked_at: datetime
     made_at: datetime | None = None
     tasks: tuple[TaskReport, ...] = ()
@@ -58,7 +63,7 @@ async def plan(tx: UnitOfWork, request: Request, caller: Caller) -> Plan:
         raise Shredded("it is done, and nobody can tell any more whom to look for")
     row = await tx.connection.fetchrow(_READ, request.request_id)
     if row is not None and row["policy_version"] == tx.policy.version:
-        known = Plan(row["asked_at"], row["made_at"], _TASKS.validate_python(row["tasks"] or ()))
+        known = Plan(row["plan_id"], row["asked_at"], row["made_at"], _TASKS.validate_python(row["tasks"] or ()))
         since = tx.now - (known.made_at or known.asked_at)
         if since < (FRESH if known.made_at else _LOST):
             return known
@@ -66,7 +71,15 @@ async def plan(tx: UnitOfWork, request: Request, caller: Caller) -> Plan:
     await tx.connection.execute(_ASK, request.request_id, plan_id, tx.now, tx.policy.version)
     tx.publish(events.PlanAsked.about(request, plan_id=plan_id))
     tx.log_evidence(request.request_id, "plan.asked", {"plan_id": str(plan_id)}, caller.actor)
-    return Plan(tx.now)
+    return Plan(plan_id, tx.now)
+
+
+async def read(connection: Connection, request_id: UUID, plan_id: UUID) -> Plan:
+    """A dry run, as far as it is there; raises ``NotFound`` where another has taken its place."""
+    row = await connection.fetchrow(_KNOWN, request_id, plan_id)
+    if row is None:
+        raise NotFound("there is no such preview any more: ask for another (POST …/previews)")
+    return Plan(plan_id, row["asked_at"], row["made_at"], _TASKS.validate_python(row["tasks"] or ()))
 
 
 async def keep(tx: UnitOfWork, planned: Sequence[events.ErasurePlanned]) -> None:

@@ -4,7 +4,7 @@ What was sent is never quoted back.
 """
 
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from math import ceil
 from typing import Any
 
@@ -54,6 +54,13 @@ STATUS: dict[type[DsrError], int] = {
     errors.TooManyCalls: 429,
     errors.Overloaded: 503,
 }
+OTHERS: Mapping[str, tuple[int, str]] = {
+    "invalid": (422, "The request is not valid."),
+    "http": (404, "There is no such address, or not by this method; the status says which."),
+    "unavailable": (503, "The platform cannot store anything now."),
+    "unforeseen": (500, "Something went wrong on our side."),
+}
+"""The codes that no class of errors has, with status and title."""
 _CHALLENGE = 'Bearer realm="data subject requests"'
 _MOST_FAULTS, _LONGEST_NAME = 20, 64
 """What is told of a body in which everything is wrong."""
@@ -94,10 +101,10 @@ async def respond(_request: Request, error: Exception) -> Response:
                 headers["Retry-After"] = str(max(1, ceil(seconds)))
             if isinstance(error, errors.RangeNotSatisfiable):
                 headers["Content-Range"] = f"bytes */{error.size}"
-            return _response(status, error.code, _title(type(error)), str(error), faults, **headers)
+            return _response(status, error.code, title_of(type(error)), str(error), faults, **headers)
         case RequestValidationError():
-            title, detail = "The request is not valid.", "see errors for what to change"
-            return _response(422, "invalid", title, detail, error.errors())
+            status, title = OTHERS["invalid"]
+            return _response(status, "invalid", title, "see errors for what to change", error.errors())
         case HTTPException():
             detail, headers = str(error.detail), dict(error.headers or {})
             return _response(error.status_code, "http", detail, detail, **headers)
@@ -105,11 +112,11 @@ async def respond(_request: Request, error: Exception) -> Response:
             return Response(status_code=400)  # nobody is there to read it
         case _ if isinstance(error, AWAY):
             _logger.warning("database away: %s", type(error).__name__)
-            title = "The platform cannot store anything now."
-            return _response(503, "unavailable", title, "nothing was stored; try again", **{"Retry-After": "2"})
+            status, title = OTHERS["unavailable"]
+            return _response(status, "unavailable", title, "nothing was stored; try again", **{"Retry-After": "2"})
         case _:
-            title = "Something went wrong on our side."
-            return _response(500, "unforeseen", title, "it is in our log; try again later")
+            status, title = OTHERS["unforeseen"]
+            return _response(status, "unforeseen", title, "it is in our log; try again later")
 
 
 HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = dict.fromkeys(
@@ -123,7 +130,7 @@ def documented(*kinds: type[DsrError]) -> dict[int | str, dict[str, Any]]:
     titles: dict[int | str, list[str]] = {}
     for kind in kinds:
         status = STATUS[kind]
-        titles.setdefault(status, [_ALWAYS[status]] if status in _ALWAYS else []).append(_title(kind))
+        titles.setdefault(status, [_ALWAYS[status]] if status in _ALWAYS else []).append(title_of(kind))
     return {status: {"model": Problem, "description": " ".join(said)} for status, said in titles.items()}
 
 
@@ -141,8 +148,11 @@ def _field(place: Sequence[object]) -> str:
     return ".".join(str(name)[:_LONGEST_NAME] for name in names)
 
 
-def _title(error: type[DsrError]) -> str:
-    return (error.__doc__ or error.code).split(";", 1)[0].split(". ", 1)[0].strip().rstrip(".") + "."
+def title_of(error: type[DsrError]) -> str:
+    """The title of a problem: the first sentence about its class."""
+    return (error.__doc__ or error.code).split("\n\n", 1)[0].split(";", 1)[0].split(". ", 1)[0].strip().rstrip(
+        "."
+    ) + "."
 
 
 EVERYWHERE = documented(errors.BadRequest, errors.Unauthorised, errors.Forbidden, errors.TooManyCalls) | {

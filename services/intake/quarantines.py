@@ -52,6 +52,14 @@ async def listed(connection: Connection) -> list[KnownSystem]:
     return [KnownSystem(**row) for row in await connection.fetch(_LIST)]
 
 
+async def read(connection: Connection, name: str) -> KnownSystem:
+    """One system, locked. Raises ``NotFound``."""
+    row = await connection.fetchrow(_READ, name)
+    if row is None:
+        raise NotFound("no service knows a system of that name")
+    return KnownSystem(**row)
+
+
 async def stop(tx: UnitOfWork, name: str, holder: str, actor: str) -> None:
     """Nothing is done in that system from the next claim on; what needs it waits.
 
@@ -59,7 +67,7 @@ async def stop(tx: UnitOfWork, name: str, holder: str, actor: str) -> None:
         NotFound: no service knows it.
         IllegalTransition: it is not worked.
     """
-    system = await _locked(tx, name)
+    system = await read(tx.connection, name)
     if system.state != "on":
         raise IllegalTransition(f"{name} is {system.state}: only a system that is on can be quarantined")
     await tx.connection.execute(_STOP, name, tx.now)
@@ -74,7 +82,7 @@ async def release(tx: UnitOfWork, name: str, holder: str, actor: str) -> None:
         IllegalTransition: it is not quarantined, or is declared otherwise than it was accepted.
         SamePerson: this person has said so before.
     """
-    system = await _locked(tx, name)
+    system = await read(tx.connection, name)
     if not system.may_be_released:
         raise IllegalTransition(
             f"{name} is {system.state}"
@@ -92,10 +100,3 @@ async def release(tx: UnitOfWork, name: str, holder: str, actor: str) -> None:
 def of(name: str) -> UUID:
     """Under which id the evidence has what is done about a system."""
     return uuid5(NAMESPACE_URL, f"urn:dsr:system:{name}")
-
-
-async def _locked(tx: UnitOfWork, name: str) -> KnownSystem:
-    row = await tx.connection.fetchrow(_READ, name)
-    if row is None:
-        raise NotFound("no service knows a system of that name")
-    return KnownSystem(**row)

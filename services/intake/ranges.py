@@ -13,11 +13,6 @@ class Span:
     first: int | None
     last: int | None
 
-    @property
-    def continues(self) -> bool:
-        """Whether something was fetched before it."""
-        return self.first != 0
-
     def of(self, size: int) -> tuple[int, int] | None:
         """The bytes ``[first, end)`` of something of that size; None: it has none of these."""
         if self.first is None:

@@ -332,14 +332,16 @@ CREATE TABLE wait_override (
 );
 
 -- Downloads of packages that may be continued: a package that is fetched in several parts is counted once.
-CREATE TABLE package_download (
-    package_id uuid        NOT NULL,
-    holder     text        NOT NULL,         -- of the key that fetches it
-    request_id uuid        NOT NULL REFERENCES request ON DELETE CASCADE,
-    began_at   timestamptz NOT NULL,
-    PRIMARY KEY (package_id, holder)
+CREATE TABLE download (
+    download_id uuid PRIMARY KEY,
+    package_id  uuid        NOT NULL,
+    request_id  uuid        NOT NULL REFERENCES request ON DELETE CASCADE,
+    holder      text        NOT NULL,        -- of the key that fetches it
+    what        text        NOT NULL,        -- package, report, inspection
+    began_at    timestamptz NOT NULL
 );
-CREATE INDEX package_download_request ON package_download (request_id);
+CREATE INDEX download_request ON download (request_id);
+CREATE INDEX download_package ON download (package_id);
 
 -- What an erasure would do, as the systems said when they were asked last (a dry run): reports in counts, as in tasks.
 CREATE TABLE plan (

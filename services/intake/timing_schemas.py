@@ -22,6 +22,6 @@ class ArrivalCorrection(Strict):
 class ExtensionProposal(Strict):
     """Why a request needs more time, and until when."""
 
-    reason: Annotated[str, StringConstraints(pattern="^[A-Z_]{1,64}$")]
+    reason: Annotated[str, StringConstraints(pattern="^[A-Z_]{1,64}$")] = Field(examples=["VOLUME"])
     explanation: Annotated[str, StringConstraints(max_length=4000, pattern=LINES), NFC]
     new_due: Day

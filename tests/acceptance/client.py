@@ -96,6 +96,8 @@ class Door(DsrClient):
 
     async def status_of(self, request_id: str, part: str = "") -> int:
         """The status with which a request, or a part of it, is shown."""
+        if part == "/package":
+            return (await self.post(f"/v1/requests/{request_id}/downloads", json={})).status_code
         return (await self.get(f"/v1/requests/{request_id}{part}")).status_code
 
     async def is_shut(self, request_id: str) -> bool:
@@ -134,7 +136,7 @@ class Door(DsrClient):
 
     async def mail_with(self, subject: str) -> dict[str, Any]:
         """The mail with that subject; empty while it has not come."""
-        listed = (await self.get("/v1/mail", params={"state": "proposed"})).raise_for_status().json()["mails"]
+        listed = (await self.get("/v1/mail", params={"state": "proposed"})).raise_for_status().json()["data"]
         for each in listed:
             found = await self.mail(each["mail_id"])
             if found and found["content"]["subject"] == subject:
@@ -162,11 +164,11 @@ class Door(DsrClient):
         assert answer.is_success, answer.text
         return str(answer.json()["subject"])
 
-    async def listed(self, path: str, name: str, **query: str) -> list[dict[str, Any]]:
+    async def listed(self, path: str, **query: str) -> list[dict[str, Any]]:
         """What a list of the API holds."""
         answer = await self.get(f"/v1/{path}", params=query)
         assert answer.is_success, answer.text
-        return list(answer.json()[name])
+        return list(answer.json()["data"])
 
     async def mail(self, mail_id: str) -> dict[str, Any]:
         """A mail that came to the mailbox; empty once it is gone, since other scenarios dismiss theirs."""
@@ -194,12 +196,12 @@ class Door(DsrClient):
     async def found(self, text: str) -> list[str]:
         """The requests in which an officer finds an address, or something else of somebody."""
         answer = (await self.post("/v1/requests/search", json={"text": text})).raise_for_status()
-        return [each["request_id"] for each in answer.json()["requests"]]
+        return [each["request_id"] for each in answer.json()["data"]]
 
     async def letters_with(self, code: str, request_id: str) -> list[str]:
         """The kinds of letters that the code of the acknowledgement opens; none where they are not there for it."""
         answer = await self.get(f"/v1/requests/{request_id}/letters", headers={"Letter-Code": code} if code else {})
-        return [each["kind"] for each in answer.json()["letters"]] if answer.is_success else []
+        return [each["kind"] for each in answer.json()["data"]] if answer.is_success else []
 
     def _cases(self, answer: httpx.Response) -> "list[Case]":
         assert answer.is_success, answer.text
@@ -257,9 +259,7 @@ class Case:
         """The text of its first letter of that kind, or of another one by its number, once it is written."""
 
         def ready(view: dict[str, Any]) -> list[str]:
-            return [
-                " ".join(each["body"].split()) for each in view["letters"] if each["kind"] == kind and each["ready"]
-            ]
+            return [" ".join(each["body"].split()) for each in view["data"] if each["kind"] == kind and each["ready"]]
 
         found = await self.door.follow(
             self.request_id, lambda view: len(ready(view)) >= number, "/letters", within=within
@@ -308,12 +308,12 @@ class Case:
 
     async def recipients(self) -> dict[str, dict[str, Any]]:
         """How far recipients of the data have been told, by their names in the policy."""
-        found = (await self.door.read(self.request_id, "/recipients"))["recipients"]
+        found = (await self.door.read(self.request_id, "/recipients"))["data"]
         return {each["recipient"]: each for each in found}
 
     async def steps(self) -> list[tuple[str, ...]]:
         """Its timeline: each action, with the system and operation, or the kind of letter, that it is about."""
-        entries = (await self.door.read(self.request_id, "/timeline"))["entries"]
+        entries = (await self.door.read(self.request_id, "/timeline"))["data"]
         named = ("system", "operation", "kind", "clock")
         return [
             (each["action"], *(str(each["detail"][name]) for name in named if name in each["detail"]))
@@ -330,7 +330,7 @@ class Case:
 
 
 def _actions(timeline: Mapping[str, Any]) -> list[str]:
-    return [entry["action"] for entry in timeline["entries"]]
+    return [entry["action"] for entry in timeline["data"]]
 
 
 class Package:

@@ -60,7 +60,7 @@ async def proposed(platform: Platform, person: Person, state: str = "proposed") 
     """The mail of somebody that waits in that state for an officer."""
 
     async def read() -> dict[str, Any]:
-        for each in await platform.officer.listed("mail", "mails", state=state):
+        for each in await platform.officer.listed("mail", state=state):
             shown = await platform.officer.mail(each["mail_id"])
             if shown and person.email == shown["content"]["sender"]:
                 return shown

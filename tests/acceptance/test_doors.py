@@ -163,7 +163,7 @@ async def test_bounce_finds_its_letter(platform: Platform) -> None:
     platform.mailbox.put(said.replace("\n", "\r\n").encode())
 
     async def returned() -> list[str]:
-        waiting = await platform.officer.listed("letters", "letters")
+        waiting = await platform.officer.listed("letters")
         return [each["fault"] for each in waiting if each["request_id"] == case.request_id and each["fault"]]
 
     assert await eventually(returned, within=240) == ["returned"]
@@ -226,7 +226,7 @@ async def test_event_of_a_number_is_checked_against_the_register(platform: Platf
         async def conflict() -> set[str]:
             tokens.add(token := await numbering.door.token({"subject": subject}))  # the register may not be filled yet
             await numbering.say("number.released", token, until="2026-02-01T00:00:00+00:00")
-            listed = await platform.officer.listed("assignment-conflicts", "conflicts")
+            listed = await platform.officer.listed("assignment-conflicts")
             return {each["kind"] for each in listed if each["request_id"] in tokens}
 
         tokens: set[str] = set()
@@ -379,7 +379,7 @@ async def test_command_submits_follows_lists_and_shows(platform: Platform) -> No
         printed = [(await platform.dsr(*submit, door=door, said=said))[1] for _ in range(2)]
         request_id, again = [json.loads(each)["request_id"] for each in printed]
         assert request_id == again
-        status, said = await platform.dsr("request", "follow", request_id, "--within", "90s", door=door)
+        status, said = await platform.dsr("request", "follow", request_id, "--within", "90s", "--text", door=door)
         assert (status, "closed: fulfilled" in said) == (0, True), said
         listed = await platform.dsr("request", "list", "--json", door=door)
         assert [json.loads(line)["request_id"] for line in listed[1].splitlines()] == [request_id]

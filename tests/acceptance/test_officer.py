@@ -160,16 +160,22 @@ async def test_refusal_takes_a_second_person_who_reads_it(platform: Platform) ->
 
 @scenario()
 async def test_command_decides_with_two_keys(platform: Platform) -> None:
-    """``dsr request decide`` shows a refusal before it is proposed; another officer's key approves it."""
+    """``dsr act`` shows a refusal before it is proposed; another officer's key approves it."""
     case = await undecided(platform, platform.somebody())
-    decide = ("request", "decide", case.request_id)
-    refuse = (*decide, "refuse", "reason=EXCESSIVE", "article=12(5)(b)", "explanation=It comes every day.")
+    refuse = (
+        "act",
+        "refuse",
+        case.request_id,
+        "reason=EXCESSIVE",
+        "article=12(5)(b)",
+        "explanation=It comes every day.",
+    )
     status, printed = await platform.dsr(*refuse, "--dry-run", door=platform.officer)
     assert (status, "It comes every day." in printed) == (0, True), printed
     assert "decision.proposed" not in await case.seen_by(platform.officer).actions()
     assert (await platform.dsr(*refuse, "--yes", door=platform.officer))[0] == 0
-    assert (await platform.dsr(*decide, "decision/approval", "--yes", door=platform.officer))[0] == 1
-    assert (await platform.dsr(*decide, "decision/approval", "--yes", door=platform.colleague))[0] == 0
+    assert (await platform.dsr("act", "decision/approval", case.request_id, "--yes", door=platform.officer))[0] == 1
+    assert (await platform.dsr("act", "decision/approval", case.request_id, "--yes", door=platform.colleague))[0] == 0
     assert (await case.closed())["outcome"] == "refused"
 
 

@@ -150,7 +150,7 @@ async def test_package_is_fetched_by_who_asked_and_holds_each_call(platform: Pla
     await case.closed()
     assert [each["city"] for each in (await case.package()).of("shop")] == [BERLIN]
     async with platform.door("channel") as other:
-        assert (await other.get(f"/v1/requests/{case.request_id}/package")).status_code == httpx.codes.NOT_FOUND
+        assert await other.status_of(case.request_id, "/package") == httpx.codes.NOT_FOUND
     with TemporaryDirectory() as folder:
         file = Path(folder) / "package.zip"
         file.write_bytes(await platform.channel.download(case.request_id, "package"))

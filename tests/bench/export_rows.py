@@ -63,7 +63,8 @@ async def _answered(ground: Ground, running: Stack, subject: Subject, rows: int)
         must("rows found", found, rows)
         ground.say(f"{rows:,} rows: closed after {figures['accepted_to_closed_s']} s")
         started, size = time.monotonic(), 0
-        async with running.client.stream("GET", f"/v1/requests/{request_id}/package") as answer:
+        link = (await running.client.post(f"/v1/requests/{request_id}/downloads", json={})).raise_for_status().json()
+        async with running.client.stream("GET", link["url"]) as answer:
             async for chunk in answer.aiter_bytes():
                 size += len(chunk)
         must("bytes", size, int(answer.headers["Content-Length"]))

@@ -135,7 +135,7 @@ class Crowd:
         """For ever; an officer releases every key that is suspended."""
         while True:
             listed = await self._insist(self.officers[0], "GET", "/v1/suspended-keys")
-            for key in listed.json()["keys"]:
+            for key in listed.json()["data"]:
                 await self._insist(self.officers[0], "POST", f"/v1/suspended-keys/{key['key_id']}/release")
             await asyncio.sleep(_RELEASE_SECONDS)  # only a look at the list tells of a suspended key
 
@@ -207,9 +207,9 @@ class Crowd:
         return self.channels[min(self._erasures // ERASURES_OF_A_KEY, len(self.channels) - 1)]
 
     async def _fetch(self, asked: Asked) -> None:
-        path = f"/v1/requests/{asked.request_id}/package"
-        while (answer := await self._insist(asked.by, "GET", path)).is_success:
-            pass
+        path = f"/v1/requests/{asked.request_id}/downloads"
+        while (answer := await self._insist(asked.by, "POST", path, body={})).is_success:
+            await self._insist(asked.by, "GET", answer.headers["Location"])
         if answer.status_code != httpx.codes.GONE:
             self.refused[answer.status_code] += 1
 

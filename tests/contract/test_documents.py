@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from starlette.applications import Starlette
 from deploy.local.paths import ROOT
 from docs import generate
 from services.intake.api import app
+from services.intake.problems import STATUS
 from services.intake.submission_schemas import Submission
 from shared.domain.events import EVENT_TYPES
 from shared.domain.rights import Right
@@ -77,7 +79,11 @@ def test_the_api_document_shows_a_submission_for_each_right_and_what_a_replay_ge
 
 
 def test_each_decision_names_its_version_and_returns_the_next(api: dict[str, Any]) -> None:
-    decisions = {path: each["post"] for path, each in api["paths"].items() if "{request_id}" in path and "post" in each}
+    decisions = {
+        path: each["post"]
+        for path, each in api["paths"].items()
+        if "{request_id}" in path and "post" in each and not path.endswith(("/downloads", "/previews"))
+    }
     assert len(decisions) > 20
     for path, decision in decisions.items():
         required = {p["name"] for p in decision["parameters"] if p["in"] == "header" and p["required"]}
@@ -86,6 +92,74 @@ def test_each_decision_names_its_version_and_returns_the_next(api: dict[str, Any
         assert {"400", "404", "409", "412", "428"} <= set(decision["responses"]), path
         assert "ETag" in decision["responses"]["200"]["headers"], path
     assert "ETag" in api["paths"]["/v1/requests/{request_id}"]["get"]["responses"]["200"]["headers"]
+
+
+def operations(api: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Each operation with its method and path."""
+    for path, methods in api["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+def answered(operation: dict[str, Any]) -> dict[str, Any]:
+    """The success of an operation."""
+    return next(answer for status, answer in sorted(operation["responses"].items()) if status < "3")
+
+
+def is_list(api: dict[str, Any], operation: dict[str, Any]) -> bool:
+    """Whether an operation answers a list."""
+    reference = answered(operation)["content"].get("application/json", {}).get("schema", {}).get("$ref", "")
+    return "data" in api["components"]["schemas"].get(reference.rpartition("/")[2], {}).get("properties", {})
+
+
+def test_every_list_is_a_page_with_limit_and_cursor(api: dict[str, Any]) -> None:
+    lists = [(method, path, each) for method, path, each in operations(api) if is_list(api, each)]
+    assert len(lists) > 10
+    for method, path, each in lists:
+        name = answered(each)["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        assert {*api["components"]["schemas"][name]["properties"]} == {"data", "next_cursor"}, path
+        if method == "get":
+            assert {"limit", "cursor"} <= {parameter["name"] for parameter in each["parameters"]}, path
+    paths = {path for _, path, each in lists}
+    for path in (each for each in api["paths"] if "get" in api["paths"][each] and f"{each}/" not in paths):
+        collection = any(other.startswith(f"{path}/{{") for other in api["paths"])
+        assert not collection or path in paths, f"{path} lists what has an id, and is no page"
+
+
+def test_no_get_changes_anything_or_waits(api: dict[str, Any]) -> None:
+    for method, path, each in operations(api):
+        assert method != "get" or {"201", "202"}.isdisjoint(each["responses"]), path
+
+
+def test_every_201_says_where_the_new_thing_is(api: dict[str, Any]) -> None:
+    created = [each for _, _, each in operations(api) if "201" in each["responses"]]
+    assert len(created) > 3
+    assert all("Location" in each["responses"]["201"]["headers"] for each in created)
+
+
+def test_every_operation_has_an_example_that_fits_and_a_described_success(api: dict[str, Any]) -> None:
+    for method, path, each in operations(api):
+        success = answered(each)
+        assert success["description"] not in {"", "Successful Response"}, path
+        for content in (success["content"], each.get("requestBody", {}).get("content", {})):
+            if "application/json" not in content:
+                continue
+            media = content["application/json"]
+            shown = [media["example"]] if "example" in media else [each["value"] for each in media["examples"].values()]
+            schema = {**media["schema"], "components": api["components"]}
+            for example in shown:
+                faults = [
+                    f"{each.json_path}: {each.message}" for each in Draft202012Validator(schema).iter_errors(example)
+                ]
+                assert faults == [], f"{method} {path}"
+
+
+def test_every_code_of_a_problem_is_on_the_page_of_codes() -> None:
+    page = (generate.DOCS / "errors.md").read_text()
+    for kind in STATUS:
+        assert f"`{kind.code}`" in page
+    for code in ("invalid", "http", "unavailable", "blast_radius", "not_supported", "number_in_conflict", "untraced"):
+        assert f"`{code}`" in page
 
 
 async def test_the_page_about_the_api_loads_nothing_from_elsewhere() -> None:

@@ -168,9 +168,9 @@ async def test_a_letter_to_nobody_comes_back_and_is_a_persons_task(services: Ser
     async with officer(services) as client:
         request_id = await client.submit({"right": "access", "channel": "email", "subject": subject})
         await recorded(client, request_id, "letter.returned")
-        [task] = (await client.get("/v1/letters")).raise_for_status().json()["letters"]
+        [task] = (await client.get("/v1/letters")).raise_for_status().json()["data"]
         assert (task["request_id"], task["state"], task["fault"]) == (request_id, "person", "returned")
-        assert (await client.get("/v1/mail")).json()["mails"] == [], "the report is none that a person must read"
+        assert (await client.get("/v1/mail")).json()["data"] == [], "the report is none that a person must read"
 
 
 async def test_a_letter_goes_only_to_a_server_that_can_show_whose_it_is(

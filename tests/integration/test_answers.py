@@ -152,12 +152,12 @@ async def silent(intake: Intake, path: str, notice: str = "reminder", working_da
 
 
 async def to_send(intake: Intake, path: str) -> list[str]:
-    listed = (await intake.officer.get("/v1/letters")).raise_for_status().json()["letters"]
+    listed = (await intake.officer.get("/v1/letters")).raise_for_status().json()["data"]
     return [each["kind"] for each in listed if each["request_id"] == id_of(path)]
 
 
 async def as_officer(intake: Intake, path: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = (await intake.officer.get(f"{path}/letters")).raise_for_status().json()["letters"]
+    found: list[dict[str, Any]] = (await intake.officer.get(f"{path}/letters")).raise_for_status().json()["data"]
     return found
 
 
@@ -205,7 +205,7 @@ async def test_message_about_two_controllers_becomes_two_requests_of_one_case(in
     assert answer.json()["case_number"] == id_of(ours)
     assert [each["due_on"] for each in answer.json()["requests"]] == ["2026-04-01", "2026-03-04"]
     assert [(await intake.view(path))["role"] for path in (ours, theirs)] == ["controller", "processor"]
-    (acknowledgement,) = (await intake.view(f"{ours}/letters"))["letters"]
+    (acknowledgement,) = (await intake.view(f"{ours}/letters"))["data"]
     said = f"access (reference {reference_of(theirs)}"
     assert said in (body := " ".join(acknowledgement["body"].split()))
     assert "about data that a customer of ours decides about: we pass it on to them" in body
@@ -290,11 +290,11 @@ async def test_withdrawn_consent_erases_nothing_before_its_copy(intake: Intake) 
 
     assert await before() == {UUID(withdrawal["request_id"]): [access["request_id"]]}, "and nobody else waits for it"
     view = await intake.view(f"/v1/requests/{withdrawal['request_id']}")
-    assert (view["awaits"], "goes once the copy" in view["waits_for"]) == ([access["request_id"]], True)
+    assert (view["awaits"], "goes once the copy" in view["blocked_by"][0]["message"]) == ([access["request_id"]], True)
     path = f"/v1/requests/{access['request_id']}"
     (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
     assert await before() == {}
-    assert "waits_for" not in await intake.view(f"/v1/requests/{withdrawal['request_id']}")
+    assert (await intake.view(f"/v1/requests/{withdrawal['request_id']}"))["blocked_by"] == []
 
 
 async def test_what_came_alone_has_no_case(intake: Intake) -> None:
@@ -332,14 +332,14 @@ async def test_the_evidence_of_each_names_the_case(intake: Intake) -> None:
 async def test_one_letter_acknowledges_all_of_it_and_each_answer_names_the_case(intake: Intake) -> None:
     case = (await sent(intake, language="en")).json()
     access, erasure, objection = (f"/v1/requests/{each['request_id']}" for each in case["requests"])
-    [acknowledged] = (await intake.view(f"{access}/letters"))["letters"]
+    [acknowledged] = (await intake.view(f"{access}/letters"))["data"]
     for each in case["requests"]:
         assert reference_of(each["request_id"]) in acknowledged["body"]
         assert each["letter_code"] in acknowledged["body"]
     for path in (erasure, objection):
-        assert (await intake.view(f"{path}/letters"))["letters"] == []
+        assert (await intake.view(f"{path}/letters"))["data"] == []
     await intake.complete(access, package_id=None)
-    [answer] = (await intake.view(f"{access}/letters"))["letters"][1:]
+    [answer] = (await intake.view(f"{access}/letters"))["data"][1:]
     assert reference_of(case["case_number"]) in answer["body"]
     assert "none has to wait for another" in answer["body"]
 
@@ -349,7 +349,7 @@ async def test_the_letter_that_answers_the_last_part_says_that_it_is_and_how_the
     access, objection = (f"/v1/requests/{each['request_id']}" for each in case["requests"])
     await intake.complete(objection)
     await intake.complete(access, package_id=None)
-    first, last = [(await intake.view(f"{path}/letters"))["letters"][-1]["body"] for path in (objection, access)]
+    first, last = [(await intake.view(f"{path}/letters"))["data"][-1]["body"] for path in (objection, access)]
     assert "all of your message is answered" not in first
     assert "all of your message is answered" in last
     assert "objection" in last.partition("already have:")[2]

@@ -607,10 +607,10 @@ async def test_submitting_and_fetching_keys_differ(intake: Intake, portal: httpx
     submitting = intake.channel.headers["Authorization"].split("_")[1]
     changed = {"powers": [Power.FETCH]}
     fetching = await auth.replace(database, submitting, intake.clock.now(), **changed)
-    assert is_problem(await portal.get(f"{path}/package"), 403, "forbidden")
+    assert is_problem(await portal.post(f"{path}/downloads", json={}), 403, "forbidden")
     portal.headers["Authorization"] = f"Bearer {fetching}"
     assert (await portal.get(path)).json()["request_id"] == id_of(path)
-    assert is_problem(await portal.get(f"{path}/package"), 409, "not_ready")
+    assert is_problem(await portal.post(f"{path}/downloads", json={}), 409, "not_ready")
     assert is_problem(await portal.post(ONE, json=ACCESS), 403, "forbidden")
     assert is_problem(await portal.post(f"{path}/withdraw"), 403, "forbidden")
 

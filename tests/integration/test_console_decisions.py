@@ -193,7 +193,7 @@ async def test_repudiation_after_the_answer_is_lifted_by_one_officer(door: Opene
     await decided(hanna, reference, "proof-lift", note="Ada called from the number on file.")
     assert (hanna.path, await waiting(door)) == (page, [])
     assert LIFT not in (await hanna.open(page)).text
-    timeline = (await intake.officer.get(f"/v1/requests/{reference}/timeline")).json()["entries"]
+    timeline = (await intake.officer.get(f"/v1/requests/{reference}/timeline")).json()["data"]
     [lifted] = [each["detail"] for each in timeline if each["action"] == "proof.lifted"]
     assert lifted["holder"] == "hanna"
     assert lifted["note"], "what they say is kept, and sealed"

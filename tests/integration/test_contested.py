@@ -526,7 +526,7 @@ async def test_stopped_lift_stays_listed_for_review_until_it_is_done(intake: Int
     path = await withdrawn(intake)
     assert await waiting(intake) == [id_of(path)]
     view = await intake.view(path)
-    assert "In shop what was restricted is not lifted" in view["waits_for"]
+    assert "In shop what was restricted is not lifted" in view["blocked_by"][0]["message"]
     assert "Not lifted so far, since a person does that by hand: shop." in view["answer"]
     beyond = {"system": "shop", "limit": "max_people"}
     for officer, decision, said, status in (
@@ -539,5 +539,5 @@ async def test_stopped_lift_stays_listed_for_review_until_it_is_done(intake: Int
         assert answered.status_code == status, (decision, answered.text)
     assert {"retry_decided", "limit_confirmed"} <= {*await intake.types()}
     await intake.complete(path, operation=LIFT, tasks=(report(LIFT, found=1, changed=1),))
-    assert ("waits_for" in await intake.view(path), await waiting(intake)) == (False, [])
+    assert ((await intake.view(path))["blocked_by"], await waiting(intake)) == ([], [])
     assert "restriction was lifted on" in (await intake.view(path))["answer"]

@@ -75,11 +75,11 @@ async def test_what_is_kept_still_has_a_plan_and_what_is_gone_has_none(intake: I
     path = await intake.submit(right="erasure")
     billing = kept("billing", "tax_law", date(2027, 9, 30))
     await intake.consume(completed(path, billing))
-    assert (await intake.officer.get(f"{path}/plan")).status_code == 202, "its subject's key is kept with it"
+    assert (await intake.officer.post(f"{path}/previews")).status_code == 202, "its subject's key is kept with it"
     erased = report("billing", TaskOutcome.ERASED, found=3, changed=3)
     await intake.consume(completed(path, erased, deferred=True))
     intake.clock.pass_by(minutes=11)
-    assert (await intake.officer.get(f"{path}/plan")).status_code == 410
+    assert (await intake.officer.post(f"{path}/previews")).status_code == 410
 
 
 async def test_repeated_request_is_found_by_identities_of_an_erasure_that_keeps_data(intake: Intake) -> None:
@@ -151,13 +151,13 @@ async def test_deferral_for_review_stays_listed_until_it_is_done(intake: Intake)
     await intake.consume(completed(path, left))
     view = await intake.view(path)
     assert "our privacy team looks into it" in view["answer"]
-    assert "In billing rows are kept that say no day" in view["waits_for"]
+    assert "In billing rows are kept that say no day" in view["blocked_by"][0]["message"]
     assert await waiting(intake) == [id_of(path)]
     (await intake.officer.post(f"{path}/decision", json={"decision": "retry"})).raise_for_status()
     dated = undated.model_copy(update={"first": LAST_DAY, "last": LAST_DAY})
     entered = left.model_copy(update={"task_id": uuid7(), "kept": (dated,), "until": LAST_DAY})
     await intake.consume(completed(path, entered, deferred=True))
-    assert ("waits_for" in await intake.view(path), await waiting(intake)) == (False, [])
+    assert ((await intake.view(path))["blocked_by"], await waiting(intake)) == ([], [])
 
 
 async def waiting(intake: Intake) -> list[str]:
@@ -172,7 +172,7 @@ def flat(letter: dict[str, Any]) -> str:
 
 
 async def letters(intake: Intake, path: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = (await intake.officer.get(f"{path}/letters")).raise_for_status().json()["letters"]
+    found: list[dict[str, Any]] = (await intake.officer.get(f"{path}/letters")).raise_for_status().json()["data"]
     return found
 
 
@@ -185,7 +185,7 @@ async def test_failed_deferred_erasure_counts_as_kept_and_can_be_retried(intake:
     assert "It was to be erased in billing by now, and that has not succeeded yet" in view["answer"]
     assert "not succeeded yet" in flat((await letters(intake, path))[-1])
     assert [task["failure"] for task in view["tasks"] if "failure" in task] == ["residue_found"]
-    assert "one of us looks into it" in view["waits_for"]
+    assert "one of us looks into it" in view["blocked_by"][0]["message"]
     assert id_of(path) in await waiting(intake)
     decided = await intake.officer.post(f"{path}/decision", json={"decision": "retry"})
     assert (decided.status_code, decided.json()["state"]) == (200, "closed")

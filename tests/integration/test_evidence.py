@@ -30,7 +30,7 @@ from shared.storage.vault import Sealing
 from tests.fixtures.databases import tables_with
 from tests.fixtures.engine import Harness, OpenHarness
 from tests.fixtures.handed_out import GIVEN
-from tests.fixtures.intake import PROOF, Intake, id_of
+from tests.fixtures.intake import PROOF, Intake, downloaded, id_of
 from tests.fixtures.recipients import digests
 
 COLUMNS = {
@@ -459,7 +459,7 @@ async def test_erasure_that_waives_download_days_removes_own_packages_alone(inta
     intake.clock.pass_by(hours=1)
     assert await end(intake) == {"erased": 1}
     assert await subjects(intake) == {others}
-    assert (await intake.channel.get(f"{mine}/package")).status_code == 410
+    assert (await downloaded(intake.channel, mine)).status_code == 410
 
 
 async def test_only_an_erasure_waives_the_days_of_packages_and_once(intake: Intake) -> None:

@@ -130,7 +130,7 @@ async def test_an_incident_is_closed_once_two_people_have_decided_and_all_are_no
     path = await entered(intake)
     assert "Art. 33(1)" in (await close(intake, path))[1]
     first = await proposed(intake, path, NONE)
-    [listed] = (await intake.officer.get("/v1/incidents")).json()["incidents"]
+    [listed] = (await intake.officer.get("/v1/incidents")).json()["data"]
     assert (listed["proposed_by"], (await close(intake, path))[0]) == ("officer-2", 409), "one person has said so"
     approval = f"{path}/decision/approval"
     refused = await intake.colleague.post(approval, json=first)
@@ -325,7 +325,7 @@ async def test_no_letter_goes_to_the_requester_with_whose_request_it_happened(in
     for fault in Fault:
         async with intake.unit_of_work.begin() as tx:
             await open_one(tx, UUID(id_of(asked)), uuid7(), fault, 1)
-    for incident in (await intake.officer.get("/v1/incidents")).json()["incidents"]:
+    for incident in (await intake.officer.get("/v1/incidents")).json()["data"]:
         if incident["fault"]:
             paths.append(path := f"/v1/incidents/{incident['incident_id']}")
             stated = await intake.colleague.post(f"{path}/decision", json=NONE)

@@ -47,7 +47,7 @@ def key_of(intake: Intake) -> str:
 
 
 async def waits(intake: Intake, path: str) -> bool:
-    return "suspended-keys" in (await intake.view(path)).get("waits_for", "")
+    return "releases the key" in str((await intake.view(path))["blocked_by"])
 
 
 async def test_one_more_is_accepted_and_dated_and_waits_until_the_key_is_released(intake: Intake) -> None:
@@ -57,7 +57,7 @@ async def test_one_more_is_accepted_and_dated_and_waits_until_the_key_is_release
     assert await intake.types() == ["received"] * 4
     access = await intake.submit()
     assert not await waits(intake, access)
-    [key] = (await intake.officer.get("/v1/suspended-keys")).json()["keys"]
+    [key] = (await intake.officer.get("/v1/suspended-keys")).json()["data"]
     assert (key["key_id"], key["waiting"]) == (key_of(intake), 4)
     async with intake.unit_of_work.pool.acquire() as connection:
         await paused_erasures.count(connection)

@@ -117,7 +117,7 @@ async def test_each_letter_is_sent_under_one_message_id_and_noted_once_wherever_
         died.append(way.step)
         intake.clock.pass_by(hours=1)
         await way.walk()
-        timeline = (await intake.officer.get(f"{path}/timeline")).json()["entries"]
+        timeline = (await intake.officer.get(f"{path}/timeline")).json()["data"]
         sent = [each["detail"]["kind"] for each in timeline if each["action"] == "letter.sent"]
         assert sent == ["acknowledgement", "answer"], (number, died[-1])
         assert len({taken.mail["Message-ID"] for taken in server.taken}) == 1, (number, died[-1])

@@ -54,7 +54,7 @@ async def test_after_an_erasure_the_letters_are_read_by_the_privacy_team_and_by_
     path, code = await erased(intake)
     for reader, headers in ((intake.officer, {}), (intake.channel, code)):
         answer = await reader.get(f"{path}/letters", headers=headers)
-        acknowledgement, closing = answer.raise_for_status().json()["letters"]
+        acknowledgement, closing = answer.raise_for_status().json()["data"]
         assert (acknowledgement["kind"], closing["kind"]) == ("acknowledgement", "answer")
         assert [each["to"] for each in (acknowledgement, closing)] == [[], []], "nobody is told any more who it was"
         assert not any(said in str(each) for said in ("Quarzfels", "ada@") for each in (acknowledgement, closing))
@@ -69,14 +69,14 @@ async def test_answer_to_a_rectification_names_what_was_to_be_corrected_and_no_v
     path, code = await submitted(intake, right="rectification", changes=changes)
     corrected = TaskReport.model_validate({**TASK, "operation": "rectify", "outcome": "amended", "found": 1})
     await intake.complete(path, operation=Operation.RECTIFY, right=Right.RECTIFICATION, tasks=(corrected,))
-    closing = (await intake.officer.get(f"{path}/letters", headers=code)).raise_for_status().json()["letters"][1]
+    closing = (await intake.officer.get(f"{path}/letters", headers=code)).raise_for_status().json()["data"][1]
     assert "You asked us to correct: E-mail address and Town." in closing["body"]
     assert not any(value in closing["body"] for value in ("new@example.org", "Quarzfels."))
 
 
 async def test_austrian_without_a_language_is_answered_in_german(intake: Intake) -> None:
     path = await intake.submit(subject={"email": "ada@example.org", "country": "AT"}, language=None)
-    (letter,) = (await intake.view(f"{path}/letters"))["letters"]
+    (letter,) = (await intake.view(f"{path}/letters"))["data"]
     view, theirs = await intake.view(path), (await intake.officer.get(path)).json()
     assert (letter["language"], letter["subject"]) == (
         "de",
@@ -111,14 +111,14 @@ async def test_another_channel_reads_letters_by_their_code_alone(intake: Intake,
 async def test_waiting_letters_are_listed_for_the_privacy_team_without_words(intake: Intake) -> None:
     path = await asked(intake)
     await erased(intake)
-    first, *rest = (await intake.officer.get("/v1/letters")).raise_for_status().json()["letters"]
+    first, *rest = (await intake.officer.get("/v1/letters")).raise_for_status().json()["data"]
     assert (first["kind"], rest) == ("acknowledgement", []), "what is fetched waits for nothing"
     assert first["request_id"] == id_of(path)
     await digests(intake, sent=False)
-    *_, last = rest = (await intake.officer.get("/v1/letters")).json()["letters"][1:]
+    *_, last = rest = (await intake.officer.get("/v1/letters")).json()["data"][1:]
     assert (last["kind"], last["request_id"]) == ("recipient_notice", None)
     assert first.keys() == {"letter_id", "request_id", "kind", "way", "state", "fault", "written_at"}
-    assert (await intake.officer.get("/v1/letters", params={"after": first["letter_id"]})).json()["letters"] == rest
+    assert (await intake.officer.get("/v1/letters", params={"cursor": first["letter_id"]})).json()["data"] == rest
     assert (await intake.channel.get("/v1/letters")).status_code == 403
 
 
@@ -127,7 +127,7 @@ async def test_the_answer_is_available_at_the_moment_it_is_said_to_be(intake: In
     clock.pass_by(hours=3)
     await intake.complete(path, operation=Operation.ERASE, tasks=(ERASED,))
     (closed,) = [event for event in await intake.published() if event["type"] == "dsr.request.closed.v1"]
-    letters = (await intake.channel.get(f"{path}/letters", headers=code)).json()["letters"]
+    letters = (await intake.channel.get(f"{path}/letters", headers=code)).json()["data"]
     assert letters[-1]["written_at"].replace("+00:00", "Z") == closed["responded_at"]
     at_once = ["letter.written", "request.closed"]
     assert (await intake.actions(path))[2:4] == at_once
@@ -162,7 +162,7 @@ async def test_a_withdrawal_says_what_had_been_done_already(intake: Intake) -> N
         for report in (ERASED, ERASED.model_copy(update={"operation": "locate", "outcome": "located"})):
             tx.log_evidence(UUID(id_of(path)), "task.concluded", report.model_dump(mode="json"))
     (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
-    letters = (await intake.channel.get(f"{path}/letters", headers=code)).json()["letters"]
+    letters = (await intake.channel.get(f"{path}/letters", headers=code)).json()["data"]
     assert letters[-1]["kind"] == "answer"
     assert "- crm: 2 records erased." in letters[-1]["body"]
 
@@ -205,7 +205,7 @@ async def test_restriction_is_lifted_once_its_letter_was_accepted(intake: Intake
     await send(intake, server)
     (await intake.officer.post(f"{path}/lift")).raise_for_status()
     assert "lift_decided" not in await of(intake, path)
-    entries = (await intake.officer.get(f"{path}/timeline")).json()["entries"]
+    entries = (await intake.officer.get(f"{path}/timeline")).json()["data"]
     assert [each["detail"] for each in entries if each["action"] == "restriction.lift_decided"] == [{}], "not told yet"
     server.answers = ["451 later"]
     await send(intake, server)
@@ -434,7 +434,7 @@ async def test_letter_that_cannot_be_rendered_is_set_aside_alone(intake: Intake,
         await tx.vault.replace(tx.connection, Sealing(request_id, "letter", "", orjson.dumps(content), letter_id))
     with pytest.raises(Unreadable, match="acknowledgement cannot be rendered: UndefinedError"):
         await send(intake, server)
-    letters = (await intake.officer.get(f"/v1/requests/{request_id}/letters")).json()["letters"]
+    letters = (await intake.officer.get(f"/v1/requests/{request_id}/letters")).json()["data"]
     assert [(each["ready"], each["delivery"]) for each in letters] == [(False, "waiting")]
 
 

@@ -80,7 +80,7 @@ async def take(intake: Intake, raw: bytes) -> str | None:
 async def waiting(intake: Intake, state: str = "proposed") -> list[dict[str, Any]]:
     await intake.correspondence.report()
     answer = await intake.officer.get("/v1/mail", params={"state": state})
-    found: list[dict[str, Any]] = answer.raise_for_status().json()["mails"]
+    found: list[dict[str, Any]] = answer.raise_for_status().json()["data"]
     return found
 
 
@@ -421,12 +421,12 @@ async def test_a_report_that_a_letter_has_not_arrived_is_told_by_its_token_and_a
         await send(intake, server)
         [taken] = server.taken
     assert await take(intake, report(taken.sender, "delayed", "4.0.0", "1")) == "delayed"
-    assert (await intake.officer.get("/v1/letters")).json()["letters"] == []
+    assert (await intake.officer.get("/v1/letters")).json()["data"] == []
     assert await take(intake, report(taken.sender, "failed", "5.1.1", "2")) == "bounce"
-    [task] = (await intake.officer.get("/v1/letters")).json()["letters"]
+    [task] = (await intake.officer.get("/v1/letters")).json()["data"]
     assert (task["kind"], task["fault"]) == ("acknowledgement", "returned")
     assert await take(intake, report("privacy+nobody@example.org", "failed", "5.1.1", "3")) == "proposed"
-    entries = (await intake.officer.get(f"/v1/requests/{task['request_id']}/timeline")).json()["entries"]
+    entries = (await intake.officer.get(f"/v1/requests/{task['request_id']}/timeline")).json()["data"]
     [kept] = [each["detail"] for each in entries if each["action"] == "mail.reports"]
     assert b"Action: failed" in (await intake.officer.get(f"/v1/mail/{kept['mail_id']}/raw")).content
 
@@ -446,7 +446,7 @@ async def test_bounce_that_the_recipient_may_have_forged_is_manual(intake: Intak
     if why == "its sender is unknown":
         written = written.removeprefix(b"Return-Path: <>\r\n")
     assert await take(intake, written) == "reply"
-    assert (await intake.officer.get("/v1/letters")).json()["letters"] == [], "nothing is taken back"
+    assert (await intake.officer.get("/v1/letters")).json()["data"] == [], "nothing is taken back"
     assert len(await waiting(intake, "reply")) == (2 if why == "they have answered" else 1)
 
 
@@ -493,7 +493,7 @@ async def test_link_and_code_are_in_no_view(door: Opened, intake: Intake, monkey
     secrets = {link_in(letter).rpartition("/")[2], code_in(letter)}
     path = f"/v1/requests/{reference}"
     listed = await intake.officer.get(f"{path}/letters")
-    [shown] = [each for each in listed.json()["letters"] if each["kind"] == "proof_link"]
+    [shown] = [each for each in listed.json()["data"] if each["kind"] == "proof_link"]
     assert MASK in shown["body"], "the letter is shown, without them"
     case = zipfile.ZipFile(io.BytesIO((await intake.officer.get(f"{path}/case-file")).content))
     async with opened_console(intake, monkeypatch) as console:
@@ -522,7 +522,7 @@ async def test_a_letter_on_paper_opens_nothing(intake: Intake) -> None:
     assert code not in printed.replace(" ", "")
     assert "/portal/" not in printed
     assert (await intake.channel.get(f"{path}/letters", headers={"Letter-Code": code})).status_code == 404
-    said = (await intake.officer.get(f"{path}/timeline")).json()["entries"]
+    said = (await intake.officer.get(f"{path}/timeline")).json()["data"]
     assert "letter.printed" in [each["action"] for each in said], "the reading is on record"
 
 

@@ -156,8 +156,8 @@ async def test_objection_by_an_unproved_address_reports_findings_to_officers_alo
         report = TaskReport(task_id=uuid7(), system="crm", operation="suppress", **more)
         await intake.complete(path, right=Right.OBJECTION, operation=Operation.SUPPRESS, tasks=(report,))
         shown = (await intake.channel.get(path)).json()
-        letters = (await intake.channel.get(f"{path}/letters")).json()["letters"]
-        entries = (await intake.channel.get(f"{path}/timeline")).json()["entries"]
+        letters = (await intake.channel.get(f"{path}/letters")).json()["data"]
+        entries = (await intake.channel.get(f"{path}/timeline")).json()["data"]
         assert (await intake.channel.get(f"{path}/certificate")).status_code == 409
         assert (await intake.officer.get(f"{path}/certificate")).json()["request"]["tasks"] != []
         all_of_it = (await intake.officer.get(path)).json()

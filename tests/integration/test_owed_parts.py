@@ -60,7 +60,7 @@ async def test_a_part_that_is_owed_in_a_retired_system_ends_by_what_a_person_ent
     shown, letter = (await intake.officer.get(path)).json(), (await intake.officer.get(f"{path}/letters")).json()
     assert (shown["state"], shown["tasks"][1]["by_hand"]) == ("closed", True)
     assert "We still owe you" not in shown["answer"]
-    assert "cdr: 4 records erased by hand." in letter["letters"][-1]["body"]
+    assert "cdr: 4 records erased by hand." in letter["data"][-1]["body"]
 
 
 async def test_two_approvers_end_a_part_of_a_destroyed_system(intake: Intake) -> None:
@@ -83,12 +83,12 @@ async def test_two_approvers_end_a_part_of_a_destroyed_system(intake: Intake) ->
     assert ("cdr", "no_longer_held", "system_destroyed") in [
         (each["system"], each["result"], each["why"]) for each in shown["coverage"]
     ]
-    ended, later = (await intake.officer.get(f"{path}/letters")).json()["letters"][-2:]
+    ended, later = (await intake.officer.get(f"{path}/letters")).json()["data"][-2:]
     assert (ended["kind"], later["kind"]) == ("update", "answer")
     for words in ("our systems, cdr", "what it held was destroyed with it", "Article 12(4)", TOLD, "judicial remedy"):
         assert words in ended["body"]
     assert "cdr: no longer in use: what it held was destroyed with it." in later["body"]
-    evidence = (await intake.officer.get(f"{path}/timeline")).json()["entries"]
+    evidence = (await intake.officer.get(f"{path}/timeline")).json()["data"]
     assert TOLD not in str(evidence) + str(await intake.published())
     made = [entry["detail"] for entry in evidence if entry["action"] == "decision.made"][-1]
     assert (made["decision"], made["reason"], "proposed_by" in made) == ("end_part", "SYSTEM_DESTROYED", True)
@@ -113,7 +113,7 @@ async def test_an_open_request_whose_part_was_ended_closes_in_part_and_says_why(
     (await intake.colleague.post(f"{path}/decision/approval")).raise_for_status()
     done = TaskReport.model_validate((await intake.published())[-1]["task"])
     await intake.complete(path, operation=Operation.ERASE, tasks=(ERASED, done), outcome=PARTLY)
-    letters = (await intake.officer.get(f"{path}/letters")).json()["letters"]
+    letters = (await intake.officer.get(f"{path}/letters")).json()["data"]
     assert [each["kind"] for each in letters] == ["acknowledgement", "update", "answer"]
     assert "a system was taken out of use before it was done there" in letters[-1]["body"]
 

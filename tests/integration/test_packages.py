@@ -45,7 +45,7 @@ from tests.contract.bus_stand import EVERYTHING
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a
 from tests.fixtures.handed_out import seal_package
-from tests.fixtures.intake import Intake, id_of
+from tests.fixtures.intake import Intake, downloaded, id_of
 from tests.fixtures.live import eventually
 from tests.fixtures.packages import described, exporting, fetched, maker, pack
 
@@ -80,24 +80,24 @@ async def test_the_letter_about_an_erasure_says_until_when_an_earlier_copy_stays
     for subject, said, told in ((ada, {"packages_waived": True}, False), (bob, {}, False), (ada, {}, True)):
         erasure = await intake.submit(right="erasure", subject=subject, **said)
         await intake.complete(erasure, operation=Operation.ERASE)
-        letters = (await intake.officer.get(f"{erasure}/letters")).raise_for_status().json()["letters"]
+        letters = (await intake.officer.get(f"{erasure}/letters")).raise_for_status().json()["data"]
         body = " ".join(letters[-1]["body"].split())
         assert ("stays available to you until 16 March 2026 at the latest; then we delete it" in body) is told
     intake.clock.pass_by(days=10)
-    assert (await intake.channel.get(f"{access}/package")).status_code == 200
+    assert (await downloaded(intake.channel, access)).status_code == 200
     intake.clock.pass_by(days=1, hours=1)
     await packages.remove_due(intake.unit_of_work, KEPT, TIMES)
-    assert (await intake.channel.get(f"{access}/package")).status_code == 410
+    assert (await downloaded(intake.channel, access)).status_code == 410
 
 
 async def test_it_is_handed_out_so_many_times_each_on_record_and_then_removed(intake: Intake) -> None:
     path = await answered(intake)
-    statuses = [(await intake.channel.get(f"{path}/package")).status_code for _ in range(TIMES + 1)]
+    statuses = [(await downloaded(intake.channel, path)).status_code for _ in range(TIMES + 1)]
     assert statuses == [200] * TIMES + [410]
     assert await kept(intake) == 0
     actions = await intake.actions(path)
     assert (actions.count("package.downloaded"), actions.count("package.removed")) == (TIMES, 1)
-    told = (await intake.channel.get(f"{path}/package")).json()
+    told = (await downloaded(intake.channel, path)).json()
     assert "14 days and 5 downloads" in told["detail"]
     shown, letter = await intake.view(path), (await intake.letters(path))[-1]
     assert (shown["package"], "no longer kept" in shown["answer"], "is ready" in shown["answer"]) == (
@@ -115,7 +115,7 @@ async def test_the_last_download_removes_it_also_where_somebody_has_the_request_
     """Also where whoever has the last byte hangs up at once, as a command does."""
     path, read, pool = await answered(intake), chunks.read, intake.unit_of_work.pool
     for _ in range(TIMES - 1):
-        await intake.channel.get(f"{path}/package")
+        await downloaded(intake.channel, path)
     locked = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     async with pool.acquire() as other:
         in_hand = other.transaction()
@@ -127,7 +127,7 @@ async def test_the_last_download_removes_it_also_where_somebody_has_the_request_
             await other.execute("SELECT FROM request WHERE request_id = $1 FOR UPDATE", id_of(path))
 
         monkeypatch.setattr(chunks, "read", taking_it)
-        last = asyncio.create_task(intake.channel.get(f"{path}/package"))
+        last = asyncio.create_task(downloaded(intake.channel, path))
         while not (last.done() or await pool.fetch(locked)):
             await asyncio.wait({last}, timeout=0.01)
         if hangs_up:
@@ -146,35 +146,41 @@ def bytes_from(first: int) -> dict[str, str]:
     return {"Range": f"bytes={first}-"}
 
 
+async def link_to(intake: Intake, path: str, what: str = "package") -> str:
+    answer = await intake.channel.post(f"{path}/downloads", json={"what": what})
+    assert (answer.status_code, answer.json()["url"]) == (201, answer.headers["Location"]), answer.text
+    return answer.headers["Location"]
+
+
 async def test_a_download_that_broke_off_is_continued_and_counted_once(intake: Intake) -> None:
     content = bytes(range(256)) * (CHUNK // 128)  # two chunks
     path = await answered(intake, content + b"the end")
-    whole, first = await intake.channel.get(f"{path}/package"), {"Range": f"bytes=0-{CHUNK}"}
-    broken = await intake.channel.get(f"{path}/package", headers=first)
+    whole, link = await downloaded(intake.channel, path), await link_to(intake, path)
+    broken = await intake.channel.get(link, headers={"Range": f"bytes=0-{CHUNK}"})
     assert (whole.status_code, broken.status_code, whole.content[: CHUNK + 1]) == (200, 206, broken.content)
     assert broken.headers["Content-Range"] == f"bytes 0-{CHUNK}/{len(whole.content)}"
-    etag = {"If-Range": whole.headers["ETag"]}
-    rest = [await intake.channel.get(f"{path}/package", headers={**bytes_from(CHUNK + 1), **etag})]
-    assert broken.content + rest[0].content == whole.content
-    assert len(await intake.details(path, "package.downloaded")) == 2, "the one in a piece, and the one in two"
-    again = await intake.channel.get(f"{path}/package", headers=bytes_from(CHUNK + 1))
-    assert (again.status_code, len(await intake.details(path, "package.downloaded"))) == (206, 3), "it was over"
-    other = await intake.channel.get(f"{path}/package", headers={**bytes_from(5), "If-Range": '"another"'})
-    assert (other.status_code, len(other.content)) == (200, len(whole.content))
-    past = await intake.channel.get(f"{path}/package", headers=bytes_from(len(whole.content)))
+    past = await intake.channel.get(link, headers=bytes_from(len(whole.content)))
     assert (past.status_code, past.headers["Content-Range"]) == (416, f"bytes */{len(whole.content)}")
+    assert (await intake.colleague.get(link)).status_code == 410, "it is the link of another key"
+    etag = {"If-Range": whole.headers["ETag"]}
+    rest = await intake.channel.get(link, headers={**bytes_from(CHUNK + 1), **etag})
+    assert broken.content + rest.content == whole.content
+    assert (await intake.channel.get(link)).status_code == 410, "it is over with the last byte"
+    assert len(await intake.details(path, "package.downloaded")) == 2, "the one in a piece, and the one in two"
+    other = await downloaded(intake.channel, path, **bytes_from(5), **{"If-Range": '"another"'})
+    assert (other.status_code, len(other.content)) == (200, len(whole.content))
 
 
 async def test_the_last_download_can_be_continued_for_a_day_and_then_the_package_is_gone(intake: Intake) -> None:
     path = await answered(intake)
-    for _ in range(TIMES):
-        assert (await intake.channel.get(f"{path}/package", headers={"Range": "bytes=0-3"})).content == b"ever"
-    assert (await intake.channel.get(f"{path}/package")).status_code == 410
-    assert (await intake.channel.get(f"{path}/package", headers={"Range": "bytes=4-5"})).content == b"yt"
+    links = [await link_to(intake, path) for _ in range(TIMES)]
+    assert (await intake.channel.get(links[-1], headers={"Range": "bytes=0-3"})).content == b"ever"
+    assert (await downloaded(intake.channel, path)).status_code == 410
+    assert (await intake.channel.get(links[-1], headers={"Range": "bytes=4-5"})).content == b"yt"
     await packages.remove_due(intake.unit_of_work, KEPT, TIMES)
     assert await kept(intake) == 1
     intake.clock.at += packages.CONTINUED
-    assert (await intake.channel.get(f"{path}/package", headers=bytes_from(4))).status_code == 410
+    assert (await intake.channel.get(links[-1], headers=bytes_from(4))).status_code == 410
     await packages.remove_due(intake.unit_of_work, KEPT, TIMES)
     assert await kept(intake) == 0
 
@@ -183,11 +189,11 @@ async def test_it_is_removed_when_its_days_are_over_and_not_before(intake: Intak
     path = await answered(intake)
     intake.clock.at += KEPT - timedelta(seconds=1)
     assert await packages.remove_due(intake.unit_of_work, KEPT, TIMES) == 0
-    assert (await intake.channel.get(f"{path}/package")).status_code == 200
+    assert (await downloaded(intake.channel, path)).status_code == 200
     intake.clock.at += timedelta(seconds=1)
     assert await packages.remove_due(intake.unit_of_work, KEPT, TIMES) == 2, "it, and by what its rows were found"
     assert await packages.remove_due(intake.unit_of_work, KEPT, TIMES) == 0
-    assert (await intake.channel.get(f"{path}/package")).status_code == 410
+    assert (await downloaded(intake.channel, path)).status_code == 410
     assert await intake.details(path, "package.removed") == [{"reason": "days"}]
     assert "no longer kept" in (await intake.view(path))["answer"]
 

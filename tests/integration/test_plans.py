@@ -235,9 +235,10 @@ def said(system: str, **counts: object) -> TaskReport:
 
 async def test_an_officer_reads_what_an_erasure_would_do_before_and_after_it_has_begun(intake: Intake) -> None:
     path = await intake.submit(right="erasure", assurance=None)
-    first = await intake.officer.get(f"{path}/plan")
-    assert (first.status_code, first.json()["state"], first.headers["Retry-After"]) == (202, "asked", "1")
-    assert (await intake.officer.get(f"{path}/plan")).status_code == 202
+    first = await intake.officer.post(f"{path}/previews")
+    assert (first.status_code, first.json()["state"]) == (202, "asked")
+    link = first.headers["Location"]
+    assert (await intake.officer.post(f"{path}/previews")).headers["Location"] == link
     assert (await intake.types()).count("plan_asked") == 1
     event = PlanAsked.model_validate((await intake.published())[-1])
     tasks = [
@@ -254,11 +255,14 @@ async def test_an_officer_reads_what_an_erasure_would_do_before_and_after_it_has
     ]
     before = await intake.view(path)
     await intake.consume(a(ErasurePlanned, about=id_of(path), plan_id=uuid7(), tasks=tasks))
-    assert (await intake.officer.get(f"{path}/plan")).status_code == 202, "it is the answer to another dry run"
+    asked = await intake.officer.get(link)
+    assert (asked.json()["state"], asked.headers["Retry-After"]) == ("asked", "1"), (
+        "it is the answer to another dry run"
+    )
     await intake.consume(a(ErasurePlanned, about=id_of(path), plan_id=event.plan_id, tasks=tasks))
 
-    made = (await intake.officer.get(f"{path}/plan")).raise_for_status()
-    assert made.status_code == 200
+    made = (await intake.officer.get(link)).raise_for_status()
+    assert made.json()["state"] == "made"
     cdr, crm, shop, till = made.json()["systems"]
     assert (crm["deleted"], crm["kept"], [each["category"] for each in crm["categories"]]) == (3, 0, ["account"])
     assert (cdr["deleted"], cdr["kept"]) == (0, 4)
@@ -272,17 +276,19 @@ async def test_an_officer_reads_what_an_erasure_would_do_before_and_after_it_has
     assert await intake.view(path) == before, "it changes nothing"
     policy = intake.unit_of_work.policy
     intake.unit_of_work.policy = policy.with_other(states={**policy.states, "packed": "it is packed"})
-    assert (await intake.officer.get(f"{path}/plan")).status_code == 202, "what one policy would do, another would not"
+    by_another = (await intake.officer.post(f"{path}/previews")).headers["Location"]
+    assert by_another != link, "what one policy would do, another would not"
+    assert (await intake.officer.get(link)).status_code == 404
     [_, anew] = [each for each in await intake.published() if each["type"] == "dsr.request.plan_asked.v1"]
     await intake.consume(a(ErasurePlanned, about=id_of(path), plan_id=UUID(anew["plan_id"]), tasks=tasks))
-    assert (await intake.officer.get(f"{path}/plan")).status_code == 200
+    assert (await intake.officer.post(f"{path}/previews")).json()["state"] == "made"
     intake.clock.pass_by(minutes=11)
-    assert (await intake.officer.get(f"{path}/plan")).status_code == 202, "what was said grows old"
+    assert (await intake.officer.post(f"{path}/previews")).json()["state"] == "asked", "what was said grows old"
 
 
 async def test_there_is_a_plan_of_an_erasure_alone(intake: Intake) -> None:
     path = await intake.submit(right="access")
-    assert is_problem(await intake.officer.get(f"{path}/plan"), 409, "illegal_transition")
+    assert is_problem(await intake.officer.post(f"{path}/previews"), 409, "illegal_transition")
 
 
 # Legal holds: what one covers no erasure touches until two persons, or a review, let it go (Art. 17(3)(e), REQ-R9).
@@ -437,7 +443,7 @@ async def test_a_hold_names_a_case_a_reason_of_the_policy_and_a_review_within_si
         answer = await intake.officer.post(HOLDS, json={**PLACED, **wrong})
         assert answer.status_code == 400, wrong
         assert answer.json()["errors"][0]["field"] == field
-    assert (await intake.officer.get(HOLDS)).json() == {"holds": []}
+    assert (await intake.officer.get(HOLDS)).json() == {"data": [], "next_cursor": None}
 
 
 async def test_a_review_keeps_a_hold_or_ends_it_and_its_owner_does_not_end_it_alone(intake: Intake) -> None:

@@ -597,7 +597,7 @@ async def test_unannounced_answer_is_not_given_and_needs_review(door: Opened) ->
         await delivered.stopped(tx, Letters(), news, "refused")
     assert await intake.unit_of_work.pool.fetchval(told) is None
     assert (await intake.types())[-2:] == ["closed", "letter_returned"]
-    tasks = (await door.officer.get("/v1/letters")).json()["letters"]
+    tasks = (await door.officer.get("/v1/letters")).json()["data"]
     [task] = [each for each in tasks if each["state"] == "person"]
     assert (task["kind"], task["fault"]) == ("portal_news", "refused")
     (await door.officer.post(f"/v1/letters/{news}/delivery", json={"way": "email"})).raise_for_status()
@@ -660,7 +660,7 @@ async def test_question_to_an_unproved_address_waits_and_the_link_only_shows_it(
     path = f"/v1/requests/{await asked(ada)}"
     (await intake.officer.post(f"{path}/question", json=DOUBTED)).raise_for_status()
     assert "question_sent" not in await intake.types(), "nobody can know of it"
-    assert "does not count as asked" in (await intake.officer.get(path)).json()["waits_for"]
+    assert "does not count as asked" in (await intake.officer.get(path)).json()["blocked_by"][0]["message"]
     assert await door.letters("portal_news") == []
     intake.clock.pass_by(days=2)
     (letter,) = await door.letters()

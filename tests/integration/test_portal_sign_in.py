@@ -120,7 +120,7 @@ async def test_a_sign_in_is_good_once_and_proves_what_the_request_states(door: O
     assert references.of(UUID(reference)) in (await ada.open("/portal/en/request")).text, "nothing more is to be proved"
     view = (await door.intake.officer.get(f"/v1/requests/{reference}")).json()
     assert view["state"] == "in_progress"
-    (received, *_) = (await door.intake.officer.get(f"/v1/requests/{reference}/timeline")).json()["entries"]
+    (received, *_) = (await door.intake.officer.get(f"/v1/requests/{reference}/timeline")).json()["data"]
     assert {(each["type"], each["level"]) for each in received["detail"]["proofs"]} == {
         ("account_id", "L2"),
         ("email", "L2"),

@@ -11,7 +11,7 @@ from shared.domain.release import Match
 from tests.fixtures.engine import SetClock
 from tests.fixtures.events import a
 from tests.fixtures.handed_out import ADA, GIVEN, MARCH, answered, register
-from tests.fixtures.intake import LAST, PROOF, Intake, id_of
+from tests.fixtures.intake import LAST, PROOF, Intake, downloaded, id_of
 from tests.integration.test_unsearched import COPIED, UNSEARCHED, blocked, report
 
 LINKED = {"identity": "email", "method": "email_link", "on_file_since": "2020-01-01T00:00:00Z"}
@@ -160,17 +160,17 @@ async def test_what_is_proved_once_more_after_that_counts_again(intake: Intake) 
 async def test_repudiation_of_an_answered_request_needs_two_and_withholds_at_once(intake: Intake) -> None:
     await register(intake.unit_of_work, (ADA, MARCH, None))
     path = await answered(intake, [Match(EMAIL, "ada@example.org")])
-    assert (await intake.channel.get(f"{path}/package")).status_code == 200
+    assert (await downloaded(intake.channel, path)).status_code == 200
     assert [await taken_back(intake, path, by=by) for by in ("officer", "officer")] == [200, 409]
     assert (await intake.view(path))["package_withheld"]
-    assert (await intake.channel.get(f"{path}/package")).status_code == 409
-    assert (await intake.officer.get("/v1/incidents")).json()["incidents"] == [], "nobody else has said so"
+    assert (await downloaded(intake.channel, path)).status_code == 409
+    assert (await intake.officer.get("/v1/incidents")).json()["data"] == [], "nobody else has said so"
     assert (await levels(intake, path))["email"] == "L2"
     assert await taken_back(intake, path, by="colleague") == 200
     assert (await levels(intake, path))["email"] == "L0"
-    [incident] = (await intake.officer.get("/v1/incidents")).json()["incidents"]
+    [incident] = (await intake.officer.get("/v1/incidents")).json()["data"]
     assert (incident["fault"], incident["downloads"]) == ("not_proved", 1)
-    assert (await intake.channel.get(f"{path}/package")).status_code == 409
+    assert (await downloaded(intake.channel, path)).status_code == 409
     assert await intake.actions(path)
     assert [letter["kind"] for letter in await intake.letters(path)] == ["answer", "update"]
 
@@ -182,5 +182,5 @@ async def test_change_by_a_repudiated_proof_is_an_incident(intake: Intake, chang
     task = GIVEN.model_copy(update={"operation": Operation.ERASE, "outcome": outcome, "changed": changed})
     await intake.complete(path, operation=Operation.ERASE, tasks=(TaskReport.model_validate(task),))
     assert [await taken_back(intake, path, by=by) for by in ("officer", "colleague")] == [200, 200]
-    incidents = (await intake.officer.get("/v1/incidents")).json()["incidents"]
+    incidents = (await intake.officer.get("/v1/incidents")).json()["data"]
     assert [(each["request_id"], each["downloads"]) for each in incidents] == [(id_of(path), 0)] * bool(changed)

@@ -55,11 +55,11 @@ async def test_each_recipient_of_erased_data_gets_one_digest_and_is_listed(discl
     to = {name: (await content(disclosing, UUID(each["digest_id"]))).to or "" for name, each in theirs.items()}
     assert to["mailer"] == "Beispielpost GmbH (fictitious) <privacy@beispielpost.example>"
     assert "Example Carrier" in to["carrier"]
-    letters = (await disclosing.officer.get("/v1/letters")).raise_for_status().json()["letters"]
+    letters = (await disclosing.officer.get("/v1/letters")).raise_for_status().json()["data"]
     ways = {theirs["mailer"]["digest_id"]: ("email", None), theirs["carrier"]["digest_id"]: ("post", None)}
     assert {each["letter_id"]: (each["way"], each["request_id"]) for each in letters} == ways
     code = {"Letter-Code": correspondence.code(disclosing.unit_of_work.vault.keyring, UUID(id_of(path)))}
-    read = (await disclosing.channel.get(f"{path}/letters", headers=code)).raise_for_status().json()["letters"]
+    read = (await disclosing.channel.get(f"{path}/letters", headers=code)).raise_for_status().json()["data"]
     assert [each["kind"] for each in read] == ["acknowledgement", "answer"]
     named = " ".join(read[-1]["body"].split())
     assert "Beispielpost GmbH (fictitious) (DE)" in named
@@ -171,7 +171,7 @@ async def test_recipient_counts_as_told_at_delivery_and_not_after_a_bounce(
     assert (back["state"], back["told_at"]) == ("underway", None)
     assert len(await disclosing.details(path, "recipient.notice_returned")) == 1
     for way, state in (("email", "underway"), ("post", "told")):
-        waits = (await disclosing.officer.get("/v1/letters")).json()["letters"]
+        waits = (await disclosing.officer.get("/v1/letters")).json()["data"]
         assert ("returned" in str(waits)) is (way == "email"), "a person sees to it"
         moved = await disclosing.officer.post(f"/v1/letters/{letter_id}/delivery", json={"way": way})
         assert moved.status_code == 200, moved.text
@@ -193,9 +193,9 @@ async def test_silent_recipient_is_reminded_once_then_overdue_and_answers_both(d
     assert "ada@" not in reminder["mailer"]
     assert [each["recipient"] for each in await disclosing.details(path, "recipient.reminded")] == ["mailer"]
     assert await digests(disclosing, days=9) == {}
-    assert (await disclosing.officer.get("/v1/recipient-digests")).json() == {"digests": []}
+    assert (await disclosing.officer.get("/v1/recipient-digests")).json() == {"data": [], "next_cursor": None}
     assert await digests(disclosing, days=9) == {}, "one reminder"
-    waiting = (await disclosing.officer.get("/v1/recipient-digests")).raise_for_status().json()["digests"]
+    waiting = (await disclosing.officer.get("/v1/recipient-digests")).raise_for_status().json()["data"]
     assert [(each["recipient"], each["requests"]) for each in waiting] == [("mailer", 1)]
     mailer = (await listed(disclosing, path))["mailer"]
     assert (mailer["overdue"], bool(mailer["reminded_at"])) == (True, True)
@@ -251,7 +251,7 @@ async def test_it_takes_two_persons_to_tell_a_recipient_nothing_and_a_reason_tha
     assert (await listed(disclosing, path))["carrier"]["state"] == "underway"
     (await disclosing.colleague.post(f"{path}/recipients/waiver/approval", json=approve)).raise_for_status()
     assert (await listed(disclosing, path))["carrier"]["state"] == "impossible"
-    written = (await disclosing.officer.get(f"{path}/letters")).raise_for_status().json()["letters"]
+    written = (await disclosing.officer.get(f"{path}/letters")).raise_for_status().json()["data"]
     *_, first, told = [each for each in written if each["kind"] == "answer"]
     promised, said = (" ".join(each["body"].split()) for each in (first, told))
     assert "We tell those who may have received such data from us what we have done: Example Carrier" in promised

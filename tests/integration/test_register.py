@@ -398,27 +398,27 @@ async def noted(intake: Intake, path: str) -> None:
 async def test_a_request_with_a_conflict_says_so_and_it_is_not_the_requester_who_is_asked(intake: Intake) -> None:
     path = await blocked(intake, searched(not_searched=Unsearched.NUMBER_IN_CONFLICT))
     view = await intake.view(path)
-    assert (view["state"], "contradict one another" in view["waits_for"]) == ("awaiting_decision", True)
+    assert (view["state"], "contradict one another" in view["blocked_by"][0]["message"]) == ("awaiting_decision", True)
     assert [(each["result"], each["why"]) for each in view["coverage"]] == [("exported", "number_in_conflict")]
     await intake.decide(path)
     await intake.report(path, searched(not_searched=Unsearched.NUMBER_IN_CONFLICT), outcome="partially_fulfilled")
     answered = await intake.view(path)
-    assert (answered["outcome"], answered.get("waits_for")) == ("partially_fulfilled", None)
+    assert (answered["outcome"], answered["blocked_by"]) == ("partially_fulfilled", [])
     assert "We could not search cdr completely: our records do not agree from when to when" in answered["answer"]
     doubted = await intake.view(await blocked(intake, searched(outcome=None, failure="assignment_in_doubt", found=0)))
-    assert "several holders" in doubted["waits_for"]
+    assert "several holders" in doubted["blocked_by"][0]["message"]
 
 
 async def test_a_person_settles_a_conflict_once_and_by_name(intake: Intake) -> None:
     path = await intake.submit()
     await noted(intake, path)
-    [conflict] = (await intake.officer.get(CONFLICTS)).raise_for_status().json()["conflicts"]
+    [conflict] = (await intake.officer.get(CONFLICTS)).raise_for_status().json()["data"]
     assert (conflict["system"], conflict["kind"], conflict["request_id"]) == ("billing", "another_holder", id_of(path))
     settle = f"{CONFLICTS}/{conflict['conflict_id']}/settle"
     settled = (await intake.officer.post(settle)).raise_for_status().json()
     assert (settled["settled_by"], settled["settled_at"]) == ("officer-1", intake.clock.now().isoformat())
     assert is_problem(await intake.colleague.post(settle), 404, "not_found")
-    assert (await intake.officer.get(CONFLICTS)).json() == {"conflicts": []}
+    assert (await intake.officer.get(CONFLICTS)).json()["data"] == []
     [entry] = [each for each in await intake.evidence(path) if each["action"] == "assignment.settled"]
     assert entry["actor"].startswith("key:")
     assert entry["detail"] == {"conflict_id": conflict["conflict_id"], "system": "billing", "kind": "another_holder"}
@@ -475,7 +475,7 @@ async def test_what_waits_for_a_conflict_goes_on_once_that_is_settled_and_nothin
     async with intake.unit_of_work.begin() as tx:
         await note_conflicts(tx.connection, [(UUID(id_of(path)), conflict)], tx.now)
     assert await search_again(intake.unit_of_work) == 0
-    [listed] = (await intake.officer.get(CONFLICTS)).json()["conflicts"]
+    [listed] = (await intake.officer.get(CONFLICTS)).json()["data"]
     intake.clock.pass_by(hours=1)
     (await intake.officer.post(f"{CONFLICTS}/{listed['conflict_id']}/settle")).raise_for_status()
     assert [await search_again(intake.unit_of_work) for _ in range(2)] == [2, 0]

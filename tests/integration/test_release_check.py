@@ -42,7 +42,7 @@ from tests.fixtures.handed_out import (
     register,
     seal_package,
 )
-from tests.fixtures.intake import Intake, id_of
+from tests.fixtures.intake import Intake, downloaded, id_of
 from tests.fixtures.packages import exporting, pack
 from tests.integration.test_incidents import CLOSING, FACTS, decided
 
@@ -145,14 +145,14 @@ async def test_a_package_is_checked_at_each_download_and_withheld_while_it_does_
     await register(intake.unit_of_work, (ADA, MARCH, MAY))
     path = await answered(intake, [Match(PHONE, NUMBER, MAY)])
     withheld = (409, "urn:dsr:problem:withheld")
-    assert fetched(await intake.channel.get(f"{path}/package")) == withheld
+    assert fetched(await downloaded(intake.channel, path)) == withheld
     view = await intake.view(path)
     assert (view["package"], view["package_withheld"]) == (False, Fault.NOT_AT_THAT_TIME.sentence)
     assert await intake.details(path, "package.withheld") == [{"fault": "not_at_that_time"}]
-    assert (await intake.officer.get("/v1/incidents")).json()["incidents"] == [], "nobody had it"
+    assert (await intake.officer.get("/v1/incidents")).json()["data"] == [], "nobody had it"
     await register(intake.unit_of_work, (ADA, MARCH, None))
     assert await look(intake) == 1
-    assert fetched(await intake.channel.get(f"{path}/package")) == (200, "")
+    assert fetched(await downloaded(intake.channel, path)) == (200, "")
     assert (await intake.view(path))["package_withheld"] is None
     assert (await intake.actions(path)).count("package.released") == 1
 
@@ -160,23 +160,23 @@ async def test_a_package_is_checked_at_each_download_and_withheld_while_it_does_
 async def test_a_package_of_what_is_proved_less_well_than_it_needs_is_withheld(intake: Intake) -> None:
     await register(intake.unit_of_work, (ADA, MARCH, None))
     path = await answered(intake, [Match(PHONE, NUMBER, MAY)], level="L1")
-    assert (await intake.channel.get(f"{path}/package")).status_code == 409
+    assert (await downloaded(intake.channel, path)).status_code == 409
     assert await intake.details(path, "package.withheld") == [{"fault": "not_proved"}]
 
 
 async def test_nothing_of_a_line_that_several_people_use_is_handed_out_to_whoever_holds_it(intake: Intake) -> None:
     await register(intake.unit_of_work, (ADA, MARCH, None), line=Line.SHARED)
     path = await answered(intake, [Match(PHONE, NUMBER, MAY)])
-    assert (await intake.channel.get(f"{path}/package")).status_code == 409
+    assert (await downloaded(intake.channel, path)).status_code == 409
     await register(intake.unit_of_work, (ADA, MARCH, None))
-    assert (await intake.channel.get(f"{path}/package")).status_code == 200
+    assert (await downloaded(intake.channel, path)).status_code == 200
 
 
 async def test_one_without_the_values_by_which_its_rows_were_found_is_not_handed_out(intake: Intake) -> None:
     path = await answered(intake, [])
-    assert (await intake.channel.get(f"{path}/package")).status_code == 409
+    assert (await downloaded(intake.channel, path)).status_code == 409
     await intake.unit_of_work.pool.execute("DELETE FROM vault.sealed WHERE kind = $1", KIND)
-    assert (await intake.channel.get(f"{path}/package")).status_code == 409
+    assert (await downloaded(intake.channel, path)).status_code == 409
 
 
 async def test_a_package_that_was_checked_while_the_register_was_filled_is_checked_again(intake: Intake) -> None:
@@ -260,10 +260,10 @@ async def test_what_was_fetched_and_fits_no_more_once_the_register_has_changed_i
     await register(intake.unit_of_work, (ADA, MARCH, None))
     path = await answered(intake, [Match(PHONE, NUMBER, MAY)])
     assert await look(intake) == 0, "nothing has changed since it was made"
-    assert (await intake.channel.get(f"{path}/package")).status_code == 200
+    assert (await downloaded(intake.channel, path)).status_code == 200
     await register(intake.unit_of_work, (ADA, MARCH, MAY), (BEN, MAY, None))
     assert (await look(intake), await look(intake)) == (1, 0)
-    [incident] = (await intake.officer.get("/v1/incidents")).json()["incidents"]
+    [incident] = (await intake.officer.get("/v1/incidents")).json()["data"]
     assert (incident["fault"], incident["downloads"], incident["owner"]) == ("another_holder", 1, None)
     found, until = (datetime.fromisoformat(incident[name]) for name in ("found_at", "notify_by"))
     assert until - found == timedelta(hours=72)
@@ -277,10 +277,10 @@ async def test_what_was_fetched_and_fits_no_more_once_the_register_has_changed_i
 async def test_incident_of_a_package_is_closed_by_who_has_not_handled_the_request(intake: Intake) -> None:
     await register(intake.unit_of_work, (ADA, MARCH, None))
     path = await answered(intake, [Match(PHONE, NUMBER, MAY)])
-    await intake.channel.get(f"{path}/package")
+    await downloaded(intake.channel, path)
     await register(intake.unit_of_work, (ADA, MARCH, MAY))
     await look(intake)
-    [incident] = (await intake.officer.get("/v1/incidents")).json()["incidents"]
+    [incident] = (await intake.officer.get("/v1/incidents")).json()["data"]
     at = f"/v1/incidents/{incident['incident_id']}"
     said = {**FACTS, "found_at": incident["found_at"]}
     assert (await intake.colleague.post(f"{at}/facts", json=said)).json()["owner"] == "officer-2"
@@ -296,7 +296,7 @@ async def test_incident_of_a_package_is_closed_by_who_has_not_handled_the_reques
     [told] = await intake.details(path, "incident.closed")
     assert (told["risk"], told["in_time"]) == ("none", True)
     assert "register was wrong" not in str(await intake.evidence(path))
-    assert (await intake.officer.get(f"{path}/package/inspection")).status_code == 200
+    assert (await downloaded(intake.officer, path, "inspection")).status_code == 200
     assert (await intake.officer.post(f"{path}/package/release")).status_code == 200
     assert (await intake.officer.post(f"{at}/close", json=CLOSING)).status_code == 409
 
@@ -316,7 +316,7 @@ async def test_requester_of_a_ready_copy_is_told_of_its_withholding(intake: Inta
     view = await intake.view(path)
     assert "withhold" in view["answer"]
     assert "is ready" not in view["answer"]
-    assert "…/package/release" in view["waits_for"]
+    assert view["blocked_by"][0]["actions"] == ["package/release", "package/renewal"]
     assert [letter["kind"] for letter in await intake.letters(path)] == ["answer", "update"]
     refused = [await client.post(f"{path}/package/release") for client in (intake.channel,)]
     assert [answer.status_code for answer in refused] == [403]
@@ -326,24 +326,24 @@ async def test_two_persons_who_have_looked_release_a_package_for_the_reason_they
     path = await withheld(intake)
     unseen = await intake.officer.post(f"{path}/package/release")
     assert (unseen.status_code, "look into the package first" in unseen.text) == (409, True)
-    seen = await intake.officer.get(f"{path}/package/inspection")
+    seen = await downloaded(intake.officer, path, "inspection")
     assert (seen.content, seen.headers["cache-control"]) == (b"everything", "no-store")
-    assert (await intake.channel.get(f"{path}/package/inspection")).status_code == 403
+    assert (await downloaded(intake.channel, path, "inspection")).status_code == 403
     for client, status in ((intake.officer, 200), (intake.officer, 409), (intake.colleague, 409)):
         assert (await client.post(f"{path}/package/release")).status_code == status
-        assert (await intake.channel.get(f"{path}/package")).status_code == 409
-    assert (await intake.colleague.get(f"{path}/package/inspection")).status_code == 200
+        assert (await downloaded(intake.channel, path)).status_code == 409
+    assert (await downloaded(intake.colleague, path, "inspection")).status_code == 200
     assert (await intake.colleague.post(f"{path}/package/release")).status_code == 200
     looked = [(each["holder"], each["bytes"]) for each in await intake.details(path, "package.viewed")]
     assert looked == [("officer-1", 10), ("officer-2", 10)], "each look is on record, and counts as no download"
     assert await intake.unit_of_work.pool.fetchval("SELECT downloads FROM request") == 0
-    assert (await intake.channel.get(f"{path}/package")).status_code == 200
+    assert (await downloaded(intake.channel, path)).status_code == 200
     letter = (await intake.letters(path))[-1]
     assert (letter["kind"], "until 16 March 2026" in letter["body"]) == ("update", True)
     assert (await intake.view(path))["answer"].startswith("A copy of your personal data is ready")
-    assert (await intake.officer.get(f"{path}/package/inspection")).status_code == 409, "there is nothing to look into"
+    assert (await downloaded(intake.officer, path, "inspection")).status_code == 409, "there is nothing to look into"
     await intake.unit_of_work.pool.execute("UPDATE package_release SET fault = 'untraced'")  # another reason
-    assert (await intake.channel.get(f"{path}/package")).status_code == 409
+    assert (await downloaded(intake.channel, path)).status_code == 409
 
 
 async def test_a_package_is_made_anew_and_comes_in_the_place_of_the_one_that_is_withheld(intake: Intake) -> None:
@@ -363,15 +363,15 @@ async def test_a_package_is_made_anew_and_comes_in_the_place_of_the_one_that_is_
     await intake.complete(path, operation=Operation.EXPORT, package_id=package_id, tasks=(GIVEN,))
     assert (await intake.published())[-1]["outstanding"] == []
     view = await intake.view(path)
-    assert (view["state"], view["package"], "waits_for" in view) == ("closed", True, False)
-    assert (await intake.channel.get(f"{path}/package")).content == b"less"
+    assert (view["state"], view["package"], view["blocked_by"]) == ("closed", True, [])
+    assert (await downloaded(intake.channel, path)).content == b"less"
     assert (await intake.letters(path))[-1]["kind"] == "answer"
 
 
 async def test_how_many_packages_are_withheld_is_counted(intake: Intake) -> None:
     await register(intake.unit_of_work, (ADA, MARCH, MAY))
     path = await answered(intake, [Match(PHONE, NUMBER, MAY)])
-    await intake.channel.get(f"{path}/package")
+    await downloaded(intake.channel, path)
     async with intake.unit_of_work.pool.acquire() as connection:
         await releases.count(connection, intake.clock.now(), IntakeSettings())
     assert PEOPLE.get_sample_value("dsr_packages_withheld") == 1
@@ -381,10 +381,10 @@ async def test_fitting_package_is_read_again_after_a_change_before_its_notice(in
     pool = intake.unit_of_work.pool
     await register(intake.unit_of_work, (ADA, MARCH, None))
     path = await answered(intake, [Match(PHONE, NUMBER, MAY)])
-    assert (await intake.channel.get(f"{path}/package")).status_code == 200
+    assert (await downloaded(intake.channel, path)).status_code == 200
     rows = await pool.fetch("SELECT sealed_id, content FROM vault.sealed WHERE kind = 'release'")
     await pool.execute("UPDATE vault.sealed SET content = '' WHERE kind = 'release'")  # whoever reads it fails
-    assert (await intake.channel.get(f"{path}/package")).status_code == 200
+    assert (await downloaded(intake.channel, path)).status_code == 200
     await pool.executemany("UPDATE vault.sealed SET content = $2 WHERE sealed_id = $1", [tuple(row) for row in rows])
     await register(intake.unit_of_work, (ADA, MARCH, MAY), (BEN, MAY, None), told=False)
-    assert (await intake.channel.get(f"{path}/package")).status_code == 409
+    assert (await downloaded(intake.channel, path)).status_code == 409

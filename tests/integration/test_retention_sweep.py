@@ -335,7 +335,7 @@ async def known(intake: Intake) -> Known:
 
 async def test_two_persons_confirm_what_a_night_would_remove(intake: Intake) -> None:
     sweep_id = await stopped(intake)
-    [shown] = (await intake.officer.get(SWEEPS)).raise_for_status().json()["sweeps"]
+    [shown] = (await intake.officer.get(SWEEPS)).raise_for_status().json()["data"]
     assert (shown["sweep_id"], shown["state"], shown["due"], shown["of_rows"]) == (str(sweep_id), "stopped", 900, 1_000)
     confirmation = f"{SWEEPS}/{sweep_id}/confirmation"
     assert (await intake.officer.post(confirmation)).raise_for_status().json()["confirmed_by"] == ["officer-1"]

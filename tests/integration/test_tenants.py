@@ -230,7 +230,7 @@ async def test_it_ends_as_assisted_and_its_letter_goes_to_the_customer_who_answe
     )
     code = {"Letter-Code": (await acme.channel.post(ONE, json=ERASURE)).json()["letter_code"]}
     assert (await acme.channel.get(f"{path}/letters", headers=code)).status_code == 403, "another request's code"
-    letters = (await acme.officer.get(f"{path}/letters")).json()["letters"]
+    letters = (await acme.officer.get(f"{path}/letters")).json()["data"]
     assert [(letter["kind"], letter["to"]) for letter in letters] == [
         ("acknowledgement", ["acme"]),
         ("answer", ["acme"]),

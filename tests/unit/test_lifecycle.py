@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from services.intake.request.aggregate import Request, Transition
+from services.intake.request.blockers import blocked_by
 from services.intake.request.lifecycle import TRANSITIONS, Standing, State, first_state
-from services.intake.request.waiting import waits_for
 from shared.domain import reference
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import (
@@ -291,7 +291,7 @@ UNDONE = TaskReport(task_id=uuid7(), system="crm", operation="export", outcome=N
 
 
 def waiting(state: State = State.AWAITING_DECISION, **said: Any) -> str:
-    return waits_for(a_request(state, **said)) or ""
+    return " ".join(each.message for each in blocked_by(a_request(state, **said)))
 
 
 def missing(**said: Any) -> tuple[TaskReport, ...]:
@@ -308,13 +308,13 @@ def beyond(limit: str) -> Exceeded:
         ({"suspended": True}, "The API key key has asked for more erasures"),
         ({"postponed": True, "state": State.IN_PROGRESS}, "open access and portability requests"),
         ({"postponed": True, "opposed": True}, "which of the two"),
-        ({"role": "processor"}, "pass it on"),
+        ({"role": "processor"}, "pass the request on"),
         ({"state": State.AWAITING_IDENTITY}, "prove who they are"),
         ({"state": State.AWAITING_CLARIFICATION, "question": open_question()}, "answer our question"),
         ({"tasks": missing(failure="not_supported")}, "In crm a person does it by hand"),
         ({"tasks": missing(failure="blast_radius", exceeded=beyond("max_people"))}, "find out whose they are"),
         ({"tasks": missing(failure="foreign_hit")}, "or answer in part"),
-        ({"tasks": missing(failure="blast_radius", exceeded=beyond("max_rows"))}, "request may touch: two persons"),
+        ({"tasks": missing(failure="blast_radius", exceeded=beyond("max_rows"))}, "request may touch: two people"),
         (
             {"tasks": missing(failure="rule_unsigned", exceeded=beyond("unsigned_rows"))},
             "until a rule of the policy is signed",
@@ -325,7 +325,7 @@ def beyond(limit: str) -> Exceeded:
         ({"tasks": missing(not_searched="line_shared", outcome="not_searched")}, "by hand"),
         ({"tasks": missing(not_searched="history_not_readable", outcome="exported")}, "In crm it was not done"),
         ({"tasks": missing(failure="assignment_in_doubt")}, "several holders"),
-        ({"right": Right.OBJECTION, "scope": "legitimate_interests"}, "two persons weigh"),
+        ({"right": Right.OBJECTION, "scope": "legitimate_interests"}, "two people must decide the objection"),
         ({"state": State.IN_PROGRESS, "decided": Outcome.REFUSED}, "it is answered is decided"),
     ],
 )
@@ -338,8 +338,9 @@ def test_whatever_waits_says_for_what_and_what_is_closed_waits_for_nothing() -> 
     roles: tuple[Role, ...] = ("controller", "processor")
     for state, right, role, suspended in product(waits, Right, roles, (False, True)):
         request: Request = a_request(state, right=right, role=role, suspended=suspended)
-        assert waits_for(request)
-        assert waits_for(replace(request, state=State.CLOSED, outcome=Outcome.WITHDRAWN)) is None
+        assert blocked_by(request)
+        closed = replace(request, state=State.CLOSED, outcome=Outcome.WITHDRAWN, responded_at=AT)
+        assert blocked_by(closed) == []
 
 
 # The short reference of a request, and what a mistake in it does.

@@ -19,10 +19,10 @@ from services.correspondence.settings import SmtpSettings
 from services.intake.console.undelivered import stands, why
 from services.intake.letters.print_page import Page, document
 from services.intake.request.aggregate import Request, Transition
+from services.intake.request.blockers import blocked_by
 from services.intake.request.causes.delivery import Told, unknown, until_delivered, without_lift
 from services.intake.request.coverage import coverage
 from services.intake.request.lifecycle import State
-from services.intake.request.waiting import waits_for
 from shared.domain.errors import IllegalTransition, Misconfigured
 from shared.domain.events import (
     FulfilmentBlocked,
@@ -156,19 +156,19 @@ def test_a_lift_is_told_as_done_once_systems_have_reported_it_and_what_is_not_li
     done = report("crm", Operation.LIFT, found=1, changed=1)
     blocked = ENDS[end]().request.block(a(FulfilmentBlocked, operation=Operation.LIFT, tasks=(stopped, done))).request
     assert "Not lifted so far, since a person does that by hand: cdr." in answer(blocked)
-    assert (waits_for(blocked) or "").startswith("In cdr what was restricted is not lifted")
+    assert blocked_by(blocked)[0].message.startswith("In cdr what was restricted is not lifted")
     again = blocked.retry()
     assert (again.request.state, [*map(type, again.published)]) == (State.CLOSED, [RetryDecided])
     beyond = stopped.model_copy(update={"exceeded": Exceeded(limit=Limit.MAX_ROWS, found=222, allowed=100)})
     with pytest.raises(IllegalTransition, match="two persons confirm it"):
         replace(blocked, tasks=(beyond,)).record("cdr", found=222, changed=222)
     by_hand = blocked.record("cdr", found=222, changed=222)
-    assert ([*map(type, by_hand.published)], waits_for(by_hand.request)) == ([TaskRecorded], None)
+    assert ([*map(type, by_hand.published)], blocked_by(by_hand.request)) == ([TaskRecorded], [])
     at_last = (report("cdr", Operation.LIFT, found=222, changed=222), done)
     lifted = again.request.complete(a(FulfilmentCompleted, operation=Operation.LIFT, tasks=at_last), AT).request
     assert "restriction was lifted on 5 March 2026." in answer(lifted)
     assert "Not lifted" not in answer(lifted)
-    assert waits_for(lifted) is None
+    assert blocked_by(lifted) == []
     with pytest.raises(IllegalTransition):
         lifted.retry()
 

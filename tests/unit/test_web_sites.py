@@ -266,10 +266,6 @@ def test_a_range_of_what_has_changed_since_asks_for_all() -> None:
     assert asked("bytes=3-", '"b"', TAG) is None
 
 
-def test_only_what_begins_at_the_first_byte_begins() -> None:
-    assert [Span(first, 5).continues for first in (0, 1, None)] == [False, True, True]
-
-
 # Readiness answers before a probe gives up, whatever the broker does.
 async def test_a_check_that_never_ends_counts_as_failed() -> None:
     never = asyncio.Event()

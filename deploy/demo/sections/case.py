@@ -52,7 +52,8 @@ async def submit(client: DsrClient, channel: DsrClient, parts: Sequence[Part]) -
     await _move(client, ids[Right.ACCESS], "question", _QUESTION)
     waiting = await client.follow(ids[Right.ERASURE], lambda view: bool(view["awaits"]))
     await client.follow(ids[Right.OBJECTION], "closed")
-    plan = await client.follow(ids[Right.ERASURE], "made", "/plan")
+    asked = (await client.post(f"/v1/requests/{ids[Right.ERASURE]}/previews")).raise_for_status().json()
+    plan = await client.follow(ids[Right.ERASURE], "made", f"/previews/{asked['preview_id']}")
     await _move(client, ids[Right.ACCESS], "reply", {"text": "All of them, please."})
     return Case(accepted["case_number"], requests, plan, waiting["awaits"])
 
@@ -89,7 +90,7 @@ async def one_message(client: DsrClient, case: Case) -> Section:
 async def before_the_act(client: DsrClient, case: Case, policy: Policy, calls_then: tuple[int, int]) -> Section:
     """What the officer read of the erasure before it began; ``calls_then``: call rows before, and when it was made."""
     erasure = case.of(Right.ERASURE)
-    section = Section(f"The plan before the act: GET /v1/requests/{erasure.request_id}/plan")
+    section = Section(f"The plan before the act: POST /v1/requests/{erasure.request_id}/previews")
     systems = planned.of_plan(case.plan)
     section.say(*planned.table(systems, policy))
     actions = [str(entry["action"]) for entry in await client.timeline(erasure.request_id)]

@@ -63,7 +63,7 @@ async def mail(client: DsrClient, services: Services, sites: Sites) -> Section:
 async def _confirmed(client: DsrClient, section: Section) -> str:
     """The request that a person of the privacy team makes of the mail."""
     async with asyncio.timeout(_WITHIN):
-        while not (listed := (await client.get("/v1/mail")).raise_for_status().json()["mails"]):  # noqa: ASYNC110
+        while not (listed := (await client.get("/v1/mail")).raise_for_status().json()["data"]):  # noqa: ASYNC110
             await asyncio.sleep(0.1)  # the list has no push
     path = f"/v1/mail/{listed[0]['mail_id']}"
     shown = (await client.get(path)).raise_for_status().json()["content"]

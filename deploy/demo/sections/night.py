@@ -55,7 +55,7 @@ async def _counted(client: DsrClient) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     async with asyncio.timeout(_WITHIN):
         while not {*SYSTEMS} <= {each["system"] for each in found}:
-            found = (await client.get("/v1/sweeps")).raise_for_status().json()["sweeps"]
+            found = (await client.get("/v1/sweeps")).raise_for_status().json()["data"]
             await asyncio.sleep(0.2)  # the API has no push
     return found
 

@@ -29,7 +29,7 @@ async def recipients(client: DsrClient, dsn: str, request: SubmittedRequest, *, 
     await client.follow(request_id, _digested, "/recipients", within=_WITHIN)
     first = await _listed(client, request_id)
     waiting = await client.get("/v1/letters", params={"limit": 1000})
-    to_post = {each["letter_id"] for each in waiting.raise_for_status().json()["letters"] if each["way"] == "post"}
+    to_post = {each["letter_id"] for each in waiting.raise_for_status().json()["data"] if each["way"] == "post"}
     for name, each in first.items():
         by_post = each["digest_id"] in to_post
         if by_post:
@@ -51,7 +51,7 @@ async def recipients(client: DsrClient, dsn: str, request: SubmittedRequest, *, 
     section.find(all(reached), f"{silent['name']} is silent: reminded once after 10 working days, then a person's task")
     section.say("  (the demonstration dates the digests back instead of waiting)")
     asked = await client.get("/v1/recipient-digests", params={"limit": 1000})
-    late = [each["digest_id"] for each in asked.raise_for_status().json()["digests"]]
+    late = [each["digest_id"] for each in asked.raise_for_status().json()["data"]]
     section.find(silent["digest_id"] in late, "it stands on the list of what the privacy team has to see to")
     await _reply(client, silent, "done")
     section.say(
@@ -67,7 +67,7 @@ async def recipients(client: DsrClient, dsn: str, request: SubmittedRequest, *, 
 
 
 async def _listed(client: DsrClient, request_id: str) -> Mapping[str, Mapping[str, Any]]:
-    listed = (await client.read(request_id, "/recipients"))["recipients"]
+    listed = (await client.read(request_id, "/recipients"))["data"]
     return {str(each["recipient"]): each for each in listed}
 
 
@@ -86,9 +86,9 @@ async def _follow(client: DsrClient, request_id: str, far: str) -> bool:
 
 
 def _digested(view: Mapping[str, Any]) -> bool:
-    return all(each["digest_id"] for each in view["recipients"])
+    return all(each["digest_id"] for each in view["data"])
 
 
 def _is(view: Mapping[str, Any], what: str, name: str = _SILENT) -> bool:
-    [found] = [each for each in view["recipients"] if each["recipient"] == name]
+    [found] = [each for each in view["data"] if each["recipient"] == name]
     return bool(found[what])

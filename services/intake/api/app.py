@@ -3,11 +3,9 @@
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
-from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends
 from fastapi.openapi.docs import get_swagger_ui_html
-from pydantic.json_schema import models_json_schema
 from starlette.applications import Starlette
 from starlette.datastructures import State
 from starlette.routing import BaseRoute, Mount, Route
@@ -19,7 +17,7 @@ from services.intake.api import (
     assignment_conflicts,
     case_file,
     decisions,
-    handing_out,
+    downloads,
     holds,
     incidents,
     letters,
@@ -28,7 +26,6 @@ from services.intake.api import (
     plans,
     proofs,
     recipients,
-    report,
     requests,
     subjects,
     submissions,
@@ -40,6 +37,7 @@ from services.intake.api import (
     timing,
 )
 from services.intake.api.dependencies import Services, only_known_parameters
+from services.intake.api.document import Api
 from services.intake.api.door import Door
 from services.intake.auth import ApiKeys
 from services.intake.console import mounting as console
@@ -48,7 +46,7 @@ from services.intake.identity.assurance import identity_policy
 from services.intake.letters.rendering import Letters
 from services.intake.mail.use_cases import MailUseCases
 from services.intake.portal import mounting as portal
-from services.intake.problems import EVERYWHERE, HANDLERS, MEDIA_TYPE
+from services.intake.problems import EVERYWHERE, HANDLERS
 from services.intake.request.reasons import read_reasons
 from services.intake.settings import IntakeSettings
 from services.intake.submission import Submissions
@@ -56,7 +54,6 @@ from services.intake.suppression_check import SuppressionList
 from services.intake.use_cases import UseCases
 from shared.app.service import Running
 from shared.domain.emitters import Emitter
-from shared.downstreams.bus.upload import TaskResult
 from shared.runtime.settings import PolicySettings
 
 _MODULES = (
@@ -68,7 +65,7 @@ _MODULES = (
     timing,
     letters,
     mail,
-    handing_out,
+    downloads,
     plans,
     tasks,
     proofs,
@@ -82,23 +79,6 @@ _MODULES = (
     incidents,
     case_file,
 )
-
-
-class Api(FastAPI):
-    """FastAPI, with problem details in its document."""
-
-    def openapi(self) -> dict[str, Any]:
-        """The document of the API; FastAPI takes every answer to have the media type of the route's success."""
-        if self.openapi_schema:
-            return self.openapi_schema
-        document = super().openapi()
-        _, uploaded = models_json_schema([(TaskResult, "validation")], ref_template="#/components/schemas/{model}")
-        document["components"]["schemas"] |= uploaded["$defs"]
-        for operation in (operation for path in document["paths"].values() for operation in path.values()):
-            for status, answer in operation["responses"].items():
-                if status >= "4":
-                    answer["content"] = {MEDIA_TYPE: answer["content"].popitem()[1]}
-        return document
 
 
 def describe() -> Api:
@@ -120,7 +100,7 @@ def describe() -> Api:
         api.include_router(module.router)
     api.include_router(letters.of_request)
     api.include_router(recipients.digests)
-    api.include_router(report.router)
+    api.include_router(downloads.links)
     return api
 
 

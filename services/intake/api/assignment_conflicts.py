@@ -1,12 +1,13 @@
 """Conflicts about numbers: what systems say of whose a number was, and the register does not (privacy team)."""
 
+from operator import attrgetter
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import BaseModel
 
 from services.intake import assignment_conflicts
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
+from services.intake.api.paging import Page, Paged
 from services.intake.assignment_conflicts import AssignmentConflict
 from services.intake.errors import NotFound
 from services.intake.problems import documented
@@ -14,18 +15,11 @@ from services.intake.problems import documented
 router = APIRouter(prefix="/v1/assignment-conflicts", tags=["assignment conflicts"], dependencies=PRIVACY_TEAM)
 
 
-class AssignmentConflictList(BaseModel):
-    """Every conflict that nobody has settled, the oldest first."""
-
-    conflicts: list[AssignmentConflict]
-
-
 @router.get("")
-async def list_assignment_conflicts(services: UseServices) -> AssignmentConflictList:
-    """Every conflict that waits for a person (privacy team)."""
+async def list_assignment_conflicts(services: UseServices, paging: Paged) -> Page[AssignmentConflict]:
+    """Every conflict that needs manual review, the oldest first (privacy team)."""
     async with services.unit_of_work.pool.acquire() as connection:
-        found = await assignment_conflicts.listed(connection)
-    return AssignmentConflictList(conflicts=[*found])
+        return paging.cut(await assignment_conflicts.listed(connection), attrgetter("conflict_id"))
 
 
 @router.post("/{conflict_id}/settle", responses=documented(NotFound))

@@ -167,7 +167,7 @@ async def read_manual_steps(request_id: UUID, caller: AnyCaller, services: UseSe
 async def release_package(basis: MadeFor, services: Rehearsable) -> Decided:
     """Say that a package that is withheld is the subject's, having looked at it (privacy team).
 
-    It takes two persons, each of whom has looked (GET …/package/inspection): two keys of different holders. With the
+    It takes two persons, each of whom has looked (`inspection` of POST …/downloads). With the
     second it can be fetched again, and the subject is told. It holds for the reason for which it is withheld now.
     """
     return await services.use_cases.release_package(basis)

@@ -1,13 +1,15 @@
 """Legal holds: data that a case needs are not erased until two persons, or a review, let them go (privacy team)."""
 
 from datetime import date
+from operator import attrgetter
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.intake import holds
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
+from services.intake.api.paging import Page, Paged
 from services.intake.errors import BadRequest, NotFound, SamePerson, TooLarge, UnsupportedType
 from services.intake.holds import HoldPlaced, HoldReviewed
 from services.intake.problems import documented
@@ -36,28 +38,25 @@ class HoldView(BaseModel):
     lifted_by: list[str]
 
 
-class HoldList(BaseModel):
-    """Every hold in force, the next review first."""
-
-    holds: list[HoldView]
-
-
 @router.post(
     "",
     status_code=201,
     responses=documented(BadRequest, MalformedIdentity, TooLarge, UnsupportedType),
 )
-async def place_hold(body: HoldPlaced, caller: AnyCaller, services: UseServices) -> HoldView:
+async def place_hold(body: HoldPlaced, caller: AnyCaller, services: UseServices, response: Response) -> HoldView:
     """Hold data of a person for a case (privacy team): no erasure touches them until the hold is lifted."""
     async with services.unit_of_work.begin() as tx:
-        return HoldView.model_validate(await services.holds.place(tx, body, caller))
+        placed = HoldView.model_validate(await services.holds.place(tx, body, caller))
+    response.headers["Location"] = f"{router.prefix}/{placed.hold_id}"
+    return placed
 
 
 @router.get("")
-async def list_holds(services: UseServices) -> HoldList:
-    """Every hold in force (privacy team)."""
+async def list_holds(services: UseServices, paging: Paged) -> Page[HoldView]:
+    """Every hold in force, the next review first (privacy team)."""
     async with services.unit_of_work.pool.acquire() as connection:
-        return HoldList(holds=[HoldView.model_validate(each) for each in await stored.in_force(connection)])
+        found = [HoldView.model_validate(each) for each in await stored.in_force(connection)]
+    return paging.cut(found, attrgetter("hold_id"))
 
 
 @router.get("/{hold_id}", responses=documented(NotFound))

@@ -1,12 +1,12 @@
 """Incidents: data breaches, their 72 hours, the decision of two people, and who was notified (privacy team)."""
 
+from operator import attrgetter
 from uuid import UUID
 
-from fastapi import APIRouter
-from pydantic import BaseModel
+from fastapi import APIRouter, Response
 
-from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, Rehearsable, UseServices
-from services.intake.api.paging import AT_A_TIME, Cursor, Following, after, paged
+from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, DryRun, Rehearsable, UseServices
+from services.intake.api.paging import Page, Paged
 from services.intake.errors import BadRequest, NotFound, NotReady, SamePerson, TooLarge, UnsupportedType
 from services.intake.incidents import record
 from services.intake.incidents.incident import Incident, IncidentRow, Said
@@ -25,27 +25,23 @@ router = APIRouter(prefix="/v1/incidents", tags=["incidents"], dependencies=PRIV
 _STEP = documented(BadRequest, NotFound, IllegalTransition, Shredded, TooLarge, UnsupportedType)
 
 
-class IncidentList(BaseModel):
-    """Every open incident, the most urgent first; then the closed ones, the last first."""
-
-    incidents: list[IncidentRow]
-    cursor: Following
-
-
 @router.get("")
-async def list_incidents(services: UseServices, cursor: Cursor = None) -> IncidentList:
-    """List every open incident, then those closed last, a hundred at a time."""
+async def list_incidents(services: UseServices, paging: Paged) -> Page[IncidentRow]:
+    """List every open incident, the most urgent first, then those closed last."""
     async with services.unit_of_work.pool.acquire() as connection:
-        found = [] if cursor else await record.still_open(connection)
-        closed, following = paged(await record.closed(connection, AT_A_TIME + 1, after(cursor)), record.place)
-    return IncidentList(incidents=[*found, *closed], cursor=following)
+        return paging.cut(await record.listed(connection), attrgetter("incident_id"))
 
 
 @router.post("", status_code=201, responses=documented(BadRequest, TooLarge, UnsupportedType))
-async def open_incident(body: IncidentFound, caller: AnyCaller, services: Rehearsable) -> Incident:
+async def open_incident(
+    body: IncidentFound, caller: AnyCaller, services: Rehearsable, response: Response, *, dry_run: DryRun = False
+) -> Incident:
     """Open an incident that was found elsewhere; you own it, unless you have handled its request."""
     async with services.unit_of_work.begin() as tx:
-        return await record.enter(tx, body, caller)
+        opened = await record.enter(tx, body, caller)
+    if not dry_run:
+        response.headers["Location"] = f"{router.prefix}/{opened.incident_id}"
+    return opened
 
 
 @router.get("/{incident_id}", responses=documented(NotFound, Shredded))

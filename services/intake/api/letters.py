@@ -1,5 +1,6 @@
 """Letters that nobody fetches: what waits to be sent, what to print, and what is done with one that comes back."""
 
+from operator import attrgetter
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -15,7 +16,8 @@ from services.intake.api.dependencies import (
     Services,
     UseServices,
 )
-from services.intake.api.report import policy_of
+from services.intake.api.downloads import policy_of
+from services.intake.api.paging import Page, Paged
 from services.intake.api.views import StateView
 from services.intake.auth import Caller
 from services.intake.errors import Forbidden, NotFound, NotReady
@@ -52,26 +54,14 @@ class LetterMoved(BaseModel):
     state: Literal["waiting", "sent", "given_up"]
 
 
-class OpenLetters(BaseModel):
-    """Letters that wait, the oldest first."""
-
-    letters: list[OpenLetter]
-
-
 @router.get("")
-async def list_letters(
-    services: UseServices,
-    after: Annotated[
-        UUID | None, Query(description="only those after this letter: of the last answer, the last")
-    ] = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-) -> OpenLetters:
+async def list_letters(services: UseServices, paging: Paged) -> Page[OpenLetter]:
     """Letters that wait to be delivered by e-mail or post, or for a person, the oldest first (privacy team).
 
     A letter to whoever asked by the API is not among them: it is there to be read from the moment it is written.
     """
-    letters = await services.use_cases.open_letters(after, limit)
-    return OpenLetters(letters=[OpenLetter.model_validate(each) for each in letters])
+    found = await services.use_cases.open_letters(paging.after(UUID), paging.more)
+    return paging.page([OpenLetter.model_validate(each) for each in found], attrgetter("letter_id"))
 
 
 @router.get("/print", response_class=Response, responses={200: {"content": {"text/html": {}}}, **documented(Shredded)})

@@ -4,13 +4,15 @@ from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict
 
 from services.intake import listing, lookup
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
+from services.intake.api.paging import Page, Paged
 from services.intake.api.views import Referenced
 from services.intake.errors import Forbidden
-from services.intake.listing import Place, Wanted
+from services.intake.listing import Wanted
+from services.intake.places import FIRST, Place
 from services.intake.problems import documented
 from services.intake.request.as_told import as_told
 from services.intake.request.lifecycle import State
@@ -34,48 +36,30 @@ class RequestListed(Referenced):
     closed_at: Instant | None
 
 
-class RequestList(BaseModel):
-    """A page of requests, in the order of their acceptance."""
-
-    requests: list[RequestListed]
-    cursor: str | None = Field(description="send it to get the next page; null: this is the last one")
-
-
-class RequestsFound(BaseModel):
-    """The requests that were found, the newest first; at most 100."""
-
-    requests: list[RequestListed]
-
-
 @router.post("/search", dependencies=PRIVACY_TEAM, responses=documented(Forbidden))
-async def search_requests(said: lookup.Search, caller: AnyCaller, services: UseServices) -> RequestsFound:
-    """Find requests by what a person says (privacy team); that you searched is on record, and not for what.
+async def search_requests(said: lookup.Search, caller: AnyCaller, services: UseServices) -> Page[RequestListed]:
+    """Find the newest 100 requests by what a person says (privacy team); the evidence has that you searched.
 
     Identities are compared by keyed hashes, until the key of the subject is destroyed; a reference is found after it.
     """
     async with services.unit_of_work.begin() as tx:
         found = await lookup.search(tx, caller, said.text, said.region)
-    return RequestsFound(requests=[RequestListed.model_validate(each) for each in found])
+    return Page(data=[RequestListed.model_validate(each) for each in found])
 
 
 @router.get("")
 async def list_requests(
     caller: AnyCaller,
     services: UseServices,
+    paging: Paged,
     state: State | None = None,
     right: Right | None = None,
     due_before: Annotated[Day | None, Query(description="only those that are due before this day")] = None,
-    cursor: Annotated[
-        str | None, Query(pattern=listing.CURSOR, description="of the last answer: this page follows it")
-    ] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 100,
-) -> RequestList:
+) -> Page[RequestListed]:
     """List the requests that this channel has submitted; the privacy team sees all."""
     caller.must_be("channel", "privacy")
-    wanted = Wanted(Place.read(cursor) if cursor else listing.FIRST, state, right, due_before)
+    wanted = Wanted(paging.after(Place.read) or FIRST, state, right, due_before)
     async with services.unit_of_work.pool.acquire() as connection:
-        found = await listing.page(connection, caller, wanted, limit + 1)
-    last = found[limit - 1] if len(found) > limit else None
-    told = found[:limit] if caller.role == "privacy" else [as_told(each) for each in found[:limit]]
-    shown = [RequestListed.model_validate(each) for each in told]
-    return RequestList(requests=shown, cursor=str(Place(last.accepted_at, last.request_id)) if last else None)
+        page = paging.page(await listing.page(connection, caller, wanted, paging.more), listing.place)
+    told = page.data if caller.role == "privacy" else map(as_told, page.data)
+    return Page(data=[RequestListed.model_validate(each) for each in told], next_cursor=page.next_cursor)

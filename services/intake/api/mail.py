@@ -1,6 +1,7 @@
 """Mail that was read from our mailbox: what it seems to ask for, and what a person makes of it."""
 
 from dataclasses import asdict
+from operator import attrgetter
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -8,6 +9,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
+from services.intake.api.paging import Page, Paged
 from services.intake.api.views import BatchAccepted, SubmissionAccepted
 from services.intake.entered import Entered
 from services.intake.errors import BadRequest, Forbidden, NotFound
@@ -37,25 +39,18 @@ class MailView(BaseModel):
     content: MailContent
 
 
-class MailList(BaseModel):
-    """Mails that wait, by when they reached us."""
-
-    mails: list[MailView]
-
-
 @router.get("")
 async def list_mail(
     services: UseServices,
+    paging: Paged,
     state: Annotated[
         Literal["proposed", "reply"],
         Query(description="`reply`: it answers a letter of ours"),
     ] = "proposed",
-    after: Annotated[UUID | None, Query(description="only those after this one: of the last answer, the last")] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 100,
-) -> MailList:
+) -> Page[MailView]:
     """Mails that wait for a person, the longest with us first (privacy team)."""
-    found = await services.mail.waiting(state, after, limit)
-    return MailList(mails=[_view(each) for each in found])
+    found = await services.mail.waiting(state, paging.after(UUID), paging.more)
+    return paging.page([_view(each) for each in found], attrgetter("mail_id"))
 
 
 @router.get("/{mail_id}", responses=_ONE)
@@ -79,12 +74,15 @@ async def fetch_mail(mail_id: UUID, caller: AnyCaller, services: UseServices) ->
 
 
 @router.post("/{mail_id}/confirm", status_code=201, responses=_DECIDE)
-async def confirm_mail(mail_id: UUID, body: Entered, caller: AnyCaller, services: UseServices) -> BatchAccepted:
+async def confirm_mail(
+    mail_id: UUID, body: Entered, caller: AnyCaller, services: UseServices, response: Response
+) -> BatchAccepted:
     """Make a mail a request, received on the day on which it reached us and answered by e-mail (privacy team).
 
     Nothing is proved by it: who asks is asked as of any other request.
     """
     stored = [asdict(each) for each in await services.mail.confirm(mail_id, body, caller)]
+    response.headers["Location"] = f"/v1/requests/{stored[0]['request_id']}"
     return BatchAccepted(requests=[SubmissionAccepted(**each, letter_code=None) for each in stored])
 
 

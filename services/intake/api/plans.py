@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from services.intake import plans
-from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
+from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, Services, UseServices
 from services.intake.deciding import visible
 from services.intake.errors import NotFound
 from services.intake.problems import documented
@@ -16,13 +16,14 @@ from services.intake.request.planned import PlannedSystem, planned
 from services.intake.schemas import Instant
 from shared.domain.errors import IllegalTransition, Shredded
 
-router = APIRouter(prefix="/v1/requests/{request_id}", tags=["plans"], dependencies=PRIVACY_TEAM)
+router = APIRouter(prefix="/v1/requests/{request_id}", tags=["previews"], dependencies=PRIVACY_TEAM)
 
 
-class PlanView(BaseModel):
+class Preview(BaseModel):
     """What an erasure would do as the systems stood when they were asked."""
 
     request_id: UUID
+    preview_id: UUID
     state: Literal["asked", "made"] = Field(description="asked: the systems are being asked; read it again in a moment")
     asked_at: Instant
     made_at: Instant | None
@@ -30,28 +31,38 @@ class PlanView(BaseModel):
     systems: list[PlannedSystem]
 
 
-@router.get(
-    "/plan",
-    responses={
-        202: {"model": PlanView, "description": "The systems are being asked: read it again after `Retry-After`."},
-        **documented(NotFound, IllegalTransition, Shredded),
-    },
-)
-async def read_plan(request_id: UUID, caller: AnyCaller, services: UseServices, response: Response) -> PlanView:
-    """What an erasure would do, system by system and category by category (privacy team).
+@router.post("/previews", status_code=202, responses=documented(NotFound, IllegalTransition, Shredded))
+async def ask_preview(request_id: UUID, caller: AnyCaller, services: UseServices, response: Response) -> Preview:
+    """Ask every system what an erasure would do, by system and category (privacy team): read it by `Location`.
 
-    A dry run: every system is asked what it has found and what it would delete, anonymise or keep, until when and on
-    which ground, and whether a limit or a state of the data would stop it. Nothing is changed, whether the erasure has
-    begun or not. What was said is shown again for ten minutes; after that, or by another policy, they are asked anew.
+    Each system answers what it has found and what it would delete, anonymise or keep, until when and on which ground,
+    and whether a limit or a state of the data would stop it. Nothing is changed, whether the erasure has begun or not.
+    A preview of the last ten minutes by the same policy is given again.
     """
     async with services.unit_of_work.begin() as tx:
         request = await visible(tx.connection, await read(tx.connection, request_id), caller)
         plan = await plans.plan(tx, request, caller)
+    response.headers["Location"] = f"/v1/requests/{request_id}/previews/{plan.plan_id}"
+    return _shown(request_id, plan, services)
+
+
+@router.get("/previews/{preview_id}", responses=documented(NotFound))
+async def read_preview(
+    request_id: UUID, preview_id: UUID, caller: AnyCaller, services: UseServices, response: Response
+) -> Preview:
+    """Read what the systems have answered; while `state` is `asked`, read it again later (privacy team)."""
+    async with services.unit_of_work.pool.acquire() as connection:
+        await visible(connection, await read(connection, request_id), caller)
+        plan = await plans.read(connection, request_id, preview_id)
     if plan.made_at is None:
-        response.status_code = 202
         response.headers["Retry-After"] = "1"
-    return PlanView(
+    return _shown(request_id, plan, services)
+
+
+def _shown(request_id: UUID, plan: plans.Plan, services: Services) -> Preview:
+    return Preview(
         request_id=request_id,
+        preview_id=plan.plan_id,
         state="made" if plan.made_at else "asked",
         asked_at=plan.asked_at,
         made_at=plan.made_at,

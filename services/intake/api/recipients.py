@@ -1,6 +1,7 @@
 """Recipients of the data: who was told of what was done, by which digest, and what they have said (Art. 19)."""
 
 from datetime import datetime
+from operator import attrgetter
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -17,7 +18,8 @@ from services.intake.api.dependencies import (
     Services,
     UseServices,
 )
-from services.intake.api.report import policy_of
+from services.intake.api.downloads import policy_of
+from services.intake.api.paging import Page, Paged
 from services.intake.api.views import StateView
 from services.intake.auth import Caller
 from services.intake.errors import NotFound, NotReady, SamePerson
@@ -58,13 +60,6 @@ class NoticeView(BaseModel):
     overdue: bool = Field(description="they say nothing for longer than the policy waits since they were reminded")
 
 
-class RecipientList(BaseModel):
-    """Every recipient whom a request concerns."""
-
-    request_id: UUID
-    recipients: list[NoticeView]
-
-
 class DigestMoved(BaseModel):
     """How far the recipient of a digest is now."""
 
@@ -72,14 +67,10 @@ class DigestMoved(BaseModel):
     state: Literal["acknowledged", "done"]
 
 
-class UnansweredDigests(BaseModel):
-    """What a person must ask about, the longest unanswered first."""
-
-    digests: list[recipient_digests.UnansweredDigest]
-
-
 @router.get("")
-async def read_recipients(request_id: UUID, caller: AnyCaller, services: UseServices) -> RecipientList:
+async def list_recipients(
+    request_id: UUID, caller: AnyCaller, services: UseServices, paging: Paged
+) -> Page[NoticeView]:
     """Who was told of what was done on this request, and what they have said: the list that the person may ask for.
 
     Of a request by somebody who has not shown who they are, the privacy team alone reads it.
@@ -90,7 +81,7 @@ async def read_recipients(request_id: UUID, caller: AnyCaller, services: UseServ
         found = [] if hidden else await recipients.of_request(connection, request_id)
     before, policy = silent(services), services.unit_of_work.policy
     views = [NoticeView.model_validate(_shown(each, policy, before)) for each in found]
-    return RecipientList(request_id=request_id, recipients=views)
+    return paging.cut(views, attrgetter("recipient"))
 
 
 @router.post("/waiver", response_model=StateView, dependencies=PRIVACY_TEAM, responses=_MOVES)
@@ -122,13 +113,11 @@ async def approve_waiver(body: WaiverApproval, basis: MadeFor, services: Rehears
 
 
 @digests.get("")
-async def list_unanswered_digests(
-    services: UseServices, limit: Annotated[int, Query(ge=1, le=1000)] = 100
-) -> UnansweredDigests:
+async def list_unanswered_digests(services: UseServices, paging: Paged) -> Page[recipient_digests.UnansweredDigest]:
     """Digests that recipients leave unanswered after a reminder, the longest first (privacy team)."""
     async with services.unit_of_work.pool.acquire() as connection:
-        found = await recipient_digests.unanswered(connection, silent(services), limit)
-    return UnansweredDigests(digests=found)
+        found = await recipient_digests.unanswered(connection, silent(services), paging.most)
+    return paging.cut(found, attrgetter("digest_id"))
 
 
 @digests.get(

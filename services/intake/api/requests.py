@@ -1,5 +1,6 @@
 """Following a request: where it stands, and everything that was done about it."""
 
+from operator import attrgetter
 from typing import Annotated
 from uuid import UUID
 
@@ -8,7 +9,8 @@ from fastapi import APIRouter, Header, Response
 
 from services.intake import statement
 from services.intake.api.dependencies import PRIVACY_TEAM, TAGGED, AnyCaller, UseServices, etag
-from services.intake.api.views import LetterList, RequestView, Timeline, view
+from services.intake.api.paging import Page, Paged
+from services.intake.api.views import LetterView, RequestView, TimelineEntry, view
 from services.intake.errors import Forbidden, NotFound
 from services.intake.problems import documented
 from services.intake.statement import Statement
@@ -42,7 +44,9 @@ async def read_statement(request_id: UUID, caller: AnyCaller, services: UseServi
 
 
 @router.get("/timeline")
-async def read_timeline(request_id: UUID, caller: AnyCaller, services: UseServices) -> Timeline:
+async def read_timeline(
+    request_id: UUID, caller: AnyCaller, services: UseServices, paging: Paged
+) -> Page[TimelineEntry]:
     """Everything that was done about a request, in order, as the evidence has it.
 
     Of an objection by somebody who has not shown who they are, only the privacy team reads more than its receipt.
@@ -50,12 +54,10 @@ async def read_timeline(request_id: UUID, caller: AnyCaller, services: UseServic
     request = await services.use_cases.read(request_id, caller)
     said = await evidence.entries(services.unit_of_work.pool, request_id)
     hidden = request.anonymous and caller.role != "privacy"
-    entries = [
-        {**entry, "service": entry["chain"], "detail": orjson.loads(entry["detail"])}
-        for entry in said
-        if not hidden or entry["action"] == "request.received"
-    ]
-    return Timeline.model_validate({"request_id": request_id, "entries": entries})
+    shown = [each for each in said if not hidden or each["action"] == "request.received"]
+    page = paging.cut(shown, lambda entry: f"{entry['chain']}.{entry['seq']}")
+    entries = [{**each, "service": each["chain"], "detail": orjson.loads(each["detail"])} for each in page.data]
+    return Page(data=[TimelineEntry.model_validate(each) for each in entries], next_cursor=page.next_cursor)
 
 
 @router.get("/letters", responses=documented(Forbidden, Shredded))
@@ -63,6 +65,7 @@ async def read_letters(
     request_id: UUID,
     caller: AnyCaller,
     services: UseServices,
+    paging: Paged,
     code: Annotated[
         str | None,
         Header(
@@ -71,7 +74,7 @@ async def read_letters(
             " it the channel that submitted reads them until an erasure is closed, and the privacy team at any time.",
         ),
     ] = None,
-) -> LetterList:
+) -> Page[LetterView]:
     """Every letter that was written to the subject about this request; the reading is on record."""
-    letters = await services.use_cases.read_letters(request_id, caller, code)
-    return LetterList.model_validate({"request_id": request_id, "letters": letters})
+    found = await services.use_cases.read_letters(request_id, caller, code)
+    return paging.cut([LetterView.model_validate(each) for each in found], attrgetter("letter_id"))

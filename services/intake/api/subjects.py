@@ -18,7 +18,6 @@ router = APIRouter(prefix="/v1/subjects", tags=["subjects"])
 
 @router.post(
     "",
-    status_code=201,
     responses=documented(BadRequest, TooLarge, UnsupportedType, MalformedIdentity),
 )
 async def post_subject(body: SubjectStatement, caller: AnyCaller, services: UseServices) -> Token:

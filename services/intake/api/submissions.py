@@ -130,7 +130,8 @@ class SubmissionEndpoint:
         one = several if len(shown) > 1 else shown[0]
         content = {"requests": shown} if self._route.response_model is BatchAccepted else one
         status = 200 if accepted[0].replayed else 201
-        await Response(orjson.dumps(content), status, media_type="application/json")(scope, receive, send)
+        located = {"Location": f"{router.prefix}/{accepted[0].request_id}"}
+        await Response(orjson.dumps(content), status, located, "application/json")(scope, receive, send)
 
     def _prepare(self, body: bytes | bytearray, sender: Caller) -> tuple[bytes, list[PreparedRequest]]:
         """The hash of a body, and what is to be stored of it; in small steps, so that a thread lets others go on."""

@@ -1,12 +1,13 @@
 """The nightly sweep: what is past a ceiling, what went, and what waits for two persons (privacy team)."""
 
+from operator import attrgetter
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import BaseModel
 
 from services.intake import sweeps
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
+from services.intake.api.paging import Page, Paged
 from services.intake.errors import NotFound, SamePerson
 from services.intake.problems import documented
 from shared.domain.errors import IllegalTransition
@@ -14,18 +15,11 @@ from shared.domain.errors import IllegalTransition
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"], dependencies=PRIVACY_TEAM)
 
 
-class SweepList(BaseModel):
-    """Every ceiling in every table that tells how old its rows are."""
-
-    sweeps: list[sweeps.Sweep]
-
-
 @router.get("")
-async def list_sweeps(services: UseServices) -> SweepList:
+async def list_sweeps(services: UseServices, paging: Paged) -> Page[sweeps.Sweep]:
     """What each ceiling does to each table, as the last night has left it (privacy team)."""
     async with services.unit_of_work.pool.acquire() as connection:
-        found = await sweeps.listed(connection)
-    return SweepList(sweeps=found)
+        return paging.cut(await sweeps.listed(connection), attrgetter("sweep_id"))
 
 
 @router.post("/{sweep_id}/confirmation", responses=documented(NotFound, IllegalTransition, SamePerson))

@@ -12,13 +12,13 @@ from services.intake.letters.rendering import Letters
 from services.intake.other_requests import SameAsked
 from services.intake.request.aggregate import Request
 from services.intake.request.as_told import as_told
+from services.intake.request.blockers import Blocker, blocked_by
 from services.intake.request.coverage import Covered, coverage
 from services.intake.request.kept_by_now import kept_by_now
 from services.intake.request.lifecycle import State
 from services.intake.request.reasons import Proposed
 from services.intake.request.summed import summed
 from services.intake.request.told.answer import standing
-from services.intake.request.waiting import COPY_OF_MESSAGE, waits_for
 from services.intake.schemas import Instant
 from shared.domain import reference
 from shared.domain.operations import TaskReport
@@ -140,7 +140,7 @@ class RequestView(Referenced):
     coverage: list[Covered] = Field(description="where the subject was searched for, by what, and with which result")
     package: bool = Field(description="there is a package to download")
     package_withheld: str | None = Field(description="why a person must look at the package before it is handed out")
-    waits_for: str | None = Field(default=None, description="what it waits for, while it waits")
+    blocked_by: list[Blocker] = Field(description="what blocks it, or its answer; nothing while we are at work")
     awaits: list[UUID] = Field(
         description="of an erasure: the same person's open copies for which it waits, or restrictions that oppose it"
     )
@@ -191,13 +191,6 @@ class TimelineEntry(BaseModel):
     detail: dict[str, JsonValue]
 
 
-class Timeline(BaseModel):
-    """Everything that was done about a request, oldest first."""
-
-    request_id: UUID
-    entries: list[TimelineEntry]
-
-
 class LetterView(BaseModel):
     """A letter to the subject."""
 
@@ -216,13 +209,6 @@ class LetterView(BaseModel):
         " that prove or open something"
     )
     body: str = Field(description="its plain text")
-
-
-class LetterList(BaseModel):
-    """Every letter of a request, the oldest first."""
-
-    request_id: UUID
-    letters: list[LetterView]
 
 
 def view(
@@ -250,15 +236,10 @@ def view(
         "awaits": awaits,
         **({"repeated": repeated} if repeated else {}),
         **({"case": _case(request, case, officer=officer)} if case else {}),
-        **({"waits_for": waited} if (waited := waits_for(request) or _after_copy(request, awaits)) else {}),
+        "blocked_by": blocked_by(request, awaits),
         **({"forwarding": _forwarding(request)} if request.role == "processor" else {}),
     }
     return RequestView.model_validate(same | more)
-
-
-def _after_copy(request: Request, awaits: Sequence[UUID]) -> str | None:
-    waits = awaits and request.right is Right.CONSENT_WITHDRAWAL and request.state is State.IN_PROGRESS
-    return COPY_OF_MESSAGE if waits else None
 
 
 def _case(request: Request, case: Sequence[Request], *, officer: bool) -> dict[str, object]:

@@ -10,9 +10,8 @@ from typing import Any, Self, TypeVar
 
 import httpx
 import orjson
-from pydantic import Field, FilePath, SecretStr, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, FilePath, SecretStr, model_validator
 
-from services.intake.client.shapes import Shape
 from shared.domain.configuration import Group
 from shared.domain.errors import DsrError, Unavailable
 
@@ -91,16 +90,10 @@ class Api:
 
         A body of bytes is JSON already, and is sent as it is.
         """
-        return await self.send("POST", path, body, headers, repeatable=repeatable)
-
-    async def send(
-        self, method: str, path: str, body: Any, headers: Mapping[str, str] | None = None, *, repeatable: bool = False
-    ) -> httpx.Response:
-        """The same by another method."""
         content = body if isinstance(body, bytes | None) else orjson.dumps(body)
         typed = {} if content is None else {"Content-Type": "application/json"}
         return await self._call(
-            method, path, repeatable=repeatable, headers={**typed, **(headers or {})}, content=content
+            "POST", path, repeatable=repeatable, headers={**typed, **(headers or {})}, content=content
         )
 
     async def _call(
@@ -158,11 +151,11 @@ class _Told(dict[str, Any]):
         raise strange(f"it names no {name!r}")
 
 
-def told_by(answer: httpx.Response, shape: Any = Shape) -> dict[str, Any]:
-    """What an answer says, which has that shape.
+def told_by(answer: httpx.Response) -> dict[str, Any]:
+    """What an answer says.
 
     Raises:
-        ApiRefused: it has another, or, whenever that is read, something of it is not there.
+        ApiRefused: it is no JSON object, or, whenever that is read, something of it is not there.
     """
     try:
         found = json.loads(answer.content, object_hook=_Told)
@@ -170,11 +163,6 @@ def told_by(answer: httpx.Response, shape: Any = Shape) -> dict[str, Any]:
         raise strange("it is not JSON") from None
     if not isinstance(found, _Told):
         raise strange("it is no JSON object")
-    try:
-        TypeAdapter(shape).validate_json(answer.content, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        raise strange(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     return found
 
 

@@ -1,23 +1,33 @@
-"""How commands print: lines for people, JSON with one value in each line for programs, and nothing to obey."""
+"""How commands print: tables for people on a terminal, JSON with one value in each line for programs."""
 
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from textwrap import indent
 from typing import Annotated, Any
 
 import orjson
 import typer
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one value in each line.")]
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json/--text",
+        default_factory=lambda: not sys.stdout.isatty(),
+        show_default="JSON in a pipe",
+        help="Print JSON, one value in each line, or text for people.",
+    ),
+]
 _OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def say(text: str) -> None:
-    """Print a line, or several, for people."""
+    """Prints a line, or several, for people."""
     typer.echo(plain(text))
 
 
 def tell(value: Any) -> None:
-    """Print one value for a program, at once: whoever reads a pipe sees it when it happens."""
+    """Prints one value for a program, at once: whoever reads a pipe sees it when it happens."""
     typer.echo(orjson.dumps(value))
 
 
@@ -32,11 +42,38 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
-def pairs(values: Mapping[str, Any]) -> str:
-    """Names with their values, in a line; a value that is no text as JSON."""
-    return " ".join(f"{name}={told(value)}" for name, value in values.items())
+def listed(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of the API as a table with a line of names; what is nested is left to JSON."""
+    names = dict.fromkeys(name for row in rows for name, value in row.items() if not isinstance(value, dict))
+    return table([[name.upper() for name in names], *([cell(row.get(name)) for name in names] for row in rows)])
 
 
-def told(value: Any) -> str:
-    """A value as people read it."""
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+def shown(view: Mapping[str, Any]) -> str:
+    """An object of the API: its fields in lines, what is nested in it below, lists of plain objects as tables."""
+    lines = list[str]()
+    for name, value in view.items():
+        rows = value if isinstance(value, list) and all(isinstance(each, dict) for each in value) else None
+        if isinstance(value, dict) or (rows and any(isinstance(each, dict) for row in rows for each in row.values())):
+            lines += [f"{name}:", *(indent(shown(each), "  ") for each in rows or [value])]
+        elif rows:
+            lines += [f"{name}:", listed(rows)]
+        elif value not in (None, []):
+            lines.append(f"{name}: {cell(value)}")
+    return "\n".join(lines)
+
+
+def cell(value: Any) -> str:
+    """A value as people read it, in one line."""
+    if value is None or isinstance(value, str):
+        return " ".join(value.split()) if value else "–"
+    plain_list = isinstance(value, list) and not any(isinstance(each, dict) for each in value)
+    return ", ".join(map(str, value)) if plain_list else orjson.dumps(value).decode()
+
+
+def pairs(values: Mapping[str, Any], names: Iterable[str] = ()) -> str:
+    """Names with their values, in a line: those names first."""
+    order = dict.fromkeys([*(name for name in names if name in values), *values])
+    said = {name: values[name] for name in order}
+    return " ".join(
+        f"{name}={value if isinstance(value, str) else orjson.dumps(value).decode()}" for name, value in said.items()
+    )

@@ -10,7 +10,6 @@ import typer
 
 from services.intake.client.api import Api, run, strange, told_by
 from services.intake.client.output import AsJson, say, tell
-from services.intake.client.shapes import Checked
 from shared.domain.errors import Misconfigured
 
 suppression = typer.Typer(help="The list of those who get no marketing, through the API (DSR_API_URL, DSR_API_KEY).")
@@ -28,7 +27,7 @@ def check(
     file: Annotated[Path, typer.Argument(help="an address or a number in each line, or CSV; -: standard input")],
     *,
     column: Annotated[str | None, typer.Option(help="of CSV with a line of names: the column to compare.")] = None,
-    as_json: AsJson = False,
+    as_json: AsJson,
 ) -> None:
     """Print whom of a list to take out before it is used: who gets no marketing, and what nobody can read.
 
@@ -42,7 +41,7 @@ def check(
         for first in range(0, len(points), _AT_ONCE):
             part = points[first : first + _AT_ONCE]
             asked = {"contact_points": [_point(said) for _, said in part]}
-            told = told_by(await api.post("/v1/suppression/check", asked, repeatable=True), Checked)
+            told = told_by(await api.post("/v1/suppression/check", asked, repeatable=True))
             answered = told["answers"]
             if len(answered) != len(part):
                 raise strange(f"{len(answered)} answers to {len(part)} questions")

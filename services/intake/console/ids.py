@@ -1,14 +1,9 @@
 """Ids in the addresses of pages."""
 
-from collections.abc import Callable
-from typing import TypeVar
 from uuid import UUID
 
 from services.intake.errors import NotFound
-from services.intake.places import Place
 from services.intake.web.site import Visit
-
-T = TypeVar("T")
 
 
 def of_path(visit: Visit, name: str = "request_id") -> UUID:
@@ -21,17 +16,8 @@ def of_path(visit: Visit, name: str = "request_id") -> UUID:
 
 def place(visit: Visit, name: str) -> UUID | None:
     """After which row a list goes on, as the query says by that name; None: from its beginning."""
-    return _said(visit, name, UUID)
-
-
-def ranked(visit: Visit, name: str) -> Place | None:
-    """The same of a list that is not in the order of its ids."""
-    return _said(visit, name, Place.read)
-
-
-def _said(visit: Visit, name: str, read: Callable[[str], T]) -> T | None:
     said = visit.request.query_params.get(name)
     try:
-        return read(said) if said else None
+        return UUID(said) if said else None
     except ValueError:
         raise NotFound("there is no such place in the list: begin with its first page") from None

@@ -1,7 +1,7 @@
 """Incidents: what is left of the 72 hours, what is documented, and a form for each step (Art. 33, 34)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -12,8 +12,8 @@ from services.intake.console.console import Console, Person, Works, local, perso
 from services.intake.console.decisions.decision import Decision, Subject, saying
 from services.intake.console.decisions.generated import fields_of, stated
 from services.intake.console.decisions.page import About, offered, routes_of
-from services.intake.console.ids import of_path, ranked
-from services.intake.console.lists import END, ROWS, Link, Row, Table, at_most, cut, show
+from services.intake.console.ids import of_path
+from services.intake.console.lists import ROWS, Link, Row, Table, at_most, show
 from services.intake.console.roles import Power
 from services.intake.errors import NotReady
 from services.intake.incidents import record
@@ -150,10 +150,9 @@ class IncidentPages:
 
     async def show(self, visit: Visit) -> Response:
         """How many of the 72 hours are left?"""
-        after, person = ranked(visit, "closed"), person_of(visit)
+        person = person_of(visit)
         async with self.works.services.unit_of_work.pool.acquire() as connection:
-            found = [] if after else await record.still_open(connection)
-            closed, more = cut(await record.closed(connection, ROWS + 1, after), ROWS, "?closed=", record.place)
+            found = await record.listed(connection)
         rows = [
             Row(
                 (
@@ -164,13 +163,14 @@ class IncidentPages:
                     "a second person" if each.proposed_by else "",
                 )
             )
-            for each in (*found, *closed)
+            for each in found[:ROWS]
         ]
         columns = ("Incident", "72 hours", "Data", "Owner", "Waits for")
         actions = offered(Subject(self.works, person), _PATH, [ENTER])
-        link = more and replace(more, path=f"{_PATH}{more.path}")
-        none = END if after else "No incident is known."
-        return show(visit, "Incidents", [Table("The most urgent first", "", columns, rows, none, actions, link)])
+        lead = at_most("", found, ROWS)
+        return show(
+            visit, "Incidents", [Table("The most urgent first", lead, columns, rows, "No incident is known.", actions)]
+        )
 
     async def story(self, visit: Visit) -> Response:
         """What is documented of one? The reading is on record."""
@@ -214,7 +214,7 @@ class IncidentPages:
 
 async def awaiting_approval(works: Works, person: Person, connection: Connection) -> Table:
     """Decisions about incidents that wait for a second person."""
-    found = [each for each in await record.still_open(connection) if each.proposed_by][:ROWS]
+    found = [each for each in await record.listed(connection) if each.proposed_by][:ROWS]
     rows = [
         Row(
             (

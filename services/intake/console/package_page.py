@@ -6,7 +6,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from services.intake import package_release
-from services.intake.api import handing_out
+from services.intake.api import downloads
 from services.intake.console.console import Console, Works, person_of
 from services.intake.console.ids import of_path
 from services.intake.console.roles import Power
@@ -30,7 +30,8 @@ class PackagePage:
         """Why is it withheld, who has looked, and what is in it? Each look is on record."""
         services, person = self.works.services, person_of(visit)
         if visit.sent:
-            return await handing_out.inspect(of_path(visit), person.caller, services)
+            link = await downloads.begin(of_path(visit), "inspection", person.caller, services)
+            return await downloads.fetched(link.download_id, person.caller, services)
         request = await services.use_cases.read(of_path(visit), person.caller)
         request.must_be_withheld()
         async with services.unit_of_work.pool.acquire() as connection:

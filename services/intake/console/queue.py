@@ -12,13 +12,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from services.intake import lookup, worklist
-from services.intake.console.console import Console, Works, in_pages, person_of
+from services.intake.console.console import Console, Works, person_of
 from services.intake.console.roles import Power
 from services.intake.errors import BadRequest
 from services.intake.places import Place
 from services.intake.request.aggregate import Request
+from services.intake.request.blockers import blocked_by
 from services.intake.request.lifecycle import State
-from services.intake.request.waiting import awaited_after_closing, waits_for
 from services.intake.web.site import Visit
 from services.intake.worklist import Filters, Waits
 from shared.domain.rights import Right
@@ -148,5 +148,5 @@ def _row(request: Request, today: date, listed: State | None) -> dict[str, objec
         "days": days,
         "closed": None if request.unfinished and listed is not State.CLOSED else request.closed_at,
         "outcome": request.outcome,
-        "waits": in_pages(waits_for(request) or awaited_after_closing(request)),
+        "waits": " ".join(each.message for each in blocked_by(request)),
     }

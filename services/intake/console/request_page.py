@@ -15,7 +15,7 @@ from services.intake.api import views
 from services.intake.api.views import RequestView
 from services.intake.audit.looks import LOOKS
 from services.intake.console import case_sheet, entries, undelivered
-from services.intake.console.console import Console, Person, Works, in_pages, person_of
+from services.intake.console.console import Console, Person, Works, person_of
 from services.intake.console.decisions import options
 from services.intake.console.decisions.decision import Subject
 from services.intake.console.decisions.of_requests import possible
@@ -29,7 +29,6 @@ from services.intake.repository import read
 from services.intake.request import disclosed
 from services.intake.request.aggregate import Request
 from services.intake.request.planned import planned
-from services.intake.request.waiting import awaited_after_closing
 from services.intake.request_file import ListedLetter
 from services.intake.web.site import Visit
 from shared.domain.policy import Policy
@@ -75,7 +74,6 @@ class RequestPage:
             **sheet,
             request=request,
             view=view,
-            waits=in_pages(view.waits_for or awaited_after_closing(request)),
             letters=kept.letters,
             undelivered=[*_undelivered(kept.letters)],
             recipients=[_notice(each, policy) for each in kept.notices],

@@ -42,12 +42,12 @@ RELEASE = Decision(
     name="release",
     title="Release the API key",
     power=Power.RELEASE,
-    when=lambda subject: subject.row["holder"] != subject.person.holder,
+    when=lambda subject: subject.row.holder != subject.person.holder,
     does=lambda subject: (
-        f"{subject.row['waiting']} erasures wait, and begin at once.",
+        f"{subject.row.waiting} erasures wait, and begin at once.",
         "If the key leaked, revoke it instead (dsr api-key revoke), and close what it has asked for.",
     ),
-    do=by_word(key_suspension.release, lambda row: row["key_id"]),
+    do=by_word(key_suspension.release, lambda row: row.key_id),
     irreversible=True,
 )
 SWEEP = Decision(
@@ -144,10 +144,10 @@ class Stopped:
         """The suspended key that the address names."""
         key_id = visit.request.path_params["key_id"]
         async with self.works.services.unit_of_work.pool.acquire() as connection:
-            found = next((each for each in await key_suspension.read(connection) if each["key_id"] == key_id), None)
+            found = next((each for each in await key_suspension.read(connection) if each.key_id == key_id), None)
         if found is None:
             raise NotFound("This API key is not suspended.")
-        facts = [("Key", key_id), ("Held by", str(found["holder"])), ("Erasures that wait", str(found["waiting"]))]
+        facts = [("Key", key_id), ("Held by", found.holder), ("Erasures that wait", str(found.waiting))]
         return self._about(visit, found, "A key has asked for more erasures in an hour than the policy allows", facts)
 
     async def sweep(self, visit: Visit) -> About:
@@ -179,11 +179,11 @@ class Stopped:
         return About(Subject(self.works, person_of(visit), row=row), title, _BACK, facts)
 
 
-def _keys(found: Sequence[dict[str, object]], offer: _Offer) -> Table:
+def _keys(found: Sequence[key_suspension.SuspendedKey], offer: _Offer) -> Table:
     rows = [
         Row(
-            (str(each["holder"]), str(each["key_id"]), str(each["waiting"])),
-            offer(each, f"/suspended-keys/{each['key_id']}", RELEASE),
+            (each.holder, each.key_id, str(each.waiting)),
+            offer(each, f"/suspended-keys/{each.key_id}", RELEASE),
         )
         for each in found
     ]

@@ -29,7 +29,6 @@ from services.intake.incidents.schemas import (
     Whom,
 )
 from services.intake.letters.rendering import Letters
-from services.intake.places import Place, microseconds, moment_at
 from shared.domain.errors import IllegalTransition
 from shared.domain.release import Fault
 from shared.messaging.unit_of_work import UnitOfWork
@@ -48,10 +47,6 @@ VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (package_id) DO NOTHING RETURNIN
 _READ = """
 SELECT incident_id, request_id, fault, downloads, opened_at, found_at, owner, categories, people, told_at, proposed_by,
        closed_at FROM incident
-"""
-_CLOSED = f"""
-{_READ} WHERE closed_at IS NOT NULL AND ($1::timestamptz IS NULL OR (closed_at, incident_id) < ($1, $2))
-ORDER BY closed_at DESC, incident_id DESC LIMIT $3
 """
 _CHANGE = """
 UPDATE incident SET found_at = $2, owner = $3, categories = $4, people = $5, told_at = $6, proposed_by = $7,
@@ -212,20 +207,10 @@ async def load(tx: UnitOfWork, incident_id: UUID, *, lock: bool = False) -> Inci
     return Incident(**row, entries=entries, letters=await letters.written(tx.connection, incident_id))
 
 
-async def still_open(connection: Connection) -> list[IncidentRow]:
-    """Every open incident, the most urgent first."""
-    return [IncidentRow(**row) for row in await connection.fetch(f"{_READ} WHERE closed_at IS NULL ORDER BY found_at")]
-
-
-async def closed(connection: Connection, limit: int, after: Place | None = None) -> list[IncidentRow]:
-    """Closed incidents from a place in the list on, the latest first."""
-    given = (after and moment_at(after.at), after and after.row_id, limit)
-    return [IncidentRow(**row) for row in await connection.fetch(_CLOSED, *given)]
-
-
-def place(incident: IncidentRow) -> Place:
-    """Where the list of closed incidents goes on."""
-    return Place(microseconds(incident.closed_at or incident.opened_at), incident.incident_id)
+async def listed(connection: Connection) -> list[IncidentRow]:
+    """Every incident: the open ones, the most urgent first, then those closed last."""
+    order = "closed_at DESC NULLS FIRST, found_at, incident_id"
+    return [IncidentRow(**row) for row in await connection.fetch(f"{_READ} ORDER BY {order}")]
 
 
 async def must_not_own(connection: Connection, request_id: UUID, holder: str) -> None:

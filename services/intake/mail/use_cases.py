@@ -16,7 +16,7 @@ from uuid_utils.compat import uuid7
 from services.intake import lookup
 from services.intake.auth import Caller
 from services.intake.entered import Entered
-from services.intake.errors import NotFound
+from services.intake.errors import BadRequest, NotFound
 from services.intake.group_commit import Accepted, SubmissionContext, Submitted
 from services.intake.identity import proof_links
 from services.intake.identity.proof_links import ProofLinks
@@ -79,6 +79,8 @@ class MailUseCases:
         """Mails that wait for a person, by when they reached us, with what a list may show."""
         async with self.unit_of_work.begin() as tx:
             last = await inbox.read(tx.connection, after) if after else None
+            if after and last is None:
+                raise BadRequest("Invalid cursor. Omit it to get the first page.", "cursor")
             place = (last.received_at, last.mail_id) if last else _FIRST
             mails = await inbox.waiting(tx.connection, state, place, limit)
             known = await inbox.contents(tx, mails)

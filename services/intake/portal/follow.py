@@ -1,18 +1,17 @@
 """Following a request: what happens next and by when, what was found where, questions, letters, report, package."""
 
-import hashlib
 import hmac
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from services.intake import auth, packages
-from services.intake.api import handing_out, report, views
-from services.intake.errors import BadRequest, Forbidden, NotFound, PreconditionFailed
+from services.intake.api import downloads, views
+from services.intake.errors import BadRequest, Expired, Forbidden, NotFound, PreconditionFailed
 from services.intake.letters import asked, correspondence
 from services.intake.letters.rendering import Letters
 from services.intake.portal import told
@@ -51,7 +50,6 @@ async def note(unit_of_work: UnitOfWorkFactory, letters: Letters, request_id: UU
 _LONGEST = 4000
 _NONCE = 22
 """Characters of 128 random bits, with which a link to the package begins."""
-_NAMED = 16
 _VERSION = 18
 """Digits of the highest version that a request may have."""
 _LEADS_HERE = frozenset({"proof_link", "portal_news"})
@@ -188,7 +186,8 @@ class Following:
         """What do you hold of me? The report of the package as it was made, to be read here or printed."""
         request = await self._mine(visit)
         caller = auth.portal(request.request_id)
-        return await report.read_report(request.request_id, caller, self.works.services)
+        link = await downloads.begin(request.request_id, "report", caller, self.works.services)
+        return await downloads.fetched(link.download_id, caller, self.works.services)
 
     async def package(self, visit: Visit) -> Response:
         """The report and the data, as the API hands them out.
@@ -199,15 +198,20 @@ class Following:
         request, link = await self._mine(visit), visit.request.query_params.get("link", "")
         if not hmac.compare_digest(_link(visit, request, link[:_NONCE]).encode(), link.encode()):
             return at(visit, "/request")
-        used = not await self.works.links.once(link)
-        named = packages.Link(hashlib.sha256(link.encode()).hexdigest()[:_NAMED], used)
         caller, asked = auth.portal(request.request_id), visit.request.headers
+        download_id = uuid5(request.request_id, link)
+        used = not await self.works.links.once(link)
+        if not used:
+            await downloads.begin(request.request_id, "package", caller, self.works.services, download_id)
         asked_for = (asked.get("range"), asked.get("if-range"))
-        handed_out = await handing_out.hand_out(request.request_id, caller, self.works.services, asked_for, named)
-        if handed_out is None:
-            visit.session.data["noted"] = "fetching"
-            return at(visit, "/request")
-        return handed_out
+        try:
+            if not used or asked_for[0]:
+                return await downloads.fetched(download_id, caller, self.works.services, asked_for)
+        except Expired:
+            if not used:
+                raise
+        visit.session.data["noted"] = "fetching"
+        return at(visit, "/request")
 
     async def sign_out(self, visit: Visit) -> Response:
         """Ends this session, or every session of this request."""

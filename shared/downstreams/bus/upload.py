@@ -49,7 +49,9 @@ class Row(_Strict):
 
     category: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
     source: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]{0,63}$")]
-    data: Annotated[dict[str, JsonValue], Field(min_length=1, max_length=64, repr=False)]
+    data: Annotated[
+        dict[str, JsonValue], Field(min_length=1, max_length=64, repr=False, examples=[{"called": "+4930901820"}])
+    ]
     portable: bool = True
     matched: Annotated[tuple[FoundBy, ...], Field(min_length=1, max_length=20)]
 

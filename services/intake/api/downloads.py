@@ -1,0 +1,200 @@
+"""What leaves the platform: packages and the reports in them by short-lived links, and certificates."""
+
+import base64
+import hashlib
+import re
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Response
+from fastapi.responses import StreamingResponse
+from pydantic import Field
+
+from services.intake import package_release, packages, unpacking
+from services.intake.api.dependencies import AnyCaller, Services, UseServices
+from services.intake.audit import case_file
+from services.intake.auth import Caller
+from services.intake.deciding import visible
+from services.intake.errors import Expired, NotFound, NotReady, RangeNotSatisfiable, Withheld
+from services.intake.grant import Power
+from services.intake.packages import Link, What
+from services.intake.problems import documented
+from services.intake.ranges import asked
+from services.intake.repository import read
+from services.intake.request.aggregate import Request
+from services.intake.schemas import Strict
+from shared.domain.errors import IllegalTransition, Shredded
+from shared.domain.release import REPORT, Fault
+from shared.domain.rights import Right
+from shared.storage import certificate, evidence
+
+T = TypeVar("T")
+router = APIRouter(prefix="/v1/requests/{request_id}", tags=["results"])
+links = APIRouter(prefix="/v1/downloads", tags=["results"])
+_STYLE = re.compile(rb"<style>(.*?)</style>", re.DOTALL)
+_HEAD = 2**14
+"""Bytes of a page in which its style stands."""
+_HOLD = {"Cache-Control": "no-store"}
+_FETCHED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The package as a ZIP archive, or the report as a page",
+        "content": {"application/zip": {}, "text/html": {}},
+    },
+    206: {"description": "The bytes that `Range` asks for", "content": {"application/zip": {}}},
+}
+
+
+class Wanted(Strict):
+    """What is to be fetched."""
+
+    what: What = Field(
+        default="package",
+        description="`report`: the page in the package of an access request; read often, it counts once a day."
+        " `inspection`: a package that is withheld, for two people who must say whether it is the subject's (privacy"
+        " team); it counts as no download",
+    )
+
+
+@router.post(
+    "/downloads",
+    status_code=201,
+    responses=documented(NotFound, NotReady, Withheld, Expired, IllegalTransition, Shredded),
+)
+async def make_link(
+    request_id: UUID, body: Wanted, caller: AnyCaller, services: UseServices, response: Response
+) -> Link:
+    """Make a link to the package of an access or portability request; it is one download, and good for a day."""
+    link = await begin(request_id, body.what, caller, services)
+    response.headers["Location"] = link.url
+    return link
+
+
+async def begin(
+    request_id: UUID, what: What, caller: Caller, services: Services, download_id: UUID | None = None
+) -> Link:
+    """Makes a link for a caller who may fetch.
+
+    Raises:
+        Expired, Forbidden, IllegalTransition, NotFound, NotReady, Shredded, Withheld: nothing is handed out.
+    """
+    caller.must_be("privacy" if what == "inspection" else "channel")
+    caller.grant.must(Power.FETCH)
+    request = await services.use_cases.read(request_id, caller)
+    if what == "inspection":
+        request.must_be_withheld()
+    if what == "report" and request.right is not Right.ACCESS:
+        raise NotReady("there is no report: it asked for no access")
+    async with services.unit_of_work.begin() as tx:
+        found = await packages.begin(tx, request, what, services.settings, caller, download_id)
+    return _handed(found)
+
+
+@links.get(
+    "/{download_id}",
+    response_class=Response,
+    responses=_FETCHED | documented(NotFound, Withheld, Expired, IllegalTransition, Shredded, RangeNotSatisfiable),
+)
+async def download(
+    download_id: UUID,
+    caller: AnyCaller,
+    services: UseServices,
+    range_: Annotated[
+        str | None, Header(alias="Range", description="one range of bytes, to continue a download")
+    ] = None,
+    if_range: Annotated[str | None, Header(alias="If-Range", description="the `ETag` of what was begun")] = None,
+) -> Response:
+    """Fetch what a link is for, with the key by which it was made; what broke off can be continued."""
+    return await fetched(download_id, caller, services, (range_, if_range))
+
+
+async def fetched(
+    download_id: UUID, caller: Caller, services: Services, asked_for: tuple[str | None, str | None] = (None, None)
+) -> Response:
+    """What a link hands out; ``asked_for``: ``Range`` and ``If-Range``.
+
+    Raises:
+        Expired, IllegalTransition, NotReady, RangeNotSatisfiable, Shredded, Withheld: it is not handed out.
+    """
+    unit_of_work = services.unit_of_work
+    async with unit_of_work.begin() as tx:
+        request_id, package_id, what = await packages.find(tx.connection, download_id, caller, tx.now)
+        request = await visible(tx.connection, await read(tx.connection, request_id), caller)
+        if what == "inspection":
+            return _inspected(services, await package_release.look(tx, request_id, caller), caller)
+        tag = f'"{package_id}"'
+        span = asked(*asked_for, tag) if what == "package" else None
+        found = await packages.hand_out(tx, download_id, span, services.settings, caller)
+    handed = _handed(found)
+    if what == "report":
+        return await _report(services, handed)
+    headers = _zip(request, handed.end - handed.first) | {"Accept-Ranges": "bytes", "ETag": tag}
+    if span:
+        headers["Content-Range"] = f"bytes {handed.first}-{handed.end - 1}/{handed.piece.size}"
+    content = packages.content(unit_of_work, handed, services.settings)
+    return StreamingResponse(content, 206 if span else 200, headers, "application/zip")
+
+
+def _inspected(services: Services, look: package_release.Look, caller: Caller) -> Response:
+    headers = {
+        "Content-Disposition": f'attachment; filename="{look.request_id}-withheld.zip"',
+        "Content-Length": str(look.piece.size),
+    }
+    content = package_release.content(services.unit_of_work, look, caller)
+    return StreamingResponse(content, headers=headers | _HOLD, media_type="application/zip")
+
+
+async def _report(services: Services, handed: packages.Download) -> Response:
+    """The page, read out of its package without unpacking that; it may load and do nothing."""
+    pool, vault = services.unit_of_work.pool, services.unit_of_work.vault
+    packed = await unpacking.find(pool, vault, handed.piece, REPORT)
+    if packed is None:
+        raise NotReady("this package has no report: whoever decides about the data answers the person")
+    content = unpacking.content(pool, vault, packed)
+    head = b""
+    while len(head) < _HEAD and (some := await anext(content, None)) is not None:
+        head += some
+    headers = {"Content-Security-Policy": policy_of(head)} | _HOLD
+    return StreamingResponse(_joined(head, content), headers=headers, media_type="text/html")
+
+
+def policy_of(page: bytes) -> str:
+    """What a page that begins so may do: nothing, but have the one style that stands in its head (CSP Level 3)."""
+    found = _STYLE.search(page)
+    style = f"'sha256-{base64.b64encode(hashlib.sha256(found[1]).digest()).decode()}'" if found else "'none'"
+    nothing = ("default-src", "base-uri", "form-action", "frame-ancestors")
+    return "; ".join((*(f"{each} 'none'" for each in nothing), f"style-src {style}"))
+
+
+async def _joined(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield head
+    async for some in rest:
+        yield some
+
+
+def _zip(request: Request, size: int) -> dict[str, str]:
+    name = f'attachment; filename="{request.request_id}.zip"'
+    return {"Content-Disposition": name, "Content-Length": str(size)} | _HOLD
+
+
+def _handed(found: T | Fault) -> T:
+    if isinstance(found, Fault):
+        raise Withheld(f"a person looks at the package before it is handed out: {found.sentence}")
+    return found
+
+
+@router.get("/certificate", responses=documented(NotFound, NotReady))
+async def certify(request_id: UUID, caller: AnyCaller, services: UseServices) -> dict[str, object]:
+    """The certificate of a closed request: its evidence, signed; of one by somebody unknown, for the privacy team.
+
+    `dsr certificate verify FILE` checks it offline.
+    """
+    request = await services.use_cases.read(request_id, caller)
+    officer = caller.role == "privacy"
+    if request.anonymous and not officer:
+        raise NotReady("whoever has asked has not shown who they are: its certificate is for the privacy team")
+    if request.closed_at is None:
+        raise NotReady("a request gets its certificate when it is closed")
+    unit_of_work = services.unit_of_work
+    shown = case_file.certified(request, unit_of_work.clock.now().date(), services.use_cases.letters)
+    return certificate.build(shown, await evidence.entries(unit_of_work.pool, request_id), unit_of_work.vault.keyring)
