@@ -84,7 +84,6 @@ class Unsearched(StrEnum):
     NOT_PROVED = "not_proved"
     HELD_BY_OTHERS = "held_by_others"
     NO_LONGER_THEIRS = "no_longer_theirs"
-    HISTORY_NOT_READABLE = "history_not_readable"
 
     @property
     def sentence(self) -> str:
@@ -117,10 +116,6 @@ _UNSEARCHED: Mapping[Unsearched, str] = {
         " the subscriber may ask for, such as an itemised bill, and enter what was done"
     ),
     Unsearched.NOT_PROVED: "nothing that it is searched by is proved to be theirs as well as what it holds needs",
-    Unsearched.HISTORY_NOT_READABLE: (
-        "it keeps a history of what it holds, which its interface does not show: install the extension that"
-        " reads it (deploy/downstreams/README.md), and try again"
-    ),
 }
 
 

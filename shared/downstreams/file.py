@@ -23,9 +23,9 @@ from shared.downstreams.downstream import Downstream
 from shared.downstreams.fingerprints import digest
 from shared.downstreams.opendsr.settings import OpenDsrSettings
 from shared.downstreams.places import Table
-from shared.downstreams.roundup.settings import RoundupSettings
 from shared.downstreams.tryton.settings import TrytonSettings
 from shared.systems.http.settings import DeclaredHttpSettings
+from shared.systems.roundup.settings import RoundupSettings
 from shared.systems.sql.settings import SqlSettings
 
 AdapterSettings = SqlSettings | TrytonSettings | RoundupSettings | OpenDsrSettings | DeclaredHttpSettings | BusSettings

@@ -31,10 +31,10 @@ from shared.downstreams.opendsr.settings import OpenDsrSettings
 from shared.downstreams.places import Table
 from shared.downstreams.plan import stages
 from shared.downstreams.protocols import Adapter, Assigning, Locatable
-from shared.downstreams.roundup.settings import RoundupSettings
 from shared.downstreams.states import with_states
 from shared.downstreams.tryton.settings import TrytonSettings
 from shared.systems.http.settings import DeclaredHttpSettings
+from shared.systems.roundup.settings import RoundupSettings
 from shared.systems.sql.server import is_mariadb
 from shared.systems.sql.settings import SqlSettings
 
@@ -212,7 +212,7 @@ def _adapter(declared: Downstream, wiring: Wiring) -> Adapter:
 
             return TrytonAdapter(name, settings, environment=environment, policy=wiring.policy, clock=wiring.clock)
         case RoundupSettings() as settings:
-            from shared.downstreams.roundup.adapter import RoundupAdapter  # noqa: PLC0415
+            from shared.systems.roundup.adapter import RoundupAdapter  # noqa: PLC0415
 
             return RoundupAdapter(name, settings, environment=environment, policy=wiring.policy)
         case OpenDsrSettings() as settings:

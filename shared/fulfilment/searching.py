@@ -208,8 +208,8 @@ def _is_contact(number: Identity) -> bool:
 
 
 def lacking_something(result: Receipt, search: Search) -> Receipt:
-    """A receipt with why not all was searched by; what proof may mend goes before a history that none would show."""
-    if search.lacks and result.not_searched in {None, Unsearched.HISTORY_NOT_READABLE}:
+    """A receipt with why not all was searched by."""
+    if search.lacks and result.not_searched is None:
         return replace(result, not_searched=search.lacks, level=search.lacks_proof_to)
     return result
 

@@ -31,7 +31,6 @@ from shared.domain.topics import ServiceName
 from shared.downstreams import file
 from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.opendsr.settings import OpenDsrSettings
-from shared.downstreams.roundup.settings import RoundupSettings
 from shared.downstreams.tryton.settings import TrytonSettings
 from shared.messaging.outbox import Relay
 from shared.runtime.liveness import Heartbeats
@@ -48,6 +47,7 @@ from shared.runtime.settings import (
 )
 from shared.storage import keyring
 from shared.storage.postgres import PostgresSettings
+from shared.systems.roundup.settings import RoundupSettings
 from shared.systems.sql.declaration.dataset import Dataset
 from shared.systems.sql.settings import SqlSettings
 from tests.fixtures.told import comes_to

@@ -17,7 +17,6 @@ from shared.domain.operations import COUNTRY_UNKNOWN, Kept, Operation, TaskOutco
 from shared.domain.policy import OnErasure, read_policy
 from shared.downstreams.contract import Receipt
 from shared.downstreams.downstream import Downstream
-from shared.downstreams.roundup.adapter import RoundupAdapter
 from shared.downstreams.states import with_states
 from shared.downstreams.tryton.party import CATEGORIES as TRYTON
 from shared.fulfilment.failures import sentence_of
@@ -26,6 +25,7 @@ from shared.fulfilment.withdrawn import by_hand
 from shared.systems.engine.copying import matches
 from shared.systems.engine.ownership import Coverage, Mine, subject
 from shared.systems.engine.planning import reach
+from shared.systems.roundup.adapter import RoundupAdapter
 from shared.systems.sql.check import undeclared
 from shared.systems.sql.declaration.dataset import Dataset
 from shared.systems.sql.declaration.tables import Table

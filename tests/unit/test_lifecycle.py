@@ -323,7 +323,6 @@ def beyond(limit: str) -> Exceeded:
         ({"tasks": missing(failure="several_people")}, "customer number"),
         ({"tasks": missing(not_searched="number_in_conflict", outcome="not_searched")}, "contradict one another"),
         ({"tasks": missing(not_searched="line_shared", outcome="not_searched")}, "by hand"),
-        ({"tasks": missing(not_searched="history_not_readable", outcome="exported")}, "In crm it was not done"),
         ({"tasks": missing(failure="assignment_in_doubt")}, "several holders"),
         ({"right": Right.OBJECTION, "scope": "legitimate_interests"}, "two people must decide the objection"),
         ({"state": State.IN_PROGRESS, "decided": Outcome.REFUSED}, "it is answered is decided"),

@@ -433,7 +433,6 @@ def test_last_notice_promises_no_answer_before_other_work_is_done(missing: TaskR
 
 
 SHARED = UNSEARCHED.model_copy(update={"not_searched": "line_shared"})
-HISTORY = COPIED.model_copy(update={"not_searched": "history_not_readable"})
 SEVERAL = FAILED.model_copy(update={"system": "crm", "failure": "several_people"})
 
 
@@ -448,7 +447,6 @@ def working(*tasks: TaskReport) -> Request:
         ((UNSEARCHED, BY_HAND), Question.CLARIFICATION),
         ((SEVERAL,), Question.CLARIFICATION),
         ((SHARED,), None),
-        ((HISTORY,), None),
         ((UNSEARCHED, FAILED), None),
         ((SEVERAL, FAILED), None),
     ],

@@ -22,12 +22,12 @@ from shared.domain.proofs import proof_policy
 from shared.domain.toml_file import read_toml
 from shared.domain.wording import LANGUAGES, Language
 from shared.downstreams.registry import Wiring
-from shared.downstreams.roundup.erasure import CATEGORIES as OF_ROUNDUP
 from shared.downstreams.tryton.export import records
 from shared.downstreams.tryton.party import CATEGORIES as OF_TRYTON
 from shared.downstreams.tryton.party import Address, Contact, NumberAssignment, Party
 from shared.systems.engine.ownership import Attribution, Mine
 from shared.systems.engine.planning import plan
+from shared.systems.roundup.copies import CATEGORIES as OF_ROUNDUP
 from shared.systems.sql.declaration.dataset import Dataset
 from shared.systems.sql.declaration.jurisdiction import Jurisdiction
 from shared.systems.sql.declaration.tables import Table

@@ -130,7 +130,6 @@ async def test_what_was_left_out_is_counted_by_reason_and_what_is_missing_named_
     [
         ({"by_hand": True}, "it was copied by hand"),
         ({"narrowed": True}, "you named a shorter time"),
-        ({"not_searched": "history_not_readable"}, "it keeps a history of changes that we cannot read there"),
     ],
 )
 async def test_part_that_the_copy_does_not_hold_is_named_as_missing(done: dict[str, Any], why: str) -> None:

@@ -358,9 +358,8 @@ def test_whose_the_accounts_are_another_system_says_where_it_assigns_them_and_sp
     assert not any(each.confirmed_elsewhere for each in beside_the_register([replace(crm, assigns=False), shop]))
 
 
-@pytest.mark.parametrize("reason", [None, Unsearched.HISTORY_NOT_READABLE])
-def test_missing_proof_is_asked_for_although_a_history_cannot_be_read(reason: Unsearched | None) -> None:
-    receipt = Receipt(uuid7(), TaskOutcome.EXPORTED, not_searched=reason)
+def test_missing_proof_is_asked_for() -> None:
+    receipt = Receipt(uuid7(), TaskOutcome.EXPORTED)
     said = lacking_something(receipt, Search((ADDRESS,), "L2", lacks=Unsearched.NOT_PROVED))
     assert (said.not_searched, said.level) == (Unsearched.NOT_PROVED, "L2")
     assert lacking_something(receipt, Search((ADDRESS,), "L2")) == receipt

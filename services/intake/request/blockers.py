@@ -12,7 +12,7 @@ from services.intake.request.stored_request import StoredRequest
 from services.intake.schemas import Instant
 from shared.domain.assignments import AssignmentInDoubt
 from shared.domain.errors import RuleUnsigned
-from shared.domain.operations import TaskReport, Unsearched
+from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome, Right
 
 BlockerKind = Literal["identity", "clarification", "approval", "other_request", "system", "customer", "delivery"]
@@ -158,7 +158,6 @@ _OF_TASKS: Sequence[tuple[Rule, Callable[[TaskReport], object]]] = (
     (_FAILED, deferrals.needs_judgement),
     (_SEVERAL, deferrals.has_failed),
     (_BY_HAND, deferrals.waits_for_hands),
-    (_FAILED, lambda task: task.not_searched == Unsearched.HISTORY_NOT_READABLE),
     (_NOT_SEARCHED, lambda task: task.not_searched),
 )
 """Why a task needs a decision: the first that holds."""

@@ -6,7 +6,7 @@ from services.intake.request.summed import kept_from
 from shared.domain.errors import BlastRadius, ForeignHit, NotSupported, SeveralPeople, SystemRetired
 from shared.domain.operations import ANSWERING, DONE_BY_HAND, Limit, Operation, TaskOutcome, TaskReport, Unsearched
 
-_NOT_ASKED = DONE_BY_HAND | {Unsearched.NOT_PROVED, Unsearched.HISTORY_NOT_READABLE}
+_NOT_ASKED = DONE_BY_HAND | {Unsearched.NOT_PROVED}
 """Why something is not searched that no other identity of the requester's would mend."""
 _NO_NUMBER = frozenset({Unsearched.NO_ACCOUNT, Unsearched.NO_IDENTIFIER})
 """Why something is not searched that no number would mend."""

@@ -91,8 +91,8 @@ class Correction:
         held = as_text((record.data or ())[position])
         if each.part and held is None:  # a document without it stays without it
             return
-        right = held == asked.asserted
-        if asked.current is not None and held not in {*forms(asked.current)}:
+        right = _is_one_of(each, held, [asked.asserted])
+        if asked.current is not None and not _is_one_of(each, held, forms(asked.current)):
             self.shown[place] += right
         elif is_left(mine, self._left):
             if not right:
@@ -241,6 +241,12 @@ class Correction:
             kinds[change.record.category if change.record else ""] += n
         told = Receipt(self.task.task_id, TaskOutcome.AMENDED, found=sum(shown), by_category=+kinds)
         return replace(told, corrected=tuple(shown), stated=True)
+
+
+def _is_one_of(each: Field, held: str | None, values: Collection[str]) -> bool:
+    """Whether one of these values stands there, in whatever spelling."""
+    same = each.same
+    return held in values or (same is not None and held is not None and any(same(held, value) for value in values))
 
 
 def _held(mine: Mine) -> Iterator[tuple[Any, str | None]]:

@@ -37,13 +37,12 @@ async def look(
 
 
 async def pages(
-    unit: Unit, sought: Sequence[Subject], *, data: bool, hidden: Sequence[Span] = ()
+    unit: Unit, attributor: Attributor, sought: Sequence[Subject], *, data: bool
 ) -> AsyncGenerator[Sequence[tuple[int, Mine]]]:
     """The same page by page, each record with the place of its subject.
 
     What nothing that comes later is judged by is forgotten once it was seen.
     """
-    attributor = Attributor(sought, unit.shapes, hidden)
     if any(each.keys for each in sought):
         async with aclosing(unit.find(sought, data=data)) as found:
             async for page in found:

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from shared.domain.assignments import NUMBERS, lacking
@@ -133,12 +134,15 @@ class Attribution:
 
     task: Task
     records: dict[Name, Mine] = field(default_factory=dict)
+    unproven: int = 0
+    """Records that have an identity of the subject, and that their system has not proved to be theirs."""
 
     def counts(self) -> Counter[str]:
         """How many records there are, by category."""
         return Counter([mine.record.shape.category for mine in self.records.values()])
 
 
+_ABOUT: frozenset[Party] = frozenset({None})
 _Owners = Mapping[str, Sequence[tuple[int, SearchKey, bool]]]
 """By value the subjects who have it, each with its period, and whether that is always."""
 
@@ -157,6 +161,7 @@ class Attributor:
         for span in hidden:
             self._hidden[span.number].append(span)
         self._finders = {shape.place: self._finders_of(shape) for shape in shapes}
+        self._positions = {subject.task.task_id: position for position, subject in enumerate(subjects)}
         self._led_to = frozenset(link.place for shape in shapes for link in shape.links)
         self._whose: defaultdict[Name, set[int]] = defaultdict(set)
 
@@ -174,6 +179,9 @@ class Attributor:
         theirs: list[tuple[int, Mine]] = []
         for record in page:  # of one person there may be 20,000
             shape = record.shape
+            if record.whose is not None:
+                theirs += self._proved(record, record.whose)
+                continue
             owners: dict[int, frozenset[Party]] = {}
             for place, party, known in self._finders[shape.place]:
                 if (value := record.holders[place]) is None or (keys := known.get(value)) is None:
@@ -192,11 +200,26 @@ class Attributor:
                 theirs.append((position, mine))
         return theirs
 
+    def _proved(self, record: Record, whose: Mapping[UUID, bool]) -> list[tuple[int, Mine]]:
+        """Whose a record is by the proof of its system; of the others it is counted."""
+        proved: dict[int, frozenset[Party]] = {}
+        for task_id, is_theirs in whose.items():
+            if is_theirs:
+                proved[self._positions[task_id]] = _ABOUT
+            else:
+                self.found[self._positions[task_id]].unproven += 1
+        leads = self._lead(record, proved) if record.parents else {}
+        theirs = [(position, leads.get(position) or Mine(record, parties)) for position, parties in proved.items()]
+        for position, mine in theirs:
+            self.found[position].records[record.name] = mine
+            self._whose[record.name].add(position)
+        return theirs
+
     def forget(self, theirs: Iterable[tuple[int, Mine]]) -> None:
         """Lets records go, but for those to which others may lead, of which it keeps no data."""
         for position, mine in theirs:
             if mine.record.shape.place in self._led_to:
-                mine.record = mine.record._replace(data=None)
+                mine.record = mine.record._replace(data=None, ref=None)
             else:
                 del self.found[position].records[mine.record.name]
 
@@ -279,10 +302,19 @@ class Refusing:
 
 def refusal(found: Attribution, limits: Limits) -> Refused | None:
     """Why a task must not go on with what was found."""
+    if doubt := unproven(found):
+        return doubt
     refusing = Refusing(found.task)
     for mine in found.records.values():
         refusing.add(mine)
     return refusing.refused(limits)
+
+
+def unproven(found: Attribution) -> Refused | None:
+    """Why a task must not go on whose subject is perhaps among those who were found, and is none of them for sure."""
+    if found.records or not found.unproven:
+        return None
+    return ForeignHit(f"{found.unproven} records have an identity of the subject, and none is proven to be theirs")
 
 
 def told_of(mine: Mine) -> Iterator[Row]:

@@ -97,7 +97,8 @@ def plan(system: str, policy: Policy, limits: Limits | None, found: Attribution,
     made.gone = [mine for name, mine in found.records.items() if name not in made.stays]
     made.reduced = [found.records[name] for name, stay in made.stays.items() if _is_more(found.records[name], stay)]
     made.idle = keeping.idle(made.stays)
-    made.refused = limits.excess(found.task, rows=len(made.gone)) if limits else None
+    rows = sum(not mine.record.shape.attached for mine in made.gone)
+    made.refused = limits.excess(found.task, rows=rows) if limits else None
     return made
 
 

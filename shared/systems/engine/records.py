@@ -139,7 +139,7 @@ class Field(NamedTuple):
     sees it too. ``portable``: it was provided by the person. ``rectifies``: the field of a correction that it holds.
     ``fact``: it holds a fact of today, which may have to be corrected. ``part``: it is a part of a document, which
     stays without it where it has none. ``dialled``: the position of the field with the same number in E.164, which is
-    shown instead.
+    shown instead. ``same``: whether two spellings are one value; None: they must be equal.
     """
 
     column: str
@@ -155,6 +155,7 @@ class Field(NamedTuple):
     fact: bool = False
     part: bool = False
     dialled: int | None = None
+    same: Callable[[str, str], bool] | None = None
 
 
 class PartyShape(NamedTuple):
@@ -189,7 +190,8 @@ class Shape:
     ``countries``: by country of whose law its records may be, in the words of the policy; None: they do not say.
     ``key_is_account``: its key is the account. ``whole``: what a state or a hold keeps stays as it is, and no period
     keeps anything. ``mails``: it may be used for marketing, also where nothing marks who wants none.
-    ``unattributed``: it may have numbers of which nobody can tell whose.
+    ``unattributed``: it may have numbers of which nobody can tell whose. ``attached``: it goes with the record to which
+    it leads, and no limit counts it.
     """
 
     place: str
@@ -217,6 +219,7 @@ class Shape:
     whole: bool = False
     mails: bool = False
     unattributed: bool = False
+    attached: bool = False
 
 
 class Statement(NamedTuple):
@@ -237,6 +240,7 @@ class Record(NamedTuple):
     anything to empty: a value that is neither what it becomes, nor (of a part that ``names``) a word for nobody.
     ``flags``: whether each is set; None: neither its word nor its opposite stands there, or nothing can bear it.
     ``data``: the values of its fields, where that was asked for. ``ref``: whatever the adapter needs to know it again.
+    ``whose``: by task whether its system has proved it to be that subject's; None: its holders tell.
     """
 
     shape: Shape
@@ -255,6 +259,7 @@ class Record(NamedTuple):
     data: tuple[Any, ...] | None = None
     stated: tuple[Statement, ...] = ()
     ref: Any = None
+    whose: Mapping[UUID, bool] | None = None
 
     @property
     def name(self) -> "Name":

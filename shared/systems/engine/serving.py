@@ -24,7 +24,7 @@ from shared.systems.engine.copying import Copies
 from shared.systems.engine.erasing import Erasure, Pace
 from shared.systems.engine.keeping import RuleUndeclared
 from shared.systems.engine.looking import TooMany, left_by_erasures, look, pages
-from shared.systems.engine.ownership import Attribution, Coverage, Refusing, refusal, subject
+from shared.systems.engine.ownership import Attribution, Attributor, Coverage, Refusing, refusal, subject, unproven
 from shared.systems.engine.records import Shape, Span, Subject, System, Unit
 
 _HELD = 20_000
@@ -87,7 +87,7 @@ class Served:
         del save_progress
 
         async def work(unit: Unit, _: Sequence[Task], sought: Sequence[Subject]) -> Sequence[Result]:
-            return await _export(self._engine_system, self._engine_policy, unit, sought, hand_over)
+            return await _export(self._engine_system, self._copies, unit, sought, hand_over)
 
         return await self._read(tasks, work, unattributed=True)
 
@@ -135,6 +135,9 @@ class Served:
     async def sweep(self, due: Sequence[Due], spared: Spared, go_on: GoOn) -> Sequence[Swept | Refused]:
         """Lets go what is past them, first what refers to others."""
         return await retention.sweep(self._engine_system, due, spared, go_on)
+
+    def _copies(self, left: Sequence[Span]) -> Copies:
+        return Copies(self._engine_system.name, self._engine_policy, left)
 
     def _eraser(self, save_progress: Checkpoint) -> "Worker":
         return Erasure(self._engine_system, self._engine_policy, save_progress, self._engine_pace)
@@ -186,10 +189,14 @@ def by_tenant(tasks: Sequence[Task]) -> Mapping[str | None, Sequence[Task]]:
 
 
 async def _export(
-    system: System, policy: Policy, unit: Unit, sought: Sequence[Subject], hand_over: HandOver | None
+    system: System,
+    write: Callable[[Sequence[Span]], Copies],
+    unit: Unit,
+    sought: Sequence[Subject],
+    hand_over: HandOver | None,
 ) -> list[Result]:
     left = await left_by_erasures(unit, sought)
-    copies = Copies(system.name, policy, left)
+    copies = write(left)
     few: Sequence[Attribution] | None = None
     with suppress(TooMany):
         few = await look(unit, sought, data=True, hidden=left, most=system.part)
@@ -214,15 +221,16 @@ async def _export_many(
     hand_over: HandOver | None,
 ) -> list[Result]:
     """Looks whose all of it is, and then reads it, page by page."""
-    refusing = [Refusing(each.task) for each in sought]
-    async with aclosing(pages(unit, sought, data=False, hidden=left)) as found:
+    refusing, attributor = [Refusing(each.task) for each in sought], Attributor(sought, unit.shapes, left)
+    async with aclosing(pages(unit, attributor, sought, data=False)) as found:
         async for page in found:
             for position, mine in page:
                 refusing[position].add(mine)
-    refused = [each.refused(system.limits) for each in refusing]
+    named = zip(refusing, attributor.found, strict=True)
+    refused = [unproven(theirs) or each.refused(system.limits) for each, theirs in named]
     read = [each for each, why in zip(sought, refused, strict=True) if why is None]
     parts = [_Parts(each.task) for each in read]
-    async with aclosing(pages(unit, read, data=True, hidden=left)) as found:
+    async with aclosing(pages(unit, Attributor(read, unit.shapes, left), read, data=True)) as found:
         async for page in found:
             for position, mine in page:
                 parts[position].add(copies.record(mine))

@@ -5,7 +5,7 @@ Ids alone are noted: what a record says stays with its system.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol, Self
@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, JsonValue
 
-from shared.domain.errors import Refused, ResidueFound, Unavailable
+from shared.domain.errors import Refused, ResidueFound, Unavailable, Withdrawn
 from shared.domain.holds import LEGAL_HOLD
 from shared.domain.operations import Kept, TaskOutcome
 from shared.domain.policy import Policy
@@ -23,7 +23,7 @@ from shared.systems.engine import planning
 from shared.systems.engine.looking import look
 from shared.systems.engine.ownership import Attribution, Mine, refusal, subject
 from shared.systems.engine.planning import Plan
-from shared.systems.engine.records import FLAGS, Record, Shape, System, Unit
+from shared.systems.engine.records import FLAGS, Name, Note, Numbers, Record, Shape, System, Unit
 
 NOTED = "steps"
 """Under which key the journal stands in the progress of its task."""
@@ -47,7 +47,8 @@ class Going(BaseModel):
 
     ``above``: the ids of what it lies below, by place. ``way``: in which of the ways of its place a person does it.
     ``step``: how many steps were answered. ``gone``: the system shows it no more. ``job``: what was begun for it, and
-    ``since`` when; ``ran``: that was told to go on. ``alone``: it shares a request with nobody.
+    ``since`` when; ``ran``: that was told to go on. ``alone``: it shares a request with nobody. ``attached``: how many
+    records go with it, by category.
     """
 
     place: str
@@ -60,6 +61,7 @@ class Going(BaseModel):
     since: datetime | None = None
     ran: bool = False
     alone: bool = False
+    attached: dict[str, int] = {}
 
     @property
     def name(self) -> tuple[str, tuple[str]]:
@@ -114,6 +116,10 @@ class StepUnit(Unit, Protocol):
     def searched(self) -> frozenset[str]:
         """The places whose records are looked for by a search once more."""
 
+    @property
+    def for_many(self) -> bool:
+        """Whether one search finds the records of several subjects."""
+
     def going(self, record: Record) -> Going:
         """What is noted of a record that is to go."""
 
@@ -134,6 +140,29 @@ class StepUnit(Unit, Protocol):
         """Raises where a person must do a part of it, or nobody can look at it again."""
 
 
+class Moments:
+    """What units have in common whose every call is a moment of its own."""
+
+    numbers: Numbers | None = None
+
+    async def unchanged(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Nothing is locked there."""
+        return records
+
+    async def note(self, notes: Sequence[Note]) -> Mapping[UUID, Counter[str]]:
+        """What is changed is counted by what shows it, at each repeat."""
+        return {each.task.task_id: Counter(each.counts) for each in notes}
+
+    async def strays(self, gone: Sequence[Record]) -> Collection[Name]:
+        """What lies below another goes before it."""
+        del gone
+        return ()
+
+    async def unattributed(self) -> int:
+        """It has none."""
+        return 0
+
+
 class StepSystem(System, Protocol):
     """A system whose units are such."""
 
@@ -149,6 +178,7 @@ class Stepwise:
         self._categories = {shape.place: shape.category for shape in self._unit.shapes}
         self._journals: dict[UUID, Journal] = {}
         self._ended: dict[UUID, Result] = {}
+        self._found: dict[UUID, Attribution] = {}
 
     @property
     def shapes(self) -> Sequence[Shape]:
@@ -174,11 +204,15 @@ class Stepwise:
 
     async def _note(self) -> None:
         """Makes durable how far every task is, ended or not, before anything irreversible follows."""
-        if noted := {key: value for journal in self._journals.values() for key, value in journal.progress.items()}:
+        known = (each for key, each in self._journals.items() if not isinstance(self._ended.get(key), Withdrawn))
+        if noted := {key: value for journal in known for key, value in journal.progress.items()}:
             await self._save_progress(noted)
 
     async def _each(self, tasks: Sequence[Task], do: Callable[[Task], Awaitable[None]]) -> None:
         """Does it for every task side by side; whoever fails takes no further step."""
+        if self._unit.for_many and tasks:
+            found = await look(self._unit, [subject(task, self.shapes) for task in tasks])
+            self._found = {each.task.task_id: each for each in found}
 
         async def one(task: Task) -> None:
             try:
@@ -197,6 +231,8 @@ class Stepwise:
         return bool(journal.task.held - journal.noted.held)
 
     async def _find(self, task: Task) -> Attribution:
+        if found := self._found.pop(task.task_id, None):
+            return found
         [found] = await look(self._unit, [subject(task, self.shapes)])
         return found
 
@@ -214,10 +250,12 @@ class Stepwise:
         """Takes what is to go into the journal, or raises why nothing may be done; what of it is new."""
         known, limits = {each.name for each in journal.noted.going}, self._system.limits
         left = {(place, (key,)) for place, key in journal.noted.left}
-        if refused := refusal(found, limits) if found.records.keys() - known - left else None:
+        new_to_it = found.records.keys() - known - left or not known
+        if refused := refusal(found, limits) if new_to_it else None:
             raise refused
         made = planning.plan(self._system.name, self._policy, None, _unsaid(journal, found), self.shapes)
-        fresh = [mine for mine in made.gone if mine.record.name not in known]
+        unknown = [mine for mine in made.gone if mine.record.name not in known]
+        fresh = [mine for mine in unknown if not mine.record.shape.attached]
         refused = made.refused or (limits.excess(journal.task, rows=len(known) + len(fresh)) if fresh else None)
         if refused:
             refused.states = made.states
@@ -229,6 +267,7 @@ class Stepwise:
         journal.noted.going = [each for each in journal.noted.going if each.name not in made.stays]
         new = [self._unit.going(mine.record) for mine in fresh]
         journal.noted.going += new
+        _count_attached(new, unknown)
         return new
 
     def _spare(self, journal: Journal, found: Attribution) -> None:
@@ -282,6 +321,8 @@ class Stepwise:
     def _finish(self, journal: Journal) -> Receipt:
         """Nothing is left to do: the ids are forgotten, and the counts stay for a repeat."""
         counts = Counter(self._categories[each.place] for each in journal.noted.going)
+        for each in journal.noted.going:
+            counts.update(each.attached)
         journal.noted = _Noted(counts=counts, kept=journal.noted.kept, held=journal.task.held, finished=True)
         return self._receipt(journal)
 
@@ -291,6 +332,15 @@ class Stepwise:
         if not noted.counts and not noted.kept:
             return Receipt(journal.task.task_id, TaskOutcome.NO_MATCH)
         return leaving.receipt(journal.task, noted.counts, noted.kept)
+
+
+def _count_attached(going: Sequence[Going], found: Sequence[Mine]) -> None:
+    """Notes with what goes how many records go with it."""
+    by_name = {each.name: each for each in going}
+    for mine in (mine for mine in found if mine.record.shape.attached):
+        category = mine.record.shape.category
+        for each in (by_name[end.record.name] for _, end in mine.ends if end.record.name in by_name):
+            each.attached[category] = each.attached.get(category, 0) + 1
 
 
 def _unsaid(journal: Journal, found: Attribution) -> Attribution:

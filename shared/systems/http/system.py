@@ -4,12 +4,10 @@ It has no transactions: what is to go is taken out step by step (``steps.py``), 
 """
 
 import hashlib
-from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
-from uuid import UUID
 
 from shared.domain.errors import AnswerMalformed, ColumnUnmapped, NotSupported
 from shared.domain.identities import IdentityType
@@ -26,15 +24,13 @@ from shared.systems.engine.records import (
     Kind,
     Limits,
     Link,
-    Name,
-    Note,
-    Numbers,
     Page,
     Record,
     Shape,
     State,
     Subject,
 )
+from shared.systems.engine.stepwise import Moments
 from shared.systems.http.declaration import FIELD, SHOWN, Declaration, Resource
 from shared.systems.http.paths import Condition, at, each_at
 from shared.systems.http.search import Hit, Search, is_text
@@ -131,10 +127,10 @@ def _holders(resource: Resource) -> Iterator[Holder]:
         yield Holder(path, None, kind, finds, resource.yields.get(path) is kind, own)
 
 
-class HttpUnit:
+class HttpUnit(Moments):
     """Every call is a moment of its own."""
 
-    numbers: Numbers | None = None
+    for_many = False
 
     def __init__(self, system: str, declaration: Declaration, session: Session, search: Search, steps: Steps) -> None:
         self._system, self._session, self._search = system, session, search
@@ -185,10 +181,6 @@ class HttpUnit:
                 raise AnswerMalformed(f"{self._system} reads no {hit.resource} by its id")
         return now
 
-    async def unchanged(self, records: Sequence[Record]) -> Sequence[Record]:
-        """Nothing is locked there."""
-        return records
-
     async def apply(self, changes: Sequence[Change], *, skip_tied: bool = False) -> Applied:
         """Takes the steps of a change in place, record by record.
 
@@ -208,19 +200,6 @@ class HttpUnit:
                 for step in change.steps:
                     await self._session.ask(step, {**hit.values, "task_id": str(hit.task.task_id)})
         return Applied([len(each.records) for each in changes], {})
-
-    async def note(self, notes: Sequence[Note]) -> Mapping[UUID, Counter[str]]:
-        """What is changed is counted by what shows it, at each repeat."""
-        return {each.task.task_id: Counter(each.counts) for each in notes}
-
-    async def strays(self, gone: Sequence[Record]) -> Collection[Name]:
-        """What lies below another goes before it."""
-        del gone
-        return ()
-
-    async def unattributed(self) -> int:
-        """It has none."""
-        return 0
 
     async def reference(self, records: Sequence[Record]) -> Sequence[str]:
         """A digest of each id."""

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from shared.domain.errors import Refused
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Receipt, Task
-from shared.downstreams.roundup.erasure import RESOLVED, closed_status
-from shared.downstreams.roundup.tracker import Tracker
+from shared.systems.roundup.tracker import RESOLVED, Tracker
 
 _KEY = "dsr_request"
 
@@ -16,7 +15,7 @@ async def escalate(tracker: Tracker, task: Task) -> Receipt:
 
     The ticket is found by its field ``dsr_request``, the comment by its message id, so each step can be repeated. One
     that was resolved is open again with what is said of it later. A
-    request that nobody was ever warned of has no ticket, and gets none when it is answered.
+    request without any warning has no ticket, and gets none when it is answered.
     """
     request, level = str(task.request_id), str(task.details.get("level", ""))
     title, content = _words(task, level)
@@ -31,12 +30,12 @@ async def escalate(tracker: Tracker, task: Task) -> Receipt:
     if comment is None:
         comment = await tracker.create("msg", {"content": content, "messageid": message_id})
     await tracker.add("issue", ticket, "messages", comment)
-    status = await closed_status(tracker) if level == RESOLVED or not opened else None
+    status = await tracker.closed_status() if level == RESOLVED or not opened else None
     if level == RESOLVED:
         if status is None:
             raise Refused(f"the tracker has no status {RESOLVED!r}; add one")
         await tracker.change("issue", ticket, {"status": status})
-    elif status is not None:  # somebody is needed again
+    elif status is not None:  # it needs a person again
         (present,) = await tracker.read("issue", [ticket], "status")
         if (present.get("status") or {}).get("id") == status and (first := await _first_status(tracker)):
             await tracker.change("issue", ticket, {"status": first})
@@ -76,7 +75,7 @@ def _words(task: Task, level: str) -> tuple[str, str]:
 
 
 def _to(task: Task) -> str:
-    """Who is to be told, by role."""
+    """Names the roles that are warned."""
     roles = " and ".join(_listed(task, "escalate_to")).replace("_", " ")
     return f" for {roles}" if roles else ""
 
@@ -87,7 +86,7 @@ def _listed(task: Task, name: str) -> list[str]:
 
 
 async def _first_status(tracker: Tracker) -> str | None:
-    """What a ticket is that somebody has yet to look at: the first of the tracker's statuses, but resolved."""
+    """Returns the status of a new ticket: the first of the tracker's, but resolved."""
     known = await tracker.search("status", "name,order")
     left = [each for each in known if each.get("name") != RESOLVED]
     return str(min(left, key=lambda each: each.get("order") or 0)["id"]) if left else None

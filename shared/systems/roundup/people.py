@@ -6,15 +6,19 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final, Self
 
 import phonenumbers
 
-from shared.domain.errors import ForeignHit
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.domain.levels import NOTHING
-from shared.domain.text import in_letters, nfc
+from shared.domain.release import Match
+from shared.domain.text import forms, in_letters, nfc
+from shared.systems.roundup.tracker import FIELDS, PEOPLE, Tracker, member
 
-SUFFIX = 7
+USER: Final = "realname,address,alternate_addresses,phone"
+"""The fields of a user that tell who they are."""
+SUFFIX: Final = 7
 """So many last digits of a number are searched for; the whole number is compared afterwards."""
 
 
@@ -30,20 +34,46 @@ class Person:
     @classmethod
     def read(cls, fields: Mapping[str, str | None]) -> "Person":
         """From the fields of a user as the tracker gives them."""
-        keys = ("realname", "address", "alternate_addresses", "phone")
-        name, address, alternates, phone = (fields.get(key) or "" for key in keys)
+        name, address, alternates, phone = (fields.get(key) or "" for key in USER.split(","))
         addresses = frozenset(in_letters(nfc(one.casefold())) for one in (address, *alternates.split()) if one)
         return cls(str(fields["id"]), name, addresses, phone)
 
+    def identities(self, source: str) -> tuple[Identity, ...]:
+        """What they are known by, as far as another system could be searched by it."""
+        said = [(IdentityType.EMAIL, address) for address in sorted(self.addresses)]
+        said += [(IdentityType.PHONE, self.number)] if self.number else []
+        found = []
+        for kind, value in (*said, (IdentityType.NAME, self.name)):
+            with contextlib.suppress(MalformedIdentity):
+                found.append(Identity(kind, normalise(kind, value), source=source))
+        return tuple(found)
+
+    @property
+    def number(self) -> str | None:
+        """The number, where it is written internationally; another one means nothing elsewhere."""
+        return f"+{digits(self.phone)}" if self.phone.lstrip().startswith("+") else None
+
 
 class Candidates:
-    """The hits of a search for many subjects at once, so that each is judged against a few people only."""
+    """The hits of a search for many subjects, so that each is judged against a few people only."""
 
     def __init__(self, people: Iterable[Person]) -> None:
         self._by_key: defaultdict[str, list[Person]] = defaultdict(list)
         for person in people:
             for key in (*person.addresses, digits(person.phone)[-SUFFIX:]):
                 self._by_key[key].append(person)
+
+    @classmethod
+    async def search(cls, tracker: Tracker, identities: Iterable[Identity]) -> Self:
+        """Everybody, retired or not, who may have one of the identities; each must still be judged."""
+        keys = set(searched(identities))
+        emails = {form for key in keys if key.type is IdentityType.EMAIL for form in forms(key.value.casefold())}
+        phones = {digits(key.value)[-SUFFIX:] for key in keys if key.type is IdentityType.PHONE}
+        if not keys:
+            return cls(())
+        asked = {"addresses": sorted(emails), "phones": sorted(phones)}
+        answer = await tracker.privacy("people", asked, FIELDS)
+        return cls(Person.read(fields) for fields in member(answer, "collection", PEOPLE, tracker.system))
 
     def of(self, identities: Iterable[Identity]) -> Sequence[Person]:
         """Those who may have one of the identities."""
@@ -55,12 +85,15 @@ class Candidates:
 
 
 def searched(identities: Iterable[Identity]) -> tuple[Identity, ...]:
-    """The identities by which a user can be found: e-mail addresses, and numbers that are still the subject's."""
+    """The identities by which a user can be found: addresses, and whole numbers, that are still the subject's."""
     return tuple(
         identity
         for identity in identities
-        if identity.type is IdentityType.EMAIL
-        or (identity.type is IdentityType.PHONE and identity.valid_to is None and len(digits(identity.value)) >= SUFFIX)
+        if identity.valid_to is None
+        and (
+            identity.type is IdentityType.EMAIL
+            or (identity.type is IdentityType.PHONE and len(digits(identity.value)) >= SUFFIX)
+        )
     )
 
 
@@ -75,43 +108,30 @@ def has(person: Person, identity: Identity) -> bool:
             return False
 
 
-def subjects(people: Iterable[Person], identities: Sequence[Identity]) -> tuple[Person, ...]:
-    """Those of the hits who are the subject.
+def judged(people: Iterable[Person], identities: Sequence[Identity]) -> dict[str, bool]:
+    """Whether each of the hits is proven to be the subject, by id.
 
     A value that only one user has is proof, unless that user has another value of a kind that the subject gave as well:
     numbers pass from one person to the next. Then, as with a value that several users have, or that is known to be
-    several people's, and with an address that was corrected since, the name decides; and against a contradiction a
-    shared value proves nothing.
+    several people's, the name decides; and against a contradiction a shared value proves nothing.
 
     Another number does not contradict a proved address that only one user has: people have several numbers, and the
     number may have been corrected at their request. Another name does: a household may share the mailbox.
-
-    Raises:
-        ForeignHit: somebody was found, and nobody is proven to be the subject.
     """
     keys = searched(identities)
     hits = [person for person in people if any(has(person, key) for key in keys)]
     sharing = {key: sum(has(person, key) for person in hits) + key.shared for key in keys}
-    proven = tuple(person for person in hits if _proven(person, keys, sharing, identities))
-    if hits and not proven:
-        raise ForeignHit(f"{len(hits)} users have an identity of the subject, and none is proven to be the subject")
-    return proven
+    return {person.id: _proven(person, keys, sharing, identities) for person in hits}
 
 
-def identities_of(person: Person, source: str) -> tuple[Identity, ...]:
-    """What else the subject is known by; a number only where it is written internationally.
-
-    What is no identity is left out: no other system could be searched by it.
-    """
-    said = [(IdentityType.EMAIL, address) for address in sorted(person.addresses)]
-    if person.phone.lstrip().startswith("+"):
-        said.append((IdentityType.PHONE, f"+{digits(person.phone)}"))
-    said.append((IdentityType.NAME, person.name))
-    found = []
-    for kind, value in said:
-        with contextlib.suppress(MalformedIdentity):
-            found.append(Identity(kind, normalise(kind, value), source=source))
-    return tuple(found)
+def matches_of(person: Person, identities: Iterable[Identity]) -> tuple[Match, ...]:
+    """By what a person can be found or distinguished; a national number as the subject's that it is."""
+    numbers = [person.phone] if person.number else [each.value for each in identities if _has_number(person, each)]
+    return (
+        *(Match(IdentityType.EMAIL, address) for address in sorted(person.addresses)),
+        *(Match(IdentityType.PHONE, number) for number in numbers),
+        *([Match(IdentityType.NAME, person.name)] if person.name else ()),
+    )
 
 
 def digits(number: str) -> str:
@@ -125,15 +145,17 @@ def _proven(
     matched = [key for key in keys if has(person, key)]
     named = _same_name(person, identities)
     values = {IdentityType.EMAIL: bool(person.addresses), IdentityType.PHONE: bool(person.phone)}
-    if all(key.type is IdentityType.EMAIL and key.valid_to is not None for key in matched):
-        return named  # an address that was corrected since may always have been somebody else's
-    proved = (k for k in matched if k.type is IdentityType.EMAIL and k.level > NOTHING and k.valid_to is None)
+    proved = (key for key in matched if key.type is IdentityType.EMAIL and key.level > NOTHING)
     if any(sharing[key] == 1 for key in proved) and (named or not _names(identities) or not _words(person.name)):
         return True
     contradicted = any(values[kind] for kind in {key.type for key in keys} - {key.type for key in matched})
     if any(sharing[key] == 1 for key in matched):
         return named or not contradicted
     return named and not contradicted
+
+
+def _has_number(person: Person, identity: Identity) -> bool:
+    return identity.type is IdentityType.PHONE and has(person, identity)
 
 
 def _same_name(person: Person, identities: Sequence[Identity]) -> bool:

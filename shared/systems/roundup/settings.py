@@ -24,7 +24,7 @@ class RoundupSettings(HttpSettings):
     resolved_on: Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]{0,62}$")] | None = Field(
         default=None,
         description="field of a ticket (a Date) with the time of its resolution, from which the policy counts for how"
-        " long tickets are kept; left out: none ends by itself",
+        " long tickets are kept; left out: none ends",
     )
     max_people: int = Field(
         default=3, ge=1, le=1_000, description="a subject who is more users of the tracker stops and asks"
@@ -34,3 +34,8 @@ class RoundupSettings(HttpSettings):
     )
     timeout_s: float = Field(default=30, gt=0, le=3_600, description="how long it may be silent while it answers")
     parallel: int = Field(default=4, ge=1, le=64, description="calls under way at a time; as many as it has workers")
+
+    @property
+    def rounds(self) -> int:
+        """How often records that keep arriving are chased."""
+        return 5

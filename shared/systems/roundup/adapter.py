@@ -1,0 +1,188 @@
+"""Roundup as the services ask for it, served by the engine; hundreds of tasks in as few calls as it allows."""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import replace
+
+import httpx
+
+from shared.domain.errors import Refused, Unavailable
+from shared.domain.identities import Identity
+from shared.domain.operations import Operation
+from shared.domain.policy import OnErasure, Other, Policy, read_policy
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.downstreams.contract import Record as Copied
+from shared.downstreams.protocols import HandOver
+from shared.downstreams.sweepable import Counted, Dated, Due, GoOn, Spared, Swept
+from shared.systems.engine.copying import Copies
+from shared.systems.engine.ownership import Mine
+from shared.systems.engine.records import Span
+from shared.systems.engine.serving import Served, Worker
+from shared.systems.engine.stepwise import Stepwise
+from shared.systems.roundup.copies import CATEGORIES, HISTORY
+from shared.systems.roundup.escalation import escalate
+from shared.systems.roundup.people import USER, Person
+from shared.systems.roundup.settings import RoundupSettings
+from shared.systems.roundup.system import MARKS, Scope, TicketSystem, TicketUnit
+from shared.systems.roundup.tracker import RESOLVED, ROWS, Tracker
+
+
+class _Call(Served):
+    """One call of an operation."""
+
+    def __init__(self, system: TicketSystem, policy: Policy) -> None:
+        super().__init__(system, policy)
+        self._tickets, self._policy = system, policy
+
+    def _eraser(self, save_progress: Checkpoint) -> Worker:
+        return Stepwise(self._tickets, self._policy, save_progress)
+
+    def _copies(self, left: Sequence[Span]) -> Copies:
+        return _AsRead(self._tickets.name, self._policy, left)
+
+
+class _AsRead(Copies):
+    """The system itself has written down what its records say: what they hide is in their history, too."""
+
+    def record(self, mine: Mine) -> Copied:
+        read = mine.record.ref
+        if not isinstance(read, Copied):
+            raise TypeError("a record was read without what it says")
+        return read
+
+
+async def _nothing_to_note(_: object) -> None:
+    """Reading leaves nothing to remember."""
+
+
+class RoundupAdapter:
+    """One Roundup tracker."""
+
+    categories = tuple(sorted((*CATEGORIES.values(), HISTORY)))
+    """What a subject may have in it."""
+    one_flag = True
+    """A user is restricted or is not, by however many requests."""
+    knows_times = False
+    """It is searched for all that is a number's, of whatever time."""
+    may_refuse = False
+    """Nothing in it is in a state in which it must stay."""
+    knows_no_states = True
+    """No field of it says that a contract is active or an invoice open."""
+    on_erasure = frozenset({OnErasure.DELETE})
+    """It knows no rule by which a ticket would have to stay."""
+    tells_holders_apart = True
+    """Where others have an address or a number of the subject's, the name must be theirs (``people.py``)."""
+
+    def __init__(
+        self,
+        system: str,
+        settings: RoundupSettings,
+        *,
+        environment: Mapping[str, str],
+        transport: httpx.AsyncBaseTransport | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        self._name, self._settings, self._policy = system, settings, policy or read_policy()
+        self._tracker = Tracker(system, settings, environment[settings.password_env], transport)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._tracker.close()
+
+    async def inspect(self) -> Sequence[str]:
+        """Signs in, and calls one of the privacy routes; raises what a task would be answered."""
+        await self._tracker.search("user", "id", id=["0"])
+        await self._tracker.of_records("history", {}, ROWS)
+        return ()
+
+    def _system(self, scope: Scope, save_progress: Checkpoint = _nothing_to_note) -> TicketSystem:
+        shows_others = Other.WRITERS not in self._policy.redacts("ticket")
+        unit = TicketUnit(self._tracker, self._settings, scope, save_progress, shows_others=shows_others)
+        return TicketSystem(self._name, self._settings, unit)
+
+    # Operations.
+
+    async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """Finds the subject's users and what else they are known by."""
+        return await _Call(self._system("names"), self._policy).locate(tasks, save_progress)
+
+    async def plan(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """What an erasure would find, or why it would do nothing."""
+        return await _Call(self._system("all"), self._policy).plan(tasks, save_progress)
+
+    async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """Reads the account, the tickets, every message and file of each subject, and the history of these."""
+        return await self.export_in_parts(tasks, save_progress, None)
+
+    async def export_in_parts(
+        self, tasks: Sequence[Task], save_progress: Checkpoint, hand_over: HandOver | None
+    ) -> Sequence[Result]:
+        """The same, handed over while it is read; counts what others wrote on their tickets."""
+        system = self._system("all")
+        results = await _Call(system, self._policy).export_in_parts(tasks, save_progress, hand_over)
+        return results if system.steps.shows_others else _with_others(system, results)
+
+    async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """Overwrites and retires the subject with all that is theirs, closes their tickets, looks again."""
+        system = self._system("all", save_progress)
+        return _with_others(system, await _Call(system, self._policy).erase(tasks, save_progress))
+
+    async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """Corrects name, e-mail address or number; marks who is restricted or wants no marketing."""
+        system = self._system("flags", save_progress)
+        system.steps.hits = await system.steps.search(task for task in tasks if not task.marked)
+        return await _Call(system, self._policy).amend(tasks, save_progress)
+
+    async def escalate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """Puts each request before the privacy team: one ticket, commented as it worsens."""
+        del save_progress
+        results: list[Result] = []
+        for task in tasks:  # one after another: two tasks may be about one request
+            try:
+                results.append(await escalate(self._tracker, task))
+            except (Unavailable, Refused) as failure:
+                results.append(failure)
+        return results
+
+    # Comparing.
+
+    async def shown(self, operation: Operation) -> int:
+        """Counts the users who bear the flag, also where staff set it."""
+        mark = MARKS["restriction" if operation is Operation.RESTRICT else "marketing"]
+        return len(await self._tracker.search("user", "id", **{mark: True}))
+
+    async def shown_of(self, tasks: Sequence[Task]) -> Collection[str]:
+        """Those of the subjects of these tasks."""
+        return await _Call(self._system("flags"), self._policy).shown_of(tasks)
+
+    async def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]:
+        """The users without the mark that stops it."""
+        users = await self._tracker.search("user", f"{USER},{MARKS['marketing']}")
+        mailed = (Person.read(fields) for fields in users if not fields.get(MARKS["marketing"]))
+        yield [person.identities(self._name) for person in mailed]
+
+    # What is past its day, by night.
+
+    @property
+    def dated(self) -> Sequence[Dated]:
+        """Tickets, by the field with the time of their resolution, if one is declared."""
+        field = self._settings.resolved_on
+        return (Dated("issue", CATEGORIES["issue"], {RESOLVED: field}),) if field else ()
+
+    async def count(self, due: Sequence[Due], spared: Spared) -> Sequence[Counted | Refused]:
+        """How many tickets are due of each."""
+        return await _Call(self._system("desk"), self._policy).count(due, spared)
+
+    async def sweep(self, due: Sequence[Due], spared: Spared, go_on: GoOn) -> Sequence[Swept | Refused]:
+        """Lets each go, with its messages, its files and their history."""
+        return await _Call(self._system("desk"), self._policy).sweep(due, spared, go_on)
+
+
+def _with_others(system: TicketSystem, results: Sequence[Result]) -> list[Result]:
+    """Adds to each result how much third parties wrote on their tickets, which is not theirs."""
+    others = system.steps.others
+    return [
+        replace(each, written_by_others=others.get(each.task_id) or None)
+        if isinstance(each, Receipt) and each.found
+        else each
+        for each in results
+    ]

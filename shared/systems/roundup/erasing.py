@@ -1,0 +1,165 @@
+"""Overwrites hundreds of records in one call, removes their history, and looks at what they say now."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from shared.domain.errors import AnswerMalformed, Refused, ResidueFound, Unavailable
+from shared.downstreams.contract import Checkpoint, Result
+from shared.downstreams.standing import Standing
+from shared.systems.engine.stepwise import Going, Journal, Later
+from shared.systems.roundup.tracker import (
+    BELONGINGS,
+    FIELDS,
+    LEFT,
+    ROWS,
+    VALUES,
+    Item,
+    Tracker,
+    batches,
+    member,
+    unlike,
+)
+
+Records = Mapping[str, Sequence[str]]
+"""Ids by class."""
+ERASED: Final = "[erased]"
+_HANGING: Final = ("file", "msg", "query", "issue")
+_ROUNDS: Final = 5
+"""How often records that keep arriving are chased."""
+_BLANK: Final[Mapping[str, Item]] = {
+    "issue": {"title": ERASED},
+    "msg": {"content": ERASED, "summary": ERASED, "messageid": "", "inreplyto": ""},
+    "file": {"content": ERASED, "name": ERASED, "type": "text/plain"},
+    "query": {"name": ERASED, "url": ""},
+}
+
+
+def blank(classname: str, identity: str, closed: str | None) -> Item:
+    """The values that an erased record has; ``closed``: the id of the status that a ticket gets, if there is one."""
+    if classname == "user":
+        empty = dict.fromkeys(("phone", "organisation", "alternate_addresses", "timezone"), "")
+        named = {"username": f"erased-{identity}", "realname": ERASED, "address": f"erased-{identity}@erased.invalid"}
+        return {**named, **empty}
+    return {**_BLANK[classname], "status": closed} if classname == "issue" and closed else _BLANK[classname]
+
+
+class Overwriting:
+    """Takes people out of one tracker: what hangs on them first, so that a repeat still finds whose it is."""
+
+    def __init__(self, tracker: Tracker, save_progress: Checkpoint) -> None:
+        self._tracker, self._save_progress = tracker, save_progress
+
+    async def carry(self, journals: Sequence[Journal]) -> Mapping[UUID, Result]:
+        """Overwrites all that was noted, and looks; of those that failed, or were withdrawn, the result."""
+        going = {each.task.task_id: each for each in journals if each.noted.going}
+        if not going:
+            return {}
+        tickets = any(each.of_place("issue") for each in going.values())
+        closed = await self._tracker.closed_status() if tickets else None
+        ended = await self._overwrite(going, closed)
+        if written := [each for key, each in going.items() if key not in ended]:
+            await self._tracker.of_records("forget", _all_of(written), FIELDS)
+            ended |= await self._look(written, closed)
+        return ended
+
+    async def _overwrite(self, going: Mapping[UUID, Journal], closed: str | None) -> dict[UUID, Result]:
+        """Which tasks failed; their people are left as they are, so that a repeat finds them."""
+        ended: dict[UUID, Result] = {}
+        standing = Standing(going, self._save_progress)
+        for classes in (_HANGING, ("user",)):
+            wishes = [
+                (task_id, _wish(each, journal, closed))
+                for task_id, journal in going.items()
+                for classname in classes
+                for each in journal.of_place(classname)
+            ]
+            for batch in batches([wish for wish in wishes if wish[0] not in ended]):
+                ended |= await standing.withdrawn()
+                if left := [wish for wish in batch if wish[0] not in ended]:
+                    ended |= await self._together(left)
+        return ended
+
+    async def _together(self, wishes: Sequence[tuple[UUID, Item]]) -> Mapping[UUID, Result]:
+        try:
+            asked = {"records": [record for _, record in wishes], "staff": self._tracker.staff_roles}
+            answer = await self._tracker.privacy("overwrite", asked, FIELDS)
+        except (Unavailable, Refused) as failure:
+            return {task_id: failure for task_id, _ in wishes}
+        reasons: defaultdict[UUID, Counter[str]] = defaultdict(Counter)
+        system = self._tracker.system
+        for position, why in member(answer, "left", LEFT, system):
+            if position >= len(wishes):
+                raise AnswerMalformed(f"{system} left records as they were that it was not asked to overwrite")
+            task_id, record = wishes[position]
+            reasons[task_id][f"{record['class']} {why}"] += 1
+        return {task_id: Refused(_counted(whys)) for task_id, whys in reasons.items()}
+
+    async def _look(self, written: Sequence[Journal], closed: str | None) -> Mapping[UUID, Result]:
+        """Reads all of it again, with its history, and whether more has come."""
+        records, says = _all_of(written), defaultdict[str, dict[str, Item]](dict)
+        fields = {classname: [*blank(classname, "0", closed)] for classname in records}
+        for batch in batches([(classname, one) for classname, ids in records.items() for one in ids]):
+            wanted = {"records": by_class(batch), "fields": fields}
+            for classname, items in (await self._tracker.privacy("values", wanted, VALUES)).items():
+                says[classname] |= items
+        rows = await self._tracker.of_records("history", records, ROWS)
+        asked = {"people": records.get("user", ()), "staff": self._tracker.staff_roles}
+        owned = await self._tracker.privacy("records", asked, BELONGINGS)
+        looked = {each.task.task_id: self._looked(each, says, rows, owned, closed) for each in written}
+        return {task_id: result for task_id, result in looked.items() if result}
+
+    def _looked(
+        self,
+        journal: Journal,
+        says: Mapping[str, Mapping[str, Item]],
+        rows: Mapping[str, Mapping[str, int]],
+        owned: Mapping[str, Sequence[tuple[str, str]]],
+        closed: str | None,
+    ) -> Result | None:
+        noted, system = journal.noted, self._tracker.system
+        lines = sum(rows.get(each.place, {}).get(str(each.id), 0) for each in noted.going)
+        kept = 0
+        for each in noted.going:
+            said = says[each.place].get(str(each.id))
+            each.gone = said is not None and not unlike(said, blank(each.place, str(each.id), closed))
+            kept += not each.gone
+        if kept:
+            return ResidueFound(f"after the erasure {kept} records of {system} still hold their data")
+        if lines:
+            return ResidueFound(f"the history of {system} still has {lines} rows of these records")
+        people, known = {str(each.id) for each in journal.of_place("user")}, {each.name for each in noted.going}
+        come = [Going(place=kind, id=one) for kind, pairs in owned.items() for one, owner in pairs if owner in people]
+        if not (new := {each.name: each for each in come if each.name not in known}):
+            return None
+        noted.rounds += 1
+        noted.going += new.values()
+        if noted.rounds > _ROUNDS:
+            return ResidueFound(f"{system} has new records of the subject each time that it is searched")
+        return Later(f"{system} has more of the subject", timedelta()).pending(journal.task.task_id)
+
+
+def _wish(each: Going, journal: Journal, closed: str | None) -> Item:
+    """A record as the tracker's route wants it: it is overwritten only while it belongs to one of the people."""
+    people, values = [str(user.id) for user in journal.of_place("user")], blank(each.place, str(each.id), closed)
+    retire = each.place == "user"
+    return {"class": each.place, "id": str(each.id), "of": people, "values": values, "retire": retire}
+
+
+def _counted(reasons: Counter[str]) -> str:
+    kinds = ", ".join(f"{count} x {reason}" for reason, count in sorted(reasons.items()))
+    return f"the tracker left {reasons.total()} records as they were: {kinds}"
+
+
+def _all_of(journals: Iterable[Journal]) -> Records:
+    return by_class({(each.place, str(each.id)) for journal in journals for each in journal.noted.going})
+
+
+def by_class(names: Iterable[tuple[str, str]]) -> Records:
+    """Ids by class, in their order."""
+    ids: defaultdict[str, list[str]] = defaultdict(list)
+    for classname, one in sorted(names, key=lambda name: int(name[1])):
+        ids[classname].append(one)
+    return ids
