@@ -1,29 +1,31 @@
 """What stays whatever a system is told: a legal hold covers it, or a state lasts by which the policy keeps it.
 
-Both are asked each time before a system erases. A state is told by another system, which was asked before: what it said
-stands with its task of the same fulfilment. Where it could say nothing, that is a person's matter. Whoever can leave
-one category and erase another decides by the same rules what of its own stays (``leaving.py``).
+Both are asked each time before a system erases (Art. 17(3)). A state is told by another system, which was asked before:
+what it said stands with its task of the same fulfilment. A system that can leave one category and erase another is told
+what to leave; of any other the engine decides before (``remote.py``). A customer's own data are held by that customer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
-from shared.domain.errors import NotSupported, Refused, RuleUnsigned
-from shared.domain.holds import LEGAL_HOLD, Hold
-from shared.domain.operations import Exceeded, Kept, Limit, Operation, TaskOutcome
+from shared.domain.errors import Refused, RuleUnsigned, Unavailable
+from shared.domain.holds import LEGAL_HOLD, Hold, HoldMarks
+from shared.domain.operations import Kept, Operation, TaskOutcome
 from shared.domain.policy import Policy
-from shared.downstreams import leaving
+from shared.domain.precedence import Fingerprints
 from shared.downstreams.contract import NotSearched, Receipt, Result, States, Task
 from shared.downstreams.downstream import Downstream
-from shared.fulfilment import grounds, holding
+from shared.fulfilment import grounds
 from shared.fulfilment.lapsed import beside, lapsed
 from shared.fulfilment.queue import Claim
 from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.storage import holds
 from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData
+from shared.systems.engine import remote
 
 # Of a system that was asked again, what it said last.
 _SAID = """
@@ -48,6 +50,12 @@ class Told:
     found: int | None = None
     by_category: Mapping[str, int] = field(default_factory=dict)
 
+    def rows(self, categories: Collection[str]) -> Mapping[str, int] | None:
+        """How many it has, by category: where it does not say of which, all of them may be of each."""
+        if self.found is None or sum(self.by_category.values()) == self.found:
+            return None if self.found is None else self.by_category
+        return dict.fromkeys(categories, self.found)
+
 
 @dataclass(frozen=True, slots=True)
 class Staying:
@@ -56,11 +64,12 @@ class Staying:
     system: Downstream
     operation: Operation
     policy: Policy
-    today: date
+    now: datetime
     held: Mapping[UUID, Hold]
     said: Mapping[UUID, Told]
     looked: Mapping[UUID, Told] = field(default_factory=dict)
     """By fulfilment what a system that a hold covers was found to have before, where it was asked."""
+    known: Mapping[UUID, SubjectData] = field(default_factory=dict)
 
     @classmethod
     async def of(
@@ -73,7 +82,7 @@ class Staying:
     ) -> Self:
         """As it is now; what a customer of ours decides about, they hold themselves."""
         system, operation = place
-        held = await holding.holds_of(connection, unit_of_work.vault.keyring, operation, known)
+        held = await _holds_of(connection, unit_of_work.vault.keyring, operation, known)
         ours = [c.fulfilment_id for c in claims if c.subject_ref in known and known[c.subject_ref].tenant is None]
         asked = bool(system.rests_on) and operation in {Operation.ERASE, Operation.PLAN}
         rows = await connection.fetch(_SAID, ours, system.name) if asked and ours else ()
@@ -82,45 +91,35 @@ class Staying:
             if own and receipt.get("outcome") in _COUNTED:
                 counts = receipt.get("found", 0), receipt.get("by_category", {})
                 said[fulfilment_id] = Told(said[fulfilment_id].states, *counts)
-        policy, now = unit_of_work.policy, unit_of_work.clock.now()
         covered = [c.fulfilment_id for c in claims if c.subject_ref in held and operation is Operation.ERASE]
         seen = await connection.fetch(_LOOKED, covered, system.name) if covered else ()
         looked = {each: was for each, verb, receipt in seen if (was := _looked(Operation(verb), receipt))}
-        return cls(system, operation, policy, policy.today(now), held, said if asked else {}, looked)
+        now = unit_of_work.clock.now()
+        return cls(system, operation, unit_of_work.policy, now, held, said if asked else {}, looked, known)
 
     def instead(self, claim: Claim) -> Result | None:
-        """What comes of a task for which the system is not asked; None: it is."""
-        hold = self.held.get(claim.subject_ref)
-        kept: Result | None = holding.kept(self.system, self.operation, self.policy, claim.task_id, hold)
-        if kept and (looked := self.looked.get(claim.fulfilment_id)):
-            kept = _retained(claim.task_id, LEGAL_HOLD, looked)
-        if not kept and not self._spares:
-            kept = self._lapsed(claim)
-        if kept or not (told := self.said.get(claim.fulfilment_id)):
-            return kept
-        why = self._why(told, claim)
-        if isinstance(why, str) and self.operation is Operation.ERASE:
-            return _retained(claim.task_id, why, told)
-        return why if isinstance(why, Refused) else None
-
-    @property
-    def _spares(self) -> bool:
-        """Whether the system leaves what must stay, and erases the rest."""
-        return bool(getattr(self.system.adapter, "spares_by_category", False))
-
-    def _lapsed(self, claim: Claim) -> RuleUnsigned | None:
-        """Why what is kept by rules whose sign-off has ended waits, where its day has come."""
-        if self.operation is not Operation.ERASE or claim.fulfils != Operation.ERASE:
+        """What comes of an erasure for which the system is not asked; None: it is."""
+        if self._spares or self.operation is not Operation.ERASE:
             return None
-        confirmed = claim.confirmed.get(self.system.name, {})
-        return lapsed(self.policy, self.today, self.system.name, claim.details, confirmed)
+        if self._is_held(claim):
+            looked = self.looked.get(claim.fulfilment_id)
+            return _retained(claim, LEGAL_HOLD, looked or Told({}), self._left(claim, looked or Told({})))
+        if waiting := self._lapsed(claim):
+            return waiting
+        told = self.said.get(claim.fulfilment_id)
+        if told is None:
+            return None
+        left = self._left(claim, told)
+        if isinstance(left, Refused):
+            return left
+        return _retained(claim, left[0].rule, told, left) if left else None
 
     def told(self, claim: Claim, task: Task) -> Task:
         """The task with what a system that can leave one category and erase another is to leave."""
         if waiting := self._lapsed(claim):
             task = replace(task, lapsed=frozenset(each.rule for each in waiting.unsigned))
-        spared = holding.spared(self.system, self.policy, self.held.get(claim.subject_ref))
         told = self.said.get(claim.fulfilment_id)
+        spared = self._covered(self.held.get(claim.subject_ref)) if self._spares else frozenset[str]()
         return replace(task, held=spared, states=told.states if told else {})
 
     def planned(self, claim: Claim, result: Result) -> Result:
@@ -132,67 +131,80 @@ class Staying:
             return beside(waiting, result)
         if self.operation is not Operation.PLAN:
             return result
-        result = holding.planned(self.system, self.policy, result, self.held.get(claim.subject_ref))
-        if isinstance(result, Receipt) and (told := self.said.get(claim.fulfilment_id)):
-            result = self._leaving(result, Told(told.states, result.found, result.by_category), claim)
+        if isinstance(result, Receipt) and not self._spares:
+            result = self._leaving(claim, result)
         return _telling(self.system, grounds.as_shown(self.policy, result))
 
-    def _leaving(self, result: Receipt, told: Told, claim: Claim) -> Result:
-        """What an erasure would do, and what of it stays while a state lasts."""
-        why = self._why(told, claim)
-        if isinstance(why, Refused):
-            why.states, why.found = result.states, result.by_category
-            return why
-        if why is None or result.outcome is not TaskOutcome.PLANNED:
+    async def look(self, connection: Connection, keyring: Fingerprints) -> None:
+        """Looks before a step of an erasure whether a hold has come since its tasks were claimed.
+
+        Raises:
+            Unavailable: one has. The next attempt leaves what it covers, and goes on with the rest.
+        """
+        if self.operation is not Operation.ERASE:
+            return
+        for subject, hold in (await _holds_of(connection, keyring, self.operation, self.known)).items():
+            before = self.held.get(subject)
+            knew = before is not None and {*hold.hold_ids} <= {*before.hold_ids}
+            if self._covers(hold) and not knew:
+                raise Unavailable("gave up this attempt: a legal hold was placed since it began")
+
+    @property
+    def _spares(self) -> bool:
+        """Whether the system leaves what must stay, and erases the rest."""
+        return bool(getattr(self.system.adapter, "spares_by_category", False))
+
+    def _is_held(self, claim: Claim) -> bool:
+        return self._covers(self.held.get(claim.subject_ref))
+
+    def _covers(self, hold: Hold | None) -> bool:
+        """Whether a hold covers anything there: of what a system does not declare, all of it may be covered."""
+        return hold is not None and (not self.system.categories or bool(self._covered(hold)))
+
+    def _covered(self, hold: Hold | None) -> frozenset[str]:
+        return hold.covers(self.system.categories, self.policy.category_of) if hold else frozenset()
+
+    def _lapsed(self, claim: Claim) -> RuleUnsigned | None:
+        """Why what is kept by rules whose sign-off has ended waits, where its day has come."""
+        if self.operation is not Operation.ERASE or claim.fulfils != Operation.ERASE:
+            return None
+        confirmed = claim.confirmed.get(self.system.name, {})
+        return lapsed(self.policy, self.policy.today(self.now), self.system.name, claim.details, confirmed)
+
+    def _leaving(self, claim: Claim, result: Receipt) -> Result:
+        """What an erasure would do there, and what of it stays by a hold or while a state lasts."""
+        told = self.said.get(claim.fulfilment_id) or (Told({}) if self._is_held(claim) else None)
+        if told is None:
             return result
-        kept = _kept(why, result.by_category)
-        return replace(result, remaining=result.found, ground=why, until=None, kept=kept)
+        left = self._left(claim, Told(told.states, result.found, result.by_category))
+        if isinstance(left, Refused):
+            left.states, left.found = result.states, result.by_category
+            return left
+        if result.outcome is not TaskOutcome.PLANNED or not (left or self._is_held(claim)):
+            return result
+        rule = left[0].rule if left else LEGAL_HOLD
+        return replace(result, remaining=result.found, ground=rule, until=None, kept=left or None)
 
-    def _why(self, told: Told, claim: Claim) -> str | Refused | None:
-        """By which rule a system that erases all it has or nothing leaves all of it, or why a person erases there."""
-        if self._spares:
-            return None  # it leaves the rows themselves
-        policy, states = self.policy, told.states
-        keeping = {held: rules for held in self.system.categories if (rules := leaving.keeping(policy, held, states))}
-        # Of what stays nobody could be told how much it is, nor so that the law is not known.
-        asks = told.found is None and self.operation is Operation.ERASE
-        not_known = leaving.not_known(policy, self.system.name, keeping, states, of_country=asks)
-        if refused := not_known or self._unsigned(keeping, told, claim):
-            return refused
-        keeping = {held: signed for held, each in keeping.items() if (signed := [*filter(self._signed, each)])}
-        if not keeping:
-            return None
-        if len(keeping) == len(self.system.categories):
-            return keeping[min(keeping)][0]
-        stays = ", ".join(sorted(keeping))
-        return NotSupported(
-            f"{self.system.name} holds {stays}, which must stay now, and cannot leave that and erase the rest: erase"
-            " there by hand what may go, and enter that"
+    def _left(self, claim: Claim, told: Told) -> tuple[Kept, ...] | Refused:
+        """What of a system that erases all it has or nothing stays; a hold keeps all of it."""
+        task = Task(
+            *(claim.task_id, claim.request_id, claim.subject_ref, self.system.name, Operation.ERASE),
+            confirmed=claim.confirmed.get(self.system.name, {}),
+            at=self.now,
+            held=self.system.categories if self._is_held(claim) else frozenset(),
+            states=told.states,
         )
+        return remote.left(task, self.policy, self.system.categories, told.rows(self.system.categories))
 
-    def _signed(self, rule: str) -> bool:
-        return self.policy.rules[rule].signed(self.today)
 
-    def _unsigned(self, keeping: Mapping[str, Sequence[str]], told: Told, claim: Claim) -> RuleUnsigned | None:
-        """The same: nobody has signed rules by which something would stay; it is asked first how much that is."""
-        found = told.found
-        rules = sorted({each for named in keeping.values() for each in named if not self._signed(each)})
-        if found is None and self.operation is Operation.PLAN:
-            return None
-        allowed = claim.confirmed.get(self.system.name, {}).get(Limit.UNSIGNED_ROWS, 0)
-        rows = 1 if found is None else found
-        if not rules or rows <= allowed:
-            return None
-        why = RuleUnsigned(
-            f"{rows:,} rows of {self.system.name} would be kept by {', '.join(rules)}, which is not signed: nothing was"
-            " done; have it signed, or confirm that they go",
-            Exceeded(limit=Limit.UNSIGNED_ROWS, found=rows, allowed=allowed),
-        )
-        of_rule = {(held, each) for held, named in keeping.items() for each in named if each in rules}
-        why.unsigned = tuple(
-            Kept(category=held, rule=each, count=told.by_category.get(held, 0)) for held, each in sorted(of_rule)
-        )
-        return why
+async def _holds_of(
+    connection: Connection, keyring: Fingerprints, operation: Operation, known: Mapping[UUID, SubjectData]
+) -> Mapping[UUID, Hold]:
+    """Of the subjects of tasks that are about to be worked, those whose data are held, and by which holds."""
+    if operation not in {Operation.ERASE, Operation.PLAN} or not await holds.exist(connection):
+        return {}
+    ours = {ref: subject.identities for ref, subject in known.items() if subject.tenant is None}
+    return await holds.matching(connection, {ref: HoldMarks.of(keyring, each) for ref, each in ours.items()})
 
 
 def _looked(verb: Operation, receipt: Mapping[str, Any]) -> Told | None:
@@ -202,18 +214,13 @@ def _looked(verb: Operation, receipt: Mapping[str, Any]) -> Told | None:
     return Told({}, found, receipt.get("by_category", {})) if found or known else None
 
 
-def _retained(task_id: UUID, rule: str, told: Told) -> Receipt:
+def _retained(claim: Claim, rule: str, told: Told, left: tuple[Kept, ...] | Refused) -> Receipt:
     if told.found == 0:
-        return Receipt(task_id, TaskOutcome.NO_MATCH)
-    receipt = Receipt(task_id, TaskOutcome.RETAINED, ground=rule)
-    if told.found is None:
+        return Receipt(claim.task_id, TaskOutcome.NO_MATCH)
+    receipt = Receipt(claim.task_id, TaskOutcome.RETAINED, ground=rule)
+    if told.found is None or isinstance(left, Refused):
         return receipt
-    kept = _kept(rule, told.by_category)
-    return replace(receipt, found=told.found, remaining=told.found, by_category=told.by_category, kept=kept)
-
-
-def _kept(rule: str, by_category: Mapping[str, int]) -> tuple[Kept, ...]:
-    return tuple(Kept(category=held, rule=rule, count=rows) for held, rows in sorted(by_category.items()))
+    return replace(receipt, found=told.found, remaining=told.found, by_category=told.by_category, kept=left)
 
 
 def _together(awaited: frozenset[str], receipts: Sequence[Mapping[str, Any]]) -> States:

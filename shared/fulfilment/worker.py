@@ -23,7 +23,7 @@ from shared.domain.operations import ANSWERING, Change, Operation, TaskOutcome, 
 from shared.domain.proofs import proof_policy
 from shared.downstreams.contract import NotSearched, Receipt, Result, Task
 from shared.downstreams.downstream import Downstream
-from shared.fulfilment import at_once, holding, searching
+from shared.fulfilment import at_once, searching
 from shared.fulfilment import queue as tasks
 from shared.fulfilment.by_stated import searched
 from shared.fulfilment.calls import Calls
@@ -251,9 +251,7 @@ class Worker:
                 results[claim.task_id] = found
         if asked:
             async with alive(self._name, self._heartbeats):
-                place = (self._downstream, self._operation, self._unit_of_work.policy)
-                watch = holding.Watch(*place, known, staying.held)
-                results |= await self._ask(holder, asked, claims, watch)
+                results |= await self._ask(holder, asked, claims, staying)
         results |= await self._without_account(claims, results)
         results |= {task.task_id: self._covered(task, results[task.task_id], searches[task.task_id]) for task in asked}
         if self._operation in ANSWERING:
@@ -364,7 +362,7 @@ class Worker:
         )
 
     async def _ask(
-        self, holder: UUID, asked: Sequence[Task], claims: Sequence[Claim], watch: holding.Watch
+        self, holder: UUID, asked: Sequence[Task], claims: Sequence[Claim], staying: Staying
     ) -> Mapping[UUID, Result]:
         """What the downstream answers; once the lease is lost the call ends, and nothing of it counts."""
         attempts = {claim.task_id: claim.attempt for claim in claims}
@@ -372,7 +370,7 @@ class Worker:
         async def save_progress(progress: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
             async with self._unit_of_work.pool.acquire() as connection:
                 await tasks.save_progress(connection, attempts, progress)
-                await watch.look(connection, self._unit_of_work.vault.keyring)
+                await staying.look(connection, self._unit_of_work.vault.keyring)
 
         suspects = {claim.task_id for claim in claims if claim.failure not in FORESEEN and claim.attempt > _PATIENCE}
         seconds = metrics.CALL_SECONDS.labels(self._unit_of_work.service, *self._step)

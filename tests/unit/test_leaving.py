@@ -13,13 +13,13 @@ from uuid_utils.compat import uuid7
 from shared.domain.errors import NotSupported, RuleUnsigned
 from shared.domain.operations import Kept, Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, read_policy
-from shared.downstreams import leaving
 from shared.downstreams.contract import Receipt, Task
 from shared.downstreams.downstream import Downstream
 from shared.fulfilment.failures import why_of
 from shared.fulfilment.lapsed import KEPT_ROWS, beside, lapsed
 from shared.fulfilment.queue import Claim
 from shared.fulfilment.staying import Staying, Told
+from shared.systems.engine import planning
 from tests.fixtures.engine import ScriptedSystem
 from tests.fixtures.policy import signed_policy
 
@@ -33,7 +33,7 @@ def test_a_receipt_tells_what_is_gone_and_what_stays_by_which_rule() -> None:
         Kept(category="contact", rule="dispute", count=1),
         Kept(category="ticket", rule="legal_hold", count=2),
     )
-    said = leaving.receipt(ASKED, {"contact": 3}, kept)
+    said = planning.receipt(ASKED, {"contact": 3}, kept)
     assert (said.outcome, said.found, said.changed, said.remaining, said.ground) == (
         TaskOutcome.RETAINED,
         6,
@@ -42,7 +42,7 @@ def test_a_receipt_tells_what_is_gone_and_what_stays_by_which_rule() -> None:
         "dispute",
     )
     assert said.by_category == {"contact": 4, "ticket": 2}
-    assert leaving.receipt(ASKED, {}, ()).outcome == TaskOutcome.NO_MATCH
+    assert planning.receipt(ASKED, {}, ()).outcome == TaskOutcome.NO_MATCH
 
 
 # On the day of what was kept by a rule that nobody has signed any more, two persons say whether it goes.
@@ -99,7 +99,7 @@ def test_what_other_rules_keep_goes_beside_what_waits_and_is_asked_for_again_on_
 
 
 # What stays of a system that erases all it has or nothing, by what others tell: decided before it is asked.
-TODAY = date(2026, 11, 27)
+TODAY, NOW = date(2026, 11, 27), datetime(2026, 11, 27, 12, tzinfo=UTC)
 KEPT_STAYING = (Kept(category="contact", rule="active_contract", count=2),)
 ACTIVE_STAYING = {"contract_active": True}
 
@@ -117,7 +117,7 @@ def staying(
 ) -> Staying:
     system = Downstream("ledger", frozenset(), adapter=ScriptedSystem("ledger"), categories=frozenset(categories))
     said: dict[UUID, Told] = {asked.fulfilment_id: told}
-    return Staying(system, operation, policy or signed_policy(), TODAY, {}, said)
+    return Staying(system, operation, policy or signed_policy(), NOW, {}, said)
 
 
 def planned(**by_category: int) -> Receipt:

@@ -13,12 +13,21 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from shared.domain.errors import GroundUnknown, Refused, SystemRefused
+from shared.domain.errors import GroundUnknown, Refused, RuleUnsigned, SystemRefused
 from shared.domain.holds import LEGAL_HOLD
-from shared.domain.operations import Kept, Limit
-from shared.domain.policy import OnErasure, Period, Policy, Rule, WhereUnknown, first_kept, parse_period, release
+from shared.domain.operations import Exceeded, Kept, Limit
+from shared.domain.policy import (
+    OnErasure,
+    Period,
+    Policy,
+    Rule,
+    WhereUnknown,
+    first_kept,
+    not_signed,
+    parse_period,
+    release,
+)
 from shared.downstreams.contract import States, Task
-from shared.downstreams.leaving import unsigned_rows
 from shared.downstreams.refusals import ErasureRefused, lasting
 from shared.downstreams.states import country_unknown, unknown
 from shared.systems.engine.ownership import Attribution, Mine, as_utc, wall_clock
@@ -119,6 +128,7 @@ class _Decided:
     whole: bool
     unsigned: tuple[tuple[str, str], ...]
     _stays: dict[tuple[date | None, date | None], Stay] = field(default_factory=dict)
+    _fields: frozenset[str] | None = None
 
     def stay(self, record: Record) -> Stay:
         """Why one of them stays; of many few days differ."""
@@ -132,15 +142,23 @@ class _Decided:
 
     def _made(self, record: Record, day: date | None, first: date | None) -> Stay:
         longest, shortest = self.keeping[0], self.keeping[-1]
-        fields = frozenset[str]().union(*(_fields(record.shape, each.rule) for each in self.keeping))
         if self.by_state:
             shown = self.by_state.shown(record)
-            return Stay(self.by_state.name, self.whole, fields, lasts=True, shown=shown)
-        stay = Stay(longest.name, self.whole, fields, period=str(longest.period), shown=longest.shown(record))
-        if day is None or first is None:
-            return stay
-        reduced = shortest.ends(first) if shortest is not longest else None
-        return stay._replace(last=longest.ends(day), reduced=reduced, anchor=first)
+            return Stay(self.by_state.name, self.whole, self._fields_of(record), lasts=True, shown=shown)
+        known = day is not None and first is not None
+        return Stay(
+            *(longest.name, self.whole, self._fields_of(record), False),
+            longest.ends(day) if day and known else None,
+            shortest.ends(first) if first and known and shortest is not longest else None,
+            first if known else None,
+            str(longest.period),
+            longest.shown(record),
+        )
+
+    def _fields_of(self, record: Record) -> frozenset[str]:
+        if self._fields is None:
+            self._fields = frozenset[str]().union(*(_fields(record.shape, each.rule) for each in self.keeping))
+        return self._fields
 
 
 @lru_cache(4096)
@@ -201,7 +219,7 @@ class Keeping:
         if self._policy:
             today = self._policy.today(self._task.at) if self._task.at else date.min
             allowed = self._task.confirmed.get(Limit.UNSIGNED_ROWS, 0)
-            if refused := unsigned_rows(self._unsigned, self._unsigned_of, allowed, self._policy.rules, today):
+            if refused := _unsigned_rows(self._unsigned, self._unsigned_of, allowed, self._policy.rules, today):
                 raise refused
         self._refuse(
             lambda mine, word: word in self._lasting(mine) or stays[mine.record.name].rule == LEGAL_HOLD, stays
@@ -248,8 +266,8 @@ class Keeping:
         if decided is None:
             decided = self._known[pattern] = self._decide(self._policy, record, rules)
         if decided.unsigned:
-            self._unsigned[shape.category] += 1
-            self._unsigned_of.update(decided.unsigned)
+            self._unsigned[shape.category] += record.rows
+            self._unsigned_of.update(dict.fromkeys(decided.unsigned, record.rows))
         return decided.stay(record) if decided.keeping else None
 
     def _decide(self, policy: Policy, record: Record, rules: Sequence[_Ruled]) -> "_Decided":
@@ -413,6 +431,31 @@ def _told(task: Task, rule: str) -> list[Period]:
     return [parse_period(period)] if isinstance(period, str) else []
 
 
+def _unsigned_rows(
+    rows: Mapping[str, int],
+    of_rule: Mapping[tuple[str, str], int],
+    allowed: int,
+    rules: Mapping[str, Rule],
+    today: date,
+) -> RuleUnsigned | None:
+    """Why nothing may go yet: so many rows are what rules are about that nobody has signed.
+
+    ``rows``: by category; ``of_rule``: by rule besides; ``rules``: at least these, as they stand ``today``.
+    """
+    if (n := sum(rows.values())) <= allowed:
+        return None
+    counts = ", ".join(f"{held}: {each:,}" for held, each in sorted(rows.items()))
+    about = {rule: rules[rule] for _, rule in sorted(of_rule)}
+    why = RuleUnsigned(
+        f"{n:,} rows ({counts}) are what {', '.join(sorted(about))} is about, {not_signed(about, today)}: nothing was"
+        " done; have it signed, or confirm that they go",
+        Exceeded(limit=Limit.UNSIGNED_ROWS, found=n, allowed=allowed),
+    )
+    each_rule = sorted(of_rule.items())
+    why.unsigned = tuple(Kept(category=held, rule=rule, count=each) for (held, rule), each in each_rule)
+    return why
+
+
 # What is told of what stays.
 
 
@@ -424,8 +467,8 @@ class _Sum:
     restricted: int | None = None
     days: dict[str, list[date]] = field(default_factory=lambda: {"first": [], "last": [], "reduced": [], "anchor": []})
 
-    def add(self, stay: Stay, *, restricted: bool | None) -> None:
-        self.count += 1
+    def add(self, stay: Stay, rows: int, *, restricted: bool | None) -> None:
+        self.count += rows
         if restricted is not None:
             self.restricted = (self.restricted or 0) + restricted
         for name, day in (
@@ -448,7 +491,7 @@ def kept(records: Iterable[tuple[Mine, Stay]], restricted: Mapping[Name, bool] |
         shape = mine.record.shape
         key = (shape.place, stay.rule, stay.shown is not False, stay.last is not None, stay.led)
         shows = restricted.get(mine.record.name) if restricted else None
-        sums.setdefault(key, _Sum(shape.category, stay)).add(stay, restricted=shows)
+        sums.setdefault(key, _Sum(shape.category, stay)).add(stay, mine.record.rows, restricted=shows)
     places = {place: n for n, place in enumerate(dict.fromkeys(place for place, *_ in sums))}
 
     def turn(each: tuple[str, str, bool, bool, bool]) -> tuple[object, ...]:

@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Final
 
 from shared.domain.assignments import NUMBERS
 from shared.domain.errors import DoneBefore, ForeignHit, Refused, ResidueFound
@@ -18,6 +20,8 @@ REDUCED = "reduced:"
 """Before a category, where what was taken from what stays is noted beside what has gone."""
 Values = tuple[tuple[str, str | None], ...]
 """What columns become."""
+_ONE: Final = frozenset[Party]({None})
+"""The parties of a record about one person."""
 
 
 @dataclass
@@ -131,17 +135,26 @@ def goes_whole(policy: Policy, task: Task, shape: Shape) -> bool:
 # What is emptied.
 
 
-def _of(mine: Mine) -> Collection[Party]:
-    return mine.parties if mine.record.shape.parties else {None}
+@lru_cache(4096)
+def _reducible(
+    shape: Shape, parties: frozenset[Party], fields: frozenset[str], *, lasts: bool
+) -> tuple[tuple[int, ...], Values]:
+    """What of these parties nothing needs, neither the rules, nor what finds a record, nor what tells its state.
 
-
-def _reducible(shape: Shape, parties: Collection[Party], stay: Stay) -> Iterator[tuple[int, Part]]:
-    """What of these parties nothing needs: neither the rules, nor what finds the record, nor what tells its state."""
+    The numbers of the parts, and what their columns become; many records are alike.
+    """
+    numbers: list[int] = []
     for number, part in enumerate(shape.parts):
-        needed = not part.fields.isdisjoint(stay.fields) or (part.party is None and part.found_by)
-        tells = part.tells and (stay.lasts or all(value is None for _, value in part.blank))
+        needed = not part.fields.isdisjoint(fields) or (part.party is None and part.found_by)
+        tells = part.tells and (lasts or all(value is None for _, value in part.blank))
         if part.party in parties and not needed and not tells:
-            yield number, part
+            numbers.append(number)
+    return tuple(numbers), _values(shape.parts[number] for number in numbers)
+
+
+def _left_out(mine: Mine, stay: Stay) -> tuple[tuple[int, ...], Values]:
+    shape = mine.record.shape
+    return _reducible(shape, mine.parties if shape.parties else _ONE, stay.fields, lasts=stay.lasts)
 
 
 def _is_more(mine: Mine, stay: Stay) -> bool:
@@ -150,7 +163,7 @@ def _is_more(mine: Mine, stay: Stay) -> bool:
         return False
     record = mine.record
     unmarked = record.shape.flags[2] is not None and record.flags[2] is not True
-    return unmarked or any(record.filled[number] for number, _ in _reducible(record.shape, _of(mine), stay))
+    return unmarked or any(record.filled[number] for number in _left_out(mine, stay)[0])
 
 
 def _is_left(record: Record, gone: Collection[Party]) -> bool:
@@ -203,7 +216,7 @@ class _Changes:
     def reduce(self, mine: Mine, stay: Stay) -> None:
         """Takes from what stays all that nothing needs, and lets it say that it is kept."""
         record = mine.record
-        if values := _values(part for _, part in _reducible(record.shape, _of(mine), stay)):
+        if values := _left_out(mine, stay)[1]:
             self.add(Kind.SET, record, values)
         if record.shape.flags[2] and record.flags[2] is not True:
             self.add(Kind.MARK, record, flag="kept")
@@ -253,14 +266,21 @@ def erased(made: Plan, noted: Mapping[str, int], policy: Policy) -> Receipt:
     """Of an erasure: what was noted as gone, by category, and what stays by ``made``, which has nothing left to do."""
     gone = {name: n for name, n in noted.items() if not name.startswith(REDUCED)}
     reduced = {name.removeprefix(REDUCED): n for name, n in noted.items() if name.startswith(REDUCED) and n}
-    receipt = Receipt.counted(made.task, TaskOutcome.ERASED, gone)
-    if stays := made.kept(marked=True):
-        found = Counter(receipt.by_category)
-        for each in stays:
-            found[each.category or ""] += each.count
-        told = replace(receipt, outcome=TaskOutcome.RETAINED, found=found.total(), by_category=found, reduced=reduced)
-        receipt = _keeping(told, stays)
-    return _anonymised(receipt, made, policy)
+    return _anonymised(receipt(made.task, gone, made.kept(marked=True), reduced), made, policy)
+
+
+def receipt(
+    task: Task, gone: Mapping[str, int], stays: Sequence[Kept], reduced: Mapping[str, int] | None = None
+) -> Receipt:
+    """Of an erasure: all that was found and does not stay, by category, is gone."""
+    erased = Receipt.counted(task, TaskOutcome.ERASED, gone)
+    if not stays:
+        return erased
+    found = Counter(erased.by_category)
+    for each in stays:
+        found[each.category or ""] += each.count
+    told = replace(erased, outcome=TaskOutcome.RETAINED, found=found.total(), by_category=found, reduced=reduced)
+    return _keeping(told, stays)
 
 
 def _keeping(receipt: Receipt, stays: Sequence[Kept]) -> Receipt:

@@ -241,6 +241,7 @@ class Record(NamedTuple):
     ``flags``: whether each is set; None: neither its word nor its opposite stands there, or nothing can bear it.
     ``data``: the values of its fields, where that was asked for. ``ref``: whatever the adapter needs to know it again.
     ``whose``: by task whether its system has proved it to be that subject's; None: its holders tell.
+    ``rows``: for how many it stands, of a system that tells no more than counts.
     """
 
     shape: Shape
@@ -260,6 +261,7 @@ class Record(NamedTuple):
     stated: tuple[Statement, ...] = ()
     ref: Any = None
     whose: Mapping[UUID, bool] | None = None
+    rows: int = 1
 
     @property
     def name(self) -> "Name":
@@ -323,16 +325,20 @@ class Span(NamedTuple):
     until: datetime | None
 
 
+Listed = tuple[UUID, Span]
+"""A number that a request hides from readers in a period."""
+
+
 class Numbers(Protocol):
     """A list beside the data of numbers that readers do not see, each in its period (Art. 18)."""
 
     @property
     def place(self) -> str: ...
 
-    async def listed(self, request: UUID) -> Sequence[Span]:
-        """What stands there for a request."""
+    async def listed(self, requests: Collection[UUID]) -> Sequence[Listed]:
+        """What stands there for these requests."""
 
-    async def put(self, request: UUID, spans: Sequence[Span], *, kept: bool = False) -> int:
+    async def put(self, spans: Sequence[Listed], *, kept: bool = False) -> int:
         """Adds what is missing; ``kept``: for what an erasure has left. How many were new."""
 
     async def take(self, request: UUID, spans: Sequence[Span] | None = None) -> int:

@@ -17,7 +17,6 @@ from shared.domain.errors import Refused, ResidueFound, Unavailable, Withdrawn
 from shared.domain.holds import LEGAL_HOLD
 from shared.domain.operations import Kept, TaskOutcome
 from shared.domain.policy import Policy
-from shared.downstreams import leaving
 from shared.downstreams.contract import Checkpoint, Pending, Receipt, Result, Task
 from shared.systems.engine import planning
 from shared.systems.engine.looking import look
@@ -331,7 +330,7 @@ class Stepwise:
         noted = journal.noted
         if not noted.counts and not noted.kept:
             return Receipt(journal.task.task_id, TaskOutcome.NO_MATCH)
-        return leaving.receipt(journal.task, noted.counts, noted.kept)
+        return planning.receipt(journal.task, noted.counts, noted.kept)
 
 
 def _count_attached(going: Sequence[Going], found: Sequence[Mine]) -> None:
