@@ -88,6 +88,13 @@ _SWITCH_SECONDS = 0.001
 """How long a thread may keep the event loop waiting for the interpreter: a fifth of the default."""
 
 
+def collect_seldom() -> None:
+    """Leaves what is loaded by now to the garbage collector no more, and lets it run seldom."""
+    gc.freeze()
+    gc.set_threshold(_COLLECT_EVERY)
+    gc.enable()
+
+
 class Service:
     """What a service subscribes to, works and serves; ``run()`` does so until SIGTERM."""
 
@@ -135,9 +142,7 @@ class Service:
         telemetry.start_logging(settings.telemetry)
         if OLD_TIME_LIMITS in os.environ:
             log.warning("%s is the old name of DSR_POLICY_TIME_LIMITS: set that one instead", OLD_TIME_LIMITS)
-        gc.freeze()  # what is loaded by now stays
-        gc.set_threshold(_COLLECT_EVERY)
-        gc.enable()
+        collect_seldom()
         sys.setswitchinterval(_SWITCH_SECONDS)
         try:
             uvloop.run(self._run(settings))

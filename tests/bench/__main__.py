@@ -14,6 +14,7 @@ import asyncpg
 import httpx
 import psutil
 import typer
+import uvloop
 
 from deploy.local import postgres_databases as databases
 from deploy.local import timings
@@ -21,6 +22,7 @@ from deploy.local.paths import LOCAL
 from deploy.local.platform import ExistingServers, Platform
 from deploy.local.unprivileged import become_unprivileged
 from deploy.local.venv import alone
+from shared.app.service import collect_seldom
 from shared.domain.errors import DsrError
 from shared.storage.postgres import connected
 from tests.bench import (
@@ -98,10 +100,11 @@ def _run(names: Sequence[str] | None, repeats: int, before: Baseline) -> tuple[B
     # A server of its own: what an existing one also has to do would be measured with it.
     platform = Platform(directory / "run" / "platform", existing=ExistingServers(postgres_dsn=None))
     assert platform.postgres is not None
+    collect_seldom()  # as the services do, whose adapters some benches call in this process
     with platform.postgres:
         ground = Ground(platform, directory / "run", repeats)
         about = asyncio.run(_machine(ground))
-        rows, void = asyncio.run(_measure(ground, names or list(FIGURES)))
+        rows, void = uvloop.run(_measure(ground, names or list(FIGURES)))
         measured = [Measured(row, commit, about) for row in rows]
         after = before.updated(measured) if names else asyncio.run(_whole(ground, measured))
     after = after.model_copy(update={"timings": {**before.timings, **timings.kept()}, "lines": size.lines()})

@@ -183,7 +183,7 @@ class _One:
             return Receipt(self._task.task_id, TaskOutcome.NO_MATCH)
         await self._begin({})
         counts = await self._keep(unit, Counter(restriction=await numbers.take(request)))
-        if left := len(await numbers.listed(request)):
+        if left := len(await numbers.listed([request])):
             raise ResidueFound(f"{self._system.name} still holds {left} restrictions of this request")
         return self._hidden(counts, _but(await self._look(unit), numbers.place))
 
@@ -202,7 +202,7 @@ class _One:
         if not (wanted if known else task.repair and (wanted or never)):
             return Receipt(task.task_id, TaskOutcome.NO_MATCH)
         await self._begin({})
-        listed = await numbers.listed(task.request_id)
+        listed = [span for _, span in await numbers.listed([task.request_id])]
         concerned = {*never, *(span.number for span in wanted)}
         wrong = [span for span in listed if span.number in concerned and span not in wanted]
         stood = {span.number for span in wrong}
@@ -211,13 +211,13 @@ class _One:
         if wrong:
             await numbers.take(task.request_id, wrong)
         if missing:
-            await numbers.put(task.request_id, missing)
+            await numbers.put([(task.request_id, span) for span in missing])
         changed = len({(span.number, span.since) for span in (*wrong, *missing)})
         counts = await self._keep(unit, Counter(restriction=changed))
 
         async def look_again(later: Unit) -> Result:
-            now = await later.numbers.listed(task.request_id) if later.numbers else ()
-            if any(span not in now for span in held):
+            now = await later.numbers.listed([task.request_id]) if later.numbers else ()
+            if any((task.request_id, span) not in now for span in held):
                 return ResidueFound(f"{self._system.name} took the restriction and does not hold it")
             return self._hidden(counts, rows)
 

@@ -23,6 +23,7 @@ from shared.systems.engine.planning import REDUCED, Plan
 from shared.systems.engine.records import (
     Clearing,
     Collided,
+    Listed,
     Name,
     Note,
     Record,
@@ -39,7 +40,7 @@ ROWS = 2_500
 """Records in one transaction."""
 CHUNK = 1_000
 """Records in one of the transactions of a larger subject."""
-CLEARED = 5_000
+CLEARED = 10_000
 """Records in one transaction that deletes them unread."""
 COLLISIONS = 5
 _Done = Sequence[tuple[Plan, Counter[str]]]
@@ -222,8 +223,7 @@ class Erasure:
                     raise
                 self._results |= {plans[place].task.task_id: each for place, each in why.items()}
                 plans = [each for place, each in enumerate(plans) if place not in why]
-        for each in plans:
-            await self._mark_numbers(unit, each)
+        await self._mark_numbers(unit, plans)
         categories = {shape.place: shape.category for shape in unit.shapes}
         # Also where nothing is left: from here on, an earlier attempt that slept changes nothing any more.
         noted = await self._note(unit, [Note(each.task, _counts(each, emptied, categories)) for each in plans])
@@ -242,19 +242,22 @@ class Erasure:
             self._noted[made.task.task_id] = noted
             self._gone.setdefault(made.task.task_id, []).extend(mine.record for mine in made.gone)
 
-    async def _mark_numbers(self, unit: Unit, made: Plan) -> None:
+    async def _mark_numbers(self, unit: Unit, plans: Sequence[Plan]) -> None:
         """What readers obey beside the data: the numbers of what is kept are hidden, as long as anything is."""
-        numbers, task = unit.numbers, made.task
-        if numbers is None or self._categories is not None:
+        if (numbers := unit.numbers) is None or self._categories is not None:
             return
-        kept = {name[0] for name, stay in made.stays.items() if not stay.whole}
-        idle = {name[0] for name in made.idle if name[0] != numbers.place}
-        for places, for_rule in ((kept, True), (idle, False)):
-            kinds = planning.numbers_in(shape for shape in unit.shapes if shape.place in places)
-            if spans := planning.hidden(task, kinds):
-                await numbers.put(task.request_id, spans, kept=for_rule)
-        if not made.stays and (task.details.get(TOLD) or task.attempt > 1):
-            await numbers.take(task.request_id)
+        for for_rule in (True, False):
+            spans: list[Listed] = []
+            for each in plans:
+                kept = {name[0] for name, stay in each.stays.items() if not stay.whole}
+                places = kept if for_rule else {name[0] for name in each.idle if name[0] != numbers.place}
+                kinds = planning.numbers_in(shape for shape in unit.shapes if shape.place in places)
+                spans += [(each.task.request_id, span) for span in planning.hidden(each.task, kinds)]
+            if spans:
+                await numbers.put(spans, kept=for_rule)
+        for task in (each.task for each in plans if not each.stays):
+            if task.details.get(TOLD) or task.attempt > 1:
+                await numbers.take(task.request_id)
 
     async def _remove_large(self, task: Task) -> None:
         """Changes the records of one subject in chunks, what refers to others first."""

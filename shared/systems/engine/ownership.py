@@ -20,11 +20,24 @@ from shared.domain.text import forms
 from shared.downstreams import claims
 from shared.downstreams.claims import Row, Said
 from shared.downstreams.contract import Task
-from shared.systems.engine.records import Clock, Limits, Moment, Name, Party, Record, SearchKey, Shape, Span, Subject
+from shared.systems.engine.records import (
+    Clock,
+    Key,
+    Limits,
+    Moment,
+    Name,
+    Party,
+    Record,
+    SearchKey,
+    Shape,
+    Span,
+    Subject,
+)
 
 _UTC = ZoneInfo("UTC")
 _SECOND = timedelta(seconds=1)
 _ACCOUNT = frozenset({IdentityType.ACCOUNT_ID})
+_NOBODY = frozenset[Party]()
 
 
 # What finds somebody.
@@ -194,7 +207,7 @@ class Attributor:
             leads = self._lead(record, owners) if record.parents else {}
             for position in owners.keys() | leads.keys() if leads else owners:
                 mine = leads.get(position) or Mine(record, owners[position])
-                self.found[position].records[record.name] = mine
+                self.found[position].records[shape.place, record.key] = mine
                 if shape.place in self._led_to:
                     self._whose[record.name].add(position)
                 theirs.append((position, mine))
@@ -239,23 +252,24 @@ class Attributor:
         """Whose a record is by those to which it leads, and whether these are all theirs."""
         links = record.shape.links
         ends = [(n, links[n], (links[n].place, key)) for n, key in record.parents]
+        sharing = [(n, link.party, name) for n, link, name in ends if link.owns and link.shares]
         led: dict[int, Mine] = {}
-        for position in {*owners}.union(*(self._whose.get(name, ()) for _, _, name in ends)):
+        for position in {*owners}.union(*[self._whose.get(name, ()) for _, _, name in ends]):
             records = self.found[position].records
-            theirs = [
-                (n, link, end)
-                for n, link, name in ends
-                if (end := records.get(name)) and (not link.owns or link.of is None or link.of in end.parties)
-            ]
-            by = {link.party for _, link, _ in theirs if link.owns} if self._is_tenants(record, position) else set()
-            if not by and position not in owners:
+            theirs: list[tuple[int, Mine]] = []
+            by = _NOBODY
+            for n, link, name in ends:
+                end = records.get(name)
+                if end is None or (link.owns and link.of is not None and link.of not in end.parties):
+                    continue
+                theirs.append((n, end))
+                if link.owns and link.party not in by:
+                    by |= {link.party}
+            if position not in owners and not (by and self._is_tenants(record, position)):
                 continue
-            known = {(n, end.record.key) for n, _, end in theirs}
-            shared = any(
-                link.owns and link.shares and link.party in by and (n, name[1]) not in known for n, link, name in ends
-            )
-            parties = owners.get(position, frozenset[Party]()) | by
-            led[position] = Mine(record, parties, tuple((n, end) for n, _, end in theirs), shared)
+            known = {(n, end.record.key) for n, end in theirs} if sharing else set[tuple[int, Key]]()
+            shared = any(party in by and (n, name[1]) not in known for n, party, name in sharing)
+            led[position] = Mine(record, owners[position] | by if position in owners else by, tuple(theirs), shared)
         return led
 
 
@@ -275,6 +289,15 @@ class Refusing:
         self._said: dict[Row, None] = {}
         self._has_account = any(each.type is IdentityType.ACCOUNT_ID for each in task.known)
 
+    def judges(self, shapes: Iterable[Shape]) -> bool:
+        """Whether any record of these places could stop the task."""
+        return any(shape.apart or any(link.shares for link in shape.links) or self._compares(shape) for shape in shapes)
+
+    def _compares(self, shape: Shape) -> bool:
+        return self._has_account and bool(
+            shape.links or any(each.type is IdentityType.ACCOUNT_ID for each in shape.holders)
+        )
+
     def add(self, mine: Mine) -> None:
         """Takes one of theirs."""
         record, shape = mine.record, mine.record.shape
@@ -284,7 +307,7 @@ class Refusing:
             self._people.setdefault("", set()).add(str(record.person))
         elif shape.apart and (said := " ".join((record.person or "").casefold().split())):
             self._people.setdefault(shape.place, set()).add(said)
-        if self._has_account and (shape.links or any(each.type is IdentityType.ACCOUNT_ID for each in shape.holders)):
+        if self._compares(shape):
             self._said.update(dict.fromkeys(told_of(mine)))
 
     def refused(self, limits: Limits) -> Refused | None:

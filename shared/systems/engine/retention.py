@@ -13,7 +13,7 @@ from shared.systems.engine.records import Change, Clearing, Kind, Name, Record, 
 
 PAGE = 1_000
 """Records in one transaction."""
-CLEARED = 5_000
+CLEARED = 20_000
 """The same where they are deleted unread."""
 
 
@@ -84,7 +84,7 @@ async def _clear(system: System, due: Due, spared: Spared, go_on: GoOn) -> Swept
     gone = 0
     while True:
         await go_on(due, 0)
-        async with system.unit() as unit:
+        async with system.unit(known=True) as unit:
             clearing = _unread(unit, due, spared)
             done = await clearing.clear_past(due, CLEARED) if clearing else 0
         if not done:

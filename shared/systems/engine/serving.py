@@ -220,12 +220,13 @@ async def _export_many(
     left: Sequence[Span],
     hand_over: HandOver | None,
 ) -> list[Result]:
-    """Looks whose all of it is, and then reads it, page by page."""
+    """Looks whose all of it is, where that may refuse it, and then reads it, page by page."""
     refusing, attributor = [Refusing(each.task) for each in sought], Attributor(sought, unit.shapes, left)
-    async with aclosing(pages(unit, attributor, sought, data=False)) as found:
-        async for page in found:
-            for position, mine in page:
-                refusing[position].add(mine)
+    if any(each.judges(unit.shapes) for each in refusing):
+        async with aclosing(pages(unit, attributor, sought, data=False)) as found:
+            async for page in found:
+                for position, mine in page:
+                    refusing[position].add(mine)
     named = zip(refusing, attributor.found, strict=True)
     refused = [unproven(theirs) or each.refused(system.limits) for each, theirs in named]
     read = [each for each, why in zip(sought, refused, strict=True) if why is None]
@@ -276,7 +277,8 @@ async def _shown(unit: Unit, tasks: Sequence[Task]) -> set[str]:
     operation = tasks[0].operation
     if operation is Operation.RESTRICT and unit.numbers:
         place = unit.numbers.place
-        return {f"{place} {task.request_id}" for task in tasks if await unit.numbers.listed(task.request_id)}
+        listed = await unit.numbers.listed({task.request_id for task in tasks})
+        return {f"{place} {request}" for request, _ in listed}
     flag = 0 if operation is Operation.RESTRICT else 1
     found = await look(unit, [subject(task, unit.shapes) for task in tasks])
     records = (mine.record for each in found for mine in each.records.values())

@@ -14,7 +14,7 @@ from uuid import UUID
 import orjson
 
 from shared.domain.errors import Misconfigured
-from shared.systems.engine.records import Key, Note, Record, Span, Statement, as_text
+from shared.systems.engine.records import Key, Listed, Note, Record, Span, Statement, as_text
 from shared.systems.sql.declaration.declared import SideTable
 from shared.systems.sql.server import Connection, Server, is_mariadb
 from shared.systems.sql.server import Statement as Sql
@@ -186,50 +186,57 @@ class SideNumbers:
         """Its name."""
         return self._side.table
 
-    async def listed(self, request: UUID) -> Sequence[Span]:
-        """What stands there for a request."""
-        side = self._side
-        shown = ", ".join(map(self._server.column, (side.number, side.valid_from, side.valid_to)))
-        mine, said = self._of(request)
-        rows = await self._connection.fetch(f"SELECT {shown} FROM {self._source} t WHERE {mine}", *said)
-        return [Span(number, in_utc(since), in_utc(until)) for number, since, until in rows]
+    async def listed(self, requests: Collection[UUID]) -> Sequence[Listed]:
+        """What stands there for these requests."""
+        side, found = self._side, list[Listed]()
+        shown = ", ".join(map(self._server.column, (side.request, side.number, side.valid_from, side.valid_to)))
+        for some in self._server.parts([*requests]):
+            mine, said = self._of(some)
+            rows = await self._connection.fetch(f"SELECT {shown} FROM {self._source} t WHERE {mine}", *said)
+            found += [
+                (UUID(as_text(of)), Span(number, in_utc(since), in_utc(until))) for of, number, since, until in rows
+            ]
+        return found
 
-    async def put(self, request: UUID, spans: Sequence[Span], *, kept: bool = False) -> int:
+    async def put(self, spans: Sequence[Listed], *, kept: bool = False) -> int:
         """Adds what is missing; ``kept``: for what an erasure has left. How many were new."""
         if kept:
-            await self._put_kept(request, spans)
-        stands = {*await self.listed(request)}
-        fresh = [span for span in dict.fromkeys(spans) if span not in stands]
-        side, rows, statement = self._side, list[str](), Sql(self._server)
+            columns = tuple(map(self._server.quoted, ("request_id", "number", "valid_from", "valid_to", "system")))
+            types = ("uuid", "text", "timestamptz", "timestamptz", "text")
+            await self._insert(
+                "dsr_platform.kept", columns, types, [(*self._row(each), self._system) for each in spans]
+            )
+        stands = {*await self.listed({request for request, _ in spans})}
+        side = self._side
         names = (side.request, side.number, side.valid_from, side.valid_to)
-        for span in fresh:
-            held = (self._id(request), span.number, self._at(span.since), self._at(span.until))
-            rows.append(f"({', '.join(self._mark(statement, *each) for each in zip(names, held, strict=True))})")
-        if not rows:
-            return 0
-        columns = ", ".join(map(self._server.quoted, names))
-        put = f"INTO {self._source} ({columns}) VALUES {', '.join(rows)}"
-        put = f"INSERT {put} ON CONFLICT DO NOTHING" if self._server.combines else f"INSERT IGNORE {put}"
-        return await self._connection.execute(put, *statement.values)
+        types = tuple(map(self._type, names))
+        fresh = [self._row(each) for each in dict.fromkeys(spans) if each not in stands]
+        return await self._insert(self._source, tuple(map(self._server.quoted, names)), types, fresh)
 
-    def _mark(self, statement: Sql, name: str, value: object) -> str:
+    def _row(self, listed: Listed) -> tuple[object, ...]:
+        request, span = listed
+        return self._id(request), span.number, self._at(span.since), self._at(span.until)
+
+    async def _insert(
+        self, place: str, columns: Sequence[str], types: Sequence[str], rows: Sequence[tuple[object, ...]]
+    ) -> int:
+        """Inserts what is not there yet."""
+        put = 0
+        for some in self._server.parts(rows):
+            statement = Sql(self._server)
+            marks = [", ".join(map(statement.value, row, types)) for row in some]
+            into = f"INTO {place} ({', '.join(columns)}) VALUES {', '.join(f'({each})' for each in marks)}"
+            into = f"INSERT {into} ON CONFLICT DO NOTHING" if self._server.combines else f"INSERT IGNORE {into}"
+            put += await self._connection.execute(into, *statement.values)
+        return put
+
+    def _type(self, name: str) -> str:
         type_ = self._types[name]
-        return statement.value(value, "timestamp with time zone" if type_.startswith("timestamp") else type_)
-
-    async def _put_kept(self, request: UUID, spans: Sequence[Span]) -> None:
-        statement, rows = Sql(self._server), list[str]()
-        types = ("uuid", "text", "text", "timestamptz", "timestamptz")
-        for span in dict.fromkeys(spans):
-            held = (self._id(request), self._system, span.number, self._at(span.since), self._at(span.until))
-            rows.append(f"({', '.join(statement.value(*each) for each in zip(held, types, strict=True))})")
-        if rows:
-            put = f"INTO dsr_platform.kept (request_id, system, number, valid_from, valid_to) VALUES {', '.join(rows)}"
-            put = f"INSERT {put} ON CONFLICT DO NOTHING" if self._server.combines else f"INSERT IGNORE {put}"
-            await self._connection.execute(put, *statement.values)
+        return "timestamp with time zone" if type_.startswith("timestamp") else type_
 
     async def take(self, request: UUID, spans: Sequence[Span] | None = None) -> int:
         """Removes these, or all of the request; how many."""
-        mine, said = self._of(request)
+        mine, said = self._of([request])
         if spans is None:
             statement = Sql(self._server)
             ours = statement.among("request_id", [self._id(request)], "uuid")
@@ -242,7 +249,7 @@ class SideNumbers:
             statement.values += said
             one = f"{mine} AND {statement.among(self._server.column(side.number), [span.number], 'text')}"
             for name, moment in ((side.valid_from, span.since), (side.valid_to, span.until)):
-                mark = self._mark(statement, name, self._at(moment))
+                mark = statement.value(self._at(moment), self._type(name))
                 one += f" AND NOT ({self._server.differs(self._server.column(name), mark)})"
             gone += await self._connection.execute(f"{self._deletes} WHERE {one}", *statement.values)
         return gone
@@ -274,11 +281,9 @@ class SideNumbers:
     def _deletes(self) -> str:
         return f"DELETE {'' if self._server.combines else 't '}FROM {self._source} t"
 
-    def _of(self, request: UUID) -> tuple[str, list[object]]:
-        statement = Sql(self._server)
-        mine = statement.among(
-            self._server.column(self._side.request), [self._id(request)], self._types[self._side.request]
-        )
+    def _of(self, requests: Sequence[UUID]) -> tuple[str, list[object]]:
+        statement, request = Sql(self._server), self._side.request
+        mine = statement.among(self._server.column(request), [*map(self._id, requests)], self._types[request])
         return mine, statement.values
 
     def _id(self, request: UUID) -> object:

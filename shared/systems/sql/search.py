@@ -4,7 +4,7 @@ Rows are always found by ``= ANY``, or ``IN``, on an indexed column, from the va
 leads there. Whose each row is, the engine tells.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -38,7 +38,9 @@ class Found:
 
     def lead(self, key: Key, parents: Iterable[tuple[int, Key]]) -> None:
         """Notes to which rows one leads."""
-        self.parents.setdefault(key, {}).update(dict.fromkeys(parents))
+        known = self.parents.setdefault(key, {})
+        for parent in parents:
+            known[parent] = None
 
 
 PAGE: Final = 2_500
@@ -101,8 +103,9 @@ class Search:
         for path in table.paths:
             near = await self._backward(path, rows[path.end.name].rows.items())
             for led in await self._nearest(table, path.hops[0].join, near, how):
-                found.rows.setdefault(table.key(led.row), led.row)
-                found.lead(table.key(led.row), led.parents)
+                key = table.key(led.row)
+                found.rows.setdefault(key, led.row)
+                found.lead(key, led.parents)
         for path in (path for path in table.paths if path.shares):
             await self._name_all(path, found)
         return found
@@ -220,9 +223,9 @@ class Search:
             columns = hop.columns(join)
             read = await self._near_rows(hop.place, columns, hop.relation, join, by)
             read = [*read, *(each.ref for each in gone.get(hop.join.table, ()) if hop.passed is not None)]
-            so_far = []
+            so_far, near = [], _near(join)
             for row in read:
-                if (theirs := by.get(_near(join, row))) and _meets(join, row) and _all_hold(hop.join, row):
+                if (theirs := by.get(near(row))) and _all_hold(hop.join, row):
                     led = _Led(row, {parent: None for each in theirs for parent in each.parents})
                     if hop.passed is not None:
                         led.parents[hop.passed, tuple(row[name] for name in hop.key)] = None
@@ -241,13 +244,12 @@ class Search:
 
     async def _nearest(self, table: Declared, join: Join, by: Mapping[Key, list[_Led]], how: "Reading") -> list[_Led]:
         found: list[_Led] = []
-        names = [near for near, _ in join.columns]
+        names, near = [name for name, _ in join.columns], _near(join)
         for condition, said in self._near_conditions(table.relation, names, [*by]):
-            found += [
-                _Led(row, {parent: None for each in theirs for parent in each.parents})
-                for row in await self.read(table, condition, said, how)
-                if (theirs := by.get(_near(join, row))) and _meets(join, row)
-            ]
+            for row in await self.read(table, condition, said, how):
+                if theirs := by.get(near(row)):
+                    alone = theirs[0].parents if len(theirs) == 1 else None
+                    found.append(_Led(row, alone or {parent: None for each in theirs for parent in each.parents}))
         return found
 
     def _near_conditions(
@@ -290,19 +292,18 @@ class Search:
         for position, hop in enumerate(hops):
             onward = hops[position + 1].join if position + 1 < len(hops) else None
             columns = tuple(dict.fromkeys([*hop.columns(onward), *(() if onward else last)]))
-            wanted = {_near(hop.join, row) for each in so_far.values() for row in each if _meets(hop.join, row)}
-            by: dict[Key, list[Row]] = {}
-            far = [name for _, name in hop.join.columns]
+            near, far = _near(hop.join), [name for _, name in hop.join.columns]
+            wanted = {near(row) for each in so_far.values() for row in each}
+            by, reads = dict[Key, list[Row]](), _reads(far)
             shown = ", ".join(map(self._server.column, columns))
-            keys = sorted((key for key in wanted if None not in key), key=repr)
+            keys = sorted((key for key in wanted if key and None not in key), key=repr)
             for condition, said in self._near_conditions(hop.relation, far, keys):
                 query = f"SELECT {shown} FROM {self._server.place(hop.place)} t WHERE {condition}"
                 for row in self._rows(columns, hop.relation, await self._connection.fetch(query, *said)):
                     if _all_hold(hop.join, row):
-                        by.setdefault(_key(row, far), []).append(row)
+                        by.setdefault(reads(row), []).append(row)
             so_far = {
-                key: [far_row for row in each if _meets(hop.join, row) for far_row in by.get(_near(hop.join, row), ())]
-                for key, each in so_far.items()
+                key: [far_row for row in each for far_row in by.get(near(row), ())] for key, each in so_far.items()
             }
         return so_far
 
@@ -322,9 +323,10 @@ class Search:
     def _refer(link: Link, number: int, here: Sequence[str], there: Sequence[str], found: Found, rows: Rows) -> None:
         """Names the rows that were found to which these refer by a foreign key."""
         parents = rows[link.place].rows if found.rows and link.place in rows else {}
-        to = {_key(parent, there): key for key, parent in parents.items()}
+        reads, reads_there = _reads(here), _reads(there)
+        to = {reads_there(parent): key for key, parent in parents.items()}
         for key, row in found.rows.items() if to else ():
-            if (parent := to.get(_key(row, here))) is not None:
+            if (parent := to.get(reads(row))) is not None:
                 found.lead(key, [(number, parent)])
 
     # What is said beside the rows of a table.
@@ -360,7 +362,8 @@ class Search:
     async def _rows_set(self, table: Declared, switch: RowSwitch, found: Mapping[Key, Row]) -> Mapping[Key, bool]:
         """Whether a row of another table honours the right for each."""
         own, others = [*switch.on.values()], [*switch.on]
-        keys = {key: held for key, row in found.items() if None not in (held := _key(row, own))}
+        reads = _reads(own)
+        keys = {key: held for key, row in found.items() if None not in (held := reads(row))}
         stands: set[Key] = set()
         types = [table.relation.types[name] for name in own]
         place = (switch.schema_ or self._server.namespace, switch.table)
@@ -388,29 +391,31 @@ def _parts(found: Found) -> Iterator[Found]:
         yield part
 
 
-def _key(row: Row, names: Iterable[str]) -> Key:
-    return tuple(as_text(row[name]) for name in names)
+def _reads(names: Sequence[str]) -> Callable[[Row], Key]:
+    """Reads what a row holds in some columns, as text."""
+    if len(names) == 1:
+        [name] = names
+        return lambda row: (as_text(row[name]),)
+    return lambda row: tuple([as_text(row[name]) for name in names])
 
 
-def _near(join: Join, row: Row) -> Key:
-    """What a nearer row holds in the columns of a join, as text."""
-    return _key(row, (near for near, _ in join.columns))
-
-
-def _meets(join: Join, row: Row) -> bool:
-    """Whether a nearer row holds the words that the join names."""
-    return all(as_text(row[near]) == word for near, word in join.words)
+def _near(join: Join) -> Callable[[Row], Key]:
+    """Reads what a nearer row holds in the columns of a join; nothing where it holds other words than that names."""
+    reads, words = _reads([near for near, _ in join.columns]), join.words
+    if not words:
+        return reads
+    return lambda row: reads(row) if all(as_text(row[near]) == word for near, word in words) else ()
 
 
 def _all_hold(join: Join, row: Row) -> bool:
-    return all(values.holds(test, row) for test in join.where)
+    return not join.where or all(values.holds(test, row) for test in join.where)
 
 
 def _by_far(join: Join, led: Iterable[_Led]) -> dict[Key, list[_Led]]:
     """Rows by what they hold at the farther side of a join; NULL joins nothing."""
-    by: dict[Key, list[_Led]] = {}
+    by, reads = dict[Key, list[_Led]](), _reads([far for _, far in join.columns])
     for each in led:
-        key = _key(each.row, (far for _, far in join.columns))
+        key = reads(each.row)
         if None not in key:
             by.setdefault(key, []).append(each)
     return by

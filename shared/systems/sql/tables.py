@@ -27,7 +27,7 @@ from shared.systems.engine.records import (
     as_text,
 )
 from shared.systems.sql import values
-from shared.systems.sql.catalog import DATE, TABLE, ZONED, ZONELESS, Catalog, References, Relation
+from shared.systems.sql.catalog import DATE, TABLE, TEXT, ZONED, ZONELESS, Catalog, References, Relation
 from shared.systems.sql.declaration.dataset import Dataset
 from shared.systems.sql.declaration.declared import Join, RowSwitch, Switch
 from shared.systems.sql.declaration.graph import ends_first, joined_by, on_paths_to
@@ -163,8 +163,13 @@ class Declared:
         return None if held is None else held.lower()
 
     @cached_property
-    def _holders(self) -> Sequence[Callable[[Row], str | None]]:
-        return [self._holder(each.column) for each in self.shape.holders]
+    def _holders(self) -> Callable[[Row], tuple[str | None, ...]]:
+        """Reads all holders of a row; most hold texts that need no look."""
+        named = [each.column for each in self.shape.holders]
+        if len(named) > 1 and all(name in self.table.searched and self._is_plain(name) for name in named):
+            return itemgetter(*named)
+        holders = [self._holder(name) for name in named]
+        return lambda row: tuple([read(row) for read in holders])
 
     def _holder(self, name: str) -> Callable[[Row], str | None]:
         column = self.table.columns[name]
@@ -202,16 +207,22 @@ class Declared:
 
     def _is_filled(self, part: Part) -> Callable[[Row], bool]:
         nobody = {*self.table.parties[part.party].nobody} if part.party else set[str]()
-        nothing = [
-            (self.table.columns[name], name, {blank, *(nobody | {None} if part.names else ())})
-            for name, blank in part.blank
-        ]
-        if any(column.json_ for column, _, _ in nothing):
-            return lambda row: any(values.read(column, name, row) not in blank for column, name, blank in nothing)
-        return lambda row: any(
-            (value if (value := row[name]) is None or type(value) is str else as_text(value)) not in blank
-            for _, name, blank in nothing
-        )
+        alike: dict[frozenset[str | None], list[str]] = {}
+        for name, blank in part.blank:
+            alike.setdefault(frozenset({blank, *(nobody | {None} if part.names else ())}), []).append(name)
+        tests = [self._differs(names, blank) for blank, names in alike.items()]
+        return tests[0] if len(tests) == 1 else lambda row: any(test(row) for test in tests)
+
+    def _differs(self, names: Sequence[str], blank: frozenset[str | None]) -> Callable[[Row], bool]:
+        """Whether one of these columns holds something else; of many rows, so texts are compared at once."""
+        columns, types = self.table.columns, self.relation.types
+        if all(columns[name].json_ is None and types[name] in TEXT for name in names):
+            if len(names) == 1:
+                [only] = names
+                return lambda row: row[only] not in blank
+            held = itemgetter(*names)
+            return lambda row: not blank.issuperset(held(row))
+        return lambda row: any(values.read(columns[name], name, row) not in blank for name in names)
 
     def record(
         self,
@@ -228,7 +239,7 @@ class Declared:
         return Record(
             self.shape,
             self.key(row),
-            tuple([read(row) for read in self._holders]),
+            self._holders(row),
             at(row) if at else None,
             tuple([read(row) for read in anchors]) if anchors else (),
             tuple([read(row) for read in states]) if states else (),

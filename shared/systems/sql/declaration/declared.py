@@ -1,6 +1,7 @@
 """What a dataset says of a table besides its columns: who is in a row, when it happened, and what restricts it."""
 
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo
 
@@ -112,12 +113,12 @@ class Join(Declared):
     where: tuple[RowTest, ...] = ()
     party: str | None = None
 
-    @property
+    @cached_property
     def columns(self) -> tuple[tuple[str, str], ...]:
         """The columns of this table, each with that of the other."""
         return tuple((near, far) for near, far in self.on.items() if isinstance(far, str))
 
-    @property
+    @cached_property
     def words(self) -> tuple[tuple[str, str], ...]:
         """The columns of this table that must hold a word, each with that word."""
         return tuple((near, far.word) for near, far in self.on.items() if isinstance(far, Constant))
