@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import GroundUnknown, Misconfigured, NotSupported, RuleUnsigned
-from shared.domain.operations import Exceeded, Kept, Limit, Operation, TaskOutcome
+from shared.domain.operations import Kept, Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, parse_period, read_policy
 from shared.downstreams.contract import Receipt, Task
 from shared.downstreams.refusals import ErasureRefused
@@ -246,12 +246,6 @@ ended = { class = "M" }
 status = { class = "M" }
 kept = { class = "T" }
 """
-KEEPS = """
-anchors = { relationship_end = { column = "ended" } }
-occurred = { column = "ended" }
-kept = { column = "kept", value = true }
-keeps = { fields = { name = [], address = [], vat_number = [], amount = [], contract = ["status"] } }
-"""
 
 
 @pytest.mark.parametrize(
@@ -277,101 +271,6 @@ async def test_unknown_row_state_is_manual(empty_database: str, tmp_path: Path, 
         gone = await ledger.one(replace(task(Operation.ERASE, email("closed@x.org")), at=at))
         assert isinstance(gone, Receipt)
         assert gone.outcome is TaskOutcome.NO_MATCH
-
-
-NEWSLETTER = """
-[tables.newsletter]
-category = "marketing"
-primary_key = ["email"]
-columns = { email = { class = "A", identity = "email" } }
-"""
-
-
-@pytest.mark.parametrize("held", ["account", "contract"])
-async def test_active_contract_stays_and_the_rest_goes(empty_database: str, tmp_path: Path, held: str) -> None:
-    letters = "CREATE TABLE newsletter (email text PRIMARY KEY); INSERT INTO newsletter SELECT email FROM contract;"
-    await with_tables(empty_database, SCHEMA + letters)
-    dataset = DATASET.replace('"ticket"', f'"{held}"').replace("{state}", STATE) + NEWSLETTER
-    if held == "contract":  # the policy keeps it for a period as well, once it has ended
-        resolved = 'anchors = { resolved = { column = "ended" } }'
-        dataset = dataset.replace(resolved, KEEPS)
-    (tmp_path / "ledger.toml").write_text(dataset, encoding="utf-8")
-    people = ["active", "none", "paused", "closed", "nobody"]
-
-    def asked(operation: Operation) -> list[Task]:
-        at = datetime(2026, 11, 27, tzinfo=UTC)
-        return [replace(task(operation, email(f"{who}@x.org")), at=at) for who in people]
-
-    async with engine(empty_database, tmp_path / "ledger.toml", {}, read_policy().keeping_nothing()) as ledger:
-        refused = await ledger.run(*asked(Operation.PLAN))
-        assert isinstance(refused[0], ErasureRefused), "no rule of the policy keeps it"
-        assert refused[0].states == {"contract_active": True}, "what rests on it hears that all the same"
-    async with engine(empty_database, tmp_path / "ledger.toml", {}, read_policy()) as ledger:
-        assert isinstance(await ledger.one(asked(Operation.PLAN)[0]), RuleUnsigned)
-        assert isinstance(await ledger.one(asked(Operation.ERASE)[0]), RuleUnsigned)
-        for operation in (Operation.PLAN, Operation.ERASE):
-            assert isinstance(
-                await ledger.one(replace(asked(operation)[0], confirmed={Limit.UNSIGNED_ROWS: 1})), ErasureRefused
-            )
-    async with engine(empty_database, tmp_path / "ledger.toml", {}, signed_policy()) as ledger:
-        assert not ledger.adapter.against_policy
-        planned = dict(zip(people, await ledger.run(*asked(Operation.PLAN)), strict=True))
-        done = dict(zip(people, await ledger.run(*asked(Operation.ERASE)), strict=True))
-    assert all(isinstance(each[who], GroundUnknown) for each in (planned, done) for who in ("none", "paused"))
-    plans = {who: receipt(planned[who]) for who in ("active", "closed", "nobody")}
-    assert {who: plan.states for who, plan in plans.items()} == {
-        who: {"contract_active": who == "active"} for who in plans
-    }
-    kept = (Kept(category=held, rule="active_contract", count=1),)
-    assert (plans["active"].found, plans["active"].remaining, plans["active"].kept) == (2, 1, kept)
-    told = receipt(done["active"])
-    assert (told.outcome, told.changed, told.kept) == (TaskOutcome.RETAINED, 1, kept)
-    assert receipt(done["closed"]).outcome is TaskOutcome.ERASED
-    assert await ask(empty_database, "SELECT id, status FROM contract ORDER BY id") == [
-        (1, "active"),
-        (2, None),
-        (3, "paused"),
-    ]
-    assert await ask(empty_database, "SELECT email FROM newsletter ORDER BY 1") == [("none@x.org",), ("paused@x.org",)]
-
-
-async def test_hold_keeps_rows_of_an_active_contract_too(empty_database: str, tmp_path: Path) -> None:
-    letters = "CREATE TABLE newsletter (email text PRIMARY KEY); INSERT INTO newsletter SELECT email FROM contract;"
-    await with_tables(empty_database, SCHEMA + letters)
-    dataset = DATASET.replace('"ticket"', '"account"').replace("{state}", STATE) + NEWSLETTER
-    (tmp_path / "ledger.toml").write_text(dataset, encoding="utf-8")
-    about = replace(
-        task(Operation.PLAN, email("active@x.org")), at=datetime(2026, 11, 27, tzinfo=UTC), held=frozenset({"account"})
-    )
-    async with engine(empty_database, tmp_path / "ledger.toml", {}, signed_policy()) as ledger:
-        planned, done = [
-            receipt(await ledger.one(replace(about, operation=each))) for each in (Operation.PLAN, Operation.ERASE)
-        ]
-    kept = (Kept(category="account", rule="legal_hold", count=1),)
-    assert planned.kept == done.kept == kept, "in use: the contract needs it"
-    assert (planned.states, done.outcome, done.changed) == ({"contract_active": True}, TaskOutcome.RETAINED, 1)
-    assert ("active@x.org",) in await ask(empty_database, "SELECT email FROM contract")
-    assert ("active@x.org",) not in await ask(empty_database, "SELECT email FROM newsletter")
-
-
-async def test_two_persons_confirm_what_goes_of_all_tables_and_no_more(empty_database: str, tmp_path: Path) -> None:
-    bills = "CREATE TABLE bill (LIKE contract INCLUDING ALL); INSERT INTO bill SELECT * FROM contract;"
-    await with_tables(empty_database, SCHEMA + bills)
-    contract = DATASET.replace('"ticket"', '"contract"').replace("{state}", "")
-    contract = contract.replace('anchors = { resolved = { column = "ended" } }', KEEPS)
-    bill = contract.replace("tables.contract", "tables.bill").replace('"contract"', '"billing"')
-    (tmp_path / "ledger.toml").write_text(contract + bill.replace('name = "ledger"', ""), encoding="utf-8")
-    at = datetime(2026, 11, 27, tzinfo=UTC)
-    async with engine(empty_database, tmp_path / "ledger.toml", {}, read_policy()) as ledger:
-        one = replace(task(Operation.ERASE, email("closed@x.org")), at=at, confirmed={Limit.UNSIGNED_ROWS: 1})
-        for asked in (replace(one, operation=Operation.PLAN), one):
-            refused = await ledger.one(asked)
-            assert isinstance(refused, RuleUnsigned)
-            assert refused.exceeded == Exceeded(limit=Limit.UNSIGNED_ROWS, found=2, allowed=1)
-            assert "2 rows (billing: 1, contract: 1) are what invoices_84m" in str(refused)
-        assert await ask(empty_database, "SELECT count(*) FROM contract JOIN bill USING (email)") == [(4,)]
-        done = await ledger.one(replace(one, confirmed={Limit.UNSIGNED_ROWS: 2}))
-        assert receipt(done).changed == 2
 
 
 CALLS = """
@@ -457,19 +356,6 @@ disputed = { class = "M" }
 note = { class = "C" }
 kept = { class = "T" }
 """
-CONTRACT = """
-[tables.contract]
-category = "contract"
-primary_key = ["id"]
-anchors = { relationship_end = { column = "ended" } }
-occurred = { column = "ended" }
-kept = { column = "kept", value = true }
-keeps = { fields = { name = [], address = [], vat_number = [], amount = [], contract = ["ended"] } }
-columns.id = { class = "T" }
-columns.email = { class = "A", identity = "email" }
-columns.ended = { class = "M" }
-columns.kept = { class = "T" }
-"""
 AT = datetime(2026, 11, 27, tzinfo=UTC)
 LAST = date(2033, 5, 1)
 
@@ -501,36 +387,3 @@ async def test_state_keeps_its_own_rows_and_others_follow_their_period(empty_dat
         (4, "n", False),
         (5, "n", False),
     ]
-
-
-@pytest.mark.parametrize(("lasts", "left"), [(True, {1, 2, 3, 4, 5}), (False, {2, 3, 4, 5}), (None, {1, 2, 3, 4, 5})])
-async def test_what_another_system_tells_holds_every_row_since_nobody_knows_which_it_concerns(
-    empty_database: str, tmp_path: Path, *, lasts: bool | None, left: set[int]
-) -> None:
-    await with_tables(empty_database, SCHEMA_OF_ROW)
-    (tmp_path / "ledger.toml").write_text(DATASET_OF_ROW, encoding="utf-8")
-    async with engine(empty_database, tmp_path / "ledger.toml", {}, signed_policy()) as ledger:
-        done = await ledger.one(asked(Operation.ERASE, states={"contract_active": lasts}))
-    assert isinstance(done, GroundUnknown) is (lasts is None)
-    assert {row for (row,) in await ask(empty_database, "SELECT id FROM invoice")} == left
-
-
-@pytest.mark.parametrize("own_category", [False, True])
-async def test_state_of_one_table_keeps_another(empty_database: str, tmp_path: Path, *, own_category: bool) -> None:
-    contract = "CREATE TABLE contract (id int PRIMARY KEY, email text, ended date, kept boolean);"
-    contract += "CREATE INDEX ON contract (email); INSERT INTO contract VALUES (1, 'pia@x.org', '2015-01-01', false);"
-    await with_tables(empty_database, SCHEMA_OF_ROW + contract)
-    (tmp_path / "ledger.toml").write_text(DATASET_OF_ROW + CONTRACT, encoding="utf-8")
-    policy = signed_policy()
-    if own_category:
-        invoice = policy.categories["invoice"]
-        apart = {
-            "invoice": invoice.model_copy(update={"held_as": invoice.held_as - {"contract"}}),
-            "contract": invoice.model_copy(update={"held_as": frozenset(), "kept_by": ("active_contract",)}),
-        }
-        policy = policy.with_other(categories={**policy.categories, **apart})
-    async with engine(empty_database, tmp_path / "ledger.toml", {}, policy) as ledger:
-        done = await ledger.receipt(asked(Operation.ERASE))
-    told = {rule: each for (held, rule), each in by_rule(done.kept).items() if held == "contract"}
-    assert told == ({} if own_category else {"dispute": (1, None)})
-    assert (await ask(empty_database, "SELECT id FROM contract") == []) is own_category

@@ -10,16 +10,20 @@ import pytest
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
-from shared.domain.errors import NotSupported, RuleUnsigned
-from shared.domain.operations import Kept, Limit, Operation, TaskOutcome
+from shared.domain.errors import GroundUnknown, NotSupported, RuleUnsigned
+from shared.domain.operations import Exceeded, Kept, Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, read_policy
 from shared.downstreams.contract import Receipt, Task
 from shared.downstreams.downstream import Downstream
+from shared.downstreams.refusals import ErasureRefused
 from shared.fulfilment.failures import why_of
 from shared.fulfilment.lapsed import KEPT_ROWS, beside, lapsed
 from shared.fulfilment.queue import Claim
 from shared.fulfilment.staying import Staying, Told
 from shared.systems.engine import planning
+from shared.systems.engine.ownership import Attribution, Mine
+from shared.systems.engine.planning import Plan
+from shared.systems.engine.records import Record, Shape, State
 from tests.fixtures.engine import ScriptedSystem
 from tests.fixtures.policy import signed_policy
 
@@ -158,3 +162,71 @@ def test_unsigned_rule_keeps_nothing_before_dual_approval(confirmed: int, *, ask
         assert (said.exceeded.found, said.exceeded.allowed) == (2, confirmed)
         assert said.found == {"contact": 2}
         assert [(each.category, each.count) for each in said.unsigned] == [("contact", 2)]
+
+
+# What of a subject's records stays by a state that one of them tells, or another system.
+ACCOUNT = Shape(place="contract", category="account", parties={}, states=(State("active_contract", "contract_active"),))
+TICKET, LETTER = replace(ACCOUNT, category="ticket"), Shape(place="newsletter", category="marketing", parties={})
+BILL = Shape(place="bill", category="billing", parties={}, states=(State("dispute", "disputed"),), whole=True)
+CONTRACT = Shape(place="other", category="contract", parties={}, whole=True)
+
+
+def planned_of(policy: Policy, *records: Record, **said: Any) -> Plan:
+    shapes = [each.shape for each in records]
+    found = Attribution(replace(ASKED, **said), {each.name: Mine(each) for each in records})
+    return planning.plan("shop", policy, None, found, shapes)
+
+
+@pytest.mark.parametrize(
+    ("shape", "lasts", "policy", "said", "comes"),
+    [
+        (ACCOUNT, True, SIGNED, {}, ["active_contract"]),
+        (ACCOUNT, True, SIGNED, {"held": frozenset({"account"})}, ["legal_hold"]),
+        (ACCOUNT, False, SIGNED, {}, []),
+        (ACCOUNT, None, SIGNED, {}, GroundUnknown),
+        (ACCOUNT, True, UNSIGNED, {}, RuleUnsigned),
+        (ACCOUNT, True, UNSIGNED, {"confirmed": {Limit.UNSIGNED_ROWS: 1}}, ErasureRefused),
+        (ACCOUNT, True, UNSIGNED.keeping_nothing(), {}, ErasureRefused),
+        (TICKET, True, SIGNED, {}, ErasureRefused),
+        (TICKET, False, SIGNED, {}, []),
+    ],
+)
+def test_record_in_a_state_stays_by_its_rule_and_the_rest_goes(
+    *, shape: Shape, lasts: bool | None, policy: Policy, said: Mapping[str, Any], comes: list[str] | type[Exception]
+) -> None:
+    made = planned_of(policy, Record(shape, (1,), states=(lasts,)), Record(LETTER, (2,)), **said)
+    if isinstance(comes, list):
+        assert [each.rule for each in made.kept(marked=False)] == comes
+        assert (len(made.gone), made.refused) == (2 - len(comes), None)
+    else:
+        assert isinstance(made.refused, comes)
+    assert made.states == {"contract_active": lasts}, "what rests on it hears that all the same"
+
+
+def test_dual_approval_covers_the_rows_of_all_places_and_no_more() -> None:
+    rows = [Record(replace(shape, whole=False, states=()), (n,)) for n, shape in enumerate((BILL, CONTRACT))]
+    refused = planned_of(UNSIGNED, *rows, confirmed={Limit.UNSIGNED_ROWS: 1}).refused
+    assert isinstance(refused, RuleUnsigned)
+    assert refused.exceeded == Exceeded(limit=Limit.UNSIGNED_ROWS, found=2, allowed=1)
+    assert "2 rows (billing: 1, contract: 1) are what invoices_84m" in str(refused)
+    assert len(planned_of(UNSIGNED, *rows, confirmed={Limit.UNSIGNED_ROWS: 2}).gone) == len(rows)
+
+
+@pytest.mark.parametrize(("lasts", "kept"), [(True, 3), (False, 1), (None, None)])
+def test_state_told_elsewhere_keeps_every_record(*, lasts: bool | None, kept: int | None) -> None:
+    bills = [Record(BILL, (n,), states=(n == 0,)) for n in range(3)]
+    made = planned_of(SIGNED, *bills, states={"contract_active": lasts})
+    assert (len(made.stays) if made.refused is None else None) == kept
+
+
+@pytest.mark.parametrize("own_category", [False, True])
+def test_state_of_one_place_keeps_another_of_its_category(*, own_category: bool) -> None:
+    invoice, policy = SIGNED.categories["invoice"], SIGNED
+    if own_category:
+        apart = {
+            "invoice": invoice.model_copy(update={"held_as": invoice.held_as - {"contract"}}),
+            "contract": invoice.model_copy(update={"held_as": frozenset(), "kept_by": ("active_contract",)}),
+        }
+        policy = SIGNED.with_other(categories={**SIGNED.categories, **apart})
+    made = planned_of(policy, Record(BILL, (1,), states=(True,)), Record(CONTRACT, (2,)))
+    assert ("contract" in {each.category for each in made.kept(marked=False)}) is not own_category

@@ -34,8 +34,8 @@ from shared.systems.engine.records import (
     Unit,
 )
 
-AT_ONCE = 64
-"""Subjects in one transaction."""
+AT_ONCE = 128
+"""Subjects in one transaction, if they have no more records than it holds."""
 ROWS = 2_500
 """Records in one transaction."""
 CHUNK = 1_000
