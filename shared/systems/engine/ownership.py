@@ -290,7 +290,7 @@ class Refusing:
         self._has_account = any(each.type is IdentityType.ACCOUNT_ID for each in task.known)
 
     def judges(self, shapes: Iterable[Shape]) -> bool:
-        """Whether any record of these places could stop the task."""
+        """Whether any record of these places could stop the task; what proves whose it is tells people apart, too."""
         return any(shape.apart or any(link.shares for link in shape.links) or self._compares(shape) for shape in shapes)
 
     def _compares(self, shape: Shape) -> bool:

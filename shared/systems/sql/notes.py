@@ -202,9 +202,9 @@ class SideNumbers:
         """Adds what is missing; ``kept``: for what an erasure has left. How many were new."""
         if kept:
             columns = tuple(map(self._server.quoted, ("request_id", "number", "valid_from", "valid_to", "system")))
-            types = ("uuid", "text", "timestamptz", "timestamptz", "text")
+            kinds = ("uuid", "text", "timestamptz", "timestamptz", "text")
             await self._insert(
-                "dsr_platform.kept", columns, types, [(*self._row(each), self._system) for each in spans]
+                "dsr_platform.kept", columns, kinds, [(*self._row(each), self._system) for each in spans]
             )
         stands = {*await self.listed({request for request, _ in spans})}
         side = self._side
