@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 import typer
 
 from services import cli
-from services.intake.client.operations import explained, kinds, operations
+from services.intake.client.operations import kinds, operations
 
 _ROOT = Path(__file__).parents[1]
 _HEAD = (
@@ -24,13 +24,19 @@ def page(document: Mapping[str, Any]) -> str:
     root: Any = typer.main.get_command(cli.app)
     for name in root.list_commands(None):
         lines += _group(name, root.get_command(None, name))
-    lines += ["## Actions", "", "`dsr act NAME KIND/ID...`; of a request its id or reference is enough.", ""]
+    lines += [
+        "## Actions",
+        "",
+        "`dsr act NAME KIND/ID...`; of a request its id or reference is enough. `dsr act --json` explains each field.",
+        "",
+    ]
     lines += ["| action | about | does | fields |", "|---|---|---|---|"]
     for kind in kinds(document):
         for about, new in ((kind, True), (f"{kind}/ID", False)):
             for each in operations(document, kind, new=new).values():
-                fields = [_field(name, schema, needed=name in each.needed) for name, schema in each.fields.items()]
-                lines.append(f"| `{each.name}` | `{about}` | {_cell(each.says)} | {'; '.join(fields)} |")
+                fields = each.usage.removeprefix(each.name).replace("=…", "").strip()
+                shown = f"`{fields}`" if fields else "–"
+                lines.append(f"| `{each.name}` | `{about}` | {_cell(each.says)} | {shown} |")
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -92,11 +98,6 @@ def _default(parameter: Any) -> str:
     if isinstance(default, Path) and default.is_relative_to(_ROOT):
         default = default.relative_to(_ROOT)  # else the page would say where it was made
     return "" if default in (None, False, "", ()) else f"`{default}`"
-
-
-def _field(name: str, schema: Mapping[str, Any], *, needed: bool) -> str:
-    said = explained(schema)
-    return f"{'' if needed else 'may be left out: '}`{name}`{f' ({_cell(said)})' if said else ''}"
 
 
 def _prose(text: str | None) -> str:
