@@ -38,7 +38,7 @@ COMMANDS: Mapping[str, str] = {
     "show": "services.intake.client.acting:show",
     "act": "services.intake.client.acting:act",
     "letters": "services.letters:letters",
-    "suppression": "services.intake.client.suppression:suppression",
+    "suppression": "services.intake.client.files:suppression",
     "redate": "services.intake.commands:redate",
     "policy": "shared.fulfilment.policy_commands:policy",
     "time-limit": "services.deadline.time_limit:main",

@@ -5,14 +5,14 @@ from typing import Annotated
 import typer
 
 from services.correspondence.rendering import Renderer
-from services.intake.client import letters as by_hand
+from services.intake.client.files import print_letters
 from services.intake.letters.previews import sample, samples
 from services.intake.letters.rendering import Letters
 from services.intake.request.letter_kinds import KINDS
 from shared.domain.wording import LANGUAGES
 
 letters = typer.Typer(help="Letters to data subjects.")
-letters.command("print")(by_hand.print_letters)
+letters.command("print")(print_letters)
 
 
 @letters.command()

@@ -18,9 +18,9 @@ from uuid_utils.compat import uuid7
 
 from services.erasure.sweeping import nights
 from services.erasure.sweeping.nights import Known, State, Terms
-from services.intake.client import suppression
+from services.intake.client import files
 from services.intake.client.api import Api
-from services.intake.client.suppression import suppression as command
+from services.intake.client.files import suppression as command
 from services.intake.request.told.announced import announced
 from shared.domain.errors import Misconfigured
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
@@ -166,13 +166,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         client = httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://intake")
         asyncio.run(work(Api(client, patience=1)))
 
-    monkeypatch.setattr(suppression, "run", run)
+    monkeypatch.setattr(files, "run", run)
     return calls
 
 
 def test_whom_to_take_out_of_a_list_is_named_by_line(tmp_path: Path, asked: list[int]) -> None:
     (tmp_path / "list.txt").write_text("ada@example.org\n\n boris@example.org \nnobody\n")
-    done = CliRunner().invoke(command, ["check", str(tmp_path / "list.txt")])
+    done = CliRunner().invoke(command, ["check", str(tmp_path / "list.txt"), "--text"])
     assert done.stdout.splitlines() == [
         "3  suppressed  boris@example.org",
         "4  unreadable  nobody",
@@ -181,20 +181,9 @@ def test_whom_to_take_out_of_a_list_is_named_by_line(tmp_path: Path, asked: list
     assert (done.exit_code, asked) == (1, [3])
 
 
-@pytest.mark.parametrize("apart", [",", ";", "\t"])
-def test_a_column_of_a_table_is_compared(tmp_path: Path, asked: list[int], apart: str) -> None:
-    rows = [["name", "phone"], ["Ada", "+49302"], ["Boris", "+49301"], ["Chiara", ""]]
-    (tmp_path / "list.csv").write_text("\ufeff" + "\n".join(apart.join(row) for row in rows))
-    done = CliRunner().invoke(command, ["check", str(tmp_path / "list.csv"), "--column", "phone", "--json"])
-    assert json.loads(done.stdout) == {"line": 3, "contact_point": "+49301", "answer": "suppressed"}
-    assert asked == [2]
-    wrong = CliRunner().invoke(command, ["check", str(tmp_path / "list.csv"), "--column", "mail"])
-    assert "has no column mail: its first line has 2 of other names" in str(wrong.exception)
-
-
 def test_a_long_list_is_asked_about_in_parts(tmp_path: Path, asked: list[int]) -> None:
     (tmp_path / "list.txt").write_text("\n".join(f"p{n}@example.org" for n in range(10_001)))
-    done = CliRunner().invoke(command, ["check", str(tmp_path / "list.txt")])
+    done = CliRunner().invoke(command, ["check", str(tmp_path / "list.txt"), "--text"])
     assert (done.exit_code, asked, done.stdout) == (0, [10_000, 1], "0 of 10001 are to be taken out\n")
 
 

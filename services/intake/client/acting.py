@@ -30,15 +30,23 @@ Everything = Annotated[bool, typer.Option("--all", help="All of them, however ma
 
 def place(text: str) -> str:
     """The path of an object, or of a kind; raises ``BadParameter``."""
-    return f"/v1/{text}" if _PLACE.fullmatch(text) else f"/v1/requests/{request_id(text)}"
+    if known := _request(text):
+        return f"/v1/requests/{known}"
+    if _PLACE.fullmatch(text):
+        return f"/v1/{text}"
+    raise typer.BadParameter("write KIND/ID, such as holds/ID, or the id or reference of a request")
+
+
+def _request(text: str) -> str | None:
+    with suppress(ValueError):
+        return str(UUID(text))
+    return reference.read(text)
 
 
 def request_id(text: str) -> str:
     """A request's id, or its reference as it is spelled; raises ``BadParameter``."""
-    with suppress(ValueError):
-        return str(UUID(text))
-    if named := reference.read(text):
-        return named
+    if known := _request(text):
+        return known
     raise typer.BadParameter(f"write an id, or a reference as {reference.EXAMPLE}: compare each character")
 
 
