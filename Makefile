@@ -69,8 +69,9 @@ format: .venv/.stamp ## Format the code and apply the safe fixes
 .PHONY: test
 test: .venv/.stamp ## Check the product: lint and its tests, on a real database and a real broker
 	@$(python) -m deploy.local.fetch >.local/cache/fetch.log 2>&1 & # what fails here fails in a test that needs it
-	@$(MAKE) --no-print-directory lint
-	$(python) -m pytest --numprocesses 3 --ignore tests/deploy
+	@$(MAKE) --no-print-directory lint >.local/cache/lint.log 2>&1 & lint=$$!; \
+	    $(python) -m pytest --numprocesses 3 --ignore tests/deploy; tests=$$?; \
+	    wait $$lint; lint=$$?; cat .local/cache/lint.log; test $$tests$$lint = 00
 	@$(keep_time)
 
 .PHONY: test-deploy
