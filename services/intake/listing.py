@@ -5,10 +5,11 @@ The ids tell no order: that of an event's request was made when its identities w
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
+from typing import Final, NamedTuple, Self
+from uuid import UUID
 
 from services.intake.auth import Caller
-from services.intake.places import FIRST, Place, microseconds, moment_at
 from services.intake.repository import read_all
 from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
@@ -29,6 +30,43 @@ SELECT page.request_id FROM api_key k CROSS JOIN LATERAL (
       AND {_WANTED}
 ) AS page WHERE k.channel = $7 ORDER BY page.accepted_at, page.request_id LIMIT $5
 """  # noqa: S608  # constants
+
+
+_LAST: Final = 10**17
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Place(NamedTuple):
+    """A row of a list: by what the list is ordered, as a number, and the id of the row."""
+
+    at: int
+    row_id: UUID
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """What ``str`` has written; raises ``ValueError`` if it is none."""
+        at, _, row_id = text.partition(".")
+        place = cls(int(at), UUID(row_id))
+        if not 0 <= place.at < _LAST:
+            raise ValueError("no place in a list")
+        return place
+
+    def __str__(self) -> str:
+        return f"{self.at}.{self.row_id}"
+
+
+def microseconds(moment: datetime) -> int:
+    """The rank of a moment; ``moment_at`` has it again."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def moment_at(rank: int) -> datetime:
+    """The moment of that rank."""
+    return _EPOCH + timedelta(microseconds=rank)
+
+
+FIRST: Final = Place(0, UUID(int=0))
+"""Before every row."""
 
 
 @dataclass(frozen=True, slots=True)

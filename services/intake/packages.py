@@ -6,6 +6,7 @@ for its day.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,7 +19,6 @@ from uuid_utils.compat import uuid7
 from services.intake import releases
 from services.intake.auth import Caller
 from services.intake.errors import Expired, NotReady, RangeNotSatisfiable
-from services.intake.ranges import Span
 from services.intake.request.aggregate import Request
 from services.intake.schemas import Instant
 from services.intake.settings import IntakeSettings
@@ -31,6 +31,7 @@ from shared.storage.chunks import Chunked
 from shared.storage.postgres import Connection
 
 _EVERY_SECONDS = 600.0
+_RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{1,18})?|-(\d{1,18}))")
 _AT_A_TIME = 200
 CONTINUED = timedelta(days=1)
 """For how long a link is good."""
@@ -64,6 +65,36 @@ WHERE r.downloaded = r.package_id AND r.downloads >= $1 AND r.package_gone IS DI
   AND NOT EXISTS (SELECT FROM download d WHERE d.package_id = r.package_id AND d.began_at > $2)
 FOR UPDATE OF r SKIP LOCKED
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From the byte ``first`` to the byte ``last``, or to the end; without ``first``: so many of the ``last`` ones."""
+
+    first: int | None
+    last: int | None
+
+    def of(self, size: int) -> tuple[int, int] | None:
+        """The bytes ``[first, end)`` of something of that size; None: it has none of these."""
+        if self.first is None:
+            first, end = max(size - (self.last or 0), 0), size
+        else:
+            first, end = self.first, size if self.last is None else min(self.last + 1, size)
+        return (first, end) if first < end else None
+
+
+def span_of(header: str | None, if_range: str | None, tag: str) -> Span | None:
+    """The range that is asked for, of what has that entity tag now; None: all of it.
+
+    Several ranges, another unit, what is malformed, and a range of what has changed since, ask for all.
+    """
+    found = _RANGE.fullmatch(header or "")
+    if found is None or (if_range is not None and if_range != tag):
+        return None
+    first, last, suffix = (int(each) if each else None for each in found.groups())
+    if first is not None and last is not None and last < first:
+        return None
+    return Span(first, suffix if first is None else last)
 
 
 class Link(BaseModel):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
-from services.intake.places import Place, microseconds, moment_at
+from services.intake.listing import Place, microseconds, moment_at
 from services.intake.repository import read_all
 from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State

@@ -29,8 +29,8 @@ from services.intake.console.settings import ConsoleSettings
 from services.intake.errors import BadRequest, TooLarge, UnsupportedType
 from services.intake.grant import Grant
 from services.intake.json_body import MalformedBody, read_json
+from services.intake.packages import Span, span_of
 from services.intake.quota import Rate
-from services.intake.ranges import Span, asked
 from services.intake.settings import IntakeSettings
 from services.intake.web.forms import LONGEST, read_form
 from services.intake.web.guard import HEADERS, Guard, refused
@@ -251,7 +251,7 @@ TAG = '"a"'
     ],
 )
 def test_one_range_is_what_is_asked_for(header: str, span: Span, of_ten: tuple[int, int] | None) -> None:
-    assert asked(header, None, TAG) == asked(header, TAG, TAG) == span
+    assert span_of(header, None, TAG) == span_of(header, TAG, TAG) == span
     assert span.of(10) == of_ten
 
 
@@ -259,11 +259,11 @@ def test_one_range_is_what_is_asked_for(header: str, span: Span, of_ten: tuple[i
     "header", [None, "", "bytes=", "bytes=5-3", "bytes=1-2,4-5", "lines=1-2", "bytes=a-", "bytes=--1"]
 )
 def test_anything_else_asks_for_all(header: str | None) -> None:
-    assert asked(header, None, TAG) is None
+    assert span_of(header, None, TAG) is None
 
 
 def test_a_range_of_what_has_changed_since_asks_for_all() -> None:
-    assert asked("bytes=3-", '"b"', TAG) is None
+    assert span_of("bytes=3-", '"b"', TAG) is None
 
 
 # Readiness answers before a probe gives up, whatever the broker does.

@@ -14,8 +14,6 @@ from starlette.types import ASGIApp
 
 from services.intake import lookup
 from services.intake.api import (
-    assignment_conflicts,
-    case_file,
     decisions,
     downloads,
     holds,
@@ -24,15 +22,12 @@ from services.intake.api import (
     listing,
     mail,
     plans,
-    proofs,
     recipients,
     requests,
+    reviews,
     subjects,
     submissions,
     suppression,
-    suspended_keys,
-    sweeps,
-    systems,
     tasks,
     timing,
 )
@@ -68,16 +63,11 @@ _MODULES = (
     downloads,
     plans,
     tasks,
-    proofs,
     holds,
-    assignment_conflicts,
+    reviews,
     suppression,
-    suspended_keys,
-    sweeps,
-    systems,
     recipients,
     incidents,
-    case_file,
 )
 
 

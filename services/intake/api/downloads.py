@@ -1,4 +1,4 @@
-"""What leaves the platform: packages and the reports in them by short-lived links, and certificates."""
+"""What leaves the platform: packages and the reports in them by short-lived links, certificates, case files."""
 
 import base64
 import hashlib
@@ -12,15 +12,14 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from services.intake import package_release, packages, unpacking
-from services.intake.api.dependencies import AnyCaller, Services, UseServices
+from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, Services, UseServices
 from services.intake.audit import case_file
 from services.intake.auth import Caller
 from services.intake.deciding import visible
 from services.intake.errors import Expired, NotFound, NotReady, RangeNotSatisfiable, Withheld
 from services.intake.grant import Power
-from services.intake.packages import Link, What
+from services.intake.packages import Link, What, span_of
 from services.intake.problems import documented
-from services.intake.ranges import asked
 from services.intake.repository import read
 from services.intake.request.aggregate import Request
 from services.intake.schemas import Strict
@@ -123,7 +122,7 @@ async def fetched(
         if what == "inspection":
             return _inspected(services, await package_release.look(tx, request_id, caller), caller)
         tag = f'"{package_id}"'
-        span = asked(*asked_for, tag) if what == "package" else None
+        span = span_of(*asked_for, tag) if what == "package" else None
         found = await packages.hand_out(tx, download_id, span, services.settings, caller)
     handed = _handed(found)
     if what == "report":
@@ -198,3 +197,22 @@ async def certify(request_id: UUID, caller: AnyCaller, services: UseServices) ->
     unit_of_work = services.unit_of_work
     shown = case_file.certified(request, unit_of_work.clock.now().date(), services.use_cases.letters)
     return certificate.build(shown, await evidence.entries(unit_of_work.pool, request_id), unit_of_work.vault.keyring)
+
+
+@router.get(
+    "/case-file",
+    response_class=Response,
+    dependencies=PRIVACY_TEAM,
+    responses={200: {"description": "A ZIP archive", "content": {"application/zip": {}}}, **documented(NotFound)},
+)
+async def export_case(request_id: UUID, caller: AnyCaller, services: UseServices) -> Response:
+    """Everything about one case as a ZIP, with a certificate that anyone can check offline; the making is on record."""
+    return await exported(request_id, caller, services)
+
+
+async def exported(request_id: UUID, caller: Caller, services: Services) -> Response:
+    """The file of a case, as it is handed out."""
+    async with services.unit_of_work.begin() as tx:
+        content = await case_file.build(tx, services.use_cases.letters, request_id, caller)
+    headers = {"Content-Disposition": f'attachment; filename="case-{request_id}.zip"'} | _HOLD
+    return Response(content, headers=headers, media_type="application/zip")

@@ -11,8 +11,7 @@ from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseService
 from services.intake.api.paging import Page, Paged
 from services.intake.api.views import Referenced
 from services.intake.errors import Forbidden
-from services.intake.listing import Wanted
-from services.intake.places import FIRST, Place
+from services.intake.listing import FIRST, Place, Wanted
 from services.intake.problems import documented
 from services.intake.request.as_told import as_told
 from services.intake.request.lifecycle import State

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from services.intake.api.case_file import packed
-from services.intake.audit import case_file
+from services.intake.api.downloads import exported
 from services.intake.console.console import Console, Works, person_of
 from services.intake.console.ids import of_path
 from services.intake.console.roles import Power
@@ -29,7 +28,4 @@ class CasePage:
         """Exports everything about one case; the export is on record. Raises ``Forbidden`` by another site's link."""
         if visit.request.headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
             raise Forbidden("another site has led here: open the request in the console, and take its file there")
-        request_id, letters = of_path(visit), self.works.services.use_cases.letters
-        async with self.works.services.unit_of_work.begin() as tx:
-            content = await case_file.build(tx, letters, request_id, person_of(visit).caller)
-        return packed(request_id, content)
+        return await exported(of_path(visit), person_of(visit).caller, self.works.services)

@@ -15,7 +15,7 @@ from services.intake import lookup, worklist
 from services.intake.console.console import Console, Works, person_of
 from services.intake.console.roles import Power
 from services.intake.errors import BadRequest
-from services.intake.places import Place
+from services.intake.listing import Place
 from services.intake.request.aggregate import Request
 from services.intake.request.blockers import blocked_by
 from services.intake.request.lifecycle import State

@@ -14,9 +14,8 @@ from uuid import UUID
 from services.intake import subjects
 from services.intake.errors import EventIdReused, MalformedEvent, NotDeclared, OrderUnknown, SubjectUsed, TooManyCalls
 from services.intake.events import envelope
-from services.intake.events.asking import submission
 from services.intake.events.envelope import Envelope
-from services.intake.events.fitting import bounded
+from services.intake.events.fitting import bounded, submission
 from services.intake.events.telling import tell
 from services.intake.group_commit import SubmissionContext, Submitted
 from services.intake.subjects import Stated, Tokens
