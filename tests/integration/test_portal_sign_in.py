@@ -538,5 +538,5 @@ async def test_a_second_person_finds_a_proof_by_hand_among_the_approvals(console
 async def test_the_privacy_team_fetches_no_package(intake: Intake) -> None:
     path = await intake.submit()
     for what in ("package", "report"):
-        refused = await intake.officer.get(f"{path}/{what}")
+        refused = await intake.officer.post(f"{path}/downloads", json={"what": what})
         assert (refused.status_code, "role channel" in refused.text) == (403, True)

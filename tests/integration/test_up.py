@@ -130,7 +130,7 @@ async def test_the_readme_leads_from_nothing_to_a_closed_request_and_leaves_noth
     assert {"identity-provider", "mailbox"} <= known["processes"].keys()
     shell.environment["REQUEST_ID"] = json.loads(await asyncio.to_thread(shell.runs, ask))["request_id"]
     followed = await asyncio.to_thread(shell.runs, follow_and_end)
-    assert "closed: fulfilled" in followed
+    assert '"state":"closed","outcome":"fulfilled"' in followed
     assert "shop  export  exported  5 found" in followed
     assert await fetch(database, "SELECT FROM pg_database WHERE datname LIKE '%sample_shop'") == []
 
@@ -153,8 +153,10 @@ async def test_a_store_is_plugged_in_as_the_page_says_and_what_ends_by_itself_is
 
     shell.environment["REQUEST_ID"] = json.loads(await asyncio.to_thread(shell.runs, ASKED))["request_id"]
     followed = await asyncio.to_thread(shell.runs, FOLLOWED)
-    assert "closed: fulfilled" in followed
-    assert re.search(r"erasure +task\.concluded +erase orders: outcome=erased found=1 changed=1", followed), followed
+    *told, closed = [json.loads(line) for line in followed.splitlines()]
+    assert (closed["state"], closed["outcome"]) == ("closed", "fulfilled")
+    [erased] = [each["detail"] for each in told if each.get("action") == "task.concluded"]
+    assert (erased["system"], erased["outcome"], erased["found"], erased["changed"]) == ("orders", "erased", 1, 1)
     left = await fetch(empty_database, "SELECT email FROM customer_order")
     assert [row[0] for row in left] == ["bob@example.org"]
 
