@@ -185,29 +185,18 @@ def _good(answer: httpx.Response, kind: str) -> httpx.Response:
     raise ApiRefused(_told(answer), answer.status_code)
 
 
-def _is_problem(answer: httpx.Response) -> bool:
-    """Whether it has what a problem of this API has."""
-    try:
-        said = orjson.loads(answer.content)
-    except orjson.JSONDecodeError:
-        return False
-    listed = isinstance(said, dict) and {*said} >= {"type", "title", "detail", "errors"} and said["errors"]
-    return isinstance(listed, list) and all(
-        isinstance(each, dict) and {*each} >= {"field", "message"} for each in listed
-    )
-
-
 def _told(answer: httpx.Response) -> str:
     """What a problem (RFC 9457) says, in one line."""
-    problem = answer.json() if _kind(answer) == _PROBLEM and _is_problem(answer) else None
-    if problem is None:
+    try:
+        problem = json.loads(answer.content if _nothing_done(answer) else b"")
+        title, wrong = str(problem["title"]), [f"{each['field']}: {each['message']}" for each in problem["errors"]]
+        if problem["type"] == _NO_ROUTE:
+            asked = f"{answer.request.method} {answer.request.url.path}"
+            return f"{title}: this API has no {asked}: correct DSR_API_URL, or take the command of its version"
+        return f"{title.rstrip('.')}: {'; '.join(wrong) or problem['detail']}"
+    except (ValueError, KeyError, TypeError):
         said = f"{answer.status_code}, {_kind(answer)}"
         return f"what DSR_API_URL names does not answer as this API does ({said}): set it to that of intake"
-    if problem["type"] == _NO_ROUTE:
-        asked = f"{answer.request.method} {answer.request.url.path}"
-        return f"{problem['title']}: this API has no {asked}: correct DSR_API_URL, or take the command of its version"
-    wrong = [f"{each['field']}: {each['message']}" for each in problem["errors"]]
-    return f"{problem['title'].rstrip('.')}: {'; '.join(wrong) or problem['detail']}"
 
 
 def _nothing_done(answer: httpx.Response) -> bool:
