@@ -9,7 +9,7 @@ class DeadlineSettings(Group, env_prefix="DSR_DEADLINE_"):
     """How often the clocks and the register's source are looked at, and when what is said daily is written."""
 
     sweep_seconds: float = Field(
-        default=1.0, gt=0, le=3_600, description="how often to look for milestones that have come"
+        default=5.0, gt=0, le=3_600, description="how often to look for milestones that have come"
     )
     assignments_seconds: float = Field(
         default=900.0,

@@ -50,6 +50,7 @@ from shared.storage.release import KIND as FOUND_BY
 from shared.storage.vault import Sealing
 
 _SERVICE = "export"
+_IDLE_LOOKS = 8
 for _result in ("fits", "withheld"):
     RELEASES.labels(_SERVICE, _result)  # shown as 0 until the first
 
@@ -153,7 +154,7 @@ class Maker:
         """Until told to stop."""
         while not stopping.is_set():
             if not await self.make_next(name, heartbeats):
-                await self._wakeup.wait(self._settings.poll_seconds)
+                await self._wakeup.wait(_IDLE_LOOKS * self._settings.poll_seconds, stopping)
 
     async def make_next(self, name: str, heartbeats: Heartbeats) -> bool:
         """Makes the one that is due first, or gives it back for another time; whether there was one."""

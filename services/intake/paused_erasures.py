@@ -13,7 +13,7 @@ from shared.runtime.settings import PolicySettings
 from shared.storage import holds as stored_holds
 from shared.storage.postgres import Connection
 
-_EVERY_SECONDS = 1.0
+_EVERY_SECONDS = 5.0
 _AT_A_TIME = 200
 
 _FREE = """

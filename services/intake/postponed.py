@@ -12,7 +12,7 @@ from shared.app.service import Running
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.loops import run_periodically
 
-_EVERY_SECONDS = 1.0
+_EVERY_SECONDS = 5.0
 _AT_A_TIME = 200
 
 _MAY_BEGIN = """

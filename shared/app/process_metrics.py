@@ -55,8 +55,7 @@ class ProcessMetrics:
 
     async def _tasks(self, connection: Connection) -> None:
         failed = await tasks.failed(connection)
-        for step in self._steps:
-            ready, oldest = await tasks.backlog(connection, step)
+        for step, (ready, oldest) in (await tasks.backlog(connection, self._steps)).items():
             age = self._seconds_since(tasks.opened_at(oldest)) if oldest else 0.0
             metrics.TASKS_READY.labels(self._service, *step).set(ready)
             metrics.TASKS_READY_AGE.labels(self._service, *step).set(age)

@@ -228,9 +228,9 @@ class Service:
         """The loops of every service by their names, but for those that end last."""
         measured = ProcessMetrics(running.unit_of_work, self.fulfilments.steps)
         loops: dict[str, Awaitable[None]] = {_name(loop): loop(running) for loop in self._loops}
-        loops["machine"] = _every_two_seconds(measured.look, "machine", running, share=FIGURES)
+        loops["machine"] = _every_five_seconds(measured.look, "machine", running, share=FIGURES)
         frozen = partial(end_frozen, running.unit_of_work.pool, running.settings.postgres.idle_seconds)
-        loops["frozen"] = _every_two_seconds(frozen, "frozen", running)
+        loops["frozen"] = _every_five_seconds(frozen, "frozen", running)
         loops["event loop lag"] = measured.event_loop_lag(running.stopping)
         limit = running.settings.process.give_up_seconds
         loops["watch"] = watch(self.name, running.heartbeats, limit, running.stopping)
@@ -254,7 +254,7 @@ class Service:
             "reaper": run_periodically(reaper.look, "reaper", every, running.stopping, running.heartbeats)
         }
         standings = Standings(running.unit_of_work, self.fulfilments, self.conclusions, downstreams.fingerprints, work)
-        loops["standings"] = _every_two_seconds(standings.look, "standings", running)
+        loops["standings"] = _every_five_seconds(standings.look, "standings", running)
         common = (running.unit_of_work, self.fulfilments, self.conclusions, work, running.tracing, lease)
         asking = {Step(system, Operation.LOCATE) for system in self.fulfilments.observers}
         for system, operation in self.fulfilments.steps | asking:
@@ -289,8 +289,8 @@ async def _forget(unit_of_work: UnitOfWorkFactory) -> None:
         await inbox.forget(connection, unit_of_work.clock.now() - inbox.KEEP)
 
 
-def _every_two_seconds(do: Callable[[], Awaitable[None]], name: str, to: Running, share: int = 1) -> Awaitable[None]:
-    return run_periodically(do, name, 2.0, to.stopping, to.heartbeats, share=share)
+def _every_five_seconds(do: Callable[[], Awaitable[None]], name: str, to: Running, share: int = 1) -> Awaitable[None]:
+    return run_periodically(do, name, 5.0, to.stopping, to.heartbeats, share=share)
 
 
 def _name(loop: Loop) -> str:

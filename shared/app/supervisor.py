@@ -17,7 +17,7 @@ class LoopEnded(DsrError):
     """A loop ended or stood still while the service was to go on; the process ends, and whoever runs it restarts it."""
 
 
-_LOOK_EVERY_SECONDS = 0.5
+_LOOK_EVERY_SECONDS = 2.0
 
 
 async def watch(service: ServiceName, heartbeats: Heartbeats, limit_seconds: float, stopping: asyncio.Event) -> None:

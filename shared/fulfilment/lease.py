@@ -29,7 +29,7 @@ from shared.storage.postgres import AGAIN, AWAY, HALF_OPEN, Connection, Postgres
 
 log = logging.getLogger(__name__)
 
-RENEWALS = 6
+RENEWALS = 4
 """Renewals, and looks for processes that went silent, in the time of one lease."""
 
 _LOOP = "lease"

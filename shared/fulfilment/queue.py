@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -94,21 +94,31 @@ RETURNING task.task_id
 """
 
 # Whoever renews in this moment waits for the removal, and then finds that the lease is lost. A database that has just
-# started gives everybody the time to come back.
-_SILENT = """
-DELETE FROM worker_process WHERE alive_until < now() AND pg_postmaster_start_time() < now() - $1::interval
-"""
-# What ends its process is claimed alone from the second time on, and then after pauses, so that others are worked.
+# started gives everybody the time to come back. What ends its process is claimed alone from the second time on, and
+# then after pauses, so that others are worked.
 _REAP = """
+WITH silent AS (
+    DELETE FROM worker_process WHERE alive_until < now() AND pg_postmaster_start_time() < now() - $4::interval
+    RETURNING process_id
+)
 UPDATE task
 SET state = 'ready', leased_by = NULL, reaped = reaped + 1,
     not_before = CASE WHEN reaped < 2 THEN not_before ELSE
         $1::timestamptz + least($3::float8, $2::float8 * 2 ^ least(reaped, 30)) * interval '1 second' END
 WHERE task_id IN (
     SELECT task_id FROM task t WHERE state = 'leased' AND leased_by IS NOT NULL
-       AND NOT EXISTS (SELECT 1 FROM worker_process p WHERE p.process_id = t.leased_by) FOR UPDATE SKIP LOCKED
+       AND (leased_by IN (SELECT process_id FROM silent)
+            OR NOT EXISTS (SELECT FROM worker_process p WHERE p.process_id = t.leased_by)) FOR UPDATE SKIP LOCKED
 )
 RETURNING system, operation
+"""
+
+
+_BACKLOG = """
+SELECT s.system, s.operation, r.tasks, r.oldest FROM unnest($1::text[], $2::text[]) AS s (system, operation), LATERAL (
+    SELECT count(*) AS tasks, min(task_id::text)::uuid AS oldest FROM (
+        SELECT task_id FROM task t WHERE t.system = s.system AND t.operation = s.operation
+           AND t.state = 'ready' AND NOT t.observes ORDER BY t.due_on, t.task_id LIMIT $3) AS ready) r
 """
 
 
@@ -312,24 +322,18 @@ async def conclude(connection: Connection, conclusions: Sequence[Conclusion], no
 
 
 async def reap(connection: Connection, now: datetime, settings: WorkSettings) -> Counter[tuple[str, str]]:
-    """Makes tasks ready again whose process has gone silent; returns how many of each (system, operation).
-
-    In a transaction of the caller's: a process and its tasks go together.
-    """
-    await connection.execute(_SILENT, timedelta(seconds=settings.lease_seconds))
-    rows = await connection.fetch(_REAP, now, settings.backoff_seconds, settings.backoff_max_seconds)
+    """Makes tasks ready again whose process has gone silent; returns how many of each (system, operation)."""
+    lease = timedelta(seconds=settings.lease_seconds)
+    rows = await connection.fetch(_REAP, now, settings.backoff_seconds, settings.backoff_max_seconds, lease)
     return Counter((row[0], row[1]) for row in rows)
 
 
-async def backlog(connection: Connection, step: tuple[str, str], limit: int = 100_000) -> tuple[int, UUID | None]:
-    """How many tasks of a (system, operation) wait to be worked, and the oldest of them; counts up to ``limit``."""
-    row = await connection.fetchrow(
-        "SELECT count(*), min(task_id::text)::uuid FROM (SELECT task_id FROM task WHERE system = $1 AND operation = $2"
-        " AND state = 'ready' AND NOT observes ORDER BY due_on, task_id LIMIT $3) AS ready",
-        *step,
-        limit,
-    )
-    return (row[0], row[1]) if row else (0, None)
+async def backlog(
+    connection: Connection, steps: Collection[tuple[str, str]], limit: int = 100_000
+) -> dict[tuple[str, str], tuple[int, UUID | None]]:
+    """How many tasks of each (system, operation) wait to be worked, and the oldest; counts up to ``limit`` of each."""
+    rows = await connection.fetch(_BACKLOG, [each[0] for each in steps], [each[1] for each in steps], limit)
+    return {(row[0], row[1]): (row[2], row[3]) for row in rows}
 
 
 async def failed(connection: Connection) -> dict[tuple[str, str], int]:

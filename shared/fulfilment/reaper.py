@@ -34,7 +34,7 @@ class Reaper:
             self._patient_until = began + lease
         self._looked = -math.inf  # unless it succeeds
         if began >= self._patient_until:
-            async with self._unit_of_work.pool.acquire() as connection, connection.transaction():
+            async with self._unit_of_work.pool.acquire() as connection:
                 reaped = await queue.reap(connection, self._unit_of_work.clock.now(), self._settings)
             for step, count in reaped.items():
                 log.warning("took back %d task(s) of %s from a process that went silent", count, ":".join(step))

@@ -27,7 +27,7 @@ from shared.runtime.settings import KafkaSettings
 log = logging.getLogger(__name__)
 
 _COMMIT_EVERY_SECONDS = 1.0
-_LOOK_EVERY_SECONDS = 2.0
+_LOOK_EVERY_SECONDS = 5.0
 _AGAIN_SECONDS = 1.0
 _ANSWER_SECONDS = 30.0
 _SESSION_MS = 10_000

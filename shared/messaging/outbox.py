@@ -31,8 +31,7 @@ BEHIND = "behind"
 
 _BATCH = 2_000
 _POLL_SECONDS = 0.05
-_IDLE_SECONDS = 0.25
-"""How often to look for what other instances add: at work, and when nothing has come for a while."""
+"""How often to look for what other instances add; at rest seldom, since they call whoever has the turn."""
 _STANDBY_SECONDS = 0.5
 _CLOSE_SECONDS = 0.5
 _TURN = timedelta(seconds=3)
@@ -98,27 +97,31 @@ class Relay:
 
     async def run(self, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
         """Relays until told to stop, then tries once to send what is left; waits out whoever is away."""
+        woken = False
         while True:
             heartbeats.beat("relay")  # before the first wait: a loop that has never beaten is not missed
             last = stopping.is_set()
             try:
                 async with self.pool.acquire() as connection:
-                    await self._take_turn(connection, stopping, heartbeats)
+                    if not await self._take_turn(connection, stopping, heartbeats) and woken:
+                        await connection.execute(f"NOTIFY {self._channel}")  # whoever has the turn
+                woken = not last and await self.wakeup.wait(_STANDBY_SECONDS, stopping)
             except (*AWAY, BusAway, TurnLost) as error:
                 fault = type(error).__name__
                 if fault != self._fault:  # once, and not at each attempt
                     log.warning("outbox relay paused error=%s", fault)
                 self._fault = fault
                 self._limit = max(1, self._limit // 2)  # what took longer than a turn must not do so for ever
+                await wait(stopping, _STANDBY_SECONDS)
             if last:
                 return
-            await wait(stopping, _STANDBY_SECONDS)
 
-    async def _take_turn(self, connection: Connection, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
-        """Relays if nobody else does."""
+    async def _take_turn(self, connection: Connection, stopping: asyncio.Event, heartbeats: Heartbeats) -> bool:
+        """Relays if nobody else does; returns whether it has."""
         turn = None
         try:
             if turn := await take(connection, RELAY, self.lasts):
+                await connection.add_listener(self._channel, self._called)
                 await self._send_all(connection, turn, stopping, heartbeats)
         except TimeoutError:
             with suppress(*AWAY):  # nobody may be at its other end
@@ -126,7 +129,16 @@ class Relay:
             raise
         finally:
             if turn and not connection.is_closed():
+                await connection.remove_listener(self._channel, self._called)
                 await turn.release(connection)
+        return turn is not None
+
+    @property
+    def _channel(self) -> str:
+        return f"{RELAY}_{self.service}"
+
+    def _called(self, *_: object) -> None:
+        self.wakeup.wake()
 
     async def _send_all(
         self, connection: Connection, turn: Turn, stopping: asyncio.Event, heartbeats: Heartbeats
@@ -154,7 +166,7 @@ class Relay:
             if len(rows) < limit:
                 if rows and end is None:
                     await gather(now() - began, stopping)
-                pause = _POLL_SECONDS if rows else min(2 * pause, _IDLE_SECONDS)
+                pause = _POLL_SECONDS if rows else min(2 * pause, seconds / 3)
                 await self.wakeup.wait(pause)
 
     async def _send(self, connection: Connection, turn: Turn, rows: Sequence[asyncpg.Record]) -> bool:

@@ -12,9 +12,9 @@ class Heartbeats:
         self._beats: dict[str, float] = {}
         self._consumed: dict[str, float] = {}
 
-    def beat(self, loop: str) -> None:
-        """The loop has just gone round."""
-        self._beats[loop] = time.monotonic()
+    def beat(self, loop: str, rests: float = 0.0) -> None:
+        """The loop has just gone round, and rests for so many seconds."""
+        self._beats[loop] = time.monotonic() + rests
 
     def ended(self, loop: str) -> None:
         """The loop has come to its end in order, and nobody waits for it to go round again."""
@@ -31,7 +31,7 @@ class Heartbeats:
     def still_seconds(self) -> dict[str, float]:
         """For how long each loop has not gone round."""
         now = time.monotonic()
-        return {loop: now - beat for loop, beat in self._beats.items()}
+        return {loop: max(0.0, now - beat) for loop, beat in self._beats.items()}
 
     def consumed(self, loop: str, until: float) -> None:
         """A consumer has handled everything that was on the bus at that time."""

@@ -36,23 +36,24 @@ class Wakeup:
         """Wakes whoever waits, now or next; twice before anybody has waited is the same as once."""
         self._event.set()
 
-    async def wait(self, seconds: float) -> bool:
-        """Returns when woken, or after so many seconds; whether it was woken."""
-        woken = await wait(self._event, seconds)
+    async def wait(self, seconds: float, stopping: asyncio.Event | None = None) -> bool:
+        """Returns when woken or told to stop, or after so many seconds; whether it was woken."""
+        woken = await wait(self._event, seconds, stopping)
         self._event.clear()
         return woken
 
 
-async def wait(event: asyncio.Event, seconds: float) -> bool:
-    """Waits for the event for at most so many seconds; returns whether it is set.
+async def wait(event: asyncio.Event, seconds: float, other: asyncio.Event | None = None) -> bool:
+    """Waits for the event, or the other, for at most so many seconds; returns whether the first is set.
 
     Not by ``asyncio.timeout``: that of Python 3.11.2 lets its own cancellation out of a task that counts an older one.
     """
-    waiting = asyncio.create_task(event.wait())
+    waiting = {asyncio.create_task(each.wait()) for each in (event, other) if each}
     try:
-        await asyncio.wait({waiting}, timeout=seconds)
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        waiting.cancel()
+        for each in waiting:
+            each.cancel()
     return event.is_set()
 
 
@@ -97,14 +98,9 @@ async def sleep_until_stopped(
     seconds: float, name: str, stopping: asyncio.Event, heartbeats: Heartbeats, wakeup: Wakeup | None = None
 ) -> None:
     """Lets the time pass, unless told to stop or woken; the loop ``name`` counts as alive meanwhile."""
-    loop = asyncio.get_running_loop()
-    ends = loop.time() + seconds
-    while not stopping.is_set() and (left := ends - loop.time()) > 0:
-        heartbeats.beat(name)
-        if wakeup and await wakeup.wait(min(left, _BEAT_SECONDS)):
-            break
-        if not wakeup:
-            await wait(stopping, min(left, _BEAT_SECONDS))
+    heartbeats.beat(name, seconds)
+    await (wakeup.wait(seconds, stopping) if wakeup else wait(stopping, seconds))
+    heartbeats.beat(name)
 
 
 @asynccontextmanager

@@ -200,7 +200,7 @@ async def test_it_counts_as_alive_while_the_broker_is_away_but_not_while_the_bro
     beats: list[str] = []
     monkeypatch.setattr("shared.messaging.consumer._AGAIN_SECONDS", 0.001)
     heartbeats = Heartbeats()
-    monkeypatch.setattr(heartbeats, "beat", beats.append)
+    monkeypatch.setattr(heartbeats, "beat", lambda loop, _rests=0.0: beats.append(loop))
     broker, listener = Scripted("start", error), Once()
     async with asyncio.timeout(60):
         await run(broker, listener, heartbeats)
