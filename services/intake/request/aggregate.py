@@ -23,7 +23,7 @@ from services.intake.request.causes.system import MovedByHold, MovedBySystem
 from services.intake.request.causes.weighing import MovedByWeighing
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request(
     MovedByRequester,
     MovedByPerson,

@@ -23,7 +23,7 @@ _OPPOSING = frozenset({"unlawful", "needed_for_claims"})
 _AT_WORK = frozenset({State.IN_PROGRESS, State.AWAITING_CLARIFICATION, State.AWAITING_DECISION})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StoredRequest:
     """One data subject request, by reference; who it is about is in the vault.
 
