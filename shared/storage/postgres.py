@@ -78,6 +78,19 @@ HALF_OPEN = {
 ends it, also in the middle of a statement, where no time limit for idle transactions applies."""
 
 _CLOSE_SECONDS = 5.0
+_ARRAYS = {
+    "bool": (16, 1000),
+    "bytea": (17, 1001),
+    "int8": (20, 1016),
+    "int4": (23, 1007),
+    "float8": (701, 1022),
+    "date": (1082, 1182),
+    "timestamptz": (1184, 1185),
+    "uuid": (2950, 2951),
+    "jsonb": (3802, 3807),
+}
+"""How every PostgreSQL numbers a type, and that of its arrays, for which asyncpg asks each connection (10 ms)."""
+_ARRAY = {**dict.fromkeys(("range_subtype", "attrtypoids", "basetype")), "ns": "pg_catalog", "elemdelim": ","}
 
 
 def _of_postgres(dsn: str) -> str:
@@ -213,6 +226,8 @@ async def _begin(connection: asyncpg.Connection) -> None:
         encoder=lambda value: b"\x01" + orjson.dumps(value),
         decoder=lambda content: orjson.loads(content[1:]),
     )
+    types = [{**_ARRAY, "oid": array, "name": name, "elemtype": oid} for name, (oid, array) in _ARRAYS.items()]
+    connection._protocol.get_settings().register_data_types(types)  # noqa: SLF001  # the library has no way to say so
 
 
 async def _leave(_: asyncpg.Connection) -> None:
