@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -92,6 +91,8 @@ def start_tracing(service: ServiceName, settings: TelemetrySettings) -> tuple[Tr
         resource=Resource.create({"service.name": f"dsr-{service}"}), sampler=ParentBased(TraceIdRatioBased(ratio))
     )
     if settings.otlp_endpoint:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415  # few send
+
         exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint}/v1/traces")
         provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
     return Tracing(provider.get_tracer("dsr"), begins=ratio > 0), provider
