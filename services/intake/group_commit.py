@@ -12,7 +12,7 @@ from services.intake import files_of_person, kept_of_person, key_suspension, loo
 from services.intake.auth import Caller
 from services.intake.errors import IdempotencyKeyReused
 from services.intake.identity.same_person import Marks
-from services.intake.letters import correspondence, delivery
+from services.intake.letters import delivery
 from services.intake.letters.correspondence import Opened
 from services.intake.metrics import REQUESTS
 from services.intake.request import status
@@ -232,7 +232,7 @@ async def _insert(tx: UnitOfWork, submissions: Sequence[Submitted]) -> None:
     prepared = [each for submission in submissions for each in submission.prepared]
     records = [record for each in prepared for record in (each.subject_row, each.correspondence.record)]
     await tx.vault.insert_subjects(tx.connection, records)
-    await correspondence.open_all(tx, [each.correspondence for each in prepared])
+    await tx.vault.insert_sealed(tx.connection, [row for each in prepared for row in each.correspondence.sealed])
     await other_requests.enter_new(tx, [(each.request, each.marks.person) for each in prepared])
     await repository.insert(tx.connection, [(each.request, each.marks) for each in prepared])
     await lookup.enter(tx, [(each.request.request_id, each.correspondence.said) for each in prepared])

@@ -75,8 +75,10 @@ async def inform(
     every: Collection[disclosed.Disclosed],
     held: Mapping[UUID, StoredRequest],
     read: other_restrictions.Read,
-) -> None:
+) -> list[Sealing]:
     """Notes which recipients are to be told of requests that were answered, or of which more was done since.
+
+    Returns what is to be sealed of them.
 
     Who was told of it before is not told again. That a restriction is lifted is told once nothing of the same person
     restricts the data any more, then of all that were.
@@ -85,7 +87,7 @@ async def inform(
     lifted = (disclosed.Disclosed(each, tx.policy) for each in beside.lifted)
     concerns = [concern for each in (*every, *lifted) for concern in _concerns(each, beside.requests)]
     if not concerns:
-        return
+        return []
     new = defaultdict[UUID, dict[str, JsonValue]](dict)
     for request_id, recipient, what in await tx.connection.fetch(_CONCERN, [each.row for each in concerns], tx.now):
         new[request_id][recipient] = what
@@ -100,7 +102,7 @@ async def inform(
         if subject := subjects.get(request.subject_ref):
             facts = _facts(request, subject, known_by[request_id])
             sealings.append(Sealing(request_id, SEALED_AS, "", orjson.dumps(facts)))
-    await tx.vault.seal(tx.connection, sealings, tx.now)
+    return sealings
 
 
 def _concerns(told: disclosed.Disclosed, beside: Mapping[UUID, Sequence[StoredRequest]]) -> Iterator[_Concern]:

@@ -217,9 +217,9 @@ class Requests:
             self._write(request, letter)
         self._corrected.clear()
         done = [self._disclosed.of(self._held[each]) for each in sorted(self._done)]
-        await recipient_notices.inform(self.tx, done, self._held, read_all)
+        facts = await recipient_notices.inform(self.tx, done, self._held, read_all)
         self._done.clear()
-        await delivery.keep(self.tx, self._letters, self._written)
+        await delivery.keep(self.tx, self._letters, self._written, facts)
         self._written.clear()
         for request_id in self._changed:
             request = self._held[request_id]

@@ -131,8 +131,9 @@ CREATE INDEX request_closed_systems ON request USING gin (systems) WHERE closed_
 CREATE INDEX request_waits ON request (waits, due_on, request_id) WHERE waits IS NOT NULL;
 
 -- By what a request is found again: its reference as it is written, and keyed hashes of what its requester states.
+-- Without a foreign key, which PostgreSQL would plan for each row; it goes with its request (``expiry``).
 CREATE TABLE request_lookup (
-    request_id uuid  NOT NULL REFERENCES request ON DELETE CASCADE,
+    request_id uuid  NOT NULL,
     kind       text  NOT NULL,               -- reference, or the type of the identity
     hash       bytea NOT NULL,
     PRIMARY KEY (request_id, hash)
@@ -219,13 +220,10 @@ CREATE TABLE incident_letter (
     PRIMARY KEY (incident_id, request_id)
 );
 
-CREATE TABLE letter (
-    letter_id  uuid PRIMARY KEY,             -- its text is in the vault under this id
-    request_id uuid        NOT NULL REFERENCES request ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
-    kind       text        NOT NULL,
-    written_at timestamptz NOT NULL
-);
-CREATE INDEX letter_request ON letter (request_id);
+-- The letters of requests, which are in the vault under these ids.
+CREATE VIEW letter AS
+SELECT sealed_id AS letter_id, subject_ref AS request_id, source AS kind, created_at AS written_at
+FROM vault.sealed WHERE kind = 'letter' AND source <> 'recipient_notice';
 
 CREATE TABLE idempotency (
     channel         text        NOT NULL,    -- of the API key that it came with
@@ -368,7 +366,7 @@ CREATE TABLE recipient_digest (
 
 -- Which of the policy's recipients a request concerns (Art. 19): a row each, followed until they have said something.
 CREATE TABLE recipient_notice (
-    request_id   uuid        NOT NULL REFERENCES request ON DELETE CASCADE,
+    request_id   uuid        NOT NULL,       -- without a foreign key, as above
     recipient    text        NOT NULL,
     what         text        NOT NULL,       -- corrected, stated, erased, restricted, lifted, stopped
     categories   text[]      NOT NULL,       -- of the policy

@@ -177,8 +177,7 @@ class Conclusions:
             await tx.vault.drop_from(tx.connection, whole, parts.KIND, self.system)
         told = [sealing.subject_ref for sealing in sealings if sealing.kind == MANUAL_STEPS]
         await tx.vault.drop_from(tx.connection, told, MANUAL_STEPS, self.system)
-        if sealings:
-            await tx.vault.seal(tx.connection, sealings, tx.now)
+        await tx.vault.seal(tx.connection, sealings, tx.now)
 
     async def _drop_uploads(self, tx: UnitOfWork, kept: Iterable[Conclusion], withdrawn: Collection[UUID]) -> None:
         """Closes the places of what teams were asked to upload, once their tasks have ended."""

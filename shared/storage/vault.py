@@ -97,6 +97,8 @@ class Vault:
         Raises:
             Shredded: one of the keys is gone.
         """
+        if not sealings:
+            return
         keys = await self._keys(connection, {sealing.subject_ref for sealing in sealings})
         await self.insert_sealed(connection, [_row(keys[sealing.subject_ref], sealing, now) for sealing in sealings])
 

@@ -7,7 +7,7 @@ its letter needs (``write``), and asks for it (``NoticeRequested``); the service
 import base64
 import hmac
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -98,12 +98,6 @@ def begin(
     return Opened(record, acknowledgement, sealed, said)
 
 
-async def open_all(tx: UnitOfWork, opened: Sequence[Opened]) -> None:
-    """Stores the first letters of new requests; their keys are stored with those of the subjects."""
-    await tx.vault.insert_sealed(tx.connection, [row for each in opened for row in each.sealed])
-    await _list(tx, [each.acknowledgement for each in opened if each.acknowledgement])
-
-
 def _acknowledgement(keyring: Keyring, request: StoredRequest, now: datetime, besides: Fact, address: str) -> LetterOf:
     """An acknowledgement goes where they have written from, and says nothing of what is held."""
     to = {"to": address} if request.channel == "email" else {}
@@ -136,17 +130,6 @@ def write(letters: Letters, request: StoredRequest, letter_of: LetterOf, now: da
 def named(letter: Sealing) -> dict[str, JsonValue]:
     """What the evidence says of a letter."""
     return {"letter_id": str(letter.sealed_id), "kind": letter.source}
-
-
-async def keep(tx: UnitOfWork, written: Sequence[Sealing]) -> None:
-    """Keeps letters, of any number of requests, all at once.
-
-    Raises:
-        Shredded: the correspondence of one of the requests has expired.
-    """
-    if written:
-        await tx.vault.seal(tx.connection, written, tx.now)
-        await _list(tx, written)
 
 
 async def seal(
@@ -221,12 +204,6 @@ def _as_read(letter: NoticeFacts | NoticeText, caller: Caller, *, erased: bool) 
 
 def _unaddressed(kind: str, *, erased: bool) -> dict[str, list[str]]:
     return {"to": []} if erased and kind not in TO_OTHERS else {}
-
-
-async def _list(tx: UnitOfWork, written: Iterable[Sealing]) -> None:
-    rows = [(each.sealed_id, each.subject_ref, each.source, tx.now) for each in written]
-    columns = ("letter_id", "request_id", "kind", "written_at")
-    await tx.connection.copy_records_to_table("letter", records=rows, columns=columns)
 
 
 def _address(request: StoredRequest, said: Sequence[Identity]) -> list[str]:
