@@ -31,7 +31,7 @@ BEHIND = "behind"
 
 _BATCH = 2_000
 _POLL_SECONDS = 0.05
-"""How often to look for what other instances add; at rest seldom, since they call whoever has the turn."""
+"""Between looks for what other instances add; at rest fewer, since they notify the process that relays."""
 _STANDBY_SECONDS = 0.5
 _CLOSE_SECONDS = 0.5
 _TURN = timedelta(seconds=3)
@@ -104,7 +104,7 @@ class Relay:
             try:
                 async with self.pool.acquire() as connection:
                     if not await self._take_turn(connection, stopping, heartbeats) and woken:
-                        await connection.execute(f"NOTIFY {self._channel}")  # whoever has the turn
+                        await connection.execute(f"NOTIFY {self._channel}")  # the process that relays
                 woken = not last and await self.wakeup.wait(_STANDBY_SECONDS, stopping)
             except (*AWAY, BusAway, TurnLost) as error:
                 fault = type(error).__name__
@@ -117,7 +117,7 @@ class Relay:
                 return
 
     async def _take_turn(self, connection: Connection, stopping: asyncio.Event, heartbeats: Heartbeats) -> bool:
-        """Relays if nobody else does; returns whether it has."""
+        """Relays unless another process does; returns whether it has."""
         turn = None
         try:
             if turn := await take(connection, RELAY, self.lasts):

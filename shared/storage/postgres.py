@@ -89,7 +89,7 @@ _ARRAYS = {
     "uuid": (2950, 2951),
     "jsonb": (3802, 3807),
 }
-"""How every PostgreSQL numbers a type, and that of its arrays, for which asyncpg asks each connection (10 ms)."""
+"""OIDs of types and of their arrays, the same in every PostgreSQL; asyncpg asks each connection for them (10 ms)."""
 _ARRAY = {**dict.fromkeys(("range_subtype", "attrtypoids", "basetype")), "ns": "pg_catalog", "elemdelim": ","}
 
 

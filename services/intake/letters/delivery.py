@@ -89,17 +89,17 @@ class Delivery:
     sent_at: datetime | None
 
 
-async def keep(tx: UnitOfWork, letters: Letters, written: Sequence[Written], besides: Sequence[Sealing] = ()) -> None:
+async def keep(tx: UnitOfWork, letters: Letters, written: Sequence[Written], more: Sequence[Sealing] = ()) -> None:
     """Keeps letters, of any number of requests, all at once, and has those delivered that nobody fetches.
 
-    Whoever asked in the portal is written to that there is something to read. ``besides``: what else is sealed.
+    A requester of the portal gets a mail that there is something to read. ``more``: what else is sealed.
 
     Raises:
         Shredded: the correspondence of one of the requests has expired.
     """
     everything = [*written, *await _news(tx, letters, written)]
     sealings, mailed = await _addressed(tx, everything)
-    await tx.vault.seal(tx.connection, [*sealings, *besides], tx.now)
+    await tx.vault.seal(tx.connection, [*sealings, *more], tx.now)
     for each in everything:
         _ask(tx, each.request, each.sealing.sealed_id, each.sealing.source, by_mail=each.sealing.sealed_id in mailed)
 
