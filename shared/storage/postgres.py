@@ -227,7 +227,8 @@ async def _begin(connection: asyncpg.Connection) -> None:
         decoder=lambda content: orjson.loads(content[1:]),
     )
     types = [{**_ARRAY, "oid": array, "name": name, "elemtype": oid} for name, (oid, array) in _ARRAYS.items()]
-    connection._protocol.get_settings().register_data_types(types)  # noqa: SLF001  # the library has no way to say so
+    protocol: Any = connection._protocol  # type: ignore[attr-defined]  # noqa: SLF001  # the library has no other way
+    protocol.get_settings().register_data_types(types)
 
 
 async def _leave(_: asyncpg.Connection) -> None:

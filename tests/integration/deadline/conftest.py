@@ -149,7 +149,7 @@ class Harness:
         """Runs the sweep until it has said so many times that it is alive; returns by what names."""
         stopping, heartbeats, heard = asyncio.Event(), Heartbeats(), list[str]()
 
-        def beat(loop: str, _rests: float = 0.0) -> None:
+        def beat(loop: str, rests: float = 0.0) -> None:  # noqa: ARG001  # as the real one
             heard.append(loop)
             if len(heard) == beats:
                 stopping.set()
