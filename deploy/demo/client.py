@@ -78,13 +78,19 @@ class DsrClient(httpx.AsyncClient):
         return answer
 
     async def decide(self, request_id: str, what: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
-        """Decide about a request as it stands: ``withdraw``, ``lift``, …; what is answered, a refusal included."""
+        """Take an action on a request as it stands: ``withdraw``, ``lift``; what is answered, a refusal included."""
         path = f"/v1/requests/{request_id}"
         while True:
             match = {"If-Match": _good(await self._patiently(partial(self.get, path))).headers["ETag"]}
-            answer = await self._patiently(partial(self.post, f"{path}/{what}", json=body, headers=match))
+            answer = await self._patiently(partial(self.post, f"{path}/actions/{what}", json=body, headers=match))
             if answer.status_code != httpx.codes.PRECONDITION_FAILED:  # it has changed since it was read
                 return answer
+
+    async def approve(self, request_id: str) -> httpx.Response:
+        """Approve what another person has proposed last of a request; what is answered, a refusal included."""
+        waiting = _good(await self.get("/v1/approvals", params={"subject": request_id})).json()["data"]
+        approval_id = waiting[-1]["approval_id"] if waiting else uuid4()
+        return await self._patiently(partial(self.post, f"/v1/approvals/{approval_id}/approve"))
 
     async def timeline(self, request_id: str) -> Sequence[Mapping[str, Any]]:
         """What was done about it."""

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
-from services.intake.decision_schemas import Forwarded
 from services.intake.letters import correspondence
 from services.intake.request.stored_request import StoredRequest
 from shared.domain.sentences import Fact, say
@@ -16,11 +15,13 @@ from shared.messaging.unit_of_work import UnitOfWork
 _NAMED, _UNNAMED = "named", "unnamed"
 
 
-async def note(tx: UnitOfWork, request: StoredRequest, forwarded: Forwarded) -> Mapping[str, JsonValue]:
+async def note(
+    tx: UnitOfWork, request: StoredRequest, controller: str, *, may_be_named: bool
+) -> Mapping[str, JsonValue]:
     """Keeps to whom a request goes; returns what is on record of it."""
-    how = _NAMED if forwarded.may_be_named else _UNNAMED
-    place = await correspondence.seal(tx, request, "controller", how, forwarded.controller.encode())
-    return {"controller": str(place), "named_to_subject": forwarded.may_be_named}
+    how = _NAMED if may_be_named else _UNNAMED
+    place = await correspondence.seal(tx, request, "controller", how, controller.encode())
+    return {"controller": str(place), "named_to_subject": may_be_named}
 
 
 async def controller(tx: UnitOfWork, request: StoredRequest, *, to_subject: bool) -> str | None:

@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Self
 
-from services.intake import forwarding, other_requests, plans, proposals
+from services.intake import forwarding, other_requests, plans
+from services.intake.actions import answering
 from services.intake.letters import correspondence, delivered, questions
 from services.intake.letters.rendering import Letters
 from services.intake.mail import inbox
@@ -114,7 +115,7 @@ class Handlers:
                 if event.so_far:
                     await requests.apply(request.stopped_so_far(event))
                     continue
-                words = await proposals.words(tx, request) if request.awaits_report else {}
+                words = await answering.words(tx, request) if request.awaits_report else {}
                 await requests.apply(request.report(event, words, tx.now))
 
     async def unanswered(self, events: Sequence[QuestionUnanswered], tx: UnitOfWork) -> None:
@@ -126,7 +127,7 @@ class Handlers:
                 words = await correspondence.words_of(tx, self._letters, request) if open_still else ""
                 after = await requests.apply(request.unanswered(event, words, tx.now))
                 if after.decided and not request.decided:
-                    await proposals.forget(tx, request)
+                    await answering.forget(tx, request)
 
     async def warn(self, events: Sequence[Milestone], tx: UnitOfWork) -> None:
         """Show the milestone with the request, and ask who they are if the staff have asked nobody in time.

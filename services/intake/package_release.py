@@ -15,7 +15,7 @@ from services.intake import deciding, repository
 from services.intake.auth import Caller
 from services.intake.errors import Expired
 from services.intake.grant import Power
-from services.intake.request.aggregate import Request, Transition
+from services.intake.request.aggregate import Request
 from shared.domain.errors import IllegalTransition
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.storage import chunks
@@ -29,11 +29,6 @@ ON CONFLICT (package_id, fault, holder) DO UPDATE SET looked_at = excluded.looke
 """
 _LOOKS = "SELECT holder, looked_at FROM package_look WHERE package_id = $1 AND fault = $2 ORDER BY looked_at"
 _HAS_LOOKED = "SELECT EXISTS (SELECT FROM package_look WHERE package_id = $1 AND fault = $2 AND holder = $3)"
-_CONFIRM = """
-INSERT INTO package_release (package_id, fault, request_id, first, first_at) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (package_id, fault) DO UPDATE SET second = $4, second_at = $5
-WHERE package_release.first <> $4 AND package_release.second IS NULL RETURNING second IS NOT NULL
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +87,15 @@ async def lookers(connection: Connection, request: Request) -> list[tuple[str, d
     return [(row[0], row[1]) for row in rows]
 
 
-async def confirm(tx: UnitOfWork, request: Request, caller: Caller) -> Transition:
-    """Takes the word of one person; with the second's it is released.
-
-    Raises:
-        IllegalTransition: nothing is withheld, they have not looked into it, or have said so before.
-    """
-    request.must_be_withheld()
-    if not await tx.connection.fetchval(_HAS_LOOKED, request.package_id, request.package_fault, caller.holder):
+async def must_have_looked(connection: Connection, request: Request, caller: Caller) -> None:
+    """Raises ``IllegalTransition`` for who has not looked into it for the reason for which it is withheld now."""
+    if not await connection.fetchval(_HAS_LOOKED, request.package_id, request.package_fault, caller.holder):
         raise IllegalTransition(
             "look into the package first (`inspection` of POST …/downloads): who releases it says that it is all this"
             " person's"
         )
-    given = (request.package_id, request.package_fault, request.request_id, caller.holder, tx.now)
-    by_two = await tx.connection.fetchval(_CONFIRM, *given)
-    if by_two is None:
-        raise IllegalTransition("you have confirmed this: it takes two persons, so a second one must confirm it too")
-    return request.release(caller.holder, by_two=by_two)
+
+
+def about(request: Request) -> str:
+    """What its release is for: this package, for the reason for which it is withheld now."""
+    return f"{request.package_id} {request.package_fault}"

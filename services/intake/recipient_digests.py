@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import orjson
@@ -23,7 +23,7 @@ from services.intake.recipient_notices import SEALED_AS
 from services.intake.recipients import silent_before
 from services.intake.request import disclosed
 from services.intake.request.letter_kinds import LetterField
-from services.intake.schemas import Instant
+from services.intake.schemas import Instant, Strict
 from shared.app.service import Running
 from shared.domain import reference
 from shared.domain.errors import IllegalTransition
@@ -74,9 +74,8 @@ VALUES ($1, $2, $3, 'waiting', $4::timestamptz, ($4::timestamptz AT TIME ZONE 'U
 """
 _READ = "SELECT digest_id, recipient, written_at, told_at FROM recipient_digest WHERE digest_id = $1"
 _ARRIVED = "UPDATE recipient_digest SET told_at = $2, sha256 = $3 WHERE digest_id = $1 RETURNING recipient"
-# What one person has proposed of a recipient who was told after all is void.
 _TOLD = """
-UPDATE recipient_notice SET state = 'told', told_at = $2, waiver = NULL, explanation = NULL, proposed_by = NULL
+UPDATE recipient_notice SET state = 'told', told_at = $2
 WHERE digest_id = $1 AND state = 'underway' RETURNING request_id
 """
 _REMINDED = """
@@ -129,6 +128,12 @@ class Digest:
     recipient: str
     written_at: datetime
     told_at: datetime | None
+
+
+class RecipientReply(Strict):
+    """A recipient has said that they have the digest, or that they have done the same."""
+
+    reply: Literal["acknowledged", "done"]
 
 
 class UnansweredDigest(BaseModel):

@@ -38,7 +38,7 @@ WHERE NOT c.ends OR EXISTS (
 ORDER BY c.request_id, c.recipient
 ON CONFLICT (request_id, recipient) DO UPDATE
 SET what = excluded.what, state = excluded.state, concerned_at = excluded.concerned_at, extent = excluded.extent,
-    digest_id = NULL, settled_at = NULL, waiver = NULL, explanation = NULL, proposed_by = NULL, approved_by = NULL,
+    digest_id = NULL, settled_at = NULL,
     categories = CASE excluded.what WHEN 'lifted' THEN excluded.categories ELSE
         (SELECT array_agg(DISTINCT c ORDER BY c) FROM unnest(n.categories || excluded.categories) AS c) END
 WHERE NOT n.categories @> excluded.categories OR n.what <> excluded.what

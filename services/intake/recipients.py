@@ -40,7 +40,7 @@ WHERE request_id = ANY($1) AND settled_at IS NOT NULL AND state IN ('impossible'
 """
 _READ = """
 SELECT n.request_id, n.recipient, n.what, n.categories, n.state, n.concerned_at, n.digest_id, n.told_at,
-       r.written_at AS reminded_at, n.settled_at, n.waiver, n.explanation, n.proposed_by
+       r.written_at AS reminded_at, n.settled_at
 FROM recipient_notice n LEFT JOIN recipient_digest d USING (digest_id)
 LEFT JOIN recipient_digest r ON r.digest_id = d.reminded_by WHERE n.request_id = $1 ORDER BY n.recipient
 """
@@ -60,9 +60,6 @@ class Notice:
     told_at: datetime | None
     reminded_at: datetime | None
     settled_at: datetime | None
-    waiver: str | None
-    explanation: UUID | None
-    proposed_by: str | None
 
     def is_overdue(self, silent: datetime) -> bool:
         """Whether they are silent since a reminder before then, so that a person must ask them."""

@@ -44,9 +44,14 @@ SELECT {_COLUMNS} FROM request
 WHERE package_id IS NOT NULL AND responded_at > $1 AND coalesce(package_checked_at, responded_at) < $2
 ORDER BY responded_at LIMIT $3 FOR UPDATE SKIP LOCKED
 """  # noqa: S608  # constants
-_BY_TWO = "SELECT true FROM package_release WHERE package_id = $1 AND fault = $2 AND second IS NOT NULL"
+_BY_TWO = """
+SELECT true FROM approval
+WHERE request_id = $1 AND action = 'release-package' AND about = $2 AND state = 'approved' LIMIT 1
+"""
 # One person has said that a proof was wrong, and nobody else yet.
-_DOUBTED = "SELECT EXISTS (SELECT FROM proof_taken_back WHERE request_id = $1 AND second IS NULL)"
+_DOUBTED = """
+SELECT EXISTS (SELECT FROM approval WHERE request_id = $1 AND action = 'revoke-proof' AND state = 'proposed')
+"""
 _LETTERS = Letters()
 _CHECKED = """
 UPDATE request SET package_checked_at = $2, package_fault = $3, package_checked_as = $4 WHERE request_id = $1
@@ -89,7 +94,7 @@ async def check(tx: UnitOfWork, released: Released) -> Fault | None:
         async with may_stand_still(tx.connection):
             fault = await fault_of_package(tx.connection, tx.vault, proofs, *package)
     fits_as = None if fault else now
-    if fault and await tx.connection.fetchval(_BY_TWO, released.package_id, fault):
+    if fault and await tx.connection.fetchval(_BY_TWO, released.request_id, f"{released.package_id} {fault}"):
         fault = None
     doubted = not fault and await tx.connection.fetchval(_DOUBTED, released.request_id)
     fault = Fault.NOT_PROVED if doubted else fault

@@ -63,6 +63,10 @@ _NEW = (
     *("suspended", "anonymous", "packages_waived"),
 )
 """What a new request has besides; every other column has its default."""
+_ANSWERS_OVER = """
+UPDATE approval SET state = 'replaced'
+WHERE request_id = $1 AND state = 'approved' AND action IN ('refuse', 'answer-in-part')
+"""
 _MARKS = ("proved_account", "proved_email", "withdrawn_by")
 _READ = "SELECT {} FROM request".format(", ".join(f'"{column}"' for column in _COLUMNS))  # noqa: S608  # constants
 _REQUEST, _TASKS = TypeAdapter(Request), TypeAdapter(tuple[TaskReport, ...])
@@ -174,7 +178,7 @@ class Requests:
     async def _goes_on(self, request: Request) -> None:
         """Others of the same person know of it again; what was proposed before a reopening is about another answer."""
         await other_requests.enter(self.tx, request)
-        await self.tx.connection.execute("DELETE FROM proposal WHERE request_id = $1", request.request_id)
+        await self.tx.connection.execute(_ANSWERS_OVER, request.request_id)
         await delivery.forget(self.tx.connection, request.request_id)
 
     async def _beside(self, request: Request, written: Sequence[LetterOf]) -> list[Request]:

@@ -154,43 +154,39 @@ CREATE TABLE decision (
     fingerprint bytea  NOT NULL,             -- keyed: of what was decided, and by which API key
     state       text   NOT NULL,
     due_on      date   NOT NULL,
+    approval_id uuid,                        -- for which it waits then
     PRIMARY KEY (request_id, version)
 );
 
--- What one person proposes that the weighing of an objection finds (Art. 21(1)), until another agrees.
-CREATE TABLE balancing (
-    request_id  uuid PRIMARY KEY REFERENCES request ON DELETE CASCADE,
-    finding     text        NOT NULL,
-    explanation uuid        NOT NULL,        -- in the vault: words of a person about a person
-    proposed_by text        NOT NULL,
-    proposed_at timestamptz NOT NULL
+-- What one person has proposed, until a second one approves or rejects it. Its words are in the vault.
+CREATE TABLE approval (
+    approval_id uuid PRIMARY KEY,
+    kind        text        NOT NULL,        -- of what it is about: requests, holds, …
+    subject     text        NOT NULL,        -- its id
+    request_id  uuid REFERENCES request ON DELETE CASCADE,
+    action      text        NOT NULL,
+    target      text        NOT NULL,        -- tells several open proposals of an action apart
+    about       text        NOT NULL,        -- it is void once this is another
+    shown       jsonb       NOT NULL,        -- fields of the proposal that identify nobody
+    body        uuid,                        -- where it is sealed; null: shown is all of it
+    proposed_by text        NOT NULL,        -- holders, who are two persons
+    proposed_at timestamptz NOT NULL,
+    decided_by  text,
+    decided_at  timestamptz,
+    state       text        NOT NULL         -- proposed, approved, rejected, replaced
 );
+CREATE UNIQUE INDEX approval_open ON approval (kind, subject, action, target) WHERE state = 'proposed';
+CREATE INDEX approval_request ON approval (request_id);
 
+-- An extension that two persons have agreed on; once: a further extension is none (REQ-T5).
 CREATE TABLE extension (
-    request_id  uuid PRIMARY KEY REFERENCES request ON DELETE CASCADE,  -- once: a further extension is none (REQ-T5)
+    request_id  uuid PRIMARY KEY REFERENCES request ON DELETE CASCADE,
     reason      text        NOT NULL,
-    explanation uuid        NOT NULL,        -- in the vault: words of a person about a person
-    new_due     date        NOT NULL,
-    proposed_by text        NOT NULL,
-    approved_by text,
-    approved_at timestamptz,
-    -- When the subject was told of an extension: by e-mail or post, once the letter was accepted or posted, and not while it has come back.
+    approved_at timestamptz NOT NULL,
+    -- When the subject was told of it: by e-mail or post, once the letter was accepted or posted, and not while it has come back.
     told_at     timestamptz
 );
-CREATE INDEX extension_approved ON extension (approved_at) WHERE approved_at IS NOT NULL;
-
--- How one person proposes to answer a request, until another approves; kept, since the letter follows later.
-CREATE TABLE proposal (
-    request_id  uuid PRIMARY KEY REFERENCES request ON DELETE CASCADE,
-    decision    text        NOT NULL,
-    reason      text        NOT NULL,
-    article     text        NOT NULL,
-    explanation uuid        NOT NULL,        -- in the vault: words of a person about a person
-    proposed_by text        NOT NULL,
-    proposed_at timestamptz NOT NULL,
-    -- Of a proposal to end what is missing in one system: which.
-    system      text
-);
+CREATE INDEX extension_approved ON extension (approved_at);
 
 -- A data breach (Art. 33): a package that is not shown to be the subject's was handed out, or one was found elsewhere.
 -- What people state of it is in the vault, entry by entry, under a key that has the id of the incident.
@@ -266,39 +262,6 @@ CREATE TABLE suspended_key (
     suspended_at timestamptz NOT NULL
 );
 
--- Who has looked at a package that is withheld for that reason, and says that it is the subject's; with two it is released.
-CREATE TABLE package_release (
-    package_id uuid        NOT NULL,
-    fault      text        NOT NULL,
-    request_id uuid        NOT NULL REFERENCES request ON DELETE CASCADE,
-    first      text        NOT NULL,         -- holders of two keys, who are two persons
-    first_at   timestamptz NOT NULL,
-    second     text,
-    second_at  timestamptz,
-    PRIMARY KEY (package_id, fault)
-);
-CREATE INDEX package_release_request ON package_release (request_id);
-
--- A proof that was found to be wrong after something had been answered by it: with two it counts no more.
-CREATE TABLE proof_taken_back (
-    request_id uuid        NOT NULL REFERENCES request ON DELETE CASCADE,
-    identity   text        NOT NULL,         -- the field of the submission: no value
-    first      text        NOT NULL,         -- holders of two keys, who are two persons
-    first_at   timestamptz NOT NULL,
-    second     text,
-    second_at  timestamptz,
-    PRIMARY KEY (request_id, identity)
-);
-
--- Proof that one person has entered by hand, and that counts once another enters the same.
-CREATE TABLE proof_by_hand (
-    request_id  uuid PRIMARY KEY REFERENCES request ON DELETE CASCADE,
-    digest      bytea       NOT NULL,        -- keyed: what was entered, and of which identities
-    methods     text        NOT NULL,        -- words of the policy
-    holder      text        NOT NULL,
-    proposed_at timestamptz NOT NULL
-);
-
 -- Identities that were posted before the event which names them by this token; they are in the vault only.
 CREATE TABLE subject_token (
     token       uuid PRIMARY KEY,            -- the id of the request that its event asks for
@@ -318,16 +281,6 @@ CREATE TABLE closed_account (
     learned_at timestamptz NOT NULL
 );
 CREATE INDEX closed_account_learned ON closed_account (learned_at);
-
-CREATE TABLE wait_override (
-    request_id uuid        NOT NULL REFERENCES request ON DELETE CASCADE,  -- the erasure
-    awaits     uuid[]      NOT NULL,         -- what it waited for then
-    first      text        NOT NULL,         -- holders of two keys, who are two persons
-    first_at   timestamptz NOT NULL,
-    second     text,
-    second_at  timestamptz,
-    PRIMARY KEY (request_id, awaits)
-);
 
 -- Downloads of packages that may be continued: a package that is fetched in several parts is counted once.
 CREATE TABLE download (
@@ -376,10 +329,6 @@ CREATE TABLE recipient_notice (
     digest_id    uuid REFERENCES recipient_digest ON DELETE SET NULL,  -- null: the next one tells of it
     told_at      timestamptz,                -- when they were told last
     settled_at   timestamptz,
-    waiver       text,                       -- impossible or disproportionate, proposed or approved
-    explanation  uuid,                       -- why, sealed
-    proposed_by  text,                       -- the key
-    approved_by  text,
     PRIMARY KEY (request_id, recipient)
 );
 CREATE INDEX recipient_notice_open ON recipient_notice (digest_id, recipient, request_id) WHERE settled_at IS NULL;

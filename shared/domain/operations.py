@@ -128,17 +128,13 @@ class Limit(StrEnum):
 
 
 class Exceeded(BaseModel):
-    """A limit beyond which a task has done nothing: how much was ``found``, and how much was ``allowed``.
-
-    ``confirmed_by``: who holds the key of the first of the two persons that confirm it; never on the bus.
-    """
+    """A limit beyond which a task has done nothing: how much was ``found``, and how much was ``allowed``."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     limit: Limit
     found: int
     allowed: int
-    confirmed_by: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9._-]{0,62}$")] | None = None
 
 
 REFERENCE = "[a-z]{0,20}[0-9]{1,12}"

@@ -31,6 +31,17 @@ RIGHTS: Mapping[str, Mapping[str, Any]] = {
 """The rights, and what a submission says of each beside its subject."""
 
 
+_ACTIONS: Mapping[str, str] = {
+    "question": "ask",
+    "reply": "record-reply",
+    "confirmation": "exceed-limit",
+    "balancing": "weigh",
+    "extension": "extend",
+    "begin": "override-wait",
+}
+"""Names of actions in the API, where they are others than the scenarios say."""
+
+
 @dataclass(frozen=True)
 class Person:
     """Somebody invented, with an account, an address and a number that belong to nobody else in the run.
@@ -99,6 +110,14 @@ class Door(DsrClient):
         if part == "/package":
             return (await self.post(f"/v1/requests/{request_id}/downloads", json={})).status_code
         return (await self.get(f"/v1/requests/{request_id}{part}")).status_code
+
+    async def decide(self, request_id: str, what: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
+        """Takes a step with a request, or approves what a colleague has proposed; what is answered."""
+        if what.endswith("/approval"):
+            return await self.approve(request_id)
+        said = dict(body or {})
+        named = str(said.pop("decision", what))
+        return await super().decide(request_id, _ACTIONS.get(named, named.replace("_", "-")), said)
 
     async def is_shut(self, request_id: str) -> bool:
         """Whether the key is not taken any more."""

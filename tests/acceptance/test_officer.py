@@ -62,7 +62,7 @@ async def test_role_limits_what_is_read_and_decided(platform: Platform) -> None:
         assert (await ugo.open(f"{page}/letters")).status == httpx.codes.FORBIDDEN
         assert (await ugo.open(f"{page}/case-file")).content.startswith(b"PK")
         assert (await hanna.open(f"{page}/case-file")).status == httpx.codes.FORBIDDEN
-        assert (await hanna.open(f"{page}/decide/approve")).status == httpx.codes.FORBIDDEN
+        assert (await hanna.open(f"{page}/decide/exceed-limit")).status == httpx.codes.FORBIDDEN
 
 
 @scenario()
@@ -125,14 +125,14 @@ async def test_question_goes_out_once_confirmed(platform: Platform) -> None:
     case = await platform.officer.ask(person.submission("access", "email", proved=False, channel="email"))
     asked = {"question": "identity", "text": "Since when is that mailbox yours?"}
     async with platform.member("hanna") as hanna:
-        await hanna.open(f"/console/requests/{case.request_id}/decide/question")
+        await hanna.open(f"/console/requests/{case.request_id}/decide/ask")
         assert "Ask for no identity document" in hanna.text
         await hanna.send(step="check", **asked)
         assert "question.sent" not in await case.seen_by(platform.officer).actions(), "what is checked is not done"
         await hanna.send(step="confirm", **asked)
         mails = await platform.mails(person, 2)
         assert [each for each in mails if asked["text"] in each.as_string()]
-        await hanna.decide(case.request_id, "reply", text="Since last year.")
+        await hanna.decide(case.request_id, "record-reply", text="Since last year.")
     assert (await case.view())["state"] == "awaiting_identity"
 
 
@@ -141,14 +141,14 @@ async def test_refusal_takes_a_second_person_who_reads_it(platform: Platform) ->
     """Another officer reads and agrees to a refusal; the letter has reason, authority and remedy (Art. 12(4))."""
     person = platform.somebody()
     case = await undecided(platform, person)
-    why = {"reason+article": "EXCESSIVE 12(5)(b)", "explanation": "It comes every day."}
+    why = {"reason": "EXCESSIVE", "article": "12(5)(b)", "explanation": "It comes every day."}
     async with platform.member("anton") as anton, platform.member("berta") as berta:
         await anton.decide(case.request_id, "refuse", **why)
-        await anton.open(f"/console/requests/{case.request_id}/decide/approve")
+        await anton.open_approval(case.request_id)
         assert (anton.status, "Confirm: " in anton.text) == (422, False), "the same person does not agree"
         await berta.open("/console/approvals")
         assert f"/console/requests/{case.request_id}" in berta.html
-        await berta.open(f"/console/requests/{case.request_id}/decide/approve")
+        await berta.open_approval(case.request_id)
         assert why["explanation"] in berta.text
         await berta.send(step="confirm")
     assert (await case.closed())["outcome"] == "refused"
@@ -174,8 +174,8 @@ async def test_command_decides_with_two_keys(platform: Platform) -> None:
     assert (status, "It comes every day." in printed) == (0, True), printed
     assert "decision.proposed" not in await case.seen_by(platform.officer).actions()
     assert (await platform.dsr(*refuse, "--yes", door=platform.officer))[0] == 0
-    assert (await platform.dsr("act", "decision/approval", case.request_id, "--yes", door=platform.officer))[0] == 1
-    assert (await platform.dsr("act", "decision/approval", case.request_id, "--yes", door=platform.colleague))[0] == 0
+    assert await case.seen_by(platform.officer).refused("decision/approval") == "same_person"
+    await case.seen_by(platform.colleague).act("decision/approval")
     assert (await case.closed())["outcome"] == "refused"
 
 
@@ -187,11 +187,11 @@ async def test_extension_takes_a_second_person_and_is_told(platform: Platform) -
     later = (datetime.fromisoformat(before) + timedelta(days=20)).date().isoformat()
     said = {"reason": "REDACTION_THIRD_PARTY", "explanation": "The calls of others are taken out.", "new_due": later}
     async with platform.member("anton") as anton, platform.member("berta") as berta:
-        await anton.decide(case.request_id, "extension", **said)
+        await anton.decide(case.request_id, "extend", **said)
         assert (anton.path, (await case.view())["due_on"]) == (f"/console/requests/{case.request_id}", before), (
             anton.text
         )
-        await berta.decide(case.request_id, "approve-extension")
+        await (await berta.open_approval(case.request_id)).send(step="confirm")
     assert (await case.view())["due_on"] == later
     assert said["explanation"] in await case.seen_by(platform.officer).letter("extension")
 

@@ -297,7 +297,7 @@ async def test_more_than_one_account_is_changed_once_two_persons_have_confirmed(
     assert beyond == [(pair.kind, {"limit": "max_people", "found": 2, "allowed": 1})]
     all_theirs = {"system": pair.kind, "limit": "max_people"}
     assert (await officer.act("confirmation", **all_theirs))["state"] == "awaiting_decision"
-    assert await officer.refused("confirmation", **all_theirs) == "illegal_transition"
+    assert await officer.refused("confirmation", **all_theirs) == "same_person"
     await untouched(platform, pair, person, before)
     await colleague.act("confirmation", **all_theirs)
     await fulfilled(platform, pair, person, before, case)

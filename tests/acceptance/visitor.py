@@ -63,6 +63,12 @@ class Visitor:
             if "It has changed since you opened this page" not in self.text:
                 return self
 
+    async def open_approval(self, request_id: str) -> "Visitor":
+        """Opens the page on which what was proposed of a request is approved, by the link on its own page."""
+        await self.open(f"/console/requests/{request_id}")
+        (path,) = re.findall(r'href="(/console/approvals/[0-9a-f-]{36})/', self.html)[:1]
+        return await self.open(f"{path}/approve")
+
     async def ask(self, email: str, right: str = "access", language: str = "en", account: str = "") -> str:
         """Asks in the portal, page by page; the reference that the last page shows."""
         await self.open(f"/portal/{language}/ask/right")

@@ -219,7 +219,7 @@ class Crowd:
     async def _enter(self, request_id: str) -> None:
         for store in STORES:
             nothing = {"system": store, "found": 0, "changed": 0}
-            status = await self._decide(self.officers[0], request_id, "task-result", nothing)
+            status = await self._decide(self.officers[0], request_id, "record-result", nothing)
             if status == httpx.codes.CONFLICT:  # it has gone on: again once it waits again
                 self.to_be_entered.add(request_id)
 
@@ -229,9 +229,9 @@ class Crowd:
         while True:
             view = await self._insist(who, "GET", path)
             headers = {"If-Match": view.headers.get("ETag", "")}
-            answer = await self._insist(who, "POST", f"{path}/{what}", headers, body)
+            answer = await self._insist(who, "POST", f"{path}/actions/{what}", headers, body)
             if answer.status_code != httpx.codes.PRECONDITION_FAILED:
-                late = what in {"withdraw", "task-result"} and answer.status_code == httpx.codes.CONFLICT
+                late = what in {"withdraw", "record-result"} and answer.status_code == httpx.codes.CONFLICT
                 if not answer.is_success and not late:
                     self.refused[answer.status_code] += 1
                 return answer.status_code

@@ -17,7 +17,7 @@ from tests.fixtures.events import a
 from tests.fixtures.intake import PROOF, REASONS, Intake, id_of, reference_of
 
 EXPLANATION = REASONS["answer_in_part"]["explanation"]
-REFUSAL = {"decision": "refuse", **REASONS["refuse"]}
+REFUSAL = REASONS["refuse"]
 PROBLEM = "urn:dsr:problem:"
 
 
@@ -28,15 +28,13 @@ def report(system: str, outcome: TaskOutcome | None = None, **more: Any) -> Task
 
 COPIED, AWAY = report("crm", TaskOutcome.EXPORTED, found=2), report("cdr")
 ERASED = report("crm", TaskOutcome.ERASED, operation=Operation.ERASE, found=3, changed=3)
+LOST_COPY = report("cdr", failure="table_missing")
 LOST = report("cdr", operation=Operation.ERASE, failure="table_missing")
 
 
 async def test_what_a_person_wrote_lies_sealed_and_is_neither_in_the_evidence_nor_on_the_bus(intake: Intake) -> None:
     path = await intake.submit()
     await intake.decide(path)
-    read = await intake.colleague.get(f"{path}/decision")
-    assert (read.json()["explanation"], read.json()["reason"]) == (EXPLANATION, "SYSTEM_FAILED")
-    assert (await intake.actions(path))[-1] == "proposal.read"
     await intake.report(path, COPIED, AWAY)
     letter = (await intake.letters(path))[-1]["body"]
     assert "We have no ground to leave this out, and owe it to you by" in letter
@@ -51,9 +49,9 @@ async def test_a_reason_that_is_none_is_refused(intake: Intake) -> None:
         ({"reason": "WE_WOULD_RATHER_NOT"}, "reason"),
         ({"article": "15(4)"}, "article"),
     ):
-        refused = await intake.officer.post(f"{path}/decision", json={**REFUSAL, **changed})
+        refused = await intake.officer.post(f"{path}/actions/refuse", json={**REFUSAL, **changed})
         assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, field)
-    unexplained = await intake.officer.post(f"{path}/decision", json={**REFUSAL, "explanation": " "})
+    unexplained = await intake.officer.post(f"{path}/actions/refuse", json={**REFUSAL, "explanation": " "})
     assert unexplained.status_code == 422
 
 
@@ -61,14 +59,14 @@ async def test_some_requests_cannot_be_refused(intake: Intake) -> None:
     erasure, marketing = {"right": "erasure"}, {"right": "objection", "scope": "direct_marketing"}
     for asked in (erasure, marketing, {"assurance": None}):
         path = await intake.submit(**asked)
-        refused = await intake.officer.post(f"{path}/decision", json=REFUSAL)
+        refused = await intake.officer.post(f"{path}/actions/refuse", json=REFUSAL)
         assert refused.json()["type"] == f"{PROBLEM}illegal_transition"
 
 
 async def test_an_erasure_that_was_begun_is_not_refused_and_says_what_was_done(intake: Intake) -> None:
     path = await intake.submit(right="erasure")
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), operation=Operation.ERASE, tasks=(ERASED, LOST)))
-    refused = await intake.officer.post(f"{path}/decision", json=REFUSAL)
+    refused = await intake.officer.post(f"{path}/actions/refuse", json=REFUSAL)
     assert "in crm: answer it in part" in refused.json()["detail"]
 
 
@@ -80,7 +78,7 @@ async def test_what_was_erased_while_two_persons_refused_makes_it_a_partial_answ
     assert (await intake.view(path))["outcome"] == "partially_fulfilled"
     written = [each["detail"]["kind"] for each in await intake.evidence(path) if each["action"] == "letter.written"]
     assert written == ["acknowledgement", "answer"]
-    again = await intake.officer.post(f"{path}/decision", json={"decision": "retry"})
+    again = await intake.officer.post(f"{path}/actions/retry")
     assert again.status_code == 409  # what was not erased is refused
 
 
@@ -103,7 +101,7 @@ async def test_the_missing_part_is_a_later_package_and_a_failed_one_may_be_tried
     await intake.consume(
         a(FulfilmentBlocked, about=id_of(path), tasks=(COPIED, report("cdr", failure="table_missing")))
     )
-    retried = await intake.officer.post(f"{path}/decision", json={"decision": "retry"})
+    retried = await intake.officer.post(f"{path}/actions/retry")
     assert (retried.json()["state"], (await intake.types())[-1]) == ("closed", "retry_decided")
     done = (COPIED, report("cdr", TaskOutcome.EXPORTED, found=7))
     await intake.consume(a(FulfilmentCompleted, about=id_of(path), tasks=done, package_id=later))
@@ -112,16 +110,17 @@ async def test_the_missing_part_is_a_later_package_and_a_failed_one_may_be_tried
     assert shown["answer"].endswith("A part of it was done after your request had been closed.")
     package = await intake.unit_of_work.pool.fetchval("SELECT package_id FROM request")
     assert str(package) == str(later)
-    assert (await intake.officer.post(f"{path}/decision", json={"decision": "retry"})).status_code == 409
+    assert (await intake.officer.post(f"{path}/actions/retry")).status_code == 409
 
 
-async def test_a_proposal_does_not_outlive_the_answer_that_it_was_about(intake: Intake, partly: str) -> None:
-    await intake.unit_of_work.pool.execute(
-        "INSERT INTO proposal SELECT request_id, 'refuse', 'EXCESSIVE', '12(5)(b)', request_id, 'key', now()"
-        " FROM request"
-    )
-    (await intake.channel.post(f"{partly}/reply", json={"text": "The Quarzfels one."})).raise_for_status()
-    assert (await intake.colleague.post(f"{partly}/decision/approval")).json()["type"] == f"{PROBLEM}not_ready"
+async def test_a_proposal_is_void_once_the_request_has_changed(intake: Intake) -> None:
+    path = await intake.submit()
+    proposed = await intake.officer.post(f"{path}/actions/answer-in-part", json=REASONS["answer_in_part"])
+    assert proposed.status_code == 202
+    await intake.consume(a(FulfilmentBlocked, about=id_of(path), tasks=(LOST_COPY,)))
+    listed = (await intake.colleague.get("/v1/approvals")).json()["data"]
+    refused = await intake.colleague.post(f"/v1/approvals/{proposed.json()['approval_id']}/approve")
+    assert (listed, refused.json()["type"]) == ([], f"{PROBLEM}precondition_failed")
 
 
 async def test_a_service_that_works_another_right_says_nothing_of_a_request(intake: Intake) -> None:
@@ -142,7 +141,7 @@ def message(**said: object) -> dict[str, Any]:
 
 
 async def forward(intake: Intake, path: str, **said: object) -> str:
-    answer = await intake.officer.post(f"{path}/forward", json=TO | said)
+    answer = await intake.officer.post(f"{path}/actions/forward", json=TO | said)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["state"])
 
@@ -173,13 +172,15 @@ async def test_silent_customer_gets_a_letter_and_its_reply_settles_it(intake: In
     assert (await to_send(intake, path))[-1] == "controller_reminder"
     await silent(intake, path, "escalation", 15)
     assert await intake.details(path, "controller.silent") == [{"working_days": 15}]
-    said = await intake.officer.post(f"{path}/controller-replied", json={"text": "We answer Ada Quarzfels by Friday."})
+    said = await intake.officer.post(
+        f"{path}/actions/record-controller-reply", json={"text": "We answer Ada Quarzfels by Friday."}
+    )
     assert (said.status_code, said.json()["state"]) == (200, "closed")
     assert (await intake.types())[-1] == "controller_replied"
     await silent(intake, path)
     assert len(await as_officer(intake, path)) == 3  # acknowledgement, forwarded, one reminder
     assert "controller.notice_late" in await intake.actions(path)
-    again = await intake.officer.post(f"{path}/controller-replied", json={"text": "Again."})
+    again = await intake.officer.post(f"{path}/actions/record-controller-reply", json={"text": "Again."})
     assert again.status_code == 409
     assert "Quarzfels" not in str(await intake.evidence(path))
 
@@ -194,7 +195,7 @@ async def test_who_the_customer_is_stands_in_no_letter_that_the_subject_reads_un
 
 async def test_a_customer_cannot_reply_to_what_they_do_not_have(intake: Intake) -> None:
     path = await intake.submit()
-    answer = await intake.officer.post(f"{path}/controller-replied", json={"text": "What?"})
+    answer = await intake.officer.post(f"{path}/actions/record-controller-reply", json={"text": "What?"})
     assert (answer.status_code, answer.json()["detail"]) == (409, "it was not passed on to a customer")
 
 
@@ -292,7 +293,7 @@ async def test_withdrawn_consent_erases_nothing_before_its_copy(intake: Intake) 
     view = await intake.view(f"/v1/requests/{withdrawal['request_id']}")
     assert (view["awaits"], "goes once the copy" in view["blocked_by"][0]["message"]) == ([access["request_id"]], True)
     path = f"/v1/requests/{access['request_id']}"
-    (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
+    (await intake.channel.post(f"{path}/actions/withdraw")).raise_for_status()
     assert await before() == {}
     assert (await intake.view(f"/v1/requests/{withdrawal['request_id']}"))["blocked_by"] == []
 

@@ -353,7 +353,7 @@ class Unread:
 
 async def test_nothing_of_a_body_is_read_for_who_has_no_key(intake: Intake) -> None:
     headers = {**JSON, "Authorization": f"Bearer dsr_{'0' * 12}_{'x' * 43}", "If-Match": '"1"'}
-    for path in (ONE, MANY, f"{UNKNOWN}/verify", f"{UNKNOWN}/nothing"):
+    for path in (ONE, MANY, f"{UNKNOWN}/actions/verify", f"{UNKNOWN}/nothing"):
         answer = await intake.channel.post(path, content=Unread(), headers=headers)
         assert is_problem(answer, 401, "unauthorised"), path
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
@@ -466,7 +466,7 @@ async def test_bodies_that_are_under_way_are_bounded_for_a_channel_and_given_bac
 
 async def test_a_call_that_is_no_batch_is_held_to_less(intake: Intake) -> None:
     long = b" " * (256 * 1024 + 1)
-    for path in (ONE, f"{UNKNOWN}/reply"):
+    for path in (ONE, f"{UNKNOWN}/actions/record-reply"):
         assert is_problem(await intake.channel.post(path, content=long, headers=JSON), 413, "too_large")
 
 
@@ -487,10 +487,10 @@ NOT_AS_IT_SHOULD_BE = [
     ("POST", "//v1/requests", JSON, body(), 404, "http"),
     ("POST", ONE, {"Content-Type": "text/plain"}, body(), 415, "unsupported_type"),
     ("POST", ONE, {"Content-Type": "application/json; charset=latin-1"}, body(), 415, "unsupported_type"),
-    ("POST", f"{UNKNOWN}/verify", {"Content-Type": "application/xml"}, b"<a/>", 415, "unsupported_type"),
+    ("POST", f"{UNKNOWN}/actions/verify", {"Content-Type": "application/xml"}, b"<a/>", 415, "unsupported_type"),
     ("POST", ONE, {**JSON, "Content-Encoding": "gzip"}, body(), 415, "unsupported_type"),
     ("POST", ONE, JSON, body()[:-1] + b',"right":"access"}', 422, "invalid"),
-    ("POST", f"{UNKNOWN}/verify", JSON, b'{"assurance": {}, "assurance": {}}', 422, "invalid"),
+    ("POST", f"{UNKNOWN}/actions/verify", JSON, b'{"assurance": {}, "assurance": {}}', 422, "invalid"),
     ("POST", MANY, JSON, b'{"requests":[%s]}' % (body()[:-1] + b',"right":"access"}'), 422, "invalid"),
     ("POST", ONE, JSON, b"[" * 200_000, 422, "invalid"),
     ("POST", ONE, JSON, b'{"right": NaN}', 422, "invalid"),
@@ -512,7 +512,7 @@ async def test_json_may_say_so_or_say_nothing(intake: Intake) -> None:
         assert (await intake.channel.post(ONE, content=body(), headers=headers)).status_code == 201
         path = await intake.submit(assurance=None)
         proof = orjson.dumps({"assurance": GOOD["assurance"]})
-        assert (await intake.channel.post(f"{path}/verify", content=proof, headers=headers)).status_code == 200
+        assert (await intake.channel.post(f"{path}/actions/verify", content=proof, headers=headers)).status_code == 200
 
 
 async def test_a_header_that_comes_twice_is_refused(intake: Intake) -> None:
@@ -529,7 +529,7 @@ async def test_a_header_that_comes_twice_is_refused(intake: Intake) -> None:
 
 
 async def test_a_method_that_a_path_does_not_have_is_told_with_those_that_it_has(intake: Intake) -> None:
-    for path, allowed in ((ONE, "POST"), (UNKNOWN, "GET"), (f"{UNKNOWN}/lift", "POST")):
+    for path, allowed in ((ONE, "POST"), (UNKNOWN, "GET"), (f"{UNKNOWN}/actions/lift", "POST")):
         answer = await intake.channel.delete(path)
         assert is_problem(answer, 405, "http")
         assert answer.headers["Allow"] == allowed
@@ -598,7 +598,7 @@ async def test_more_than_a_key_may_state_or_ask_for_is_refused(intake: Intake, p
 
 async def test_a_proof_that_comes_later_is_bounded_as_well(intake: Intake, portal: httpx.AsyncClient) -> None:
     path = await intake.submit(assurance=None)
-    assert is_problem(await portal.post(f"{path}/verify", json=PROOF), 403, "forbidden")
+    assert is_problem(await portal.post(f"{path}/actions/verify", json=PROOF), 403, "forbidden")
     assert (await intake.view(path))["state"] == "awaiting_identity"
 
 
@@ -612,7 +612,7 @@ async def test_submitting_and_fetching_keys_differ(intake: Intake, portal: httpx
     assert (await portal.get(path)).json()["request_id"] == id_of(path)
     assert is_problem(await portal.post(f"{path}/downloads", json={}), 409, "not_ready")
     assert is_problem(await portal.post(ONE, json=ACCESS), 403, "forbidden")
-    assert is_problem(await portal.post(f"{path}/withdraw"), 403, "forbidden")
+    assert is_problem(await portal.post(f"{path}/actions/withdraw"), 403, "forbidden")
 
 
 async def test_a_key_that_has_expired_is_no_key(intake: Intake, database: str) -> None:
@@ -734,11 +734,13 @@ async def test_answer_before_its_question_is_refused_beyond_the_clock_tolerance(
         ("2026-03-02T09:05:01Z", 400, "bad_request"),
         ("yesterday", 422, "invalid"),
     ):
-        answer = await intake.channel.post(f"{path}/reply", json={"text": "the first", "received_at": received_at})
+        answer = await intake.channel.post(
+            f"{path}/actions/record-reply", json={"text": "the first", "received_at": received_at}
+        )
         assert is_problem(answer, status, code)
         assert [each["field"] for each in answer.json()["errors"]] == ["received_at"]
     said = {"text": "the first", "received_at": "2026-03-02T08:56:00Z"}
-    assert (await intake.channel.post(f"{path}/reply", json=said)).status_code == 200
+    assert (await intake.channel.post(f"{path}/actions/record-reply", json=said)).status_code == 200
     answered = (await intake.published())[-1]
     assert (answered["type"], answered["answered_at"]) == ("dsr.request.question_answered.v1", "2026-03-02T09:00:00Z")
 
@@ -746,7 +748,7 @@ async def test_answer_before_its_question_is_refused_beyond_the_clock_tolerance(
 async def test_how_somebody_proved_who_they_are_later_is_a_word_of_the_policy_too(intake: Intake) -> None:
     path = await intake.submit(assurance=None)
     proof = {"assurance": {**PROOF["assurance"], "method": "ada_byron"}}
-    answer = await intake.channel.post(f"{path}/verify", json=proof)
+    answer = await intake.channel.post(f"{path}/actions/verify", json=proof)
     assert is_problem(answer, 400, "bad_request")
     assert "signed_in_mfa" in answer.json()["detail"]
 
@@ -770,10 +772,10 @@ async def test_replacement_key_sees_and_repeats_submissions_of_the_old_key(intak
     assert (again.status_code, again.json()) == (200, first.json())
     assert (await by(stranger, "POST", ONE, json=GOOD, headers=once)).status_code == 201
     seen = {"If-Match": (await by(replacement, "GET", path)).headers["ETag"]}
-    withdrawn = await intake.channel.post(f"{path}/withdraw", headers=seen)
-    repeated = await by(replacement, "POST", f"{path}/withdraw", headers=seen)
+    withdrawn = await intake.channel.post(f"{path}/actions/withdraw", headers=seen)
+    repeated = await by(replacement, "POST", f"{path}/actions/withdraw", headers=seen)
     assert (withdrawn.status_code, repeated.status_code, repeated.json()) == (200, 200, withdrawn.json())
-    assert is_problem(await by(stranger, "POST", f"{path}/withdraw", headers=seen), 404, "not_found")
+    assert is_problem(await by(stranger, "POST", f"{path}/actions/withdraw", headers=seen), 404, "not_found")
     await auth.revoke(database, old_id, intake.clock.now())
     assert (await by(replacement, "GET", path)).json()["outcome"] == "withdrawn"
 

@@ -163,10 +163,10 @@ async def test_what_was_done_by_hand_is_entered_with_the_request_and_told_in_its
     assert (shown["state"], shown["tasks"][1]["failure"]) == ("awaiting_decision", "not_supported")
     assert "by hand" in shown["tasks"][1]["sentence"]
 
-    by_channel = await intake.channel.post(f"{path}/task-result", json=DONE)
-    unheard = await intake.officer.post(f"{path}/task-result", json={**DONE, "system": "crm"})
-    entered = await intake.officer.post(f"{path}/task-result", json=DONE)
-    again = await intake.officer.post(f"{path}/task-result", json=DONE)
+    by_channel = await intake.channel.post(f"{path}/actions/record-result", json=DONE)
+    unheard = await intake.officer.post(f"{path}/actions/record-result", json={**DONE, "system": "crm"})
+    entered = await intake.officer.post(f"{path}/actions/record-result", json=DONE)
+    again = await intake.officer.post(f"{path}/actions/record-result", json=DONE)
     assert (by_channel.status_code, unheard.status_code, entered.status_code, again.status_code) == (403, 409, 200, 409)
     said = (await intake.published())[-1]
     assert (said["type"], said["task"]["task_id"]) == ("dsr.request.task_recorded.v1", str(UUID(int=3)))
@@ -188,7 +188,7 @@ async def test_manual_task_does_not_keep_intake_from_asking_for_identities(intak
     unsearched = TaskReport.model_validate({"task_id": UUID(int=5), "system": "cdr", "operation": "export", **reason})
     await blocked(intake, path, COPIED, unsearched, waiting())
     assert (await intake.view(path))["state"] == "awaiting_clarification"
-    entered = await intake.officer.post(f"{path}/task-result", json={**DONE, "found": 0})
+    entered = await intake.officer.post(f"{path}/actions/record-result", json={**DONE, "found": 0})
     assert (entered.status_code, entered.json()["state"]) == (200, "awaiting_clarification")
 
 
@@ -262,8 +262,10 @@ async def test_one_person_ends_nothing_that_a_limit_has_stopped(
     assert harness.completed == []
     path = await intake.submit(right=right)
     await blocked(intake, path, task, operation=operation)
-    entered = await intake.officer.post(f"{path}/task-result", json={"system": "billing", "found": 5, "changed": 5})
-    assert (entered.status_code, "two persons confirm it" in entered.text) == (409, True)
+    entered = await intake.officer.post(
+        f"{path}/actions/record-result", json={"system": "billing", "found": 5, "changed": 5}
+    )
+    assert (entered.status_code, "two people let it go on" in entered.text) == (409, True)
 
 
 # Beyond a limit a task waits for two persons; with the second one's word it goes on, up to what they have seen.
@@ -356,17 +358,11 @@ async def test_two_persons_confirm_a_limit_and_the_worker_is_told_for_how_much(i
     assert shown["sentence"] == "3,000 are found, and max_rows = 2,000; nothing was done"
     assert shown["exceeded"] == {"limit": "max_rows", "found": 3_000, "allowed": 2_000}
 
-    first = await intake.officer.post(f"{path}/confirmation", json=ROWS)
-    assert (first.status_code, first.json()["state"]) == (200, "awaiting_decision")
-    assert (await officers_view(intake, path))["exceeded"] == {
-        "limit": "max_rows",
-        "found": 3_000,
-        "allowed": 2_000,
-        "confirmed_by": "officer-1",
-    }
+    first = await intake.officer.post(f"{path}/actions/exceed-limit", json=ROWS)
+    assert (first.status_code, first.json()["state"]) == (202, "awaiting_decision")
     assert "limit_confirmed" not in await intake.types()
 
-    second = await intake.colleague.post(f"{path}/confirmation", json=ROWS)
+    second = await intake.colleague.post(f"{path}/actions/exceed-limit", json=ROWS)
     assert (second.status_code, second.json()["state"]) == (200, "in_progress")
     told = (await intake.published())[-1]
     assert (told["type"], told["system"], told["limit"], told["at_most"]) == (
@@ -375,35 +371,20 @@ async def test_two_persons_confirm_a_limit_and_the_worker_is_told_for_how_much(i
         3_000,
     )
     assert not any("officer" in str(event) for event in await intake.published())
-    holders = [(d["holder"], d["persons"], d["found"]) for d in await intake.details(path, "limit.confirmed")]
-    assert holders == [("officer-1", 1, 3_000), ("officer-2", 2, 3_000)]
-
-
-async def test_one_person_is_not_two_by_whichever_key(intake: Intake, database: str) -> None:
-    path = await stopped(intake)
-    (await intake.officer.post(f"{path}/confirmation", json=ROWS)).raise_for_status()
-    again = await intake.officer.post(f"{path}/confirmation", json=ROWS)
-    intake.officer.headers["Authorization"] = (
-        f"Bearer {await create(database, 'privacy', 'officer-1', intake.clock.now())}"
-    )
-    other_key = await intake.officer.post(f"{path}/confirmation", json=ROWS)
-    for refused in (again, other_key):
-        assert refused.status_code == 409
-        assert "it takes two persons" in refused.json()["detail"]
-    assert "limit_confirmed" not in await intake.types()
-    assert len(await intake.details(path, "limit.confirmed")) == 1
+    holders = [(d["proposed_by"], d["holder"], d["found"]) for d in await intake.details(path, "limit.confirmed")]
+    assert holders == [("officer-1", "officer-2", 3_000)]
 
 
 async def test_nobody_confirms_what_they_have_not_seen(intake: Intake) -> None:
     path = await stopped(intake)
     seen = {"If-Match": (await intake.colleague.get(path)).headers["ETag"]}
-    (await intake.officer.post(f"{path}/confirmation", json=ROWS)).raise_for_status()
-    stale = await intake.colleague.post(f"{path}/confirmation", json=ROWS, headers=seen)
+    (await intake.officer.post(f"{path}/actions/exceed-limit", json=ROWS)).raise_for_status()
+    stale = await intake.colleague.post(f"{path}/actions/exceed-limit", json=ROWS, headers=seen)
     assert stale.status_code == 412
 
-    (await intake.officer.post(f"{path}/decision", json={"decision": "retry"})).raise_for_status()
+    (await intake.officer.post(f"{path}/actions/retry")).raise_for_status()
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), tasks=(beyond(3_001),)))
-    alone = await intake.colleague.post(f"{path}/confirmation", json=ROWS)
+    alone = await intake.colleague.post(f"{path}/actions/exceed-limit", json=ROWS)
     assert alone.json()["state"] == "awaiting_decision"  # the first one's word was for another number
     assert "limit_confirmed" not in await intake.types()
 
@@ -417,7 +398,7 @@ async def test_only_an_exceeded_limit_can_be_confirmed(intake: Intake) -> None:
         ({"system": "Billing!", "limit": "max_rows"}, 422),
         ({"system": "billing"}, 422),
     ):
-        assert (await intake.officer.post(f"{path}/confirmation", json=body)).status_code == status, body
+        assert (await intake.officer.post(f"{path}/actions/exceed-limit", json=body)).status_code == status, body
     assert await intake.details(path, "limit.confirmed") == []
 
 
@@ -430,8 +411,8 @@ async def test_a_deferred_erasure_beyond_a_limit_goes_on_though_its_request_is_c
     await intake.complete(path, operation=Operation.ERASE, tasks=(kept,))
     deferred = {"operation": Operation.ERASE, "deferred": True}
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), tasks=(stopped,), **deferred))
-    (await intake.officer.post(f"{path}/confirmation", json=ROWS)).raise_for_status()
-    second = await intake.colleague.post(f"{path}/confirmation", json=ROWS)
+    (await intake.officer.post(f"{path}/actions/exceed-limit", json=ROWS)).raise_for_status()
+    second = await intake.colleague.post(f"{path}/actions/exceed-limit", json=ROWS)
     assert (second.status_code, second.json()["state"]) == (200, "closed")
     assert (await intake.types())[-1] == "limit_confirmed"
 

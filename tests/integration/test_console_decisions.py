@@ -8,7 +8,7 @@ import pytest
 from shared.domain.release import Match, Row
 from tests.fixtures.console import OpenedConsole
 from tests.fixtures.handed_out import seal_package
-from tests.fixtures.intake import PROPOSAL, REASONS, Intake, id_of
+from tests.fixtures.intake import PROPOSAL, REASONS, Intake, approve, id_of
 from tests.fixtures.portal import Opened, Visitor, code_in, link_in, opened, waiting
 from tests.integration.test_objections import restricted
 from tests.integration.test_portal import EMAIL, EXPORTED, asked
@@ -26,11 +26,17 @@ async def decided(visitor: Visitor, path: str, decision: str, **form: str) -> Vi
     return await visitor.send(step="confirm", **form)
 
 
-async def test_approver_of_extension_finding_or_waiver_reads_the_words_first(console: OpenedConsole) -> None:
+async def approval(intake: Intake, path: str) -> str:
+    """The page of what was proposed last of a request."""
+    waiting = (await intake.officer.get("/v1/approvals", params={"subject": id_of(path)})).json()["data"]
+    return f"/console/approvals/{waiting[-1]['approval_id']}"
+
+
+async def test_approver_of_extension_or_finding_reads_the_words_first(console: OpenedConsole) -> None:
     intake, anton = console.intake, await console.member("anton")
     path = await intake.submit()
-    (await intake.officer.post(f"{path}/extension", json=PROPOSAL)).raise_for_status()
-    await anton.open(f"/console/requests/{id_of(path)}/decide/approve-extension")
+    (await intake.officer.post(f"{path}/actions/extend", json=PROPOSAL)).raise_for_status()
+    await anton.open(f"{await approval(intake, path)}/approve")
     for said in (PROPOSAL["explanation"], PROPOSAL["new_due"], "officer-1"):
         assert said in anton.text, said
     await anton.send(step="confirm")
@@ -38,41 +44,37 @@ async def test_approver_of_extension_finding_or_waiver_reads_the_words_first(con
     weighed = await restricted(intake)
     why = "The number was used to defraud others."
     finding = {"finding": "overridden", "explanation": why}
-    (await intake.officer.post(f"{weighed}/balancing", json=finding)).raise_for_status()
-    await anton.open(f"/console/requests/{id_of(weighed)}/decide/approve-weighing")
+    (await intake.officer.post(f"{weighed}/actions/weigh", json=finding)).raise_for_status()
+    page = await approval(intake, weighed)
+    await anton.open(f"{page}/approve")
     assert why in anton.text
     assert "overridden" in anton.text
-    await intake.unit_of_work.pool.execute(
-        "INSERT INTO recipient_notice (request_id, recipient, what, categories, state, concerned_at, waiver,"
-        " explanation, proposed_by) SELECT request_id, 'carrier', 'stopped', '{}', 'underway', now(), 'impossible',"
-        " explanation, proposed_by FROM balancing"
-    )
-    await anton.open(f"/console/requests/{id_of(weighed)}/decide/recipient-waiver-approval")
-    assert "impossible" in anton.text
-    assert why in anton.text
-    assert (await intake.actions(weighed)).count("proposal.read") == 2
+    assert (await intake.actions(weighed)).count("proposal.read") == 1
+    await (await anton.open(f"{page}/reject")).send(step="confirm")
+    assert (anton.status, (await intake.actions(weighed)).count("approval.rejected")) == (200, 1)
+    assert "objection.weighed" not in await intake.actions(weighed)
 
 
 async def test_one_person_with_a_key_and_a_sign_in_is_one_person(console: OpenedConsole) -> None:
     intake, officer = console.intake, await console.member("officer-1")
     path = await intake.submit()
-    proposal = {"decision": "refuse", **REASONS["refuse"]}
-    (await intake.officer.post(f"{path}/decision", json=proposal)).raise_for_status()
-    await officer.open(f"/console/requests/{id_of(path)}/decide/approve")
+    (await intake.officer.post(f"{path}/actions/refuse", json=REASONS["refuse"])).raise_for_status()
+    await officer.open(f"{await approval(intake, path)}/approve")
     assert (officer.status, "Confirm: " in officer.text) == (422, False), "it is refused before anybody confirms"
-    assert "takes two persons" in officer.text
-    words = {"reason+article": "EXCESSIVE 12(5)(b)", "explanation": "Ada asked for it every day."}
+    assert "a second person must approve it" in officer.text
+    words = {"reason": "EXCESSIVE", "article": "12(5)(b)", "explanation": "Ada asked for it every day."}
     await decided(officer, path, "refuse", **words)
-    agreed = await intake.officer.post(f"{path}/decision/approval")
+    agreed = await approve(intake.officer, path)
     assert (agreed.status_code, agreed.json()["type"]) == (409, "urn:dsr:problem:same_person"), (
         "nor the other way round"
     )
-    (await intake.officer.post(f"{path}/extension", json=PROPOSAL)).raise_for_status()
-    assert (await officer.open(f"/console/requests/{id_of(path)}/decide/approve-extension")).status == 422
+    (await intake.officer.post(f"{path}/actions/extend", json=PROPOSAL)).raise_for_status()
+    page = f"{await approval(intake, path)}/approve"
+    assert (await officer.open(page)).status == 422
     berta = await console.member("berta")
-    await decided(berta, path, "approve-extension")
+    await (await berta.open(page)).send(step="confirm")
     assert (await intake.view(path))["due_on"] == PROPOSAL["new_due"]
-    await berta.open(f"/console/requests/{id_of(path)}/decide/extension")
+    await berta.open(f"/console/requests/{id_of(path)}/decide/extend")
     assert berta.status == 404, "it is extended, so there is nothing to propose"
 
 
@@ -86,21 +88,21 @@ async def test_a_question_about_who_they_are_is_taken_back_asked_anew_and_answer
     intake, hanna = console.intake, await console.member("hanna")
     path = await intake.submit(assurance=None)
     page, asked = f"/console/requests/{id_of(path)}", {"question": "identity", "condition_recorded": "yes"}
-    await hanna.open(f"{page}/decide/question")
+    await hanna.open(f"{page}/decide/ask")
     assert "what they mean" not in hanna.text, "nobody may be asked that yet"
-    await decided(hanna, path, "question", **asked, text="Which mailbox is yours?")
-    assert 'decide/question"' not in hanna.html, "one question at a time"
-    await decided(hanna, path, "question-withdrawal")
+    await decided(hanna, path, "ask", **asked, text="Which mailbox is yours?")
+    assert 'decide/ask"' not in hanna.html, "one question at a time"
+    await decided(hanna, path, "withdraw-question")
     sent, back = [each for each in await intake.published() if "question_" in each["type"]]
     assert (back["question_id"], back["answered_at"]) == (sent["question_id"], sent["asked_at"]), "no day stood still"
-    await decided(hanna, path, "question", **asked, text="Since when is that mailbox yours?")
-    await decided(hanna, path, "reply", text="Since last year.")
+    await decided(hanna, path, "ask", **asked, text="Since when is that mailbox yours?")
+    await decided(hanna, path, "record-reply", text="Since last year.")
     assert (hanna.status, (await intake.view(path))["state"]) == (200, "awaiting_identity")
     told = ("question.sent", "question.taken_back", "question.answered")
     noted = [each for each in await intake.actions(path) if each in told]
     assert noted == ["question.sent", "question.taken_back", "question.sent", "question.answered"]
-    assert 'decide/question"' in hanna.html
-    assert (await hanna.open(f"{page}/decide/question-withdrawal")).status == 404
+    assert 'decide/ask"' in hanna.html
+    assert (await hanna.open(f"{page}/decide/withdraw-question")).status == 404
 
 
 async def test_a_form_is_mended_where_it_is_wrong_and_nothing_is_done_meanwhile(console: OpenedConsole) -> None:
@@ -112,11 +114,11 @@ async def test_a_form_is_mended_where_it_is_wrong_and_nothing_is_done_meanwhile(
         ({"received_at": "2026-03-01", "country": "Germany", "reason": "x"}, "Country"),
         ({"received_at": "2029-03-01", "reason": "It lay about."}, "received_at"),
     ):
-        await decided(hanna, path, "receipt", **form)
+        await decided(hanna, path, "correct-arrival", **form)
         assert hanna.status == 422, form
         assert said in hanna.text, form
     assert "receipt.corrected" not in await intake.actions(path)
-    await decided(hanna, path, "receipt", received_at="2026-03-01", reason="It lay about.")
+    await decided(hanna, path, "correct-arrival", received_at="2026-03-01", reason="It lay about.")
     assert (await intake.view(path))["received_at"] == "2026-03-01T05:00:00+00:00", "in the zone of the controller"
 
 
@@ -134,7 +136,7 @@ async def test_what_has_changed_since_the_page_was_opened_is_looked_at_first(con
 async def test_typed_text_survives_a_moved_request_or_an_expired_session(console: OpenedConsole) -> None:
     intake, hanna = console.intake, await console.member("hanna")
     path = await intake.submit()
-    page, words = f"/console/requests/{id_of(path)}/decide/question", "Which of the two contracts do you mean?"
+    page, words = f"/console/requests/{id_of(path)}/decide/ask", "Which of the two contracts do you mean?"
     said = {"question": "clarification", "text": words}
     await hanna.open(page)
     await hanna.send(step="check", **said)
@@ -144,14 +146,14 @@ async def test_typed_text_survives_a_moved_request_or_an_expired_session(console
     assert "question_asked" not in await intake.types()
     await hanna.send(step="check", **said)
     assert (await hanna.send(step="confirm", **said)).path.endswith(id_of(path)), "it is done for what it is now"
-    await hanna.open(f"/console/requests/{id_of(path)}/decide/postal-address")
+    await hanna.open(f"/console/requests/{id_of(path)}/decide/record-address")
     intake.clock.pass_by(minutes=31)
     await hanna.send(step="check", lines=words)
     assert (hanna.status, words in hanna.text) == (403, True)
 
 
 # Proof that waits for a person is decided on the page of its request: what was disowned is lifted, or taken back.
-LIFT = "Say that it was theirs after all"
+LIFT = "Confirm that stopped links and codes are theirs"
 WITHHELD = "SELECT package_fault FROM request WHERE request_id = $1"
 
 
@@ -187,32 +189,34 @@ async def test_repudiation_after_the_answer_is_lifted_by_one_officer(door: Opene
     await hanna.open(page)
     assert "somebody says that they have asked for nothing" in hanna.text
     assert LIFT in hanna.text
-    await hanna.open(f"{page}/decide/proof-lift")
-    for said in ("are counted anew", "two persons must say so"):
+    await hanna.open(f"{page}/decide/confirm-proof")
+    for said in ("are counted again", "revoke the proof instead"):
         assert said in hanna.text, said
-    await decided(hanna, reference, "proof-lift", note="Ada called from the number on file.")
+    await decided(hanna, reference, "confirm-proof", note="Ada called from the number on file.")
     assert (hanna.path, await waiting(door)) == (page, [])
     assert LIFT not in (await hanna.open(page)).text
     timeline = (await intake.officer.get(f"/v1/requests/{reference}/timeline")).json()["data"]
     [lifted] = [each["detail"] for each in timeline if each["action"] == "proof.lifted"]
     assert lifted["holder"] == "hanna"
     assert lifted["note"], "what they say is kept, and sealed"
-    assert (await hanna.open(f"{page}/decide/proof-lift")).status == 404
+    assert (await hanna.open(f"{page}/decide/confirm-proof")).status == 404
 
 
 async def test_repudiation_after_the_answer_is_accepted_by_two_approvers(door: Opened, console: OpenedConsole) -> None:
     hanna, anton = await console.member("hanna"), await console.member("anton")
     reference = await disowned_after_the_answer(door)
     words = {"identity": "email", "note": "Ada called."}
-    await decided(hanna, reference, "proof-withdrawal", **words)
-    assert "Somebody else must agree" in hanna.text
-    assert "nothing is done before somebody else says so" in hanna.text
+    await decided(hanna, reference, "revoke-proof", **words)
+    assert "A second person must approve it" in hanna.text
+    assert "nothing is done before a second person approves it" in hanna.text
     assert await waiting(door) == [(reference, "disowned")]
     await anton.open("/console/approvals")
-    assert f"/console/requests/{reference}/decide/proof-withdrawal" in anton.html
-    shown = await anton.open(f"/console/requests/{reference}/decide/proof-withdrawal")
-    assert "hanna, of: email" in shown.text, "who says it too reads what was said"
-    await decided(anton, reference, "proof-withdrawal", **words)
+    page = f"{await approval(door.intake, f'/v1/requests/{reference}')}/approve"
+    assert page in anton.html
+    shown = await anton.open(page)
+    for said in ("hanna", "email", "Ada called."):
+        assert said in shown.text, "who approves it reads what was said"
+    await shown.send(step="confirm")
     assert "nothing is done before" not in anton.text
     assert await waiting(door) == []
     assert "hanna has proposed" not in (await anton.open(f"/console/requests/{reference}")).text
@@ -222,12 +226,12 @@ async def test_repudiation_after_the_answer_is_accepted_by_two_approvers(door: O
 async def test_reconfirmed_proof_ends_the_repudiation_and_the_withholding(door: Opened, console: OpenedConsole) -> None:
     intake, hanna, officer = console.intake, await console.member("hanna"), await console.member("officer-1")
     reference = await disowned_after_the_answer(door, packed=True)
-    await decided(hanna, reference, "proof-withdrawal", identity="email", note="")
+    await decided(hanna, reference, "revoke-proof", identity="email", note="")
     assert await intake.unit_of_work.pool.fetchval(WITHHELD, UUID(reference)) == "not_proved"
     page = f"/console/requests/{reference}"
-    await officer.open(f"{page}/decide/proof-lift")
-    assert "hanna has said that a proof is to be taken back (email)" in officer.text
-    await decided(officer, reference, "proof-lift", note="")
+    await officer.open(f"{page}/decide/confirm-proof")
+    assert "A proposal to revoke a proof of it ends" in officer.text
+    await decided(officer, reference, "confirm-proof", note="")
     assert await intake.unit_of_work.pool.fetchval(WITHHELD, UUID(reference)) is None
     assert "hanna has proposed" not in (await officer.open(page)).text
     assert reference not in (await officer.open("/console/approvals")).html
@@ -240,8 +244,8 @@ async def test_exhausted_links_and_codes_are_reset_before_any_proof(door: Opened
     for _ in range(5):
         await ada.send(code="0000 0000")
     assert await waiting(door) == [(reference, "wrong_codes")]
-    assert "are counted anew" in (await hanna.open(f"/console/requests/{reference}/decide/proof-lift")).text
-    await decided(hanna, reference, "proof-lift", note="")
+    assert "are counted again" in (await hanna.open(f"/console/requests/{reference}/decide/confirm-proof")).text
+    await decided(hanna, reference, "confirm-proof", note="")
     assert await waiting(door) == []
     again = door.visitor()
     await (await again.open("/portal/en/follow")).send(reference=reference)
@@ -256,8 +260,8 @@ async def test_repudiation_of_an_erased_request_is_lifted_unnoted(door: Opened, 
     async with intake.unit_of_work.begin() as tx:
         subject = "SELECT subject_ref FROM request WHERE request_id = $1"
         await tx.vault.shred(tx.connection, [await tx.connection.fetchval(subject, UUID(reference))], tx.now)
-    await decided(hanna, reference, "proof-lift", note="Ada called.")
+    await decided(hanna, reference, "confirm-proof", note="Ada called.")
     assert "leave it out" in hanna.text
     assert await waiting(door) == [(reference, "disowned")]
-    await decided(hanna, reference, "proof-lift", note="")
+    await decided(hanna, reference, "confirm-proof", note="")
     assert await waiting(door) == []

@@ -18,7 +18,7 @@ import pytest
 from services.intake import assignment_conflicts
 from services.intake.console import digests as digests_page
 from services.intake.console import inbox, incidents, outgoing, queue
-from services.intake.console import stopped as stopped_page
+from services.intake.console.decisions import acting
 from services.intake.identity import stopped
 from shared.domain import notice_tokens as tokens
 from shared.domain.operations import Operation
@@ -29,6 +29,7 @@ from tests.fixtures.handed_out import GIVEN
 from tests.fixtures.intake import PROPOSAL, downloaded, id_of, reference_of
 from tests.fixtures.portal import Visitor
 from tests.fixtures.recipients import digest_of, digests, erased, listed, report
+from tests.integration.test_console_decisions import approval
 from tests.integration.test_incidents import FACTS
 from tests.integration.test_mail_read import mail, take
 from tests.integration.test_release_check import withheld
@@ -74,7 +75,7 @@ async def test_a_letter_is_entered_by_the_day_on_which_it_came_and_its_answer_is
 
     await confirmed(
         hanna,
-        f"/console/requests/{first}/decide/postal-address",
+        f"/console/requests/{first}/decide/record-address",
         lines="Ada Quarzfels\nMusterstraße 1\n50667 Köln",
         on_file_in="crm",
     )
@@ -151,21 +152,18 @@ async def test_a_package_is_looked_into_by_the_two_who_release_it(console: Opene
     hanna, anton, admin, ugo = [await console.member(who) for who in ("hanna", "anton", "ada-min", "ugo")]
     for nobody in (admin, ugo):
         assert (await nobody.open(f"{page}/package")).status == 403, "they read nothing that is about people"
-    assert "look into the package first" in (await confirmed(hanna, f"{page}/decide/package-theirs")).text
+    assert "look into the package first" in (await confirmed(hanna, f"{page}/decide/release-package")).text
     await (await hanna.open(f"{page}/package")).send(step="confirm")
     assert hanna.html == "everything"
-    await confirmed(hanna, f"{page}/decide/package-theirs")
-    assert "hanna has proposed: package" in hanna.text
-    shown = await anton.open(f"{page}/decide/package-release")
+    await confirmed(hanna, f"{page}/decide/release-package")
+    assert "hanna has proposed: Release the package" in hanna.text
+    approving = f"{await approval(intake, path)}/approve"
+    assert approving in (await anton.open("/console/approvals")).html
+    shown = await anton.open(approving)
     assert (shown.status, "hanna" in shown.text) == (422, True), "who has not looked is told before they confirm"
-    assert (await hanna.client.get(f"{page}/decide/package-theirs")).status_code == 404, "now another must agree"
-    berta = await (await console.member("berta")).open(f"{page}/decide/package-renewal")
-    berta.path = f"{page}/decide/package-theirs"  # a form that no page shows any more
-    assert "takes a second person" in (await berta.send(step="confirm")).text
-    assert f"{page}/decide/package-release" in (await anton.open("/console/approvals")).html
-    assert (await confirmed(anton, f"{page}/decide/package-release")).status == 422
+    assert (await hanna.client.get(approving)).status_code == 403, "a handler approves nothing"
     await (await anton.open(f"{page}/package")).send(step="confirm")
-    await confirmed(anton, f"{page}/decide/package-release")
+    await confirmed(anton, approving)
     assert (await downloaded(intake.channel, path)).status_code == 200
     assert [each["holder"] for each in await intake.details(path, "package.viewed")] == ["hanna", "anton"]
 
@@ -181,7 +179,7 @@ async def test_reply_with_another_request_becomes_a_request_of_its_own(console: 
     token = tokens.token(intake.unit_of_work.vault.keyring.lookup, letter_id)
     assert await take(intake, mail(more=f"In-Reply-To: <{token}@example.org>\n")) == "reply"
     await hanna.open(f"/console/mail/{await intake.unit_of_work.pool.fetchval('SELECT mail_id FROM mail')}")
-    assert "decide/reply" not in hanna.html, "nothing was asked"
+    assert "decide/record-reply" not in hanna.html, "nothing was asked"
     assert "Make it a new request" in hanna.text
     said: dict[str, Any] = {"rights": ["access"], "subject.email": "ada@mail.example", "language": "de"}
     await confirmed(hanna, f"{hanna.path}/confirm", **said)
@@ -258,14 +256,14 @@ async def test_every_truncated_list_leads_to_its_end(console: OpenedConsole, mon
     intake, hanna = console.intake, await console.member("hanna")
     paths = {path for path in console.site.powers if "{" not in path}
     assert paths - {*GOES_ON, *SAYS_SO, *SHORT, *FORMS} == set(), "a list that is new is looked at here"
-    for module in (digests_page, incidents, inbox, outgoing, queue, stopped_page):
+    for module in (acting, digests_page, incidents, inbox, outgoing, queue):
         monkeypatch.setattr(module, "ROWS", 1)
     for module in (assignment_conflicts, stopped):
         monkeypatch.setattr(module, "MOST", 1)
     for number in range(3):
         (await intake.officer.post("/v1/requests", json=by_mail(number))).raise_for_status()
     for path in [await intake.submit() for _ in range(2)]:
-        (await intake.officer.post(f"{path}/extension", json=PROPOSAL)).raise_for_status()
+        (await intake.officer.post(f"{path}/actions/extend", json=PROPOSAL)).raise_for_status()
     for statement in MANY.split(";"):
         await intake.unit_of_work.pool.execute(statement.replace("$1", f"'{id_of(path)}'"))
     for path, tables in GOES_ON.items():

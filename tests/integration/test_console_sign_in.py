@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -11,7 +10,6 @@ import orjson
 import pytest
 
 from services.intake.console import queue
-from services.intake.console.decisions import of_requests
 from services.intake.web.sessions import Session, Sessions
 from shared.domain.events import FulfilmentBlocked
 from shared.domain.identities import Identity, IdentityType
@@ -236,7 +234,7 @@ async def test_queue_shows_earliest_due_first(console: OpenedConsole, monkeypatc
     hanna = await console.member("hanna")
     assert listed(await hanna.open("/console/?due=overdue")) == [first, erasure]
     for path in paths:
-        (await intake.officer.post(f"{path}/withdraw")).raise_for_status()
+        (await intake.officer.post(f"{path}/actions/withdraw")).raise_for_status()
     assert listed(await hanna.open("/console/")) == []
     assert len(listed(await hanna.open("/console/?state=closed"))) == 2
     (following,) = re.findall(r'href="/console/(\?[^"]*after=[^"]+)"', hanna.html)
@@ -352,7 +350,9 @@ async def test_it_shows_who_asks_how_that_was_proved_what_is_asked_and_who_was_f
     path = await intake.submit(**STATES)
     await found(intake, path)
     await intake.ask(path, "identity")
-    (await intake.officer.post(f"{path}/reply", json={"text": "The one of my office."})).raise_for_status()
+    (
+        await intake.officer.post(f"{path}/actions/record-reply", json={"text": "The one of my office."})
+    ).raise_for_status()
     answer = await intake.officer.get(f"{path}/statement")
     assert answer.status_code == 200, answer.text
     assert answer.headers["cache-control"] == "no-store"
@@ -414,24 +414,22 @@ async def test_it_is_opened_by_a_button_on_the_page_of_a_request(console: Opened
     assert "action=" in ugo.html or "<form" not in ugo.html
 
 
-async def test_it_stands_beside_every_decision_and_manual_task(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
-    always = tuple(replace(each, when=lambda _: True) for each in of_requests.DECISIONS)
-    monkeypatch.setattr(of_requests, "DECISIONS", always)
+async def test_it_stands_beside_every_action(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
     path = await intake.submit(**STATES)
+    offered = (await intake.officer.get(f"{path}/actions")).json()["data"]
+    beside = {each["name"] for each in offered}
+    assert {"verify", "ask", "extend", "withdraw"} <= beside
+    stopped = await intake.submit()
+    await intake.consume(a(FulfilmentBlocked, about=id_of(stopped), tasks=(beyond(3_000),)))
     async with opened_console(intake, monkeypatch) as console:
         anton, admin = await console.member("anton"), await console.member("ada-min")
-        beside = set[str]()
-        for each in always:
-            await anton.open(f"/console/requests/{id_of(path)}/decide/{each.name}")
-            if "What this will do" in anton.text:
-                assert "+34600000002" in anton.text, each.name
-                beside.add(each.name)
-        assert {"refuse", "answer-in-part", "task-result", "verify", "withdraw", "confirm"} <= beside
-        unproposed = {"approve", "approve-weighing", "approve-extension"}
-        assert {each.name for each in always} - beside <= unproposed, "there is nothing to agree with"
+        for each in beside:
+            await anton.open(f"/console/requests/{id_of(path)}/decide/{each}")
+            assert "What this will do" in anton.text, each
+            assert "+34600000002" in anton.text, each
         opened = await intake.details(path, "statement.read")
         assert opened == [{"holder": "anton"}] * len(beside)
-        await admin.open(f"/console/requests/{id_of(path)}/decide/confirm")
+        await admin.open(f"/console/requests/{id_of(stopped)}/decide/exceed-limit")
         assert "What this will do" in admin.text
         assert "ada@example.org" not in admin.text
         assert "None of your roles may read" in admin.text

@@ -85,11 +85,11 @@ async def test_the_letter_of_a_lift_names_what_else_restricts_the_same_person(in
     await intake.complete(other, **said)
     path = await intake.submit(**CITY, contested=True, **same)
     await restrict(intake, path)
-    (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
+    (await intake.channel.post(f"{path}/actions/withdraw")).raise_for_status()
     body = " ".join((await intake.letters(path))[-1]["body"].split())
     short = (await intake.view(other))["reference"]
     assert f"Your data stay restricted for your request of 2 March 2026 (reference {short})." in body
-    (await intake.officer.post(f"{other}/lift")).raise_for_status()
+    (await intake.officer.post(f"{other}/actions/lift")).raise_for_status()
     assert "stay restricted" not in (await intake.letters(other))[-1]["body"]
 
 
@@ -126,7 +126,7 @@ async def test_what_must_be_restricted_by_hand_is_shown_beside_what_must_be_corr
     assert waiting == {("switch", "rectify"), ("switch", "restrict")}
     for _ in waiting:
         body = {"system": "switch", "found": 1, "changed": 1}
-        (await intake.officer.post(f"{path}/task-result", json=body)).raise_for_status()
+        (await intake.officer.post(f"{path}/actions/record-result", json=body)).raise_for_status()
     assert not [task for task in (await intake.view(path))["tasks"] if task.get("failure")]
 
 
@@ -512,7 +512,7 @@ async def withdrawn(intake: Intake) -> str:
     await intake.consume(
         a(FulfilmentReported, **about, operation=RESTRICT, tasks=(restricted,), so_far=True, outcome=Outcome.FULFILLED)
     )
-    (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
+    (await intake.channel.post(f"{path}/actions/withdraw")).raise_for_status()
     letter = (await intake.letters(path))[-1]
     assert letter["kind"] == "answer"
     assert "lifted on" not in flat(letter)
@@ -530,12 +530,12 @@ async def test_stopped_lift_stays_listed_for_review_until_it_is_done(intake: Int
     assert "Not lifted so far, since a person does that by hand: shop." in view["answer"]
     beyond = {"system": "shop", "limit": "max_people"}
     for officer, decision, said, status in (
-        (intake.officer, "decision", {"decision": "retry"}, 200),
-        (intake.officer, "confirmation", beyond, 200),
-        (intake.officer, "task-result", {"system": "shop", "found": 1, "changed": 1}, 409),
-        (intake.colleague, "confirmation", beyond, 200),
+        (intake.officer, "retry", {}, 200),
+        (intake.officer, "exceed-limit", beyond, 202),
+        (intake.officer, "record-result", {"system": "shop", "found": 1, "changed": 1}, 409),
+        (intake.colleague, "exceed-limit", beyond, 200),
     ):
-        answered = await officer.post(f"{path}/{decision}", json=said)
+        answered = await officer.post(f"{path}/actions/{decision}", json=said)
         assert answered.status_code == status, (decision, answered.text)
     assert {"retry_decided", "limit_confirmed"} <= {*await intake.types()}
     await intake.complete(path, operation=LIFT, tasks=(report(LIFT, found=1, changed=1),))

@@ -153,7 +153,7 @@ async def test_deferral_for_review_stays_listed_until_it_is_done(intake: Intake)
     assert "our privacy team looks into it" in view["answer"]
     assert "In billing rows are kept that say no day" in view["blocked_by"][0]["message"]
     assert await waiting(intake) == [id_of(path)]
-    (await intake.officer.post(f"{path}/decision", json={"decision": "retry"})).raise_for_status()
+    (await intake.officer.post(f"{path}/actions/retry")).raise_for_status()
     dated = undated.model_copy(update={"first": LAST_DAY, "last": LAST_DAY})
     entered = left.model_copy(update={"task_id": uuid7(), "kept": (dated,), "until": LAST_DAY})
     await intake.consume(completed(path, entered, deferred=True))
@@ -187,7 +187,7 @@ async def test_failed_deferred_erasure_counts_as_kept_and_can_be_retried(intake:
     assert [task["failure"] for task in view["tasks"] if "failure" in task] == ["residue_found"]
     assert "one of us looks into it" in view["blocked_by"][0]["message"]
     assert id_of(path) in await waiting(intake)
-    decided = await intake.officer.post(f"{path}/decision", json={"decision": "retry"})
+    decided = await intake.officer.post(f"{path}/actions/retry")
     assert (decided.status_code, decided.json()["state"]) == (200, "closed")
     assert (await intake.published())[-1]["type"] == "dsr.request.retry_decided.v1"
 
@@ -195,7 +195,7 @@ async def test_failed_deferred_erasure_counts_as_kept_and_can_be_retried(intake:
 async def test_nothing_is_tried_again_of_a_closed_request_whose_kept_data_waits_for_its_day(intake: Intake) -> None:
     path = await intake.submit(right="erasure")
     await intake.consume(completed(path, kept("billing", "tax_law", date(2027, 9, 30))))
-    decided = await intake.officer.post(f"{path}/decision", json={"decision": "retry"})
+    decided = await intake.officer.post(f"{path}/actions/retry")
     assert decided.status_code == 409
     assert (await intake.published())[-1]["type"] == "dsr.request.closed.v1"
 

@@ -332,7 +332,7 @@ async def test_whom_an_objection_in_force_is_about_is_kept_and_its_letters_end(i
 async def test_a_restriction_ends_a_year_after_it_was_lifted(intake: Intake) -> None:
     path = await closed(intake, right="restriction", ground="unlawful")
     intake.clock.at += YEAR
-    (await intake.officer.post(f"{path}/lift")).raise_for_status()
+    (await intake.officer.post(f"{path}/actions/lift")).raise_for_status()
     await intake.complete(path, operation=Operation.LIFT)
     assert await end(intake) == {}
     intake.clock.at += YEAR
@@ -434,7 +434,7 @@ async def test_erasure_expires_earlier_requests_of_the_subject_except_letters(in
     assert await subjects(intake) == {others, in_force, with_package, later}
     assert [letter["kind"] for letter in await intake.letters(earlier)] == ["answer"]
 
-    (await intake.officer.post(f"{in_force}/lift")).raise_for_status()
+    (await intake.officer.post(f"{in_force}/actions/lift")).raise_for_status()
     await intake.complete(in_force, operation=Operation.LIFT)
     intake.clock.pass_by(days=15)
     assert await end(intake) == {"erased": 2}
@@ -450,12 +450,12 @@ async def test_erasure_that_waives_download_days_removes_own_packages_alone(inta
     intake.clock.pass_by(hours=1)
     erasure = await intake.submit(right="erasure", packages_waived=waived_at == "submission", **ada)
     if waived_at == "open":
-        (await intake.channel.post(f"{erasure}/packages-waiver")).raise_for_status()
+        (await intake.channel.post(f"{erasure}/actions/waive-packages")).raise_for_status()
     await intake.complete(erasure)
     if waived_at == "closed":
         intake.clock.pass_by(hours=1)
         assert await end(intake) == {}
-        (await intake.channel.post(f"{erasure}/packages-waiver")).raise_for_status()
+        (await intake.channel.post(f"{erasure}/actions/waive-packages")).raise_for_status()
     intake.clock.pass_by(hours=1)
     assert await end(intake) == {"erased": 1}
     assert await subjects(intake) == {others}
@@ -466,7 +466,7 @@ async def test_only_an_erasure_waives_the_days_of_packages_and_once(intake: Inta
     said = {"right": "access", "subject": {"email": "ada@example.org"}, "packages_waived": True, **PROOF}
     assert (await intake.channel.post("/v1/requests", json=said)).status_code == 422
     access, erasure = await intake.submit(), await intake.submit(right="erasure")
-    assert (await intake.channel.post(f"{access}/packages-waiver")).status_code == 409
-    answers = [(await intake.channel.post(f"{erasure}/packages-waiver")).status_code for _ in range(2)]
+    assert (await intake.channel.post(f"{access}/actions/waive-packages")).status_code == 409
+    answers = [(await intake.channel.post(f"{erasure}/actions/waive-packages")).status_code for _ in range(2)]
     assert answers == [200, 409]
     assert await intake.details(erasure, "packages.waived") == [{}]

@@ -94,10 +94,8 @@ async def test_intake_counts_coverage_time_to_close_detection_and_who_waits(inta
             tasks = request.tasks and [each.model_dump(mode="json", exclude_none=True) for each in request.tasks]
             ended = "UPDATE request SET closed_at = $2, outcome = $3, tasks = $4 WHERE request_id = $1"
             await connection.execute(ended, request.request_id, request.closed_at, request.outcome, tasks)
-        for request, approved_at in zip(
-            requests, (NOW - timedelta(days=2), NOW - timedelta(days=40), None), strict=False
-        ):
-            extension = "INSERT INTO extension VALUES ($1, 'VOLUME', $1, '2026-08-01', 'a', 'b', $2)"
+        for request, approved_at in zip(requests, (NOW - timedelta(days=2), NOW - timedelta(days=40)), strict=False):
+            extension = "INSERT INTO extension VALUES ($1, 'VOLUME', $2)"
             await connection.execute(extension, request.request_id, approved_at)
         await intake_statistics.count(connection, NOW)
     assert told("dsr_extensions_approved", reason="VOLUME") == 1
@@ -129,7 +127,7 @@ async def test_the_mean_in_business_days_is_counted_by_right_and_by_system(intak
         done = [GIVEN.model_copy(update={"system": each, "operation": operation}) for each in systems]
         await intake.complete(path, operation=operation, tasks=done)
     withdrawn = await intake.submit()
-    assert (await intake.channel.post(f"{withdrawn}/withdraw")).status_code == 200
+    assert (await intake.channel.post(f"{withdrawn}/actions/withdraw")).status_code == 200
     await count(intake)
     assert told("dsr_response_business_days", right="access") == 2.5
     assert told("dsr_response_business_days_count", right="access") == 2, "not what was withdrawn"
@@ -329,7 +327,7 @@ async def test_closure_is_logged_once(intake: Intake, told_lines: pytest.LogCapt
     done, withdrawn = await intake.submit(), await intake.submit(right="portability")
     await intake.complete(done)
     await intake.complete(done)
-    (await intake.channel.post(f"{withdrawn}/withdraw")).raise_for_status()
+    (await intake.channel.post(f"{withdrawn}/actions/withdraw")).raise_for_status()
     assert lines(told_lines) == [
         ("INFO", f"request {id_of(done)} is closed: access, fulfilled"),
         ("INFO", f"request {id_of(withdrawn)} is closed: portability, withdrawn"),
@@ -376,5 +374,7 @@ async def test_unsearched_part_is_logged_when_decided(intake: Intake, told_lines
     )
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), tasks=(unsearched,)))
     assert lines(told_lines) == []
-    (await intake.channel.post(f"{path}/reply", json={"text": "I have had no number."})).raise_for_status()
+    (
+        await intake.channel.post(f"{path}/actions/record-reply", json={"text": "I have had no number."})
+    ).raise_for_status()
     assert lines(told_lines) == [("WARNING", f"request {id_of(path)} waits for a person: export in cdr: {UNSEARCHED}")]

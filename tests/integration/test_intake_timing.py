@@ -14,7 +14,7 @@ from shared.domain.events import DeadlineApproaching, DeadlineOverdue, Event, Fu
 from shared.domain.time_limit import calc_version
 from tests.fixtures.engine import SetClock
 from tests.fixtures.events import a
-from tests.fixtures.intake import LAST, LATER, PROOF, PROPOSAL, WORDS, Intake, id_of
+from tests.fixtures.intake import LAST, LATER, PROOF, PROPOSAL, WORDS, Intake, approve, id_of
 from tests.fixtures.requests import POLICY, promising
 from tests.fixtures.told import Count
 
@@ -25,8 +25,8 @@ async def test_what_people_wrote_about_people_stands_in_the_vault_alone(intake: 
     path = await intake.submit()
     await intake.extend(path)
     asked = {"question": "clarification", "text": SECRET, "condition_recorded": True}
-    assert (await intake.officer.post(f"{path}/question", json=asked)).status_code == 200
-    assert (await intake.channel.post(f"{path}/reply", json={"text": SECRET})).status_code == 200
+    assert (await intake.officer.post(f"{path}/actions/ask", json=asked)).status_code == 200
+    assert (await intake.channel.post(f"{path}/actions/record-reply", json={"text": SECRET})).status_code == 200
     schemas = "WHERE schemaname IN ('intake', 'vault', 'evidence')"
     tables = await fetch(database, f"SELECT format('%I.%I', schemaname, tablename) FROM pg_tables {schemas}")
     rows = [str(row[0]) for table in tables for row in await fetch(database, f"SELECT t::text FROM {table[0]} t")]
@@ -37,11 +37,9 @@ async def test_what_people_wrote_about_people_stands_in_the_vault_alone(intake: 
 async def test_unlawful_extension_leaves_the_dates(intake: Intake) -> None:
     path = await intake.submit()
     count = Count("dsr_extensions_refused_total", flaw="date_too_late")
-    refused = await intake.officer.post(f"{path}/extension", json={**PROPOSAL, "new_due": "2026-06-03"})
-    nothing = await intake.colleague.post(f"{path}/extension/approval")
+    refused = await intake.officer.post(f"{path}/actions/extend", json={**PROPOSAL, "new_due": "2026-06-03"})
     assert (refused.status_code, refused.json()["type"]) == (409, "urn:dsr:problem:extension_refused")
     assert "date_too_late" in refused.json()["detail"]
-    assert nothing.status_code == 409
     assert count.added == 1
     assert (await intake.view(path))["due_on"] == "2026-04-01"
 
@@ -49,11 +47,11 @@ async def test_unlawful_extension_leaves_the_dates(intake: Intake) -> None:
 async def test_a_clarification_lets_the_work_go_on_and_the_request_closes_with_the_answer(intake: Intake) -> None:
     path = await intake.submit()
     asked = {"question": "clarification", "text": "Which of your numbers?", "condition_recorded": True}
-    waiting = await intake.officer.post(f"{path}/question", json=asked)
-    twice = await intake.officer.post(f"{path}/question", json=asked)
+    waiting = await intake.officer.post(f"{path}/actions/ask", json=asked)
+    twice = await intake.officer.post(f"{path}/actions/ask", json=asked)
     await intake.complete(path)
     meanwhile = await intake.view(path)
-    replied = await intake.channel.post(f"{path}/reply", json={"text": "everything"})
+    replied = await intake.channel.post(f"{path}/actions/record-reply", json={"text": "everything"})
     letter, closing = await intake.letters(path)
 
     assert (waiting.json()["state"], twice.status_code) == ("awaiting_clarification", 409)
@@ -74,7 +72,7 @@ async def test_requests_are_counted_as_they_are_accepted_identified_and_closed(i
     open_for = Count("dsr_request_open_seconds_sum", right="access")
     unknown, known = await intake.submit(assurance=None), await intake.submit()
     assert (accepted.added, needed.added, verified.added, closed.added) == (2, 1, 0, 0)
-    await intake.channel.post(f"{unknown}/verify", json=PROOF)
+    await intake.channel.post(f"{unknown}/actions/verify", json=PROOF)
     clock.pass_by(hours=2)
     await intake.complete(known)
     assert (accepted.added, needed.added, verified.added, closed.added) == (2, 1, 1, 1)
@@ -103,16 +101,17 @@ COPIED = 'subject_ref, "right", channel, key_id, accepted_at, state, received_at
 async def test_a_surge_needs_one_on_record_and_what_was_counted_is_in_the_evidence(intake: Intake) -> None:
     path = await intake.submit()
     proposal = {**PROPOSAL, "reason": "EXCEPTIONAL_SURGE"}
-    refused = await intake.officer.post(f"{path}/extension", json=proposal)
+    refused = await intake.officer.post(f"{path}/actions/extend", json=proposal)
     assert (refused.status_code, "no_surge" in refused.json()["detail"]) == (409, True)
     long_ago = int((intake.clock.at - timedelta(days=60)).timestamp() * 1000)
     await intake.unit_of_work.pool.execute(
         f"INSERT INTO request (request_id, {COPIED}) SELECT $1, {COPIED} FROM request",  # a constant
         UUID(int=long_ago << 80),
     )
-    taken = await intake.officer.post(f"{path}/extension", json=proposal)
-    assert taken.status_code == 200, taken.text
-    [detail] = await intake.details(path, "extension.proposed")
+    taken = await intake.officer.post(f"{path}/actions/extend", json=proposal)
+    assert taken.status_code == 202, taken.text
+    (await approve(intake.colleague, path)).raise_for_status()
+    [detail] = await intake.details(path, "extension.approved")
     assert (detail["received"], detail["usually"]) == (1, 0.2)
 
 
@@ -125,7 +124,7 @@ CUSTOMER = "Harbour Cranes Ltd"
 async def test_a_corrected_receipt_moves_the_due_date_and_both_are_on_record(intake: Intake) -> None:
     path = await intake.submit()
     await intake.unit_of_work.pool.execute("UPDATE request SET warning = 'due_in_3_days'")
-    corrected = await intake.officer.post(f"{path}/receipt", json={**FOUND, "country": "FR"})
+    corrected = await intake.officer.post(f"{path}/actions/correct-arrival", json={**FOUND, "country": "FR"})
     after = await intake.view(path)
     assert (corrected.status_code, corrected.json()["due_on"], after["due_on"]) == (200, "2026-03-20", "2026-03-20")
     assert (after["received_at"], after["warning"]) == ("2026-02-20T08:00:00+00:00", "due_in_3_days")
@@ -144,7 +143,7 @@ async def test_a_corrected_receipt_moves_the_due_date_and_both_are_on_record(int
 async def test_a_warning_goes_when_the_date_that_it_was_of_has_moved_away(intake: Intake) -> None:
     path = await intake.submit(received_at="2026-02-02T09:00:00+01:00")
     await intake.unit_of_work.pool.execute("UPDATE request SET warning = 'overdue_commitment'")
-    (await intake.officer.post(f"{path}/receipt", json=FOUND)).raise_for_status()
+    (await intake.officer.post(f"{path}/actions/correct-arrival", json=FOUND)).raise_for_status()
     after = await intake.view(path)
     assert (after["due_on"], after["warning"]) == ("2026-03-20", None)
 
@@ -160,7 +159,7 @@ async def test_a_correction_that_cannot_be_is_refused_and_nothing_moves(intake: 
         ({"reason": "  "}, 422, ""),
         ({"received_at": "2026-02-20T09:00:00"}, 422, ""),
     ):
-        refused = await intake.officer.post(f"{path}/receipt", json={**FOUND, **changed})
+        refused = await intake.officer.post(f"{path}/actions/correct-arrival", json={**FOUND, **changed})
         assert (refused.status_code, words in refused.json()["detail"]) == (status, True)
     assert (await intake.view(path))["due_on"] == "2026-04-01"
     assert await intake.types() == ["received", "verified"]
@@ -173,14 +172,14 @@ async def test_a_correction_that_cannot_be_is_refused_and_nothing_moves(intake: 
 async def test_extension_stays_within_the_law(intake: Intake, received_at: str, due_on: str, *, in_time: bool) -> None:
     path = await intake.submit()
     await intake.extend(path)
-    corrected = await intake.officer.post(f"{path}/receipt", json={**FOUND, "received_at": received_at})
+    corrected = await intake.officer.post(f"{path}/actions/correct-arrival", json={**FOUND, "received_at": received_at})
     [entry] = await intake.details(path, "request.redated")
     assert (corrected.json()["due_on"], entry["extension_told_in_time"]) == (due_on, in_time)
 
 
 async def test_a_changed_policy_redates_what_is_open_once_and_makes_no_promise_later(intake: Intake) -> None:
     plain, answered, extended = [await intake.submit() for _ in range(3)]
-    (await intake.channel.post(f"{answered}/withdraw")).raise_for_status()
+    (await intake.channel.post(f"{answered}/actions/withdraw")).raise_for_status()
     await intake.extend(extended)
     said = len(await intake.published())
     assert await redate(intake.unit_of_work, POLICY, batch=1) == 0
@@ -206,8 +205,8 @@ async def test_what_was_stored_before_versions_were_kept_gets_one_with_the_first
 async def test_forwarding_closes_the_request_and_names_who_answers(intake: Intake, *, may_be_named: bool) -> None:
     path = await intake.submit(**THEIRS)
     body = {"controller": CUSTOMER, "may_be_named": may_be_named}
-    forwarded = await intake.officer.post(f"{path}/forward", json=body)
-    twice = await intake.officer.post(f"{path}/forward", json=body)
+    forwarded = await intake.officer.post(f"{path}/actions/forward", json=body)
+    twice = await intake.officer.post(f"{path}/actions/forward", json=body)
     after = await intake.view(path)
     (letter,) = await intake.letters(path)
     assert (forwarded.json()["state"], twice.status_code) == ("closed", 409)
@@ -227,7 +226,9 @@ async def test_forwarding_closes_the_request_and_names_who_answers(intake: Intak
 async def test_what_turns_out_to_be_a_customer_s_is_forwarded_before_it_begins_and_not_after(intake: Intake) -> None:
     waiting, begun = await intake.submit(assurance=None), await intake.submit()
     body = {"controller": CUSTOMER}
-    answers = [(await intake.officer.post(f"{path}/forward", json=body)).status_code for path in (waiting, begun)]
+    answers = [
+        (await intake.officer.post(f"{path}/actions/forward", json=body)).status_code for path in (waiting, begun)
+    ]
     assert answers == [200, 409]
     after = await intake.view(waiting)
     assert (after["role"], after["outcome"]) == ("processor", "forwarded")
@@ -263,7 +264,7 @@ async def test_officer_decision_outlasts_the_last_notice(intake: Intake, clock: 
     clock.at = LAST
     await intake.unanswered(path, question_id, "last_notice", "clarification")
     waiting = (await intake.view(path))["state"]
-    retried = await intake.officer.post(f"{path}/decision", json={"decision": "retry"})
+    retried = await intake.officer.post(f"{path}/actions/retry")
     await intake.complete(path)
     shown = await intake.view(path)
     assert (waiting, retried.json()["state"]) == ("awaiting_decision", "in_progress")
@@ -274,7 +275,7 @@ async def test_officer_decision_outlasts_the_last_notice(intake: Intake, clock: 
 async def test_notice_about_an_answered_question_has_no_effect(intake: Intake, notice: str) -> None:
     path = await intake.submit(assurance=None)
     question_id = await intake.ask(path, "identity")
-    await intake.channel.post(f"{path}/verify", json=PROOF)
+    await intake.channel.post(f"{path}/actions/verify", json=PROOF)
     await intake.unanswered(path, question_id, notice, "identity")
     assert (await intake.actions(path))[-1] == "question.notice_late"
     assert (await intake.view(path))["state"] == "in_progress"
@@ -349,7 +350,7 @@ async def test_question_without_stored_words_is_cited_by_its_letter_date(intake:
 async def test_late_proof_reopens_with_the_remaining_time(intake: Intake, clock: SetClock, unidentified: str) -> None:
     await intake.unit_of_work.pool.execute("UPDATE request SET warning = 'due_in_3_days'")
     clock.at = LATER
-    verified = await intake.channel.post(f"{unidentified}/verify", json=PROOF)
+    verified = await intake.channel.post(f"{unidentified}/actions/verify", json=PROOF)
     shown = await intake.view(unidentified)
     letter = (await intake.letters(unidentified))[-1]
     said = await intake.published()
@@ -365,7 +366,7 @@ async def test_late_proof_reopens_with_the_remaining_time(intake: Intake, clock:
     assert certificate.status_code == 409  # it is open again
 
     await intake.complete(unidentified)
-    again = await intake.channel.post(f"{unidentified}/verify", json=PROOF)
+    again = await intake.channel.post(f"{unidentified}/actions/verify", json=PROOF)
     certificate = await intake.channel.get(f"{unidentified}/certificate")
     assert (again.status_code, again.json()["type"]) == (409, "urn:dsr:problem:illegal_transition")
     assert (certificate.json()["request"]["outcome"], (await intake.view(unidentified))["resumable"]) == (
@@ -377,9 +378,9 @@ async def test_late_proof_reopens_with_the_remaining_time(intake: Intake, clock:
 
 async def test_late_explanation_reopens_and_restarts_the_work(intake: Intake, clock: SetClock, partly: str) -> None:
     clock.at = LATER
-    proof = await intake.channel.post(f"{partly}/verify", json=PROOF)
+    proof = await intake.channel.post(f"{partly}/actions/verify", json=PROOF)
     replied = await intake.channel.post(
-        f"{partly}/reply", json={"text": "everything", "received_at": "2026-04-18T08:00:00Z"}
+        f"{partly}/actions/record-reply", json={"text": "everything", "received_at": "2026-04-18T08:00:00Z"}
     )
     (reopened, verified) = (await intake.published())[-2:]
     assert (proof.status_code, replied.json()["state"]) == (409, "in_progress")

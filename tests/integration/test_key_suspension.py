@@ -105,7 +105,7 @@ async def test_who_holds_a_key_does_not_release_it(intake: Intake) -> None:
 async def test_a_proof_does_not_get_past_a_suspension(intake: Intake) -> None:
     [unproved] = await batch(intake, 1, assurance=None)
     await batch(intake, 4)
-    (await intake.channel.post(f"{unproved}/verify", json=PROOF)).raise_for_status()
+    (await intake.channel.post(f"{unproved}/actions/verify", json=PROOF)).raise_for_status()
     assert await waits(intake, unproved)
     assert "verified" not in await intake.types()
     await release(intake)
@@ -114,7 +114,7 @@ async def test_a_proof_does_not_get_past_a_suspension(intake: Intake) -> None:
 
 async def test_what_is_withdrawn_or_refused_meanwhile_never_begins(intake: Intake) -> None:
     withdrawn, refused, *_ = await batch(intake, 4)
-    (await intake.channel.post(f"{withdrawn}/withdraw")).raise_for_status()
+    (await intake.channel.post(f"{withdrawn}/actions/withdraw")).raise_for_status()
     await intake.decide(refused, "refuse")
     await release(intake)
     assert (await intake.view(withdrawn))["state"] == "closed"

@@ -161,7 +161,7 @@ async def test_a_withdrawal_says_what_had_been_done_already(intake: Intake) -> N
     async with intake.unit_of_work.begin() as tx:
         for report in (ERASED, ERASED.model_copy(update={"operation": "locate", "outcome": "located"})):
             tx.log_evidence(UUID(id_of(path)), "task.concluded", report.model_dump(mode="json"))
-    (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
+    (await intake.channel.post(f"{path}/actions/withdraw")).raise_for_status()
     letters = (await intake.channel.get(f"{path}/letters", headers=code)).json()["data"]
     assert letters[-1]["kind"] == "answer"
     assert "- crm: 2 records erased." in letters[-1]["body"]
@@ -203,7 +203,7 @@ async def test_restriction_is_lifted_once_its_letter_was_accepted(intake: Intake
     path = await asked(intake, right="restriction", ground="unlawful", **PROVED)
     await intake.complete(path, operation=Operation.RESTRICT)
     await send(intake, server)
-    (await intake.officer.post(f"{path}/lift")).raise_for_status()
+    (await intake.officer.post(f"{path}/actions/lift")).raise_for_status()
     assert "lift_decided" not in await of(intake, path)
     entries = (await intake.officer.get(f"{path}/timeline")).json()["data"]
     assert [each["detail"] for each in entries if each["action"] == "restriction.lift_decided"] == [{}], "not told yet"
@@ -223,7 +223,7 @@ async def answer(intake: Intake, path: str) -> str:
 async def test_bounced_lift_stays_lifted_and_its_letter_goes_out_again(intake: Intake, server: MailServer) -> None:
     path = await asked(intake, right="restriction", ground="unlawful", **PROVED)
     await intake.complete(path, operation=Operation.RESTRICT)
-    (await intake.officer.post(f"{path}/lift")).raise_for_status()
+    (await intake.officer.post(f"{path}/actions/lift")).raise_for_status()
     assert STAYS in await answer(intake, path), "its letter waits"
     await send(intake, server)
     await intake.complete(path, operation=Operation.LIFT)
@@ -241,7 +241,7 @@ async def test_a_question_is_asked_when_its_letter_is_taken(intake: Intake, serv
     path = await asked(intake)
     await send(intake, server)
     asking = {"question": "identity", "text": WORDS}
-    (await intake.officer.post(f"{path}/question", json=asking)).raise_for_status()
+    (await intake.officer.post(f"{path}/actions/ask", json=asking)).raise_for_status()
     assert "question_sent" not in await of(intake, path)
     intake.clock.pass_by(hours=7)
     await send(intake, server)
@@ -286,7 +286,7 @@ async def test_refused_address_needs_review_and_allows_post(intake: Intake, serv
     assert (task["state"], task["fault"]) == ("person", "refused")
     assert (await intake.officer.post(f"{letter}/delivery", json={"way": "post"})).status_code == 409, "no address yet"
     window = {"lines": ["Ada Quarzfels", "Musterstraße 1 <b>", "50667 Köln"], "on_file_in": "crm"}
-    (await intake.officer.post(f"{path}/postal-address", json=window)).raise_for_status()
+    (await intake.officer.post(f"{path}/actions/record-address", json=window)).raise_for_status()
     assert (await intake.officer.post(f"{letter}/delivery", json={"way": "post"})).status_code == 200
     printed = await intake.officer.get("/v1/letters/print")
     assert "Ada Quarzfels<br>Musterstraße 1 &lt;b&gt;<br>50667 Köln" in printed.text
@@ -317,11 +317,13 @@ async def test_undeliverable_answer_is_given_up_and_lifts_nothing(intake: Intake
         answer = await intake.officer.post(f"/v1/letters/{task['letter_id']}/given-up", json=given_up)
         assert answer.status_code == 200, answer.text
     assert (await of(intake, path))[-1] == "closed"
-    (await intake.officer.post(f"{path}/lift")).raise_for_status()
+    (await intake.officer.post(f"{path}/actions/lift")).raise_for_status()
     [task] = await open_letters(intake)
     await intake.officer.post(f"/v1/letters/{task['letter_id']}/given-up", json={"explanation": "Nobody lives there."})
     assert "lift_decided" not in await of(intake, path)
-    assert (await intake.officer.post(f"{path}/lift")).status_code == 200, "it is in force, and may be lifted later"
+    assert (await intake.officer.post(f"{path}/actions/lift")).status_code == 200, (
+        "it is in force, and may be lifted later"
+    )
     assert await send(intake, server) == 0
 
 

@@ -514,7 +514,7 @@ async def test_a_letter_on_paper_opens_nothing(intake: Intake) -> None:
     submitted = (await intake.officer.post("/v1/requests", json=asked_by_post)).raise_for_status().json()
     path = f"/v1/requests/{submitted['request_id']}"
     address = {"lines": ["Ada Quarzfels", "Musterstraße 1", "50667 Köln"], "on_file_in": "crm"}
-    (await intake.officer.post(f"{path}/postal-address", json=address)).raise_for_status()
+    (await intake.officer.post(f"{path}/actions/record-address", json=address)).raise_for_status()
     printed = (await intake.officer.get("/v1/letters/print")).raise_for_status().text
     assert "Musterstraße 1" in printed
     secret = intake.unit_of_work.vault.keyring

@@ -15,7 +15,7 @@ from shared.domain.topics import ServiceName
 from shared.downstreams.contract import Receipt, Result, Task
 from tests.fixtures.engine import OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
-from tests.fixtures.intake import Intake, id_of
+from tests.fixtures.intake import Intake, approve, id_of
 
 LEGITIMATE = {"right": "objection", "scope": "legitimate_interests"}
 WHY = "The number was used to defraud others, as the files of 2026 show."
@@ -31,8 +31,10 @@ async def restricted(intake: Intake) -> str:
 
 
 async def weigh(intake: Intake, path: str, finding: str) -> None:
-    (await intake.officer.post(f"{path}/balancing", json={"finding": finding, "explanation": WHY})).raise_for_status()
-    (await intake.colleague.post(f"{path}/balancing/approval")).raise_for_status()
+    (
+        await intake.officer.post(f"{path}/actions/weigh", json={"finding": finding, "explanation": WHY})
+    ).raise_for_status()
+    (await approve(intake.colleague, path)).raise_for_status()
 
 
 async def test_objection_is_answered_by_two_approvers_and_not_by_the_restriction(intake: Intake) -> None:
@@ -40,11 +42,12 @@ async def test_objection_is_answered_by_two_approvers_and_not_by_the_restriction
     shown = await intake.view(path)
     assert (shown["state"], shown["outcome"]) == ("awaiting_decision", None)
     assert "restricted" in shown["answer"]
-    nothing = await intake.officer.post(f"{path}/balancing/approval")
-    retried = await intake.officer.post(f"{path}/decision", json={"decision": "retry"})
-    (await intake.officer.post(f"{path}/balancing", json={"finding": "upheld", "explanation": WHY})).raise_for_status()
-    alone = await intake.officer.post(f"{path}/balancing/approval")
-    assert [answer.status_code for answer in (nothing, retried, alone)] == [409, 409, 409]
+    retried = await intake.officer.post(f"{path}/actions/retry")
+    (
+        await intake.officer.post(f"{path}/actions/weigh", json={"finding": "upheld", "explanation": WHY})
+    ).raise_for_status()
+    alone = await approve(intake.officer, path)
+    assert [answer.status_code for answer in (retried, alone)] == [409, 409]
     assert (await intake.view(path))["outcome"] is None
 
 

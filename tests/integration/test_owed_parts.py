@@ -22,14 +22,14 @@ from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment.store import NewFulfilment
 from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a
-from tests.fixtures.intake import Intake, id_of
+from tests.fixtures.intake import Intake, approve, id_of
 from tests.fixtures.packages import described, exporting, fetched, pack, unpacked
 from tests.fixtures.policy import signed_policy
 
 EMAIL, PHONE = IdentityType.EMAIL, IdentityType.PHONE
 NUMBER = Identity(PHONE, "+442079460000", source="crm")
 PARTLY = Outcome.PARTIALLY_FULFILLED
-END = {"decision": "end_part", "system": "cdr", "reason": "SYSTEM_DESTROYED", "article": "12(4)"}
+END = {"system": "cdr", "reason": "SYSTEM_DESTROYED", "article": "12(4)"}
 TOLD = "Its disks were shredded on 3 May; Ada has asked for the protocol."
 FOUND = {"system": "cdr", "found": 4, "changed": 4}
 
@@ -55,7 +55,7 @@ async def owed(intake: Intake, *, retired: bool = True) -> str:
 
 async def test_a_part_that_is_owed_in_a_retired_system_ends_by_what_a_person_enters(intake: Intake) -> None:
     path = await owed(intake)
-    entered = await intake.officer.post(f"{path}/task-result", json=FOUND)
+    entered = await intake.officer.post(f"{path}/actions/record-result", json=FOUND)
     assert (entered.status_code, (await intake.types())[-2:]) == (200, ["task_recorded", "part_answered"])
     shown, letter = (await intake.officer.get(path)).json(), (await intake.officer.get(f"{path}/letters")).json()
     assert (shown["state"], shown["tasks"][1]["by_hand"]) == ("closed", True)
@@ -65,14 +65,14 @@ async def test_a_part_that_is_owed_in_a_retired_system_ends_by_what_a_person_ent
 
 async def test_two_approvers_end_a_part_of_a_destroyed_system(intake: Intake) -> None:
     path = await owed(intake)
-    proposed = await intake.officer.post(f"{path}/decision", json={**END, "explanation": TOLD})
-    alone = await intake.officer.post(f"{path}/decision/approval")
-    read = (await intake.colleague.get(f"{path}/decision")).json()
-    assert (proposed.status_code, alone.status_code, read["system"]) == (200, 409, "cdr")
+    proposed = await intake.officer.post(f"{path}/actions/end-part", json={**END, "explanation": TOLD})
+    alone = await approve(intake.officer, path)
+    read = (await intake.colleague.get(f"/v1/approvals/{proposed.json()['approval_id']}")).json()
+    assert (proposed.status_code, alone.status_code, read["body"]["system"]) == (202, 409, "cdr")
     assert (await intake.types())[-1] != "task_recorded"
-    approved = await intake.colleague.post(f"{path}/decision/approval")
-    again = await intake.colleague.post(f"{path}/decision/approval")
-    assert (approved.status_code, again.status_code) == (200, 409)
+    approved = await approve(intake.colleague, path)
+    again = await approve(intake.colleague, path)
+    assert (approved.status_code, again.status_code) == (200, 404)
     [recorded, answered] = (await intake.published())[-2:]
     assert (recorded["task"]["outcome"], recorded["task"]["ground"]) == ("no_longer_held", "system_destroyed")
     assert (answered["type"], answered["outstanding"]) == ("dsr.request.part_answered.v1", [])
@@ -98,19 +98,19 @@ async def test_two_approvers_end_a_part_of_a_destroyed_system(intake: Intake) ->
 async def test_only_what_is_missing_because_its_system_was_retired_is_ended_so(intake: Intake) -> None:
     path = await owed(intake, retired=False)
     body = {**END, "explanation": TOLD}
-    away = await intake.officer.post(f"{path}/decision", json=body)
-    entered = await intake.officer.post(f"{path}/task-result", json=FOUND)
+    away = await intake.officer.post(f"{path}/actions/end-part", json=body)
+    entered = await intake.officer.post(f"{path}/actions/record-result", json=FOUND)
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), operation=Operation.ERASE, tasks=(ERASED, GONE)))
-    other = await intake.officer.post(f"{path}/decision", json={**body, "system": "crm"})
-    reason = await intake.officer.post(f"{path}/decision", json={**body, "reason": "LEGAL_CLAIMS"})
+    other = await intake.officer.post(f"{path}/actions/end-part", json={**body, "system": "crm"})
+    reason = await intake.officer.post(f"{path}/actions/end-part", json={**body, "reason": "LEGAL_CLAIMS"})
     assert [each.status_code for each in (away, entered, other, reason)] == [409, 409, 409, 400]
 
 
 async def test_an_open_request_whose_part_was_ended_closes_in_part_and_says_why(intake: Intake) -> None:
     path = await intake.submit(right="erasure")
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), operation=Operation.ERASE, tasks=(ERASED, GONE)))
-    (await intake.officer.post(f"{path}/decision", json={**END, "explanation": TOLD})).raise_for_status()
-    (await intake.colleague.post(f"{path}/decision/approval")).raise_for_status()
+    (await intake.officer.post(f"{path}/actions/end-part", json={**END, "explanation": TOLD})).raise_for_status()
+    (await approve(intake.colleague, path)).raise_for_status()
     done = TaskReport.model_validate((await intake.published())[-1]["task"])
     await intake.complete(path, operation=Operation.ERASE, tasks=(ERASED, done), outcome=PARTLY)
     letters = (await intake.officer.get(f"{path}/letters")).json()["data"]

@@ -642,7 +642,7 @@ async def test_report_is_read_and_counted_once_a_day(door: Opened, monkeypatch: 
         shown = await ada.open("/portal/en/request")
         assert ("as often as it can be" in shown.text, "/request/report" in shown.html) == (fetched == 5, fetched == 2)
     before = len(await door.letters("portal_news"))
-    await intake.officer.post(f"{path}/proof-withdrawal", json={"identity": "email"})
+    await intake.officer.post(f"{path}/actions/revoke-proof", json={"identity": "email"})
     assert (await ada.client.get("/portal/en/request/report")).status_code == 409, "somebody doubts whose it is"
     assert len(await door.letters("portal_news")) == before + 1, "whoever asked hears that it is withheld"
     downloads = "SELECT downloads FROM request WHERE request_id = $1"
@@ -658,7 +658,7 @@ DOUBTED = {"question": "identity", "text": WORDS, "condition_recorded": True}
 async def test_question_to_an_unproved_address_waits_and_the_link_only_shows_it(door: Opened) -> None:
     ada, intake = door.visitor(), door.intake
     path = f"/v1/requests/{await asked(ada)}"
-    (await intake.officer.post(f"{path}/question", json=DOUBTED)).raise_for_status()
+    (await intake.officer.post(f"{path}/actions/ask", json=DOUBTED)).raise_for_status()
     assert "question_sent" not in await intake.types(), "nobody can know of it"
     assert "does not count as asked" in (await intake.officer.get(path)).json()["blocked_by"][0]["message"]
     assert await door.letters("portal_news") == []

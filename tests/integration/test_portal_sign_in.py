@@ -27,7 +27,7 @@ from tests.fixtures.engine import SetClock
 from tests.fixtures.events import a
 from tests.fixtures.intake import PROOF, Intake, id_of
 from tests.fixtures.portal import URL, Opened, Visitor, code_in, link_in, opened, waiting
-from tests.integration.test_console_decisions import decided
+from tests.integration.test_console_decisions import approval, decided
 from tests.integration.test_portal import EXPORTED, asked, at_the_check
 from tests.integration.test_proof_in_part import LINKED, UNPROVED
 from tests.integration.test_unsearched import COPIED, blocked
@@ -274,10 +274,10 @@ async def test_contact_on_file_that_confirms_gets_the_answer_alone(door: Opened)
     intake, eve, ada = door.intake, door.visitor(), door.visitor()
     reference = await asked(eve, email=NEW, account=ACCOUNT)
     path = f"/v1/requests/{reference}"
-    assert (await intake.officer.post(f"{path}/question", json=ASKED)).status_code == 200
+    assert (await intake.officer.post(f"{path}/actions/ask", json=ASKED)).status_code == 202
     assert len(await door.letters()) == 1, "one person might enter an address of their own"
-    assert (await intake.officer.post(f"{path}/question", json=ASKED)).status_code == 409
-    assert (await intake.colleague.post(f"{path}/question", json=ASKED)).status_code == 200
+    assert (await intake.officer.post(f"{path}/actions/ask", json=ASKED)).status_code == 409
+    assert (await intake.colleague.post(f"{path}/actions/ask", json=ASKED)).status_code == 200
     theirs, contacts = await door.letters()
     assert (theirs["to"], contacts["to"]) == ([NEW], ["ada@example.org"])
     assert NEW not in contacts["html"]
@@ -301,8 +301,8 @@ async def test_contact_on_file_that_confirms_gets_the_answer_alone(door: Opened)
 
 async def test_a_contact_on_file_is_asked_only_where_its_proof_would_count(door: Opened) -> None:
     intake, eve = door.intake, door.visitor()
-    unnamed = f"/v1/requests/{await asked(door.visitor(), email=NEW)}/question"
-    named = f"/v1/requests/{await asked(eve, email=NEW, account=ACCOUNT)}/question"
+    unnamed = f"/v1/requests/{await asked(door.visitor(), email=NEW)}/actions/ask"
+    named = f"/v1/requests/{await asked(eve, email=NEW, account=ACCOUNT)}/actions/ask"
     for path, changed, status in (
         (unnamed, {}, 400),
         (named, {"contact_on_file": "nobody"}, 400),
@@ -311,7 +311,7 @@ async def test_a_contact_on_file_is_asked_only_where_its_proof_would_count(door:
         assert (await intake.officer.post(path, json={**ASKED, **changed})).status_code == status, changed
     await (await eve.open(link_in((await door.letters())[-1]))).send(answer="mine")
     refused = await intake.officer.post(named, json=ASKED)
-    assert (refused.status_code, "take that proof back first" in refused.text) == (409, True)
+    assert (refused.status_code, "revoke that proof first" in refused.text) == (409, True)
     assert len(await door.letters()) == 2, "nothing went to the contact"
 
 
@@ -424,25 +424,25 @@ async def test_another_persons_proof_is_refused_with_a_clear_answer_and_changes_
     before = await intake.view(path)
     by_hand = {**SIGNED_IN, "method": "in_person"}
     for caller, proof in ((intake.channel, SIGNED_IN), (intake.officer, by_hand)):
-        refused = await caller.post(f"{path}/verify", json={"proofs": [proof]})
+        refused = await caller.post(f"{path}/actions/verify", json={"proofs": [proof]})
         assert (refused.status_code, "is the same person's" in refused.text) == (409, True)
     assert (await levels(intake, path))["account_id"] == "L0"
     assert await intake.view(path) == before
-    (await intake.officer.post(f"{path}/proof-withdrawal", json={"identity": "email"})).raise_for_status()
-    (await intake.channel.post(f"{path}/verify", json={"proofs": [SIGNED_IN]})).raise_for_status()
+    (await intake.officer.post(f"{path}/actions/revoke-proof", json={"identity": "email"})).raise_for_status()
+    (await intake.channel.post(f"{path}/actions/verify", json={"proofs": [SIGNED_IN]})).raise_for_status()
     assert (await levels(intake, path))["account_id"] == "L2", "the first accepted proof determines who asks"
 
 
 async def test_what_a_channel_proves_in_one_call_is_one_persons(intake: Intake) -> None:
     path = await intake.submit(subject=SUBJECT, assurance=None, proofs=[LINKED])
     await blocked(intake, path, COPIED, UNPROVED)
-    (await intake.channel.post(f"{path}/verify", json={"proofs": [LINKED, SIGNED_IN]})).raise_for_status()
+    (await intake.channel.post(f"{path}/actions/verify", json={"proofs": [LINKED, SIGNED_IN]})).raise_for_status()
     assert (await levels(intake, path))["account_id"] == "L2"
 
 
 async def test_a_proof_that_comes_while_systems_are_at_work_is_refused(intake: Intake) -> None:
     path = await intake.submit(subject=SUBJECT, assurance=None, proofs=[LINKED])
-    late = await intake.channel.post(f"{path}/verify", json={"proofs": [LINKED, SIGNED_IN]})
+    late = await intake.channel.post(f"{path}/actions/verify", json={"proofs": [LINKED, SIGNED_IN]})
     assert (late.status_code, (await levels(intake, path))["account_id"]) == (409, "L0")
 
 
@@ -459,7 +459,7 @@ async def test_a_session_ends_at_what_it_has_shown_once_that_proves_the_request_
     eve, ada = door.visitor(), door.visitor()
     path = f"/v1/requests/{await asked(eve, email=ADA, account=EVES)}"
     await signs_in(door, eve, EVES)
-    wrong = await door.intake.officer.post(f"{path}/proof-withdrawal", json={"identity": "account_id"})
+    wrong = await door.intake.officer.post(f"{path}/actions/revoke-proof", json={"identity": "account_id"})
     assert wrong.status_code == 200
     await blocked(door.intake, path, COPIED, UNPROVED.model_copy(update={"level": "L1"}))
     await presses(door, ada)
@@ -476,14 +476,16 @@ async def unproved(intake: Intake, right: str = "access", **more: object) -> str
 
 
 async def verified(intake: Intake, path: str, by: str, **said: object) -> tuple[int, str]:
-    answer = await getattr(intake, by).post(f"{path}/verify", json=said or IN_PERSON)
+    answer = await getattr(intake, by).post(f"{path}/actions/verify", json=said or IN_PERSON)
     return answer.status_code, (await intake.view(path))["state"]
 
 
 async def test_a_person_states_no_method_that_only_a_machine_observes(intake: Intake) -> None:
     path = await unproved(intake)
     for method in ("portal", "signed_in_mfa", "two_contact_points", "account", "contact_link"):
-        refused = await intake.officer.post(f"{path}/verify", json={"assurance": {"level": "L1", "method": method}})
+        refused = await intake.officer.post(
+            f"{path}/actions/verify", json={"assurance": {"level": "L1", "method": method}}
+        )
         assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, "assurance.method")
         assert "in_person, post" in refused.text
 
@@ -495,7 +497,7 @@ async def test_a_person_states_no_proof_with_a_request_or_an_answer(intake: Inta
     await intake.ask(path, "clarification")
     proofs = [{"identity": "account_id", "method": "in_person"}]
     reply = {"text": "All of it.", "subject": SUBJECT_BY_HAND, "proofs": proofs}
-    assert (await intake.officer.post(f"{path}/reply", json=reply)).status_code == 403
+    assert (await intake.officer.post(f"{path}/actions/record-reply", json=reply)).status_code == 403
 
 
 CORRECTED = {"changes": [{"field": "email", "asserted": "mallory@example.org"}]}
@@ -504,10 +506,10 @@ CORRECTED = {"changes": [{"field": "email", "asserted": "mallory@example.org"}]}
 @pytest.mark.parametrize("right", ["access", "portability", "erasure", "rectification"])
 async def test_what_hands_out_erases_or_corrects_data_takes_a_second_person(intake: Intake, right: str) -> None:
     path = await unproved(intake, right, **(CORRECTED if right == "rectification" else {}))
-    assert await verified(intake, path, "officer") == (200, "awaiting_identity")
+    assert await verified(intake, path, "officer") == (202, "awaiting_identity")
     assert await verified(intake, path, "officer") == (409, "awaiting_identity")
     other = {"assurance": {"level": "L2", "method": "post"}}
-    assert await verified(intake, path, "colleague", **other) == (200, "awaiting_identity"), "that is not the same"
+    assert await verified(intake, path, "colleague", **other) == (202, "awaiting_identity"), "that is not the same"
     assert await verified(intake, path, "officer", **other) == (200, "in_progress")
     proposed = await intake.details(path, "proof.proposed")
     assert [each["holder"] for each in proposed] == ["officer-1", "officer-2"]
@@ -528,9 +530,10 @@ async def test_a_second_person_finds_a_proof_by_hand_among_the_approvals(console
     await decided(hanna, id_of(path), "verify", **said)
     assert (await intake.view(path))["state"] == "awaiting_identity"
     await anton.open("/console/approvals")
-    assert f"/console/requests/{id_of(path)}/decide/verify" in anton.html
-    assert all(each in anton.text for each in ("identity", "in person", "hanna"))
-    await decided(anton, id_of(path), "verify", **said)
+    assert all(each in anton.text for each in ("how they proved who they are", "hanna"))
+    await anton.open(f"{await approval(intake, path)}/approve")
+    assert "in_person" in anton.text
+    await anton.send(step="confirm")
     assert (await intake.view(path))["state"] == "in_progress"
     assert "hanna" not in (await anton.open("/console/approvals")).text
 

@@ -66,8 +66,8 @@ async def test_question_for_proof_names_what_would_suffice(intake: Intake, asked
 
 
 async def test_with_the_proof_the_rest_goes_on(intake: Intake, asked: str) -> None:
-    weak = await intake.channel.post(f"{asked}/verify", json={"proofs": [LINKED]})
-    proved = await intake.channel.post(f"{asked}/verify", json={"proofs": [LINKED, CODED]})
+    weak = await intake.channel.post(f"{asked}/actions/verify", json={"proofs": [LINKED]})
+    proved = await intake.channel.post(f"{asked}/actions/verify", json={"proofs": [LINKED, CODED]})
     assert (weak.status_code, proved.json()["state"]) == (400, "in_progress")
     assert "needs level L2" in weak.json()["detail"]
     assert (await intake.types())[-2:] == ["question_answered", "retry_decided"]
@@ -98,8 +98,8 @@ async def test_unproved_rest_at_the_last_notice_is_resumable(intake: Intake, ask
     assert (shown["state"], shown["outcome"], shown["resumable"]) == ("closed", "partially_fulfilled", True)
     assert "We could not search cdr: for what it may hold we must be surer" in shown["answer"]
     assert [letter["kind"] for letter in await intake.letters(asked)][-2:] == ["last_notice", "answer"]
-    words = await intake.channel.post(f"{asked}/reply", json={"text": "It is me."})
-    proof = await intake.channel.post(f"{asked}/verify", json=PROOF)
+    words = await intake.channel.post(f"{asked}/actions/record-reply", json={"text": "It is me."})
+    proof = await intake.channel.post(f"{asked}/actions/verify", json=PROOF)
     assert (words.status_code, proof.status_code, proof.json()["state"]) == (409, 200, "in_progress")
     assert (await intake.types())[-2:] == ["reopened", "verified"]
 
@@ -108,11 +108,11 @@ async def test_proof_is_asked_for_before_what_else_they_are_known_by_and_both_ar
     path = await submitted(intake)
     await blocked(intake, path, UNSEARCHED, UNPROVED)
     assert (await intake.view(path))["state"] == "awaiting_identity"
-    (await intake.channel.post(f"{path}/verify", json={"proofs": [LINKED, CODED]})).raise_for_status()
+    (await intake.channel.post(f"{path}/actions/verify", json={"proofs": [LINKED, CODED]})).raise_for_status()
     await blocked(intake, path, UNPROVED)
     assert (await intake.view(path))["state"] == "awaiting_decision"
     asked_again = {"question": "identity", "text": "Can you sign in?"}
-    (await intake.officer.post(f"{path}/question", json=asked_again)).raise_for_status()
+    (await intake.officer.post(f"{path}/actions/ask", json=asked_again)).raise_for_status()
     assert (await intake.view(path))["state"] == "awaiting_identity"
 
 
@@ -130,7 +130,7 @@ async def levels(intake: Intake, path: str) -> dict[str, str]:
 
 
 async def taken_back(intake: Intake, path: str, field: str = "email", by: str = "officer") -> int:
-    answer = await getattr(intake, by).post(f"{path}/proof-withdrawal", json={"identity": field, "note": NOTE})
+    answer = await getattr(intake, by).post(f"{path}/actions/revoke-proof", json={"identity": field, "note": NOTE})
     return int(answer.status_code)
 
 
@@ -153,7 +153,7 @@ async def test_what_is_proved_once_more_after_that_counts_again(intake: Intake) 
     assert await levels(intake, path) == {"email": "L0", "phone": "L0"}
     await blocked(intake, path, UNPROVED.model_copy(update={"level": "L1"}))
     assert (await intake.view(path))["state"] == "awaiting_identity", "it is asked for"
-    (await intake.channel.post(f"{path}/verify", json={"proofs": [again]})).raise_for_status()
+    (await intake.channel.post(f"{path}/actions/verify", json={"proofs": [again]})).raise_for_status()
     assert (await levels(intake, path))["email"] == "L1"
 
 
@@ -161,7 +161,7 @@ async def test_repudiation_of_an_answered_request_needs_two_and_withholds_at_onc
     await register(intake.unit_of_work, (ADA, MARCH, None))
     path = await answered(intake, [Match(EMAIL, "ada@example.org")])
     assert (await downloaded(intake.channel, path)).status_code == 200
-    assert [await taken_back(intake, path, by=by) for by in ("officer", "officer")] == [200, 409]
+    assert [await taken_back(intake, path, by=by) for by in ("officer", "officer")] == [202, 409]
     assert (await intake.view(path))["package_withheld"]
     assert (await downloaded(intake.channel, path)).status_code == 409
     assert (await intake.officer.get("/v1/incidents")).json()["data"] == [], "nobody else has said so"
@@ -181,6 +181,6 @@ async def test_change_by_a_repudiated_proof_is_an_incident(intake: Intake, chang
     outcome = TaskOutcome.ERASED if changed else TaskOutcome.NO_MATCH
     task = GIVEN.model_copy(update={"operation": Operation.ERASE, "outcome": outcome, "changed": changed})
     await intake.complete(path, operation=Operation.ERASE, tasks=(TaskReport.model_validate(task),))
-    assert [await taken_back(intake, path, by=by) for by in ("officer", "colleague")] == [200, 200]
+    assert [await taken_back(intake, path, by=by) for by in ("officer", "colleague")] == [202, 200]
     incidents = (await intake.officer.get("/v1/incidents")).json()["data"]
     assert [(each["request_id"], each["downloads"]) for each in incidents] == [(id_of(path), 0)] * bool(changed)

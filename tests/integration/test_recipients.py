@@ -21,7 +21,7 @@ from shared.domain.rights import Outcome, Right
 from shared.domain.time_limit_policy import read_policy
 from shared.runtime.metrics import PEOPLE
 from tests.fixtures.events import a
-from tests.fixtures.intake import Intake, id_of, reference_of
+from tests.fixtures.intake import Intake, approve, id_of, reference_of
 from tests.fixtures.letters_sent import send
 from tests.fixtures.mail_server import MailServer
 from tests.fixtures.recipients import (
@@ -239,17 +239,12 @@ async def test_digest_for_a_recipient_without_a_channel_is_printed_and_posted(di
 async def test_it_takes_two_persons_to_tell_a_recipient_nothing_and_a_reason_that_is_sealed(disclosing: Intake) -> None:
     path = await erased(disclosing, report(Operation.ERASE, call=1))
     waiver = {"recipient": "carrier", "cause": "impossible", "explanation": WHY}
-    approve = {"recipient": "carrier"}
-    unasked = await disclosing.colleague.post(f"{path}/recipients/waiver/approval", json=approve)
-    (await disclosing.officer.post(f"{path}/recipients/waiver", json=waiver)).raise_for_status()
-    alone = await disclosing.officer.post(f"{path}/recipients/waiver/approval", json=approve)
-    assert [each.status_code for each in (unasked, alone)] == [409, 409]
-    read = await disclosing.colleague.get(f"{path}/recipients/waiver", params=approve)
-    assert (read.json()["proposed"], read.json()["explanation"]) == ("impossible", WHY), "who agrees may read it"
-    other = await disclosing.colleague.get(f"{path}/recipients/waiver", params={"recipient": "mailer"})
-    assert other.status_code == 409
+    proposed = (await disclosing.officer.post(f"{path}/actions/waive-recipient", json=waiver)).raise_for_status()
+    assert (await approve(disclosing.officer, path)).status_code == 409
+    read = await disclosing.colleague.get(f"/v1/approvals/{proposed.json()['approval_id']}")
+    assert read.json()["body"] == waiver, "who approves may read it"
     assert (await listed(disclosing, path))["carrier"]["state"] == "underway"
-    (await disclosing.colleague.post(f"{path}/recipients/waiver/approval", json=approve)).raise_for_status()
+    (await approve(disclosing.colleague, path)).raise_for_status()
     assert (await listed(disclosing, path))["carrier"]["state"] == "impossible"
     written = (await disclosing.officer.get(f"{path}/letters")).raise_for_status().json()["data"]
     *_, first, told = [each for each in written if each["kind"] == "answer"]
@@ -258,10 +253,10 @@ async def test_it_takes_two_persons_to_tell_a_recipient_nothing_and_a_reason_tha
     assert "We could not tell these recipients of it, since that has proved impossible" in said
     assert "We tell those" not in said, "what was promised and is not done is told"
     (settled,) = await disclosing.details(path, "recipient.notice_waived")
-    assert (settled["cause"], settled["proposed_by"].startswith("key:")) == ("impossible", True)
+    assert (settled["cause"], settled["proposed_by"]) == ("impossible", "officer-1")
     assert WHY not in str(await disclosing.evidence(path))
-    late = await disclosing.officer.post(f"{path}/recipients/waiver", json=waiver)
-    nobody = await disclosing.officer.post(f"{path}/recipients/waiver", json={**waiver, "recipient": "mailer"})
+    late = await disclosing.officer.post(f"{path}/actions/waive-recipient", json=waiver)
+    nobody = await disclosing.officer.post(f"{path}/actions/waive-recipient", json={**waiver, "recipient": "mailer"})
     assert (late.status_code, nobody.status_code) == (409, 404)
     assert "those whom it concerns: carrier" in nobody.text
     assert await digests(disclosing) == {}
@@ -349,13 +344,12 @@ async def test_where_the_policy_names_no_recipient_of_the_data_nobody_is_told(di
 async def test_nobody_waives_a_notice_that_was_given_meanwhile(disclosing: Intake) -> None:
     path = await erased(disclosing, report(Operation.ERASE, call=1))
     waiver = {"recipient": "carrier", "cause": "disproportionate", "explanation": WHY}
-    (await disclosing.officer.post(f"{path}/recipients/waiver", json=waiver)).raise_for_status()
+    proposed = (await disclosing.officer.post(f"{path}/actions/waive-recipient", json=waiver)).raise_for_status()
     await digests(disclosing)
-    approved = await disclosing.colleague.post(f"{path}/recipients/waiver/approval", json={"recipient": "carrier"})
-    again = await disclosing.officer.post(f"{path}/recipients/waiver", json=waiver)
-    assert [(each.status_code, "carrier was told" in each.text) for each in (approved, again)] == [(409, True)] * 2
-    read = await disclosing.colleague.get(f"{path}/recipients/waiver", params={"recipient": "carrier"})
-    assert (read.status_code, (await listed(disclosing, path))["carrier"]["state"]) == (409, "told"), "it fell"
+    approved = await disclosing.colleague.post(f"/v1/approvals/{proposed.json()['approval_id']}/approve")
+    again = await disclosing.officer.post(f"{path}/actions/waive-recipient", json=waiver)
+    assert (approved.status_code, again.status_code, "carrier was told" in again.text) == (412, 409, True)
+    assert (await listed(disclosing, path))["carrier"]["state"] == "told"
 
 
 # Recipients store what is restricted until nothing of the same person restricts it any more (Art. 18(1), 19).
@@ -395,8 +389,10 @@ async def told(intake: Intake, recipient: str = "mailer") -> dict[str, str]:
 
 
 async def weigh(intake: Intake, path: str, finding: str) -> None:
-    (await intake.officer.post(f"{path}/balancing", json={"finding": finding, "explanation": WHY})).raise_for_status()
-    (await intake.colleague.post(f"{path}/balancing/approval")).raise_for_status()
+    (
+        await intake.officer.post(f"{path}/actions/weigh", json={"finding": finding, "explanation": WHY})
+    ).raise_for_status()
+    (await approve(intake.colleague, path)).raise_for_status()
 
 
 async def test_the_restriction_of_an_objection_is_told_and_that_it_is_lifted(disclosing: Intake) -> None:
@@ -414,7 +410,7 @@ async def test_lift_is_told_only_where_the_restriction_was(disclosing: Intake, w
     path = await restricted(disclosing, Right.RESTRICTION)
     if written:
         await digests(disclosing, sent=False)
-    (await disclosing.officer.post(f"{path}/lift")).raise_for_status()
+    (await disclosing.officer.post(f"{path}/actions/lift")).raise_for_status()
     await disclosing.consume(lift(path, Right.RESTRICTION))
     assert set((await told(disclosing)).values()) == set(after)
     assert bool(await listed(disclosing, path)) is written
@@ -425,7 +421,7 @@ async def test_nobody_is_told_that_data_are_free_which_another_request_restricts
     second = await restricted(disclosing, Right.OBJECTION)
     both = [reference_of(path) for path in (first, second)]
     assert await told(disclosing) == dict.fromkeys(both, "restricted")
-    (await disclosing.officer.post(f"{first}/lift")).raise_for_status()
+    (await disclosing.officer.post(f"{first}/actions/lift")).raise_for_status()
     await disclosing.consume(lift(first, Right.RESTRICTION))
     assert await told(disclosing, "carrier") == {both[0]: "lifted"}
     states = {name: each["what"] for name, each in (await listed(disclosing, first)).items()}
@@ -440,7 +436,7 @@ async def test_of_two_that_are_lifted_at_the_same_time_recipients_hear(disclosin
     paths = [await restricted(disclosing, Right.RESTRICTION) for _ in range(2)]
     await digests(disclosing)
     for path in paths:
-        (await disclosing.officer.post(f"{path}/lift")).raise_for_status()
+        (await disclosing.officer.post(f"{path}/actions/lift")).raise_for_status()
     first, second = [lift(path, Right.RESTRICTION) for path in paths]
     if together:
         await disclosing.consume(first, second)
@@ -462,7 +458,7 @@ async def test_of_a_restriction_that_is_withdrawn_those_hear_who_were_told_of_it
     said: dict[str, Any] = {"right": Right.RESTRICTION, "operation": Operation.RESTRICT}
     await disclosing.report(path, *early, **said, outcome=Outcome.PARTIALLY_FULFILLED, so_far=True)
     assert await told(disclosing) == {reference_of(path): "restricted"}
-    (await disclosing.channel.post(f"{path}/withdraw")).raise_for_status()
+    (await disclosing.channel.post(f"{path}/actions/withdraw")).raise_for_status()
     late = (report(Operation.RESTRICT, newsletter=1, call=2),)
     await disclosing.report(path, *late, **said, outcome=Outcome.PARTIALLY_FULFILLED)
     await disclosing.consume(lift(path, Right.RESTRICTION))

@@ -286,8 +286,8 @@ async def test_incident_of_a_package_is_closed_by_who_has_not_handled_the_reques
     assert (await intake.colleague.post(f"{at}/facts", json=said)).json()["owner"] == "officer-2"
     await decided(intake, at, {"risk": "none", "reasons": "The register was wrong."})
     before = await intake.view(path)
-    for step in ("package/release", "package/renewal"):
-        refused = await intake.colleague.post(f"{path}/{step}")
+    for step in ("release-package", "renew-package"):
+        refused = await intake.colleague.post(f"{path}/actions/{step}")
         assert (refused.status_code, "own the incident" in refused.text) == (403, True)
     assert await intake.view(path) == before
     assert (await intake.colleague.post(f"{at}/close", json=CLOSING)).status_code == 200
@@ -297,7 +297,7 @@ async def test_incident_of_a_package_is_closed_by_who_has_not_handled_the_reques
     assert (told["risk"], told["in_time"]) == ("none", True)
     assert "register was wrong" not in str(await intake.evidence(path))
     assert (await downloaded(intake.officer, path, "inspection")).status_code == 200
-    assert (await intake.officer.post(f"{path}/package/release")).status_code == 200
+    assert (await intake.officer.post(f"{path}/actions/release-package")).status_code == 202
     assert (await intake.officer.post(f"{at}/close", json=CLOSING)).status_code == 409
 
 
@@ -316,24 +316,24 @@ async def test_requester_of_a_ready_copy_is_told_of_its_withholding(intake: Inta
     view = await intake.view(path)
     assert "withhold" in view["answer"]
     assert "is ready" not in view["answer"]
-    assert view["blocked_by"][0]["actions"] == ["package/release", "package/renewal"]
+    assert view["blocked_by"][0]["actions"] == ["release-package", "renew-package"]
     assert [letter["kind"] for letter in await intake.letters(path)] == ["answer", "update"]
-    refused = [await client.post(f"{path}/package/release") for client in (intake.channel,)]
+    refused = [await client.post(f"{path}/actions/release-package") for client in (intake.channel,)]
     assert [answer.status_code for answer in refused] == [403]
 
 
 async def test_two_persons_who_have_looked_release_a_package_for_the_reason_they_have_seen(intake: Intake) -> None:
     path = await withheld(intake)
-    unseen = await intake.officer.post(f"{path}/package/release")
+    unseen = await intake.officer.post(f"{path}/actions/release-package")
     assert (unseen.status_code, "look into the package first" in unseen.text) == (409, True)
     seen = await downloaded(intake.officer, path, "inspection")
     assert (seen.content, seen.headers["cache-control"]) == (b"everything", "no-store")
     assert (await downloaded(intake.channel, path, "inspection")).status_code == 403
-    for client, status in ((intake.officer, 200), (intake.officer, 409), (intake.colleague, 409)):
-        assert (await client.post(f"{path}/package/release")).status_code == status
+    for client, status in ((intake.officer, 202), (intake.officer, 409), (intake.colleague, 409)):
+        assert (await client.post(f"{path}/actions/release-package")).status_code == status
         assert (await downloaded(intake.channel, path)).status_code == 409
     assert (await downloaded(intake.colleague, path, "inspection")).status_code == 200
-    assert (await intake.colleague.post(f"{path}/package/release")).status_code == 200
+    assert (await intake.colleague.post(f"{path}/actions/release-package")).status_code == 200
     looked = [(each["holder"], each["bytes"]) for each in await intake.details(path, "package.viewed")]
     assert looked == [("officer-1", 10), ("officer-2", 10)], "each look is on record, and counts as no download"
     assert await intake.unit_of_work.pool.fetchval("SELECT downloads FROM request") == 0
@@ -342,14 +342,14 @@ async def test_two_persons_who_have_looked_release_a_package_for_the_reason_they
     assert (letter["kind"], "until 16 March 2026" in letter["body"]) == ("update", True)
     assert (await intake.view(path))["answer"].startswith("A copy of your personal data is ready")
     assert (await downloaded(intake.officer, path, "inspection")).status_code == 409, "there is nothing to look into"
-    await intake.unit_of_work.pool.execute("UPDATE package_release SET fault = 'untraced'")  # another reason
+    await intake.unit_of_work.pool.execute("UPDATE approval SET about = about || 'untraced'")  # another reason
     assert (await downloaded(intake.channel, path)).status_code == 409
 
 
 async def test_a_package_is_made_anew_and_comes_in_the_place_of_the_one_that_is_withheld(intake: Intake) -> None:
     path = await withheld(intake)
-    assert (await intake.officer.post(f"{path}/package/renewal")).status_code == 200
-    assert (await intake.officer.post(f"{path}/package/renewal")).status_code == 409
+    assert (await intake.officer.post(f"{path}/actions/renew-package")).status_code == 200
+    assert (await intake.officer.post(f"{path}/actions/renew-package")).status_code == 409
     verified, owed = (await intake.published())[-2:]
     assert (verified["type"], owed["outstanding"]) == ("dsr.request.verified.v1", ["cdr"])
     async with intake.unit_of_work.begin() as tx:
@@ -358,7 +358,7 @@ async def test_a_package_is_made_anew_and_comes_in_the_place_of_the_one_that_is_
     lost = GIVEN.model_copy(update={"outcome": None, "failure": "table_missing"})
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), operation=Operation.EXPORT, tasks=(lost,)))
     assert (await intake.view(path))["tasks"][0]["failure"] == "table_missing"
-    retried = await intake.officer.post(f"{path}/decision", json={"decision": "retry"})
+    retried = await intake.officer.post(f"{path}/actions/retry")
     assert (retried.status_code, (await intake.types())[-1]) == (200, "retry_decided")
     await intake.complete(path, operation=Operation.EXPORT, package_id=package_id, tasks=(GIVEN,))
     assert (await intake.published())[-1]["outstanding"] == []

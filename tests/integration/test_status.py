@@ -270,7 +270,7 @@ async def test_path_takes_the_reference_from_permitted_readers(intake: Intake, d
         (404, "no such request for this key")
     }
     version = (await intake.officer.get(path)).headers["ETag"]
-    done = await intake.officer.post(f"/v1/requests/{short}/withdraw", headers={"If-Match": version})
+    done = await intake.officer.post(f"/v1/requests/{short}/actions/withdraw", headers={"If-Match": version})
     assert (done.status_code, done.json()["reference"]) == (200, short)
 
 

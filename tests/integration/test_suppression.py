@@ -323,9 +323,9 @@ async def test_withdrawal_of_consent_is_due_in_48_hours_and_never_extended(intak
     assert (shown["state"], shown["due_on"]) == ("in_progress", "2026-03-04")
     assert (shown["purposes"], shown["consent_text"]) == (["marketing"], "newsletter-4")
     assert (await intake.published())[-1]["purposes"] == ["marketing"]
-    extended = await intake.officer.post(f"{path}/extension", json=PROPOSAL)
+    extended = await intake.officer.post(f"{path}/actions/extend", json=PROPOSAL)
     assert (extended.status_code, "consent_withdrawal" in extended.json()["detail"]) == (409, True)
-    refused = await intake.officer.post(f"{path}/decision", json={"decision": "refuse", **REASONS["refuse"]})
+    refused = await intake.officer.post(f"{path}/actions/refuse", json=REASONS["refuse"])
     assert (refused.status_code, "Art. 7(3)" in refused.json()["detail"]) == (409, True)
 
 

@@ -59,7 +59,7 @@ async def test_who_asks_is_asked_by_what_else_they_are_known(intake: Intake, ask
 
 
 async def test_what_they_answer_is_known_of_them_and_the_work_goes_on_by_it(intake: Intake, asked: str) -> None:
-    answered = await intake.channel.post(f"{asked}/reply", json=MORE)
+    answered = await intake.channel.post(f"{asked}/actions/record-reply", json=MORE)
     assert answered.json()["state"] == "in_progress"
     assert (await intake.types())[-2:] == ["question_answered", "retry_decided"]
     async with intake.unit_of_work.begin() as tx:
@@ -74,7 +74,7 @@ async def test_an_account_that_was_found_before_does_not_vouch_for_what_is_answe
         subject = await tx.connection.fetchval("SELECT subject_ref FROM request")
         located = Sealing(subject, "identities", "crm", encode_identities([account]))
         await tx.vault.seal(tx.connection, [located], tx.now)
-    await intake.channel.post(f"{asked}/reply", json=MORE)
+    await intake.channel.post(f"{asked}/actions/record-reply", json=MORE)
     async with intake.unit_of_work.begin() as tx:
         known = (await tx.vault.subject_data(tx.connection, [subject]))[subject].identities
     assert account not in known
@@ -86,7 +86,7 @@ async def test_period_of_a_number_is_stored_and_a_future_proof_refused(intake: I
     proofs = [{"identity": "phones.0", "method": "sms_code", "proved_at": "2099-01-01T00:00:00Z"}]
     taken = await intake.channel.post("/v1/requests", json={"right": "access", "subject": {"phones": [later]}})
     reply = {**MORE, "subject": {"phones": [later]}, "proofs": proofs}
-    refused = await intake.channel.post(f"{asked}/reply", json=reply)
+    refused = await intake.channel.post(f"{asked}/actions/record-reply", json=reply)
     submission = {"right": "access", "subject": {"phones": [later]}, "proofs": proofs}
     submitted = await intake.channel.post("/v1/requests", json=submission)
     assert (taken.status_code, refused.status_code, submitted.status_code) == (201, 400, 400)
@@ -95,7 +95,7 @@ async def test_period_of_a_number_is_stored_and_a_future_proof_refused(intake: I
 
 
 async def test_an_answer_that_names_nothing_is_read_by_a_person(intake: Intake, asked: str) -> None:
-    answered = await intake.channel.post(f"{asked}/reply", json=LITTLE)
+    answered = await intake.channel.post(f"{asked}/actions/record-reply", json=LITTLE)
     assert answered.json()["state"] == "awaiting_decision"
     assert (await intake.types())[-1] == "question_answered"
 
@@ -143,9 +143,11 @@ async def test_unknown_stranger_is_unidentified_and_may_resume(intake: Intake, c
     letter = (await intake.letters(path))[-1]
     assert letter["kind"] == "answer"
     assert shown["answer"] in letter["body"].replace("\n", " ")
-    proof = await intake.channel.post(f"{path}/verify", json={"assurance": {"level": "L2", "method": "signed_in_mfa"}})
+    proof = await intake.channel.post(
+        f"{path}/actions/verify", json={"assurance": {"level": "L2", "method": "signed_in_mfa"}}
+    )
     assert proof.status_code == 409  # that was not the question
-    more = await intake.channel.post(f"{path}/reply", json=MORE)
+    more = await intake.channel.post(f"{path}/actions/record-reply", json=MORE)
     assert (more.status_code, more.json()["state"]) == (200, "in_progress")
     assert (await intake.types())[-2:] == ["reopened", "verified"]
 
@@ -162,15 +164,15 @@ async def test_finding_counts_until_the_outcome_is_known(intake: Intake, clock: 
 
 async def test_a_question_that_a_person_has_asked_already_is_waited_for(intake: Intake) -> None:
     path = await intake.submit()
-    await intake.officer.post(f"{path}/question", json={"question": "clarification", "text": "Which contract?"})
+    await intake.officer.post(f"{path}/actions/ask", json={"question": "clarification", "text": "Which contract?"})
     await blocked(intake, path)
     assert (await intake.view(path))["state"] == "awaiting_clarification"
 
 
 async def test_identities_are_no_answer_to_another_question(intake: Intake) -> None:
     path = await intake.submit()
-    await intake.officer.post(f"{path}/question", json={"question": "clarification", "text": "Which contract?"})
-    refused = await intake.channel.post(f"{path}/reply", json=MORE)
+    await intake.officer.post(f"{path}/actions/ask", json={"question": "clarification", "text": "Which contract?"})
+    refused = await intake.channel.post(f"{path}/actions/record-reply", json=MORE)
     assert (refused.status_code, (await intake.view(path))["state"]) == (400, "awaiting_clarification")
 
 

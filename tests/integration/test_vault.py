@@ -210,7 +210,7 @@ async def test_what_ended_requests_had_collected_is_found_after_an_hour(intake: 
     for path in (pieces, at_work, shredded):
         await seal(intake, path, "records")
     for path in (*withdrawn.values(), shredded):
-        (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
+        (await intake.channel.post(f"{path}/actions/withdraw")).raise_for_status()
     for path in (answered, pieces):
         await intake.complete(path)
     await shred(intake, shredded)

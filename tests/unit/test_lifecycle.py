@@ -37,7 +37,6 @@ UNSEARCHED = KEPT.model_copy(update={"outcome": TaskOutcome.NOT_SEARCHED, "not_s
 UNPROVED = UNSEARCHED.model_copy(update={"not_searched": "not_proved", "level": "L2"})
 BEYOND = Exceeded(limit=Limit.MAX_ROWS, found=3_000, allowed=2_000)
 STOPPED = KEPT.model_copy(update={"outcome": None, "failure": "blast_radius", "exceeded": BEYOND})
-STOPPED_ONCE = STOPPED.model_copy(update={"exceeded": BEYOND.model_copy(update={"confirmed_by": "officer-1"})})
 PARTLY = Outcome.PARTIALLY_FULFILLED
 BY_HAND = STOPPED.model_copy(update={"failure": "not_supported", "exceeded": None})
 COPIED = KEPT.model_copy(update={"operation": "export", "outcome": TaskOutcome.EXPORTED})
@@ -137,8 +136,7 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("retry", lambda r: r.retry()),
     ("retry", searched_again),
     ("retry_deferred", lambda r: replace(r, tasks=(KEPT,)).retry()),
-    ("confirm", lambda r: replace(r, tasks=(STOPPED,)).confirm("billing", Limit.MAX_ROWS, "officer-1")),
-    ("confirm", lambda r: replace(r, tasks=(STOPPED_ONCE,)).confirm("billing", Limit.MAX_ROWS, "officer-2")),
+    ("confirm", lambda r: replace(r, tasks=(STOPPED,)).exceed("billing", Limit.MAX_ROWS, "officer-1", "officer-2")),
     ("resume", lambda r: replace(r, suspended=True).resume()),
     ("record", lambda r: replace(r, tasks=(BY_HAND,)).record("billing", 2, 2)),
     ("record", lambda r: replace(r, tasks=(BY_HAND,), owed=True, outcome=PARTLY).record("billing", 2, 2)),

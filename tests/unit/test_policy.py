@@ -10,9 +10,9 @@ from pydantic import TypeAdapter, ValidationError
 from typer.testing import CliRunner
 
 from services import cli
+from services.intake.actions.bodies import ArrivalCorrection
 from services.intake.portal.portal import countries
 from services.intake.subject_schemas import DataSubject
-from services.intake.timing_schemas import ArrivalCorrection
 from shared.domain.countries import COUNTRIES
 from shared.domain.errors import Misconfigured
 from shared.domain.operations import Operation

@@ -11,21 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
+from services.intake.actions.identity import WHY
+from services.intake.actions.requests import ACTIONS
 from services.intake.console import (
     entry,
     holds,
     inbox,
     incidents,
     outgoing,
-    proof_words,
     queue,
     roles,
     stopped,
     systems,
 )
-from services.intake.console.decisions import form, options
+from services.intake.console.decisions import form
+from services.intake.console.decisions.decision import LANGUAGES as OFFERED
 from services.intake.console.decisions.decision import Decision
-from services.intake.console.decisions.of_requests import DECISIONS
 from services.intake.console.roles import ROLES, Power, Role, granted, powers
 from services.intake.errors import Forbidden
 from services.intake.grant import Power as OfKey
@@ -36,7 +37,6 @@ from services.intake.portal.settings import PortalSettings
 from services.intake.portal.told import found_where, may_sign_in, may_withdraw, next_steps
 from services.intake.request.coverage import coverage
 from services.intake.request.lifecycle import State
-from services.intake.request_file import What
 from services.intake.web.forms import Form
 from services.intake.worklist import Waits
 from shared.domain.errors import Misconfigured
@@ -225,7 +225,6 @@ def test_the_button_of_a_page_that_was_shown_before_somebody_signed_in_sends_not
 # The tables of decisions: every field is one of its body, every name is one, and roles follow from them.
 DECIDE = next(each for each in incidents.STEPS if each.name == "decision")
 MATTERS = (
-    *DECISIONS,
     *incidents.STEPS,
     *(incidents.ENTER, entry.ENTER),
     *(holds.PLACE, holds.REVIEW, holds.LIFT, inbox.CONFIRM, inbox.DISMISS),
@@ -245,14 +244,13 @@ def test_a_decision_asks_for_fields_of_its_body(decision: Decision) -> None:
 
 
 def test_why_a_proof_waits_is_said_of_every_reason_that_there_is() -> None:
-    assert proof_words.WHY.keys() == set(get_args(Why))
+    assert WHY.keys() == set(get_args(Why))
 
 
 def test_each_table_of_words_has_those_of_everything_that_it_is_asked_for() -> None:
-    assert {*stopped.DECIDED_BY} == {*get_args(What)}
     assert {*queue.WAITS} == {*Waits}
     assert {*roles.WORDS} == {*Power}
-    assert {*options.LANGUAGES} == {*LANGUAGES}
+    assert {*OFFERED} == {*LANGUAGES}
     assert all(fault.sentence for fault in Fault)
 
 
@@ -263,7 +261,7 @@ def test_wrong_field_is_explained_in_our_words() -> None:
 
 
 def test_every_decision_has_a_name_of_its_own() -> None:
-    names = [each.name for each in DECISIONS]
+    names = [each.name for each in ACTIONS]
     assert len(set(names)) == len(names)
 
 

@@ -337,21 +337,18 @@ def test_one_variable_names_the_policy_of_every_service_and_its_old_name_is_stil
     assert PolicySettings().time_limits == read
 
 
-# An extension is valid only in time, with an allowed reason told in words, and by two persons.
+# An extension is valid only in time, with an allowed reason told in words.
 LIMITS = limits(Arrival(datetime(2026, 3, 5, 9, tzinfo=UTC), ("Europe/Berlin", "America/New_York"), "DE-BE"), POLICY)
 VALID = Extension(
     notice_sent_at=LIMITS.commit_due_instant - timedelta(seconds=1),
     reason="VOLUME",
     explanation="Eleven years of calls must be read and redacted.",
     new_due=LIMITS.commit_due_extended,
-    proposed_by="officer-1",
-    approved_by="officer-2",
 )
 
 
-def test_an_extension_told_on_the_last_day_with_a_reason_and_two_persons_is_valid_once() -> None:
-    for approved_by in (None, VALID.approved_by):
-        assert flaws(replace(VALID, approved_by=approved_by), LIMITS, POLICY, already_extended=False) == ()
+def test_an_extension_told_on_the_last_day_with_a_reason_is_valid_once() -> None:
+    assert flaws(VALID, LIMITS, POLICY, already_extended=False) == ()
     assert flaws(VALID, LIMITS, POLICY, already_extended=True) == (ExtensionFlaw.ALREADY_EXTENDED,)
 
 
@@ -362,7 +359,6 @@ def test_an_extension_told_on_the_last_day_with_a_reason_and_two_persons_is_vali
         (replace(VALID, new_due=LIMITS.commit_due_extended + timedelta(days=1)), ExtensionFlaw.DATE_TOO_LATE),
         (replace(VALID, new_due=date(2026, 4, 4)), ExtensionFlaw.DATE_NOT_LATER),
         (replace(VALID, explanation=" "), ExtensionFlaw.NO_EXPLANATION),
-        (replace(VALID, approved_by="officer-1"), ExtensionFlaw.SAME_PERSON),
         *(
             (replace(VALID, reason=reason), ExtensionFlaw.REASON_NOT_ALLOWED)
             for reason in ("WORKLOAD", "STAFF_ABSENCE", "COMPANY_SIZE", "SYSTEM_DOWN", "")
@@ -394,8 +390,8 @@ def test_surge_needs_one_on_record(received: Received | None, flaw: tuple[Extens
 
 
 def test_every_flaw_is_told_at_once() -> None:
-    wrong = replace(VALID, reason="WORKLOAD", approved_by="officer-1")
-    both = (ExtensionFlaw.REASON_NOT_ALLOWED, ExtensionFlaw.SAME_PERSON)
+    wrong = replace(VALID, reason="WORKLOAD", explanation=" ")
+    both = (ExtensionFlaw.REASON_NOT_ALLOWED, ExtensionFlaw.NO_EXPLANATION)
     assert flaws(wrong, LIMITS, POLICY, already_extended=False) == both
 
 

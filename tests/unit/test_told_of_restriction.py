@@ -160,7 +160,7 @@ def test_a_lift_is_told_as_done_once_systems_have_reported_it_and_what_is_not_li
     again = blocked.retry()
     assert (again.request.state, [*map(type, again.published)]) == (State.CLOSED, [RetryDecided])
     beyond = stopped.model_copy(update={"exceeded": Exceeded(limit=Limit.MAX_ROWS, found=222, allowed=100)})
-    with pytest.raises(IllegalTransition, match="two persons confirm it"):
+    with pytest.raises(IllegalTransition, match="two people let it go on"):
         replace(blocked, tasks=(beyond,)).record("cdr", found=222, changed=222)
     by_hand = blocked.record("cdr", found=222, changed=222)
     assert ([*map(type, by_hand.published)], blocked_by(by_hand.request)) == ([TaskRecorded], [])

@@ -49,12 +49,12 @@ async def submit(client: DsrClient, channel: DsrClient, parts: Sequence[Part]) -
     pairs = zip(parts, accepted["requests"], strict=True)
     requests = [SubmittedRequest(part, each["request_id"]) for part, each in pairs]
     ids = {request.part.right: request.request_id for request in requests}
-    await _move(client, ids[Right.ACCESS], "question", _QUESTION)
+    await _move(client, ids[Right.ACCESS], "ask", _QUESTION)
     waiting = await client.follow(ids[Right.ERASURE], lambda view: bool(view["awaits"]))
     await client.follow(ids[Right.OBJECTION], "closed")
     asked = (await client.post(f"/v1/requests/{ids[Right.ERASURE]}/previews")).raise_for_status().json()
     plan = await client.follow(ids[Right.ERASURE], "made", f"/previews/{asked['preview_id']}")
-    await _move(client, ids[Right.ACCESS], "reply", {"text": "All of them, please."})
+    await _move(client, ids[Right.ACCESS], "record-reply", {"text": "All of them, please."})
     return Case(accepted["case_number"], requests, plan, waiting["awaits"])
 
 

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from services.intake import lookup
 from services.intake.api import (
-    decisions,
+    actions,
     downloads,
     holds,
     incidents,
@@ -29,7 +29,6 @@ from services.intake.api import (
     submissions,
     suppression,
     tasks,
-    timing,
 )
 from services.intake.api.dependencies import Services, only_known_parameters
 from services.intake.api.document import Api
@@ -56,8 +55,7 @@ _MODULES = (
     subjects,
     listing,
     requests,
-    decisions,
-    timing,
+    actions,
     letters,
     mail,
     downloads,
@@ -88,7 +86,6 @@ def describe() -> Api:
     )
     for module in _MODULES:
         api.include_router(module.router)
-    api.include_router(letters.of_request)
     api.include_router(recipients.digests)
     api.include_router(downloads.links)
     return api

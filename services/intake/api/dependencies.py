@@ -5,9 +5,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
-from uuid import UUID
 
-from fastapi import Depends, Header, Query, Request, Response
+from fastapi import Depends, Header, Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
@@ -27,7 +26,6 @@ from services.intake.settings import IntakeSettings
 from services.intake.submission import Submissions
 from services.intake.suppression_check import SuppressionList
 from services.intake.use_cases import UseCases
-from services.intake.versions import Basis
 from shared.domain.emitters import Emitter
 from shared.domain.errors import IllegalTransition
 from shared.domain.policy import Policy
@@ -80,12 +78,14 @@ class Services:
     suppression: SuppressionList
     emitters: Mapping[str, Emitter]
     mail: MailUseCases
+    kept: bool = True
 
     def rehearsed(self) -> "Services":
         """The same, with which everything is checked and nothing is done."""
         nothing_kept = rehearsing(self.unit_of_work)
         return replace(
             self,
+            kept=False,
             unit_of_work=nothing_kept,
             use_cases=replace(self.use_cases, unit_of_work=nothing_kept),
             mail=replace(self.mail, unit_of_work=nothing_kept),
@@ -162,45 +162,39 @@ DECIDING = TAGGED | documented(
     BadRequest, NotFound, IllegalTransition, PreconditionFailed, TooLarge, UnsupportedType, PreconditionRequired
 )
 """What the API's document says of every decision."""
-_ETAG = re.compile('"([1-9][0-9]{0,17})"')
+_ETAG = re.compile('"([1-9][0-9]{0,17}|[0-9a-f]{32})"')
 
 
-def etag(version: int) -> str:
+def etag(version: int | str) -> str:
     """The strong entity tag of a version of a request."""
     return f'"{version}"'
 
 
-async def basis(
-    request_id: UUID,
-    caller: AnyCaller,
-    response: Response,
+async def version(
     *,
-    dry_run: DryRun = False,
     if_match: Annotated[
         str,
         Header(
             alias="If-Match",
-            description="The `ETag` of the request that this is decided for, as `GET` or the last decision gave it. The"
-            " same decision on the same version again does nothing and gives the first answer, so that whoever got no"
-            " answer may simply repeat; any other is refused once the request has changed.",
+            description="The `ETag` of what this is decided about, as `GET` or the last action gave it. The same action"
+            " on the same version of a request again does nothing and gives the first answer, so a caller who got no"
+            " answer may repeat it; any other is refused once the request has changed.",
         ),
     ],
-) -> Basis:
-    """What is decided about, and by whom; the answer carries the version that the decision makes.
+) -> str:
+    """The version that the caller has seen.
 
     Raises:
         PreconditionRequired: no version is named.
         BadRequest: it is not an entity tag of ours.
     """
     if if_match == "*":
-        raise PreconditionRequired("any version is none: read the request, and send the ETag that you get as If-Match")
+        raise PreconditionRequired("any version is none: read it, and send the ETag that you get as If-Match")
     tag = _ETAG.fullmatch(if_match)
     if tag is None:
         raise BadRequest('If-Match takes one ETag, unchanged, as "7"; a proxy between us must not make it weak')
-    version = int(tag[1])
-    if not dry_run:
-        response.headers["ETag"] = etag(version + 1)
-    return Basis(request_id, version, caller)
+    return tag[1]
 
 
-MadeFor = Annotated[Basis, Depends(basis)]
+Version = Annotated[str, Depends(version)]
+"""The version for which somebody decides."""

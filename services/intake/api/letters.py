@@ -8,28 +8,22 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.intake.api.dependencies import (
-    DECIDING,
     PRIVACY_TEAM,
     AnyCaller,
-    MadeFor,
-    Rehearsable,
     Services,
     UseServices,
 )
 from services.intake.api.downloads import policy_of
 from services.intake.api.paging import Page, Paged
-from services.intake.api.views import StateView
 from services.intake.auth import Caller
 from services.intake.errors import Forbidden, NotFound, NotReady
 from services.intake.letters.print_page import document
-from services.intake.letters.schemas import AnotherWay, GivenUp, PostalAddress
+from services.intake.letters.schemas import AnotherWay, GivenUp
 from services.intake.problems import documented
 from services.intake.schemas import Instant
-from services.intake.versions import Decided
 from shared.domain.errors import IllegalTransition, Shredded
 
 router = APIRouter(prefix="/v1/letters", tags=["letters"], dependencies=PRIVACY_TEAM, responses=documented(Forbidden))
-of_request = APIRouter(prefix="/v1/requests/{request_id}", tags=["letters"], dependencies=PRIVACY_TEAM)
 _MOVES = documented(NotFound, NotReady, IllegalTransition, Shredded)
 
 
@@ -108,9 +102,3 @@ async def give_up(letter_id: UUID, body: GivenUp, caller: AnyCaller, services: U
     """
     await services.use_cases.give_up(letter_id, body, caller)
     return LetterMoved(letter_id=letter_id, state="given_up")
-
-
-@of_request.post("/postal-address", response_model=StateView, responses={**DECIDING, **documented(Shredded)})
-async def record_address(body: PostalAddress, basis: MadeFor, services: Rehearsable) -> Decided:
-    """Enter the address of record, as you have looked it up: letters on paper go there (privacy team)."""
-    return await services.use_cases.record_address(basis, body)

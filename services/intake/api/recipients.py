@@ -2,41 +2,33 @@
 
 from datetime import datetime
 from operator import attrgetter
-from typing import Annotated, Literal
+from typing import Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.intake import recipient_digests, recipients
 from services.intake.api.dependencies import (
-    DECIDING,
     PRIVACY_TEAM,
     AnyCaller,
-    MadeFor,
-    Rehearsable,
     Services,
     UseServices,
 )
 from services.intake.api.downloads import policy_of
 from services.intake.api.paging import Page, Paged
-from services.intake.api.views import StateView
 from services.intake.auth import Caller
-from services.intake.errors import NotFound, NotReady, SamePerson
+from services.intake.errors import NotFound, NotReady
 from services.intake.problems import documented
-from services.intake.proposed import ProposedStep
-from services.intake.recipient_schemas import RecipientReply, Waiver, WaiverApproval
+from services.intake.recipient_digests import RecipientReply
 from services.intake.recipients import Notice, NoticeState, silent_before
 from services.intake.request import disclosed
 from services.intake.schemas import Instant
-from services.intake.versions import Decided
 from shared.domain.errors import IllegalTransition, Shredded
 from shared.domain.policy import Policy
-from shared.domain.text import Word
 
 router = APIRouter(prefix="/v1/requests/{request_id}/recipients", tags=["recipients"], responses=documented(NotFound))
 digests = APIRouter(prefix="/v1/recipient-digests", tags=["recipients"], dependencies=PRIVACY_TEAM)
-_MOVES = {**DECIDING, **documented(IllegalTransition)}
 _OF_DIGEST = documented(NotFound, NotReady, IllegalTransition)
 
 
@@ -82,34 +74,6 @@ async def list_recipients(
     before, policy = silent(services), services.unit_of_work.policy
     views = [NoticeView.model_validate(_shown(each, policy, before)) for each in found]
     return paging.cut(views, attrgetter("recipient"))
-
-
-@router.post("/waiver", response_model=StateView, dependencies=PRIVACY_TEAM, responses=_MOVES)
-async def propose_waiver(body: Waiver, basis: MadeFor, services: Rehearsable) -> Decided:
-    """Propose that a recipient is not told, since that is impossible or out of proportion (privacy team)."""
-    return await services.use_cases.propose_waiver(basis, body)
-
-
-@router.get("/waiver", dependencies=PRIVACY_TEAM, responses=documented(NotReady, Shredded))
-async def read_waiver(
-    request_id: UUID,
-    recipient: Annotated[Word, Query(description="as the policy names it")],
-    caller: AnyCaller,
-    services: UseServices,
-) -> ProposedStep:
-    """Why somebody has proposed not to tell that recipient (privacy team)."""
-    return await services.use_cases.proposed_step(request_id, caller, "waiver", recipient)
-
-
-@router.post(
-    "/waiver/approval",
-    response_model=StateView,
-    dependencies=PRIVACY_TEAM,
-    responses={**DECIDING, **documented(IllegalTransition, SamePerson)},
-)
-async def approve_waiver(body: WaiverApproval, basis: MadeFor, services: Rehearsable) -> Decided:
-    """Approve that with the key of another holder than proposed it (privacy team)."""
-    return await services.use_cases.approve_waiver(basis, body)
 
 
 @digests.get("")

@@ -10,12 +10,13 @@ from fastapi import APIRouter, Header, Response
 from services.intake import statement
 from services.intake.api.dependencies import PRIVACY_TEAM, TAGGED, AnyCaller, UseServices, etag
 from services.intake.api.paging import Page, Paged
-from services.intake.api.views import LetterView, RequestView, TimelineEntry, view
+from services.intake.api.views import LetterView, ManualSteps, RequestView, StepsInSystem, TimelineEntry, view
 from services.intake.errors import Forbidden, NotFound
 from services.intake.problems import documented
 from services.intake.statement import Statement
 from shared.domain.errors import Shredded
 from shared.storage import evidence
+from shared.storage.vault import MANUAL_STEPS
 
 router = APIRouter(prefix="/v1/requests/{request_id}", tags=["requests"], responses=documented(NotFound))
 
@@ -78,3 +79,19 @@ async def read_letters(
     """Every letter that was written to the subject about this request; the reading is on record."""
     found = await services.use_cases.read_letters(request_id, caller, code)
     return paging.cut([LetterView.model_validate(each) for each in found], attrgetter("letter_id"))
+
+
+@router.get("/manual-steps", dependencies=PRIVACY_TEAM, responses=documented(NotFound, Shredded))
+async def read_manual_steps(request_id: UUID, caller: AnyCaller, services: UseServices) -> ManualSteps:
+    """What a person does by hand, in systems that say how: commands, with the ids of the records (privacy team).
+
+    When they have, the action `retry` has it looked for again, or `record-result` enters what they did.
+    The reading is on record.
+    """
+    request = await services.use_cases.read(request_id, caller)
+    async with services.unit_of_work.begin() as tx:
+        sealed = await tx.vault.open_kind(tx.connection, request.subject_ref, MANUAL_STEPS)
+        if sealed:
+            tx.log_evidence(request_id, "manual_steps.read", {"holder": caller.holder}, caller.actor)
+    told = [StepsInSystem(system=system, do=orjson.loads(said)) for _, system, said in sealed]
+    return ManualSteps(request_id=request_id, systems=told)

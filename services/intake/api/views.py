@@ -16,7 +16,6 @@ from services.intake.request.blockers import Blocker, blocked_by
 from services.intake.request.coverage import Covered, coverage
 from services.intake.request.kept_by_now import kept_by_now
 from services.intake.request.lifecycle import State
-from services.intake.request.reasons import Proposed
 from services.intake.request.summed import summed
 from services.intake.request.told.answer import standing
 from services.intake.schemas import Instant
@@ -43,13 +42,6 @@ class StateView(Referenced):
     """Where the request stands now."""
 
     state: State
-
-
-class DueDate(BaseModel):
-    """By when the request must be answered now."""
-
-    request_id: UUID
-    due_on: date
 
 
 class SubmissionAccepted(StateView):
@@ -153,18 +145,6 @@ class RequestView(Referenced):
         " unless the person withdraws it, or two persons refuse it",
     )
     case: CaseView | None = Field(default=None, description="where it came in one message with others: all of them")
-
-
-class ProposalView(BaseModel):
-    """How a request is proposed to be answered, by the key of whom, until the holder of another approves it."""
-
-    decision: Proposed
-    system: str | None = Field(description="of a part that is to end: in which system it is missing")
-    reason: str
-    article: str
-    explanation: str
-    proposed_by: str
-    proposed_at: Instant
 
 
 class StepsInSystem(BaseModel):

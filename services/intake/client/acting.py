@@ -211,9 +211,6 @@ async def _one(api: Api, deed: _Deed, how: _How) -> None:
         if "dry_run" in deed.operation.takes:
             await api.post(f"{deed.path}?dry_run=true", deed.sends, match, repeatable=True)
         lines = [shown(told_by(read))] if read else []
-        proposed, is_approval, _ = deed.path.partition("/approval")
-        if is_approval and deed.thing.startswith("/v1/requests/"):
-            lines += ["proposed:", shown(told_by(await api.get(proposed, **(deed.sends or {}))))]
         if how.dry_run and how.as_json:
             tell({"action": deed.operation.name, "sends": deed.sends, "shows": "\n".join(lines).splitlines()})
         else:

@@ -31,7 +31,7 @@ from shared.storage.postgres import AWAY
 
 BASE: Final = "/console"
 _TEMPLATES = Path(__file__).parent / "templates"
-_OF_THE_API = re.compile(r"\s*\((?:GET|POST) [^)]*\)")
+_OF_THE_API = re.compile(r"\s*\((?:GET|POST|action) [^)]*\)")
 NAVIGATION: Final[Sequence[tuple[str, str, Power]]] = (
     ("/", "Queue", Power.SEE),
     ("/approvals", "Approvals", Power.SEE),

@@ -14,12 +14,11 @@ from services.intake.console.decisions.page import About, offered, routes_of
 from services.intake.console.ids import of_path
 from services.intake.console.lists import ROWS, Link, Row, Table, at_most
 from services.intake.console.roles import Power
-from services.intake.recipient_digests import UnansweredDigest
-from services.intake.recipient_schemas import RecipientReply
+from services.intake.recipient_digests import RecipientReply, UnansweredDigest
 from services.intake.web.site import Visit
 
 
-async def _reply(subject: Subject, _: int, said: RecipientReply) -> None:
+async def _reply(subject: Subject, _: str, said: RecipientReply) -> None:
     async with subject.works.services.unit_of_work.begin() as tx:
         await recipient_digests.hear(tx, subject.row.digest_id, said.reply, subject.person.caller)
 

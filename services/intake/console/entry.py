@@ -5,9 +5,9 @@ from typing import Final
 
 from starlette.routing import BaseRoute
 
+from services.intake.actions.action import plain
 from services.intake.console.console import Console, Works, person_of
-from services.intake.console.decisions import options
-from services.intake.console.decisions.decision import Asked, Decision, Options, Subject, saying
+from services.intake.console.decisions.decision import LANGUAGES, Asked, Decision, Options, Subject, saying
 from services.intake.console.decisions.page import About, Find, routes_of
 from services.intake.console.roles import Power
 from services.intake.entered import EnteredByHand, enter
@@ -20,11 +20,11 @@ _SCOPES: Final = ("direct_marketing", "legitimate_interests")
 
 def purposes(subject: Subject) -> Options:
     """To what consent can be withdrawn, by the policy."""
-    return options.plain(*sorted(subject.works.services.unit_of_work.policy.consents))
+    return plain(*sorted(subject.works.services.unit_of_work.policy.consents))
 
 
 MESSAGE: Final[Sequence[Asked]] = (
-    Asked("rights", "What it asks for", "choices", options=lambda _: options.plain(*Right)),
+    Asked("rights", "What it asks for", "choices", options=lambda _: plain(*Right)),
     Asked("subject.name", "Name"),
     Asked("subject.email", "E-mail address", hint="At least one of address, account and number is needed"),
     Asked("subject.account_id", "Account"),
@@ -32,9 +32,9 @@ MESSAGE: Final[Sequence[Asked]] = (
     Asked(
         "subject.country", "Country", hint="ISO 3166, as DE; for holidays, language and numbers without country code"
     ),
-    Asked("language", "Language", "choose", "That of the country, if left out", lambda _: [*options.LANGUAGES.items()]),
-    Asked("ground", "Of a restriction: its ground", "choose", options=lambda _: options.plain(*_GROUNDS)),
-    Asked("scope", "Of an objection: to what", "choose", options=lambda _: options.plain(*_SCOPES)),
+    Asked("language", "Language", "choose", "That of the country, if left out", lambda _: [*LANGUAGES.items()]),
+    Asked("ground", "Of a restriction: its ground", "choose", options=lambda _: plain(*_GROUNDS)),
+    Asked("scope", "Of an objection: to what", "choose", options=lambda _: plain(*_SCOPES)),
     Asked("purposes", "Of a withdrawal of consent: to what", "choices", options=purposes),
     Asked("field", "Of a correction: what is wrong", hint="name, email, phone, address.street, address.city, …"),
     Asked("current", "Of a correction: what we have", hint="Needed where we hold several, as of numbers"),
@@ -43,7 +43,7 @@ MESSAGE: Final[Sequence[Asked]] = (
 """What is entered of any message."""
 
 
-async def _enter(subject: Subject, _: int, said: EnteredByHand) -> str:
+async def _enter(subject: Subject, _: str, said: EnteredByHand) -> str:
     services = subject.works.services
     stored = await enter(services.unit_of_work, services.submissions, said, subject.person.caller)
     return f"/requests/{stored[0].request_id}"
@@ -60,7 +60,7 @@ ENTER = Decision(
     ),
     body=EnteredByHand,
     asks=(
-        Asked("came_by", "It came as", "choose", options=lambda _: options.plain("letter", "email", "call")),
+        Asked("came_by", "It came as", "choose", options=lambda _: plain("letter", "email", "call")),
         Asked("received_at", "When it came to us", "moment", "As 2026-03-31 14:30, or the day alone"),
         Asked(
             "channel",

@@ -7,8 +7,8 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from services.intake.actions.action import plain
 from services.intake.console.console import Console, Works, person_of
-from services.intake.console.decisions import options
 from services.intake.console.decisions.decision import Asked, Decision, Subject, at_once, saying
 from services.intake.console.decisions.page import About, offered, routes_of
 from services.intake.console.ids import of_path
@@ -27,7 +27,7 @@ def _holds(subject: Subject) -> Holds:
 
 
 def _categories(subject: Subject) -> Sequence[tuple[str, str]]:
-    return options.plain(*sorted(subject.works.services.processing.categories))
+    return plain(*sorted(subject.works.services.processing.categories))
 
 
 PLACE = Decision(

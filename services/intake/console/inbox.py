@@ -9,10 +9,13 @@ from babel import Locale
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from services.intake.actions import performing
+from services.intake.actions.action import plain
+from services.intake.actions.requests import KIND
+from services.intake.actions.timing import REPLY
 from services.intake.console.console import Console, Works, local, person_of
-from services.intake.console.decisions import options, timing
-from services.intake.console.decisions.decision import Asked, Decision, Subject, saying
-from services.intake.console.decisions.page import About, offered, routes_of
+from services.intake.console.decisions.decision import LANGUAGES, Asked, Decision, Subject, saying
+from services.intake.console.decisions.page import About, routes_of
 from services.intake.console.entry import MESSAGE
 from services.intake.console.ids import of_path, place
 from services.intake.console.lists import END, ROWS, Link, Row, Table, cut, show
@@ -31,13 +34,13 @@ _TITLES: Final[Sequence[tuple[Literal["proposed", "reply"], str, str]]] = (
 _STRANGER = "It answers a letter that went to another address: do not take it for the requester's word."
 
 
-async def _confirm(subject: Subject, _: int, said: Entered) -> str:
+async def _confirm(subject: Subject, _: str, said: Entered) -> str:
     mail, person = subject.works.services.mail, subject.person
     stored = await mail.confirm(subject.row, said, person.caller)
     return f"/requests/{stored[0].request_id}"
 
 
-async def _dismiss(subject: Subject, _: int, said: Dismissed) -> str:
+async def _dismiss(subject: Subject, _: str, said: Dismissed) -> str:
     await subject.works.services.mail.dismiss(subject.row, said, subject.person.caller)
     return "/mail"
 
@@ -67,7 +70,7 @@ DISMISS = Decision(
         "The mailbox stays as it is.",
     ),
     body=Dismissed,
-    asks=(Asked("reason", "Reason", "choose", options=lambda _: options.plain(*get_args(NoRequest))),),
+    asks=(Asked("reason", "Reason", "choose", options=lambda _: plain(*get_args(NoRequest))),),
     do=_dismiss,
     irreversible=True,
 )
@@ -172,9 +175,8 @@ class Inbox:
     async def _answers(self, visit: Visit, request_id: UUID) -> Sequence[Link]:
         """What can be done with the request that a mail answers, because of what it says."""
         person = person_of(visit)
-        request = await self.works.services.use_cases.read(request_id, person.caller)
-        subject = Subject(self.works, person, request)
-        return offered(subject, f"/requests/{request_id}/decide", [timing.REPLY])
+        _, found = await performing.possible(self.works.services.use_cases, KIND, str(request_id), person.caller)
+        return [Link(f"/requests/{request_id}/decide/{each.name}", each.title) for each in found if each.name == REPLY]
 
     async def raw(self, visit: Visit) -> Response:
         """The original with its files, to be opened with care; the reading is on record."""
@@ -220,7 +222,7 @@ def _form(content: MailContent) -> Form:
     proposal = content.proposal
     said = {
         "rights": proposal.rights,
-        "language": [content.language] if content.language in options.LANGUAGES else [],
+        "language": [content.language] if content.language in LANGUAGES else [],
         "subject.email": [proposal.email],
         "subject.name": [proposal.name],
         "subject.account_id": [proposal.account_id],

@@ -43,23 +43,23 @@ def _waits(subject: Subject) -> bool:
     return subject.row.proposed_by not in {None, subject.person.holder}
 
 
-def _version(incident: Incident) -> int:
+def _version(incident: Incident) -> str:
     """Of the decision that a page has shown: another one has another number."""
-    return incident.decision[0].entry_id.int >> 72 if incident.decision else 0
+    return f"{incident.decision[0].entry_id.int >> 72}" if incident.decision else "0"
 
 
-async def _take(subject: Subject, _: int, said: Said) -> None:
+async def _take(subject: Subject, _: str, said: Said) -> None:
     services, incident_id = subject.works.services, subject.row.incident_id
     async with services.unit_of_work.begin() as tx:
         await record.take(tx, services.use_cases.letters, incident_id, said, subject.person.caller)
 
 
-async def _enter(subject: Subject, _: int, said: IncidentFound) -> str:
+async def _enter(subject: Subject, _: str, said: IncidentFound) -> str:
     async with subject.works.services.unit_of_work.begin() as tx:
         return f"{_PATH}/{(await record.enter(tx, said, subject.person.caller)).incident_id}"
 
 
-async def _approve(subject: Subject, version: int, _: None) -> None:
+async def _approve(subject: Subject, version: str, _: None) -> None:
     decision = subject.row.decision
     if decision is None or _version(subject.row) != version:
         raise NotReady("the decision has changed since you opened the page: go back, and read it again")
@@ -76,7 +76,12 @@ async def _proposed(subject: Subject) -> Sequence[tuple[str, str]]:
 
 def _step(name: str, title: str, body: type[BaseModel], *does: str, **more: Any) -> Decision:
     """A step whose form is made from its body."""
-    known: dict[str, Any] = {"power": Power.HANDLE, "when": _open, "do": _take, "asks": fields_of(body)}
+    known: dict[str, Any] = {
+        "power": Power.HANDLE,
+        "when": _open,
+        "do": _take,
+        "asks": fields_of(body.model_json_schema()),
+    }
     return Decision(name=name, title=title, body=body, does=saying(*does), **{**known, **more})
 
 

@@ -20,7 +20,7 @@ from services.intake.console import (
     systems,
 )
 from services.intake.console.console import Console, Works
-from services.intake.console.decisions import of_requests
+from services.intake.console.decisions import acting
 from services.intake.console.provider import Provider
 from services.intake.console.settings import ConsoleSettings
 
@@ -29,7 +29,7 @@ _PAGES = (
     queue,
     request_page,
     package_page,
-    of_requests,
+    acting,
     stopped,
     systems,
     holds,

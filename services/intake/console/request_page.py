@@ -11,16 +11,18 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from services.intake import plans, request_file
+from services.intake.actions import approvals, performing
+from services.intake.actions.approvals import REQUESTS
+from services.intake.actions.identity import WHY
+from services.intake.actions.registry import KINDS
 from services.intake.api import views
 from services.intake.api.views import RequestView
 from services.intake.audit.looks import LOOKS
 from services.intake.console import case_sheet, entries, undelivered
 from services.intake.console.console import Console, Person, Works, person_of
-from services.intake.console.decisions import options
-from services.intake.console.decisions.decision import Subject
-from services.intake.console.decisions.of_requests import possible
+from services.intake.console.decisions.acting import in_words, links
+from services.intake.console.decisions.decision import LANGUAGES
 from services.intake.console.ids import of_path
-from services.intake.console.proof_words import WHY
 from services.intake.console.roles import ROLES, Power
 from services.intake.deciding import visible
 from services.intake.mail import inbox
@@ -60,6 +62,7 @@ class RequestPage:
         failures = self.works.services.use_cases.identity.links.failures
         async with self.works.services.unit_of_work.pool.acquire() as connection:
             kept = await request_file.read(connection, request.request_id, failures)
+            proposed = await approvals.waiting(connection, REQUESTS, str(request.request_id))
             entries = await evidence.entries(connection, request.request_id)
             mails = await inbox.of_request(connection, request.request_id, _MAILS)
             for each in mails:
@@ -67,7 +70,9 @@ class RequestPage:
         told = [_entry(each) for each in sorted(entries, key=itemgetter("at"))]
         policy = self.works.services.unit_of_work.policy
         traces, trace = self.works.settings.traces, next((each["trace"] for each in told if each["trace"]), None)
-        decisions = [*possible(Subject(self.works, person, request, kept))]
+        means, key, kind = self.works.services.use_cases, str(request.request_id), KINDS[REQUESTS]
+        _, decisions = await performing.possible(means, kind, key, person.caller)
+        waiting = await performing.waiting(means, KINDS, person.caller, proposed)
         sheet = await case_sheet.opened(self.works, person, request.request_id) if visit.sent else case_sheet.CLOSED
         return visit.page(
             "request.html",
@@ -80,15 +85,18 @@ class RequestPage:
             holds=kept.holds,
             stopped=[WHY[each] for each in kept.stopped],
             mails=mails,
-            pending=kept.pending,
+            pending=[
+                (each, action.title, in_words(each), links(each, action, person))
+                for each in waiting
+                for action in [kind.actions[each.action]]
+            ],
             done=[each for each in told if not each["action"].endswith(LOOKS)],
             looked=[each for each in told if each["action"].endswith(LOOKS)],
             trace=traces.replace("{trace}", trace) if traces and trace else None,
-            mine=person.holder,
-            decisions=[each for each in decisions if person.may(each.power)],
-            others=[(each.title, _roles(each.power)) for each in decisions if not person.may(each.power)],
+            decisions=[each for each in decisions if person.may(Power(each.needs))],
+            others=[(each.title, _roles(Power(each.needs))) for each in decisions if not person.may(Power(each.needs))],
             noted=visit.session.data.pop("noted", None),
-            languages=options.LANGUAGES,
+            languages=LANGUAGES,
         )
 
     async def plan(self, visit: Visit) -> Response:

@@ -1,43 +1,30 @@
 """What was stopped and waits for two persons, what contradicts the register, and what was proposed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from services.intake import assignment_conflicts, key_suspension, request_file, sweeps
+from services.intake import assignment_conflicts, key_suspension, sweeps
+from services.intake.actions.identity import WHY
 from services.intake.assignment_conflicts import AssignmentConflict
-from services.intake.console import digests, incidents
 from services.intake.console.console import Console, Works, local, person_of
 from services.intake.console.decisions.decision import Decision, Subject, by_word, saying
 from services.intake.console.decisions.page import About, offered, routes_of
 from services.intake.console.ids import of_path
-from services.intake.console.lists import ROWS, Link, Row, Table, at_most, show
-from services.intake.console.proof_words import WHY
+from services.intake.console.lists import Link, Row, Table, at_most, show
 from services.intake.console.roles import Power
 from services.intake.errors import NotFound
 from services.intake.identity import stopped as stopped_proofs
 from services.intake.identity.stopped import Stopped as StoppedProof
-from services.intake.request_file import What
 from services.intake.sweeps import Sweep
 from services.intake.web.site import Visit
 from shared.domain import reference
 
 _BACK = "/stopped"
 _Offer = Callable[[Any, str, Decision], list[Link]]
-DECIDED_BY: Mapping[What, str] = {
-    "answer": "approve",
-    "extension": "approve-extension",
-    "weighing": "approve-weighing",
-    "package": "package-release",
-    "proof": "proof-withdrawal",
-    "identity": "verify",
-    "waiver": "recipient-waiver-approval",
-    "begin": "begin",
-}
-
 RELEASE = Decision(
     name="release",
     title="Release the API key",
@@ -81,7 +68,6 @@ def routes(console: Console) -> list[BaseRoute]:
     stopped = Stopped(console.works)
     return [
         console.private(_BACK, stopped.show, Power.SEE),
-        console.private("/approvals", stopped.approvals, Power.SEE),
         *routes_of(console, "/suspended-keys/{key_id}", [RELEASE], stopped.key),
         *routes_of(console, "/sweeps/{sweep_id}", [SWEEP], stopped.sweep),
         *routes_of(console, "/conflicts/{conflict_id}", [SETTLE], stopped.conflict),
@@ -109,36 +95,6 @@ class Stopped:
 
         tables = [_keys(keys, offer), _sweeps(stopped, offer), _conflicts(conflicts, offer)]
         return show(visit, "Stopped", [*tables, _proofs(self.works, proofs)])
-
-    async def approvals(self, visit: Visit) -> Response:
-        """What waits for my second pair of eyes?"""
-        person = person_of(visit)
-        async with self.works.services.unit_of_work.pool.acquire() as connection:
-            waiting = await request_file.pending(connection, limit=ROWS)
-            decisions = await incidents.awaiting_approval(self.works, person, connection)
-        rows = [
-            Row(
-                (
-                    Link(f"/requests/{each.request_id}", each.what),
-                    each.which.replace("_", " "),
-                    "you" if each.holder == person.holder else each.holder,
-                    str(each.due_on),
-                ),
-                [Link(f"/requests/{each.request_id}/decide/{DECIDED_BY[each.what]}", "Look, and agree")]
-                if each.holder != person.holder and person.may(Power.APPROVE)
-                else (),
-            )
-            for each in waiting
-        ]
-        proposed = Table(
-            "Proposed by one person",
-            at_most("Somebody else must agree; until then nothing changes for the person.", waiting, ROWS),
-            ("What", "Which", "Proposed by", "Due", "Decide"),
-            rows,
-            "Nothing is proposed.",
-        )
-        told = await digests.table(self.works, visit)
-        return show(visit, "Approvals", [proposed, decisions, told])
 
     async def key(self, visit: Visit) -> About:
         """The suspended key that the address names."""

@@ -10,9 +10,10 @@ from shared.storage.postgres import Connection
 
 _PERIOD = timedelta(days=30)
 _DECIDED = """
-SELECT p.decision, p.reason, p.article, count(*) FROM proposal p JOIN request r USING (request_id)
-WHERE r.responded_at > $1 AND r.role = 'controller'
-      AND (p.decision, r.outcome) IN (('refuse', 'refused'), ('answer_in_part', 'partially_fulfilled'))
+SELECT replace(a.action, '-', '_'), a.shown->>'reason', a.shown->>'article', count(*)
+FROM approval a JOIN request r USING (request_id)
+WHERE a.state = 'approved' AND r.responded_at > $1 AND r.role = 'controller'
+      AND (a.action, r.outcome) IN (('refuse', 'refused'), ('answer-in-part', 'partially_fulfilled'))
 GROUP BY 1, 2, 3
 """
 # Days of a package end so long after the answer.

@@ -2,11 +2,10 @@
 
 from typing import Final
 
-from services.intake.deciding import Held
 from services.intake.errors import BadRequest
-from services.intake.identity import by_hand
 from services.intake.identity.proof_links import ProofLinks, Used
 from services.intake.letters import correspondence
+from services.intake.request.aggregate import Request
 from shared.domain.errors import IllegalTransition
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.domain.levels import NOTHING
@@ -17,18 +16,16 @@ METHOD: Final = "contact_on_file"
 _FIELD: Final = "contact_on_file"
 
 
-async def ask(held: Held, links: ProofLinks, address: str) -> bool:
-    """Seals the address with the letters of the request, and sends a proof link there; returns whether it did.
+async def ask(tx: UnitOfWork, request: Request, links: ProofLinks, address: str) -> None:
+    """Seals the address with the letters of the request, and sends a proof link there.
 
-    A staff member who enters an address of their own would get the data of another: as with proof by hand, a second
-    person must look the address up and enter the same.
+    A staff member who enters an address of their own would get the data of another: so, as with proof by hand, a second
+    person must look the address up and approve it.
 
     Raises:
         BadRequest: it is no address, or the request names no account.
         IllegalTransition: a part of the request is proved, so a proof of the account would not count.
-        SamePerson: the same person has entered the address before.
     """
-    tx, request = held.tx, held.request
     request.must_be_ours()
     try:
         contact = normalise(IdentityType.EMAIL, address)
@@ -39,12 +36,9 @@ async def ask(held: Held, links: ProofLinks, address: str) -> bool:
     if not any(each.type is IdentityType.ACCOUNT_ID for each in stated):
         raise BadRequest("the request names no account, so no contact is on file for it: leave it out", _FIELD)
     if any(each.level > NOTHING for each in stated):
-        raise IllegalTransition("a part of the request is proved: take that proof back first (/proof-withdrawal)")
-    if not await by_hand.entered_by_two(held, f"contact on file\0{contact}", "question to the contact on file"):
-        return False
+        raise IllegalTransition("a part of the request is proved: revoke that proof first (revoke-proof)")
     await correspondence.seal(tx, request, METHOD, "", contact.encode())
     await links.write_to(tx, request, contact)
-    return True
 
 
 async def of_link(tx: UnitOfWork, used: Used) -> Identity | None:

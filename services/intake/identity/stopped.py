@@ -25,7 +25,8 @@ SELECT l.request_id, CASE WHEN bool_or(l.disowned_at IS NOT NULL) THEN 'disowned
 HAVING bool_or(l.disowned_at IS NOT NULL) AND (r.state = 'awaiting_identity'
        OR EXISTS (SELECT FROM proof_link u WHERE u.request_id = r.request_id AND u.used_at IS NOT NULL
                   AND u.disowned_at IS NULL) AND NOT EXISTS (
-           SELECT FROM proof_taken_back t WHERE t.request_id = r.request_id AND t.second IS NOT NULL))
+           SELECT FROM approval a
+            WHERE a.request_id = r.request_id AND a.action = 'revoke-proof' AND a.state = 'approved'))
     OR r.state = 'awaiting_identity' AND sum(l.failures) >= $1
 UNION ALL
 SELECT w.request_id, 'withheld', w.withheld_at, r.due_on FROM proof_withheld w JOIN request r USING (request_id)
@@ -39,10 +40,6 @@ _LIFT_LINKS = """
 UPDATE proof_link SET disowned_at = NULL, failures = 0 WHERE request_id = $1 AND EXISTS (
     SELECT FROM proof_link l WHERE l.request_id = $1
     HAVING bool_or(l.disowned_at IS NOT NULL) OR sum(l.failures) >= $2) RETURNING true
-"""
-# Nor does the word of the one who has doubted it wait for a second any more, where it is known whose the proof is.
-_NOT_TAKEN_BACK = """
-DELETE FROM proof_taken_back WHERE request_id = $1 AND second IS NULL
 """
 MOST = 1000
 """How many are listed."""
@@ -72,18 +69,8 @@ async def why(connection: Connection, failures: int, request_id: UUID) -> list[W
     return sorted({row["why"] for row in rows})
 
 
-async def liftable(connection: Connection, failures: int, request_id: UUID) -> bool:
-    """Whether one person can say that it is theirs after all, so that links and codes are good again (``lift``)."""
-    return bool({*await why(connection, failures, request_id)} & {"disowned", "wrong_codes"})
-
-
 async def lift(tx: UnitOfWork, failures: int, request_id: UUID) -> bool:
-    """A person knows that it is theirs after all: links and codes are good again; whether anything had ended them.
-
-    Where it was disowned, one person's doubt of a proof of it (``taking_back``) ends with that.
-    """
-    if "disowned" in await why(tx.connection, failures, request_id):
-        await tx.connection.execute(_NOT_TAKEN_BACK, request_id)
+    """A person knows that it is theirs after all: links and codes are good again; whether anything had ended them."""
     return bool(await tx.connection.fetch(_LIFT_LINKS, request_id, failures))
 
 

@@ -8,14 +8,12 @@ from uuid_utils.compat import uuid7
 
 from services.intake import recipient_digests, repository
 from services.intake.auth import Caller
-from services.intake.deciding import Held, decision
+from services.intake.deciding import Deciding
 from services.intake.errors import NotFound
 from services.intake.letters import delivered, delivery
 from services.intake.letters import schemas as letter_schemas
 from services.intake.letters.delivery import Delivery
 from services.intake.letters.print_page import LINES, Page
-from services.intake.request.aggregate import Transition
-from services.intake.timing import TimingUseCases
 from shared.domain.errors import IllegalTransition
 from shared.domain.notices import NoticeText, opened
 from shared.messaging.unit_of_work import UnitOfWork
@@ -24,12 +22,11 @@ from shared.storage.vault import Sealing
 _TO_PRINT = """
 SELECT letter_id, request_id FROM delivery WHERE way = 'post' AND state = 'waiting' ORDER BY letter_id LIMIT $1
 """
-_POSTAL = "postal_address"
 _WAITS = frozenset({"waiting", "person"})
 
 
 @dataclass(frozen=True, slots=True)
-class DeliveringUseCases(TimingUseCases):
+class DeliveringUseCases(Deciding):
     """Delivers letters by hand.
 
     Raises:
@@ -75,7 +72,7 @@ class DeliveringUseCases(TimingUseCases):
                     "the address of record is that of whoever asked, and this letter goes where it says: have it sent"
                     " there again by e-mail, or tell them yourself"
                 )
-            elif request and not await tx.vault.places(tx.connection, request.request_id, _POSTAL):
+            elif request and not await tx.vault.places(tx.connection, request.request_id, delivery.POSTAL):
                 raise IllegalTransition("no address of record is entered: enter it, and then have it sent by post")
             if not await delivery.send_by(tx, request, letter, said.way):
                 raise IllegalTransition(f"it waits to go by {letter.way} already: wait for that, or give it up")
@@ -92,17 +89,6 @@ class DeliveringUseCases(TimingUseCases):
             await tx.vault.seal(tx.connection, [words], tx.now)
             await delivered.given_up(tx, self.letters, letter_id, place, caller.actor)
 
-    @decision
-    async def record_address(self, held: Held, said: letter_schemas.PostalAddress) -> Transition:
-        """A person has looked up where the subject lives: letters on paper go there, and nowhere else."""
-        tx, request = held.tx, held.request
-        await tx.vault.drop_kind(tx.connection, [request.request_id], _POSTAL)
-        content = orjson.dumps(said.lines)
-        sealed = Sealing(request.request_id, _POSTAL, said.on_file_in, content)
-        await tx.vault.seal(tx.connection, [sealed], tx.now)
-        await delivery.address_known(tx.connection, request.request_id)
-        return request.noted("address.recorded", on_file_in=said.on_file_in)
-
     @staticmethod
     async def _page(tx: UnitOfWork, letter_id: UUID, request_id: UUID | None, caller: Caller) -> Page | None:
         """Returns the page of a letter; None: it is not rendered yet. A digest goes to the recipient that it names."""
@@ -113,7 +99,7 @@ class DeliveringUseCases(TimingUseCases):
         if request_id is None:
             await recipient_digests.note_reading(tx, letter_id, caller)
             return Page(letter_id, letter.html, (letter.to or "").split(", ")[:LINES])
-        [(_, _, address), *_] = await tx.vault.open_kind(tx.connection, request_id, _POSTAL)
+        [(_, _, address), *_] = await tx.vault.open_kind(tx.connection, request_id, delivery.POSTAL)
         detail = {"letter_id": str(letter_id), "holder": caller.holder}
         tx.log_evidence(request_id, "letter.printed", detail, caller.actor)
         return Page(letter_id, letter.html, orjson.loads(address))

@@ -30,6 +30,8 @@ TO_STRANGERS: Final[frozenset[str]] = TO_OTHERS | {"old_contact"}
 """Letters to whoever has not asked."""
 BY_ADDRESS: Final[frozenset[str]] = TO_STRANGERS | {"proof_link", "portal_news"}
 """Letters that go where they say, however the request came; a person tells whoever has no e-mail address."""
+POSTAL: Final = "postal_address"
+"""The kind of a sealed address of record."""
 _INSERT = """
 INSERT INTO delivery (letter_id, request_id, kind, way, state, fault, awaited, address,
                       written_at, written_on)
@@ -260,7 +262,7 @@ def _reached_at(known: Sequence[Identity]) -> tuple[str | None, str | None]:
 
 
 async def _by_post(tx: UnitOfWork, request: StoredRequest) -> tuple[str, str, str | None]:
-    known = await tx.vault.places(tx.connection, request.request_id, "postal_address")
+    known = await tx.vault.places(tx.connection, request.request_id, POSTAL)
     return ("post", "waiting", None) if known else ("post", "person", "address_unknown")
 
 

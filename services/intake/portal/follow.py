@@ -10,6 +10,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from services.intake import auth, packages
+from services.intake.actions import requests
+from services.intake.actions.bodies import Nothing, QuestionReply
+from services.intake.actions.performing import Basis
 from services.intake.api import downloads, views
 from services.intake.errors import BadRequest, Expired, Forbidden, NotFound, PreconditionFailed
 from services.intake.letters import asked, correspondence
@@ -17,13 +20,11 @@ from services.intake.letters.rendering import Letters
 from services.intake.portal import told
 from services.intake.portal.portal import TRIES, NotProved, Overtaken, Portal, Works, at, language_of, spoken
 from services.intake.portal.shown import may_follow
-from services.intake.question_schemas import QuestionReply
 from services.intake.repository import Requests
 from services.intake.request.aggregate import Request
 from services.intake.request.kept_by_now import kept_by_now
 from services.intake.request.lifecycle import State
 from services.intake.request.told.answer import standing
-from services.intake.versions import Basis
 from services.intake.web.forms import FormError
 from services.intake.web.site import Visit
 from shared.domain import reference
@@ -149,9 +150,9 @@ class Following:
             open_now = request.question if _answerable(request) else None
             if open_now is None or str(open_now.question_id) != visit.form.get("question"):
                 break
-            basis = Basis(request.request_id, request.version, auth.portal(request.request_id))
+            basis = Basis(str(request.request_id), str(request.version), auth.portal(request.request_id))
             with suppress(PreconditionFailed):
-                await self.works.services.use_cases.answer(basis, QuestionReply(text=text))
+                await requests.decide(self.works.services.use_cases, basis, "record-reply", QuestionReply(text=text))
                 return
         raise Overtaken(text)
 
@@ -162,7 +163,8 @@ class Following:
             visit.session.data["noted"] = "not_withdrawn"
             return at(visit, "/request")
         if visit.sent:
-            await self.works.services.use_cases.withdraw(await self._basis(visit, request))
+            basis = await self._basis(visit, request)
+            await requests.decide(self.works.services.use_cases, basis, "withdraw", Nothing())
             visit.session.data["noted"] = "withdrawn"
             return at(visit, "/request")
         return visit.page("withdraw.html", version=request.version)
@@ -254,7 +256,7 @@ class Following:
         version = visit.form.get("version")
         if not version.isdecimal() or not version.isascii() or len(version) > _VERSION:
             raise BadRequest("the page is not whole")
-        return Basis(request.request_id, int(version), auth.portal(request.request_id))
+        return Basis(str(request.request_id), version, auth.portal(request.request_id))
 
     async def _question(self, request: Request) -> str:
         """The words of a question that can be answered here; of one about who they are, what a person has written."""

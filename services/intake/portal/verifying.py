@@ -1,14 +1,16 @@
 """Asking for proof, and entering what somebody has shown in the portal as proof: the same decision as the API's."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
-from services.intake import auth, schemas
+from services.intake import auth
+from services.intake.actions import requests
+from services.intake.actions.bodies import ContactConfirmed
+from services.intake.actions.performing import Basis
 from services.intake.errors import BadRequest, PreconditionFailed
 from services.intake.portal.portal import TRIES, Works
 from services.intake.request.aggregate import Request
-from services.intake.schemas import IdentityProof
-from services.intake.versions import Basis, Decided
+from services.intake.schemas import IdentityProof, Strict, Verification
 from services.intake.web.site import Visit
 from shared.domain.errors import IllegalTransition
 from shared.domain.identities import Identity
@@ -31,20 +33,20 @@ async def verify(works: Works, request_id: UUID, proofs: Sequence[IdentityProof]
     """
     if not proofs:
         return False
-    said = schemas.Verification(proofs=tuple(proofs))
-    return await _entered(works, request_id, lambda basis: works.services.use_cases.verify(basis, said))
+    return await _entered(works, request_id, "verify", Verification(proofs=tuple(proofs)))
 
 
 async def confirm(works: Works, request_id: UUID, contact: Identity) -> bool:
     """Enters that the contact on file has confirmed a request; returns whether it was accepted."""
-    return await _entered(works, request_id, lambda basis: works.services.use_cases.confirm_on_file(basis, contact))
+    return await _entered(works, request_id, "confirm-on-file", ContactConfirmed(address=contact.value))
 
 
-async def _entered(works: Works, request_id: UUID, enter: Callable[[Basis], Awaitable[Decided]]) -> bool:
+async def _entered(works: Works, request_id: UUID, name: str, said: Strict) -> bool:
     caller = auth.portal(request_id)
     for _ in range(TRIES):
+        seen = str((await read(works, request_id)).version)
         try:
-            await enter(Basis(request_id, (await read(works, request_id)).version, caller))
+            await requests.decide(works.services.use_cases, Basis(str(request_id), seen, caller), name, said)
         except PreconditionFailed:  # a system has reported meanwhile, and what was shown is used up
             continue
         except (IllegalTransition, BadRequest):

@@ -43,11 +43,11 @@ class Rule(NamedTuple):
         return Blocker(kind=self.kind, message=self.message.format(named), since=since, actions=[*self.actions])
 
 
-_ANSWER: Final = ("retry", "answer_in_part")
+_ANSWER: Final = ("retry", "answer-in-part")
 _WITHHELD = Rule(
     "approval",
     "Its package is withheld. Two people look into it and release it, or one has it rebuilt.",
-    ("package/release", "package/renewal"),
+    ("release-package", "renew-package"),
 )
 _KEY_SUSPENDED = Rule(
     "approval",
@@ -59,7 +59,7 @@ _COPIES_FIRST = Rule(
     "other_request",
     "The same person's open access and portability requests (`awaits`) are answered first. Answer those, or two people"
     " decide that this begins.",
-    ("begin",),
+    ("override-wait",),
 )
 _COPY_OF_MESSAGE = Rule(
     "other_request",
@@ -71,7 +71,7 @@ _OPPOSED = Rule(
     "The same person has had data restricted that this erasure would remove (`awaits`, Art. 18(1)(b), (c)), and was"
     " asked which of the two they want: they withdraw one of the requests. Or two people decide that this begins, which"
     " ends the restriction, or refuse this request.",
-    ("begin", "refuse", "withdraw"),
+    ("override-wait", "refuse", "withdraw"),
 )
 _CONFLICT = Rule(
     "system",
@@ -96,43 +96,43 @@ _UNREAD = Rule(
 _REPLY = Rule(
     "clarification",
     "The requester must answer our question; without that it goes on after the last notice.",
-    ("reply",),
+    ("record-reply",),
 )
 _REPORT = Rule(
     "system", "How it is answered is decided: the answer is written as soon as it is known what is done by now."
 )
-_TO_BE_WEIGHED = Rule("approval", "The data are restricted: two people must decide the objection.", ("balancing",))
+_TO_BE_WEIGHED = Rule("approval", "The data are restricted: two people must decide the objection.", ("weigh",))
 _LIMIT = Rule(
-    "approval", "In {0} more was found than one request may touch: two people must confirm it.", ("confirmation",)
+    "approval", "In {0} more was found than one request may touch: two people must confirm it.", ("exceed-limit",)
 )
 _OTHERS = Rule(
     "system",
     "In {0} rows were found that are of several people, or of which nothing shows that they are the requester's: find"
     " out whose they are, and have it tried again or answer in part. Only where `exceeded` says how many, and all of it"
     " is the requester's, two people confirm it instead.",
-    (*_ANSWER, "confirmation"),
+    (*_ANSWER, "exceed-limit"),
 )
 _UNSIGNED = Rule(
     "approval",
     "In {0} nothing is erased until a rule of the policy is signed by which something there may have to stay: have it"
     " signed, and it goes on by itself; or two people confirm that it goes.",
-    ("confirmation",),
+    ("exceed-limit",),
 )
-_BY_HAND = Rule("system", "In {0} a person does it by hand, and enters what was done.", ("task-result",))
+_BY_HAND = Rule("system", "In {0} a person does it by hand, and enters what was done.", ("record-result",))
 _FAILED = Rule(
     "system", "In {0} it was not done: read why (`tasks`), and have it tried again or answer in part.", _ANSWER
 )
 _NOT_SEARCHED = Rule(
     "system",
     "Of {0} nothing more is known to search by: ask, have it tried again, or answer in part.",
-    ("question", *_ANSWER),
+    ("ask", *_ANSWER),
 )
 _SEVERAL = Rule(
     "system",
     "Of {0} only the customer number would tell whose data they are: ask for it, or answer in part.",
-    ("question", "answer_in_part"),
+    ("ask", "answer-in-part"),
 )
-_DECISION = Rule("approval", "The privacy team must decide how it goes on.", ("answer_in_part", "refuse"))
+_DECISION = Rule("approval", "The privacy team must decide how it goes on.", ("answer-in-part", "refuse"))
 _ON_ITS_WAY = Rule(
     "delivery", "Its answer is written, and has not reached the person: the time runs until its letter does."
 )
@@ -148,7 +148,7 @@ _NOT_LIFTED = Rule(
     "system",
     "In {0} what was restricted is not lifted: read why (`tasks`), and have it tried again, confirm a limit with a"
     " second person, or, where no limit stopped it, lift by hand and enter it.",
-    ("retry", "confirmation", "task-result"),
+    ("retry", "exceed-limit", "record-result"),
 )
 _ANSWERED = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED, Outcome.ASSISTED})
 _OF_TASKS: Sequence[tuple[Rule, Callable[[TaskReport], object]]] = (

@@ -17,7 +17,6 @@ class ExtensionFlaw(StrEnum):
     DATE_TOO_LATE = "date_too_late"
     DATE_NOT_LATER = "date_not_later"
     ALREADY_EXTENDED = "already_extended"
-    SAME_PERSON = "same_person"
     NO_SURGE = "no_surge"
     DIRECT_MARKETING = "direct_marketing"
     CONSENT_WITHDRAWAL = "consent_withdrawal"
@@ -25,14 +24,12 @@ class ExtensionFlaw(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """A proposal to answer later, approved or yet to be; persons are the holders of their API keys."""
+    """A proposal to answer later."""
 
     notice_sent_at: datetime
     reason: str
     explanation: str
     new_due: date
-    proposed_by: str
-    approved_by: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +69,6 @@ def flaws(
         ExtensionFlaw.ALREADY_EXTENDED: already_extended,
         ExtensionFlaw.DIRECT_MARKETING: of_marketing,
         ExtensionFlaw.CONSENT_WITHDRAWAL: of_consent,
-        ExtensionFlaw.SAME_PERSON: extension.approved_by == extension.proposed_by,
         ExtensionFlaw.NO_SURGE: extension.reason == rule.reason and not (received and received.is_surge(rule)),
     }
     return tuple(flaw for flaw, is_so in found.items() if is_so)

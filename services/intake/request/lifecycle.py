@@ -104,7 +104,7 @@ TRANSITIONS: Mapping[str, Rule] = {
     "complete":        rule(BEGUN,            MEANING | CLOSED,          QuestionAnswered, *ENDED),
     "block":           rule(BEGUN,            WORK | MEANING | PERSON,   RestrictionNeeded, AnswerDecided),
     "retry":           rule(MEANING | PERSON, WORK | MEANING,            QuestionAnswered, RetryDecided),
-    "confirm":         rule(MEANING | PERSON, MEANING | PERSON | WORK,   LimitConfirmed),
+    "confirm":         rule(MEANING | PERSON, MEANING | WORK,            LimitConfirmed),
     "resume":          rule(BEGUN,            BEGUN,                     RequestVerified),
     "confirm_deferred": rule(CLOSED,          CLOSED,                    LimitConfirmed),
     "record":          rule(IDENTITY | MEANING | PERSON, IDENTITY | MEANING | PERSON, TaskRecorded),

@@ -115,7 +115,7 @@ async def test_erasure_begins_when_what_the_person_asked_to_see_is_answered(
     erasure = of.pop("erasure")
     (copy,) = of.values()
     if not proved:  # the copy of the same message still waits for proof
-        (await intake.channel.post(f"{erasure}/verify", json=PROOF)).raise_for_status()
+        (await intake.channel.post(f"{erasure}/actions/verify", json=PROOF)).raise_for_status()
     for _ in range(2):
         await erasing.run()
     shown = await intake.view(erasure)
@@ -125,7 +125,7 @@ async def test_erasure_begins_when_what_the_person_asked_to_see_is_answered(
     assert not await erasing.erased(erasure)
 
     if not proved:
-        (await intake.channel.post(f"{copy}/verify", json=PROOF)).raise_for_status()
+        (await intake.channel.post(f"{copy}/actions/verify", json=PROOF)).raise_for_status()
     await intake.complete(copy)
     await erasing.run()
     assert await said_of(intake, erasure) == ["received", "verified", "retry_decided"]
@@ -144,7 +144,7 @@ async def test_it_waits_no_longer_however_that_ended_and_a_process_that_starts_a
     assert (await intake.view(erasure))["awaits"] == [id_of(access)], "by an address that only a search has shown"
     match ends:
         case "withdraw":
-            (await intake.channel.post(f"{access}/withdraw")).raise_for_status()
+            (await intake.channel.post(f"{access}/actions/withdraw")).raise_for_status()
         case "give_up":
             await intake.give_up(access, "clarification")
             await intake.complete(access)
@@ -200,7 +200,7 @@ async def test_it_goes_on_by_itself_once_the_restriction_is_no_more(
         assert [letter["kind"] for letter in await intake.letters(restriction)] == ["answer", "update"]
         await intake.complete(restriction, operation=Operation.LIFT)
     else:
-        (await intake.channel.post(f"{restriction}/withdraw")).raise_for_status()
+        (await intake.channel.post(f"{restriction}/actions/withdraw")).raise_for_status()
     await erasing.run()
     assert await erasing.erased(erasure)
 

@@ -2,15 +2,17 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
+from babel import Locale
 from pydantic import BaseModel
 
+from services.intake.actions.performing import Done
 from services.intake.console.console import Person, Works
 from services.intake.console.roles import Power
 from services.intake.request.aggregate import Request
-from services.intake.request_file import RequestFile
-from services.intake.versions import Basis
+from shared.domain import wording
+from shared.domain.wording import Language
 from shared.messaging.unit_of_work import UnitOfWork
 
 Kind = Literal["text", "area", "lines", "numbers", "choose", "choices", "number", "day", "moment", "check"]
@@ -20,36 +22,22 @@ Kind = Literal["text", "area", "lines", "numbers", "choose", "choices", "number"
 controller.
 """
 Options = Sequence[tuple[str, str]]
+LANGUAGES: Final[Mapping[Language, str]] = {each: str(Locale.parse(each).english_name) for each in wording.LANGUAGES}
+"""Those in which people are written to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is decided about: a request with its file, or a ``row`` of another list."""
+    """What is decided about: a request, or a ``row`` of another list."""
 
     works: Works
     person: Person
     request: Request | None = None
-    file: RequestFile | None = None
     row: Any = None
-
-    @property
-    def of_request(self) -> Request:
-        """The request; raises ``LookupError`` where something else is decided about."""
-        if self.request is None:
-            raise LookupError("no request is decided about")
-        return self.request
 
     def rehearsed(self) -> "Subject":
         """The same, about which everything is checked and nothing is done."""
         return replace(self, works=replace(self.works, services=self.works.services.rehearsed()))
-
-    def basis(self, version: int) -> Basis:
-        """What the use cases are told: the request as it stood in the version that the page has shown."""
-        return Basis(self.of_request.request_id, version, self.person.caller)
-
-    def pending(self, what: str) -> bool:
-        """Whether one person has proposed that, and another must agree."""
-        return self.file is not None and any(each.what == what for each in self.file.pending)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,25 +65,15 @@ class Asked:
 
 
 Does = Callable[[Subject], Sequence[str]]
-Do = Callable[[Subject, int, Any], Awaitable[str | None]]
+Do = Callable[[Subject, str, Any], Awaitable[str | Done | None]]
 """Gives the path of the page to go on to, if it is another one than that of what was decided about."""
 Facts = Callable[[Subject], Awaitable[Sequence[tuple[str, str]]]]
-
-
-def deciding(step: Callable[..., Awaitable[object]], *bodies: BaseModel) -> Do:
-    """Does it by a use case, for the version that was shown; ``bodies``: in place of what is entered."""
-
-    async def do(subject: Subject, version: int, said: BaseModel | None) -> None:
-        given = bodies or (() if said is None else (said,))
-        await step(subject.works.services.use_cases, subject.basis(version), *given)
-
-    return do
 
 
 def at_once(step: Callable[[UnitOfWork, Subject, Any], Awaitable[object]]) -> Do:
     """Does it in one unit of work."""
 
-    async def do(subject: Subject, _: int, said: BaseModel | None) -> None:
+    async def do(subject: Subject, _: str, said: BaseModel | None) -> None:
         async with subject.works.services.unit_of_work.begin() as tx:
             await step(tx, subject, said)
 
@@ -121,8 +99,7 @@ class Decision:
     ``name``: in the address. ``title``: in the words of its link, heading and button. ``when``: whether it can be
     decided as things stand. ``does``: what it will do, sentence by sentence. ``body``: of the API, of which ``asks``
     names the fields. ``do``: the use case; it gets the version of the request that the page has shown. ``reads``: what
-    is read first, and goes on record. ``irreversible``: what it does cannot be taken back. ``first_of_two``: whether,
-    by what was entered, nothing is done before a second person says so too.
+    is read first, and goes on record. ``irreversible``: what it does cannot be taken back.
     """
 
     name: str
@@ -136,7 +113,6 @@ class Decision:
     reads: Facts = no_facts
     fixed: Mapping[str, object] = field(default_factory=dict)
     irreversible: bool = False
-    first_of_two: Callable[[Subject, Any], bool] = lambda _, __: False
 
 
 def saying(*sentences: str) -> Does:

@@ -6,24 +6,23 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from services.intake.actions.action import plain
 from services.intake.console.console import Works, local, spelled
-from services.intake.console.decisions import options
-from services.intake.console.decisions.decision import Asked, Kind, Subject
+from services.intake.console.decisions.decision import LANGUAGES, Asked, Kind, Options, Subject
 
 _SHORT = 200
 _KINDS: Mapping[str, Kind] = {"boolean": "check", "integer": "number", "date-time": "moment", "date": "day"}
-_LANGUAGES = {str(code): name for code, name in options.LANGUAGES.items()}
+_LANGUAGES = {str(code): name for code, name in LANGUAGES.items()}
 
 
 def categories(subject: Subject) -> Sequence[tuple[str, str]]:
     """Every category of the policy."""
-    return options.plain(*sorted(subject.works.services.processing.categories))
+    return plain(*sorted(subject.works.services.processing.categories))
 
 
-def fields_of(body: type[BaseModel]) -> Sequence[Asked]:
-    """A field of a form for each field of the body."""
-    document = body.model_json_schema()
-    return [each for name, said in document["properties"].items() for each in _asked(document, name, said)]
+def fields_of(document: Mapping[str, Any]) -> Sequence[Asked]:
+    """A field of a form for each field of a body, by its JSON Schema."""
+    return [each for name, said in document.get("properties", {}).items() for each in _asked(document, name, said)]
 
 
 def stated(works: Works, said: BaseModel) -> Sequence[tuple[str, str]]:
@@ -45,19 +44,29 @@ def _asked(document: Mapping[str, Any], name: str, said: Mapping[str, Any]) -> S
         ]
     label, hint = schema["title"], schema.get("description", "")
     items = _resolved(document, schema.get("items", {}))
-    if words := items.get("enum", schema.get("enum")):
-        return [Asked(name, label, "choices" if items else "choose", hint, lambda _: options.plain(*words))]
-    if items and items.get("format") != "uuid":
+    if schema.get("form") is False or "properties" in items:
+        return []
+    if "properties" in schema:
+        return [each for key, of in schema["properties"].items() for each in _asked(document, f"{name}.{key}", of)]
+    if chosen := _chosen(items or schema):
+        return [Asked(name, label, "choices" if items else "choose", hint, lambda _: chosen)]
+    if items and name == "categories":
         return [Asked(name, label, "choices", hint, categories)]
-    if items:
-        return [Asked(name, label, "lines", f"{hint}. One reference a line")]
     text: Kind = "area" if schema.get("maxLength", 0) > _SHORT else "text"
-    return [Asked(name, label, _KINDS.get(schema.get("format", schema["type"]), text), hint)]
+    kind: Kind = "lines" if items else _KINDS.get(schema.get("format", schema["type"]), text)
+    return [Asked(name, label, kind, f"{hint}. One a line" if items else hint)]
+
+
+def _chosen(schema: Mapping[str, Any]) -> Options:
+    """The values that a schema names, and how each is read."""
+    if "oneOf" in schema:
+        return [(str(each["const"]), str(each["title"])) for each in schema["oneOf"]]
+    return plain(*schema.get("enum", ()))
 
 
 def _resolved(document: Mapping[str, Any], said: Mapping[str, Any]) -> Mapping[str, Any]:
     """A schema without its references and without null."""
-    [kind] = [each for each in said.get("anyOf", [{}]) if each.get("type") != "null"]
+    kind: Mapping[str, Any] = next((each for each in said.get("anyOf", ()) if each.get("type") != "null"), {})
     ref = said.get("$ref", kind.get("$ref"))
     return {**(document["$defs"][ref.rpartition("/")[2]] if ref else {}), **kind, **said}
 

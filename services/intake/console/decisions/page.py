@@ -1,5 +1,6 @@
 """The page of a decision: what it asks; then what it will do, and a button; and only then it is done."""
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -10,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from services.intake import errors
+from services.intake.actions.performing import Done
 from services.intake.console import case_sheet
 from services.intake.console.console import Console, in_pages
 from services.intake.console.decisions import form
@@ -24,7 +26,8 @@ _MOVED: Final = (
     "It has changed since you opened this page. Look at it in another window; what you have entered is kept"
     " here, and is done only once you continue"
 )
-_WAITS: Final = " (your word is noted; nothing is done before somebody else says so, too)"
+_WAITS: Final = " (it is proposed: nothing is done before a second person approves it)"
+_VERSION: Final = re.compile("[0-9a-f]{1,32}")
 _ELSEWHERE: Final = (errors.Forbidden, errors.NotFound, Shredded)
 """What no other words in the form can mend."""
 
@@ -40,7 +43,7 @@ class About:
     title: str
     back: str
     facts: Sequence[tuple[str, str]] = ()
-    version: int = 0
+    version: str = "0"
     known: Form = field(default_factory=Form)
 
 
@@ -77,9 +80,9 @@ class DecisionPage:
             try:
                 if visit.sent and visit.form.get("step") == "confirm":
                     done = await decision.do(subject, version, body)
-                    waits = decision.first_of_two(subject, body)
+                    waits = isinstance(done, Done) and done.approval_id
                     visit.session.data["noted"] = f"{decision.title}{_WAITS if waits else ''}"
-                    return visit.go(done or about.back)
+                    return visit.go(done if isinstance(done, str) else about.back)
                 await decision.do(subject.rehearsed(), version, body)
             except DsrError as error:
                 fault = self._fault(about, version, error)
@@ -104,7 +107,7 @@ class DecisionPage:
             said=[(asked, _said(asked.name, visit, asked.options(subject))) for asked in decision.asks],
         )
 
-    def _fault(self, about: About, version: int, error: DsrError) -> FormError:
+    def _fault(self, about: About, version: str, error: DsrError) -> FormError:
         """What is wrong with what was entered, where other words would mend that; else it raises the error.
 
         Where the request has moved meanwhile, what was entered is shown once more, for the version that it has now.
@@ -137,12 +140,12 @@ def offered(subject: Subject, path: str, decisions: Sequence[Decision]) -> list[
     ]
 
 
-def _version(visit: Visit) -> int:
+def _version(visit: Visit) -> str:
     """The version that the page has shown: what has changed since is looked at first."""
     said = visit.form.get("version")
-    if not (said.isascii() and said.isdecimal()) or len(said) > 18:  # noqa: PLR2004  # digits of a bigint
-        raise errors.BadRequest("the page is not whole: open it anew")
-    return int(said)
+    if not _VERSION.fullmatch(said):
+        raise errors.BadRequest("the page is not whole: open it again")
+    return said
 
 
 def _said(name: str, visit: Visit, options: Sequence[tuple[str, str]]) -> list[str]:

@@ -25,12 +25,10 @@ class MovedByPackage(MovingRequest):
         if self.renewing:
             raise IllegalTransition("its package is being made anew")
 
-    def release(self, holder: str, *, by_two: bool) -> Transition[Self]:
-        """A person has looked, and says that it is the subject's; with the second it can be fetched again."""
+    def release(self, holder: str) -> Transition[Self]:
+        """Two people have looked, and say that it is the subject's: it can be fetched again."""
         self.must_be_withheld()
         detail: dict[str, JsonValue] = {"holder": holder, "fault": self.package_fault}
-        if not by_two:
-            return self.noted("package.release_confirmed", **detail)
         released = replace(self, package_fault=None).noted("package.released", **detail)
         return replace(released, letters=(("update", {"about": "package_released"}),))
 

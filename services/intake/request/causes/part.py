@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Self
 
-from services.intake.actors import actor_of
 from services.intake.request import deferrals
 from services.intake.request.closing import later_letter
 from services.intake.request.letter_kinds import LetterField, LetterOf
@@ -36,12 +35,6 @@ class MovedByPart(MovingRequest):
             )
         return parts
 
-    def propose_end(self, system: str, reason: str, article: str) -> Transition[Self]:
-        """One person says what became of what that system held; nothing changes yet."""
-        self.out_of_reach(system)
-        said = {"decision": "end_part", "system": system, "reason": reason, "article": article}
-        return self.noted("decision.proposed", **said)
-
     def end_part(
         self, system: str, reason: str, article: str, proposed_by: str, words: Mapping[str, LetterField]
     ) -> Transition[Self]:
@@ -54,7 +47,7 @@ class MovedByPart(MovingRequest):
         recorded = [events.TaskRecorded.about(request, task=task) for task in ended.values()]
         published = (*recorded, *less_owed(self, request))
         said = {"decision": "end_part", "system": system, "reason": reason, "article": article}
-        noted = request.noted("decision.made", *published, **said, proposed_by=actor_of(proposed_by))
+        noted = request.noted("decision.made", *published, **said, proposed_by=proposed_by)
         told: LetterOf = ("update", {**words, "about": "part_ended", "system": named_system(system)})
         answered = later_letter(request) if self.goes_on and not request.goes_on else ()
         return replace(noted, letters=(told, *answered))

@@ -8,8 +8,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from services.intake.actors import actor_of
-from services.intake.request import deferrals, limits, restrictions
+from services.intake.request import deferrals, restrictions
 from services.intake.request.closing import later_letter, lifting_letter
 from services.intake.request.letter_kinds import LetterField, LetterOf
 from services.intake.request.lifecycle import State
@@ -120,15 +119,24 @@ class MovedByPerson(MovingRequest):
         self.must_allow("resume")
         return free.then(verified(free.request))
 
-    def confirm(self, system: str, limit: Limit, holder: str) -> Transition[Self]:
-        """Two persons let a task touch what it has found beyond a limit: with the second's word it goes on."""
+    def exceed(self, system: str, limit: Limit, proposed_by: str, holder: str) -> Transition[Self]:
+        """Two people let a task touch what it has found beyond a limit: it goes on.
+
+        Raises:
+            IllegalTransition: no task waits for that.
+        """
         self.must_allow("confirm_deferred" if self.may_be_done_later else "confirm")
-        word = limits.confirm(self.tasks, system, limit, holder)
-        state = State.IN_PROGRESS if word.by_two and self.state is State.AWAITING_DECISION else self.state
-        request = replace(self, state=state, tasks=word.tasks)
-        event = events.LimitConfirmed.about(request, system=system, limit=limit, at_most=word.at_most)
-        published = (event,) if word.by_two else ()
-        return request.noted("limit.confirmed", *published, **word.detail)
+        known = tuple(self.tasks or ())
+        stopped = [t for t in known if t.system == system and t.exceeded and t.exceeded.limit is limit]
+        if not stopped or not (beyond := stopped[0].exceeded):
+            raise IllegalTransition(f"no task of {system} waits because of {limit}: exceeded says which task does")
+        tasks = tuple(t.model_copy(update={"exceeded": None}) if t in stopped else t for t in known)
+        state = State.IN_PROGRESS if self.state is State.AWAITING_DECISION else self.state
+        request = replace(self, state=state, tasks=tasks)
+        event = events.LimitConfirmed.about(request, system=system, limit=limit, at_most=beyond.found)
+        numbers: dict[str, JsonValue] = {"limit": limit, "found": beyond.found, "allowed": beyond.allowed}
+        said: dict[str, JsonValue] = {"system": system, **numbers, "holder": holder, "proposed_by": proposed_by}
+        return request.noted("limit.confirmed", event, **said)
 
     def record(self, system: str, found: int, changed: int, **detail: JsonValue) -> Transition[Self]:
         """A person has done by hand what that system cannot do, and looked again; what waited for that goes on.
@@ -142,7 +150,7 @@ class MovedByPerson(MovingRequest):
         if todo is None:
             raise IllegalTransition(
                 f"nothing in {system} waits to be done by hand: that is what it cannot do or has not lifted. What a"
-                " limit has stopped, or rows of others: two persons confirm it (POST …/confirmation) or answer in part"
+                " limit has stopped, or rows of others: two people let it go on (exceed-limit) or answer in part"
             )
         if todo.operation not in {Operation.LOCATE, Operation.EXPORT} and changed < found:
             left = f"{found - changed} of {found} are left in {system}"
@@ -186,18 +194,13 @@ class MovedByPerson(MovingRequest):
         if changed := deferrals.changed(restrictions.corrections(self.right, self.tasks)):
             raise IllegalTransition(f"it was done in part, in {', '.join(changed)}: answer it in part")
 
-    def propose(self, decision: Answering, reason: str, article: str) -> Transition[Self]:
-        """One person proposes how to answer it; nothing changes for the subject yet."""
-        self.must_allow_to(decision)
-        return self.noted("decision.proposed", decision=decision, reason=reason, article=article)
-
     def decide(
         self, decision: Answering, reason: str, article: str, proposed_by: str, at: datetime, *, owed: bool
     ) -> Transition[Self]:
         """Two persons have decided how to answer it; it is answered as soon as it is known what is done."""
         self.must_allow_to(decision)
         said: dict[str, JsonValue] = {"reason": reason, "article": article, "owed": owed}
-        approved = _decided(self, decision, at, **said, proposed_by=actor_of(proposed_by))
+        approved = _decided(self, decision, at, **said, proposed_by=proposed_by)
         outcome = OUTCOMES[decision]
         request = approved.request.moved(
             "decide", State.IN_PROGRESS, decided=outcome, owed=owed, suspended=False, postponed=False
@@ -245,6 +248,7 @@ class MovedByPerson(MovingRequest):
         proposed_by: str,
         *,
         tell_before: datetime,
+        **more: JsonValue,
     ) -> Transition[Self]:
         """Two persons agree that it needs more time; ``words``: what the subject is told of it (Art. 12(3)).
 
@@ -252,8 +256,8 @@ class MovedByPerson(MovingRequest):
         """
         request = self.moved("extend", self.state, due_on=due_on, extended=True)
         event = events.RequestExtended.about(request, reason=reason, told_at=at)
-        detail = {"reason": reason, "due_on": due_on.isoformat(), "proposed_by": actor_of(proposed_by)}
-        detail |= {"due_before": self.due_on.isoformat(), "tell_before": tell_before.isoformat()}
+        detail: dict[str, JsonValue] = {"reason": reason, "due_on": due_on.isoformat(), "proposed_by": proposed_by}
+        detail |= {**more, "due_before": self.due_on.isoformat(), "tell_before": tell_before.isoformat()}
         noted = request.noted("extension.approved", event, **detail)
         return replace(noted, letters=(("extension", {**words, "new_due": due_on}),))
 

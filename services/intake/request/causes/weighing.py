@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Literal, Self
 
-from services.intake.actors import actor_of
 from services.intake.request import deferrals
 from services.intake.request.closing import done
 from services.intake.request.letter_kinds import LetterField, LetterOf
@@ -53,7 +52,7 @@ class MovedByWeighing(MovingRequest):
         """Two persons have weighed it; ``explanation``: what the person is told of why."""
         upheld = finding == "upheld"
         ended = closed(replace(self, question=None), "weigh", Outcome.FULFILLED if upheld else Outcome.REFUSED, at)
-        noted = self.noted("objection.weighed", finding=finding, proposed_by=actor_of(proposed_by))
+        noted = self.noted("objection.weighed", finding=finding, proposed_by=proposed_by)
         if upheld:
             return noted.then(ended)
         why: Mapping[str, LetterField] = {

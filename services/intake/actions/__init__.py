@@ -1,0 +1,1 @@
+"""What members of staff decide: one registry of actions, one table of approvals, one route."""

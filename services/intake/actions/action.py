@@ -1,0 +1,115 @@
+"""An action: what a member of staff, or a channel, decides about something, as one row of the registry."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from services.intake.auth import Caller
+from services.intake.deciding import Deciding
+from services.intake.repository import Requests
+from services.intake.request.aggregate import Request, Transition
+from shared.messaging.unit_of_work import UnitOfWork
+
+Power = Literal["handle", "approve", "release"]
+Options = Sequence[tuple[str, str]]
+"""What a field offers: each value, and how it is read."""
+Pairs = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What an action is about, locked until the unit of work ends, and who acts.
+
+    ``row``: the locked requests, or the row of another kind. ``version``: for ``If-Match``. ``first``: who has proposed
+    what is approved now.
+    """
+
+    tx: UnitOfWork
+    means: Deciding
+    caller: Caller
+    key: str
+    row: Any
+    version: str
+    first: str | None = None
+
+    @property
+    def request(self) -> Request:
+        """The request, where the action is about one."""
+        requests: Requests = self.row
+        return requests[UUID(self.key)]
+
+
+async def state(held: Held, _: BaseModel) -> str:
+    """What an approval of an action about a request depends on, unless the action names something else."""
+    return f"{held.request.state}"
+
+
+async def no_facts(_: Held) -> Pairs:
+    """Of what is read first: nothing."""
+    return ()
+
+
+async def _nothing(_: Held) -> Transition | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One action.
+
+    ``name``: in its address. ``title``: in the words of its link, heading and button. ``effects``: what it will do,
+    sentence by sentence. ``may``: whether it is offered as things stand; ``apply`` has the last word. ``power``: what
+    a person needs; ``channel``: the channel that submitted the request may act, too. ``second``: whether another
+    person must approve it. ``about``: an approval is void once this is another. ``target``: fields that tell several
+    open proposals apart; ``shows``: fields that lists show, which identify nobody. ``meanwhile``: what a proposal
+    does, and its rejection undoes. ``final``: it cannot be taken back. ``offered``: it can be taken from outside.
+    """
+
+    name: str
+    title: str
+    body: type[BaseModel]
+    effects: Callable[[Held], Sequence[str]]
+    apply: Callable[[Held, Any], Awaitable[Transition | None]]
+    may: Callable[[Held], bool | Awaitable[bool]]
+    power: Power = "handle"
+    channel: bool = False
+    second: Callable[[Held, Any], bool] = lambda _, __: False
+    about: Callable[[Held, Any], Awaitable[str]] = state
+    target: Sequence[str] = ()
+    shows: Sequence[str] = ()
+    choices: Mapping[str, Callable[[Held], Options | Awaitable[Options]]] = field(default_factory=dict)
+    reads: Callable[[Held], Awaitable[Pairs]] = no_facts
+    proposed: str = "approval.proposed"
+    meanwhile: Callable[[Held], Awaitable[Transition | None]] = _nothing
+    final: bool = False
+    offered: bool = True
+
+    @property
+    def approving(self) -> Power:
+        """What a person needs to approve it."""
+        return "release" if self.power == "release" else "approve"
+
+    def target_of(self, body: BaseModel) -> str:
+        """Which of several open proposals a body belongs to."""
+        return " ".join(str(getattr(body, name)) for name in self.target)
+
+
+def saying(*sentences: str) -> Callable[[Held], Sequence[str]]:
+    """Of an action that does the same whatever it is about."""
+    return lambda _: sentences
+
+
+def by_two(_: Held, __: BaseModel) -> bool:
+    """Of an action that another person must always approve."""
+    return True
+
+
+def plain(*values: str) -> Options:
+    """Words of ours, as they are read."""
+    return [(value, value.replace("_", " ")) for value in values]
+
+
+ANOTHER: Final = "A second person must approve it; until then nothing changes."

@@ -1,0 +1,175 @@
+"""Approvals: what one person has proposed, until a second one approves or rejects it; one table for every action."""
+
+from collections.abc import Sequence
+from typing import Final, Literal
+from uuid import UUID
+
+import orjson
+from pydantic import BaseModel, Field, JsonValue
+from uuid_utils.compat import uuid7
+
+from services.intake.actions.action import Action, Held
+from services.intake.errors import NotFound, NotReady, PreconditionFailed, SamePerson
+from services.intake.letters import correspondence
+from services.intake.schemas import Instant
+from shared.domain.errors import Shredded
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.postgres import Connection
+
+_COLUMNS = "approval_id, kind, subject, action, about, shown, body, proposed_by, proposed_at, state, decided_by"
+_READ = f"SELECT {_COLUMNS} FROM approval WHERE approval_id = $1"  # noqa: S608  # constants
+_WAITING = f"SELECT {_COLUMNS} FROM approval WHERE state = 'proposed'"  # noqa: S608  # constants
+_OF_ONE = f"{_WAITING} AND kind = $1 AND subject = $2 AND action = $3 AND target = $4 FOR UPDATE"
+_LIST = f"""
+{_WAITING} AND ($1::text IS NULL OR kind = $1) AND ($2::text IS NULL OR subject = $2)
+AND ($3::uuid IS NULL OR approval_id > $3) ORDER BY approval_id LIMIT $4
+"""
+_PROPOSE = """
+INSERT INTO approval (approval_id, kind, subject, request_id, action, target, about, shown, body, proposed_by,
+                      proposed_at, state)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8::jsonb, $9, $10, $11, 'proposed')
+"""
+_DECIDE = "UPDATE approval SET state = $2, decided_by = $3, decided_at = $4 WHERE approval_id = $1"
+_REPLACE = """
+UPDATE approval SET state = 'replaced' WHERE state = 'proposed' AND kind = $1 AND subject = $2 AND action = $3
+AND target = $4
+"""
+REQUESTS: Final = "requests"
+
+
+class Approval(BaseModel):
+    """What one person has proposed."""
+
+    approval_id: UUID
+    kind: str = Field(description="of what it is about, as in its address: `requests`, `holds`, …")
+    subject: str = Field(description="its id")
+    action: str
+    shown: dict[str, JsonValue] = Field(description="fields of the proposal that identify nobody")
+    proposed_by: str = Field(description="who holds the key, or has signed in")
+    proposed_at: Instant
+    state: Literal["proposed", "approved", "rejected", "replaced"]
+    decided_by: str | None
+
+
+class Proposal(Approval):
+    """The same as it is stored.
+
+    ``about``: it is void once this is another. ``body``: where its words are sealed; None: ``shown`` is all of it.
+    """
+
+    about: str
+    body: UUID | None
+
+    def must_wait_for(self, holder: str) -> None:
+        """Checks that this person may decide it.
+
+        Raises:
+            NotReady: it waits for nobody.
+            SamePerson: they have proposed it.
+        """
+        if self.state != "proposed":
+            raise NotReady(f"this proposal is {self.state}: read the list of approvals again")
+        if self.proposed_by == holder:
+            raise SamePerson("you have proposed this: a second person must approve it")
+
+
+async def read(connection: Connection, approval_id: UUID, *, lock: bool = False) -> Proposal:
+    """The approval of that id; raises ``NotFound``."""
+    row = await connection.fetchrow(f"{_READ} FOR UPDATE" if lock else _READ, approval_id)
+    if row is None:
+        raise NotFound("no approval of that id")
+    return _approval(row)
+
+
+async def waiting(
+    connection: Connection,
+    kind: str | None = None,
+    subject: str | None = None,
+    after: UUID | None = None,
+    limit: int = 200,
+) -> list[Proposal]:
+    """What waits for a second person, the oldest first: of one thing, of one kind, or everything."""
+    return [_approval(row) for row in await connection.fetch(_LIST, kind, subject, after, limit)]
+
+
+async def same(held: Held, kind: str, action: Action, said: BaseModel) -> Proposal | None:
+    """The open proposal of the very same; another one of the same target is replaced."""
+    known = (kind, held.key, action.name, action.target_of(said))
+    row = await held.tx.connection.fetchrow(_OF_ONE, *known)
+    if row is None:
+        return None
+    found = _approval(row)
+    if await is_void(held, action, found) or await body_of(held.tx, action, found) != said:
+        await held.tx.connection.execute(_REPLACE, *known)
+        return None
+    return found
+
+
+async def propose(held: Held, kind: str, action: Action, said: BaseModel) -> Proposal:
+    """Keeps a proposal; its words are sealed with the letters of the request."""
+    place = None
+    if kind == REQUESTS and type(said).model_fields:
+        content = said.model_dump_json().encode()
+        place = await correspondence.seal(held.tx, held.request, "explanation", action.name, content)
+    shown = {name: value for name, value in said.model_dump(mode="json").items() if name in action.shows}
+    request_id = UUID(held.key) if kind == REQUESTS else None
+    approval_id, about = uuid7(), await action.about(held, said)
+    await held.tx.connection.execute(
+        _PROPOSE,
+        *(approval_id, kind, held.key, request_id, action.name, action.target_of(said), about),
+        *(orjson.dumps(shown).decode(), place, held.caller.holder, held.tx.now),
+    )
+    return await read(held.tx.connection, approval_id)
+
+
+async def body_of(tx: UnitOfWork, action: Action, found: Proposal) -> BaseModel:
+    """What was proposed, in its own words; raises ``Shredded`` where they are no longer kept."""
+    if found.body is None:
+        return action.body.model_validate(found.shown)
+    content = await tx.vault.open_one(tx.connection, found.body)
+    if content is None:
+        raise Shredded("the words of the proposal are no longer kept: propose it again, or reject it")
+    return action.body.model_validate_json(content)
+
+
+async def is_void(held: Held, action: Action, found: Proposal) -> bool:
+    """Whether what the proposal was about has changed since."""
+    return await action.about(held, await body_of(held.tx, action, found)) != found.about
+
+
+async def must_stand(held: Held, action: Action, found: Proposal) -> None:
+    """Raises ``PreconditionFailed`` where what the proposal was about has changed since."""
+    if await is_void(held, action, found):
+        raise PreconditionFailed("what this was proposed for has changed since: nothing was done; propose it again")
+
+
+async def decide(tx: UnitOfWork, found: Proposal, word: Literal["approved", "rejected"], holder: str) -> None:
+    """Notes what a person has decided of a proposal."""
+    await tx.connection.execute(_DECIDE, found.approval_id, word, holder, tx.now)
+
+
+async def forget(tx: UnitOfWork, request_id: UUID, *actions: str) -> None:
+    """Lets what was approved of these actions count no more: the request goes on, or was answered without it."""
+    query = "UPDATE approval SET state = 'replaced' WHERE request_id = $1 AND action = ANY($2) AND state = 'approved'"
+    await tx.connection.execute(query, request_id, list(actions))
+
+
+async def drop(tx: UnitOfWork, request_id: UUID, action: str) -> None:
+    """Lets open proposals of that action wait for nobody any more."""
+    query = "UPDATE approval SET state = 'replaced' WHERE request_id = $1 AND action = $2 AND state = 'proposed'"
+    await tx.connection.execute(query, request_id, action)
+
+
+async def last_approved(tx: UnitOfWork, request_id: UUID, actions: Sequence[str]) -> tuple[str, UUID] | None:
+    """The last of these actions that was approved, and where its words are sealed."""
+    row = await tx.connection.fetchrow(
+        "SELECT action, body FROM approval WHERE request_id = $1 AND action = ANY($2) AND state = 'approved'"
+        " ORDER BY decided_at DESC LIMIT 1",
+        *(request_id, list(actions)),
+    )
+    return (row[0], row[1]) if row else None
+
+
+def _approval(row: object) -> Proposal:
+    known = dict(row)  # type: ignore[call-overload]  # a record of asyncpg
+    return Proposal.model_validate({**known, "shown": orjson.loads(known["shown"])})

@@ -1,0 +1,288 @@
+"""Actions about who asks: proof that a person enters, confirms or revokes.
+
+A proof of an answered request is revoked by two people, and its package is withheld from the proposal on. What was
+fetched or changed by it is then an incident (Art. 33).
+"""
+
+import hmac
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from pydantic import JsonValue
+
+from services.intake import lookup, other_requests, releases
+from services.intake.actions import approvals
+from services.intake.actions.action import Action, Held, Options, saying
+from services.intake.actions.bodies import ContactConfirmed, ProofConfirmed, ProofRevoked
+from services.intake.errors import BadRequest
+from services.intake.identity import on_file, stopped
+from services.intake.identity.proving import Proved, named
+from services.intake.incidents import record as incidents
+from services.intake.letters import correspondence
+from services.intake.metrics import REQUESTS
+from services.intake.request import transition
+from services.intake.request.aggregate import Request, Transition
+from services.intake.request.causes.weighing import asks_for
+from services.intake.request.lifecycle import State
+from services.intake.schemas import IdentityProof, Verification
+from shared.domain.errors import IllegalTransition, Shredded
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.levels import NOTHING
+from shared.domain.one_person import as_stated, proves_the_same_person
+from shared.domain.proofs import highest, without_proof_of
+from shared.domain.release import Fault
+from shared.domain.rights import Right
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.subject_data import SubjectData, encode_identities
+from shared.storage.vault import DROPPED, TAKEN_BACK
+
+BY_TWO: Final = frozenset({Right.ACCESS, Right.PORTABILITY, Right.ERASURE, Right.RECTIFICATION})
+"""The rights whose requests open data, destroy them, or change the address by which their subject is proved."""
+REVOKE: Final = "revoke-proof"
+WHY: Final[Mapping[stopped.Why, str]] = {
+    "disowned": "somebody says that they have asked for nothing",
+    "withheld": "too many links were asked for, so the last was not sent",
+    "wrong_codes": "too many wrong codes",
+}
+
+
+def entered_by_hand(held: Held) -> bool:
+    """Whether proof that is entered now takes a second person."""
+    return held.caller.grant.by_hand and held.request.right in BY_TWO
+
+
+async def stated_by(held: Held) -> list[Identity]:
+    """What the requester has stated of who they are; empty once their key is gone."""
+    known = await _known(held.tx, held.request)
+    return [each for each in known.identities if each.source == "requester"] if known else []
+
+
+async def stated(held: Held, _: object) -> str:
+    """A keyed hash of that: what is stated later was not looked at."""
+    said = "".join(f"\0{each.type}\0{each.value}" for each in await stated_by(held))
+    return hmac.digest(held.tx.vault.keyring.lookup, f"by hand{said}".encode(), "sha256").hex()
+
+
+async def verify(held: Held, said: Verification) -> Transition:
+    """The requester has proved who they are: work begins, or goes on with what had waited for that.
+
+    Raises:
+        BadRequest: that much proof is not enough for anything of it.
+        IllegalTransition: another person has proved a part of it before.
+    """
+    tx, request, means = held.tx, held.request, held.means
+    request.must_be_ours()
+    known = await _known(tx, request)
+    if known is None:
+        raise Shredded("the subject's key is gone, and nobody can tell any more who has asked")
+    mine = [each for each in known.identities if each.source == "requester"]
+    grant = held.caller.grant
+    proved = means.proving.prove(mine, said.assurance, said.proofs, grant, tx.now)
+    must_be_the_same_person(known, means.proving.prove(as_stated(mine), said.assurance, said.proofs, grant, tx.now))
+    needed = request.lacks or means.identity.least(asks_for(request.right, request.scope, known.changes))
+    if (most := highest(proved.identities)) < needed:
+        raise BadRequest(f"{request.right} needs level {needed}; {most} is not enough")
+    detail: dict[str, JsonValue] = dict(said.assurance) if said.assurance else {}
+    detail["proofs"] = [*proved.evidence]
+    verified = request.verify(detail, tx.now, means.policy)
+    tx.after_commit(REQUESTS.labels(request.right, "identity_verified").inc)
+    await correspondence.seal(tx, request, "identities", "requester", encode_identities(proved.identities))
+    await other_requests.prove(tx, request, proved.identities)
+    return verified
+
+
+def must_be_the_same_person(known: SubjectData, alone: Proved) -> None:
+    """Raises ``IllegalTransition`` for a proof that is not shown to be the first prover's.
+
+    ``alone``: as well as the identities are proved by nothing else.
+    """
+    if not proves_the_same_person(known.identities, alone.identities):
+        raise IllegalTransition(
+            "a part of this request was proved before, and nothing shows that this proof is the same person's: prove an"
+            " identity that was proved before in the same call, or submit a request of their own for this person;"
+            f" revoke a proof that was wrong ({REVOKE})"
+        )
+
+
+async def _confirm_on_file(held: Held, said: ContactConfirmed) -> Transition:
+    """Counts the request as the contact's on file: answers go there, the asker's unproved address is dropped."""
+    proof = IdentityProof(identity="account_id", method=on_file.METHOD)
+    verified = await verify(held, Verification(proofs=(proof,)))
+    level = held.means.identity.methods[on_file.METHOD].level
+    theirs = Identity(IdentityType.EMAIL, said.address, source="requester", level=level)
+    unproved = [i for i in await stated_by(held) if i.type is IdentityType.EMAIL and i.level == NOTHING]
+    await correspondence.seal(held.tx, held.request, "identities", DROPPED, encode_identities(unproved))
+    await correspondence.seal(held.tx, held.request, "identities", "requester", encode_identities([theirs]))
+    await lookup.enter(held.tx, [(held.request.request_id, [theirs])])
+    return verified
+
+
+async def _confirm(held: Held, said: ProofConfirmed) -> Transition:
+    """Stopped links and codes are the requester's: they are good again, and a withheld package is checked again.
+
+    Raises:
+        BadRequest: no link or code has ended, or the key is gone under which the note would be kept.
+    """
+    tx, request = held.tx, held.request
+    if "disowned" in await _stopped(held):
+        await approvals.drop(tx, request.request_id, REVOKE)
+    if not await stopped.lift(tx, held.means.identity.links.failures, request.request_id):
+        raise BadRequest(f"no link and no code of it has ended; a wrong proof is revoked ({REVOKE})")
+    detail: dict[str, JsonValue] = {"holder": held.caller.holder}
+    if said.note:
+        if not await tx.vault.unshredded(tx.connection, [request.subject_ref]):
+            raise BadRequest("the key of that person is gone, so no note can be kept: leave it out", "note")
+        place = await correspondence.seal(tx, request, "explanation", "proof_lift", said.note.encode())
+        detail["note"] = str(place)
+    if request.state is State.CLOSED and request.package_fault is not None:
+        request = replace(request, package_fault=await _check_package(tx, request))
+    return request.noted("proof.lifted", **detail)
+
+
+async def _revoke(held: Held, said: ProofRevoked) -> Transition:
+    """A proof was wrong: from now on it counts for nothing, and what was found by it is dropped.
+
+    Raises:
+        BadRequest: nothing is proved of an identity of that field.
+    """
+    tx, request = held.tx, held.request
+    request.must_be_ours()
+    await _forget(tx, request, said.identity)
+    detail: dict[str, JsonValue] = {"identity": said.identity, "holder": held.caller.holder}
+    if said.note:
+        note = await correspondence.seal(tx, request, "explanation", "taken_back", said.note.encode())
+        detail["note"] = str(note)
+    if request.state is State.CLOSED:
+        if any(task.changed or task.uncounted for task in request.tasks or ()):
+            await incidents.open_one(tx, request.request_id, request.request_id, Fault.NOT_PROVED, downloads=0)
+        request = replace(request, package_fault=await _check_package(tx, request))
+    return request.noted("proof.taken_back", **detail)
+
+
+async def _doubted(held: Held) -> Transition:
+    """From the first person's word on the package is withheld; once it is rejected it is checked again."""
+    request = held.request
+    return transition.Transition(replace(request, package_fault=await _check_package(held.tx, request)))
+
+
+async def _check_package(tx: UnitOfWork, request: Request) -> Fault | None:
+    if request.package_id is None or request.package_is_gone:
+        return None
+    return await releases.check(tx, await releases.held(tx, request.request_id))
+
+
+async def _forget(tx: UnitOfWork, request: Request, field: str) -> None:
+    """Lets the proof count for nothing, and drops what was located by it; not where the subject's key is gone."""
+    known = await _known(tx, request)
+    if known is None:
+        return
+    mine = [each for each in known.identities if each.source == "requester"]
+    wrong = named(mine, field)
+    if wrong is None or wrong.level == NOTHING:
+        raise BadRequest("nothing is proved of an identity of that field", "identity")
+    less = {(each.type, each.value): each for each in without_proof_of(mine, wrong)}
+    await correspondence.seal(tx, request, "identities", TAKEN_BACK, encode_identities(less.values()))
+    await tx.vault.drop_located(tx.connection, request.subject_ref)
+    await other_requests.prove(tx, request, [less.get((each.type, each.value), each) for each in mine])
+
+
+async def _known(tx: UnitOfWork, request: Request) -> SubjectData | None:
+    return (await tx.vault.subject_data(tx.connection, [request.subject_ref])).get(request.subject_ref)
+
+
+async def _stopped(held: Held) -> Sequence[stopped.Why]:
+    return await stopped.why(held.tx.connection, held.means.identity.links.failures, held.request.request_id)
+
+
+async def _is_stopped(held: Held) -> bool:
+    return bool({*await _stopped(held)} & {"disowned", "wrong_codes"})
+
+
+async def _why_stopped(held: Held) -> list[tuple[str, str]]:
+    return [("Waits for a person", WHY[each]) for each in await _stopped(held)]
+
+
+def _confirms(held: Held) -> list[str]:
+    return [*_confirming(answered=held.request.state is State.CLOSED)]
+
+
+def _confirming(*, answered: bool) -> Iterator[str]:
+    yield "Links and codes that were sent, and are not used or expired, are good again; wrong ones are counted again."
+    if answered:
+        yield "A proposal to revoke a proof of it ends, and a package that is withheld for that is checked again."
+    else:
+        yield "A proof that was revoked stays so: they prove it once more, by a link, a code, or you."
+    yield "One person is enough. First ask by a way that is on file, and that is not the one in doubt."
+    yield "If it was not theirs, revoke the proof instead."
+
+
+def _methods(held: Held) -> Options:
+    known = sorted(held.means.identity.methods.items())
+    by_hand = [(name, method) for name, method in known if method.by_hand]
+    return [(name, f"{name.replace('_', ' ')} ({method.level} at most)") for name, method in by_hand]
+
+
+def _may_verify(held: Held) -> bool:
+    request = held.request
+    return (request.allows("verify") or request.resumable) and request.role != "processor"
+
+
+ACTIONS: Final[Sequence[Action]] = (
+    Action(
+        name="verify",
+        title="Enter how they proved who they are",
+        body=Verification,
+        effects=saying(
+            "Everything that they have stated counts as proved, as far as the method proves it.",
+            "Work begins, or goes on, if that is enough.",
+            "For a copy, an erasure or a correction a second person must approve what a person has entered.",
+        ),
+        apply=verify,
+        may=_may_verify,
+        channel=True,
+        second=lambda held, _: entered_by_hand(held),
+        about=stated,
+        shows=("assurance", "proofs"),
+        choices={"assurance.method": _methods},
+        proposed="proof.proposed",
+    ),
+    Action(
+        name="confirm-on-file",
+        title="Enter that the contact on file has confirmed it",
+        body=ContactConfirmed,
+        effects=saying("Answers go to the contact on file."),
+        apply=_confirm_on_file,
+        may=lambda _: False,
+        channel=True,
+        offered=False,
+    ),
+    Action(
+        name=REVOKE,
+        title="Revoke a proof",
+        body=ProofRevoked,
+        effects=saying(
+            "The identity counts as proved no more, and what was found by it alone is withheld.",
+            "What was fetched or changed by it already is recorded as an incident (Art. 33).",
+            "A second person must approve it where the request is answered; its package is withheld meanwhile.",
+        ),
+        apply=_revoke,
+        may=lambda held: held.request.role != "processor" and not held.request.anonymous,
+        channel=True,
+        second=lambda held, _: held.request.state is State.CLOSED,
+        target=("identity",),
+        shows=("identity",),
+        proposed="proof.doubted",
+        meanwhile=_doubted,
+        final=True,
+    ),
+    Action(
+        name="confirm-proof",
+        title="Confirm that stopped links and codes are theirs",
+        body=ProofConfirmed,
+        effects=_confirms,
+        apply=_confirm,
+        may=_is_stopped,
+        reads=_why_stopped,
+    ),
+)

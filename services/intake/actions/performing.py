@@ -1,0 +1,350 @@
+"""Takes an action: for the version that was seen, once; where it takes two, a proposal that somebody else approves."""
+
+import hmac
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from inspect import isawaitable
+from typing import Any, Protocol, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, Field, JsonValue
+
+from services.intake.actions import approvals
+from services.intake.actions.action import Action, Held, Options, Pairs
+from services.intake.actions.approvals import REQUESTS, Proposal
+from services.intake.auth import Caller
+from services.intake.deciding import Deciding
+from services.intake.errors import Forbidden, NotFound, NotReady, PreconditionFailed
+from services.intake.request.aggregate import Transition
+from shared.messaging.unit_of_work import UnitOfWork
+
+T = TypeVar("T")
+
+
+class Done(BaseModel):
+    """What came of an action: where the thing stands now, and which approval it waits for, if it waits."""
+
+    kind: str = Field(examples=["requests"])
+    id: str
+    action: str
+    state: str = Field(description="where it stands now")
+    due_on: date | None = Field(default=None, description="of a request: by when it must be answered")
+    approval_id: UUID | None = Field(default=None, description="a second person must approve it; until then it waits")
+    version: str = Field(description="for the `If-Match` of the next action")
+
+
+class Possible(BaseModel):
+    """What can be decided about something as it stands."""
+
+    name: str
+    title: str
+    effects: list[str] = Field(description="what it will do")
+    final: bool = Field(description="it cannot be taken back")
+    needs: str = Field(description="of people who sign in, which power they need")
+    channel: bool = Field(description="the channel that submitted a request may act too; else the privacy team alone")
+    approval: str | None = Field(description="who must approve it; null: one person is enough, or the body decides")
+    body_schema: dict[str, JsonValue] = Field(description="JSON Schema of its body, with the values to choose from")
+
+
+class Offered(Possible):
+    """An action, and whether it can be taken as things stand."""
+
+    possible: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What somebody decides about: a thing as it stood in the version that they have seen."""
+
+    key: str
+    version: str
+    caller: Caller
+    kind: str = REQUESTS
+
+
+class Lock(Protocol):
+    """Finds a thing, and locks it for a caller who may act about it; without ``acting`` it is only read."""
+
+    async def __call__(self, means: Deciding, tx: UnitOfWork, key: str, caller: Caller, *, acting: bool) -> Held:
+        """The thing; raises ``NotFound`` or ``Forbidden``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of thing about which there are actions.
+
+    ``take``: puts into effect what an action returns;
+    returns the thing as it is then. ``stands``: its state in a word. ``recorded``: under which id the evidence has it.
+    ``channels``: a channel may act, too.
+    """
+
+    name: str
+    actions: Mapping[str, Action]
+    lock: Lock
+    take: Callable[[Held, Transition | None], Awaitable[Held]]
+    stands: Callable[[Held], str]
+    recorded: Callable[[str], UUID] = UUID
+    channels: bool = False
+    key: type = UUID
+
+    def action(self, name: str, caller: Caller) -> Action:
+        """The action of that name.
+
+        Raises:
+            NotFound: there is none.
+            Forbidden: it is the privacy team's.
+        """
+        found = self.actions.get(name)
+        if found is None or not found.offered:
+            known = ", ".join(sorted(each.name for each in self.actions.values() if each.offered))
+            raise NotFound(f"there is no such action; there are {known}")
+        if not found.channel:
+            caller.must_be("privacy")
+        return found
+
+
+async def act(
+    means: Deciding, kind: Kind, action: Action, basis: Basis, said: BaseModel, *, approves: bool = True
+) -> Done:
+    """Takes an action, or proposes it; the same once more on the same version gets the first answer.
+
+    The very same proposal of another person is approved by it; ``approves``: whether the caller may do that.
+
+    Raises:
+        NotFound: there is no such thing for this caller.
+        Forbidden: the caller may do no such thing, or owns an incident of the request.
+        PreconditionFailed: it has changed since that version.
+        SamePerson: a second person must approve what they have proposed.
+        IllegalTransition: it cannot be done as things stand.
+    """
+    async with means.unit_of_work.begin() as tx:
+        held = await kind.lock(means, tx, basis.key, basis.caller, acting=True)
+        made = _fingerprint(tx, basis, action, said)
+        if held.version != basis.version:
+            return await _first_answer(held, kind, action, basis, made)
+        waiting: Proposal | None = None
+        if action.second(held, said):
+            waiting = await approvals.same(held, kind.name, action, said)
+            if waiting is None:
+                waiting, held = await _propose(held, kind, action, said)
+            else:
+                waiting.must_wait_for(basis.caller.holder)
+                if not approves:
+                    raise NotReady("somebody has proposed the same: another role approves it")
+                held = await _approve(held, kind, action, said, waiting)
+                waiting = None
+        else:
+            held = await kind.take(held, await action.apply(held, said))
+        done = _done(held, kind, action, waiting)
+        if kind.name == REQUESTS:
+            await _remember(tx, basis, made, done)
+        return done
+
+
+async def approve(means: Deciding, kinds: Mapping[str, Kind], approval_id: UUID, caller: Caller) -> Done:
+    """Approves what another person has proposed: it is done; the approver once more gets the same answer.
+
+    Raises:
+        NotFound: there is no such proposal.
+        NotReady: it waits for nobody.
+        SamePerson: they have proposed it.
+        PreconditionFailed: what it was proposed for has changed since.
+    """
+    async with means.unit_of_work.begin() as tx:
+        held, kind, action, found = await _proposed(means, kinds, tx, approval_id, caller)
+        if found.state == "approved" and found.decided_by == caller.holder:
+            return _done(held, kind, action)
+        found.must_wait_for(caller.holder)
+        held = await _approve(held, kind, action, await approvals.body_of(tx, action, found), found)
+        return _done(held, kind, action)
+
+
+async def reject(means: Deciding, kinds: Mapping[str, Kind], approval_id: UUID, caller: Caller) -> Done:
+    """Rejects a proposal, or takes one's own back; nothing is done.
+
+    Raises:
+        NotFound: there is no such proposal.
+        NotReady: it waits for nobody.
+    """
+    async with means.unit_of_work.begin() as tx:
+        held, kind, action, found = await _proposed(means, kinds, tx, approval_id, caller)
+        if found.state != "rejected":
+            found.must_wait_for("")
+            await approvals.decide(tx, found, "rejected", caller.holder)
+            tx.log_evidence(kind.recorded(held.key), "approval.rejected", _detail(held, action, found), caller.actor)
+            held = await kind.take(held, await action.meanwhile(held))
+        return _done(held, kind, action)
+
+
+async def possible(means: Deciding, kind: Kind, key: str, caller: Caller) -> tuple[str, list[Possible]]:
+    """The version of something, and what the caller can decide about it as it stands."""
+    async with means.unit_of_work.begin() as tx:
+        held = await kind.lock(means, tx, key, caller, acting=False)
+        offered = [each for each in kind.actions.values() if each.offered]
+        mine = [each for each in offered if each.channel or caller.role == "privacy"]
+        return held.version, [await described(held, each) for each in mine if await settled(each.may(held))]
+
+
+async def offer(
+    means: Deciding, kind: Kind, key: str, action: Action, caller: Caller, *, reading: bool
+) -> tuple[str, Offered, Pairs]:
+    """The version of something, an action about it, and, where it is ``reading``, what is read first."""
+    async with means.unit_of_work.begin() as tx:
+        held = await kind.lock(means, tx, key, caller, acting=False)
+        possible = await settled(action.may(held))
+        offered = Offered(**dict(await described(held, action)), possible=possible)
+        return held.version, offered, await action.reads(held) if reading and possible else ()
+
+
+async def read(
+    means: Deciding, kinds: Mapping[str, Kind], approval_id: UUID, caller: Caller
+) -> tuple[Proposal, BaseModel, Possible, Pairs]:
+    """A proposal with its words, what it will do and what is read first; the reading is on record."""
+    async with means.unit_of_work.begin() as tx:
+        held, kind, action, found = await _proposed(means, kinds, tx, approval_id, caller)
+        tx.log_evidence(kind.recorded(held.key), "proposal.read", {"action": action.name}, caller.actor)
+        said, facts = await approvals.body_of(tx, action, found), await action.reads(held)
+        return found, said, await described(held, action), facts
+
+
+async def waiting(
+    means: Deciding, kinds: Mapping[str, Kind], caller: Caller, found: Sequence[Proposal]
+) -> list[Proposal]:
+    """Those of these proposals that have not become void meanwhile."""
+    standing = []
+    async with means.unit_of_work.begin() as tx:
+        for each in found:
+            kind = kinds[each.kind]
+            action = kind.actions[each.action]
+            try:
+                held = await kind.lock(means, tx, each.subject, caller, acting=False)
+            except (NotFound, Forbidden):
+                continue
+            if not await approvals.is_void(held, action, each):
+                standing.append(each)
+    return standing
+
+
+async def settled(value: T | Awaitable[T]) -> T:
+    """The value, once it is there."""
+    return await value if isawaitable(value) else value
+
+
+async def described(held: Held, action: Action) -> Possible:
+    """An action as it is offered: its schema names the values that can be chosen."""
+    schema: dict[str, Any] = action.body.model_json_schema()
+    for name, offer in action.choices.items():
+        options: Options = await settled(offer(held))
+        field = schema["properties"]
+        *outer, last = name.split(".")
+        for each in outer:
+            field = _resolved(schema, field[each])["properties"]
+        kept = {key: field[last][key] for key in ("title", "description") if key in field[last]}
+        chosen = {"oneOf": [{"const": value, "title": words} for value, words in options]}
+        is_list = field[last].get("type") == "array"
+        field[last] = {**kept, **({"type": "array", "items": chosen} if is_list else chosen)}
+    return Possible(
+        name=action.name,
+        title=action.title,
+        effects=[*action.effects(held)],
+        final=action.final,
+        needs=action.power,
+        channel=action.channel,
+        approval=f"a second person with the power {action.approving}" if _always(held, action) else None,
+        body_schema=schema,
+    )
+
+
+def _resolved(schema: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    kinds = [each for each in said.get("anyOf", ()) if each.get("type") != "null"]
+    found = kinds[0] if kinds else said
+    return dict(schema["$defs"][found["$ref"].rpartition("/")[2]]) if "$ref" in found else dict(found)
+
+
+def _always(held: Held, action: Action) -> bool:
+    """Whether a second person is needed whatever the body says."""
+    return bool(action.second(held, action.body.model_construct()))
+
+
+async def _proposed(
+    means: Deciding, kinds: Mapping[str, Kind], tx: UnitOfWork, approval_id: UUID, caller: Caller
+) -> tuple[Held, Kind, Action, Proposal]:
+    """The proposal, with what it is about: that is locked first, as everybody locks it."""
+    found = await approvals.read(tx.connection, approval_id)
+    kind = kinds[found.kind]
+    held = await kind.lock(means, tx, found.subject, caller, acting=True)
+    return held, kind, kind.actions[found.action], await approvals.read(tx.connection, approval_id, lock=True)
+
+
+async def _propose(held: Held, kind: Kind, action: Action, said: BaseModel) -> tuple[Proposal, Held]:
+    """Keeps it for a second person; what would be refused then is refused now."""
+    savepoint = held.tx.connection.transaction()
+    await savepoint.start()
+    try:
+        nothing_kept = UnitOfWork(held.tx.connection, held.means.unit_of_work)
+        await action.apply(replace(held, tx=nothing_kept, first=held.caller.holder), said)
+    finally:
+        await savepoint.rollback()
+    found = await approvals.propose(held, kind.name, action, said)
+    held.tx.log_evidence(kind.recorded(held.key), action.proposed, _detail(held, action, found), held.caller.actor)
+    return found, await kind.take(held, await action.meanwhile(held))
+
+
+async def _approve(held: Held, kind: Kind, action: Action, said: BaseModel, found: Proposal) -> Held:
+    await approvals.must_stand(held, action, found)
+    await approvals.decide(held.tx, found, "approved", held.caller.holder)
+    held = replace(held, first=found.proposed_by)
+    return await kind.take(held, await action.apply(held, said))
+
+
+def _detail(held: Held, action: Action, found: Proposal) -> dict[str, JsonValue]:
+    known = {"action": action.name, "approval_id": str(found.approval_id), "holder": held.caller.holder}
+    return {**known, **found.shown}
+
+
+def _subject(held: Held, kind: Kind) -> UUID:
+    return kind.recorded(held.key)
+
+
+def _done(held: Held, kind: Kind, action: Action, found: Proposal | None = None) -> Done:
+    return Done(
+        kind=kind.name,
+        id=held.key,
+        action=action.name,
+        state=kind.stands(held),
+        due_on=held.request.due_on if kind.name == REQUESTS else None,
+        approval_id=found.approval_id if found else None,
+        version=held.version,
+    )
+
+
+def _fingerprint(tx: UnitOfWork, basis: Basis, action: Action, said: BaseModel) -> bytes:
+    """Who decided what, by whichever key; keyed, since a plain hash of personal data could be guessed."""
+    words = ("decision", basis.caller.channel, action.name, said.model_dump_json(exclude_defaults=True))
+    return hmac.digest(tx.vault.keyring.lookup, "\0".join(words).encode(), "sha256")
+
+
+async def _first_answer(held: Held, kind: Kind, action: Action, basis: Basis, made: bytes) -> Done:
+    """What the same action, on the same version, was answered when it was taken."""
+    row = None
+    if kind.name == REQUESTS and basis.version.isdecimal():
+        row = await held.tx.connection.fetchrow(
+            "SELECT state, due_on, approval_id FROM decision"
+            " WHERE request_id = $1 AND version = $2 AND fingerprint = $3",
+            *(UUID(basis.key), int(basis.version), made),
+        )
+    if row is None:
+        raise PreconditionFailed("nothing was done: read it again, and decide about it as it stands now")
+    version = str(int(basis.version) + 1)
+    return Done(kind=kind.name, id=basis.key, action=action.name, version=version, **dict(row))
+
+
+async def _remember(tx: UnitOfWork, basis: Basis, made: bytes, done: Done) -> None:
+    """Keeps the answer to an action that was taken for that version of a request."""
+    await tx.connection.execute(
+        "INSERT INTO decision (request_id, version, fingerprint, state, due_on, approval_id)"
+        " VALUES ($1, $2, $3, $4, $5, $6)",
+        *(UUID(basis.key), int(basis.version), made, done.state, done.due_on, done.approval_id),
+    )

@@ -1,0 +1,63 @@
+"""Requests, as actions hold them: locked in the version that was seen, for a caller who may see and handle them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import UUID
+
+from services.intake import repository
+from services.intake.actions import answering, identity, timing, working
+from services.intake.actions.action import Action, Held
+from services.intake.actions.approvals import REQUESTS
+from services.intake.actions.performing import Basis, Done, Kind, act
+from services.intake.auth import Caller
+from services.intake.deciding import Deciding, visible
+from services.intake.errors import NotFound
+from services.intake.grant import Power
+from services.intake.incidents import record as incidents
+from services.intake.repository import Requests
+from services.intake.request.aggregate import Transition
+from services.intake.schemas import Strict
+from shared.messaging.unit_of_work import UnitOfWork
+
+ACTIONS: Sequence[Action] = (*identity.ACTIONS, *answering.ACTIONS, *timing.ACTIONS, *working.ACTIONS)
+
+
+async def _lock(means: Deciding, tx: UnitOfWork, key: str, caller: Caller, *, acting: bool) -> Held:
+    try:
+        request_id = UUID(key)
+    except ValueError:
+        raise NotFound("no such request for this key") from None
+    if not acting:
+        request = await visible(tx.connection, await repository.read(tx.connection, request_id), caller)
+        shown = Requests(tx, means.letters, {request_id: request}, caller.actor)
+        return Held(tx, means, caller, str(request_id), shown, str(request.version))
+    requests = await Requests.locked(tx, means.letters, [request_id], caller.actor)
+    request = await visible(tx.connection, requests.get(request_id), caller)
+    caller.grant.must(Power.SUBMIT)
+    caller.grant.must_handle(request.right)
+    await incidents.must_not_own(tx.connection, request_id, caller.holder)
+    return Held(tx, means, caller, str(request_id), requests, str(request.version))
+
+
+async def _take(held: Held, transition: Transition | None) -> Held:
+    requests: Requests = held.row
+    if transition is not None:
+        await requests.apply(transition)
+    requests.touch(UUID(held.key))
+    await requests.save()
+    return replace(held, version=str(held.request.version))
+
+
+KIND = Kind(
+    REQUESTS,
+    {each.name: each for each in ACTIONS},
+    _lock,
+    _take,
+    lambda held: str(held.request.state),
+    channels=True,
+)
+
+
+async def decide(means: Deciding, basis: Basis, name: str, said: Strict) -> Done:
+    """Takes an action about a request, by its name, for a page of the portal."""
+    return await act(means, KIND, KIND.actions[name], basis, said)

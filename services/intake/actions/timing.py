@@ -1,0 +1,259 @@
+"""Actions about questions and dates: what is asked and answered, when a request came, until when it is extended."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from pydantic import JsonValue
+
+from services.intake import lookup, redating, statistics
+from services.intake.actions.action import ANOTHER, Action, Held, Options, by_two, saying, state
+from services.intake.actions.answering import read_as
+from services.intake.actions.bodies import ArrivalCorrection, Extension, Nothing, QuestionAsked, QuestionReply
+from services.intake.actions.identity import entered_by_hand, must_be_the_same_person, stated
+from services.intake.errors import BadRequest, ExtensionRefused
+from services.intake.identity import on_file
+from services.intake.identity.proof_links import ProofLinks
+from services.intake.letters import correspondence
+from services.intake.metrics import EXTENSIONS_REFUSED
+from services.intake.portal.settings import PortalSettings
+from services.intake.request import deferrals
+from services.intake.request.aggregate import Request, Transition
+from services.intake.request.causes.delivery import SENT_TO
+from services.intake.request.extension import Extension as Proposed
+from services.intake.request.extension import flaws
+from services.intake.request.letter_kinds import LetterField
+from shared.domain.sentences import Term
+from shared.domain.time_limit import Arrival, calc_version, limits
+from shared.storage.subject_data import encode_identities
+
+REPLY: Final = "record-reply"
+_EXTENDED = """
+INSERT INTO extension (request_id, reason, approved_at, told_at) VALUES ($1, $2, $3, $4)
+"""
+
+
+async def _ask(held: Held, said: QuestionAsked) -> Transition:
+    """Sends a question to the requester: who they are, or what they mean (Art. 12(6), Recital 63).
+
+    Raises:
+        BadRequest: a contact on file is named, and the request names no account, or there is no portal.
+        IllegalTransition: a contact on file is named, and a part of the request is proved.
+    """
+    if said.contact_on_file:
+        if not (url := PortalSettings().url):
+            raise BadRequest("there is no portal where a link is opened: enter the proof by hand", "contact_on_file")
+        means = held.means
+        links = ProofLinks(means.unit_of_work, means.letters, means.identity.links, f"{url}/portal")
+        await on_file.ask(held.tx, held.request, links, said.contact_on_file)
+    recorded = said.condition_recorded
+    return await correspondence.ask(held.tx, held.request, said.question, said.text, recorded=recorded, own=True)
+
+
+async def _asked(held: Held, said: QuestionAsked) -> str:
+    return await (stated if said.contact_on_file else state)(held, said)
+
+
+async def _withdraw_question(held: Held, _: Nothing) -> Transition:
+    return held.request.take_question_back()
+
+
+async def _record_reply(held: Held, said: QuestionReply) -> Transition:
+    """The requester has answered a question; an answer that comes too late reopens the request.
+
+    Raises:
+        BadRequest: it cannot have come then, or names identities that nobody has asked for.
+    """
+    tx, request, means = held.tx, held.request, held.means
+    held.caller.grant.must_not_vouch(said.proofs)
+    asked_at = request.question.asked_at if request.question else None
+    received_at = means.instants.replied(said.received_at, asked_at, tx.now)
+    answered = request.answer(received_at, tx.now, means.policy, identities=said.subject is not None)
+    if said.subject and not deferrals.answerable(request.tasks):
+        raise BadRequest("subject belongs to the answer where a system could not be searched; leave it out")
+    await correspondence.seal(tx, request, "reply", "requester", said.text.encode())
+    if said.subject:
+        mine = tuple(said.subject.identities())
+        known = (await tx.vault.subject_data(tx.connection, [request.subject_ref])).get(request.subject_ref)
+        before = [each for each in known.identities if each.source == "requester"] if known else []
+        grant = held.caller.grant
+        proved = means.proving.prove(mine, None, said.proofs, grant, tx.now, before)
+        if known:
+            must_be_the_same_person(known, means.proving.prove(mine, None, said.proofs, grant, tx.now))
+        # An account that was found by less must not vouch for what is stated now.
+        await tx.vault.drop_located(tx.connection, request.subject_ref)
+        await lookup.enter(tx, [(request.request_id, mine)])
+        await correspondence.seal(tx, request, "identities", "requester", encode_identities(proved.identities))
+    return answered
+
+
+async def _correct_arrival(held: Held, said: ArrivalCorrection) -> Transition:
+    """Every date is counted again from when and where the request really came.
+
+    Raises:
+        BadRequest: it cannot have come then, or that is what is on file.
+    """
+    tx, request, policy = held.tx, held.request, held.means.policy
+    request.must_allow("redate")
+    arrival = _arrival(held, said, tx.now)
+    place = await correspondence.seal(tx, request, "explanation", "receipt", said.reason.encode())
+    why: dict[str, JsonValue] = {"reason": str(place)}
+    if request.extended:  # told within the first month, as it is counted now (Art. 12(3))
+        told_at = await tx.connection.fetchval(
+            "SELECT told_at FROM extension WHERE request_id = $1", request.request_id
+        )
+        in_time = told_at is not None and told_at < limits(arrival, policy).commit_due_instant
+        why["extension_told_in_time"] = in_time
+    due_on = redating.due_after(request, arrival, policy)
+    found = replace(request, country=said.country or request.country)
+    return found.redate("receipt_corrected", arrival, due_on, calc_version(policy), **why)
+
+
+def _arrival(held: Held, said: ArrivalCorrection, now: datetime) -> Arrival:
+    request, country, policy = held.request, said.country, held.means.policy
+    received_at = held.means.instants.entered(said.received_at, request.accepted_at, now)
+    zones = policy.zones_of(country) if country else request.zones
+    arrival = Arrival(received_at, zones, policy.calendar_of(country) if country else request.calendar)
+    if arrival == request.arrival and country in {None, request.country}:
+        raise BadRequest("nothing would change: this is the arrival that is on file")
+    return arrival
+
+
+async def _extend(held: Held, said: Extension) -> Transition:
+    """The new date holds, and the subject is told why and when (Art. 12(3)).
+
+    Raises:
+        ExtensionRefused: with everything that is wrong with it.
+    """
+    tx, request, policy = held.tx, held.request, held.means.policy
+    surge = await _judge(held, request, said)
+    told_at = None if request.channel in SENT_TO else tx.now
+    await tx.connection.execute(_EXTENDED, request.request_id, said.reason, tx.now, told_at)
+    words: Mapping[str, LetterField] = {
+        "reason": Term("reason.extension", said.reason),
+        "explanation": said.explanation.strip(),
+    }
+    tell_before = limits(request.arrival, policy).commit_due_instant
+    by = held.first or ""
+    return request.extend(said.new_due, said.reason, words, tx.now, by, tell_before=tell_before, **surge)
+
+
+async def _judge(held: Held, request: Request, said: Extension) -> dict[str, JsonValue]:
+    """The record of a surge, for the reason that needs one; raises ``ExtensionRefused`` with every flaw."""
+    request.must_be_ours()
+    request.must_allow("extend")
+    policy, received = held.means.policy, None
+    if said.reason == policy.extension.surge.reason:
+        received = await statistics.received(held.tx.connection, held.tx.now, policy.extension.surge)
+    wrong = flaws(
+        *(Proposed(held.tx.now, said.reason, said.explanation, said.new_due), limits(request.arrival, policy), policy),
+        already_extended=request.extended,
+        of_marketing=request.scope == "direct_marketing",
+        of_consent=bool(request.purposes),
+        received=received,
+    )
+    for flaw in wrong:
+        EXTENSIONS_REFUSED.labels(flaw).inc()
+    if wrong:
+        raise ExtensionRefused(f"the dates stay as they were: {', '.join(wrong)}")
+    return {"received": received.lately, "usually": round(received.usually, 1)} if received else {}
+
+
+async def _dates(held: Held, _: Extension) -> str:
+    return f"{held.request.received_at.isoformat()} {held.request.due_on}"
+
+
+def _reasons(held: Held) -> Options:
+    known = sorted(held.means.policy.extension.reasons)
+    return [(each, read_as(held, Term("reason.extension", each))) for each in known]
+
+
+def _askable(held: Held) -> Options:
+    """What can be asked as the request stands: nothing while a question is open."""
+    request = held.request
+    if request.question is not None or request.role == "processor":
+        return ()
+    causes = (
+        ("ask_proof" if request.awaits_proof else "ask_identity", "identity", "who they are"),
+        ("ask_meaning", "clarification", "what they mean"),
+    )
+    return [(what, words) for cause, what, words in causes if request.allows(cause)]
+
+
+def _may_record_reply(held: Held) -> bool:
+    request, asked = held.request, held.request.question
+    if asked is None:
+        return False
+    return request.allows("answer") or request.resumable or bool(asked.own_words and request.allows("answer_identity"))
+
+
+ACTIONS: Final[Sequence[Action]] = (
+    Action(
+        name="ask",
+        title="Ask the person",
+        body=QuestionAsked,
+        effects=saying(
+            "A letter with your words goes out; work on what is clear goes on.",
+            "The time limit may stop only where the condition of the law is on file.",
+            "Ask for no identity document and no copy of one: it exposes more than it proves.",
+        ),
+        apply=_ask,
+        may=lambda held: bool(_askable(held)),
+        second=lambda held, said: bool(said.contact_on_file) and entered_by_hand(held),
+        about=_asked,
+        shows=("question",),
+        choices={"question": _askable},
+        proposed="proof.proposed",
+    ),
+    Action(
+        name="withdraw-question",
+        title="Withdraw the question",
+        body=Nothing,
+        effects=saying(
+            "The question about who they are is asked no more, and can be asked again in other words.",
+            "No time limit has stopped for it. The person is told nothing of that.",
+            "Its letter is printed no more; one that was mailed or read already cannot be called back.",
+        ),
+        apply=_withdraw_question,
+        may=lambda held: held.request.question is not None and held.request.allows("answer_identity"),
+        final=True,
+    ),
+    Action(
+        name=REPLY,
+        title="Enter what they have answered",
+        body=QuestionReply,
+        effects=saying(
+            "Work goes on, from the day on which the answer came; what was closed for want of it is reopened.",
+            "A reply does not verify identity. Record verification separately, or ask once more.",
+        ),
+        apply=_record_reply,
+        may=_may_record_reply,
+        channel=True,
+    ),
+    Action(
+        name="correct-arrival",
+        title="Correct when it arrived",
+        body=ArrivalCorrection,
+        effects=saying("Every date is counted again from then; the reason stays on record."),
+        apply=_correct_arrival,
+        may=lambda held: held.request.allows("redate"),
+    ),
+    Action(
+        name="extend",
+        title="Extend it",
+        body=Extension,
+        effects=saying(
+            ANOTHER,
+            "Then the person is told the new date and why (Art. 12(3)): at most two months, and once.",
+        ),
+        apply=_extend,
+        may=lambda held: held.request.allows("extend") and not held.request.extended,
+        second=by_two,
+        about=_dates,
+        shows=("reason", "new_due"),
+        choices={"reason": _reasons},
+        proposed="extension.proposed",
+        final=True,
+    ),
+)

@@ -1,0 +1,299 @@
+"""Actions about the work in systems, packages, restrictions, recipients, and the part of a customer."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import orjson
+from pydantic import JsonValue
+
+from services.intake import forwarding, package_release, recipients
+from services.intake.actions.action import ANOTHER, Action, Held, Options, Pairs, by_two, plain, saying
+from services.intake.actions.bodies import (
+    ControllerReply,
+    Forwarded,
+    LimitExceeded,
+    ManualResult,
+    Nothing,
+    PostalAddress,
+    Waiver,
+)
+from services.intake.errors import NotFound
+from services.intake.letters import correspondence, delivery
+from services.intake.recipients import NoticeState
+from services.intake.request import deferrals
+from services.intake.request.aggregate import Transition
+from services.intake.request.closing import later_letter
+from services.intake.request.lifecycle import State
+from shared.domain.errors import IllegalTransition
+from shared.domain.rights import Outcome
+from shared.storage.vault import MANUAL_STEPS, Sealing
+
+_PROMISED = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED})
+"""How a request has ended whose letter names who is told."""
+_LOCK = "SELECT FROM recipient_notice WHERE request_id = $1 AND recipient = $2 FOR UPDATE"
+_WAIVED = "UPDATE recipient_notice SET state = $3, settled_at = $4 WHERE request_id = $1 AND recipient = $2"
+
+
+async def _exceed_limit(held: Held, said: LimitExceeded) -> Transition:
+    return held.request.exceed(said.system, said.limit, held.first or "", held.caller.holder)
+
+
+async def _found(held: Held, said: LimitExceeded) -> str:
+    """How much was found: a task that finds more by then waits again."""
+    tasks = [task for task in held.request.tasks or () if task.system == said.system and task.exceeded]
+    return " ".join(f"{each.task_id} {each.exceeded}" for each in tasks)
+
+
+async def _record_result(held: Held, said: ManualResult) -> Transition:
+    detail: dict[str, JsonValue] = {}
+    if said.note:
+        place = await correspondence.seal(held.tx, held.request, "explanation", said.system, said.note.encode())
+        detail["note"] = str(place)
+    return held.request.record(said.system, said.found, said.changed, **detail)
+
+
+async def _manual_steps(held: Held) -> Pairs:
+    """What is to be done by hand, where the systems say so; that it was read is on record."""
+    tx, request = held.tx, held.request
+    if not await tx.vault.unshredded(tx.connection, [request.subject_ref]):
+        return ()
+    sealed = await tx.vault.open_kind(tx.connection, request.subject_ref, MANUAL_STEPS)
+    if sealed:
+        detail: dict[str, JsonValue] = {"holder": held.caller.holder}
+        tx.log_evidence(request.request_id, "manual_steps.read", detail, held.caller.actor)
+    return [(system, "\n".join(orjson.loads(steps))) for _, system, steps in sealed]
+
+
+async def _release_package(held: Held, _: Nothing) -> Transition:
+    """Two people who have looked into it say that all of it is the subject's; raises ``IllegalTransition``."""
+    held.request.must_be_withheld()
+    await package_release.must_have_looked(held.tx.connection, held.request, held.caller)
+    return held.request.release(held.caller.holder)
+
+
+async def _package(held: Held, _: Nothing) -> str:
+    return package_release.about(held.request)
+
+
+async def _looks(held: Held) -> Pairs:
+    looks = await package_release.lookers(held.tx.connection, held.request)
+    return [(who, f"has looked into it, {at:%Y-%m-%d %H:%M} UTC") for who, at in looks]
+
+
+async def _renew_package(held: Held, _: Nothing) -> Transition:
+    renewed = held.request.renew()
+    await held.tx.vault.drop_located(held.tx.connection, held.request.subject_ref)
+    return renewed
+
+
+async def _lift(held: Held, _: Nothing) -> Transition:
+    return held.request.lift(held.tx.now)
+
+
+async def _forward(held: Held, said: Forwarded) -> Transition:
+    detail = await forwarding.note(held.tx, held.request, said.controller, may_be_named=said.may_be_named)
+    answered_by = forwarding.by_name(said.controller if said.may_be_named else None)
+    return held.request.forward(answered_by, held.tx.now, **detail)
+
+
+async def _record_controller_reply(held: Held, said: ControllerReply) -> Transition:
+    place = await correspondence.seal(held.tx, held.request, "reply", "controller", said.text.encode())
+    return held.request.hear_controller(held.tx.now, reply=str(place))
+
+
+async def _waive_recipient(held: Held, said: Waiver) -> Transition:
+    """The recipient is not told, and the person reads that.
+
+    Raises:
+        NotFound: the request concerns no such recipient.
+        IllegalTransition: they were told, or have said something.
+    """
+    tx, request = held.tx, held.request
+    await tx.connection.execute(_LOCK, request.request_id, said.recipient)
+    notices = {each.recipient: each for each in await recipients.of_request(tx.connection, request.request_id)}
+    if (notice := notices.get(said.recipient)) is None:
+        known = ", ".join(notices) or "none"
+        raise NotFound(f"the request concerns no such recipient; those whom it concerns: {known}")
+    if notice.settled_at is not None:
+        raise IllegalTransition(f"{said.recipient} is settled: {notice.state.replace('_', ' ')}")
+    if notice.state is not NoticeState.UNDERWAY:
+        raise IllegalTransition(f"{said.recipient} was told: that cannot be waived any more; enter what they have said")
+    await tx.connection.execute(_WAIVED, request.request_id, said.recipient, said.cause, tx.now)
+    detail: dict[str, JsonValue] = {"recipient": said.recipient, "proposed_by": held.first, "cause": said.cause}
+    waived = request.noted("recipient.notice_waived", **detail)
+    promised = request.state is State.CLOSED and request.outcome in _PROMISED
+    return replace(waived, letters=later_letter(request)) if promised else waived
+
+
+async def _notice(held: Held, said: Waiver) -> str:
+    notices = await recipients.of_request(held.tx.connection, held.request.request_id)
+    return next((f"{each.state} {each.concerned_at}" for each in notices if each.recipient == said.recipient), "")
+
+
+async def _record_address(held: Held, said: PostalAddress) -> Transition:
+    """A person has looked up where the subject lives: letters on paper go there, and nowhere else."""
+    tx, request = held.tx, held.request
+    await tx.vault.drop_kind(tx.connection, [request.request_id], delivery.POSTAL)
+    sealed = Sealing(request.request_id, delivery.POSTAL, said.on_file_in, orjson.dumps(said.lines))
+    await tx.vault.seal(tx.connection, [sealed], tx.now)
+    await delivery.address_known(tx.connection, request.request_id)
+    return request.noted("address.recorded", on_file_in=said.on_file_in)
+
+
+def _limited(held: Held) -> Options:
+    """The systems that wait for two people, with what was found there and what is allowed."""
+    return [
+        (task.system, f"{task.system}: {task.exceeded.found} found, {task.exceeded.allowed} allowed")
+        for task in held.request.tasks or ()
+        if task.exceeded
+    ]
+
+
+def _by_hand(held: Held) -> Options:
+    tasks = held.request.tasks or ()
+    return plain(*sorted({task.system for task in tasks if deferrals.may_be_done_by_hand(task)}))
+
+
+async def _untold(held: Held) -> Options:
+    """Recipients who were not told yet."""
+    policy, request_id = held.tx.policy, held.request.request_id
+    found = await recipients.of_request(held.tx.connection, request_id)
+    names = [each.recipient for each in found if each.state is NoticeState.UNDERWAY]
+    return [(name, policy.recipients[name].name if name in policy.recipients else name) for name in names]
+
+
+async def _may_waive(held: Held) -> bool:
+    return bool(await _untold(held))
+
+
+def _is_withheld(held: Held) -> bool:
+    request = held.request
+    return request.package_fault is not None and not request.package_is_gone and not request.renewing
+
+
+def _may_lift(held: Held) -> bool:
+    request = held.request
+    over = request.lifted_at is not None or request.lift_told_at is not None or request.ended_by is not None
+    return request.allows("lift") and request.restricts and request.was_restricted and not over
+
+
+def _may_forward(held: Held) -> bool:
+    request = held.request
+    return request.role != "controller" and request.forwarded_at is None and request.tenant is None
+
+
+ACTIONS: Final[Sequence[Action]] = (
+    Action(
+        name="exceed-limit",
+        title="Let one request touch more than the limit",
+        body=LimitExceeded,
+        power="release",
+        effects=saying(
+            ANOTHER,
+            "Then the task goes on, up to what was found. Where it finds more by then, it waits again.",
+            "Look first whose data these are.",
+        ),
+        apply=_exceed_limit,
+        may=lambda held: bool(_limited(held)),
+        second=by_two,
+        about=_found,
+        target=("system", "limit"),
+        shows=("system", "limit"),
+        choices={"system": _limited},
+        proposed="limit.exceeding_proposed",
+        final=True,
+    ),
+    Action(
+        name="record-result",
+        title="Enter what was done by hand",
+        body=ManualResult,
+        effects=saying("It counts as done in that system; once nothing waits any more the request goes on."),
+        apply=_record_result,
+        may=lambda held: bool(_by_hand(held)),
+        choices={"system": _by_hand},
+        reads=_manual_steps,
+    ),
+    Action(
+        name="release-package",
+        title="Release the package",
+        body=Nothing,
+        effects=saying(
+            "You say that you have looked into it, and that all of it is this person's.",
+            "A second person must look into it and approve; then it can be fetched again, and the person is told.",
+        ),
+        apply=_release_package,
+        may=_is_withheld,
+        second=by_two,
+        about=_package,
+        reads=_looks,
+        proposed="package.release_confirmed",
+        final=True,
+    ),
+    Action(
+        name="renew-package",
+        title="Rebuild the package",
+        body=Nothing,
+        effects=saying("Every system is searched again by what is known and proved now; until then the copy is owed."),
+        apply=_renew_package,
+        may=_is_withheld,
+    ),
+    Action(
+        name="lift",
+        title="Lift the restriction",
+        body=Nothing,
+        effects=saying(
+            "The person is told first (Art. 18(3)); only once that letter is there or sent are the systems asked to"
+            " process the data again.",
+        ),
+        apply=_lift,
+        may=_may_lift,
+        final=True,
+    ),
+    Action(
+        name="forward",
+        title="Enter that it was passed on",
+        body=Forwarded,
+        effects=saying(
+            "The person is told that the customer answers, and the request is closed.",
+            "The customer's name stands in the letter only if their contract lets us.",
+        ),
+        apply=_forward,
+        may=_may_forward,
+        final=True,
+    ),
+    Action(
+        name="record-controller-reply",
+        title="Enter what the customer has said",
+        body=ControllerReply,
+        effects=saying("The customer is reminded no more."),
+        apply=_record_controller_reply,
+        may=lambda held: held.request.forwarded_at is not None and held.request.controller_replied_at is None,
+    ),
+    Action(
+        name="waive-recipient",
+        title="Do not tell a recipient",
+        body=Waiver,
+        effects=saying(ANOTHER, "Then the recipient is not told of what was done (Art. 19)."),
+        apply=_waive_recipient,
+        may=_may_waive,
+        second=by_two,
+        about=_notice,
+        target=("recipient",),
+        shows=("recipient", "cause"),
+        choices={"recipient": _untold},
+        proposed="recipient.waiver_proposed",
+        final=True,
+    ),
+    Action(
+        name="record-address",
+        title="Enter the address of record",
+        body=PostalAddress,
+        effects=saying(
+            "Letters on paper go there, and nowhere else. Look it up: it is not the one that their letter names.",
+            "Letters that wait for an address go among those to be printed.",
+        ),
+        apply=_record_address,
+        may=lambda _: True,
+    ),
+)

@@ -1,0 +1,141 @@
+"""Actions, and the approvals of a second person: what can be decided about something now, and deciding it."""
+
+from collections.abc import Awaitable, Callable
+from operator import attrgetter
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path, Query, Response
+from pydantic import BaseModel, JsonValue
+
+from services.intake.actions import approvals, performing
+from services.intake.actions.action import Action
+from services.intake.actions.approvals import Approval
+from services.intake.actions.bodies import Nothing
+from services.intake.actions.performing import Basis, Done, Kind, Possible
+from services.intake.actions.registry import KINDS
+from services.intake.api.dependencies import (
+    DECIDING,
+    PRIVACY_TEAM,
+    TAGGED,
+    AnyCaller,
+    Rehearsable,
+    UseServices,
+    Version,
+    etag,
+)
+from services.intake.api.paging import Page, Paged
+from services.intake.errors import ExtensionRefused, NotFound, NotReady, PreconditionFailed, SamePerson
+from services.intake.problems import documented
+from shared.domain.errors import IllegalTransition, Shredded
+
+router = APIRouter(prefix="/v1", tags=["actions"])
+_NAMES = {"requests": "request_id"}
+_WAITS = "A second person must approve it (`approval_id`); until then nothing changes."
+_TAKING = DECIDING | documented(NotReady, SamePerson, ExtensionRefused, IllegalTransition, Shredded)
+_DECIDED = documented(NotFound, NotReady, SamePerson, PreconditionFailed, IllegalTransition, Shredded)
+
+
+class ApprovalRead(Approval):
+    """A proposal in its own words, and what approving it will do."""
+
+    title: str
+    effects: list[str]
+    body: dict[str, JsonValue]
+
+
+def _listing(kind: Kind) -> Callable[..., Awaitable[Page[Possible]]]:
+    async def list_actions(
+        subject: UUID | str,
+        caller: AnyCaller,
+        services: UseServices,
+        response: Response,
+        paging: Paged,
+    ) -> Page[Possible]:
+        """List what you can decide about it now: the schema of each body, what it does, and who must approve it."""
+        version, found = await performing.possible(services.use_cases, kind, str(subject), caller)
+        response.headers["ETag"] = etag(version)
+        return paging.cut(found, attrgetter("name"))
+
+    list_actions.__annotations__["subject"] = Annotated[kind.key, Path(alias=_NAMES[kind.name])]
+    return list_actions
+
+
+def _taking(kind: Kind, action: Action) -> Callable[..., Awaitable[Done]]:
+    async def act(  # FastAPI gives each by its name
+        subject: UUID | str,
+        version: Version,
+        caller: AnyCaller,
+        services: Rehearsable,
+        response: Response,
+        body: BaseModel,
+    ) -> Done:
+        basis = Basis(str(subject), version, caller, kind.name)
+        done = await performing.act(services.use_cases, kind, action, basis, body)
+        response.status_code = 202 if done.approval_id else 200
+        if services.kept:
+            response.headers["ETag"] = etag(done.version)
+        return done
+
+    act.__annotations__["subject"] = Annotated[kind.key, Path(alias=_NAMES[kind.name])]
+    act.__annotations__["body"] = Annotated[Nothing, Depends(Nothing)] if action.body is Nothing else action.body
+    return act
+
+
+for _kind in KINDS.values():
+    _path = f"/{_kind.name}/{{{_NAMES[_kind.name]}}}/actions"
+    router.add_api_route(
+        _path,
+        _listing(_kind),
+        methods=["GET"],
+        name=f"list_actions_of_{_kind.name}",
+        responses=TAGGED | documented(NotFound),
+        dependencies=() if _kind.channels else PRIVACY_TEAM,
+    )
+    for _action in (each for each in _kind.actions.values() if each.offered):
+        router.add_api_route(
+            f"{_path}/{_action.name}",
+            _taking(_kind, _action),
+            methods=["POST"],
+            name=f"{_action.name.replace('-', '_')}_{_kind.name}",
+            summary=_action.title,
+            description=(_action.body.__doc__ or "") if _action.body is not Nothing else f"{_action.title}.",
+            responses=_TAKING | {202: {"model": Done, "description": _WAITS}},
+            dependencies=() if _action.channel else PRIVACY_TEAM,
+        )
+
+
+@router.get("/approvals", dependencies=PRIVACY_TEAM)
+async def list_approvals(
+    caller: AnyCaller,
+    services: UseServices,
+    paging: Paged,
+    kind: Annotated[str | None, Query(description="of one kind alone, as `requests`")] = None,
+    subject: Annotated[str | None, Query(description="of one thing alone, by its id")] = None,
+) -> Page[Approval]:
+    """List what waits for a second person (privacy team); what has changed since it was proposed is left out."""
+    async with services.unit_of_work.pool.acquire() as connection:
+        found = await approvals.waiting(connection, kind, subject, paging.after(UUID), paging.more)
+    page = paging.page(found, attrgetter("approval_id"))
+    standing = await performing.waiting(services.use_cases, KINDS, caller, page.data)
+    return Page(data=[Approval(**dict(each)) for each in standing], next_cursor=page.next_cursor)
+
+
+@router.get("/approvals/{approval_id}", dependencies=PRIVACY_TEAM, responses=documented(NotFound, Shredded))
+async def read_approval(approval_id: UUID, caller: AnyCaller, services: UseServices) -> ApprovalRead:
+    """Read a proposal in its own words; the reading is on record (privacy team)."""
+    found, said, possible, _ = await performing.read(services.use_cases, KINDS, approval_id, caller)
+    more = {"title": possible.title, "effects": possible.effects, "body": said.model_dump(mode="json")}
+    return ApprovalRead.model_validate({**dict(found), **more})
+
+
+@router.post("/approvals/{approval_id}/approve", dependencies=PRIVACY_TEAM, responses=_DECIDED)
+async def approve(approval_id: UUID, caller: AnyCaller, services: Rehearsable) -> Done:
+    """Approve what another person has proposed, with the key of another holder: it is done (privacy team)."""
+    return await performing.approve(services.use_cases, KINDS, approval_id, caller)
+
+
+@router.post("/approvals/{approval_id}/reject", dependencies=PRIVACY_TEAM, responses=_DECIDED)
+async def reject(approval_id: UUID, caller: AnyCaller, services: Rehearsable) -> Done:
+    """Reject a proposal, or withdraw your own: nothing is done (privacy team)."""
+    return await performing.reject(services.use_cases, KINDS, approval_id, caller)

@@ -1,0 +1,176 @@
+"""Pages of actions and of approvals: every form is made from the registry."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from pydantic import BaseModel
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from services.intake import repository
+from services.intake.actions import approvals, performing
+from services.intake.actions.action import Action
+from services.intake.actions.approvals import REQUESTS, Proposal
+from services.intake.actions.performing import Basis, Done
+from services.intake.actions.registry import KINDS
+from services.intake.console import digests, incidents
+from services.intake.console.console import Console, Person, Works, person_of, spelled
+from services.intake.console.decisions.decision import Decision, Facts, Subject, saying
+from services.intake.console.decisions.generated import fields_of, stated
+from services.intake.console.decisions.page import About, DecisionPage
+from services.intake.console.ids import of_path
+from services.intake.console.lists import ROWS, Link, Row, Table, at_most, show
+from services.intake.console.roles import WORDS, Power
+from services.intake.errors import Forbidden, NotFound
+from services.intake.request.aggregate import Request
+from services.intake.web.site import Visit
+from shared.domain import reference
+
+
+def routes(console: Console) -> list[BaseRoute]:
+    """A page for each action about a request, the list of approvals, and a page for each of them."""
+    pages = Actions(console.works)
+    return [
+        console.private("/requests/{request_id}/decide/{action}", pages.act, Power.SEE, sends=True),
+        console.private("/approvals", pages.waiting, Power.SEE),
+        console.private("/approvals/{approval_id}/{word:str}", pages.decide, Power.SEE, sends=True),
+    ]
+
+
+@dataclass(frozen=True)
+class Actions:
+    """The pages of actions."""
+
+    works: Works
+
+    async def act(self, visit: Visit) -> Response:
+        """What does it ask, and what will it do? Then it is done, or proposed."""
+        person, means, kind = person_of(visit), self.works.services.use_cases, KINDS[REQUESTS]
+        action = kind.action(visit.request.path_params["action"], person.caller)
+        _must(person, Power(action.power))
+        request = await means.read(of_path(visit), person.caller)
+        key = str(request.request_id)
+        version, offered, reads = await performing.offer(
+            means, kind, key, action, person.caller, reading=not visit.sent
+        )
+
+        approves = person.may(Power(action.approving))
+
+        async def do(subject: Subject, version: str, said: BaseModel | None) -> Done:
+            basis, body = Basis(key, version, person.caller), said or action.body()
+            return await performing.act(subject.works.services.use_cases, kind, action, basis, body, approves=approves)
+
+        decision = Decision(
+            name=action.name,
+            title=action.title,
+            power=Power(action.power),
+            when=lambda _: offered.possible,
+            does=saying(*offered.effects),
+            body=action.body,
+            asks=fields_of(offered.body_schema),
+            do=do,
+            reads=_shown(reads),
+            irreversible=action.final,
+        )
+        return await _page(visit, decision, self._about(person, request, version))
+
+    async def waiting(self, visit: Visit) -> Response:
+        """What waits for a second person?"""
+        person, services = person_of(visit), self.works.services
+        async with services.unit_of_work.pool.acquire() as connection:
+            found = await approvals.waiting(connection, limit=ROWS)
+            decisions = await incidents.awaiting_approval(self.works, person, connection)
+        standing = await performing.waiting(services.use_cases, KINDS, person.caller, found)
+        async with services.unit_of_work.pool.acquire() as connection:
+            ids = [UUID(each.subject) for each in standing if each.kind == REQUESTS]
+            due = {str(r.request_id): str(r.due_on) for r in await repository.read_all(connection, ids)}
+        standing.sort(key=lambda each: due.get(each.subject, ""))
+        rows = [self._row(each, person, due.get(each.subject, "–")) for each in standing]
+        proposed = Table(
+            "Proposed by one person",
+            at_most("Nothing of it is done before a second person approves.", found, ROWS),
+            ("What", "Of it", "Proposed by", "Due", "Decide"),
+            rows,
+            "Nothing waits for a second person.",
+        )
+        told = await digests.table(self.works, visit)
+        return show(visit, "Approvals", [proposed, decisions, told])
+
+    async def decide(self, visit: Visit) -> Response:
+        """What was proposed, in its own words? Then it is approved, or rejected."""
+        person, means = person_of(visit), self.works.services.use_cases
+        word, approval_id = visit.request.path_params["word"], of_path(visit, "approval_id")
+        if word not in {"approve", "reject"}:
+            raise NotFound("a proposal is approved or rejected")
+        found, said, possible, reads = await performing.read(means, KINDS, approval_id, person.caller)
+        action = KINDS[found.kind].actions[found.action]
+        if found.proposed_by != person.holder or word == "approve":
+            _must(person, Power(action.approving))
+        take = performing.approve if word == "approve" else performing.reject
+
+        async def do(subject: Subject, _: str, __: object) -> Done:
+            return await take(subject.works.services.use_cases, KINDS, approval_id, person.caller)
+
+        facts = [("Proposed by", found.proposed_by), *stated(self.works, said), *reads]
+        decision = Decision(
+            name=word,
+            title=f"{word.capitalize()}: {action.title.lower()}",
+            power=Power(action.approving),
+            when=lambda _: found.state == "proposed",
+            does=saying(*(possible.effects if word == "approve" else ("Nothing of it is done.",))),
+            do=do,
+            reads=_shown(facts),
+            irreversible=action.final and word == "approve",
+        )
+        if found.kind == REQUESTS:
+            request = await means.read(UUID(found.subject), person.caller)
+            return await _page(visit, decision, self._about(person, request, "0"))
+        about = About(Subject(self.works, person, row=found), f"{found.kind}: {found.subject}", "/approvals")
+        return await _page(visit, decision, about)
+
+    def _about(self, person: Person, request: Request, version: str) -> About:
+        title = f"{spelled(request.right)}, due {request.due_on}"
+        facts = [("Request", reference.of(request.request_id)), ("State", spelled(request.state))]
+        back = f"/requests/{request.request_id}"
+        return About(Subject(self.works, person, request), title, back, facts, version)
+
+    def _row(self, found: Proposal, person: Person, due: str) -> Row:
+        action = KINDS[found.kind].actions[found.action]
+        named = Link(f"/requests/{found.subject}", action.title) if found.kind == REQUESTS else action.title
+        by = "you" if found.proposed_by == person.holder else found.proposed_by
+        return Row((named, in_words(found), by, due), [*links(found, action, person)])
+
+
+def in_words(found: Proposal) -> str:
+    """What lists show of a proposal."""
+    return ", ".join(spelled(each) for each in found.shown.values() if isinstance(each, str)) or "–"
+
+
+def links(found: Proposal, action: Action, person: Person) -> Sequence[Link]:
+    """What somebody who has signed in can decide about it."""
+    path = f"/approvals/{found.approval_id}"
+    if found.proposed_by == person.holder:
+        return [Link(f"{path}/reject", "Withdraw it")]
+    if not person.may(Power(action.approving)):
+        return ()
+    return [Link(f"{path}/approve", "Look, and approve"), Link(f"{path}/reject", "Reject")]
+
+
+def _must(person: Person, power: Power) -> None:
+    if not person.may(power):
+        raise Forbidden(f"none of your roles ({', '.join(person.roles)}) may {WORDS[power]}")
+
+
+def _shown(facts: Sequence[tuple[str, str]]) -> Facts:
+    async def shown(_: Subject) -> Sequence[tuple[str, str]]:
+        return facts
+
+    return shown
+
+
+async def _page(visit: Visit, decision: Decision, about: About) -> Response:
+    async def find(_: Visit) -> About:
+        return about
+
+    return await DecisionPage(decision, find)(visit)

@@ -1,0 +1,325 @@
+"""Every action: taken for a version, once, by who may; and approved by another person, of what has not changed."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+import httpx
+import jsonschema
+import pytest
+from uuid_utils.compat import uuid7
+
+from services.intake.actions.requests import ACTIONS
+from shared.domain.events import FulfilmentBlocked
+from shared.domain.operations import Operation, TaskReport
+from shared.storage.keyring import Keyring
+from tests.fixtures.engine import SetClock
+from tests.fixtures.events import a
+from tests.fixtures.intake import PROPOSAL, REASONS, WORDS, Intake, beyond, id_of, running
+from tests.integration.test_objections import RESTRICTED
+from tests.integration.test_objections import restricted as weighed
+
+Body = dict[str, Any] | None
+Prepare = Callable[[Intake], Awaitable[str]]
+QUESTION = {"question": "clarification", "text": WORDS}
+RECEIPT = {"received_at": "2026-02-20T09:00:00+01:00", "reason": "the letter lay in another tray"}
+
+
+async def begun(intake: Intake) -> str:
+    return await intake.submit()
+
+
+async def unknown(intake: Intake) -> str:
+    subject = {"email": "ada@example.org", "account_id": "C-17", "country": "DE"}
+    return await intake.submit(assurance=None, subject=subject)
+
+
+async def theirs(intake: Intake) -> str:
+    return await intake.submit(assurance=None, role="processor")
+
+
+async def restricted(intake: Intake) -> str:
+    path = await intake.submit(right="restriction", ground="unlawful")
+    await intake.complete(path, outcome="fulfilled", operation=Operation.RESTRICT, tasks=(RESTRICTED,))
+    return path
+
+
+async def blocked(intake: Intake) -> str:
+    path = await intake.submit()
+    await intake.consume(a(FulfilmentBlocked, about=id_of(path)))
+    return path
+
+
+async def stopped(intake: Intake) -> str:
+    path = await intake.submit()
+    await intake.consume(a(FulfilmentBlocked, about=id_of(path), tasks=(beyond(3_000),)))
+    return path
+
+
+async def asked(intake: Intake) -> str:
+    path = await intake.submit()
+    await intake.ask(path, "clarification")
+    return path
+
+
+async def failed(intake: Intake, failure: str) -> str:
+    path = await intake.submit(right="erasure")
+    task = TaskReport(task_id=uuid7(), system="cdr", operation="erase", outcome=None, failure=failure)
+    await intake.consume(a(FulfilmentBlocked, about=id_of(path), operation=Operation.ERASE, tasks=(task,)))
+    return path
+
+
+async def changed(intake: Intake, path: str, sql: str) -> str:
+    await intake.unit_of_work.pool.execute(sql, UUID(id_of(path)))
+    return path
+
+
+async def erasing(intake: Intake) -> str:
+    return await intake.submit(right="erasure")
+
+
+async def waiting(intake: Intake) -> str:
+    path = await intake.submit(right="erasure")
+    return await changed(intake, path, "UPDATE request SET postponed = true WHERE request_id = $1")
+
+
+async def doubted(intake: Intake) -> str:
+    path = await unknown(intake)
+    return await changed(intake, path, _WRONG_CODES)
+
+
+async def answered(intake: Intake) -> str:
+    path = await intake.submit()
+    await intake.complete(path)
+    return path
+
+
+async def withheld(intake: Intake) -> str:
+    path = await intake.submit()
+    await intake.complete(path, package_id=uuid7())
+    await changed(intake, path, _LOOKED)
+    return await changed(intake, path, "UPDATE request SET package_fault = 'not_proved' WHERE request_id = $1")
+
+
+async def questioned(intake: Intake) -> str:
+    path = await unknown(intake)
+    await intake.ask(path, "identity")
+    return path
+
+
+async def forwarded(intake: Intake) -> str:
+    path = await theirs(intake)
+    (await intake.officer.post(f"{path}/actions/forward", json=CUSTOMER)).raise_for_status()
+    return path
+
+
+async def disclosed(intake: Intake) -> str:
+    return await changed(intake, await begun(intake), _CONCERNED)
+
+
+_WRONG_CODES = """
+INSERT INTO proof_link (link_id, request_id, token_hash, code_hash, address, sent_at, code_until, expires_at, failures)
+SELECT $1, $1, uuid_send($1), '', '', now(), now(), now(), 99
+"""
+_LOOKED = """
+INSERT INTO package_look SELECT r.package_id, 'not_proved', 'officer-' || n, r.request_id, now()
+FROM request r, generate_series(1, 3) AS n WHERE r.request_id = $1
+"""
+_CONCERNED = """
+INSERT INTO recipient_notice (request_id, recipient, what, categories, state, concerned_at)
+VALUES ($1, 'carrier', 'erased', '{}', 'underway', now())
+"""
+IN_PERSON = {"assurance": {"level": "L2", "method": "in_person"}}
+CUSTOMER = {"controller": "Harbour Cranes Ltd"}
+RESULT = {"system": "cdr", "found": 0, "changed": 0}
+ADDRESS = {"lines": ["Ada", "1 High Street", "London"], "on_file_in": "crm"}
+ENDED = {"system": "cdr", "reason": "SYSTEM_DESTROYED", "article": "12(4)", "explanation": "It was shredded."}
+ONE: dict[str, tuple[Prepare, Body]] = {
+    "confirm-proof": (doubted, {}),
+    "retry": (lambda intake: failed(intake, "table_missing"), None),
+    "waive-packages": (erasing, None),
+    "withdraw": (begun, None),
+    "ask": (begun, QUESTION),
+    "withdraw-question": (questioned, None),
+    "record-reply": (asked, {"text": "everything"}),
+    "correct-arrival": (begun, RECEIPT),
+    "record-result": (lambda intake: failed(intake, "not_supported"), RESULT),
+    "renew-package": (withheld, None),
+    "lift": (restricted, None),
+    "forward": (theirs, CUSTOMER),
+    "record-controller-reply": (forwarded, {"text": "By Friday."}),
+    "record-address": (begun, ADDRESS),
+}
+"""Each action that one person takes: a request about which it is taken, and its body."""
+TWO: dict[str, tuple[Prepare, Body]] = {
+    "verify": (unknown, IN_PERSON),
+    "revoke-proof": (answered, {"identity": "email"}),
+    "refuse": (begun, REASONS["refuse"]),
+    "answer-in-part": (blocked, REASONS["answer_in_part"]),
+    "end-part": (lambda intake: failed(intake, "system_retired"), ENDED),
+    "weigh": (weighed, {"finding": "upheld", "explanation": "Nothing outweighs it."}),
+    "override-wait": (waiting, None),
+    "extend": (begun, PROPOSAL),
+    "exceed-limit": (stopped, {"system": "billing", "limit": "max_rows"}),
+    "release-package": (withheld, None),
+    "waive-recipient": (disclosed, {"recipient": "carrier", "cause": "impossible", "explanation": "It is gone."}),
+}
+"""Each action that another person must approve."""
+
+
+@pytest.fixture
+async def third(intake: Intake, database: str) -> httpx.AsyncClient:
+    """A third officer, whose key is not that of the second."""
+    return await intake.another(database, "officer-3")
+
+
+def status_and_problem(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["type"].rpartition(":")[2]
+
+
+async def approving(by: httpx.AsyncClient, proposed: httpx.Response, word: str = "approve") -> httpx.Response:
+    return await by.post(f"/v1/approvals/{proposed.json()['approval_id']}/{word}")
+
+
+async def listed(intake: Intake, proposed: httpx.Response) -> bool:
+    """Whether a proposal is among those that wait."""
+    waiting = (await intake.officer.get("/v1/approvals")).json()["data"]
+    return proposed.json()["approval_id"] in [each["approval_id"] for each in waiting]
+
+
+async def test_every_action_is_offered_described_and_taken_once(
+    intake: Intake, database: str, subtests: pytest.Subtests
+) -> None:
+    """Refused without, for a stale or by the wrong key; done by one of two who race; a repeat gets the first answer."""
+    assert {*ONE, *TWO} == {each.name for each in ACTIONS if each.offered}
+    other = await intake.another(database, "other-channel", role="channel")
+    for action, (prepare, body) in {**ONE, **TWO}.items():
+        with subtests.test(action):
+            path = await prepare(intake)
+            address = f"{path}/actions/{action}"
+            [offered] = [
+                each for each in (await intake.officer.get(f"{path}/actions")).json()["data"] if each["name"] == action
+            ]
+            assert offered["effects"]
+            jsonschema.validate(body or {}, offered["body_schema"])
+            stale = await version_of(intake, path)
+            await changed(intake, path, "UPDATE request SET version = version + 1 WHERE request_id = $1")
+            before = await done(intake, path)
+            assert (await other.post(address, json=body)).status_code in {403, 404}
+            whichever = await intake.officer.post(address, json=body, headers={"If-Match": "*"})
+            late = await intake.officer.post(address, json=body, headers=stale)
+            assert status_and_problem(whichever) == (428, "precondition_required")
+            assert (status_and_problem(late), "ETag" in late.headers) == ((412, "precondition_failed"), False)
+            rehearsed = await intake.officer.post(f"{address}?dry_run=true", json=body)
+            assert (rehearsed.status_code, "ETag" in rehearsed.headers) == (202 if action in TWO else 200, False)
+            assert await done(intake, path) == before
+
+            version = await version_of(intake, path)
+            both = await asyncio.gather(
+                *(each.post(address, json=body, headers=version) for each in (intake.officer, intake.colleague))
+            )
+            first, second = sorted(both, key=lambda each: each.status_code)
+            assert (first.status_code, status_and_problem(second)) == (
+                rehearsed.status_code,
+                (412, "precondition_failed"),
+            ), first.text
+            after = await done(intake, path)
+            who = intake.officer if first is both[0] else intake.colleague
+            again = await who.post(address, json=body, headers=version)
+            assert (again.status_code, again.json(), again.headers["ETag"]) == (
+                first.status_code,
+                first.json(),
+                first.headers["ETag"],
+            )
+            assert first.headers["ETag"] == after[0] != version["If-Match"]
+            assert await done(intake, path) == after
+
+
+async def test_another_person_approves_once_what_has_not_changed(
+    intake: Intake, database: str, third: httpx.AsyncClient, subtests: pytest.Subtests
+) -> None:
+    """Never the same person, by whichever key; of two who race one; nothing once what it was for has changed."""
+    same = await intake.another(database, "officer-1")
+    for action, (prepare, body) in TWO.items():
+        with subtests.test(action):
+            path = await prepare(intake)
+            address = f"{path}/actions/{action}"
+            proposed = await intake.officer.post(address, json=body)
+            assert (proposed.status_code, await listed(intake, proposed)) == (202, True), proposed.text
+            for by in (intake.officer, same):
+                for refused in (await by.post(address, json=body), await approving(by, proposed)):
+                    assert status_and_problem(refused) == (409, "same_person")
+            assert (await approving(intake.channel, proposed)).status_code == 403
+            read = await intake.colleague.get(f"/v1/approvals/{proposed.json()['approval_id']}")
+            assert (body or {}).items() <= read.json()["body"].items()
+            before = await done(intake, path)
+            assert (await approving(intake.colleague, proposed, "approve?dry_run=true")).status_code == 200
+            assert await done(intake, path) == before
+            both = await asyncio.gather(*(approving(each, proposed) for each in (intake.colleague, third)))
+            won, lost = sorted(both, key=lambda each: each.status_code)
+            assert (won.status_code, status_and_problem(lost)) == (200, (409, "not_ready")), won.text
+            by = intake.colleague if won is both[0] else third
+            assert (await approving(by, proposed)).status_code == 200, "a repeat gets the same answer"
+            assert not await listed(intake, proposed)
+
+            path = await prepare(intake)
+            proposed = await intake.officer.post(f"{path}/actions/{action}", json=body)
+            await changed(intake, path, "UPDATE approval SET about = 'something else' WHERE request_id = $1")
+            assert not await listed(intake, proposed)
+            assert status_and_problem(await approving(third, proposed)) == (412, "precondition_failed")
+            again = await intake.colleague.post(f"{path}/actions/{action}", json=body)
+            assert again.status_code == 202, "it is proposed again"
+            assert (await approving(intake.officer, again, "reject")).status_code == 200
+            assert status_and_problem(await approving(third, again)) == (409, "not_ready")
+
+
+async def version_of(intake: Intake, path: str) -> dict[str, str]:
+    return {"If-Match": (await intake.channel.get(path)).headers["ETag"]}
+
+
+async def done(intake: Intake, path: str) -> list[object]:
+    """Everything that a decision can bring about."""
+    sealed = await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM vault.sealed")
+    shown = await intake.officer.get(path)
+    letters = await intake.letters(path)  # which is on record, and none of it
+    evidence = [entry for entry in await intake.evidence(path) if entry["action"] != "letters.read"]
+    return [shown.headers["ETag"], shown.json(), await intake.published(), evidence, letters, sealed]
+
+
+async def test_what_is_no_version_of_ours_is_refused(intake: Intake, subtests: pytest.Subtests) -> None:
+    path = await intake.submit()
+    for tag in ("", "1", 'W/"1"', '"1", "2"', '"01"', '"0"', '"x"', f'"{10**18}"'):
+        refused = await intake.channel.post(f"{path}/actions/withdraw", headers={"If-Match": tag})
+        with subtests.test(tag):
+            assert status_and_problem(refused) == (400, "bad_request")
+
+
+async def test_another_decision_on_the_same_version_is_refused_whoever_makes_it(intake: Intake) -> None:
+    path = await blocked(intake)
+    version = await version_of(intake, path)
+    (await intake.officer.post(f"{path}/actions/retry", headers=version)).raise_for_status()
+    after = await done(intake, path)
+    others = [
+        await intake.officer.post(f"{path}/actions/answer-in-part", json=REASONS["answer_in_part"], headers=version),
+        await intake.officer.post(f"{path}/actions/withdraw", headers=version),
+        await intake.colleague.post(f"{path}/actions/retry", headers=version),
+    ]
+    assert {status_and_problem(other) for other in others} == {(412, "precondition_failed")}
+    assert await done(intake, path) == after
+
+
+async def test_concurrent_lifts_are_done_once(intake: Intake, database: str, clock: SetClock, keys: Keyring) -> None:
+    path = await restricted(intake)
+    headers = {**intake.officer.headers, **await version_of(intake, path)}
+    async with running(database, clock, keys) as other:
+        answers = await asyncio.gather(
+            *(each.officer.post(f"{path}/actions/lift", headers=headers) for each in (intake, other))
+        )
+    async with running(database, clock, keys) as restarted:
+        answers.append(await restarted.officer.post(f"{path}/actions/lift", headers=headers))
+    assert {(answer.status_code, answer.text, answer.headers["ETag"]) for answer in answers} == {
+        (200, answers[0].text, answers[0].headers["ETag"])
+    }
+    assert (await intake.types()).count("lift_decided") == 1
+    assert (await intake.actions(path)).count("restriction.lift_decided") == 1
