@@ -23,10 +23,10 @@ from shared.downstreams.downstream import Downstream
 from shared.downstreams.fingerprints import digest
 from shared.downstreams.opendsr.settings import OpenDsrSettings
 from shared.downstreams.places import Table
-from shared.downstreams.tryton.settings import TrytonSettings
 from shared.systems.http.settings import DeclaredHttpSettings
 from shared.systems.roundup.settings import RoundupSettings
 from shared.systems.sql.settings import SqlSettings
+from shared.systems.tryton.settings import TrytonSettings
 
 AdapterSettings = SqlSettings | TrytonSettings | RoundupSettings | OpenDsrSettings | DeclaredHttpSettings | BusSettings
 _KINDS: Mapping[str, type[BaseModel]] = {cls.model_fields["adapter"].default: cls for cls in get_args(AdapterSettings)}

@@ -32,11 +32,11 @@ from shared.downstreams.places import Table
 from shared.downstreams.plan import stages
 from shared.downstreams.protocols import Adapter, Assigning, Locatable
 from shared.downstreams.states import with_states
-from shared.downstreams.tryton.settings import TrytonSettings
 from shared.systems.http.settings import DeclaredHttpSettings
 from shared.systems.roundup.settings import RoundupSettings
 from shared.systems.sql.server import is_mariadb
 from shared.systems.sql.settings import SqlSettings
+from shared.systems.tryton.settings import TrytonSettings
 
 
 async def send_nothing(messages: Sequence[Message]) -> None:
@@ -208,7 +208,7 @@ def _adapter(declared: Downstream, wiring: Wiring) -> Adapter:
 
             return SqlAdapter(name, settings, environment=environment, policy=wiring.policy)
         case TrytonSettings() as settings:
-            from shared.downstreams.tryton.adapter import TrytonAdapter  # noqa: PLC0415
+            from shared.systems.tryton.adapter import TrytonAdapter  # noqa: PLC0415
 
             return TrytonAdapter(name, settings, environment=environment, policy=wiring.policy, clock=wiring.clock)
         case RoundupSettings() as settings:

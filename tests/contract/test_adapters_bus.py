@@ -28,13 +28,13 @@ from shared.downstreams.bus.messages import MalformedReply, TaskReply, TaskReque
 from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.contract import NotSearched, Pending, Receipt, Result, Task
 from shared.downstreams.protocols import Adapter
-from shared.downstreams.tryton.adapter import TrytonAdapter
-from shared.downstreams.tryton.settings import TrytonSettings
 from shared.fulfilment.calls import Calls
 from shared.messaging.producer import BusAway
 from shared.runtime.metrics import CALL_SECONDS
 from shared.systems.roundup.adapter import RoundupAdapter
 from shared.systems.roundup.settings import RoundupSettings
+from shared.systems.tryton.adapter import TrytonAdapter
+from shared.systems.tryton.settings import TrytonSettings
 from tests.contract.adapter_stands import Engine, erasure_of
 from tests.contract.bus_stand import BusStand
 from tests.contract.silent_team import Asked, Silent

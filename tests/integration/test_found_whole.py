@@ -18,10 +18,10 @@ from shared.downstreams.opendsr.adapter import OpenDsrAdapter
 from shared.downstreams.opendsr.settings import OpenDsrSettings
 from shared.downstreams.plan import stages
 from shared.downstreams.protocols import Adapter
-from shared.downstreams.tryton.adapter import TrytonAdapter
-from shared.downstreams.tryton.settings import TrytonSettings
 from shared.systems.roundup.adapter import RoundupAdapter
 from shared.systems.roundup.settings import RoundupSettings
+from shared.systems.tryton.adapter import TrytonAdapter
+from shared.systems.tryton.settings import TrytonSettings
 from tests.fakes import slow_crm, slow_ticketing
 from tests.fakes.opendsr_responder import MailingSystem, application
 from tests.fakes.slow_answers import SlowApplication

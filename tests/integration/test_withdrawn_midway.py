@@ -86,10 +86,9 @@ async def test_withdrawal_stops_further_changes_in_the_crm(crm: Crm, operation: 
     slow = crm.over(OnTheWay("model.party.party.write", counts), concurrency=1)
     if told:
         assert outcomes(await slow.run(*tasks)) == [TaskOutcome.AMENDED, None, None]
-    else:  # all are flagged by one call
+    else:
         crm.withdrawn.update(each.task_id for each in tasks)
-        with pytest.raises(Withdrawn):
-            await slow.run(*tasks)
+        assert outcomes(await slow.run(*tasks)) == [None, None, None]
     assert writes == told
 
 
@@ -197,8 +196,9 @@ async def test_the_crm_takes_no_flag_that_was_on_its_way_while_the_restriction_w
         await crm.receipt(heir_of(sleeper))
         await crm.receipt(lift_of(sleeper))
 
-    with pytest.raises(Unavailable, match="somebody else has changed"):
-        await delayed(crm, "model.party.party.write", restrict_and_lift).one(sleeper)
+    late = await delayed(crm, "model.party.party.write", restrict_and_lift).one(sleeper)
+    assert isinstance(late, Unavailable)
+    assert "somebody else has changed" in str(late)
     assert await crm.seen_by_agent(customer) == (1, 1, 1)
 
 

@@ -31,7 +31,6 @@ from shared.domain.topics import ServiceName
 from shared.downstreams import file
 from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.opendsr.settings import OpenDsrSettings
-from shared.downstreams.tryton.settings import TrytonSettings
 from shared.messaging.outbox import Relay
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import Wakeup, backoff, gather, run_periodically
@@ -50,6 +49,7 @@ from shared.storage.postgres import PostgresSettings
 from shared.systems.roundup.settings import RoundupSettings
 from shared.systems.sql.declaration.dataset import Dataset
 from shared.systems.sql.settings import SqlSettings
+from shared.systems.tryton.settings import TrytonSettings
 from tests.fixtures.told import comes_to
 from tests.fixtures.virtual_time import SkippingLoop
 

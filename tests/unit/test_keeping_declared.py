@@ -18,7 +18,6 @@ from shared.domain.policy import OnErasure, read_policy
 from shared.downstreams.contract import Receipt
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.states import with_states
-from shared.downstreams.tryton.party import CATEGORIES as TRYTON
 from shared.fulfilment.failures import sentence_of
 from shared.fulfilment.grounds import by_rule
 from shared.fulfilment.withdrawn import by_hand
@@ -31,6 +30,7 @@ from shared.systems.sql.declaration.dataset import Dataset
 from shared.systems.sql.declaration.tables import Table
 from shared.systems.sql.declaration.tenancy import Tenancy
 from shared.systems.sql.settings import SqlSettings
+from shared.systems.tryton.system import CATEGORIES as TRYTON
 from tests.fixtures.downstream import email, task
 from tests.fixtures.engine import ScriptedSystem
 from tests.fixtures.policy import doing, signed_policy
@@ -177,7 +177,7 @@ def test_a_system_that_can_only_delete_is_left_to_a_person_where_the_policy_says
 
 def test_nothing_of_the_demonstrations_systems_is_left_to_a_person_by_the_policy_as_shipped() -> None:
     for policy in (read_policy(), signed_policy()):
-        for categories in (TRYTON, TRACKER):
+        for categories in (TRYTON.values(), TRACKER):
             adapter = ScriptedSystem("it")
             adapter.__dict__["on_erasure"] = frozenset({OnErasure.DELETE})
             assert not Downstream("it", frozenset(), adapter=adapter, categories=frozenset(categories)).not_done_by(

@@ -32,13 +32,13 @@ from shared.domain.release import LEFT, WITHHELD
 from shared.domain.rights import Outcome, Right
 from shared.domain.wording import LANGUAGES, Language
 from shared.downstreams.contract import Record
-from shared.downstreams.tryton.grounds import DeclaredGrounds
 from shared.fulfilment.parts import sealing
 from shared.systems.http.declaration import read_declaration
 from shared.systems.http.settings import SHIPPED
 from shared.systems.sql.declaration.columns import Column
 from shared.systems.sql.declaration.dataset import Dataset
 from shared.systems.sql.settings import SHIPPED as DATASETS
+from shared.systems.tryton.settings import DeclaredGrounds
 from tests.fixtures.packages import REQUEST, made_of, unpacked
 from tests.fixtures.policy import all_signed, changed, signed_policy
 from tests.fixtures.reports import AT, LEGENDS, NEW, NOTE, OLD, call, page, report, said, task

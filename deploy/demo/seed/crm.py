@@ -8,7 +8,7 @@ from deploy.demo.company import Company, Customer, Phone
 from deploy.local.progress import Progress, Step
 from deploy.local.tryton import Tryton
 from shared.downstreams.http_client import together
-from shared.downstreams.tryton.rpc import TrytonRpc
+from shared.systems.tryton.rpc import TrytonRpc
 
 _BATCH: Final = 50
 

@@ -14,7 +14,7 @@ from deploy.local.server import Server
 from deploy.local.tryton.database import lay
 from deploy.local.tryton.install import environment, install
 from shared.downstreams.http_client import connect
-from shared.downstreams.tryton.rpc import TrytonRpc
+from shared.systems.tryton.rpc import TrytonRpc
 
 _WORKERS: Final = 2
 _THREADS: Final = 4

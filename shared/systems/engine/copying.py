@@ -5,14 +5,14 @@ from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from pydantic import JsonValue
 
 from shared.domain.identities import IdentityType
 from shared.domain.policy import Other, Policy
-from shared.domain.release import LEFT, WITHHELD, Match, read_number
+from shared.domain.release import ASSIGNED, LEFT, WITHHELD, Match, read_number
 from shared.downstreams.contract import Record as Copied
 from shared.systems.engine.ownership import Mine, as_utc
 from shared.systems.engine.records import ABSENT, Field, Party, Record, Shape, Span
@@ -21,6 +21,7 @@ STATEMENT: Final = "statement"
 """What a person's own statement is called among the fields of a record."""
 _LEAST: Final = 6
 """Characters of base64 that are taken for a value, and not for a chance."""
+_INSTANT: Final = timedelta(microseconds=1)
 
 
 class Copies:
@@ -107,6 +108,9 @@ def matches(mine: Mine) -> tuple[Match, ...]:
         if link.owns:
             led = _of(end, link.of)
             told += [each._replace(tenant=_owner(record)) for each in led] if shape.owners is not None else led
+    if shape.assigns and shape.valid and (assigned := record.holders[0]):
+        since, until = (as_utc(moment, shape.valid.zone) if moment else None for moment in record.valid)
+        told += [Match(ASSIGNED, assigned, since), Match(ASSIGNED, assigned, until - _INSTANT if until else None)]
     return tuple(dict.fromkeys(told))
 
 

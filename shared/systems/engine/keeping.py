@@ -323,7 +323,7 @@ class Keeping:
 
     def _rules_of(self, policy: Policy, shape: Shape) -> Sequence[_Ruled]:
         category = policy.category(shape.category)
-        kept_by = category.kept_by if category and not category.is_customers else ()
+        kept_by = category.kept_by if category and not category.is_customers and not shape.spare else ()
         by_state = (n for n in kept_by if not shape.whole or policy.rules[n].period is None or n in self._task.lapsed)
         return [self._ruled(policy, shape, name) for name in by_state]
 
@@ -362,12 +362,17 @@ class Keeping:
             name = fresh.pop()
             stay, record = longest[name], self._found.records[name].record
             for number, end in self._found.records[name].ends:
-                if not record.shape.links[number].joins and not (stay.whole or end.record.shape.flags[2]):
+                link = record.shape.links[number]
+                if not link.joins and not (stay.whole or end.record.shape.flags[2]):
                     continue  # nothing could say of it that it is kept
+                needed = stay.fields & link.fields
+                is_left_out = end.record.shape.spare if stay.whole else not needed
+                if link.fields and is_left_out and not link.owns:
+                    continue
                 if end.record.name not in self._found.records:
                     continue  # it has gone
                 above, known = end.record.name, longest.get(end.record.name)
-                led = stay._replace(fields=frozenset(), reduced=None, led=True)
+                led = stay._replace(fields=needed, reduced=None, led=True)
                 if known is None or _longer(led, known):
                     led = led._replace(whole=led.whole or (known is not None and known.whole))
                     longest[above] = led

@@ -59,7 +59,7 @@ def _keys(task: Task, shape: Shape) -> tuple[SearchKey, ...]:
     keys: list[SearchKey] = []
     for identity in (each for each in task.identities if each.type in types):
         if shape.clock is None:
-            if identity.valid_to is None:
+            if identity.valid_to is None or shape.periods:
                 keys += [SearchKey(identity.type, form) for form in _spelled(identity, shape)]
         elif identity.valid_from is not None or identity.type not in NUMBERS:
             since, until = _in_own_time(identity, shape.clock)
@@ -152,7 +152,7 @@ class Attribution:
 
     def counts(self) -> Counter[str]:
         """How many records there are, by category."""
-        return Counter([mine.record.shape.category for mine in self.records.values()])
+        return Counter([m.record.shape.category for m in self.records.values() if not m.record.shape.facts])
 
 
 _ABOUT: frozenset[Party] = frozenset({None})

@@ -68,6 +68,7 @@ class Plan:
     def kept(self, *, marked: bool) -> tuple[Kept, ...]:
         """What is told of what stays; ``marked``: also how much of what is held shows that."""
         records = [(self.found.records[name], stay) for name, stay in self.stays.items()]
+        records = [each for each in records if not each[0].record.shape.facts]
         return kept(records, self._restricted() if marked and self.idle else None)
 
     def _restricted(self) -> Mapping[Name, bool]:
@@ -98,8 +99,8 @@ def plan(system: str, policy: Policy, limits: Limits | None, found: Attribution,
         refused.states = made.states
         made.refused = refused
         return made
-    made.gone = [mine for name, mine in found.records.items() if name not in made.stays]
-    made.reduced = [found.records[name] for name, stay in made.stays.items() if _is_more(found.records[name], stay)]
+    made.gone = [m for name, m in found.records.items() if name not in made.stays and not m.record.shape.facts]
+    made.reduced = [found.records[name] for name, stay in made.stays.items() if is_more(found.records[name], stay)]
     made.idle = keeping.idle(made.stays)
     rows = sum(not mine.record.shape.attached for mine in made.gone)
     made.refused = limits.excess(found.task, rows=rows) if limits else None
@@ -157,7 +158,7 @@ def _left_out(mine: Mine, stay: Stay) -> tuple[tuple[int, ...], Values]:
     return _reducible(shape, mine.parties if shape.parties else _ONE, stay.fields, lasts=stay.lasts)
 
 
-def _is_more(mine: Mine, stay: Stay) -> bool:
+def is_more(mine: Mine, stay: Stay) -> bool:
     """Whether a record that stays has more than is needed, or does not say that it is kept."""
     if stay.whole:
         return False

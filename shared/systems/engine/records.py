@@ -82,7 +82,8 @@ class Link(NamedTuple):
 
     ``owns``: the record at its end tells whose this one is, as ``of`` there and as ``party`` here; else that one must
     only stay with this one: it is on the way, or is referred to. ``shares``: it may lead to several records, so that
-    all of them are named. ``joins``: it is declared as a join, and not a foreign key alone.
+    all of them are named. ``joins``: it is declared as a join, and not a foreign key alone. ``fields``: the fields of
+    rules that are there, and not in this record: what is at the end keeps them, and stays where a rule keeps one.
     """
 
     place: str
@@ -91,6 +92,7 @@ class Link(NamedTuple):
     party: Party = None
     of: Party = None
     shares: bool = False
+    fields: frozenset[str] = frozenset()
 
 
 class Part(NamedTuple):
@@ -191,7 +193,9 @@ class Shape:
     ``key_is_account``: its key is the account. ``whole``: what a state or a hold keeps stays as it is, and no period
     keeps anything. ``mails``: it may be used for marketing, also where nothing marks who wants none.
     ``unattributed``: it may have numbers of which nobody can tell whose. ``attached``: it goes with the record to which
-    it leads, and no limit counts it.
+    it leads, and no limit counts it. ``periods``: it knows whose a number was when, so that former ones are asked for.
+    ``assigns``: a record says that its first holder was assigned to them. ``facts``: its records only tell what keeps
+    those to which they lead. ``spare``: no rule needs its records.
     """
 
     place: str
@@ -220,6 +224,10 @@ class Shape:
     mails: bool = False
     unattributed: bool = False
     attached: bool = False
+    periods: bool = False
+    assigns: bool = False
+    facts: bool = False
+    spare: bool = False
 
 
 class Statement(NamedTuple):

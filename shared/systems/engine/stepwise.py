@@ -6,6 +6,7 @@ Ids alone are noted: what a record says stays with its system.
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol, Self
@@ -18,6 +19,7 @@ from shared.domain.holds import LEGAL_HOLD
 from shared.domain.operations import Kept, TaskOutcome
 from shared.domain.policy import Policy
 from shared.downstreams.contract import Checkpoint, Pending, Receipt, Result, Task
+from shared.downstreams.protocols import Operate
 from shared.systems.engine import planning
 from shared.systems.engine.looking import look
 from shared.systems.engine.ownership import Attribution, Mine, refusal, subject
@@ -71,11 +73,13 @@ class Going(BaseModel):
 class _Noted(BaseModel):
     """``looked``: since when a place shows what should be gone. ``told``: all is done that can be; a person is told.
 
-    ``left``: what stays, of which was asked whose it is before what tells it had gone.
+    ``left``: what stays, of which was asked whose it is before what tells it had gone. ``reduced``: of how much of what
+    stays something is taken, by category.
     """
 
     going: list[Going] = []
     counts: dict[str, int] = {}
+    reduced: dict[str, int] = {}
     kept: tuple[Kept, ...] = ()
     held: frozenset[str] = frozenset()
     left: set[tuple[str, str]] = set()
@@ -108,6 +112,12 @@ class Journal:
         return [each for each in self.noted.going if each.place == place]
 
 
+class Noting(Protocol):
+    """Makes durable how far these tasks are, or all; raises ``Withdrawn`` where one is to go no further."""
+
+    async def __call__(self, tasks: Collection[UUID] | None = None) -> None: ...
+
+
 class StepUnit(Unit, Protocol):
     """A system that takes its steps one by one."""
 
@@ -122,7 +132,7 @@ class StepUnit(Unit, Protocol):
     def going(self, record: Record) -> Going:
         """What is noted of a record that is to go."""
 
-    async def carry(self, journals: Sequence[Journal], note: Callable[[], Awaitable[None]]) -> Mapping[UUID, Result]:
+    async def carry(self, journals: Sequence[Journal], note: Noting) -> Mapping[UUID, Result]:
         """Goes as far as it can with what is to go, and ``note``s that; of those that wait, or failed, the result."""
 
     def seen_again(self, journal: Journal, name: str, shown: Iterable[Going]) -> Later:
@@ -178,6 +188,7 @@ class Stepwise:
         self._journals: dict[UUID, Journal] = {}
         self._ended: dict[UUID, Result] = {}
         self._found: dict[UUID, Attribution] = {}
+        self._plans: dict[UUID, Plan] = {}
 
     @property
     def shapes(self) -> Sequence[Shape]:
@@ -192,24 +203,37 @@ class Stepwise:
                 self._ended[journal.task.task_id] = self._receipt(journal)
         fresh = [journal.task for journal in self._open() if journal.noted.told or self._is_held_anew(journal)]
         await self._each([*fresh, *(task for task in tasks if task.task_id not in self._journals)], self._begin)
+        again = [j.task for j in self._open() if j.noted.reduced and j.task.task_id not in self._plans]
+        await self._each(again, self._plan_again)
         await self._note()
+        await self._each([j.task for j in self._open() if j.task.task_id in self._plans], self._reduce, looks=False)
         self._ended |= await self._unit.carry(self._open(), self._note)
         await self._each([journal.task for journal in self._open()], self._search_again)
-        await self._note()
+        await self._note_what_was_done()
         return [self._ended[task.task_id] for task in tasks]
 
     def _open(self) -> list[Journal]:
         return [each for each in self._journals.values() if each.task.task_id not in self._ended]
 
-    async def _note(self) -> None:
+    async def _note(self, tasks: Collection[UUID] | None = None) -> None:
         """Makes durable how far every task is, ended or not, before anything irreversible follows."""
-        known = (each for key, each in self._journals.items() if not isinstance(self._ended.get(key), Withdrawn))
+        standing = {key: j for key, j in self._journals.items() if not isinstance(self._ended.get(key), Withdrawn)}
+        known = (journal for key, journal in standing.items() if tasks is None or key in tasks)
         if noted := {key: value for journal in known for key, value in journal.progress.items()}:
             await self._save_progress(noted)
 
-    async def _each(self, tasks: Sequence[Task], do: Callable[[Task], Awaitable[None]]) -> None:
+    async def _note_what_was_done(self) -> None:
+        """The same at the end; what was done is no less done where a request was withdrawn meanwhile."""
+        try:
+            await self._note()
+        except Withdrawn:
+            for task_id in self._journals:
+                with suppress(Withdrawn):
+                    await self._note([task_id])
+
+    async def _each(self, tasks: Sequence[Task], do: Callable[[Task], Awaitable[None]], *, looks: bool = True) -> None:
         """Does it for every task side by side; whoever fails takes no further step."""
-        if self._unit.for_many and tasks:
+        if self._unit.for_many and tasks and looks:
             found = await look(self._unit, [subject(task, self.shapes) for task in tasks])
             self._found = {each.task.task_id: each for each in found}
 
@@ -245,8 +269,16 @@ class Stepwise:
         self._spare(journal, found)
         self._journals[task.task_id] = journal
 
-    async def _admit(self, journal: Journal, found: Attribution) -> list[Going]:
-        """Takes what is to go into the journal, or raises why nothing may be done; what of it is new."""
+    async def _plan_again(self, task: Task) -> None:
+        """Plans what an earlier attempt was to take from what stays, as far as that is found."""
+        found = _unsaid(self._journals[task.task_id], await self._find(task))
+        self._plans[task.task_id] = planning.plan(self._system.name, self._policy, None, found, self.shapes)
+
+    async def _admit(self, journal: Journal, found: Attribution, *, again: bool = False) -> list[Going]:
+        """Takes what is to go into the journal, or raises why nothing may be done; what of it is new.
+
+        ``again``: it has come while the rest went; of that no more than the system lets it chase.
+        """
         known, limits = {each.name for each in journal.noted.going}, self._system.limits
         left = {(place, (key,)) for place, key in journal.noted.left}
         new_to_it = found.records.keys() - known - left or not known
@@ -259,6 +291,10 @@ class Stepwise:
         if refused:
             refused.states = made.states
             raise refused
+        if again and fresh:
+            if journal.noted.rounds >= limits.rounds:
+                raise ResidueFound(f"{self._system.name} has new records of the subject each time that it is searched")
+            journal.noted.rounds += 1
         await self._restrict(made)
         journal.noted.kept = made.kept(marked=True)
         journal.noted.held = journal.task.held
@@ -267,6 +303,8 @@ class Stepwise:
         new = [self._unit.going(mine.record) for mine in fresh]
         journal.noted.going += new
         _count_attached(new, unknown)
+        journal.noted.reduced = journal.noted.reduced or Counter(m.record.shape.category for m in made.reduced)
+        self._plans[journal.task.task_id] = made
         return new
 
     def _spare(self, journal: Journal, found: Attribution) -> None:
@@ -287,7 +325,7 @@ class Stepwise:
         wanted = [*made.to_mark]
         if not wanted:
             return
-        await self._unit.apply([c for c in planning.changes([made], self._policy) if c.flag in FLAGS])
+        await self._unit.apply([c for c in planning.changes([made], self._policy) if c.flag in FLAGS[:2]])
         marked = {record.name: record for _, record in wanted}
         for record in await self._unit.again([*marked.values()]):
             for flag, before in wanted:
@@ -295,14 +333,26 @@ class Stepwise:
                     raise ResidueFound(f"{self._system.name} took a restriction and does not show it")
             made.found.records[record.name] = Mine(record, ends=made.found.records[record.name].ends)
 
+    async def _reduce(self, task: Task) -> None:
+        """Takes from what stays all that nothing needs, and reads it again: what goes later may be what finds it."""
+        made = self._plans.pop(task.task_id, None)
+        if made is None or not made.reduced:
+            return
+        await self._unit.apply(planning.changes([replace(made, gone=[], idle=frozenset())], self._policy))
+        now = await self._unit.again([mine.record for mine in made.reduced])
+        mine = (replace(made.found.records[record.name], record=record) for record in now)
+        if any(planning.is_more(each, made.stays[each.record.name]) for each in mine):
+            raise ResidueFound(f"{self._system.name} was told to keep less, and shows something else")
+
     async def _search_again(self, task: Task) -> None:
         """Searches once more by the identities: what came meanwhile is erased too."""
         journal = self._journals[task.task_id]
         places = self._unit.searched
-        if journal.noted.going and places:
+        if (journal.noted.going or journal.noted.kept) and places:
             found = await self._find(task)
-            if await self._admit(journal, found):
-                self._chase(journal)
+            if found.records and await self._admit(journal, found, again=True):
+                raise Later(f"{self._system.name} has more of the subject", timedelta())
+            await self._reduce(task)
             shown = [each for each in journal.noted.going if each.name in found.records]
             for place in (shape.place for shape in self.shapes if shape.place in places):
                 if again := [each for each in shown if each.place == place]:
@@ -311,18 +361,13 @@ class Stepwise:
         self._unit.must_be_whole(journal)
         self._ended[task.task_id] = self._finish(journal)
 
-    def _chase(self, journal: Journal) -> None:
-        if journal.noted.rounds >= self._system.limits.rounds:
-            raise ResidueFound(f"{self._system.name} has new records of the subject each time that it is searched")
-        journal.noted.rounds += 1
-        raise Later(f"{self._system.name} has more of the subject", timedelta())
-
     def _finish(self, journal: Journal) -> Receipt:
         """Nothing is left to do: the ids are forgotten, and the counts stay for a repeat."""
         counts = Counter(self._categories[each.place] for each in journal.noted.going)
         for each in journal.noted.going:
             counts.update(each.attached)
-        journal.noted = _Noted(counts=counts, kept=journal.noted.kept, held=journal.task.held, finished=True)
+        kept, reduced = journal.noted.kept, journal.noted.reduced
+        journal.noted = _Noted(counts=counts, reduced=reduced, kept=kept, held=journal.task.held, finished=True)
         return self._receipt(journal)
 
     @staticmethod
@@ -330,7 +375,7 @@ class Stepwise:
         noted = journal.noted
         if not noted.counts and not noted.kept:
             return Receipt(journal.task.task_id, TaskOutcome.NO_MATCH)
-        return planning.receipt(journal.task, noted.counts, noted.kept)
+        return planning.receipt(journal.task, noted.counts, noted.kept, noted.reduced)
 
 
 def _count_attached(going: Sequence[Going], found: Sequence[Mine]) -> None:
@@ -350,3 +395,16 @@ def _unsaid(journal: Journal, found: Attribution) -> Attribution:
         record = left[name].record
         left[name] = replace(left[name], record=record._replace(states=(False,) * len(record.states)))
     return Attribution(found.task, left)
+
+
+async def apart(operate: Operate, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
+    """Each task by itself, side by side: none fails for another where each search is a call of its own."""
+
+    async def one(task: Task) -> Result:
+        try:
+            [result] = await operate([task], save_progress)
+        except (Unavailable, Refused) as failure:
+            result = failure
+        return result.pending(task.task_id) if isinstance(result, Later) else result
+
+    return await asyncio.gather(*map(one, tasks))

@@ -1,6 +1,5 @@
 """A system with an HTTP interface as the services ask for it, served by the engine."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,15 +8,14 @@ import httpx
 
 from shared.domain.cells import meant_by_name
 from shared.domain.clock import Clock
-from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.domain.policy import OnErasure, Policy
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
-from shared.downstreams.protocols import HandOver, Operate
+from shared.downstreams.protocols import HandOver
 from shared.downstreams.refusals import STATES, Telling
 from shared.systems.engine.serving import Served, Worker
-from shared.systems.engine.stepwise import Later, Stepwise
+from shared.systems.engine.stepwise import Stepwise, apart
 from shared.systems.http.correcting import Corrections
 from shared.systems.http.declaration import Resource, read_declaration
 from shared.systems.http.pages import pages_of
@@ -88,11 +86,11 @@ class HttpAdapter(Served):
 
     async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """What else each subject is known by there."""
-        return await _apart(super().locate, tasks, save_progress)
+        return await apart(super().locate, tasks, save_progress)
 
     async def plan(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """What an erasure would find and leave, or why it would do nothing."""
-        return await _apart(super().plan, tasks, save_progress)
+        return await apart(super().plan, tasks, save_progress)
 
     async def export_in_parts(
         self, tasks: Sequence[Task], save_progress: Checkpoint, hand_over: HandOver | None
@@ -103,7 +101,7 @@ class HttpAdapter(Served):
         async def one(task: Sequence[Task], save: Checkpoint) -> Sequence[Result]:
             return await export(task, save, hand_over)
 
-        results = await _apart(one, tasks, save_progress)
+        results = await apart(one, tasks, save_progress)
         others = [self._search.others.get(task.task_id) or None for task in tasks]
         return [
             replace(each, written_by_others=n) if n and isinstance(each, Receipt) and each.found else each
@@ -112,7 +110,7 @@ class HttpAdapter(Served):
 
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Changes records in place, and reads them again."""
-        return await _apart(super().amend, tasks, save_progress)
+        return await apart(super().amend, tasks, save_progress)
 
     def _eraser(self, save_progress: Checkpoint) -> Worker:
         return Stepwise(self._system, self._policy, save_progress)
@@ -224,19 +222,6 @@ class HttpAdapter(Served):
         alone = {name: each for name, each in self._declaration.resource.items() if each.of is None}
         marked = {name: each for name, each in alone.items() if each.suppress is not None}
         return tuple(name for name, each in (marked or alone).items() if each.everybody is None)
-
-
-async def _apart(operate: Operate, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
-    """Each task by itself, side by side."""
-
-    async def one(task: Task) -> Result:
-        try:
-            [result] = await operate([task], save_progress)
-        except (Unavailable, Refused) as failure:
-            result = failure
-        return result.pending(task.task_id) if isinstance(result, Later) else result
-
-    return await asyncio.gather(*map(one, tasks))
 
 
 def _known(system: str, resource: Resource, record: Mapping[str, Any]) -> Iterator[Identity]:

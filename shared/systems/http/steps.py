@@ -26,7 +26,7 @@ from shared.downstreams.contract import Result
 from shared.downstreams.http_client import together
 from shared.systems.engine.ownership import Attribution
 from shared.systems.engine.records import Record
-from shared.systems.engine.stepwise import Going, Journal, Later
+from shared.systems.engine.stepwise import Going, Journal, Later, Noting
 from shared.systems.http.declaration import Declaration, Resource
 from shared.systems.http.paths import any_holds, at, each_at
 from shared.systems.http.requests import Job, Look, LookAt, Step
@@ -63,7 +63,7 @@ class Steps:
         way = next((n for n, each in ways if not each.when or any(c.holds_of(hit.record) for c in each.when)), 0)
         return Going(place=hit.resource, id=hit.id, above={each.resource: each.id for each in hit.line}, way=way)
 
-    async def carry(self, journals: Sequence[Journal], note: Callable[[], Awaitable[None]]) -> Mapping[UUID, Result]:
+    async def carry(self, journals: Sequence[Journal], note: Noting) -> Mapping[UUID, Result]:
         """Goes as far as it can, children before what they lie below; of those that wait, or failed, the result."""
         call = _Call(journals)
         for name in reversed(self._order):
@@ -72,7 +72,7 @@ class Steps:
             await self._look(call, name)
         return call.ended
 
-    async def _take(self, call: "_Call", name: str, n: int, step: Step, note: Callable[[], Awaitable[None]]) -> None:
+    async def _take(self, call: "_Call", name: str, n: int, step: Step, note: Noting) -> None:
         """One step of one resource, for all subjects."""
         if not (todo := call.at(name, n)):
             return

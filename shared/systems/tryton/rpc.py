@@ -12,9 +12,9 @@ import httpx
 from shared.domain.errors import AnswerMalformed, ForeignHit, Refused, Unavailable
 from shared.downstreams.http_client import SIGN_IN, HttpClient
 from shared.downstreams.settings import AnswerLimits
+from shared.systems.tryton.customer import VERSION, Row
 
 CHUNK: Final = 500
-Row = dict[str, Any]
 _NOTHING: Final = type(None)
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "id": (int,),
@@ -30,8 +30,6 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 }
 _TEXT: Final = (str, _NOTHING)
 """What a field holds that is not named above."""
-VERSION: Final = "_timestamp"
-"""When a row was last written, as Tryton tells it and compares it before it writes."""
 Versions = Mapping[str, str]
 """The version of a row by its model and id."""
 EVEN_INACTIVE: Final = {"active_test": False}
@@ -84,17 +82,27 @@ class TrytonRpc:
         return self._answer(response, method)
 
     async def search(
-        self, model: str, domain: Sequence[Any], fields: Sequence[str], limit: int | None = None
+        self,
+        model: str,
+        domain: Sequence[Any],
+        fields: Sequence[str],
+        limit: int | None = None,
+        more: Sequence[str] = (),
     ) -> list[Row]:
         """Rows of the model, deactivated ones too, in the order of their ids; at most so many.
+
+        ``more``: fields that may hold anything.
 
         Raises:
             AnswerMalformed: it gives no rows of that kind, or one of them twice.
         """
         method = f"model.{model}.search_read"
-        return _rows(await self.call(method, list(domain), 0, limit, [["id", "ASC"]], list(fields)), fields, model)
+        said = await self.call(method, list(domain), 0, limit, [["id", "ASC"]], [*fields, *more])
+        return _rows(said, fields, model)
 
-    async def search_in(self, model: str, field: str, values: Iterable[Any], fields: Sequence[str]) -> list[Row]:
+    async def search_in(
+        self, model: str, field: str, values: Iterable[Any], fields: Sequence[str], more: Sequence[str] = ()
+    ) -> list[Row]:
         """Rows whose field has one of the values, asked for in chunks.
 
         Raises:
@@ -103,7 +111,7 @@ class TrytonRpc:
         wanted = sorted(known := set(values))
         rows: list[Row] = []
         for start in range(0, len(wanted), CHUNK):
-            rows += await self.search(model, [[field, "in", wanted[start : start + CHUNK]]], fields)
+            rows += await self.search(model, [[field, "in", wanted[start : start + CHUNK]]], fields, more=more)
         if field in {"id", "party"} & {"id", *fields} and any(row[field] not in known for row in rows):
             raise ForeignHit(f"the CRM's search of {model} by {field} returned others")
         return rows

@@ -1,0 +1,295 @@
+"""The CRM as the services ask for it, served by the engine."""
+
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import httpx
+
+from shared.domain.assignments import AssignedNumber
+from shared.domain.clock import Clock, SystemClock
+from shared.domain.errors import Refused
+from shared.domain.identities import Identity
+from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.policy import Policy, read_policy
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.downstreams.http_client import connect
+from shared.downstreams.protocols import HandOver, Operate
+from shared.downstreams.sweepable import Counted, Dated, Due, GoOn, Spared, Swept
+from shared.systems.engine import retention
+from shared.systems.engine.looking import look
+from shared.systems.engine.ownership import Attribution, refusal, subject
+from shared.systems.engine.records import FLAGS, Unit
+from shared.systems.engine.serving import Served, Worker
+from shared.systems.engine.stepwise import Stepwise, apart
+from shared.systems.tryton.correcting import Corrections
+from shared.systems.tryton.customer import KINDS, PARTY, Customer
+from shared.systems.tryton.rpc import TrytonRpc
+from shared.systems.tryton.search import Search
+from shared.systems.tryton.settings import TrytonSettings
+from shared.systems.tryton.system import CATEGORIES, FLAGGED, Places, TrytonSystem, TrytonUnit
+
+_OPEN = "open_requests"
+"""The field of a party with the ids of open requests, for whoever talks to the customer meanwhile."""
+_COUNT = "shown_with"
+_AT_A_TIME = 100
+
+
+class TrytonAdapter(Served):
+    """Tryton as a downstream; whom a record is about is proven before anything is done to it (``customer.py``)."""
+
+    categories = (*CATEGORIES.values(),)
+    one_flag = True
+    """A party is restricted or is not, by however many requests."""
+    spares_by_category = True
+    """What a hold covers, or a rule keeps, stays, reduced to that; the rest goes."""
+    knows_times = False
+    """It is searched for all that is a number's, of whatever time."""
+    knows_no_states = True
+    """For how long something is kept by a state that is not declared it does not tell."""
+    tells_holders_apart = True
+    """The customer number tells one party from the others that have an address or a number of theirs."""
+
+    def __init__(
+        self,
+        system: str,
+        settings: TrytonSettings,
+        *,
+        environment: Mapping[str, str],
+        transport: httpx.AsyncBaseTransport | None = None,
+        policy: Policy | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._client = connect(
+            base_url=settings.url, timeout=settings.timeout_seconds, transport=transport, trust_env=False
+        )
+        password = environment[settings.password_env]
+        rpc = TrytonRpc(
+            self._client, settings.database, settings.login, password, settings.concurrency, limits=settings
+        )
+        self._policy, self._clock = policy or read_policy(), clock or SystemClock()
+        self._places = Places(settings.grounds)
+        self._search = Search(rpc, settings.grounds.names if settings.grounds else ())
+        self._unit = TrytonUnit(system, self._search, self._places)
+        self._system = TrytonSystem(system, settings, self._unit)
+        everybody = TrytonUnit(system, self._search, self._places, everybody=True)
+        self._nightly = TrytonSystem(system, settings, everybody)
+        super().__init__(self._system, self._policy)
+
+    @property
+    def may_refuse(self) -> bool:
+        """Whether it is declared which of its fields say that data must stay."""
+        return bool(self._places.tells)
+
+    @property
+    def tells(self) -> frozenset[str]:
+        """The states of the policy of which it tells whether they last."""
+        return self._places.tells
+
+    @property
+    def dated(self) -> Sequence[Dated]:
+        """By which declared fields its parties have an age."""
+        return self._places.dated
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.aclose()
+
+    async def inspect(self) -> Sequence[str]:
+        """Signs in, and asks for nobody; raises what a task would be answered."""
+        await self._search.rpc.search(PARTY, [["id", "=", 0]], ["id"])
+        return ()
+
+    # Operations: one search serves all tasks of a call, and none fails for another.
+
+    async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """Who each subject is here: customer number, and all addresses and numbers with their periods."""
+        del save_progress  # reading leaves nothing to remember
+        found = dict(zip((task.task_id for task in tasks), await self._found(tasks), strict=True))
+        theirs = {key: _customers(each) for key, each in found.items() if isinstance(each, Attribution)}
+        shared = await self._shared([each for of_one in theirs.values() for each in of_one])
+
+        async def work(_: Unit, of: Sequence[Task], __: object) -> Sequence[Result]:
+            return [self._located(task, found[task.task_id], shared) for task in of]
+
+        return await self._read(tasks, work)
+
+    def _located(
+        self, task: Task, found: Attribution | Refused, shared: Collection[tuple[int, Identity]]
+    ) -> Receipt | Refused:
+        if isinstance(found, Refused):
+            return found
+        counts = found.counts()
+        told = [
+            replace(identity, shared=(each.party["id"], identity) in shared)
+            for each in _customers(found)
+            for identity in each.identities(self._system.name)
+        ]
+        outcome, n = (TaskOutcome.LOCATED if counts else TaskOutcome.NO_MATCH), counts.total()
+        return Receipt(task.task_id, outcome, found=n, remaining=n, by_category=counts, identities=tuple(told))
+
+    async def _shared(self, theirs: Sequence[Customer]) -> set[tuple[int, Identity]]:
+        """What of theirs other parties have too; a number that is assigned is told by its periods."""
+        reached = [
+            (each, identity)
+            for each in theirs
+            for identity in each.identities(self._system.name)
+            if identity.type in KINDS and not any(k.assigned and k.value == identity.value for k in each.known)
+        ]
+        held = await self._search.holders([identity for _, identity in reached]) if reached else {}
+        return {
+            (each.party["id"], identity)
+            for each, identity in reached
+            if {*held.get((identity.type, identity.value), ())} - {row["id"] for row in each.parties}
+        }
+
+    async def plan(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """What an erasure would find and leave, or why it would do nothing."""
+        return await self._each(super().plan, self._timed(tasks), save_progress)
+
+    async def export_in_parts(
+        self, tasks: Sequence[Task], save_progress: Checkpoint, hand_over: HandOver | None
+    ) -> Sequence[Result]:
+        """Everything held about each subject (Art. 15, 20)."""
+        export = super().export_in_parts
+
+        async def one(task: Sequence[Task], save: Checkpoint) -> Sequence[Result]:
+            return await export(task, save, hand_over)
+
+        return await self._each(one, tasks, save_progress)
+
+    async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """Erases what may go, and looks again."""
+        try:
+            return await super().erase(self._timed(tasks), save_progress)
+        finally:
+            self._unit.forget(tasks)
+
+    async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """Corrects a field (Art. 16), hides the subject from all but the privacy team (18), stops marketing (21(2))."""
+        if tasks[0].operation is Operation.RECTIFY:
+            await self._unit.prepare(tasks)
+            return await super().amend(tasks, save_progress)
+        return await self._each(super().amend, tasks, save_progress)
+
+    def _eraser(self, save_progress: Checkpoint) -> Worker:
+        return Stepwise(self._system, self._policy, save_progress)
+
+    def _amender(self, operation: Operation, save_progress: Checkpoint) -> Worker:
+        if operation is Operation.RECTIFY:
+            return Corrections(self._system, self._search, save_progress)
+        return super()._amender(operation, save_progress)
+
+    def _timed(self, tasks: Sequence[Task]) -> list[Task]:
+        return [replace(task, at=task.at or self._clock.now()) for task in tasks]
+
+    async def _each(self, operate: Operate, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
+        """Each task by itself, all of them searched at once before."""
+        await self._unit.prepare(tasks)
+        try:
+            return await apart(operate, tasks, save_progress)
+        finally:
+            self._unit.forget(tasks)
+
+    async def _found(self, tasks: Sequence[Task]) -> list[Attribution | Refused]:
+        """What is each subject's, or why nothing may be done."""
+        await self._unit.prepare(tasks)
+        found: list[Attribution | Refused] = []
+        for task in tasks:
+            try:
+                [theirs] = await look(self._unit, [subject(task, self._unit.shapes)])
+                found.append(refusal(theirs, self._system.limits) or theirs)
+            except Refused as refused:
+                found.append(refused)
+        self._unit.forget(tasks)
+        return found
+
+    # By night, and for those who look.
+
+    async def count(self, due: Sequence[Due], spared: Spared) -> Sequence[Counted | Refused]:
+        """How many of its parties are past each of these ceilings."""
+        return [await retention.count(self._nightly, each, _any_category(spared)) for each in due]
+
+    async def sweep(self, due: Sequence[Due], spared: Spared, go_on: GoOn) -> Sequence[Swept | Refused]:
+        """Lets go what is past them."""
+        return await retention.sweep(self._nightly, due, _any_category(spared), go_on)
+
+    async def shown(self, operation: Operation) -> int:
+        """How many parties bear the flag, whoever has set it."""
+        domain = [[FLAGGED[_flag_of(operation)], "=", operation is not Operation.LIFT]]
+        return int(await self._search.rpc.call(f"model.{PARTY}.search_count", domain))
+
+    async def shown_of(self, tasks: Sequence[Task]) -> Collection[str]:
+        """Those of the subjects of these tasks."""
+        flag = FLAGS.index(_flag_of(tasks[0].operation))
+        found = (each for each in await self._found(tasks) if isinstance(each, Attribution))
+        parties = (mine.record for each in found for name, mine in each.records.items() if name[0] == PARTY)
+        return {str(record.key[0]) for record in parties if record.flags[flag]}
+
+    async def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]:
+        """The parties without the mark that stops it: their customer number, and what they are reached by today."""
+        async for page in self._search.wanting_marketing():
+            yield [[i for i in each.identities(self._system.name) if i.valid_to is None] for each in page]
+
+    async def assignments(self) -> Sequence[AssignedNumber]:
+        """Whose every number is and was, as the company assigned it."""
+        return await self._search.assigned(self._system.name)
+
+    async def flag(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """Shows with the subject's party that a request is open, and takes it away from any when it is answered.
+
+        By then the subject's key may be shredded, and the party erased: it is found by the id of the request.
+        """
+        opened = [task for task in tasks if task.details.get("open")]
+        closed = [task for task in tasks if task not in opened]
+        found = dict(zip((task.task_id for task in opened), await self._found(opened), strict=True))
+        theirs = {key: _parties(each) for key, each in found.items() if isinstance(each, Attribution)}
+        shown = await self._open([[["id", "in", sorted({each for ids in theirs.values() for each in ids})]]])
+        asked = [(party, str(task.request_id)) for task in opened for party in theirs.get(task.task_id, ())]
+        await self._show(shown, {party: ids | {r for p, r in asked if p == party} for party, ids in shown.items()})
+        answered = sorted({str(task.request_id) for task in closed})
+        parts = (answered[start : start + _AT_A_TIME] for start in range(0, len(answered), _AT_A_TIME))
+        marked = await self._open([["OR", *([_OPEN, "like", f"%{each}%"] for each in part)] for part in parts])
+        counts = {key: len(ids) for key, ids in theirs.items()} | {t.task_id: _counted(t, marked) for t in closed}
+        if new := {t.task_id: {_COUNT: counts[t.task_id]} for t in closed if _COUNT not in t.progress}:
+            await save_progress(new)
+        await self._show(marked, {party: ids.difference(answered) for party, ids in marked.items()})
+        done = {
+            t.task_id: Receipt.counted(t, TaskOutcome.AMENDED, {"account": counts.get(t.task_id, 0)}) for t in tasks
+        }
+        failed = {key: each for key, each in found.items() if isinstance(each, Refused)}
+        return [failed.get(task.task_id) or done[task.task_id] for task in tasks]
+
+    async def _open(self, domains: Iterable[Sequence[Any]]) -> dict[int, set[str]]:
+        """By party the ids of the open requests that it shows."""
+        rows = [row for domain in domains for row in await self._search.rpc.search(PARTY, domain, (_OPEN,))]
+        return {row["id"]: set((row[_OPEN] or "").split()) for row in rows}
+
+    async def _show(self, before: Mapping[int, set[str]], after: Mapping[int, set[str]]) -> None:
+        changed = {party: ids for party, ids in after.items() if ids != before[party]}
+        await self._search.rpc.write_each(
+            PARTY, {party: {_OPEN: " ".join(sorted(ids)) or None} for party, ids in changed.items()}
+        )
+
+
+def _counted(task: Task, marked: Mapping[int, set[str]]) -> int:
+    """How many parties showed a request when its task first looked."""
+    noted = task.progress.get(_COUNT)
+    return noted if isinstance(noted, int) else sum(str(task.request_id) in ids for ids in marked.values())
+
+
+def _parties(found: Attribution) -> list[int]:
+    return [int(key[0]) for place, key in found.records if place == PARTY]
+
+
+def _customers(found: Attribution) -> list[Customer]:
+    return [mine.record.ref[0] for name, mine in found.records.items() if name[0] == PARTY and not mine.ends]
+
+
+def _flag_of(operation: Operation) -> str:
+    return "marketing" if operation is Operation.SUPPRESS else "restriction"
+
+
+def _any_category(spared: Spared) -> Spared:
+    """The same for parties: one of whom anything stays does."""
+    return {CATEGORIES[PARTY]: [task for tasks in spared.values() for task in tasks]}

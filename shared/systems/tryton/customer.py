@@ -1,0 +1,267 @@
+"""A customer as the CRM holds them: parties that it has merged, with all their rows; and who of several is meant; pure.
+
+Nothing is ever done to a customer who is not proven to be the subject. In the order of their weight:
+
+- The customer number decides. If the CRM itself gave it earlier (``locate``), or it is proved to be theirs (REQ-S1), it
+  decides alone. If it is only stated, an e-mail address or number must agree, unless the subject or the customer has
+  none. Others who share one are left alone. Account ids of other systems mean nothing here.
+- Without one, a single customer who holds the e-mail address is the subject; a single one who holds only the number is,
+  unless their e-mail addresses differ from the subject's: numbers are shared and re-assigned.
+- If several hold an address or number, only the one who holds one of every kind that the subject gave.
+
+A number, or a SIP address, counts while it is assigned: a former holder is nobody's match. One that was not assigned,
+such as a customer's number with another carrier, counts where it is written down as their contact. A corrected address
+is no match: it may always have been somebody else's.
+"""
+
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cached_property
+from typing import Any, Final, NamedTuple
+
+from shared.domain.errors import AnswerMalformed, ForeignHit, SeveralPeople
+from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
+from shared.domain.levels import NOTHING
+from shared.domain.text import nfc
+
+Row = dict[str, Any]
+VERSION: Final = "_timestamp"
+"""When a row was last written, as Tryton tells it and compares it before it writes."""
+PARTY: Final = "party.party"
+CONTACT: Final = "party.contact_mechanism"
+ASSIGNMENT: Final = "number.assignment"
+ADDRESS: Final = "party.address"
+IDENTIFIER: Final = "party.identifier"
+STREET_PARTS: Final = ("street_name", "building_name", "building_number", "unit_number", "floor_number", "room_number")
+"""What a street is made of, where it is not written as ``street_unstructured``."""
+ADDRESS_FIELDS: Final = (
+    *("party_name", "attn", "street_unstructured", *STREET_PARTS),
+    *("post_box", "private_bag", "post_office", "postal_code", "city"),
+)
+KINDS: Final = (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI)
+"""What somebody is reached by."""
+_TYPES: Final = {
+    "email": IdentityType.EMAIL,
+    "phone": IdentityType.PHONE,
+    "mobile": IdentityType.PHONE,
+    "fax": IdentityType.PHONE,
+    "sip": IdentityType.SIP_URI,
+}
+
+
+class Known(NamedTuple):
+    """What a customer is reached by, or what was ``assigned`` to them; half-open, UTC."""
+
+    type: IdentityType
+    value: str
+    since: datetime | None = None
+    until: datetime | None = None
+    assigned: bool = False
+
+    def covers(self, identity: Identity) -> bool:
+        """Whether it was theirs when that was the subject's; a contact shows the present."""
+        since, until = identity.valid_from, identity.valid_to
+        if not self.assigned or (since is None and until is None):
+            return self.until is None and until is None
+        began_before_it_ended = until is None or self.since is None or self.since < until
+        return began_before_it_ended and (self.until is None or since is None or since < self.until)
+
+
+@dataclass(frozen=True)
+class Customer:
+    """One customer; ``parties``: the one that speaks for all first, then those that were merged into it.
+
+    ``rows``: what belongs to any of them, by model.
+    """
+
+    parties: Sequence[Row]
+    rows: Mapping[str, Sequence[Row]]
+
+    @property
+    def party(self) -> Row:
+        """The one that speaks for all."""
+        return self.parties[0]
+
+    @cached_property
+    def codes(self) -> Sequence[str]:
+        """Their customer numbers."""
+        return [code for party in self.parties if (code := nfc(party["code"] or ""))]
+
+    @cached_property
+    def known(self) -> Sequence[Known]:
+        """What they are reached by; of a number that was assigned that says whose it is, and no contact."""
+        assigned = [assignment(row) for row in self.rows[ASSIGNMENT]]
+        named = {(each.type, each.value) for each in assigned}
+        contacts = (
+            Known(kind, value_of(row), None, self._former_since(row))
+            for row in self.rows[CONTACT]
+            if (kind := type_of(row)) and (kind, value_of(row)) not in named
+        )
+        return [*contacts, *assigned]
+
+    def _former_since(self, row: Row) -> datetime | None:
+        """Since when it is a former address, whose place another one has taken: since it was changed last."""
+        mails = [each for each in self.rows[CONTACT] if each["party"] == row["party"] and each["type"] == "email"]
+        if row["type"] != "email" or row["active"] or not any(each["active"] for each in mails):
+            return None
+        try:
+            return datetime.fromtimestamp(float(row[VERSION] or ""), UTC)
+        except (ValueError, OverflowError):  # then it tells nothing of any time
+            return datetime.min.replace(tzinfo=UTC)
+
+    def identities(self, system: str) -> Iterator[Identity]:
+        """What the CRM knows them by: the customer number, every address, and every number with its periods."""
+        yield from (Identity(IdentityType.ACCOUNT_ID, code, source=system) for code in self.codes)
+        yield from (Identity(each.type, each.value, each.since, each.until, system) for each in self.known)
+
+    def has(self, identity: Identity) -> bool:
+        """Whether it stands anywhere in their rows, in whatever period."""
+        if identity.type is IdentityType.ACCOUNT_ID:
+            return identity.value in self.codes
+        return any((each.type, each.value) == (identity.type, identity.value) for each in self.known)
+
+    def agrees(self, identities: Iterable[Identity]) -> bool:
+        """Whether one of these was theirs when it was the subject's."""
+        return any(
+            (each.type, each.value) == (identity.type, identity.value) and each.covers(identity)
+            for identity in identities
+            for each in self.known
+        )
+
+    def has_kind(self, kind: IdentityType) -> bool:
+        """Whether something of that kind is theirs, or was assigned to them."""
+        return any(each.type is kind and (each.assigned or each.until is None) for each in self.known)
+
+
+def proven(system: str, identities: Sequence[Identity], hits: Collection[Customer]) -> list[Customer]:
+    """Those of the customers who are the subject.
+
+    Raises:
+        ForeignHit: the hits could be somebody else's.
+        SeveralPeople: they hold what is known of the subject, and none of them all of it.
+    """
+    accounts = [i for i in identities if i.type is IdentityType.ACCOUNT_ID and i.source in {"requester", system}]
+    certain = {i.value for i in accounts if i.source == system or i.level > NOTHING}
+    by_kind = {kind: [i for i in identities if i.type is kind and _counts(i)] for kind in KINDS}
+    wanted = {kind: those for kind, those in by_kind.items() if those}
+    same = {id(each): {kind for kind, those in wanted.items() if each.agrees(those)} for each in hits}
+    by_code = [each for each in hits if any(each.has(account) for account in accounts)]
+    for each in by_code:
+        differs = any(each.has_kind(kind) for kind in wanted)
+        if differs and not same[id(each)] and certain.isdisjoint(each.codes):
+            raise ForeignHit("the customer number belongs to a party with other addresses and numbers")
+    holders = [each for each in hits if same[id(each)]]
+    if by_code or not holders:
+        return by_code
+    if accounts:
+        raise ForeignHit("no party has the customer number, and another holds an address or number of theirs")
+    if len(holders) > 1:
+        holders = [each for each in holders if len(same[id(each)]) == len(wanted)]
+    if len(holders) != 1:
+        raise SeveralPeople("several parties hold an address or number of the subject's, and none holds all alone")
+    email = IdentityType.EMAIL
+    if email in wanted and email not in same[id(holders[0])] and holders[0].has_kind(email):
+        raise ForeignHit("a party with other e-mail addresses holds a number of the subject's")
+    return holders
+
+
+def _counts(identity: Identity) -> bool:
+    return identity.type is not IdentityType.EMAIL or identity.valid_to is None
+
+
+def type_of(row: Row) -> IdentityType | None:
+    """What kind of identity a contact is; some are none."""
+    return _TYPES.get(row["type"] or "")
+
+
+def value_of(row: Row) -> str:
+    """A contact as identities are spelled."""
+    return spelled(type_of(row), row["value_compact"] or row["value"] or "")
+
+
+def assignment(row: Row) -> Known:
+    """To whom a number, or a SIP address, was assigned, and when."""
+    since, number = moment(row["valid_from"]), nfc(row["number"] or "")
+    if since is None:
+        raise AnswerMalformed("the CRM gives an assigned number that begins at no time")
+    kind = IdentityType.SIP_URI if number.startswith("sip:") else IdentityType.PHONE
+    return Known(kind, spelled(kind, number), since, moment(row["valid_to"]), assigned=True)
+
+
+def lines(row: Row) -> dict[str, str]:
+    """The lines of an address, without its country."""
+    return {field: row[field] for field in ADDRESS_FIELDS if row[field]}
+
+
+def country(row: Row) -> str | None:
+    """The name of the country of an address."""
+    return (row.get("country.") or {}).get("name")
+
+
+def needed_contacts(rows: Iterable[Row]) -> set[int]:
+    """Of contacts that are needed in general those that really are: the first of each kind that is in use."""
+    first: dict[tuple[int, str | None], int] = {}
+    for row in rows:
+        if row["active"]:
+            first.setdefault((row["party"], row["type"]), row["id"])
+    return {*first.values()}
+
+
+def needed_addresses(rows: Iterable[Row]) -> set[int]:
+    """The same of addresses: the first that is in use."""
+    first: dict[int, int] = {}
+    for row in rows:
+        if row["active"]:
+            first.setdefault(row["party"], row["id"])
+    return {*first.values()}
+
+
+def together(parties: Iterable[Row], rows: Mapping[str, Sequence[Row]]) -> list[Customer]:
+    """The customers whose parties these are, each with those that were merged into theirs."""
+    known = {row["id"]: row for row in parties}
+    merged: dict[int, list[Row]] = {}
+    for row in known.values():
+        into, path = row, {row["id"]}
+        while (after := known.get(into["replaced_by"])) is not None and after["id"] not in path:
+            into, path = after, path | {after["id"]}
+        merged.setdefault(min(path) if after else into["id"], []).append(row)
+    whose = {row["id"]: head for head, theirs in merged.items() for row in theirs}
+    of: dict[int, dict[str, list[Row]]] = {head: {model: [] for model in rows} for head in merged}
+    for model, every in rows.items():
+        for row in every:
+            if row["party"] in whose:
+                of[whose[row["party"]]][model].append(row)
+    return [
+        Customer(sorted(theirs, key=lambda row: (row["id"] != head, row["id"])), of[head])
+        for head, theirs in merged.items()
+    ]
+
+
+def spelled(kind: IdentityType | None, value: str) -> str:
+    """The one spelling of identities; what is no valid identity only loses its case and white space."""
+    if kind is not None:
+        with contextlib.suppress(MalformedIdentity):
+            return normalise(kind, value)
+    return nfc("".join(value.lower().split()))
+
+
+def moment(value: Mapping[str, Any] | None) -> datetime | None:
+    """A time as Tryton's JSON has it: its parts in UTC, and ``__class__``."""
+    if value is None:
+        return None
+    try:
+        return datetime(**{part: number for part, number in value.items() if part != "__class__"}, tzinfo=UTC)
+    except (TypeError, ValueError, OverflowError):
+        raise AnswerMalformed("the CRM gives a period that begins or ends at no time") from None
+
+
+def day(value: object) -> date | None:
+    """A day as Tryton's JSON has it."""
+    if not isinstance(value, Mapping):
+        return None
+    try:
+        return date(*(int(value[part]) for part in ("year", "month", "day")))
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,199 @@
+"""How a customer goes from Tryton (Art. 17), to the end; every step may be repeated.
+
+Tryton's wizard blanks names, addresses and the visible values. It forgets ``value_compact``, a copy of every e-mail
+address and number in clear, and the customer number; and it knows nothing of the numbers that were assigned to the
+party. All of it is removed afterwards.
+"""
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from shared.domain.errors import Refused, ResidueFound, Withdrawn
+from shared.downstreams.contract import Result
+from shared.downstreams.http_client import together
+from shared.downstreams.standing import Standing
+from shared.systems.engine.ownership import Attribution
+from shared.systems.engine.records import Record
+from shared.systems.engine.stepwise import Going, Journal, Later, Noting
+from shared.systems.tryton.customer import (
+    ADDRESS,
+    ASSIGNMENT,
+    CONTACT,
+    IDENTIFIER,
+    PARTY,
+    Customer,
+    Row,
+    country,
+    lines,
+)
+from shared.systems.tryton.rpc import CHUNK, CrmRefused
+from shared.systems.tryton.search import Search
+
+
+class Steps:
+    """Takes customers, or some of their rows, out of one CRM, and looks."""
+
+    def __init__(self, search: Search, models: Mapping[str, str]) -> None:
+        self._search, self._models = search, models
+        self.searched, self.for_many = frozenset(models), True
+
+    def going(self, record: Record) -> Going:
+        """What is noted of a record that is to go; a party that is in use has a step more."""
+        _, row = record.ref
+        above: dict[str, str | int] = {} if record.shape.place == PARTY else {PARTY: int(row["party"])}
+        return Going(place=record.shape.place, id=int(row["id"]), above=above, step=int(not row.get("active", True)))
+
+    async def carry(self, journals: Sequence[Journal], note: Noting) -> Mapping[UUID, Result]:
+        """Erases parties with their rows, and of those that stay the rows that go; of those that fail, why."""
+
+        async def save(progress: Mapping[UUID, object]) -> None:
+            await note(progress.keys())
+
+        standing = Standing([j.task.task_id for j in journals], save, self._search.rpc.concurrency)
+        parties = {j.task.task_id: [g for g in j.of_place(PARTY) if not g.gone] for j in journals}
+        wanted: defaultdict[int, list[UUID]] = defaultdict(list)
+        for task_id, going in parties.items():
+            for each in going:
+                wanted[int(each.id)].append(task_id)
+        active = {int(each.id) for going in parties.values() for each in going if not each.step}
+        refused: Mapping[int, Result] = await self._erase(wanted, active, standing) if wanted else {}
+        left = await self._residues(wanted)
+        ended: dict[UUID, Result] = {}
+        for journal in journals:
+            ids = [int(each.id) for each in parties[journal.task.task_id]]
+            if reasons := [refused[each] for each in ids if each in refused]:
+                ended[journal.task.task_id] = reasons[0]
+            elif left.intersection(ids):
+                ended[journal.task.task_id] = ResidueFound(
+                    "the CRM erased the party, and something of it is still there"
+                )
+            else:
+                try:
+                    await self._delete_rows(journal, standing)
+                except (CrmRefused, Withdrawn) as reason:
+                    ended[journal.task.task_id] = reason
+        return ended
+
+    async def _delete_rows(self, journal: Journal, standing: Standing) -> None:
+        """Deletes the rows that go of parties that stay."""
+        whole = {int(each.id) for each in journal.of_place(PARTY)}
+        rows: defaultdict[str, set[int]] = defaultdict(set)
+        for each in journal.noted.going:
+            if each.place != PARTY and not each.gone and int(each.above[PARTY]) not in whole:
+                rows[self._models[each.place]].add(int(each.id))
+        for model, ids in rows.items():
+            there = [row["id"] for row in await self._search.rpc.search_in(model, "id", ids, ("id",))]
+            async with standing.step(journal.task.task_id):
+                await self._search.rpc.delete(model, there)
+        for each in journal.noted.going:
+            each.gone = True
+
+    async def let_go(self, parties: Collection[int]) -> int:
+        """Erases parties that are past their day with what was merged into them; how many are gone.
+
+        Raises:
+            ResidueFound: something of one is left.
+        """
+        every = await self._search.with_merged(parties)
+        there = await self._search.rpc.search_in(PARTY, "id", every, ("active",))
+        active = {row["id"] for row in there if row["active"]}
+        refused = await self._erase(dict.fromkeys(every, ()), active, None)
+        if await self._residues(every - refused.keys()):
+            raise ResidueFound("the CRM erased parties that are past their ceiling, and something of them is there")
+        return len({*parties} - refused.keys())
+
+    async def _erase(
+        self, wanted: Mapping[int, Collection[UUID]], active: Collection[int], standing: Standing | None
+    ) -> dict[int, Refused]:
+        """Erases these; those that the wizard refuses are as they were before, and those that nobody wants erased.
+
+        ``wanted``: by which tasks; ``active``: those to make active again. Returns why, by party.
+        """
+        rpc = self._search.rpc
+        there = await rpc.search_in(PARTY, "id", wanted, ("active", "name"))
+        refused = await _whoever(self._deactivate, [row["id"] for row in there if row["active"]])
+        left = [row for row in there if row["id"] not in refused]
+        # A party without a name was erased by an attempt before this one, and is not left half done.
+        refused |= await self._wizard({r["id"]: wanted[r["id"]] if r["name"] else () for r in left}, standing)
+        await rpc.write(PARTY, sorted({*active} & refused.keys()), {"active": True})
+        erased = [row["id"] for row in there if row["id"] not in refused]
+        for start in range(0, len(erased), CHUNK):
+            refused |= await _whoever(self._forget, erased[start : start + CHUNK])
+        return refused
+
+    async def _deactivate(self, parties: Sequence[int]) -> None:
+        await self._search.rpc.write(PARTY, parties, {"active": False})
+
+    async def _forget(self, parties: Sequence[int]) -> None:
+        """Customer numbers are required and unique: the row's own number stands in for it."""
+        rpc = self._search.rpc
+        for model in (CONTACT, ASSIGNMENT, IDENTIFIER):
+            rows = await rpc.search_in(model, "party", parties, ("id",))
+            await rpc.delete(model, [row["id"] for row in rows])
+        empty: dict[str, Any] = dict.fromkeys(self._search.grounds)
+        await rpc.write_each(PARTY, {party: {"code": f"erased-{party}", **empty} for party in parties})
+
+    async def _wizard(self, wanted: Mapping[int, Collection[UUID]], standing: Standing | None) -> dict[int, Refused]:
+        """Runs Tryton's erase wizard: one party at a time, in a few sessions side by side, each used for many."""
+        refused: dict[int, Refused] = {}
+        rpc = self._search.rpc
+        standing = standing or Standing((), _nothing, rpc.concurrency)
+
+        async def run(own: Sequence[int]) -> None:
+            session, *_ = await rpc.call("wizard.party.erase.create")
+            for party in own:
+                try:
+                    async with standing.step(*wanted[party]):
+                        await rpc.call("wizard.party.erase.execute", session, {"ask": {"party": party}}, "erase")
+                except (CrmRefused, Withdrawn) as reason:
+                    refused[party] = reason
+            await rpc.call("wizard.party.erase.delete", session)
+
+        lanes = min(rpc.concurrency, len(wanted))
+        await together(*(run([*wanted][lane::lanes]) for lane in range(lanes)))
+        return refused
+
+    async def _residues(self, parties: Iterable[int]) -> set[int]:
+        """Those of which something is left."""
+        return {row["id"] for each in await self._search.load(parties) for row in each.parties if _is_left(each, row)}
+
+    def seen_again(self, journal: Journal, name: str, shown: Iterable[Going]) -> Later:
+        """Nothing there takes its time: what is still shown was not taken out."""
+        del journal, shown
+        raise ResidueFound(f"the CRM was told that a row of {name} goes, and shows it")
+
+    def look_by_search(self, journal: Journal, found: Attribution) -> None:
+        """Nobody erases there by hand."""
+
+    def must_be_whole(self, journal: Journal) -> None:
+        """All of it can be erased."""
+
+
+async def _nothing(_: Mapping[UUID, object]) -> None:
+    """Nobody withdraws what goes by its age."""
+
+
+async def _whoever(step: Callable[[Sequence[int]], Awaitable[None]], parties: Sequence[int]) -> dict[int, Refused]:
+    """Does the step for all parties at once; if the CRM refuses, finds out for whom, and does it for the others."""
+    if not parties:
+        return {}
+    try:
+        await step(parties)
+    except CrmRefused as reason:
+        if len(parties) == 1:
+            return {parties[0]: reason}
+        half = len(parties) // 2
+        return await _whoever(step, parties[:half]) | await _whoever(step, parties[half:])
+    return {}
+
+
+def _is_left(customer: Customer, party: Row) -> bool:
+    there = any(
+        model != ADDRESS or lines(row) or country(row)
+        for model, rows in customer.rows.items()
+        for row in rows
+        if row["party"] == party["id"]
+    )
+    return bool(party["active"] or party["name"] or party["code"] != f"erased-{party['id']}" or there)

@@ -1,0 +1,446 @@
+"""The CRM as the engine has it: parties and their rows as places, and the records of whoever is proven to be meant.
+
+It has no transactions: what is to go is taken out step by step (``steps.py``), and what is changed is read again.
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import date
+from typing import Any, Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation
+from shared.downstreams.contract import Task
+from shared.downstreams.sweepable import Dated, Due
+from shared.systems.engine.records import (
+    ABSENT,
+    Applied,
+    Change,
+    Clock,
+    Field,
+    Flag,
+    Holder,
+    Kind,
+    Limits,
+    Link,
+    Page,
+    Part,
+    Record,
+    Shape,
+    State,
+    Subject,
+)
+from shared.systems.engine.stepwise import Moments
+from shared.systems.tryton import customer as customers
+from shared.systems.tryton.customer import (
+    ADDRESS,
+    ASSIGNMENT,
+    CONTACT,
+    IDENTIFIER,
+    KINDS,
+    PARTY,
+    VERSION,
+    Customer,
+    Row,
+)
+from shared.systems.tryton.search import Search
+from shared.systems.tryton.settings import DeclaredGrounds
+from shared.systems.tryton.steps import Steps
+
+FLAGGED: Final = {"restriction": "restricted", "kept": "restricted", "marketing": "marketing_opt_out"}
+"""The field of a party by the flag that it is."""
+RELATIONSHIP_END: Final = "relationship_end"
+LAST_ACTIVITY: Final = "last_activity"
+"""What the policy calls the days of a party."""
+CATEGORIES: Final = {
+    PARTY: "account",
+    CONTACT: "contact",
+    ASSIGNMENT: "assignment",
+    ADDRESS: "address",
+    IDENTIFIER: "identifier",
+}
+INVOICES: Final = "invoices"
+"""The place of what a party says of its invoices: it bears itself what they need."""
+_FURTHER: Final = {CONTACT: f"{CONTACT}.further", ADDRESS: f"{ADDRESS}.further"}
+_NEEDS: Final = {
+    PARTY: "name",
+    CONTACT: "contact",
+    ASSIGNMENT: "number",
+    ADDRESS: "address",
+    IDENTIFIER: "vat_number",
+}
+"""What rules of the policy call what stands there, among the fields that they keep."""
+_STATES: Final = {
+    "contract": State("active_contract", "contract_active"),
+    "invoice_open": State("open_invoice", "invoice_open"),
+    "disputed": State("dispute", "disputed"),
+}
+_SAYS: Final = {"active": True, "ended": False, "none": False, "yes": True, "no": False}
+_FLAGS: Final = {Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS}
+_PAGE: Final = 100
+"""Parties that are erased before a sweep asks whether it goes on."""
+_DAY: Final = Clock("day", ZoneInfo("UTC"))
+_INSTANT: Final = Clock("instant", ZoneInfo("UTC"))
+
+
+class Places:
+    """The places of one CRM, and the records of a customer in them."""
+
+    def __init__(self, grounds: DeclaredGrounds | None) -> None:
+        self.grounds = grounds
+        tells = {each: name for each in _STATES if grounds and (name := getattr(grounds, each))}
+        self._of_party = {each: name for each, name in tells.items() if each == "contract"}
+        self._of_invoices = {each: name for each, name in tells.items() if each != "contract"}
+        self._told = tells
+        found_by = tuple(Holder("", None, kind) for kind in (IdentityType.ACCOUNT_ID, *KINDS))
+        shape: dict[str, Shape] = {}
+        shape[PARTY] = self._shape(
+            PARTY,
+            holders=found_by,
+            links=(Link(PARTY),),
+            parts=(Part(None, (("name", None),), frozenset({"name"})),),
+            states=tuple(_STATES[each] for each in tells if each == "contract"),
+            flags=(Flag("restricted"), Flag("marketing_opt_out"), Flag("restricted")),
+            periods=True,
+            apart="declared",
+        )
+        number = (Holder("number", None, IdentityType.PHONE, finds=False),)
+        shape[ASSIGNMENT] = self._shape(ASSIGNMENT, holders=number, valid=_INSTANT, assigns=True)
+        for model in (CONTACT, ADDRESS, IDENTIFIER):
+            shape[model] = self._shape(model)
+        for model, place in _FURTHER.items():
+            shape[place] = self._shape(model, place=place, spare=True)
+        further = {place: model for model, place in _FURTHER.items()}
+        self.models = {place: further.get(place, place) for place in shape}
+        if grounds:
+            shape[INVOICES] = Shape(
+                place=INVOICES,
+                category="invoice",
+                parties={},
+                links=tuple(
+                    Link(place, owns=place == PARTY, fields=frozenset({_NEEDS[model]}))
+                    for place, model in self.models.items()
+                ),
+                states=tuple(_STATES[each] for each in self._of_invoices),
+                anchors=((RELATIONSHIP_END, _DAY),),
+                keeps=frozenset(_NEEDS.values()),
+                facts=True,
+            )
+        self._shape_of = shape
+        self.shapes = tuple(shape.values())
+        # A sweep asks a party for all of its states.
+        self._swept = self._shape(PARTY, states=tuple(_STATES[each] for each in tells))
+
+    def _shape(self, model: str, *, place: str = "", **more: Any) -> Shape:
+        columns = _COLUMNS[model] + (self.grounds.names if model == PARTY and self.grounds else ())
+        fields = tuple(Field(each, each, _as_it_is, portable=each not in _OURS) for each in columns)
+        if model == PARTY and self.grounds:
+            ours = {*self.grounds.names}
+            fields = tuple(each._replace(portable=each.portable and each.label not in ours) for each in fields)
+        if model != PARTY:
+            more.setdefault("links", (Link(PARTY),))
+        return Shape(place=place or model, category=CATEGORIES[model], parties={}, fields=fields, **more)
+
+    @property
+    def tells(self) -> frozenset[str]:
+        """The states of the policy of which a party tells whether they last."""
+        return frozenset(word for each in self._told if (word := _STATES[each].word))
+
+    @property
+    def dated(self) -> Sequence[Dated]:
+        """By which declared fields parties have an age; none, where no fields are declared."""
+        if self.grounds is None:
+            return ()
+        ended = Dated(PARTY, "account", {RELATIONSHIP_END: self.grounds.ended_on})
+        active = self.grounds.last_activity
+        return (ended, Dated(PARTY, "marketing", {LAST_ACTIVITY: active})) if active else (ended,)
+
+    def records(self, customer: Customer, task: Task, *, data: bool) -> Iterator[Record]:
+        """Every record of a customer, as a task has found them; parties alone, where nothing else is changed."""
+        yield from self.parties(customer, task.identities, task.task_id, data=data)
+        if task.operation in _FLAGS:
+            return
+        head = customer.party["id"]
+        needed = {
+            CONTACT: customers.needed_contacts(customer.rows[CONTACT]),
+            ADDRESS: customers.needed_addresses(customer.rows[ADDRESS]),
+        }
+        parents = [(0, (str(row["id"]),)) for row in customer.parties]
+        number = {place: n for n, place in enumerate(self.models)}
+        for model in _NEEDS:
+            for row in customer.rows.get(model, ()):
+                if model == ADDRESS and not (customers.lines(row) or customers.country(row)):
+                    continue
+                place = model if row["id"] in needed.get(model, {row["id"]}) else _FURTHER[model]
+                parents.append((number[place], (str(row["id"]),)))
+                known = customers.assignment(row) if model == ASSIGNMENT else None
+                yield Record(
+                    self._shape_of[place],
+                    (str(row["id"]),),
+                    holders=(known.value,) if known else (),
+                    valid=(known.since, known.until) if known else (None, None),
+                    parents=((0, (str(head),)),),
+                    data=self._data(model, row) if data else None,
+                    ref=(customer, row),
+                )
+        if self.grounds and not data:
+            yield from self._invoices(self.grounds, customer.party, parents)
+
+    def parties(
+        self, customer: Customer, identities: Sequence[Identity], task: UUID | None, *, data: bool
+    ) -> Iterator[Record]:
+        """Its parties, the one first into which the others were merged."""
+        holders = tuple(_found_by(customer, identities, each.type) for each in self._shape_of[PARTY].holders)
+        for row in customer.parties:
+            restricted, silent = bool(row["restricted"]), bool(row["marketing_opt_out"])
+            # In a copy one is not for an erasure that is restricted for another reason: it is still reached.
+            left = restricted and not (data and any(customer.rows[model] for model in (CONTACT, ASSIGNMENT)))
+            yield Record(
+                self._shape_of[PARTY],
+                (str(row["id"]),),
+                holders=holders,
+                states=self._states(customer.party, self._of_party),
+                parents=((0, (str(customer.party["id"]),)),) if row is not customer.party else (),
+                filled=(bool(row["name"]),),
+                flags=(restricted, silent, left),
+                person=str(customer.party["id"]),
+                data=self._data(PARTY, row) if data else None,
+                ref=(customer, row),
+                whose={task: True} if task else None,
+            )
+
+    def _invoices(
+        self, grounds: DeclaredGrounds, row: Row, parents: Sequence[tuple[int, tuple[str]]]
+    ) -> Iterator[Record]:
+        """What a party says of its invoices, if there are any."""
+        states = self._states(row, self._of_invoices)
+        ended = customers.day(row.get(grounds.ended_on)) if row.get(grounds.contract) == "ended" else None
+        if ended or any(lasts is not False for lasts in states):
+            key = (str(row["id"]),)
+            yield Record(self._shape_of[INVOICES], key, anchors=(ended,), states=states, parents=tuple(parents))
+
+    def swept(self, row: Row) -> Record:
+        """A party that is past its day."""
+        return Record(self._swept, (str(row["id"]),), states=self._states(row, self._told))
+
+    def _states(self, row: Row, told: Mapping[str, str]) -> tuple[bool | None, ...]:
+        """Whether each lasts; an ended contract without its day is not known."""
+        said = {each: _SAYS.get(str(row.get(name))) for each, name in told.items()}
+        if (grounds := self.grounds) and row.get(grounds.contract) == "ended" and "contract" in said:
+            said["contract"] = False if customers.day(row.get(grounds.ended_on)) else None
+        return tuple(said.values())
+
+    def _data(self, model: str, row: Row) -> tuple[Any, ...]:
+        """A row in words that the customer reads."""
+        known = _SHOWN[model](row)
+        if model == PARTY and self.grounds:
+            said = {name: row.get(name) for name in self.grounds.names}
+            known |= {
+                name: day.isoformat() if (day := customers.day(value)) else str(value)
+                for name, value in said.items()
+                if value
+            }
+        return tuple(known.get(field.column, ABSENT) for field in self._shape_of[model].fields)
+
+
+def _found_by(customer: Customer, identities: Sequence[Identity], kind: IdentityType) -> str | None:
+    """What of the subject's stands in a customer's rows: what is proved best."""
+    theirs = sorted(
+        (each for each in identities if each.type is kind and customer.has(each)), key=lambda each: each.level
+    )
+    if theirs:
+        return theirs[-1].value
+    return next(iter(customer.codes), None) if kind is IdentityType.ACCOUNT_ID else None
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _party(row: Row) -> dict[str, Any]:
+    flags = {"processing_restricted": bool(row["restricted"]), "no_marketing": bool(row["marketing_opt_out"])}
+    return {"customer_number": row["code"] or "", "name": row["name"] or "", "active": row["active"], **flags}
+
+
+def _assignment(row: Row) -> dict[str, Any]:
+    known = customers.assignment(row)
+    period = {"assigned_from": known.since, "assigned_until": known.until}
+    told = {name: moment.isoformat() for name, moment in period.items() if moment}
+    return {"number": row["number"], "line": row["line"], **told}
+
+
+def _address(row: Row) -> dict[str, Any]:
+    lines = {"street": row["street"], **customers.lines(row), "country": customers.country(row)}
+    return {name: text for name, text in lines.items() if text}
+
+
+_SHOWN: Final[Mapping[str, Callable[[Row], dict[str, Any]]]] = {
+    PARTY: _party,
+    CONTACT: lambda row: {"kind": row["type"], "value": row["value"] or "", "in_use": row["active"]},
+    ASSIGNMENT: _assignment,
+    ADDRESS: _address,
+    IDENTIFIER: lambda row: {"kind": row["type"] or "", "code": row["code"] or ""},
+}
+_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    PARTY: ("customer_number", "name", "active", "processing_restricted", "no_marketing"),
+    CONTACT: ("kind", "value", "in_use"),
+    ASSIGNMENT: ("number", "line", "assigned_from", "assigned_until"),
+    ADDRESS: (
+        *("street", "party_name", "attn", "post_box", "private_bag", "post_office", "postal_code", "city", "country"),
+    ),
+    IDENTIFIER: ("kind", "code"),
+}
+_OURS: Final = {"active", "processing_restricted", "no_marketing", *_COLUMNS[ASSIGNMENT]}
+"""What nobody gave us, which is not portable (Art. 20): flags of our own, and the numbers that we assigned."""
+
+
+class TrytonUnit(Moments, Steps):
+    """Every call is a moment of its own; ``everybody``: it brings whoever may be meant, and proves nobody."""
+
+    def __init__(self, system: str, search: Search, places: Places, *, everybody: bool = False) -> None:
+        super().__init__(search, places.models)
+        self._system, self._search, self._places, self._everybody = system, search, places, everybody
+        self.shapes: Sequence[Shape] = places.shapes
+        self.order: Sequence[str] = [shape.place for shape in reversed(places.shapes)]
+        self._ahead: dict[UUID, list[Customer]] = {}
+        self._others: dict[UUID, set[int]] = {}
+
+    async def prepare(self, tasks: Sequence[Task]) -> None:
+        """Searches for all of these at once."""
+        if not self._everybody:
+            known = _by_identity(await self._search.find([i for task in tasks for i in task.identities]))
+            self._ahead |= {task.task_id: _hits(known, task) for task in tasks}
+
+    def forget(self, tasks: Sequence[Task]) -> None:
+        """Forgets what was read ahead, and who shares something with whom: their call is over."""
+        for task in tasks:
+            self._ahead.pop(task.task_id, None)
+            self._others.pop(task.task_id, None)
+
+    async def find(
+        self, subjects: Sequence[Subject], *, lock: bool = False, data: bool = False, most: int | None = None
+    ) -> AsyncGenerator[Page]:
+        """The records of the customers who are proven to be each subject, as they were read ahead or are now."""
+        del lock, most
+        tasks = [subject.task for subject in subjects]
+        ahead = {task.task_id: self._ahead.pop(task.task_id) for task in tasks if task.task_id in self._ahead}
+        if fresh := [task for task in tasks if task.task_id not in ahead]:
+            known = _by_identity(await self._search.find([i for task in fresh for i in task.identities]))
+            ahead |= {task.task_id: _hits(known, task) for task in fresh}
+        for task in tasks:
+            for each in ahead[task.task_id] if self._everybody else self._proven(task, ahead[task.task_id]):
+                yield [*self._places.records(each, task, data=data)]
+
+    def _proven(self, task: Task, hits: Sequence[Customer]) -> list[Customer]:
+        """Who is meant; whoever was not at the first look of a call is not, once those who were have gone."""
+        others = self._others.get(task.task_id, set())
+        left = [each for each in hits if each.party["id"] not in others]
+        theirs = customers.proven(self._system, task.identities, left)
+        if theirs:
+            others |= {each.party["id"] for each in left if each not in theirs}
+            self._others[task.task_id] = others
+        return theirs
+
+    async def again(self, records: Sequence[Record], *, data: bool = False) -> Sequence[Record]:
+        """Reads the parties of these."""
+        wanted = {record.name: record for record in records}
+        ids = {row["id"] for record in records for row in record.ref[0].parties}
+        now = (r for each in await self._search.load(ids) for r in self._places.parties(each, (), None, data=data))
+        known = ((record, wanted[record.name]) for record in now if record.name in wanted)
+        return [record._replace(holders=b.holders, whose=b.whose, parents=b.parents) for record, b in known]
+
+    async def apply(self, changes: Sequence[Change], *, skip_tied: bool = False) -> Applied:
+        """Changes parties as they were read, or lets them go with what was merged into them."""
+        del skip_tied
+        rows: list[int] = []
+        values: defaultdict[int, dict[str, Any]] = defaultdict(dict)
+        versions: dict[int, str] = {}
+        for each in changes:
+            if each.kind is Kind.DELETE:
+                rows.append(await self.let_go([int(record.key[0]) for record in each.records]))
+                continue
+            marked = {FLAGGED[each.flag]: each.kind is Kind.MARK} if each.flag else dict(each.values)
+            for record in each.records:
+                values[int(record.key[0])] |= marked
+                versions[int(record.key[0])] = record.ref[1][VERSION] or ""
+            rows.append(len(each.records))
+        alike: defaultdict[tuple[tuple[str, Any], ...], list[int]] = defaultdict(list)
+        for party, changed in values.items():
+            alike[tuple(sorted(changed.items()))].append(party)
+        for changed_to, parties in alike.items():
+            await self._search.rpc.write(PARTY, sorted(parties), dict(changed_to), versions)
+        return Applied(rows, {})
+
+    async def reference(self, records: Sequence[Record]) -> Sequence[str]:
+        """Its id means nothing elsewhere."""
+        return [str(record.key[0]) for record in records]
+
+    async def size(self, place: str) -> int:
+        """How many rows the model has."""
+        return int(await self._search.rpc.call(f"model.{place}.search_count", []))
+
+    async def past(self, due: Due, after: Record | None, *, most: int) -> Page:
+        """The next parties whose day lies before it; of those for marketing alone none that has or had a number."""
+        grounds, last = self._places.grounds or DeclaredGrounds(), int(after.key[0]) if after else 0
+        ended = due.anchor == RELATIONSHIP_END
+        contract, day = ("ended", grounds.ended_on) if ended else ("none", grounds.last_activity)
+        domain = [[grounds.contract, "=", contract], [day, "<", _day(due.first_kept)], ["replaced_by", "=", None]]
+        while True:
+            rows = await self._search.rpc.search(
+                PARTY, [*domain, ["id", ">", last]], ["id"], min(most, _PAGE), more=grounds.names
+            )
+            ids = {row["id"] for row in rows}
+            if not ended and ids:
+                assigned = await self._search.rpc.search_in(ASSIGNMENT, "party", ids, ("party",))
+                ids -= {row["party"] for row in assigned}
+            if ids or not rows:
+                return [self._places.swept(row) for row in rows if row["id"] in ids]
+            last = rows[-1]["id"]
+
+
+def _by_identity(found: Sequence[Customer]) -> Mapping[tuple[IdentityType, str], Sequence[Customer]]:
+    known: defaultdict[tuple[IdentityType, str], list[Customer]] = defaultdict(list)
+    for each in found:
+        for code in each.codes:
+            known[IdentityType.ACCOUNT_ID, code].append(each)
+        for kind, value, *_ in each.known:
+            known[kind, value].append(each)
+    return known
+
+
+def _hits(known: Mapping[tuple[IdentityType, str], Sequence[Customer]], task: Task) -> list[Customer]:
+    """The customers who have one of the subject's identities, in whatever period."""
+    hits = (each for identity in task.identities for each in known.get((identity.type, identity.value), ()))
+    return [*{id(each): each for each in hits}.values()]
+
+
+def _day(day: date) -> Mapping[str, Any]:
+    """A day as Tryton's JSON has it."""
+    return {"__class__": "date", "year": day.year, "month": day.month, "day": day.day}
+
+
+class TrytonSystem:
+    """One CRM; ``steps``: its only unit."""
+
+    incarnation = ""
+    """Nothing tells one store of it from another."""
+    part = 500
+
+    def __init__(self, name: str, limits: Limits, unit: TrytonUnit) -> None:
+        self.name, self.limits, self.steps = name, limits, unit
+
+    def knows(self, tenant: str | None) -> bool:
+        """It is asked for whomever a task is about."""
+        del tenant
+        return True
+
+    @asynccontextmanager
+    async def unit(
+        self, tenant: str | None = None, *, reading: bool = False, known: bool = False
+    ) -> AsyncIterator[TrytonUnit]:
+        """Every call there is a moment of its own."""
+        del tenant, reading, known
+        yield self.steps

@@ -1,0 +1,151 @@
+"""Who counts as the subject among the customers that a search in the CRM returned."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from shared.domain.errors import ForeignHit
+from shared.domain.identities import Identity, IdentityType
+from shared.systems.tryton.customer import ADDRESS, ASSIGNMENT, CONTACT, IDENTIFIER, Customer, proven
+from shared.systems.tryton.rpc import reason_of
+
+ADA, BOB, NUMBER = "ada@post.example", "bob@post.example", "+4915112345671"
+Y20, Y22, Y24, Y26 = (datetime(year, 1, 1, tzinfo=UTC) for year in (2020, 2022, 2024, 2026))
+
+
+def party(number: int, *rows: tuple[str, dict[str, Any]]) -> Customer:
+    held = {model: [row for each, row in rows if each == model] for model in (CONTACT, ASSIGNMENT, ADDRESS, IDENTIFIER)}
+    return Customer([{"id": number, "code": f"K{number}"}], held)
+
+
+def contact(kind: str, value: str) -> tuple[str, dict[str, Any]]:
+    return CONTACT, {"party": 1, "type": kind, "value": value, "value_compact": value, "active": True}
+
+
+def has_phone(number: str = NUMBER) -> tuple[str, dict[str, Any]]:
+    return contact("mobile", number)
+
+
+def held(since: datetime, until: datetime | None = None) -> tuple[str, dict[str, Any]]:
+    moments = [{"year": each.year, "month": 1, "day": 1} if each else None for each in (since, until)]
+    return ASSIGNMENT, {"number": NUMBER, "valid_from": moments[0], "valid_to": moments[1]}
+
+
+def has_email(value: str) -> tuple[str, dict[str, Any]]:
+    return contact("email", value)
+
+
+def phone(since: datetime | None = None, until: datetime | None = None) -> Identity:
+    return Identity(IdentityType.PHONE, NUMBER, since, until)
+
+
+def code(value: str, source: str = "requester") -> Identity:
+    return Identity(IdentityType.ACCOUNT_ID, value, source=source)
+
+
+FOREIGN = "foreign"
+SHOWN = replace(code("K1"), level="L1")
+MAIL = Identity(IdentityType.EMAIL, ADA)
+FORMER = Identity(IdentityType.EMAIL, ADA, None, Y22, "selfcare")
+BOTH = [MAIL, phone()]
+HAS_ADA, HAS_BOB, HAS_NUMBER = has_email(ADA), has_email(BOB), has_phone()
+HAS_OTHER = has_phone(number="+4915112345699")
+TWO_WITH_ADA = [party(1, HAS_ADA), party(2, HAS_ADA)]
+ONE_THEN_OTHER = [party(1, held(Y20, Y22)), party(2, held(Y24))]
+CASES: dict[str, tuple[list[Identity], list[Customer], list[int] | str]] = {
+    "nobody was found": ([MAIL], [], []),
+    "one party holds the address, in whatever case": ([MAIL], [party(1, has_email("ADA@Post.Example"))], [1]),
+    "the address counts although the number is another": (BOTH, [party(1, HAS_ADA, HAS_OTHER)], [1]),
+    "two parties hold the address": ([MAIL], TWO_WITH_ADA, FOREIGN),
+    "two hold the address, one the number too": (BOTH, [party(1, HAS_ADA), party(2, HAS_ADA, HAS_NUMBER)], [2]),
+    "one holds the address and another the number": (BOTH, [party(1, HAS_ADA), party(2, HAS_NUMBER)], FOREIGN),
+    "only the number agrees and the address differs": (BOTH, [party(1, HAS_BOB, HAS_NUMBER)], FOREIGN),
+    "only the number agrees and no address is known": (BOTH, [party(1, HAS_NUMBER)], [1]),
+    "the number is no longer assigned to the party": ([phone()], [party(1, held(Y20, Y22))], []),
+    "the number was assigned to the party at the time": (
+        [phone(Y20, Y24)],
+        [party(1, held(Y22, Y24)), party(2, held(Y24))],
+        [1],
+    ),
+    "a number that was given up is no longer theirs by being written down as a contact": (
+        [phone()],
+        [party(1, HAS_NUMBER, held(Y20, Y22))],
+        [],
+    ),
+    "a number of another carrier is a contact alone": ([phone(Y20)], [party(1, HAS_NUMBER)], [1]),
+    "a number that was theirs until a day is somebody else's contact since": (
+        [phone(Y20, Y22)],
+        [party(1, HAS_NUMBER)],
+        [],
+    ),
+    "an address that was theirs until a day is somebody else's since": ([FORMER], [party(1, HAS_ADA)], []),
+    "a former address contradicts nobody's account": (
+        [code("K1"), FORMER],
+        [party(1, HAS_BOB), party(2, HAS_ADA)],
+        [1],
+    ),
+    "a contact that was corrected to another's number agrees with nobody's address": (
+        [MAIL, phone(Y24)],
+        [party(1, HAS_ADA, held(Y24)), party(2, HAS_BOB, HAS_NUMBER)],
+        [1],
+    ),
+    "periods that only touch do not overlap": ([phone(Y24, Y26)], [party(1, held(Y22, Y24))], []),
+    "the former holder of a number is left out": ([phone(Y24)], ONE_THEN_OTHER, [2]),
+    "the customer number decides between two": ([code("K2"), MAIL], TWO_WITH_ADA, [2]),
+    "two customer numbers are two accounts of one person": ([code("K1"), code("K2")], [party(1), party(2)], [1, 2]),
+    "the requester gave somebody else's customer number": ([code("K1"), MAIL], [party(1, HAS_BOB)], FOREIGN),
+    "the requester's customer number and only another number": ([code("K1"), phone()], [party(1, HAS_OTHER)], FOREIGN),
+    "the requester's customer number, and the party has no address": ([code("K1"), MAIL], [party(1)], [1]),
+    "the customer number and the address of the same party": (
+        [code("K1"), MAIL],
+        [party(1, HAS_ADA), party(2, HAS_BOB)],
+        [1],
+    ),
+    "one of two customer numbers is contradicted": (
+        [code("K1"), code("K2"), MAIL],
+        [party(1, HAS_ADA), party(2, HAS_BOB)],
+        FOREIGN,
+    ),
+    "two hold the address and the number": (BOTH, [party(each, HAS_ADA, HAS_NUMBER) for each in (1, 2)], FOREIGN),
+    "two hold the number and none the address": (BOTH, [party(each, HAS_NUMBER) for each in (1, 2)], FOREIGN),
+    "the CRM itself gave the customer number": ([code("K1", "crm"), MAIL], [party(1, HAS_BOB)], [1]),
+    "a customer number that is proved decides, from whatever address they write": (
+        [SHOWN, MAIL],
+        [party(1, HAS_BOB)],
+        [1],
+    ),
+    "whoever holds that address is left alone": ([SHOWN, MAIL], [party(1, HAS_BOB), party(2, HAS_ADA)], [1]),
+    "a number that is stated besides is no part of what is proved": (
+        [SHOWN, code("K2"), MAIL],
+        [party(1, HAS_ADA), party(2, HAS_BOB)],
+        FOREIGN,
+    ),
+    "the customer number is unknown and the address another's": ([code("K9"), MAIL], [party(1, HAS_ADA)], FOREIGN),
+    "another system's account id means nothing here": ([code("K9", "ticketing"), MAIL], [party(1, HAS_ADA)], [1]),
+    "a party that shares nothing with the subject is dropped": ([MAIL], [party(1, HAS_BOB)], []),
+}
+
+
+@pytest.mark.parametrize(("identities", "hits", "expected"), CASES.values(), ids=CASES.keys())
+def test_who_is_the_subject(identities: list[Identity], hits: list[Customer], expected: list[int] | str) -> None:
+    if expected == FOREIGN:
+        with pytest.raises(ForeignHit):
+            proven("crm", identities, hits)
+    else:
+        assert [found.party["id"] for found in proven("crm", identities, hits)] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('You cannot erase party "Ada Quarz" while they have pending invoices with company "T".', "pending_invoices"),
+        ('You cannot erase party "Ada Quarz" while they have pending sales.', "pending_sales"),
+        ('Party "Ada Quarz" cannot be erased because they are still active.', "still_active"),
+        ('The phone number "Ada" for party "Quarz" is not valid.', "invalid_phone_number"),
+        ("Ada Quarz does not like it.", "not_allowed"),
+    ],
+)
+def test_a_refusal_of_the_crm_is_told_without_the_name_in_it(text: str, reason: str) -> None:
+    assert reason_of(text) == reason
