@@ -19,8 +19,8 @@ from shared.domain.operations import FULFILLED_BY
 from shared.domain.status import RequestStatus
 from shared.domain.topics import TOPIC_ACCESS, ServiceName, Topic
 from shared.domain.user_events import TYPES, UserEvent
-from shared.downstreams.bus.messages import TaskReply, TaskRequested
 from shared.messaging.dead_letters import REPLAYED_FOR
+from shared.systems.bus.messages import TaskReply, TaskRequested
 
 DOCS = Path(__file__).parent
 

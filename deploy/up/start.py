@@ -16,8 +16,8 @@ from deploy.local.unprivileged import become_unprivileged
 from deploy.up import environment, sample
 from deploy.up.lock import Lock
 from shared.domain.errors import Misconfigured
-from shared.downstreams.check import check, demanding, emitters_beside
-from shared.downstreams.registry import Wiring
+from shared.systems.check import check, demanding, emitters_beside
+from shared.systems.registry import Wiring
 
 HERE = LOCAL / "up"
 READY = "ready"

@@ -35,8 +35,8 @@ from deploy.up.lock import Lock
 from deploy.up.watch import Watch
 from shared.domain.errors import DsrError, Misconfigured
 from shared.domain.topics import ServiceName
-from shared.downstreams.bus.settings import BusSettings
-from shared.downstreams.file import read
+from shared.systems.bus.settings import BusSettings
+from shared.systems.file import read
 
 _DATABASE = "dsr_up"
 

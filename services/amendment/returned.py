@@ -20,8 +20,6 @@ from shared.domain.errors import Unavailable
 from shared.domain.identities import Identity
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
-from shared.downstreams.downstream import Downstream
-from shared.downstreams.protocols import Marketable
 from shared.fulfilment import repairs
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Completed
@@ -35,6 +33,8 @@ from shared.storage.postgres import AGAIN, AWAY
 from shared.storage.subject_data import SubjectData
 from shared.storage.suppression import CHANNELS
 from shared.storage.systems import COUNTING, SystemState, standings
+from shared.systems.downstream import Downstream
+from shared.systems.protocols import Marketable
 
 log = logging.getLogger(__name__)
 

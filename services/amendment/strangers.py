@@ -18,15 +18,15 @@ from services.amendment.nightly import night_of
 from shared.app.service import Running
 from shared.domain.errors import Unavailable
 from shared.domain.operations import Operation
-from shared.downstreams.contract import Task
-from shared.downstreams.downstream import Downstream
-from shared.downstreams.protocols import Comparable, Forgetful
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import telemetry
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import run_periodically
 from shared.storage.postgres import AGAIN, AWAY
 from shared.storage.subject_data import SubjectData
+from shared.systems.contract import Task
+from shared.systems.downstream import Downstream
+from shared.systems.protocols import Comparable, Forgetful
 
 log = logging.getLogger(__name__)
 

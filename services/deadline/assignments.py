@@ -18,8 +18,6 @@ from shared.app.service import Running
 from shared.domain.assignments import AssignedNumber
 from shared.domain.assignments_policy import Readings, assignments_policy
 from shared.domain.errors import DsrError
-from shared.downstreams.downstream import Downstream
-from shared.downstreams.protocols import Assigning
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import telemetry
 from shared.runtime.liveness import Heartbeats
@@ -27,6 +25,8 @@ from shared.runtime.loops import run_periodically
 from shared.storage import lease, register
 from shared.storage.lease import Turn
 from shared.storage.systems import SystemState, standings
+from shared.systems.downstream import Downstream
+from shared.systems.protocols import Assigning
 
 log = logging.getLogger(__name__)
 

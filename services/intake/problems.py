@@ -21,9 +21,9 @@ from services.intake.metrics import REFUSED
 from services.intake.schemas import place_of
 from shared.domain.errors import DsrError, IllegalTransition, Shredded
 from shared.domain.identities import MalformedIdentity
-from shared.downstreams.bus.identity_token import TokenExpired, TokenForged, TokenMalformed
-from shared.downstreams.bus.upload import MalformedResult
 from shared.storage.postgres import AWAY
+from shared.systems.bus.identity_token import TokenExpired, TokenForged, TokenMalformed
+from shared.systems.bus.upload import MalformedResult
 
 _logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"

@@ -33,7 +33,6 @@ from shared.domain.operations import ANSWERING, NOTIFICATIONS, Operation
 from shared.domain.rights import Right
 from shared.domain.stages import Step
 from shared.domain.topics import ServiceName
-from shared.downstreams.registry import Downstreams, Wiring
 from shared.fulfilment import expired
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.lease import RENEWALS, Lease
@@ -59,6 +58,7 @@ from shared.storage.postgres import close_pool, connect_pool, end_frozen, reacha
 from shared.storage.systems import COUNTING, Standing, register
 from shared.storage.uploads import Uploads
 from shared.storage.vault import Vault
+from shared.systems.registry import Downstreams, Wiring
 
 log = logging.getLogger(__name__)
 

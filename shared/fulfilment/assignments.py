@@ -18,11 +18,11 @@ from shared.domain.emitters import FILE_SOURCE
 from shared.domain.errors import DsrError, Misconfigured
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.domain.moments import Moment
-from shared.downstreams.registry import Downstreams, Wiring
 from shared.runtime.settings import VaultSettings, WorkSettings
 from shared.storage import keyring
 from shared.storage.postgres import PostgresSettings, connected
 from shared.storage.register import Filled, TooMuchLost, announce, fill
+from shared.systems.registry import Downstreams, Wiring
 
 assignments = typer.Typer(help="The register of assignments: whose a number was, and when.")
 

@@ -15,11 +15,11 @@ from uuid import UUID
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.stages import Stages, Step
-from shared.downstreams.contract import BY_STATED, COPY_FIRST, STOPS_MARKETING, Task
-from shared.downstreams.downstream import Downstream
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
 from shared.fulfilment.store import NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
+from shared.systems.contract import BY_STATED, COPY_FIRST, STOPS_MARKETING, Task
+from shared.systems.downstream import Downstream
 
 STOPS = frozenset({Operation.SUPPRESS, Operation.RESTRICT})
 _CONTACT_POINTS = frozenset({IdentityType.EMAIL, IdentityType.PHONE})

@@ -15,12 +15,12 @@ from shared.domain.assignments import Register
 from shared.domain.errors import BlastRadius, ForeignHit
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Limit, Operation, TaskOutcome, Unsearched
-from shared.downstreams.contract import COPY_FIRST, Checkpoint, NotSearched, Receipt, Result, Task
-from shared.downstreams.downstream import Downstream
-from shared.downstreams.protocols import Operate
 from shared.fulfilment.queue import Claim
 from shared.fulfilment.searching import Search, search
 from shared.storage.subject_data import SubjectData
+from shared.systems.contract import COPY_FIRST, Checkpoint, NotSearched, Receipt, Result, Task
+from shared.systems.downstream import Downstream
+from shared.systems.protocols import Operate
 
 _SEARCHES: Final = frozenset({Operation.LOCATE, Operation.SUPPRESS})
 _REQUESTER: Final = "requester"

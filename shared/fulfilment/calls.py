@@ -17,12 +17,12 @@ from prometheus_client import Histogram
 from pydantic import JsonValue
 
 from shared.domain.errors import Refused, SystemRefused, Unavailable
-from shared.downstreams.bounds import believable
-from shared.downstreams.contract import Checkpoint, Result, Task
-from shared.downstreams.protocols import Operate
 from shared.fulfilment.queue import LeaseLost
 from shared.runtime import telemetry
 from shared.storage.postgres import AGAIN, AWAY
+from shared.systems.bounds import believable
+from shared.systems.contract import Checkpoint, Result, Task
+from shared.systems.protocols import Operate
 
 log = logging.getLogger(__name__)
 

@@ -11,15 +11,15 @@ import orjson
 import typer
 
 from shared.domain.errors import Misconfigured
-from shared.downstreams.check import check
-from shared.downstreams.commands import AsJson, downstreams
-from shared.downstreams.file import in_use
-from shared.downstreams.registry import Downstreams, Wiring
 from shared.fulfilment.team_topics import topics
 from shared.runtime.settings import WorkSettings
 from shared.storage import systems
 from shared.storage.postgres import PostgresSettings, connected
 from shared.storage.systems import Finding
+from shared.systems.check import check
+from shared.systems.commands import AsJson, downstreams
+from shared.systems.file import in_use
+from shared.systems.registry import Downstreams, Wiring
 
 __all__ = ["downstreams"]
 

@@ -17,7 +17,6 @@ from shared.domain.errors import KeyGone, NotSupported, Overtaken, Refused, Unav
 from shared.domain.holds import LEGAL_HOLD, Hold
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Right
-from shared.downstreams.contract import NotSearched, Pending, Receipt, Result
 from shared.fulfilment import at_once, dry_run, grounds, parts, postponing, queue, repairs, reports
 from shared.fulfilment.failures import why_of
 from shared.fulfilment.fulfilments import Fulfilments
@@ -32,6 +31,7 @@ from shared.storage.register import note_conflicts
 from shared.storage.subject_data import encode_identities
 from shared.storage.systems import Finding
 from shared.storage.vault import MANUAL_STEPS, Sealing
+from shared.systems.contract import NotSearched, Pending, Receipt, Result
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from datetime import datetime
 
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.operations import Operation, TaskReport
-from shared.downstreams.contract import Pending, Receipt, Result
 from shared.fulfilment.failures import why_of
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
+from shared.systems.contract import Pending, Receipt, Result
 
 _PATIENCE = 2
 """Attempts of a dry run before it says that a system is away: whoever reads it asks again."""

@@ -16,12 +16,12 @@ from pydantic import JsonValue
 from shared.domain.errors import DoneBefore, ErasureOpposed, Unavailable
 from shared.domain.holds import HoldMarks
 from shared.domain.precedence import Kind, Marks
-from shared.downstreams.contract import COPY_FIRST, Checkpoint, Pending, Receipt, Result, Task
-from shared.downstreams.downstream import Downstream
-from shared.downstreams.protocols import Operate
 from shared.fulfilment.withdrawn import ending, ends
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.storage import holds, open_requests
+from shared.systems.contract import COPY_FIRST, Checkpoint, Pending, Receipt, Result, Task
+from shared.systems.downstream import Downstream
+from shared.systems.protocols import Operate
 
 _SOON, _SELDOM = timedelta(seconds=2), timedelta(minutes=5)
 _DOUBLED = 8

@@ -10,13 +10,13 @@ import orjson
 import typer
 
 from shared.domain.errors import DsrError
-from shared.downstreams.commands import AsJson
-from shared.downstreams.conformance import live
-from shared.downstreams.conformance.findings import Findings, lines_of, status
-from shared.downstreams.conformance.findings import as_json as told
-from shared.downstreams.file import read
-from shared.downstreams.registry import Wiring
 from shared.fulfilment.team_examined import platform
+from shared.systems.commands import AsJson
+from shared.systems.conformance import live
+from shared.systems.conformance.findings import Findings, lines_of, status
+from shared.systems.conformance.findings import as_json as told
+from shared.systems.file import read
+from shared.systems.registry import Wiring
 
 _NEEDED = ("DSR_KAFKA_BOOTSTRAP", "DSR_POSTGRES_DSN", "DSR_VAULT_KEYRING")
 

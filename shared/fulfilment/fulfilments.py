@@ -11,9 +11,6 @@ from uuid_utils.compat import uuid7
 from shared.domain.errors import Misconfigured
 from shared.domain.operations import ANSWERING, NOTIFICATIONS, Operation
 from shared.domain.stages import Stages, Step
-from shared.downstreams.downstream import Downstream, Legend
-from shared.downstreams.plan import only
-from shared.downstreams.states import tellers
 from shared.fulfilment import at_once, planning, precedence
 from shared.fulfilment.planning import TASK, TaskRow, chosen, missing, named, only_on, row_by_hand, stands, task_row
 from shared.fulfilment.queue import Due, TaskState
@@ -38,6 +35,9 @@ from shared.fulfilment.store import (
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.loops import Wakeup
 from shared.storage.systems import COUNTING, Standing, SystemState, standings
+from shared.systems.downstream import Downstream, Legend
+from shared.systems.plan import only
+from shared.systems.relations import tellers
 
 
 class Fulfilments:

@@ -14,8 +14,8 @@ from shared.domain.errors import GroundInvalid
 from shared.domain.holds import LEGAL_HOLD, Hold
 from shared.domain.operations import Kept, TaskOutcome
 from shared.domain.policy import Policy
-from shared.downstreams.contract import Receipt, Result
 from shared.fulfilment.queue import Claim
+from shared.systems.contract import Receipt, Result
 
 
 def all_by_rule(

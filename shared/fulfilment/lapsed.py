@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from shared.domain.errors import DoneBefore, RuleUnsigned
 from shared.domain.operations import Exceeded, Kept, Limit
 from shared.domain.policy import Policy
-from shared.downstreams.contract import Receipt, Result
+from shared.systems.contract import Receipt, Result
 
 KEPT_ROWS: Final = "kept_rows"
 """By system and rule with a period how many ``rows`` are kept, the ``first`` until which day: of a deferred erasure."""

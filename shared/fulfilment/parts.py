@@ -8,14 +8,14 @@ import orjson
 
 from shared.domain.errors import KeyGone, Shredded
 from shared.domain.operations import Operation
-from shared.downstreams.contract import Checkpoint, Record, Result, Task
-from shared.downstreams.downstream import Downstream
-from shared.downstreams.protocols import ExportableInParts, Operate
 from shared.fulfilment import queue
 from shared.fulfilment.by_stated import with_own_alone
 from shared.fulfilment.erased_with_consent import with_care
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.storage.vault import Sealing
+from shared.systems.contract import Checkpoint, Record, Result, Task
+from shared.systems.downstream import Downstream
+from shared.systems.protocols import ExportableInParts, Operate
 
 KIND = "records"
 

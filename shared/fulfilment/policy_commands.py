@@ -15,10 +15,10 @@ from shared.domain.clock import SystemClock
 from shared.domain.errors import Misconfigured
 from shared.domain.policy import Policy, read_policy
 from shared.domain.policy.explaining import explained, open_points
-from shared.downstreams.check import against_policy
-from shared.downstreams.check import check as check_systems
-from shared.downstreams.registry import Wiring
 from shared.runtime.settings import PolicySettings
+from shared.systems.check import against_policy
+from shared.systems.check import check as check_systems
+from shared.systems.registry import Wiring
 
 policy = typer.Typer(help="What is held about people, why and how long: policy that counsel signs.")
 

@@ -8,9 +8,9 @@ from datetime import datetime
 from pydantic import JsonValue
 
 from shared.domain.errors import AnswerMalformed, AnswerUnreadable, Unavailable
-from shared.downstreams.contract import COPY_FIRST, Pending
 from shared.fulfilment.failures import sentence_of
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
+from shared.systems.contract import COPY_FIRST, Pending
 
 log = logging.getLogger(__name__)
 

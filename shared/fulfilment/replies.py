@@ -9,7 +9,6 @@ from shared.domain import topics
 from shared.domain.errors import DoneBefore, Withdrawn
 from shared.domain.operations import Operation
 from shared.domain.records import Message
-from shared.downstreams.bus.messages import MalformedReply, TaskReply, answered_by, parse_reply, progress_from_reply
 from shared.fulfilment import queue as tasks
 from shared.fulfilment import reports, store
 from shared.fulfilment.failures import counts_of
@@ -18,6 +17,7 @@ from shared.messaging.dispatcher import BatchDispatcher
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime import metrics
 from shared.runtime.liveness import Heartbeats
+from shared.systems.bus.messages import MalformedReply, TaskReply, answered_by, parse_reply, progress_from_reply
 
 # The command that was sent last: nobody else knows its id, and a team absorbs a repeat of an earlier one.
 _CALLED_OFF = """

@@ -14,11 +14,11 @@ from shared.domain.operations import DONE_BY_HAND, NOTIFICATIONS, OF_ONE_PERSON,
 from shared.domain.proofs import action_of, highest, proved, restricts
 from shared.domain.rights import Right
 from shared.domain.stopping import located_by, stopped_by, without_stated
-from shared.downstreams.contract import NotSearched, Receipt, Result
-from shared.downstreams.downstream import Downstream
 from shared.fulfilment.queue import Claim
 from shared.fulfilment.withdrawn import ending
 from shared.storage.subject_data import SubjectData
+from shared.systems.contract import NotSearched, Receipt, Result
+from shared.systems.downstream import Downstream
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,6 @@ from shared.domain.holds import LEGAL_HOLD, Hold, HoldMarks
 from shared.domain.operations import Kept, Operation, TaskOutcome
 from shared.domain.policy import Policy
 from shared.domain.precedence import Fingerprints
-from shared.downstreams.contract import NotSearched, Receipt, Result, States, Task
-from shared.downstreams.downstream import Downstream
 from shared.fulfilment import grounds
 from shared.fulfilment.lapsed import beside, lapsed
 from shared.fulfilment.queue import Claim
@@ -25,6 +23,8 @@ from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.storage import holds
 from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData
+from shared.systems.contract import NotSearched, Receipt, Result, States, Task
+from shared.systems.downstream import Downstream
 from shared.systems.engine import remote
 
 # Of a system that was asked again, what it said last.

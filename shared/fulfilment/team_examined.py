@@ -22,11 +22,6 @@ from shared.domain.clock import Clock
 from shared.domain.errors import Misconfigured
 from shared.domain.records import Message
 from shared.domain.topics import ServiceName
-from shared.downstreams.bus.messages import MalformedReply, answered_by, parse_reply, progress_from_reply
-from shared.downstreams.conformance.live import Live
-from shared.downstreams.conformance.seeding import Seeding
-from shared.downstreams.contract import Task
-from shared.downstreams.downstream import Downstream
 from shared.messaging.producer import HOW_TO_MAKE_TOPICS, KafkaProducer
 from shared.runtime.settings import KafkaSettings, VaultSettings
 from shared.storage import keyring
@@ -34,6 +29,11 @@ from shared.storage.postgres import PostgresSettings, connect_pool
 from shared.storage.subject_data import SubjectData
 from shared.storage.uploads import Uploads
 from shared.storage.vault import Vault
+from shared.systems.bus.messages import MalformedReply, answered_by, parse_reply, progress_from_reply
+from shared.systems.conformance.live import Live
+from shared.systems.conformance.seeding import Seeding
+from shared.systems.contract import Task
+from shared.systems.downstream import Downstream
 
 
 @dataclass

@@ -12,12 +12,12 @@ import typer
 from shared.domain import topics as names
 from shared.domain.operations import Operation
 from shared.domain.topics import ServiceName
-from shared.downstreams.bus.settings import BusSettings
-from shared.downstreams.commands import AsJson
-from shared.downstreams.file import read
 from shared.messaging import admin, rights
 from shared.messaging.rights import Acl, Teams
 from shared.runtime.settings import KafkaSettings
+from shared.systems.bus.settings import BusSettings
+from shared.systems.commands import AsJson
+from shared.systems.file import read
 
 _DAY_MS = 24 * 3600 * 1000
 

@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 from shared.domain.errors import NotSupported
 from shared.domain.operations import Operation
-from shared.downstreams.downstream import Downstream
+from shared.systems.downstream import Downstream
 
 
 def by_hand(

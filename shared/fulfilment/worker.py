@@ -21,8 +21,6 @@ from shared.domain.identities import IdentityType
 from shared.domain.levels import Level
 from shared.domain.operations import ANSWERING, Change, Operation, TaskOutcome, Unsearched
 from shared.domain.proofs import proof_policy
-from shared.downstreams.contract import NotSearched, Receipt, Result, Task
-from shared.downstreams.downstream import Downstream
 from shared.fulfilment import at_once, searching
 from shared.fulfilment import queue as tasks
 from shared.fulfilment.by_stated import searched
@@ -45,6 +43,8 @@ from shared.runtime.settings import WorkSettings
 from shared.storage.postgres import Connection
 from shared.storage.register import confirmed_by_register
 from shared.storage.subject_data import SubjectData
+from shared.systems.contract import NotSearched, Receipt, Result, Task
+from shared.systems.downstream import Downstream
 
 # A person who has looked by hand has entered how much there is, and no account.
 _LOOKED = """

@@ -14,8 +14,8 @@ from pydantic import JsonValue
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.domain.policy import Policy
-from shared.downstreams.contract import Receipt, Task
 from shared.storage.postgres import connected
+from shared.systems.contract import Receipt, Task
 from shared.systems.sql.adapter import SqlAdapter
 from shared.systems.sql.settings import SqlSettings
 from tests.bench.figures import Row, row

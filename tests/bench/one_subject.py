@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from deploy.local import postgres_databases as databases
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
-from shared.downstreams.contract import Receipt, Task
+from shared.systems.contract import Receipt, Task
 from shared.systems.sql.adapter import SqlAdapter
 from shared.systems.sql.settings import SqlSettings
 from tests.bench.figures import Row, row

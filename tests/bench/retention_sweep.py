@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 import asyncpg
 
 from deploy.local import postgres_databases as databases
-from shared.downstreams.sweepable import Counted, Due, Swept
 from shared.systems.sql.adapter import SqlAdapter
 from shared.systems.sql.settings import SqlSettings
+from shared.systems.sweepable import Counted, Due, Swept
 from tests.bench.figures import Row, rounded, row
 from tests.bench.ground import Ground, must
 from tests.fixtures.policy import signed_policy

@@ -13,15 +13,15 @@ from pydantic import JsonValue
 from shared.domain.clock import Clock
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation
-from shared.downstreams.conformance import examined as conformance
-from shared.downstreams.conformance.people import Person
-from shared.downstreams.contract import Task
-from shared.downstreams.downstream import Downstream
-from shared.downstreams.opendsr.adapter import OpenDsrAdapter
-from shared.downstreams.opendsr.settings import OpenDsrSettings
-from shared.downstreams.protocols import Erasable
+from shared.systems.conformance import examined as conformance
+from shared.systems.conformance.people import Person
+from shared.systems.contract import Task
+from shared.systems.downstream import Downstream
 from shared.systems.http.adapter import HttpAdapter
 from shared.systems.http.settings import DeclaredHttpSettings
+from shared.systems.opendsr.adapter import OpenDsrAdapter
+from shared.systems.opendsr.settings import OpenDsrSettings
+from shared.systems.protocols import Erasable
 from tests.contract.bus_stand import BusStand
 from tests.fakes import zendesk_responder
 from tests.fakes.bus_responder import Billing

@@ -13,11 +13,11 @@ from shared.domain import topics
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change
 from shared.domain.records import Message
-from shared.downstreams.bus.adapter import BusAdapter
-from shared.downstreams.bus.identity_token import verify
-from shared.downstreams.bus.messages import TaskIdentities, parse_reply, progress_from_reply
-from shared.downstreams.bus.settings import BusSettings
-from shared.downstreams.bus.upload import read_result
+from shared.systems.bus.adapter import BusAdapter
+from shared.systems.bus.identity_token import verify
+from shared.systems.bus.messages import TaskIdentities, parse_reply, progress_from_reply
+from shared.systems.bus.settings import BusSettings
+from shared.systems.bus.upload import read_result
 from tests.fakes.bus_responder import Billing, answer
 from tests.fixtures.engine import SetClock
 from tests.fixtures.wire import check

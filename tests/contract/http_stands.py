@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation
 from shared.domain.policy import Policy
-from shared.downstreams.contract import Pending, Result, Task
+from shared.systems.contract import Pending, Result, Task
 from shared.systems.http.adapter import HttpAdapter
 from shared.systems.http.settings import DeclaredHttpSettings
 from tests.fakes import hubspot_responder, stripe_responder, zendesk_responder

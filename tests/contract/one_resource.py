@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from shared.domain.operations import Operation
-from shared.downstreams.contract import Result
+from shared.systems.contract import Result
 from tests.contract.http_stands import ADA, Declared, declared, task
 from tests.fixtures.engine import SetClock
 

@@ -6,8 +6,8 @@ import orjson
 from pydantic import JsonValue
 
 from shared.domain.records import Message
-from shared.downstreams.bus.settings import BusSettings
-from shared.downstreams.contract import Result, Task
+from shared.systems.bus.settings import BusSettings
+from shared.systems.contract import Result, Task
 from tests.contract.adapter_stands import Engine, erasure_of
 from tests.contract.bus_stand import EVERYTHING, BusStand
 from tests.fixtures.wire import check

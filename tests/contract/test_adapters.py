@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from shared.domain.operations import Change
-from shared.downstreams.conformance.checks import CHECKS, run
-from shared.downstreams.conformance.examined import Trial
-from shared.downstreams.conformance.findings import Word
+from shared.systems.conformance.checks import CHECKS, run
+from shared.systems.conformance.examined import Trial
+from shared.systems.conformance.findings import Word
 from tests.contract.adapter_stands import STANDS, OnStand
 
 ADDED = ("empty field filled", "statement beside")

@@ -24,13 +24,13 @@ from shared.domain.errors import (
 )
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, Unsearched
 from shared.domain.records import Message
-from shared.downstreams.bus.messages import MalformedReply, TaskReply, TaskRequested, parse_reply, progress_from_reply
-from shared.downstreams.bus.settings import BusSettings
-from shared.downstreams.contract import NotSearched, Pending, Receipt, Result, Task
-from shared.downstreams.protocols import Adapter
 from shared.fulfilment.calls import Calls
 from shared.messaging.producer import BusAway
 from shared.runtime.metrics import CALL_SECONDS
+from shared.systems.bus.messages import MalformedReply, TaskReply, TaskRequested, parse_reply, progress_from_reply
+from shared.systems.bus.settings import BusSettings
+from shared.systems.contract import NotSearched, Pending, Receipt, Result, Task
+from shared.systems.protocols import Adapter
 from shared.systems.roundup.adapter import RoundupAdapter
 from shared.systems.roundup.settings import RoundupSettings
 from shared.systems.tryton.adapter import TrytonAdapter

@@ -11,11 +11,11 @@ import pytest
 from shared.domain.errors import AnswerMalformed, DsrError, ForeignHit, NotSupported, Refused, ResidueFound
 from shared.domain.operations import Change, Operation, TaskOutcome
 from shared.domain.release import Match
-from shared.downstreams.bus.messages import TaskRequested
-from shared.downstreams.bus.settings import BusSettings
-from shared.downstreams.bus.upload import MalformedResult, read_result
-from shared.downstreams.contract import Pending, Receipt
-from shared.downstreams.downstream import Downstream
+from shared.systems.bus.messages import TaskRequested
+from shared.systems.bus.settings import BusSettings
+from shared.systems.bus.upload import MalformedResult, read_result
+from shared.systems.contract import Pending, Receipt
+from shared.systems.downstream import Downstream
 from tests.contract.adapter_stands import Engine, task_of
 from tests.contract.bus_stand import BusStand
 from tests.contract.silent_team import ADA, Asked, Silent

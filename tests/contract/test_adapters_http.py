@@ -18,9 +18,9 @@ from fastapi.responses import JSONResponse
 from shared.domain.errors import BlastRadius, ForeignHit, NotSupported, Refused, ResidueFound, SignInRefused
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Limit, Operation, TaskOutcome
-from shared.downstreams.contract import Pending, Receipt, Record
-from shared.downstreams.protocols import ExportableInParts
-from shared.downstreams.refusals import ErasureRefused
+from shared.systems.contract import Pending, Receipt, Record
+from shared.systems.protocols import ExportableInParts
+from shared.systems.states import ErasureRefused
 from tests.contract.http_stands import ADA, declared, hubspot, stripe, task, zendesk
 from tests.contract.one_resource import BEARER, DECLARATION, ME, OAUTH, Ask, once, people
 from tests.fakes.stripe_responder import REDACTED

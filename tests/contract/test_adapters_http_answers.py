@@ -24,7 +24,7 @@ from shared.domain.errors import (
 )
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation, TaskOutcome
-from shared.downstreams.contract import Pending, Receipt, Result
+from shared.systems.contract import Pending, Receipt, Result
 from shared.systems.http.declaration import read_declaration
 from tests.contract.http_stands import ADA, Declared, declared, hubspot, task
 from tests.contract.one_resource import BEARER, DECLARATION, ME, Ask, people

@@ -24,9 +24,9 @@ from shared.domain.errors import (
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Limit, Operation, ShownRecord, TaskOutcome
 from shared.domain.policy import Policy, read_policy
-from shared.downstreams.contract import Pending, Receipt, Result, Task
-from shared.downstreams.refusals import ErasureRefused
+from shared.systems.contract import Pending, Receipt, Result, Task
 from shared.systems.http.declaration import read_declaration
+from shared.systems.states import ErasureRefused
 from tests.contract.http_stands import ADA, Declared, declared, declared_by, task
 from tests.contract.one_resource import people
 from tests.fixtures.downstream import receipt

@@ -32,10 +32,10 @@ from shared.domain.errors import (
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome
 from shared.domain.release import Match
-from shared.downstreams.contract import Pending, Receipt, Record, Result
-from shared.downstreams.opendsr.processor import SignatureWrong
-from shared.downstreams.opendsr.settings import OpenDsrSettings
-from shared.downstreams.opendsr.wire import RequestType, request_body, subject_request_id
+from shared.systems.contract import Pending, Receipt, Record, Result
+from shared.systems.opendsr.processor import SignatureWrong
+from shared.systems.opendsr.settings import OpenDsrSettings
+from shared.systems.opendsr.wire import RequestType, request_body, subject_request_id
 from tests.contract.adapter_stands import NOON, Engine, OpenDsrStand, erasure_of, opendsr_stand
 from tests.fakes.opendsr_responder import DsrRequest, MailingSystem, Row, Taken, application
 from tests.fixtures.engine import SetClock

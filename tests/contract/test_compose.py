@@ -30,10 +30,10 @@ from shared.app.service import Service
 from shared.domain import topics
 from shared.domain.emitters import read_emitters
 from shared.domain.topics import TOPIC_ACCESS, ServiceName
-from shared.downstreams.file import read
 from shared.runtime.metrics import PEOPLE
 from shared.runtime.settings import TelemetrySettings
 from shared.storage import grants
+from shared.systems.file import read
 from tests.fixtures.observation import (
     DASHBOARDS,
     GRAFANA,

@@ -17,14 +17,14 @@ from shared.domain.errors import CannotLookAgain, NotSupported, Refused, SignInR
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Change, Operation, TaskOutcome
 from shared.domain.release import Match
-from shared.downstreams.conformance.checks import CHECKS, run
-from shared.downstreams.conformance.declared import Way
-from shared.downstreams.conformance.examined import Trial
-from shared.downstreams.conformance.findings import Finding, Word, status
-from shared.downstreams.conformance.people import PREFIX, People, Person
-from shared.downstreams.conformance.seeding import SeedFailed, Seeding
-from shared.downstreams.contract import Checkpoint, Receipt, Record, Result, Task
-from shared.downstreams.downstream import Downstream
+from shared.systems.conformance.checks import CHECKS, run
+from shared.systems.conformance.declared import Way
+from shared.systems.conformance.examined import Trial
+from shared.systems.conformance.findings import Finding, Word, status
+from shared.systems.conformance.people import PREFIX, People, Person
+from shared.systems.conformance.seeding import SeedFailed, Seeding
+from shared.systems.contract import Checkpoint, Receipt, Record, Result, Task
+from shared.systems.downstream import Downstream
 
 Row = dict[str, JsonValue]
 

@@ -25,8 +25,8 @@ from shared.domain.rights import Right
 from shared.domain.status import RequestStatus
 from shared.domain.topics import TOPIC_ACCESS
 from shared.domain.user_events import KINDS
-from shared.downstreams.bus.messages import TaskReply, TaskRequested
 from shared.messaging.admin import declared
+from shared.systems.bus.messages import TaskReply, TaskRequested
 from tests.fixtures.wire import contract
 
 

@@ -12,9 +12,9 @@ from deploy.k8s.generate.settings import variables
 from deploy.local.paths import ROOT
 from services.intake.submission_schemas import Submission
 from shared.domain.clock import SystemClock
-from shared.downstreams.bus.upload import read_result
-from shared.downstreams.check import check
-from shared.downstreams.registry import Downstreams, Wiring, send_nothing
+from shared.systems.bus.upload import read_result
+from shared.systems.check import check
+from shared.systems.registry import Downstreams, Wiring, send_nothing
 from tests.contract.test_commands import words
 from tests.fixtures.observation import METRICS, rules
 from tests.fixtures.pages import TEXTS, blocks

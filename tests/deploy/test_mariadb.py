@@ -21,16 +21,16 @@ from shared.domain.errors import (
 )
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation, ShownRecord, TaskOutcome, Uncounted
-from shared.downstreams import check
-from shared.downstreams.conformance import live
-from shared.downstreams.conformance.findings import Word
-from shared.downstreams.refusals import ErasureRefused
-from shared.downstreams.registry import Wiring, send_nothing
-from shared.downstreams.sweepable import Counted, Due, Swept
+from shared.systems import check
+from shared.systems.conformance import live
+from shared.systems.conformance.findings import Word
 from shared.systems.engine import retention
+from shared.systems.registry import Wiring, send_nothing
 from shared.systems.sql.adapter import SqlAdapter
 from shared.systems.sql.catalog import DatasetOutdated
 from shared.systems.sql.mariadb import Maria
+from shared.systems.states import ErasureRefused
+from shared.systems.sweepable import Counted, Due, Swept
 from tests.fixtures.analytics import nothing
 from tests.fixtures.downstream import WorkedSystem, email, task
 from tests.fixtures.examined import kept

@@ -9,12 +9,12 @@ import pytest
 from shared.domain.clock import SystemClock
 from shared.domain.errors import ForeignHit, NotSupported
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.conformance import live
-from shared.downstreams.conformance.findings import Word
-from shared.downstreams.contract import Receipt
-from shared.downstreams.registry import Wiring, send_nothing
+from shared.systems.conformance import live
+from shared.systems.conformance.findings import Word
+from shared.systems.contract import Receipt
 from shared.systems.http.adapter import HttpAdapter
 from shared.systems.http.settings import DeclaredHttpSettings, path_of
+from shared.systems.registry import Wiring, send_nothing
 from tests.fixtures.downstream import WorkedSystem, email, task
 from tests.fixtures.examined import kept
 from tests.fixtures.memory import in_memory

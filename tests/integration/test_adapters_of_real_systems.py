@@ -18,11 +18,11 @@ from deploy.local import postgres_databases as databases
 from deploy.local.roundup import Roundup
 from deploy.local.tryton import Tryton
 from shared.domain.operations import Change
-from shared.downstreams.conformance.checks import CHECKS, run
-from shared.downstreams.conformance.examined import Trial
-from shared.downstreams.conformance.findings import Word
-from shared.downstreams.conformance.people import People
-from shared.downstreams.protocols import Erasable
+from shared.systems.conformance.checks import CHECKS, run
+from shared.systems.conformance.examined import Trial
+from shared.systems.conformance.findings import Word
+from shared.systems.conformance.people import People
+from shared.systems.protocols import Erasable
 from tests.contract.adapter_stands import OnStand, Stand
 from tests.contract.test_adapters import ON_STANDS
 from tests.fixtures import groups

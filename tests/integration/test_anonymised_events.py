@@ -15,8 +15,8 @@ from deploy.demo.seed.analytics import AnalyticsStore
 from shared.domain.errors import BlastRadius
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import OF_ONE_PERSON, Change, Limit, Operation, ShownRecord, TaskOutcome
-from shared.downstreams.contract import Receipt
-from shared.downstreams.sweepable import Swept
+from shared.systems.contract import Receipt
+from shared.systems.sweepable import Swept
 from tests.fixtures.analytics import counted, due, sweep, visit
 from tests.fixtures.cdr import SqlEngine, ask, engine, with_tables
 from tests.fixtures.downstream import email, receipt, task

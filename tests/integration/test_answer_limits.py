@@ -7,8 +7,8 @@ import orjson
 import pytest
 
 from shared.domain.errors import AnswerMalformed, AnswerUnreadable, Unavailable
-from shared.downstreams.http_client import HttpClient, connect
-from shared.downstreams.settings import AnswerLimits
+from shared.systems.http_client import HttpClient, connect
+from shared.systems.settings import AnswerLimits
 from tests.fixtures.hostile_server import (
     FOREIGN,
     MIB,

@@ -15,14 +15,14 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, TaskReport
 from shared.domain.proofs import Action
 from shared.domain.rights import Outcome, Right
-from shared.downstreams.bus.identity_token import IdentityToken, issue
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
-from shared.downstreams.downstream import Downstream
-from shared.downstreams.settings import LimitedSettings
 from shared.fulfilment import by_hand, handlers
 from shared.fulfilment.store import NewFulfilment
 from shared.storage.subject_data import encode_identities
 from shared.storage.vault import MANUAL_STEPS, Sealing
+from shared.systems.bus.identity_token import IdentityToken, issue
+from shared.systems.contract import Checkpoint, Receipt, Result, Task
+from shared.systems.downstream import Downstream
+from shared.systems.settings import LimitedSettings
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
 from tests.fixtures.intake import Intake, beyond, id_of

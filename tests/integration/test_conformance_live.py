@@ -18,12 +18,12 @@ from deploy.local import postgres_databases as databases
 from deploy.local.postgres_databases import as_role
 from services import cli
 from shared.domain.clock import SystemClock
-from shared.downstreams.check import check
-from shared.downstreams.conformance import live
-from shared.downstreams.conformance.findings import Finding, Word
-from shared.downstreams.conformance.people import PREFIX
-from shared.downstreams.registry import Wiring, send_nothing
 from shared.storage.postgres import connected
+from shared.systems.check import check
+from shared.systems.conformance import live
+from shared.systems.conformance.findings import Finding, Word
+from shared.systems.conformance.people import PREFIX
+from shared.systems.registry import Wiring, send_nothing
 from shared.systems.sql.notes import schema_for
 from tests.fixtures.cdr import ask, with_tables
 from tests.fixtures.customer_store import CustomerStore, lay

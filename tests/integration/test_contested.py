@@ -27,11 +27,11 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Exceeded, Limit, Operation, ShownRecord, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment.store import Completed
 from shared.storage.subject_data import encode_identities
 from shared.storage.vault import Sealing
+from shared.systems.contract import Checkpoint, Receipt, Result, Task
 from tests.fixtures.analytics import due, sweep
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, call, engine, number
 from tests.fixtures.customer_store import CustomerStore

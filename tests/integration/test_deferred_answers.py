@@ -16,13 +16,13 @@ from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, Request
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Outcome, Right
-from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
 from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment import signed
 from shared.fulfilment.worker import Worker
 from shared.storage import certificate
 from shared.storage.subject_data import encode_identities
 from shared.storage.vault import Sealing
+from shared.systems.contract import Checkpoint, NotSearched, Receipt, Result, Task
 from tests.fixtures.engine import DUE, Answer, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
 from tests.fixtures.intake import Intake, id_of

@@ -12,12 +12,12 @@ import pytest
 from shared.domain.errors import BlastRadius, DoneBefore, NotSupported
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import ANSWERING, Limit, Operation, TaskOutcome
-from shared.downstreams.contract import Receipt, Result
-from shared.downstreams.downstream import Downstream
-from shared.downstreams.opendsr.adapter import OpenDsrAdapter
-from shared.downstreams.opendsr.settings import OpenDsrSettings
-from shared.downstreams.plan import stages
-from shared.downstreams.protocols import Adapter
+from shared.systems.contract import Receipt, Result
+from shared.systems.downstream import Downstream
+from shared.systems.opendsr.adapter import OpenDsrAdapter
+from shared.systems.opendsr.settings import OpenDsrSettings
+from shared.systems.plan import stages
+from shared.systems.protocols import Adapter
 from shared.systems.roundup.adapter import RoundupAdapter
 from shared.systems.roundup.settings import RoundupSettings
 from shared.systems.tryton.adapter import TrytonAdapter

@@ -24,7 +24,6 @@ from shared.domain.proofs import proof_policy
 from shared.domain.release import Match
 from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
-from shared.downstreams.contract import Checkpoint, Receipt, Record, Result, Task
 from shared.fulfilment import expired
 from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment.store import Completed, NewFulfilment
@@ -32,6 +31,7 @@ from shared.storage import consents, suppression
 from shared.storage.release import fault_of_package
 from shared.storage.suppression import CHANNELS, Entry
 from shared.storage.vault import Sealing
+from shared.systems.contract import Checkpoint, Receipt, Record, Result, Task
 from tests.fixtures.databases import tables_with
 from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a

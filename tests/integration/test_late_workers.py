@@ -15,8 +15,8 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
-from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
 from shared.fulfilment.store import NewFulfilment
+from shared.systems.contract import Checkpoint, NotSearched, Receipt, Result, Task
 from tests.fixtures.cdr import SqlEngine
 from tests.fixtures.customer_store import CustomerStore
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each

@@ -18,10 +18,10 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
-from shared.downstreams.contract import Receipt, Task
-from shared.downstreams.protocols import Comparable, Marketable
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.metrics import PEOPLE
+from shared.systems.contract import Receipt, Task
+from shared.systems.protocols import Comparable, Marketable
 from tests.fixtures.cdr import ANNA, BORIS, SqlEngine, ask, call, number
 from tests.fixtures.customer_store import CustomerStore
 from tests.fixtures.downstream import WorkedSystem, email, task

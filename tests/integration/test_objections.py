@@ -12,7 +12,7 @@ from shared.domain.events import AnswerDecided, FulfilmentCompleted, LiftDecided
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
-from shared.downstreams.contract import Receipt, Result, Task
+from shared.systems.contract import Receipt, Result, Task
 from tests.fixtures.engine import OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
 from tests.fixtures.intake import Intake, approve, id_of

@@ -16,10 +16,10 @@ from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearc
 from shared.domain.release import Match
 from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
-from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Record, Result
 from shared.fulfilment import by_hand, reports
 from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment.store import NewFulfilment
+from shared.systems.contract import Checkpoint, NotSearched, Receipt, Record, Result
 from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a
 from tests.fixtures.intake import Intake, approve, id_of

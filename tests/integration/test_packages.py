@@ -27,12 +27,6 @@ from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.release import Match, Row
 from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
-from shared.downstreams.bus.adapter import BusAdapter
-from shared.downstreams.bus.identity_token import IdentityToken, issue
-from shared.downstreams.bus.messages import ReplyOutcome, TaskReply, TaskRequested, progress_from_reply
-from shared.downstreams.bus.settings import BusSettings
-from shared.downstreams.bus.upload import read_result
-from shared.downstreams.contract import Receipt, Record
 from shared.fulfilment import queue
 from shared.fulfilment.lease import Lease
 from shared.fulfilment.store import NewFulfilment
@@ -41,6 +35,12 @@ from shared.storage import chunks, uploads
 from shared.storage.chunks import CHUNK
 from shared.storage.uploads import Kept, Uploads
 from shared.storage.vault import Sealing
+from shared.systems.bus.adapter import BusAdapter
+from shared.systems.bus.identity_token import IdentityToken, issue
+from shared.systems.bus.messages import ReplyOutcome, TaskReply, TaskRequested, progress_from_reply
+from shared.systems.bus.settings import BusSettings
+from shared.systems.bus.upload import read_result
+from shared.systems.contract import Receipt, Record
 from tests.contract.bus_stand import EVERYTHING
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a

@@ -18,11 +18,11 @@ from shared.domain.events import ErasurePlanned, PlanAsked
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Kept, Limit, Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Right
-from shared.downstreams.contract import Checkpoint, NotSearched, Pending, Receipt, Result, Task
-from shared.downstreams.refusals import ErasureRefused
 from shared.fulfilment.store import NewFulfilment
 from shared.runtime.metrics import PEOPLE
+from shared.systems.contract import Checkpoint, NotSearched, Pending, Receipt, Result, Task
 from shared.systems.engine.keeping import RuleUndeclared
+from shared.systems.states import ErasureRefused
 from tests.fixtures.cdr import ask, engine, with_tables
 from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.engine import ACCOUNT, DUE, Answer, Harness, OpenHarness, ScriptedSystem, SetClock, each

@@ -17,16 +17,16 @@ from shared.domain.operations import Change, Operation
 from shared.domain.proofs import Action
 from shared.domain.records import Message
 from shared.domain.rights import Right
-from shared.downstreams.bus.adapter import BusAdapter
-from shared.downstreams.bus.settings import BusSettings
-from shared.downstreams.bus.upload import NoUploads
-from shared.downstreams.contract import Receipt, Task
-from shared.downstreams.downstream import Downstream
-from shared.downstreams.opendsr.adapter import OpenDsrAdapter
-from shared.downstreams.opendsr.settings import OpenDsrSettings
-from shared.downstreams.protocols import Adapter
 from shared.fulfilment.store import NewFulfilment
 from shared.storage.subject_data import SubjectData
+from shared.systems.bus.adapter import BusAdapter
+from shared.systems.bus.settings import BusSettings
+from shared.systems.bus.upload import NoUploads
+from shared.systems.contract import Receipt, Task
+from shared.systems.downstream import Downstream
+from shared.systems.opendsr.adapter import OpenDsrAdapter
+from shared.systems.opendsr.settings import OpenDsrSettings
+from shared.systems.protocols import Adapter
 from shared.systems.roundup.adapter import RoundupAdapter
 from shared.systems.roundup.settings import RoundupSettings
 from shared.systems.tryton.adapter import TrytonAdapter

@@ -14,10 +14,10 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome
 from shared.domain.precedence import Kind, Marks
 from shared.domain.rights import Right
-from shared.downstreams.contract import Receipt
 from shared.fulfilment.handlers import confirm, retry
 from shared.storage import open_requests
 from shared.storage.postgres import Connection
+from shared.systems.contract import Receipt
 from tests.fixtures.engine import ACCOUNT, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a
 from tests.fixtures.intake import Intake, id_of

@@ -20,11 +20,11 @@ from shared.domain.events import FulfilmentBlocked
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Right
-from shared.downstreams.contract import Receipt, Result, Task
 from shared.fulfilment.store import NewFulfilment
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.metrics import PEOPLE
 from shared.storage.register import Filled, TooMuchLost, announce, fill, note_conflicts, register_for
+from shared.systems.contract import Receipt, Result, Task
 from shared.systems.tryton.adapter import TrytonAdapter
 from tests.fixtures.downstream import task
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each

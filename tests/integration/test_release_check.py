@@ -19,11 +19,11 @@ from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.release import Fault, Match, Row
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
-from shared.downstreams.contract import Receipt, Record, Result, Task
 from shared.fulfilment.store import NewFulfilment
 from shared.runtime.metrics import PEOPLE
 from shared.storage.register import announce, fill
 from shared.storage.release import KIND
+from shared.systems.contract import Receipt, Record, Result, Task
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a

@@ -23,13 +23,13 @@ from shared.domain.holds import HoldMarks
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.rights import Outcome, Right
-from shared.downstreams.contract import Receipt, Result, Task
-from shared.downstreams.sweepable import Counted, Due, SweepStopped, Swept
 from shared.runtime.metrics import PEOPLE
 from shared.storage import holds, lease
 from shared.storage.holds import LegalHold
 from shared.storage.subject_data import SubjectData
 from shared.storage.vault import Sealing
+from shared.systems.contract import Receipt, Result, Task
+from shared.systems.sweepable import Counted, Due, SweepStopped, Swept
 from tests.fixtures.analytics import counted, due, sweep
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, engine, number, with_tables
 from tests.fixtures.downstream import task

@@ -22,11 +22,11 @@ from shared.domain.errors import BlastRadius, NotSupported, Refused, ResidueFoun
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.domain.release import WITHHELD
-from shared.downstreams.contract import NotSearched, Receipt, Record
-from shared.downstreams.protocols import ExportableInParts
-from shared.downstreams.sweepable import Counted, Due, Swept
+from shared.systems.contract import NotSearched, Receipt, Record
+from shared.systems.protocols import ExportableInParts
 from shared.systems.roundup.adapter import RoundupAdapter
 from shared.systems.roundup.system import TicketSystem
+from shared.systems.sweepable import Counted, Due, Swept
 from tests.fixtures.analytics import nothing
 from tests.fixtures.downstream import email, name, phone, receipt, task
 from tests.fixtures.roundup import PRIVACY, Customer, Line, Lying, Ticketing, route, worked

@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from shared.domain.errors import BlastRadius, ForeignHit, NotSupported, Refused, ResidueFound, Unavailable
 from shared.domain.operations import Limit, Operation, TaskOutcome
-from shared.downstreams.contract import Receipt, Task
+from shared.systems.contract import Receipt, Task
 from tests.fixtures.downstream import email, name, phone, receipt, task
 from tests.fixtures.roundup import PRIVACY, Customer, Line, Lying, Ticketing, route
 

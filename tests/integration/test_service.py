@@ -35,7 +35,6 @@ from shared.domain.operations import Operation
 from shared.domain.records import Message
 from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
-from shared.downstreams.bus.messages import TaskReply, TaskRequested
 from shared.messaging import outbox
 from shared.messaging.producer import KafkaProducer
 from shared.runtime.settings import KafkaSettings
@@ -43,6 +42,7 @@ from shared.storage import keyring
 from shared.storage.postgres import connected
 from shared.storage.subject_data import SubjectData
 from shared.storage.vault import Vault
+from shared.systems.bus.messages import TaskReply, TaskRequested
 from tests.fixtures.brokers import read_topic
 from tests.fixtures.engine import DUE, SetClock
 from tests.fixtures.events import a

@@ -11,7 +11,7 @@ from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import DoneBefore, NotSupported
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
-from shared.downstreams.contract import Task
+from shared.systems.contract import Task
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, engine, number, with_tables
 from tests.fixtures.customer_store import CustomerStore
 from tests.fixtures.downstream import email, phone, receipt, task

@@ -18,11 +18,11 @@ from deploy.local import postgres_databases as databases
 from shared.domain.errors import BlastRadius, ForeignHit, Unavailable, Withdrawn
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.sweepable import Counted, Due, Swept
 from shared.systems.engine import erasing, retention
 from shared.systems.sql.catalog import DatasetOutdated
 from shared.systems.sql.settings import path_of
 from shared.systems.sql.system import SqlUnit
+from shared.systems.sweepable import Counted, Due, Swept
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, OURS, SqlEngine, ask, at, call, each, engine, number, with_tables
 from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.written_calls import Written, write

@@ -22,12 +22,12 @@ from shared.domain.errors import Overtaken, Unavailable
 from shared.domain.identities import Identity
 from shared.domain.operations import Change, Operation, TaskOutcome, Uncounted
 from shared.domain.rights import Right
-from shared.downstreams.check import check
-from shared.downstreams.commands import statements
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
-from shared.downstreams.registry import Wiring
 from shared.fulfilment.store import NewFulfilment
 from shared.storage.postgres import connected
+from shared.systems.check import check
+from shared.systems.commands import statements
+from shared.systems.contract import Checkpoint, Receipt, Result, Task
+from shared.systems.registry import Wiring
 from shared.systems.sql.notes import schema_for
 from shared.systems.sql.server import StoreUnprepared
 from shared.systems.sql.settings import SqlSettings

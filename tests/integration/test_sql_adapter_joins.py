@@ -14,12 +14,12 @@ from shared.domain.errors import BlastRadius, ForeignHit
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome
 from shared.domain.release import Match
-from shared.downstreams.contract import Receipt, Record, Task
-from shared.downstreams.refusals import ErasureRefused
 from shared.storage.postgres import connected
+from shared.systems.contract import Receipt, Record, Task
 from shared.systems.sql.catalog import DatasetOutdated
 from shared.systems.sql.notes import schema_for
 from shared.systems.sql.system import SqlSystem
+from shared.systems.states import ErasureRefused
 from tests.fixtures.cdr import SqlEngine, ask, each, engine
 from tests.fixtures.customer_store import CustomerStore
 from tests.fixtures.downstream import email, receipt, task

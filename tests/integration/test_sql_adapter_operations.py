@@ -14,8 +14,8 @@ from shared.domain.errors import BlastRadius, NotSupported
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import NOTIFICATIONS, Operation, TaskOutcome, Unsearched
 from shared.domain.rights import Right
-from shared.downstreams.contract import NotSearched, Receipt
-from shared.downstreams.protocols import CAN
+from shared.systems.contract import NotSearched, Receipt
+from shared.systems.protocols import CAN
 from tests.fixtures.cdr import (
     ANNA,
     BORIS,

@@ -15,7 +15,7 @@ from shared.domain.errors import NotSupported
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.release import Fault, Known, first_fault, instructed_of, values_of
-from shared.downstreams.contract import Task
+from shared.systems.contract import Task
 from tests.fixtures.cdr import (
     ANNA,
     BORIS,

@@ -13,11 +13,11 @@ from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import GroundUnknown, Misconfigured, NotSupported, RuleUnsigned
 from shared.domain.operations import Kept, Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, parse_period, read_policy
-from shared.downstreams.contract import Receipt, Task
-from shared.downstreams.refusals import ErasureRefused
-from shared.downstreams.sweepable import Swept
+from shared.systems.contract import Receipt, Task
 from shared.systems.sql.declaration.dataset import Dataset
 from shared.systems.sql.settings import SHIPPED
+from shared.systems.states import ErasureRefused
+from shared.systems.sweepable import Swept
 from tests.fixtures.analytics import due, sweep
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, OURS, SqlEngine, ask, call, engine, number, with_tables
 from tests.fixtures.downstream import email, receipt, task

@@ -12,8 +12,8 @@ from shared.domain.errors import ForeignHit, GroundUnknown, Misconfigured, NotSu
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import COUNTRY_UNKNOWN, Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, WhereUnknown, parse_period
-from shared.downstreams.contract import Task
 from shared.storage.postgres import connected
+from shared.systems.contract import Task
 from shared.systems.sql.declaration.dataset import Dataset
 from tests.fixtures.cdr import SqlEngine, ask, engine, with_tables
 from tests.fixtures.downstream import email, receipt, task

@@ -16,13 +16,13 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Kept, Limit, Operation, TaskOutcome, Unsearched
 from shared.domain.records import Message
 from shared.domain.rights import Outcome, Right
-from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Record, Result, Task
 from shared.fulfilment import repairs
 from shared.fulfilment.lapsed import KEPT_ROWS
 from shared.fulfilment.replies import Replies
 from shared.fulfilment.store import NewFulfilment
 from shared.runtime.liveness import Heartbeats
 from shared.storage.systems import findings
+from shared.systems.contract import Checkpoint, NotSearched, Receipt, Record, Result, Task
 from tests.fixtures.engine import ACCOUNT, DUE, Answer, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.policy import none_signed
 

@@ -18,11 +18,11 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, Unsearched
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
-from shared.downstreams.contract import BY_STATED, COPY_FIRST, STOPS_MARKETING, Pending, Receipt, Result, Task
 from shared.fulfilment import reports
 from shared.fulfilment.store import NewFulfilment
 from shared.fulfilment.suppression import suppress
 from shared.storage.register import fill
+from shared.systems.contract import BY_STATED, COPY_FIRST, STOPS_MARKETING, Pending, Receipt, Result, Task
 from tests.fixtures.cdr import SqlEngine, engine
 from tests.fixtures.customer_store import CustomerStore
 from tests.fixtures.downstream import email, task

@@ -30,7 +30,6 @@ from shared.domain.precedence import Kind, Marks
 from shared.domain.rights import Outcome, Right
 from shared.domain.suppression_policy import SuppressionPolicy
 from shared.domain.topics import ServiceName
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.fulfilment.store import Completed
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.metrics import PEOPLE
@@ -38,6 +37,7 @@ from shared.storage import holds, open_requests, suppression
 from shared.storage.subject_data import encode_identities
 from shared.storage.suppression import CHANNELS, Entry
 from shared.storage.vault import Sealing
+from shared.systems.contract import Checkpoint, Receipt, Result, Task
 from tests.fixtures.cdr import SqlEngine, ask, engine, with_tables
 from tests.fixtures.downstream import email, task
 from tests.fixtures.engine import ACCOUNT, Harness, OpenHarness, ScriptedSystem, SetClock, each

@@ -15,9 +15,9 @@ from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.release import Fault, Match
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
-from shared.downstreams.contract import Receipt, Record, Result, Task
 from shared.fulfilment import by_hand
 from shared.fulfilment.store import Completed, NewFulfilment
+from shared.systems.contract import Receipt, Record, Result, Task
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
 from tests.fixtures.intake import FREELY, PROOF, Intake

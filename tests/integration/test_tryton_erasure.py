@@ -22,8 +22,8 @@ from shared.domain.errors import (
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Limit, Operation, TaskOutcome
 from shared.domain.release import ASSIGNED, Match
-from shared.downstreams.contract import NotSearched, Receipt, Record
-from shared.downstreams.sweepable import Counted, Due, Swept
+from shared.systems.contract import NotSearched, Receipt, Record
+from shared.systems.sweepable import Counted, Due, Swept
 from shared.systems.tryton.adapter import TrytonAdapter
 from shared.systems.tryton.rpc import CrmRefused
 from tests.fixtures.analytics import nothing

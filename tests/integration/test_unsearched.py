@@ -15,10 +15,10 @@ from shared.domain.events import FulfilmentBlocked, FulfilmentReported, RetryDec
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Outcome, Right
-from shared.downstreams.contract import NotSearched, Receipt, Record, Result, Task
 from shared.fulfilment.store import FulfilmentState, NewFulfilment
 from shared.storage.subject_data import encode_identities
 from shared.storage.vault import Sealing
+from shared.systems.contract import NotSearched, Receipt, Record, Result, Task
 from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a
 from tests.fixtures.intake import LAST, Intake, id_of

@@ -24,8 +24,6 @@ from shared.domain.operations import Change, Operation, TaskOutcome, TaskReport
 from shared.domain.release import Match
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
-from shared.downstreams.contract import Checkpoint, Receipt, Record, Result, Task
-from shared.downstreams.protocols import HandOver
 from shared.fulfilment.parts import sealing
 from shared.fulfilment.store import NewFulfilment
 from shared.runtime.metrics import PEOPLE
@@ -34,6 +32,8 @@ from shared.storage.chunks import CHUNK, Chunked, ChunkWriter
 from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData, encode_identities
 from shared.storage.vault import Sealing, Vault
+from shared.systems.contract import Checkpoint, Receipt, Record, Result, Task
+from shared.systems.protocols import HandOver
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock
 from tests.fixtures.intake import Intake, id_of
 from tests.fixtures.packages import described, exporting, fetched, pack

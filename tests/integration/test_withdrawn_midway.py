@@ -12,9 +12,9 @@ from pydantic import JsonValue
 
 from shared.domain.errors import Unavailable, Withdrawn
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams import standing
-from shared.downstreams.contract import Result, Task
 from shared.fulfilment.queue import LeaseLost
+from shared.systems.contract import Result, Task
+from shared.systems.engine import stepwise
 from tests.fixtures.cdr import SqlEngine
 from tests.fixtures.customer_store import CustomerStore
 from tests.fixtures.downstream import email, receipt, task
@@ -26,7 +26,7 @@ RENAMED = [("name", None, "Ada Feldspat")]
 
 @pytest.fixture(autouse=True)
 def _asks_before_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(standing, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(stepwise, "LOOK_SECONDS", 0.0)
 
 
 def outcomes(results: Sequence[Result]) -> list[TaskOutcome | None]:

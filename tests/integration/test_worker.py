@@ -27,8 +27,6 @@ from shared.domain.rights import Right
 from shared.domain.stages import Step
 from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName
-from shared.downstreams.contract import Checkpoint, Pending, Receipt, Record, Result, Task
-from shared.downstreams.downstream import Downstream
 from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment import queue, reaper
 from shared.fulfilment import queue as tasks
@@ -44,6 +42,8 @@ from shared.storage import keyring
 from shared.storage.postgres import PostgresSettings, connect_pool
 from shared.storage.subject_data import SubjectData
 from shared.storage.vault import Vault
+from shared.systems.contract import Checkpoint, Pending, Receipt, Record, Result, Task
+from shared.systems.downstream import Downstream
 from tests.fixtures.databases import in_process
 from tests.fixtures.engine import DUE, TRACING, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a

@@ -20,15 +20,14 @@ from shared.domain.errors import (
     Unavailable,
 )
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.bus.messages import answered_by, command_id
-from shared.downstreams.bus.settings import BusSettings
-from shared.downstreams.bus.steps import MALFORMED_AT_MOST, Ask, Failed, Step, next_step
-from shared.downstreams.contract import Checkpoint, Pending, Receipt, Result, Task
-from shared.downstreams.results import where_held
 from shared.fulfilment import postponing
 from shared.fulfilment.calls import Calls
 from shared.fulfilment.queue import Claim, LeaseLost
 from shared.runtime.metrics import CALL_SECONDS
+from shared.systems.bus.messages import answered_by, command_id
+from shared.systems.bus.settings import BusSettings
+from shared.systems.bus.steps import MALFORMED_AT_MOST, Ask, Failed, Step, next_step
+from shared.systems.contract import Checkpoint, Pending, Receipt, Result, Task, where_held
 from tests.fixtures.downstream import email, task
 
 MANY = 300

@@ -25,8 +25,8 @@ from shared.domain.release import (
     values_of,
     words,
 )
-from shared.downstreams.claims import Row, Said, adopted, beyond, others, unconfirmed
-from shared.downstreams.contract import STOPS_MARKETING, Task
+from shared.systems.contract import STOPS_MARKETING, Task
+from shared.systems.engine.claims import Row, Said, adopted, beyond, others, unconfirmed
 
 EMAIL, PHONE, ACCOUNT, NAME = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID, IdentityType.NAME
 ADA, BEN = Identity(EMAIL, "ada@example.com", level="L1"), Said(EMAIL, "ben@example.com")

@@ -25,8 +25,8 @@ from shared.domain.policy.rules import Ground
 from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import Lines, Term, article, say
 from shared.domain.wording import LANGUAGES, Language
-from shared.downstreams.contract import Receipt, Task
 from shared.fulfilment.store import outcome_of
+from shared.systems.contract import Receipt, Task
 from shared.systems.engine.ownership import Attribution, Mine
 from shared.systems.engine.planning import plan
 from shared.systems.sql.declaration.dataset import Dataset

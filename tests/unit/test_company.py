@@ -36,8 +36,8 @@ from deploy.up.supervisor import Supervisor
 from services.intake.submission_schemas import Submission
 from shared.domain.errors import Misconfigured
 from shared.domain.rights import Outcome, Right
-from shared.downstreams.check import check
-from shared.downstreams.registry import Wiring
+from shared.systems.check import check
+from shared.systems.registry import Wiring
 from tests.fixtures.policy import signed_policy
 
 SMALL = Size(customers=900, calls=12_000, tickets=1_200)

@@ -28,9 +28,6 @@ from shared.domain.identity_rules import IdentityPolicy
 from shared.domain.time_limit_policy import TIME_LIMITS, read_policy
 from shared.domain.toml_file import read_toml
 from shared.domain.topics import ServiceName
-from shared.downstreams import file
-from shared.downstreams.bus.settings import BusSettings
-from shared.downstreams.opendsr.settings import OpenDsrSettings
 from shared.messaging.outbox import Relay
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import Wakeup, backoff, gather, run_periodically
@@ -46,6 +43,9 @@ from shared.runtime.settings import (
 )
 from shared.storage import keyring
 from shared.storage.postgres import PostgresSettings
+from shared.systems import file
+from shared.systems.bus.settings import BusSettings
+from shared.systems.opendsr.settings import OpenDsrSettings
 from shared.systems.roundup.settings import RoundupSettings
 from shared.systems.sql.declaration.dataset import Dataset
 from shared.systems.sql.settings import SqlSettings

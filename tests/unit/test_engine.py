@@ -15,12 +15,12 @@ from shared.domain.errors import RuleUnsigned
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, parse_period
-from shared.downstreams.contract import Receipt, Result, Task
-from shared.downstreams.refusals import ErasureRefused
+from shared.systems.contract import Receipt, Result, Task
 from shared.systems.engine.keeping import Keeping
 from shared.systems.engine.ownership import Attribution, Attributor, Mine, subject
 from shared.systems.engine.records import Holder, Link, Record, Shape
 from shared.systems.engine.serving import Served
+from shared.systems.states import ErasureRefused
 from tests.fixtures.estates import NOW, ORDER, ZONE, Estate, Memory, estate, estates
 from tests.fixtures.policy import all_signed, none_signed, signed_policy
 

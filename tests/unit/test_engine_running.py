@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from shared.domain.errors import ForeignHit, Overtaken, ResidueFound, Withdrawn
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.contract import NotSearched, Receipt
+from shared.systems.contract import NotSearched, Receipt
 from shared.systems.engine.records import Applied, Change, Collided, Name, Note, Page, Subject
 from shared.systems.engine.serving import Served
 from tests.fixtures.estates import NOW, Estate, Memory, Row

@@ -23,9 +23,9 @@ from shared.domain.operations import Change
 from shared.domain.proofs import proved
 from shared.domain.spellings import spellings
 from shared.domain.text import forms, in_ascii
-from shared.downstreams.opendsr.settings import OpenDsrSettings
-from shared.downstreams.opendsr.wire import is_foreign
 from shared.storage.keyring import Keyring
+from shared.systems.opendsr.settings import OpenDsrSettings
+from shared.systems.opendsr.wire import is_foreign
 from shared.systems.roundup.people import Person, has
 from shared.systems.tryton.customer import spelled
 from tests.unit.test_assignments import ADA, BEN, account, at, phone, register

@@ -13,17 +13,17 @@ from uuid_utils.compat import uuid7
 from shared.domain.errors import GroundUnknown, NotSupported, RuleUnsigned
 from shared.domain.operations import Exceeded, Kept, Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, read_policy
-from shared.downstreams.contract import Receipt, Task
-from shared.downstreams.downstream import Downstream
-from shared.downstreams.refusals import ErasureRefused
 from shared.fulfilment.failures import why_of
 from shared.fulfilment.lapsed import KEPT_ROWS, beside, lapsed
 from shared.fulfilment.queue import Claim
 from shared.fulfilment.staying import Staying, Told
+from shared.systems.contract import Receipt, Task
+from shared.systems.downstream import Downstream
 from shared.systems.engine import planning
 from shared.systems.engine.ownership import Attribution, Mine
 from shared.systems.engine.planning import Plan
 from shared.systems.engine.records import Record, Shape, State
+from shared.systems.states import ErasureRefused
 from tests.fixtures.engine import ScriptedSystem
 from tests.fixtures.policy import signed_policy
 

@@ -12,9 +12,9 @@ from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
 from shared.domain.operations import ANSWERING, Operation
 from shared.domain.stages import Step
-from shared.downstreams.downstream import Downstream
-from shared.downstreams.plan import only, stages
 from shared.fulfilment.planning import chosen, doing
+from shared.systems.downstream import Downstream
+from shared.systems.plan import only, stages
 from tests.fixtures.engine import ScriptedSystem
 
 EMAIL, PHONE, ACCOUNT = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID

@@ -21,9 +21,9 @@ from shared.domain.policy.explaining import explained, open_points
 from shared.domain.proofs import proof_policy
 from shared.domain.toml_file import read_toml
 from shared.domain.wording import LANGUAGES, Language
-from shared.downstreams.registry import Wiring
 from shared.systems.engine.ownership import Attribution, Mine
 from shared.systems.engine.planning import plan
+from shared.systems.registry import Wiring
 from shared.systems.roundup.copies import CATEGORIES as OF_ROUNDUP
 from shared.systems.sql.declaration.dataset import Dataset
 from shared.systems.sql.declaration.jurisdiction import Jurisdiction

@@ -9,7 +9,7 @@ import pytest
 
 from shared.domain.errors import DsrError, Misconfigured, SignInRefused, SystemRefused, Unavailable
 from shared.domain.identities import IdentityType
-from shared.downstreams.claims import Said
+from shared.systems.engine.claims import Said
 from shared.systems.engine.ownership import Mine, told_of
 from shared.systems.engine.records import Record
 from shared.systems.sql import mariadb, values

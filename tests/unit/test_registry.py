@@ -15,14 +15,14 @@ from shared.domain.operations import Operation
 from shared.domain.policy import OVERLAY, read_policy
 from shared.domain.records import Message
 from shared.domain.toml_places import line_of, lines_of
-from shared.downstreams.bus.settings import BusSettings
-from shared.downstreams.check import Checked, against_policy, check, demanding, emitters_beside, working
-from shared.downstreams.commands import lines_of as words_of
-from shared.downstreams.commands import report
-from shared.downstreams.file import read
-from shared.downstreams.opendsr.settings import OpenDsrSettings
-from shared.downstreams.registry import Downstreams, Wiring
+from shared.systems.bus.settings import BusSettings
+from shared.systems.check import Checked, against_policy, check, demanding, emitters_beside, working
+from shared.systems.commands import lines_of as words_of
+from shared.systems.commands import report
+from shared.systems.file import read
 from shared.systems.http.adapter import HttpAdapter
+from shared.systems.opendsr.settings import OpenDsrSettings
+from shared.systems.registry import Downstreams, Wiring
 from shared.systems.sql.settings import SqlSettings
 from tests.fixtures.engine import SetClock
 from tests.fixtures.policy import NOTHING_KEPT, nothing_kept

@@ -31,8 +31,8 @@ from shared.domain.policy import parse_period, read_policy
 from shared.domain.release import LEFT, WITHHELD
 from shared.domain.rights import Outcome, Right
 from shared.domain.wording import LANGUAGES, Language
-from shared.downstreams.contract import Record
 from shared.fulfilment.parts import sealing
+from shared.systems.contract import Record
 from shared.systems.http.declaration import read_declaration
 from shared.systems.http.settings import SHIPPED
 from shared.systems.sql.declaration.columns import Column

@@ -17,12 +17,12 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import LEVELS, Level
 from shared.domain.operations import OF_ONE_PERSON, Change, Operation, TaskOutcome, Unsearched
 from shared.domain.proofs import Action, highest, proof_policy
-from shared.downstreams.accounts import beside_the_register
-from shared.downstreams.contract import Receipt
-from shared.downstreams.downstream import Downstream
 from shared.fulfilment.queue import Claim
 from shared.fulfilment.searching import Search, lacking_something, search, yielded
 from shared.storage.subject_data import SubjectData, decode, encode, merged
+from shared.systems.contract import Receipt
+from shared.systems.downstream import Downstream
+from shared.systems.relations import beside_the_register
 
 POLICY = proof_policy()
 SINCE = datetime(2024, 1, 1, tzinfo=UTC)

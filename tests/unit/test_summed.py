@@ -27,9 +27,9 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Kept, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import Fact, Listed, Sentence, named_system
-from shared.downstreams.results import of_corrections
 from shared.fulfilment.store import outcome_of
 from shared.storage.subject_data import SubjectData
+from shared.systems.contract import of_corrections
 from tests.fixtures.downstream import email, task
 from tests.fixtures.events import a
 from tests.fixtures.requests import AT, POLICY, a_request, open_question

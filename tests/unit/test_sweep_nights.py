@@ -26,11 +26,11 @@ from shared.domain.errors import Misconfigured
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
 from shared.domain.policy import parse_period, release
 from shared.domain.sweep_policy import SweepPolicy, sweep_policy
-from shared.downstreams.sweepable import Counted
 from shared.systems.sql.catalog import Relation, SeenColumn
 from shared.systems.sql.check import faults_of
 from shared.systems.sql.declaration.dataset import Dataset
 from shared.systems.sql.postgresql import Postgres
+from shared.systems.sweepable import Counted
 
 NIGHT = date(2026, 3, 2)
 TERMS = Terms("P18M", "UTC", "call_start/started")

@@ -40,18 +40,18 @@ from shared.domain.errors import (
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, Unsearched
 from shared.domain.working_days import calendar
-from shared.downstreams.bounds import believable
-from shared.downstreams.bus.messages import MalformedReply, parse_reply
-from shared.downstreams.contract import Receipt
-from shared.downstreams.settings import LimitedSettings
 from shared.fulfilment.failures import sentence_of, why_of
 from shared.runtime.disclosure import for_everybody
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.metrics import Mean
 from shared.runtime.settings import KafkaSettings
 from shared.runtime.telemetry import DiscreetFormatter, Tracing, traceparent, where
+from shared.systems.bounds import believable
+from shared.systems.bus.messages import MalformedReply, parse_reply
+from shared.systems.contract import Receipt
 from shared.systems.http.declaration import Resource
 from shared.systems.http.system import must_be_classified
+from shared.systems.settings import LimitedSettings
 from tests.fixtures.downstream import task
 
 PERSONAL = "ada.lovelace@example.org"

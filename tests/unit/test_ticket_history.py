@@ -3,7 +3,7 @@
 import pytest
 
 from shared.domain.release import WITHHELD
-from shared.downstreams.contract import Record
+from shared.systems.contract import Record
 from shared.systems.roundup.copies import history
 from shared.systems.roundup.tracker import Past
 

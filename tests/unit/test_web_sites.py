@@ -37,16 +37,9 @@ from services.intake.web.guard import HEADERS, Guard, refused
 from shared.app.http import probes
 from shared.domain.errors import IllegalTransition, Unavailable
 from shared.domain.identities import IdentityType
-from shared.downstreams.bus.identity_token import (
-    IdentityToken,
-    TokenExpired,
-    TokenForged,
-    TokenMalformed,
-    issue,
-    verify,
-)
-from shared.downstreams.http_client import together
 from shared.runtime.liveness import Heartbeats
+from shared.systems.bus.identity_token import IdentityToken, TokenExpired, TokenForged, TokenMalformed, issue, verify
+from shared.systems.http_client import together
 
 URL = "https://privacy.example"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}

@@ -7,7 +7,7 @@ from typing import Any, Final
 from deploy.demo.company import Company, Customer, Phone
 from deploy.local.progress import Progress, Step
 from deploy.local.tryton import Tryton
-from shared.downstreams.http_client import together
+from shared.systems.http_client import together
 from shared.systems.tryton.rpc import TrytonRpc
 
 _BATCH: Final = 50

@@ -9,10 +9,10 @@ from shared.domain import topics as names
 from shared.domain.emitters import read_emitters
 from shared.domain.operations import Operation
 from shared.domain.topics import TOPIC_ACCESS, ServiceName
-from shared.downstreams.bus.settings import BusSettings
-from shared.downstreams.file import read
 from shared.messaging import admin, rights
 from shared.messaging.rights import Acl, Teams
+from shared.systems.bus.settings import BusSettings
+from shared.systems.file import read
 
 DOWNSTREAMS = ROOT / "shared" / "policy" / "downstreams.toml"
 PARTITIONS = 12

@@ -13,7 +13,7 @@ from deploy.local.progress import Progress
 from deploy.local.server import Server
 from deploy.local.tryton.database import lay
 from deploy.local.tryton.install import environment, install
-from shared.downstreams.http_client import connect
+from shared.systems.http_client import connect
 from shared.systems.tryton.rpc import TrytonRpc
 
 _WORKERS: Final = 2

@@ -19,11 +19,11 @@ from shared.domain.operations import Limit, Operation
 from shared.domain.proofs import proved
 from shared.domain.rights import Right
 from shared.domain.sweep_policy import SweepPolicy
-from shared.downstreams.contract import Receipt, Task
-from shared.downstreams.downstream import Downstream
 from shared.fulfilment.calls import Calls
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime import metrics
+from shared.systems.contract import Receipt, Task
+from shared.systems.downstream import Downstream
 
 _COPIES = (Right.ACCESS, Right.PORTABILITY)
 _ANY_NUMBER: Mapping[str, int] = dict.fromkeys(map(str, Limit), 1_000_000_000)

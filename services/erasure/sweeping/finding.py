@@ -5,7 +5,7 @@ from uuid import UUID
 
 from shared.domain.identities import Identity
 from shared.domain.operations import Operation
-from shared.downstreams.contract import Task
+from shared.systems.contract import Task
 
 
 def task_of(request_id: UUID, ref: UUID, known: Iterable[Identity]) -> Task:

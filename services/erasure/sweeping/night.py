@@ -19,13 +19,13 @@ from services.erasure.sweeping.store import Key, Left
 from shared.domain.errors import DsrError, Refused
 from shared.domain.policy import Ceiling
 from shared.domain.sweep_policy import SweepPolicy
-from shared.downstreams import sweepable
-from shared.downstreams.contract import Task
-from shared.downstreams.sweepable import Counted, Due, Sweepable, SweepStopped, Swept
 from shared.fulfilment.calls import UnforeseenError
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import telemetry
 from shared.storage.postgres import AGAIN, AWAY
+from shared.systems import sweepable
+from shared.systems.contract import Task
+from shared.systems.sweepable import Counted, Due, Sweepable, SweepStopped, Swept
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from shared.domain.policy import Policy, parse_period, release
 from shared.domain.policy.rules import Ceiling
 from shared.domain.sweep_policy import SweepPolicy
-from shared.downstreams.sweepable import Counted
+from shared.systems.sweepable import Counted
 
 PERSONS = 2
 """Who must say that a night may remove more than the policy's share."""

@@ -18,12 +18,12 @@ from shared.domain.policy import Policy
 from shared.domain.proofs import proved
 from shared.domain.rights import Outcome, Right
 from shared.domain.sweep_policy import sweep_policy
-from shared.downstreams.contract import Task
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage import holds
 from shared.storage.holds import LegalHold
 from shared.storage.postgres import Connection
 from shared.storage.vault import Vault
+from shared.systems.contract import Task
 
 _IN_FORCE = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED})
 """How a request for restriction ends that is in force."""

@@ -6,8 +6,8 @@ from datetime import date
 from uuid import UUID
 
 from services.erasure.sweeping.nights import Known, State, Terms
-from shared.downstreams.sweepable import Then
 from shared.storage.postgres import Connection
+from shared.systems.sweepable import Then
 
 Key = tuple[str, str, str]
 """System, table, and the name of the ceiling."""

@@ -21,8 +21,6 @@ from shared.app.service import Running
 from shared.domain.errors import Unavailable
 from shared.domain.operations import Operation
 from shared.domain.sweep_policy import SweepPolicy, sweep_policy
-from shared.downstreams.downstream import Downstream
-from shared.downstreams.sweepable import Sweepable, SweepStopped
 from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import telemetry
@@ -31,6 +29,8 @@ from shared.runtime.loops import run_periodically
 from shared.storage import lease, systems
 from shared.storage.lease import Turn, TurnLost
 from shared.storage.systems import SystemState
+from shared.systems.downstream import Downstream
+from shared.systems.sweepable import Sweepable, SweepStopped
 
 log = logging.getLogger(__name__)
 

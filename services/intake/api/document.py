@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
 from services.intake.problems import MEDIA_TYPE
-from shared.downstreams.bus.upload import TaskResult
+from shared.systems.bus.upload import TaskResult
 
 _JSON: Final = "application/json"
 _UNSAID: Final = "Successful Response"

@@ -15,14 +15,14 @@ from shared.domain.identities import IdentityType, confirmed, ended, marked
 from shared.domain.operations import OF_ONE_PERSON, Operation
 from shared.domain.proofs import proof_policy
 from shared.domain.stopping import stopped_by
-from shared.downstreams.bus import identity_token
-from shared.downstreams.bus.identity_token import IdentityToken, TokenExpired, TokenForged, TokenMalformed
-from shared.downstreams.bus.messages import TaskIdentities
-from shared.downstreams.bus.upload import MalformedResult, TaskResult, read_result
 from shared.storage import uploads
 from shared.storage.register import confirmed_by_register
 from shared.storage.uploads import Kept
 from shared.storage.vault import Sealing
+from shared.systems.bus import identity_token
+from shared.systems.bus.identity_token import IdentityToken, TokenExpired, TokenForged, TokenMalformed
+from shared.systems.bus.messages import TaskIdentities
+from shared.systems.bus.upload import MalformedResult, TaskResult, read_result
 
 router = APIRouter(prefix="/v1/tasks", tags=["tasks"])
 

@@ -14,8 +14,7 @@ from shared.domain.assignments import NUMBERS
 from shared.domain.errors import DoneBefore, NotSupported, Refused, ResidueFound, Unavailable
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.policy import Policy
-from shared.downstreams import flags
-from shared.downstreams.contract import COPY_FIRST, Checkpoint, Receipt, Result, Task
+from shared.systems.contract import COPY_FIRST, Checkpoint, Receipt, Result, Task
 from shared.systems.engine import correcting
 from shared.systems.engine.correcting import Correction
 from shared.systems.engine.erasing import COLLISIONS, Erasure, Pace, overtaken
@@ -241,14 +240,14 @@ class _One:
         had: dict[str, bool] = {}
         theirs = bearing
         if name == "restriction" and bearing:
-            left = flags.left_as_found(task)
+            left = left_as_found(task)
             named = [*zip(bearing, await unit.reference(bearing), strict=True)]
             had = {reference: bool(record.flags[position]) for record, reference in named}
             theirs = [record for record, reference in named if reference not in left]
         _refuse_third_words(theirs, position, wanted=wanted and name == "restriction")
-        if flags.is_first(task) and (excess := self._excess(len(had))):
+        if is_first_restriction(task) and (excess := self._excess(len(had))):
             return excess
-        await self._begin(flags.found(task, had))
+        await self._begin(flags_found(task, had))
         wrong = [record for record in theirs if _is_wrong(record, position, wanted=wanted)]
         by_request = [s for s in unit.shapes if (f := s.flags[position]) and f.rows and not wanted]
         changes = _turned(wrong, name, task.request_id, by_request, wanted=wanted)
@@ -382,3 +381,20 @@ def _restricted(task: Task, found: Attribution, switched: Mapping[str, int]) -> 
     reason = NotSupported(f"nothing in {named} tells who is restricted: do it by hand, and enter what was done{before}")
     reason.done_before = DoneBefore(changed + left, changed, left) if changed else None
     return reason
+
+
+def left_as_found(task: Task) -> frozenset[str]:
+    """Of a lift: those whose flag somebody of the company had set before the first restriction of ours."""
+    left = task.details.get("left")
+    mine = left.get(task.system) if isinstance(left, Mapping) else None
+    return frozenset(map(str, mine)) if isinstance(mine, list) else frozenset()
+
+
+def is_first_restriction(task: Task) -> bool:
+    """Whether it is a restriction of which nobody has noted yet who bore the flag before it."""
+    return task.operation is Operation.RESTRICT and not task.repair and "flags" not in task.progress
+
+
+def flags_found(task: Task, bearing: Mapping[str, bool]) -> dict[str, JsonValue]:
+    """What is to be noted before a restriction sets its flag: who bore it already, as its first attempt has seen it."""
+    return {"flags": {**bearing}} if bearing and is_first_restriction(task) else {}

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from shared.domain.identities import IdentityType
 from shared.domain.policy import Other, Policy
 from shared.domain.release import ASSIGNED, LEFT, WITHHELD, Match, read_number
-from shared.downstreams.contract import Record as Copied
+from shared.systems.contract import Record as Copied
 from shared.systems.engine.ownership import Mine, as_utc
 from shared.systems.engine.records import ABSENT, Field, Party, Record, Shape, Span
 

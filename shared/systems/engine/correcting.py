@@ -17,9 +17,8 @@ from shared.domain.operations import Change as Asked
 from shared.domain.operations import TaskOutcome
 from shared.domain.policy import Policy
 from shared.domain.text import forms
-from shared.downstreams.contract import Receipt, Result, Task
-from shared.downstreams.contract import Record as Copied
-from shared.downstreams.results import of_corrections
+from shared.systems.contract import Receipt, Result, Task, of_corrections
+from shared.systems.contract import Record as Copied
 from shared.systems.engine.copying import Copies, is_left
 from shared.systems.engine.ownership import Attribution, Mine
 from shared.systems.engine.records import Change, Field, Kind, Record, Shape, Span, Statement, as_text

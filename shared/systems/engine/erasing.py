@@ -13,7 +13,7 @@ from shared.domain.errors import Overtaken, Refused, SystemRefused, Withdrawn
 from shared.domain.identities import IdentityType
 from shared.domain.operations import TaskOutcome
 from shared.domain.policy import Policy
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.systems.contract import Checkpoint, Receipt, Result, Task
 from shared.systems.engine import planning
 from shared.systems.engine.incarnation import Begun
 from shared.systems.engine.keeping import TOLD

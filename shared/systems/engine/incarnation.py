@@ -12,7 +12,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from shared.domain.operations import Operation, TaskOutcome, Uncounted
-from shared.downstreams.contract import Receipt, Result, Task
+from shared.systems.contract import Receipt, Result, Task
 
 log = logging.getLogger(__name__)
 

@@ -27,11 +27,10 @@ from shared.domain.policy import (
     parse_period,
     release,
 )
-from shared.downstreams.contract import States, Task
-from shared.downstreams.refusals import ErasureRefused, lasting
-from shared.downstreams.states import country_unknown, unknown
+from shared.systems.contract import States, Task
 from shared.systems.engine.ownership import Attribution, Mine, as_utc, wall_clock
 from shared.systems.engine.records import Clock, Moment, Name, Record, Shape
+from shared.systems.states import ErasureRefused, country_unknown, lasting, unknown
 
 TOLD: Final = "told"
 """By system and rule the period that people were told, as a detail of a deferred erasure: it never becomes longer."""

@@ -17,9 +17,9 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, Unsearched
 from shared.domain.spellings import spellings
 from shared.domain.text import forms
-from shared.downstreams import claims
-from shared.downstreams.claims import Row, Said
-from shared.downstreams.contract import Task
+from shared.systems.contract import Task
+from shared.systems.engine import claims
+from shared.systems.engine.claims import Row, Said
 from shared.systems.engine.records import (
     Clock,
     Key,

@@ -11,7 +11,7 @@ from shared.domain.errors import DoneBefore, ForeignHit, Refused, ResidueFound
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Kept, TaskOutcome
 from shared.domain.policy import OnErasure, Policy
-from shared.downstreams.contract import Receipt, States, Task
+from shared.systems.contract import Receipt, States, Task
 from shared.systems.engine.keeping import Keeping, Stay, does_with, kept
 from shared.systems.engine.ownership import Attribution, Mine, refusal
 from shared.systems.engine.records import Change, Kind, Limits, Name, Part, Party, Record, Shape, Span

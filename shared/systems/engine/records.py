@@ -28,8 +28,8 @@ from pydantic import JsonValue
 
 from shared.domain.errors import BlastRadius, ForeignHit, Unavailable
 from shared.domain.identities import IdentityType
-from shared.downstreams.contract import Task
-from shared.downstreams.sweepable import Due
+from shared.systems.contract import Task
+from shared.systems.sweepable import Due
 
 ABSENT: Final = object()
 """What stands in ``Record.data`` for a field that a record has not."""

@@ -9,11 +9,11 @@ from collections.abc import Collection, Mapping
 from shared.domain.errors import GroundUnknown, NotSupported, Refused
 from shared.domain.operations import Kept
 from shared.domain.policy import Policy
-from shared.downstreams.contract import Task
-from shared.downstreams.states import country_unknown
+from shared.systems.contract import Task
 from shared.systems.engine import planning
 from shared.systems.engine.ownership import Attribution, Mine
 from shared.systems.engine.records import Record, Shape
+from shared.systems.states import country_unknown
 
 
 def left(

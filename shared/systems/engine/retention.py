@@ -6,10 +6,10 @@ Nothing needs to be noted to go on after a crash: what is gone is no longer due.
 from collections.abc import AsyncIterator, Sequence
 
 from shared.domain.errors import Refused
-from shared.downstreams.sweepable import Counted, Due, GoOn, Spared, Swept
 from shared.systems.engine.looking import look
 from shared.systems.engine.ownership import subject
 from shared.systems.engine.records import Change, Clearing, Kind, Name, Record, System, Unit
+from shared.systems.sweepable import Counted, Due, GoOn, Spared, Swept
 
 PAGE = 1_000
 """Records in one transaction."""

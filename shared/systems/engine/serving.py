@@ -1,4 +1,4 @@
-"""What the services call today (``shared.downstreams.protocols``), served by the engine over any system.
+"""What the services call today (``shared.systems.protocols``), served by the engine over any system.
 
 Each operation finds, judges, plans, applies and looks again; a later landing calls the engine directly.
 """
@@ -14,10 +14,8 @@ from shared.domain.errors import NotSupported, Refused
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.policy import Policy
-from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
-from shared.downstreams.contract import Record as Copied
-from shared.downstreams.protocols import HandOver
-from shared.downstreams.sweepable import Counted, Due, GoOn, Spared, Swept
+from shared.systems.contract import Checkpoint, NotSearched, Receipt, Result, Task
+from shared.systems.contract import Record as Copied
 from shared.systems.engine import locating, planning, retention
 from shared.systems.engine.amending import Amendment
 from shared.systems.engine.copying import Copies
@@ -26,6 +24,8 @@ from shared.systems.engine.keeping import RuleUndeclared
 from shared.systems.engine.looking import TooMany, left_by_erasures, look, pages
 from shared.systems.engine.ownership import Attribution, Attributor, Coverage, Refusing, refusal, subject, unproven
 from shared.systems.engine.records import Shape, Span, Subject, System, Unit
+from shared.systems.protocols import HandOver
+from shared.systems.sweepable import Counted, Due, GoOn, Spared, Swept
 
 _HELD = 20_000
 """Records of all subjects that are held."""

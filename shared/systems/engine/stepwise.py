@@ -4,9 +4,10 @@ Ids alone are noted: what a record says stays with its system.
 """
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol, Self
@@ -18,13 +19,13 @@ from shared.domain.errors import Refused, ResidueFound, Unavailable, Withdrawn
 from shared.domain.holds import LEGAL_HOLD
 from shared.domain.operations import Kept, TaskOutcome
 from shared.domain.policy import Policy
-from shared.downstreams.contract import Checkpoint, Pending, Receipt, Result, Task
-from shared.downstreams.protocols import Operate
+from shared.systems.contract import Checkpoint, Pending, Receipt, Result, Task
 from shared.systems.engine import planning
 from shared.systems.engine.looking import look
 from shared.systems.engine.ownership import Attribution, Mine, refusal, subject
 from shared.systems.engine.planning import Plan
 from shared.systems.engine.records import FLAGS, Name, Note, Numbers, Record, Shape, System, Unit
+from shared.systems.protocols import Operate
 
 NOTED = "steps"
 """Under which key the journal stands in the progress of its task."""
@@ -408,3 +409,49 @@ async def apart(operate: Operate, tasks: Sequence[Task], save_progress: Checkpoi
         return result.pending(task.task_id) if isinstance(result, Later) else result
 
     return await asyncio.gather(*map(one, tasks))
+
+
+LOOK_SECONDS = 0.5
+"""So often the engine is asked while steps are taken, however many they are."""
+
+
+class Standing:
+    """The tasks of one call, worked in steps of which ``at_once`` are taken side by side."""
+
+    def __init__(self, tasks: Iterable[UUID], save_progress: Checkpoint, at_once: int = 1) -> None:
+        self._standing = set(tasks)
+        self._withdrawn: dict[UUID, Withdrawn] = {}
+        self._save_progress = save_progress
+        self._gate = asyncio.Semaphore(at_once)
+        self._look_at = 0.0
+
+    @asynccontextmanager
+    async def step(self, *tasks: UUID) -> AsyncIterator[None]:
+        """The time for one step that is taken for these tasks; for none: one that must be taken.
+
+        Raises:
+            Withdrawn: none of them stands any more; the step must not be taken.
+        """
+        async with self._gate:
+            if time.monotonic() >= self._look_at:
+                await self.withdrawn()
+            if tasks and self._standing.isdisjoint(tasks):
+                raise Withdrawn("the request was withdrawn before this step")
+            yield
+
+    async def withdrawn(self) -> dict[UUID, Withdrawn]:
+        """Asks now; the tasks whose requests were withdrawn by now."""
+        self._look_at = time.monotonic() + LOOK_SECONDS
+        try:
+            await self._save_progress({task: {} for task in self._standing})
+        except Withdrawn:
+            for task in sorted(self._standing):  # one of them; it does not say which
+                await self._ask(task)
+        return self._withdrawn
+
+    async def _ask(self, task: UUID) -> None:
+        try:
+            await self._save_progress({task: {}})
+        except Withdrawn as withdrawn:
+            self._standing.discard(task)
+            self._withdrawn[task] = withdrawn

@@ -11,9 +11,7 @@ from shared.domain.clock import Clock
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.domain.policy import OnErasure, Policy
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
-from shared.downstreams.protocols import HandOver
-from shared.downstreams.refusals import STATES, Telling
+from shared.systems.contract import Checkpoint, Receipt, Result, Task
 from shared.systems.engine.serving import Served, Worker
 from shared.systems.engine.stepwise import Stepwise, apart
 from shared.systems.http.correcting import Corrections
@@ -25,6 +23,8 @@ from shared.systems.http.session import Session
 from shared.systems.http.settings import DeclaredHttpSettings, path_of
 from shared.systems.http.steps import Steps
 from shared.systems.http.system import HttpSystem, HttpUnit
+from shared.systems.protocols import HandOver
+from shared.systems.states import STATES, Telling
 
 _BY_REQUESTS = (Operation.ERASE, Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS)
 

@@ -7,8 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from shared.domain.errors import DoneBefore, NotSupported, Refused, ResidueFound, Unavailable
 from shared.domain.operations import Change
 from shared.domain.text import forms
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
-from shared.downstreams.results import of_corrections
+from shared.systems.contract import Checkpoint, Receipt, Result, Task, of_corrections
 from shared.systems.engine.looking import look
 from shared.systems.engine.ownership import refusal, subject
 from shared.systems.engine.records import Record, Shape

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from shared.domain.identities import IdentityType
 from shared.domain.toml_file import read_toml
-from shared.downstreams.claims import OWN
+from shared.systems.engine.claims import OWN
 from shared.systems.http.paths import AnyPath, Path
 from shared.systems.http.refusing import Refusal
 from shared.systems.http.requests import (

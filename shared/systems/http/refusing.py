@@ -7,9 +7,9 @@ from typing import Self
 
 from pydantic import JsonValue, model_validator
 
-from shared.downstreams.refusals import STATES, Reason
 from shared.systems.engine.records import ABSENT
 from shared.systems.http.paths import Condition, at, same
+from shared.systems.states import STATES, Reason
 
 
 class Refusal(Condition):

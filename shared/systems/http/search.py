@@ -7,7 +7,7 @@ from uuid import UUID
 
 from shared.domain.errors import AnswerMalformed, ForeignHit
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
-from shared.downstreams.contract import Task
+from shared.systems.contract import Task
 from shared.systems.engine.records import ABSENT, Name
 from shared.systems.http.declaration import Declaration, Resource
 from shared.systems.http.pages import pages_of

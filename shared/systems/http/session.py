@@ -21,7 +21,6 @@ from shared.domain.errors import (
     SignInRefused,
     Unavailable,
 )
-from shared.downstreams.http_client import SIGN_IN, HttpClient, connect
 from shared.systems.engine.records import ABSENT
 from shared.systems.engine.stepwise import Later
 from shared.systems.http.budget import Budget
@@ -30,6 +29,7 @@ from shared.systems.http.paths import Answer, any_holds, names_twice
 from shared.systems.http.requests import ApiKey, Basic, Bearer, OAuth2Client, Request
 from shared.systems.http.settings import DeclaredHttpSettings
 from shared.systems.http.templates import Values, in_body, in_path, in_text
+from shared.systems.http_client import SIGN_IN, HttpClient, connect
 
 _BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _IN_PART = frozenset({HTTPStatus.NON_AUTHORITATIVE_INFORMATION, HTTPStatus.PARTIAL_CONTENT})

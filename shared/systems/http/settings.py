@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from shared.downstreams.settings import HttpSettings, Url
+from shared.systems.settings import HttpSettings, Url
 
 SHIPPED = Path(__file__).parents[2] / "policy" / "http"
 

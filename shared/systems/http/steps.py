@@ -22,8 +22,7 @@ from shared.domain.errors import (
     SystemRefused,
     Unavailable,
 )
-from shared.downstreams.contract import Result
-from shared.downstreams.http_client import together
+from shared.systems.contract import Result
 from shared.systems.engine.ownership import Attribution
 from shared.systems.engine.records import Record
 from shared.systems.engine.stepwise import Going, Journal, Later, Noting
@@ -33,6 +32,7 @@ from shared.systems.http.requests import Job, Look, LookAt, Step
 from shared.systems.http.search import Hit
 from shared.systems.http.session import Further, Session
 from shared.systems.http.templates import in_text
+from shared.systems.http_client import together
 
 Some = TypeVar("Some")
 Part = Sequence[tuple[Journal, Going]]

@@ -12,8 +12,7 @@ from typing import Any
 from shared.domain.errors import AnswerMalformed, ColumnUnmapped, NotSupported
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
-from shared.downstreams.claims import NAMED
-from shared.downstreams.sweepable import Due
+from shared.systems.engine.claims import NAMED
 from shared.systems.engine.records import (
     ABSENT,
     Applied,
@@ -36,6 +35,7 @@ from shared.systems.http.paths import Condition, at, each_at
 from shared.systems.http.search import Hit, Search, is_text
 from shared.systems.http.session import Session
 from shared.systems.http.steps import Steps
+from shared.systems.sweepable import Due
 
 _DOES = {
     (Kind.MARK, "restriction"): Operation.RESTRICT,

@@ -9,21 +9,21 @@ from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity
 from shared.domain.operations import Operation
 from shared.domain.policy import OnErasure, Other, Policy, read_policy
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
-from shared.downstreams.contract import Record as Copied
-from shared.downstreams.protocols import HandOver
-from shared.downstreams.sweepable import Counted, Dated, Due, GoOn, Spared, Swept
+from shared.systems.contract import Checkpoint, Receipt, Result, Task
+from shared.systems.contract import Record as Copied
 from shared.systems.engine.copying import Copies
 from shared.systems.engine.ownership import Mine
 from shared.systems.engine.records import Span
 from shared.systems.engine.serving import Served, Worker
 from shared.systems.engine.stepwise import Stepwise
+from shared.systems.protocols import HandOver
 from shared.systems.roundup.copies import CATEGORIES, HISTORY
 from shared.systems.roundup.escalation import escalate
 from shared.systems.roundup.people import USER, Person
 from shared.systems.roundup.settings import RoundupSettings
 from shared.systems.roundup.system import MARKS, Scope, TicketSystem, TicketUnit
 from shared.systems.roundup.tracker import RESOLVED, ROWS, Tracker
+from shared.systems.sweepable import Counted, Dated, Due, GoOn, Spared, Swept
 
 
 class _Call(Served):

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from shared.domain.policy import Other
 from shared.domain.release import WITHHELD, Match, withholds
-from shared.downstreams.contract import Record
+from shared.systems.contract import Record
 from shared.systems.roundup.tracker import RESOLVED, Item, Links, Past
 
 CATEGORIES: Final[Mapping[str, str]] = {

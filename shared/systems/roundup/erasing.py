@@ -7,9 +7,8 @@ from typing import Final
 from uuid import UUID
 
 from shared.domain.errors import AnswerMalformed, Refused, ResidueFound, Unavailable
-from shared.downstreams.contract import Checkpoint, Result
-from shared.downstreams.standing import Standing
-from shared.systems.engine.stepwise import Going, Journal, Later
+from shared.systems.contract import Checkpoint, Result
+from shared.systems.engine.stepwise import Going, Journal, Later, Standing
 from shared.systems.roundup.tracker import (
     BELONGINGS,
     FIELDS,

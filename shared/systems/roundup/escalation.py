@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from shared.domain.errors import Refused
 from shared.domain.operations import TaskOutcome
-from shared.downstreams.contract import Receipt, Task
+from shared.systems.contract import Receipt, Task
 from shared.systems.roundup.tracker import RESOLVED, Tracker
 
 _KEY = "dsr_request"

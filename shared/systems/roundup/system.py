@@ -21,10 +21,8 @@ from shared.domain.identities import IdentityType
 from shared.domain.release import Match
 from shared.domain.rights import Right
 from shared.domain.text import nfc
-from shared.downstreams.contract import Checkpoint, Result, Task
-from shared.downstreams.contract import Record as Copied
-from shared.downstreams.http_client import together
-from shared.downstreams.sweepable import Due
+from shared.systems.contract import Checkpoint, Result, Task
+from shared.systems.contract import Record as Copied
 from shared.systems.engine.ownership import Attribution
 from shared.systems.engine.records import (
     Applied,
@@ -43,6 +41,7 @@ from shared.systems.engine.records import (
     Subject,
 )
 from shared.systems.engine.stepwise import Going, Journal, Later, Moments
+from shared.systems.http_client import together
 from shared.systems.roundup.copies import CATEGORIES, HISTORY, copy, fields_of, history
 from shared.systems.roundup.erasing import Overwriting, by_class
 from shared.systems.roundup.people import USER as NAMED
@@ -61,6 +60,7 @@ from shared.systems.roundup.tracker import (
     batches,
     member,
 )
+from shared.systems.sweepable import Due
 
 Scope = Literal["names", "flags", "all", "desk"]
 """Selects users alone, users with their marks, users with all that is theirs, or tickets of any user."""

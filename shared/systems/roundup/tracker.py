@@ -11,8 +11,8 @@ import httpx
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, TypeAdapter, ValidationError
 
 from shared.domain.errors import AnswerMalformed, NotSupported, Unavailable
-from shared.downstreams.bounds import MOST
-from shared.downstreams.http_client import HttpClient, connect, together
+from shared.systems.bounds import MOST
+from shared.systems.http_client import HttpClient, connect, together
 from shared.systems.roundup.settings import RoundupSettings
 
 Item = Mapping[str, Any]

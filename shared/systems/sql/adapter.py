@@ -7,15 +7,15 @@ from typing import Final
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.domain.operations import Operation
 from shared.domain.policy import OnErasure, Policy
-from shared.downstreams.claims import REACHED
-from shared.downstreams.refusals import STATES, Telling
-from shared.downstreams.sweepable import Dated
+from shared.systems.engine.claims import REACHED
 from shared.systems.engine.records import Record
 from shared.systems.engine.serving import Served
 from shared.systems.sql import check
 from shared.systems.sql.declaration.tables import Table
 from shared.systems.sql.settings import SqlSettings
 from shared.systems.sql.system import SqlSystem
+from shared.systems.states import STATES, Telling
+from shared.systems.sweepable import Dated
 
 _OF_A_PERSON: Final = frozenset({IdentityType.ACCOUNT_ID, IdentityType.EMAIL})
 """By what requests and holds tell a person; a number is a line."""

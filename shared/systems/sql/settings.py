@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from shared.domain.rights import TENANT
-from shared.downstreams.settings import LimitedSettings
+from shared.systems.settings import LimitedSettings
 
 Tenant = Annotated[str, StringConstraints(pattern=f"^{TENANT}$")]
 Value = Annotated[str, StringConstraints(min_length=1, max_length=255)]

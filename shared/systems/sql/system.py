@@ -12,7 +12,6 @@ from uuid import UUID
 
 from shared.domain.errors import SystemRefused
 from shared.domain.operations import Operation
-from shared.downstreams.sweepable import Due
 from shared.systems.engine.ownership import wall_clock
 from shared.systems.engine.records import (
     Applied,
@@ -50,6 +49,7 @@ from shared.systems.sql.search import PAGE, Found, Reading, Search, Stated
 from shared.systems.sql.server import Connection, Server, Statement, is_mariadb
 from shared.systems.sql.settings import SqlSettings
 from shared.systems.sql.tables import Declared, declared_tables
+from shared.systems.sweepable import Due
 
 # ruff: noqa: S608 - names are quoted, and what comes from a request is a parameter
 

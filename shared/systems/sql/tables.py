@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from shared.domain.identities import IdentityType
-from shared.downstreams.claims import NAMED
-from shared.downstreams.refusals import STATES
+from shared.systems.engine.claims import NAMED
 from shared.systems.engine.records import (
     Clock,
     Field,
@@ -35,6 +34,7 @@ from shared.systems.sql.declaration.tables import Table
 from shared.systems.sql.declaration.tenancy import Tenancy
 from shared.systems.sql.server import Place, Server
 from shared.systems.sql.values import Row
+from shared.systems.states import STATES
 
 _NO_FLAGS = (None, None, None)
 _ALWAYS = (None, None)

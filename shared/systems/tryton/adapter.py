@@ -12,16 +12,16 @@ from shared.domain.errors import Refused
 from shared.domain.identities import Identity
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.policy import Policy, read_policy
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
-from shared.downstreams.http_client import connect
-from shared.downstreams.protocols import HandOver, Operate
-from shared.downstreams.sweepable import Counted, Dated, Due, GoOn, Spared, Swept
+from shared.systems.contract import Checkpoint, Receipt, Result, Task
 from shared.systems.engine import retention
 from shared.systems.engine.looking import look
 from shared.systems.engine.ownership import Attribution, refusal, subject
 from shared.systems.engine.records import FLAGS, Unit
 from shared.systems.engine.serving import Served, Worker
 from shared.systems.engine.stepwise import Stepwise, apart
+from shared.systems.http_client import connect
+from shared.systems.protocols import HandOver, Operate
+from shared.systems.sweepable import Counted, Dated, Due, GoOn, Spared, Swept
 from shared.systems.tryton.correcting import Corrections
 from shared.systems.tryton.customer import KINDS, PARTY, Customer
 from shared.systems.tryton.rpc import TrytonRpc

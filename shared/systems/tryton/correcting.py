@@ -12,12 +12,11 @@ from shared.domain.errors import Refused, ResidueFound, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Change, TaskOutcome
 from shared.domain.text import nfc
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
-from shared.downstreams.results import of_corrections
-from shared.downstreams.standing import Standing
+from shared.systems.contract import Checkpoint, Receipt, Result, Task, of_corrections
 from shared.systems.engine.looking import look
 from shared.systems.engine.ownership import refusal, subject
 from shared.systems.engine.records import Shape
+from shared.systems.engine.stepwise import Standing
 from shared.systems.tryton.customer import (
     ADDRESS,
     CONTACT,

@@ -10,8 +10,8 @@ from typing import Any, Final
 import httpx
 
 from shared.domain.errors import AnswerMalformed, ForeignHit, Refused, Unavailable
-from shared.downstreams.http_client import SIGN_IN, HttpClient
-from shared.downstreams.settings import AnswerLimits
+from shared.systems.http_client import SIGN_IN, HttpClient
+from shared.systems.settings import AnswerLimits
 from shared.systems.tryton.customer import VERSION, Row
 
 CHUNK: Final = 500

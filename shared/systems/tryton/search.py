@@ -8,7 +8,7 @@ from shared.domain.assignments import AssignedNumber, Line
 from shared.domain.errors import AnswerMalformed, ForeignHit, SystemRefused
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.text import forms
-from shared.downstreams.http_client import together
+from shared.systems.http_client import together
 from shared.systems.tryton import customer
 from shared.systems.tryton.customer import (
     ADDRESS,

@@ -11,12 +11,11 @@ from typing import Any
 from uuid import UUID
 
 from shared.domain.errors import Refused, ResidueFound, Withdrawn
-from shared.downstreams.contract import Result
-from shared.downstreams.http_client import together
-from shared.downstreams.standing import Standing
+from shared.systems.contract import Result
 from shared.systems.engine.ownership import Attribution
 from shared.systems.engine.records import Record
-from shared.systems.engine.stepwise import Going, Journal, Later, Noting
+from shared.systems.engine.stepwise import Going, Journal, Later, Noting, Standing
+from shared.systems.http_client import together
 from shared.systems.tryton.customer import (
     ADDRESS,
     ASSIGNMENT,

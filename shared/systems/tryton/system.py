@@ -13,8 +13,7 @@ from zoneinfo import ZoneInfo
 
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
-from shared.downstreams.contract import Task
-from shared.downstreams.sweepable import Dated, Due
+from shared.systems.contract import Task
 from shared.systems.engine.records import (
     ABSENT,
     Applied,
@@ -34,6 +33,7 @@ from shared.systems.engine.records import (
     Subject,
 )
 from shared.systems.engine.stepwise import Moments
+from shared.systems.sweepable import Dated, Due
 from shared.systems.tryton import customer as customers
 from shared.systems.tryton.customer import (
     ADDRESS,

@@ -14,9 +14,9 @@ from shared.domain import events
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
-from shared.downstreams.contract import Receipt
 from shared.fulfilment import handlers as fulfilling
 from shared.storage.keyring import Keyring
+from shared.systems.contract import Receipt
 from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.intake import PROOF, Intake, id_of, running
 

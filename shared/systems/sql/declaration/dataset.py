@@ -11,7 +11,7 @@ from shared.domain.cells import meant_by_name
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
 from shared.domain.toml_file import read_toml
-from shared.downstreams.claims import OWN
+from shared.systems.engine.claims import OWN
 from shared.systems.sql.declaration.declared import Declared, Join, Name, SideTable
 from shared.systems.sql.declaration.graph import led_first, on_paths_to, refuse_lost
 from shared.systems.sql.declaration.tables import Table

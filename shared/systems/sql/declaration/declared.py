@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from shared.domain.text import Word
-from shared.downstreams.refusals import STATES, Reason
+from shared.systems.states import STATES, Reason
 
 _LONGEST_NAME = 64
 

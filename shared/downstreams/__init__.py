@@ -1,1 +1,0 @@
-"""The systems that hold personal data, and how each is searched, read, changed and emptied."""

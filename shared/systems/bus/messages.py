@@ -1,0 +1,258 @@
+"""What is said between the platform and a team that erases its own store: tasks out, replies back, never personal data.
+
+Nothing here is free text. A reason or a ground is a word from the list that the downstreams file has of the team's
+(``legal_hold``, ``tax_law``): another goes no further, so no name, number or address does.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+from uuid import UUID, uuid5
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from shared.domain.errors import Refused
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Change, Operation, TaskOutcome, Unsearched
+from shared.systems.bounds import FIRST_DAY, LAST_DAY, MOST
+
+Word = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,47}$")]
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Day = Annotated[date, Field(ge=FIRST_DAY, le=LAST_DAY)]
+Amending = Literal[Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS]
+"""Changes in place: each is looked at again as an erasure is."""
+BusOperation = Literal[Operation.LOCATE, Operation.ERASE, Operation.EXPORT, Amending, Operation.PLAN]
+"""What a team can be asked for; ``locate`` is the second look. What is found or corrected never goes over the bus."""
+AMENDING: frozenset[Operation] = frozenset({Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS})
+
+
+class _Message(BaseModel):
+    """Strict and frozen: an unknown field is an error, for it could be a person's data."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class TaskRequested(_Message):
+    """A team is asked to do in its store what a subject has a right to, or to look again whether that was done.
+
+    ``command_id`` is the idempotency key: a repeat of it is answered with the same reply and has no second effect.
+    ``claim`` is exchanged at intake for the identities (``GET /v1/tasks/identities``, header ``DSR-Claim``). A team
+    that finds more than ``max_rows`` rows does nothing and answers ``refused`` with the reason ``blast_radius`` and
+    how many it ``found``: two persons may then confirm as many. ``tenant``: the customer of ours in whose data alone
+    the team looks, null: in what is our own; it is there where the team has declared that it tells them apart.
+    ``after``: with ``locate``, the change in place that it looks again after; not there after an erasure.
+    """
+
+    type: Literal["dsr.task.requested.v1"] = "dsr.task.requested.v1"
+    command_id: UUID
+    task_id: UUID
+    request_id: UUID
+    operation: BusOperation
+    due_on: date | None
+    max_rows: Annotated[int, Field(gt=0)]
+    tenant: str | None = None
+    after: Amending | None = None
+    claim: str
+
+
+class ReplyOutcome(StrEnum):
+    """What a team can answer."""
+
+    ERASED = TaskOutcome.ERASED
+    LOCATED = TaskOutcome.LOCATED
+    EXPORTED = TaskOutcome.EXPORTED
+    AMENDED = TaskOutcome.AMENDED
+    PLANNED = TaskOutcome.PLANNED
+    NO_MATCH = TaskOutcome.NO_MATCH
+    RETAINED = TaskOutcome.RETAINED
+    NOT_SEARCHED = TaskOutcome.NOT_SEARCHED
+    NOT_HELD = TaskOutcome.NOT_HELD
+    REFUSED = Refused.code
+
+
+_ALWAYS = {ReplyOutcome.NO_MATCH, ReplyOutcome.REFUSED}
+_SEARCHING = _ALWAYS | {ReplyOutcome.NOT_SEARCHED}
+_ANSWERS: Mapping[Operation, set[ReplyOutcome]] = {
+    Operation.LOCATE: _ALWAYS | {ReplyOutcome.LOCATED},
+    Operation.ERASE: _SEARCHING | {ReplyOutcome.ERASED, ReplyOutcome.RETAINED},
+    Operation.EXPORT: _SEARCHING | {ReplyOutcome.EXPORTED},
+    Operation.RECTIFY: _SEARCHING | {ReplyOutcome.AMENDED, ReplyOutcome.NOT_HELD},
+    Operation.RESTRICT: _SEARCHING | {ReplyOutcome.AMENDED},
+    Operation.LIFT: _SEARCHING | {ReplyOutcome.AMENDED},
+    Operation.SUPPRESS: _SEARCHING | {ReplyOutcome.AMENDED, ReplyOutcome.NOT_HELD},
+    Operation.PLAN: _SEARCHING | {ReplyOutcome.PLANNED},
+}
+
+
+_ADDS_UP = {ReplyOutcome.ERASED, ReplyOutcome.RETAINED}
+
+
+class TaskReply(_Message):
+    """What a team did: rows found before, changed, and remaining, in counts.
+
+    ``remaining``: rows that are still there, of a change in place those that are not as it was to leave them.
+    ``exported``: as many rows were ``found`` as were uploaded before (``PUT /v1/tasks/result``). ``not_held``: the
+    store has no such field or switch.
+
+    ``planned``: what an erasure would find now, of which category how much (``by_category``), and what of it would
+    remain, on which ``ground`` and ``until`` when; nothing was changed.
+    ``retained`` names the ``ground`` on which data stays and, where known, the day ``until`` which; ``not_searched``
+    the ``reason`` why nothing that was given can be searched by: who asks is asked for more; ``refused`` the ``reason``
+    for which a person must look.
+    """
+
+    type: Literal["dsr.task.replied.v1"] = "dsr.task.replied.v1"
+    command_id: UUID
+    task_id: UUID
+    operation: BusOperation
+    outcome: ReplyOutcome
+    found: Count = 0
+    changed: Count = 0
+    remaining: Count = 0
+    ground: Word | None = None
+    until: Day | None = None
+    reason: Word | None = None
+    by_category: Mapping[Word, Count] = {}
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if self.outcome not in _ANSWERS[self.operation]:
+            raise ValueError(f"{self.outcome} does not answer {self.operation}")
+        if fault := self._fault_of_counts() or self._fault_of_words():
+            raise ValueError(fault)
+        return self
+
+    def _fault_of_counts(self) -> str | None:
+        found, changed, remaining = self.found, self.changed, self.remaining
+        faults = {
+            ReplyOutcome.NO_MATCH: "no_match says that nothing was found, changed or left",
+            ReplyOutcome.NOT_HELD: "not_held says that nothing was found, changed or left",
+            ReplyOutcome.ERASED: "erased needs found above 0 and remaining 0",
+            ReplyOutcome.LOCATED: "located needs found above 0, no more than that remaining, and changed 0",
+            ReplyOutcome.EXPORTED: "exported needs found above 0, changed 0 and remaining 0",
+            ReplyOutcome.AMENDED: "amended needs found above 0, no more than that changed, and remaining 0",
+            ReplyOutcome.PLANNED: "planned needs found above 0, no more than that remaining, and changed 0",
+        }
+        match self.outcome:
+            case ReplyOutcome.NO_MATCH | ReplyOutcome.NOT_HELD:
+                wrong = bool(found or changed or remaining)
+            case ReplyOutcome.ERASED:
+                wrong = not found or bool(remaining)
+            case ReplyOutcome.LOCATED | ReplyOutcome.PLANNED:
+                wrong = not found or bool(changed) or remaining > found
+            case ReplyOutcome.EXPORTED:
+                wrong = not found or bool(changed or remaining)
+            case ReplyOutcome.AMENDED:
+                wrong = not found or bool(remaining) or changed > found
+            case _:
+                wrong = False
+        if not wrong and self.outcome in _ADDS_UP and changed + remaining != found:
+            return "what was changed and what remains must add up to what was found"
+        if self.by_category and (self.outcome is not ReplyOutcome.PLANNED or sum(self.by_category.values()) != found):
+            return "by_category is for planned, and adds up to what was found"
+        return faults[self.outcome] if wrong else None
+
+    def _fault_of_words(self) -> str | None:
+        counts = (self.found, self.changed, self.remaining)
+        match self.outcome:
+            case ReplyOutcome.RETAINED if self.ground is None or not self.remaining:
+                return "retained needs a ground and remaining above 0"
+            case ReplyOutcome.PLANNED if (self.ground is None) == bool(self.remaining):
+                return "planned needs a ground where something would remain, and only there"
+            case ReplyOutcome.NOT_SEARCHED if any(counts) or self.reason not in set(Unsearched):
+                return f"not_searched needs counts of 0 and a reason: {' or '.join(Unsearched)}"
+            case ReplyOutcome.REFUSED if self.reason is None:
+                return "refused needs a reason"
+            case _:
+                return None
+
+
+class KnownAs(_Message):
+    """One identity of the subject; ``valid_from``/``valid_to``: the half-open period in which a number was theirs."""
+
+    type: IdentityType
+    value: str = Field(repr=False)
+    valid_from: AwareDatetime | None = None
+    valid_to: AwareDatetime | None = None
+
+
+class Correction(_Message):
+    """A value that is wrong and what it should be (Art. 16); without ``current`` every value of that field is."""
+
+    field: str
+    current: str | None = Field(default=None, repr=False)
+    asserted: str = Field(repr=False)
+
+
+class TaskIdentities(_Message):
+    """Intake's answer to a claim: whom the task is about. Personal data: over HTTPS only, never on the bus.
+
+    ``changes``: for a rectification, what the subject wants corrected of the fields that the system can correct.
+    """
+
+    task_id: UUID
+    identities: tuple[KnownAs, ...]
+    changes: tuple[Correction, ...] = ()
+
+    @classmethod
+    def of(cls, task_id: UUID, identities: tuple[Identity, ...], changes: Iterable[Change] = ()) -> Self:
+        """Identities of the subject, without who says so, and what is to be corrected."""
+        known = (KnownAs(type=i.type, value=i.value, valid_from=i.valid_from, valid_to=i.valid_to) for i in identities)
+        wanted = (Correction(field=c.field, current=c.current, asserted=c.asserted) for c in changes)
+        return cls(task_id=task_id, identities=tuple(known), changes=tuple(wanted))
+
+
+class MalformedReply(Refused):
+    """A reply on the bus is not one; the message names the field, and the record is kept as a dead letter."""
+
+
+def command_id(task_id: UUID, operation: BusOperation, round_: int = 0) -> UUID:
+    """The same command of the same task has the same id, however often it is sent; a person's retry is a new round."""
+    return uuid5(task_id, f"{operation}:{round_}")
+
+
+def parse_reply(value: bytes | None) -> TaskReply:
+    """Read a record of ``dsr.tasks.<system>.replies``.
+
+    Raises:
+        MalformedReply: names the field and what is wrong with it, never the value.
+    """
+    try:
+        return TaskReply.model_validate_json(value or b"")
+    except ValidationError as error:
+        wrong = sorted({_what_is_wrong(item) for item in error.errors(include_url=False, include_input=False)})
+        raise MalformedReply(f"not a dsr.task.replied.v1: {'; '.join(wrong)}") from None
+
+
+def answered_by(value: bytes | None) -> tuple[UUID, UUID] | None:
+    """The task and the command that a malformed reply names, if it names them."""
+    try:
+        named = _Answered.model_validate_json(value or b"")
+    except ValidationError:
+        return None
+    return named.task_id, named.command_id
+
+
+class _Answered(BaseModel):
+    task_id: UUID
+    command_id: UUID
+
+
+def _what_is_wrong(item: ErrorDetails) -> str:
+    if item["type"] == "extra_forbidden":
+        # Its name came from outside and could itself be an address or a number.
+        return "a field that a reply does not have; send only what docs/plug-in/bus.md lists"
+    # Of the field alone: what stands in it was said from outside, too.
+    return f"{'.'.join(map(str, item['loc'][:1])) or 'the reply'}: {item['msg']}"
+
+
+def progress_key(operation: BusOperation) -> str:
+    """Where a task's progress holds the reply to this operation."""
+    return f"reply.{operation}"
+
+
+def progress_from_reply(reply: TaskReply) -> tuple[UUID, Mapping[str, JsonValue]]:
+    """The task that a reply is about, and what to merge into its progress; merging it twice changes nothing."""
+    return reply.task_id, {progress_key(reply.operation): reply.model_dump(mode="json")}

@@ -1,0 +1,205 @@
+"""Commands about the downstreams file."""
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from shared.domain.errors import Fault, Misconfigured
+from shared.domain.faults import all_of
+from shared.domain.operations import Operation
+from shared.systems import check as checking
+from shared.systems.check import Checked
+from shared.systems.downstream import Downstream
+from shared.systems.file import read
+from shared.systems.registry import Wiring
+from shared.systems.relations import untold
+from shared.systems.sql.notes import schema_for
+from shared.systems.sql.settings import SqlSettings
+
+downstreams = typer.Typer(help="The file that declares the systems which hold personal data.")
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@downstreams.command()
+def check(
+    file: Path,
+    *,
+    system: Annotated[str | None, typer.Option(help="Check this one alone, and demand its variables.")] = None,
+    file_only: Annotated[bool, typer.Option("--file-only", help="Look into no store and ask no system.")] = False,
+    emitters: Annotated[
+        Path | None, typer.Option(envvar="DSR_INTAKE_EMITTERS", help="The file of emitters that belongs to it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what each system of a downstreams file will be asked to do, and everything that is wrong with it.
+
+    A system whose variables are not set is checked by the file alone, and that is said. Status 1 if anything is wrong:
+    in the file, in what it names, or in a live system (does it answer, let us in, is it as declared and prepared). And
+    where a person sees to what the policy wants, as it is declared: the services work with such a system all the same.
+    """
+    wiring = Wiring.of_command()
+    checked = asyncio.run(checking.check(file, wiring, system, live=not file_only))
+    if system and not file_only:
+        checked = [checking.demanding(each) for each in checked]
+    beside = checking.emitters_beside(emitters, checked) if emitters and not system else ()
+    found = report(checked, beside)
+    typer.echo(orjson.dumps(found) if as_json else "\n".join(lines_of(found)))
+    if beside or any(each.faults or each.by_person for each in checked):
+        raise typer.Exit(1)
+
+
+@downstreams.command()
+def prepare(file: Path, *, as_json: AsJson = False) -> None:
+    """Print what the owner of each SQL store of a downstreams file runs once: a table of ours, and who may write it.
+
+    The role is the one that the store's connection string names; nothing is run.
+    """
+    found = statements(file, os.environ)
+    if as_json:
+        typer.echo(orjson.dumps(found))
+    else:
+        typer.echo("\n".join(found.values()), nl=False)
+
+
+def statements(path: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """What prepares each SQL store that the file declares, also those that are not enabled yet.
+
+    Raises:
+        Misconfigured: the file cannot be used, or a connection string is not set or names no user.
+    """
+    stores = [each for each in read(path, environment) if isinstance(each.settings, SqlSettings)]
+    printed = all_of(partial(_statements, path, each, environment) for each in stores)
+    return dict(zip((each.name for each in stores), printed, strict=True))
+
+
+def _statements(path: Path, store: Downstream, environment: Mapping[str, str]) -> str:
+    name = getattr(store.settings, "dsn_env", "")
+    if not environment.get(name):
+        raise Misconfigured(f"{path}: [{store.name}]: dsn_env names {name}, which is not set; export {name}")
+    try:
+        header = f"-- {store.name}: to be run in the database that {name} names, by its owner\n"
+        return header + schema_for(environment[name])
+    except Misconfigured as error:
+        raise Misconfigured(f"{path}: [{store.name}]: {name}: {error}") from None
+
+
+def report(checked: Sequence[Checked], emitters: Sequence[Fault] = ()) -> dict[str, Any]:
+    """What is declared of each system, what is wrong, and the order in which an erasure works those that are right.
+
+    ``emitters``: what is wrong with the file of emitters.
+    """
+    usable = checking.working(checked)
+    systems: dict[str, Any] = {}
+    mute = untold(usable.all)
+    never = {each.name: [*each.never_told_apart] for each in usable.all if each.never_told_apart}
+    for each in checked:
+        declared = each.declared
+        said = systems[each.name] = {
+            "adapter": getattr(declared.settings, "adapter", None) if declared else None,
+            "enabled": declared is None or declared.enabled,
+            "faults": _said(each.faults),
+            "by_person": _said(each.by_person),
+            "not_set": list(each.unset),
+            "looked_at": each.looked,
+        }
+        if declared is not None and declared.adapter is not None and declared.enabled:
+            said |= _declared(declared) | ({"no_account_told": [declared.accounts]} if each.name in mute else {})
+            said |= {"never_told_apart": never[each.name]} if each.name in never else {}
+    stages = [[f"{step.operation} {step.system}" for step in stage] for stage in usable.stages(Operation.ERASE)]
+    return {"systems": systems, "erasure": stages} | ({"emitters": _said(emitters)} if emitters else {})
+
+
+def _said(faults: Sequence[Fault]) -> list[dict[str, Any]]:
+    return [{"file": each.file, "line": each.line, "place": each.place, "says": each.says} for each in faults]
+
+
+def _declared(declared: Downstream) -> dict[str, Any]:
+    """What a system will be asked to do, and what not."""
+    lacking: frozenset[Operation] = getattr(declared.adapter, "undeclared", frozenset())
+    asked_for = [each for each in Operation if each is not Operation.PLAN]  # it comes with erasing
+    able = [each for each in asked_for if declared.can(each) and each not in declared.not_held | lacking]
+    said: dict[str, Any] = {"needs": sorted(declared.needs), "operations": able}
+    if declared.tenants is None or declared.tenants:
+        said["tenants"] = ["any"] if declared.tenants is None else sorted(declared.tenants)
+    if declared.unknown or not declared.categories:
+        said["unknown_categories"] = [*declared.unknown]
+    if by_hand := [each for each in Operation if declared.by_hand(each) or each in lacking - declared.not_held]:
+        said["by_hand"] = by_hand
+    names_none = Operation.RECTIFY in declared.not_held  # what is said to hold nothing of the kind lacks nothing
+    lacks = ((key, getattr(declared.adapter, key, ())) for key in _LACKS if key != "uncorrected" or not names_none)
+    said |= {key: names for key, names in lacks if names}
+    if not_compared := declared.not_compared:
+        said["not_compared"] = not_compared
+    if declared.asks_before_marketing:
+        said["asks_before_marketing"] = [declared.name]
+    return said
+
+
+def lines_of(found: Mapping[str, Any]) -> list[str]:
+    """The same: a line for each system, one for each thing that is wrong with it, and one for the order."""
+    lines: list[str] = []
+    for name, system in found["systems"].items():
+        lines.append(f"{name}  ({system['adapter'] or '?'})  {_line(system)}")
+        if system["not_set"]:
+            lines.append(f"  checked by the file alone: {', '.join(system['not_set'])} not set")
+        lines.extend(f"  {Fault(**fault)}" for fault in (*system["faults"], *system["by_person"]))
+    if "emitters" in found:
+        lines += ["emitters", *(f"  {Fault(**fault)}" for fault in found["emitters"])]
+    order = "; then ".join(", ".join(stage) for stage in found["erasure"])
+    return [*lines, f"an erasure: {order}"] if order else lines
+
+
+_LACKS = (
+    "unrestricted",
+    "uncorrected",
+    "not_told_apart",
+    "never_shown",
+    "texts_not_searched",
+    "unexplained",
+    "untold",
+    "claims_accounts",
+)
+"""What an adapter says of itself that its declaration lacks, by the names of tables, resources or columns."""
+_SAID: Mapping[str, str] = {
+    "by_hand": "by hand",
+    "unrestricted": "a person restricts in what shows no restriction",
+    "uncorrected": "a person corrects in what declares no rectifies",
+    "tenants": "tells apart",
+    "not_told_apart": "max_people counts nobody, for want of person",
+    "never_shown": "never shown, for want of a party",
+    "texts_not_searched": "mentions of people in free text are not searched, a person looks",
+    "unexplained": "shown without a word of what it is, for want of explain",
+    "untold": "what is filed by it is not seen, for want of yields",
+    "claims_accounts": "only claims the accounts that it names, and rows of them that name others are left to a person",
+    "never_told_apart": "whose it is a person says unless the account is proved, for want of the account's own record",
+    "no_account_told": "nobody tells an account_id of its namespace (accounts names that of who does)",
+    "not_compared": "not compared by night with the list of who gets no marketing",
+    "asks_before_marketing": "asks itself who gets no marketing",
+}
+"""How what is declared of a system is said in one line, with the names that it is about."""
+
+
+def _line(system: Mapping[str, Any]) -> str:
+    if not system["enabled"]:
+        return "not enabled"
+    if "needs" not in system:
+        return "cannot be used"
+    said = [f"searched by {' or '.join(system['needs'])}: {', '.join(system['operations'])}"]
+    said += [f"{words}: {', '.join(system[key])}" for key, words in _SAID.items() if key in system]
+    return "; ".join(said) + _strictest(system.get("unknown_categories"))
+
+
+def _strictest(unknown: Sequence[str] | None) -> str:
+    """What is missing for the level of proof that a system needs."""
+    if unknown is None:
+        return ""
+    missing = f"{', '.join(unknown)} in no category of the policy" if unknown else "no categories declared"
+    return f"; {missing}: needs the strictest proof"

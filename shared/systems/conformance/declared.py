@@ -1,0 +1,92 @@
+"""The table ``[SYSTEM.conformance]`` of the downstreams file: how test subjects come into a system, and leave it."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from shared.domain.operations import Change
+from shared.systems.settings import Url
+
+_Word = Annotated[str, StringConstraints(min_length=1, max_length=4_000)]
+Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class _Declared(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class HttpCall(_Declared):
+    """One call: texts may name ``{email}``, ``{phone}``, ``{account_id}``, ``{sip_uri}``, ``{name}``, ``{key}``."""
+
+    method: Literal["POST", "PUT", "DELETE"] = "POST"
+    url: Url
+    body: Mapping[str, object] | None = None
+    headers_env: Mapping[str, Variable] = Field(default={}, description="by header, the variable that holds it")
+
+
+class Way(_Declared):
+    """How the system is filled, or swept: one of these, in the system's own way.
+
+    ``command``: run without a shell, with the person as JSON on its standard input; it prints how many rows it made,
+    or nothing. ``sql``: statements for a SQL store, one row each. ``http``: calls, one record each.
+    """
+
+    command: tuple[_Word, ...] = Field(default=(), description="a program and its arguments")
+    sql: tuple[_Word, ...] = Field(default=(), description="statements, with {email} and so on for values")
+    dsn_env: Variable | None = Field(default=None, description="of whom they are run as, if not as our own user")
+    http: tuple[HttpCall, ...] = Field(default=(), description="calls")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if sum(map(bool, (self.command, self.sql, self.http))) != 1:
+            raise ValueError("write one of command, sql or http")
+        return self
+
+
+class Correction(_Declared):
+    """A field that is corrected, and its new value."""
+
+    field: Annotated[str, StringConstraints(pattern=r"^[a-z_]+(\.[a-z_]+)?$", max_length=64)]
+    asserted: _Word
+
+    @property
+    def change(self) -> Change:
+        """The same, as a subject asks for it."""
+        return Change(field=self.field, asserted=self.asserted)
+
+
+class Conformance(_Declared):
+    """How a system is examined by ``dsr conformance``."""
+
+    seed: Way = Field(description="lets the system hold something about an invented person")
+    shared: Way | None = Field(
+        default=None, description="lets it hold a row of two people: the other is {other_email} and so on"
+    )
+    sweep: Way | None = Field(default=None, description="removes all whose {key} begins so, when a run has ended")
+    rectify: Correction | None = Field(default=None, description="a field to correct, such as name, and its new value")
+    empty: Correction | None = Field(
+        default=None, description="a field that is empty in what was seeded, and a value for it"
+    )
+    without_permission: Mapping[Variable, Variable] = Field(
+        default={}, description="variables of the table, and those of a user who may change nothing to take instead"
+    )
+    within_s: float = Field(
+        default=120, gt=0, le=86_400, description="how long a task may take, and what is erased to go"
+    )
+
+    @property
+    def change(self) -> Change | None:
+        """What is corrected."""
+        return self.rectify.change if self.rectify else None
+
+    @property
+    def added(self) -> Change | None:
+        """What is put where nothing was."""
+        return self.empty.change if self.empty else None
+
+    @property
+    def within(self) -> timedelta:
+        """How long a task may take, and what is erased to be gone."""
+        return timedelta(seconds=self.within_s)

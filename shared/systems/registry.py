@@ -1,0 +1,237 @@
+"""The systems of the downstreams file, each with the adapter that works it.
+
+The code of an adapter is imported when a system of its kind is declared: a process loads no other.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from shared.domain.clock import Clock, SystemClock
+from shared.domain.errors import Fault, Misconfigured
+from shared.domain.faults import all_of, of_variable
+from shared.domain.identities import IdentityType
+from shared.domain.operations import ANSWERING, Operation
+from shared.domain.policy import OVERLAY, Policy, read_policy
+from shared.domain.proofs import ProofPolicy, proof_policy
+from shared.domain.records import Message
+from shared.domain.stages import Stages
+from shared.systems.bus.settings import BusSettings
+from shared.systems.bus.upload import NoUploads, Uploads
+from shared.systems.contract import Publish
+from shared.systems.downstream import Downstream
+from shared.systems.file import Table, of_system, read
+from shared.systems.http.settings import DeclaredHttpSettings
+from shared.systems.opendsr.settings import OpenDsrSettings
+from shared.systems.plan import stages
+from shared.systems.protocols import Adapter, Assigning, Locatable
+from shared.systems.relations import beside_the_register, speaking_of, with_finders, with_states
+from shared.systems.roundup.settings import RoundupSettings
+from shared.systems.sql.server import is_mariadb
+from shared.systems.sql.settings import SqlSettings
+from shared.systems.tryton.settings import TrytonSettings
+
+
+async def send_nothing(messages: Sequence[Message]) -> None:
+    """What an adapter is given that is to send nothing."""
+    raise Misconfigured(f"a check sends nothing, and was asked to send {len(messages)} messages")
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What adapters are given besides their table; the file names secrets, and ``environment`` holds them."""
+
+    environment: Mapping[str, str] = field(repr=False)
+    clock: Clock
+    publish: Publish
+    token_key: bytes = field(repr=False)
+    uploads: Uploads = field(default_factory=NoUploads)
+    policy: Policy = field(default_factory=read_policy, repr=False)
+
+    @classmethod
+    def of_command(cls, policy: Policy | None = None) -> Self:
+        """For a command, which sends nothing; by this policy, or the one of the services where it has their settings.
+
+        Raises:
+            Misconfigured: a file of the company's policy cannot be used.
+        """
+        overlay = os.environ.get(OVERLAY)
+        policy = policy or of_variable(OVERLAY, partial(read_policy, Path(overlay) if overlay else None))
+        return cls(os.environ, SystemClock(), send_nothing, b"", policy=policy)
+
+
+class Downstreams:
+    """All systems of the downstreams file that are in use."""
+
+    def __init__(self, downstreams: Mapping[str, Downstream]) -> None:
+        self._downstreams = downstreams
+
+    @classmethod
+    def load(cls, path: Path, wiring: Wiring) -> Self:
+        """Build an adapter for every system of the file; none connects before a task needs it.
+
+        Raises:
+            Misconfigured: the file cannot be used, or a secret that it names is not in the environment.
+        """
+        declared = [each for each in read(path, wiring.environment) if each.enabled]
+        if len(assigning := [each.name for each in declared if each.assigns]) > 1:
+            raise Misconfigured(f"{path}: {' and '.join(assigning)} have assigns = true; one says whose a number is")
+        declared = [replace(each, accounts_from=speaking_of(each.accounts, declared)) for each in declared]
+        policy = proof_policy(wiring.policy.overlay)
+        places = Table.each_of(path, {each.name: each for each in declared})
+        connected = all_of(partial(connect, places[each.name], each, wiring, policy) for each in declared)
+        connected = with_finders(beside_the_register(connected))
+        return cls({each.name: each for each in with_states(connected, wiring.policy)})
+
+    async def close(self) -> None:
+        """Close all adapters."""
+        await asyncio.gather(*(each.adapter.close() for each in self._downstreams.values() if each.adapter))
+
+    def get(self, name: str) -> Downstream:
+        """The system of that name.
+
+        Raises:
+            Misconfigured: there is none.
+        """
+        try:
+            return self._downstreams[name]
+        except KeyError:
+            known = ", ".join(self._downstreams)
+            raise Misconfigured(f"no downstream {name!r}: the downstreams file declares {known}") from None
+
+    @property
+    def all(self) -> tuple[Downstream, ...]:
+        """Every system that is in use."""
+        return tuple(self._downstreams.values())
+
+    def that_can(self, operation: Operation) -> tuple[Downstream, ...]:
+        """The systems whose adapter has that operation."""
+        return tuple(each for each in self.all if each.can(operation))
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Of every system in use the hash of its definition: its table, and the dataset that this names."""
+        return {each.name: each.fingerprint for each in self.all}
+
+    def by_hand(self, operation: Operation) -> frozenset[str]:
+        """The systems that hold what it is about and have no way to do it: a person does it there."""
+        return frozenset(each.name for each in self.all if each.by_hand(operation))
+
+    def stages(self, operation: Operation) -> Stages:
+        """The order in which the systems are worked that can do it, or in which a person does it by hand."""
+        able = [each for each in self.all if each.can(operation) or each.by_hand(operation)]
+        # Where it concerns nothing that any of them holds, they say so.
+        doing = [each for each in able if operation not in each.not_held] or able
+        knowing = self.that_can(Operation.LOCATE) if operation in ANSWERING | {Operation.PLAN} else ()
+        return stages(doing, operation, knowing)
+
+    @property
+    def on_the_bus(self) -> tuple[str, ...]:
+        """The systems that answer on ``dsr.tasks.<system>.replies``."""
+        return tuple(each.name for each in self.all if each.adapter and isinstance(each.settings, BusSettings))
+
+
+def connect(place: Table, declared: Downstream, wiring: Wiring, policy: ProofPolicy) -> Downstream:
+    """The same with its adapter, which connects when a task needs it.
+
+    Raises:
+        Misconfigured: a variable that it names is not set, or what it declares does not fit together.
+    """
+    unset = [(key, name) for key, name in declared.settings or () if key.endswith("_env") and name is not None]
+    if faults := [
+        place.fault(f"{key} names {name}, which is not set; export {name} before the service starts", key)
+        for key, name in unset
+        if not wiring.environment.get(name)
+    ]:
+        raise Misconfigured(*faults)
+    if isinstance(declared.settings, SqlSettings):
+        name = declared.settings.dsn_env
+        try:
+            is_mariadb(wiring.environment[name])
+        except Misconfigured as error:
+            raise Misconfigured(place.fault(f"dsn_env names {name}, which {error}", "dsn_env")) from None
+    adapter = of_variable(str(place), partial(_adapter, declared, wiring))
+    if faults := list(_misfits(place, declared, adapter)):
+        raise Misconfigured(*faults)
+    holds: frozenset[str] = getattr(adapter, "holds", frozenset())
+    not_held = declared.not_held | getattr(adapter, "not_held", frozenset())
+    if isinstance(declared.settings, SqlSettings) and holds & wiring.policy.by_consent_alone:
+        not_held -= {Operation.SUPPRESS}  # it goes when consent is withdrawn
+    tenants: frozenset[str] | None = getattr(adapter, "tenants", frozenset())
+    held = declared.categories.union(holds, getattr(adapter, "categories", ()))
+    declared = replace(declared, categories=held, needed=policy.needed(held), unknown=tuple(policy.unknown(held)))
+    declared = replace(declared, not_held=not_held, tenants=tenants)
+    declared = replace(declared, adapter=adapter, fingerprint=of_system(declared))
+    # What its dataset or declaration tells is asked for, whether or not the file names it.
+    declared = replace(declared, yields=declared.yields.union(getattr(adapter, "yields", ())))
+    return replace(declared, undone=declared.not_done_by(wiring.policy))
+
+
+def _misfits(place: Table, declared: Downstream, adapter: Adapter) -> Iterator[Fault]:
+    """What of the table its kind of system cannot do."""
+    settings = declared.settings
+    if isinstance(settings, BusSettings) and Operation.EXPORT in settings.worked and not declared.categories:
+        says = "export needs categories; write those of which the team gives rows"
+        yield place.fault(says, "operations")
+    if declared.yields and not isinstance(adapter, Locatable):
+        yield place.fault("yields needs a system that can be searched, and this kind cannot; leave it out", "yields")
+    tells: frozenset[IdentityType] | None = getattr(adapter, "yields", None)
+    if tells is not None and (silent := sorted(declared.yields - tells)):
+        says = (
+            f"yields has {' and '.join(silent)}, which nothing of its dataset or declaration tells: holds and other"
+            " requests that are filed by it would not be seen; say yields there, or leave it out here"
+        )
+        yield place.fault(says, "yields")
+    if declared.assigns and not isinstance(adapter, Assigning):
+        says = "assigns needs a system that can list its numbers, and this kind cannot; leave it out"
+        yield place.fault(says, "assigns")
+    if unheard := sorted(getattr(adapter, "searched_by", frozenset()) - declared.needs - declared.yields):
+        says = (
+            f"needs lacks {' and '.join(unheard)}, by which it would be searched, and a system is told only what it"
+            " needs; add to needs, or take from the rest of what is declared of it"
+        )
+        yield place.fault(says, "needs")
+
+
+def _adapter(declared: Downstream, wiring: Wiring) -> Adapter:
+    name, environment = declared.name, wiring.environment
+    match declared.settings:
+        case SqlSettings() as settings:
+            from shared.systems.sql.adapter import SqlAdapter  # noqa: PLC0415
+
+            return SqlAdapter(name, settings, environment=environment, policy=wiring.policy)
+        case TrytonSettings() as settings:
+            from shared.systems.tryton.adapter import TrytonAdapter  # noqa: PLC0415
+
+            return TrytonAdapter(name, settings, environment=environment, policy=wiring.policy, clock=wiring.clock)
+        case RoundupSettings() as settings:
+            from shared.systems.roundup.adapter import RoundupAdapter  # noqa: PLC0415
+
+            return RoundupAdapter(name, settings, environment=environment, policy=wiring.policy)
+        case OpenDsrSettings() as settings:
+            from shared.systems.opendsr.adapter import OpenDsrAdapter  # noqa: PLC0415
+
+            return OpenDsrAdapter(name, settings, clock=wiring.clock, environment=environment)
+        case DeclaredHttpSettings() as settings:
+            from shared.systems.http.adapter import HttpAdapter  # noqa: PLC0415
+
+            return HttpAdapter(name, settings, clock=wiring.clock, environment=environment, policy=wiring.policy)
+        case BusSettings() as settings:
+            from shared.systems.bus.adapter import BusAdapter  # noqa: PLC0415
+
+            return BusAdapter(
+                name,
+                settings,
+                needs=declared.needs,
+                publish=wiring.publish,
+                token_key=wiring.token_key,
+                clock=wiring.clock,
+                uploads=wiring.uploads,
+                held=declared.categories,
+            )
+        case _:
+            raise Misconfigured(f"{name}: no adapter has settings of this kind")
