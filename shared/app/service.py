@@ -259,7 +259,7 @@ class Service:
         asking = {Step(system, Operation.LOCATE) for system in self.fulfilments.observers}
         for system, operation in self.fulfilments.steps | asking:
             downstream = downstreams.get(system)
-            for number in range(getattr(downstream.adapter, "abreast", 1)):
+            for number in range(downstream.capable.abreast):
                 name = f"{system}:{operation}" + (f":{number + 1}" if number else "")
                 loops[name] = Worker(downstream, operation, *common).run(running.stopping, running.heartbeats, name)
         if asked := sorted({system for system, _ in self.fulfilments.steps} & {*downstreams.on_the_bus}):

@@ -115,7 +115,7 @@ def _instead(system: Downstream, task: Task, why: frozenset[str], stopped: Recei
 
 def _use(system: Downstream, task: Task) -> str:
     """Whether what would be erased is used no more: where nothing in the system tells that, a person sees to it."""
-    silenced: frozenset[str] = getattr(system.adapter, "silences", frozenset())
+    silenced = system.capable.silences
     if task.details.get("marketing") is False:
         silenced = frozenset()  # the mark is that of marketing
     if bare := ", ".join(sorted(ends(system, task.details) - silenced)):

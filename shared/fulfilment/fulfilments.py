@@ -35,7 +35,8 @@ from shared.fulfilment.store import (
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.loops import Wakeup
 from shared.storage.systems import COUNTING, Standing, SystemState, standings
-from shared.systems.downstream import Downstream, Legend
+from shared.systems.capabilities import Legend
+from shared.systems.downstream import Downstream
 from shared.systems.plan import only
 from shared.systems.relations import tellers
 

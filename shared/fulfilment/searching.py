@@ -169,7 +169,7 @@ def by_register(system: Downstream, operation: Operation, claim: Claim, subject:
 
 def _follows(system: Downstream, operation: Operation, claim: Claim) -> bool:
     """Whether a system keeps the periods of restricted numbers, which then end when the register says so."""
-    return operation is Operation.RESTRICT and bool(getattr(system.adapter, "keeps_periods", False) and claim.repair)
+    return operation is Operation.RESTRICT and system.capable.keeps_periods and claim.repair
 
 
 def _vouched(

@@ -152,7 +152,7 @@ class Staying:
     @property
     def _spares(self) -> bool:
         """Whether the system leaves what must stay, and erases the rest."""
-        return bool(getattr(self.system.adapter, "spares_by_category", False))
+        return self.system.capable.spares_by_category
 
     def _is_held(self, claim: Claim) -> bool:
         return self._covers(self.held.get(claim.subject_ref))

@@ -26,7 +26,7 @@ def by_hand(
         left = "; it ".join(system.left)
         return NotSupported(f"{system.name} {left}: erase there by hand what may go, and enter that")
     goes, concerns = ending(system, details), _held(system, details.get("concerns"))
-    if goes and not getattr(system.adapter, "erases_by_category", False):
+    if goes and not system.capable.erases_by_category:
         return NotSupported(
             f"{system.name} cannot erase {goes} by itself: erase there by hand what is theirs, once no access or"
             " portability of theirs is open and no legal hold or restriction keeps it, and enter what was done"

@@ -73,7 +73,7 @@ async def without_account(
     finding = sorted(system.accounts_found_by)
     rows = await connection.fetch(_LOOKED, [claim.fulfilment_id for claim in lacking], finding, len(finding))
     looked = {row[0] for row in rows}
-    held: Sequence[str] = getattr(system.adapter, "categories", ())
+    held = system.capable.categories
     return {c.task_id: _nothing(results[c.task_id], held) for c in lacking if c.fulfilment_id in looked}
 
 
@@ -99,9 +99,8 @@ def not_asked(
         return None
     named = {change.record.category for change in changes if change.record}
     if not named:
-        corrects = getattr(system.adapter, "corrects", True)
-        return None if corrects else Receipt(task_id, TaskOutcome.NOT_HELD)
-    if named & getattr(system.adapter, "stated", frozenset[str]()):
+        return None if system.capable.corrects else Receipt(task_id, TaskOutcome.NOT_HELD)
+    if named & system.capable.stated:
         return None
     if categories := ", ".join(sorted(named & system.categories)):
         return NotSupported(
@@ -314,7 +313,7 @@ class Worker:
             return result
         result = searching.lacking_something(result, search)
         whole = self._operation in _OF_EVERYTHING or result.outcome is TaskOutcome.NO_MATCH
-        known = result.categories or getattr(self._downstream.adapter, "categories", None)
+        known = result.categories or self._downstream.capable.categories or None
         by = tuple(sorted({each.type for each in task.identities} - _UNSEARCHED_BY))
         return replace(result, searched_by=by, categories=known if whole else None)
 
@@ -323,7 +322,7 @@ class Worker:
 
         What yields identities knows a person as a whole; what knows no times is searched for all of a number.
         """
-        knows_times = getattr(self._downstream.adapter, "knows_times", True)
+        knows_times = self._downstream.capable.knows_times
         if not (NUMBERS & self._downstream.needs and knows_times) or self._downstream.yields:
             return False
         dated = by_register(self._downstream, self._operation, claim, subject)

@@ -1,7 +1,7 @@
 """What a check finds of each system of a downstreams file: every mistake at once, in it and in the live system."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from shared.systems.downstream import Downstream
 from shared.systems.file import Table, declare, tables_of
 from shared.systems.http.declaration import read_declaration
 from shared.systems.http.settings import path_of
+from shared.systems.protocols import Inspectable
 from shared.systems.registry import Downstreams, Wiring, connect
 from shared.systems.relations import beside_the_register, speaking_of, with_states
 from shared.systems.sql.declaration.dataset import Dataset
@@ -197,12 +198,11 @@ async def _as_it_is(read: Checked) -> Checked:
 
 async def _looked(place: Table, read: Checked) -> Checked:
     """The same, with what is wrong with the live system."""
-    adapter = read.declared.adapter if read.declared and read.declared.enabled else None
-    inspect: Callable[[], Awaitable[Sequence[str]]] | None = getattr(adapter, "inspect", None)
-    if read.faults or read.unset or inspect is None:
+    adapter: object = read.declared.adapter if read.declared and read.declared.enabled else None
+    if read.faults or read.unset or not isinstance(adapter, Inspectable):
         return read
     try:
-        found = await inspect()
+        found = await adapter.inspect()
     except DsrError as error:
         found = [str(error)]
     return replace(read, faults=tuple(place.fault(each) for each in found), looked=True)

@@ -123,7 +123,8 @@ def _said(faults: Sequence[Fault]) -> list[dict[str, Any]]:
 
 def _declared(declared: Downstream) -> dict[str, Any]:
     """What a system will be asked to do, and what not."""
-    lacking: frozenset[Operation] = getattr(declared.adapter, "undeclared", frozenset())
+    can = declared.capable
+    lacking = can.undeclared
     asked_for = [each for each in Operation if each is not Operation.PLAN]  # it comes with erasing
     able = [each for each in asked_for if declared.can(each) and each not in declared.not_held | lacking]
     said: dict[str, Any] = {"needs": sorted(declared.needs), "operations": able}
@@ -134,7 +135,7 @@ def _declared(declared: Downstream) -> dict[str, Any]:
     if by_hand := [each for each in Operation if declared.by_hand(each) or each in lacking - declared.not_held]:
         said["by_hand"] = by_hand
     names_none = Operation.RECTIFY in declared.not_held  # what is said to hold nothing of the kind lacks nothing
-    lacks = ((key, getattr(declared.adapter, key, ())) for key in _LACKS if key != "uncorrected" or not names_none)
+    lacks = ((key, tuple(can.lacks.get(key, ()))) for key in _LACKS if key != "uncorrected" or not names_none)
     said |= {key: names for key, names in lacks if names}
     if not_compared := declared.not_compared:
         said["not_compared"] = not_compared

@@ -17,7 +17,7 @@ same counts as the first, and what was committed for one task is never undone or
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime, timedelta
-from typing import Final, Self, TypeVar
+from typing import Final, Self
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -253,18 +253,6 @@ has nothing to remember, and takes many steps, asks so before each, with an empt
 """
 
 
-Found = TypeVar("Found")
-
-
-def of_whom_found(found: Mapping[UUID, Found | NotSearched | Unavailable | Refused]) -> dict[UUID, Found]:
-    """What was found, of those tasks for which anything was and nothing failed."""
-    return {
-        task_id: theirs
-        for task_id, theirs in found.items()
-        if not isinstance(theirs, NotSearched | Unavailable | Refused) and theirs
-    }
-
-
 async def where_held(
     tasks: Sequence[Task], fields: Collection[str], correct: Callable[[Sequence[Task]], Awaitable[Sequence[Result]]]
 ) -> list[Result]:
@@ -283,21 +271,3 @@ def of_corrections(task: Task, counts: Mapping[str, int], shown: Sequence[int], 
         return changed
     outcome = TaskOutcome.AMENDED if any(shown) else TaskOutcome.UNCHANGED
     return Receipt(task.task_id, outcome, found=max(found, *shown), corrected=tuple(shown))
-
-
-def per_task(
-    tasks: Sequence[Task],
-    found: Mapping[UUID, Found | NotSearched | Unavailable | Refused],
-    decide: Callable[[Task, Found], Result],
-) -> list[Result]:
-    """One result for each task: its failure, ``no_match`` where nothing was found, else what ``decide`` says."""
-    results: list[Result] = []
-    for task in tasks:
-        match found[task.task_id]:
-            case NotSearched() | Unavailable() | Refused() as failure:
-                results.append(failure)
-            case theirs if not theirs:
-                results.append(Receipt(task.task_id, TaskOutcome.NO_MATCH))
-            case theirs:
-                results.append(decide(task, theirs))
-    return results

@@ -11,14 +11,12 @@ from shared.domain.operations import BY_HAND, FULFILLED_BY, Operation
 from shared.domain.policy import OnErasure, Policy
 from shared.domain.proofs import Action
 from shared.domain.topics import ServiceName
+from shared.systems.capabilities import Capabilities, Legend
 from shared.systems.conformance.declared import Conformance
 from shared.systems.protocols import CAN, Adapter, Marketable, Operate
 from shared.systems.states import Telling
 
-_ON_ERASURE = frozenset({OnErasure.DELETE, OnErasure.RESTRICT})
-"""What systems do with a category on the day of an erasure that say nothing of it: what stays, they say themselves."""
-Legend = Mapping[str, Mapping[str, str]]
-"""By category, what the fields of its records mean."""
+_UNKNOWN = Capabilities()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +66,12 @@ class Downstream:
 
     def can(self, operation: Operation) -> bool:
         """Whether its adapter has that operation; one whose table says which it has says so by ``operations``."""
-        return isinstance(self.adapter, CAN[operation][0]) and operation in getattr(
-            self.adapter, "operations", Operation
-        )
+        return isinstance(self.adapter, CAN[operation][0]) and operation in self.capable.operations
+
+    @property
+    def capable(self) -> Capabilities:
+        """What its adapter can do; without one nothing is known."""
+        return self.adapter.can if self.adapter else _UNKNOWN
 
     @property
     def asked_by(self) -> Sequence[ServiceName]:
@@ -81,7 +82,7 @@ class Downstream:
     @property
     def may_refuse(self) -> bool:
         """Whether it may say that nothing of a subject may be erased now: it is asked before anything is."""
-        refuses = self.left or self.rests_on or getattr(self.adapter, "may_refuse", False)
+        refuses = self.left or self.rests_on or self.capable.may_refuse
         return self.can(Operation.PLAN) and bool(refuses)
 
     @property
@@ -90,17 +91,18 @@ class Downstream:
 
         An adapter that can see that from what is declared of its system says so; else whatever it needs may.
         """
-        return bool(getattr(self.adapter, "leads_on", self.needs & self.yields - {IdentityType.NAME}))
+        leads_on = self.capable.leads_on
+        return bool(self.needs & self.yields - {IdentityType.NAME}) if leads_on is None else leads_on
 
     @property
     def tells(self) -> frozenset[str]:
         """The states of the policy of which it tells whether they last."""
-        return frozenset(getattr(self.adapter, "tells", ()))
+        return self.capable.tells
 
     @property
     def telling(self) -> Sequence[Telling]:
         """What of it tells a state in which something must stay."""
-        return getattr(self.adapter, "telling", ())
+        return self.capable.telling
 
     @property
     def left(self) -> Sequence[str]:
@@ -110,7 +112,7 @@ class Downstream:
     @property
     def against_policy(self) -> Sequence[str]:
         """What of the policy its declaration says not how to do, a sentence for each."""
-        return getattr(self.adapter, "against_policy", ())
+        return self.capable.against_policy
 
     @property
     def by_person(self) -> Sequence[str]:
@@ -123,7 +125,7 @@ class Downstream:
             (self.says_untold, "; ".join([*self.to_declare, "or a person does each erasure"])),
         )
         left = [f"{says}: {mend}" for says, mend in instead if says]
-        return [*left, *getattr(self.adapter, "done_by_hand", ()), *self.unruled]
+        return [*left, *self.capable.done_by_hand, *self.unruled]
 
     @property
     def says_undone(self) -> str:
@@ -144,11 +146,11 @@ class Downstream:
     @property
     def knows_no_states(self) -> bool:
         """Whether it holds rows alone, of which nothing tells for how long a rule without a period keeps them."""
-        return bool(getattr(self.adapter, "knows_no_states", False))
+        return self.capable.knows_no_states
 
     def not_done_by(self, policy: Policy) -> frozenset[str]:
         """Categories that the policy keeps, restricts or anonymises in an erasure, which its adapter cannot."""
-        does = getattr(self.adapter, "on_erasure", _ON_ERASURE)
+        does = self.capable.on_erasure
         known = ((held, policy.category(held)) for held in self.categories)
         other = ((held, c.on_erasure) for held, c in known if c and not c.is_customers and c.on_erasure not in does)
         # What a state of a contract or an invoice keeps, the system knows that holds it; a period counts everywhere.
@@ -157,28 +159,28 @@ class Downstream:
     @property
     def one_flag(self) -> bool:
         """Whether it restricts a person by one flag, which the last of several restrictions must lift."""
-        return bool(getattr(self.adapter, "one_flag", False))
+        return self.capable.one_flag
 
     @property
     def tells_holders_apart(self) -> bool:
         """Whether it checks by itself whose is what it finds by an address or a number that several people have."""
-        return bool(getattr(self.adapter, "tells_holders_apart", False))
+        return self.capable.tells_holders_apart
 
     @property
     def tells_people_apart(self) -> bool:
         """Whether it may show that several people have an address or a number, so that nothing is done by it."""
-        return self.tells_holders_apart or bool(getattr(self.adapter, "tells_people_apart", False))
+        return self.tells_holders_apart or self.capable.tells_people_apart
 
     @property
     def weighs_claims(self) -> bool:
         """Whether it may be told an account that is only claimed: it compares what the rows say which that finds."""
-        heeded = bool(getattr(self.adapter, "weighs_claims", False))
+        heeded = self.capable.weighs_claims
         return heeded and not (self.assigns or self.confirmed_elsewhere)
 
     @property
     def never_told_apart(self) -> tuple[str, ...]:
         """What of it is filed by an account alone, of which neither it nor a register tells whose that is."""
-        return getattr(self.adapter, "never_told_apart", ()) if self.weighs_claims else ()
+        return self.capable.never_told_apart if self.weighs_claims else ()
 
     @property
     def may_contradict(self) -> bool:
@@ -189,12 +191,12 @@ class Downstream:
     @property
     def heeds_periods(self) -> bool:
         """Whether it finds, by what was a person's until a day, nothing of whoever has that since."""
-        return bool(getattr(self.adapter, "heeds_periods", False)) or self.tells_holders_apart
+        return self.capable.heeds_periods or self.tells_holders_apart
 
     @property
     def legend(self) -> Legend:
         """What the fields of its records mean, where its adapter can say it."""
-        return getattr(self.adapter, "legend", {})
+        return self.capable.legend
 
     @property
     def not_compared(self) -> tuple[str, ...]:
@@ -202,12 +204,12 @@ class Downstream:
         if Operation.SUPPRESS in self.not_held or self.asks_before_marketing:
             return ()
         tells = isinstance(self.adapter, Marketable)
-        return tuple(getattr(self.adapter, "not_compared", ())) if tells else (self.name,)
+        return self.capable.not_compared if tells else (self.name,)
 
     @property
     def asks_before_marketing(self) -> bool:
         """Whether it compares itself: its table says that it asks about whom it would send marketing to."""
-        return bool(getattr(self.adapter, "asks_before_marketing", False))
+        return self.capable.asks_before_marketing
 
     def by_hand(self, operation: Operation) -> bool:
         """Whether a person must do it there: it holds what that is about, and its adapter has no such operation."""

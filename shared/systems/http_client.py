@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Collection, Iterable, Mapping
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, TypeVar, cast
-from uuid import UUID
 
 import httpx
 import orjson
@@ -183,18 +182,6 @@ async def together(*calls: Awaitable[Done]) -> list[Done]:
         if isinstance(failure, BaseException):
             raise failure
     return [one for one in ended if not isinstance(one, BaseException)]
-
-
-async def failures_of(calls: Mapping[UUID, Awaitable[None]]) -> dict[UUID, Unavailable | Refused]:
-    """Makes one call for each task, side by side; returns why which of them failed."""
-    failed: dict[UUID, Unavailable | Refused] = {}
-    ended = await asyncio.gather(*calls.values(), return_exceptions=True)
-    for task_id, failure in zip(calls, ended, strict=True):
-        if isinstance(failure, Unavailable | Refused):
-            failed[task_id] = failure
-        elif failure is not None:
-            raise failure
-    return failed
 
 
 async def _continue_trace(request: httpx.Request) -> None:

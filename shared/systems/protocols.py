@@ -7,6 +7,7 @@ from uuid import UUID
 from shared.domain.assignments import AssignedNumber
 from shared.domain.identities import Identity
 from shared.domain.operations import Operation
+from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Checkpoint, Record, Result, Task
 
 
@@ -52,11 +53,7 @@ class Plannable(Protocol):
     """Can say what an erasure would do to a subject's data, and whether it would be refused; it changes nothing.
 
     ``planned`` with what is ``found`` by category, and ``remaining`` of it after an erasure: why, and until when.
-    ``may_refuse``: it may say that nothing may be erased now, so it is asked before anything is erased anywhere.
     """
-
-    @property
-    def may_refuse(self) -> bool: ...
 
     async def plan(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
 
@@ -123,8 +120,18 @@ class Assigning(Protocol):
     async def assignments(self) -> Sequence[AssignedNumber]: ...
 
 
+@runtime_checkable
+class Inspectable(Protocol):
+    """Can look at its live system, and says in which way that is not as declared, not prepared, or closed to us."""
+
+    async def inspect(self) -> Sequence[str]: ...
+
+
 class Adapter(Protocol):
-    """What every adapter has besides the operations of its system; it connects at its first use."""
+    """What every adapter has apart from the operations of its system; it connects at its first use."""
+
+    @property
+    def can(self) -> Capabilities: ...
 
     async def close(self) -> None: ...
 

@@ -14,7 +14,6 @@ from typing import Self
 from shared.domain.clock import Clock, SystemClock
 from shared.domain.errors import Fault, Misconfigured
 from shared.domain.faults import all_of, of_variable
-from shared.domain.identities import IdentityType
 from shared.domain.operations import ANSWERING, Operation
 from shared.domain.policy import OVERLAY, Policy, read_policy
 from shared.domain.proofs import ProofPolicy, proof_policy
@@ -157,17 +156,16 @@ def connect(place: Table, declared: Downstream, wiring: Wiring, policy: ProofPol
     adapter = of_variable(str(place), partial(_adapter, declared, wiring))
     if faults := list(_misfits(place, declared, adapter)):
         raise Misconfigured(*faults)
-    holds: frozenset[str] = getattr(adapter, "holds", frozenset())
-    not_held = declared.not_held | getattr(adapter, "not_held", frozenset())
-    if isinstance(declared.settings, SqlSettings) and holds & wiring.policy.by_consent_alone:
+    can = adapter.can
+    not_held = declared.not_held | can.not_held
+    if isinstance(declared.settings, SqlSettings) and can.holds & wiring.policy.by_consent_alone:
         not_held -= {Operation.SUPPRESS}  # it goes when consent is withdrawn
-    tenants: frozenset[str] | None = getattr(adapter, "tenants", frozenset())
-    held = declared.categories.union(holds, getattr(adapter, "categories", ()))
+    held = declared.categories.union(can.holds, can.categories)
     declared = replace(declared, categories=held, needed=policy.needed(held), unknown=tuple(policy.unknown(held)))
-    declared = replace(declared, not_held=not_held, tenants=tenants)
+    declared = replace(declared, not_held=not_held, tenants=can.tenants)
     declared = replace(declared, adapter=adapter, fingerprint=of_system(declared))
     # What its dataset or declaration tells is asked for, whether or not the file names it.
-    declared = replace(declared, yields=declared.yields.union(getattr(adapter, "yields", ())))
+    declared = replace(declared, yields=declared.yields.union(can.yields or ()))
     return replace(declared, undone=declared.not_done_by(wiring.policy))
 
 
@@ -179,7 +177,7 @@ def _misfits(place: Table, declared: Downstream, adapter: Adapter) -> Iterator[F
         yield place.fault(says, "operations")
     if declared.yields and not isinstance(adapter, Locatable):
         yield place.fault("yields needs a system that can be searched, and this kind cannot; leave it out", "yields")
-    tells: frozenset[IdentityType] | None = getattr(adapter, "yields", None)
+    tells = adapter.can.yields
     if tells is not None and (silent := sorted(declared.yields - tells)):
         says = (
             f"yields has {' and '.join(silent)}, which nothing of its dataset or declaration tells: holds and other"
@@ -189,7 +187,7 @@ def _misfits(place: Table, declared: Downstream, adapter: Adapter) -> Iterator[F
     if declared.assigns and not isinstance(adapter, Assigning):
         says = "assigns needs a system that can list its numbers, and this kind cannot; leave it out"
         yield place.fault(says, "assigns")
-    if unheard := sorted(getattr(adapter, "searched_by", frozenset()) - declared.needs - declared.yields):
+    if unheard := sorted(adapter.can.searched_by - declared.needs - declared.yields):
         says = (
             f"needs lacks {' and '.join(unheard)}, by which it would be searched, and a system is told only what it"
             " needs; add to needs, or take from the rest of what is declared of it"

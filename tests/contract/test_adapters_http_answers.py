@@ -484,7 +484,7 @@ def test_who_bears_no_mark_is_told_from_every_page_and_a_busy_system_is_waited_f
                 engine.clock.pass_by(seconds=0 if page else 5)
                 pages.append(page)
             points = [each for page in pages for person in page for each in person]
-            assert engine.adapter.not_compared == ()
+            assert engine.adapter.can.not_compared == ()
             assert Identity(IdentityType.PHONE, "+34600000001", source="saas") in points
             return [each.value for each in points if each.type is IdentityType.EMAIL], sum(not page for page in pages)
 

@@ -17,6 +17,7 @@ from shared.domain.errors import CannotLookAgain, NotSupported, Refused, SignInR
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Change, Operation, TaskOutcome
 from shared.domain.release import Match
+from shared.systems.capabilities import Capabilities
 from shared.systems.conformance.checks import CHECKS, run
 from shared.systems.conformance.declared import Way
 from shared.systems.conformance.examined import Trial
@@ -37,10 +38,9 @@ async def _unnoted(_: object) -> None:
 class Toy:
     """A system that is a list of rows, and may lie in one way."""
 
-    stated = frozenset({"row"})
-
     lie: str = ""
     rows: list[Row] = field(default_factory=list)
+    can: Capabilities = field(default_factory=lambda: Capabilities(stated=frozenset({"row"})))
     downstream: Downstream = field(init=False)
 
     def __post_init__(self) -> None:

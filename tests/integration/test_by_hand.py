@@ -20,6 +20,7 @@ from shared.fulfilment.store import NewFulfilment
 from shared.storage.subject_data import encode_identities
 from shared.storage.vault import MANUAL_STEPS, Sealing
 from shared.systems.bus.identity_token import IdentityToken, issue
+from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Checkpoint, Receipt, Result, Task
 from shared.systems.downstream import Downstream
 from shared.systems.settings import LimitedSettings
@@ -37,6 +38,8 @@ class Team(ScriptedSystem):
 
 
 class _Erasing:
+    can = Capabilities()
+
     async def erase(self) -> None: ...
 
     async def close(self) -> None: ...

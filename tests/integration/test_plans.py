@@ -146,7 +146,7 @@ async def test_unknown_retention_erases_nothing(open_harness: OpenHarness, crm: 
 
 async def test_store_is_told_active_states_and_asked_again_on_their_day(open_harness: OpenHarness) -> None:
     shop = ScriptedSystem("shop", categories=frozenset({"contact", "ticket"}))
-    shop.__dict__["spares_by_category"] = True
+    shop.more["spares_by_category"] = True
     harness, request_id, _ = await erased_beside(open_harness, shop, telling("yes"))
     assert {task.operation: task.states for task in shop.asked} == {
         PLAN: {"contract_active": True},
@@ -409,7 +409,7 @@ async def test_a_hold_of_other_categories_lets_a_system_erase(intake: Intake, op
 
 async def test_system_that_can_split_erases_around_a_hold(intake: Intake, open_harness: OpenHarness) -> None:
     store = ScriptedSystem("cdr", categories=frozenset({"call_record", "contact"}))
-    store.spares_by_category = True  # type: ignore[attr-defined]
+    store.more["spares_by_category"] = True
     asked: list[frozenset[str]] = []
 
     async def leaving(tasks: Sequence[Task], _: Checkpoint) -> Sequence[Result]:
@@ -540,7 +540,7 @@ async def test_a_category_is_deleted_anonymised_kept_or_restricted_as_the_policy
     (tmp_path / "site.toml").write_text(DATASET, encoding="utf-8")
     await with_tables(empty_database, SCHEMA)
     async with engine(empty_database, tmp_path / "site.toml", {}, policy) as site:
-        assert not site.adapter.against_policy
+        assert not site.adapter.can.against_policy
         assert not await site.adapter.inspect()
         asked = [replace(task(Operation.ERASE, each), at=E) for each in (ANNA, email("nobody@example.org"))]
         plan = await site.receipt(replace(task(Operation.PLAN, ANNA), at=E))
@@ -560,8 +560,8 @@ async def test_undeclared_operation_is_not_replaced_by_deletion(empty_database: 
     (tmp_path / "site.toml").write_text(DATASET[:start] + DATASET[end:], encoding="utf-8")
     await with_tables(empty_database, SCHEMA)
     async with engine(empty_database, tmp_path / "site.toml", {}, policy) as site:
-        assert "declare anonymise" in "".join(site.adapter.against_policy)
-        assert site.adapter.may_refuse
+        assert "declare anonymise" in "".join(site.adapter.can.against_policy)
+        assert site.adapter.can.may_refuse
         for operation in (Operation.PLAN, Operation.ERASE):
             with pytest.raises(RuleUndeclared, match="declare anonymise"):
                 await site.one(replace(task(operation, ANNA), at=E))

@@ -151,7 +151,6 @@ class CallStore(ScriptedSystem):
     """The store of calls as a system of the engine."""
 
     needs: frozenset[IdentityType] = frozenset({IdentityType.PHONE})
-    keeps_periods: bool = False
 
 
 def mine(until: datetime | None = None, *, line: Line = Line.PERSONAL) -> AssignedNumber:
@@ -184,7 +183,8 @@ async def seen(store: CdrStore) -> Sequence[tuple[object, ...]]:
 async def harness(open_harness: OpenHarness, cdr_store: CdrStore, calls: SqlEngine) -> Harness:
     """Her open number is restricted, and of two calls with it one is of a time in which it is no longer hers."""
     await cdr_store.seed([call(ANNA, BORIS, "2026-02-01"), call(ANNA, CHIARA, "2026-03-01")])
-    store = CallStore(CDR, answers={Operation.RESTRICT: calls.adapter.amend}, keeps_periods=calls.adapter.keeps_periods)
+    by_period = {"keeps_periods": calls.adapter.can.keeps_periods}
+    store = CallStore(CDR, answers={Operation.RESTRICT: calls.adapter.amend}, more=by_period)
     harness = await open_harness(store, service=ServiceName.AMENDMENT)
     harness.concludes = dict.fromkeys(Operation, partial(amendment.finish, harness.fulfilments))
     await read(harness, mine())

@@ -139,8 +139,8 @@ async def test_store_without_declared_corrections_is_corrected_by_hand(customer_
     bare = re.sub(r', rectifies = "[a-z_.]+"', "", text)
     customer_store.dataset.write_text(bare, encoding="utf-8")
     async with engine(customer_store.dsn, customer_store.dataset, {}) as customers:
-        assert Operation.RECTIFY not in customers.adapter.not_held
-        assert {"contact", "customer"} <= {*customers.adapter.uncorrected}
+        assert Operation.RECTIFY not in customers.adapter.can.not_held
+        assert {"contact", "customer"} <= {*customers.adapter.can.lacks["uncorrected"]}
         wrong, name, right, none = await customers.run(
             task(Operation.RECTIFY, EMAIL, changes=[("email", "anna.meier@example.org", "anna@example.org")]),
             task(Operation.RECTIFY, ACCOUNT, changes=[("name", "Anna Meier", "Anna Maier")]),

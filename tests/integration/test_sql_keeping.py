@@ -166,7 +166,7 @@ async def test_calls_stay_whole_while_a_bill_is_disputed_and_a_person_looks_wher
     whole = "SELECT start_time::date::text, caller, callee, callid, src_ip FROM acc_cdrs ORDER BY start_time"
     before = await ask(cdr_store.admin, whole)
     async with engine(cdr_store.privacy, "kamailio", {"ours": [OURS], **settings}, policy) as keeping:
-        assert keeping.adapter.may_refuse
+        assert keeping.adapter.can.may_refuse
         disputed = replace(erasure(ANNA), states={"disputed": known})
         plan, result = [await keeping.one(each) for each in (replace(disputed, operation=Operation.PLAN), disputed)]
         assert await ask(cdr_store.admin, whole) == before
@@ -211,7 +211,7 @@ async def test_batch_keeps_by_subject_and_nothing_of_a_tenant(cdr_store: CdrStor
 
 async def test_held_calls_are_restricted_by_number_until_deletion(cdr_store: CdrStore, keeping: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, "", day) for day in DAYS])
-    first = replace(erasure(ANNA), held=keeping.adapter.holds)
+    first = replace(erasure(ANNA), held=keeping.adapter.can.holds)
     done = await keeping.receipt(first)
     assert (done.outcome, done.ground, done.changed) == (TaskOutcome.RETAINED, "legal_hold", 0)
     assert {(each.category, each.rule, each.count, each.restricted) for each in done.kept or ()} == {

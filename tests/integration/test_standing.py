@@ -322,7 +322,7 @@ async def test_a_store_that_tells_rows_apart_is_asked_to_leave_what_waits(open_h
     kept = Kept(category="call", rule=CALLS, count=2, first=DUE, last=DUE)
     told = each(lambda task: Receipt(task.task_id, TaskOutcome.RETAINED, 3, 1, 2, ground=CALLS, kept=(kept,)))
     shop = ScriptedSystem("shop", answers={ERASE: told})
-    shop.__dict__["spares_by_category"] = True
+    shop.more["spares_by_category"] = True
     harness = await open_harness(shop)
     harness.unit_of_work.policy = none_signed(harness.unit_of_work.policy)
     rows: dict[str, JsonValue] = {KEPT_ROWS: {"shop": {CALLS: {"rows": 2, "first": "2026-01-01"}}}}

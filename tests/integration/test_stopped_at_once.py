@@ -202,7 +202,7 @@ async def test_consent_data_go_once_all_systems_were_located(open_harness: OpenH
 @pytest.mark.parametrize("how", ["tells_holders_apart", "tells_people_apart"])
 async def test_possibly_shared_address_restricts_nobody_yet(open_harness: OpenHarness, how: str) -> None:
     crm, postbox, shop = company()
-    crm.__dict__[how] = True
+    crm.more[how] = True
     harness, _ = await opened(open_harness, RESTRICT, crm, postbox, shop)
     await work(harness, ("list", RESTRICT), ("crm", RESTRICT), ("shop", RESTRICT))
     assert asked(harness, RESTRICT) == {"crm": 1}
@@ -214,7 +214,7 @@ async def test_possibly_shared_address_restricts_nobody_yet(open_harness: OpenHa
 async def test_two_systems_that_may_share_addresses_wait_for_each_other(open_harness: OpenHarness) -> None:
     crm, postbox, shop = company()
     for each_of in (crm, shop):
-        each_of.__dict__["tells_people_apart"] = True
+        each_of.more["tells_people_apart"] = True
     shop.needs, shop.yields = frozenset({IdentityType.EMAIL, IdentityType.ACCOUNT_ID}), crm.yields
     harness, _ = await opened(open_harness, RESTRICT, crm, postbox, shop)
     await work(harness, *((name, RESTRICT) for name in harness.systems))
@@ -440,7 +440,7 @@ async def household(customer_store: CustomerStore) -> AsyncIterator[SqlEngine]:
 
 @pytest.mark.parametrize("told", [STOPS_MARKETING, BY_STATED])
 async def test_yielded_number_leads_to_no_foreign_row(household: SqlEngine, told: str) -> None:
-    assert household.adapter.tells_people_apart
+    assert household.adapter.can.tells_people_apart
     asked = replace(task(LOCATE_BY_ROWS, email("anna.meier@example.org")), details={told: True})
     found = (await household.receipt(asked)).identities
     known = {each.value for each in found}

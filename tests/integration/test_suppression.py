@@ -295,7 +295,7 @@ async def test_hold_during_a_consent_erasure_stops_the_next_step(open_harness: O
 @pytest.mark.parametrize(("silences", "said"), [({"newsletter"}, "its use is stopped"), (set(), "see to that by hand")])
 async def test_stop_before_a_hold_is_in_the_receipt(open_harness: OpenHarness, silences: set[str], said: str) -> None:
     site = ScriptedSystem("site", categories=frozenset({"newsletter"}), erases_by_category=True)
-    site.__dict__["silences"] = frozenset(silences)
+    site.more["silences"] = frozenset(silences)
     site.answers[Operation.SUPPRESS] = each(lambda task: Receipt(task.task_id, TaskOutcome.AMENDED, 2, 1))
     harness = await open_harness(site, service=ServiceName.AMENDMENT)
     async with harness.unit_of_work.begin() as tx:

@@ -164,7 +164,7 @@ async def test_what_is_in_use_stays_without_what_nobody_needs(grounds: Crm, subt
             assert (done.found, done.changed) == (6, 1)
             assert (plan.outcome, plan.remaining, plan.kept) == (TaskOutcome.PLANNED, done.remaining, done.kept)
             state = signed_policy().rules[rule].lasts_while
-            assert plan.states == dict.fromkeys(grounds.adapter.tells, False) | {state: True}  # type: ignore[attr-defined]
+            assert plan.states == dict.fromkeys(grounds.adapter.can.tells, False) | {state: True}
             [row] = await grounds.sql("SELECT name, restricted FROM party_party WHERE code = $1", customer.code)
             assert (row["name"], row["restricted"]) == (customer.name, False)
             second = "SELECT id FROM party_contact_mechanism WHERE value_compact = $1"
@@ -206,8 +206,8 @@ async def test_a_field_that_the_crm_has_not_stops_every_erasure_there(crm: Crm) 
     wrong = crm.over(grounds={"contract": "kontrakt"})
     with pytest.raises(SystemRefused, match="kontrakt"):
         await wrong.one(task(Operation.PLAN, email(customer.emails[0])))
-    assert not crm.adapter.may_refuse  # type: ignore[attr-defined]
-    assert wrong.adapter.may_refuse  # type: ignore[attr-defined]
+    assert not crm.adapter.can.may_refuse
+    assert wrong.adapter.can.may_refuse
 
 
 async def test_what_these_fields_say_is_in_the_copy_that_the_person_gets(grounds: Crm) -> None:

@@ -42,6 +42,7 @@ from shared.storage import keyring
 from shared.storage.postgres import PostgresSettings, connect_pool
 from shared.storage.subject_data import SubjectData
 from shared.storage.vault import Vault
+from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Checkpoint, Pending, Receipt, Record, Result, Task
 from shared.systems.downstream import Downstream
 from tests.fixtures.databases import in_process
@@ -669,6 +670,7 @@ class Store:
     """A downstream that notes what it was asked, in order."""
 
     asked: list[UUID] = field(default_factory=list)
+    can: Capabilities = field(default_factory=Capabilities)
 
     async def close(self) -> None:
         """Nothing to close."""

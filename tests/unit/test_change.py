@@ -25,6 +25,7 @@ from shared.domain.proofs import Action, action_of
 from shared.domain.rights import Right
 from shared.fulfilment.worker import not_asked
 from shared.storage.subject_data import SubjectData, decode, encode
+from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Record
 from shared.systems.downstream import Downstream
 from shared.systems.engine.correcting import is_meant
@@ -165,7 +166,7 @@ CORRECTED = (Change(field="name", asserted="Ada"),)
 
 
 def system(*held: str, **can: Any) -> Downstream:
-    adapter: Any = SimpleNamespace(**can)
+    adapter: Any = SimpleNamespace(can=Capabilities(**can))
     return Downstream("s", frozenset({IdentityType.EMAIL}), adapter=adapter, categories=frozenset(held))
 
 

@@ -75,7 +75,7 @@ def test_of_several_consents_to_marketing_one_stops_alone_and_all_of_it_stops_wi
 
 def held(*categories: str, erases: bool = False) -> Downstream:
     system = ScriptedSystem("mailer")
-    system.__dict__["erases_by_category"] = erases
+    system.erases_by_category = erases
     needs = frozenset({IdentityType.EMAIL})
     return Downstream("mailer", needs, adapter=system, categories=frozenset(categories))
 

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from shared.domain.errors import RuleUnsigned
+from shared.domain.errors import ForeignHit, RuleUnsigned
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, parse_period
 from shared.systems.contract import Receipt, Result, Task
 from shared.systems.engine.keeping import Keeping
-from shared.systems.engine.ownership import Attribution, Attributor, Mine, subject
+from shared.systems.engine.ownership import Attribution, Attributor, Mine, subject, unproven
 from shared.systems.engine.records import Holder, Link, Record, Shape
 from shared.systems.engine.serving import Served
 from shared.systems.states import ErasureRefused
@@ -207,3 +207,19 @@ def test_what_a_hold_needs_stays_also_beyond_what_stays_by_a_rule() -> None:
         ("invoices_84m", False),
         ("legal_hold", True),
     ]
+
+
+def test_who_is_found_and_not_proven_by_their_system_stops_the_task_and_goes_with_nobody() -> None:
+    user, ticket = (
+        Shape(place="user", category="account", parties={}),
+        Shape(place="ticket", category="account", parties={}, links=(Link("user"),)),
+    )
+    tasks = [estate(0).task(who) for who in (0, 1)]
+    attributor = Attributor([subject(task, [user, ticket]) for task in tasks], [user, ticket])
+    first, second = (task.task_id for task in tasks)
+    attributor.add([Record(user, (1,), whose={first: True, second: False})])
+    attributor.add([Record(ticket, (7,), parents=((0, (1,)),), whose={first: True})])
+    theirs, doubtful = attributor.found
+    assert {*theirs.records} == {("user", (1,)), ("ticket", (7,))}
+    assert (unproven(theirs), {*doubtful.records}) == (None, set())
+    assert isinstance(unproven(doubtful), ForeignHit)

@@ -74,7 +74,7 @@ def test_what_keeps_lacks_is_said_with_what_to_write(instead: dict[str, Any], sa
 
 
 # What the policy does with a category on the day of an erasure is declared in the dataset, or refused by name.
-TRACKER = RoundupAdapter.categories
+TRACKER = RoundupAdapter.can.categories
 
 TEXT = """
 name = "shop"
@@ -164,7 +164,7 @@ def test_a_system_that_can_only_delete_is_left_to_a_person_where_the_policy_says
 ) -> None:
     policy = doing(folder(tmp_path), on_erasure, ruled=ruled)
     deletes = ScriptedSystem("tracker")
-    deletes.__dict__["on_erasure"] = frozenset({OnErasure.DELETE})
+    deletes.more["on_erasure"] = frozenset({OnErasure.DELETE})
     for adapter, undone in ((deletes, alone), (ScriptedSystem("crm"), with_rules)):
         system = Downstream("it", frozenset(), adapter=adapter, categories=frozenset({"analytics_event", "contact"}))
         system = replace(system, undone=system.not_done_by(policy))
@@ -179,7 +179,7 @@ def test_nothing_of_the_demonstrations_systems_is_left_to_a_person_by_the_policy
     for policy in (read_policy(), signed_policy()):
         for categories in (TRYTON.values(), TRACKER):
             adapter = ScriptedSystem("it")
-            adapter.__dict__["on_erasure"] = frozenset({OnErasure.DELETE})
+            adapter.more["on_erasure"] = frozenset({OnErasure.DELETE})
             assert not Downstream("it", frozenset(), adapter=adapter, categories=frozenset(categories)).not_done_by(
                 policy
             )
@@ -188,8 +188,8 @@ def test_nothing_of_the_demonstrations_systems_is_left_to_a_person_by_the_policy
 @pytest.mark.parametrize(("crm", "untold"), [(None, {"contract_active"}), (True, set()), (False, {"contract_active"})])
 def test_unknown_state_that_keeps_data_is_manual(untold: set[str], *, crm: bool | None) -> None:
     store, telling = ScriptedSystem("shop"), ScriptedSystem("crm")
-    store.__dict__["knows_no_states"] = True
-    telling.__dict__["tells"] = frozenset({"contract_active"})
+    store.more["knows_no_states"] = True
+    telling.tells = frozenset({"contract_active"})
     systems = [Downstream("shop", frozenset(), adapter=store, categories=frozenset({"contact", "ticket"}))]
     if crm is not None:
         contact = frozenset({"contact"})
@@ -207,7 +207,7 @@ def test_unknown_state_that_keeps_data_is_manual(untold: set[str], *, crm: bool 
 
 def test_what_has_to_be_declared_for_a_store_of_invoices_alone_is_named_state_by_state() -> None:
     store = ScriptedSystem("shop")
-    store.__dict__["knows_no_states"] = True
+    store.more["knows_no_states"] = True
     shop = Downstream("shop", frozenset(), adapter=store, categories=frozenset({"invoice"}))
     (shop,) = with_states([shop], read_policy())
     assert [each.partition(" or take ")[2] for each in shop.to_declare] == [
@@ -222,7 +222,7 @@ def test_what_has_to_be_declared_for_a_store_of_invoices_alone_is_named_state_by
     assert all(each in said for each in shop.to_declare)
     assert said.endswith("; or a person does each erasure")
     telling = ScriptedSystem("crm")
-    telling.__dict__["tells"] = frozenset({"contract_active", "disputed", "invoice_open"})
+    telling.tells = frozenset({"contract_active", "disputed", "invoice_open"})
     crm = Downstream("crm", frozenset(), adapter=telling, categories=frozenset({"contact"}))
     assert [each.by_person for each in with_states([shop, crm], read_policy())] == [[], []]
 

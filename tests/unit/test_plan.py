@@ -13,6 +13,7 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import ANSWERING, Operation
 from shared.domain.stages import Step
 from shared.fulfilment.planning import chosen, doing
+from shared.systems.capabilities import Capabilities
 from shared.systems.downstream import Downstream
 from shared.systems.plan import only, stages
 from tests.fixtures.engine import ScriptedSystem
@@ -156,7 +157,7 @@ def test_a_system_that_is_not_planned_for_is_named() -> None:
 class Refusing:
     """An adapter that can do everything, and may refuse an erasure."""
 
-    may_refuse = True
+    can = Capabilities(may_refuse=True)
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -183,7 +184,7 @@ def test_nothing_is_erased_before_all_vetoes_were_asked(declared: list[Downstrea
 def test_who_tells_a_state_is_asked_before_who_keeps_by_it_and_tells_another() -> None:
     class Telling(Refusing):
         def __init__(self, state: str) -> None:
-            self.tells = frozenset({state})
+            self.can = Capabilities(may_refuse=True, states=frozenset({state}))
 
     crm = replace(CRM, adapter=Telling("disputed"))
     shop = replace(SHOP, adapter=Telling("contract_active"), rests_on=frozenset({"disputed"}))

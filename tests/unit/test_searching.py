@@ -20,6 +20,7 @@ from shared.domain.proofs import Action, highest, proof_policy
 from shared.fulfilment.queue import Claim
 from shared.fulfilment.searching import Search, lacking_something, search, yielded
 from shared.storage.subject_data import SubjectData, decode, encode, merged
+from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Receipt
 from shared.systems.downstream import Downstream
 from shared.systems.relations import beside_the_register
@@ -117,7 +118,7 @@ def test_of_what_is_stated_besides_and_not_proved_it_is_said_that_it_was_not_sea
 class Telling:
     """An adapter that checks whose is what it finds by an address that several people have."""
 
-    tells_holders_apart = True
+    can = Capabilities(tells_holders_apart=True)
 
     async def close(self) -> None: ...
 
@@ -154,7 +155,7 @@ ENDED = Identity(PHONE, NUMBER.value, SINCE, datetime(2025, 1, 1, tzinfo=UTC), "
 class Heeding:
     """An adapter that finds by what was somebody's until a day rows of that time alone."""
 
-    heeds_periods = True
+    can = Capabilities(heeds_periods=True)
 
     async def close(self) -> None: ...
 
@@ -310,7 +311,7 @@ CLAIM = Identity(IdentityType.ACCOUNT_ID, "A-5", source="desk", level="L2", clai
 
 def filing(*, weighs: bool = True, **more: Any) -> Downstream:
     """A system that files by address and account."""
-    adapter: Any = SimpleNamespace(weighs_claims=weighs)
+    adapter: Any = SimpleNamespace(can=Capabilities(weighs_claims=weighs))
     needs = frozenset({EMAIL, IdentityType.ACCOUNT_ID})
     return Downstream("s", needs, adapter=adapter, needed=POLICY.needed({"account"}), **more)
 

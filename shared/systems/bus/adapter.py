@@ -1,8 +1,9 @@
 """Systems of teams who work their own store: they consume tasks, fetch the identities with a token, and reply."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, timedelta
+from functools import cached_property
 from typing import cast
 
 from opentelemetry.propagate import inject
@@ -19,6 +20,7 @@ from shared.systems.bus.messages import AMENDING, Amending, TaskRequested
 from shared.systems.bus.settings import BusSettings
 from shared.systems.bus.steps import Ask, Failed, Step, Take, ask_anew, failed, next_step
 from shared.systems.bus.upload import Uploads, records_of
+from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Checkpoint, NotSearched, Pending, Publish, Receipt, Result, Task, where_held
 
 
@@ -49,40 +51,20 @@ class BusAdapter:
         self._uploads = uploads
         self._held = held
 
-    @property
-    def operations(self) -> frozenset[Operation]:
-        """What the team does, as its table declares; the rest is a task for a person."""
-        return self._settings.worked
-
-    @property
-    def legend(self) -> Mapping[str, Mapping[str, str]]:
-        """What its table explains of the fields of a row, of whichever category it is."""
-        return dict.fromkeys(self._held, self._settings.explain)
-
-    @property
-    def unexplained(self) -> tuple[str, ...]:
-        """The fields that are shown, and that neither its table nor their name explains."""
-        return tuple(sorted(self._settings.shown - self._settings.explain.keys() - meant_by_name()))
-
-    @property
-    def one_flag(self) -> bool:
-        """Whether the team marks a person as restricted whoever has asked for it."""
-        return self._settings.one_flag
-
-    @property
-    def asks_before_marketing(self) -> bool:
-        """Whether the team itself asks who gets none."""
-        return self._settings.asks_before_marketing
-
-    @property
-    def heeds_periods(self) -> bool:
-        """Whether the team looks at the period of an identity; else it is told none that has ended."""
-        return self._settings.periods
-
-    @property
-    def tenants(self) -> frozenset[str] | None:
-        """The customers of ours whose data the team tells apart: any, or none."""
-        return None if self._settings.tenants else frozenset()
+    @cached_property
+    def can(self) -> Capabilities:
+        """States what its table says that the team does; the rest is a task for a person."""
+        said = self._settings
+        return Capabilities(
+            operations=said.worked,
+            one_flag=said.one_flag,
+            asks_before_marketing=said.asks_before_marketing,
+            tenants=None if said.tenants else frozenset(),
+            legend=dict.fromkeys(self._held, said.explain),
+            heeds_periods=said.periods,
+            may_refuse=bool(said.reasons or said.grounds),  # then it is asked before anything is erased anywhere
+            lacks={"unexplained": sorted(said.shown - said.explain.keys() - meant_by_name())},
+        )
 
     async def close(self) -> None:
         """Nothing to close: the producer belongs to the service."""
@@ -90,11 +72,6 @@ class BusAdapter:
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Takes each task one step further by the replies that have come."""
         return await self._go_on(tasks, save_progress)
-
-    @property
-    def may_refuse(self) -> bool:
-        """Whether the team has words for refusing or keeping: then it is asked before anything is erased anywhere."""
-        return bool(self._settings.reasons or self._settings.grounds)
 
     async def plan(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """The same; a team that says what it would do is believed, for nothing was changed."""

@@ -34,7 +34,7 @@ async def filled(trial: Trial) -> Finding:
 
 async def stated(trial: Trial) -> Finding:
     """A statement stands beside the record that it is about, is shown with it, and with nobody else's."""
-    bearing = frozenset(getattr(trial.system.adapter, "stated", ()))
+    bearing = trial.system.capable.stated
     if not bearing or not trial.can(Operation.RECTIFY, Operation.EXPORT):
         return NOT_DECLARED
     person, held = await trial.seeded()

@@ -14,6 +14,7 @@ from shared.domain.errors import NotSupported, Refused
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.policy import Policy
+from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Checkpoint, NotSearched, Receipt, Result, Task
 from shared.systems.contract import Record as Copied
 from shared.systems.engine import locating, planning, retention
@@ -49,9 +50,9 @@ class Served:
         self._engine_system, self._engine_policy, self._engine_pace = system, policy, Pace()
 
     @property
-    def against_policy(self) -> Sequence[str]:
-        """What of the policy its declaration says not how to do."""
-        return ()
+    def can(self) -> Capabilities:
+        """States what the system can do."""
+        return Capabilities()
 
     async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """What else is known of each subject there."""
@@ -147,8 +148,8 @@ class Served:
         return Amendment(self._engine_system, self._engine_policy, save_progress)
 
     def _refuse_undeclared(self, tasks: Sequence[Task]) -> None:
-        if self.against_policy and any(task.tenant is None for task in tasks):  # our rules are for our own data
-            raise RuleUndeclared("; ".join(self.against_policy))
+        if self.can.against_policy and any(task.tenant is None for task in tasks):  # our rules are for our own data
+            raise RuleUndeclared("; ".join(self.can.against_policy))
 
     async def _read(
         self,

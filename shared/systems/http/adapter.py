@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ from shared.domain.clock import Clock
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.domain.policy import OnErasure, Policy
+from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Checkpoint, Receipt, Result, Task
 from shared.systems.engine.serving import Served, Worker
 from shared.systems.engine.stepwise import Stepwise, apart
@@ -24,29 +26,13 @@ from shared.systems.http.settings import DeclaredHttpSettings, path_of
 from shared.systems.http.steps import Steps
 from shared.systems.http.system import HttpSystem, HttpUnit
 from shared.systems.protocols import HandOver
-from shared.systems.states import STATES, Telling
+from shared.systems.states import Telling
 
 _BY_REQUESTS = (Operation.ERASE, Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS)
 
 
 class HttpAdapter(Served):
     """Locatable, Exportable, Erasable and Amendable for any system with a declaration."""
-
-    one_flag = True
-    """A record bears one flag, whoever has asked for it."""
-    abreast = 2
-    """Batches under way at a time: while one waits for its last answers, the other keeps the connections busy."""
-    weighs_claims = True
-    """What its records say of whom they are about is compared with what is known of the subject."""
-    on_erasure = frozenset({OnErasure.DELETE})
-    """What a rule keeps for a period a person reduces there: it deletes a record, or leaves it."""
-    spares_by_category = True
-    """What a hold covers, or a rule keeps while a state lasts, stays, with what it lies below; the rest goes."""
-    knows_times = False
-    """It is searched for all that has what is theirs today, of whatever time."""
-    knows_no_states = True
-    """For how long a contract is active or an invoice open it does not tell, unless ``refuse_when`` does."""
-    tells_people_apart = True
 
     def __init__(
         self,
@@ -131,97 +117,44 @@ class HttpAdapter(Served):
                 mailed = [record for record in page if not all(each.holds_of(record) for each in stopped)]
                 yield [[*_known(system, resource, record)] for record in mailed]
 
-    # What follows from the declaration.
-
-    @property
-    def searched_by(self) -> frozenset[IdentityType]:
-        """The types of identity by which its declaration searches."""
-        return self._declaration.searched_by
-
-    @property
-    def yields(self) -> frozenset[IdentityType]:
-        """The types of identity that its records tell."""
-        return self._declaration.yields
-
-    @property
-    def leads_on(self) -> bool:
-        """Whether it is searched by what its records tell, so that it may find more of somebody."""
-        return bool(self.yields & self.searched_by - {IdentityType.NAME})
-
-    @property
-    def holds(self) -> frozenset[str]:
-        """The categories of its resources."""
-        return frozenset(each.category for each in self._declaration.resource.values())
-
-    @property
-    def legend(self) -> Mapping[str, Mapping[str, str]]:
-        """What its declaration explains, by category and field."""
-        legend: dict[str, dict[str, str]] = {}
-        for each in self._declaration.resource.values():
-            legend.setdefault(each.category, {}).update(each.explain)
-        return legend
-
-    @property
-    def unexplained(self) -> tuple[str, ...]:
-        """The fields that are shown, and that neither its declaration nor their name explains."""
-        resources, known = self._declaration.resource.items(), meant_by_name()
-        return tuple(
-            f"{name}.{each}" for name, of in resources for each in sorted(of.shown - of.explain.keys() - known)
-        )
-
-    @property
-    def claims_accounts(self) -> tuple[str, ...]:
-        """The resources that tell an account: that is a claim, until something confirms it."""
-        resources = self._declaration.resource.items()
-        return tuple(name for name, each in resources if IdentityType.ACCOUNT_ID in each.yields.values())
-
-    @property
-    def never_told_apart(self) -> tuple[str, ...]:
-        """The resources filed by an account alone, where no record of the account tells of any whose that is."""
-        return self._declaration.never_told_apart
-
-    @property
-    def undeclared(self) -> frozenset[Operation]:
-        """What it cannot do because no resource declares a request for it."""
-        resources = self._declaration.resource.values()
-        said = {operation: any(getattr(each, operation) for each in resources) for operation in _BY_REQUESTS}
-        return frozenset(operation for operation, declared in said.items() if not declared)
-
-    @property
-    def unrestricted(self) -> tuple[str, ...]:
-        """The resources that cannot be restricted, where others can: a person restricts there."""
-        resources = self._declaration.resource.items()
-        bare = tuple(name for name, each in resources if each.restrict is None)
-        return bare if len(bare) < len(resources) else ()
-
-    @property
-    def tells_holders_apart(self) -> bool:
-        """Whether whatever is found by an identity must be of the subject's account as well."""
-        found = [each for each in self._declaration.resource.values() if each.of is None]
-        return all(IdentityType.ACCOUNT_ID in each.owner.values() for each in found)
-
-    @property
-    def tells(self) -> frozenset[str]:
-        """The states of the policy of which its resources tell whether they last."""
-        return frozenset(STATES[each.reason] for each in self.telling if each.reason in STATES)
-
-    @property
-    def telling(self) -> Sequence[Telling]:
-        """The resources that tell a state in which something must stay."""
-        resources = self._declaration.resource.items()
-        return [Telling(name, each.category, state.reason) for name, each in resources for state in each.refuse_when]
-
-    @property
-    def may_refuse(self) -> bool:
-        """Whether a resource declares a state in which nothing may be erased."""
-        return any(each.refuse_when for each in self._declaration.resource.values())
-
-    @property
-    def not_compared(self) -> tuple[str, ...]:
-        """The resources of which nobody is told whom they would mail: those with a mark, or all where none has one."""
-        alone = {name: each for name, each in self._declaration.resource.items() if each.of is None}
+    @cached_property
+    def can(self) -> Capabilities:
+        """States what follows from its declaration."""
+        declared, resources = self._declaration, self._declaration.resource.items()
+        alone = {name: each for name, each in resources if each.of is None}
         marked = {name: each for name, each in alone.items() if each.suppress is not None}
-        return tuple(name for name, each in (marked or alone).items() if each.everybody is None)
+        done = {operation for _, each in resources for operation in _BY_REQUESTS if getattr(each, operation)}
+        bare = [name for name, each in resources if each.restrict is None]
+        legend: dict[str, dict[str, str]] = {}
+        for _, each in resources:
+            legend.setdefault(each.category, {}).update(each.explain)
+        unknown = {name: sorted(of.shown - of.explain.keys() - meant_by_name()) for name, of in resources}
+        return Capabilities(
+            on_erasure=frozenset({OnErasure.DELETE}),  # what a rule keeps for a period a person reduces there
+            spares_by_category=True,
+            one_flag=True,
+            abreast=2,  # while one batch waits for its last answers, the other keeps the connections busy
+            holds=frozenset(each.category for _, each in resources),
+            legend=legend,
+            not_compared=tuple(name for name, each in (marked or alone).items() if each.everybody is None),
+            searched_by=declared.searched_by,
+            yields=declared.yields,
+            leads_on=bool(declared.yields & declared.searched_by - {IdentityType.NAME}),
+            knows_times=False,
+            tells_holders_apart=all(IdentityType.ACCOUNT_ID in each.owner.values() for each in alone.values()),
+            tells_people_apart=True,
+            weighs_claims=True,
+            never_told_apart=declared.never_told_apart,
+            may_refuse=any(each.refuse_when for _, each in resources),
+            telling=[Telling(name, each.category, s.reason) for name, each in resources for s in each.refuse_when],
+            knows_no_states=True,
+            undeclared=frozenset(_BY_REQUESTS) - done,
+            lacks={
+                "unexplained": [f"{name}.{each}" for name, fields in unknown.items() for each in fields],
+                "claims_accounts": [n for n, each in resources if IdentityType.ACCOUNT_ID in each.yields.values()],
+                "unrestricted": bare if len(bare) < len(resources) else (),
+            },
+        )
 
 
 def _known(system: str, resource: Resource, record: Mapping[str, Any]) -> Iterator[Identity]:

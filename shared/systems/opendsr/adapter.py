@@ -11,9 +11,9 @@ from pydantic import JsonValue
 
 from shared.domain.clock import Clock
 from shared.domain.errors import BlastRadius, ForeignHit, Refused, ResidueFound, Unavailable
-from shared.domain.identities import IdentityType
 from shared.domain.operations import TaskOutcome
 from shared.domain.policy import OnErasure
+from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Checkpoint, Pending, Receipt, Record, Result, Task
 from shared.systems.opendsr.processor import Processor
 from shared.systems.opendsr.settings import OpenDsrSettings
@@ -41,13 +41,6 @@ class OpenDsrAdapter:
     find nothing. The ids derive from the task, so a repeat asks about the same three requests.
     """
 
-    knows_no_states = True
-    """OpenDSR has no word for what must stay."""
-    on_erasure = frozenset({OnErasure.DELETE})
-    """Nor has it one for what a rule keeps for a period: a person sees to that there."""
-    knows_times = False
-    """It is searched for all that has what is theirs today, of whatever time."""
-
     def __init__(
         self,
         system: str,
@@ -66,9 +59,14 @@ class OpenDsrAdapter:
         self._discovered = False
 
     @property
-    def searched_by(self) -> frozenset[IdentityType]:
-        """The types of identity that the rest of its table maps."""
-        return frozenset({*self._settings.identities, *self._settings.extensions})
+    def can(self) -> Capabilities:
+        """States what follows from its table: OpenDSR has no word for what must stay, nor for a period that keeps."""
+        return Capabilities(
+            on_erasure=frozenset({OnErasure.DELETE}),
+            searched_by=frozenset({*self._settings.identities, *self._settings.extensions}),
+            knows_times=False,
+            knows_no_states=True,
+        )
 
     async def inspect(self) -> Sequence[str]:
         """Asks what it supports; raises what a task would be answered."""

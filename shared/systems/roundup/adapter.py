@@ -9,6 +9,7 @@ from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity
 from shared.domain.operations import Operation
 from shared.domain.policy import OnErasure, Other, Policy, read_policy
+from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Checkpoint, Receipt, Result, Task
 from shared.systems.contract import Record as Copied
 from shared.systems.engine.copying import Copies
@@ -57,20 +58,14 @@ async def _nothing_to_note(_: object) -> None:
 class RoundupAdapter:
     """One Roundup tracker."""
 
-    categories = tuple(sorted((*CATEGORIES.values(), HISTORY)))
-    """What a subject may have in it."""
-    one_flag = True
-    """A user is restricted or is not, by however many requests."""
-    knows_times = False
-    """It is searched for all that is a number's, of whatever time."""
-    may_refuse = False
-    """Nothing in it is in a state in which it must stay."""
-    knows_no_states = True
-    """No field of it says that a contract is active or an invoice open."""
-    on_erasure = frozenset({OnErasure.DELETE})
-    """It knows no rule by which a ticket would have to stay."""
-    tells_holders_apart = True
-    """Where others have an address or a number of the subject's, the name must be theirs (``people.py``)."""
+    can = Capabilities(
+        on_erasure=frozenset({OnErasure.DELETE}),  # it knows no rule by which a ticket would have to stay
+        one_flag=True,
+        categories=tuple(sorted((*CATEGORIES.values(), HISTORY))),
+        knows_times=False,
+        tells_holders_apart=True,  # of those who have one address the name must be the subject's (``people.py``)
+        knows_no_states=True,
+    )
 
     def __init__(
         self,

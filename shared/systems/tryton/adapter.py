@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from shared.domain.errors import Refused
 from shared.domain.identities import Identity
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.policy import Policy, read_policy
+from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Checkpoint, Receipt, Result, Task
 from shared.systems.engine import retention
 from shared.systems.engine.looking import look
@@ -37,18 +39,6 @@ _AT_A_TIME = 100
 
 class TrytonAdapter(Served):
     """Tryton as a downstream; whom a record is about is proven before anything is done to it (``customer.py``)."""
-
-    categories = (*CATEGORIES.values(),)
-    one_flag = True
-    """A party is restricted or is not, by however many requests."""
-    spares_by_category = True
-    """What a hold covers, or a rule keeps, stays, reduced to that; the rest goes."""
-    knows_times = False
-    """It is searched for all that is a number's, of whatever time."""
-    knows_no_states = True
-    """For how long something is kept by a state that is not declared it does not tell."""
-    tells_holders_apart = True
-    """The customer number tells one party from the others that have an address or a number of theirs."""
 
     def __init__(
         self,
@@ -76,15 +66,19 @@ class TrytonAdapter(Served):
         self._nightly = TrytonSystem(system, settings, everybody)
         super().__init__(self._system, self._policy)
 
-    @property
-    def may_refuse(self) -> bool:
-        """Whether it is declared which of its fields say that data must stay."""
-        return bool(self._places.tells)
-
-    @property
-    def tells(self) -> frozenset[str]:
-        """The states of the policy of which it tells whether they last."""
-        return self._places.tells
+    @cached_property
+    def can(self) -> Capabilities:
+        """States what follows from the fields that are declared to say that data must stay."""
+        return Capabilities(
+            spares_by_category=True,  # what stays is reduced to what a rule keeps
+            one_flag=True,
+            categories=(*CATEGORIES.values(),),
+            knows_times=False,
+            tells_holders_apart=True,  # the customer number separates the parties that share an address
+            may_refuse=bool(self._places.tells),
+            states=frozenset(self._places.tells),
+            knows_no_states=True,
+        )
 
     @property
     def dated(self) -> Sequence[Dated]:
