@@ -9,7 +9,7 @@ import httpx
 import pytest
 from pydantic import JsonValue
 
-from deploy.demo.company import Phone
+from deploy.demo.company import Customer, Phone
 from shared.domain.errors import (
     BlastRadius,
     ForeignHit,
@@ -62,12 +62,11 @@ async def test_the_customer_number_decides_between_customers_who_share_an_addres
 
 
 async def test_what_was_left_of_a_merged_duplicate_is_erased_with_the_customer(crm: Crm) -> None:
-    customers = await crm.add_many(4)
-    for given, (kept, merged) in enumerate((customers[:2], customers[2:])):
-        query = "UPDATE party_party SET active = false, replaced_by = $1 WHERE code = $2"
-        await crm.sql(query, await crm.party(kept), merged.code)
-        done = await crm.receipt(task(Operation.ERASE, account((kept, merged)[given].code)))
-        assert done.by_category == {"account": 2, "contact": 4, "assignment": 2, "address": 2}
+    customers = kept, merged = await crm.add_many(2)
+    query = "UPDATE party_party SET active = false, replaced_by = $1 WHERE code = $2"
+    await crm.sql(query, await crm.party(kept), merged.code)
+    done = await crm.receipt(task(Operation.ERASE, account(merged.code)))
+    assert done.by_category == {"account": 2, "contact": 4, "assignment": 2, "address": 2}
     dump = crm.dump()
     assert [trace for customer in customers for trace in traces(customer) if trace in dump] == []
 
@@ -107,15 +106,17 @@ async def test_of_many_a_customer_whom_the_crm_does_not_let_go_or_know_stops_nob
 
 
 async def test_a_party_that_is_made_of_the_customer_while_they_are_erased_is_found_out(crm: Crm) -> None:
-    customer = await crm.add()
+    customer, newcomers = await crm.add(), list[Customer]()
 
     async def comes_back(_: Any) -> None:
-        await crm.add(emails=customer.emails)
+        newcomers.append(await crm.add(emails=customer.emails))
 
     growing = crm.over(OnTheWay("wizard.party.erase.execute", comes_back))
-    result = await growing.one(task(Operation.ERASE, email(customer.emails[0])))
-    assert isinstance(result, ResidueFound)
+    erase = task(Operation.ERASE, email(customer.emails[0]))
+    for _ in range(2):
+        assert isinstance(await growing.one(crm.again(erase)), ResidueFound)
     assert await crm.party(customer) is None
+    assert await crm.party(newcomers[0]) is not None, "nobody else goes with the next attempt"
 
 
 async def test_an_erasure_beyond_the_limit_touches_nothing(crm: Crm) -> None:
@@ -194,11 +195,10 @@ async def test_of_an_ended_relationship_name_and_address_stay_restricted_for_sev
 
 
 async def test_unknown_facts_in_the_crm_need_review_and_erase_nothing(grounds: Crm) -> None:
-    for facts in ({"contract": None}, {"contract": "ended"}, {"contract": "active", "invoice_open": None}):
-        customer = await grounds.add(**facts)
-        for operation in (Operation.PLAN, Operation.ERASE):
-            assert isinstance(await grounds.one(task(operation, email(customer.emails[0]))), GroundUnknown)
-        assert await grounds.seen_by_agent(customer) == (1, 1, 1)
+    customer = await grounds.add(contract="ended")
+    for operation in (Operation.PLAN, Operation.ERASE):
+        assert isinstance(await grounds.one(task(operation, email(customer.emails[0]))), GroundUnknown)
+    assert await grounds.seen_by_agent(customer) == (1, 1, 1)
 
 
 async def test_a_field_that_the_crm_has_not_stops_every_erasure_there(crm: Crm) -> None:
@@ -272,26 +272,6 @@ async def test_locate_tells_customer_number_addresses_and_numbers_with_their_per
         Identity(IdentityType.PHONE, "+4915112345671", SINCE, MOVED, SYSTEM),
         Identity(IdentityType.PHONE, "+4915112345672", MOVED, None, SYSTEM),
     }
-
-
-async def test_a_proved_account_is_found_from_a_new_address(crm: Crm) -> None:
-    customer = await crm.add(emails=("lea.on.file@post.example",))
-    stated, new = account(customer.code), email("lea.new@post.example")
-    assert isinstance(await crm.one(task(Operation.LOCATE, stated, new)), ForeignHit), "anybody can state it"
-    shown = task(Operation.LOCATE, replace(stated, level="L1"), replace(new, level="L1"))
-    assert account(customer.code, SYSTEM) in (await crm.receipt(shown)).identities
-
-
-async def test_a_re_assigned_number_finds_its_holder_of_the_time_in_question(crm: Crm) -> None:
-    number = "+4915112345673"
-    former = await crm.add(phones=(Phone(number, SINCE, MOVED),))
-    later = await crm.add(phones=(Phone(number, MOVED + timedelta(days=45)),))
-    asked = (phone(number), phone(number, SINCE, SINCE + timedelta(days=9)))
-    results = await crm.run(*(task(Operation.LOCATE, each) for each in asked))
-    now, then = ({identity.value for identity in receipt(result).identities} for result in results)
-    assert later.code in now
-    assert former.code in then
-    assert former.code not in now
 
 
 async def test_shared_address_in_the_crm_is_reported_even_if_unstated(crm: Crm) -> None:

@@ -10,6 +10,8 @@ from shared.domain.errors import ForeignHit
 from shared.domain.identities import Identity, IdentityType
 from shared.systems.tryton.customer import ADDRESS, ASSIGNMENT, CONTACT, IDENTIFIER, Customer, proven
 from shared.systems.tryton.rpc import reason_of
+from shared.systems.tryton.settings import DeclaredGrounds
+from shared.systems.tryton.system import Places
 
 ADA, BOB, NUMBER = "ada@post.example", "bob@post.example", "+4915112345671"
 Y20, Y22, Y24, Y26 = (datetime(year, 1, 1, tzinfo=UTC) for year in (2020, 2022, 2024, 2026))
@@ -149,3 +151,13 @@ def test_who_is_the_subject(identities: list[Identity], hits: list[Customer], ex
 )
 def test_a_refusal_of_the_crm_is_told_without_the_name_in_it(text: str, reason: str) -> None:
     assert reason_of(text) == reason
+
+
+@pytest.mark.parametrize("said", [None, "", "maybe", 1])
+def test_value_that_is_not_declared_is_not_known(said: object) -> None:
+    places = Places(DeclaredGrounds(disputed="disputed"))
+    known = {"id": 1, "contract": "none", "disputed": "no"}
+    assert places.swept(known).states == (False, False)
+    for name, others in (("contract", ["yes", "no"]), ("disputed", ["active", "none"])):
+        for value in (said, *others):
+            assert None in places.swept({**known, name: value}).states

@@ -78,7 +78,12 @@ _STATES: Final = {
     "invoice_open": State("open_invoice", "invoice_open"),
     "disputed": State("dispute", "disputed"),
 }
-_SAYS: Final = {"active": True, "ended": False, "none": False, "yes": True, "no": False}
+_YES_OR_NO: Final = {"yes": True, "no": False}
+_SAYS: Final[Mapping[str, Mapping[str, bool]]] = {
+    "contract": {"active": True, "ended": False, "none": False},
+    "invoice_open": _YES_OR_NO,
+    "disputed": _YES_OR_NO,
+}
 _FLAGS: Final = {Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS}
 _PAGE: Final = 100
 """Parties that are erased before a sweep asks whether it goes on."""
@@ -228,7 +233,7 @@ class Places:
 
     def _states(self, row: Row, told: Mapping[str, str]) -> tuple[bool | None, ...]:
         """Whether each lasts; an ended contract without its day is not known."""
-        said = {each: _SAYS.get(str(row.get(name))) for each, name in told.items()}
+        said = {each: _SAYS[each].get(str(row.get(name))) for each, name in told.items()}
         if (grounds := self.grounds) and row.get(grounds.contract) == "ended" and "contract" in said:
             said["contract"] = False if customers.day(row.get(grounds.ended_on)) else None
         return tuple(said.values())

@@ -1,4 +1,4 @@
-"""Which rule of the policy keeps a customer's data, by what the CRM tells of them."""
+"""Who of the users of a tracker counts as the subject, decided without a tracker."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -8,7 +8,6 @@ import pytest
 from shared.domain.identities import Identity, IdentityType
 from shared.systems.roundup.people import Person, judged
 
-# Who of a tracker's users is the subject, decided without a tracker.
 A, B = "ana@example.org", "luis@example.org"
 P, Q = "+34600111222", "+34600111333"
 
