@@ -58,7 +58,8 @@ async def _close_one(running: Stack, number: int) -> float:
     accepted = time.monotonic()
     request_id = answer.json()["request_id"]
     closed = "SELECT closed_at IS NOT NULL FROM intake.request WHERE request_id = $1"
-    await eventually(lambda: running.pool.fetchval(closed, request_id), within=30, every=LOOK_EVERY)
+    async with running.pool.acquire() as connection:  # one for all looks: a pool resets what is given back
+        await eventually(lambda: connection.fetchval(closed, request_id), within=30, every=LOOK_EVERY)
     return time.monotonic() - accepted
 
 
