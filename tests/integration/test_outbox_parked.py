@@ -210,6 +210,20 @@ async def test_relay_that_sleeps_in_a_send_repeats_at_most(open_harness: OpenHar
     assert await awake.outbox() == []
 
 
+async def test_a_standby_notifies_the_process_that_relays(
+    open_harness: OpenHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "_POLL_SECONDS", 600)
+    relays, standby = await open_harness(), await open_harness()
+    holder, idle = Ledger(), Ledger()
+    async with relaying(relays, holder, timedelta(hours=1)):
+        await eventually(partial(relays.pool.fetchval, "SELECT EXISTS (SELECT FROM lease)"))
+        async with relaying(standby, idle):
+            ids = await said(standby, [uuid7()])
+            await all_sent(standby)
+    assert (ids_of(holder.taken), idle.taken) == (ids, [])
+
+
 async def test_who_loses_its_turn_between_send_and_delete_deletes_nothing(open_harness: OpenHarness) -> None:
     harness, broker = await open_harness(), Ledger()
 
