@@ -80,7 +80,7 @@ class Erasure:
         self._noted: dict[UUID, Counter[str]] = {}
         self._gone: dict[UUID, list[Record]] = {}
         self._begun: dict[UUID, Begun] = {}
-        self._left: dict[UUID, int] = {}
+        self._left = 0
 
     async def run(self, tasks: Sequence[Task]) -> list[Result]:
         """The result of each task; what was committed of one stays done, whatever comes of the others."""
@@ -148,39 +148,51 @@ class Erasure:
             sought = [each for each in sought if each.keys]
             if not sought:
                 return False
-            if len(sought) == 1 and isinstance(unit, Clearing) and self._goes_whole(unit, unit, sought[0]):
-                done, more = await self._clear(unit, unit, sought[0])
+            if isinstance(unit, Clearing) and self._goes_whole(unit, unit, sought):
+                done, more = await self._clear(unit, unit, sought)
             else:
                 plans = [*self._plans(await look(unit, sought, lock=True, most=ROWS), unit.shapes)]
                 done, more = await self._apply(unit, plans), False
         self._remember(done)
         return more
 
-    def _goes_whole(self, unit: Unit, clearing: Clearing, sought: Subject) -> bool:
-        """Whether nothing is judged of each record of a subject, of whom there may be very many."""
-        theirs = [shape for shape in unit.shapes if shape.place in sought.keys]
-        whole = all(planning.goes_whole(self._policy, sought.task, shape) for shape in theirs)
-        return whole and self._categories is None and unit.numbers is None and clearing.clears(sought)
+    def _goes_whole(self, unit: Unit, clearing: Clearing, sought: Sequence[Subject]) -> bool:
+        """Whether nothing is judged of each record of these, of which there may be very many, and none is of two."""
+        if self._categories is not None or unit.numbers is not None or not clearing.clears(sought):
+            return False
+        named = (({key.value for key in keys}, place) for each in sought for place, keys in each.keys.items())
+        known = [(place, value) for values, place in named for value in values]
+        places = [(each.task, shape) for each in sought for shape in unit.shapes if shape.place in each.keys]
+        apart = len(known) == len({*known})
+        return apart and all(planning.goes_whole(self._policy, task, shape) for task, shape in places)
 
-    async def _clear(self, unit: Unit, clearing: Clearing, sought: Subject) -> tuple[_Done, bool]:
+    async def _clear(self, unit: Unit, clearing: Clearing, sought: Sequence[Subject]) -> tuple[_Done, bool]:
         """Deletes as many of these as one transaction holds; whether there may be more.
 
         Raises:
-            Refused: they are more than the system allows.
-            _Later: the task was overtaken.
+            _Later: some are more than the system allows, or were overtaken.
         """
-        task, gone = sought.task, await clearing.clear(sought, CLEARED)
-        left = self._left.get(task.task_id, 0) - gone.total()
-        if task.task_id not in self._noted:
-            left = await clearing.count(sought) if gone.total() >= CLEARED else 0
-            if refused := self._system.limits.excess(task, rows=gone.total() + left):
-                raise refused
-        counts = Counter[str]()
-        for shape in unit.shapes:
-            counts[shape.category] += gone[shape.place]
-        noted = await self._note(unit, [Note(task, +counts)])
-        self._left[task.task_id] = left
-        return [(Plan(Attribution(task)), noted[task.task_id])], gone.total() > 0 and left > 0
+        gone = await clearing.clear(sought, CLEARED)
+        total = sum(each.total() for each in gone)
+        self._left -= total
+        if any(each.task.task_id not in self._noted for each in sought):
+            rest = await clearing.count(sought) if total >= CLEARED else [0] * len(sought)
+            self._left = sum(rest)
+            for each, went, left in zip(sought, gone, rest, strict=True):
+                if refused := self._system.limits.excess(each.task, rows=went.total() + left):
+                    self._results[each.task.task_id] = refused
+            if any(each.task.task_id in self._results for each in sought):
+                raise _Later
+        categories = {shape.place: shape.category for shape in unit.shapes}
+        notes: list[Note] = []
+        for each, went in zip(sought, gone, strict=True):
+            counts = Counter[str]()
+            for place, n in went.items():
+                counts[categories[place]] += n
+            notes.append(Note(each.task, counts))
+        noted = await self._note(unit, notes)
+        done = [(Plan(Attribution(each.task)), noted[each.task.task_id]) for each in sought]
+        return done, total > 0 and self._left > 0
 
     async def _begin(self, tasks: Sequence[Task]) -> None:
         """Notes which store it is; that itself remembers the rest. And what was withdrawn meanwhile goes no further."""

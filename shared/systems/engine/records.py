@@ -444,16 +444,16 @@ class Unit(Protocol):
 
 @runtime_checkable
 class Clearing(Protocol):
-    """A unit that also deletes by what finds records, of a subject or past a day, where nothing is judged of each."""
+    """A unit that also deletes by what finds records, of subjects or past a day, where nothing is judged of each."""
 
-    def clears(self, subject: Subject) -> bool:
-        """Whether what finds a subject's records finds these alone, and nothing leads or refers to them."""
+    def clears(self, subjects: Sequence[Subject]) -> bool:
+        """Whether what finds the subjects' records finds these alone, and nothing leads or refers to them."""
 
-    async def count(self, subject: Subject) -> int:
-        """How many there are."""
+    async def count(self, subjects: Sequence[Subject]) -> Sequence[int]:
+        """How many there are of each."""
 
-    async def clear(self, subject: Subject, most: int) -> Counter[str]:
-        """Deletes them, as many at most; how many, by place."""
+    async def clear(self, subjects: Sequence[Subject], most: int) -> Sequence[Counter[str]]:
+        """Deletes them, as many at most; how many of each, by place."""
 
     def clears_past(self, due: Due) -> bool:
         """Whether every record that is past that day can go, and nothing leads or refers to it."""

@@ -194,19 +194,17 @@ class Search:
                 row[name] = in_utc(row[name])
         return read
 
-    def exactly(self, table: Declared, keys: Sequence[SearchKey], statement: Sql) -> str:
-        """What finds a person's rows, and no other, in a table that is ``exact``."""
+    def exactly(self, table: Declared, keys: Sequence[tuple[int, SearchKey]], statement: Sql) -> tuple[str, str]:
+        """What finds people's rows, and no others, in a table that is ``exact``: whose they are, and which."""
         [name], at = table.table.searched, table.table.occurred
-        of = self._server.column(name)
-        each: list[str] = []
-        for key in keys:
-            bounds: list[tuple[str, str, object, str]] = [("=", of, key.value, table.relation.types[name])]
-            if at:
-                bounds += [(">=", self._server.column(at.column), key.since, ZONED)] if key.since else []
-                bounds += [("<", self._server.column(at.column), key.until, ZONED)] if key.until else []
-            said = (f"{column} {sign} {statement.value(value, type_)}" for sign, column, value, type_ in bounds)
-            each.append(f"({' AND '.join(said)})")
-        return " OR ".join(each)
+        of, types = self._server.column(name), ("int[]", "text[]", "timestamptz[]", "timestamptz[]")
+        rows = [(n, key.value, key.since, key.until) for n, key in keys]
+        marks = [statement.value([*held], type_) for held, type_ in zip(zip(*rows, strict=True), types, strict=True)]
+        found = f"{of} = k.value AND {of} = ANY({marks[1]})"
+        if at:
+            when = self._server.column(at.column)
+            found += f" AND (k.since IS NULL OR {when} >= k.since) AND (k.until IS NULL OR {when} < k.until)"
+        return f"unnest({', '.join(marks)}) k (n, value, since, until)", found
 
     # Backward: from the rows at the end of a path to what leads to them.
 

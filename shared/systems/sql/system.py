@@ -22,6 +22,7 @@ from shared.systems.engine.records import (
     Numbers,
     Page,
     Record,
+    SearchKey,
     Shape,
     Subject,
     as_text,
@@ -116,24 +117,38 @@ class SqlUnit:
                 stated = await self._stated(table, {key.value for key in keys} if data else (), found)
                 yield await self._search.records(table, found, stated, data=data)
 
-    def clears(self, subject: Subject) -> bool:
+    def clears(self, subjects: Sequence[Subject]) -> bool:
         """Whether the server alone can tell whose the rows are."""
-        return all(self._tables[name].exact for name in subject.keys)
+        return all(self._tables[name].exact for subject in subjects for name in subject.keys)
 
-    async def count(self, subject: Subject) -> int:
-        """How many rows of such a subject there are."""
-        return sum([await self._count(*self._exactly(name, subject)) for name in subject.keys])
+    async def count(self, subjects: Sequence[Subject]) -> Sequence[int]:
+        """How many rows of each such subject there are."""
+        counts = [0] * len(subjects)
+        for name in self._places(subjects):
+            statement, place = Statement(self._server), self._server.place(self._tables[name].place)
+            whose, found = self._search.exactly(self._tables[name], _keys(subjects, name), statement)
+            query = f"SELECT k.n, count(*) FROM {place} t, {whose} WHERE {found} GROUP BY k.n"
+            for n, rows in await self._connection.fetch(query, *statement.values):
+                counts[n] += rows
+        return counts
 
-    async def clear(self, subject: Subject, most: int) -> Counter[str]:
-        """Deletes rows of such a subject."""
-        gone = Counter[str]()
-        for name in subject.keys:
-            gone[name] = await self._clear(*self._exactly(name, subject), f"LIMIT {most - gone.total()}")
+    async def clear(self, subjects: Sequence[Subject], most: int) -> Sequence[Counter[str]]:
+        """Deletes rows of such subjects."""
+        gone = [Counter[str]() for _ in subjects]
+        for name in self._places(subjects):
+            self._seen.references.refuse_undeclared(self._seen.dataset)
+            statement, place = Statement(self._server), self._server.place(self._tables[name].place)
+            whose, found = self._search.exactly(self._tables[name], _keys(subjects, name), statement)
+            some = f"SELECT t.ctid FROM {place} t, {whose} WHERE {found} LIMIT {most}"
+            deleted = f"DELETE FROM {place} t USING {whose} WHERE t.ctid = ANY(ARRAY({some})) AND {found} RETURNING k.n"
+            query = f"WITH gone AS ({deleted}) SELECT n, count(*) FROM gone GROUP BY n"
+            for n, rows in await self._connection.fetch(query, *statement.values):
+                gone[n][name] = rows
+                most -= rows
         return gone
 
-    def _exactly(self, name: str, subject: Subject) -> tuple[Declared, str, Sequence[object]]:
-        statement, table = Statement(self._server), self._tables[name]
-        return table, self._search.exactly(table, subject.keys[name], statement), statement.values
+    def _places(self, subjects: Sequence[Subject]) -> list[str]:
+        return [name for name in self._tables if any(name in subject.keys for subject in subjects)]
 
     def clears_past(self, due: Due) -> bool:
         """Whether rows of the table can go unread."""
@@ -141,30 +156,23 @@ class SqlUnit:
 
     async def count_past(self, due: Due) -> int:
         """How many rows are past that day."""
-        return await self._count(*self._past(due))
+        place, theirs, said, _ = self._past(due)
+        return int((await self._connection.fetch(f"SELECT count(*) FROM {place} t WHERE {theirs}", *said))[0][0])
 
     async def clear_past(self, due: Due, most: int) -> int:
         """Deletes the oldest of them."""
-        table, theirs, said = self._past(due)
-        anchor = self._server.column(table.table.anchors[due.anchor].column)
-        return await self._clear(table, theirs, said, f"ORDER BY {anchor} LIMIT {most}")
+        self._seen.references.refuse_undeclared(self._seen.dataset)
+        place, theirs, said, anchor = self._past(due)
+        some = f"SELECT t.ctid FROM {place} t WHERE {theirs} ORDER BY {anchor} LIMIT {most}"
+        return await self._connection.execute(
+            f"DELETE FROM {place} t WHERE t.ctid = ANY(ARRAY({some})) AND {theirs}", *said
+        )
 
-    def _past(self, due: Due) -> tuple[Declared, str, Sequence[object]]:
+    def _past(self, due: Due) -> tuple[str, str, Sequence[object], str]:
         statement, table = Statement(self._server), self._tables[due.table]
         anchor = self._server.column(table.table.anchors[due.anchor].column)
-        return table, f"{anchor} < {statement.value(*_before(self._server, table, due))}", statement.values
-
-    async def _count(self, table: Declared, theirs: str, said: Sequence[object]) -> int:
-        query = f"SELECT count(*) FROM {self._server.place(table.place)} t WHERE {theirs}"
-        return int((await self._connection.fetch(query, *said))[0][0])
-
-    async def _clear(self, table: Declared, theirs: str, said: Sequence[object], some: str) -> int:
-        self._seen.references.refuse_undeclared(self._seen.dataset)
-        place = self._server.place(table.place)
-        rows = f"SELECT t.ctid FROM {place} t WHERE {theirs} {some}"
-        return await self._connection.execute(
-            f"DELETE FROM {place} t WHERE t.ctid = ANY(ARRAY({rows})) AND ({theirs})", *said
-        )
+        theirs = f"{anchor} < {statement.value(*_before(self._server, table, due))}"
+        return self._server.place(table.place), theirs, statement.values, anchor
 
     def _leave_out(self, table: Declared, found: Found, requests: Collection[str]) -> None:
         """What stands in the table beside the data for a request itself is none of what its subject has."""
@@ -357,6 +365,10 @@ class SqlUnit:
         read = await self._search.read(table, condition, statement.values, Reading(more=f" LIMIT {PAGE}"))
         found = Found({table.key(row): row for row in read})
         return await self._search.records(table, found, {}, data=False)
+
+
+def _keys(subjects: Sequence[Subject], place: str) -> list[tuple[int, SearchKey]]:
+    return [(n, key) for n, subject in enumerate(subjects) for key in subject.keys.get(place, ())]
 
 
 def _before(server: Server, table: Declared, due: Due) -> tuple[date | datetime, str]:
