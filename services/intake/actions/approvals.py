@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final, Literal
 from uuid import UUID
 
-import orjson
+import asyncpg
 from pydantic import BaseModel, Field, JsonValue
 from uuid_utils.compat import uuid7
 
@@ -27,7 +27,7 @@ AND ($3::uuid IS NULL OR approval_id > $3) ORDER BY approval_id LIMIT $4
 _PROPOSE = """
 INSERT INTO approval (approval_id, kind, subject, request_id, action, target, about, shown, body, proposed_by,
                       proposed_at, state)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8::jsonb, $9, $10, $11, 'proposed')
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'proposed')
 """
 _DECIDE = "UPDATE approval SET state = $2, decided_by = $3, decided_at = $4 WHERE approval_id = $1"
 _REPLACE = """
@@ -117,7 +117,7 @@ async def propose(held: Held, kind: str, action: Action, said: BaseModel) -> Pro
     await held.tx.connection.execute(
         _PROPOSE,
         *(approval_id, kind, held.key, request_id, action.name, action.target_of(said), about),
-        *(orjson.dumps(shown).decode(), place, held.caller.holder, held.tx.now),
+        *(shown, place, held.caller.holder, held.tx.now),
     )
     return await read(held.tx.connection, approval_id)
 
@@ -170,6 +170,5 @@ async def last_approved(tx: UnitOfWork, request_id: UUID, actions: Sequence[str]
     return (row[0], row[1]) if row else None
 
 
-def _approval(row: object) -> Proposal:
-    known = dict(row)  # type: ignore[call-overload]  # a record of asyncpg
-    return Proposal.model_validate({**known, "shown": orjson.loads(known["shown"])})
+def _approval(row: asyncpg.Record) -> Proposal:
+    return Proposal.model_validate(dict(row))
