@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Protocol, Self
+from typing import Generic, Protocol, Self, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, JsonValue
@@ -24,9 +24,10 @@ from shared.systems.engine import planning
 from shared.systems.engine.looking import look
 from shared.systems.engine.ownership import Attribution, Mine, refusal, subject
 from shared.systems.engine.planning import Plan
-from shared.systems.engine.records import FLAGS, Name, Note, Numbers, Record, Shape, System, Unit
+from shared.systems.engine.records import FLAGS, Limits, Name, Note, Numbers, Record, Shape, System, Unit
 from shared.systems.protocols import Operate
 
+Only = TypeVar("Only")
 NOTED = "steps"
 """Under which key the journal stands in the progress of its task."""
 
@@ -178,6 +179,29 @@ class StepSystem(System, Protocol):
 
     @property
     def steps(self) -> StepUnit: ...
+
+
+class OneUnit(Generic[Only]):
+    """Serves each call by the only unit of a system, ``steps``; nothing tells one store of it from another."""
+
+    incarnation = ""
+    part = 500
+
+    def __init__(self, name: str, limits: Limits, unit: Only) -> None:
+        self.name, self.limits, self.steps = name, limits, unit
+
+    def knows(self, tenant: str | None) -> bool:
+        """Returns true: it is asked about every subject."""
+        del tenant
+        return True
+
+    @asynccontextmanager
+    async def unit(
+        self, tenant: str | None = None, *, reading: bool = False, known: bool = False
+    ) -> AsyncIterator[Only]:
+        """Every call there is a moment of its own."""
+        del tenant, reading, known
+        yield self.steps
 
 
 class Stepwise:

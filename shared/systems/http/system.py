@@ -4,8 +4,8 @@ It has no transactions: what is to go is taken out step by step (``steps.py``), 
 """
 
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,6 @@ from shared.systems.engine.records import (
     Flag,
     Holder,
     Kind,
-    Limits,
     Link,
     Page,
     Record,
@@ -29,7 +28,7 @@ from shared.systems.engine.records import (
     State,
     Subject,
 )
-from shared.systems.engine.stepwise import Moments
+from shared.systems.engine.stepwise import Moments, OneUnit
 from shared.systems.http.declaration import FIELD, SHOWN, Declaration, Resource
 from shared.systems.http.paths import Condition, at, each_at
 from shared.systems.http.search import Hit, Search, is_text
@@ -225,25 +224,5 @@ def must_be_classified(system: str, resource: Resource, record: Mapping[str, Any
         raise ColumnUnmapped(f"{system} has fields that its declaration does not classify: {', '.join(names)}")
 
 
-class HttpSystem:
-    """One system; ``steps``: its only unit."""
-
-    incarnation = ""
-    """Nothing tells one store of it from another."""
-    part = 500
-
-    def __init__(self, name: str, limits: Limits, unit: HttpUnit) -> None:
-        self.name, self.limits, self.steps = name, limits, unit
-
-    def knows(self, tenant: str | None) -> bool:
-        """It is asked for whomever a task is about."""
-        del tenant
-        return True
-
-    @asynccontextmanager
-    async def unit(
-        self, tenant: str | None = None, *, reading: bool = False, known: bool = False
-    ) -> AsyncIterator[HttpUnit]:
-        """Every call there is a moment of its own."""
-        del tenant, reading, known
-        yield self.steps
+class HttpSystem(OneUnit[HttpUnit]):
+    """Serves one declared system."""

@@ -5,8 +5,7 @@ REST cannot remove it: that takes the routes in ``deploy/downstreams/roundup/tra
 """
 
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from functools import partial
@@ -32,7 +31,6 @@ from shared.systems.engine.records import (
     Holder,
     Key,
     Kind,
-    Limits,
     Link,
     Note,
     Page,
@@ -40,7 +38,7 @@ from shared.systems.engine.records import (
     Shape,
     Subject,
 )
-from shared.systems.engine.stepwise import Going, Journal, Later, Moments
+from shared.systems.engine.stepwise import Going, Journal, Later, Moments, OneUnit
 from shared.systems.http_client import together
 from shared.systems.roundup.copies import CATEGORIES, HISTORY, copy, fields_of, history
 from shared.systems.roundup.erasing import Overwriting, by_class
@@ -416,28 +414,10 @@ class TicketUnit(Moments):
         return [Record(_SHAPES["issue"], (one,), whose={tasks[0].task_id: True}) for one in sorted(tickets)]
 
 
-class TicketSystem:
-    """One tracker; ``steps``: its only unit."""
+class TicketSystem(OneUnit[TicketUnit]):
+    """Serves one tracker."""
 
-    incarnation = ""
-    """Nothing tells one store of it from another."""
     part = 50
-
-    def __init__(self, name: str, limits: Limits, unit: TicketUnit) -> None:
-        self.name, self.limits, self.steps = name, limits, unit
-
-    def knows(self, tenant: str | None) -> bool:
-        """Returns true: one tracker serves all tenants."""
-        del tenant
-        return True
-
-    @asynccontextmanager
-    async def unit(
-        self, tenant: str | None = None, *, reading: bool = False, known: bool = False
-    ) -> AsyncIterator[TicketUnit]:
-        """Every call there is a moment of its own."""
-        del tenant, reading, known
-        yield self.steps
 
 
 def _noted(task: Task) -> list[str]:

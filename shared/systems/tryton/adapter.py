@@ -138,13 +138,13 @@ class TrytonAdapter(Served):
         }
 
     async def plan(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """What an erasure would find and leave, or why it would do nothing."""
+        """Tells what an erasure would find and leave, or why it would do nothing."""
         return await self._each(super().plan, self._timed(tasks), save_progress)
 
     async def export_in_parts(
         self, tasks: Sequence[Task], save_progress: Checkpoint, hand_over: HandOver | None
     ) -> Sequence[Result]:
-        """Everything held about each subject (Art. 15, 20)."""
+        """Returns everything held about each subject (Art. 15, 20)."""
         export = super().export_in_parts
 
         async def one(task: Sequence[Task], save: Checkpoint) -> Sequence[Result]:
@@ -209,12 +209,12 @@ class TrytonAdapter(Served):
         return await retention.sweep(self._nightly, due, _any_category(spared), go_on)
 
     async def shown(self, operation: Operation) -> int:
-        """How many parties bear the flag, whoever has set it."""
+        """Counts the parties that bear the flag, by anybody."""
         domain = [[FLAGGED[_flag_of(operation)], "=", operation is not Operation.LIFT]]
         return int(await self._search.rpc.call(f"model.{PARTY}.search_count", domain))
 
     async def shown_of(self, tasks: Sequence[Task]) -> Collection[str]:
-        """Those of the subjects of these tasks."""
+        """Returns those of the subjects of these tasks."""
         flag = FLAGS.index(_flag_of(tasks[0].operation))
         found = (each for each in await self._found(tasks) if isinstance(each, Attribution))
         parties = (mine.record for each in found for name, mine in each.records.items() if name[0] == PARTY)

@@ -4,8 +4,7 @@ It has no transactions: what is to go is taken out step by step (``steps.py``), 
 """
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 from uuid import UUID
@@ -23,7 +22,6 @@ from shared.systems.engine.records import (
     Flag,
     Holder,
     Kind,
-    Limits,
     Link,
     Page,
     Part,
@@ -32,7 +30,7 @@ from shared.systems.engine.records import (
     State,
     Subject,
 )
-from shared.systems.engine.stepwise import Moments
+from shared.systems.engine.stepwise import Moments, OneUnit
 from shared.systems.sweepable import Dated, Due
 from shared.systems.tryton import customer as customers
 from shared.systems.tryton.customer import (
@@ -427,25 +425,5 @@ def _day(day: date) -> Mapping[str, Any]:
     return {"__class__": "date", "year": day.year, "month": day.month, "day": day.day}
 
 
-class TrytonSystem:
-    """One CRM; ``steps``: its only unit."""
-
-    incarnation = ""
-    """Nothing tells one store of it from another."""
-    part = 500
-
-    def __init__(self, name: str, limits: Limits, unit: TrytonUnit) -> None:
-        self.name, self.limits, self.steps = name, limits, unit
-
-    def knows(self, tenant: str | None) -> bool:
-        """It is asked for whomever a task is about."""
-        del tenant
-        return True
-
-    @asynccontextmanager
-    async def unit(
-        self, tenant: str | None = None, *, reading: bool = False, known: bool = False
-    ) -> AsyncIterator[TrytonUnit]:
-        """Every call there is a moment of its own."""
-        del tenant, reading, known
-        yield self.steps
+class TrytonSystem(OneUnit[TrytonUnit]):
+    """Serves one CRM."""
