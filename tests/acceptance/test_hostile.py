@@ -355,7 +355,7 @@ async def test_more_rows_than_the_limit_wait_for_two_officers(platform: Platform
     beyond = [task["exceeded"] for task in view["tasks"] if task.get("exceeded")]
     assert beyond == [{"limit": "max_rows", "found": 61, "allowed": 60}]
     await officer.act("confirmation", system="shop", limit="max_rows")
-    assert await officer.refused("confirmation", system="shop", limit="max_rows") == "illegal_transition"
+    assert await officer.refused("confirmation", system="shop", limit="max_rows") == "same_person"
     assert await platform.shop.deliveries(person) == [before]
     await colleague.act("confirmation", system="shop", limit="max_rows")
     assert (await case.closed())["outcome"] == "fulfilled"

@@ -271,7 +271,7 @@ async def test_path_takes_the_reference_from_permitted_readers(intake: Intake, d
     }
     version = (await intake.officer.get(path)).headers["ETag"]
     done = await intake.officer.post(f"/v1/requests/{short}/actions/withdraw", headers={"If-Match": version})
-    assert (done.status_code, done.json()["reference"]) == (200, short)
+    assert (done.status_code, done.json()["id"]) == (200, id_of(path))
 
 
 async def test_the_reference_stands_in_answers_letters_and_on_pages(console: OpenedConsole) -> None:

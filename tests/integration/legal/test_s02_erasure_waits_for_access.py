@@ -196,7 +196,7 @@ async def test_it_goes_on_by_itself_once_the_restriction_is_no_more(
     if ends != "withdraw":
         await intake.complete(restriction, operation=Operation.RESTRICT)
         by, how = (intake.officer, "lift") if ends == "lift" else (intake.channel, "withdraw")
-        (await by.post(f"{restriction}/{how}")).raise_for_status()
+        (await by.post(f"{restriction}/actions/{how}")).raise_for_status()
         assert [letter["kind"] for letter in await intake.letters(restriction)] == ["answer", "update"]
         await intake.complete(restriction, operation=Operation.LIFT)
     else:
