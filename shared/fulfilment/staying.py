@@ -51,7 +51,7 @@ class Told:
     by_category: Mapping[str, int] = field(default_factory=dict)
 
     def rows(self, categories: Collection[str]) -> Mapping[str, int] | None:
-        """How many it has, by category: where it does not say of which, all of them may be of each."""
+        """Returns how many it has, by category: where it does not say of which, all of them may be of each."""
         if self.found is None or sum(self.by_category.values()) == self.found:
             return None if self.found is None else self.by_category
         return dict.fromkeys(categories, self.found)
@@ -186,7 +186,7 @@ class Staying:
         return replace(result, remaining=result.found, ground=rule, until=None, kept=left or None)
 
     def _left(self, claim: Claim, told: Told) -> tuple[Kept, ...] | Refused:
-        """What of a system that erases all it has or nothing stays; a hold keeps all of it."""
+        """Returns what stays of a system that erases all it has or nothing; a hold keeps all of it."""
         task = Task(
             *(claim.task_id, claim.request_id, claim.subject_ref, self.system.name, Operation.ERASE),
             confirmed=claim.confirmed.get(self.system.name, {}),

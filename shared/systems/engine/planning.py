@@ -273,7 +273,7 @@ def erased(made: Plan, noted: Mapping[str, int], policy: Policy) -> Receipt:
 def receipt(
     task: Task, gone: Mapping[str, int], stays: Sequence[Kept], reduced: Mapping[str, int] | None = None
 ) -> Receipt:
-    """Of an erasure: all that was found and does not stay, by category, is gone."""
+    """Reports an erasure: all that was found and does not stay, by category, is gone."""
     erased = Receipt.counted(task, TaskOutcome.ERASED, gone)
     if not stays:
         return erased

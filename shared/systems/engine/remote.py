@@ -19,7 +19,7 @@ from shared.systems.states import country_unknown
 def left(
     task: Task, policy: Policy, categories: Collection[str], rows: Mapping[str, int] | None
 ) -> tuple[Kept, ...] | Refused:
-    """What of a system stays, which is all of it or nothing; or why nobody but a person can do anything there.
+    """Returns what of a system stays, which is all of it or nothing; or why a person must act there.
 
     ``rows``: how many it has, by category; None: it was never asked.
     """
