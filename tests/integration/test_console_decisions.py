@@ -50,7 +50,10 @@ async def test_approver_of_extension_or_finding_reads_the_words_first(console: O
     assert why in anton.text
     assert "overridden" in anton.text
     assert (await intake.actions(weighed)).count("proposal.read") == 1
+    hanna = await console.member("hanna")
+    assert (await hanna.open(f"{page}/approve")).status == 403
     await (await anton.open(f"{page}/reject")).send(step="confirm")
+    assert (await intake.actions(weighed)).count("proposal.read") == 2, "once for each page that was shown"
     assert (anton.status, (await intake.actions(weighed)).count("approval.rejected")) == (200, 1)
     assert "objection.weighed" not in await intake.actions(weighed)
 

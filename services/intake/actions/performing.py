@@ -199,12 +199,13 @@ async def offer(
 
 
 async def read(
-    means: Deciding, kinds: Mapping[str, Kind], approval_id: UUID, caller: Caller
+    means: Deciding, kinds: Mapping[str, Kind], approval_id: UUID, caller: Caller, *, noted: bool = True
 ) -> tuple[Proposal, BaseModel, Possible, Pairs]:
-    """A proposal with its words, what it will do and what is read first; the reading is on record."""
+    """A proposal with its words, what it will do and what is read first; ``noted``: the reading is on record."""
     async with means.unit_of_work.begin() as tx:
         held, kind, action, found = await _proposed(means, kinds, tx, approval_id, caller)
-        tx.log_evidence(kind.recorded(held.key), "proposal.read", {"action": action.name}, caller.actor)
+        if noted:
+            tx.log_evidence(kind.recorded(held.key), "proposal.read", {"action": action.name}, caller.actor)
         said, facts = await approvals.body_of(tx, action, found), await action.reads(held)
         return found, said, await described(held, action), facts
 

@@ -103,10 +103,12 @@ class Actions:
         word, approval_id = visit.request.path_params["word"], of_path(visit, "approval_id")
         if word not in {"approve", "reject"}:
             raise NotFound("a proposal is approved or rejected")
-        found, said, possible, reads = await performing.read(means, KINDS, approval_id, person.caller)
+        async with self.works.services.unit_of_work.pool.acquire() as connection:
+            found = await approvals.read(connection, approval_id)
         action = KINDS[found.kind].actions[found.action]
         if found.proposed_by != person.holder or word == "approve":
             _must(person, Power(action.approving))
+        _, said, possible, reads = await performing.read(means, KINDS, approval_id, person.caller, noted=not visit.sent)
         take = performing.approve if word == "approve" else performing.reject
 
         async def do(subject: Subject, _: str, __: object) -> Done:
