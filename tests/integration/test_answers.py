@@ -123,6 +123,16 @@ async def test_a_proposal_is_void_once_the_request_has_changed(intake: Intake) -
     assert (listed, refused.json()["type"]) == ([], f"{PROBLEM}precondition_failed")
 
 
+async def test_a_proposal_whose_words_are_gone_leaves_the_others_listed(intake: Intake) -> None:
+    paths = [await intake.submit() for _ in range(2)]
+    for path in paths:
+        await intake.officer.post(f"{path}/actions/answer-in-part", json=REASONS["answer_in_part"])
+    async with intake.unit_of_work.begin() as tx:
+        await tx.vault.shred(tx.connection, [UUID(id_of(paths[1]))], tx.now)
+    listed = await intake.colleague.get("/v1/approvals")
+    assert (listed.status_code, len(listed.json()["data"])) == (200, 1)
+
+
 async def test_a_service_that_works_another_right_says_nothing_of_a_request(intake: Intake) -> None:
     path = await intake.submit(right="erasure")
     for kind in (FulfilmentCompleted, FulfilmentBlocked, FulfilmentReported):

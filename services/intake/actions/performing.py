@@ -17,6 +17,7 @@ from services.intake.auth import Caller
 from services.intake.deciding import Deciding
 from services.intake.errors import Forbidden, NotFound, NotReady, PreconditionFailed
 from services.intake.request.aggregate import Transition
+from shared.domain.errors import Shredded
 from shared.messaging.unit_of_work import UnitOfWork
 
 T = TypeVar("T")
@@ -221,9 +222,10 @@ async def waiting(
             action = kind.actions[each.action]
             try:
                 held = await kind.lock(means, tx, each.subject, caller, acting=False)
-            except (NotFound, Forbidden):
+                void = await approvals.is_void(held, action, each)
+            except (NotFound, Forbidden, Shredded):
                 continue
-            if not await approvals.is_void(held, action, each):
+            if not void:
                 standing.append(each)
     return standing
 
