@@ -176,6 +176,8 @@ async def hand_out(
     """
     request_id, package_id, _ = await find(tx.connection, download_id, caller, tx.now)
     released = await releases.held(tx, request_id)
+    if released.package_id != package_id:
+        raise Expired("this link is over: the package was made again, so make another link")
     piece = await _kept(tx, package_id, settings)
     bytes_asked = asked.of(piece.size) if asked else (0, piece.size)
     if bytes_asked is None:

@@ -19,7 +19,8 @@ from services.export import handlers as export
 from services.export import package as built
 from services.export.package import Part
 from services.intake import orphans, packages
-from services.intake.auth import create
+from services.intake.auth import create, replace
+from services.intake.grant import Power
 from services.intake.retention import retention
 from shared.domain.events import RequestClosed, RequestWithdrawn
 from shared.domain.identities import IdentityType
@@ -169,6 +170,20 @@ async def test_a_download_that_broke_off_is_continued_and_counted_once(intake: I
     assert len(await intake.details(path, "package.downloaded")) == 2, "the one in a piece, and the one in two"
     other = await downloaded(intake.channel, path, **bytes_from(5), **{"If-Range": '"another"'})
     assert (other.status_code, len(other.content)) == (200, len(whole.content))
+
+
+async def test_a_link_is_for_the_package_as_it_was_and_for_keys_that_may_fetch(intake: Intake, database: str) -> None:
+    path = await answered(intake)
+    link, key = await link_to(intake, path), intake.channel.headers["Authorization"].split("_")[1]
+    submits = await replace(database, key, intake.clock.now(), powers=[Power.SUBMIT])
+    assert (await intake.channel.get(link, headers={"Authorization": f"Bearer {submits}"})).status_code == 403
+    fetches = await replace(database, key, intake.clock.now(), powers=[Power.FETCH])
+    by = {"Authorization": f"Bearer {fetches}"}
+    assert (await intake.channel.get(link, headers={**by, **bytes_from(1)})).status_code == 206
+    await intake.unit_of_work.pool.execute(
+        "UPDATE request SET package_id = $2 WHERE request_id = $1", id_of(path), uuid7()
+    )
+    assert (await intake.channel.get(link, headers=by)).status_code == 410
 
 
 async def test_the_last_download_can_be_continued_for_a_day_and_then_the_package_is_gone(intake: Intake) -> None:

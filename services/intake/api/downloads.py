@@ -77,8 +77,7 @@ async def begin(
     Raises:
         Expired, Forbidden, IllegalTransition, NotFound, NotReady, Shredded, Withheld: nothing is handed out.
     """
-    caller.must_be("privacy" if what == "inspection" else "channel")
-    caller.grant.must(Power.FETCH)
+    _must_fetch(caller, what)
     request = await services.use_cases.read(request_id, caller)
     if what == "inspection":
         request.must_be_withheld()
@@ -113,11 +112,12 @@ async def fetched(
     """What a link hands out; ``asked_for``: ``Range`` and ``If-Range``.
 
     Raises:
-        Expired, IllegalTransition, NotReady, RangeNotSatisfiable, Shredded, Withheld: it is not handed out.
+        Expired, Forbidden, IllegalTransition, NotReady, RangeNotSatisfiable, Shredded, Withheld: nothing is handed out.
     """
     unit_of_work = services.unit_of_work
     async with unit_of_work.begin() as tx:
         request_id, package_id, what = await packages.find(tx.connection, download_id, caller, tx.now)
+        _must_fetch(caller, what)
         request = await visible(tx.connection, await read(tx.connection, request_id), caller)
         if what == "inspection":
             return _inspected(services, await package_release.look(tx, request_id, caller), caller)
@@ -132,6 +132,11 @@ async def fetched(
         headers["Content-Range"] = f"bytes {handed.first}-{handed.end - 1}/{handed.piece.size}"
     content = packages.content(unit_of_work, handed, services.settings)
     return StreamingResponse(content, 206 if span else 200, headers, "application/zip")
+
+
+def _must_fetch(caller: Caller, what: What) -> None:
+    caller.must_be("privacy" if what == "inspection" else "channel")
+    caller.grant.must(Power.FETCH)
 
 
 def _inspected(services: Services, look: package_release.Look, caller: Caller) -> Response:
