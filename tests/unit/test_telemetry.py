@@ -243,7 +243,7 @@ def test_a_limit_that_was_confirmed_is_the_number_that_was_confirmed() -> None:
 OURS = {
     "names from the downstreams file, its settings and the datasets": (
         "self._system self.system self._name self._system.name self.dataset.name shape.place record.shape.place"
-        " self._shared self._downstream.name"
+        " self._shared self._downstream.name self._tracker.system"
         " ', '.join(bare) system task.system tracker.system step.system name"
         " system.name self.system.name"
         " dataset.name table.name self._domain self._settings.format self._sign_in self._names type_"
@@ -252,13 +252,13 @@ OURS = {
     "names from our code: operations, flags, models, methods, fields, headers, classes, kinds of record, versions": (
         "step.operation reply.operation erased.outcome API_VERSION DOMAIN_HEADER SIGNATURE_HEADER RESOLVED"
         " classname field flag kind operation task.operation method model to verb"
-        " type(error).__name__ type(key).__name__"
+        " type(error).__name__ type(key).__name__ route searched"
     ),
     "counts and limits": (
         "count times erased.remaining looked.remaining kept left len(answers) len(each) len(hits) len(tasks) limit"
         " limits.answer_depth limits.answer_items lines answer.status response.status_code looked.found"
         " records remaining status"
-        " still_found"
+        " still_found found.unproven len([*shown])"
     ),
     "what is wrong, in sentences of ours": (
         "' and '.join(faults) '; '.join(wrong) reason_of(text) opposed _use(system, task)"
@@ -270,6 +270,7 @@ OURS = {
     "the sentence of a failure, looked at again": "sentence_of(result)",
     "fields that the adapter knows, and what follows of the rest": (
         "change.field ', '.join(held) ', '.join(sorted(stuck)) ', '.join(sorted(reached)) what ', '.join(sorted(held))"
+        " ', '.join(lacking)"
     ),
     "categories of the policy that a system declares to hold": (
         "goes concerns categories next(iter(shapes.values())).category left stays"
