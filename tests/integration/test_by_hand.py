@@ -392,6 +392,19 @@ async def test_nobody_confirms_what_they_have_not_seen(intake: Intake) -> None:
     assert "limit_confirmed" not in await intake.types()
 
 
+async def test_a_second_task_beyond_the_same_limit_leaves_the_proposal_standing(intake: Intake) -> None:
+    changes = [{"field": "address.city", "asserted": "Berlin"}]
+    path = await intake.submit(right="rectification", changes=changes)
+    for operation in (Operation.RECTIFY, Operation.RESTRICT):  # what cannot be corrected yet is restricted meanwhile
+        reported = beyond(3_000, operation=operation)
+        await intake.consume(a(FulfilmentBlocked, about=id_of(path), operation=operation, tasks=(reported,)))
+        if operation is Operation.RECTIFY:
+            first = await intake.officer.post(f"{path}/actions/exceed-limit", json=ROWS)
+            assert first.status_code == 202, first.text
+    second = await intake.colleague.post(f"{path}/actions/exceed-limit", json=ROWS)
+    assert (second.status_code, second.json()["state"]) == (200, "in_progress")
+
+
 async def test_only_an_exceeded_limit_can_be_confirmed(intake: Intake) -> None:
     path = await stopped(intake)
     for body, status in (

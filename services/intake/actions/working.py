@@ -40,9 +40,8 @@ async def _exceed_limit(held: Held, said: LimitExceeded) -> Transition:
 
 
 async def _found(held: Held, said: LimitExceeded) -> str:
-    """How much was found: a task that finds more by then waits again."""
-    tasks = [task for task in held.request.tasks or () if task.system == said.system and task.exceeded]
-    return " ".join(f"{each.task_id} {each.exceeded}" for each in tasks)
+    """How much was found: with another number it is proposed again, whichever tasks wait for it."""
+    return str(held.request.found_beyond(said.system, said.limit))
 
 
 async def _record_result(held: Held, said: ManualResult) -> Transition:

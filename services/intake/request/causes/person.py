@@ -119,6 +119,11 @@ class MovedByPerson(MovingRequest):
         self.must_allow("resume")
         return free.then(verified(free.request))
 
+    def found_beyond(self, system: str, limit: Limit) -> int:
+        """The most that a task of that system has found beyond that limit; 0 where none waits because of it."""
+        beyond = [t.exceeded for t in self.tasks or () if t.system == system and t.exceeded]
+        return max((each.found for each in beyond if each.limit is limit), default=0)
+
     def exceed(self, system: str, limit: Limit, proposed_by: str, holder: str) -> Transition[Self]:
         """Two people let a task touch what it has found beyond a limit: it goes on.
 
@@ -128,13 +133,14 @@ class MovedByPerson(MovingRequest):
         self.must_allow("confirm_deferred" if self.may_be_done_later else "confirm")
         known = tuple(self.tasks or ())
         stopped = [t for t in known if t.system == system and t.exceeded and t.exceeded.limit is limit]
+        found = self.found_beyond(system, limit)
         if not stopped or not (beyond := stopped[0].exceeded):
             raise IllegalTransition(f"no task of {system} waits because of {limit}: exceeded says which task does")
         tasks = tuple(t.model_copy(update={"exceeded": None}) if t in stopped else t for t in known)
         state = State.IN_PROGRESS if self.state is State.AWAITING_DECISION else self.state
         request = replace(self, state=state, tasks=tasks)
-        event = events.LimitConfirmed.about(request, system=system, limit=limit, at_most=beyond.found)
-        numbers: dict[str, JsonValue] = {"limit": limit, "found": beyond.found, "allowed": beyond.allowed}
+        event = events.LimitConfirmed.about(request, system=system, limit=limit, at_most=found)
+        numbers: dict[str, JsonValue] = {"limit": limit, "found": found, "allowed": beyond.allowed}
         said: dict[str, JsonValue] = {"system": system, **numbers, "holder": holder, "proposed_by": proposed_by}
         return request.noted("limit.confirmed", event, **said)
 
