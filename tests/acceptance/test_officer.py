@@ -1,5 +1,6 @@
 """An officer's day by hand: what the privacy team reads and decides on the pages of the console, by HTTP alone."""
 
+import json
 import re
 from datetime import datetime, timedelta
 
@@ -174,8 +175,13 @@ async def test_command_decides_with_two_keys(platform: Platform) -> None:
     assert (status, "It comes every day." in printed) == (0, True), printed
     assert "decision.proposed" not in await case.seen_by(platform.officer).actions()
     assert (await platform.dsr(*refuse, "--yes", door=platform.officer))[0] == 0
-    assert await case.seen_by(platform.officer).refused("decision/approval") == "same_person"
-    await case.seen_by(platform.colleague).act("decision/approval")
+    _, listed = await platform.dsr("list", "approvals", "--json", door=platform.colleague)
+    [waits] = [each for each in map(json.loads, listed.splitlines()) if each["subject"] == case.request_id]
+    approve = ("act", "approve", f"approvals/{waits['approval_id']}", "--yes")
+    status, printed = await platform.dsr(*approve, door=platform.officer)
+    assert (status, "second person" in printed) == (1, True), printed
+    status, printed = await platform.dsr(*approve, door=platform.colleague)
+    assert status == 0, printed
     assert (await case.closed())["outcome"] == "refused"
 
 
