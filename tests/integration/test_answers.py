@@ -14,7 +14,7 @@ from shared.domain.rights import Right
 from shared.messaging.dispatcher import Unreadable
 from shared.storage import open_requests
 from tests.fixtures.events import a
-from tests.fixtures.intake import PROOF, REASONS, Intake, id_of, reference_of
+from tests.fixtures.intake import PROOF, PROPOSAL, REASONS, Intake, id_of, reference_of
 
 EXPLANATION = REASONS["answer_in_part"]["explanation"]
 REFUSAL = REASONS["refuse"]
@@ -121,6 +121,18 @@ async def test_a_proposal_is_void_once_the_request_has_changed(intake: Intake) -
     listed = (await intake.colleague.get("/v1/approvals")).json()["data"]
     refused = await intake.colleague.post(f"/v1/approvals/{proposed.json()['approval_id']}/approve")
     assert (listed, refused.json()["type"]) == ([], f"{PROBLEM}precondition_failed")
+
+
+async def test_nothing_waits_for_approval_once_its_request_has_gone_on_or_is_closed(intake: Intake) -> None:
+    subject = {"email": "eve@example.org", "account_id": "C-17", "country": "DE"}
+    closed, proved = await intake.submit(), await intake.submit(assurance=None, subject=subject)
+    (await intake.officer.post(f"{closed}/actions/extend", json=PROPOSAL)).raise_for_status()
+    by_hand = {"assurance": {"level": "L2", "method": "in_person"}}
+    (await intake.officer.post(f"{proved}/actions/verify", json=by_hand)).raise_for_status()
+    assert len((await intake.colleague.get("/v1/approvals")).json()["data"]) == 2
+    (await intake.channel.post(f"{closed}/actions/withdraw")).raise_for_status()
+    (await intake.channel.post(f"{proved}/actions/verify", json=PROOF)).raise_for_status()
+    assert (await intake.colleague.get("/v1/approvals")).json()["data"] == []
 
 
 async def test_a_proposal_whose_words_are_gone_leaves_the_others_listed(intake: Intake) -> None:

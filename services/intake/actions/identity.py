@@ -59,9 +59,10 @@ async def stated_by(held: Held) -> list[Identity]:
 
 
 async def stated(held: Held, _: object) -> str:
-    """A keyed hash of that: what is stated later was not looked at."""
+    """Where the request stands, and a keyed hash of what is stated: what is stated later was not looked at."""
     said = "".join(f"\0{each.type}\0{each.value}" for each in await stated_by(held))
-    return hmac.digest(held.tx.vault.keyring.lookup, f"by hand{said}".encode(), "sha256").hex()
+    digest = hmac.digest(held.tx.vault.keyring.lookup, f"by hand{said}".encode(), "sha256").hex()
+    return f"{held.request.state} {digest}"
 
 
 async def verify(held: Held, said: Verification) -> Transition:

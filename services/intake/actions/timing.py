@@ -24,6 +24,7 @@ from services.intake.request.causes.delivery import SENT_TO
 from services.intake.request.extension import Extension as Proposed
 from services.intake.request.extension import flaws
 from services.intake.request.letter_kinds import LetterField
+from services.intake.request.lifecycle import State
 from shared.domain.sentences import Term
 from shared.domain.time_limit import Arrival, calc_version, limits
 from shared.storage.subject_data import encode_identities
@@ -161,7 +162,8 @@ async def _judge(held: Held, request: Request, said: Extension) -> dict[str, Jso
 
 
 async def _dates(held: Held, _: Extension) -> str:
-    return f"{held.request.received_at.isoformat()} {held.request.due_on}"
+    request = held.request
+    return f"{request.received_at.isoformat()} {request.due_on} {request.state is State.CLOSED}"
 
 
 def _reasons(held: Held) -> Options:
