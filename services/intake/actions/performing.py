@@ -307,10 +307,6 @@ def _detail(held: Held, action: Action, found: Proposal) -> dict[str, JsonValue]
     return {**known, **found.shown}
 
 
-def _subject(held: Held, kind: Kind) -> UUID:
-    return kind.recorded(held.key)
-
-
 def _done(held: Held, kind: Kind, action: Action, found: Proposal | None = None) -> Done:
     return Done(
         kind=kind.name,
