@@ -67,3 +67,11 @@ def country_unknown(system: str, held: str, rule: str, country: str) -> str:
         f"{system} holds {held}, which {rule} keeps where the law of {country} applies, and nothing there shows whether"
         " it does: enter the country there, and try again; nothing was done there"
     )
+
+
+def undated(system: str, held: str, rule: str, anchor: str | None) -> str:
+    """The same where the day from which a period counts is not known."""
+    return (
+        f"{system} holds {held}, which {rule} keeps for a time from {anchor}, and nothing there shows that day: enter"
+        " it there, and try again; nothing was done there"
+    )

@@ -1,17 +1,31 @@
 """Who counts as the subject among the customers that a search in the CRM returned."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from shared.domain.errors import ForeignHit
+from shared.domain.errors import ForeignHit, GroundUnknown
 from shared.domain.identities import Identity, IdentityType
-from shared.systems.tryton.customer import ADDRESS, ASSIGNMENT, CONTACT, IDENTIFIER, Customer, proven
+from shared.domain.operations import Operation
+from shared.systems.engine.keeping import Keeping
+from shared.systems.engine.ownership import Attributor, subject
+from shared.systems.tryton.customer import (
+    ADDRESS,
+    ADDRESS_FIELDS,
+    ASSIGNMENT,
+    CONTACT,
+    IDENTIFIER,
+    PARTY,
+    Customer,
+    proven,
+)
 from shared.systems.tryton.rpc import reason_of
 from shared.systems.tryton.settings import DeclaredGrounds
 from shared.systems.tryton.system import Places
+from tests.fixtures.downstream import task
+from tests.fixtures.policy import all_signed, signed_policy
 
 ADA, BOB, NUMBER = "ada@post.example", "bob@post.example", "+4915112345671"
 Y20, Y22, Y24, Y26 = (datetime(year, 1, 1, tzinfo=UTC) for year in (2020, 2022, 2024, 2026))
@@ -161,3 +175,36 @@ def test_value_that_is_not_declared_is_not_known(said: object) -> None:
     for name, others in (("contract", ["yes", "no"]), ("disputed", ["active", "none"])):
         for value in (said, *others):
             assert None in places.swept({**known, name: value}).states
+
+
+@pytest.mark.parametrize("ended", [{"year": 2025, "month": 3, "day": 1}, None])
+def test_rows_of_a_party_stay_as_long_as_a_rule_keeps_the_party(ended: dict[str, int] | None) -> None:
+    """A contact has no date of its own. Where the party has none either, a person decides."""
+    signed = all_signed(signed_policy())
+    rule = signed.rules["invoices_84m"].model_copy(update={"category": "account", "fields": frozenset()})
+    account = signed.categories["account"].model_copy(update={"kept_by": ("active_contract", "account_84m")})
+    policy = signed.with_other(
+        rules={**signed.rules, "account_84m": rule}, categories={**signed.categories, "account": account}
+    )
+    flags = {"restricted": False, "marketing_opt_out": False, "name": "Ada", "active": True, "replaced_by": None}
+    said = {"contract": "ended" if ended else "none", "contract_ended_on": ended}
+    customer = Customer(
+        [{"id": 1, "code": "K1", **flags, **said}],
+        {
+            CONTACT: [{"id": 2, **HAS_ADA[1]}, {"id": 3, **HAS_BOB[1]}],
+            ASSIGNMENT: [],
+            ADDRESS: [{**dict.fromkeys(ADDRESS_FIELDS), "id": 4, "party": 1, "active": True, "city": "Bonn"}],
+            IDENTIFIER: [{"id": 5, "party": 1, "type": "eu_vat", "code": "DE1"}],
+        },
+    )
+    places, asked = Places(DeclaredGrounds()), replace(task(Operation.ERASE, MAIL), at=Y26 + timedelta(days=60))
+    attributor = Attributor([subject(asked, places.shapes)], places.shapes)
+    attributor.add(places.records(customer, asked, data=False))
+    keeping = Keeping("crm", policy, attributor.found[0])
+    if not ended:
+        with pytest.raises(GroundUnknown, match="relationship_end"):
+            keeping.stays()
+    else:
+        days = {name[0]: stay.last for name, stay in keeping.stays().items()}
+        rows = (PARTY, CONTACT, ADDRESS, IDENTIFIER)
+        assert {place: days[place] for place in rows} == dict.fromkeys(rows, date(2032, 3, 1))

@@ -2,7 +2,8 @@
 
 A legal hold covers a category. A rule of the policy keeps a category for a period from an anchor of each record, or for
 as long as a state lasts: records that say so of themselves stay if they are in it, and all do where another place or
-system says it of the person. What leads to a record that stays, or is referred to by it, stays with it.
+system says it of the person. A record of a place without dates has those of the record to which it belongs. What leads
+to a record that stays, or is referred to by it, stays with it.
 """
 
 from collections import Counter
@@ -30,7 +31,7 @@ from shared.domain.policy import (
 from shared.systems.contract import States, Task
 from shared.systems.engine.ownership import Attribution, Mine, as_utc, wall_clock
 from shared.systems.engine.records import Clock, Moment, Name, Record, Shape
-from shared.systems.states import ErasureRefused, country_unknown, lasting, unknown
+from shared.systems.states import ErasureRefused, country_unknown, lasting, undated, unknown
 
 TOLD: Final = "told"
 """By system and rule the period that people were told, as a detail of a deferred erasure: it never becomes longer."""
@@ -91,10 +92,11 @@ class _Ruled:
         """From when it counts."""
         return record.at if self.anchor is None else record.anchors[self.anchor]
 
-    def keeps_still(self, record: Record) -> bool:
-        """Whether a record is within its period; one without a time is kept by every rule."""
-        at = self.moment(record)
-        return at is None or self.since is None or not at < self.since
+    def keeps_still(self, record: Record) -> bool | None:
+        """Whether a record is within its period; None: it has no time, and every rule keeps it."""
+        if (at := self.moment(record)) is None:
+            return None
+        return self.since is None or not at < self.since
 
     def concerns(self, record: Record) -> bool:
         """Whether a record may be under its law: what does not tell is kept as long as the longest rule has it."""
@@ -129,10 +131,10 @@ class _Decided:
     _stays: dict[tuple[date | None, date | None], Stay] = field(default_factory=dict)
     _fields: frozenset[str] | None = None
 
-    def stay(self, record: Record) -> Stay:
-        """Why one of them stays; of many few days differ."""
+    def stay(self, record: Record, dated: Record) -> Stay:
+        """Why one of them stays, by the dates of another; of many few days differ."""
         longest, shortest = self.keeping[0], self.keeping[-1]
-        moment = None if self.by_state else longest.moment(record)
+        moment = None if self.by_state else longest.moment(dated)
         day = longest.day(moment) if moment else None
         first = day if shortest is longest or moment is None else shortest.day(moment)
         if (stay := self._stays.get((day, first))) is None:
@@ -185,7 +187,7 @@ class Keeping:
         self._policy = policy if policy and found.task.tenant is None else None
         self._telling = [mine for mine in found.records.values() if mine.record.shape.states]
         self._said = _said(self._telling)
-        self._rules: dict[str, Sequence[_Ruled]] = {}
+        self._rules: dict[tuple[str, str], Sequence[_Ruled]] = {}
         self._states: dict[str, States] = {}
         self._known: dict[tuple[Any, ...], _Decided] = {}
         self._problem: Refused | None = None
@@ -211,7 +213,7 @@ class Keeping:
         stays: dict[Name, Stay] = {}
         self._refuse(lambda mine, word: self._covered(mine) or word in self._lasting(mine), stays=None)
         for name, mine in self._found.records.items():
-            if stay := self._stay(mine.record):
+            if stay := self._stay(mine):
                 stays[name] = stay
         if self._problem:
             raise self._problem
@@ -250,26 +252,28 @@ class Keeping:
         if unclear:
             raise unclear
 
-    def _stay(self, record: Record) -> Stay | None:
-        shape = record.shape
+    def _stay(self, mine: Mine) -> Stay | None:
+        record, shape = mine.record, mine.record.shape
         if self._policy is None:
             return None
         if shape.category in self._task.held:
             return Stay(LEGAL_HOLD, whole=True, lasts=True)
-        if (rules := self._rules.get(shape.place)) is None:
-            rules = self._rules[shape.place] = self._rules_of(self._policy, shape)
+        dated = record if shape.clock else _dated(mine)
+        places = shape.place, dated.shape.place
+        if (rules := self._rules.get(places)) is None:
+            rules = self._rules[places] = self._rules_of(self._policy, shape, dated.shape)
         if not rules:
             return None
-        pattern = (shape.place, record.states, record.country, *[rule.keeps_still(record) for rule in rules])
+        pattern = (*places, record.states, record.country, *[rule.keeps_still(dated) for rule in rules])
         decided = self._known.get(pattern)
         if decided is None:
-            decided = self._known[pattern] = self._decide(self._policy, record, rules)
+            decided = self._known[pattern] = self._decide(self._policy, record, dated, rules)
         if decided.unsigned:
             self._unsigned[shape.category] += record.rows
             self._unsigned_of.update(dict.fromkeys(decided.unsigned, record.rows))
-        return decided.stay(record) if decided.keeping else None
+        return decided.stay(record, dated) if decided.keeping else None
 
-    def _decide(self, policy: Policy, record: Record, rules: Sequence[_Ruled]) -> "_Decided":
+    def _decide(self, policy: Policy, record: Record, dated: Record, rules: Sequence[_Ruled]) -> "_Decided":
         """What rules in force keep of records of this pattern."""
         shape, keeping, by_state = record.shape, list[_Ruled](), list[_Ruled]()
         states = self._of(record)
@@ -280,7 +284,7 @@ class Keeping:
                 if lasts is None:
                     self._tell(GroundUnknown(unknown(self._system, shape.category, each.name, state)))
                 continue
-            if not each.keeps_still(record):
+            if each.keeps_still(dated) is False:
                 continue
             if each.shown(record) is False and each.rule.where_unknown is WhereUnknown.ASK:
                 said = country_unknown(self._system, shape.category, each.name, each.rule.jurisdiction)
@@ -292,6 +296,9 @@ class Keeping:
         named = next((each for each in reversed(by_state) if not each.rule.fields), None) or next(iter(by_state), None)
         if not by_state:
             whole = shape.whole or does_with(shape, policy) is OnErasure.KEEP
+            for each in keeping if not _has_dates(shape) else ():
+                if each.moment(dated) is None:
+                    self._tell(GroundUnknown(undated(self._system, shape.category, each.name, each.rule.anchor)))
         unsigned = tuple((shape.category, each.name) for each in rules if self._is_unsigned(each, record))
         return _Decided(sorted(keeping, key=lambda each: each.begins), named, whole, unsigned)
 
@@ -320,11 +327,11 @@ class Keeping:
                 own[state.word] = lasting(own.get(state.word, False), lasts)
         return own
 
-    def _rules_of(self, policy: Policy, shape: Shape) -> Sequence[_Ruled]:
+    def _rules_of(self, policy: Policy, shape: Shape, dated: Shape) -> Sequence[_Ruled]:
         category = policy.category(shape.category)
         kept_by = category.kept_by if category and not category.is_customers and not shape.spare else ()
         by_state = (n for n in kept_by if not shape.whole or policy.rules[n].period is None or n in self._task.lapsed)
-        return [self._ruled(policy, shape, name) for name in by_state]
+        return [self._ruled(policy, dated, name) for name in by_state]
 
     def _ruled(self, policy: Policy, shape: Shape, name: str) -> _Ruled:
         rule, task = policy.rules[name], self._task
@@ -400,11 +407,26 @@ class Keeping:
     def is_used(self, record: Record) -> bool:
         """Whether a state keeps a record as it is, or may."""
         states = self._of(record)
-        for each in self._rules_of(self._policy, record.shape) if self._policy else ():
+        for each in self._rules_of(self._policy, record.shape, record.shape) if self._policy else ():
             lasts = states.get(each.rule.lasts_while or "", False)
             if each.rule.period is None and lasts is not False and not each.rule.fields and each.concerns(record):
                 return True
         return False
+
+
+def _has_dates(shape: Shape) -> bool:
+    return shape.clock is not None or bool(shape.anchors)
+
+
+def _dated(mine: Mine) -> Record:
+    """The record whose dates count: itself, or the nearest with dates to which it belongs."""
+    near = [mine]
+    for each in near:
+        shape = each.record.shape
+        if _has_dates(shape):
+            return each.record
+        near += [end for number, end in each.ends if shape.links[number].owns]
+    return mine.record
 
 
 def _longer(one: Stay, other: Stay) -> bool:

@@ -107,6 +107,7 @@ class Places:
             parts=(Part(None, (("name", None),), frozenset({"name"})),),
             states=tuple(_STATES[each] for each in tells if each == "contract"),
             flags=(Flag("restricted"), Flag("marketing_opt_out"), Flag("restricted")),
+            anchors=((RELATIONSHIP_END, _DAY),) if grounds else (),
             periods=True,
             apart="declared",
         )
@@ -190,7 +191,7 @@ class Places:
                     ref=(customer, row),
                 )
         if self.grounds and not data:
-            yield from self._invoices(self.grounds, customer.party, parents)
+            yield from self._invoices(customer.party, parents)
 
     def parties(
         self, customer: Customer, identities: Sequence[Identity], task: UUID | None, *, data: bool
@@ -205,6 +206,7 @@ class Places:
                 self._shape_of[PARTY],
                 (str(row["id"]),),
                 holders=holders,
+                anchors=(self._ended(customer.party),) if self.grounds else (),
                 states=self._states(customer.party, self._of_party),
                 parents=((0, (str(customer.party["id"]),)),) if row is not customer.party else (),
                 filled=(bool(row["name"]),),
@@ -215,12 +217,14 @@ class Places:
                 whose={task: True} if task else None,
             )
 
-    def _invoices(
-        self, grounds: DeclaredGrounds, row: Row, parents: Sequence[tuple[int, tuple[str]]]
-    ) -> Iterator[Record]:
+    def _ended(self, row: Row) -> date | None:
+        """The day on which the contract of a party ended."""
+        grounds = self.grounds
+        return customers.day(row.get(grounds.ended_on)) if grounds and row.get(grounds.contract) == "ended" else None
+
+    def _invoices(self, row: Row, parents: Sequence[tuple[int, tuple[str]]]) -> Iterator[Record]:
         """What a party says of its invoices, if there are any."""
-        states = self._states(row, self._of_invoices)
-        ended = customers.day(row.get(grounds.ended_on)) if row.get(grounds.contract) == "ended" else None
+        states, ended = self._states(row, self._of_invoices), self._ended(row)
         if ended or any(lasts is not False for lasts in states):
             key = (str(row["id"]),)
             yield Record(self._shape_of[INVOICES], key, anchors=(ended,), states=states, parents=tuple(parents))
