@@ -21,10 +21,8 @@ _COLUMNS = "conflict_id, request_id, system, valid_from, valid_to, kind, noticed
 MOST = 1000
 """How many are listed."""
 _OPEN = f"SELECT {_COLUMNS} FROM register.conflict WHERE settled_at IS NULL ORDER BY noticed_at LIMIT {MOST}"  # noqa: S608  # constants
-_SETTLE = f"""
-UPDATE register.conflict SET settled_at = $2, settled_by = $3
-WHERE conflict_id = $1 AND settled_at IS NULL RETURNING {_COLUMNS}
-"""  # noqa: S608  # constants
+_READ = f"SELECT {_COLUMNS} FROM register.conflict WHERE conflict_id = $1 AND settled_at IS NULL"  # noqa: S608  # constants
+_SETTLE = "UPDATE register.conflict SET settled_at = $2, settled_by = $3 WHERE conflict_id = $1 AND settled_at IS NULL"
 _COUNT = "SELECT kind, count(*) FROM register.conflict WHERE settled_at IS NULL GROUP BY 1"
 
 
@@ -49,21 +47,21 @@ async def listed(connection: Connection) -> Sequence[AssignmentConflict]:
     return [AssignmentConflict(**row) for row in await connection.fetch(_OPEN)]
 
 
-async def settle(tx: UnitOfWork, conflict_id: UUID, holder: str, actor: str) -> AssignmentConflict:
-    """Takes a person's word that the register is right, on record with the request that has met the conflict.
-
-    Raises:
-        NotFound: there is no such conflict, or somebody has settled it.
-        Forbidden: they own an incident of the request.
-    """
-    row = await tx.connection.fetchrow(_SETTLE, conflict_id, tx.now, holder)
+async def read(connection: Connection, conflict_id: UUID) -> AssignmentConflict:
+    """The open conflict of that id; raises ``NotFound``."""
+    row = await connection.fetchrow(_READ, conflict_id)
     if row is None:
-        raise NotFound("no conflict of that id is open")
-    settled = AssignmentConflict(**row)
-    await incidents.must_not_own(tx.connection, settled.request_id, holder)
-    detail: dict[str, JsonValue] = {"conflict_id": str(conflict_id), "system": settled.system, "kind": settled.kind}
-    tx.log_evidence(settled.request_id, "assignment.settled", detail, actor)
-    return settled
+        raise NotFound("no conflict of that id is open: somebody has settled it, perhaps")
+    return AssignmentConflict(**row)
+
+
+async def settle(tx: UnitOfWork, conflict: AssignmentConflict, holder: str, actor: str) -> None:
+    """The register is right, on record with the request that met it; ``Forbidden`` to the owner of its incident."""
+    await incidents.must_not_own(tx.connection, conflict.request_id, holder)
+    await tx.connection.execute(_SETTLE, conflict.conflict_id, tx.now, holder)
+    detail: dict[str, JsonValue] = {"conflict_id": str(conflict.conflict_id)}
+    detail |= {"system": conflict.system, "kind": conflict.kind}
+    tx.log_evidence(conflict.request_id, "assignment.settled", detail, actor)
 
 
 async def count(connection: Connection) -> None:

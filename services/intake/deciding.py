@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from services.intake import auth
 from services.intake.auth import Caller
 from services.intake.errors import NotFound
+from services.intake.holds import Holds
 from services.intake.identity.proving import Proving
 from services.intake.instants import Instants
 from services.intake.letters.rendering import Letters
@@ -28,6 +29,7 @@ class Deciding:
     instants: Instants
     reasons: Reasons
     settings: IntakeSettings
+    holds: Holds
 
     @property
     def proving(self) -> Proving:

@@ -1,4 +1,4 @@
-"""Legal holds: data of a person that a case needs are kept until two persons, or a review, let them go (REQ-R9).
+"""Legal holds: data of a person that a case needs are kept until two people, or a review, let them go (REQ-R9).
 
 A hold is placed with its case, its reason and the day of its review, at most as far away as the policy says. Whom it is
 about is known by keyed hashes, and sealed in the vault under the id of the hold for whoever must spare their rows; both
@@ -6,15 +6,17 @@ go when it is lifted.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, JsonValue, StringConstraints, model_validator
+from pydantic import Field, JsonValue, StringConstraints
 from uuid_utils.compat import uuid7
 
+from services.intake.actions.bodies import HoldReviewed
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, NotFound, SamePerson
 from services.intake.metrics import HOLDS
@@ -61,19 +63,6 @@ class HoldPlaced(Strict):
     )
 
 
-class HoldReviewed(Strict):
-    """What a review finds: the hold is still needed, until the next review, or it is not."""
-
-    finding: Literal["needed", "not_needed"]
-    review_on: date | None = Field(default=None, description="of a hold that is needed: the day of its next review")
-
-    @model_validator(mode="after")
-    def _has_a_next_review(self) -> "HoldReviewed":
-        if (self.finding == "needed") != (self.review_on is not None):
-            raise ValueError("review_on belongs to a hold that is needed, and only there")
-        return self
-
-
 class Holds:
     """What the privacy team does with holds."""
 
@@ -118,64 +107,45 @@ class Holds:
         tx.log_evidence(hold.hold_id, "hold.placed", {"owner": caller.holder, **detail}, caller.actor)
         return hold
 
-    async def review(self, tx: UnitOfWork, hold_id: UUID, said: HoldReviewed, caller: Caller) -> LegalHold:
+    async def review(self, tx: UnitOfWork, hold: LegalHold, said: HoldReviewed, caller: Caller) -> None:
         """Somebody has looked: it stays until the next review; on the day of a review, it may end with it.
 
         Raises:
-            NotFound: no hold of that id.
             IllegalTransition: it is lifted, or a review would end it before its day.
-            SamePerson: whoever owns it would end it alone.
+            SamePerson: its owner would end it alone.
             BadRequest: the next review is too far away.
         """
-        hold = await self._in_force(tx, hold_id)
+        _must_be_in_force(hold)
         if said.review_on is not None:
             self._must_be_near(tx, said.review_on)
-            await holds.review(tx.connection, hold_id, said.review_on)
+            await holds.review(tx.connection, hold.hold_id, said.review_on)
             detail = {"finding": said.finding, "review_on": said.review_on.isoformat()}
-            tx.log_evidence(hold_id, "hold.reviewed", detail, caller.actor)
-            return await self._in_force(tx, hold_id)
+            tx.log_evidence(hold.hold_id, "hold.reviewed", detail, caller.actor)
+            return
         if self.today(tx) < hold.review_on:
-            raise IllegalTransition(f"its review is on {hold.review_on}: before that day two persons lift it")
+            raise IllegalTransition(f"its review is on {hold.review_on}: before that day two people lift it")
         if caller.holder == hold.owner:
-            raise SamePerson("whoever owns a hold does not end it alone: somebody else reviews it")
-        tx.log_evidence(hold_id, "hold.reviewed", {"finding": said.finding}, caller.actor)
-        return await self._lift(tx, hold, [caller.holder], caller)
-
-    async def lift(self, tx: UnitOfWork, hold_id: UUID, caller: Caller) -> LegalHold:
-        """Takes one person's word; with the second's it is lifted.
-
-        Raises:
-            NotFound: no hold of that id.
-            IllegalTransition: it is lifted already.
-            SamePerson: this person has said so before.
-        """
-        hold = await self._in_force(tx, hold_id)
-        if hold.lift_asked_by is None:
-            await holds.ask_to_lift(tx.connection, hold_id, caller.holder)
-            tx.log_evidence(hold_id, "hold.lift_proposed", {}, caller.actor)
-            return await self._in_force(tx, hold_id)
-        if hold.lift_asked_by == caller.holder:
-            raise SamePerson("you have said that it may be lifted: it takes two persons, so somebody else must say so")
-        return await self._lift(tx, hold, [hold.lift_asked_by, caller.holder], caller)
-
-    async def _lift(self, tx: UnitOfWork, hold: LegalHold, holders: list[str], caller: Caller) -> LegalHold:
-        await holds.lift(tx.connection, hold.hold_id, holders, tx.now)
-        tx.log_evidence(hold.hold_id, "hold.lifted", {"lifted_by": [*holders]}, caller.actor)
-        return await read(tx.connection, hold.hold_id)
-
-    async def _in_force(self, tx: UnitOfWork, hold_id: UUID) -> LegalHold:
-        found = await holds.read(tx.connection, hold_id, lock=True)
-        if found is None:
-            raise NotFound("no hold of that id")
-        if found.lifted_at is not None:
-            raise IllegalTransition("this hold is lifted; place another one, if the data must be held again")
-        return found
+            raise SamePerson("the owner of a hold does not end it alone: somebody else reviews it")
+        tx.log_evidence(hold.hold_id, "hold.reviewed", {"finding": said.finding}, caller.actor)
+        await lift(tx, hold, [caller.holder], caller)
 
     def _must_be_near(self, tx: UnitOfWork, review_on: date) -> None:
         today = self.today(tx)
         latest = add_months(today, self._policy.longest_months)
         if not today < review_on <= latest:
             raise BadRequest(f"a hold is reviewed by {latest.isoformat()} at the latest, after today", "review_on")
+
+
+async def lift(tx: UnitOfWork, hold: LegalHold, holders: Sequence[str], caller: Caller) -> None:
+    """Lifts it: what was kept because of it alone is erased; raises ``IllegalTransition`` where it is lifted."""
+    _must_be_in_force(hold)
+    await holds.lift(tx.connection, hold.hold_id, holders, tx.now)
+    tx.log_evidence(hold.hold_id, "hold.lifted", {"lifted_by": [*holders]}, caller.actor)
+
+
+def _must_be_in_force(hold: LegalHold) -> None:
+    if hold.lifted_at is not None:
+        raise IllegalTransition("this hold is lifted; place another one, if the data must be held again")
 
 
 async def read(connection: Connection, hold_id: UUID) -> LegalHold:

@@ -89,19 +89,24 @@ async def read(connection: Connection) -> list[SuspendedKey]:
     return [SuspendedKey(**row) for row in await connection.fetch(f"{_LIST} ORDER BY suspended_at")]
 
 
-async def release(tx: UnitOfWork, key_id: str, holder: str, actor: str) -> SuspendedKey:
-    """Releases a key: all its erasures go on, and its hour begins again. Returns it as it was.
+async def read_one(connection: Connection, key_id: str) -> SuspendedKey:
+    """That suspended key; raises ``NotFound``."""
+    row = await connection.fetchrow(f"{_LIST} WHERE s.key_id = $1", key_id)
+    if row is None:
+        raise NotFound("This API key is not suspended.")
+    return SuspendedKey(**row)
+
+
+async def release(tx: UnitOfWork, key_id: str, holder: str, actor: str) -> None:
+    """Releases a key: all its erasures go on, and its hour begins again.
 
     Raises:
         NotFound: the key is not suspended.
         SamePerson: it is the caller's own key.
     """
-    row = await tx.connection.fetchrow(f"{_LIST} WHERE s.key_id = $1 FOR UPDATE OF s", key_id)
-    if row is None:
-        raise NotFound("This API key is not suspended.")
-    if row["holder"] == holder:
+    row = await read_one(tx.connection, key_id)
+    if row.holder == holder:
         raise SamePerson("This is your own API key. Ask another member of the privacy team to release it.")
     await tx.connection.execute("DELETE FROM suspended_key WHERE key_id = $1", key_id)
     await tx.connection.execute("DELETE FROM erasures_asked WHERE key_id = $1", key_id)
     tx.log_evidence(uuid7(), "key.released", {"key": key_id, "by": holder}, actor)
-    return SuspendedKey(**row)

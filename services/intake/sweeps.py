@@ -4,18 +4,17 @@ Who sweeps and who is asked agree in one table (``downstreams.sweep``). What was
 a night counts anew takes its place, and the first word with it.
 """
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field, JsonValue
 
-from services.intake.errors import NotFound, SamePerson
+from services.intake.errors import NotFound
 from shared.domain.errors import IllegalTransition
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
-
-_PERSONS = 2
 
 
 class Sweep(BaseModel):
@@ -45,13 +44,13 @@ class Sweep(BaseModel):
         " they stay until what is for everybody"
     )
     reason: str | None = Field(description="why it failed")
-    confirmed_by: list[str] = Field(description="the holders of the keys that have confirmed it")
+    confirmed_by: list[str] = Field(description="the two people who have approved it")
 
 
 _COLUMNS = ", ".join(Sweep.model_fields)
 _LIST = f"SELECT {_COLUMNS} FROM downstreams.sweep ORDER BY system, table_name, ceiling"  # noqa: S608  # constants
-_READ = f"SELECT {_COLUMNS} FROM downstreams.sweep WHERE sweep_id = $1 FOR UPDATE"  # noqa: S608  # constants
-_CONFIRM = "UPDATE downstreams.sweep SET confirmed_by = confirmed_by || $2::text WHERE sweep_id = $1"
+_READ = f"SELECT {_COLUMNS} FROM downstreams.sweep WHERE sweep_id = $1"  # noqa: S608  # constants
+_CONFIRM = "UPDATE downstreams.sweep SET confirmed_by = $2 WHERE sweep_id = $1"
 
 
 async def listed(connection: Connection) -> list[Sweep]:
@@ -59,24 +58,20 @@ async def listed(connection: Connection) -> list[Sweep]:
     return [Sweep(**row) for row in await connection.fetch(_LIST)]
 
 
-async def confirm(tx: UnitOfWork, sweep_id: UUID, holder: str, actor: str) -> Sweep:
-    """Takes one person's word; with the second's it goes on by itself.
-
-    Raises:
-        NotFound: there is none of that id: it was counted anew, perhaps.
-        IllegalTransition: it is not stopped, or two persons have said so.
-        SamePerson: this person has said so before.
-    """
-    row = await tx.connection.fetchrow(_READ, sweep_id)
+async def read(connection: Connection, sweep_id: UUID) -> Sweep:
+    """The run of that id; raises ``NotFound``."""
+    row = await connection.fetchrow(_READ, sweep_id)
     if row is None:
-        raise NotFound("no sweep of that id: each night counts anew, so look at the list again")
-    sweep = Sweep(**row)
-    if sweep.state != "stopped" or len(sweep.confirmed_by) >= _PERSONS:
+        raise NotFound("no sweep of that id: each night counts again, so look at the list again")
+    return Sweep(**row)
+
+
+async def approve(tx: UnitOfWork, sweep: Sweep, holders: Sequence[str], actor: str) -> None:
+    """It goes on within a minute, up to what was counted; raises ``IllegalTransition`` where it is not stopped."""
+    if sweep.state != "stopped" or sweep.confirmed_by:
         raise IllegalTransition("this sweep waits for nobody: only one that is stopped does")
-    if holder in sweep.confirmed_by:
-        raise SamePerson("you have confirmed it: it takes two persons, so a second one must confirm it too")
-    await tx.connection.execute(_CONFIRM, sweep_id, holder)
-    detail: dict[str, JsonValue] = {"system": sweep.system, "ceiling": sweep.ceiling, "by": holder}
-    detail |= {"due": sweep.due, "of_rows": sweep.of_rows}
-    tx.log_evidence(sweep_id, "retention.confirmed", detail, actor)
-    return sweep.model_copy(update={"confirmed_by": [*sweep.confirmed_by, holder]})
+    await tx.connection.execute(_CONFIRM, sweep.sweep_id, list(holders))
+    detail: dict[str, JsonValue] = {"system": sweep.system, "ceiling": sweep.ceiling, "by": [*holders]}
+    tx.log_evidence(
+        sweep.sweep_id, "retention.confirmed", {**detail, "due": sweep.due, "of_rows": sweep.of_rows}, actor
+    )

@@ -60,9 +60,7 @@ CREATE TABLE downstreams.system (
     hash      text        NOT NULL,          -- of its table and its dataset, as they were accepted
     reason    text,                          -- why it is quarantined, in a word
     since     timestamptz NOT NULL DEFAULT now(),  -- of the state
-    announced boolean     NOT NULL DEFAULT true,  -- the privacy team has the list of what it found before
-    -- Who has said that a system which a person has quarantined may be worked again; with the second it is.
-    released_by text[] NOT NULL DEFAULT '{}'
+    announced boolean     NOT NULL DEFAULT true   -- the privacy team has the list of what it found before
 ) WITH (fillfactor = 50);
 
 -- What a system that only observes has of whom, in counts.
@@ -146,7 +144,6 @@ CREATE TABLE vault.legal_hold (
     categories  text[]      NOT NULL,        -- of the policy; empty: all
     placed_at   timestamptz NOT NULL,
     review_on   date        NOT NULL,
-    lift_asked_by text,                      -- the first of two persons that lift it
     lifted_at   timestamptz,
     lifted_by   text[]      NOT NULL DEFAULT '{}'
 );

@@ -55,7 +55,7 @@ def _privileges() -> Iterator[tuple[str, str]]:
     yield role(ServiceName.AMENDMENT), "INSERT, UPDATE (since) ON register.consent_withdrawn"
     yield role(ServiceName.INTAKE), "USAGE ON SCHEMA downstreams"
     yield role(ServiceName.INTAKE), "SELECT, UPDATE (confirmed_by) ON downstreams.sweep"
-    yield role(ServiceName.INTAKE), "SELECT, UPDATE (state, reason, since, released_by) ON downstreams.system"
+    yield role(ServiceName.INTAKE), "SELECT, UPDATE (state, reason, since) ON downstreams.system"
     for service in FULFILLING:
         yield role(service), "INSERT, UPDATE (kind, request_id) ON register.conflict"
         yield role(service), "USAGE ON SCHEMA downstreams"

@@ -43,7 +43,6 @@ class LegalHold:
     categories: Sequence[str]
     placed_at: datetime
     review_on: date
-    lift_asked_by: str | None = None
     lifted_at: datetime | None = None
     lifted_by: Sequence[str] = ()
 
@@ -99,9 +98,9 @@ async def place(connection: Connection, hold: LegalHold, who: HoldMarks) -> None
     await connection.execute(_MARK, hold.hold_id, *map(list, zip(*sorted(who.rows), strict=True)))
 
 
-async def read(connection: Connection, hold_id: UUID, *, lock: bool = False) -> LegalHold | None:
-    """The hold of that id, if there is one; ``lock``: until the unit of work ends."""
-    query = f"SELECT {_COLUMNS} FROM vault.legal_hold WHERE hold_id = $1{' FOR UPDATE' if lock else ''}"  # noqa: S608
+async def read(connection: Connection, hold_id: UUID) -> LegalHold | None:
+    """The hold of that id, if there is one."""
+    query = f"SELECT {_COLUMNS} FROM vault.legal_hold WHERE hold_id = $1"  # noqa: S608
     row = await connection.fetchrow(query, hold_id)
     return LegalHold(**row) if row else None
 
@@ -113,14 +112,9 @@ async def in_force(connection: Connection) -> list[LegalHold]:
 
 
 async def review(connection: Connection, hold_id: UUID, review_on: date) -> None:
-    """It was looked at and stays until the next review; whoever wanted to lift it must say so again."""
-    query = "UPDATE vault.legal_hold SET review_on = $2, lift_asked_by = NULL WHERE hold_id = $1"
+    """It was looked at and stays until the next review."""
+    query = "UPDATE vault.legal_hold SET review_on = $2 WHERE hold_id = $1"
     await connection.execute(query, hold_id, review_on)
-
-
-async def ask_to_lift(connection: Connection, hold_id: UUID, holder: str) -> None:
-    """The first of two persons would lift it; it stays in force."""
-    await connection.execute("UPDATE vault.legal_hold SET lift_asked_by = $2 WHERE hold_id = $1", hold_id, holder)
 
 
 async def lift(connection: Connection, hold_id: UUID, holders: Sequence[str], now: datetime) -> None:

@@ -185,7 +185,7 @@ async def _set(
     await connection.execute(
         "INSERT INTO downstreams.system (name, state, hash, reason) VALUES ($1, $2, $3, $4)"
         " ON CONFLICT (name) DO UPDATE SET state = EXCLUDED.state, hash = EXCLUDED.hash, reason = EXCLUDED.reason,"
-        " since = CASE WHEN system.state = EXCLUDED.state THEN system.since ELSE now() END, released_by = '{}'",
+        " since = CASE WHEN system.state = EXCLUDED.state THEN system.since ELSE now() END",
         name,
         state,
         fingerprint,

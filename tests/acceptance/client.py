@@ -146,8 +146,9 @@ class Door(DsrClient):
 
     async def lift_hold(self, path: str) -> bool:
         """Says that a hold is over; whether it is, by now."""
-        answer = await self.post(f"{path}/lift")
-        return answer.is_success and answer.json()["lifted_at"] is not None
+        version = (await self.get(f"{path}/actions")).headers["ETag"]
+        answer = await self.post(f"{path}/actions/lift", headers={"If-Match": version})
+        return answer.is_success and answer.json()["state"] == "lifted"
 
     async def claimed(self, claim: str) -> int:
         """The status with which the identities behind a team's claim are given."""

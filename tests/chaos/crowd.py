@@ -136,7 +136,9 @@ class Crowd:
         while True:
             listed = await self._insist(self.officers[0], "GET", "/v1/suspended-keys")
             for key in listed.json()["data"]:
-                await self._insist(self.officers[0], "POST", f"/v1/suspended-keys/{key['key_id']}/release")
+                path = f"/v1/suspended-keys/{key['key_id']}/actions"
+                seen = (await self._insist(self.officers[0], "GET", path)).headers.get("ETag", "")
+                await self._insist(self.officers[0], "POST", f"{path}/release", {"If-Match": seen})
             await asyncio.sleep(_RELEASE_SECONDS)  # only a look at the list tells of a suspended key
 
     def _begin(self, work: Coroutine[None, None, None]) -> None:

@@ -173,7 +173,7 @@ async def test_everybody_can_use_the_console(intake: Intake, run_folder: Path, m
         await look.look(ugo, "request-audited")
         ada = await look.person()
         await sign_in(ada, site, "ada-min")
-        await ada.goto(f"{site}/systems/rt/release")
+        await ada.goto(f"{site}/systems/rt/enable")
         await look.look(ada, "system-release")
         before = len(look.faults)
         await anton.goto(f"{site}/nothing")

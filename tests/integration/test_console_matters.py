@@ -109,12 +109,12 @@ async def test_a_key_is_released_by_one_and_a_system_by_two(console: OpenedConso
     await pool.execute("UPDATE downstreams.system SET state = 'quarantined', reason = 'changed' WHERE name = 'cdr'")
     await confirmed(anton, "/console/systems/crm/quarantine")
     assert "by a person" in anton.text
-    await confirmed(anton, "/console/systems/crm/release")
-    assert (await confirmed(anton, "/console/systems/crm/release")).status == 422
-    await confirmed(admin, "/console/systems/crm/release")
+    await confirmed(anton, "/console/systems/crm/enable")
+    assert (await confirmed(anton, "/console/systems/crm/enable")).status == 422
+    await confirmed(admin, "/console/systems/crm/enable")
     assert await pool.fetchval("SELECT state FROM downstreams.system WHERE name = 'crm'") == "on"
-    assert (await anton.open("/console/systems/cdr/release")).status == 404, "what was changed is checked first"
-    assert (await intake.officer.post("/v1/systems/cdr/release")).status_code == 409
+    assert (await anton.open("/console/systems/cdr/enable")).status == 404, "what was changed is checked first"
+    assert (await intake.officer.post("/v1/systems/cdr/actions/enable")).status_code == 409
 
 
 async def test_decision_on_an_incident_waits_among_approvals_of_others(console: OpenedConsole) -> None:

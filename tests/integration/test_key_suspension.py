@@ -37,7 +37,7 @@ async def batch(intake: Intake, number: int, **changed: Any) -> list[str]:
 
 
 async def release(intake: Intake) -> None:
-    (await intake.officer.post(f"/v1/suspended-keys/{key_of(intake)}/release")).raise_for_status()
+    (await intake.officer.post(f"/v1/suspended-keys/{key_of(intake)}/actions/release")).raise_for_status()
     while await paused_erasures.resume(intake.unit_of_work):
         pass
 
@@ -82,7 +82,7 @@ async def test_an_hour_later_the_key_may_ask_for_as_many_again(intake: Intake) -
 
 async def test_one_approval_releases_the_whole_queue_of_the_key(intake: Intake) -> None:
     paths = await batch(intake, 4)
-    path = f"/v1/suspended-keys/{key_of(intake)}/release"
+    path = f"/v1/suspended-keys/{key_of(intake)}/actions/release"
     await release(intake)
     assert [await waits(intake, each) for each in paths] == [False] * 4
     assert await intake.types() == ["received"] * 4 + ["verified"] * 4
@@ -97,7 +97,7 @@ async def test_who_holds_a_key_does_not_release_it(intake: Intake) -> None:
     key = str(intake.officer.headers["Authorization"].split("_")[1])
     add = "INSERT INTO suspended_key (key_id, suspended_at) VALUES ($1, $2)"
     await intake.unit_of_work.pool.execute(add, key, intake.clock.now())
-    path = f"/v1/suspended-keys/{key}/release"
+    path = f"/v1/suspended-keys/{key}/actions/release"
     assert is_problem(await intake.officer.post(path), 409, "same_person")
     assert (await intake.colleague.post(path)).status_code == 200
 

@@ -310,7 +310,7 @@ async def placed(intake: Intake, **changed: Any) -> str:
 
 async def lift(intake: Intake, hold: str) -> None:
     for person in (intake.officer, intake.colleague):
-        (await person.post(f"{hold}/lift")).raise_for_status()
+        (await person.post(f"{hold}/actions/lift")).raise_for_status()
 
 
 @pytest.fixture
@@ -448,20 +448,23 @@ async def test_a_hold_names_a_case_a_reason_of_the_policy_and_a_review_within_si
 
 async def test_a_review_keeps_a_hold_or_ends_it_and_its_owner_does_not_end_it_alone(intake: Intake) -> None:
     hold = await placed(intake)
-    (await intake.officer.post(f"{hold}/lift")).raise_for_status()
-    needed = await intake.colleague.post(f"{hold}/review", json={"finding": "needed", "review_on": "2026-07-01"})
-    assert (needed.json()["review_on"], needed.json()["lift_asked_by"]) == ("2026-07-01", None)
+    proposed = await intake.officer.post(f"{hold}/actions/lift")
+    needed = {"finding": "needed", "review_on": "2026-07-01"}
+    (await intake.colleague.post(f"{hold}/actions/review", json=needed)).raise_for_status()
+    assert (await intake.officer.get(hold)).json()["review_on"] == "2026-07-01"
+    void = await intake.colleague.post(f"/v1/approvals/{proposed.json()['approval_id']}/approve")
+    assert is_problem(void, 412, "precondition_failed"), "whoever would lift it says so again"
     ends = {"finding": "not_needed"}
-    assert is_problem(await intake.colleague.post(f"{hold}/review", json=ends), 409, "illegal_transition")
+    assert is_problem(await intake.colleague.post(f"{hold}/actions/review", json=ends), 409, "illegal_transition")
 
     await counted(intake)
     assert PEOPLE.get_sample_value("dsr_legal_holds", {"review": "past"}) == 0
     intake.clock.at += timedelta(days=122)
     await counted(intake)
     assert PEOPLE.get_sample_value("dsr_legal_holds", {"review": "past"}) == 1, "in force still, and an alert"
-    assert is_problem(await intake.officer.post(f"{hold}/review", json=ends), 409, "same_person")
-    assert (await intake.colleague.post(f"{hold}/review", json=ends)).json()["lifted_by"] == ["officer-2"]
-    assert is_problem(await intake.officer.post(f"{hold}/lift"), 409, "illegal_transition")
+    assert is_problem(await intake.officer.post(f"{hold}/actions/review", json=ends), 409, "same_person")
+    assert (await intake.colleague.post(f"{hold}/actions/review", json=ends)).json()["state"] == "lifted"
+    assert is_problem(await intake.officer.post(f"{hold}/actions/lift"), 409, "illegal_transition")
 
 
 async def counted(intake: Intake) -> None:

@@ -414,9 +414,8 @@ async def test_a_person_settles_a_conflict_once_and_by_name(intake: Intake) -> N
     await noted(intake, path)
     [conflict] = (await intake.officer.get(CONFLICTS)).raise_for_status().json()["data"]
     assert (conflict["system"], conflict["kind"], conflict["request_id"]) == ("billing", "another_holder", id_of(path))
-    settle = f"{CONFLICTS}/{conflict['conflict_id']}/settle"
-    settled = (await intake.officer.post(settle)).raise_for_status().json()
-    assert (settled["settled_by"], settled["settled_at"]) == ("officer-1", intake.clock.now().isoformat())
+    settle = f"{CONFLICTS}/{conflict['conflict_id']}/actions/settle"
+    (await intake.officer.post(settle)).raise_for_status()
     assert is_problem(await intake.colleague.post(settle), 404, "not_found")
     assert (await intake.officer.get(CONFLICTS)).json()["data"] == []
     [entry] = [each for each in await intake.evidence(path) if each["action"] == "assignment.settled"]
@@ -477,7 +476,7 @@ async def test_what_waits_for_a_conflict_goes_on_once_that_is_settled_and_nothin
     assert await search_again(intake.unit_of_work) == 0
     [listed] = (await intake.officer.get(CONFLICTS)).json()["data"]
     intake.clock.pass_by(hours=1)
-    (await intake.officer.post(f"{CONFLICTS}/{listed['conflict_id']}/settle")).raise_for_status()
+    (await intake.officer.post(f"{CONFLICTS}/{listed['conflict_id']}/actions/settle")).raise_for_status()
     assert [await search_again(intake.unit_of_work) for _ in range(2)] == [2, 0]
     assert [(await intake.view(each))["state"] for each in (path, other)] == ["in_progress", "awaiting_decision"]
     assert (await intake.types())[-1] == "retry_decided"

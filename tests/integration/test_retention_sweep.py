@@ -337,22 +337,22 @@ async def test_two_persons_confirm_what_a_night_would_remove(intake: Intake) -> 
     sweep_id = await stopped(intake)
     [shown] = (await intake.officer.get(SWEEPS)).raise_for_status().json()["data"]
     assert (shown["sweep_id"], shown["state"], shown["due"], shown["of_rows"]) == (str(sweep_id), "stopped", 900, 1_000)
-    confirmation = f"{SWEEPS}/{sweep_id}/confirmation"
-    assert (await intake.officer.post(confirmation)).raise_for_status().json()["confirmed_by"] == ["officer-1"]
-    assert is_problem(await intake.officer.post(confirmation), 409, "same_person")
+    approval = f"{SWEEPS}/{sweep_id}/actions/let-go"
+    assert (await intake.officer.post(approval)).status_code == 202
+    assert is_problem(await intake.officer.post(approval), 409, "same_person")
     assert not (await known(intake)).is_confirmed
-    (await intake.colleague.post(confirmation)).raise_for_status()
+    (await intake.colleague.post(approval)).raise_for_status()
     assert (await known(intake)).is_confirmed
-    assert is_problem(await intake.officer.post(confirmation), 409, "illegal_transition")
-    said = "SELECT action FROM evidence.entry WHERE request_id = $1"
-    assert [row[0] for row in await intake.unit_of_work.pool.fetch(said, sweep_id)] == ["retention.confirmed"] * 2
+    assert is_problem(await intake.officer.post(approval), 409, "illegal_transition")
 
 
-async def test_the_first_word_is_gone_with_the_count_that_it_was_about(intake: Intake) -> None:
+async def test_a_proposal_is_gone_with_the_count_that_it_was_about(intake: Intake) -> None:
     before = await stopped(intake)
-    (await intake.officer.post(f"{SWEEPS}/{before}/confirmation")).raise_for_status()
+    proposed = (await intake.officer.post(f"{SWEEPS}/{before}/actions/let-go")).raise_for_status()
     await stopped(intake)
-    assert is_problem(await intake.colleague.post(f"{SWEEPS}/{before}/confirmation"), 404, "not_found")
+    assert (await intake.colleague.get("/v1/approvals")).json()["data"] == []
+    late = await intake.colleague.post(f"/v1/approvals/{proposed.json()['approval_id']}/approve")
+    assert is_problem(late, 404, "not_found")
     assert (await known(intake)).confirmed_by == ()
 
 

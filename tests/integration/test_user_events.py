@@ -294,7 +294,7 @@ async def test_number_of_another_holder_is_a_conflict(intake: Intake, numbering:
     assert await known(intake) == [("C1", JANUARY, None, Line.PERSONAL)]
     assert await conflicts(intake) == [("numbering", "another_holder", token), ("numbering", "another_holder", ported)]
     [conflict, _] = (await intake.officer.get("/v1/assignment-conflicts")).json()["data"]
-    settled = await intake.officer.post(f"/v1/assignment-conflicts/{conflict['conflict_id']}/settle")
+    settled = await intake.officer.post(f"/v1/assignment-conflicts/{conflict['conflict_id']}/actions/settle")
     assert settled.status_code == 200, settled.text
 
 

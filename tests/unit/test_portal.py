@@ -21,8 +21,6 @@ from services.intake.console import (
     outgoing,
     queue,
     roles,
-    stopped,
-    systems,
 )
 from services.intake.console.decisions import form
 from services.intake.console.decisions.decision import LANGUAGES as OFFERED
@@ -227,9 +225,8 @@ DECIDE = next(each for each in incidents.STEPS if each.name == "decision")
 MATTERS = (
     *incidents.STEPS,
     *(incidents.ENTER, entry.ENTER),
-    *(holds.PLACE, holds.REVIEW, holds.LIFT, inbox.CONFIRM, inbox.DISMISS),
-    *(outgoing.POSTED, outgoing.DELIVER, outgoing.GIVE_UP, stopped.RELEASE, stopped.SWEEP, stopped.SETTLE),
-    *(systems.QUARANTINE, systems.RELEASE_SYSTEM),
+    *(holds.PLACE, inbox.CONFIRM, inbox.DISMISS),
+    *(outgoing.POSTED, outgoing.DELIVER, outgoing.GIVE_UP),
 )
 
 

@@ -78,7 +78,7 @@ class Kind:
 
     ``take``: puts into effect what an action returns;
     returns the thing as it is then. ``stands``: its state in a word. ``recorded``: under which id the evidence has it.
-    ``channels``: a channel may act, too.
+    ``titled``: how a page names it. ``channels``: a channel may act, too. ``key``: the type of its id.
     """
 
     name: str
@@ -87,6 +87,7 @@ class Kind:
     take: Callable[[Held, Transition | None], Awaitable[Held]]
     stands: Callable[[Held], str]
     recorded: Callable[[str], UUID] = UUID
+    titled: Callable[[Held], str] = lambda held: held.key
     channels: bool = False
     key: type = UUID
 
@@ -190,25 +191,25 @@ async def possible(means: Deciding, kind: Kind, key: str, caller: Caller) -> tup
 
 async def offer(
     means: Deciding, kind: Kind, key: str, action: Action, caller: Caller, *, reading: bool
-) -> tuple[str, Offered, Pairs]:
-    """The version of something, an action about it, and, where it is ``reading``, what is read first."""
+) -> tuple[Held, Offered, Pairs]:
+    """A thing, an action about it, and, where it is ``reading``, what is read first."""
     async with means.unit_of_work.begin() as tx:
         held = await kind.lock(means, tx, key, caller, acting=False)
         possible = await settled(action.may(held))
         offered = Offered(**dict(await described(held, action)), possible=possible)
-        return held.version, offered, await action.reads(held) if reading and possible else ()
+        return held, offered, await action.reads(held) if reading and possible else ()
 
 
 async def read(
     means: Deciding, kinds: Mapping[str, Kind], approval_id: UUID, caller: Caller, *, noted: bool = True
-) -> tuple[Proposal, BaseModel, Possible, Pairs]:
-    """A proposal with its words, what it will do and what is read first; ``noted``: the reading is on record."""
+) -> tuple[Held, Proposal, BaseModel, Possible, Pairs]:
+    """What a proposal is about, it, its words, what it will do and what is read first; ``noted``: that is on record."""
     async with means.unit_of_work.begin() as tx:
         held, kind, action, found = await _proposed(means, kinds, tx, approval_id, caller)
         if noted:
             tx.log_evidence(kind.recorded(held.key), "proposal.read", {"action": action.name}, caller.actor)
         said, facts = await approvals.body_of(tx, action, found), await action.reads(held)
-        return found, said, await described(held, action), facts
+        return held, found, said, await described(held, action), facts
 
 
 async def waiting(

@@ -30,7 +30,14 @@ from services.intake.problems import documented
 from shared.domain.errors import IllegalTransition, Shredded
 
 router = APIRouter(prefix="/v1", tags=["actions"])
-_NAMES = {"requests": "request_id"}
+_NAMES = {
+    "requests": "request_id",
+    "holds": "hold_id",
+    "systems": "name",
+    "suspended-keys": "key_id",
+    "sweeps": "sweep_id",
+    "assignment-conflicts": "conflict_id",
+}
 _WAITS = "A second person must approve it (`approval_id`); until then nothing changes."
 _TAKING = DECIDING | documented(NotReady, SamePerson, ExtensionRefused, IllegalTransition, Shredded)
 _DECIDED = documented(NotFound, NotReady, SamePerson, PreconditionFailed, IllegalTransition, Shredded)
@@ -124,7 +131,7 @@ async def list_approvals(
 @router.get("/approvals/{approval_id}", dependencies=PRIVACY_TEAM, responses=documented(NotFound, Shredded))
 async def read_approval(approval_id: UUID, caller: AnyCaller, services: UseServices) -> ApprovalRead:
     """Read a proposal in its own words; the reading is on record (privacy team)."""
-    found, said, possible, _ = await performing.read(services.use_cases, KINDS, approval_id, caller)
+    _, found, said, possible, _ = await performing.read(services.use_cases, KINDS, approval_id, caller)
     more = {"title": possible.title, "effects": possible.effects, "body": said.model_dump(mode="json")}
     return ApprovalRead.model_validate({**dict(found), **more})
 

@@ -120,7 +120,9 @@ def build(
     api = copy.copy(_built())
     api.state, api.middleware_stack = State(), None
     submitted = submissions_of(running) if submissions_of else Submissions.of(running, settings)
-    use_cases = UseCases(unit_of_work, policy, written, identity, settings.instants, reasons, settings)
+    use_cases = UseCases(
+        unit_of_work, policy, written, identity, settings.instants, reasons, settings, Holds.of(PolicySettings())
+    )
     links = portal.links(use_cases)
     services = api.state.services = Services(
         unit_of_work,
@@ -128,7 +130,6 @@ def build(
         settings,
         submitted,
         use_cases,
-        Holds.of(PolicySettings()),
         PolicySettings().read_processing(),
         SuppressionList(unit_of_work, settings.suppression_per_minute),
         settings.read_emitters() if emitters is None else emitters,

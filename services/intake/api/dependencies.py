@@ -19,7 +19,6 @@ from services.intake.errors import (
     TooLarge,
     UnsupportedType,
 )
-from services.intake.holds import Holds
 from services.intake.mail.use_cases import MailUseCases
 from services.intake.problems import documented
 from services.intake.settings import IntakeSettings
@@ -73,7 +72,6 @@ class Services:
     settings: IntakeSettings
     submissions: Submissions
     use_cases: UseCases
-    holds: Holds
     processing: Policy
     suppression: SuppressionList
     emitters: Mapping[str, Emitter]

@@ -10,11 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.intake import holds
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
 from services.intake.api.paging import Page, Paged
-from services.intake.errors import BadRequest, NotFound, SamePerson, TooLarge, UnsupportedType
-from services.intake.holds import HoldPlaced, HoldReviewed
+from services.intake.errors import BadRequest, NotFound, TooLarge, UnsupportedType
+from services.intake.holds import HoldPlaced
 from services.intake.problems import documented
 from services.intake.schemas import Instant
-from shared.domain.errors import IllegalTransition
 from shared.domain.identities import MalformedIdentity
 from shared.storage import holds as stored
 
@@ -33,7 +32,6 @@ class HoldView(BaseModel):
     categories: list[str] = Field(description="none: all")
     placed_at: Instant
     review_on: date
-    lift_asked_by: str | None = Field(description="the first of two persons who would lift it")
     lifted_at: Instant | None
     lifted_by: list[str]
 
@@ -46,7 +44,7 @@ class HoldView(BaseModel):
 async def place_hold(body: HoldPlaced, caller: AnyCaller, services: UseServices, response: Response) -> HoldView:
     """Hold data of a person for a case (privacy team): no erasure touches them until the hold is lifted."""
     async with services.unit_of_work.begin() as tx:
-        placed = HoldView.model_validate(await services.holds.place(tx, body, caller))
+        placed = HoldView.model_validate(await services.use_cases.holds.place(tx, body, caller))
     response.headers["Location"] = f"{router.prefix}/{placed.hold_id}"
     return placed
 
@@ -64,23 +62,3 @@ async def read_hold(hold_id: UUID, services: UseServices) -> HoldView:
     """One hold, also one that is lifted (privacy team)."""
     async with services.unit_of_work.pool.acquire() as connection:
         return HoldView.model_validate(await holds.read(connection, hold_id))
-
-
-@router.post("/{hold_id}/review", responses=documented(NotFound, BadRequest, IllegalTransition, SamePerson))
-async def review_hold(hold_id: UUID, body: HoldReviewed, caller: AnyCaller, services: UseServices) -> HoldView:
-    """Say whether a hold is still needed (privacy team): until the next review, or it ends, from the day of its review.
-
-    Whoever owns it does not end it alone.
-    """
-    async with services.unit_of_work.begin() as tx:
-        return HoldView.model_validate(await services.holds.review(tx, hold_id, body, caller))
-
-
-@router.post("/{hold_id}/lift", responses=documented(NotFound, IllegalTransition, SamePerson))
-async def lift_hold(hold_id: UUID, caller: AnyCaller, services: UseServices) -> HoldView:
-    """Lift a hold (privacy team). It takes two persons: two keys of different holders.
-
-    With the second, what was kept because of it alone is erased; what another rule keeps stays until the day of that.
-    """
-    async with services.unit_of_work.begin() as tx:
-        return HoldView.model_validate(await services.holds.lift(tx, hold_id, caller))

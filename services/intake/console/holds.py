@@ -9,12 +9,12 @@ from starlette.routing import BaseRoute
 
 from services.intake.actions.action import plain
 from services.intake.console.console import Console, Works, person_of
+from services.intake.console.decisions import acting
 from services.intake.console.decisions.decision import Asked, Decision, Subject, at_once, saying
 from services.intake.console.decisions.page import About, offered, routes_of
-from services.intake.console.ids import of_path
 from services.intake.console.lists import Row, Table, show
 from services.intake.console.roles import Power
-from services.intake.holds import HoldPlaced, HoldReviewed, Holds, read
+from services.intake.holds import HoldPlaced, Holds
 from services.intake.web.site import Visit
 from shared.domain.holds import hold_policy
 from shared.storage import holds as stored
@@ -23,7 +23,7 @@ _BACK = "/holds"
 
 
 def _holds(subject: Subject) -> Holds:
-    return subject.works.services.holds
+    return subject.works.services.use_cases.holds
 
 
 def _categories(subject: Subject) -> Sequence[tuple[str, str]]:
@@ -51,42 +51,6 @@ PLACE = Decision(
     ),
     do=at_once(lambda tx, subject, said: _holds(subject).place(tx, said, subject.person.caller)),
 )
-REVIEW = Decision(
-    name="review",
-    title="Enter a review",
-    power=Power.HANDLE,
-    when=lambda _: True,
-    does=saying(
-        "A hold that is needed stays until its next review.",
-        "One that is not needed ends with its review, from the day of that on; whoever owns it does not end it alone.",
-    ),
-    body=HoldReviewed,
-    asks=(
-        Asked(
-            "finding",
-            "Finding",
-            "choose",
-            options=lambda _: [("needed", "it is needed"), ("not_needed", "it is not needed")],
-        ),
-        Asked("review_on", "Day of the next review", "day", "Of a hold that is needed; as 2026-03-31"),
-    ),
-    do=at_once(lambda tx, subject, said: _holds(subject).review(tx, subject.row.hold_id, said, subject.person.caller)),
-)
-LIFT = Decision(
-    name="lift",
-    title="Lift the hold",
-    power=Power.RELEASE,
-    when=lambda subject: subject.row.lifted_at is None,
-    does=saying(
-        "It takes two persons. With the second, what was kept because of it alone is erased.",
-        "What another rule keeps stays until the day of that.",
-    ),
-    do=at_once(lambda tx, subject, _: _holds(subject).lift(tx, subject.row.hold_id, subject.person.caller)),
-    irreversible=True,
-)
-
-
-_DECISIONS = (REVIEW, LIFT)
 
 
 def routes(console: Console) -> list[BaseRoute]:
@@ -95,7 +59,6 @@ def routes(console: Console) -> list[BaseRoute]:
     return [
         console.private(_BACK, holds.show, Power.SEE),
         *routes_of(console, _BACK, [PLACE], holds.new),
-        *routes_of(console, "/holds/{hold_id}", _DECISIONS, holds.find),
     ]
 
 
@@ -118,13 +81,12 @@ class HoldPages:
                     ", ".join(each.categories).replace("_", " ") or "all",
                     each.owner,
                     str(each.review_on),
-                    each.lift_asked_by or "nobody",
                 ),
-                offered(Subject(self.works, person, row=each), f"/holds/{each.hold_id}", _DECISIONS),
+                await acting.offered(self.works, "holds", str(each.hold_id), person),
             )
             for each in found
         ]
-        columns = ("Case", "Reason", "Categories", "Owner", "Review", "Would lift it", "Decide")
+        columns = ("Case", "Reason", "Categories", "Owner", "Review", "Decide")
         actions = offered(Subject(self.works, person), _BACK, [PLACE])
         lead = "What a case needs is erased by nobody until two persons, or a review, let it go."
         table = Table("In force", lead, columns, rows, "No hold is in force.", actions)
@@ -133,13 +95,6 @@ class HoldPages:
     async def new(self, visit: Visit) -> About:
         """A hold that is not placed yet."""
         return self._about(visit, None, "Data of a person that a case needs", [])
-
-    async def find(self, visit: Visit) -> About:
-        """The hold that the address names."""
-        async with self.works.services.unit_of_work.pool.acquire() as connection:
-            found = await read(connection, of_path(visit, "hold_id"))
-        facts = [("Owner", found.owner), ("Review", str(found.review_on))]
-        return self._about(visit, found, f"Hold for {found.case_number}", facts)
 
     def _about(self, visit: Visit, row: Any, title: str, facts: Sequence[tuple[str, str]]) -> About:
         return About(Subject(self.works, person_of(visit), row=row), title, _BACK, facts)

@@ -1,8 +1,7 @@
 """What was stopped and waits for two persons, what contradicts the register, and what was proposed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.responses import Response
 from starlette.routing import BaseRoute
@@ -11,66 +10,21 @@ from services.intake import assignment_conflicts, key_suspension, sweeps
 from services.intake.actions.identity import WHY
 from services.intake.assignment_conflicts import AssignmentConflict
 from services.intake.console.console import Console, Works, local, person_of
-from services.intake.console.decisions.decision import Decision, Subject, by_word, saying
-from services.intake.console.decisions.page import About, offered, routes_of
-from services.intake.console.ids import of_path
+from services.intake.console.decisions import acting
 from services.intake.console.lists import Link, Row, Table, at_most, show
 from services.intake.console.roles import Power
-from services.intake.errors import NotFound
 from services.intake.identity import stopped as stopped_proofs
 from services.intake.identity.stopped import Stopped as StoppedProof
 from services.intake.sweeps import Sweep
 from services.intake.web.site import Visit
 from shared.domain import reference
 
-_BACK = "/stopped"
-_Offer = Callable[[Any, str, Decision], list[Link]]
-RELEASE = Decision(
-    name="release",
-    title="Release the API key",
-    power=Power.RELEASE,
-    when=lambda subject: subject.row.holder != subject.person.holder,
-    does=lambda subject: (
-        f"{subject.row.waiting} erasures wait, and begin at once.",
-        "If the key leaked, revoke it instead (dsr api-key revoke), and close what it has asked for.",
-    ),
-    do=by_word(key_suspension.release, lambda row: row.key_id),
-    irreversible=True,
-)
-SWEEP = Decision(
-    name="confirm",
-    title="Let it go",
-    power=Power.RELEASE,
-    when=lambda subject: subject.row.state == "stopped",
-    does=lambda subject: (
-        f"{subject.row.due} of about {subject.row.of_rows} rows began before {subject.row.first_kept}.",
-        f"The ceiling {subject.row.ceiling} says of them: {subject.row.action}.",
-        "It takes two persons. With the second they go within a minute, up to that number and day.",
-    ),
-    do=by_word(sweeps.confirm, lambda row: row.sweep_id),
-    irreversible=True,
-)
-SETTLE = Decision(
-    name="settle",
-    title="Say that the register is right",
-    power=Power.HANDLE,
-    when=lambda _: True,
-    does=saying(
-        "Nothing more is touched by what the system says, and requests that wait for it go on.",
-        "Where the register is wrong, correct its source instead, and read it again.",
-    ),
-    do=by_word(assignment_conflicts.settle, lambda row: row.conflict_id),
-)
-
 
 def routes(console: Console) -> list[BaseRoute]:
     """The lists, and a page for each decision about a row."""
     stopped = Stopped(console.works)
     return [
-        console.private(_BACK, stopped.show, Power.SEE),
-        *routes_of(console, "/suspended-keys/{key_id}", [RELEASE], stopped.key),
-        *routes_of(console, "/sweeps/{sweep_id}", [SWEEP], stopped.sweep),
-        *routes_of(console, "/conflicts/{conflict_id}", [SETTLE], stopped.conflict),
+        console.private("/stopped", stopped.show, Power.SEE),
     ]
 
 
@@ -90,87 +44,41 @@ class Stopped:
             failures = self.works.services.use_cases.identity.links.failures
             proofs = await stopped_proofs.waiting(connection, failures)
 
-        def offer(row: Any, path: str, decision: Decision) -> list[Link]:
-            return offered(Subject(self.works, person, row=row), path, [decision])
+        async def links(kind: str, ids: Iterable[object]) -> list[Sequence[Link]]:
+            return [await acting.offered(self.works, kind, str(each), person) for each in ids]
 
-        tables = [_keys(keys, offer), _sweeps(stopped, offer), _conflicts(conflicts, offer)]
+        open_keys = await links("suspended-keys", (each.key_id for each in keys))
+        runs = await links("sweeps", (each.sweep_id for each in stopped))
+        disputes = await links("assignment-conflicts", (each.conflict_id for each in conflicts))
+        tables = [_keys(keys, open_keys), _sweeps(stopped, runs), _conflicts(conflicts, disputes)]
         return show(visit, "Stopped", [*tables, _proofs(self.works, proofs)])
 
-    async def key(self, visit: Visit) -> About:
-        """The suspended key that the address names."""
-        key_id = visit.request.path_params["key_id"]
-        async with self.works.services.unit_of_work.pool.acquire() as connection:
-            found = next((each for each in await key_suspension.read(connection) if each.key_id == key_id), None)
-        if found is None:
-            raise NotFound("This API key is not suspended.")
-        facts = [("Key", key_id), ("Held by", found.holder), ("Erasures that wait", str(found.waiting))]
-        return self._about(visit, found, "A key has asked for more erasures in an hour than the policy allows", facts)
 
-    async def sweep(self, visit: Visit) -> About:
-        """The sweep that the address names."""
-        sweep_id = of_path(visit, "sweep_id")
-        async with self.works.services.unit_of_work.pool.acquire() as connection:
-            found = next((each for each in await sweeps.listed(connection) if each.sweep_id == sweep_id), None)
-        if found is None:
-            raise NotFound("no sweep of that id: each night counts anew, so look at the list again")
-        facts = [
-            ("System and table", f"{found.system}, {found.table_name}"),
-            ("Category", found.category.replace("_", " ")),
-            ("Confirmed by", ", ".join(found.confirmed_by) or "nobody yet"),
-        ]
-        return self._about(visit, found, "More is past its ceiling than the policy's share", facts)
-
-    async def conflict(self, visit: Visit) -> About:
-        """The conflict that the address names."""
-        conflict_id = of_path(visit, "conflict_id")
-        async with self.works.services.unit_of_work.pool.acquire() as connection:
-            listed = await assignment_conflicts.listed(connection)
-        found = next((each for each in listed if each.conflict_id == conflict_id), None)
-        if found is None:
-            raise NotFound("no conflict of that id is open: somebody has settled it, perhaps")
-        facts = [("System", found.system), ("The register says", found.kind.replace("_", " "))]
-        return self._about(visit, found, "A system and the register of numbers contradict one another", facts)
-
-    def _about(self, visit: Visit, row: Any, title: str, facts: Sequence[tuple[str, str]]) -> About:
-        return About(Subject(self.works, person_of(visit), row=row), title, _BACK, facts)
-
-
-def _keys(found: Sequence[key_suspension.SuspendedKey], offer: _Offer) -> Table:
+def _keys(found: Sequence[key_suspension.SuspendedKey], links: Sequence[Sequence[Link]]) -> Table:
     rows = [
-        Row(
-            (each.holder, each.key_id, str(each.waiting)),
-            offer(each, f"/suspended-keys/{each.key_id}", RELEASE),
-        )
-        for each in found
+        Row((each.holder, each.key_id, str(each.waiting)), offered) for each, offered in zip(found, links, strict=True)
     ]
     lead = "A key that asked for more erasures in an hour than the policy allows: its erasures wait."
     return Table("API keys", lead, ("Held by", "Key", "Waiting", "Decide"), rows, "No API key is suspended.")
 
 
-def _sweeps(found: Sequence[Sweep], offer: _Offer) -> Table:
+def _sweeps(found: Sequence[Sweep], links: Sequence[Sequence[Link]]) -> Table:
     rows = [
-        Row(
-            (f"{each.system}, {each.table_name}", each.ceiling, str(each.due), str(each.of_rows), _by(each)),
-            offer(each, f"/sweeps/{each.sweep_id}", SWEEP),
-        )
-        for each in found
+        Row((f"{each.system}, {each.table_name}", each.ceiling, str(each.due), str(each.of_rows)), offered)
+        for each, offered in zip(found, links, strict=True)
     ]
-    columns = ("Table", "Ceiling", "Rows that would go", "Rows in all", "Confirmed by", "Decide")
+    columns = ("Table", "Ceiling", "Rows that would go", "Rows in all", "Decide")
     lead = "More is past its ceiling in a night than the policy's share of the table."
     return Table("Nightly sweep", lead, columns, rows, "No sweep is stopped.")
 
 
-def _by(sweep: Sweep) -> str:
-    return ", ".join(sweep.confirmed_by) or "nobody yet"
-
-
-def _conflicts(found: Sequence[AssignmentConflict], offer: _Offer) -> Table:
+def _conflicts(found: Sequence[AssignmentConflict], links: Sequence[Sequence[Link]]) -> Table:
     rows = [
         Row(
             (each.system, each.kind.replace("_", " "), Link(f"/requests/{each.request_id}", "request")),
-            offer(each, f"/conflicts/{each.conflict_id}", SETTLE),
+            offered,
         )
-        for each in found
+        for each, offered in zip(found, links, strict=True)
     ]
     lead = "A system takes a number to be somebody's in a time for which the register does not: nothing is done there."
     columns = ("System", "The register says", "Met by", "Decide")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -10,9 +11,9 @@ from starlette.routing import BaseRoute
 
 from services.intake import repository
 from services.intake.actions import approvals, performing
-from services.intake.actions.action import Action
+from services.intake.actions.action import Action, Held
 from services.intake.actions.approvals import REQUESTS, Proposal
-from services.intake.actions.performing import Basis, Done
+from services.intake.actions.performing import Basis, Done, Kind
 from services.intake.actions.registry import KINDS
 from services.intake.console import digests, incidents
 from services.intake.console.console import Console, Person, Works, person_of, spelled
@@ -24,8 +25,11 @@ from services.intake.console.lists import ROWS, Link, Row, Table, at_most, show
 from services.intake.console.roles import WORDS, Power
 from services.intake.errors import Forbidden, NotFound
 from services.intake.request.aggregate import Request
-from services.intake.web.site import Visit
+from services.intake.web.site import Handler, Visit
 from shared.domain import reference
+
+_LISTED: Final = frozenset({"holds", "systems"})
+"""Kinds with a page of their own."""
 
 
 def routes(console: Console) -> list[BaseRoute]:
@@ -35,6 +39,11 @@ def routes(console: Console) -> list[BaseRoute]:
         console.private("/requests/{request_id}/decide/{action}", pages.act, Power.SEE, sends=True),
         console.private("/approvals", pages.waiting, Power.SEE),
         console.private("/approvals/{approval_id}/{word:str}", pages.decide, Power.SEE, sends=True),
+        *(
+            console.private(f"/{kind.name}/{{key}}/{{action}}", pages.act_on(kind), Power.SEE, sends=True)
+            for kind in KINDS.values()
+            if kind.name != REQUESTS
+        ),
     ]
 
 
@@ -45,20 +54,27 @@ class Actions:
     works: Works
 
     async def act(self, visit: Visit) -> Response:
-        """What does it ask, and what will it do? Then it is done, or proposed."""
-        person, means, kind = person_of(visit), self.works.services.use_cases, KINDS[REQUESTS]
+        """What does an action about a request ask, and what will it do? Then it is done, or proposed."""
+        request = await self.works.services.use_cases.read(of_path(visit), person_of(visit).caller)
+        return await self._act(visit, KINDS[REQUESTS], str(request.request_id), request)
+
+    def act_on(self, kind: Kind) -> Handler:
+        """The same of another kind of thing."""
+
+        async def act(visit: Visit) -> Response:
+            return await self._act(visit, kind, str(visit.request.path_params["key"]))
+
+        return act
+
+    async def _act(self, visit: Visit, kind: Kind, key: str, request: Request | None = None) -> Response:
+        person, means = person_of(visit), self.works.services.use_cases
         action = kind.action(visit.request.path_params["action"], person.caller)
         _must(person, Power(action.power))
-        request = await means.read(of_path(visit), person.caller)
-        key = str(request.request_id)
-        version, offered, reads = await performing.offer(
-            means, kind, key, action, person.caller, reading=not visit.sent
-        )
-
+        held, offered, reads = await performing.offer(means, kind, key, action, person.caller, reading=not visit.sent)
         approves = person.may(Power(action.approving))
 
         async def do(subject: Subject, version: str, said: BaseModel | None) -> Done:
-            basis, body = Basis(key, version, person.caller), said or action.body()
+            basis, body = Basis(key, version, person.caller, kind.name), said or action.body()
             return await performing.act(subject.works.services.use_cases, kind, action, basis, body, approves=approves)
 
         decision = Decision(
@@ -73,7 +89,7 @@ class Actions:
             reads=_shown(reads),
             irreversible=action.final,
         )
-        return await _page(visit, decision, self._about(person, request, version))
+        return await _page(visit, decision, self._about(person, kind, held, request))
 
     async def waiting(self, visit: Visit) -> Response:
         """What waits for a second person?"""
@@ -105,10 +121,13 @@ class Actions:
             raise NotFound("a proposal is approved or rejected")
         async with self.works.services.unit_of_work.pool.acquire() as connection:
             found = await approvals.read(connection, approval_id)
-        action = KINDS[found.kind].actions[found.action]
+        kind = KINDS[found.kind]
+        action = kind.actions[found.action]
         if found.proposed_by != person.holder or word == "approve":
             _must(person, Power(action.approving))
-        _, said, possible, reads = await performing.read(means, KINDS, approval_id, person.caller, noted=not visit.sent)
+        held, _, said, possible, reads = await performing.read(
+            means, KINDS, approval_id, person.caller, noted=not visit.sent
+        )
         take = performing.approve if word == "approve" else performing.reject
 
         async def do(subject: Subject, _: str, __: object) -> Done:
@@ -125,23 +144,32 @@ class Actions:
             reads=_shown(facts),
             irreversible=action.final and word == "approve",
         )
-        if found.kind == REQUESTS:
-            request = await means.read(UUID(found.subject), person.caller)
-            return await _page(visit, decision, self._about(person, request, "0"))
-        about = About(Subject(self.works, person, row=found), f"{found.kind}: {found.subject}", "/approvals")
-        return await _page(visit, decision, about)
+        is_request = found.kind == REQUESTS
+        request = await means.read(UUID(found.subject), person.caller) if is_request else None
+        return await _page(visit, decision, self._about(person, kind, held, request))
 
-    def _about(self, person: Person, request: Request, version: str) -> About:
+    def _about(self, person: Person, kind: Kind, held: Held, request: Request | None) -> About:
+        if request is None:
+            facts = [("State", spelled(kind.stands(held)))]
+            back = f"/{kind.name}" if kind.name in _LISTED else "/stopped"
+            return About(Subject(self.works, person, row=held.row), kind.titled(held), back, facts, held.version)
         title = f"{spelled(request.right)}, due {request.due_on}"
         facts = [("Request", reference.of(request.request_id)), ("State", spelled(request.state))]
         back = f"/requests/{request.request_id}"
-        return About(Subject(self.works, person, request), title, back, facts, version)
+        return About(Subject(self.works, person, request), title, back, facts, held.version)
 
     def _row(self, found: Proposal, person: Person, due: str) -> Row:
         action = KINDS[found.kind].actions[found.action]
         named = Link(f"/requests/{found.subject}", action.title) if found.kind == REQUESTS else action.title
         by = "you" if found.proposed_by == person.holder else found.proposed_by
         return Row((named, in_words(found), by, due), [*links(found, action, person)])
+
+
+async def offered(works: Works, kind: str, key: str, person: Person) -> list[Link]:
+    """What somebody who has signed in can decide about a thing of a list."""
+    _, found = await performing.possible(works.services.use_cases, KINDS[kind], key, person.caller)
+    mine = [each for each in found if person.may(Power(each.needs))]
+    return [Link(f"/{kind}/{key}/{each.name}", each.title) for each in mine]
 
 
 def in_words(found: Proposal) -> str:
