@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 from uuid_utils.compat import uuid7
 
+from services.intake.actions.registry import KINDS
 from services.intake.actions.requests import ACTIONS
 from shared.domain.events import FulfilmentBlocked
 from shared.domain.operations import Operation, TaskReport
@@ -168,6 +169,55 @@ TWO: dict[str, tuple[Prepare, Body]] = {
 """Each action that another person must approve."""
 
 
+async def held(intake: Intake) -> str:
+    placed = {
+        "case_number": "LEG-2026-014",
+        "reason": "LITIGATION",
+        "review_on": "2026-08-31",
+        "subject": {"account_id": "C1", "email": "ada@example.org"},
+    }
+    answer = (await intake.officer.post("/v1/holds", json=placed)).raise_for_status()
+    return str(answer.headers["Location"])
+
+
+async def kept(intake: Intake, path: str, sql: str) -> str:
+    await intake.unit_of_work.pool.execute(sql)
+    return path
+
+
+_ON = "INSERT INTO downstreams.system (name, state, hash) VALUES ('a', 'on', 'a')"
+_QUARANTINED = """
+INSERT INTO downstreams.system (name, state, hash, reason) VALUES ('b', 'quarantined', 'b', 'by_a_person')
+ON CONFLICT (name) DO UPDATE SET state = 'quarantined', reason = 'by_a_person'
+"""
+_SUSPENDED = "INSERT INTO suspended_key VALUES ('0123456789ab', now())"
+_SWEEP = f"""
+INSERT INTO downstreams.sweep (system, table_name, ceiling, category, sweep_id, action, state, night, period, zone,
+                               anchor, first_kept, policy)
+VALUES ('cdr', 'calls', 'calls_19m', 'call_record', '{UUID(int=1)}', 'delete', 'stopped', '2026-03-02', 'P19M', 'UTC',
+        'call_start', '2024-08-02', 'v')
+ON CONFLICT (system, table_name, ceiling) DO UPDATE SET confirmed_by = '{{}}'
+"""
+_CONFLICT = f"""
+INSERT INTO register.conflict (conflict_id, identity, system, valid_from, kind, request_id, noticed_at)
+VALUES ('{UUID(int=2)}', 'x', 'billing', now(), 'another_holder', '{UUID(int=2)}', now())
+"""
+STOPPED: dict[str, tuple[Prepare, Body]] = {
+    "holds review": (held, {"finding": "needed", "review_on": "2026-07-31"}),
+    "holds lift": (held, None),
+    "systems quarantine": (lambda intake: kept(intake, "/v1/systems/a", _ON), None),
+    "systems enable": (lambda intake: kept(intake, "/v1/systems/b", _QUARANTINED), None),
+    "suspended-keys release": (lambda intake: kept(intake, "/v1/suspended-keys/0123456789ab", _SUSPENDED), None),
+    "sweeps let-go": (lambda intake: kept(intake, f"/v1/sweeps/{UUID(int=1)}", _SWEEP), None),
+    "assignment-conflicts settle": (
+        lambda intake: kept(intake, f"/v1/assignment-conflicts/{UUID(int=2)}", _CONFLICT),
+        None,
+    ),
+}
+"""Each action about something else than a request."""
+BY_TWO = {"holds lift", "systems enable", "sweeps let-go"}
+
+
 @pytest.fixture
 async def third(intake: Intake, database: str) -> httpx.AsyncClient:
     """A third officer, whose key is not that of the second."""
@@ -272,6 +322,47 @@ async def test_another_person_approves_once_what_has_not_changed(
             assert again.status_code == 202, "it is proposed again"
             assert (await approving(intake.officer, again, "reject")).status_code == 200
             assert status_and_problem(await approving(third, again)) == (409, "not_ready")
+
+
+async def test_actions_about_other_things_are_taken_once_and_approved_by_another_person(
+    intake: Intake, database: str, third: httpx.AsyncClient, subtests: pytest.Subtests
+) -> None:
+    named = {f"{kind.name} {action}" for kind in KINDS.values() for action in kind.actions if kind.name != "requests"}
+    assert STOPPED.keys() == named
+    same = await intake.another(database, "officer-1")
+    for action, (prepare, body) in STOPPED.items():
+        with subtests.test(action):
+            path = await prepare(intake)
+            address = f"{path}/actions/{action.partition(' ')[2]}"
+            assert (await intake.channel.get(f"{path}/actions")).status_code == 403
+            assert (await intake.channel.post(address, json=body, headers={"If-Match": '"1"'})).status_code == 403
+            read = await intake.officer.get(f"{path}/actions")
+            [offered] = [each for each in read.json()["data"] if address.endswith(each["name"])]
+            assert (bool(offered["effects"]), bool(offered["approval"])) == (True, action in BY_TWO)
+            late = await intake.officer.post(address, json=body, headers={"If-Match": f'"{"0" * 32}"'})
+            assert status_and_problem(late) == (412, "precondition_failed")
+            version = {"If-Match": read.headers["ETag"]}
+            rehearsed = await intake.officer.post(f"{address}?dry_run=true", json=body, headers=version)
+            assert rehearsed.status_code == (202 if action in BY_TWO else 200), rehearsed.text
+            assert (await intake.officer.get(f"{path}/actions")).headers["ETag"] == read.headers["ETag"]
+            if action not in BY_TWO:
+                both = await asyncio.gather(
+                    *(each.post(address, json=body, headers=version) for each in (intake.officer, intake.colleague))
+                )
+                assert min(each.status_code for each in both) == 200, both[0].text
+                assert max(each.status_code for each in both) in {404, 412}
+                continue
+            proposed = await intake.officer.post(address, json=body)
+            for by in (intake.officer, same):
+                for refused in (await by.post(address, json=body), await approving(by, proposed)):
+                    assert status_and_problem(refused) == (409, "same_person")
+            await intake.unit_of_work.pool.execute("UPDATE approval SET about = 'something else'")
+            assert status_and_problem(await approving(third, proposed)) == (412, "precondition_failed")
+            again = await intake.officer.post(address, json=body)
+            both = await asyncio.gather(*(approving(each, again) for each in (intake.colleague, third)))
+            won, lost = sorted(both, key=lambda each: each.status_code)
+            assert (won.status_code, lost.status_code) == (200, 409), won.text
+            assert not await listed(intake, again)
 
 
 async def version_of(intake: Intake, path: str) -> dict[str, str]:

@@ -484,7 +484,7 @@ async def test_nothing_of_whom_a_hold_is_about_can_be_read_and_it_is_on_record(i
         assert not await pool.fetchval(f"SELECT count(*) FROM vault.{table} WHERE {column} = $1", ref)
     query = "SELECT action FROM evidence.entry WHERE request_id = $1 ORDER BY seq"
     actions = [row[0] for row in await intake.unit_of_work.pool.fetch(query, UUID(id_of(hold)))]
-    assert actions == ["hold.placed", "hold.lift_proposed", "hold.lifted"]
+    assert actions == ["hold.placed", "approval.proposed", "hold.lifted"]
 
 
 # What the policy does with a category on the day of an erasure is what becomes of its rows, and nothing else.
