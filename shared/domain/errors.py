@@ -92,12 +92,6 @@ class NotSupported(Refused):
         self.manual_steps = tuple(manual_steps)
 
 
-class CannotLookAgain(NotSupported):
-    """The system was told to, and shows nobody whether it did: look there by hand, and enter what was done."""
-
-    code: ClassVar[str] = NotSupported.code
-
-
 class ForeignHit(Refused):
     """The system's search returned people who are not the subject; nothing was done to anybody."""
 

@@ -25,8 +25,6 @@ SECRETS = {
     "ZENDESK_TOKEN": "secret",
     "HUBSPOT_TOKEN": "secret",
     "STRIPE_KEY": "secret",
-    "CLIENT": "us",
-    "CLIENT_SECRET": "secret",
 }
 ADA = "ada@example.com"
 System = TypeVar("System")

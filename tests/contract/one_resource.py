@@ -25,9 +25,6 @@ erase = [{{ delete = "/people/{{id}}", done = [{{ status = 404 }}] }}]
 verify = {{ ask = [{{ get = "/people/{{id}}", gone = [{{ status = 404 }}] }}] }}
 """
 BEARER = '{ kind = "bearer", token_env = "HUBSPOT_TOKEN" }'
-OAUTH = (
-    '{ kind = "oauth2_client", token_path = "/token", client_id_env = "CLIENT", client_secret_env = "CLIENT_SECRET" }'
-)
 Handle = Callable[[httpx.Request], httpx.Response]
 Ask = Callable[..., Awaitable[Result]]
 ME = {"id": 7, "email": ADA}

@@ -1,7 +1,6 @@
 """What is declared of an HTTP system, by the example of Zendesk: a system that behaves as its documentation says."""
 
 import gc
-import json
 import re
 import tracemalloc
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from shared.systems.contract import Pending, Receipt, Record
 from shared.systems.protocols import ExportableInParts
 from shared.systems.states import ErasureRefused
 from tests.contract.http_stands import ADA, declared, hubspot, stripe, task, zendesk
-from tests.contract.one_resource import BEARER, DECLARATION, ME, OAUTH, Ask, once, people
+from tests.contract.one_resource import BEARER, DECLARATION, Ask, people
 from tests.fakes.stripe_responder import REDACTED
 from tests.fixtures.downstream import receipt
 from tests.fixtures.engine import SetClock
@@ -251,55 +250,6 @@ async def test_what_no_declaration_says_is_for_a_person() -> None:
         desk.add_user(ADA)
         [result] = await engine.adapter.amend([task(Operation.RESTRICT)], engine.save_progress)
         assert isinstance(result, NotSupported)
-
-
-# A declared system's tokens are had when they are needed, and its pauses are kept.
-async def test_a_token_is_had_once_and_anew_when_it_is_refused(ask: Ask) -> None:
-    given: list[str] = []
-
-    def handle(request: httpx.Request) -> httpx.Response:
-        if request.url.path == "/api/token":
-            assert request.content == b"grant_type=client_credentials&client_id=us&client_secret=secret"
-            given.append(f"t{len(given)}")
-            return httpx.Response(200, json={"access_token": given[-1], "expires_in": 3600})
-        fresh = request.headers["authorization"] == "Bearer t1"
-        return people(ME) if fresh else httpx.Response(401)
-
-    assert isinstance(await ask(handle, auth=OAUTH), Receipt)
-    assert given == ["t0", "t1"]
-
-
-@pytest.mark.parametrize(
-    ("lasts", "seconds", "anew"),
-    [(3600, 3_500, False), (3600, 3_590, True), ("3600", 3_500, False), (None, 280, True), (10**40, 200, False)],
-)
-async def test_token_is_renewed_before_it_expires(tmp_path: Path, lasts: object, seconds: float, *, anew: bool) -> None:
-    given: list[str] = []
-
-    def handle(request: httpx.Request) -> httpx.Response:
-        if request.url.path != "/api/token":
-            assert request.headers["authorization"] == f"Bearer {given[-1]}"
-            return people(ME)
-        given.append(f"t{len(given)}")
-        return httpx.Response(200, content=json.dumps({"access_token": given[-1], "expires_in": lasts}))
-
-    (tmp_path / "saas.toml").write_text(DECLARATION.format(auth=OAUTH, find="", more=""))
-    async with declared(tmp_path / "saas.toml", httpx.MockTransport(handle), SetClock()) as engine:
-        await once(engine, erase=False)
-        engine.clock.pass_by(seconds=seconds)
-        assert isinstance(await once(engine, erase=False), Receipt)
-    assert len(given) == 1 + anew
-
-
-async def test_a_token_that_is_never_taken_ends_with_what_to_check(ask: Ask) -> None:
-    def handle(request: httpx.Request) -> httpx.Response:
-        token = httpx.Response(200, json={"access_token": "t", "expires_in": 3600})
-        return token if request.url.path == "/api/token" else httpx.Response(401)
-
-    result = await ask(handle, auth=OAUTH)
-    assert isinstance(result, SignInRefused)
-    assert "CLIENT and CLIENT_SECRET" in str(result)
-    assert "secret" not in str(result).replace("CLIENT_SECRET", "")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from shared.domain.errors import (
     BlastRadius,
     ForeignHit,
     GroundUnknown,
-    Misconfigured,
     NotSupported,
     Refused,
     ResidueFound,
@@ -25,7 +24,6 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Limit, Operation, ShownRecord, TaskOutcome
 from shared.domain.policy import Policy, read_policy
 from shared.systems.contract import Pending, Receipt, Result, Task
-from shared.systems.http.declaration import read_declaration
 from shared.systems.states import ErasureRefused
 from tests.contract.http_stands import ADA, Declared, declared, declared_by, task
 from tests.contract.one_resource import people
@@ -293,14 +291,14 @@ async def test_marketing_is_a_persons_part_where_no_record_of_theirs_bears_the_m
 
 
 async def test_records_kept_below_an_erased_account_do_not_stop_the_erasure(tmp_path: Path) -> None:
-    desk = Desk({"user": {1: {"id": 1, "email": ADA, "number": "C-9"}}, "note": {3: {"id": 3, "number": "C-9"}}})
+    desk = Desk({"user": {9: {"id": 9, "email": ADA}}, "note": {3: {"id": 3, "number": "9"}}})
     by_email = 'find = { get = "/user", query = { email = "{email}" }, by = ["email"], records = "found" }\n'
-    by_email += 'owner = { email = "email" }\nyields = { number = "account_id" }\nperson = "number"\n'
+    by_email += 'owner = { email = "email" }\nyields = { id = "account_id" }\n'
     filed = 'find = { get = "/note", query = { number = "{account_id}" }, by = ["account_id"], records = "found" }\n'
     kinds = [("user", "requester", by_email), ("note", "contact", filed + 'owner = { number = "account_id" }\n')]
     given = "".join(KIND.format(name=name, category=category, found=found) for name, category, found in kinds)
     (tmp_path / "desk.toml").write_text(declaration("requester", "ticket").partition("[resource")[0] + given)
-    account = Identity(IdentityType.ACCOUNT_ID, "C-9", source="saas", level="L2", claimed=True)
+    account = Identity(IdentityType.ACCOUNT_ID, "9", source="saas", level="L2", claimed=True)
     several = {"max_people": 2}
     async with declared_by(SIGNED, tmp_path / "desk.toml", httpx.MockTransport(desk), SetClock(), several) as engine:
         known = (*task().identities, account)
@@ -449,10 +447,9 @@ auth = { kind = "bearer", token_env = "HUBSPOT_TOKEN" }
 check = { get = "/me" }
 [resource.customer]
 category = "contact"
-find = { get = "/customers", query = { email = "{email}" }, by = ["email"], records = "found" }
+find = { get = "/customers", query = { email = "{email}" }, by = ["email"], records = "found", id = "number" }
 owner = { email = "email" }
 yields = { number = "account_id" }
-person = "number"
 fields = { id = "T", number = "A", email = "A" }
 [resource.ticket]
 category = "contact"
@@ -545,26 +542,19 @@ async def test_the_record_of_the_account_two_persons_or_a_proof_say_whose_they_a
             assert copied.found == found
 
 
-NAMED = DECLARATION_CLAIMS.replace('person = "number"\n', "")
-BY_NUMBER = NAMED.replace('records = "found" }', 'records = "found", id = "number" }', 1)
+NAMED = DECLARATION_CLAIMS.replace(', id = "number"', "")
 
 
 @pytest.mark.parametrize(
     ("declaration", "left"),
-    [(DECLARATION_CLAIMS, ()), (NAMED, ("call",)), (BY_NUMBER, ())],
-    ids=["person", "named", "its id"],
+    [(DECLARATION_CLAIMS, ()), (NAMED, ("call",))],
+    ids=["its id", "named"],
 )
 async def test_own_record_confirms_its_account(tmp_path: Path, declaration: str, left: Sequence[str]) -> None:
     async with shop(tmp_path, [], declaration) as engine:
         result = await asked(engine, Operation.EXPORT, known(ADA, "C-9"))
         assert isinstance(result, BlastRadius if left else Receipt), result
         assert engine.adapter.can.never_told_apart == left
-
-
-def test_person_names_an_account(tmp_path: Path) -> None:
-    (tmp_path / "shop.toml").write_text(DECLARATION_CLAIMS.replace('person = "number"', 'person = "email"'))
-    with pytest.raises(Misconfigured, match="person names email, at which neither owner nor yields has an account_id"):
-        read_declaration(tmp_path / "shop.toml")
 
 
 # Whose a record is where it tells itself what it must agree with: a register yields the account in the same answer.

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from typer.testing import CliRunner
 
 from services import cli
-from shared.domain.errors import CannotLookAgain, NotSupported, Refused, SignInRefused, Unavailable
+from shared.domain.errors import NotSupported, Refused, SignInRefused, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Change, Operation, TaskOutcome
 from shared.domain.release import Match
@@ -153,7 +153,6 @@ ANSWERS: dict[str, Result] = {
     "is away": Unavailable("toy is away"),
     "refuses": Refused("toy refuses"),
     "cannot": NotSupported("toy has no way"),
-    "shows nobody": CannotLookAgain("toy was told, and shows nobody"),
 }
 RENAMED = Change(field="name", current=None, asserted="Corrected Quarzfels")
 NOTED = Change(field="note", asserted="Calls at noon")
@@ -205,7 +204,6 @@ async def test_a_lie_is_found_out(lie: str, checks: set[str]) -> None:
         ("is away", Word.UNKNOWN),
         ("refuses", Word.NO),
         ("cannot", Word.NOT_DECLARED),
-        ("shows nobody", Word.CANNOT_LOOK_AGAIN),
     ],
 )
 async def test_what_cannot_be_found_out_is_not_taken_for_yes_or_no(lie: str, word: Word) -> None:
@@ -226,7 +224,7 @@ def test_the_status_is_that_of_the_worst_word() -> None:
     def of(*found: Word) -> int:
         return status([{str(n): Finding(word) for n, word in enumerate(found)}])
 
-    fine = (Word.YES, Word.NOT_DECLARED, Word.CANNOT_LOOK_AGAIN, Word.SKIPPED)
+    fine = (Word.YES, Word.NOT_DECLARED, Word.SKIPPED)
     assert [of(*fine), of(*fine, Word.UNKNOWN), of(*fine, Word.NO), of(Word.NO, Word.UNKNOWN)] == [0, 2, 1, 1]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from shared.domain.errors import CannotLookAgain, DsrError, NotSupported, Refused, Unavailable
+from shared.domain.errors import DsrError, NotSupported, Refused, Unavailable
 from shared.domain.operations import TaskOutcome
 from shared.systems.contract import NotSearched, Pending, Receipt, Result
 
@@ -15,7 +15,6 @@ class Word(StrEnum):
     YES = "yes"
     NO = "no"
     NOT_DECLARED = "not declared"
-    CANNOT_LOOK_AGAIN = "cannot look again"
     UNKNOWN = "unknown"
     SKIPPED = "skipped"
 
@@ -82,8 +81,6 @@ def receipt_of(result: Result, *wanted: TaskOutcome) -> Receipt:
 def of_failure(failure: DsrError) -> Finding:
     """What a failure says about the system."""
     match failure:
-        case CannotLookAgain():
-            return Finding(Word.CANNOT_LOOK_AGAIN, str(failure))
         case NotSupported():
             return Finding(Word.NOT_DECLARED, str(failure))
         case Unavailable():

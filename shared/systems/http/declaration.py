@@ -15,8 +15,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from shared.domain.identities import IdentityType
 from shared.domain.toml_file import read_toml
 from shared.systems.engine.claims import OWN
-from shared.systems.http.paths import AnyPath, Path
-from shared.systems.http.refusing import Refusal
+from shared.systems.http.paths import AnyPath, Path, Refusal
 from shared.systems.http.requests import (
     ApiKey,
     Basic,
@@ -28,7 +27,6 @@ from shared.systems.http.requests import (
     Job,
     Listing,
     Look,
-    OAuth2Client,
     Rate,
     Request,
     Step,
@@ -68,8 +66,7 @@ class Resource(Declared):
     ``owner``: paths of a record, each with the identity type that must be the subject's there, or the field of what it
     lies below (``user.id``) that must be equal; all must agree, but one that it ``yields`` of a type of which none is
     known for certain. ``yields``: further identities of the subject.
-    ``person``: the path of the account by which its records tell people apart: each is the record of that account
-    itself, as it is where the account is its id; of any other record an account is no more than named.
+    Where an account is the id of a record, it is the record of that account itself; of any other it is only named.
     ``everybody``: how all of its records are listed, whoever they are of: each night those without the mark of
     ``suppress`` are compared with the list of those who get no marketing.
     ``by_hand``: what a person does where the interface cannot erase; they look again by ``verify`` when they have.
@@ -87,16 +84,14 @@ class Resource(Declared):
     everybody: Listing | None = None
     owner: Mapping[AnyPath, str] = Field(min_length=1)
     yields: Mapping[Path, IdentityType] = {}
-    person: Path | None = None
     fields: Mapping[str, Literal["A", "B", "C", "M", "T"]] = {}
     explain: Mapping[str, str] = {}
-    portable: bool = True
     read: Request | None = None
     read_record: Path | None = None
     refuse_when: tuple[Refusal, ...] = ()
     erase: tuple[Step, ...] = ()
     by_hand: tuple[ByHand, ...] = ()
-    verify: Look | Literal[False] | None = None
+    verify: Look | None = None
     rectify: Mapping[str, Correction] = {}
     restrict: Change | None = None
     lift: Change | None = None
@@ -107,8 +102,6 @@ class Resource(Declared):
         wrong = [*self._lacks()]
         if self.everybody is not None and (self.suppress is None or self.of is not None):
             wrong.append("everybody is for a resource by itself with suppress, whose seen tells who is mailed")
-        if self.person is not None and self.person not in self._accounts:
-            wrong.append(f"person names {self.person}, at which neither owner nor yields has an account_id")
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
@@ -123,7 +116,7 @@ class Resource(Declared):
         if self.by_hand and (self.by_hand[-1].when or not all(each.when for each in self.by_hand[:-1])):
             yield "by_hand: each but the last says when it is told, the last, without when, of the rest"
         if bool(self.erase or self.by_hand) != (self.verify is not None):
-            yield "erase needs verify: what was sent is not yet erased; verify = false if nobody can look"
+            yield "erase needs verify: what was sent is not yet erased"
         if self.read is None and (self.rectify or any(getattr(self, each) for each in CHANGES)):
             yield "rectify, restrict, lift and suppress need read: what was changed is looked at again"
         if strange := sorted(self.explain.keys() - self.shown):
@@ -144,14 +137,10 @@ class Resource(Declared):
         return frozenset(IdentityType).intersection([*self.owner.values(), *self.yields.values()])
 
     @property
-    def _accounts(self) -> frozenset[str]:
-        named = (*self.owner.items(), *self.yields.items())
-        return frozenset(path for path, kind in named if kind == IdentityType.ACCOUNT_ID)
-
-    @property
     def accounts_recorded(self) -> frozenset[str]:
-        """The paths of the account whose own record each is; empty where its records merely name one."""
-        return self._accounts & {self.id, self.person}
+        """The path of the account whose own record each is; empty where its records merely name one."""
+        named = (*self.owner.items(), *self.yields.items())
+        return frozenset(path for path, kind in named if kind == IdentityType.ACCOUNT_ID and path == self.id)
 
     @property
     def id(self) -> Path:
@@ -175,8 +164,7 @@ class Declaration(Declared):
     ``busy``: answers after which it is asked again later, besides 429 and 503. ``check``: a harmless request.
     """
 
-    headers: Mapping[str, str] = {}
-    auth: Annotated[Bearer | Basic | ApiKey | OAuth2Client, Field(discriminator="kind")]
+    auth: Annotated[Bearer | Basic | ApiKey, Field(discriminator="kind")]
     rate: tuple[Rate, ...] = ()
     busy: Conditions = ()
     check: Request
@@ -213,7 +201,8 @@ class Declaration(Declared):
                 yield from self._unknown_in(name, find, {*find.by}, whole=True)
             if resource.everybody is not None:
                 yield from self._unknown_in(name, resource.everybody, set(), whole=False)
-            for request in (*resource.steps, *_looked(resource), *filter(None, [resource.read])):
+            looks = resource.verify.ask if resource.verify else ()
+            for request in (*resource.steps, *looks, *filter(None, [resource.read])):
                 yield from self._unknown_in(name, request, {*IdentityType, *OF_THE_TASK}, whole=False)
 
     def _lacked_by_steps(self, name: str, resource: Resource) -> Iterator[str]:
@@ -275,10 +264,6 @@ class Declaration(Declared):
     def yields(self) -> frozenset[IdentityType]:
         """Whatever any of its records tells of whom it is about."""
         return frozenset(kind for each in self.resource.values() for kind in each.yields.values())
-
-
-def _looked(resource: Resource) -> tuple[Request, ...]:
-    return resource.verify.ask if isinstance(resource.verify, Look) else ()
 
 
 def read_declaration(path: File) -> Declaration:

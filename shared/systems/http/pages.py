@@ -1,7 +1,6 @@
 """From one page of records to the next; where pages end is judged by the page as it came."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -9,14 +8,11 @@ from typing import Any
 from shared.domain.errors import AnswerMalformed
 from shared.systems.engine.records import ABSENT
 from shared.systems.engine.stepwise import Later
-from shared.systems.http.budget import PATIENCE
 from shared.systems.http.paths import Answer, at
 from shared.systems.http.requests import Listing, Pages
-from shared.systems.http.session import Further, Session
+from shared.systems.http.session import PATIENCE, Further, Session
 from shared.systems.http.templates import Values
 
-_LINK = re.compile(r"<([^<>]*)>([^<]*)")
-_REL = re.compile(r';\s*rel="?([^";,]*)"?', re.IGNORECASE)
 Following = tuple[dict[str, Any], str | None]
 """The query fields of the next page, and the link to it where the system gives one."""
 
@@ -80,9 +76,7 @@ def first_page(pages: Pages | None) -> dict[str, Any]:
     if pages is None:
         return {}
     sized = {pages.size_parameter: pages.size} if pages.size_parameter else {}
-    if pages.kind == "page":
-        return {**sized, str(pages.parameter): pages.first}
-    return {**sized, str(pages.parameter): 0} if pages.kind == "offset" else dict(sized)
+    return {**sized, str(pages.parameter): 1} if pages.kind == "page" else dict(sized)
 
 
 def next_page(
@@ -98,12 +92,10 @@ def next_page(
     goes_on = None if pages.more is None else at(answer.said, pages.more)
     if goes_on is False:
         return None
-    if pages.kind == "header":
-        link = _link(answer.headers.get("link", ""))
-        return (dict(asked), link) if link else None
     if pages.next is None:
         ended = not records or (goes_on is None and pages.end == "short" and len(records) < pages.size)
-        return None if ended else _counted(pages, records, asked)
+        name = str(pages.parameter)
+        return None if ended else ({**asked, name: asked[name] + 1 if pages.kind == "page" else records[-1]}, None)
     where = at(answer.said, pages.next)
     if where is ABSENT and len(records) >= pages.size and goes_on is None:
         raise AnswerMalformed(f"{system} gives a full page without {pages.next}: is it the last?")
@@ -112,23 +104,3 @@ def next_page(
     if isinstance(where, bool) or not isinstance(where, str | int):
         raise AnswerMalformed(f"{system} says at {pages.next} how to go on, in no way that can be read")
     return (dict(asked), str(where)) if pages.kind == "link" else ({**asked, str(pages.parameter): where}, None)
-
-
-def _link(header: str) -> str | None:
-    """Where the next page is, as the header says it."""
-    for link, parameters in _LINK.findall(header):
-        rel = _REL.search(parameters)
-        if rel and "next" in rel[1].lower().split():
-            return str(link)
-    return None
-
-
-def _counted(pages: Pages, records: Sequence[object], asked: Mapping[str, Any]) -> Following:
-    name = str(pages.parameter)
-    match pages.kind:
-        case "last_id":
-            return {**asked, name: records[-1]}, None
-        case "page":
-            return {**asked, name: asked[name] + 1}, None
-        case _:
-            return {**asked, name: asked[name] + len(records)}, None

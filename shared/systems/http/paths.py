@@ -1,4 +1,7 @@
-"""Paths into JSON answers, and the conditions that an answer is tested by; pure."""
+"""Paths into JSON answers, and the conditions that an answer or a record is tested by; pure.
+
+A state that the policy knows keeps what its rules say. For any other nothing of theirs goes.
+"""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -7,6 +10,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 from shared.systems.engine.records import ABSENT
+from shared.systems.states import STATES, Reason
 
 Path = Annotated[str, StringConstraints(pattern=r"^[^.*\s]+(\.[^.*\s]+)*$", max_length=200)]
 """Names and positions of a list, joined by dots: ``users.0.email``."""
@@ -50,19 +54,18 @@ def names_twice(text: bytes) -> bool:
 
 
 class Answer(BaseModel):
-    """What of an answer conditions look at: its status, its headers in small letters, and its JSON, if it is any."""
+    """What of an answer conditions look at: its status, and its JSON, if it is any."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
     status: int
-    headers: Mapping[str, str] = {}
     said: object = ABSENT
 
 
 class Condition(BaseModel):
     """All of what is named here holds: the status, and what a path of the answer or of a record leads to.
 
-    ``equals``, ``is_in`` and ``absent`` say what of it; a path alone must lead to something.
+    ``equals`` and ``is_in`` say what of it; a path alone must lead to something.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -71,13 +74,12 @@ class Condition(BaseModel):
     path: Path | None = None
     equals: JsonValue = None
     is_in: tuple[JsonValue, ...] | None = Field(default=None, alias="in")
-    absent: bool | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
         if self.status is None and self.path is None:
             raise ValueError("give a status or a path")
-        compared = self.model_fields_set & {"equals", "is_in", "absent"}
+        compared = self.model_fields_set & {"equals", "is_in"}
         if compared and self.path is None:
             raise ValueError(f"{', '.join(sorted(compared))} needs the path whose value is meant")
         return self
@@ -93,8 +95,6 @@ class Condition(BaseModel):
         return self.path is not None and self._compares(at(record, self.path))
 
     def _compares(self, value: object) -> bool:
-        if self.absent is not None:
-            return (value is ABSENT or value is None) is self.absent
         if value is ABSENT:
             return False
         if "equals" in self.model_fields_set:
@@ -112,3 +112,46 @@ def same(value: object, declared: JsonValue) -> bool:
 def any_holds(conditions: Iterable[Condition], answer: Answer) -> bool:
     """Whether one of the conditions holds; of none, none does."""
     return any(each.holds(answer) for each in conditions)
+
+
+class Refusal(Condition):
+    """In which state of a record nothing of the subject may be erased, and why, in a word of ours.
+
+    Where that is a state while which a rule of the policy keeps it, it stays by that rule.
+
+    ``over``: the values that say that it is not so; with them any other is one that nobody knows. Of a state that rules
+    of the policy rest on a record without a value says neither.
+    """
+
+    reason: Reason
+    over: tuple[JsonValue, ...] = ()
+
+    @property
+    def word(self) -> str | None:
+        """What the rules of the policy call the state; None: they have none for it."""
+        return STATES.get(self.reason)
+
+    def lasts(self, record: object) -> bool | None:
+        """Whether it lasts by a record; None: that does not tell."""
+        if self.holds_of(record):
+            return True
+        if self.path is None or not (self.word or self.over):
+            return False
+        value = at(record, self.path)
+        if value is ABSENT or value is None:
+            return None
+        return None if self.over and not any(same(value, each) for each in self.over) else False
+
+    @model_validator(mode="after")
+    def _is_of_a_record(self) -> Self:
+        if self.path is None:
+            raise ValueError("give the path of what a record says")
+        if self.over and not self.model_fields_set & {"equals", "is_in"}:
+            raise ValueError("over has the values that say that it is not so: write those that say so as in or equals")
+        if any(self.lasts_by(each) for each in self.over):
+            raise ValueError("over has the values that are not among those of in or equals: write each once")
+        return self
+
+    def lasts_by(self, value: JsonValue) -> bool:
+        """Whether it lasts where that value stands."""
+        return same(value, self.equals) if "equals" in self.model_fields_set else value in (self.is_in or ())

@@ -54,7 +54,7 @@ class Request(Declared):
     """One request: a method with its path, and what its answers mean.
 
     A 2xx answer is a success, and so is whatever fulfils a condition of ``done`` (404 for what is gone already).
-    ``refused``: it will never do it. ``permission``: what the vendor calls the right that a 403 says is missing.
+    ``permission``: what the vendor calls the right that a 403 says is missing.
     """
 
     get: Address | None = None
@@ -65,10 +65,8 @@ class Request(Declared):
     query: Mapping[str, Text] = {}
     body: Body = None
     form: Mapping[str, Text] = {}
-    headers: Mapping[str, str] = {}
     done: Conditions = ()
     not_found: Conditions = ()
-    refused: Conditions = ()
     permission: str | None = None
 
     @model_validator(mode="after")
@@ -98,20 +96,19 @@ class Request(Declared):
 class Pages(Declared):
     """How the next page is asked for. Where pages end is judged by the page as it came, before anything is left out.
 
-    ``page``, ``offset``: ``parameter`` counts; ``last_id``: the id of the last record of a page goes there. They end
-    where ``more`` is false, or without it with an empty page, or with ``end = "short"`` with one of fewer than ``size``
+    ``page``: ``parameter`` counts from 1; ``last_id``: the id of the last record of a page goes there. They end where
+    ``more`` is false, or without it with an empty page, or with ``end = "short"`` with one of fewer than ``size``
     records: only where ``size`` is certainly what the system gives. ``cursor``: what ``next`` leads to goes into
-    ``parameter``. ``link``: ``next`` leads to the address of the next page, of which path and query are used;
-    ``header``: it stands in the header ``Link`` (RFC 8288). Nothing, or null, or ``more`` false, ends them.
-    ``of_body``: parameters are fields of the body. A page of more than ``size`` records is an error.
+    ``parameter``. ``link``: ``next`` leads to the address of the next page, of which path and query are used. Nothing,
+    or null, or ``more`` false, ends them. ``of_body``: parameters are fields of the body. A page of more than ``size``
+    records is an error.
     """
 
-    kind: Literal["page", "offset", "last_id", "cursor", "link", "header"]
+    kind: Literal["page", "last_id", "cursor", "link"]
     of_body: bool = False
     size: int = Field(ge=1, le=10_000)
     size_parameter: str | None = None
     parameter: str | None = None
-    first: int = Field(default=1, ge=0, le=1)
     next: Path | None = None
     more: Path | None = None
     end: Literal["short", "empty"] = "empty"
@@ -119,14 +116,14 @@ class Pages(Declared):
 
     @model_validator(mode="after")
     def _has_what_its_kind_needs(self) -> Self:
-        linked = self.kind in {"link", "header"}
-        if not linked and self.parameter is None:
+        led = self.kind in {"cursor", "link"}
+        if self.kind != "link" and self.parameter is None:
             raise ValueError(f"{self.kind} needs parameter: the name under which the next page is asked for")
-        if "end" in self.model_fields_set and (linked or self.kind == "cursor" or self.more is not None):
+        if "end" in self.model_fields_set and (led or self.more is not None):
             raise ValueError("end is for pages that are counted and do not say whether there are more: leave it out")
-        if self.of_body and linked:
+        if self.of_body and self.kind == "link":
             raise ValueError("a link is no field of a body: leave of_body out")
-        if self.kind in {"cursor", "link"} and self.next is None:
+        if led and self.next is None:
             raise ValueError(f"{self.kind} needs next: where the answer says how to go on")
         return self
 
@@ -145,12 +142,12 @@ class Listing(Request):
 class Find(Listing):
     """How records are searched: by each identity of the types in ``by``, or once for each record of the parent.
 
-    ``foreign``: what is done where the search brings records of others too: ``refuse`` them all, ``skip`` those, or
-    ``count`` those, where others have written in what is the subject's.
+    ``foreign``: what is done where the search brings records of others too: ``refuse`` them all, or ``count`` those,
+    where others have written in what is the subject's.
     """
 
     by: frozenset[IdentityType] = frozenset()
-    foreign: Literal["refuse", "skip", "count"] = "refuse"
+    foreign: Literal["refuse", "count"] = "refuse"
 
 
 class Step(Request):
@@ -220,7 +217,7 @@ class Look(Declared):
     @model_validator(mode="after")
     def _looks(self) -> Self:
         if not self.ask and not self.search:
-            raise ValueError("give a request to ask, or search = true, or verify = false: then a person must look")
+            raise ValueError("give a request to ask, or search = true: what was sent is not yet erased")
         return self
 
 
@@ -272,13 +269,3 @@ class ApiKey(Declared):
     header: str
     key_env: str
     prefix: str = ""
-
-
-class OAuth2Client(Declared):
-    """A token for client id and secret (RFC 6749, 4.4), had anew before it expires and when it is refused."""
-
-    kind: Literal["oauth2_client"]
-    token_path: Address
-    client_id_env: str
-    client_secret_env: str
-    scope: str | None = None

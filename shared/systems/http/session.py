@@ -2,10 +2,10 @@
 
 import asyncio
 import base64
-import re
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
@@ -23,24 +23,21 @@ from shared.domain.errors import (
 )
 from shared.systems.engine.records import ABSENT
 from shared.systems.engine.stepwise import Later
-from shared.systems.http.budget import Budget
 from shared.systems.http.declaration import Declaration
 from shared.systems.http.paths import Answer, any_holds, names_twice
-from shared.systems.http.requests import ApiKey, Basic, Bearer, OAuth2Client, Request
+from shared.systems.http.requests import ApiKey, Basic, Bearer, Rate, Request
 from shared.systems.http.settings import DeclaredHttpSettings
 from shared.systems.http.templates import Values, in_body, in_path, in_text
 from shared.systems.http_client import SIGN_IN, HttpClient, connect
 
+PATIENCE = timedelta(seconds=5)
+"""A wait that is longer is not slept through: the task is given back with the time."""
 _BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _IN_PART = frozenset({HTTPStatus.NON_AUTHORITATIVE_INFORMATION, HTTPStatus.PARTIAL_CONTENT})
 _UNSAID = timedelta(seconds=60)
 """How long a system is left alone that is busy and does not say for how long."""
 _SHORTEST = timedelta(seconds=1)
 """How long at least, whatever it says: ``Retry-After: 0`` with each answer would be asked without end."""
-_LONGEST_TOKEN = timedelta(hours=24)
-_EARLY = timedelta(seconds=30)
-"""How long before a token expires another one is asked for."""
-_UNSAID_TOKEN = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +74,15 @@ class Session:
         self.asked = 0
         self._system = system
         self._declaration = declaration
-        self._environment = environment
         self._clock = clock
         self._base = httpx.URL(settings.url.rstrip("/") + "/")
         self._budget = Budget(system, declaration.rate, clock)
         self._longest = timedelta(seconds=settings.busy_max_s)
         self._turn = asyncio.Semaphore(settings.parallel)
-        self._signing_in = asyncio.Lock()
-        self._token = ""
-        self._expires = clock.now()
         client = connect(
             timeout=settings.timeout_s,
             abreast=settings.parallel,
-            headers={"Accept": "application/json", **declaration.headers},
+            headers={"Accept": "application/json", **_credentials(declaration, environment)},
             transport=transport,
         )
         named = " and ".join(declaration.secrets)
@@ -105,7 +98,7 @@ class Session:
         Raises:
             Later, Unavailable: it is busy or away.
             SignInRefused: it does not let us in, or not to this.
-            Refused: it fulfils a condition of ``refused``, or none that is known.
+            Refused: it fulfils no condition that is known.
         """
         answer = await self.read(request, values, further)
         return ABSENT if answer is None else answer.said
@@ -115,8 +108,6 @@ class Session:
         answer = await self._answer(request, values, further)
         if any_holds(request.not_found, answer):
             return None
-        if any_holds(request.refused, answer):
-            raise Refused(f"{self._system} refuses {request.method} {request.path} with {answer.status}")
         if any_holds(request.done, answer):
             return answer.model_copy(update={"said": ABSENT})
         self._must_succeed(request, answer)
@@ -133,28 +124,16 @@ class Session:
         url = self._url(request, values, further)
         options = self._options(request, values, further)
         async with self._turn:
-            response = await self._send(request.method, url, options)
+            await self._budget.take(request.method, url.path.removeprefix(self._base.path.rstrip("/")))
+            self.asked += 1
+            response = await self._client.send(request.method, url, **options)
         said = self._said(response)
-        answer = Answer(status=response.status_code, headers=dict(response.headers), said=said)
+        answer = Answer(status=response.status_code, said=said)
         if response.status_code in _BUSY or any_holds(self._declaration.busy, answer):
             after = self._after(response)
             self._budget.pause(after)
             raise Later(f"{self._system} is busy ({response.status_code})", after, busy=True)
         return answer
-
-    async def _send(self, method: str, url: httpx.URL, options: Mapping[str, Any]) -> httpx.Response:
-        response = await self._sent(method, url, options, await self._credentials(anew=False))
-        if response.status_code == HTTPStatus.UNAUTHORIZED and isinstance(self._declaration.auth, OAuth2Client):
-            response = await self._sent(method, url, options, await self._credentials(anew=True))
-        return response
-
-    async def _sent(
-        self, method: str, url: httpx.URL, options: Mapping[str, Any], credentials: Mapping[str, str]
-    ) -> httpx.Response:
-        await self._budget.take(method, url.path.removeprefix(self._base.path.rstrip("/")))
-        self.asked += 1
-        headers = {**options["headers"], **credentials}
-        return await self._client.send(method, url, **{**options, "headers": headers})
 
     def _url(self, request: Request, values: Values, further: Further) -> httpx.URL:
         url = self._base.join(in_path(request.path, values).removeprefix("/"))
@@ -172,8 +151,7 @@ class Session:
 
     @staticmethod
     def _options(request: Request, values: Values, further: Further) -> dict[str, Any]:
-        headers = {name: in_text(text, values) for name, text in request.headers.items()} | {**further.headers}
-        options: dict[str, Any] = {"headers": headers}
+        options: dict[str, Any] = {"headers": further.headers}
         body = in_body(request.body, values)
         if isinstance(body, dict):
             options["json"] = {**body, **further.body}
@@ -232,44 +210,50 @@ class Session:
             return _UNSAID
         return _UNSAID if until.tzinfo is None else until - self._clock.now()
 
-    async def _credentials(self, *, anew: bool) -> dict[str, str]:
-        environment = self._environment
-        match self._declaration.auth:
-            case Bearer() as auth:
-                return {"Authorization": f"Bearer {environment[auth.token_env]}"}
-            case Basic() as auth:
-                pair = f"{environment[auth.user_env]}{auth.suffix}:{environment[auth.password_env]}"
-                return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
-            case ApiKey() as auth:
-                return {auth.header: f"{auth.prefix}{environment[auth.key_env]}"}
-            case OAuth2Client() as auth:
-                return {"Authorization": f"Bearer {await self._access_token(auth, anew=anew)}"}
 
-    async def _access_token(self, auth: OAuth2Client, *, anew: bool) -> str:
-        used = self._token
-        async with self._signing_in:
-            if self._token and (self._token != used or not anew) and self._expires > self._clock.now():
-                return self._token
-            form = {
-                "grant_type": "client_credentials",
-                "client_id": self._environment[auth.client_id_env],
-                "client_secret": self._environment[auth.client_secret_env],
-            } | ({"scope": auth.scope} if auth.scope else {})
-            await self._budget.take("POST", auth.token_path)
-            url = self._base.join(auth.token_path.removeprefix("/"))
-            response = await self._client.send("POST", url, data=form)
-            if response.status_code in SIGN_IN | {HTTPStatus.BAD_REQUEST}:
-                raise SignInRefused(f"{self._system} gives no token ({response.status_code}): check {self._names}")
-            said = self._client.json(self._client.expect(response, "where a token was asked for"))
-            token = said.get("access_token") if isinstance(said, dict) else None
-            if not isinstance(token, str) or not token.isprintable():
-                raise AnswerMalformed(f"{self._system} gives a token that is none")
-            self._token, self._expires = token, self._clock.now() + _lasts(said.get("expires_in")) - _EARLY
-            return token
+def _credentials(declaration: Declaration, environment: Mapping[str, str]) -> dict[str, str]:
+    match declaration.auth:
+        case Bearer() as auth:
+            return {"Authorization": f"Bearer {environment[auth.token_env]}"}
+        case Basic() as auth:
+            pair = f"{environment[auth.user_env]}{auth.suffix}:{environment[auth.password_env]}"
+            return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+        case ApiKey() as auth:
+            return {auth.header: f"{auth.prefix}{environment[auth.key_env]}"}
 
 
-def _lasts(said: object) -> timedelta:
-    """How long a token is good for, which some say as a number and some as text."""
-    text = str(said) if isinstance(said, int | str) else ""
-    seconds = timedelta(seconds=int(text)) if re.fullmatch("[0-9]{1,9}", text) else _UNSAID_TOKEN
-    return min(max(seconds, _EARLY), _LONGEST_TOKEN)
+class Budget:
+    """The limits that a declaration names, and what the system itself has said of a pause; for one process."""
+
+    def __init__(self, system: str, rates: Sequence[Rate], clock: Clock) -> None:
+        self._system = system
+        self._clock = clock
+        self._windows = [(rate, deque[datetime](maxlen=rate.calls)) for rate in rates]
+        self._paused_until = clock.now()
+
+    def pause(self, after: timedelta) -> None:
+        """Nothing is asked for so long: the system has said so."""
+        self._paused_until = max(self._paused_until, self._clock.now() + after)
+
+    async def take(self, method: str, path: str) -> None:
+        """Waits until one more call may be made.
+
+        Raises:
+            Later: that would be too long.
+        """
+        now = self._clock.now()
+        matching = [(rate, calls) for rate, calls in self._windows if _matches(rate, method, path)]
+        turns = (calls[0] + rate.per for rate, calls in matching if len(calls) == rate.calls)
+        turn = max(now, self._paused_until, *turns)
+        if turn - now > PATIENCE:
+            wait = turn - now
+            said = self._paused_until - now > PATIENCE
+            raise Later(f"{self._system} may be asked again in {wait.total_seconds():.0f} s", wait, busy=said)
+        for _, calls in matching:
+            calls.append(turn)
+        if turn > now:
+            await asyncio.sleep((turn - now).total_seconds())  # the rate is the system's
+
+
+def _matches(rate: Rate, method: str, path: str) -> bool:
+    return f"{method} {path}".startswith(rate.match) or path.startswith(rate.match)

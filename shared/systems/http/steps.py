@@ -15,7 +15,6 @@ from uuid import UUID
 from shared.domain.clock import Clock
 from shared.domain.errors import (
     AnswerMalformed,
-    CannotLookAgain,
     NotSupported,
     Refused,
     ResidueFound,
@@ -28,7 +27,7 @@ from shared.systems.engine.records import Record
 from shared.systems.engine.stepwise import Going, Journal, Later, Noting
 from shared.systems.http.declaration import Declaration, Resource
 from shared.systems.http.paths import any_holds, at, each_at
-from shared.systems.http.requests import Job, Look, LookAt, Step
+from shared.systems.http.requests import Job, LookAt, Step
 from shared.systems.http.search import Hit
 from shared.systems.http.session import Further, Session
 from shared.systems.http.templates import in_text
@@ -54,7 +53,7 @@ class Steps:
         self._order = tuple(declaration.order)
         self._ids = {name: each.id for name, each in declaration.resource.items()}
         looks = {name: each.verify for name, each in self._resources.items() if each.erase}
-        self.searched = frozenset(name for name, each in looks.items() if isinstance(each, Look) and each.search)
+        self.searched = frozenset(name for name, each in looks.items() if each and each.search)
 
     def going(self, record: Record) -> Going:
         """What is noted of a record that is to go."""
@@ -155,7 +154,7 @@ class Steps:
         """Looks at every record of one resource again; who has one that is still there waits."""
         resource = self._resources[name]
         verify = resource.verify
-        if not isinstance(verify, Look) or not verify.ask:
+        if not verify or not verify.ask:
             return
         for n, request in enumerate(verify.ask, start=len(resource.erase)):
             # nobody has done it who has not been told
@@ -197,7 +196,7 @@ class Steps:
         """
         resource, now = self._resources[name], self._clock.now()
         verify = resource.verify
-        if not isinstance(verify, Look):
+        if verify is None:
             raise TypeError("nobody looks at that again")
         passed = now - journal.noted.looked.setdefault(name, now)
         if passed > verify.within:
@@ -223,15 +222,14 @@ class Steps:
         """Notes what a search does not show any more, where a search is all by which one can look."""
         for each in journal.noted.going:
             resource = self._resources[each.place]
-            if resource.by_hand and isinstance(resource.verify, Look) and not resource.verify.ask:
+            if resource.by_hand and resource.verify and not resource.verify.ask:
                 each.gone = each.name not in found.records
 
     def must_be_whole(self, journal: Journal) -> None:
-        """Raises where a part of what was found cannot be erased there, or nobody can look at it again.
+        """Raises where a part of what was found cannot be erased there.
 
         Raises:
             NotSupported: a person does it, and is told how where the declaration says it.
-            CannotLookAgain: it was told to, and nothing shows whether it did.
             AnswerMalformed: an id is none that could stand in what they are told.
         """
         names = dict.fromkeys(each.place for each in journal.noted.going)
@@ -241,9 +239,6 @@ class Steps:
         if left:
             said = f"{self._system} has no way to erase {', '.join(left)}: do it there, and enter what was done"
             raise NotSupported(f"{said}; GET …/manual-steps says how" if told else said, told)
-        if unseen := [name for name in names if self._resources[name].verify is False]:
-            said = f"{self._system} was told to erase {', '.join(unseen)} and shows nobody whether it did"
-            raise CannotLookAgain(f"{said}: look there, and enter what was done")
 
     def _told(self, name: str, left: Sequence[Going]) -> Iterator[str]:
         """Each step about one resource, with the ids of the records that it is about."""

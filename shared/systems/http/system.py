@@ -98,11 +98,9 @@ def _shape(name: str, resource: Resource) -> Shape:
             None,
         ),
         fields=tuple(
-            Field(each, each, _as_it_is, kind=kind, shown=kind in SHOWN, portable=resource.portable)
-            for each, kind in resource.fields.items()
+            Field(each, each, _as_it_is, kind=kind, shown=kind in SHOWN) for each, kind in resource.fields.items()
         ),
         apart=None if resource.of else "declared",
-        one_account=resource.person is not None,
         whole=True,
         mails=True,
     )

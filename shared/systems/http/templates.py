@@ -1,12 +1,11 @@
 """Templates of paths, queries and bodies: values put in by name, each written as its place needs it; pure.
 
-``{name}`` or ``{name|filter}``. A value that stands alone in a body keeps the JSON type it came with; in a path it is
-quoted, so that none can lead elsewhere.
+A value that stands alone in a body keeps the JSON type it came with; in a path it is quoted, so that none can lead
+elsewhere.
 """
 
-import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -14,14 +13,8 @@ from pydantic import JsonValue
 
 from shared.domain.errors import Refused
 
-_SLOT = re.compile(r"\{([a-z_]+(?:\.[A-Za-z0-9_]+)*)(?:\|([a-z0-9]+))?\}")
+_SLOT = re.compile(r"\{([a-z_]+(?:\.[A-Za-z0-9_]+)*)\}")
 _NOWHERE = frozenset({"", ".", ".."})
-_FILTERS: Mapping[str, Callable[[str], str]] = {
-    "lower": str.lower,
-    "digits": lambda text: re.sub(r"\D", "", text),
-    "md5": lambda text: hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(),
-    "sha256": lambda text: hashlib.sha256(text.encode()).hexdigest(),
-}
 
 Values = Mapping[str, Any]
 """What can be put in, by name: identities, ``id``, ``ids``, ``task_id``, ``job``, ``user.id`` of what is above."""
@@ -31,16 +24,13 @@ def names_in(template: JsonValue) -> set[str]:
     """The names that a template uses.
 
     Raises:
-        ValueError: a filter is not known, or a brace belongs to no name
+        ValueError: a brace belongs to no name
     """
     match template:
         case str():
-            for _, used in (found := _SLOT.findall(template)):
-                if used and used not in _FILTERS:
-                    raise ValueError(f"|{used} is no filter; write one of {', '.join(_FILTERS)}")
             if re.search(r"[{}]", _SLOT.sub("", template)):
-                raise ValueError(f"{template!r} has a brace that belongs to no name, as in {{email}} or {{email|md5}}")
-            return {name for name, _ in found}
+                raise ValueError(f"{template!r} has a brace that belongs to no name, as in {{email}}")
+            return {*_SLOT.findall(template)}
         case dict():
             return {name for value in template.values() for name in names_in(value)}
         case list():
@@ -87,10 +77,9 @@ def in_body(template: JsonValue, values: Values) -> JsonValue:
 
 
 def _value(slot: re.Match[str], values: Values) -> Any:
-    name, used = slot.groups()
-    if name not in values or values[name] is None:
-        raise Refused(f"the request needs {{{name}}}, which nothing that was found gives")
-    return values[name] if used is None else _FILTERS[used](_text(values[name]))
+    if (value := values.get(slot[1])) is None:
+        raise Refused(f"the request needs {{{slot[1]}}}, which nothing that was found gives")
+    return value
 
 
 def _text(value: object) -> str:
