@@ -10,13 +10,11 @@ from shared.systems.conformance.examined import Trial
 from shared.systems.conformance.findings import Word
 from tests.contract.adapter_stands import STANDS, OnStand
 
-ADDED = ("empty field filled", "statement beside")
-"""What a SQL store is tried with (``test_adapters_of_real_systems.py``)."""
-_CHANGES = dict.fromkeys(("rectified", "restricted", "suppressed", *ADDED), Word.NOT_DECLARED)
+_CHANGES = dict.fromkeys(("rectified", "restricted", "suppressed"), Word.NOT_DECLARED)
 NOT_YES = {
-    "opendsr": {"found": Word.YES, **_CHANGES},  # OpenDSR knows no changes in place
-    "bus": {"found": Word.YES, ADDED[0]: Word.SKIPPED, ADDED[1]: Word.NOT_DECLARED},
-    "http": {**_CHANGES, "rectified": Word.YES, ADDED[0]: Word.SKIPPED},  # of that desk no restriction is declared
+    "opendsr": _CHANGES,  # OpenDSR knows no changes in place
+    "bus": {},
+    "http": {**_CHANGES, "rectified": Word.YES},  # of that desk no restriction is declared
 }
 """What is expected of a stand besides ``yes``."""
 CORRECTED = {
@@ -32,7 +30,7 @@ async def trial(request: pytest.FixtureRequest) -> AsyncIterator[Trial]:
         yield Trial(OnStand(stand, request.param), change=CORRECTED[request.param])
 
 
-ON_STANDS = [name for name in CHECKS if name not in {"missing permission named", "row of two people"}]
+ON_STANDS = [name for name in CHECKS if name != "row of two people"]
 """What no stand has is tried on systems that do (``test_conformance.py``, ``tests/deploy/test_mariadb.py``)."""
 
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from typer.testing import CliRunner
 
 from services import cli
-from shared.domain.errors import NotSupported, Refused, SignInRefused, Unavailable
+from shared.domain.errors import NotSupported, Refused, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Change, Operation, TaskOutcome
 from shared.domain.release import Match
@@ -40,7 +40,7 @@ class Toy:
 
     lie: str = ""
     rows: list[Row] = field(default_factory=list)
-    can: Capabilities = field(default_factory=lambda: Capabilities(stated=frozenset({"row"})))
+    can: Capabilities = field(default_factory=Capabilities)
     downstream: Downstream = field(init=False)
 
     def __post_init__(self) -> None:
@@ -136,15 +136,12 @@ class Toy:
 
     async def amend(self, tasks: Sequence[Task], _: Checkpoint) -> Sequence[Result]:
         async def do(task: Task, theirs: list[Row]) -> Receipt:
-            said = [change for change in task.changes if change.record]
-            for row in self.rows if self.lie == "shows everybody what was stated" else theirs:
-                if self.lie not in {"corrects nothing", "states nothing"}:
-                    row |= {"statement" if change.record else change.field: change.asserted for change in task.changes}
-                if said and self.lie == "rewrites what is stated":
-                    row["name"] = said[0].asserted
+            for row in theirs:
+                if self.lie != "corrects nothing":
+                    row |= {change.field: change.asserted for change in task.changes}
                 row["flag"] = task.operation is Operation.RESTRICT
             n = len(theirs)
-            return Receipt(task.task_id, TaskOutcome.AMENDED, found=n, changed=n, stated=bool(said) or None)
+            return Receipt(task.task_id, TaskOutcome.AMENDED, found=n, changed=n)
 
         return await self._each(tasks, _unnoted, do)
 
@@ -155,11 +152,10 @@ ANSWERS: dict[str, Result] = {
     "cannot": NotSupported("toy has no way"),
 }
 RENAMED = Change(field="name", current=None, asserted="Corrected Quarzfels")
-NOTED = Change(field="note", asserted="Calls at noon")
 
 
 def trial(lie: str = "") -> Trial:
-    return Trial(Toy(lie), change=RENAMED, empty=NOTED, patience=timedelta(seconds=1))
+    return Trial(Toy(lie), change=RENAMED, patience=timedelta(seconds=1))
 
 
 async def words(of: Trial) -> dict[str, Word]:
@@ -168,7 +164,6 @@ async def words(of: Trial) -> dict[str, Word]:
 
 async def test_a_system_that_does_what_it_says_passes_every_check() -> None:
     found = await words(trial())
-    assert found.pop("missing permission named") is Word.SKIPPED
     assert set(found.values()) == {Word.YES}, found
 
 
@@ -178,10 +173,7 @@ async def test_a_system_that_does_what_it_says_passes_every_check() -> None:
         ("gives everybody's rows", {"exported"}),
         ("does not say by what", {"exported"}),
         ("mentions somebody else", {"exported"}),
-        ("corrects nothing", {"rectified", "empty field filled"}),
-        ("states nothing", {"statement beside"}),
-        ("rewrites what is stated", {"statement beside"}),
-        ("shows everybody what was stated", {"statement beside"}),
+        ("corrects nothing", {"rectified"}),
         ("keeps a row", {"gone on the second look", "kill in the middle"}),
         ("erases everybody", {"foreign hit refused"}),
         ("searches for a part of an address", {"foreign hit refused"}),
@@ -208,16 +200,6 @@ async def test_a_lie_is_found_out(lie: str, checks: set[str]) -> None:
 )
 async def test_what_cannot_be_found_out_is_not_taken_for_yes_or_no(lie: str, word: Word) -> None:
     assert (await run(CHECKS["erased"], trial(lie))).word is word
-
-
-@pytest.mark.parametrize(
-    ("said", "word"),
-    [(SignInRefused("toy does not let us in: grant DELETE"), Word.YES), (Unavailable("away"), Word.NO)],
-)
-async def test_a_missing_permission_must_be_named(said: Result, word: Word, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ANSWERS, "said", said)
-    finding = await run(CHECKS["missing permission named"], replace(trial(), forbidden=Toy("said").downstream))
-    assert finding.word is word
 
 
 def test_the_status_is_that_of_the_worst_word() -> None:

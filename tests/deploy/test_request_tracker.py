@@ -41,7 +41,6 @@ yields = ["phone"]
 
 [tickets.conformance]
 rectify = {{ field = "name", asserted = "Ada Byron" }}
-without_permission = {{ RT_TOKEN = "STRANGER" }}
 
 [[tickets.conformance.seed.http]]
 url = "{url}/user"
@@ -148,7 +147,7 @@ async def test_conformance_says_what_it_does_and_that_a_person_must_erase(
 ) -> None:
     file = tmp_path / "downstreams.toml"
     file.write_text(DOWNSTREAMS.format(url=tracker.url))
-    secrets = {"RT_TOKEN": tracker.token, "RT_AUTHORIZATION": f"token {tracker.token}", "STRANGER": "1-14-none"}
+    secrets = {"RT_TOKEN": tracker.token, "RT_AUTHORIZATION": f"token {tracker.token}"}
     found = (await live.examine(file, Wiring(secrets, SystemClock(), send_nothing, b"")))["tickets"]
     assert kept("request-tracker", found) == {}
     words = {name: each.word for name, each in found.items()}

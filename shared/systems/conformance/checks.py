@@ -8,11 +8,10 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from shared.domain.errors import DsrError, SystemRefused, Withdrawn
+from shared.domain.errors import DsrError, Withdrawn
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.release import spelled
-from shared.systems.conformance.completing import filled, stated
 from shared.systems.conformance.examined import Died, Trial
 from shared.systems.conformance.findings import NOT_DECLARED, YES, Finding, Unmet, Word, of_failure, receipt_of, unless
 from shared.systems.conformance.looks import LOOKS, has_kept, look, records, shown
@@ -176,24 +175,6 @@ async def repeated(trial: Trial) -> Finding:
     return YES
 
 
-async def permission(trial: Trial) -> Finding:
-    """Whoever may change nothing there is told so by name, and nothing is said to be done or not to be there."""
-    if trial.forbidden is None:
-        return Finding(Word.SKIPPED, "name a user who may change nothing, as without_permission = { VARIABLE = … }")
-    if not trial.can(Operation.ERASE):
-        return NOT_DECLARED
-    person, held = await trial.seeded()
-    task = trial.task(Operation.ERASE, person)
-    operate = trial.forbidden.operate(Operation.ERASE)
-    try:
-        [result] = await operate([task], trial.engine().save_progress)
-    except DsrError as error:
-        result = error  # type: ignore[assignment]  # what is raised is said of every task
-    unless(isinstance(result, SystemRefused), f"it answers {of_what(result)} where a permission is missing")
-    unless(await has_kept(trial, person, held), "rows have gone though a permission is missing")
-    return Finding(Word.YES, str(result))
-
-
 def of_what(result: object) -> str:
     """A result in a word."""
     return result.outcome if isinstance(result, Receipt) else getattr(result, "code", type(result).__name__)
@@ -283,8 +264,6 @@ CHECKS: Mapping[str, Check] = {
     "found": found,
     "exported": exported,
     "rectified": rectified,
-    "empty field filled": filled,
-    "statement beside": stated,
     "restricted": restricted,
     "suppressed": suppressed,
     "erased": erased,
@@ -292,7 +271,6 @@ CHECKS: Mapping[str, Check] = {
     "foreign hit refused": foreign,
     "row of two people": sharing,
     "repeat harmless": repeated,
-    "missing permission named": permission,
     "kill in the middle": killed,
     "nobody known": nobody,
     "results in order": in_order,

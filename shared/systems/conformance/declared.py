@@ -66,12 +66,6 @@ class Conformance(_Declared):
     )
     sweep: Way | None = Field(default=None, description="removes all whose {key} begins so, when a run has ended")
     rectify: Correction | None = Field(default=None, description="a field to correct, such as name, and its new value")
-    empty: Correction | None = Field(
-        default=None, description="a field that is empty in what was seeded, and a value for it"
-    )
-    without_permission: Mapping[Variable, Variable] = Field(
-        default={}, description="variables of the table, and those of a user who may change nothing to take instead"
-    )
     within_s: float = Field(
         default=120, gt=0, le=86_400, description="how long a task may take, and what is erased to go"
     )
@@ -80,11 +74,6 @@ class Conformance(_Declared):
     def change(self) -> Change | None:
         """What is corrected."""
         return self.rectify.change if self.rectify else None
-
-    @property
-    def added(self) -> Change | None:
-        """What is put where nothing was."""
-        return self.empty.change if self.empty else None
 
     @property
     def within(self) -> timedelta:

@@ -92,18 +92,15 @@ def _is_final(result: Result | None) -> bool:
 class Trial:
     """What a check is given: the system, people to seed, what may be corrected, and how long it may take to be gone.
 
-    ``forbidden``: the same system, reached by a user who may change nothing there. ``row_by_row``: a copy has one
-    record for each row that it holds. ``empty``: a field that is empty in what is seeded, and its value.
+    ``row_by_row``: a copy has one record for each row that it holds.
     """
 
     examined: Examined
     people: People = field(default_factory=People)
     rows: int = 4
     change: Change | None = None
-    forbidden: Downstream | None = None
     row_by_row: bool = True
     patience: timedelta = timedelta(minutes=2)
-    empty: Change | None = None
 
     @property
     def system(self) -> Downstream:

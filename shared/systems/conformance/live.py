@@ -102,24 +102,17 @@ async def _examine(path: Path, system: Downstream, wiring: Wiring, made: MakeLiv
     declared = system.conformance
     if declared is None:
         return _all(Word.SKIPPED, f"write [{system.name}.conformance] in {path.name}: how test subjects come into it")
-    trial = await _trial(path, system, declared, wiring, made)
+    trial = _trial(path, system, declared, wiring, made)
     try:
         return {name: await run(check, trial) for name, check in CHECKS.items()}
     finally:
         await _leave_nothing(path, trial, declared, wiring)
-        if trial.forbidden and trial.forbidden.adapter:
-            await trial.forbidden.adapter.close()
 
 
-async def _trial(path: Path, system: Downstream, declared: Conformance, wiring: Wiring, made: MakeLive) -> Trial:
-    forbidden = None
-    if declared.without_permission:
-        instead = {name: wiring.environment.get(other, "") for name, other in declared.without_permission.items()}
-        other = Downstreams.load(path, replace(wiring, environment={**wiring.environment, **instead}))
-        forbidden = other.get(system.name)
+def _trial(path: Path, system: Downstream, declared: Conformance, wiring: Wiring, made: MakeLive) -> Trial:
     sharing = _way(path, system, "shared", wiring) if declared.shared else None
     live = made(system, _way(path, system, "seed", wiring), sharing)
-    return Trial(live, change=declared.change, empty=declared.added, forbidden=forbidden, patience=declared.within)
+    return Trial(live, change=declared.change, patience=declared.within)
 
 
 async def _leave_nothing(path: Path, trial: Trial, declared: Conformance, wiring: Wiring) -> None:

@@ -86,6 +86,7 @@ class Resource(Declared):
     yields: Mapping[Path, IdentityType] = {}
     fields: Mapping[str, Literal["A", "B", "C", "M", "T"]] = {}
     explain: Mapping[str, str] = {}
+    portable: bool = True
     read: Request | None = None
     read_record: Path | None = None
     refuse_when: tuple[Refusal, ...] = ()

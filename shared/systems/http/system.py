@@ -98,7 +98,8 @@ def _shape(name: str, resource: Resource) -> Shape:
             None,
         ),
         fields=tuple(
-            Field(each, each, _as_it_is, kind=kind, shown=kind in SHOWN) for each, kind in resource.fields.items()
+            Field(each, each, _as_it_is, kind=kind, shown=kind in SHOWN, portable=resource.portable)
+            for each, kind in resource.fields.items()
         ),
         apart=None if resource.of else "declared",
         whole=True,
