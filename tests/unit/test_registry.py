@@ -128,7 +128,7 @@ def test_settings_have_defaults_and_addresses_come_from_the_environment(tmp_path
     text = MAILING.replace("http://localhost/v2", "${MAILING}") + BILLING
     mailing, billing = read(write(tmp_path, text), {"MAILING": "http://127.0.0.1:8400/v2"})
     assert isinstance(mailing.settings, OpenDsrSettings)
-    assert (mailing.settings.format, str(mailing.settings.url)) == ("raw", "http://127.0.0.1:8400/v2")
+    assert str(mailing.settings.url) == "http://127.0.0.1:8400/v2"
     assert billing.settings == BusSettings()
 
 

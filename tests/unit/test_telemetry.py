@@ -246,7 +246,7 @@ OURS = {
         " self._shared self._downstream.name self._tracker.system"
         " ', '.join(bare) system task.system tracker.system step.system name"
         " system.name self.system.name"
-        " dataset.name table.name self._domain self._settings.format self._sign_in self._names type_"
+        " dataset.name table.name self._domain self._sign_in self._names type_"
         " anchor.column due.anchor"
     ),
     "names from our code: operations, flags, models, methods, fields, headers, classes, kinds of record, versions": (

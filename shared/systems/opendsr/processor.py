@@ -22,7 +22,7 @@ from shared.domain.clock import Clock
 from shared.domain.errors import AnswerMalformed, Misconfigured, Refused
 from shared.systems.http_client import HttpClient, connect
 from shared.systems.opendsr.settings import OpenDsrSettings
-from shared.systems.opendsr.wire import Accepted, Discovery, RequestType, Status, read, results
+from shared.systems.opendsr.wire import RAW, Accepted, Discovery, RequestType, Status, read, results
 
 SIGNATURE_HEADER = "X-OpenDSR-Signature"
 DOMAIN_HEADER = "X-OpenDSR-Processor-Domain"
@@ -69,8 +69,6 @@ class ProcessorCertificate:
                 raise SignatureWrong(f"{self._domain} signs with {type(key).__name__}; RSA or ECDSA is expected")
 
 
-_FORMATS = frozenset({"raw", "sha256", "sha1", "md5"})
-"""Those of OpenDSR 2.0: what else a processor says of itself is not told on."""
 _DUPLICATE = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT})
 AcceptedT = TypeVar("AcceptedT", bound=Accepted)
 
@@ -120,11 +118,8 @@ class Processor:
                 f"{self._system} does not support {', '.join(sorted(missing))}: nothing can be verified there"
             )
         offered = {(each.identity_type, each.identity_format) for each in discovery.supported_identities}
-        for type_ in self._settings.identities.values():
-            if (type_, self._settings.format) not in offered:
-                formats = sorted(known for known in _FORMATS if (type_, known) in offered)
-                takes = f"only as {', '.join(formats)} (md5 and sha1 are never sent)" if formats else "not at all"
-                raise Refused(f"{self._system} takes {type_} {takes}; it is configured as {self._settings.format}")
+        if lacking := [type_ for type_ in self._settings.identities.values() if (type_, RAW) not in offered]:
+            raise Refused(f"{self._system} does not take {', '.join(lacking)} as it is written (raw)")
 
     async def submit(self, request_id: UUID, body: dict[str, JsonValue]) -> None:
         """Hand a request in; a processor that calls a repeat a mistake is asked whether it has it already."""

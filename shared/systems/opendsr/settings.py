@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, HttpUrl, model_validator
+from pydantic import Field, HttpUrl, model_validator
 
 from shared.domain.identities import IdentityType
 from shared.systems.settings import HttpSettings
@@ -29,12 +29,6 @@ KNOWN_TYPES = frozenset(
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
-def _not_broken(value: object) -> object:
-    if value in {"md5", "sha1"}:
-        raise ValueError(f'{value} is broken and gives the identity away; write "raw" or "sha256"')
-    return value
-
-
 class OpenDsrSettings(HttpSettings):
     """A table ``adapter = "opendsr"`` of the downstreams file.
 
@@ -49,11 +43,9 @@ class OpenDsrSettings(HttpSettings):
     certificate: Path | None = Field(
         default=None, description="PEM file of the certificate that signs its answers; needed but on this machine"
     )
-    format: Annotated[Literal["raw", "sha256"], BeforeValidator(_not_broken)] = "raw"
     identities: Mapping[IdentityType, str] = {IdentityType.EMAIL: "email"}
     extensions: Mapping[IdentityType, str] = {}
     results_hosts: tuple[str, ...] = Field(default=(), description="further hosts from which results may be fetched")
-    recheck: bool = Field(default=True, description="false: its results are no JSON, so hits are believed unseen")
     portable: bool = Field(default=False, description="what it holds was provided by the subject (Art. 20)")
     max_rows: int = Field(
         default=10_000, ge=1, le=1_000_000_000, description="an erasure that would touch more stops and asks"

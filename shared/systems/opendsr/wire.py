@@ -16,6 +16,8 @@ from shared.systems.bounds import MOST
 from shared.systems.opendsr.settings import OpenDsrSettings
 
 API_VERSION = "2.0"
+RAW = "raw"
+"""The format of identities: a hash of a number or an address gives it away all the same."""
 _Category = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
 """It becomes the name of a file, and stands in the evidence for ever: a word, never an address or a number."""
 _Results = list[dict[str, JsonValue]] | dict[_Category, list[dict[str, JsonValue]]]
@@ -86,7 +88,7 @@ def request_body(
 ) -> dict[str, JsonValue]:
     """The body of ``POST /requests``; raises ``Refused`` when the processor has no type for any of the identities."""
     known, others = (
-        [_identity(names[i.type], form, settings) for i in identities if i.type in names for form in forms(i.value)]
+        [_identity(names[i.type], form) for i in identities if i.type in names for form in forms(i.value)]
         for names in (settings.identities, settings.extensions)
     )
     if not known and not others:
@@ -106,13 +108,8 @@ def request_body(
     return body
 
 
-def _identity(type_: str, value: str, settings: OpenDsrSettings) -> JsonValue:
-    value = _hashed(value) if settings.format == "sha256" else value
-    return {"identity_type": type_, "identity_value": value, "identity_format": settings.format}
-
-
-def _hashed(value: str) -> str:
-    return hashlib.sha256(value.encode()).hexdigest()
+def _identity(type_: str, value: str) -> JsonValue:
+    return {"identity_type": type_, "identity_value": value, "identity_format": RAW}
 
 
 def is_foreign(data: JsonValue, identities: Sequence[Identity], settings: OpenDsrSettings) -> bool:
@@ -140,8 +137,7 @@ def _own(identities: Sequence[Identity], settings: OpenDsrSettings) -> dict[str,
     for type_, name in {**settings.identities, **settings.extensions}.items():
         values = [identity.value for identity in identities if identity.type is type_]
         if values:
-            hashed = {_hashed(form) for value in values for form in forms(value)}
-            own.setdefault(_spelled(name), set()).update(hashed, map(_plain, values))
+            own.setdefault(_spelled(name), set()).update(map(_plain, values))
     return own
 
 
