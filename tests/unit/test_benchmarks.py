@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import timings
 from deploy.local.timings import Timing
-from tests.bench import baseline, size
+from tests.bench import baseline
 from tests.bench.baseline import Baseline, Measured
 from tests.bench.figures import Row, Unit, row
 from tests.bench.page import PAGE, page, publish
@@ -24,20 +23,6 @@ def figure(
 
 def measured(*rows: Row, commit: str = "abc1234") -> tuple[Measured, ...]:
     return tuple(Measured(each, commit, "2 cores") for each in rows)
-
-
-@pytest.mark.parametrize(("unit", "ratio"), [("requests/s", 0.5), ("ms", 2.0), ("s", 2.0), ("MiB", 2.0)])
-def test_a_higher_ratio_is_better_for_rates_and_for_durations(unit: Unit, ratio: float) -> None:
-    assert figure(ours=[50], limit=[100], unit=unit).ratio == ratio
-
-
-def test_a_repeat_is_compared_with_the_limit_of_the_same_turn() -> None:
-    both_slow_in_the_second_turn = figure(ours=[100, 50], limit=[200, 100])
-    assert both_slow_in_the_second_turn.ratio_spread == (0.5, 0.5)
-
-
-def test_a_limit_that_is_measured_once_is_the_limit_of_every_turn() -> None:
-    assert figure(ours=[100, 200, 300], limit=[200]).ratio_spread == (0.5, 1.5)
 
 
 @pytest.mark.parametrize(
@@ -66,10 +51,6 @@ def test_a_duration_that_grows_is_a_ratio_that_falls() -> None:
     assert not committed.fallen([figure(ours=[22], limit=[10], unit="ms")])
 
 
-def test_a_new_figure_has_nothing_to_fall_from() -> None:
-    assert not Baseline().fallen([figure()])
-
-
 def test_a_run_of_named_figures_replaces_their_rows_alone() -> None:
     times = {"make test": Timing(seconds=500, commit="old")}
     committed = Baseline(figures=measured(figure("one"), figure("two"), commit="old"), timings=times, lines={"a": 1})
@@ -81,16 +62,6 @@ def test_a_run_of_named_figures_replaces_their_rows_alone() -> None:
         ("three", "new"),
     ]
     assert (after.timings, after.lines) == (times, {"a": 1})
-
-
-def test_what_is_written_is_read_as_it_was(tmp_path: Path) -> None:
-    written = Baseline(figures=measured(figure()), lines={"shared/domain": 10}, counts={"tables": 3})
-    baseline.write(written, file := tmp_path / "benchmarks.json")
-    assert baseline.read(file) == written
-
-
-def test_without_committed_figures_the_baseline_is_empty(tmp_path: Path) -> None:
-    assert baseline.read(tmp_path / "benchmarks.json") == Baseline()
 
 
 def test_the_page_shows_the_figure_the_limit_the_ratio_the_spread_the_commit_and_the_machine() -> None:
@@ -132,30 +103,3 @@ def test_void_figure_or_fallen_ratio_writes_nothing(tmp_path: Path, run: Baselin
 
 def test_the_committed_page_is_written_from_the_committed_figures() -> None:
     assert PAGE.read_text() == page(baseline.read())
-
-
-def test_a_time_is_kept_next_to_those_of_other_commands(tmp_path: Path) -> None:
-    for command, seconds in (("make test", 601.4), ("make demo", 144.6), ("make test", 580)):
-        timings.keep(command, seconds, tmp_path / "timings.json")
-
-    kept = timings.kept(tmp_path / "timings.json")
-    assert {command: timing.seconds for command, timing in kept.items()} == {"make test": 580, "make demo": 145}
-
-
-def test_lines_are_counted_for_each_package(tmp_path: Path) -> None:
-    for path, text in (("shared/domain/a.py", "1\n2\n"), ("services/intake/b/c.py", "1\n"), ("deploy/d/e.py", "1\n")):
-        (file := tmp_path / path).parent.mkdir(parents=True)
-        file.write_text(text)
-    for folder in ("docs", "tests"):
-        (tmp_path / folder).mkdir()
-
-    assert size.lines(tmp_path) == {"shared/domain": 2, "services/intake": 1, "deploy": 1}
-
-
-def test_a_setting_of_each_group_is_counted() -> None:
-    assert size.settings() >= {
-        "DSR_POSTGRES_DSN",
-        "DSR_KAFKA_BOOTSTRAP",
-        "DSR_INTAKE_ERASURES_PER_HOUR",
-        "DSR_WORK_DOWNSTREAMS",
-    }

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +79,14 @@ def test_a_field_that_is_none_or_comes_twice_is_refused(words: tuple[str, ...]) 
 
 
 # What can be decided is read from the API's document, and what somebody typed becomes the body of a decision.
-DOCUMENT = app.describe().openapi()
-KNOWN = operations(DOCUMENT, "requests")
+@cache
+def document() -> dict[str, Any]:
+    return app.describe().openapi()
+
+
+@cache
+def known() -> dict[str, Act]:
+    return operations(document(), "requests")
 
 
 @pytest.mark.parametrize(
@@ -102,19 +108,19 @@ def test_a_thing_is_named_by_its_kind_and_id(text: str, path: str) -> None:
 def test_every_action_of_the_api_can_be_typed() -> None:
     of_requests = re.compile(r"/v1/requests/\{request_id\}/(.+)")
     routes = {
-        found[1] for path, each in DOCUMENT["paths"].items() if "post" in each and (found := of_requests.match(path))
+        found[1] for path, each in document()["paths"].items() if "post" in each and (found := of_requests.match(path))
     }
-    assert {each.path for each in KNOWN.values()} == routes
-    assert {"retry", "override-wait", "refuse", "answer-in-part", "end-part"} <= {*KNOWN}
-    assert "decision" not in KNOWN
-    assert all(each.says for each in KNOWN.values())
-    assert {"create", "batch", "search"} == {*operations(DOCUMENT, "requests", new=True)}
-    assert {"posted", "delivery", "given-up"} == {*operations(DOCUMENT, "letters")}
+    assert {each.path for each in known().values()} == routes
+    assert {"retry", "override-wait", "refuse", "answer-in-part", "end-part"} <= {*known()}
+    assert "decision" not in known()
+    assert all(each.says for each in known().values())
+    assert {"create", "batch", "search"} == {*operations(document(), "requests", new=True)}
+    assert {"posted", "delivery", "given-up"} == {*operations(document(), "letters")}
 
 
 def test_two_bodies_of_the_api_never_share_a_name_in_its_document() -> None:
-    assert {"system", "found", "changed", "note"} == {*KNOWN["record-result"].fields}
-    assert {"command_id", "records"} == {*DOCUMENT["components"]["schemas"]["TaskResult"]["properties"]}
+    assert {"system", "found", "changed", "note"} == {*known()["record-result"].fields}
+    assert {"command_id", "records"} == {*document()["components"]["schemas"]["TaskResult"]["properties"]}
 
 
 @pytest.mark.parametrize(
@@ -142,7 +148,7 @@ def test_two_bodies_of_the_api_never_share_a_name_in_its_document() -> None:
     ],
 )
 def test_typed_values_are_sent_as_declared(name: str, typed: dict[str, str], sent: dict[str, Any] | None) -> None:
-    assert body(named(KNOWN, name), Typed(typed)) == sent
+    assert body(named(known(), name), Typed(typed)) == sent
 
 
 @pytest.mark.parametrize(
@@ -160,12 +166,12 @@ def test_typed_values_are_sent_as_declared(name: str, typed: dict[str, str], sen
 )
 def test_what_is_typed_wrong_is_said_with_what_to_type(name: str, typed: dict[str, str], said: str) -> None:
     with pytest.raises(Unclear, match=re.escape(said)):
-        body(KNOWN[name], Typed(typed))
+        body(known()[name], Typed(typed))
 
 
 def test_a_decision_that_is_none_is_answered_with_the_nearest_or_with_all() -> None:
     with pytest.raises(Unclear, match=r"there is no action withdrawn here: did you mean withdraw\?"):
-        named(KNOWN, "withdrawn")
+        named(known(), "withdrawn")
     with pytest.raises(Unclear, match="there are one"):
         named({"one": Act("one", "one", "")}, "zzz")
 

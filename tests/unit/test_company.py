@@ -5,7 +5,6 @@ import fcntl
 import json
 import os
 import re
-import secrets
 import subprocess
 import sys
 from collections import defaultdict
@@ -17,25 +16,18 @@ from unittest.mock import Mock
 
 import phonenumbers
 import pytest
-from rich.console import Console
 from uuid_utils.compat import uuid7
 
 from deploy.demo.company import Company, Customer, Phone, Size, found
 from deploy.demo.company.calls import ANONYMOUS, SPELLINGS
 from deploy.demo.company.dates import AGEING
-from deploy.demo.finding import Finding, Section
-from deploy.demo.report import Report
 from deploy.demo.sections import planned
-from deploy.local import chromium, ports
-from deploy.local.chromium import Chromium
-from deploy.local.paths import ROOT
 from deploy.local.services import Services
 from deploy.up import environment, sample, start
 from deploy.up.lock import Lock
 from deploy.up.supervisor import Supervisor
 from services.intake.submission_schemas import Submission
 from shared.domain.errors import Misconfigured
-from shared.domain.rights import Outcome, Right
 from shared.systems.check import check
 from shared.systems.registry import Wiring
 from tests.fixtures.policy import signed_policy
@@ -58,15 +50,6 @@ def _assigned(company: Company) -> dict[str, list[Phone]]:
 
 def _numbers(customer: Customer) -> set[str]:
     return {spelling + phone.number[1:] for phone in customer.phones for spelling in SPELLINGS}
-
-
-def test_the_same_seed_founds_the_same_company_and_another_seed_another(company: Company) -> None:
-    again = found(SMALL)
-    assert again.customers == company.customers
-    assert again.tickets == company.tickets
-    assert list(again.calls) == list(company.calls) == list(company.calls)
-    assert len(company.calls) == sum(1 for _ in company.calls)
-    assert found(SMALL, seed=1).customers != company.customers
 
 
 def test_every_number_of_a_customer_and_of_a_call_is_valid(company: Company) -> None:
@@ -94,23 +77,6 @@ def test_customers_call_with_a_number_only_while_they_hold_it(company: Company) 
     for call in company.calls:
         if phones := assigned.get(call.pai or "+" + call.caller.lstrip("+0")):
             assert any(phone.held_at(call.start) for phone in phones)
-
-
-def test_every_right_is_asked_for_and_somebody_unknown_asks_too(company: Company) -> None:
-    assert {part.right for part in company.cast} == set(Right)
-    stranger = next(part for part in company.cast if part.expected is Outcome.NO_DATA).person
-    emails = {email.lower() for customer in company.customers for email in customer.emails}
-    assert emails.isdisjoint(email.lower() for email in stranger.emails)
-    assert _numbers(stranger).isdisjoint(
-        {call.caller for call in company.calls} | {call.callee for call in company.calls}
-    )
-
-
-@pytest.mark.parametrize("holds", [True, False])
-def test_whatever_of_the_demonstration_does_not_hold_is_counted_and_so_ends_it_with_1(*, holds: bool) -> None:
-    report = Report(Console(quiet=True))
-    report.section(Section("a section", ["a line", Finding(holds=True, words="as it is"), Finding(holds, "or not")]))
-    assert report.failed == (not holds)
 
 
 # `make up` and `make down` without servers: whom they take for their own, and what they write for scripts.
@@ -215,34 +181,12 @@ _THEIRS = "import json, sys; from deploy.local import ports; ports._LOWEST, port
 _TELL = "print(json.dumps(ports.free_ports(60)))"
 
 
-def test_allocated_port_is_given_to_no_other_process_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
-    lowest = 15_000 + secrets.randbelow(15_000)
-    monkeypatch.setattr(ports, "_LOWEST", lowest)
-    monkeypatch.setattr(ports, "_HIGHEST", lowest + _WIDTH)
-    ours = ports.free_ports(60)
-    command = [sys.executable, "-c", _THEIRS + _TELL, str(lowest), str(lowest + _WIDTH)]
-    theirs = json.loads(subprocess.run(command, check=True, capture_output=True, cwd=ROOT).stdout)
-    assert len({*ours, *theirs}) == 120
-
-
 # The demo and the browser tests find Chromium however it came to the machine.
 def program(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("")
     path.chmod(0o755)
     return path
-
-
-def test_chromium_is_found_installed_or_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chromium, "UNPACKED", tmp_path)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert Chromium.found() is None, "an empty folder is none"
-    installed = program(tmp_path / "bin" / "chromium")
-    monkeypatch.setenv("PATH", str(installed.parent))
-    assert Chromium.found() == Chromium(installed, {})
-    monkeypatch.setenv("PATH", str(tmp_path))
-    unpacked = program(tmp_path / "usr" / "lib" / "chromium" / "chromium")
-    assert Chromium.found() == Chromium(unpacked, {"LD_LIBRARY_PATH": str(unpacked.parent)})
 
 
 # The broker that all tests share has the services of one platform: those of another would join the same groups.
@@ -273,20 +217,6 @@ def view(**said: Any) -> dict[str, Any]:
     }
     found = {"by_category": {"customer": 1, "address": 1, "contact": 3}, "kept": KEPT}
     return {"tasks": [{**task, **found, **said}, {**task, "operation": "locate", "outcome": "located"}]}
-
-
-def test_what_is_kept_for_one_reason_is_told_in_one_line_with_its_day_and_article() -> None:
-    policy = signed_policy()
-    first, second = planned.table(planned.of_receipts(view(), policy), policy)
-    assert first == "crm        3 deleted, 2 kept  (your account 5)"
-    assert second.strip().startswith("2 until 30 June 2033: contracts and invoices are needed")
-    assert second.endswith("(Art. 17(1)(a))")
-
-
-def test_where_nothing_was_found_it_says_so() -> None:
-    policy = signed_policy()
-    nothing = view(by_category={"customer": 0}, kept=None, outcome="no_match", found=0, changed=0)
-    assert [*planned.table(planned.of_receipts(nothing, policy), policy)] == ["crm        nothing found"]
 
 
 def test_a_row_more_another_day_or_another_rule_is_a_difference() -> None:

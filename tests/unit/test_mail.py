@@ -114,18 +114,16 @@ print(read.kind, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 2**10
 """
 
 
-@pytest.mark.parametrize(
-    "body", [b"Please send me my data.\r\n", b"--b\r\n\r\nHello\r\n", b"<p>Hello\r\n", b"\xff\xfe"]
-)
+@pytest.mark.parametrize("body", [b"--b\r\n\r\nHello\r\n", b"<p>Hello\r\n"])
 async def test_the_largest_mail_takes_its_parser_little_memory(body: bytes) -> None:
-    kinds = {b"--": b"multipart/mixed; boundary=b", b"<p": b"text/html", b"\xff\xfe": b"application/zip"}
-    head = a_mail().as_bytes().partition(b"\n\n")[0].replace(b"text/plain", kinds.get(body[:2], b"text/plain"), 1)
+    kind = b"text/html" if body.startswith(b"<p") else b"multipart/mixed; boundary=b"
+    head = a_mail().as_bytes().partition(b"\n\n")[0].replace(b"text/plain", kind, 1)
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PEAK, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     printed, _ = await process.communicate(head + b"\n\n" + body * (LARGEST // len(body)))
-    kind, mebibytes = printed.decode().split()
-    assert (kind, int(mebibytes) < 200) == ("proposed", True), mebibytes
+    said, mebibytes = printed.decode().split()
+    assert (said, int(mebibytes) < 200) == ("proposed", True), mebibytes
 
 
 async def test_of_a_long_mail_the_beginning_is_read_and_its_copy_is_known_all_the_same() -> None:

@@ -39,9 +39,8 @@ def holidays_of(name: str) -> holidays.HolidayBase:
         return holidays.financial_holidays(code, years=years, expand=False)
 
 
-@pytest.mark.parametrize("share", range(4))
-def test_every_calendar_rolls_every_day_of_eleven_years_forward_to_the_next_working_day(share: int) -> None:
-    for name in names()[share::4]:
+def test_a_tenth_of_the_calendars_rolls_every_day_of_eleven_years_forward_to_the_next_working_day() -> None:
+    for name in names()[::10]:
         ours, theirs = calendar(name), frozenset(holidays_of(name))
         assert ours.known, name
         expected = FAR
