@@ -8,7 +8,7 @@ import pytest
 
 from deploy.local.paths import ROOT
 
-DECISION = ROOT / "docs" / "decisions" / "0005-dependencies.md"
+DECISION = ROOT / "docs" / "decisions" / "0030-dependencies.md"
 LISTED = dict(re.findall(r"^\| (?!package )([a-z0-9-]+) \| (.+?) \| .+ \|$", DECISION.read_text(), re.MULTILINE))
 """The licence of each package."""
 

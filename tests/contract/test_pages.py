@@ -22,8 +22,6 @@ from tests.fixtures.wire import contract
 
 COMMAND = r"(?:^|(?<!-n)[`/ ])dsr ([a-z][a-z-]+(?: [a-z-]+)?)"
 ID = "0190b7a0-0000-7000-8000-000000000001"
-NOW = {name: text for name, text in TEXTS.items() if not name.startswith("docs/decisions/")}
-"""Decisions are of their day: what they name may be gone."""
 
 
 def everything(*folders: str, of: Collection[str] = (".py", ".toml", ".yaml", ".sh")) -> str:
@@ -62,7 +60,7 @@ def files() -> Callable[[str], bool]:
 
 def settings() -> Callable[[str], bool]:
     read = re.findall(r"DSR_[A-Z0-9_]+", everything("shared", "services", "deploy", "tests/fakes"))
-    declared = re.findall(r'_env = "(DSR_[A-Z0-9_]+)"', "\n".join(NOW.values()))
+    declared = re.findall(r'_env = "(DSR_[A-Z0-9_]+)"', "\n".join(TEXTS.values()))
     return {*read, *declared, *(name for name, _ in variables())}.__contains__
 
 
@@ -95,7 +93,7 @@ def checks() -> Callable[[str], bool]:
 )
 def test_what_a_page_names_exists(pattern: str, known: Callable[[], Callable[[str], bool]]) -> None:
     exists = known()
-    named = {(page, name) for page, text in NOW.items() for name in re.findall(pattern, text, re.MULTILINE)}
+    named = {(page, name) for page, text in TEXTS.items() for name in re.findall(pattern, text, re.MULTILINE)}
     assert named
     assert sorted((page, name) for page, name in named if not exists(name)) == []
 
@@ -107,7 +105,7 @@ def test_a_command_of_a_manifest_exists() -> None:
 
 
 def test_every_metric_is_explained_by_a_page() -> None:
-    assert {name for name in METRICS if not any(f"`{name}`" in text for text in NOW.values())} == set()
+    assert {name for name in METRICS if not any(f"`{name}`" in text for text in TEXTS.values())} == set()
 
 
 def test_every_block_that_is_to_be_run_is_run_by_a_test() -> None:
@@ -118,7 +116,7 @@ def test_every_block_that_is_to_be_run_is_run_by_a_test() -> None:
 
 
 def test_every_submission_is_accepted() -> None:
-    bodies = re.findall(r"-d '(\{\"right\".*?\})'", "\n".join(NOW.values()), re.DOTALL)
+    bodies = re.findall(r"-d '(\{\"right\".*?\})'", "\n".join(TEXTS.values()), re.DOTALL)
     assert bodies
     for body in bodies:
         assert Submission.model_validate_json(body).right

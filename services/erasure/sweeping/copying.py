@@ -2,7 +2,7 @@
 
 A copy is collected within seconds of proof. Where a person must look first (two people share an address, a system
 breaks) nights pass, and whatever is confirmed then must still be there; for some days, since no ceiling may depend on
-who asks (decision 0120).
+who asks (decision record 19).
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -50,7 +50,7 @@ _BY_REFERENCE = re.compile(r"/v1/requests/((?i:ccp)-[^/]+)")
 class Door:
     """An ASGI application around that of the API; it leaves ``caller`` and ``headers`` in the state of the scope.
 
-    ``direct``: what is posted to, by path, past all routing; it finds its ``body`` in the state too (decision 0017).
+    ``direct``: what is posted to, by path, past routing; it finds its ``body`` in the state too (decision record 8).
     ``named``: finds the request of a reference, which a path may have in place of its id.
     """
 

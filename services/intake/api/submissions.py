@@ -1,7 +1,7 @@
 """Submitting requests, one or up to a thousand at once.
 
 FastAPI describes these routes and does not handle them: its routing and its resolution of dependencies would cost a
-quarter of the rate at which requests are accepted (docs/decisions/0017).
+quarter of the rate at which requests are accepted (docs/decisions/0008-api-admission-limits-and-api-keys.md).
 """
 
 import asyncio

@@ -180,7 +180,7 @@ class Proving:
         who = signed_in_of(visit)
         vouched = await self._vouched(request, who) if who else []
         for request_id in await self.works.links.proved_by(used, together):
-            # Whoever has signed in and asked in this session is one person with who has the link in it (decision 0110).
+            # Who has signed in and asked in this session is one person with who has the link in it (decision record 9).
             besides = vouched if asked_here and request_id == used.request_id else []
             await verifying.verify(self.works, request_id, [*besides, proof])
         await verifying.verify(self.works, used.request_id, vouched)
