@@ -167,7 +167,6 @@ def test_a_path_is_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
         (f"{MAILING}timeout_s = inf", "[mailing]: timeout_s holds inf: write a number above 0 up to 3600 (how long"),
         (f"{BILLING}claim_hours = 1", "[billing]: claim_hours must be longer than ask_again_max_s"),
         (f'{BILLING}yields = ["phone"]', "[billing]: yields needs a system that can be searched"),
-        (f'{MAILING}format = "md5"', "[mailing]: format holds 'md5': md5 is broken and gives the identity away; write"),
         (
             f'{MAILING}token_env = "DSR_TOKEN"',
             "[mailing]: token_env names DSR_TOKEN, which is not set; export DSR_TOKEN",
