@@ -384,6 +384,9 @@ async def test_what_is_no_version_of_ours_is_refused(intake: Intake, subtests: p
         refused = await intake.channel.post(f"{path}/actions/withdraw", headers={"If-Match": tag})
         with subtests.test(tag):
             assert status_and_problem(refused) == (400, "bad_request")
+    unknown = await intake.channel.post(f"{path}/actions/nosuch")
+    assert status_and_problem(unknown) == (404, "not_found")
+    assert "withdraw" in unknown.json()["detail"]
 
 
 async def test_another_decision_on_the_same_version_is_refused_whoever_makes_it(intake: Intake) -> None:

@@ -101,6 +101,10 @@ async def test_what_is_typed_wrong_is_told_before_anything_is_sent(command: Comm
     for words, said in {
         ("refse",): "there is no action refse here: did you mean refuse?",
         ("refuse", "reason=EXCESSIVE"): "refuse needs article (Of the GDPR, by which the reason holds), explanation",
+        (
+            "extend",
+            "reason=VOLUME",
+        ): "explanation (Why, in words that the person reads), new_due (YYYY-MM-DD: New date)",
         ("withdraw", "why=so"): "withdraw has no field why: it takes none",
         (
             "record-result",
@@ -110,12 +114,17 @@ async def test_what_is_typed_wrong_is_told_before_anything_is_sent(command: Comm
         ): "found is no text: write it as JSON (integer)",
     }.items():
         name, *fields = words
-        ended = await command("act", name, id_of(path), *fields, "--yes")
+        ended = await command("act", name, id_of(path), *fields)  # without a terminal, that is the first to say
         assert (ended.status, said in ended.err, ended.err.count("\n")) == (1, True, 1), ended.err
     wrong = await command("act", "refuse", id_of(path), "reason=NONE", "article=12(5)(b)", "explanation=x", "--yes")
     assert (wrong.status, "reason: the reason, for access, is one of" in wrong.err) == (1, True)
     everything = await command("act", "--json")
     assert {"refuse", "retry", "verify", "extend", "approve"} <= {each["action"] for each in everything.values}
+    told = {each["action"]: each["does"] for each in everything.values}
+    assert told["withdraw-question"].startswith("Withdraw the question.")
+    [lists] = (await command("list", "--json")).values
+    assert {"requests", "requests/ID/letters", "approvals"} <= {*lists}
+    assert "there is no list nosuch: there are approvals, " in (await command("list", "nosuch")).err
     assert (await intake.view(path))["state"] == "in_progress"
 
 

@@ -18,7 +18,7 @@ from services.intake.client.acting import place, typed
 from services.intake.client.api import Api, ApiAway, ApiRefused
 from services.intake.client.following import Progress, line
 from services.intake.client.operations import Operation as Act
-from services.intake.client.operations import Typed, Unclear, body, named, operations
+from services.intake.client.operations import Typed, body, named, operations
 from services.intake.client.output import listed, plain
 from services.intake.client.output import shown as as_text
 from shared.domain.operations import Operation, TaskReport
@@ -149,31 +149,6 @@ def test_two_bodies_of_the_api_never_share_a_name_in_its_document() -> None:
 )
 def test_typed_values_are_sent_as_declared(name: str, typed: dict[str, str], sent: dict[str, Any] | None) -> None:
     assert body(named(known(), name), Typed(typed)) == sent
-
-
-@pytest.mark.parametrize(
-    ("name", "typed", "said"),
-    [
-        ("refuse", {"reason": "X"}, "refuse needs article (Of the GDPR, by which the reason holds), explanation"),
-        ("withdraw", {"why": "so"}, "withdraw has no field why: it takes none"),
-        ("retry", {"decision": "begin"}, "retry has no field decision: it takes none"),
-        (
-            "record-result",
-            {"system": "a", "found": "x", "changed": "0"},
-            "found is no text: write it as JSON",
-        ),
-    ],
-)
-def test_what_is_typed_wrong_is_said_with_what_to_type(name: str, typed: dict[str, str], said: str) -> None:
-    with pytest.raises(Unclear, match=re.escape(said)):
-        body(known()[name], Typed(typed))
-
-
-def test_a_decision_that_is_none_is_answered_with_the_nearest_or_with_all() -> None:
-    with pytest.raises(Unclear, match=r"there is no action withdrawn here: did you mean withdraw\?"):
-        named(known(), "withdrawn")
-    with pytest.raises(Unclear, match="there are one"):
-        named({"one": Act("one", "one", "")}, "zzz")
 
 
 # What a command says of an answer that is none of this API.

@@ -57,6 +57,16 @@ async def _nothing(_: Held) -> Transition | None:
 
 
 @dataclass(frozen=True, slots=True)
+class _Same:
+    """Gives the same effects whatever the action is about."""
+
+    sentences: Sequence[str]
+
+    def __call__(self, _: Held) -> Sequence[str]:
+        return self.sentences
+
+
+@dataclass(frozen=True, slots=True)
 class Action:
     """One action.
 
@@ -88,6 +98,11 @@ class Action:
     offered: bool = True
 
     @property
+    def always(self) -> Sequence[str]:
+        """What it does whatever it is about."""
+        return self.effects.sentences if isinstance(self.effects, _Same) else ()
+
+    @property
     def approving(self) -> Power:
         """What a person needs to approve it."""
         return "release" if self.power == "release" else "approve"
@@ -99,7 +114,7 @@ class Action:
 
 def saying(*sentences: str) -> Callable[[Held], Sequence[str]]:
     """Of an action that does the same whatever it is about."""
-    return lambda _: sentences
+    return _Same(sentences)
 
 
 def by_two(_: Held, __: BaseModel) -> bool:

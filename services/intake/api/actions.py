@@ -89,6 +89,13 @@ def _taking(kind: Kind, action: Action) -> Callable[..., Awaitable[Done]]:
     return act
 
 
+def _unknown(kind: Kind) -> Callable[..., Awaitable[None]]:
+    async def refuse(action: str, caller: AnyCaller) -> None:
+        kind.action(action, caller)
+
+    return refuse
+
+
 for _kind in KINDS.values():
     _path = f"/{_kind.name}/{{{_NAMES[_kind.name]}}}/actions"
     router.add_api_route(
@@ -106,10 +113,12 @@ for _kind in KINDS.values():
             methods=["POST"],
             name=f"{_action.name.replace('-', '_')}_{_kind.name}",
             summary=_action.title,
-            description=(_action.body.__doc__ or "") if _action.body is not Nothing else f"{_action.title}.",
+            description=" ".join((f"{_action.title}.", *_action.always)),
             responses=_TAKING | {202: {"model": Done, "description": _WAITS}},
             dependencies=() if _action.channel else PRIVACY_TEAM,
         )
+    _path = f"{_path}/{{action}}"  # after those that there are
+    router.add_api_route(_path, _unknown(_kind), methods=["POST"], include_in_schema=False)
 
 
 @router.get("/approvals", dependencies=PRIVACY_TEAM)

@@ -14,7 +14,7 @@ import orjson
 import typer
 
 from services.intake.client.api import Api, ApiRefused, run, strange, told_by, version_of
-from services.intake.client.operations import Operation, Typed, body, kinds, named, operations
+from services.intake.client.operations import Operation, Typed, Unclear, body, kinds, lists, named, operations
 from services.intake.client.output import AsJson, cell, listed, pairs, plain, say, shown, tell
 from shared.domain import reference
 
@@ -78,8 +78,8 @@ async def print_rows(api: Api, path: str, most: int | None, *, as_json: bool, **
 
 def list_(
     kind: Annotated[
-        str, typer.Argument(metavar="KIND", help="such as incidents, holds, letters or requests/ID/letters")
-    ],
+        str | None, typer.Argument(metavar="KIND", help="such as holds or requests/ID/letters; without it, all kinds")
+    ] = None,
     wanted: Annotated[list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help="such as state=reply")] = None,
     *,
     limit: Limit = 100,
@@ -88,7 +88,21 @@ def list_(
 ) -> None:
     """Print what the API lists, such as incidents, holds, letters, mail, systems or approvals."""
     query = typed(wanted or ()).texts
-    run(lambda api: print_rows(api, place(kind), None if everything else limit, as_json=as_json, **query))
+
+    async def work(api: Api) -> None:
+        if kind is None:
+            known = lists(told_by(await api.get("/openapi.json")))
+            tell(known) if as_json else say("\n".join(known))
+            return
+        try:
+            await print_rows(api, place(kind), None if everything else limit, as_json=as_json, **query)
+        except ApiRefused as error:
+            known = lists(told_by(await api.get("/openapi.json"))) if error.status == HTTPStatus.NOT_FOUND else []
+            if known and kind.rpartition("/")[2] not in {each.rpartition("/")[2] for each in known}:
+                raise Unclear(f"there is no list {kind}: there are {', '.join(known)}") from None
+            raise
+
+    run(work)
 
 
 def show(thing: Thing, *, as_json: AsJson) -> None:
@@ -132,13 +146,14 @@ def act(
             return
         if not things:
             raise typer.BadParameter("name what it is about: a request, or KIND/ID")
+        meant = [(each, named(_known(document, each), name)) for each in things]
+        deeds = [_Deed(each, operation, body(operation, fields)) for each, operation in meant]
         if not (yes or dry_run or sys.stdin.isatty()):
             raise typer.BadParameter("no terminal to ask on: --yes does it without, --dry-run shows what it would do")
         refused = False
-        for each in things:
-            operation = named(_known(document, each), name)
+        for each, deed in zip(things, deeds, strict=True):
             try:
-                await _one(api, _Deed(each, operation, body(operation, fields)), how)
+                await _one(api, deed, how)
             except ApiRefused as error:
                 if len(things) == 1:
                     raise

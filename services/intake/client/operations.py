@@ -1,5 +1,6 @@
 """What can be done through the API, as its own document says it, and a body from what somebody typed; pure."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -10,6 +11,7 @@ import orjson
 from shared.domain.errors import DsrError
 
 _TEXT, _ACTIONS = "string", "actions/"
+_PARAMETER = re.compile(r"\{[^}]+\}")
 
 
 class Unclear(DsrError):
@@ -51,6 +53,12 @@ def kinds(document: Mapping[str, Any]) -> list[str]:
     return sorted({path.split("/")[2] for path, each in document["paths"].items() if "post" in each})
 
 
+def lists(document: Mapping[str, Any]) -> list[str]:
+    """What can be listed, as ``dsr list`` takes it."""
+    paged = (path for path, each in document["paths"].items() if "cursor" in _takes(each.get("get", {})))
+    return sorted(_PARAMETER.sub("ID", path.removeprefix("/v1/")) for path in paged)
+
+
 def operations(document: Mapping[str, Any], kind: str, *, new: bool = False) -> dict[str, Operation]:
     """What can be done with one object of a kind, by name; ``new``: with none of them, as to create one."""
     found: dict[str, Operation] = {}
@@ -85,7 +93,7 @@ def body(operation: Operation, typed: Typed) -> dict[str, Any] | None:
         takes = f"it takes {', '.join(operation.fields)}" if operation.fields else "it takes none"
         raise Unclear(f"{operation.name} has no field {', '.join(strange)}: {takes}")
     if missing := [name for name in operation.needed if name not in there]:
-        about = [f"{name} ({said})" if (said := explained(operation.fields[name])) else name for name in missing]
+        about = [f"{name} ({said})" if (said := explained(name, operation.fields[name])) else name for name in missing]
         raise Unclear(f"{operation.name} needs {', '.join(about)}: type {operation.usage}")
     if not operation.fields and not operation.said:
         return None
@@ -93,10 +101,13 @@ def body(operation: Operation, typed: Typed) -> dict[str, Any] | None:
     return {**operation.said, **typed.given, **texts}
 
 
-def explained(schema: Mapping[str, Any]) -> str:
+def explained(name: str, schema: Mapping[str, Any]) -> str:
     """What a field is for, or which words it takes."""
     words = " | ".join(map(str, schema.get("enum", ())))
-    return ": ".join(filter(None, (words, str(schema.get("description") or schema.get("title", "")))))
+    title, says = str(schema.get("title", "")), str(schema.get("description", ""))
+    own = title if title.casefold() != name.replace("_", " ") else says  # a title of its own names the field
+    date = "YYYY-MM-DD" if schema.get("format") == "date" else ""
+    return ": ".join(filter(None, (words or date, own)))
 
 
 def _at(document: Mapping[str, Any], name: str, where: str, method: Mapping[str, Any]) -> Iterator[Operation]:
@@ -104,7 +115,7 @@ def _at(document: Mapping[str, Any], name: str, where: str, method: Mapping[str,
     content = method.get("requestBody", {}).get("content", {}).get("application/json", {})
     schema = _resolved(document, content.get("schema", {}))
     says = _first_line(method.get("description", ""))
-    takes = frozenset(each["name"] for each in method.get("parameters", ()))
+    takes = _takes(method)
     if "discriminator" not in schema:
         yield Operation(name, where, says, *_fields(document, schema), takes=takes)
         return
@@ -115,6 +126,10 @@ def _at(document: Mapping[str, Any], name: str, where: str, method: Mapping[str,
         del fields[by]
         needs = [each for each in needed if each != by]
         yield Operation(word, where, _first_line(kind.get("description", says)), fields, needs, {by: word}, takes)
+
+
+def _takes(method: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(each["name"] for each in method.get("parameters", ()))
 
 
 def _fields(document: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
