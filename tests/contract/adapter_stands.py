@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
@@ -23,6 +25,7 @@ from shared.systems.opendsr.adapter import OpenDsrAdapter
 from shared.systems.opendsr.settings import OpenDsrSettings
 from shared.systems.protocols import Erasable
 from tests.contract.bus_stand import BusStand
+from tests.contract.csv_folder import CsvAdapter, FolderUnit
 from tests.fakes import zendesk_responder
 from tests.fakes.bus_responder import Billing
 from tests.fakes.opendsr_responder import MailingSystem, application
@@ -59,13 +62,26 @@ class Stand(Protocol):
         """Let so much time pass, where the system goes by a clock of the test's."""
 
 
+class Plain:
+    """Does what most stands do: people keep their address, and no answer or clock is waited for."""
+
+    def address(self, email: str) -> str:
+        return email
+
+    def hear(self, progress: dict[UUID, dict[str, JsonValue]]) -> None:
+        pass
+
+    def wait(self, delay: timedelta) -> None:
+        pass
+
+
 def _pass(clock: Clock, delay: timedelta) -> None:
     assert isinstance(clock, SetClock)
     clock.at += delay
 
 
 @dataclass
-class OpenDsrStand:
+class OpenDsrStand(Plain):
     """OpenDSR over HTTP, without a socket."""
 
     adapter: OpenDsrAdapter
@@ -75,14 +91,8 @@ class OpenDsrStand:
         self.system.rows += [{"email": email, "list": str(number)} for number in range(rows)]
         return self.holds(email)
 
-    def address(self, email: str) -> str:
-        return email
-
     def holds(self, email: str) -> int:
         return sum(row["email"] == email for row in self.system.rows)
-
-    def hear(self, progress: dict[UUID, dict[str, JsonValue]]) -> None:
-        pass
 
     def wait(self, delay: timedelta) -> None:
         _pass(self.system.clock, delay)
@@ -111,7 +121,7 @@ async def opendsr() -> AsyncIterator[OpenDsrStand]:
 
 
 @dataclass
-class HttpStand:
+class HttpStand(Plain):
     """A help desk that is declared, over HTTP without a socket: a user with so many rows, less one, of tickets."""
 
     adapter: HttpAdapter
@@ -123,17 +133,11 @@ class HttpStand:
             self.desk.add_ticket(user)
         return self.holds(email)
 
-    def address(self, email: str) -> str:
-        return email
-
     def holds(self, email: str) -> int:
         users = {**self.desk.users, **self.desk.soft_users}
         theirs = {number for number, user in users.items() if user["email"] == email}
         tickets = [*self.desk.tickets.values(), *self.desk.soft_tickets.values()]
         return len(theirs) + sum(ticket["requester_id"] in theirs for ticket in tickets)
-
-    def hear(self, progress: dict[UUID, dict[str, JsonValue]]) -> None:
-        pass
 
     def wait(self, delay: timedelta) -> None:
         _pass(self.desk.clock, delay)
@@ -163,7 +167,43 @@ async def bus() -> AsyncIterator[BusStand]:
     store.close()
 
 
-STANDS: Mapping[str, Callable[[], AbstractAsyncContextManager[Stand]]] = {"opendsr": opendsr, "bus": bus, "http": http}
+@dataclass
+class CsvStand(Plain):
+    """A folder of CSV files: a customer with so many rows, less one, of orders."""
+
+    adapter: CsvAdapter
+
+    def put(self, email: str, rows: int) -> int:
+        folder = self.adapter.folder
+        unit = FolderUnit(folder.path / "now")
+        key = str(len(unit.rows["customers"]) + 1)
+        customer = {"id": key, "email": email, "name": "Quarzfels", "restricted": "no", "no_marketing": "no"}
+        unit.rows["customers"][key] = customer
+        for n in range(rows - 1):
+            order = {"id": f"{key}.{n}", "customer": key, "goods": "a cable", "ordered": f"2026-01-0{n + 1}"}
+            unit.rows["orders"][order["id"]] = order
+        folder.keep(unit)
+        return self.holds(email)
+
+    def holds(self, email: str) -> int:
+        rows = FolderUnit(self.adapter.folder.path / "now").rows
+        theirs = {key for key, row in rows["customers"].items() if row["email"] == email}
+        return len(theirs) + sum(row["customer"] in theirs for row in rows["orders"].values())
+
+
+@asynccontextmanager
+async def csv() -> AsyncIterator[CsvStand]:
+    """A folder of CSV files."""
+    with TemporaryDirectory() as folder:
+        yield CsvStand(CsvAdapter("files", Path(folder), signed_policy()))
+
+
+STANDS: Mapping[str, Callable[[], AbstractAsyncContextManager[Stand]]] = {
+    "opendsr": opendsr,
+    "bus": bus,
+    "http": http,
+    "csv": csv,
+}
 """The adapters under test by name; add one here, and the whole suite runs on it.
 
 Those of systems that must run are in ``tests/integration/test_adapters_of_real_systems.py``.

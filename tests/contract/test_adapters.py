@@ -1,6 +1,8 @@
 """What every system must do of what it can, whatever it is reached by: the checks that `dsr conformance` runs live."""
 
 from collections.abc import AsyncIterator
+from datetime import date
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -8,12 +10,15 @@ from shared.domain.operations import Change
 from shared.systems.conformance.checks import CHECKS, run
 from shared.systems.conformance.examined import Trial
 from shared.systems.conformance.findings import Word
-from tests.contract.adapter_stands import STANDS, OnStand
+from shared.systems.sweepable import Counted, Due, Swept
+from tests.contract.adapter_stands import STANDS, OnStand, csv
+from tests.fixtures.analytics import nothing
 
 _CHANGES = dict.fromkeys(("rectified", "restricted", "suppressed"), Word.NOT_DECLARED)
 NOT_YES = {
     "opendsr": _CHANGES,  # OpenDSR knows no changes in place
     "bus": {},
+    "csv": {},
     "http": {**_CHANGES, "rectified": Word.YES},  # of that desk no restriction is declared
 }
 """What is expected of a stand besides ``yes``."""
@@ -21,6 +26,7 @@ CORRECTED = {
     "opendsr": None,
     "bus": Change(field="email", current=None, asserted="dsr-conformance-corrected@example.com"),
     "http": Change(field="name", current=None, asserted="Corrected Quarzfels"),
+    "csv": Change(field="name", current=None, asserted="Corrected Quarzfels"),
 }
 
 
@@ -38,3 +44,12 @@ ON_STANDS = [name for name in CHECKS if name != "row of two people"]
 async def test_a_system_does_what_it_says(trial: Trial, check: str) -> None:
     finding = await run(CHECKS[check], trial)
     assert finding.word is NOT_YES[trial.system.name].get(check, Word.YES), finding
+
+
+async def test_a_folder_of_files_loses_by_night_what_is_past_its_day() -> None:
+    due = Due("orders", "ordered", "delete", date(2026, 1, 3), ZoneInfo("UTC"))
+    async with csv() as stand:
+        stand.put("ada@example.com", 6)
+        assert await stand.adapter.count([due], {}) == [Counted(2, 5)]
+        assert await stand.adapter.sweep([due], {}, nothing) == [Swept(2, 0, complete=True)]
+        assert stand.holds("ada@example.com") == 4

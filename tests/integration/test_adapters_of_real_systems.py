@@ -5,13 +5,10 @@ import itertools
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, closing
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
-from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from deploy.local import postgres_databases as databases
@@ -23,7 +20,7 @@ from shared.systems.conformance.examined import Trial
 from shared.systems.conformance.findings import Word
 from shared.systems.conformance.people import People
 from shared.systems.protocols import Erasable
-from tests.contract.adapter_stands import OnStand, Stand
+from tests.contract.adapter_stands import OnStand, Plain, Stand
 from tests.contract.test_adapters import ON_STANDS
 from tests.fixtures import groups
 from tests.fixtures.cdr import engine
@@ -41,7 +38,7 @@ NOT_YES: Mapping[str, Mapping[str, Word]] = {"sql": {"restricted": Word.NOT_DECL
 _numbers = itertools.count(1)
 
 
-class RealStand:
+class RealStand(Plain):
     """An adapter over a system that many tests share: each test has a domain of its own."""
 
     def __init__(self, adapter: Erasable) -> None:
@@ -51,12 +48,6 @@ class RealStand:
     def address(self, email: str) -> str:
         """The person's address in the domain of this test."""
         return email.replace("example.com", self._domain)
-
-    def hear(self, progress: dict[UUID, dict[str, JsonValue]]) -> None:
-        """It answers when it is asked."""
-
-    def wait(self, delay: timedelta) -> None:
-        """Nothing here goes by a clock."""
 
 
 class SqlStand(RealStand):

@@ -1,0 +1,233 @@
+"""A folder of CSV files as a system: all that a new kind of system needs (CONTRIBUTING.md).
+
+It knows how to read and write its files, and nothing of the law. Each transaction is a folder of its own, and the link
+``now`` leads to the last one that was kept.
+"""
+
+import asyncio
+import csv
+import json
+import shutil
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from shared.domain.errors import NotSupported
+from shared.domain.identities import IdentityType
+from shared.domain.policy import Policy
+from shared.systems.capabilities import Capabilities
+from shared.systems.engine.records import (
+    FLAGS,
+    Applied,
+    Change,
+    Clock,
+    Field,
+    Flag,
+    Holder,
+    Kind,
+    Link,
+    Note,
+    Page,
+    Record,
+    Shape,
+    Subject,
+)
+from shared.systems.engine.serving import Served
+from shared.systems.engine.stepwise import Moments
+from shared.systems.settings import LimitedSettings
+from shared.systems.sweepable import Dated, Due
+
+Row = dict[str, str]
+
+
+def _columns(*names: str, **more: Any) -> tuple[Field, ...]:
+    return tuple(Field(name, name, str, rectifies=name if name in more else None) for name in names)
+
+
+CUSTOMERS: Final = Shape(
+    place="customers",
+    category="contact",
+    parties={},
+    holders=(Holder("email", None, IdentityType.EMAIL, yields=True),),
+    fields=_columns("email", "name", name=True),
+    flags=(Flag("restricted"), Flag("no_marketing"), None),
+    mails=True,
+)
+ORDERS: Final = Shape(
+    place="orders",
+    category="order",
+    parties={},
+    links=(Link("customers"),),
+    anchors=(("ordered", Clock("day", ZoneInfo("UTC"))),),
+    fields=_columns("goods", "ordered"),
+)
+SHAPES: Final = {shape.place: shape for shape in (CUSTOMERS, ORDERS)}
+LEADS: Final = {"orders": "customer"}
+"""The column with the key of the customer, by place."""
+
+
+class FolderUnit(Moments):
+    """One transaction: the files as they are now, and as they will be."""
+
+    shapes = (CUSTOMERS, ORDERS)
+    order = ("orders", "customers")
+
+    def __init__(self, folder: Path) -> None:
+        self.rows: dict[str, dict[str, Row]] = {place: {} for place in SHAPES}
+        for place, rows in self.rows.items():
+            if (file := folder / f"{place}.csv").exists():
+                with file.open(newline="") as lines:
+                    rows.update((row["id"], row) for row in csv.DictReader(lines))
+        noted = folder / "noted.json"
+        self.noted: dict[str, dict[str, int]] = json.loads(noted.read_text()) if noted.exists() else {}
+
+    def write(self, folder: Path) -> None:
+        """Writes all of it."""
+        for place, rows in self.rows.items():
+            with (folder / f"{place}.csv").open("w", newline="") as lines:
+                writer = csv.DictWriter(lines, [*next(iter(rows.values()), {"id": ""})])
+                writer.writeheader()
+                writer.writerows(rows.values())
+        (folder / "noted.json").write_text(json.dumps(self.noted))
+
+    async def find(
+        self, subjects: Sequence[Subject], *, lock: bool = False, data: bool = False, most: int | None = None
+    ) -> AsyncGenerator[Page]:
+        """The customers with one of these addresses, and what leads to them."""
+        del lock, most  # one transaction at a time, and all of it is in memory
+        sought = {key.value for each in subjects for keys in each.keys.values() for key in keys}
+        theirs = {key for key, row in self.rows["customers"].items() if row["email"].lower() in sought}
+        yield [self._record("customers", key, data=data) for key in theirs]
+        for place, column in LEADS.items():
+            led = [key for key, row in self.rows[place].items() if row[column] in theirs]
+            yield [self._record(place, key, data=data) for key in led]
+
+    def _record(self, place: str, key: str, *, data: bool) -> Record:
+        row, shape = self.rows[place][key], SHAPES[place]
+        flags = [row[flag.column] == "yes" if flag else None for flag in shape.flags]
+        return Record(
+            shape,
+            (key,),
+            holders=tuple(row[each.column].lower() for each in shape.holders),
+            anchors=tuple(date.fromisoformat(row[name]) for name, _ in shape.anchors),
+            parents=((0, (row[LEADS[place]],)),) if place in LEADS else (),
+            flags=(flags[0], flags[1], flags[2]),
+            data=tuple(row[each.column] for each in shape.fields) if data else None,
+        )
+
+    async def again(self, records: Sequence[Record], *, data: bool = False) -> Sequence[Record]:
+        """Those that are still there."""
+        names = [(each.shape.place, str(each.key[0])) for each in records]
+        return [self._record(place, key, data=data) for place, key in names if key in self.rows[place]]
+
+    async def apply(self, changes: Sequence[Change], *, skip_tied: bool = False) -> Applied:
+        """Deletes rows, or gives columns other values."""
+        del skip_tied  # what leads to a customer goes with them
+        for each in changes:
+            rows = self.rows[each.shape.place]
+            marks = {Kind.MARK: "yes", Kind.UNMARK: "no"}
+            flag = each.shape.flags[FLAGS.index(each.flag)] if each.kind in marks else None
+            for record in each.records:
+                if each.kind is Kind.DELETE:
+                    del rows[record.key[0]]
+                elif flag:
+                    rows[record.key[0]][flag.column] = marks[each.kind]
+                else:
+                    rows[record.key[0]] |= {column: value or "" for column, value in each.values}
+        return Applied([len(each.records) for each in changes], {})
+
+    async def note(self, notes: Sequence[Note]) -> Mapping[UUID, Counter[str]]:
+        """Notes what was done next to the data, so that a repeat returns the same."""
+        for each in notes:
+            known = self.noted.setdefault(str(each.task.task_id), {})
+            if not (each.first and known):
+                known |= Counter(known) + Counter(each.counts)
+        return {each.task.task_id: Counter(self.noted[str(each.task.task_id)]) for each in notes}
+
+    async def reference(self, records: Sequence[Record]) -> Sequence[str]:
+        """Keys mean nothing elsewhere."""
+        return [f"{each.shape.place} {each.key[0]}" for each in records]
+
+    async def size(self, place: str) -> int:
+        """Counts the rows of a file."""
+        return len(self.rows[place])
+
+    async def past(self, due: Due, after: Record | None, *, most: int) -> Page:
+        """The next orders of before a day."""
+        if due.table != "orders":
+            raise NotSupported(f"{due.table} has no day from which a period could count")
+        old = sorted((row["ordered"], key) for key, row in self.rows["orders"].items())
+        last = (str(after.anchors[0]), after.key[0]) if after else ("", "")
+        names = [key for day, key in old if last < (day, key) and day < due.first_kept.isoformat()]
+        return [self._record("orders", key, data=False) for key in names[:most]]
+
+
+class Folder:
+    """Serves one folder."""
+
+    incarnation, part = "folder", 1_000
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.name, self.path, self.limits = name, path, FolderSettings()
+        self._turn, self._now = asyncio.Lock(), path / "now"
+
+    def knows(self, tenant: str | None) -> bool:
+        """Our own data alone."""
+        return tenant is None
+
+    @asynccontextmanager
+    async def unit(
+        self, tenant: str | None = None, *, reading: bool = False, known: bool = False
+    ) -> AsyncIterator[FolderUnit]:
+        """One transaction: what is written is a new folder, and one link says which counts."""
+        del tenant, known
+        async with self._turn:
+            unit = FolderUnit(self._now)
+            yield unit
+            if not reading:
+                self.keep(unit)
+
+    def keep(self, unit: FolderUnit) -> None:
+        """Makes what a unit holds what counts."""
+        before = self._now.resolve() if self._now.exists() else None
+        after = self.path / str(int(before.name) + 1 if before else 1)
+        after.mkdir()
+        unit.write(after)
+        link = self.path / "next"
+        link.symlink_to(after)
+        link.replace(self._now)
+        if before:
+            shutil.rmtree(before)
+
+
+class FolderSettings(LimitedSettings):
+    """Limits how much one request may touch."""
+
+    rounds: int = 3
+
+
+class CsvAdapter(Served):
+    """Serves what the services call."""
+
+    def __init__(self, name: str, path: Path, policy: Policy) -> None:
+        self.folder = Folder(name, path)
+        super().__init__(self.folder, policy)
+
+    @property
+    def can(self) -> Capabilities:
+        """States what it holds."""
+        kinds, held = frozenset({IdentityType.EMAIL}), frozenset(each.category for each in SHAPES.values())
+        return Capabilities(searched_by=kinds, yields=kinds, holds=held)
+
+    @property
+    def dated(self) -> Sequence[Dated]:
+        """Orders have an age."""
+        return [Dated("orders", "order", {"ordered": "ordered"})]
+
+    async def close(self) -> None:
+        """No connection is held."""
