@@ -33,7 +33,7 @@ settings.load_profile("repository")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How many processes run the tests."""
+    """Returns how many processes run the tests."""
     parser.addoption("--processes", type=int, default=1, help="run the tests in so many processes")
 
 

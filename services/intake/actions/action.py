@@ -99,7 +99,7 @@ class Action:
 
     @property
     def always(self) -> Sequence[str]:
-        """What it does whatever it is about."""
+        """Returns what it does, whatever it is about."""
         return self.effects.sentences if isinstance(self.effects, _Same) else ()
 
     @property

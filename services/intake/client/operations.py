@@ -54,7 +54,7 @@ def kinds(document: Mapping[str, Any]) -> list[str]:
 
 
 def lists(document: Mapping[str, Any]) -> list[str]:
-    """What can be listed, as ``dsr list`` takes it."""
+    """Names what can be listed, as ``dsr list`` takes it."""
     paged = (path for path, each in document["paths"].items() if "cursor" in _takes(each.get("get", {})))
     return sorted(_PARAMETER.sub("ID", path.removeprefix("/v1/")) for path in paged)
 
