@@ -21,10 +21,10 @@ COMMANDS: Mapping[str, str] = {
     "migrate": "shared.storage.commands:migrate",
     "key": "shared.storage.commands:key",
     "api-key": "services.intake.commands:api_key",
-    "downstreams": "shared.fulfilment.commands:downstreams",
+    "downstreams": "services.commands.systems:downstreams",
     "dataset": "shared.systems.sql.drafting.commands:dataset",
-    "conformance": "shared.fulfilment.examining:conformance",
-    "assignments": "shared.fulfilment.assignments:assignments",
+    "conformance": "services.commands.conformance:conformance",
+    "assignments": "services.commands.assignments:assignments",
     "evidence": "shared.storage.commands:evidence",
     "package": "services.export.commands:package",
     "certificate": "shared.storage.commands:certificate",
@@ -40,7 +40,7 @@ COMMANDS: Mapping[str, str] = {
     "letters": "services.letters:letters",
     "suppression": "services.intake.client.files:suppression",
     "redate": "services.intake.commands:redate",
-    "policy": "shared.fulfilment.policy_commands:policy",
+    "policy": "services.commands.policy:policy",
     "time-limit": "services.deadline.time_limit:main",
 }
 """Where each command stands: a function, or a ``Typer`` with commands of its own."""

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from deploy.demo.company import Size, found
 from deploy.demo.traces import Seeker, signs
+from services.commands.assignments import rows_of
 from shared.domain.assignments import AssignedNumber, Assignment, AssignmentInDoubt, Line, Register
 from shared.domain.assignments_policy import assignments_policy
 from shared.domain.conflicts import Disagreement, conflicts_of
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
-from shared.fulfilment.assignments import rows_of
 from shared.systems.engine.ownership import Attributor, subject, wall_clock
 from shared.systems.sql.declaration.tables import Table
 from tests.fixtures.downstream import task

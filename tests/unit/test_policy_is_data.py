@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from deploy.local.paths import ROOT
+from services.commands.policy import policy as commands
 from services.export.pieces import Piece
 from services.export.report_reader import read
 from services.intake.request.disclosed import recipients
@@ -27,7 +28,6 @@ from shared.domain.rights import Right
 from shared.domain.suppression_policy import suppression_policy
 from shared.domain.sweep_policy import POLICY as SWEEP
 from shared.domain.sweep_policy import sweep_policy
-from shared.fulfilment.policy_commands import policy as commands
 from shared.systems.engine.copying import Copies
 from shared.systems.engine.keeping import does_with
 from shared.systems.engine.ownership import Mine
