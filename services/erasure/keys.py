@@ -5,8 +5,8 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from shared.fulfilment.lapsed import KEPT_ROWS
 from shared.messaging.unit_of_work import UnitOfWork
+from shared.systems.engine.grounds import KEPT_ROWS
 
 # Two deferred erasures of one subject that end at once must not each wait for the other.
 _LOCK = "SELECT 1 FROM vault.subject WHERE subject_ref = ANY($1) ORDER BY subject_ref FOR UPDATE"

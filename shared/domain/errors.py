@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import ClassVar
 
 from shared.domain.operations import Exceeded, Kept
@@ -116,12 +115,7 @@ class BlastRadius(Refused):
 
 
 class RuleUnsigned(BlastRadius):
-    """A rule without a valid sign-off would keep rows: nothing was done, and they go once two persons confirm it.
-
-    ``again``: the day after which more of the subject may go by other rules, where anything does.
-    """
-
-    again: date | None = None
+    """A rule without a valid sign-off would keep rows: nothing was done, and they go once two persons confirm it."""
 
 
 class GroundInvalid(Refused):

@@ -17,7 +17,7 @@ from shared.domain.errors import KeyGone, NotSupported, Overtaken, Refused, Unav
 from shared.domain.holds import LEGAL_HOLD, Hold
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Right
-from shared.fulfilment import at_once, dry_run, grounds, parts, postponing, queue, repairs, reports
+from shared.fulfilment import at_once, dry_run, parts, postponing, queue, repairs, reports
 from shared.fulfilment.failures import why_of
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
@@ -32,6 +32,7 @@ from shared.storage.subject_data import encode_identities
 from shared.storage.systems import Finding
 from shared.storage.vault import MANUAL_STEPS, Sealing
 from shared.systems.contract import NotSearched, Pending, Receipt, Result
+from shared.systems.engine.grounds import by_rule
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,11 @@ class Conclusions:
         async with self.unit_of_work.begin() as tx:
             results = await _unless_shredded(tx, claims, results)
             if self.operation is Operation.ERASE:
-                results = grounds.all_by_rule(tx.policy, tx.now, self.system, claims, results, held)
+                today = tx.policy.today(tx.now)
+                results = [
+                    r if _is_ours_to_hold(c, r, held) else by_rule(tx.policy, today, self.system, r)
+                    for c, r in zip(claims, results, strict=True)
+                ]
             conclusions = [self._conclude(c, r, tx.now) for c, r in zip(claims, results, strict=True)]
             # Held before anything is sealed: what a withdrawn request would leave in the vault, nobody would drop.
             withdrawn = await hold(tx, {claim.fulfilment_id for claim in claims})
@@ -254,6 +259,11 @@ async def _note_kept(tx: UnitOfWork, system: str, concluded: Sequence[Conclusion
     left = [c.claim for c in concluded if c.report and _is_held(c.report)]
     kept = [(c.task_id, c.request_id, system, held[c.subject_ref].hold_ids) for c in left if c.subject_ref in held]
     await holds.note_kept(tx.connection, kept)
+
+
+def _is_ours_to_hold(claim: Claim, result: Result, held: Mapping[UUID, Hold]) -> bool:
+    """Whether it stays by a legal hold, which our own people have placed."""
+    return isinstance(result, Receipt) and result.ground == LEGAL_HOLD and claim.subject_ref in held
 
 
 def _is_held(report: TaskReport) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from pydantic import JsonValue
 
-from shared.domain.errors import BlastRadius, DoneBefore, NotSupported, Refused, RuleUnsigned, Unavailable
+from shared.domain.errors import BlastRadius, DoneBefore, NotSupported, Refused, Unavailable
 
 _LONGEST = 300
 _SUSPECT = re.compile(r"@|\+\d|\d{7}")
@@ -28,7 +28,6 @@ def why_of(failure: Refused) -> dict[str, JsonValue]:
     """Its sentence, what was done before it, and where a limit has stopped it, which; the fields of a report so named.
 
     ``looks_again``: a person was told what to do, and a retry shows whether they have; that stays with the task.
-    ``rules``: for whose signature it waits, ``again``: until after which day in any case (``signed.py``).
     """
     why: dict[str, JsonValue] = {"sentence": sentence_of(failure)}
     if failure.done_before:
@@ -37,10 +36,6 @@ def why_of(failure: Refused) -> dict[str, JsonValue]:
         why["exceeded"] = failure.exceeded.model_dump(mode="json", exclude_none=True)
     if isinstance(failure, NotSupported) and failure.manual_steps:
         why["looks_again"] = True
-    if failure.unsigned:
-        why["rules"] = [*sorted({each.rule for each in failure.unsigned})]
-    if isinstance(failure, RuleUnsigned) and failure.again:
-        why["again"] = failure.again.isoformat()
     return why
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from shared.domain.errors import Refused, SystemQuarantined, SystemRetired
 from shared.domain.operations import Operation
-from shared.fulfilment import precedence, signed
+from shared.fulfilment import precedence
 from shared.fulfilment.failures import why_of
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Conclude, hold
@@ -92,7 +92,6 @@ class Standings:
             known = await standings(connection)
             weary = {row[0] for row in await connection.fetch(_PAST_PATIENCE, self._patience)}
         self._show(known)
-        await signed.go_on(self._unit_of_work, self._fulfilments)
         await self._go_on([name for name, system in known.items() if system.state is SystemState.ON])
         await self._hand_over([*weary], SystemQuarantined("it was changed, or a person doubts it: accept it first"))
         gone = [name for name, system in known.items() if system.state not in COUNTING]

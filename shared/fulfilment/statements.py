@@ -29,7 +29,7 @@ WHERE request_id = ANY($1) AND (state = 'blocked' OR state = 'open' AND held) RE
 """
 # A dry run is never stopped: what could not be asked is what it says. What is owed stops nothing behind it, as long as
 # everybody is located and nothing must be searched anew: what yields identities may go then, since they are kept until
-# nothing is owed any more. Nor does what waits on its day for the signature of a rule stop what is due by another.
+# nothing is owed any more.
 STANDING = """
 SELECT f.fulfilment_id, count(*) FILTER (WHERE t.state IN ('ready', 'leased')) AS open,
        count(*) FILTER (WHERE f.operation <> 'plan' AND (t.state = 'failed' OR t.state = 'waiting' AND f.held
@@ -37,9 +37,7 @@ SELECT f.fulfilment_id, count(*) FILTER (WHERE t.state IN ('ready', 'leased')) A
        count(*) FILTER (WHERE t.state = 'waiting') AS waiting,
        f.details ? 'owed' AND NOT f.held AND bool_and(CASE t.state WHEN 'done' THEN NOT t.receipt ? 'not_searched'
            WHEN 'failed' THEN t.operation <> 'locate' ELSE true END)
-       OR f.details ? 'deferred' AND NOT f.held AND bool_and(CASE t.state
-           WHEN 'done' THEN NOT t.receipt ? 'not_searched'
-           WHEN 'failed' THEN t.operation = 'erase' AND t.failure = 'rule_unsigned' ELSE true END) AS passes
+       AS passes
 FROM fulfilment f JOIN task t USING (fulfilment_id)
 WHERE f.fulfilment_id = ANY($1) AND f.state = 'open' AND NOT t.observes AND NOT t.at_once GROUP BY f.fulfilment_id
 """

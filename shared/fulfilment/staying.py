@@ -11,13 +11,11 @@ from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
-from shared.domain.errors import Refused, RuleUnsigned, Unavailable
+from shared.domain.errors import Refused, Unavailable
 from shared.domain.holds import LEGAL_HOLD, Hold, HoldMarks
 from shared.domain.operations import Kept, Operation, TaskOutcome
 from shared.domain.policy import Policy
 from shared.domain.precedence import Fingerprints
-from shared.fulfilment import grounds
-from shared.fulfilment.lapsed import beside, lapsed
 from shared.fulfilment.queue import Claim
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.storage import holds
@@ -25,7 +23,7 @@ from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData
 from shared.systems.contract import NotSearched, Receipt, Result, States, Task
 from shared.systems.downstream import Downstream
-from shared.systems.engine import remote
+from shared.systems.engine import grounds, remote
 
 # Of a system that was asked again, what it said last.
 _SAID = """
@@ -99,15 +97,16 @@ class Staying:
 
     def instead(self, claim: Claim) -> Result | None:
         """What comes of an erasure for which the system is not asked; None: it is."""
-        if self._spares or self.operation is not Operation.ERASE:
+        if self.operation is not Operation.ERASE:
             return None
-        if self._is_held(claim):
-            looked = self.looked.get(claim.fulfilment_id)
-            return _retained(claim, LEGAL_HOLD, looked or Told({}), self._left(claim, looked or Told({})))
-        if waiting := self._lapsed(claim):
+        if not self._spares and self._is_held(claim):
+            looked = self.looked.get(claim.fulfilment_id) or Told({})
+            return _retained(claim, LEGAL_HOLD, looked, self._left(claim, looked))
+        confirmed, today = claim.confirmed.get(self.system.name, {}), self.policy.today(self.now)
+        if waiting := grounds.lapsed(self.policy, today, self.system.name, claim.details, confirmed):
             return waiting
         told = self.said.get(claim.fulfilment_id)
-        if told is None:
+        if self._spares or told is None:
             return None
         left = self._left(claim, told)
         if isinstance(left, Refused):
@@ -116,19 +115,12 @@ class Staying:
 
     def told(self, claim: Claim, task: Task) -> Task:
         """The task with what a system that can leave one category and erase another is to leave."""
-        if waiting := self._lapsed(claim):
-            task = replace(task, lapsed=frozenset(each.rule for each in waiting.unsigned))
         told = self.said.get(claim.fulfilment_id)
         spared = self._covered(self.held.get(claim.subject_ref)) if self._spares else frozenset[str]()
         return replace(task, held=spared, states=told.states if told else {})
 
     def planned(self, claim: Claim, result: Result) -> Result:
-        """What a dry run says, with what stays by a hold or a state, and with the states that the system tells.
-
-        And what an erasure has done beside what waits for the signature of a rule.
-        """
-        if self._spares and (waiting := self._lapsed(claim)):
-            return beside(waiting, result)
+        """What a dry run says, with what stays by a hold or a state, and with the states that the system tells."""
         if self.operation is not Operation.PLAN:
             return result
         if isinstance(result, Receipt) and not self._spares:
@@ -163,13 +155,6 @@ class Staying:
 
     def _covered(self, hold: Hold | None) -> frozenset[str]:
         return hold.covers(self.system.categories, self.policy.category_of) if hold else frozenset()
-
-    def _lapsed(self, claim: Claim) -> RuleUnsigned | None:
-        """Why what is kept by rules whose sign-off has ended waits, where its day has come."""
-        if self.operation is not Operation.ERASE or claim.fulfils != Operation.ERASE:
-            return None
-        confirmed = claim.confirmed.get(self.system.name, {})
-        return lapsed(self.policy, self.policy.today(self.now), self.system.name, claim.details, confirmed)
 
     def _leaving(self, claim: Claim, result: Receipt) -> Result:
         """What an erasure would do there, and what of it stays by a hold or while a state lasts."""

@@ -52,7 +52,6 @@ class Task:
     ``level``: how well each of the identities is proved at least; a name only checks a hit. ``held``: what of the
     system's categories an erasure leaves as it is, since a legal hold covers it. ``states``: by which rules of the
     policy may keep something of it, and that other systems tell: whether each lasts, None where nobody could say.
-    ``lapsed``: rules by which something was kept until its day, and that nobody has signed any more: that stays.
     ``beside``: what is known of the subject and finds no rows: it tells whose those are that something else has found.
     """
 
@@ -75,7 +74,6 @@ class Task:
     at: datetime | None = None
     held: frozenset[str] = frozenset()
     states: States = field(default_factory=dict)
-    lapsed: frozenset[str] = frozenset()
     beside: tuple[Identity, ...] = ()
 
     @property

@@ -17,7 +17,6 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Outcome, Right
 from shared.fulfilment import handlers as fulfilling
-from shared.fulfilment import signed
 from shared.fulfilment.worker import Worker
 from shared.storage import certificate
 from shared.storage.subject_data import encode_identities
@@ -329,12 +328,11 @@ async def test_deferred_erasure_keeps_promises_and_waits_for_a_sign_off(open_har
     await erasure.work()
     [asks] = (FulfilmentBlocked.model_validate((await said(erasure.harness))[-1])).tasks
     assert (asks.failure, asks.exceeded and asks.exceeded.found) == ("rule_unsigned", 2), "nobody answers for the rule"
-    await signed.go_on(erasure.harness.unit_of_work, erasure.harness.fulfilments)
+    await erasure.harness.retry(erasure.verified.request_id)
     await erasure.work()
     assert len(billing.asked) == 1, "nobody has signed it yet"
     erasure.harness.unit_of_work.policy = policy
-    await signed.go_on(erasure.harness.unit_of_work, erasure.harness.fulfilments)
-    erasure.harness.unit_of_work.clock.pass_by(seconds=5)  # type: ignore[attr-defined]  # a clock of the test
+    await erasure.harness.retry(erasure.verified.request_id)
     await erasure.work()
     assert [task.details.get("told") for task in billing.asked] == [None, {"billing": {"calls_us_18m": "P18M"}}]
     assert await erasure.has_key()

@@ -237,13 +237,6 @@ async def test_row_kept_by_two_rules_loses_fields_day_by_day(mobile_dsn: str, tm
         later = receipt(await mobile.one(deferred(first, datetime(2027, 3, 31, 12, tzinfo=UTC))))
         assert later.kept, "what it has kept stays until its day, and holds up nothing of another rule"
         assert await ask(mobile_dsn, left) == [(3, "+493", None), (4, "+494", 60)], "six months are over for one"
-        waiting = replace(deferred(first, datetime(2028, 4, 2, 12, tzinfo=UTC)), lapsed=frozenset({RULE}))
-        await ask(mobile_dsn, "INSERT INTO usage VALUES (9, 1, '2028-01-01', 60, '+499', 'c', false)")
-        kept = {each.category: each for each in receipt(await mobile.one(waiting)).kept or ()}
-        assert (kept["call_record"].rule, kept["call_record"].count) == (RULE, 3), "all that waits for it stays"
-        assert kept["call_record"].reduced == date(2028, 7, 1), "and what the other keeps of one of them has its day"
-        assert await ask(mobile_dsn, left) == [(3, "+493", None), (4, "+494", None), (9, "+499", 60)], "of two it came"
-        await ask(mobile_dsn, "DELETE FROM usage WHERE id = 9")
         over = replace(deferred(first, datetime(2028, 4, 2, 12, tzinfo=UTC)), confirmed={Limit.UNSIGNED_ROWS: 1})
         refused = await mobile.one(over)
         assert isinstance(refused, RuleUnsigned)

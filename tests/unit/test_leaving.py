@@ -13,13 +13,12 @@ from uuid_utils.compat import uuid7
 from shared.domain.errors import GroundUnknown, NotSupported, RuleUnsigned
 from shared.domain.operations import Exceeded, Kept, Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, read_policy
-from shared.fulfilment.failures import why_of
-from shared.fulfilment.lapsed import KEPT_ROWS, beside, lapsed
 from shared.fulfilment.queue import Claim
 from shared.fulfilment.staying import Staying, Told
 from shared.systems.contract import Receipt, Task
 from shared.systems.downstream import Downstream
 from shared.systems.engine import planning
+from shared.systems.engine.grounds import KEPT_ROWS, lapsed
 from shared.systems.engine.ownership import Attribution, Mine
 from shared.systems.engine.planning import Plan
 from shared.systems.engine.records import Record, Shape, State
@@ -80,26 +79,11 @@ def test_kept_data_go_while_a_rule_has_an_owner(today: date, system: str, confir
     assert (said and said.exceeded and said.exceeded.found) == found
     if said:
         assert isinstance(said, RuleUnsigned)
-        assert "have it signed anew, or confirm that they go" in str(said)
+        assert "have it signed and try again, or confirm that they go" in str(said)
 
 
 def test_an_erasure_that_is_not_deferred_is_asked_as_always() -> None:
     assert lapsed(signed_policy(), AFTER, "cdr", {"right": "erasure"}, {}) is None
-
-
-def test_what_other_rules_keep_goes_beside_what_waits_and_is_asked_for_again_on_its_day() -> None:
-    waits = lapsed(signed_policy(), AFTER, "cdr", KEPT, {})
-    assert waits
-    rule, soon, later = "calls_us_18m", date(2075, 5, 1), date(2075, 6, 1)
-    mine = Kept(category="call", rule=rule, count=3, first=BEFORE, last=BEFORE, reduced=later)
-    other = Kept(category="ticket", rule="consents_36m", count=2, first=soon, last=later)
-    receipt = Receipt(UUID(int=1), TaskOutcome.RETAINED, 9, 4, 5, ground=rule, kept=(mine, other))
-    assert beside(waits, receipt) is waits
-    assert (waits.done_before and waits.done_before.changed, waits.again) == (4, soon)
-    assert why_of(waits)["rules"] == [rule]
-    assert why_of(waits)["again"] == "2075-05-01"
-    gone = replace(receipt, kept=(other,))
-    assert beside(waits, gone) is gone, "nothing is there any more that would wait"
 
 
 # What stays of a system that erases all it has or nothing, by what others tell: decided before it is asked.

@@ -279,7 +279,7 @@ class Keeping:
         states = self._of(record)
         for each in (each for each in rules if each.concerns(record)):
             state = each.rule.lasts_while or ""
-            lasts = True if each.name in self._task.lapsed else states.get(state, False)
+            lasts = states.get(state, False)
             if each.rule.period is None and lasts is not True:
                 if lasts is None:
                     self._tell(GroundUnknown(unknown(self._system, shape.category, each.name, state)))
@@ -330,7 +330,7 @@ class Keeping:
     def _rules_of(self, policy: Policy, shape: Shape, dated: Shape) -> Sequence[_Ruled]:
         category = policy.category(shape.category)
         kept_by = category.kept_by if category and not category.is_customers and not shape.spare else ()
-        by_state = (n for n in kept_by if not shape.whole or policy.rules[n].period is None or n in self._task.lapsed)
+        by_state = (name for name in kept_by if not shape.whole or policy.rules[name].period is None)
         return [self._ruled(policy, dated, name) for name in by_state]
 
     def _ruled(self, policy: Policy, shape: Shape, name: str) -> _Ruled:
@@ -339,18 +339,16 @@ class Keeping:
             raise ValueError(f"{self._system}: a task of which {name} may keep something needs its instant")
         zone = policy.zone_of(rule)
         today = task.at.astimezone(ZoneInfo(zone)).date()
-        country, lapsed = policy.country_of(rule), name in task.lapsed
+        country = policy.country_of(rule)
         if rule.period is None:
-            return _Ruled(name, rule, country, lapsed or rule.signed(today))
+            return _Ruled(name, rule, country, rule.signed(today))
         told = _told(task, name)
-        stands = lapsed or (bool(told) and not rule.signed(today) and not task.confirmed.get(Limit.UNSIGNED_ROWS))
+        stands = bool(told) and not rule.signed(today) and not task.confirmed.get(Limit.UNSIGNED_ROWS)
         period = min(told if stands and told else [rule.period, *told], key=lambda each: each.about_days)
         names = [anchor for anchor, _ in shape.anchors]
         anchor = names.index(rule.anchor) if rule.anchor in names else None
         clock = (shape.clock if anchor is None else shape.anchors[anchor][1]) or _UTC
         in_force = stands or rule.signed(today)
-        if lapsed:
-            return _Ruled(name, rule, country, in_force, anchor, clock, period, zone)
         day = first_kept(period, today)
         begins = datetime.combine(day, time(), ZoneInfo("UTC" if clock.kind == "day" else zone))
         since: Moment = day if clock.kind == "day" else begins
