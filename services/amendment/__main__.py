@@ -6,7 +6,6 @@ from services.amendment import handlers, nightly, returned, strangers
 from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
-from shared.fulfilment import by_hand
 from shared.fulfilment import handlers as fulfilling
 
 service = Service("amendment")
@@ -17,7 +16,7 @@ for right in handlers.VERBS:
     service.on(events.RetryDecided, partial(fulfilling.retry, service.fulfilments), right=right)
     service.on(events.AnswerDecided, handlers.answer, right=right)
     service.on(events.LimitConfirmed, partial(fulfilling.confirm, service.fulfilments), right=right)
-    service.on(events.TaskRecorded, partial(by_hand.record, service.fulfilments, service.conclusions), right=right)
+    service.on(events.TaskRecorded, partial(fulfilling.record, service.fulfilments, service.conclusions), right=right)
     service.on(events.RequestWithdrawn, fulfilling.cancel, right=right)
     service.on(events.RestrictionNeeded, partial(handlers.restrict_meanwhile, service.fulfilments), right=right)
     service.on(events.LiftDecided, partial(handlers.lift, service.fulfilments), right=right)

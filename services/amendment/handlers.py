@@ -5,12 +5,12 @@ from dataclasses import replace
 
 from pydantic import JsonValue
 
-from services.amendment import consent, flags, registers, returned, stacked
+from services.amendment import consent, flags, registers, repairs, returned, stacked
 from shared.domain.events import AnswerDecided, LiftDecided, RequestVerified, RestrictionNeeded
 from shared.domain.operations import Operation
 from shared.domain.policy import Policy
 from shared.domain.rights import Right
-from shared.fulfilment import repairs, reports, store
+from shared.fulfilment import reports, store
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Completed, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork

@@ -12,10 +12,10 @@ from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
+from services.amendment import repairs
 from shared.app.service import Running
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
-from shared.fulfilment import repairs
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import run_periodically

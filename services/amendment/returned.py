@@ -13,14 +13,13 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from services.amendment import metrics
+from services.amendment import metrics, repairs
 from services.amendment.nightly import night_of
 from shared.app.service import Running
 from shared.domain.errors import Unavailable
 from shared.domain.identities import Identity
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
-from shared.fulfilment import repairs
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Completed
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory

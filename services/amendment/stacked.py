@@ -13,12 +13,11 @@ from uuid import UUID
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
-from services.amendment import flags
+from services.amendment import flags, repairs
 from shared.domain.events import LiftDecided
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
-from shared.fulfilment import repairs
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Completed, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork

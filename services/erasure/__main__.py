@@ -7,7 +7,6 @@ from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
-from shared.fulfilment import by_hand
 from shared.fulfilment import handlers as fulfilling
 
 service = Service("erasure")
@@ -17,7 +16,9 @@ service.on(events.RequestRedated, fulfilling.reschedule, right=Right.ERASURE)
 service.on(events.RetryDecided, partial(fulfilling.retry, service.fulfilments), right=Right.ERASURE)
 service.on(events.AnswerDecided, partial(handlers.answer, service.fulfilments), right=Right.ERASURE)
 service.on(events.LimitConfirmed, partial(fulfilling.confirm, service.fulfilments), right=Right.ERASURE)
-service.on(events.TaskRecorded, partial(by_hand.record, service.fulfilments, service.conclusions), right=Right.ERASURE)
+service.on(
+    events.TaskRecorded, partial(fulfilling.record, service.fulfilments, service.conclusions), right=Right.ERASURE
+)
 service.on(events.RequestWithdrawn, fulfilling.cancel, right=Right.ERASURE)
 service.on(events.RequestClosed, handlers.shred_key, right=Right.ERASURE)
 service.works(Operation.ERASE, concludes=handlers.finish)

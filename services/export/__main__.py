@@ -7,7 +7,6 @@ from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
-from shared.fulfilment import by_hand
 from shared.fulfilment import handlers as fulfilling
 
 service = Service("export")
@@ -19,7 +18,7 @@ for right in (Right.ACCESS, Right.PORTABILITY):
     service.on(events.RetryDecided, partial(handlers.retry, service.fulfilments), right=right)
     service.on(events.AnswerDecided, partial(handlers.answer, service.fulfilments), right=right)
     service.on(events.LimitConfirmed, partial(fulfilling.confirm, service.fulfilments), right=right)
-    service.on(events.TaskRecorded, partial(by_hand.record, service.fulfilments, service.conclusions), right=right)
+    service.on(events.TaskRecorded, partial(fulfilling.record, service.fulfilments, service.conclusions), right=right)
     service.on(events.RequestWithdrawn, handlers.cancel, right=right)
     service.on(events.RequestClosed, handlers.close, right=right)
 service.works(Operation.EXPORT, concludes=partial(handlers.finish, service.fulfilments))

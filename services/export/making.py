@@ -25,6 +25,7 @@ from services.export.package import About, Part
 from services.export.report.incomplete import incomplete
 from services.export.report.texts import texts_of
 from services.export.survey import Category, handed_out
+from services.export.withholding import drop, withhold
 from shared.app.service import Running
 from shared.domain.errors import DsrError, KeyGone, Refused, Shredded
 from shared.domain.proofs import proof_policy
@@ -36,7 +37,6 @@ from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.lease import Lease
 from shared.fulfilment.queue import LeaseLost
 from shared.fulfilment.store import Completed, FulfilmentState, ended_in
-from shared.fulfilment.withholding import drop, withhold
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime import telemetry
 from shared.runtime.liveness import Heartbeats

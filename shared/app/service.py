@@ -33,10 +33,9 @@ from shared.domain.operations import ANSWERING, NOTIFICATIONS, Operation
 from shared.domain.rights import Right
 from shared.domain.stages import Step
 from shared.domain.topics import ServiceName
-from shared.fulfilment import expired
+from shared.fulfilment import handlers
 from shared.fulfilment.fulfilments import Fulfilments
-from shared.fulfilment.lease import RENEWALS, Lease
-from shared.fulfilment.reaper import Reaper
+from shared.fulfilment.lease import RENEWALS, Lease, Reaper
 from shared.fulfilment.replies import Replies
 from shared.fulfilment.standing import Standings
 from shared.fulfilment.store import Conclude
@@ -107,7 +106,7 @@ class Service:
         self._listening: list[Listening] = []
         self._api: Api | None = None
         if self.name in FULFILLING:
-            self.on(RequestExpired, expired.delete)
+            self.on(RequestExpired, handlers.delete_expired)
 
     def on(self, event: type[Event], handler: Handler, *, right: Right | None = None) -> None:
         """Hands events of that class, of that right only if one is given, to a handler."""

@@ -6,18 +6,23 @@ have stated does, nothing of several people is left to a confirmation, and what 
 marketing stops for everybody who has the stated address, and for nobody else (Art. 21(3)).
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
+from uuid import UUID
 
 from shared.domain.assignments import Register
 from shared.domain.errors import BlastRadius, ForeignHit
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Limit, Operation, TaskOutcome, Unsearched
+from shared.domain.rights import Right
 from shared.fulfilment.queue import Claim
 from shared.fulfilment.searching import Search, search
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage import suppression
 from shared.storage.subject_data import SubjectData
+from shared.storage.suppression import CHANNELS, Entry
 from shared.systems.contract import COPY_FIRST, Checkpoint, NotSearched, Receipt, Result, Task
 from shared.systems.downstream import Downstream
 from shared.systems.protocols import Operate
@@ -144,3 +149,23 @@ def _in_part(task: Task, result: Result) -> Result:
     if not partly or not isinstance(result, Receipt) or result.outcome is TaskOutcome.NOT_HELD:
         return result
     return replace(result, not_searched=Unsearched.HELD_BY_OTHERS)
+
+
+async def suppress(tx: UnitOfWork, known: Mapping[UUID, Iterable[Identity]], right: Right, *, located: bool) -> None:
+    """Adds every contact point among these, by request, as a keyed hash.
+
+    ``located``: these are not just what the requester has stated, but what systems have named of them as well. Then it
+    is on record only where it adds something.
+    """
+    fingerprint = tx.vault.keyring.fingerprint
+    entries = {
+        Entry(fingerprint(identity), request_id, right, CHANNELS[identity.type])
+        for request_id, identities in known.items()
+        for identity in listed(identities)
+        if identity.type in CHANNELS
+    }
+    added = await suppression.add(tx.connection, entries, tx.now)
+    for request_id in known:
+        if added[request_id] or not located:
+            detail = {"contact_points": added[request_id], "located": located}
+            tx.log_evidence(request_id, "suppression.added", {**detail})

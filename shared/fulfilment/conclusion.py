@@ -13,12 +13,10 @@ import orjson
 from pydantic import JsonValue
 
 from shared.domain.conflicts import Conflict
-from shared.domain.errors import KeyGone, NotSupported, Overtaken, Refused, Unavailable, Withdrawn
+from shared.domain.errors import KeyGone, NotSupported, Refused, Unavailable, Withdrawn
 from shared.domain.holds import LEGAL_HOLD, Hold
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskReport
-from shared.domain.rights import Right
-from shared.fulfilment import at_once, dry_run, parts, postponing, queue, repairs, reports
-from shared.fulfilment.failures import why_of
+from shared.fulfilment import at_once, failures, parts, queue, reports
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
 from shared.fulfilment.store import Conclude, cancel_tasks, hold
@@ -96,34 +94,13 @@ class Conclusions:
             if ended := ended - withdrawn:
                 await self.fulfilments.fan_in(tx, ended, self.conclude)
             await reports.publish_so_far(tx, at_once.done(c for c, _ in counted) - withdrawn)
-            if self.operation is Operation.RESTRICT:
-                done = (c for c, r in zip(claims, results, strict=True) if not isinstance(r, Overtaken))
-                await self._take_back(
-                    tx, [claim for claim in done if claim.task_id not in ours or claim.repair or claim.at_once]
-                )
         self._count((conclusion for conclusion, _ in kept), tx.now)
-        postponing.tell(self.system, self.operation, (conclusion for conclusion, _ in kept))
+        failures.tell(self.system, self.operation, (conclusion for conclusion, _ in kept))
         for conclusion, _ in kept:
             if conclusion.state is TaskState.FAILED and conclusion.claim.fulfilment_id not in withdrawn:
                 place = (conclusion.claim.request_id, self.operation, self.system, conclusion.failure)
                 sentence = (conclusion.why or {}).get("sentence")
                 log.warning("request %s waits for a person: %s in %s: %s: %s", *place, sentence)
-
-    async def _take_back(self, tx: UnitOfWork, late: Sequence[Claim]) -> None:
-        """Lifts again what a worker that slept may have put back: not every system knows whose turn it is."""
-        lifted = await repairs.decided(tx, [claim.request_id for claim in late], Operation.LIFT) if late else set()
-        left = await repairs.left_as_found(tx, [*lifted]) if lifted else {}
-        told = {r: {**repairs.REPAIR, **({"left": left[r]} if r in left else {})} for r in lifted}
-        lifts = [
-            repairs.repair(
-                tx, c.request_id, c.subject_ref, Right(c.right), Operation.LIFT, [self.system], told[c.request_id]
-            )
-            for c in late
-            if c.request_id in lifted
-        ]
-        if lifts:
-            log.warning("%s: %d lifted restrictions may have been put back; lifted again", self.system, len(lifts))
-            await self.fulfilments.open_all(tx, lifts)
 
     async def _note(self, tx: UnitOfWork, observed: Sequence[tuple[Conclusion, Result]]) -> None:
         """Keeps in counts what a system has that only observes; nothing else follows from it."""
@@ -139,11 +116,11 @@ class Conclusions:
     def _conclude(self, claim: Claim, result: Result, now: datetime) -> Conclusion:
         """What becomes of a task, also of one that only looks: nobody has to do anything about that."""
         step = (self.system, self.operation)
-        ended = _observed(claim, result, now) or dry_run.ended(step, claim, result, now)
-        return ended or at_once.ended(self._conclusion(claim, dry_run.asked_first(step, claim, result), now))
+        ended = _observed(claim, result, now) or failures.dry_run_ended(step, claim, result, now)
+        return ended or at_once.ended(self._conclusion(claim, failures.asked_before(step, claim, result), now))
 
     def _conclusion(self, claim: Claim, result: Result, now: datetime) -> Conclusion:
-        result = postponing.malformed(claim, result) or result
+        result = failures.malformed(claim, result) or result
         match result:
             case Receipt():
                 return Conclusion(claim, TaskState.DONE, result.report(self.system, self.operation), None, now)
@@ -154,13 +131,13 @@ class Conclusions:
                 receipt = Receipt(task_id, TaskOutcome.NOT_SEARCHED, not_searched=matters[0], level=matters[1])
                 return self._conclusion(claim, receipt, now)
             case Pending():
-                return postponing.pending(claim, self.system, result, now)
+                return failures.pending(claim, self.system, result, now)
             case Unavailable():
-                return postponing.unavailable(claim, result, now + backoff(claim.attempt, self.settings))
+                return failures.unavailable(claim, result, now + backoff(claim.attempt, self.settings))
             case Withdrawn():
                 return Conclusion(claim, TaskState.CANCELLED, None, result.code, now)
             case Refused():
-                return Conclusion(claim, TaskState.FAILED, None, result.code, now, why_of(result))
+                return Conclusion(claim, TaskState.FAILED, None, result.code, now, failures.why_of(result))
             case _:
                 assert_never(result)
 
@@ -201,7 +178,7 @@ class Conclusions:
         named = {"task_id": task, "system": self.system, "operation": self.operation}
         tx.traces[claim.request_id] = claim.traceparent
         if conclusion.state is TaskState.READY:
-            if why := postponing.on_record(conclusion):
+            if why := failures.on_record(conclusion):
                 tx.log_evidence(claim.request_id, "task.postponed", {**named, **why})
             return
         if claim.repair and conclusion.report and not conclusion.report.changed:

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from shared.domain.errors import DoneBefore, ErasureOpposed, Unavailable
 from shared.domain.holds import HoldMarks
 from shared.domain.precedence import Kind, Marks
-from shared.fulfilment.withdrawn import ending, ends
+from shared.fulfilment.searching import ending, ends
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.storage import holds, open_requests
 from shared.systems.contract import COPY_FIRST, Checkpoint, Pending, Receipt, Result, Task

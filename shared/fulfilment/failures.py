@@ -4,12 +4,27 @@ An adapter makes its sentences of words of ours, names from its own settings, an
 answered. This is the second look at them.
 """
 
+import logging
 import re
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from datetime import datetime
 
 from pydantic import JsonValue
 
-from shared.domain.errors import BlastRadius, DoneBefore, NotSupported, Refused, Unavailable
+from shared.domain.errors import (
+    AnswerMalformed,
+    AnswerUnreadable,
+    BlastRadius,
+    DoneBefore,
+    NotSupported,
+    Refused,
+    Unavailable,
+)
+from shared.domain.operations import Operation, TaskReport
+from shared.fulfilment.queue import Claim, Conclusion, TaskState
+from shared.systems.contract import COPY_FIRST, Pending, Receipt, Result
 
 _LONGEST = 300
 _SUSPECT = re.compile(r"@|\+\d|\d{7}")
@@ -43,3 +58,93 @@ def counts_of(done: DoneBefore) -> dict[str, JsonValue]:
     """What was done before a failure, as the fields of a report of that name."""
     counts = asdict(done)
     return counts if counts.pop("reported") is False else {**counts, "reported": True}
+
+
+log = logging.getLogger(__name__)
+
+BUSY = "busy"
+"""Why a task waits whose system says itself that it wants to be left alone."""
+FORESEEN = frozenset({None, BUSY, COPY_FIRST})
+"""Why a task waits though nothing went wrong with it."""
+_UNREADABLE = 12
+"""Attempts, some ten minutes, after which answers that cannot be read are no outage."""
+
+
+def pending(claim: Claim, system: str, result: Pending, now: datetime) -> Conclusion:
+    """The system works on it, or says itself that it is busy; or a copy for the same person comes first."""
+    until = now + result.retry_in
+    if result.copy_first:
+        owed = "what the same person asked to see is not answered yet: what goes with their consent stays until then"
+        return Conclusion(claim, TaskState.READY, None, COPY_FIRST, until, {"sentence": owed})
+    if not result.busy:
+        return Conclusion(claim, TaskState.READY, None, None, until)
+    said = f"{system} says that it is busy, and is left alone until {until:%Y-%m-%d %H:%M:%S} UTC"
+    return Conclusion(claim, TaskState.READY, None, BUSY, until, {"sentence": said})
+
+
+def unavailable(claim: Claim, failure: Unavailable, until: datetime) -> Conclusion:
+    """It is away, as far as anybody can tell."""
+    return Conclusion(claim, TaskState.READY, None, failure.code, until, {"sentence": sentence_of(failure)})
+
+
+def malformed(claim: Claim, result: object) -> AnswerMalformed | None:
+    """What an answer is that could not be read each time that it was asked for."""
+    if not isinstance(result, AnswerUnreadable) or claim.failure != result.code or claim.attempt < _UNREADABLE:
+        return None
+    return AnswerMalformed(f"{sentence_of(result)}, each time that it is asked")
+
+
+def on_record(conclusion: Conclusion) -> Mapping[str, JsonValue] | None:
+    """What stands in the evidence of a task that waits; nothing where it has waited for the same before."""
+    if not _begins(conclusion):
+        return None
+    until = {"until": conclusion.not_before.isoformat()} if conclusion.failure == BUSY else {}
+    return {"reason": conclusion.failure, **until}
+
+
+def tell(system: str, operation: str, conclusions: Iterable[Conclusion]) -> None:
+    """Says in the log what tasks have begun to wait for."""
+    whys = Counter(str((each.why or {}).get("sentence")) for each in conclusions if _begins(each))
+    for why, tasks in whys.items():
+        log.warning("%s in %s: %d task(s) wait: %s", operation, system, tasks, why)
+
+
+def _begins(conclusion: Conclusion) -> bool:
+    waits = conclusion.state is TaskState.READY and conclusion.failure
+    return bool(waits) and conclusion.failure != conclusion.claim.failure
+
+
+_ASKED = 2
+"""Attempts of a dry run before it says that a system is away: whoever reads it asks again."""
+_UNANSWERED = 5
+"""Attempts before it says that a system has not answered yet: with its pauses about a minute, in which a team can."""
+
+
+def dry_run_ended(step: tuple[str, Operation], claim: Claim, result: Result, now: datetime) -> Conclusion | None:
+    """The end of a task of a dry run that says why nothing could be done now; None for any other."""
+    away = isinstance(result, Unavailable) and claim.attempt >= _ASKED
+    silent = isinstance(result, Pending) and claim.attempt >= _UNANSWERED
+    if claim.fulfils != Operation.PLAN or not (away or silent or isinstance(result, Refused)):
+        return None
+    system, operation = step
+    said = f"{system} has not answered yet" if silent else f"{system} could not be reached"
+    why = why_of(result) if isinstance(result, Refused) else {"sentence": said}
+    known = {"task_id": claim.task_id, "system": system, "operation": operation}
+    if isinstance(result, Refused):
+        known |= _looked_at(result)
+    report = TaskReport.model_validate({**known, "failure": getattr(result, "code", Unavailable.code), **why})
+    return Conclusion(claim, TaskState.DONE, report, None, now)
+
+
+def _looked_at(refused: Refused) -> dict[str, object]:
+    """What a system has seen and said of somebody of whom nothing would go as it stands now."""
+    said: dict[str, object] = {"states": refused.states} if refused.states else {}
+    if refused.found is not None:
+        said |= {"found": sum(refused.found.values()), "by_category": refused.found}
+    return said | ({"unsigned": refused.unsigned} if refused.unsigned else {})
+
+
+def asked_before(step: tuple[str, Operation], claim: Claim, result: Result) -> Result:
+    """What a system has said before an erasure: what of it could not be searched the erasure says by itself."""
+    asks = step[1] is Operation.PLAN and claim.fulfils != Operation.PLAN
+    return replace(result, not_searched=None, level=None) if asks and isinstance(result, Receipt) else result

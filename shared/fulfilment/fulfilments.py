@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from shared.domain.errors import Misconfigured
 from shared.domain.operations import ANSWERING, NOTIFICATIONS, Operation
 from shared.domain.stages import Stages, Step
-from shared.fulfilment import at_once, planning, precedence
+from shared.fulfilment import at_once, planning
 from shared.fulfilment.planning import TASK, TaskRow, chosen, missing, named, only_on, row_by_hand, stands, task_row
 from shared.fulfilment.queue import Due, TaskState
 from shared.fulfilment.statements import (
@@ -31,6 +31,7 @@ from shared.fulfilment.store import (
     Postpone,
     block,
     complete_all,
+    wait_for_others,
 )
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.loops import Wakeup
@@ -150,7 +151,7 @@ class Fulfilments:
                 tx.log_evidence(new.request_id, "fulfilment.opened", detail)
         await tx.connection.copy_records_to_table("fulfilment", records=fulfilments, columns=FULFILMENT)
         await tx.connection.copy_records_to_table("task", records=tasks, columns=TASK)
-        postponed = await precedence.postponed(tx, self.postpone, ids)
+        postponed = await wait_for_others(tx, self.postpone, ids)
         if idle:
             await self._block_if_stuck(tx, {*idle} - postponed)
 
@@ -168,7 +169,7 @@ class Fulfilments:
                 (blocked if stops else onward if waiting else complete).append(fulfilment_id)
         if blocked:
             await block(tx, blocked)
-        onward = list({*onward} - await precedence.postponed(tx, self.postpone, onward))
+        onward = list({*onward} - await wait_for_others(tx, self.postpone, onward))
         taken = await self.declared.take_over(tx, onward if at_once.STOPS & self.plans.keys() else ())
         if onward and await self._make_ready(tx, onward, TaskState.WAITING):
             await self._block_if_stuck(tx, onward)
@@ -204,7 +205,7 @@ class Fulfilments:
             tx.log_evidence(request_id, "fulfilment.begun_anew", {"operation": operation, "stages": named(stages)})
         failed = await tx.connection.fetch(TRIED_AGAIN, requests)
         stopped = [row[0] for row in (*failed, *unsearched)]
-        postponed = await precedence.postponed(tx, self.postpone, stopped)
+        postponed = await wait_for_others(tx, self.postpone, stopped)
         await self._make_ready(tx, [row[0] for row in failed if row[0] not in postponed], TaskState.FAILED)
         await self.fan_in(tx, [row[0] for row in (*failed, *unsearched)], {})
         return anew

@@ -1,27 +1,31 @@
 """What every service that fulfils does alike with the events of a request."""
 
+import base64
 from collections.abc import Mapping, Sequence
 from datetime import date
 from uuid import UUID
 
+import orjson
 from pydantic import JsonValue
 
 from shared.domain.events import (
     Event,
     LiftDecided,
     LimitConfirmed,
+    RequestExpired,
     RequestExtended,
     RequestRedated,
     RequestVerified,
     RequestWithdrawn,
     RetryDecided,
+    TaskRecorded,
 )
-from shared.domain.operations import Operation
-from shared.fulfilment import precedence, reports
+from shared.domain.operations import DONE_BY_HAND, Operation
+from shared.fulfilment import reports
 from shared.fulfilment import store as fulfilment
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.statements import AGAIN, CONFIRMED
-from shared.fulfilment.store import NewFulfilment
+from shared.fulfilment.store import Conclude, NewFulfilment, hold, wait_for_others
 from shared.messaging.unit_of_work import UnitOfWork
 
 # Fulfilments first, tasks second, as whoever concludes holds them: two orders would be a deadlock.
@@ -97,7 +101,7 @@ async def _confirm(tx: UnitOfWork, fulfilments: Fulfilments, confirmed: LimitCon
     await tx.connection.execute(
         "UPDATE fulfilment SET state = 'open' WHERE fulfilment_id = ANY($1)", [row[0] for row in again]
     )
-    await precedence.postponed(tx, fulfilments.postpone, [row[0] for row in again])
+    await wait_for_others(tx, fulfilments.postpone, [row[0] for row in again])
     for _, system, operation in again:
         fulfilments.wake(tx, (system, operation))
     detail: dict[str, JsonValue] = {"system": confirmed.system, "limit": limit, "at_most": at_most}
@@ -136,3 +140,60 @@ async def move_due_dates(tx: UnitOfWork, due_on: Mapping[UUID, date]) -> None:
     await tx.connection.execute(_TASKS, [row[0] for row in moved])
     for _, request_id, operation, day in moved:
         tx.log_evidence(request_id, "fulfilment.rescheduled", {"operation": operation, "due_on": day.isoformat()})
+
+
+_PLACE = "SELECT fulfilment_id FROM task WHERE task_id = ANY($1)"
+_ENTER = """
+UPDATE task SET state = 'done', receipt = $2::jsonb, failure = NULL, why = NULL
+WHERE task_id = $1 AND (state IN ('waiting', 'failed') AND failure IN ('not_supported', 'system_retired')
+    OR state = 'failed' AND operation = 'lift'
+    OR state IN ('waiting', 'ready', 'failed') AND $2::jsonb ->> 'outcome' = 'no_longer_held'
+    OR state = 'done' AND receipt ->> 'outcome' = 'not_searched' AND receipt ->> 'not_searched' = ANY($3))
+RETURNING fulfilment_id
+"""
+_GO_ON = "UPDATE fulfilment SET state = 'open' WHERE fulfilment_id = ANY($1) AND state = 'blocked'"
+
+
+async def record(
+    fulfilments: Fulfilments,
+    conclude: Mapping[Operation, Conclude],
+    events: Sequence[TaskRecorded],
+    tx: UnitOfWork,
+) -> None:
+    """Ends these tasks with what was entered, and moves on what waited for them.
+
+    What waits no more, since the request was withdrawn or began anew meanwhile, is on record and changes nothing.
+    """
+    places = await tx.connection.fetch(_PLACE, [event.task.task_id for event in events])
+    await hold(tx, {row[0] for row in places})
+    ended = []
+    for event in events:
+        receipt = event.task.model_dump(mode="json", exclude_none=True, exclude={"sentence", "exceeded"})
+        place = await tx.connection.fetchval(_ENTER, event.task.task_id, receipt, [*DONE_BY_HAND])
+        if place is None:
+            tx.log_evidence(event.request_id, "task.recorded_late", {"task_id": str(event.task.task_id)})
+            continue
+        ended.append(place)
+        signed = orjson.dumps({"request_id": str(event.request_id), **receipt}, option=orjson.OPT_SORT_KEYS)
+        signature = base64.b64encode(tx.vault.keyring.signing.sign(signed)).decode()
+        tx.log_evidence(event.request_id, "task.concluded", {**receipt, "signature": signature})
+    if ended:
+        await tx.connection.execute(_GO_ON, ended)
+        await fulfilments.fan_in(tx, ended, conclude)
+
+
+# Read from the catalog, so that no table is forgotten. The evidence and the register outlive requests.
+_TABLES = """
+SELECT format('%I.%I', n.nspname, c.relname)
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE a.attname = 'request_id' AND c.relkind = 'r' AND n.nspname IN (current_schema(), 'vault', 'downstreams')
+"""
+_TASKS_OF = "DELETE FROM task t USING fulfilment f WHERE f.fulfilment_id = t.fulfilment_id AND f.request_id = ANY($1)"
+
+
+async def delete_expired(events: Sequence[RequestExpired], tx: UnitOfWork) -> None:
+    """Deletes what the service, the vault and the list of findings hold about these requests."""
+    requests = [event.request_id for event in events]
+    await tx.connection.execute(_TASKS_OF, requests)
+    for row in await tx.connection.fetch(_TABLES):
+        await tx.connection.execute(f"DELETE FROM {row[0]} WHERE request_id = ANY($1)", requests)  # noqa: S608  # catalog

@@ -12,10 +12,9 @@ from uuid import UUID
 
 from shared.domain.errors import Refused, SystemQuarantined, SystemRetired
 from shared.domain.operations import Operation
-from shared.fulfilment import precedence
 from shared.fulfilment.failures import why_of
 from shared.fulfilment.fulfilments import Fulfilments
-from shared.fulfilment.store import Conclude, hold
+from shared.fulfilment.store import Conclude, hold, wait_for_others
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.metrics import SYSTEMS
 from shared.runtime.settings import WorkSettings
@@ -151,7 +150,7 @@ class Standings:
                         self._fulfilments.wake(tx, step)
                     for request_id, operation in await tx.connection.fetch(_REOPEN, held[0]):
                         tx.log_evidence(request_id, "fulfilment.resumed", {"operation": operation})
-                    await precedence.postponed(tx, self._fulfilments.postpone, held[0])
+                    await wait_for_others(tx, self._fulfilments.postpone, held[0])
             if len(ids) < _AT_A_TIME:
                 return
 

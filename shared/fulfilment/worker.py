@@ -26,15 +26,14 @@ from shared.fulfilment import queue as tasks
 from shared.fulfilment.by_stated import searched
 from shared.fulfilment.calls import Calls
 from shared.fulfilment.conclusion import Conclusions
+from shared.fulfilment.failures import FORESEEN
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.lease import Lease
 from shared.fulfilment.parts import operate
-from shared.fulfilment.postponing import FORESEEN
 from shared.fulfilment.queue import Claim
-from shared.fulfilment.searching import Search, by_register
+from shared.fulfilment.searching import Search, by_hand, by_register
 from shared.fulfilment.staying import Staying
 from shared.fulfilment.store import Conclude
-from shared.fulfilment.withdrawn import by_hand
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import metrics, telemetry
 from shared.runtime.liveness import Heartbeats

@@ -15,7 +15,7 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, TaskReport
 from shared.domain.proofs import Action
 from shared.domain.rights import Outcome, Right
-from shared.fulfilment import by_hand, handlers
+from shared.fulfilment import handlers
 from shared.fulfilment.store import NewFulfilment
 from shared.storage.subject_data import encode_identities
 from shared.storage.vault import MANUAL_STEPS, Sealing
@@ -64,7 +64,7 @@ async def enter(harness: Harness, request: UUID, task: TaskReport, found: int = 
     done = TaskReport.model_validate({**known, "outcome": TaskOutcome.AMENDED, "found": found})
     event = a(TaskRecorded, about=str(request), task=done)
     async with harness.unit_of_work.begin() as tx:
-        await by_hand.record(harness.fulfilments, harness.concludes, [event], tx)
+        await handlers.record(harness.fulfilments, harness.concludes, [event], tx)
 
 
 @pytest.mark.parametrize("operation", [Operation.EXPORT, Operation.RESTRICT, Operation.SUPPRESS, Operation.RECTIFY])

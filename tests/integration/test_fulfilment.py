@@ -24,7 +24,6 @@ from shared.domain.proofs import proof_policy
 from shared.domain.release import Match
 from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
-from shared.fulfilment import expired
 from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment.store import Completed, NewFulfilment
 from shared.storage import consents, suppression
@@ -387,7 +386,7 @@ async def test_expired_request_leaves_no_row_but_its_evidence(open_harness: Open
         await harness.pool.execute(f"INSERT INTO {row}", event.request_id)
 
     async with harness.unit_of_work.begin() as tx:
-        await expired.delete([a(RequestExpired, about=event)], tx)
+        await fulfilling.delete_expired([a(RequestExpired, about=event)], tx)
 
     assert await tables_with(harness.pool, event.request_id) == set()
     assert await rows(harness, "SELECT request_id FROM fulfilment") == [(other.request_id,)]

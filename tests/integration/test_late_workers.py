@@ -1,4 +1,4 @@
-"""What a worker is given so that a store can tell whether it comes too late, and what is set right where none can."""
+"""What a worker is given so that a store can tell whether it comes too late."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,11 @@ from uuid_utils.compat import uuid7
 from services.amendment import handlers as amendment
 from shared.domain.errors import Unavailable
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Operation, TaskOutcome, Unsearched
+from shared.domain.operations import Operation, Unsearched
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.fulfilment.store import NewFulfilment
-from shared.systems.contract import Checkpoint, NotSearched, Receipt, Result, Task
+from shared.systems.contract import Checkpoint, NotSearched, Result, Task
 from tests.fixtures.cdr import SqlEngine
 from tests.fixtures.customer_store import CustomerStore
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
@@ -76,56 +76,6 @@ async def test_what_begins_anew_outranks_every_attempt_before(open_harness: Open
     assert [task.attempt for task in crm.asked] == [1, 2, 1]
 
 
-async def test_restriction_set_by_a_late_worker_after_the_lift_is_lifted_again(open_harness: OpenHarness) -> None:
-    asleep, woken = asyncio.Event(), asyncio.Event()
-    crm, ticketing = ScriptedSystem(CRM), ScriptedSystem(TICKETING)
-
-    async def sleep(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
-        del crm.answers[Operation.RESTRICT]
-        asleep.set()
-        await woken.wait()
-        return [Receipt(task.task_id, TaskOutcome.AMENDED, 1, 1) for task in asked]
-
-    crm.answers[Operation.RESTRICT] = sleep
-    harness, restriction = await in_amendment(open_harness, crm, ticketing)
-    lease = await harness.new_lease()
-    sleeper = asyncio.create_task(harness.worker(CRM, Operation.RESTRICT, lease=lease).work())
-    await asleep.wait()
-    await harness.silence(lease)
-    assert await harness.reap() == {(CRM, Operation.RESTRICT): 1}
-    for operation in (Operation.RESTRICT, Operation.LIFT):
-        if operation is Operation.LIFT:
-            await harness.open(lift_of(restriction))
-        for system in (CRM, TICKETING):
-            assert await harness.worker(system, operation).work() == 1
-    said = await harness.outbox()
-
-    woken.set()
-    assert await sleeper == 1
-    crm.answers[Operation.LIFT] = each(lambda task: Receipt(task.task_id, TaskOutcome.AMENDED, 1, 1))
-    assert await harness.worker(CRM, Operation.LIFT).work() == 1
-    assert await harness.worker(TICKETING, Operation.LIFT).work() == 0
-    assert [task.operation for task in crm.asked] == ["restrict", "restrict", "lift", "lift"]
-    assert crm.asked[-1].token > crm.asked[-2].token
-    assert crm.asked[-1].identities == crm.asked[0].identities
-    assert (await harness.actions(restriction.request_id))[-2:] == ["task.concluded", "restriction.repaired"]
-    assert await harness.outbox() == said
-    assert [tuple(row) for row in await harness.pool.fetch("SELECT lifted_at IS NULL FROM restriction")] == [(False,)]
-
-
-async def test_late_worker_of_an_active_restriction_reverts_nothing(open_harness: OpenHarness) -> None:
-    crm = ScriptedSystem(CRM)
-
-    async def be_overtaken(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
-        await harness.pool.execute("UPDATE task SET attempt = attempt + 1")
-        return [Receipt(task.task_id, TaskOutcome.AMENDED, 1, 1) for task in asked]
-
-    crm.answers[Operation.RESTRICT] = be_overtaken
-    harness, restriction = await in_amendment(open_harness, crm)
-    assert await harness.worker(CRM, Operation.RESTRICT).work() == 1
-    assert await harness.states(restriction.request_id) == {"crm:restrict": "leased"}
-
-
 async def test_a_store_is_not_restricted_again_by_a_worker_that_slept_through_the_lift(
     open_harness: OpenHarness, customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
@@ -160,7 +110,5 @@ async def test_a_store_is_not_restricted_again_by_a_worker_that_slept_through_th
     assert await harness.worker(CRM, Operation.LIFT).work() == 1
     woken.set()
     assert await sleeper == 1
-    assert await customer_store.ask(RESTRICTED) == []
-    assert await harness.worker(CRM, Operation.LIFT).work() == 1, "what became of a lost session nobody knows"
     assert await customer_store.ask(RESTRICTED) == []
     assert await harness.states(restriction.request_id) == {"crm:restrict": "done", "crm:lift": "done"}

@@ -16,8 +16,8 @@ from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearc
 from shared.domain.release import Match
 from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
-from shared.fulfilment import by_hand, reports
 from shared.fulfilment import handlers as fulfilling
+from shared.fulfilment import reports
 from shared.fulfilment.store import NewFulfilment
 from shared.systems.contract import Checkpoint, NotSearched, Receipt, Record, Result
 from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
@@ -159,7 +159,7 @@ async def recorded(harness: Harness, new: NewFulfilment, **said: object) -> None
         task = TaskReport.model_validate({"task_id": task_id, "system": system, "operation": operation, **said})
         event = a(TaskRecorded, about=str(new.request_id), right=Right.ERASURE, task=task)
         async with harness.unit_of_work.begin() as tx:
-            await by_hand.record(harness.fulfilments, harness.concludes, [event], tx)
+            await fulfilling.record(harness.fulfilments, harness.concludes, [event], tx)
     await worked(harness)
 
 

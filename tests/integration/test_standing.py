@@ -9,12 +9,12 @@ import pytest
 from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
 
+from services.amendment import repairs
 from shared.domain.errors import Refused, TableMissing, Unavailable
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.domain.records import Message
 from shared.domain.rights import Outcome, Right
-from shared.fulfilment import repairs
 from shared.fulfilment.replies import Replies
 from shared.fulfilment.store import NewFulfilment
 from shared.runtime.liveness import Heartbeats

@@ -15,7 +15,7 @@ from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.release import Fault, Match
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
-from shared.fulfilment import by_hand
+from shared.fulfilment import handlers
 from shared.fulfilment.store import Completed, NewFulfilment
 from shared.systems.contract import Receipt, Record, Result, Task
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, each
@@ -61,7 +61,7 @@ async def test_instruction_is_done_where_tenants_are_separate(open_harness: Open
     done = task.model_copy(update={"outcome": "erased", "failure": None, "found": 1, "changed": 1, "by_hand": True})
     async with harness.unit_of_work.begin() as tx:
         event = a(TaskRecorded, about=str(new.request_id), task=done)
-        await by_hand.record(harness.fulfilments, harness.concludes, [event], tx)
+        await handlers.record(harness.fulfilments, harness.concludes, [event], tx)
     [completed] = harness.completed
     assert {(report.system, report.not_asked) for report in completed.reports} == {("cdr", None), ("crm", True)}
 

@@ -28,11 +28,11 @@ from shared.domain.stages import Step
 from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName
 from shared.fulfilment import handlers as fulfilling
-from shared.fulfilment import queue, reaper
+from shared.fulfilment import lease as leasing
+from shared.fulfilment import queue
 from shared.fulfilment import queue as tasks
 from shared.fulfilment.fulfilments import Fulfilments
-from shared.fulfilment.lease import Lease
-from shared.fulfilment.reaper import Reaper
+from shared.fulfilment.lease import Lease, Reaper
 from shared.fulfilment.store import Completed, hold
 from shared.fulfilment.worker import Worker
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -533,7 +533,7 @@ async def test_a_look_takes_back_what_is_silent_unless_nobody_could_be_heard(
     taken: bool,
 ) -> None:
     moment = Moment()
-    monkeypatch.setattr(reaper, "time", moment)
+    monkeypatch.setattr(leasing, "time", moment)
     harness = await open_harness(ScriptedSystem("crm"))
     [request] = await opened(harness)
     await claimed(harness, clock)

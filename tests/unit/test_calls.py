@@ -20,7 +20,7 @@ from shared.domain.errors import (
     Unavailable,
 )
 from shared.domain.operations import Operation, TaskOutcome
-from shared.fulfilment import postponing
+from shared.fulfilment import failures
 from shared.fulfilment.calls import Calls
 from shared.fulfilment.queue import Claim, LeaseLost
 from shared.runtime.metrics import CALL_SECONDS
@@ -213,11 +213,11 @@ CLAIM = Claim(*IDS, *SAID)
 
 
 def test_a_busy_system_is_on_record_with_its_time_and_in_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
-    waits = postponing.pending(CLAIM, "shop", Pending(CLAIM.task_id, timedelta(minutes=15), busy=True), NOW)
-    assert postponing.on_record(waits) == {"reason": "busy", "until": "2026-03-02T09:15:00+00:00"}
+    waits = failures.pending(CLAIM, "shop", Pending(CLAIM.task_id, timedelta(minutes=15), busy=True), NOW)
+    assert failures.on_record(waits) == {"reason": "busy", "until": "2026-03-02T09:15:00+00:00"}
     still = replace(waits, claim=replace(CLAIM, failure="busy", attempt=2))
-    assert postponing.on_record(still) is None
-    postponing.tell("shop", "export", [waits, waits, still])
+    assert failures.on_record(still) is None
+    failures.tell("shop", "export", [waits, waits, still])
     [said] = caplog.messages
     assert (
         said
@@ -226,12 +226,12 @@ def test_a_busy_system_is_on_record_with_its_time_and_in_the_log_once(caplog: py
 
 
 def test_work_that_a_system_has_in_hand_is_nothing_to_speak_of() -> None:
-    assert postponing.on_record(postponing.pending(CLAIM, "shop", Pending(CLAIM.task_id, timedelta(1)), NOW)) is None
+    assert failures.on_record(failures.pending(CLAIM, "shop", Pending(CLAIM.task_id, timedelta(1)), NOW)) is None
 
 
 def test_a_system_that_is_away_says_so_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    waits = postponing.unavailable(CLAIM, Unavailable("shop could not be reached: ConnectError"), NOW)
-    postponing.tell("shop", "erase", [waits])
+    waits = failures.unavailable(CLAIM, Unavailable("shop could not be reached: ConnectError"), NOW)
+    failures.tell("shop", "erase", [waits])
     assert caplog.messages == ["erase in shop: 1 task(s) wait: shop could not be reached: ConnectError"]
 
 
@@ -245,5 +245,5 @@ def test_a_system_that_is_away_says_so_in_the_log(caplog: pytest.LogCaptureFixtu
     ],
 )
 def test_unreadable_row_needs_review(*, failure: Unavailable, attempt: int, last: str, malformed: bool) -> None:
-    found = postponing.malformed(replace(CLAIM, attempt=attempt, failure=last), failure)
+    found = failures.malformed(replace(CLAIM, attempt=attempt, failure=last), failure)
     assert isinstance(found, AnswerMalformed) is malformed

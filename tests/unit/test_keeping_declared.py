@@ -16,7 +16,7 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import COUNTRY_UNKNOWN, Kept, Operation, TaskOutcome, Unsearched
 from shared.domain.policy import OnErasure, read_policy
 from shared.fulfilment.failures import sentence_of
-from shared.fulfilment.withdrawn import by_hand
+from shared.fulfilment.searching import by_hand
 from shared.systems.contract import Receipt
 from shared.systems.downstream import Downstream
 from shared.systems.engine.copying import matches
