@@ -126,7 +126,7 @@ class LeaseLost(DsrError):
     """Another worker has taken the task over; whatever this one still does about it must not count."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Claim:
     """A leased task with what its fulfilment says of it.
 
@@ -160,7 +160,7 @@ class Claim:
         return bool(self.details.get("repair"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Conclusion:
     """What became of a claimed task; ``READY`` means: again, not before ``not_before``.
 

@@ -4,8 +4,7 @@ from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from shared.domain.events import AnswerDecided, FulfilmentReported
-from shared.domain.operations import ANSWERING, PREPARING, Operation, TaskOutcome, TaskReport
-from shared.domain.rights import Right
+from shared.domain.operations import ANSWERING, PREPARING, TaskOutcome, TaskReport
 from shared.fulfilment import store
 from shared.fulfilment.store import Completed
 from shared.messaging.unit_of_work import UnitOfWork
@@ -94,13 +93,5 @@ async def so_far(tx: UnitOfWork, requests: Sequence[UUID]) -> dict[UUID, Complet
     """What is done and what is not, by request; those whose work has not begun are left out."""
     rows = await tx.connection.fetch(_FULFILMENTS, requests, [*ANSWERING])
     latest = {row[1]: row for row in rows}
-    reports: dict[UUID, list[TaskReport]] = {row[0]: [] for row in latest.values()}
-    for fulfilment_id, task_id, system, operation, receipt, failure, why in await tx.connection.fetch(
-        _TASKS, [*reports]
-    ):
-        undone = {"task_id": task_id, "system": system, "operation": operation, "outcome": None, "failure": failure}
-        reports[fulfilment_id].append(TaskReport.model_validate(receipt or undone | (why or {})))
-    return {
-        row[1]: Completed(row[0], row[1], row[2], Right(row[3]), Operation(row[4]), row[5], tuple(reports[row[0]]))
-        for row in latest.values()
-    }
+    tasks = await tx.connection.fetch(_TASKS, [row[0] for row in latest.values()])
+    return {done.request_id: done for done in store.completed([*latest.values()], tasks)}

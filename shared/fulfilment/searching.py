@@ -22,7 +22,7 @@ from shared.systems.contract import NotSearched, Receipt, Result
 from shared.systems.downstream import Downstream
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Search:
     """By what a system is searched, each proved to that ``level``; ``lacks``: why not by all that is known.
 

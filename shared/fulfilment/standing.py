@@ -6,7 +6,7 @@ on again its tasks go on by themselves. The tasks of a retired system are a pers
 """
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -115,46 +115,44 @@ class Standings:
 
     async def _hand_over(self, systems: Sequence[str], failure: Refused) -> None:
         """Brings what still needs these systems before a person."""
-        while systems:
-            async with self._unit_of_work.begin() as tx:
-                ids = [row[0] for row in await tx.connection.fetch(_HELD, systems, _AT_A_TIME)]
-                if ids:
-                    waiting = await _held(tx, ids)
-                    await tx.connection.execute(_HAND_OVER, waiting, systems, failure.code, why_of(failure))
-                    await self._fulfilments.fan_in(tx, waiting, self._conclude)
-            if len(ids) < _AT_A_TIME:
-                return
+
+        async def fail(tx: UnitOfWork, ids: list[UUID]) -> None:
+            await tx.connection.execute(_HAND_OVER, ids, systems, failure.code, why_of(failure))
+            await self._fulfilments.fan_in(tx, ids, self._conclude)
+
+        await self._move(_HELD, (systems, _AT_A_TIME), fail)
 
     async def _lose(self, systems: Sequence[str], failure: Refused) -> None:
         """Says of what had failed in these systems before that it is now out of reach."""
-        while systems:
-            async with self._unit_of_work.begin() as tx:
-                ids = [row[0] for row in await tx.connection.fetch(_LOST, systems, _AT_A_TIME, failure.code)]
-                if ids:
-                    lost = await _held(tx, ids)
-                    await tx.connection.execute(_LOSE, lost, systems, failure.code, why_of(failure))
-                    await tx.connection.execute(_LOOK_AGAIN, lost)
-                    await self._fulfilments.fan_in(tx, lost, self._conclude)
-            if len(ids) < _AT_A_TIME:
-                return
+
+        async def lose(tx: UnitOfWork, ids: list[UUID]) -> None:
+            await tx.connection.execute(_LOSE, ids, systems, failure.code, why_of(failure))
+            await tx.connection.execute(_LOOK_AGAIN, ids)
+            await self._fulfilments.fan_in(tx, ids, self._conclude)
+
+        await self._move(_LOST, (systems, _AT_A_TIME, failure.code), lose)
 
     async def _go_on(self, systems: Sequence[str]) -> None:
         """Takes up again what was left because one of these systems was quarantined."""
-        while systems:
+
+        async def resume(tx: UnitOfWork, ids: list[UUID]) -> None:
+            for step in set(map(tuple, await tx.connection.fetch(_GO_ON, ids, systems, code, tx.now))):
+                self._fulfilments.wake(tx, step)
+            for request_id, operation in await tx.connection.fetch(_REOPEN, ids):
+                tx.log_evidence(request_id, "fulfilment.resumed", {"operation": operation})
+            await wait_for_others(tx, self._fulfilments.postpone, ids)
+
+        code = SystemQuarantined.code
+        await self._move(_LEFT, (systems, _AT_A_TIME, code), resume)
+
+    async def _move(
+        self, which: str, of: tuple[object, ...], move: Callable[[UnitOfWork, list[UUID]], Awaitable[None]]
+    ) -> None:
+        """Moves the fulfilments that a statement finds, some in each transaction; not those that were withdrawn."""
+        more = bool(of[0])
+        while more:
             async with self._unit_of_work.begin() as tx:
-                left = (systems, _AT_A_TIME, SystemQuarantined.code)
-                ids = [row[0] for row in await tx.connection.fetch(_LEFT, *left)]
+                ids = {row[0] for row in await tx.connection.fetch(which, *of)}
                 if ids:
-                    held = (await _held(tx, ids), systems, SystemQuarantined.code, tx.now)
-                    for step in set(map(tuple, await tx.connection.fetch(_GO_ON, *held))):
-                        self._fulfilments.wake(tx, step)
-                    for request_id, operation in await tx.connection.fetch(_REOPEN, held[0]):
-                        tx.log_evidence(request_id, "fulfilment.resumed", {"operation": operation})
-                    await wait_for_others(tx, self._fulfilments.postpone, held[0])
-            if len(ids) < _AT_A_TIME:
-                return
-
-
-async def _held(tx: UnitOfWork, ids: Collection[UUID]) -> list[UUID]:
-    """Locks these fulfilments; without those that were withdrawn."""
-    return sorted({*ids} - await hold(tx, ids))
+                    await move(tx, sorted(ids - await hold(tx, ids)))
+            more = len(ids) == _AT_A_TIME

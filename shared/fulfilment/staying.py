@@ -115,9 +115,11 @@ class Staying:
 
     def told(self, claim: Claim, task: Task) -> Task:
         """The task with what a system that can leave one category and erase another is to leave."""
-        told = self.said.get(claim.fulfilment_id)
-        spared = self._covered(self.held.get(claim.subject_ref)) if self._spares else frozenset[str]()
-        return replace(task, held=spared, states=told.states if told else {})
+        if told := self.said.get(claim.fulfilment_id):
+            task = replace(task, states=told.states)
+        if self._spares and claim.subject_ref in self.held:
+            task = replace(task, held=self._covered(self.held[claim.subject_ref]))
+        return task
 
     def planned(self, claim: Claim, result: Result) -> Result:
         """What a dry run says, with what stays by a hold or a state, and with the states that the system tells."""

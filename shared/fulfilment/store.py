@@ -6,6 +6,7 @@ from datetime import date
 from enum import StrEnum
 from uuid import UUID
 
+import asyncpg
 from pydantic import JsonValue
 
 from shared.domain import corrections
@@ -198,6 +199,11 @@ async def ended_in(tx: UnitOfWork, ids: Sequence[UUID], state: FulfilmentState) 
         " ORDER BY stage, system",
         ids,
     )
+    return completed(rows, tasks)
+
+
+def completed(rows: Sequence[asyncpg.Record], tasks: Iterable[asyncpg.Record]) -> list[Completed]:
+    """Fulfilments with the receipts of their tasks, as they were read; an undone task says why."""
     reports: dict[UUID, list[TaskReport]] = {row[0]: [] for row in rows}
     for fulfilment_id, task_id, system, operation, receipt, failure, why in tasks:
         undone = {"task_id": task_id, "system": system, "operation": operation, "outcome": None, "failure": failure}

@@ -35,7 +35,7 @@ Publish = Callable[[Sequence[Message]], Awaitable[None]]
 """Sends records and returns once the broker has them all (``Producer.send``), or raises a ``DsrError``."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Task:
     """One operation on one system for one request.
 
@@ -140,7 +140,7 @@ class Record:
     hidden: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Receipt:
     """Proof of one task: counts in rows or objects, before and after.
 
@@ -190,7 +190,7 @@ class Receipt:
 
     def report(self, system: str, operation: Operation) -> TaskReport:
         """What may be told of it: the counts, and nothing of whom or what it found."""
-        counts = {name: getattr(self, name) for name in _REPORTED}
+        counts = {name: value for name in _REPORTED if (value := getattr(self, name)) is not None}
         return TaskReport(system=system, operation=operation, **counts)
 
     @classmethod
