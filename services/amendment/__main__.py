@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.amendment import handlers, nightly, returned, strangers
+from services.amendment import handlers, nightly, returned
 from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
@@ -22,7 +22,7 @@ for right in handlers.VERBS:
     service.on(events.LiftDecided, partial(handlers.lift, service.fulfilments), right=right)
 for operation in (Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS):
     service.works(operation, concludes=partial(handlers.finish, service.fulfilments))
-service.also(*(partial(each.run, fulfilments=service.fulfilments) for each in (nightly, returned)), strangers.run)
+service.also(*(partial(each.run, fulfilments=service.fulfilments) for each in (nightly, returned)), nightly.forget)
 
 if __name__ == "__main__":
     service.run()

@@ -7,6 +7,7 @@ system hides or suppresses without an entry of ours may be an agent's or the cus
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
@@ -14,11 +15,13 @@ from uuid import UUID
 
 from services.amendment import repairs
 from shared.app.service import Running
+from shared.domain.errors import Unavailable
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import run_periodically
+from shared.systems.protocols import Forgetful
 
 _EVERY_SECONDS = 60.0
 _AT_A_TIME = 200
@@ -67,6 +70,24 @@ async def run(running: Running, fulfilments: Fulfilments) -> None:
     """Looks until told to stop."""
     look = partial(look_at_all, running.unit_of_work, fulfilments)
     await run_periodically(look, "nightly", _EVERY_SECONDS, running.stopping, running.heartbeats)
+
+
+async def forget(running: Running) -> None:
+    """Lets each system forget, once a night and at the start, what it keeps of our own and is old."""
+    keepers: list[tuple[str, object]] = (
+        [(each.name, each.adapter) for each in running.downstreams.all] if running.downstreams else []
+    )
+    done: dict[str, datetime] = {}
+
+    async def look() -> None:
+        night = night_of(running.unit_of_work.clock.now())
+        for name, adapter in keepers:
+            if isinstance(adapter, Forgetful) and done.get(name) != night:
+                with suppress(Unavailable):  # it is asked again
+                    await adapter.forget()
+                    done[name] = night
+
+    await run_periodically(look, "forgetting", _EVERY_SECONDS, running.stopping, running.heartbeats)
 
 
 async def look_at_all(unit_of_work: UnitOfWorkFactory, fulfilments: Fulfilments) -> None:

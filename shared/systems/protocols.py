@@ -1,6 +1,6 @@
 """What an adapter may be able to do, protocol by protocol; each operation takes tasks and returns a result for each."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 from uuid import UUID
 
@@ -66,19 +66,6 @@ class Amendable(Protocol):
     """
 
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
-
-
-@runtime_checkable
-class Comparable(Protocol):
-    """Can tell what it shows as restricted, or as wanting no marketing, whoever has put that there (Art. 18, 21).
-
-    ``shown``: how many rows in all; ``shown_of``: those of the subjects of these tasks, by names that mean nothing
-    elsewhere, the same name for the same row. Both change nothing.
-    """
-
-    async def shown(self, operation: Operation) -> int: ...
-
-    async def shown_of(self, tasks: Sequence[Task]) -> Collection[str]: ...
 
 
 @runtime_checkable

@@ -194,7 +194,7 @@ LOOPS: Mapping[ServiceName, set[str]] = {
         *(f"{system}:export" for system in ("crm", "ticketing")),
     },
     ServiceName.AMENDMENT: {
-        *("consume:amendment", "lag:amendment", "reaper", "lease", "standings", "nightly", "strangers", "returned"),
+        *("consume:amendment", "lag:amendment", "reaper", "lease", "standings", "nightly", "forgetting", "returned"),
         *(f"{system}:{operation}" for system in ("crm", "ticketing") for operation in AMENDMENTS),
     },
     ServiceName.DEADLINE: {

@@ -4,7 +4,7 @@ Each operation finds, judges, plans, applies and looks again; a later landing ca
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Protocol
@@ -119,15 +119,6 @@ class Served:
             return _covered(worker.shapes, [subject(task, worker.shapes) for task in theirs], results)
 
         return await self._each_tenant(tasks, amend)
-
-    async def shown_of(self, tasks: Sequence[Task]) -> Collection[str]:
-        """Which records of these subjects show a restriction, or that they want no marketing."""
-        shown: set[str] = set()
-        for tenant, theirs in by_tenant(tasks).items():
-            if self._engine_system.knows(tenant):
-                async with self._engine_system.unit(tenant, reading=True) as unit:
-                    shown |= await _shown(unit, theirs)
-        return shown
 
     async def count(self, due: Sequence[Due], spared: Spared) -> Sequence[Counted | Refused]:
         """How many records are past each of these ceilings."""
@@ -272,18 +263,6 @@ async def _hand_over(parts: Sequence[_Parts], hand_over: HandOver, part: int) ->
         held -= len(theirs.held)
         theirs.held = []
         theirs.parts += 1
-
-
-async def _shown(unit: Unit, tasks: Sequence[Task]) -> set[str]:
-    operation = tasks[0].operation
-    if operation is Operation.RESTRICT and unit.numbers:
-        place = unit.numbers.place
-        listed = await unit.numbers.listed({task.request_id for task in tasks})
-        return {f"{place} {request}" for request, _ in listed}
-    flag = 0 if operation is Operation.RESTRICT else 1
-    found = await look(unit, [subject(task, unit.shapes) for task in tasks])
-    records = (mine.record for each in found for mine in each.records.values())
-    return {f"{r.shape.place} {r.key}" for r in records if r.flags[flag] and r.shape.flags[flag]}
 
 
 def _covered(shapes: Sequence[Shape], sought: Sequence[Subject], results: Sequence[Result]) -> list[Result]:

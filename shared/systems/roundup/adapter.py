@@ -1,13 +1,12 @@
 """Roundup as the services ask for it, served by the engine; hundreds of tasks in as few calls as it allows."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 
 import httpx
 
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity
-from shared.domain.operations import Operation
 from shared.domain.policy import OnErasure, Other, Policy, read_policy
 from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Checkpoint, Receipt, Result, Task
@@ -139,15 +138,6 @@ class RoundupAdapter:
         return results
 
     # Comparing.
-
-    async def shown(self, operation: Operation) -> int:
-        """Counts the users who bear the flag, also where staff set it."""
-        mark = MARKS["restriction" if operation is Operation.RESTRICT else "marketing"]
-        return len(await self._tracker.search("user", "id", **{mark: True}))
-
-    async def shown_of(self, tasks: Sequence[Task]) -> Collection[str]:
-        """Those of the subjects of these tasks."""
-        return await _Call(self._system("flags"), self._policy).shown_of(tasks)
 
     async def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]:
         """The users without the mark that stops it."""

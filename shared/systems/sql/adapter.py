@@ -25,7 +25,7 @@ _RESTRICTING: Final = frozenset({Operation.RESTRICT, Operation.LIFT})
 
 
 class SqlAdapter(Served):
-    """Locatable, Exportable, Erasable, Amendable, Sweepable and Comparable for any store with a declared dataset."""
+    """Locatable, Exportable, Erasable, Amendable and Sweepable for any store with a declared dataset."""
 
     def __init__(self, system: str, settings: SqlSettings, *, environment: Mapping[str, str], policy: Policy) -> None:
         self._policy = policy
@@ -45,11 +45,6 @@ class SqlAdapter(Served):
         """Forgets in the store what was noted of requests that are long over, and stated of rows that are gone."""
         async with self._system.unit() as unit:
             await unit.forget()
-
-    async def shown(self, operation: Operation) -> int:
-        """How many rows show that they are restricted, or get no marketing, whoever has put that there."""
-        async with self._system.unit(reading=True) as unit:
-            return await unit.shown(operation)
 
     async def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]:
         """Our own people whose rows show no stop, by what is known of them there."""

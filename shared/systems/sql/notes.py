@@ -266,17 +266,6 @@ class SideNumbers:
             found += [Span(number, in_utc(since), in_utc(until)) for number, since, until in rows]
         return found
 
-    async def requests(self) -> int:
-        """Of how many requests something stands there; erasures of which a rule keeps something are none of them."""
-        request = self._server.column(self._side.request)
-        text = f"{request}::text" if self._server.combines else request
-        mark = self._server.mark(1, "text")
-        kept = (
-            f"SELECT 1 FROM dsr_platform.kept k WHERE k.system = {mark} AND k.request_id{_text(self._server)} = {text}"
-        )
-        query = f"SELECT count(DISTINCT {request}) FROM {self._source} t WHERE NOT EXISTS ({kept})"
-        return int((await self._connection.fetch(query, self._system))[0][0])
-
     @property
     def _deletes(self) -> str:
         return f"DELETE {'' if self._server.combines else 't '}FROM {self._source} t"

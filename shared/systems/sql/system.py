@@ -11,7 +11,6 @@ from typing import Final
 from uuid import UUID
 
 from shared.domain.errors import SystemRefused
-from shared.domain.operations import Operation
 from shared.systems.engine.ownership import wall_clock
 from shared.systems.engine.records import (
     Applied,
@@ -43,7 +42,6 @@ from shared.systems.sql.catalog import (
 )
 from shared.systems.sql.change import Changing, cut
 from shared.systems.sql.declaration.dataset import Dataset
-from shared.systems.sql.declaration.declared import RowSwitch, Switch
 from shared.systems.sql.declaration.tenancy import Tenancy
 from shared.systems.sql.notes import Notes, SideNumbers, as_texts
 from shared.systems.sql.search import PAGE, Found, Reading, Search, Stated
@@ -323,31 +321,6 @@ class SqlUnit:
         """How many rows a table has."""
         query = f"SELECT count(*) FROM {self._server.place(self._tables[place].place)}"
         return int((await self._connection.fetch(query))[0][0])
-
-    async def shown(self, operation: Operation) -> int:
-        """How many rows show that they are restricted, or get no marketing, whoever has put that there."""
-        if operation is Operation.RESTRICT and self._numbers:
-            return await self._numbers.requests()
-        rows = 0
-        for table in self._tables.values():
-            switch = table.switches[0 if operation is Operation.RESTRICT else 1]
-            statement = Statement(self._server)
-            match switch:
-                case Switch():
-                    place, tests = table.place, [(switch.column, switch.word)]
-                case RowSwitch(present=True):
-                    place, tests = (switch.schema_ or self._server.namespace, switch.table), [*switch.values.items()]
-                case _:
-                    continue
-            relation = self._seen.catalog.relations[place]
-            said = [
-                f"{self._server.column(name)} = {self._server.typed(statement, word, relation.types[name])}"
-                for name, word in tests
-            ]
-            where = " AND ".join(said) or "TRUE"
-            query = f"SELECT count(*) FROM {self._server.place(place)} t WHERE {where}"
-            rows += int((await self._connection.fetch(query, *statement.values))[0][0])
-        return rows
 
     async def forget(self) -> None:
         """Forgets what was noted of requests that are long over, and stated of rows that are gone."""

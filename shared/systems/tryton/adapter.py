@@ -18,7 +18,7 @@ from shared.systems.contract import Checkpoint, Receipt, Result, Task
 from shared.systems.engine import retention
 from shared.systems.engine.looking import look
 from shared.systems.engine.ownership import Attribution, refusal, subject
-from shared.systems.engine.records import FLAGS, Unit
+from shared.systems.engine.records import Unit
 from shared.systems.engine.serving import Served, Worker
 from shared.systems.engine.stepwise import Stepwise, apart
 from shared.systems.http_client import connect
@@ -29,7 +29,7 @@ from shared.systems.tryton.customer import KINDS, PARTY, Customer
 from shared.systems.tryton.rpc import TrytonRpc
 from shared.systems.tryton.search import Search
 from shared.systems.tryton.settings import TrytonSettings
-from shared.systems.tryton.system import CATEGORIES, FLAGGED, Places, TrytonSystem, TrytonUnit
+from shared.systems.tryton.system import CATEGORIES, Places, TrytonSystem, TrytonUnit
 
 _OPEN = "open_requests"
 """The field of a party with the ids of open requests, for whoever talks to the customer meanwhile."""
@@ -208,18 +208,6 @@ class TrytonAdapter(Served):
         """Lets go what is past them."""
         return await retention.sweep(self._nightly, due, _any_category(spared), go_on)
 
-    async def shown(self, operation: Operation) -> int:
-        """Counts the parties that bear the flag, by anybody."""
-        domain = [[FLAGGED[_flag_of(operation)], "=", operation is not Operation.LIFT]]
-        return int(await self._search.rpc.call(f"model.{PARTY}.search_count", domain))
-
-    async def shown_of(self, tasks: Sequence[Task]) -> Collection[str]:
-        """Returns those of the subjects of these tasks."""
-        flag = FLAGS.index(_flag_of(tasks[0].operation))
-        found = (each for each in await self._found(tasks) if isinstance(each, Attribution))
-        parties = (mine.record for each in found for name, mine in each.records.items() if name[0] == PARTY)
-        return {str(record.key[0]) for record in parties if record.flags[flag]}
-
     async def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]:
         """The parties without the mark that stops it: their customer number, and what they are reached by today."""
         async for page in self._search.wanting_marketing():
@@ -278,10 +266,6 @@ def _parties(found: Attribution) -> list[int]:
 
 def _customers(found: Attribution) -> list[Customer]:
     return [mine.record.ref[0] for name, mine in found.records.items() if name[0] == PARTY and not mine.ends]
-
-
-def _flag_of(operation: Operation) -> str:
-    return "marketing" if operation is Operation.SUPPRESS else "restriction"
 
 
 def _any_category(spared: Spared) -> Spared:
