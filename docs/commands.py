@@ -1,6 +1,7 @@
 """The page of all commands, from the commands themselves, and of all actions, from the API's document."""
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from pathlib import Path
@@ -16,6 +17,7 @@ _HEAD = (
     "Made by `make docs` from the commands, each of which takes `--help`; [command.md](command.md) says how"
     " to use those of the privacy team."
 )
+_WIDTH = 200
 
 
 def page(document: Mapping[str, Any]) -> str:
@@ -36,7 +38,7 @@ def page(document: Mapping[str, Any]) -> str:
             for each in operations(document, kind, new=new).values():
                 fields = each.usage.removeprefix(each.name).replace("=…", "").strip()
                 shown = f"`{fields}`" if fields else "–"
-                lines.append(f"| `{each.name}` | `{about}` | {_cell(each.says)} | {shown} |")
+                lines.append(f"| `{each.name}` | `{about}` | {_cell(_brief(each.says))} | {shown} |")
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -102,6 +104,16 @@ def _default(parameter: Any) -> str:
 
 def _prose(text: str | None) -> str:
     return "\n\n".join(" ".join(each.split()) for each in inspect.cleandoc(text or "").split("\n\n"))
+
+
+def _brief(says: str) -> str:
+    """The first sentences, up to the width of a cell; `dsr act` prints all."""
+    brief, *more = re.split(r"(?<=\.) ", says)
+    for sentence in more:
+        if len(f"{brief} {sentence}") > _WIDTH:
+            break
+        brief = f"{brief} {sentence}"
+    return brief
 
 
 def _cell(text: str) -> str:

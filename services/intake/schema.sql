@@ -202,7 +202,6 @@ CREATE TABLE incident (
     categories  text[],                      -- of the policy
     people      integer,                     -- approximately
     told_at     timestamptz,                 -- when the authority was notified first
-    proposed_by text,                        -- whose decision waits for a second person
     closed_at   timestamptz
 );
 CREATE INDEX incident_open ON incident (found_at) WHERE closed_at IS NULL;

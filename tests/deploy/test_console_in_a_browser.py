@@ -123,7 +123,7 @@ async def walk(page: Page, look: Eyes, site: str, console: OpenedConsole, reques
         "incidents": "/incidents",
         "incident": f"/incidents/{incident_id}",
         "incident-new": "/incidents/new",
-        "incident-decision": f"/incidents/{incident_id}/decision",
+        "incident-decision": f"/incidents/{incident_id}/decide",
         "sla": "/sla",
         "me": "/me",
     }.items():

@@ -55,25 +55,25 @@ async def opened_of(intake: Intake, request: str) -> str:
 async def noted(intake: Intake, path: str, **said: object) -> httpx.Response:
     at = intake.clock.now().isoformat()
     told = {"whom": "authority", "to": "BlnBDI 521.12", "told_at": at, "complete": True, "what": "By form."}
-    return await intake.colleague.post(f"{path}/notified", json={**told, **said})
+    return await intake.colleague.post(f"{path}/actions/notified", json={**told, **said})
 
 
-async def proposed(intake: Intake, path: str, said: Mapping[str, object]) -> dict[str, str]:
-    """What a second person sends to approve the decision that the second officer proposes."""
-    answer = await intake.colleague.post(f"{path}/decision", json=said)
-    assert answer.status_code == 200, answer.text
-    return {"decision_id": answer.json()["entries"][-1]["entry_id"]}
+async def proposed(intake: Intake, path: str, said: Mapping[str, object]) -> str:
+    """Where a second person approves the decision that the second officer proposes."""
+    answer = await intake.colleague.post(f"{path}/actions/decide", json=said)
+    assert answer.status_code == 202, answer.text
+    return f"/v1/approvals/{answer.json()['approval_id']}/approve"
 
 
 async def decided(intake: Intake, path: str, said: Mapping[str, object]) -> int:
     """Decided by two; to how many requests there are letters."""
-    answer = await intake.officer.post(f"{path}/decision/approval", json=await proposed(intake, path, said))
+    answer = await intake.officer.post(await proposed(intake, path, said))
     assert answer.status_code == 200, answer.text
-    return len(answer.json()["letters"])
+    return len((await intake.officer.get(path)).json()["letters"])
 
 
 async def close(intake: Intake, path: str) -> tuple[int, str]:
-    answer = await intake.colleague.post(f"{path}/close", json=CLOSING)
+    answer = await intake.colleague.post(f"{path}/actions/close", json=CLOSING)
     return answer.status_code, answer.json().get("detail", "")
 
 
@@ -91,12 +91,15 @@ async def test_facts_are_kept_in_sealed_versions_and_each_reader_is_recorded(int
     tomorrow = (intake.clock.now() + timedelta(hours=1)).isoformat()
     for wrong, name in (({"found_at": tomorrow}, "found_at"), ({"categories": ["fax"]}, "categories")):
         assert field_of(await intake.officer.post("/v1/incidents", json=facts(intake, **wrong))) == (400, [name])
-        assert field_of(await intake.officer.post(f"{path}/facts", json=facts(intake, **wrong))) == (400, [name])
+        assert field_of(await intake.officer.post(f"{path}/actions/facts", json=facts(intake, **wrong))) == (
+            400,
+            [name],
+        )
     unknown = facts(intake, request_id=str(uuid7()))
     assert field_of(await intake.officer.post("/v1/incidents", json=unknown)) == (400, ["request_id"])
-    stated = await intake.officer.post(f"{path}/facts", json=facts(intake, people=41))
-    assert (stated.json()["people"], stated.json()["owner"]) == (41, "officer-1")
+    (await intake.officer.post(f"{path}/actions/facts", json=facts(intake, people=41))).raise_for_status()
     read = (await intake.officer.get(path)).json()
+    assert (read["people"], read["owner"]) == (41, "officer-1")
     said = [(each["said_by"], each["said"]["people"]) for each in read["entries"]]
     assert said == [("officer-2", 40), ("officer-1", 41)]
     rows = await intake.unit_of_work.pool.fetch("SELECT action, detail FROM evidence.entry ORDER BY seq")
@@ -116,7 +119,8 @@ async def test_late_notice_to_the_authority_gives_the_reason_for_delay_whatever_
     before = (found_at - timedelta(hours=1)).isoformat()
     assert field_of(await noted(intake, path, told_at=before)) == (400, ["told_at"])
     dated = {"told_at": found_at.isoformat(), "delay": "Ada told them by telephone and was ill since."}
-    assert (await noted(intake, path, complete=False, **dated)).json()["told_at"] is not None
+    assert (await noted(intake, path, complete=False, **dated)).status_code == 200
+    assert (await intake.officer.get(path)).json()["told_at"] is not None
     await look(intake)
     assert PEOPLE.get_sample_value("dsr_incidents_open", {"in_time": "no"}) == 0
     await decided(intake, path, {"risk": "some", "reasons": "Somebody may call them."})
@@ -132,20 +136,16 @@ async def test_an_incident_is_closed_once_two_people_have_decided_and_all_are_no
     first = await proposed(intake, path, NONE)
     [listed] = (await intake.officer.get("/v1/incidents")).json()["data"]
     assert (listed["proposed_by"], (await close(intake, path))[0]) == ("officer-2", 409), "one person has said so"
-    approval = f"{path}/decision/approval"
-    refused = await intake.colleague.post(approval, json=first)
-    assert (refused.status_code, refused.json()["type"]) == (409, "urn:dsr:problem:same_person")
     again = await proposed(intake, path, {"risk": "some", "reasons": "Somebody may call them."})
-    assert (await intake.officer.post(approval, json=first)).status_code == 409, "another decision than was read"
-    assert (await intake.officer.post(approval, json=again)).status_code == 200
-    assert (await intake.officer.post(approval, json=again)).status_code == 409, "it is approved"
+    assert (await intake.officer.post(first)).status_code == 409, "another decision than was read"
+    assert (await intake.officer.post(again)).status_code == 200
     assert "authority" in (await close(intake, path))[1]
     await noted(intake, path)
     assert (await close(intake, path))[0] == 200
-    assert (await intake.colleague.post(f"{path}/facts", json=facts(intake))).status_code == 409, "it is closed"
+    assert (await intake.colleague.post(f"{path}/actions/facts", json=facts(intake))).status_code == 409, "it is closed"
     assert (await intake.officer.get(path)).json()["entries"][-1]["said"] == CLOSING
     assert (await evidence(intake, "incident.closed"))[0]["in_time"] is True
-    assert (await intake.colleague.post(f"/v1/incidents/{uuid7()}/close", json=CLOSING)).status_code == 404
+    assert (await intake.colleague.post(f"/v1/incidents/{uuid7()}/actions/close", json=CLOSING)).status_code == 404
 
 
 async def test_without_a_risk_nobody_is_notified(intake: Intake) -> None:
@@ -162,13 +162,13 @@ async def test_handler_of_a_request_reports_its_incident_but_does_nothing_more(i
     path = await opened_of(intake, request)
     assert (await intake.officer.get(path)).json()["owner"] is None
     third = {"Authorization": f"Bearer {await create(database, 'privacy', 'officer-3', intake.clock.now())}"}
-    owned = await intake.officer.post(f"{path}/facts", json=facts(intake), headers=third)
-    assert owned.json()["owner"] == "officer-3"
-    decision = await intake.officer.post(f"{path}/decision", json=NONE, headers=third)
-    approval = {"decision_id": decision.json()["entries"][-1]["entry_id"]}
-    steps = {"facts": facts(intake), "decision": NONE, "decision/approval": approval, "close": CLOSING}
-    for step, said in steps.items():
-        refused = await intake.colleague.post(f"{path}/{step}", json=said)
+    (await intake.officer.post(f"{path}/actions/facts", json=facts(intake), headers=third)).raise_for_status()
+    assert (await intake.officer.get(path)).json()["owner"] == "officer-3"
+    decision = await intake.officer.post(f"{path}/actions/decide", json=NONE, headers=third)
+    approve = f"/v1/approvals/{decision.json()['approval_id']}/approve"
+    steps = {"facts": facts(intake), "decide": NONE, "close": CLOSING}
+    for step, said in {approve: None, **{f"{path}/actions/{name}": said for name, said in steps.items()}}.items():
+        refused = await intake.colleague.post(step, json=said)
         assert (refused.status_code, "handled this request" in refused.text) == (403, True), step
     assert (await noted(intake, path)).status_code == 403
 
@@ -183,7 +183,7 @@ async def test_who_has_looked_at_a_request_may_see_to_its_incident(intake: Intak
             tx.log_evidence(UUID(id_of(request)), action, {}, "person:officer-2")
     assert (await intake.officer.get(f"{request}/letters")).status_code == 200
     for client in (intake.colleague, intake.officer):
-        assert (await client.post(f"{path}/facts", json=facts(intake))).status_code == 200
+        assert (await client.post(f"{path}/actions/facts", json=facts(intake))).status_code == 200
 
 
 async def test_an_earlier_discovery_counts_at_once_and_a_later_one_by_two_people(intake: Intake) -> None:
@@ -192,7 +192,8 @@ async def test_an_earlier_discovery_counts_at_once_and_a_later_one_by_two_people
 
     async def found(hours: float) -> httpx.Response:
         said = facts(intake, found_at=(known + timedelta(hours=hours)).isoformat())
-        return await intake.colleague.post(f"{path}/facts", json=said)
+        stated = await intake.colleague.post(f"{path}/actions/facts", json=said)
+        return stated if stated.is_error else await intake.officer.get(path)
 
     def hours_of(answer: httpx.Response) -> list[float]:
         times = (datetime.fromisoformat(answer.json()[name]) for name in ("found_at", "notify_by"))
@@ -211,16 +212,15 @@ async def test_other_facts_void_the_decision_on_them(intake: Intake) -> None:
     path, known = await entered(intake), intake.clock.now()
     said = {**FACTS, "found_at": known.isoformat()}
     approval = await proposed(intake, path, NONE)
-    (await intake.colleague.post(f"{path}/facts", json=said)).raise_for_status()
-    (await intake.officer.post(f"{path}/decision/approval", json=approval)).raise_for_status()  # they are as they were
+    (await intake.colleague.post(f"{path}/actions/facts", json=said)).raise_for_status()
+    (await intake.officer.post(approval)).raise_for_status()  # they are as they were
     for changed in ({"people": 50_000}, {"found_at": (known - timedelta(hours=1)).isoformat()}):
-        (await intake.colleague.post(f"{path}/facts", json={**said, **changed})).raise_for_status()
+        (await intake.colleague.post(f"{path}/actions/facts", json={**said, **changed})).raise_for_status()
         assert "two people" in (await close(intake, path))[1]
         approval = await proposed(intake, path, NONE)
-        stated = await intake.colleague.post(f"{path}/facts", json=said)
-        assert stated.json()["proposed_by"] is None
-        refused = await intake.officer.post(f"{path}/decision/approval", json=approval)
-        assert (refused.status_code, "have changed" in refused.text) == (409, True)
+        (await intake.colleague.post(f"{path}/actions/facts", json=said)).raise_for_status()
+        assert (await intake.officer.get(path)).json()["proposed_by"] is None
+        assert (await intake.officer.post(approval)).status_code == 409
         assert await decided(intake, path, NONE) == 0
 
 
@@ -232,7 +232,7 @@ async def test_the_customer_who_decides_is_notified(intake: Intake, controllers:
         await noted(intake, path)
     else:
         said = {**HIGH, "concerned": [id_of(await intake.submit())]}
-        refused = await intake.colleague.post(f"{path}/decision", json=said)
+        refused = await intake.colleague.post(f"{path}/actions/decide", json=said)
         assert field_of(refused) == (400, ["concerned"]), "the customer tells them"
     assert "controller" in (await close(intake, path))[1]
     await noted(intake, path, whom="controller", to="ACME")
@@ -276,13 +276,13 @@ async def test_an_incident_is_kept_as_the_policy_says_and_then_goes_with_its_wor
 async def test_with_a_high_risk_two_people_send_each_person_one_letter_in_their_language(intake: Intake) -> None:
     german, english, path = await intake.submit(language="de"), await intake.submit(), await entered(intake)
     concerned = [id_of(german), id_of(english)]
-    missing = await intake.colleague.post(f"{path}/decision", json={**HIGH, "concerned": concerned})
+    missing = await intake.colleague.post(f"{path}/actions/decide", json={**HIGH, "concerned": concerned})
     assert field_of(missing) == (400, ["words"])
     words = {"en": WORDS, "de": {**WORDS, "happened": "Ihre Anrufliste war öffentlich."}}
     approval = await proposed(intake, path, {**HIGH, "words": words, "concerned": concerned})
     assert await intake.letters(german) == [], "one person has said so"
-    sent = await intake.officer.post(f"{path}/decision/approval", json=approval)
-    assert [each["request_id"] for each in sent.json()["letters"]] == sorted(concerned)
+    (await intake.officer.post(approval)).raise_for_status()
+    assert [each["request_id"] for each in (await intake.officer.get(path)).json()["letters"]] == sorted(concerned)
     [letter] = await intake.letters(german)
     assert (letter["kind"], letter["subject"]) == ("breach", "Wichtig: Verletzung der Sicherheit Ihrer Daten")
     assert "Ihre Anrufliste war öffentlich." in letter["body"]
@@ -313,7 +313,7 @@ async def test_no_letter_goes_by_a_request_that_is_not_shown_to_be_theirs(intake
     if why == "customer":
         await intake.unit_of_work.pool.execute("UPDATE request SET role = 'processor'")
     said = {**HIGH, "concerned": [str(uuid7()) if why == "unknown" else id_of(request)]}
-    assert field_of(await intake.colleague.post(f"{path}/decision", json=said)) == (400, ["concerned"])
+    assert field_of(await intake.colleague.post(f"{path}/actions/decide", json=said)) == (400, ["concerned"])
 
 
 async def test_no_letter_goes_to_the_requester_with_whose_request_it_happened(intake: Intake) -> None:
@@ -328,14 +328,14 @@ async def test_no_letter_goes_to_the_requester_with_whose_request_it_happened(in
     for incident in (await intake.officer.get("/v1/incidents")).json()["data"]:
         if incident["fault"]:
             paths.append(path := f"/v1/incidents/{incident['incident_id']}")
-            stated = await intake.colleague.post(f"{path}/decision", json=NONE)
+            stated = await intake.colleague.post(f"{path}/actions/decide", json=NONE)
             assert (stated.status_code, "facts first" in stated.text) == (409, True)
-            assert (await intake.colleague.post(f"{path}/facts", json=facts(intake))).status_code == 200
+            assert (await intake.colleague.post(f"{path}/actions/facts", json=facts(intake))).status_code == 200
     assert len(paths) == 2 + len(Fault)
     for path in paths:
         for request in (asked, another):
             said = {**HIGH, "concerned": [id_of(other), id_of(request)]}
-            refused = await intake.colleague.post(f"{path}/decision", json=said)
+            refused = await intake.colleague.post(f"{path}/actions/decide", json=said)
             assert field_of(refused) == (400, ["concerned"]), path
     assert await decided(intake, paths[0], {**HIGH, "concerned": [id_of(other)]}) == 1
 
@@ -375,7 +375,7 @@ async def test_an_incident_stays_open_while_a_letter_is_not_delivered(intake: In
 async def test_a_public_notice_takes_the_place_of_disproportionate_letters(intake: Intake) -> None:
     path = await entered(intake)
     await noted(intake, path)
-    both = await intake.colleague.post(f"{path}/decision", json={**HIGH, "exemption": "disproportionate"})
+    both = await intake.colleague.post(f"{path}/actions/decide", json={**HIGH, "exemption": "disproportionate"})
     assert both.status_code == 422, "no letters, then"
     await decided(intake, path, {"risk": "high", "exemption": "disproportionate", "reasons": "Nobody is known."})
     assert "34(3)(c)" in (await close(intake, path))[1]

@@ -283,14 +283,14 @@ async def test_incident_of_a_package_is_closed_by_who_has_not_handled_the_reques
     [incident] = (await intake.officer.get("/v1/incidents")).json()["data"]
     at = f"/v1/incidents/{incident['incident_id']}"
     said = {**FACTS, "found_at": incident["found_at"]}
-    assert (await intake.colleague.post(f"{at}/facts", json=said)).json()["owner"] == "officer-2"
+    (await intake.colleague.post(f"{at}/actions/facts", json=said)).raise_for_status()
     await decided(intake, at, {"risk": "none", "reasons": "The register was wrong."})
     before = await intake.view(path)
     for step in ("release-package", "renew-package"):
         refused = await intake.colleague.post(f"{path}/actions/{step}")
         assert (refused.status_code, "own the incident" in refused.text) == (403, True)
     assert await intake.view(path) == before
-    assert (await intake.colleague.post(f"{at}/close", json=CLOSING)).status_code == 200
+    assert (await intake.colleague.post(f"{at}/actions/close", json=CLOSING)).status_code == 200
     await look(intake)
     assert sample_of("dsr_incidents_open") == (0, 0)
     [told] = await intake.details(path, "incident.closed")
@@ -298,7 +298,7 @@ async def test_incident_of_a_package_is_closed_by_who_has_not_handled_the_reques
     assert "register was wrong" not in str(await intake.evidence(path))
     assert (await downloaded(intake.officer, path, "inspection")).status_code == 200
     assert (await intake.officer.post(f"{path}/actions/release-package")).status_code == 202
-    assert (await intake.officer.post(f"{at}/close", json=CLOSING)).status_code == 409
+    assert (await intake.colleague.post(f"{at}/actions/close", json=CLOSING)).status_code == 409
 
 
 async def withheld(intake: Intake) -> str:

@@ -25,10 +25,12 @@ from services.intake.console import (
 from services.intake.console.decisions import form
 from services.intake.console.decisions.decision import LANGUAGES as OFFERED
 from services.intake.console.decisions.decision import Decision
+from services.intake.console.decisions.generated import fields_of
 from services.intake.console.roles import ROLES, Power, Role, granted, powers
 from services.intake.errors import Forbidden
 from services.intake.grant import Power as OfKey
 from services.intake.identity.stopped import Why
+from services.intake.incidents.schemas import RiskDecided
 from services.intake.portal import draft as drafts
 from services.intake.portal.draft import Draft, SignedIn
 from services.intake.portal.settings import PortalSettings
@@ -221,9 +223,7 @@ def test_the_button_of_a_page_that_was_shown_before_somebody_signed_in_sends_not
 
 
 # The tables of decisions: every field is one of its body, every name is one, and roles follow from them.
-DECIDE = next(each for each in incidents.STEPS if each.name == "decision")
 MATTERS = (
-    *incidents.STEPS,
     *(incidents.ENTER, entry.ENTER),
     *(holds.PLACE, inbox.CONFIRM, inbox.DISMISS),
     *(outgoing.POSTED, outgoing.DELIVER, outgoing.GIVE_UP),
@@ -252,7 +252,9 @@ def test_each_table_of_words_has_those_of_everything_that_it_is_asked_for() -> N
 
 
 def test_wrong_field_is_explained_in_our_words() -> None:
-    wrong = form.read(DECIDE, Form({"risk": ["high"], "reasons": ["So."], "concerned": ["nobody"]}), ZoneInfo("UTC"))
+    decision = replace(incidents.ENTER, body=RiskDecided, asks=fields_of(RiskDecided.model_json_schema()))
+    said = {"risk": ["high"], "reasons": ["So."], "concerned": ["nobody"]}
+    wrong = form.read(decision, Form(said), ZoneInfo("UTC"))
     assert isinstance(wrong, list)
     assert "write a reference as 019c0000-…" in wrong[0].text
 

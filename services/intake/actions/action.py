@@ -15,7 +15,7 @@ from shared.messaging.unit_of_work import UnitOfWork
 
 Power = Literal["handle", "approve", "release"]
 Options = Sequence[tuple[str, str]]
-"""What a field offers: each value, and how it is read."""
+"""Values that a field offers, each with its label."""
 Pairs = Sequence[tuple[str, str]]
 
 
@@ -24,7 +24,7 @@ class Held:
     """What an action is about, locked until the unit of work ends, and who acts.
 
     ``row``: the locked requests, or the row of another kind. ``version``: for ``If-Match``. ``first``: who has proposed
-    what is approved now.
+    what is approved now. ``sealed_under``: whose key the words of a proposal are sealed under.
     """
 
     tx: UnitOfWork
@@ -34,6 +34,7 @@ class Held:
     row: Any
     version: str
     first: str | None = None
+    sealed_under: UUID | None = None
 
     @property
     def request(self) -> Request:
@@ -48,7 +49,7 @@ async def state(held: Held, _: BaseModel) -> str:
 
 
 async def no_facts(_: Held) -> Pairs:
-    """Of what is read first: nothing."""
+    """Nothing to read first."""
     return ()
 
 
@@ -74,8 +75,9 @@ class Action:
     sentence by sentence. ``may``: whether it is offered as things stand; ``apply`` has the last word. ``power``: what
     a person needs; ``channel``: the channel that submitted the request may act, too. ``second``: whether another
     person must approve it. ``about``: an approval is void once this is another. ``target``: fields that tell several
-    open proposals apart; ``shows``: fields that lists show, which identify nobody. ``meanwhile``: what a proposal
-    does, and its rejection undoes. ``final``: it cannot be taken back. ``offered``: it can be taken from outside.
+    open proposals apart; ``shows``: fields that lists show, which identify nobody. ``known``: what stands in its form.
+    ``meanwhile``: what a proposal does, and its rejection undoes. ``final``: it cannot be taken back. ``offered``: it
+    can be taken from outside.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Action:
     shows: Sequence[str] = ()
     choices: Mapping[str, Callable[[Held], Options | Awaitable[Options]]] = field(default_factory=dict)
     reads: Callable[[Held], Awaitable[Pairs]] = no_facts
+    known: Callable[[Held], BaseModel | None] = lambda _: None
     proposed: str = "approval.proposed"
     meanwhile: Callable[[Held], Awaitable[Transition | None]] = _nothing
     final: bool = False
@@ -104,7 +107,7 @@ class Action:
 
     @property
     def approving(self) -> Power:
-        """What a person needs to approve it."""
+        """Power that an approver needs."""
         return "release" if self.power == "release" else "approve"
 
     def target_of(self, body: BaseModel) -> str:
@@ -113,12 +116,12 @@ class Action:
 
 
 def saying(*sentences: str) -> Callable[[Held], Sequence[str]]:
-    """Of an action that does the same whatever it is about."""
+    """Effects that do not depend on the thing."""
     return _Same(sentences)
 
 
 def by_two(_: Held, __: BaseModel) -> bool:
-    """Of an action that another person must always approve."""
+    """Always asks for a second person."""
     return True
 
 

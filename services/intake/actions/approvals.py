@@ -10,11 +10,11 @@ from uuid_utils.compat import uuid7
 
 from services.intake.actions.action import Action, Held
 from services.intake.errors import NotFound, NotReady, PreconditionFailed, SamePerson
-from services.intake.letters import correspondence
 from services.intake.schemas import Instant
 from shared.domain.errors import Shredded
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
+from shared.storage.vault import Sealing
 
 _COLUMNS = "approval_id, kind, subject, action, about, shown, body, proposed_by, proposed_at, state, decided_by"
 _READ = f"SELECT {_COLUMNS} FROM approval WHERE approval_id = $1"  # noqa: S608  # constants
@@ -106,11 +106,13 @@ async def same(held: Held, kind: str, action: Action, said: BaseModel) -> Propos
 
 
 async def propose(held: Held, kind: str, action: Action, said: BaseModel) -> Proposal:
-    """Keeps a proposal; its words are sealed with the letters of the request."""
+    """Keeps a proposal; its words are sealed."""
     place = None
-    if kind == REQUESTS and type(said).model_fields:
+    if held.sealed_under and type(said).model_fields:
         content = said.model_dump_json().encode()
-        place = await correspondence.seal(held.tx, held.request, "explanation", action.name, content)
+        sealing = Sealing(held.sealed_under, "explanation", action.name, content, uuid7())
+        await held.tx.vault.seal(held.tx.connection, [sealing], held.tx.now)
+        place = sealing.sealed_id
     shown = {name: value for name, value in said.model_dump(mode="json").items() if name in action.shows}
     request_id = UUID(held.key) if kind == REQUESTS else None
     approval_id, about = uuid7(), await action.about(held, said)
@@ -154,10 +156,10 @@ async def forget(tx: UnitOfWork, request_id: UUID, *actions: str) -> None:
     await tx.connection.execute(query, request_id, list(actions))
 
 
-async def drop(tx: UnitOfWork, request_id: UUID, action: str) -> None:
+async def drop(tx: UnitOfWork, subject: UUID, action: str) -> None:
     """Lets open proposals of that action wait for nobody any more."""
-    query = "UPDATE approval SET state = 'replaced' WHERE request_id = $1 AND action = $2 AND state = 'proposed'"
-    await tx.connection.execute(query, request_id, action)
+    query = "UPDATE approval SET state = 'replaced' WHERE subject = $1 AND action = $2 AND state = 'proposed'"
+    await tx.connection.execute(query, str(subject), action)
 
 
 async def last_approved(tx: UnitOfWork, request_id: UUID, actions: Sequence[str]) -> tuple[str, UUID] | None:

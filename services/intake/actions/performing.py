@@ -3,7 +3,7 @@
 import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from inspect import isawaitable
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Done(BaseModel):
-    """What came of an action: where the thing stands now, and which approval it waits for, if it waits."""
+    """Result of an action: the new state, and the approval it waits for, if any."""
 
     kind: str = Field(examples=["requests"])
     id: str
@@ -36,7 +36,7 @@ class Done(BaseModel):
 
 
 class Possible(BaseModel):
-    """What can be decided about something as it stands."""
+    """An action that is possible now."""
 
     name: str
     title: str
@@ -56,7 +56,7 @@ class Offered(Possible):
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What somebody decides about: a thing as it stood in the version that they have seen."""
+    """The thing that a person acts on, in the version that they have seen."""
 
     key: str
     version: str
@@ -76,9 +76,9 @@ class Lock(Protocol):
 class Kind:
     """A kind of thing about which there are actions.
 
-    ``take``: puts into effect what an action returns;
-    returns the thing as it is then. ``stands``: its state in a word. ``recorded``: under which id the evidence has it.
-    ``titled``: how a page names it. ``channels``: a channel may act, too. ``key``: the type of its id.
+    ``take``: puts into effect what an action returns; returns the thing as it is then. ``stands``: its state in a word.
+    ``recorded``: under which id the evidence has it. ``titled``: how a page names it. ``due``: by when it must be done.
+    ``channels``: a channel may act, too. ``key``: the type of its id.
     """
 
     name: str
@@ -88,6 +88,7 @@ class Kind:
     stands: Callable[[Held], str]
     recorded: Callable[[str], UUID] = UUID
     titled: Callable[[Held], str] = lambda held: held.key
+    due: Callable[[Held], date | datetime | None] = lambda _: None
     channels: bool = False
     key: type = UUID
 
@@ -203,7 +204,7 @@ async def offer(
 async def read(
     means: Deciding, kinds: Mapping[str, Kind], approval_id: UUID, caller: Caller, *, noted: bool = True
 ) -> tuple[Held, Proposal, BaseModel, Possible, Pairs]:
-    """What a proposal is about, it, its words, what it will do and what is read first; ``noted``: that is on record."""
+    """Reads a proposal, its body, its effects and the facts to read first; ``noted``: the evidence names the reader."""
     async with means.unit_of_work.begin() as tx:
         held, kind, action, found = await _proposed(means, kinds, tx, approval_id, caller)
         if noted:
@@ -214,8 +215,8 @@ async def read(
 
 async def waiting(
     means: Deciding, kinds: Mapping[str, Kind], caller: Caller, found: Sequence[Proposal]
-) -> list[Proposal]:
-    """Those of these proposals that have not become void meanwhile."""
+) -> list[tuple[Proposal, date | datetime | None]]:
+    """Those of these proposals that have not become void meanwhile, and by when they must be done."""
     standing = []
     async with means.unit_of_work.begin() as tx:
         for each in found:
@@ -227,7 +228,7 @@ async def waiting(
             except (NotFound, Forbidden, Shredded):
                 continue
             if not void:
-                standing.append(each)
+                standing.append((each, kind.due(held)))
     return standing
 
 

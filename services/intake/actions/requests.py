@@ -36,7 +36,7 @@ async def _lock(means: Deciding, tx: UnitOfWork, key: str, caller: Caller, *, ac
     caller.grant.must(Power.SUBMIT)
     caller.grant.must_handle(request.right)
     await incidents.must_not_own(tx.connection, request_id, caller.holder)
-    return Held(tx, means, caller, str(request_id), requests, str(request.version))
+    return Held(tx, means, caller, str(request_id), requests, str(request.version), sealed_under=request_id)
 
 
 async def _take(held: Held, transition: Transition | None) -> Held:
@@ -54,6 +54,7 @@ KIND = Kind(
     _lock,
     _take,
     lambda held: str(held.request.state),
+    due=lambda held: held.request.due_on,
     channels=True,
 )
 

@@ -19,7 +19,6 @@ from services.intake.grant import Power
 from services.intake.request.aggregate import Transition
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.holds import LegalHold
-from shared.storage.postgres import Connection
 
 KeyId = Annotated[
     str,
@@ -28,28 +27,41 @@ KeyId = Annotated[
 ]
 
 
-async def _row(held: Held, _: BaseModel) -> str:
-    """What an approval depends on: the whole row."""
+async def row(held: Held, _: BaseModel) -> str:
+    """Version of the row; another one voids an approval."""
     return held.version
 
 
-def _kind(
+async def _anybody(_: Held) -> None:
+    return
+
+
+def of_row(
     name: str,
     key: Any,
-    read: Callable[[Connection, str], Awaitable[Any]],
+    read: Callable[[UnitOfWork, str], Awaitable[Any]],
     stands: Callable[[Any], str],
     *actions: Action,
-    titled: Callable[[Any], str],
-    recorded: Callable[[str], UUID] = UUID,
+    allowed: Callable[[Held], Awaitable[None]] = _anybody,
+    sealed: bool = False,
+    **more: Any,
 ) -> Kind:
-    """A kind of thing that is one row; its version is a digest of it."""
+    """A kind of thing that is one row; its version is a digest of it.
+
+    ``allowed``: raises ``Forbidden`` to a caller who may not act. ``sealed``: proposals are sealed under its own key.
+    ``more``: of ``Kind``.
+    """
 
     async def lock(means: Deciding, tx: UnitOfWork, key: str, caller: Caller, *, acting: bool) -> Held:
         if acting:  # of two who act on the same thing one comes after the other
             caller.grant.must(Power.SUBMIT)
             await tx.connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"{name} {key}")
-        found = await read(tx.connection, key)
-        return Held(tx, means, caller, key, found, hashlib.sha256(repr(found).encode()).hexdigest()[:32])
+        found = await read(tx, key)
+        version = hashlib.sha256(repr(found).encode()).hexdigest()[:32]
+        held = Held(tx, means, caller, key, found, version, sealed_under=UUID(key) if sealed else None)
+        if acting:
+            await allowed(held)
+        return held
 
     async def take(held: Held, _: Transition | None) -> Held:
         try:
@@ -58,16 +70,7 @@ def _kind(
             return replace(held, row=None)
 
     known = {each.name: each for each in actions}
-    return Kind(
-        name,
-        known,
-        lock,
-        take,
-        lambda held: stands(held.row) if held.row else "gone",
-        recorded=recorded,
-        titled=lambda held: titled(held.row),
-        key=key,
-    )
+    return Kind(name, known, lock, take, lambda held: stands(held.row) if held.row else "gone", key=key, **more)
 
 
 async def _review(held: Held, said: HoldReviewed) -> None:
@@ -102,19 +105,19 @@ def _both(held: Held) -> list[str]:
     return [held.first or "", held.caller.holder]
 
 
-async def _hold(connection: Connection, key: str) -> LegalHold:
-    return await holds.read(connection, UUID(key))
+async def _hold(tx: UnitOfWork, key: str) -> LegalHold:
+    return await holds.read(tx.connection, UUID(key))
 
 
-async def _conflict(connection: Connection, key: str) -> assignment_conflicts.AssignmentConflict:
-    return await assignment_conflicts.read(connection, UUID(key))
+async def _conflict(tx: UnitOfWork, key: str) -> assignment_conflicts.AssignmentConflict:
+    return await assignment_conflicts.read(tx.connection, UUID(key))
 
 
-async def _sweep(connection: Connection, key: str) -> sweeps.Sweep:
-    return await sweeps.read(connection, UUID(key))
+async def _sweep(tx: UnitOfWork, key: str) -> sweeps.Sweep:
+    return await sweeps.read(tx.connection, UUID(key))
 
 
-HOLDS: Final = _kind(
+HOLDS: Final = of_row(
     "holds",
     UUID,
     _hold,
@@ -142,15 +145,15 @@ HOLDS: Final = _kind(
         apply=_lift,
         may=lambda held: held.row.lifted_at is None,
         second=by_two,
-        about=_row,
+        about=row,
         final=True,
     ),
-    titled=lambda row: f"Hold for {row.case_number}",
+    titled=lambda held: f"Hold for {held.row.case_number}",
 )
-SYSTEMS: Final = _kind(
+SYSTEMS: Final = of_row(
     "systems",
     System,
-    quarantines.read,
+    lambda tx, key: quarantines.read(tx.connection, key),
     lambda row: str(row.state),
     Action(
         name="quarantine",
@@ -173,16 +176,16 @@ SYSTEMS: Final = _kind(
         apply=_enable,
         may=lambda held: held.row.may_be_released,
         second=by_two,
-        about=_row,
+        about=row,
         final=True,
     ),
-    titled=lambda row: str(row.name),
+    titled=lambda held: str(held.row.name),
     recorded=quarantines.of,
 )
-KEYS: Final = _kind(
+KEYS: Final = of_row(
     "suspended-keys",
     KeyId,
-    key_suspension.read_one,
+    lambda tx, key: key_suspension.read_one(tx.connection, key),
     lambda _: "suspended",
     Action(
         name="release",
@@ -197,10 +200,10 @@ KEYS: Final = _kind(
         may=lambda held: held.row.holder != held.caller.holder,
         final=True,
     ),
-    titled=lambda row: f"API key {row.key_id} of {row.holder}",
+    titled=lambda held: f"API key {held.row.key_id} of {held.row.holder}",
     recorded=lambda key: uuid5(NAMESPACE_URL, f"urn:dsr:key:{key}"),
 )
-SWEEPS: Final = _kind(
+SWEEPS: Final = of_row(
     "sweeps",
     UUID,
     _sweep,
@@ -219,12 +222,12 @@ SWEEPS: Final = _kind(
         apply=_let_go,
         may=lambda held: held.row.state == "stopped" and not held.row.confirmed_by,
         second=by_two,
-        about=_row,
+        about=row,
         final=True,
     ),
-    titled=lambda row: f"{row.system}, {row.table_name}",
+    titled=lambda held: f"{held.row.system}, {held.row.table_name}",
 )
-CONFLICTS: Final = _kind(
+CONFLICTS: Final = of_row(
     "assignment-conflicts",
     UUID,
     _conflict,
@@ -240,5 +243,5 @@ CONFLICTS: Final = _kind(
         apply=_settle,
         may=lambda _: True,
     ),
-    titled=lambda row: f"{row.system} and the register of numbers contradict one another",
+    titled=lambda held: f"{held.row.system} and the register of numbers contradict one another",
 )

@@ -37,6 +37,7 @@ _NAMES = {
     "suspended-keys": "key_id",
     "sweeps": "sweep_id",
     "assignment-conflicts": "conflict_id",
+    "incidents": "incident_id",
 }
 _WAITS = "A second person must approve it (`approval_id`); until then nothing changes."
 _TAKING = DECIDING | documented(NotReady, SamePerson, ExtensionRefused, IllegalTransition, Shredded)
@@ -134,7 +135,7 @@ async def list_approvals(
         found = await approvals.waiting(connection, kind, subject, paging.after(UUID), paging.more)
     page = paging.page(found, attrgetter("approval_id"))
     standing = await performing.waiting(services.use_cases, KINDS, caller, page.data)
-    return Page(data=[Approval(**dict(each)) for each in standing], next_cursor=page.next_cursor)
+    return Page(data=[Approval(**dict(each)) for each, _ in standing], next_cursor=page.next_cursor)
 
 
 @router.get("/approvals/{approval_id}", dependencies=PRIVACY_TEAM, responses=documented(NotFound, Shredded))

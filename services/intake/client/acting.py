@@ -201,7 +201,7 @@ class _How(NamedTuple):
 
 
 class _Deed(NamedTuple):
-    """What is done with one object; ``sends``: the body."""
+    """One action on one object; ``sends``: its body."""
 
     thing: str
     operation: Operation
@@ -221,8 +221,8 @@ async def _one(api: Api, deed: _Deed, how: _How) -> None:
     if how.yes and not how.dry_run:
         answer = await (_at_once(api, deed) if deed.versioned else api.post(deed.path, deed.sends))
     else:
-        read = None if deed.thing.count("/") == 2 else await api.get(deed.thing)  # noqa: PLR2004  # /v1/kind
-        match = {"If-Match": version_of(read)} if deed.versioned and read else {}
+        read = await api.get(deed.thing) if deed.operation.readable else None
+        match = await _match(api, deed, read) if deed.versioned else {}
         if "dry_run" in deed.operation.takes:
             await api.post(f"{deed.path}?dry_run=true", deed.sends, match, repeatable=True)
         lines = [shown(told_by(read))] if read else []
@@ -242,14 +242,20 @@ async def _one(api: Api, deed: _Deed, how: _How) -> None:
     tell(done) if how.as_json else say(f"{deed.operation.name}: done, {pairs(brief)}")
 
 
+async def _match(api: Api, deed: _Deed, read: httpx.Response | None = None) -> dict[str, str]:
+    """The version of the thing that is acted on: the one that was read, or the one that stands."""
+    if read is None or "ETag" not in read.headers:
+        read = await api.get(f"{deed.thing}/actions")
+    return {"If-Match": version_of(read)}
+
+
 async def _at_once(api: Api, deed: _Deed) -> httpx.Response:
     """Decides for the request as it stands."""
     tries = 0
     while True:
         tries += 1
         try:
-            match = {"If-Match": version_of(await api.get(deed.thing))}
-            return await api.post(deed.path, deed.sends, match, repeatable=True)
+            return await api.post(deed.path, deed.sends, await _match(api, deed), repeatable=True)
         except ApiRefused as error:
             if error.status != HTTPStatus.PRECONDITION_FAILED or tries == _TRIES:
                 raise

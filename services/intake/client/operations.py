@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -31,6 +31,7 @@ class Operation:
     """One thing that can be done: where it goes, what it does, and its fields with a JSON Schema for each.
 
     ``path``: below its object; ``said``: what its name says already; ``takes``: its parameters, such as `If-Match`.
+    ``readable``: its object can be read.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Operation:
     needed: Sequence[str] = ()
     said: dict[str, Any] = field(default_factory=dict)
     takes: frozenset[str] = frozenset()
+    readable: bool = False
 
     @property
     def usage(self) -> str:
@@ -70,7 +72,10 @@ def operations(document: Mapping[str, Any], kind: str, *, new: bool = False) -> 
         where = below if new else below.partition("/")[2]
         name = where.removeprefix(_ACTIONS) or "create"
         found |= {each.name: each for each in _at(document, name, where, methods["post"])}
-    return found
+    readable = not new and any(
+        "get" in methods and re.fullmatch(f"/v1/{kind}/{{[^/]+}}", path) for path, methods in document["paths"].items()
+    )
+    return {name: replace(each, readable=readable) for name, each in found.items()}
 
 
 def named(known: Mapping[str, Operation], name: str) -> Operation:

@@ -87,7 +87,7 @@ class RequestPage:
             mails=mails,
             pending=[
                 (each, action.title, in_words(each), links(each, action, person))
-                for each in waiting
+                for each, _ in waiting
                 for action in [kind.actions[each.action]]
             ],
             done=[each for each in told if not each["action"].endswith(LOOKS)],

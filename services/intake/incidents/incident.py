@@ -12,13 +12,12 @@ from services.intake.incidents.schemas import (
     IncidentFacts,
     Kind,
     Notified,
-    RiskApproved,
     RiskDecided,
     Whom,
 )
 from services.intake.schemas import Instant
 
-Said: TypeAlias = IncidentFacts | RiskDecided | RiskApproved | Notified | IncidentClosed
+Said: TypeAlias = IncidentFacts | RiskDecided | Notified | IncidentClosed
 _WITHIN: Final = timedelta(hours=72)
 _FCC_ALWAYS: Final = 500
 """From so many customers on the FCC is notified even without a risk; of fewer it gets a summary each year."""
@@ -53,6 +52,7 @@ class Entry(BaseModel):
     entry_id: UUID
     kind: Kind
     said_by: str
+    approved_by: str | None = None
     said_at: Instant
     said: Said
 
@@ -80,18 +80,16 @@ class Incident(IncidentRow):
         return next((each.said for each in reversed(self.entries) if isinstance(each.said, IncidentFacts)), None)
 
     @property
-    def decision(self) -> tuple[Entry, RiskDecided, Entry | None] | None:
-        """The last decision about these facts, and its approval; other facts make it void."""
-        found: tuple[Entry, RiskDecided, Entry | None] | None = None
+    def decision(self) -> tuple[Entry, RiskDecided] | None:
+        """The last decision of two people about these facts; other facts make it void."""
+        found: tuple[Entry, RiskDecided] | None = None
         facts: IncidentFacts | None = None
         for each in self.entries:
             match each.said:
                 case IncidentFacts() as stated:
                     found, facts = found if stated == facts else None, stated
                 case RiskDecided() as risk:
-                    found = each, risk, None
-                case RiskApproved() if found:
-                    found = *found[:2], each
+                    found = each, risk
         return found
 
     @property

@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 from services.intake import metrics, repository
 from services.intake.audit.looks import LOOKS
 from services.intake.auth import Caller
-from services.intake.errors import BadRequest, Forbidden, NotFound, NotReady, SamePerson
+from services.intake.errors import BadRequest, Forbidden, NotFound, NotReady
 from services.intake.grant import Power
 from services.intake.incidents import letters
 from services.intake.incidents.incident import Entry, Incident, IncidentRow, Said, owed
@@ -24,7 +24,6 @@ from services.intake.incidents.schemas import (
     IncidentFacts,
     IncidentFound,
     Notified,
-    RiskApproved,
     RiskDecided,
     Whom,
 )
@@ -37,7 +36,7 @@ from shared.storage.vault import Sealing
 
 _CLEAR: Final = {
     *("found_at", "nature", "categories", "people", "records", "controllers", "us_customers"),
-    *("risk", "exemption", "decision_id", "whom", "told_at", "complete"),
+    *("risk", "exemption", "whom", "told_at", "complete"),
 }
 """What of a body the evidence has in clear."""
 _NEW = """
@@ -45,14 +44,16 @@ INSERT INTO incident (incident_id, opened_at, found_at, request_id, package_id, 
 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (package_id) DO NOTHING RETURNING incident_id
 """
 _READ = """
-SELECT incident_id, request_id, fault, downloads, opened_at, found_at, owner, categories, people, told_at, proposed_by,
-       closed_at FROM incident
+SELECT incident_id, request_id, fault, downloads, opened_at, found_at, owner, categories, people, told_at, closed_at,
+       (SELECT a.proposed_by FROM approval a
+        WHERE a.kind = 'incidents' AND a.subject = incident_id::text AND a.state = 'proposed') AS proposed_by
+FROM incident
 """
 _CHANGE = """
-UPDATE incident SET found_at = $2, owner = $3, categories = $4, people = $5, told_at = $6, proposed_by = $7,
-                    closed_at = $8
+UPDATE incident SET found_at = $2, owner = $3, categories = $4, people = $5, told_at = $6, closed_at = $7
 WHERE incident_id = $1
 """
+_VOID = "UPDATE approval SET state = 'replaced' WHERE kind = 'incidents' AND subject = $1 AND state = 'proposed'"
 # Who has done something about the request but look at it, or see to its incident.
 _HANDLERS = """
 SELECT DISTINCT coalesce(k.holder, substr(e.actor, 8)) FROM evidence.entry e
@@ -87,38 +88,18 @@ async def enter(tx: UnitOfWork, said: IncidentFound, caller: Caller) -> Incident
     incident_id = await _insert(tx, said.found_at, said.request_id, None, None, 0)
     incident = await load(tx, incident_id or uuid7())
     _log(tx, incident, "entered", {}, caller)
-    return await _state(tx, incident, IncidentFacts(**said.model_dump(exclude={"request_id"})), caller)
+    return await state(tx, incident, IncidentFacts(**said.model_dump(exclude={"request_id"})), caller)
 
 
-async def take(tx: UnitOfWork, texts: Letters, incident_id: UUID, step: Said, caller: Caller) -> Incident:
-    """Takes one step with an open incident.
-
-    Raises:
-        NotFound, IllegalTransition: there is no such incident, it is closed, or no such decision waits.
-        Forbidden, SamePerson: the caller may decide nothing, has handled its request, or has proposed the decision.
-        NotReady, BadRequest: something must be done first, or a field is wrong.
-    """
-    caller.grant.must(Power.SUBMIT)
-    incident = await load(tx, incident_id, lock=True)
-    if incident.closed_at is not None:
-        raise IllegalTransition("this incident is closed")
+async def must_not_have_handled(tx: UnitOfWork, incident: Incident, caller: Caller) -> None:
+    """Raises ``Forbidden`` to a caller who has handled the request of the incident."""
     if await _has_handled(tx, incident, caller):
         raise Forbidden("you have handled this request: somebody else must see to its incident")
-    match step:
-        case IncidentFacts():
-            return await _state(tx, incident, step, caller)
-        case RiskDecided():
-            return await _decide(tx, texts, incident, step, caller)
-        case RiskApproved():
-            return await _approve(tx, texts, incident, step, caller)
-        case Notified():
-            return await _notify(tx, incident, step, caller)
-        case IncidentClosed():
-            return await _close(tx, incident, step, caller)
 
 
-async def _state(tx: UnitOfWork, incident: Incident, said: IncidentFacts, caller: Caller) -> Incident:
-    """States the facts, in a new version; other facts void the decision."""
+async def state(tx: UnitOfWork, incident: Incident, said: IncidentFacts, caller: Caller) -> Incident:
+    """States the facts, in a new version; other facts void the decision. Raises ``BadRequest``."""
+    _must_be_open(incident)
     if unknown := sorted({*said.categories} - tx.policy.categories.keys()):
         known = ", ".join(sorted(tx.policy.categories))
         raise BadRequest(f"the policy has no category {unknown[0]}; give some of {known}", "categories")
@@ -128,35 +109,32 @@ async def _state(tx: UnitOfWork, incident: Incident, said: IncidentFacts, caller
     stated: dict[str, object] = {"owner": owner, "categories": sorted({*said.categories}), "people": said.people}
     # Nobody alone makes the 72 hours longer: a later time counts with the decision of two.
     stated |= {"found_at": min(incident.found_at, said.found_at)}
-    stated |= {"proposed_by": incident.proposed_by if incident.facts == said else None}
+    if incident.facts != said:
+        await tx.connection.execute(_VOID, str(incident.incident_id))
     return await _put(tx, incident, said, caller, stated)
 
 
-async def _decide(tx: UnitOfWork, texts: Letters, incident: Incident, said: RiskDecided, caller: Caller) -> Incident:
-    """Proposes how high the risk is, and who gets a letter, in the place of what was decided before."""
-    if incident.facts is None:
+async def decide(
+    tx: UnitOfWork, texts: Letters, incident: Incident, said: RiskDecided, caller: Caller, proposer: str
+) -> Incident:
+    """Takes the decision that a second person approves: the letters go out, and a later discovery counts.
+
+    Raises ``NotReady``, ``BadRequest``, ``IllegalTransition``.
+    """
+    _must_be_open(incident)
+    facts = incident.facts
+    if facts is None:
         raise NotReady("state the facts first (Art. 33(5)): the risk follows from them")
-    if said.concerned and "us" not in incident.facts.controllers:
+    if said.concerned and "us" not in facts.controllers:
         raise BadRequest("only the customer decides about these data, and notifies the data subjects", "concerned")
-    await letters.to_write(tx, texts, incident, said)
-    changed = {"proposed_by": caller.holder}
-    return await _put(tx, incident, said, caller, changed, concerned=len(said.concerned))
+    written = await letters.write(tx, texts, incident, facts, said)
+    more: dict[str, JsonValue] = {"proposed_by": proposer, "concerned": len(said.concerned), "letters": written}
+    return await _put(tx, incident, said, caller, {"found_at": facts.found_at}, proposer, **more)
 
 
-async def _approve(tx: UnitOfWork, texts: Letters, incident: Incident, said: RiskApproved, caller: Caller) -> Incident:
-    """Approves the decision as a second person: the letters go out, and a later discovery counts."""
-    facts, decision = incident.facts, incident.decision
-    if not (facts and decision) or decision[0].entry_id != said.decision_id or decision[2]:
-        raise IllegalTransition("no such decision waits: facts or decision have changed; read the incident again")
-    if caller.holder == decision[0].said_by:
-        raise SamePerson("you have proposed this: it takes two people, so somebody else must approve it")
-    written = await letters.write(tx, texts, incident, facts, decision[1])
-    changed = {"found_at": facts.found_at, "proposed_by": None}
-    return await _put(tx, incident, said, caller, changed, letters=written)
-
-
-async def _notify(tx: UnitOfWork, incident: Incident, said: Notified, caller: Caller) -> Incident:
+async def note(tx: UnitOfWork, incident: Incident, said: Notified, caller: Caller) -> Incident:
     """Notes that somebody was notified; one that is noted after the 72 hours is never in time, whatever its date."""
+    _must_be_open(incident)
     if not incident.found_at <= said.told_at <= tx.now:
         raise BadRequest("nobody is notified before it is found, or in the future; say when it was", "told_at")
     first = said.whom in {"authority", "controller"} and said.whom not in {each.whom for _, each in incident.notices}
@@ -167,10 +145,14 @@ async def _notify(tx: UnitOfWork, incident: Incident, said: Notified, caller: Ca
     return await _put(tx, incident, said, caller, {"told_at": told_at}, late=late)
 
 
-async def _close(tx: UnitOfWork, incident: Incident, said: IncidentClosed, caller: Caller) -> Incident:
-    """Closes an incident once two people have decided about it and everybody who must be was notified."""
+async def close(tx: UnitOfWork, incident: Incident, said: IncidentClosed, caller: Caller) -> Incident:
+    """Closes an incident once two people have decided about it and everybody who must be was notified.
+
+    Raises ``NotReady``, ``IllegalTransition``.
+    """
+    _must_be_open(incident)
     facts, decision = incident.facts, incident.decision
-    if not (facts and decision and decision[2]):
+    if not (facts and decision):
         raise NotReady(
             "two people must first decide how high the risk of these facts is (Art. 33(1), 34), and why nobody need be"
             " notified where there is none: propose that, and have somebody else approve it"
@@ -193,13 +175,18 @@ async def _close(tx: UnitOfWork, incident: Incident, said: IncidentClosed, calle
 async def read(tx: UnitOfWork, incident_id: UUID, caller: Caller) -> Incident:
     """The whole record; the evidence names the reader. Raises ``NotFound``, ``Shredded``."""
     incident = await load(tx, incident_id)
-    _log(tx, incident, "read", {"holder": caller.holder}, caller)
+    note_reader(tx, incident, caller)
     return incident
 
 
-async def load(tx: UnitOfWork, incident_id: UUID, *, lock: bool = False) -> Incident:
+def note_reader(tx: UnitOfWork, incident: Incident, caller: Caller) -> None:
+    """Puts on record who has read it."""
+    _log(tx, incident, "read", {"holder": caller.holder}, caller)
+
+
+async def load(tx: UnitOfWork, incident_id: UUID) -> Incident:
     """The whole record. Raises ``NotFound``, ``Shredded``."""
-    row = await tx.connection.fetchrow(f"{_READ} WHERE incident_id = $1{' FOR UPDATE' if lock else ''}", incident_id)
+    row = await tx.connection.fetchrow(f"{_READ} WHERE incident_id = $1", incident_id)
     if row is None:
         raise NotFound("there is no such incident")
     found = await tx.vault.open_kind(tx.connection, incident_id, "incident")
@@ -231,11 +218,18 @@ async def forget(tx: UnitOfWork, before: datetime) -> int:
     query = "DELETE FROM incident WHERE closed_at < $1 RETURNING incident_id, request_id"
     ended = await tx.connection.fetch(query, before)
     ids = [row[0] for row in ended]
+    query = "DELETE FROM approval WHERE kind = 'incidents' AND subject = ANY($1)"
+    await tx.connection.execute(query, [str(each) for each in ids])
     await tx.connection.execute("DELETE FROM vault.sealed WHERE subject_ref = ANY($1)", ids)
     await tx.connection.execute("DELETE FROM vault.subject WHERE subject_ref = ANY($1)", ids)
     for incident_id, request_id in ended:
         tx.log_evidence(request_id or incident_id, "evidence.tier_expired", {"tier": "incidents"})
     return len(ended)
+
+
+def _must_be_open(incident: Incident) -> None:
+    if incident.closed_at is not None:
+        raise IllegalTransition("this incident is closed")
 
 
 async def _insert(tx: UnitOfWork, *found: object) -> UUID | None:
@@ -246,14 +240,21 @@ async def _insert(tx: UnitOfWork, *found: object) -> UUID | None:
 
 
 async def _put(
-    tx: UnitOfWork, incident: Incident, said: Said, caller: Caller, changed: Mapping[str, object], **more: JsonValue
+    tx: UnitOfWork,
+    incident: Incident,
+    said: Said,
+    caller: Caller,
+    changed: Mapping[str, object],
+    proposer: str | None = None,
+    **more: JsonValue,
 ) -> Incident:
     """Keeps what was said as an entry, and what it changes; returns the incident as it is then."""
-    entry = Entry(entry_id=uuid7(), kind=said.KIND, said_by=caller.holder, said_at=tx.now, said=said)
+    by, approver = proposer or caller.holder, caller.holder if proposer else None
+    entry = Entry(entry_id=uuid7(), kind=said.KIND, said_by=by, approved_by=approver, said_at=tx.now, said=said)
     sealing = Sealing(incident.incident_id, "incident", "", entry.model_dump_json().encode(), entry.entry_id)
     await tx.vault.seal(tx.connection, [sealing], tx.now)
     now = incident.model_copy(update=changed)
-    row = (now.found_at, now.owner, now.categories, now.people, now.told_at, now.proposed_by, now.closed_at)
+    row = (now.found_at, now.owner, now.categories, now.people, now.told_at, now.closed_at)
     await tx.connection.execute(_CHANGE, incident.incident_id, *row)
     clear = said.model_dump(mode="json", include=_CLEAR)
     _log(tx, incident, said.KIND, {"entry": str(entry.entry_id), **clear, **more}, caller)

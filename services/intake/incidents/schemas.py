@@ -12,7 +12,7 @@ from shared.domain.text import Text, Word
 from shared.domain.wording import Language
 
 Whom = Literal["authority", "controller", "subjects", "fcc"]
-Kind = Literal["stated", "decided", "approved", "notified", "closed"]
+Kind = Literal["stated", "decided", "notified", "closed"]
 _AT, _ID = ["2026-03-02T09:00:00+01:00"], ["01a21dbf-28e5-7733-8a89-3cbe1b3db3a3"]
 
 
@@ -113,13 +113,6 @@ class RiskDecided(Strict):
         if (self.concerned or self.words) and (self.risk == "none" or self.exemption):
             raise ValueError("there are no letters without a risk or with an exemption: leave concerned and words out")
         return self
-
-
-class RiskApproved(Strict):
-    """Which decision the second person has read, and approves."""
-
-    KIND: ClassVar[Kind] = "approved"
-    decision_id: UUID = Field(title="Decision", description="Its entry_id", examples=_ID)
 
 
 class Notified(Strict):

@@ -1,7 +1,8 @@
 """Pages of actions and of approvals: every form is made from the registry."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from typing import Final
 from uuid import UUID
 
@@ -9,16 +10,15 @@ from pydantic import BaseModel
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from services.intake import repository
 from services.intake.actions import approvals, performing
 from services.intake.actions.action import Action, Held
 from services.intake.actions.approvals import REQUESTS, Proposal
 from services.intake.actions.performing import Basis, Done, Kind
 from services.intake.actions.registry import KINDS
-from services.intake.console import digests, incidents
-from services.intake.console.console import Console, Person, Works, person_of, spelled
+from services.intake.console import digests
+from services.intake.console.console import Console, Person, Works, local, person_of, spelled
 from services.intake.console.decisions.decision import Decision, Facts, Subject, saying
-from services.intake.console.decisions.generated import fields_of, stated
+from services.intake.console.decisions.generated import fields_of, form_of, stated
 from services.intake.console.decisions.page import About, DecisionPage
 from services.intake.console.ids import of_path
 from services.intake.console.lists import ROWS, Link, Row, Table, at_most, show
@@ -28,8 +28,10 @@ from services.intake.request.aggregate import Request
 from services.intake.web.site import Handler, Visit
 from shared.domain import reference
 
+_OWN: Final = frozenset({REQUESTS, "incidents"})
+"""Kinds of which each thing has a page."""
 _LISTED: Final = frozenset({"holds", "systems"})
-"""Kinds with a page of their own."""
+"""Kinds with a list of their own."""
 
 
 def routes(console: Console) -> list[BaseRoute]:
@@ -89,20 +91,16 @@ class Actions:
             reads=_shown(reads),
             irreversible=action.final,
         )
-        return await _page(visit, decision, self._about(person, kind, held, request))
+        about, known = self._about(person, kind, held, request), action.known(held)
+        return await _page(visit, decision, replace(about, known=form_of(known)) if known else about)
 
     async def waiting(self, visit: Visit) -> Response:
         """What waits for a second person?"""
         person, services = person_of(visit), self.works.services
         async with services.unit_of_work.pool.acquire() as connection:
             found = await approvals.waiting(connection, limit=ROWS)
-            decisions = await incidents.awaiting_approval(self.works, person, connection)
         standing = await performing.waiting(services.use_cases, KINDS, person.caller, found)
-        async with services.unit_of_work.pool.acquire() as connection:
-            ids = [UUID(each.subject) for each in standing if each.kind == REQUESTS]
-            due = {str(r.request_id): str(r.due_on) for r in await repository.read_all(connection, ids)}
-        standing.sort(key=lambda each: due.get(each.subject, ""))
-        rows = [self._row(each, person, due.get(each.subject, "–")) for each in standing]
+        rows = [self._row(each, person, due) for each, due in sorted(standing, key=lambda each: str(each[1] or "~"))]
         proposed = Table(
             "Proposed by one person",
             at_most("Nothing of it is done before a second person approves.", found, ROWS),
@@ -111,7 +109,7 @@ class Actions:
             "Nothing waits for a second person.",
         )
         told = await digests.table(self.works, visit)
-        return show(visit, "Approvals", [proposed, decisions, told])
+        return show(visit, "Approvals", [proposed, told])
 
     async def decide(self, visit: Visit) -> Response:
         """What was proposed, in its own words? Then it is approved, or rejected."""
@@ -152,24 +150,28 @@ class Actions:
         if request is None:
             facts = [("State", spelled(kind.stands(held)))]
             back = f"/{kind.name}" if kind.name in _LISTED else "/stopped"
+            back = f"/{kind.name}/{held.key}" if kind.name in _OWN else back
             return About(Subject(self.works, person, row=held.row), kind.titled(held), back, facts, held.version)
         title = f"{spelled(request.right)}, due {request.due_on}"
         facts = [("Request", reference.of(request.request_id)), ("State", spelled(request.state))]
         back = f"/requests/{request.request_id}"
         return About(Subject(self.works, person, request), title, back, facts, held.version)
 
-    def _row(self, found: Proposal, person: Person, due: str) -> Row:
+    def _row(self, found: Proposal, person: Person, due: date | datetime | None) -> Row:
         action = KINDS[found.kind].actions[found.action]
-        named = Link(f"/requests/{found.subject}", action.title) if found.kind == REQUESTS else action.title
+        named = Link(f"/{found.kind}/{found.subject}", action.title) if found.kind in _OWN else action.title
         by = "you" if found.proposed_by == person.holder else found.proposed_by
-        return Row((named, in_words(found), by, due), [*links(found, action, person)])
+        until = local(self.works, due) if isinstance(due, datetime) else str(due or "–")
+        return Row((named, in_words(found), by, until), [*links(found, action, person)])
 
 
 async def offered(works: Works, kind: str, key: str, person: Person) -> list[Link]:
-    """What somebody who has signed in can decide about a thing of a list."""
+    """What somebody who has signed in can decide about a thing of a list, what was proposed first."""
     _, found = await performing.possible(works.services.use_cases, KINDS[kind], key, person.caller)
-    mine = [each for each in found if person.may(Power(each.needs))]
-    return [Link(f"/{kind}/{key}/{each.name}", each.title) for each in mine]
+    mine = [Link(f"/{kind}/{key}/{each.name}", each.title) for each in found if person.may(Power(each.needs))]
+    async with works.services.unit_of_work.pool.acquire() as connection:
+        waiting = await approvals.waiting(connection, kind, key)
+    return [*(link for each in waiting for link in links(each, KINDS[kind].actions[each.action], person)), *mine]
 
 
 def in_words(found: Proposal) -> str:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from services.intake.actions.action import plain
 from services.intake.console.console import Works, local, spelled
 from services.intake.console.decisions.decision import LANGUAGES, Asked, Kind, Options, Subject
+from services.intake.web.forms import Form
 
 _SHORT = 200
 _KINDS: Mapping[str, Kind] = {"boolean": "check", "integer": "number", "date-time": "moment", "date": "day"}
@@ -29,6 +30,12 @@ def stated(works: Works, said: BaseModel) -> Sequence[tuple[str, str]]:
     """What was entered, with the title of each field; fields without a value are left out."""
     named = ((info.title or name, getattr(said, name)) for name, info in type(said).model_fields.items())
     return [(title, _words(works, value)) for title, value in named if value not in (None, (), {})]
+
+
+def form_of(said: BaseModel) -> Form:
+    """What was entered, as it stands in the form."""
+    fields = said.model_dump(mode="json").items()
+    return Form({name: value if isinstance(value, list) else [str(value)] for name, value in fields})
 
 
 def _asked(document: Mapping[str, Any], name: str, said: Mapping[str, Any]) -> Sequence[Asked]:

@@ -1,0 +1,130 @@
+"""Actions about incidents: their facts, the decision of two people, notices, and closing (Art. 33, 34)."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from services.intake.actions.action import ANOTHER, Action, Held, Pairs, by_two, saying
+from services.intake.actions.stopped import of_row
+from services.intake.incidents import record
+from services.intake.incidents.incident import Incident
+from services.intake.incidents.schemas import IncidentClosed, IncidentFacts, Notified, RiskDecided
+from shared.messaging.unit_of_work import UnitOfWork
+
+
+def _is_open(held: Held) -> bool:
+    return held.row.closed_at is None
+
+
+async def _reading(held: Held) -> Pairs:
+    """The facts; the evidence names the reader."""
+    record.note_reader(held.tx, held.row, held.caller)
+    facts = held.row.facts
+    said = facts.model_dump(mode="json") if facts else {}
+    named = ((info.title or name, said.get(name)) for name, info in IncidentFacts.model_fields.items())
+    shown = ((title, ", ".join(value) if isinstance(value, list) else str(value)) for title, value in named if value)
+    return [("Notify the authority by", _local(held, held.row.notify_by)), *shown]
+
+
+def _local(held: Held, at: datetime) -> str:
+    return f"{at.astimezone(ZoneInfo(held.tx.policy.controller.zone)):%Y-%m-%d %H:%M}"
+
+
+async def _facts(held: Held, _: RiskDecided) -> str:
+    """Digest of the facts; other facts void an approval."""
+    facts = held.row.facts
+    return hashlib.sha256(facts.model_dump_json().encode()).hexdigest() if facts else ""
+
+
+async def _state(held: Held, said: IncidentFacts) -> None:
+    await record.state(held.tx, held.row, said, held.caller)
+
+
+async def _decide(held: Held, said: RiskDecided) -> None:
+    await record.decide(held.tx, held.means.letters, held.row, said, held.caller, held.first or "")
+
+
+async def _note(held: Held, said: Notified) -> None:
+    await record.note(held.tx, held.row, said, held.caller)
+
+
+async def _close(held: Held, said: IncidentClosed) -> None:
+    await record.close(held.tx, held.row, said, held.caller)
+
+
+async def _read(tx: UnitOfWork, key: str) -> Incident:
+    return await record.load(tx, UUID(key))
+
+
+async def _allowed(held: Held) -> None:
+    await record.must_not_have_handled(held.tx, held.row, held.caller)
+
+
+ACTIONS: Final[Sequence[Action]] = (
+    Action(
+        name="facts",
+        title="State the facts",
+        body=IncidentFacts,
+        effects=saying(
+            "You own the incident from now on; people who have handled its request cannot.",
+            "Earlier versions stay on record. If the facts change, the risk is decided again.",
+        ),
+        apply=_state,
+        may=_is_open,
+        reads=_reading,
+        known=lambda held: held.row.facts,
+    ),
+    Action(
+        name="decide",
+        title="Decide on the risk",
+        body=RiskDecided,
+        effects=saying(
+            ANOTHER,
+            "Neither may have handled the request.",
+            "Then each requester that you name gets one letter, in their language (Art. 34).",
+            "If it was found later than stated at first, the 72 hours run from then.",
+        ),
+        apply=_decide,
+        may=_is_open,
+        second=by_two,
+        about=_facts,
+        reads=_reading,
+        shows=("risk", "exemption"),
+        final=True,
+    ),
+    Action(
+        name="notified",
+        title="Note who was notified",
+        body=Notified,
+        effects=saying(
+            "It is noted; nothing is sent.",
+            "The first notice to the authority ends the 72 hours. Noted after them it counts as late.",
+        ),
+        apply=_note,
+        may=_is_open,
+    ),
+    Action(
+        name="close",
+        title="Close the incident",
+        body=IncidentClosed,
+        effects=saying("Nothing can be added to it."),
+        apply=_close,
+        may=_is_open,
+        reads=_reading,
+        final=True,
+    ),
+)
+INCIDENTS: Final = of_row(
+    "incidents",
+    UUID,
+    _read,
+    lambda row: "closed" if row.closed_at else "open",
+    *ACTIONS,
+    titled=lambda held: f"Incident found {_local(held, held.row.found_at)}",
+    due=lambda held: held.row.notify_by,
+    allowed=_allowed,
+    sealed=True,
+)
