@@ -70,14 +70,14 @@ format: .venv/.stamp ## Format the code and apply the safe fixes
 test: .venv/.stamp ## Check the product: lint and its tests, on a real database and a real broker
 	@$(python) -m deploy.local.fetch >.local/cache/fetch.log 2>&1 & # what fails here fails in a test that needs it
 	@$(MAKE) --no-print-directory lint >.local/cache/lint.log 2>&1 & lint=$$!; \
-	    $(python) -m pytest --processes 3 --ignore tests/deploy; tests=$$?; \
+	    $(python) -m pytest --numprocesses 3 --ignore tests/deploy; tests=$$?; \
 	    wait $$lint; lint=$$?; cat .local/cache/lint.log; test $$tests$$lint = 00
 	@$(keep_time)
 
 .PHONY: test-deploy
 test-deploy: .venv/.stamp ## Check how it is deployed: the image, the manifests, the alerts, the demonstration
 	@$(python) -m tests.deploy.fetch >.local/cache/fetch.log 2>&1 & # what fails here fails in a test that needs it
-	$(python) -m pytest --processes 3 tests/deploy
+	$(python) -m pytest --numprocesses 3 tests/deploy
 	@$(keep_time)
 
 .PHONY: test-unit

@@ -12,6 +12,8 @@ import psutil
 import pytest
 from hypothesis import configuration, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from deploy.local import postgres_databases as databases
 from deploy.local.paths import CACHE, LOCAL
@@ -20,7 +22,7 @@ from deploy.local.postgres import Postgres
 from deploy.local.unprivileged import become_unprivileged
 from shared.storage import keyring
 from shared.storage.migrate import migrate
-from tests.fixtures import groups, processes
+from tests.fixtures import groups
 from tests.fixtures.databases import Databases
 from tests.fixtures.memory import forget_runs, in_memory
 
@@ -30,11 +32,6 @@ pytest_plugins = [f"tests.fixtures.{name}" for name in ("wire", "brokers", "live
 configuration.set_hypothesis_home_dir(CACHE / "hypothesis")
 settings.register_profile("repository", database=DirectoryBasedExampleDatabase(CACHE / "hypothesis"), deadline=None)
 settings.load_profile("repository")
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Returns how many processes run the tests."""
-    parser.addoption("--processes", type=int, default=1, help="run the tests in so many processes")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -106,13 +103,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             raise pytest.UsageError(f"{item.nodeid} needs a server: list its file in tests/conftest.py, _TOGETHER")
 
 
-def pytest_runtestloop(session: pytest.Session) -> bool | None:
-    """Runs the tests in several processes, where that was asked for."""
-    option = session.config.option
-    if option.processes == 1 or option.collectonly or session.testsfailed:
-        return None
-    processes.run(session, option.processes, lambda nodeid: "" if _scope(nodeid) in _PLATFORMS else _scope(nodeid))
-    return True
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # the plugin is untyped
+    """Gives each process one file after the other, in the order of the tests."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        scope = _scope(nodeid)
+        return "platforms" if scope in _PLATFORMS else scope
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    """Tells the plugin which tests belong together."""
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
