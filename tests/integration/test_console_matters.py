@@ -139,7 +139,8 @@ async def test_decision_on_an_incident_waits_among_approvals_of_others(console: 
     told = {"whom": "authority", "to": "BlnBDI 521", "complete": "yes", "what": "All of it."}
     await confirmed(owner, f"{page}/notified", told_at=at, **told)
     assert "Everything is told yes" in " ".join(owner.text.split())
-    assert "1200" in (await owner.open(f"{page}/facts")).html, "the facts stand in the form"
+    form = (await owner.open(f"{page}/facts")).html
+    assert ('value="1200"' in form, f'value="{at}"' in form) == (True, True), "the facts stand in the form"
     await confirmed(owner, f"{page}/close", explanation="The BlnBDI has closed its case.")
     assert "The BlnBDI has closed its case." in owner.text
 

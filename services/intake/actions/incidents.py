@@ -19,9 +19,15 @@ def _is_open(held: Held) -> bool:
     return held.row.closed_at is None
 
 
+async def _noted(held: Held) -> Pairs:
+    """Notes in the evidence who reads the facts, which stand in the form."""
+    record.note_reader(held.tx, held.row, held.caller)
+    return ()
+
+
 async def _reading(held: Held) -> Pairs:
     """The facts; the evidence names the reader."""
-    record.note_reader(held.tx, held.row, held.caller)
+    await _noted(held)
     facts = held.row.facts
     said = facts.model_dump(mode="json") if facts else {}
     named = ((info.title or name, said.get(name)) for name, info in IncidentFacts.model_fields.items())
@@ -74,7 +80,7 @@ ACTIONS: Final[Sequence[Action]] = (
         ),
         apply=_state,
         may=_is_open,
-        reads=_reading,
+        reads=_noted,
         known=lambda held: held.row.facts,
     ),
     Action(

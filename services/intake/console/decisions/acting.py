@@ -92,7 +92,7 @@ class Actions:
             irreversible=action.final,
         )
         about, known = self._about(person, kind, held, request), action.known(held)
-        return await _page(visit, decision, replace(about, known=form_of(known)) if known else about)
+        return await _page(visit, decision, replace(about, known=form_of(self.works, known)) if known else about)
 
     async def waiting(self, visit: Visit) -> Response:
         """What waits for a second person?"""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 
@@ -32,10 +33,12 @@ def stated(works: Works, said: BaseModel) -> Sequence[tuple[str, str]]:
     return [(title, _words(works, value)) for title, value in named if value not in (None, (), {})]
 
 
-def form_of(said: BaseModel) -> Form:
-    """What was entered, as it stands in the form."""
-    fields = said.model_dump(mode="json").items()
-    return Form({name: value if isinstance(value, list) else [str(value)] for name, value in fields})
+def form_of(works: Works, said: BaseModel) -> Form:
+    """The fields of a form, filled with what a body says."""
+    zone = ZoneInfo(works.services.processing.controller.zone)
+    fields = {name: f"{at.astimezone(zone):%Y-%m-%d %H:%M}" for name, at in said if isinstance(at, datetime)}
+    filled = {**said.model_dump(mode="json"), **fields}.items()
+    return Form({name: value if isinstance(value, list) else [str(value)] for name, value in filled})
 
 
 def _asked(document: Mapping[str, Any], name: str, said: Mapping[str, Any]) -> Sequence[Asked]:
