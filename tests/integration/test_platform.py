@@ -1,6 +1,5 @@
 """The servers on this machine: they come back after `kill -9`, and nothing outlives us."""
 
-import asyncio
 import ssl
 import subprocess
 import sys
@@ -9,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.message import EmailMessage
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlencode
@@ -35,7 +33,6 @@ from deploy.local.postgres_binaries import Binaries, packaged
 from deploy.local.process import Child, ChildFailedError
 from deploy.local.progress import Progress
 from shared.storage.postgres import connected
-from tests.fixtures.live import eventually
 
 # Starts a process that starts another one in a session of its own, and tells both process ids.
 _FAMILY = """
@@ -61,13 +58,6 @@ def folder(run_folder: Path, request: pytest.FixtureRequest) -> Path:
     return Path(tempfile.mkdtemp(" of its own", request.node.name[:30], run_folder))
 
 
-@pytest.fixture
-def postgres(folder: Path) -> Iterator[Postgres]:
-    """A server of the test alone."""
-    with Postgres(folder / "postgres") as server:
-        yield server
-
-
 async def _execute(dsn: str, statement: str) -> object:
     async with connected(dsn) as connection:
         return await connection.fetchval(statement)
@@ -81,49 +71,18 @@ async def test_postgres_lets_in_nobody_who_guesses_its_password(postgres_server:
     assert await _execute(postgres_server.dsn, "SELECT 1") == 1
 
 
-async def test_postgres_has_its_data_after_kill_9(postgres: Postgres) -> None:
-    await _execute(postgres.dsn, "CREATE TABLE kept AS SELECT 7 AS number")
-    backend = psutil.Process(postgres.child.pid).children()[0]
-
-    await asyncio.to_thread(postgres.kill)
-    assert not backend.is_running()
-    await asyncio.to_thread(postgres.start)
-
-    assert await _execute(postgres.dsn, "SELECT number FROM kept") == 7
-
-
-async def test_postgres_comes_back_although_a_connection_was_busy_when_it_was_killed(postgres: Postgres) -> None:
-    connection = await asyncpg.connect(postgres.dsn)
-    busy = asyncio.create_task(connection.fetchval("SELECT count(*) FROM generate_series(1, 1000000000)"))
-    await _until_active(postgres.dsn)
-
-    await asyncio.to_thread(postgres.kill)
-    with pytest.raises((asyncpg.PostgresConnectionError, ConnectionError)):
-        await busy
-    await asyncio.to_thread(postgres.start)
-
-    assert await _execute(postgres.dsn, "SELECT 1") == 1
-
-
-async def _until_active(dsn: str) -> None:
-    active = "SELECT true FROM pg_stat_activity WHERE query ~ '^SELECT count' LIMIT 1"
-    await eventually(partial(_execute, dsn, active))
-
-
-def test_a_second_start_finds_the_data_of_the_first(folder: Path) -> None:
-    with Postgres(folder / "postgres") as first:
-        postgres_databases.wait_for(_execute(first.dsn, "CREATE TABLE kept AS SELECT 7 AS number"))
-    with Postgres(folder / "postgres") as second:
-        assert postgres_databases.wait_for(_execute(second.dsn, "SELECT number FROM kept")) == 7
-
-
 @pytest.mark.parametrize("binaries", [None, packaged], ids=["the machine's own", "the package's"])
-def test_postgres_in_a_private_folder_comes_back(folder: Path, binaries: Callable[[], Binaries | None] | None) -> None:
+def test_postgres_in_a_private_folder_has_its_data_after_kill_9(
+    folder: Path, binaries: Callable[[], Binaries | None] | None
+) -> None:
     folder.chmod(0o700)
     with Postgres(folder / "postgres", binaries=binaries and binaries()) as server:
+        postgres_databases.wait_for(_execute(server.dsn, "CREATE TABLE kept AS SELECT 'ÄØŁ' AS word"))
+        backend = psutil.Process(server.child.pid).children()[0]
         server.kill()
+        assert not backend.is_running()
         server.start()
-        assert postgres_databases.wait_for(_execute(server.dsn, "SELECT lower('ÄØŁ')")) == "äøł"
+        assert postgres_databases.wait_for(_execute(server.dsn, "SELECT lower(word) FROM kept")) == "äøł"
 
 
 def test_kafka_runs_on_the_java_that_comes_as_a_package(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

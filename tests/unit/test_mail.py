@@ -86,8 +86,8 @@ def test_any_headers_and_parts_can_be_read(headers: list[tuple[str, str, int]], 
         b"\nHello" + b"\n" * 20_000 + b"On a wrote ",
     ],
 )
-async def test_what_makes_others_stand_still_is_read_like_any_other(raw: bytes) -> None:
-    found = await parser_process.read(raw, ARRIVED, OURS)
+def test_what_makes_others_stand_still_is_read_like_any_other(raw: bytes) -> None:
+    found = read(raw, ARRIVED, OURS)
     assert (found.kind, "Hello" in found.content.text) == (MailKind.PROPOSED, True)
 
 
