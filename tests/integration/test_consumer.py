@@ -153,17 +153,6 @@ async def test_lag_is_reported_until_consumed(kafka_bootstrap: str, topic: str, 
         assert await comes_to(0, "dsr_consumer_lag", service=topic, topic=topic)
 
 
-async def test_handled_batch_is_not_consumed_again(kafka_bootstrap: str, topic: str, producer: KafkaProducer) -> None:
-    await producer.send(messages(topic, range(10)))
-    first, second = Listener(10), Listener(1)
-    async with consuming(kafka_bootstrap, topic, topic, first.handle), asyncio.timeout(60):
-        await first.done.wait()
-    await producer.send(messages(topic, range(10, 11)))
-    async with consuming(kafka_bootstrap, topic, topic, second.handle), asyncio.timeout(60):
-        await second.done.wait()
-    assert second.values == [b"10"]
-
-
 async def killed_at_work(bootstrap: str, topic: str, instance: str | None = None) -> None:
     """A consumer that ends in the middle of a batch; one with a name does not even leave its group."""
     begun, never = asyncio.Event(), asyncio.Event()
@@ -179,15 +168,6 @@ async def killed_at_work(bootstrap: str, topic: str, instance: str | None = None
     dying.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await dying
-
-
-async def test_unfinished_batch_is_consumed_again(kafka_bootstrap: str, topic: str, producer: KafkaProducer) -> None:
-    await producer.send(messages(topic, range(10)))
-    await killed_at_work(kafka_bootstrap, topic)
-    heir = Listener(10)
-    async with consuming(kafka_bootstrap, topic, topic, heir.handle), asyncio.timeout(60):
-        await heir.done.wait()
-    assert sorted(heir.values, key=int) == [str(n).encode() for n in range(10)]
 
 
 async def test_who_comes_back_by_its_name_does_not_wait_for_the_session_of_the_dead(
@@ -214,19 +194,6 @@ async def test_who_leaves_in_order_leaves_its_part_to_others_at_once(
     async with consuming(kafka_bootstrap, topic, topic, other.handle, "somebody else"), asyncio.timeout(60):
         await other.done.wait()
     assert other.values == [b"10"]
-
-
-async def test_two_group_members_share_partitions(kafka_bootstrap: str, topic: str, producer: KafkaProducer) -> None:
-    both = Listener(1_000)
-    async with (
-        consuming(kafka_bootstrap, topic, topic, both.handle),
-        consuming(kafka_bootstrap, topic, topic, both.handle),
-        asyncio.timeout(60),
-    ):
-        for start in range(0, 1_000, 100):
-            await producer.send(messages(topic, range(start, start + 100)))
-        await both.done.wait()
-    assert {int(value) for value in both.values} == set(range(1_000))
 
 
 async def test_a_record_without_key_value_or_header_value_is_heard_as_empty(kafka_bootstrap: str, topic: str) -> None:
