@@ -282,20 +282,6 @@ async def sent(intake: Intake, **changed: object) -> httpx.Response:
     return await intake.channel.post("/v1/requests", json={**MESSAGE, **changed}, headers=headers)
 
 
-async def test_message_becomes_one_request_per_right_with_one_case_number(intake: Intake) -> None:
-    answer = await sent(intake)
-    assert answer.status_code == 201, answer.text
-    case = answer.json()
-    views = [await intake.view(f"/v1/requests/{each['request_id']}") for each in case["requests"]]
-    assert [view["right"] for view in views] == MESSAGE["rights"]
-    assert {view["received_at"] for view in views} == {"2026-02-27T10:00:00+00:00"}
-    assert {view["case"]["case_number"] for view in views} == {case["case_number"]}
-    assert [view["scope"] for view in views] == [None, None, "direct_marketing"], "each has what is its own"
-    assert [each["right"] for each in views[1]["case"]["requests"]] == MESSAGE["rights"]
-    again = await sent(intake)
-    assert (again.status_code, again.json()) == (200, case), "a repeat gives the first answer"
-
-
 async def test_withdrawn_consent_erases_nothing_before_its_copy(intake: Intake) -> None:
     said = {"rights": ["access", "consent_withdrawal"], "purposes": ["marketing"]}
     answer = await intake.channel.post(

@@ -16,7 +16,7 @@ from deploy.local.ports import HOST, free_port
 from deploy.local.postgres_databases import fetch
 from services.intake import auth, submission
 from services.intake.auth import create
-from services.intake.grant import Grant, Power
+from services.intake.grant import Grant
 from services.intake.quota import Quota
 from shared.app import http
 from shared.domain.rights import Right
@@ -24,7 +24,7 @@ from shared.runtime.settings import HttpSettings
 from shared.storage.keyring import Keyring
 from shared.storage.postgres import connected
 from tests.fixtures.engine import SetClock
-from tests.fixtures.intake import FREELY, PROOF, Intake, id_of, running
+from tests.fixtures.intake import FREELY, PROOF, Intake, running
 from tests.fixtures.live import eventually
 
 ONE, MANY, UNKNOWN = "/v1/requests", "/v1/requests/batch", "/v1/requests/00000000-0000-0000-0000-000000000000"
@@ -574,7 +574,6 @@ async def test_a_long_body_that_comes_in_many_parts_is_read_as_one(intake: Intak
 # The keys of channels over the API: what they may state and do, how fast, and until when (security review, S3).
 SUBJECT = {"email": "ada@example.org", "country": "DE"}
 ACCESS = {"right": "access", "subject": SUBJECT}
-PROVED = [{"identity": "email", "method": "email_link", "on_file_since": "2024-01-01T00:00:00Z"}]
 
 
 @pytest.fixture
@@ -586,33 +585,10 @@ async def portal(intake: Intake, database: str) -> httpx.AsyncClient:
     return intake.channel
 
 
-async def test_more_than_a_key_may_state_or_ask_for_is_refused(intake: Intake, portal: httpx.AsyncClient) -> None:
-    objection = {"right": "objection", "scope": "direct_marketing"}
-    for stated in ({**ACCESS, **PROOF}, {**ACCESS, "right": "erasure"}, {**ACCESS, **objection}):
-        for path, sent in ((ONE, stated), (f"{ONE}/batch", {"requests": [ACCESS, stated]})):
-            answer = await portal.post(path, json=sent)
-            assert is_problem(answer, 403, "forbidden")
-            assert "it may" in answer.json()["detail"]
-    assert await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM request") == 0
-
-
 async def test_a_proof_that_comes_later_is_bounded_as_well(intake: Intake, portal: httpx.AsyncClient) -> None:
     path = await intake.submit(assurance=None)
     assert is_problem(await portal.post(f"{path}/actions/verify", json=PROOF), 403, "forbidden")
     assert (await intake.view(path))["state"] == "awaiting_identity"
-
-
-async def test_submitting_and_fetching_keys_differ(intake: Intake, portal: httpx.AsyncClient, database: str) -> None:
-    path = await intake.submit(assurance=None)
-    submitting = intake.channel.headers["Authorization"].split("_")[1]
-    changed = {"powers": [Power.FETCH]}
-    fetching = await auth.replace(database, submitting, intake.clock.now(), **changed)
-    assert is_problem(await portal.post(f"{path}/downloads", json={}), 403, "forbidden")
-    portal.headers["Authorization"] = f"Bearer {fetching}"
-    assert (await portal.get(path)).json()["request_id"] == id_of(path)
-    assert is_problem(await portal.post(f"{path}/downloads", json={}), 409, "not_ready")
-    assert is_problem(await portal.post(ONE, json=ACCESS), 403, "forbidden")
-    assert is_problem(await portal.post(f"{path}/actions/withdraw"), 403, "forbidden")
 
 
 async def test_a_key_that_has_expired_is_no_key(intake: Intake, database: str) -> None:

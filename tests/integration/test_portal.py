@@ -523,21 +523,6 @@ async def test_the_link_of_one_tab_ends_that_of_no_other_and_each_goes_on_with_i
     assert (await ada.client.get(other)).content == b"everything"
 
 
-async def test_a_download_that_is_clicked_twice_or_continued_is_counted_once(door: Opened) -> None:
-    ada, intake = door.visitor(), door.intake
-    reference = await packed(door, ada)
-    link = ""
-    for counted in (1, 2):
-        link = await package_link(ada)
-        assert (await ada.client.get(link)).content == b"everything"
-        assert (await ada.client.get(link)).status_code == 303
-        assert "has begun already" in (await ada.open("/portal/en/request")).text
-        await ada.client.get(link, headers={"Range": "bytes=3-"})
-        assert await downloads(intake, reference) == counted
-    eve = await door.visitor().open("/portal/en/request")
-    assert (await eve.client.get(link)).status_code == 403
-
-
 async def test_what_has_changed_since_the_page_was_shown_is_looked_at_first(door: Opened) -> None:
     ada = door.visitor()
     reference = await asked(ada)

@@ -70,56 +70,11 @@ def periods(identities: Sequence[Identity]) -> list[tuple[datetime | None, datet
     return [(i.valid_from, i.valid_to) for i in identities if i.type is IdentityType.PHONE]
 
 
-@pytest.mark.parametrize(
-    ("stated", "narrowed"),
-    [
-        ([phone(10, 15)], "narrowed"),
-        ([phone(12)], "narrowed"),
-        ([phone(10, 20)], ""),
-        ([phone(5, 40)], ""),
-        ([phone()], ""),
-        ([phone(10, 15), phone(15)], ""),
-        ([phone(10, 15, source="crm")], ""),
-    ],
-)
-def test_own_dates_that_exclude_a_registered_time_are_noticed(stated: list[Identity], narrowed: str) -> None:
-    assert register((ADA, 10, 20)).narrowed([account(ADA), *stated]) is bool(narrowed)
-
-
 def test_a_doubt_in_the_time_that_their_own_dates_leave_out_is_not_hidden() -> None:
     assert register((ADA, 10, 20), (BEN, 18, None)).narrowed([account(ADA), phone(10, 15)])
 
 
 THEN_BENS = (ADA, 10, 20), (BEN, 30, None)
-
-
-@pytest.mark.parametrize(
-    ("stated", "rows", "vouched"),
-    [
-        pytest.param([phone()], [(ADA, 10, 20)], [(10, 20)], id="no period stated"),
-        pytest.param([phone(0)], [(ADA, 10, 20)], [(10, 20)], id="stated from too early on"),
-        pytest.param([phone(0, 99)], THEN_BENS, [(10, 20)], id="stated beyond the end, into another holder's time"),
-        pytest.param([phone(12, 14)], [(ADA, 10, 20)], [(12, 14)], id="a word narrows"),
-        pytest.param([phone(12), phone(11, 13)], [(ADA, 10, 20)], [(11, 20)], id="two words that overlap"),
-        pytest.param([phone(30)], THEN_BENS, [], id="another's time alone"),
-        pytest.param([phone(20, 30)], THEN_BENS, [], id="nobody's time"),
-        pytest.param([phone(10)], [(BEN, 0, None)], [], id="never theirs"),
-        pytest.param([phone(10)], [], [], id="unknown to the register"),
-        pytest.param([phone(None, 15)], [(ADA, 10, None)], [(10, 15)], id="stated until alone"),
-        pytest.param([phone(5, None, "crm")], [(ADA, 10, None)], [(10, None)], id="a locate creates no assignment"),
-        pytest.param([phone()], [(ADA, 0, 10), (ADA, 20, None)], [(0, 10), (20, None)], id="had it twice"),
-        pytest.param([phone()], [(ADA, 0, 10), (ADA, 10, None)], [(0, None)], id="periods that touch"),
-        pytest.param([phone(proved=10)], [], [(10, None)], id="proved, and unknown to the register"),
-        pytest.param([phone(5, 20, proved=10)], [(BEN, 0, 5)], [(10, 20)], id="proved after another's time"),
-        pytest.param([phone(proved=15)], [(ADA, 10, 20)], [(10, None)], id="proved beyond what is registered"),
-    ],
-)
-def test_a_word_only_narrows_what_the_register_says(
-    stated: list[Identity], rows: Sequence[tuple[str, int, int | None]], vouched: list[tuple[int, int | None]]
-) -> None:
-    known = register(*rows).vouched([account(ADA), *stated])
-    assert periods(known) == [(day(since), day(until)) for since, until in vouched]
-    assert account(ADA) in known
 
 
 @pytest.mark.parametrize(

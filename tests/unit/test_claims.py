@@ -79,20 +79,6 @@ def test_where_an_account_is_declared_to_be_one_person_s_numbers_and_names_tell_
     assert adopted(task(ADA, CLAIMED), [(of_one, number)], told) == told[:1]
 
 
-def test_who_has_proved_an_account_and_no_address_has_the_one_that_stands_there_and_of_two_a_person_decides() -> None:
-    rows = [(OF_IT, BEN), (OF_IT, BEN, Said(NAME, "Ben"))]
-    proved = (Identity(ACCOUNT, "A-5", level="L2"),)
-    assert others(proved, rows) == set()
-    refused = beyond(task(*proved), [*rows, (OF_IT, Said(EMAIL, "cy@example.com"))])
-    assert refused
-    assert refused.exceeded
-    assert refused.exceeded.found == 2
-    assert beyond(task(CLAIMED), rows)
-    told = [Identity(EMAIL, str(BEN.value), source="shop")]
-    assert adopted(task(*proved), rows, told) == []
-    assert adopted(task(*proved), [(Said(ACCOUNT, "A-5", of_one=True), BEN._replace(of_one=True))], told) == told
-
-
 NAMING = (OF_IT, Said(EMAIL, ADA.value))
 OWN = (OF_IT._replace(record=True), Said(EMAIL, ADA.value, record=True))
 """Of two rows that bear an account and an address of theirs the one that merely names it, and its own record."""
@@ -293,7 +279,7 @@ def test_without_a_register_the_account_record_decides_about_rows_without_an_add
 
 NUMBER, EMMAS, ADDRESS = "+442079460000", "+442079460999", "ada@example.org"
 BY_PHONE, BY_EMAIL = IdentityType.PHONE, IdentityType.EMAIL
-MINE, AFTERWARDS = (BY_PHONE.value, NUMBER), (BY_PHONE.value, EMMAS)
+MINE = (BY_PHONE.value, NUMBER)
 
 
 def day(number: int) -> datetime:

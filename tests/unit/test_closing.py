@@ -55,19 +55,6 @@ UNSEARCHED, PARTIAL = TaskOutcome.NOT_SEARCHED, Outcome.PARTIALLY_FULFILLED
 BROKEN = {"failure": "residue_found", "found": 5, "changed": 3, "remaining": 2}
 ERASED = a_task("crm", ERASED_ALL, found=3, changed=3, by_category={"party": 1, "contact_mechanism": 2})
 UNPROVED = "for what it may hold we must be surer that your request comes from you."
-NOTHING = a_task("billing", TaskOutcome.NO_MATCH)
-
-
-@pytest.mark.parametrize(
-    "outcome", [Outcome.FULFILLED, Outcome.NO_DATA, Outcome.UNIDENTIFIED, Outcome.WITHDRAWN, PARTIAL]
-)
-def test_a_request_that_closes_has_the_letter_of_its_outcome(outcome: Outcome) -> None:
-    closed = a_request(State.CLOSED, outcome=outcome, tasks=(ERASED, NOTHING))
-    ((found, fields),) = closing.closing_letter(closed)
-    letter = written(found, fields)
-    assert (found, fields["about"]) == ("answer", outcome)
-    assert "- billing: searched, nothing of yours found.\n- crm: 3 records erased" in letter.body
-    assert ("Bundesbeauftragte" in letter.body) is (outcome not in {Outcome.FULFILLED, Outcome.WITHDRAWN})
 
 
 def test_a_letter_that_the_transition_writes_itself_is_not_written_twice() -> None:
@@ -210,20 +197,6 @@ def test_what_goes_with_a_consent_is_called_erased_and_the_rest_kept_from_market
         assert before in body_of(replace(closed, outcome=Outcome.WITHDRAWN))
 
 
-@pytest.mark.parametrize("outcome", [TaskOutcome.ERASED, TaskOutcome.NO_MATCH])
-def test_unfinished_systems_are_unnamed_once_nothing_is_left(outcome: TaskOutcome) -> None:
-    """A hold was lifted: what it covered has gone since, or was never there."""
-    gone = {"found": 5, "changed": 5} if outcome is TaskOutcome.ERASED else {}
-    after = a_task("forum", outcome, ground="legal_hold", **gone)
-    ((kind, fields),) = closing.later_letter(a_request(State.CLOSED, outcome=PARTIAL, tasks=(ERASED, after)))
-    body = " ".join(written(kind, fields).body.split())
-    assert fields["about"] == "fulfilled"
-    assert "a part of your data" not in body
-    assert "not completely" not in body
-    assert "A part of it was done after your request had been closed." in body
-    assert ("What was kept in forum because" in body) is bool(gone)
-
-
 # What the subject is told when a request ended with a question open.
 RUNNING = a_request(State.IN_PROGRESS)
 RESUMABLE = replace(RUNNING, state=State.CLOSED, closed_at=AT, resumable=True)
@@ -356,23 +329,6 @@ def test_what_a_period_keeps_is_told_to_be_reduced_and_what_a_hold_keeps_is_not(
         assert ("we keep only what that reason needs, and use it for nothing else" in said) is reduced
 
 
-def test_what_was_emptied_of_rows_that_all_stay_is_in_backups_as_well() -> None:
-    by_period = kept("invoice", "invoices_84m", date(2030, 1, 31), date(2030, 1, 31)).model_copy(
-        update={"period": "P84M"}
-    )
-    whole = kept("contact", "legal_hold", None, None)
-    for told, reduced, remains in (
-        (by_period, {"invoice": 5}, True),
-        (by_period, {"invoice": 0}, False),
-        (whole, {}, False),
-    ):
-        retained = a_task("shop", RETAINED, found=5, changed=0, ground=told.rule, kept=(told,))
-        task = retained.model_copy(update={"reduced": reduced})
-        closed = a_request(State.CLOSED, outcome=PARTIAL, tasks=(task,))
-        said = LETTERS.words(LETTERS.remains(closed, AT), Reader("en", "UTC", None))
-        assert ("Copies in our backups are overwritten by 9 April 2026" in said) is remains
-
-
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("ground", get_args(Ground))
 def test_only_union_or_member_state_law_is_a_duty(ground: Ground, language: Language) -> None:
@@ -421,21 +377,6 @@ def test_of_a_system_that_a_hold_kept_from_being_asked_nothing_is_claimed_to_be_
     assert "In crm we keep data of yours, because" in body
     assert "- cdr: left as it is for the reason named above; we have not looked" in body
     assert "0 of 0" not in body
-
-
-def test_what_a_hold_keeps_is_told_as_restricted_as_far_as_the_store_shows_it() -> None:
-    for shown, said in (
-        (2, "In crm these records are restricted until then"),
-        (1, "1 of these records is restricted"),
-        (0, None),
-    ):
-        each = kept("ticket", "legal_hold", None, None, count=2).model_copy(update={"restricted": shown})
-        held = a_task("crm", RETAINED, found=2, remaining=2, ground="legal_hold", kept=(each,))
-        closed = a_request(State.CLOSED, outcome=PARTIAL, tasks=(held,))
-        body = body_of(closed)
-        assert said in body if said else "restricted" not in body
-        assert "not looked" not in body
-        assert "crm: nothing was erased." in body
 
 
 # What is told of rows that two rules keep: each counts its period from the local day in its own zone.

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -57,22 +56,6 @@ def test_what_is_kept_by_two_consents_ends_with_the_second(tmp_path: Path) -> No
     assert (later.ends, later.concerns) == (MARKETING, NOTHING), "whenever that is, and what has ended ends no more"
 
 
-def test_of_several_consents_to_marketing_one_stops_alone_and_all_of_it_stops_with_the_last(tmp_path: Path) -> None:
-    purpose = 'marketing = { words = "telling you about our products and offers", direct_marketing = true,'
-    offers = f'offers = {{ words = "offers of partners", direct_marketing = true, automation = "none" }}\n{purpose}'
-    changed(tmp_path, purpose, offers, "categories.toml")
-    category = '[categories.offers_sent]\nwords = "offers"\npurposes.offers = { basis = "consent" }\n'
-    rest = 'provided_by = "person"\non_erasure = "delete"\nmeasures = ["encryption_at_rest"]\n'
-    with (tmp_path / "categories.toml").open("a") as file:
-        file.write(f"\n{category}{rest}")
-    policy = read_policy(tmp_path)
-    assert withdrawal(policy, ["offers"]) == Withdrawal(
-        marketing=False, ends=frozenset({"offers_sent"}), concerns=NOTHING
-    )
-    assert withdrawal(policy, ["marketing"], before=["offers"]).marketing
-    assert withdrawal(policy, ["marketing", "offers"]).marketing
-
-
 def held(*categories: str, erases: bool = False) -> Downstream:
     system = ScriptedSystem("mailer")
     system.erases_by_category = erases
@@ -117,7 +100,7 @@ def test_what_does_not_fit_is_refused_with_what_to_write(said: dict[str, object]
 # Who is told of what was done follows from what was done, of which data, and from the policy.
 POLICY = signed_policy()
 HELD = sorted({held for category in POLICY.categories.values() for held in category.held_as})
-MARKETING_DISCLOSED, CALLS = frozenset({"marketing"}), frozenset({"call_record"})
+MARKETING_DISCLOSED = frozenset({"marketing"})
 
 
 def report(operation: str, changed: int = 2, **by_category: int) -> TaskReport:
@@ -179,26 +162,6 @@ def kept(category: str, count: int) -> dict[str, object]:
     return {"category": category, "rule": "calls_us_18m", "count": count}
 
 
-@pytest.mark.parametrize(
-    ("changed", "found", "kept_rows", "told"),
-    [
-        (1, {"ticket": 1, "call": 1, "billing": 2}, {"call": 1, "billing": 2}, {"ticket"}),
-        (100, {"call": 102}, {"call": 2}, {"call_record"}),
-        (1, {"ticket": 1, "call": 3}, {}, set()),  # it failed before its end, and nobody knows which of them it was
-        (3, {"ticket": 1, "call": 3}, {}, {"call_record"}),
-        (4, {"ticket": 1, "call": 3}, {}, {"ticket", "call_record"}),
-        (2, {"note": 2}, {}, set(POLICY.categories)),  # of which category that is, the policy does not say
-    ],
-)
-def test_nobody_is_told_of_an_erasure_of_what_was_kept_or_only_found(
-    changed: int, found: dict[str, int], kept_rows: dict[str, int], told: set[str]
-) -> None:
-    left = [kept(*each) for each in kept_rows.items()]
-    task = TaskReport.model_validate({**report("erase", changed, **found).model_dump(), "kept": left})
-    said = done(answered(Right.ERASURE, task, outcome=Outcome.PARTIALLY_FULFILLED), POLICY)
-    assert said == Done("erased", frozenset(told))
-
-
 @given(st.dictionaries(st.sampled_from(HELD), st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1))
 def test_who_is_told_of_an_erasure_is_exactly_who_has_what_went(rows: dict[str, tuple[int, int]]) -> None:
     went = {category for category, (gone, _) in rows.items() if gone}
@@ -208,37 +171,6 @@ def test_who_is_told_of_an_erasure_is_exactly_who_has_what_went(rows: dict[str, 
     task = TaskReport.model_validate({**task.model_dump(), "kept": left})
     said = done(answered(Right.ERASURE, task), POLICY)
     assert (said.categories if said else frozenset()) == frozenset(map(POLICY.category_of, went))
-
-
-@given(
-    st.dictionaries(
-        st.sampled_from(HELD),
-        st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from(["calls_us_18m", "legal_hold", "P18M"])),
-        min_size=1,
-    )
-)
-def test_recipient_learns_how_much_of_each_category_went(rows: dict[str, tuple[int, int, str]]) -> None:
-    left = [
-        {**kept(held, each), "rule": "calls_us_18m" if rule == "P18M" else rule}
-        | ({"period": rule, "first": "2026-01-01", "last": "2028-01-01"} if rule == "P18M" else {})
-        for held, (_, each, rule) in rows.items()
-        if each
-    ]
-    found = {held: gone + each for held, (gone, each, _) in rows.items()}
-    task = report("erase", sum(gone for gone, *_ in rows.values()), **found)
-    task = TaskReport.model_validate({**task.model_dump(), "kept": left})
-    request = answered(Right.ERASURE, task, outcome=Outcome.PARTIALLY_FULFILLED)
-    said = extents(request, POLICY)
-    for category in POLICY.categories:
-        mine = [each for held, each in rows.items() if POLICY.category_of(held) == category]
-        gone, kept_rows = any(each[0] for each in mine), any(each[1] for each in mine)
-        reduced = any(each[1] and each[2] == "P18M" for each in mine)
-        days = [each[2] == "P18M" for each in mine if each[1]]
-        last = date(2028, 1, 1) if days and all(days) else None
-        expected = Extent(gone, kept_rows, reduced, last) if gone or reduced else None
-        assert said.get(category) == expected, category
-    told = done(request, POLICY)
-    assert (told.categories if told else frozenset()) == said.keys()
 
 
 def test_whoever_has_what_a_hold_keeps_hears_that_it_is_restricted_and_of_what_is_only_kept_nothing() -> None:

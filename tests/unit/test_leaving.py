@@ -201,16 +201,3 @@ def test_state_told_elsewhere_keeps_every_record(*, lasts: bool | None, kept: in
     bills = [Record(BILL, (n,), states=(n == 0,)) for n in range(3)]
     made = planned_of(SIGNED, *bills, states={"contract_active": lasts})
     assert (len(made.stays) if made.refused is None else None) == kept
-
-
-@pytest.mark.parametrize("own_category", [False, True])
-def test_state_of_one_place_keeps_another_of_its_category(*, own_category: bool) -> None:
-    invoice, policy = SIGNED.categories["invoice"], SIGNED
-    if own_category:
-        apart = {
-            "invoice": invoice.model_copy(update={"held_as": invoice.held_as - {"contract"}}),
-            "contract": invoice.model_copy(update={"held_as": frozenset(), "kept_by": ("active_contract",)}),
-        }
-        policy = SIGNED.with_other(categories={**SIGNED.categories, **apart})
-    made = planned_of(policy, Record(BILL, (1,), states=(True,)), Record(CONTRACT, (2,)))
-    assert ("contract" in {each.category for each in made.kept(marked=False)}) is not own_category

@@ -19,7 +19,6 @@ from services.intake.request.lifecycle import State
 from shared.domain.assignments import Assignment, AssignmentInDoubt, Line, Register, users_account
 from shared.domain.events import (
     FulfilmentBlocked,
-    FulfilmentCompleted,
     QuestionAnswered,
     QuestionUnanswered,
     RequestVerified,
@@ -367,7 +366,6 @@ QUESTION = uuid7()
 COPIED = TaskReport(task_id=uuid7(), system="crm", operation="export", outcome=TaskOutcome.EXPORTED, found=1)
 LACKING = {"outcome": TaskOutcome.NOT_SEARCHED, "not_searched": "nothing_to_search_by"}
 UNSEARCHED = TaskReport.model_validate({**COPIED.model_dump(), "task_id": uuid7(), "system": "cdr", **LACKING})
-SEARCHED = UNSEARCHED.model_copy(update={"outcome": TaskOutcome.EXPORTED, "not_searched": None})
 BY_HAND = COPIED.model_copy(update={"system": "billing", "outcome": None, "failure": "not_supported", "found": 0})
 FAILED = BY_HAND.model_copy(update={"system": "orders", "failure": "system_failed", "task_id": uuid7()})
 
@@ -399,18 +397,6 @@ def test_the_release_of_a_key_leaves_the_question_open() -> None:
     released = paused.resume()
     assert (released.request.state, released.request.question) == (paused.state, paused.question)
     assert [type(event) for event in released.published] == [RequestVerified]
-
-
-def test_what_is_tried_again_meanwhile_leaves_the_question_open_and_ends_it_where_all_is_found() -> None:
-    tried = asked().retry()
-    assert tried.request.question == asked().question
-    assert blocked(tried.request, COPIED, UNSEARCHED).state is State.AWAITING_CLARIFICATION
-    ended = tried.request.complete(a(FulfilmentCompleted, tasks=(COPIED, SEARCHED)), AT)
-    assert (ended.request.state, ended.request.outcome, ended.request.question) == (
-        State.CLOSED,
-        Outcome.FULFILLED,
-        None,
-    )
 
 
 def test_an_answer_goes_on_also_while_a_person_looks_at_something_else() -> None:

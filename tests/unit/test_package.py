@@ -12,7 +12,6 @@ from pathlib import Path
 
 import orjson
 import pytest
-from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
 from services.export.check import ITEMS, check
@@ -170,16 +169,6 @@ async def test_the_explanation_says_which_right_it_answers() -> None:
 ACCOUNT = Piece("crm", "account", "crm", {"name": "Zoë, Ångström; & Co\\", "tags": ["a"], "vip": None})
 MAIL = Piece("crm", "contact", "crm", {"kind": "email", "value": "zoe@example.org"})
 HOME = Piece("crm", "address", "crm", {"street": "Hauptstraße 5", "city": "Berlin", "postal_code": "10115"})
-
-
-async def test_its_schema_takes_every_record_and_no_other_field() -> None:
-    files = unpacked(await made_of([ACCOUNT, MAIL, HOME], Right.PORTABILITY, AT))
-    schema = json.loads(files["schema.json"])
-    Draft202012Validator.check_schema(schema)
-    validator, records = Draft202012Validator(schema), [json.loads(line) for line in files["data.jsonl"].splitlines()]
-    assert [list(validator.iter_errors(record)) for record in records] == [[], [], []]
-    records[1]["data"]["score"] = 3
-    assert list(validator.iter_errors(records[1]))
 
 
 async def test_it_has_no_report_and_an_access_no_card() -> None:

@@ -404,49 +404,6 @@ def test_state_told_by_a_table_and_no_rule_is_named(tmp_path: Path, held: str, n
 
 
 @pytest.mark.parametrize(
-    ("switch", "by_hand", "unrestricted"),
-    [("", ["restrict", "lift"], []), ('restriction = { column = "stopped", value = true }', [], ("letter",))],
-)
-def test_tables_that_show_no_restriction_are_told_before_the_first_request(
-    tmp_path: Path, switch: str, by_hand: Sequence[str], unrestricted: Sequence[str]
-) -> None:
-    dataset = (
-        f'name = "orders"\n[tables.client]\ncategory = "ticket"\nprimary_key = ["id"]\n{switch}\n'
-        '[tables.client.columns]\nid = { class = "T" }\nstopped = { class = "T" }\n'
-        'email = { class = "A", identity = "email" }\n'
-        '[tables.item]\ncategory = "ticket"\nprimary_key = ["id"]\nvia = [{ table = "client", on = { of = "id" } }]\n'
-        'columns = { id = { class = "T" }, of = { class = "T" } }\n[tables.letter]\ncategory = "ticket"\n'
-        'primary_key = ["id"]\ncolumns = { id = { class = "T" }, mail = { class = "A", identity = "email" } }\n'
-    )
-    table = WRONG[WRONG.index("[shop]") : WRONG.index("[helpdesk]")].replace('["phone"]', '["email"]')
-    found = report(checked(tmp_path, table, dataset))
-    assert [found["systems"]["shop"].get(key, []) for key in ("by_hand", "unrestricted")] == [by_hand, unrestricted]
-    if unrestricted:
-        assert "a person restricts in what shows no restriction: letter" in words_of(found)[0]
-
-
-@pytest.mark.parametrize(
-    ("more", "told"),
-    [
-        ("", ["shop"]),
-        ('accounts = "customers"\n', []),
-        ('accounts = "crm"\n', ["crm"]),
-        ('yields = ["account_id"]\n', []),
-    ],
-)
-def test_account_index_that_no_system_yields_is_named(tmp_path: Path, more: str, told: list[str]) -> None:
-    dataset = (
-        'name = "orders"\n[tables.deal]\ncategory = "ticket"\nprimary_key = ["id"]\n[tables.deal.columns]\n'
-        'id = { class = "A", identity = "account_id" }\nemail = { class = "A", identity = "email" }\n'
-    )
-    table = WRONG[WRONG.index("[shop]") : WRONG.index("[helpdesk]")].replace('["phone"]', '["email", "account_id"]')
-    dataset = dataset.replace('"account_id" }', '"account_id", yields = true }') if "yields" in more else dataset
-    found = report(checked(tmp_path, table + more, dataset))
-    assert found["systems"]["shop"].get("no_account_told", []) == told
-    assert ("nobody tells an account_id of its namespace" in words_of(found)[0]) is bool(told)
-
-
-@pytest.mark.parametrize(
     ("key", "person", "more", "told"),
     [
         ("id", "", "", ["bill"]),

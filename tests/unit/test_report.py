@@ -445,19 +445,6 @@ async def test_what_we_entered_among_what_is_from_the_person_is_told_as_ours() -
     assert read(render({"account": theirs}, request, [], AT).decode()).items["A15.g"].status == "not_applicable"
 
 
-async def test_what_an_erasure_has_left_is_told_as_kept_by_its_rule_alone_and_for_no_purpose_of_before() -> None:
-    left = replace(call(NEW), states={LEFT: True})
-    alone, mixed = await report(left), await report(left, call(NEW))
-    assert "You have asked us to erase it. What is left is kept for this reason alone: telephone companies" in said(
-        alone, "A15.d"
-    )
-    assert "deleted on" not in said(alone, "A15.d"), "no ceiling of what would go for everybody is told of it"
-    assert "providing the telephone service" not in said(alone, "A15.a")
-    assert "Part of it is left of what you have asked us to erase" in said(mixed, "A15.d")
-    assert "providing the telephone service" in said(mixed, "A15.a")
-    assert "Left of what you have asked us to erase (rows: 1)" in await page(left)
-
-
 async def test_entry_of_the_list_stays_while_there_is_marketing() -> None:
     listed = Step(AT, LISTED, {"contact_point": "ada@example.org", "right": "erasure"})
     told = said(await report(call(), steps=[listed]), "A15.d")

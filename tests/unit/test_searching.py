@@ -222,23 +222,6 @@ def test_an_identity_is_as_well_proved_as_the_best_of_what_is_known_of_it() -> N
     assert merged((ADDRESS, first, better)) == (ADDRESS, at("L2", NUMBER))
 
 
-@pytest.mark.parametrize(
-    ("known", "needs", "why"),
-    [
-        (at("L2", USER), {PHONE}, Unsearched.NUMBER_OF_ANOTHER_KIND),
-        (at("L2", NUMBER), {SIP}, Unsearched.NUMBER_OF_ANOTHER_KIND),
-        (at("L2", USER), {EMAIL}, Unsearched.NO_IDENTIFIER),
-        (at("L2", ADDRESS), {IdentityType.ACCOUNT_ID}, Unsearched.NO_ACCOUNT),
-        (at("L2", ADDRESS), {IdentityType.ACCOUNT_ID, PHONE}, Unsearched.NOTHING_TO_SEARCH_BY),
-        (at("L2", ADDRESS), {PHONE}, Unsearched.NOTHING_TO_SEARCH_BY),
-        (at("L0", USER), {PHONE}, Unsearched.NOT_PROVED),
-    ],
-)
-def test_unsearched_system_names_what_is_lacking(known: Identity, needs: set[IdentityType], why: Unsearched) -> None:
-    found = searched(system("call_record", needs=frozenset(needs)), known)
-    assert (found.impossible, found.lacks) == (True, why)
-
-
 NOBODYS = Register("crm", {}, lambda i: i.value.encode(), lambda _, account: account.encode())
 LINE = Register(
     "crm", {b"+493023125001": [Assignment(b"", b"C7", SINCE, line=Line.SHARED)]}, NOBODYS.fingerprint, NOBODYS.holder

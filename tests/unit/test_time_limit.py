@@ -32,7 +32,7 @@ from services.deadline.time_limit import main, mismatches
 from services.deadline.transitions import redate, start, verify
 from services.intake.errors import BadRequest
 from services.intake.instants import Instants
-from services.intake.request.extension import Extension, ExtensionFlaw, Received, flaws
+from services.intake.request.extension import Extension, ExtensionFlaw, flaws
 from shared.domain.errors import Misconfigured
 from shared.domain.events import RequestReceived, RequestRedated
 from shared.domain.rights import Right
@@ -373,20 +373,6 @@ def test_what_takes_effect_at_once_is_never_extended() -> None:
     judged = partial(flaws, VALID, LIMITS, POLICY, already_extended=False)
     assert judged(of_marketing=True) == (ExtensionFlaw.DIRECT_MARKETING,)
     assert judged(of_consent=True) == (ExtensionFlaw.CONSENT_WITHDRAWAL,)
-
-
-@pytest.mark.parametrize(
-    ("received", "flaw"),
-    [
-        (None, (ExtensionFlaw.NO_SURGE,)),
-        (Received(199, 100), (ExtensionFlaw.NO_SURGE,)),
-        (Received(500, 0), (ExtensionFlaw.NO_SURGE,)),  # nothing is known of what is usual
-        (Received(200, 100), ()),
-    ],
-)
-def test_surge_needs_one_on_record(received: Received | None, flaw: tuple[ExtensionFlaw, ...]) -> None:
-    surge = replace(VALID, reason="EXCEPTIONAL_SURGE")
-    assert flaws(surge, LIMITS, POLICY, already_extended=False, received=received) == flaw
 
 
 def test_every_flaw_is_told_at_once() -> None:

@@ -19,7 +19,6 @@ from services.correspondence.settings import SmtpSettings
 from services.intake.console.undelivered import stands, why
 from services.intake.letters.print_page import Page, document
 from services.intake.request.aggregate import Request, Transition
-from services.intake.request.blockers import blocked_by
 from services.intake.request.causes.delivery import Told, unknown, until_delivered, without_lift
 from services.intake.request.coverage import coverage
 from services.intake.request.lifecycle import State
@@ -28,15 +27,12 @@ from shared.domain.events import (
     FulfilmentBlocked,
     FulfilmentCompleted,
     FulfilmentReported,
-    LetterReturned,
     LiftDecided,
     RequestClosed,
-    RetryDecided,
-    TaskRecorded,
 )
 from shared.domain.notice_tokens import letters_in, token
 from shared.domain.notices import address_in
-from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, TaskReport
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.precedence import Kind
 from shared.domain.rights import Outcome, Right
 from shared.domain.time_limit_policy import Question
@@ -150,29 +146,6 @@ def test_what_a_person_has_yet_to_lift_by_hand_is_not_told_as_lifted() -> None:
     assert "It was in force in: cdr and crm." in answer(in_part)
 
 
-@pytest.mark.parametrize("end", ENDS)
-def test_a_lift_is_told_as_done_once_systems_have_reported_it_and_what_is_not_lifted_is_a_persons(end: str) -> None:
-    stopped = report("cdr", Operation.LIFT, outcome=None, failure="blast_radius")
-    done = report("crm", Operation.LIFT, found=1, changed=1)
-    blocked = ENDS[end]().request.block(a(FulfilmentBlocked, operation=Operation.LIFT, tasks=(stopped, done))).request
-    assert "Not lifted so far, since a person does that by hand: cdr." in answer(blocked)
-    assert blocked_by(blocked)[0].message.startswith("In cdr what was restricted is not lifted")
-    again = blocked.retry()
-    assert (again.request.state, [*map(type, again.published)]) == (State.CLOSED, [RetryDecided])
-    beyond = stopped.model_copy(update={"exceeded": Exceeded(limit=Limit.MAX_ROWS, found=222, allowed=100)})
-    with pytest.raises(IllegalTransition, match="two people let it go on"):
-        replace(blocked, tasks=(beyond,)).record("cdr", found=222, changed=222)
-    by_hand = blocked.record("cdr", found=222, changed=222)
-    assert ([*map(type, by_hand.published)], blocked_by(by_hand.request)) == ([TaskRecorded], [])
-    at_last = (report("cdr", Operation.LIFT, found=222, changed=222), done)
-    lifted = again.request.complete(a(FulfilmentCompleted, operation=Operation.LIFT, tasks=at_last), AT).request
-    assert "restriction was lifted on 5 March 2026." in answer(lifted)
-    assert "Not lifted" not in answer(lifted)
-    assert blocked_by(lifted) == []
-    with pytest.raises(IllegalTransition):
-        lifted.retry()
-
-
 def test_a_refusal_says_that_nothing_was_corrected_and_that_data_were_restricted() -> None:
     ((_, fields),) = read(refused().letters)
     assert fields["about"] == "refused"
@@ -211,19 +184,6 @@ def test_nobody_of_whom_nothing_was_found_is_told_that_their_data_is_restricted(
     tasks = (report("cdr", Operation.RESTRICT, found=found, changed=0),)
     told = answer(a_request(State.CLOSED, right=Right.RESTRICTION, outcome=Outcome.FULFILLED, tasks=tasks))
     assert told.startswith("Your data is restricted:" if found else "No system of ours holds data of yours now")
-
-
-def test_a_part_of_an_objection_that_is_done_later_is_not_told_as_upheld() -> None:
-    late = a_request(
-        State.CLOSED,
-        right=Right.OBJECTION,
-        scope="legitimate_interests",
-        outcome=Outcome.PARTIALLY_FULFILLED,
-        owed=True,
-        tasks=RESTRICTED,
-    )
-    assert "follow your objection" not in answer(late)
-    assert "marketing" not in answer(late)
 
 
 def test_the_reports_of_a_correction_stay_beside_those_of_the_restriction_that_came_after_it() -> None:
@@ -295,23 +255,6 @@ def test_an_answer_in_the_portal_that_nobody_could_know_of_is_given_once_the_mai
     assert back.responded_at is None
     delivered = back.told(unknown(there), AT)
     assert [type(each).__name__ for each in delivered.published] == ["RequestClosed"]
-
-
-def test_an_extension_whose_letter_came_back_is_not_granted_unless_all_is_answered_by_now() -> None:
-    request = a_request(State.IN_PROGRESS, channel="post")
-    new_due, soon, late = request.due_on + timedelta(days=60), AT + timedelta(days=9), AT + timedelta(days=20)
-    transition, letter = until_delivered(request.extend(new_due, "VOLUME", {}, AT, "key", tell_before=late))
-    assert (transition.request.due_on, transition.published) == (request.due_on, ()), "nobody knows of it yet"
-    told = transition.request.told(letter, soon)
-    assert (told.request.due_on, len(told.published)) == (new_due, 1)
-    back = told.request.untold(letter)
-    assert back.request.due_on == request.due_on
-    [event] = back.published
-    assert isinstance(event, LetterReturned)
-    assert event.what == "extension"
-    too_late = back.request.told(letter, late)
-    assert (too_late.request.due_on, too_late.published) == (request.due_on, ())
-    assert a_request(State.CLOSED, channel="post", extended=True).untold(letter).published == ()
 
 
 def test_a_letter_that_came_back_takes_its_answer_back_once() -> None:

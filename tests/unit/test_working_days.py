@@ -13,9 +13,8 @@ from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
 from shared.domain.rights import Right
 from shared.domain.time_limit import Arrival
-from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.domain.working_days import calendar, last_common_working_day
-from tests.fixtures.requests import AT, POLICY, a_request, promising
+from tests.fixtures.requests import AT, POLICY, a_request
 
 FIRST_DAY = date(2025, 1, 1)
 LAST_DAY = date(2036, 4, 30)  # of a request that came on the last day of 2035 and was extended
@@ -125,23 +124,6 @@ def test_corrected_receipt_gives_the_right_due_date(on_file: Request, days_earli
 def test_nothing_moves_while_policy_and_holidays_are_the_same() -> None:
     assert redating.by_policy(stored(), POLICY) is None
     assert redating.by_policy(EXTENDED, POLICY) is None
-
-
-@pytest.mark.parametrize(
-    ("on_file", "policy", "due_on"),
-    [
-        (stored(), promising(25), date(2026, 3, 30)),  # less time: earlier
-        (stored(date(2026, 3, 15)), promising(20), date(2026, 3, 15)),  # more time changes no promise that was made
-        (stored(calc_version="rules-0"), POLICY, date(2026, 4, 4)),  # new rules alone are a reason to look
-        (EXTENDED, promising(25), date(2026, 5, 29)),  # an extension survives
-        (stored(date(2026, 6, 4), extended=True), promising(25), date(2026, 5, 30)),  # no later than the law allows
-    ],
-)
-def test_changed_policy_moves_later_dates_once(on_file: Request, policy: TimeLimitPolicy, due_on: date) -> None:
-    move = redating.by_policy(on_file, policy)
-    assert move is not None
-    assert (move.request.due_on, move.request.arrival) == (due_on, on_file.arrival)
-    assert redating.by_policy(move.request, policy) is None
 
 
 def test_a_request_that_a_late_answer_reopened_keeps_the_day_that_the_subject_was_told() -> None:
