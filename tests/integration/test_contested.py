@@ -29,8 +29,6 @@ from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
 from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment.store import Completed
-from shared.storage.subject_data import encode_identities
-from shared.storage.vault import Sealing
 from shared.systems.contract import Checkpoint, Receipt, Result, Task
 from tests.fixtures.analytics import due, sweep
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, call, engine, number
@@ -384,23 +382,6 @@ async def test_what_has_flags_alone_has_nothing_to_lift_and_says_so(harness: Har
     assert await harness.states(first.request_id) == {}
     assert await harness.pool.fetchval("SELECT count(*) FROM restriction WHERE lifted_at IS NOT NULL") == 1
     assert "dsr.fulfilment.completed.v1" in await harness.outbox()
-
-
-async def test_marketing_objection_suppresses_stated_and_later_located_identities(harness: Harness) -> None:
-    event = a(RequestVerified, right=Right.OBJECTION, subject=await harness.subject(ADA), scope="direct_marketing")
-    async with harness.unit_of_work.begin() as tx:
-        await amendment.begin(harness.fulfilments, [event], tx)
-    assert await harness.pool.fetchval("SELECT count(*) FROM register.suppression") == 1
-    phone = Identity(IdentityType.PHONE, "+493023125001", source="crm")
-    async with harness.unit_of_work.begin() as tx:
-        named = Sealing(event.subject, "identities", "crm", encode_identities([phone]))
-        await tx.vault.seal(tx.connection, [named], tx.now)
-    done = Completed(uuid7(), event.request_id, event.subject, Right.OBJECTION, Operation.SUPPRESS, {}, ())
-    async with harness.unit_of_work.begin() as tx:
-        await amendment.finish(harness.fulfilments, [done], tx)
-    channels = await harness.pool.fetch("SELECT channel FROM register.suppression ORDER BY channel")
-    assert [row[0] for row in channels] == ["email", "phone"]
-    assert (await harness.actions(event.request_id)).count("suppression.added") == 2
 
 
 async def found(harness: Harness, **flags: bool) -> LiftDecided:

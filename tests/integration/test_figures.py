@@ -349,23 +349,6 @@ async def test_manual_task_is_one_warning(open_harness: OpenHarness, told_lines:
     assert len(lines(told_lines)) == 2
 
 
-async def test_unsearched_part_of_a_deferral_is_logged(intake: Intake, told_lines: pytest.LogCaptureFixture) -> None:
-    path = await intake.submit(right="erasure")
-    kept, unsearched = (
-        TaskReport.model_validate({"task_id": uuid7(), "system": "cdr", "operation": Operation.ERASE, **said})
-        for said in (
-            {"outcome": TaskOutcome.RETAINED, "until": "2026-09-30"},
-            {"outcome": TaskOutcome.NOT_SEARCHED, "not_searched": Unsearched.NOTHING_TO_SEARCH_BY},
-        )
-    )
-    await intake.complete(path, operation=Operation.ERASE, tasks=(kept,))
-    deferred = {"operation": Operation.ERASE, "deferred": True, "tasks": (unsearched,)}
-    await intake.consume(a(FulfilmentBlocked, about=id_of(path), **deferred))
-    assert lines(told_lines)[1:] == [
-        ("WARNING", f"request {id_of(path)} waits for a person: erase in cdr: {UNSEARCHED}")
-    ]
-
-
 async def test_unsearched_part_is_logged_when_decided(intake: Intake, told_lines: pytest.LogCaptureFixture) -> None:
     path = await intake.submit()
     reason = Unsearched.NOTHING_TO_SEARCH_BY

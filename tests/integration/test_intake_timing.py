@@ -10,7 +10,7 @@ from deploy.local.postgres_databases import fetch
 from services.intake.__main__ import configure, service
 from services.intake.handlers import Handlers
 from services.intake.redating import redate
-from shared.domain.events import DeadlineApproaching, DeadlineOverdue, Event, FulfilmentBlocked, TargetMissed
+from shared.domain.events import DeadlineApproaching, DeadlineOverdue, Event, TargetMissed
 from shared.domain.time_limit import calc_version
 from tests.fixtures.engine import SetClock
 from tests.fixtures.events import a
@@ -255,20 +255,6 @@ async def test_request_without_proof_closes_as_unidentified_with_a_full_notice(i
     assert (closed["type"], closed["outcome"], closed["resumable"]) == ("dsr.request.closed.v1", "unidentified", True)
     assert actions[-3:] == ["letter.written", "question.given_up", "request.closed"]
     assert abandoned.added == 1
-
-
-async def test_officer_decision_outlasts_the_last_notice(intake: Intake, clock: SetClock) -> None:
-    path = await intake.submit()
-    question_id = await intake.ask(path, "clarification")
-    await intake.consume(a(FulfilmentBlocked, about=id_of(path)))
-    clock.at = LAST
-    await intake.unanswered(path, question_id, "last_notice", "clarification")
-    waiting = (await intake.view(path))["state"]
-    retried = await intake.officer.post(f"{path}/actions/retry")
-    await intake.complete(path)
-    shown = await intake.view(path)
-    assert (waiting, retried.json()["state"]) == ("awaiting_decision", "in_progress")
-    assert (shown["outcome"], shown["resumable"]) == ("partially_fulfilled", True)
 
 
 @pytest.mark.parametrize("notice", ["reminder", "last_notice"])

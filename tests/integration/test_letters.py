@@ -8,9 +8,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.intake.auth import create
-from services.intake.expiry import end_all
 from services.intake.letters.delivery import count
-from services.intake.retention import retention
 from shared.domain import notice_tokens as tokens
 from shared.domain.events import FulfilmentCompleted
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
@@ -296,17 +294,6 @@ async def test_refused_address_needs_review_and_allows_post(intake: Intake, serv
     assert (await intake.officer.post(f"{letter}/posted")).status_code == 409
     assert (await of(intake, path))[-1] == "closed"
     assert await column(intake, path, "responded_at") == intake.clock.now()
-
-
-async def test_the_words_of_an_answer_are_kept_until_it_is_delivered_or_given_up(intake: Intake) -> None:
-    path = await asked(intake, **PROVED)
-    await intake.complete(path)
-    intake.clock.pass_by(days=400)
-    assert (await end_all(intake.unit_of_work, retention(), lambda: None))["letters"] == 0
-    for task in await open_letters(intake):
-        given_up = {"explanation": "The address is no more."}
-        (await intake.officer.post(f"/v1/letters/{task['letter_id']}/given-up", json=given_up)).raise_for_status()
-    assert (await end_all(intake.unit_of_work, retention(), lambda: None))["letters"] == 1
 
 
 async def test_undeliverable_answer_is_given_up_and_lifts_nothing(intake: Intake, server: MailServer) -> None:

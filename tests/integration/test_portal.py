@@ -662,15 +662,3 @@ async def test_question_to_an_unproved_address_waits_and_the_link_only_shows_it(
     types = await intake.types()
     assert (types.count("question_sent"), types.count("question_answered")) == (1, 1)
     assert WORDS not in (await ada.open("/portal/en/request")).text
-
-
-async def test_a_question_to_a_proved_address_is_asked_at_once_by_the_mail_that_says_so(door: Opened) -> None:
-    ada, intake = door.visitor(), door.intake
-    path = f"/v1/requests/{await asked(ada)}"
-    (letter,) = await door.letters()
-    await (await ada.open(link_in(letter))).send()
-    await intake.ask(path, "clarification")
-    assert (await intake.types()).count("question_sent") == 1
-    assert len(await door.letters("portal_news")) == 1
-    await ada.open("/portal/en/request")
-    assert (await intake.types()).count("question_sent") == 1, "once"

@@ -7,11 +7,10 @@ import pytest
 from shared.domain.events import FulfilmentReported
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
-from shared.domain.release import Match
 from tests.fixtures.engine import SetClock
 from tests.fixtures.events import a
-from tests.fixtures.handed_out import ADA, GIVEN, MARCH, answered, register
-from tests.fixtures.intake import LAST, PROOF, Intake, downloaded, id_of
+from tests.fixtures.handed_out import GIVEN
+from tests.fixtures.intake import LAST, PROOF, Intake, id_of
 from tests.integration.test_unsearched import COPIED, UNSEARCHED, blocked, report
 
 LINKED = {"identity": "email", "method": "email_link", "on_file_since": "2020-01-01T00:00:00Z"}
@@ -155,24 +154,6 @@ async def test_what_is_proved_once_more_after_that_counts_again(intake: Intake) 
     assert (await intake.view(path))["state"] == "awaiting_identity", "it is asked for"
     (await intake.channel.post(f"{path}/actions/verify", json={"proofs": [again]})).raise_for_status()
     assert (await levels(intake, path))["email"] == "L1"
-
-
-async def test_repudiation_of_an_answered_request_needs_two_and_withholds_at_once(intake: Intake) -> None:
-    await register(intake.unit_of_work, (ADA, MARCH, None))
-    path = await answered(intake, [Match(EMAIL, "ada@example.org")])
-    assert (await downloaded(intake.channel, path)).status_code == 200
-    assert [await taken_back(intake, path, by=by) for by in ("officer", "officer")] == [202, 409]
-    assert (await intake.view(path))["package_withheld"]
-    assert (await downloaded(intake.channel, path)).status_code == 409
-    assert (await intake.officer.get("/v1/incidents")).json()["data"] == [], "nobody else has said so"
-    assert (await levels(intake, path))["email"] == "L2"
-    assert await taken_back(intake, path, by="colleague") == 200
-    assert (await levels(intake, path))["email"] == "L0"
-    [incident] = (await intake.officer.get("/v1/incidents")).json()["data"]
-    assert (incident["fault"], incident["downloads"]) == ("not_proved", 1)
-    assert (await downloaded(intake.channel, path)).status_code == 409
-    assert await intake.actions(path)
-    assert [letter["kind"] for letter in await intake.letters(path)] == ["answer", "update"]
 
 
 @pytest.mark.parametrize("changed", [0, 3])

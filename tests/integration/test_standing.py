@@ -19,7 +19,7 @@ from shared.fulfilment.replies import Replies
 from shared.fulfilment.store import NewFulfilment
 from shared.runtime.liveness import Heartbeats
 from shared.storage.systems import findings
-from shared.systems.contract import Checkpoint, NotSearched, Receipt, Record, Result, Task
+from shared.systems.contract import Checkpoint, NotSearched, Receipt, Result, Task
 from tests.fixtures.engine import ACCOUNT, DUE, Answer, Harness, OpenHarness, ScriptedSystem, each
 
 EMAIL, PHONE = IdentityType.EMAIL, IdentityType.PHONE
@@ -225,10 +225,6 @@ async def test_where_each_system_stands_is_measured_and_another_definition_is_a_
 
 
 # A task that ends after its request was withdrawn leaves nothing behind, and waits for nobody.
-RECORD = Record("contact", "party", {"name": "Ada"}, portable=True)
-NUMBER_SIGNED = Identity(IdentityType.PHONE, "+442079460000")
-
-
 async def withdrawn_meanwhile(open_harness: OpenHarness, operation: Operation, answer: Answer) -> Harness:
     """An export that was withdrawn while the CRM worked on it, which has answered since."""
     phone = frozenset({IdentityType.PHONE})
@@ -246,22 +242,6 @@ async def withdrawn_meanwhile(open_harness: OpenHarness, operation: Operation, a
     assert await harness.worker("crm", operation).work() == 1
     assert await harness.fulfilment_state(request) == "cancelled"
     return harness
-
-
-@pytest.mark.parametrize(
-    ("operation", "given"),
-    [(Operation.LOCATE, {"identities": (NUMBER_SIGNED,)}), (Operation.EXPORT, {"records": (RECORD,)})],
-)
-async def test_what_a_task_brings_after_the_withdrawal_is_not_kept_but_its_receipt_is(
-    open_harness: OpenHarness, operation: Operation, given: dict[str, tuple[object, ...]]
-) -> None:
-    def found(task: Task) -> Receipt:
-        return Receipt(task.task_id, TaskOutcome.EXPORTED, found=1, **given)  # type: ignore[arg-type]
-
-    harness = await withdrawn_meanwhile(open_harness, operation, each(found))
-    assert await harness.pool.fetchval("SELECT count(*) FROM vault.sealed") == 0
-    receipts = await harness.pool.fetch("SELECT receipt->>'found' FROM task WHERE state = 'done' ORDER BY stage DESC")
-    assert receipts[0][0] == "1"
 
 
 @pytest.mark.parametrize("error", [TableMissing("gone"), Unavailable("away")])

@@ -1,7 +1,7 @@
 """What people read of a request and its tasks, and what becomes of what they type, from the API's document."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path
@@ -19,8 +19,7 @@ from services.intake.client.api import Api, ApiAway, ApiRefused
 from services.intake.client.following import Progress, line
 from services.intake.client.operations import Operation as Act
 from services.intake.client.operations import Typed, body, named, operations
-from services.intake.client.output import listed, plain
-from services.intake.client.output import shown as as_text
+from services.intake.client.output import plain
 from shared.domain.operations import Operation, TaskReport
 from tests.fixtures.command import run
 
@@ -50,18 +49,6 @@ def test_a_request_is_shown_with_what_it_waits_for_and_a_row_for_each_task() -> 
         "  crm      erase  erased         1,200 found, 1,200 changed",
         "  billing  erase  not_supported                              do it by hand",
     ]
-
-
-def test_any_list_is_a_table_and_any_object_lines_and_tables() -> None:
-    rows: list[dict[str, Any]] = [
-        {"name": "crm", "since": None, "by": ["a", "b"]},
-        {"name": "cdr", "since": "now", "by": []},
-    ]
-    table = ["NAME  SINCE  BY", "crm   –      a, b", "cdr   now"]
-    assert listed(rows).splitlines() == table
-    nested = {"state": "on", "gone": None, "systems": rows, "entries": [{"at": "now", "said": {"facts": "a list"}}]}
-    below = ["entries:", "  at: now", "  said:", "    facts: a list"]
-    assert as_text(nested).splitlines() == ["state: on", "systems:", *table, *below]
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("5m", 300), ("2h", 7200), ("1d", 86_400)])
@@ -306,33 +293,3 @@ async def test_what_may_have_been_done_is_not_sent_again_unless_that_does_it_onc
     with pytest.raises(ApiAway, match="whether it was done is not known: look before you repeat it"):
         await answering(away, asked=asked).post("/v1/letters/1/posted")
     assert len(asked) == 1
-
-
-@pytest.mark.parametrize(
-    ("answer", "said"),
-    [
-        (
-            lambda: httpx.Response(422, json=PROBLEM | {"errors": [{"field": "right", "message": "is none"}]}),
-            "Away: right: is none",
-        ),
-        (lambda: httpx.Response(409, json=PROBLEM), "Away: try again"),
-        (lambda: httpx.Response(404, json=PROBLEM | {"type": "urn:dsr:problem:http"}), "this API has no GET /v1/x"),
-        (
-            lambda: httpx.Response(308, headers={"Location": "https://elsewhere"}),
-            r"does not answer as this API does \(308",
-        ),
-        (
-            lambda: httpx.Response(200, html="Welcome to the hotel"),
-            r"does not answer as this API does \(200, text/html",
-        ),
-    ],
-    ids=["fields", "detail", "no route", "elsewhere", "another page"],
-)
-async def test_refusal_names_the_remedy(answer: Callable[[], httpx.Response], said: str) -> None:
-    given = answer()
-    if given.status_code >= 400:
-        given.headers["Content-Type"] = "application/problem+json"
-    asked: list[httpx.Request] = []
-    with pytest.raises(ApiRefused, match=said):
-        await answering(given, asked=asked).get("/v1/x")
-    assert len(asked) == 1, "and no key is sent to where it leads"

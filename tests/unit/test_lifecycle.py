@@ -244,39 +244,6 @@ def test_every_state_leads_to_the_end() -> None:
         assert State.CLOSED in reached
 
 
-def test_what_was_closed_for_want_of_an_answer_is_resumed_and_answered_once_more_and_for_good() -> None:
-    notified = a_request(State.IN_PROGRESS, question=open_question(QUESTION, last_notice_at=AT))
-    closed = notified.complete(a(FulfilmentCompleted), AT).request
-    assert (closed.outcome, closed.resumable) == (Outcome.PARTIALLY_FULFILLED, True)
-    reopened = closed.answer(AT, AT, POLICY, identities=False).request
-    assert (reopened.state, reopened.due_on, reopened.resumable) == (State.IN_PROGRESS, date(2026, 4, 4), False)
-    assert (reopened.outcome, reopened.responded_at, reopened.closed_at, reopened.question) == (None,) * 4
-    again = reopened.complete(a(FulfilmentCompleted), AT).request
-    withdrawn = closed.withdraw(AT).request
-    assert (again.outcome, again.resumable) == (Outcome.FULFILLED, False)
-    assert (withdrawn.outcome, withdrawn.resumable) == (Outcome.WITHDRAWN, False)
-
-
-@pytest.mark.parametrize(
-    ("outcome", "proof", "words"),
-    [
-        (Outcome.UNIDENTIFIED, State.IN_PROGRESS, None),
-        (Outcome.PARTIALLY_FULFILLED, None, State.IN_PROGRESS),
-        (Outcome.FULFILLED, None, State.IN_PROGRESS),
-    ],
-)
-def test_resuming_needs_what_was_missing(outcome: Outcome, proof: State | None, words: State | None) -> None:
-    given_up = a_request(State.CLOSED, question=open_question(QUESTION, last_notice_at=AT))
-    closed = replace(given_up, outcome=outcome, resumable=True)
-    steps = {
-        proof: lambda: closed.verify({}, AT, POLICY),
-        words: lambda: closed.answer(AT, AT, POLICY, identities=False),
-    }
-    assert steps[State.IN_PROGRESS]().request.state is State.IN_PROGRESS
-    with pytest.raises(IllegalTransition):
-        steps[None]()
-
-
 def test_what_a_customer_decides_about_waits_for_a_person_and_is_never_worked_by_us() -> None:
     theirs = a_request(first_state("processor", identified=True), role="processor")
     assert theirs.state is State.AWAITING_DECISION

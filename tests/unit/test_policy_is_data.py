@@ -19,7 +19,6 @@ from services.export.pieces import Piece
 from services.export.report_reader import read
 from services.intake.request.disclosed import recipients
 from services.intake.request.reasons import read_reasons
-from shared.domain.errors import Misconfigured
 from shared.domain.holds import hold_policy
 from shared.domain.policy import SHIPPED, Period, Policy, first_kept, parse_period, read_policy, release
 from shared.domain.policy.reading import FILES
@@ -150,22 +149,6 @@ def test_a_companys_own_file_beside_those_of_processing_changes_what_is_done_and
     assert ours.overlay == tmp_path
     assert says(tmp_path) != says(None)
     assert ours.version != read_policy().version
-
-
-def test_a_file_beside_them_that_cannot_be_used_is_named_with_its_line(tmp_path: Path) -> None:
-    for name, text, says in (
-        (
-            "holds.toml",
-            "longest_months = 3\nlongest_month = 3\n",
-            r":2: longest_month: is no key here; write longest_mo",
-        ),
-        ("identity.toml", "on_file_day = 3\n", r":1: on_file_day: is no key here; write on_file_days"),
-        ("answers.toml", '[refus.X]\narticles = ["12(5)"]\n', r".*: refus: is no key here; write refuse"),
-        ("sweep.toml", "share = 5\n", r":1: share: holds 5"),
-    ):
-        with pytest.raises(Misconfigured, match=name + says):
-            over(tmp_path, name, text)
-        (tmp_path / name).unlink()
 
 
 def leaves(said: object, *path: str) -> Iterator[tuple[str, ...]]:

@@ -155,19 +155,6 @@ def test_a_kind_that_was_restricted_and_corrected_stands_once() -> None:
     assert [words(each.count) for each in found_where(coverage((restricted, corrected)))] == ["3"]
 
 
-def test_what_was_searched_as_a_whole_is_counted_too_and_what_was_not_searched_is_no_line() -> None:
-    tasks = (
-        reported("cdr", 1, operation="restrict", outcome="amended", found=278, changed=278),
-        reported("web", 2, outcome="no_match"),
-        reported("store", 3, operation="erase", outcome="erased", uncounted="store_replaced"),
-        *(reported("old", 4, outcome="no_longer_held"), reported("by_hand", 5, outcome=None, failure="not_supported")),
-        reported("later", 6, outcome=None),
-        UNPROVED,
-    )
-    shown = {words(each.system): words(each.count) for each in found_where(coverage(tasks))}
-    assert shown == {"cdr": "278", "web": "0", "store": "nobody can count them"}
-
-
 @pytest.mark.parametrize(
     "url", ["http://privacy.example", "https://privacy.example/path", "privacy.example", "ftp://privacy.example"]
 )

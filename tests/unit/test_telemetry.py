@@ -42,7 +42,6 @@ from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, Un
 from shared.domain.working_days import calendar
 from shared.fulfilment.failures import sentence_of, why_of
 from shared.runtime.disclosure import for_everybody
-from shared.runtime.liveness import Heartbeats
 from shared.runtime.metrics import Mean
 from shared.runtime.settings import KafkaSettings
 from shared.runtime.telemetry import DiscreetFormatter, Tracing, traceparent, where
@@ -94,18 +93,6 @@ def test_whoever_logs_an_exception_its_message_stays_out() -> None:
         logger.removeHandler(handler)
     assert "ERROR it broke\nKeyError at test_telemetry.py:" in stream.getvalue()
     assert PERSONAL not in stream.getvalue()
-
-
-def test_a_loop_that_stands_still_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    heartbeats, now = Heartbeats(limit_seconds=60), [1_000.0]
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
-    heartbeats.beat("relay")
-    heartbeats.beat("consume")
-    now[0] += 50
-    heartbeats.beat("relay")
-    assert heartbeats.stalled() == []
-    now[0] += 20
-    assert heartbeats.stalled() == ["consume"]
 
 
 def test_whether_a_trace_is_sampled_is_one_bit_of_its_flags() -> None:
