@@ -519,6 +519,8 @@ async def test_the_link_of_one_tab_ends_that_of_no_other_and_each_goes_on_with_i
     assert await downloads(intake, reference) == 2, "each is counted once"
     other = await package_link(ada)
     assert (await ada.client.get(f"{other}x")).status_code == 303
+    eve = await door.visitor().open("/portal/en/request")
+    assert (await eve.client.get(other)).status_code == 403
     assert await downloads(intake, reference) == 2
     assert (await ada.client.get(other)).content == b"everything"
 
