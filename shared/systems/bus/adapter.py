@@ -18,7 +18,7 @@ from shared.domain.topics import tasks as tasks_topic
 from shared.systems.bus.identity_token import IdentityToken, issue
 from shared.systems.bus.messages import AMENDING, Amending, TaskRequested
 from shared.systems.bus.settings import BusSettings
-from shared.systems.bus.steps import Ask, Failed, Step, Take, ask_anew, failed, next_step
+from shared.systems.bus.steps import Ask, Failed, Step, Take, failed, next_step
 from shared.systems.bus.upload import Uploads, records_of
 from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Checkpoint, NotSearched, Pending, Publish, Receipt, Result, Task, where_held
@@ -57,7 +57,7 @@ class BusAdapter:
         said = self._settings
         return Capabilities(
             operations=said.worked,
-            one_flag=said.one_flag,
+            one_flag=True,
             asks_before_marketing=said.asks_before_marketing,
             tenants=None if said.tenants else frozenset(),
             legend=dict.fromkeys(self._held, said.explain),
@@ -121,17 +121,15 @@ class BusAdapter:
         return [self._result(task, step, away) for task, step in steps]
 
     def _step(self, task: Task, today: date) -> Step:
-        if task.marked and self._settings.one_flag:  # its mark says not whose it is
+        if task.marked:  # its mark says not whose it is
             return Receipt(task.task_id, TaskOutcome.NO_MATCH)
         return next_step(task, self._settings, today, self._held)
 
     async def _taken(self, task: Task, step: Step) -> Ask | Receipt | NotSearched | Failed:
-        """The receipt of a copy, where that is what comes next."""
+        """The receipt of a copy, where that is what comes next; one that never came is a person's to ask for again."""
         if not isinstance(step, Take):
             return step
         uploaded = (await self._uploads.take([step.command])).get(step.command)
-        if not uploaded and (again := ask_anew(task)):
-            return again
         try:
             records = tuple(records_of(task, uploaded, step.found, self._settings, self._held))
         except Refused as failure:

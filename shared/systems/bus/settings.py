@@ -41,10 +41,6 @@ class BusSettings(BaseModel):
         max_length=12,
         description="fields that the team can correct, such as email; it is told these alone",
     )
-    one_flag: bool = Field(
-        default=True,
-        description="true: the team restricts a person by one mark, whoever asked; false: a mark of each request",
-    )
     max_rows: int = Field(
         default=100_000, ge=1, le=1_000_000_000, description="a team that finds more rows than this does nothing"
     )

@@ -1,7 +1,7 @@
 """What a task of a team needs next, judged by the replies that its progress holds; pure."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import date
 from typing import cast
 from uuid import UUID
@@ -25,12 +25,11 @@ class Ask:
     operation: BusOperation
     command: UUID
     asked_before: int
-    anew: Mapping[str, JsonValue] = field(default_factory=dict)
 
     @property
     def noted(self) -> dict[str, JsonValue]:
         """How often it was sent, this time included."""
-        return {"asked": {"command": str(self.command), "times": self.asked_before + 1}, **self.anew}
+        return {"asked": {"command": str(self.command), "times": self.asked_before + 1}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +72,12 @@ def next_step(task: Task, settings: BusSettings, today: date, held: Collection[s
     return _judge(task, said, looked, max(before, said.found), settings) if isinstance(looked, TaskReply) else looked
 
 
-def ask_anew(task: Task) -> Ask | None:
-    """The command for a copy that has gone, or never came: once, so that whoever never uploads comes to a person."""
-    if task.progress.get("missed"):
-        return None
-    round_ = task.round + 1
-    command = command_id(task.task_id, Operation.EXPORT, round_)
-    return Ask(Operation.EXPORT, command, 0, {"round": round_, "missed": True})
-
-
 def failed(task: Task, failure: Refused, found: int, said: TaskReply | None = None) -> Failed:
     """What a person looks at; their retry is another round. ``said``: what the team says that it has changed."""
     if said and said.changed:
         rows = max(found, said.found, said.changed + said.remaining)
         failure.done_before = DoneBefore(rows, said.changed, said.remaining, reported=True)
-    return Failed(failure, {"round": task.round + 1, "found": found, "missed": False})
+    return Failed(failure, {"round": task.round + 1, "found": found})
 
 
 def _end(task: Task, said: TaskReply, before: int, settings: BusSettings) -> Receipt | NotSearched | Failed | None:
