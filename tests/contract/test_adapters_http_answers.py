@@ -147,13 +147,14 @@ async def test_pages_that_loop_or_do_not_say_whether_they_end_fail(ask: Ask, fol
     assert isinstance(await ask(lambda _: people(ME, **following), find=pages), AnswerMalformed)
 
 
-async def test_pages_without_end_are_an_error(ask: Ask) -> None:
+async def test_pages_without_end_are_an_error(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.systems.http.pages.MOST", 20)
     numbers = iter(range(1_000))
 
     def handle(_: httpx.Request) -> httpx.Response:
         return people({**ME, "id": (number := next(numbers))}, next=f"c{number}")
 
-    pages = ', pages = { kind = "cursor", size = 1, next = "next", parameter = "cursor", max = 20 }'
+    pages = ', pages = { kind = "cursor", size = 1, next = "next", parameter = "cursor" }'
     assert isinstance(await ask(handle, find=pages), AnswerMalformed)
     assert next(numbers) == 20
 
@@ -457,7 +458,7 @@ async def test_job_without_a_name_is_not_begun(engine: Declared, saas: Saas, mon
 
 # Who gets marketing in a system behind HTTP is told from every page of its list.
 
-PAGES = '{ kind = "page", size = 2, parameter = "p", max = 3 }'
+PAGES = '{ kind = "page", size = 2, parameter = "p" }'
 LISTED = f"""everybody = {{ get = "/all", records = "people", pages = {PAGES} }}
 read = {{ get = "/people/{{id}}" }}
 suppress = {{ steps = [{{ delete = "/people/{{id}}/mail" }}], seen = [{{ path = "mail", equals = false }}] }}

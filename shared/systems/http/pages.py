@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from shared.domain.errors import AnswerMalformed
 from shared.systems.engine.records import ABSENT
@@ -19,6 +19,8 @@ Following = tuple[dict[str, Any], str | None]
 
 Page = Sequence[Mapping[str, Any]]
 """The records of one page, as they come."""
+MOST: Final = 10_000
+"""Pages of one search; with more it has no end."""
 _PATIENT = timedelta(minutes=15)
 """How long at most a page is waited for by whoever has time."""
 
@@ -57,8 +59,8 @@ async def pages_of(
         if (token := link or str(sorted(asked.items()))) in before:
             raise AnswerMalformed(f"{system} leads to a page again that it has led to before")
         before.add(token)
-        if len(before) >= pages.max:
-            raise AnswerMalformed(f"{system} has more than {pages.max} pages of what was asked for")
+        if len(before) >= MOST:
+            raise AnswerMalformed(f"{system} has more than {MOST:,} pages of what was asked for")
 
 
 def _records(system: str, listing: Listing, said: object) -> Page:
@@ -73,10 +75,7 @@ def _records(system: str, listing: Listing, said: object) -> Page:
 
 def first_page(pages: Pages | None) -> dict[str, Any]:
     """The query fields by which the first page is asked for."""
-    if pages is None:
-        return {}
-    sized = {pages.size_parameter: pages.size} if pages.size_parameter else {}
-    return {**sized, str(pages.parameter): 1} if pages.kind == "page" else dict(sized)
+    return {str(pages.parameter): 1} if pages and pages.kind == "page" else {}
 
 
 def next_page(

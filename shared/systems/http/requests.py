@@ -107,12 +107,10 @@ class Pages(Declared):
     kind: Literal["page", "last_id", "cursor", "link"]
     of_body: bool = False
     size: int = Field(ge=1, le=10_000)
-    size_parameter: str | None = None
     parameter: str | None = None
     next: Path | None = None
     more: Path | None = None
     end: Literal["short", "empty"] = "empty"
-    max: int = Field(default=100, ge=1, le=100_000)
 
     @model_validator(mode="after")
     def _has_what_its_kind_needs(self) -> Self:
