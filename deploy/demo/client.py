@@ -77,11 +77,11 @@ class DsrClient(httpx.AsyncClient):
             answer = await ask()
         return answer
 
-    async def decide(self, request_id: str, what: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
-        """Take an action on a request as it stands: ``withdraw``, ``lift``; what is answered, a refusal included."""
-        path = f"/v1/requests/{request_id}"
+    async def decide(self, thing: str, what: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
+        """Take an action on a request, or on the thing at a path, as it stands; returns a refusal too."""
+        path = thing if thing.startswith("/") else f"/v1/requests/{thing}"
         while True:
-            match = {"If-Match": _good(await self._patiently(partial(self.get, path))).headers["ETag"]}
+            match = {"If-Match": _good(await self._patiently(partial(self.get, f"{path}/actions"))).headers["ETag"]}
             answer = await self._patiently(partial(self.post, f"{path}/actions/{what}", json=body, headers=match))
             if answer.status_code != httpx.codes.PRECONDITION_FAILED:  # it has changed since it was read
                 return answer

@@ -15,7 +15,7 @@ from services.intake.group_commit import Accepted, SubmissionContext, Submitted
 from services.intake.schemas import Strict, place_of
 from services.intake.subject_schemas import DataSubject
 from services.intake.submission import Submissions
-from services.intake.submission_schemas import Submission
+from services.intake.submission_schemas import Ground, Scope, Submission
 from shared.domain.moments import Moment
 from shared.domain.rights import Right
 from shared.domain.text import Word
@@ -28,15 +28,23 @@ _OF_RIGHTS = {"ground": Right.RESTRICTION, "scope": Right.OBJECTION, "purposes":
 class Entered(Strict):
     """What a message asks for, and about whom: several rights of it become one case."""
 
-    rights: Annotated[tuple[Right, ...], Field(min_length=1, max_length=8)]
+    rights: Annotated[tuple[Right, ...], Field(min_length=1, max_length=8)] = Field(title="What it asks for")
     subject: DataSubject
-    language: Language | None = None
-    ground: str | None = None
-    scope: str | None = None
-    purposes: tuple[Word, ...] = ()
-    field: str | None = None
-    current: str | None = None
-    asserted: str | None = None
+    language: Language | None = Field(default=None, title="Language", description="That of the country, if left out")
+    ground: Ground | None = Field(default=None, title="Of a restriction: its ground")
+    scope: Scope | None = Field(default=None, title="Of an objection: to what")
+    purposes: tuple[Word, ...] = Field(default=(), title="Of a withdrawal of consent: to what")
+    field: str | None = Field(
+        default=None,
+        title="Of a correction: what is wrong",
+        description="name, email, phone, address.street, address.city, …",
+    )
+    current: str | None = Field(
+        default=None,
+        title="Of a correction: what we have",
+        description="Needed where we hold several, such as numbers",
+    )
+    asserted: str | None = Field(default=None, title="Of a correction: what is right")
 
     def requests(self, **known: object) -> tuple[Submission, ...]:
         """A submission for each right; raises ``BadRequest`` where one of them lacks what it needs."""
@@ -63,9 +71,11 @@ class Entered(Strict):
 class EnteredByHand(Entered):
     """The same of a message that no mailbox of ours has: how it came and when, and how it is answered."""
 
-    came_by: Literal["letter", "email", "call"]
-    channel: Literal["email", "post"]
-    received_at: Moment
+    came_by: Literal["letter", "email", "call"] = Field(title="It came as")
+    channel: Literal["email", "post"] = Field(
+        title="The answer goes by", description="By post it goes to the address of record, which you look up"
+    )
+    received_at: Moment = Field(title="When it came to us")
 
 
 async def enter(

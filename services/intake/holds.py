@@ -48,14 +48,16 @@ class HoldPlaced(Strict):
     """Data of a person that must not be erased, for a case."""
 
     case_number: CaseNumber = Field(
-        examples=["LEG-2026-014"], description="the number of the case, which says nothing of the person"
+        title="Number of the case",
+        examples=["LEG-2026-014"],
+        description="As LEG-2026-014; it says nothing of the person",
     )
     reason: Annotated[str, StringConstraints(pattern="^[A-Z_]{1,64}$")] = Field(
         description="one of the policy's", examples=["LITIGATION"]
     )
-    review_on: date = Field(description="when somebody looks whether it is still needed; within six months")
+    review_on: date = Field(title="Day of the first review", description="As 2026-03-31; within six months")
     categories: Annotated[tuple[str, ...], Field(max_length=20)] = Field(
-        default=(), description="of the policy, as `call_record`; all, if left out"
+        default=(), title="Categories", description="of the policy, as `call_record`; all, if left out"
     )
     subject: DataSubject = Field(
         description="whose data: name every account; an erasure of anybody who may be the same person stops before it."

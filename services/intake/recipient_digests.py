@@ -133,7 +133,9 @@ class Digest:
 class RecipientReply(Strict):
     """A recipient has said that they have the digest, or that they have done the same."""
 
-    reply: Literal["acknowledged", "done"]
+    reply: Literal["acknowledged", "done"] = Field(
+        title="They say", description="`acknowledged`: they have the digest; `done`: they have done the same"
+    )
 
 
 class UnansweredDigest(BaseModel):
@@ -274,13 +276,13 @@ async def not_reached(tx: UnitOfWork, digest_id: UUID) -> None:
         tx.log_evidence(request_id, "recipient.notice_returned", known)
 
 
-async def find(tx: UnitOfWork, digest_id: UUID) -> Digest:
+async def find(connection: Connection, digest_id: UUID) -> Digest:
     """The digest of that id.
 
     Raises:
         NotFound: there is none, or its period is over.
     """
-    row = await tx.connection.fetchrow(_READ, digest_id)
+    row = await connection.fetchrow(_READ, digest_id)
     if row is None:
         raise NotFound("no digest of that id; see those that wait: GET /v1/recipient-digests")
     return Digest(*row)
@@ -292,7 +294,7 @@ async def read(tx: UnitOfWork, digest_id: UUID, caller: Caller) -> str:
     Raises:
         NotReady: it is being written.
     """
-    await find(tx, digest_id)
+    await find(tx.connection, digest_id)
     await note_reading(tx, digest_id, caller)
     return (await _text(tx, digest_id)).html
 
@@ -312,14 +314,13 @@ async def _text(tx: UnitOfWork, digest_id: UUID) -> NoticeText:
     return text
 
 
-async def hear(tx: UnitOfWork, digest_id: UUID, reply: str, caller: Caller) -> None:
-    """The recipient has it, or has done the same: they are reminded no more; raises as ``find``.
+async def hear(tx: UnitOfWork, digest: Digest, reply: str, caller: Caller) -> None:
+    """Records that the recipient has it, or has done the same: no reminder follows.
 
     Raises:
         IllegalTransition: they were not told, or have said it before.
     """
-    digest = await find(tx, digest_id)
-    rows: Sequence[Any] = await tx.connection.fetch(_REPLIED, digest_id, reply, tx.now)
+    rows: Sequence[Any] = await tx.connection.fetch(_REPLIED, digest.digest_id, reply, tx.now)
     if not rows:
         raise IllegalTransition(
             f"no word of {digest.recipient} on this digest is awaited: they were not told yet, or have said it"

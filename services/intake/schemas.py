@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import (
     AfterValidator,
@@ -14,6 +14,7 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
+from pydantic.config import JsonDict
 
 from shared.domain.countries import stated
 from shared.domain.identities import (
@@ -50,6 +51,10 @@ def place_of(fault: Mapping[str, Any]) -> tuple[Any, ...]:
     """Where in the body it is; of fields that do not go with each other, which one is to be changed."""
     error = fault.get("ctx", {}).get("error")
     return (*fault["loc"], error.field) if isinstance(error, Inconsistent) else fault["loc"]
+
+
+NOT_ASKED: Final[JsonDict] = {"form": False}
+"""Of a field that the API takes, and no form asks for."""
 
 
 class Strict(BaseModel):

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from services.intake.schemas import NFC, Country, Name, Strict
+from services.intake.schemas import NFC, NOT_ASKED, Country, Name, Strict
 from shared.domain.identities import (
     LONGEST_ACCOUNT,
     LONGEST_CLIENT_ID,
@@ -86,14 +86,19 @@ class DataSubject(Strict):
     """Who the request is about, in the requester's words; at least one identity that a system can be searched by."""
 
     name: Name | None = None
-    email: Email | None = None
-    phones: Annotated[tuple[PhoneNumber, ...], Field(max_length=50)] = ()
-    account_id: AccountId | None = None
+    email: Email | None = Field(default=None, title="E-mail address")
+    phones: Annotated[tuple[PhoneNumber, ...], Field(max_length=50)] = Field(
+        default=(), title="Telephone numbers", description="with the country code, or as dialled in `country`"
+    )
+    account_id: AccountId | None = Field(default=None, title="Account")
     client_id: ClientId | None = Field(
         default=None,
         description="what the website keeps in the subject's browser: it finds visits without sign-in",
+        json_schema_extra=NOT_ASKED,
     )
-    sip_uri: SipUri | None = Field(default=None, description="short for one of `sip_uris`, of all time")
+    sip_uri: SipUri | None = Field(
+        default=None, description="short for one of `sip_uris`, of all time", json_schema_extra=NOT_ASKED
+    )
     sip_uris: Annotated[tuple[SipUser, ...], Field(max_length=50)] = ()
     country: Country | None = Field(
         default=None, description="where the subject lives, ISO 3166; decides zones and holidays"

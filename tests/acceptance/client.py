@@ -146,8 +146,7 @@ class Door(DsrClient):
 
     async def lift_hold(self, path: str) -> bool:
         """Says that a hold is over; whether it is, by now."""
-        version = (await self.get(f"{path}/actions")).headers["ETag"]
-        answer = await self.post(f"{path}/actions/lift", headers={"If-Match": version})
+        answer = await self.decide(path, "lift")
         return answer.is_success and answer.json()["state"] == "lifted"
 
     async def claimed(self, claim: str) -> int:
@@ -197,11 +196,12 @@ class Door(DsrClient):
 
     async def confirm(self, mail_id: str, *rights: str, **said: Any) -> "list[Case]":
         """Makes requests of a mail."""
-        return self._cases(await self.post(f"/v1/mail/{mail_id}/confirm", json={"rights": rights, **said}))
+        answer = await self.decide(f"/v1/mail/{mail_id}", "confirm", {"rights": rights, **said})
+        return [Case(self, each) for each in answer.raise_for_status().json()["requests"]]
 
     async def dismiss(self, mail_id: str, reason: str) -> None:
         """Says that a mail is no request."""
-        (await self.post(f"/v1/mail/{mail_id}/dismiss", json={"reason": reason})).raise_for_status()
+        (await self.decide(f"/v1/mail/{mail_id}", "dismiss", {"reason": reason})).raise_for_status()
 
     async def suppressed(self, *emails: str) -> list[str]:
         """What is answered of each address of a mailing list."""

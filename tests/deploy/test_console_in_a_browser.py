@@ -113,7 +113,7 @@ async def walk(page: Page, look: Eyes, site: str, console: OpenedConsole, reques
         "mail-dismiss": f"/mail/{mail_id}/dismiss",
         "new": "/new",
         "post": "/post",
-        "letter-given-up": f"/post/{letter_id}/given-up",
+        "letter-given-up": f"/letters/{letter_id}/give-up",
         "holds": "/holds",
         "hold-place": "/holds/place",
         "hold-review": f"/holds/{hold_id}/review",

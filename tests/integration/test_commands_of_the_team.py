@@ -142,7 +142,7 @@ async def test_postal_letters_are_listed_printed_and_marked(command: Command, in
     over = await command("letters", "print", str(pile))
     assert (over.status, "File exists: name another file" in over.err) == (1, True)
     things = [f"letters/{each}" for each in (letter["letter_id"], path.rpartition("/")[2])]
-    posted = await command("act", "posted", *things, "--yes")
+    posted = await command("act", "mark-posted", *things, "--yes")
     assert (posted.status, [each["state"] for each in posted.values]) == (1, ["sent"])
     assert "no such letter" in posted.err
     assert (await command("list", "letters", "--json")).values == []

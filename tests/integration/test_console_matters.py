@@ -88,7 +88,7 @@ async def test_a_letter_is_entered_by_the_day_on_which_it_came_and_its_answer_is
     [letter_id] = await intake.unit_of_work.pool.fetch("SELECT letter_id FROM delivery WHERE state = 'waiting'")
     await hanna.open("/console/post")
     assert "acknowledgement" in hanna.text
-    await confirmed(hanna, f"/console/post/{letter_id[0]}/posted")
+    await confirmed(hanna, f"/console/letters/{letter_id[0]}/mark-posted")
     assert await intake.unit_of_work.pool.fetchval("SELECT state FROM delivery") == "sent"
 
 
@@ -197,7 +197,7 @@ async def test_person_asks_about_an_unanswered_digest_and_enters_the_reply(conso
     await intake.unit_of_work.pool.execute(reminded)
     await hanna.open("/console/approvals")
     assert f'href="{digest}"' in hanna.html
-    await confirmed(hanna, f"{digest}/reply", reply="done")
+    await confirmed(hanna, digest.replace("recipients", "recipient-digests") + "/record-reply", reply="done")
     assert (await listed(intake, path))["carrier"]["state"] == "done"
 
 

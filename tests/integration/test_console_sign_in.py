@@ -378,9 +378,9 @@ async def test_it_shows_the_mail_that_has_become_each_request_of_a_case(intake: 
     [listed] = await waiting(intake)
     subject = {"email": "ada@mail.example", "country": "DE"}
     asked = {"rights": ["access", "erasure"], "language": "de", "subject": subject}
-    confirmed = await intake.officer.post(f"/v1/mail/{listed['mail_id']}/confirm", json=asked)
+    confirmed = await intake.officer.post(f"/v1/mail/{listed['mail_id']}/actions/confirm", json=asked)
     for each in confirmed.raise_for_status().json()["requests"]:
-        shown = (await intake.officer.get(f"/v1/requests/{each['request_id']}/statement")).json()
+        shown = (await intake.officer.get(f"/v1/requests/{each}/statement")).json()
         [words] = shown["words"]
         assert (words["kind"], words["subject"]) == ("mail", "Datenschutz")
         assert "Auskunft" in words["text"]

@@ -189,7 +189,7 @@ async def test_clock_stops_at_delivery_and_resumes_at_a_bounce(intake: Intake, s
     assert await column(intake, path, "responded_at") is None
     [task] = await open_letters(intake)
     assert (task["kind"], task["state"], task["fault"]) == ("answer", "person", "returned")
-    again = await intake.officer.post(f"/v1/letters/{letter_id}/delivery", json={"way": "email"})
+    again = await intake.officer.post(f"/v1/letters/{letter_id}/actions/deliver", json={"way": "email"})
     assert again.status_code == 200, again.text
     assert await send(intake, server) == 1
     assert (await of(intake, path))[4:] == ["closed"]
@@ -229,7 +229,7 @@ async def test_bounced_lift_stays_lifted_and_its_letter_goes_out_again(intake: I
     await come_back(intake, str(letter_id))
     assert [each["fault"] for each in await open_letters(intake)] == ["returned"]
     assert f"was lifted on {intake.clock.now():%-d %B %Y}." in await answer(intake, path)
-    again = await intake.officer.post(f"/v1/letters/{letter_id}/delivery", json={"way": "email"})
+    again = await intake.officer.post(f"/v1/letters/{letter_id}/actions/deliver", json={"way": "email"})
     assert again.status_code == 200, again.text
     await send(intake, server)
     assert (await of(intake, path)).count("lift_decided") == 1, "systems are asked once"
@@ -263,7 +263,7 @@ async def test_extension_takes_effect_with_its_accepted_letter(intake: Intake, s
     assert (await intake.published())[-1]["what"] == "extension"
     assert await column(intake, path, "due_on") == due_on
     assert await intake.unit_of_work.pool.fetchval(told) is None
-    again = await intake.officer.post(f"/v1/letters/{letter_id}/delivery", json={"way": "email"})
+    again = await intake.officer.post(f"/v1/letters/{letter_id}/actions/deliver", json={"way": "email"})
     assert again.status_code == 200, again.text
     intake.clock.pass_by(days=1)
     await send(intake, server)
@@ -282,16 +282,18 @@ async def test_refused_address_needs_review_and_allows_post(intake: Intake, serv
     [task] = await open_letters(intake)
     letter = f"/v1/letters/{task['letter_id']}"
     assert (task["state"], task["fault"]) == ("person", "refused")
-    assert (await intake.officer.post(f"{letter}/delivery", json={"way": "post"})).status_code == 409, "no address yet"
+    assert (await intake.officer.post(f"{letter}/actions/deliver", json={"way": "post"})).status_code == 409, (
+        "no address yet"
+    )
     window = {"lines": ["Ada Quarzfels", "Musterstraße 1 <b>", "50667 Köln"], "on_file_in": "crm"}
     (await intake.officer.post(f"{path}/actions/record-address", json=window)).raise_for_status()
-    assert (await intake.officer.post(f"{letter}/delivery", json={"way": "post"})).status_code == 200
+    assert (await intake.officer.post(f"{letter}/actions/deliver", json={"way": "post"})).status_code == 200
     printed = await intake.officer.get("/v1/letters/print")
     assert "Ada Quarzfels<br>Musterstraße 1 &lt;b&gt;<br>50667 Köln" in printed.text
     assert printed.headers["Cache-Control"] == "no-store"
     intake.clock.pass_by(days=1)
-    assert (await intake.officer.post(f"{letter}/posted")).status_code == 200
-    assert (await intake.officer.post(f"{letter}/posted")).status_code == 409
+    assert (await intake.officer.post(f"{letter}/actions/mark-posted")).status_code == 200
+    assert (await intake.officer.post(f"{letter}/actions/mark-posted")).status_code == 409
     assert (await of(intake, path))[-1] == "closed"
     assert await column(intake, path, "responded_at") == intake.clock.now()
 
@@ -301,12 +303,14 @@ async def test_undeliverable_answer_is_given_up_and_lifts_nothing(intake: Intake
     await intake.consume(a(FulfilmentCompleted, about=id_of(path), **DONE))
     for task in await open_letters(intake):
         given_up = {"explanation": "The letter came back twice."}
-        answer = await intake.officer.post(f"/v1/letters/{task['letter_id']}/given-up", json=given_up)
+        answer = await intake.officer.post(f"/v1/letters/{task['letter_id']}/actions/give-up", json=given_up)
         assert answer.status_code == 200, answer.text
     assert (await of(intake, path))[-1] == "closed"
     (await intake.officer.post(f"{path}/actions/lift")).raise_for_status()
     [task] = await open_letters(intake)
-    await intake.officer.post(f"/v1/letters/{task['letter_id']}/given-up", json={"explanation": "Nobody lives there."})
+    await intake.officer.post(
+        f"/v1/letters/{task['letter_id']}/actions/give-up", json={"explanation": "Nobody lives there."}
+    )
     assert "lift_decided" not in await of(intake, path)
     assert (await intake.officer.post(f"{path}/actions/lift")).status_code == 200, (
         "it is in force, and may be lifted later"
@@ -360,7 +364,7 @@ async def test_what_was_found_goes_to_no_address_that_nobody_vouches_for(intake:
     assert await send(intake, server) == 0
     [task] = await open_letters(intake)
     assert (task["kind"], task["fault"]) == ("answer", "address_not_proved")
-    refused = await intake.officer.post(f"/v1/letters/{task['letter_id']}/delivery", json={"way": "email"})
+    refused = await intake.officer.post(f"/v1/letters/{task['letter_id']}/actions/deliver", json={"way": "email"})
     assert refused.status_code == 409
     assert "closed" not in await of(intake, path)
 
@@ -400,7 +404,9 @@ async def test_a_letter_that_the_server_puts_off_for_days_is_a_persons_task(inta
         assert [each["state"] for each in await open_letters(intake)] == [state], hours
     [letter] = await open_letters(intake)
     assert letter["fault"] == "put_off"
-    (await intake.officer.post(f"/v1/letters/{letter['letter_id']}/delivery", json={"way": "email"})).raise_for_status()
+    (
+        await intake.officer.post(f"/v1/letters/{letter['letter_id']}/actions/deliver", json={"way": "email"})
+    ).raise_for_status()
     server.answers = ["451 later"]
     await send(intake, server)
     assert (await open_letters(intake))[0]["state"] == "waiting", "its days begin anew"

@@ -116,16 +116,16 @@ async def test_mail_is_proposed_with_its_arrival_day_and_confirmed_as_a_request(
     subject = {"email": "ada@mail.example", "account_id": "C-4711", "country": "DE"}
     asked = {"rights": ["access"], "language": "de", "subject": subject}
     proof = {"assurance": {"level": "L1", "method": "account"}}
-    refused = await intake.officer.post(f"{path}/confirm", json=asked | proof)
+    refused = await intake.officer.post(f"{path}/actions/confirm", json=asked | proof)
     assert (refused.status_code, "assurance" in refused.text) == (422, True), "a mail proves nothing"
-    confirmed = await intake.officer.post(f"{path}/confirm", json=asked)
-    assert confirmed.status_code == 201, confirmed.text
+    confirmed = await intake.officer.post(f"{path}/actions/confirm", json=asked)
+    assert confirmed.status_code == 200, confirmed.text
     [request] = confirmed.json()["requests"]
-    assert request["state"] == "awaiting_identity"
-    stored = (await intake.officer.get(f"/v1/requests/{request['request_id']}")).json()
+    stored = (await intake.officer.get(f"/v1/requests/{request}")).json()
+    assert stored["state"] == "awaiting_identity"
     assert stored["received_at"] == "2026-02-28T22:59:00+00:00"
     assert await waiting(intake) == []
-    assert (await intake.officer.post(f"{path}/confirm", json=asked)).status_code == 409
+    assert (await intake.officer.post(f"{path}/actions/confirm", json=asked)).status_code == 409
     async with mail_server() as server:
         assert await send(intake, server) == 1
         [taken] = server.taken
@@ -150,7 +150,7 @@ async def test_of_what_is_no_request_nothing_is_kept_but_that_and_who_has_said_s
     await take(intake, mail())
     [listed] = await waiting(intake)
     path = f"/v1/mail/{listed['mail_id']}"
-    assert (await intake.officer.post(f"{path}/dismiss", json={"reason": "advertising"})).status_code == 200
+    assert (await intake.officer.post(f"{path}/actions/dismiss", json={"reason": "advertising"})).status_code == 200
     assert (await intake.officer.get(path)).status_code == 410
     sealed = "SELECT count(*) FROM vault.sealed WHERE subject_ref = $1"
     assert await intake.unit_of_work.pool.fetchval(sealed, UUID(listed["mail_id"])) == 0
@@ -234,7 +234,7 @@ async def test_a_mail_of_the_person_themselves_cannot_be_confirmed_without_an_ad
     await take(intake, mail())
     [listed] = await waiting(intake)
     asked = {"rights": ["access"], "subject": {"account_id": "C-4711"}}
-    refused = await intake.officer.post(f"/v1/mail/{listed['mail_id']}/confirm", json=asked)
+    refused = await intake.officer.post(f"/v1/mail/{listed['mail_id']}/actions/confirm", json=asked)
     assert (refused.status_code, "subject.email is needed" in refused.text) == (400, True)
 
 
@@ -256,7 +256,9 @@ async def test_an_answer_to_a_letter_of_ours_lies_with_its_request_and_a_guessed
     assert await take(intake, theirs) == "reply"
     shown = [(await intake.officer.get(f"/v1/mail/{m['mail_id']}")).json() for m in await waiting(intake, "reply")]
     assert [each["stranger"] for each in shown] == [True, False]
-    read = await intake.officer.post(f"/v1/mail/{reply['mail_id']}/dismiss", json={"reason": "answered_otherwise"})
+    read = await intake.officer.post(
+        f"/v1/mail/{reply['mail_id']}/actions/dismiss", json={"reason": "answered_otherwise"}
+    )
     assert read.status_code == 200
     assert (await intake.officer.get(f"/v1/mail/{reply['mail_id']}")).status_code == 200, "it belongs to the request"
 
@@ -395,8 +397,8 @@ async def test_link_in_the_thread_proves_a_mail_by_address(intake: Intake, monke
     [listed] = await waiting(intake)
     asked = {"rights": ["access", "portability"], "language": "de", "subject": {"email": "ada@mail.example"}}
     async with opened(intake, monkeypatch) as door, mail_server() as server:
-        confirmed = await door.officer.post(f"/v1/mail/{listed['mail_id']}/confirm", json=asked)
-        paths = [f"/v1/requests/{each['request_id']}" for each in confirmed.raise_for_status().json()["requests"]]
+        confirmed = await door.officer.post(f"/v1/mail/{listed['mail_id']}/actions/confirm", json=asked)
+        paths = [f"/v1/requests/{each}" for each in confirmed.raise_for_status().json()["requests"]]
         await send(intake, server)
         assert server.taken[0].mail["In-Reply-To"] == "<1@mail.example>"
         assert "<1@mail.example>" in server.taken[-1].mail["References"], "the link comes in the same thread"

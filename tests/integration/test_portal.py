@@ -587,7 +587,7 @@ async def test_unannounced_answer_is_not_given_and_needs_review(door: Opened) ->
     tasks = (await door.officer.get("/v1/letters")).json()["data"]
     [task] = [each for each in tasks if each["state"] == "person"]
     assert (task["kind"], task["fault"]) == ("portal_news", "refused")
-    (await door.officer.post(f"/v1/letters/{news}/delivery", json={"way": "email"})).raise_for_status()
+    (await door.officer.post(f"/v1/letters/{news}/actions/deliver", json={"way": "email"})).raise_for_status()
     intake.clock.at += timedelta(days=2)
     async with intake.unit_of_work.begin() as tx:
         await delivered.sent(tx, Letters(), news)

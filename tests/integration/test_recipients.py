@@ -161,7 +161,7 @@ async def test_recipient_counts_as_told_at_delivery_and_not_after_a_bounce(
     path = await erased(disclosing)
     await digests(disclosing, sent=False)
     digest = await digest_of(disclosing, path, "mailer")
-    early = await disclosing.officer.post(f"{digest}/reply", json={"reply": "done"})
+    early = await disclosing.officer.post(f"{digest}/actions/record-reply", json={"reply": "done"})
     assert (early.status_code, await send(disclosing, server)) == (409, 1)
     assert (await listed(disclosing, path))["mailer"]["state"] == "told"
     letter_id = UUID(digest.rpartition("/")[2])
@@ -173,13 +173,13 @@ async def test_recipient_counts_as_told_at_delivery_and_not_after_a_bounce(
     for way, state in (("email", "underway"), ("post", "told")):
         waits = (await disclosing.officer.get("/v1/letters")).json()["data"]
         assert ("returned" in str(waits)) is (way == "email"), "a person sees to it"
-        moved = await disclosing.officer.post(f"/v1/letters/{letter_id}/delivery", json={"way": way})
+        moved = await disclosing.officer.post(f"/v1/letters/{letter_id}/actions/deliver", json={"way": way})
         assert moved.status_code == 200, moved.text
         if way == "email":
             async with disclosing.unit_of_work.begin() as tx:
                 await delivered.stopped(tx, Letters(), letter_id, "refused")
         else:
-            (await disclosing.officer.post(f"/v1/letters/{letter_id}/posted")).raise_for_status()
+            (await disclosing.officer.post(f"/v1/letters/{letter_id}/actions/mark-posted")).raise_for_status()
         assert (await listed(disclosing, path))["mailer"]["state"] == state
 
 
@@ -201,7 +201,7 @@ async def test_silent_recipient_is_reminded_once_then_overdue_and_answers_both(d
     assert (mailer["overdue"], bool(mailer["reminded_at"])) == (True, True)
     assert await counted(disclosing) == {"underway": 0, "told": 0, "overdue": 1}
     query = "SELECT digest_id FROM recipient_digest ORDER BY written_at DESC LIMIT 1"
-    answered = f"/v1/recipient-digests/{await disclosing.unit_of_work.pool.fetchval(query)}/reply"
+    answered = f"/v1/recipient-digests/{await disclosing.unit_of_work.pool.fetchval(query)}/actions/record-reply"
     for said in ("acknowledged", "done"):
         assert (await disclosing.officer.post(answered, json={"reply": said})).status_code == 200, "to the reminder"
         assert (await listed(disclosing, path))["mailer"]["state"] == said
@@ -224,9 +224,9 @@ async def test_digest_for_a_recipient_without_a_channel_is_printed_and_posted(di
     assert reference_of(path) in (await disclosing.officer.get(digest)).raise_for_status().text
     read = await disclosing.details(path, "recipient.digest_read")
     assert [each["holder"] for each in read] == ["officer-1"] * 2, "printed, and read"
-    early = await disclosing.officer.post(f"{digest}/reply", json={"reply": "done"})
+    early = await disclosing.officer.post(f"{digest}/actions/record-reply", json={"reply": "done"})
     assert (early.status_code, "not told yet" in early.text) == (409, True)
-    posted = f"/v1/letters/{digest.rpartition('/')[2]}/posted"
+    posted = f"/v1/letters/{digest.rpartition('/')[2]}/actions/mark-posted"
     assert [(await disclosing.officer.post(posted)).status_code for _ in range(2)] == [200, 409]
     assert (await listed(disclosing, path))["carrier"]["state"] == "told"
     (sent,) = await disclosing.details(path, "recipient.notice_sent")

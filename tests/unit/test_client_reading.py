@@ -102,7 +102,7 @@ def test_every_action_of_the_api_can_be_typed() -> None:
     assert "decision" not in known()
     assert all(each.says for each in known().values())
     assert {"create", "batch", "search"} == {*operations(document(), "requests", new=True)}
-    assert {"posted", "delivery", "given-up"} == {*operations(document(), "letters")}
+    assert {"mark-posted", "deliver", "give-up"} == {*operations(document(), "letters")}
 
 
 def test_two_bodies_of_the_api_never_share_a_name_in_its_document() -> None:

@@ -14,17 +14,12 @@ from uuid_utils.compat import uuid7
 from services.intake.actions.identity import WHY
 from services.intake.actions.requests import ACTIONS
 from services.intake.console import (
-    entry,
-    holds,
-    inbox,
     incidents,
-    outgoing,
     queue,
     roles,
 )
 from services.intake.console.decisions import form
 from services.intake.console.decisions.decision import LANGUAGES as OFFERED
-from services.intake.console.decisions.decision import Decision
 from services.intake.console.decisions.generated import fields_of
 from services.intake.console.roles import ROLES, Power, Role, granted, powers
 from services.intake.errors import Forbidden
@@ -207,24 +202,6 @@ def test_a_period_has_the_whole_of_its_first_and_its_last_day_wherever_they_are_
 def test_the_button_of_a_page_that_was_shown_before_somebody_signed_in_sends_nothing() -> None:
     who = SignedIn(account_id="CU-17", method="account")
     assert len({FULL.mark(None), FULL.mark(who), FULL.mark(who.model_copy(update={"account_id": "CU-18"}))}) == 3
-
-
-# The tables of decisions: every field is one of its body, every name is one, and roles follow from them.
-MATTERS = (
-    *(incidents.ENTER, entry.ENTER),
-    *(holds.PLACE, inbox.CONFIRM, inbox.DISMISS),
-    *(outgoing.POSTED, outgoing.DELIVER, outgoing.GIVE_UP),
-)
-
-
-@pytest.mark.parametrize("decision", MATTERS, ids=lambda each: each.name)
-def test_a_decision_asks_for_fields_of_its_body(decision: Decision) -> None:
-    fields = decision.body.model_fields if decision.body else {}
-    asked = [name for each in decision.asks for name in each.name.split("+")]
-    assert {name.split(".")[0] for name in asked} <= set(fields)
-    required = {name for name, field in fields.items() if field.is_required()} - set(decision.fixed)
-    assert required <= {name.split(".")[0] for name in asked}
-    assert decision.power in {Power.HANDLE, Power.APPROVE, Power.RELEASE}
 
 
 def test_why_a_proof_waits_is_said_of_every_reason_that_there_is() -> None:

@@ -16,8 +16,8 @@ from uuid_utils.compat import uuid7
 
 from services.correspondence.message import Outgoing, compose, return_path
 from services.correspondence.settings import SmtpSettings
-from services.intake.console.undelivered import stands, why
 from services.intake.letters.print_page import Page, document
+from services.intake.letters.undelivered import stands, why
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.causes.delivery import Told, unknown, until_delivered, without_lift
 from services.intake.request.coverage import coverage

@@ -68,8 +68,8 @@ async def _confirmed(client: DsrClient, section: Section) -> str:
     path = f"/v1/mail/{listed[0]['mail_id']}"
     shown = (await client.get(path)).raise_for_status().json()["content"]
     section.say(f"proposed  {', '.join(shown['proposal']['rights'])}, in {shown['language']}, from {shown['sender']}")
-    answer = await client.post(f"{path}/confirm", json=_ENTERED, timeout=_WITHIN)
-    return str(answer.raise_for_status().json()["requests"][0]["request_id"])
+    answer = await client.decide(path, "confirm", _ENTERED)
+    return str(answer.raise_for_status().json()["requests"][0])
 
 
 async def _once(look: Callable[[], bytes | None]) -> bytes:

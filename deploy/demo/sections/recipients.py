@@ -36,7 +36,7 @@ async def recipients(client: DsrClient, dsn: str, request: SubmittedRequest, *, 
             async with asyncio.timeout(_WITHIN):
                 while (await client.get(f"/v1/recipient-digests/{each['digest_id']}")).is_client_error:  # noqa: ASYNC110  # no event says so
                     await asyncio.sleep(0.1)
-            (await client.post(f"/v1/letters/{each['digest_id']}/posted")).raise_for_status()
+            (await client.decide(f"/v1/letters/{each['digest_id']}", "mark-posted")).raise_for_status()
         elif mailed:
             await client.follow(request_id, partial(_is, what="told_at", name=name), "/recipients", within=_WITHIN)
         how = "a person posts them the digest of the day" if by_post else "told by e-mail, by the digest of the day"
@@ -72,7 +72,7 @@ async def _listed(client: DsrClient, request_id: str) -> Mapping[str, Mapping[st
 
 
 async def _reply(client: DsrClient, notice: Mapping[str, Any], reply: str) -> None:
-    answer = await client.post(f"/v1/recipient-digests/{notice['digest_id']}/reply", json={"reply": reply})
+    answer = await client.decide(f"/v1/recipient-digests/{notice['digest_id']}", "record-reply", {"reply": reply})
     answer.raise_for_status()
 
 

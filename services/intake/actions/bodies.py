@@ -4,10 +4,9 @@ from datetime import date
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
-from pydantic.config import JsonDict
 
 from services.intake.request.causes.weighing import Finding
-from services.intake.schemas import NFC, PROOFS_OF, Count, Country, IdentityField, Name, Proofs, Strict
+from services.intake.schemas import NFC, NOT_ASKED, PROOFS_OF, Count, Country, IdentityField, Name, Proofs, Strict
 from services.intake.subject_schemas import DataSubject, Email
 from shared.domain.answer_reasons import Article, Code
 from shared.domain.moments import Day, Moment
@@ -17,8 +16,6 @@ from shared.domain.time_limit_policy import Question
 
 System = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,40}$")]
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60, pattern=ONE_LINE), NFC]
-_NOT_ASKED: JsonDict = {"form": False}
-"""Of a field that the API takes, and no form asks for."""
 
 
 class Nothing(Strict):
@@ -79,12 +76,12 @@ class QuestionReply(Strict):
     subject: DataSubject | None = Field(
         default=None,
         description="what else they are known by, where a system could not be searched",
-        json_schema_extra=_NOT_ASKED,
+        json_schema_extra=NOT_ASKED,
     )
     proofs: Proofs = Field(
         default=(),
         description=f"of that `subject`, what was proved before too: {PROOFS_OF}",
-        json_schema_extra=_NOT_ASKED,
+        json_schema_extra=NOT_ASKED,
     )
     text: Text = Field(title="Their answer", description="Kept sealed")
     received_at: Moment | None = Field(

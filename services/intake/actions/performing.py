@@ -32,6 +32,7 @@ class Done(BaseModel):
     state: str = Field(description="where it stands now")
     due_on: date | None = Field(default=None, description="of a request: by when it must be answered")
     approval_id: UUID | None = Field(default=None, description="a second person must approve it; until then it waits")
+    requests: Sequence[UUID] = Field(default=(), description="of a mail: the requests that it has become")
     version: str = Field(description="for the `If-Match` of the next action")
 
 
@@ -72,13 +73,18 @@ class Lock(Protocol):
         ...
 
 
+async def none(_: Held) -> Sequence[UUID]:
+    """The requests that most things become."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of thing about which there are actions.
 
     ``take``: puts into effect what an action returns; returns the thing as it is then. ``stands``: its state in a word.
     ``recorded``: under which id the evidence has it. ``titled``: how a page names it. ``due``: by when it must be done.
-    ``channels``: a channel may act, too. ``key``: the type of its id.
+    ``became``: the requests that it has become. ``channels``: a channel may act, too. ``key``: the type of its id.
     """
 
     name: str
@@ -89,6 +95,7 @@ class Kind:
     recorded: Callable[[str], UUID] = UUID
     titled: Callable[[Held], str] = lambda held: held.key
     due: Callable[[Held], date | datetime | None] = lambda _: None
+    became: Callable[[Held], Awaitable[Sequence[UUID]]] = none
     channels: bool = False
     key: type = UUID
 
@@ -140,7 +147,7 @@ async def act(
                 waiting = None
         else:
             held = await kind.take(held, await action.apply(held, said))
-        done = _done(held, kind, action, waiting)
+        done = await _done(held, kind, action, waiting)
         if kind.name == REQUESTS:
             await _remember(tx, basis, made, done)
         return done
@@ -158,10 +165,10 @@ async def approve(means: Deciding, kinds: Mapping[str, Kind], approval_id: UUID,
     async with means.unit_of_work.begin() as tx:
         held, kind, action, found = await _proposed(means, kinds, tx, approval_id, caller)
         if found.state == "approved" and found.decided_by == caller.holder:
-            return _done(held, kind, action)
+            return await _done(held, kind, action)
         found.must_wait_for(caller.holder)
         held = await _approve(held, kind, action, await approvals.body_of(tx, action, found), found)
-        return _done(held, kind, action)
+        return await _done(held, kind, action)
 
 
 async def reject(means: Deciding, kinds: Mapping[str, Kind], approval_id: UUID, caller: Caller) -> Done:
@@ -178,7 +185,7 @@ async def reject(means: Deciding, kinds: Mapping[str, Kind], approval_id: UUID, 
             await approvals.decide(tx, found, "rejected", caller.holder)
             tx.log_evidence(kind.recorded(held.key), "approval.rejected", _detail(held, action, found), caller.actor)
             held = await kind.take(held, await action.meanwhile(held))
-        return _done(held, kind, action)
+        return await _done(held, kind, action)
 
 
 async def possible(means: Deciding, kind: Kind, key: str, caller: Caller) -> tuple[str, list[Possible]]:
@@ -309,7 +316,7 @@ def _detail(held: Held, action: Action, found: Proposal) -> dict[str, JsonValue]
     return {**known, **found.shown}
 
 
-def _done(held: Held, kind: Kind, action: Action, found: Proposal | None = None) -> Done:
+async def _done(held: Held, kind: Kind, action: Action, found: Proposal | None = None) -> Done:
     return Done(
         kind=kind.name,
         id=held.key,
@@ -317,6 +324,7 @@ def _done(held: Held, kind: Kind, action: Action, found: Proposal | None = None)
         state=kind.stands(held),
         due_on=held.request.due_on if kind.name == REQUESTS else None,
         approval_id=found.approval_id if found else None,
+        requests=await kind.became(held),
         version=held.version,
     )
 

@@ -32,6 +32,13 @@ async def row(held: Held, _: BaseModel) -> str:
     return held.version
 
 
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound("This is not an id.") from None
+
+
 async def _anybody(_: Held) -> None:
     return
 
@@ -51,12 +58,13 @@ def of_row(
     ``allowed``: raises ``Forbidden`` to a caller who may not act. ``sealed``: proposals are sealed under its own key.
     ``more``: of ``Kind``.
     """
+    has_uuid = key is UUID
 
     async def lock(means: Deciding, tx: UnitOfWork, key: str, caller: Caller, *, acting: bool) -> Held:
         if acting:  # of two who act on the same thing one comes after the other
             caller.grant.must(Power.SUBMIT)
             await tx.connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"{name} {key}")
-        found = await read(tx, key)
+        found = await read(tx, str(_id(key)) if has_uuid else key)
         version = hashlib.sha256(repr(found).encode()).hexdigest()[:32]
         held = Held(tx, means, caller, key, found, version, sealed_under=UUID(key) if sealed else None)
         if acting:
@@ -245,3 +253,4 @@ CONFLICTS: Final = of_row(
     ),
     titled=lambda held: f"{held.row.system} and the register of numbers contradict one another",
 )
+KINDS: Final = (HOLDS, SYSTEMS, KEYS, SWEEPS, CONFLICTS)

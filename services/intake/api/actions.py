@@ -38,6 +38,9 @@ _NAMES = {
     "sweeps": "sweep_id",
     "assignment-conflicts": "conflict_id",
     "incidents": "incident_id",
+    "letters": "letter_id",
+    "mail": "mail_id",
+    "recipient-digests": "digest_id",
 }
 _WAITS = "A second person must approve it (`approval_id`); until then nothing changes."
 _TAKING = DECIDING | documented(NotReady, SamePerson, ExtensionRefused, IllegalTransition, Shredded)

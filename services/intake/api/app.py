@@ -35,6 +35,7 @@ from services.intake.api.document import Api
 from services.intake.api.door import Door
 from services.intake.auth import ApiKeys
 from services.intake.console import mounting as console
+from services.intake.deciding import Deciding
 from services.intake.holds import Holds
 from services.intake.identity.assurance import identity_policy
 from services.intake.letters.rendering import Letters
@@ -45,7 +46,6 @@ from services.intake.request.reasons import read_reasons
 from services.intake.settings import IntakeSettings
 from services.intake.submission import Submissions
 from services.intake.suppression_check import SuppressionList
-from services.intake.use_cases import UseCases
 from shared.app.service import Running
 from shared.domain.emitters import Emitter
 from shared.runtime.settings import PolicySettings
@@ -120,10 +120,12 @@ def build(
     api = copy.copy(_built())
     api.state, api.middleware_stack = State(), None
     submitted = submissions_of(running) if submissions_of else Submissions.of(running, settings)
-    use_cases = UseCases(
-        unit_of_work, policy, written, identity, settings.instants, reasons, settings, Holds.of(PolicySettings())
+    links = portal.links(unit_of_work, written, identity.links)
+    use_cases = Deciding(
+        *(unit_of_work, policy, written, identity, settings.instants, reasons, settings),
+        Holds.of(PolicySettings()),
+        MailUseCases(unit_of_work, submitted, links),
     )
-    links = portal.links(use_cases)
     services = api.state.services = Services(
         unit_of_work,
         running.tracing,
@@ -133,7 +135,6 @@ def build(
         PolicySettings().read_processing(),
         SuppressionList(unit_of_work, settings.suppression_per_minute),
         settings.read_emitters() if emitters is None else emitters,
-        MailUseCases(unit_of_work, submitted, links),
     )
     api_keys = ApiKeys(unit_of_work.pool, unit_of_work.clock)
     sites = [*portal.mounted(services, links), *console.mounted(services)]

@@ -11,6 +11,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from services.intake.auth import Caller
+from services.intake.deciding import Deciding
 from services.intake.errors import (
     BadRequest,
     NotFound,
@@ -19,12 +20,10 @@ from services.intake.errors import (
     TooLarge,
     UnsupportedType,
 )
-from services.intake.mail.use_cases import MailUseCases
 from services.intake.problems import documented
 from services.intake.settings import IntakeSettings
 from services.intake.submission import Submissions
 from services.intake.suppression_check import SuppressionList
-from services.intake.use_cases import UseCases
 from shared.domain.emitters import Emitter
 from shared.domain.errors import IllegalTransition
 from shared.domain.policy import Policy
@@ -71,11 +70,10 @@ class Services:
     tracing: Tracing
     settings: IntakeSettings
     submissions: Submissions
-    use_cases: UseCases
+    use_cases: Deciding
     processing: Policy
     suppression: SuppressionList
     emitters: Mapping[str, Emitter]
-    mail: MailUseCases
     kept: bool = True
 
     def rehearsed(self) -> "Services":
@@ -85,8 +83,11 @@ class Services:
             self,
             kept=False,
             unit_of_work=nothing_kept,
-            use_cases=replace(self.use_cases, unit_of_work=nothing_kept),
-            mail=replace(self.mail, unit_of_work=nothing_kept),
+            use_cases=replace(
+                self.use_cases,
+                unit_of_work=nothing_kept,
+                mail=replace(self.use_cases.mail, unit_of_work=nothing_kept),
+            ),
         )
 
 

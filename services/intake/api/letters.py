@@ -16,15 +16,14 @@ from services.intake.api.dependencies import (
 from services.intake.api.downloads import policy_of
 from services.intake.api.paging import Page, Paged
 from services.intake.auth import Caller
-from services.intake.errors import Forbidden, NotFound, NotReady
+from services.intake.errors import Forbidden
+from services.intake.letters import delivering, delivery
 from services.intake.letters.print_page import document
-from services.intake.letters.schemas import AnotherWay, GivenUp
 from services.intake.problems import documented
 from services.intake.schemas import Instant
-from shared.domain.errors import IllegalTransition, Shredded
+from shared.domain.errors import Shredded
 
 router = APIRouter(prefix="/v1/letters", tags=["letters"], dependencies=PRIVACY_TEAM, responses=documented(Forbidden))
-_MOVES = documented(NotFound, NotReady, IllegalTransition, Shredded)
 
 
 class OpenLetter(BaseModel):
@@ -41,20 +40,14 @@ class OpenLetter(BaseModel):
     written_at: Instant
 
 
-class LetterMoved(BaseModel):
-    """How far a letter has come now."""
-
-    letter_id: UUID
-    state: Literal["waiting", "sent", "given_up"]
-
-
 @router.get("")
 async def list_letters(services: UseServices, paging: Paged) -> Page[OpenLetter]:
     """Letters that wait to be delivered by e-mail or post, or for a person, the oldest first (privacy team).
 
     A letter to whoever asked by the API is not among them: it is there to be read from the moment it is written.
     """
-    found = await services.use_cases.open_letters(paging.after(UUID), paging.more)
+    async with services.unit_of_work.pool.acquire() as connection:
+        found = await delivery.waiting(connection, paging.after(UUID), paging.more)
     return paging.page([OpenLetter.model_validate(each) for each in found], attrgetter("letter_id"))
 
 
@@ -72,33 +65,9 @@ async def print_letters(
 
 async def printed(caller: Caller, services: Services, limit: int) -> Response:
     """Returns the letters to post as one document, with a policy that allows only its own style."""
-    pages = await services.use_cases.pages(caller, limit)
+    async with services.unit_of_work.begin() as tx:
+        pages = await delivering.pages(tx, caller, limit)
     company = services.processing.controller
     content = document(pages, (company.name, *company.address)).encode()
     headers = {"Content-Security-Policy": policy_of(content), "Cache-Control": "no-store"}
     return Response(content, media_type="text/html", headers=headers)
-
-
-@router.post("/{letter_id}/posted", responses=_MOVES)
-async def post(letter_id: UUID, caller: AnyCaller, services: UseServices) -> LetterMoved:
-    """Mark a letter as posted: on this day the subject is told what it says (privacy team)."""
-    await services.use_cases.posted(letter_id, caller)
-    return LetterMoved(letter_id=letter_id, state="sent")
-
-
-@router.post("/{letter_id}/delivery", responses=_MOVES)
-async def deliver(letter_id: UUID, body: AnotherWay, caller: AnyCaller, services: UseServices) -> LetterMoved:
-    """Have a letter that has come back, or could not be sent, delivered once more, or another way (privacy team)."""
-    await services.use_cases.deliver_by(letter_id, body, caller)
-    return LetterMoved(letter_id=letter_id, state="waiting")
-
-
-@router.post("/{letter_id}/given-up", responses=_MOVES)
-async def give_up(letter_id: UUID, body: GivenUp, caller: AnyCaller, services: UseServices) -> LetterMoved:
-    """Give up a letter that nobody can deliver (privacy team).
-
-    An answer counts as given from then on; a restriction that it was to lift stays, since nobody was told (Art. 18(3)),
-    unless systems have lifted it before the letter came back.
-    """
-    await services.use_cases.give_up(letter_id, body, caller)
-    return LetterMoved(letter_id=letter_id, state="given_up")

@@ -10,18 +10,15 @@ from pydantic import BaseModel, Field
 
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
 from services.intake.api.paging import Page, Paged
-from services.intake.api.views import BatchAccepted, SubmissionAccepted
-from services.intake.entered import Entered
-from services.intake.errors import BadRequest, Forbidden, NotFound
-from services.intake.mail.use_cases import Dismissed, Read
+from services.intake.errors import Forbidden, NotFound
+from services.intake.mail.use_cases import Read
 from services.intake.problems import documented
 from services.intake.schemas import Instant
-from shared.domain.errors import IllegalTransition, Shredded
+from shared.domain.errors import Shredded
 from shared.domain.mail_content import MailContent
 
 router = APIRouter(prefix="/v1/mail", tags=["mail"], dependencies=PRIVACY_TEAM, responses=documented(Forbidden))
 _ONE = documented(NotFound, Shredded)
-_DECIDE = documented(BadRequest, NotFound, IllegalTransition, Shredded)
 
 
 class MailView(BaseModel):
@@ -49,14 +46,14 @@ async def list_mail(
     ] = "proposed",
 ) -> Page[MailView]:
     """Mails that wait for a person, the longest with us first (privacy team)."""
-    found = await services.mail.waiting(state, paging.after(UUID), paging.more)
+    found = await services.use_cases.mail.waiting(state, paging.after(UUID), paging.more)
     return paging.page([_view(each) for each in found], attrgetter("mail_id"))
 
 
 @router.get("/{mail_id}", responses=_ONE)
 async def read_mail(mail_id: UUID, caller: AnyCaller, services: UseServices) -> MailView:
     """What a mail says, and what it seems to ask for; the reading is on record (privacy team)."""
-    return _view(await services.mail.read(mail_id, caller))
+    return _view(await services.use_cases.mail.read(mail_id, caller))
 
 
 def _view(read: Read) -> MailView:
@@ -68,26 +65,6 @@ def _view(read: Read) -> MailView:
 )
 async def fetch_mail(mail_id: UUID, caller: AnyCaller, services: UseServices) -> Response:
     """The original with its files, to be opened with care; the reading is on record (privacy team)."""
-    raw = await services.mail.raw(mail_id, caller)
+    raw = await services.use_cases.mail.raw(mail_id, caller)
     headers = {"Content-Disposition": 'attachment; filename="mail.eml"', "Cache-Control": "no-store"}
     return Response(raw, media_type="application/octet-stream", headers=headers)
-
-
-@router.post("/{mail_id}/confirm", status_code=201, responses=_DECIDE)
-async def confirm_mail(
-    mail_id: UUID, body: Entered, caller: AnyCaller, services: UseServices, response: Response
-) -> BatchAccepted:
-    """Make a mail a request, received on the day on which it reached us and answered by e-mail (privacy team).
-
-    Nothing is proved by it: who asks is asked as of any other request.
-    """
-    stored = [asdict(each) for each in await services.mail.confirm(mail_id, body, caller)]
-    response.headers["Location"] = f"/v1/requests/{stored[0]['request_id']}"
-    return BatchAccepted(requests=[SubmissionAccepted(**each, letter_code=None) for each in stored])
-
-
-@router.post("/{mail_id}/dismiss", responses=_DECIDE)
-async def dismiss_mail(mail_id: UUID, body: Dismissed, caller: AnyCaller, services: UseServices) -> Dismissed:
-    """Say why a mail is no request, or that an answer was read: of what is no request no more than that is kept."""
-    await services.mail.dismiss(mail_id, body, caller)
-    return body

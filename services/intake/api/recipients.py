@@ -20,16 +20,14 @@ from services.intake.api.paging import Page, Paged
 from services.intake.auth import Caller
 from services.intake.errors import NotFound, NotReady
 from services.intake.problems import documented
-from services.intake.recipient_digests import RecipientReply
 from services.intake.recipients import Notice, NoticeState, silent_before
 from services.intake.request import disclosed
 from services.intake.schemas import Instant
-from shared.domain.errors import IllegalTransition, Shredded
+from shared.domain.errors import Shredded
 from shared.domain.policy import Policy
 
 router = APIRouter(prefix="/v1/requests/{request_id}/recipients", tags=["recipients"], responses=documented(NotFound))
 digests = APIRouter(prefix="/v1/recipient-digests", tags=["recipients"], dependencies=PRIVACY_TEAM)
-_OF_DIGEST = documented(NotFound, NotReady, IllegalTransition)
 
 
 class NoticeView(BaseModel):
@@ -50,13 +48,6 @@ class NoticeView(BaseModel):
     reminded_at: Instant | None
     settled_at: Instant | None = Field(description="when they had said something, or it was decided not to tell them")
     overdue: bool = Field(description="they say nothing for longer than the policy waits since they were reminded")
-
-
-class DigestMoved(BaseModel):
-    """How far the recipient of a digest is now."""
-
-    digest_id: UUID
-    state: Literal["acknowledged", "done"]
 
 
 @router.get("")
@@ -100,16 +91,6 @@ async def shown_digest(digest_id: UUID, caller: Caller, services: Services) -> R
         content = (await recipient_digests.read(tx, digest_id, caller)).encode()
     headers = {"Content-Security-Policy": policy_of(content), "Cache-Control": "no-store"}
     return Response(content, media_type="text/html", headers=headers)
-
-
-@digests.post("/{digest_id}/reply", responses=_OF_DIGEST)
-async def hear_recipient(
-    digest_id: UUID, body: RecipientReply, caller: AnyCaller, services: UseServices
-) -> DigestMoved:
-    """Enter what the recipient has said of it: they have it, or have done the same (privacy team)."""
-    async with services.unit_of_work.begin() as tx:
-        await recipient_digests.hear(tx, digest_id, body.reply, caller)
-    return DigestMoved(digest_id=digest_id, state=body.reply)
 
 
 def silent(services: Services) -> datetime:

@@ -41,7 +41,7 @@ async def read_statement(request_id: UUID, caller: AnyCaller, services: UseServi
     It is opened from the vault for this answer alone, and the opening is on record.
     """
     response.headers["Cache-Control"] = "no-store"
-    return await statement.read(services.unit_of_work, services.mail, request_id, caller)
+    return await statement.read(services.unit_of_work, services.use_cases.mail, request_id, caller)
 
 
 @router.get("/timeline")

@@ -61,6 +61,13 @@ def lists(document: Mapping[str, Any]) -> list[str]:
     return sorted(_PARAMETER.sub("ID", path.removeprefix("/v1/")) for path in paged)
 
 
+def readable(document: Mapping[str, Any]) -> set[str]:
+    """The kinds of which one object can be shown."""
+    one = re.compile(r"/v1/([a-z-]+)/\{[^}]+\}")
+    shown = ((one.fullmatch(path), each["get"]) for path, each in document["paths"].items() if "get" in each)
+    return {found[1] for found, get in shown if found and "application/json" in get["responses"]["200"]["content"]}
+
+
 def operations(document: Mapping[str, Any], kind: str, *, new: bool = False) -> dict[str, Operation]:
     """What can be done with one object of a kind, by name; ``new``: with none of them, as to create one."""
     found: dict[str, Operation] = {}

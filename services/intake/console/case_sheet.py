@@ -21,7 +21,7 @@ async def opened(works: Works, person: Person, request_id: UUID) -> Mapping[str,
     try:
         return {
             **CLOSED,
-            "sheet": await statement.read(services.unit_of_work, services.mail, request_id, person.caller),
+            "sheet": await statement.read(services.unit_of_work, services.use_cases.mail, request_id, person.caller),
         }
     except Shredded as gone:
         return {**CLOSED, "no_sheet": f"{str(gone).capitalize()}."}

@@ -7,10 +7,10 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from services.intake.actions.action import plain
 from services.intake.console.console import Console, Works, person_of
 from services.intake.console.decisions import acting
-from services.intake.console.decisions.decision import Asked, Decision, Subject, at_once, saying
+from services.intake.console.decisions.decision import Decision, Subject, at_once, saying
+from services.intake.console.decisions.generated import fields_of
 from services.intake.console.decisions.page import About, offered, routes_of
 from services.intake.console.lists import Row, Table, show
 from services.intake.console.roles import Power
@@ -26,10 +26,6 @@ def _holds(subject: Subject) -> Holds:
     return subject.works.services.use_cases.holds
 
 
-def _categories(subject: Subject) -> Sequence[tuple[str, str]]:
-    return plain(*sorted(subject.works.services.processing.categories))
-
-
 PLACE = Decision(
     name="place",
     title="Place a hold",
@@ -40,15 +36,7 @@ PLACE = Decision(
         "You own it. Whom it is about is kept sealed, and nobody can read it again.",
     ),
     body=HoldPlaced,
-    asks=(
-        Asked("case_number", "Number of the case", hint="As LEG-2026-014; it says nothing of the person"),
-        Asked("reason", "Reason", "choose", options=lambda _: [*hold_policy().reasons.items()]),
-        Asked("review_on", "Day of the first review", "day", "As 2026-03-31; within six months"),
-        Asked("subject.email", "E-mail address", hint="Name whatever the person is known by: at least one of these"),
-        Asked("subject.account_id", "Account"),
-        Asked("subject.phones", "Telephone numbers", "numbers", "With the country code, one a line"),
-        Asked("categories", "Categories", "choices", "All, if none is chosen", _categories),
-    ),
+    asks=fields_of(HoldPlaced.model_json_schema(), {"reason": lambda _: [*hold_policy().reasons.items()]}),
     do=at_once(lambda tx, subject, said: _holds(subject).place(tx, said, subject.person.caller)),
 )
 
@@ -73,6 +61,7 @@ class HoldPages:
         person = person_of(visit)
         async with self.works.services.unit_of_work.pool.acquire() as connection:
             found = await stored.in_force(connection)
+        links = await acting.offered(self.works, "holds", ((each.hold_id, each) for each in found), person)
         rows = [
             Row(
                 (
@@ -82,9 +71,9 @@ class HoldPages:
                     each.owner,
                     str(each.review_on),
                 ),
-                await acting.offered(self.works, "holds", str(each.hold_id), person),
+                decisions,
             )
-            for each in found
+            for each, decisions in zip(found, links, strict=True)
         ]
         columns = ("Case", "Reason", "Categories", "Owner", "Review", "Decide")
         actions = offered(Subject(self.works, person), _BACK, [PLACE])

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 from uuid import UUID
 
 from babel import Locale
@@ -10,18 +10,16 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from services.intake.actions import performing
-from services.intake.actions.action import plain
+from services.intake.actions.correspondence import DISMISS
 from services.intake.actions.requests import KIND
 from services.intake.actions.timing import REPLY
 from services.intake.console.console import Console, Works, local, person_of
-from services.intake.console.decisions.decision import LANGUAGES, Asked, Decision, Subject, saying
-from services.intake.console.decisions.page import About, routes_of
-from services.intake.console.entry import MESSAGE
+from services.intake.console.decisions.decision import LANGUAGES
+from services.intake.console.decisions.page import About
 from services.intake.console.ids import of_path, place
 from services.intake.console.lists import END, ROWS, Link, Row, Table, cut, show
 from services.intake.console.roles import Power
-from services.intake.entered import Entered
-from services.intake.mail.use_cases import Dismissed, NoRequest, Read
+from services.intake.mail.use_cases import Read
 from services.intake.web.forms import Form
 from services.intake.web.site import Visit
 from shared.domain.mail_content import MailContent
@@ -33,47 +31,6 @@ _TITLES: Final[Sequence[tuple[Literal["proposed", "reply"], str, str]]] = (
 )
 _STRANGER = "It answers a letter that went to another address: do not take it for the requester's word."
 
-
-async def _confirm(subject: Subject, _: str, said: Entered) -> str:
-    mail, person = subject.works.services.mail, subject.person
-    stored = await mail.confirm(subject.row, said, person.caller)
-    return f"/requests/{stored[0].request_id}"
-
-
-async def _dismiss(subject: Subject, _: str, said: Dismissed) -> str:
-    await subject.works.services.mail.dismiss(subject.row, said, subject.person.caller)
-    return "/mail"
-
-
-CONFIRM = Decision(
-    name="confirm",
-    title="Make it a request",
-    power=Power.HANDLE,
-    when=lambda _: True,
-    does=saying(
-        "It becomes a request, or several as one case, received when the mail reached us, and is answered by e-mail.",
-        "An acknowledgement goes out in the same thread. Nothing is proved by it: who asks is asked by a link.",
-        "Where the sender asks for another person, enter no address of the sender: it would find the sender's own data."
-        " Enter such a request as one that came by post.",
-    ),
-    body=Entered,
-    asks=MESSAGE,
-    do=_confirm,
-)
-DISMISS = Decision(
-    name="dismiss",
-    title="Say that it needs nothing more",
-    power=Power.HANDLE,
-    when=lambda _: True,
-    does=saying(
-        "Of what is no request its key, the reason and who has decided are kept, and its words are destroyed here.",
-        "The mailbox stays as it is.",
-    ),
-    body=Dismissed,
-    asks=(Asked("reason", "Reason", "choose", options=lambda _: plain(*get_args(NoRequest))),),
-    do=_dismiss,
-    irreversible=True,
-)
 
 _COLUMNS: Final = ("Mail", "From", "Reached us", "Asks for", "Language", "Domain authenticated", "Urgent", "Answers")
 _NO_SUBJECT: Final = {
@@ -87,14 +44,12 @@ _DIFFERENT: Final = (
 
 
 def routes(console: Console) -> list[BaseRoute]:
-    """The mailbox, a mail, its original, and what is decided about it."""
+    """The mailbox, a mail, and its original."""
     inbox = Inbox(console.works)
     return [
         console.private("/mail", inbox.show, Power.READ),
         console.private("/mail/{mail_id}", inbox.mail, Power.READ),
         console.private("/mail/{mail_id}/raw", inbox.raw, Power.READ),
-        *routes_of(console, "/mail/{mail_id}", [CONFIRM], inbox.proposed),
-        *routes_of(console, "/mail/{mail_id}", [DISMISS], inbox.named),
     ]
 
 
@@ -109,7 +64,7 @@ class Inbox:
         tables = list[Table]()
         for state, title, lead in _TITLES:
             after = place(visit, state)
-            found = await self.works.services.mail.waiting(state, after, ROWS + 1)
+            found = await self.works.services.use_cases.mail.waiting(state, after, ROWS + 1)
             mails, more = cut(found, ROWS, f"/mail?{state}=", lambda each: each.mail.mail_id)
             none = END if after else "None."
             tables.append(Table(title, lead, _COLUMNS, [self._row(each) for each in mails], none, more=more))
@@ -145,32 +100,11 @@ class Inbox:
                 *links,
             ]
         noted = visit.session.data.pop("noted", None)
-        facts = self._facts(read)
+        facts = _facts(self.works, read)
         return visit.page("mail.html", mail=read.mail, content=content, facts=facts, links=links, noted=noted)
 
     async def _read(self, visit: Visit) -> Read:
-        return await self.works.services.mail.read(of_path(visit, "mail_id"), person_of(visit).caller)
-
-    def _facts(self, read: Read) -> list[tuple[str, str]]:
-        """Everything that a mail says of itself, and what it seems to ask for."""
-        mail, content, proposal = read.mail, read.content, read.content.proposal
-        by = "as our mail exchanger wrote" if mail.by_mx else "as the mailbox says"
-        checks = ", ".join(f"{name.upper()} {result}" for name, result in content.checks.items()) or "nothing written"
-        known = {
-            "Says it is from": ", ".join(filter(None, (content.name, content.sender))),
-            "Also names": ", ".join(content.other_addresses),
-            "Domain authenticated": f"{'yes' if content.authenticated else 'no'} ({checks})",
-            "Reached us": f"{local(self.works, mail.received_at)}, {by}",
-            "Language": _spoken(content),
-            "Seems to ask for": _words(proposal.rights) or "nothing that is certain",
-            "Also mentions": _words(proposal.mentioned),
-            "Sounds urgent": _words(proposal.urgent),
-            "Files": "; ".join(
-                f"{each.name or 'without a name'} ({each.kind}, {each.size} bytes)" for each in content.attachments
-            ),
-            "Look": " ".join((_STRANGER, *_doubts(content)) if read.stranger else _doubts(content)),
-        }
-        return [(name, value) for name, value in known.items() if value]
+        return await self.works.services.use_cases.mail.read(of_path(visit, "mail_id"), person_of(visit).caller)
 
     async def _answers(self, visit: Visit, request_id: UUID) -> Sequence[Link]:
         """What can be done with the request that a mail answers, because of what it says."""
@@ -180,22 +114,38 @@ class Inbox:
 
     async def raw(self, visit: Visit) -> Response:
         """The original with its files, to be opened with care; the reading is on record."""
-        raw = await self.works.services.mail.raw(of_path(visit, "mail_id"), person_of(visit).caller)
+        raw = await self.works.services.use_cases.mail.raw(of_path(visit, "mail_id"), person_of(visit).caller)
         headers = {"Content-Disposition": 'attachment; filename="mail.eml"'}
         return Response(raw, media_type="application/octet-stream", headers=headers)
 
-    async def proposed(self, visit: Visit) -> About:
-        """The mail that the address names, with what it seems to ask for in the form."""
-        if visit.sent:
-            return await self.named(visit)
-        read, named = await self._read(visit), await self.named(visit)
-        facts = [*self._facts(read), *((each.title or "It says", each.text) for each in read.content.parts)]
-        return replace(named, title=read.content.subject or named.title, facts=facts, known=_form(read.content))
 
-    async def named(self, visit: Visit) -> About:
-        """The mail that the address names."""
-        mail_id = of_path(visit, "mail_id")
-        return About(Subject(self.works, person_of(visit), row=mail_id), "A mail", f"/mail/{mail_id}")
+async def proposed(works: Works, visit: Visit, about: About) -> About:
+    """The page by which a mail becomes a request, with what it says and seems to ask for; the reading is on record."""
+    read = await works.services.use_cases.mail.read(UUID(visit.request.path_params["key"]), person_of(visit).caller)
+    facts = [*_facts(works, read), *((each.title or "It says", each.text) for each in read.content.parts)]
+    return replace(about, title=read.content.subject or about.title, facts=facts, known=_form(read.content))
+
+
+def _facts(works: Works, read: Read) -> list[tuple[str, str]]:
+    """Everything that a mail says of itself, and what it seems to ask for."""
+    mail, content, proposal = read.mail, read.content, read.content.proposal
+    by = "as our mail exchanger wrote" if mail.by_mx else "as the mailbox says"
+    checks = ", ".join(f"{name.upper()} {result}" for name, result in content.checks.items()) or "nothing written"
+    known = {
+        "Says it is from": ", ".join(filter(None, (content.name, content.sender))),
+        "Also names": ", ".join(content.other_addresses),
+        "Domain authenticated": f"{'yes' if content.authenticated else 'no'} ({checks})",
+        "Reached us": f"{local(works, mail.received_at)}, {by}",
+        "Language": _spoken(content),
+        "Seems to ask for": _words(proposal.rights) or "nothing that is certain",
+        "Also mentions": _words(proposal.mentioned),
+        "Sounds urgent": _words(proposal.urgent),
+        "Files": "; ".join(
+            f"{each.name or 'without a name'} ({each.kind}, {each.size} bytes)" for each in content.attachments
+        ),
+        "Look": " ".join((_STRANGER, *_doubts(content)) if read.stranger else _doubts(content)),
+    }
+    return [(name, value) for name, value in known.items() if value]
 
 
 def _words(said: Sequence[str]) -> str:

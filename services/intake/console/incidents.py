@@ -90,11 +90,12 @@ class IncidentPages:
             (_KINDS.get(each.kind, each.kind.capitalize()), each, stated(self.works, each.said))
             for each in incident.entries
         ]
+        [steps] = await acting.offered(self.works, "incidents", [(incident.incident_id, incident)], person)
         return visit.page(
             "incident.html",
             incident=incident,
             clock=_clock(self.works, incident),
-            steps=await acting.offered(self.works, "incidents", str(incident.incident_id), person),
+            steps=steps,
             entries=entries,
             noted=visit.session.data.pop("noted", None),
         )

@@ -29,7 +29,6 @@ _PAGES = (
     queue,
     request_page,
     package_page,
-    acting,
     stopped,
     systems,
     holds,
@@ -40,6 +39,7 @@ _PAGES = (
     incidents,
     sla_page,
     case_page,
+    acting,  # last: its paths are the widest
 )
 
 

@@ -18,13 +18,14 @@ from services.intake.actions.registry import KINDS
 from services.intake.api import views
 from services.intake.api.views import RequestView
 from services.intake.audit.looks import LOOKS
-from services.intake.console import case_sheet, entries, undelivered
+from services.intake.console import case_sheet, entries
 from services.intake.console.console import Console, Person, Works, person_of
 from services.intake.console.decisions.acting import in_words, links
 from services.intake.console.decisions.decision import LANGUAGES
 from services.intake.console.ids import of_path
 from services.intake.console.roles import ROLES, Power
 from services.intake.deciding import visible
+from services.intake.letters import undelivered
 from services.intake.mail import inbox
 from services.intake.recipients import Notice
 from services.intake.repository import read

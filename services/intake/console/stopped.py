@@ -1,6 +1,6 @@
 """What was stopped and waits for two persons, what contradicts the register, and what was proposed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.responses import Response
@@ -44,12 +44,10 @@ class Stopped:
             failures = self.works.services.use_cases.identity.links.failures
             proofs = await stopped_proofs.waiting(connection, failures)
 
-        async def links(kind: str, ids: Iterable[object]) -> list[Sequence[Link]]:
-            return [await acting.offered(self.works, kind, str(each), person) for each in ids]
-
-        open_keys = await links("suspended-keys", (each.key_id for each in keys))
-        runs = await links("sweeps", (each.sweep_id for each in stopped))
-        disputes = await links("assignment-conflicts", (each.conflict_id for each in conflicts))
+        open_keys = await acting.offered(self.works, "suspended-keys", ((each.key_id, each) for each in keys), person)
+        runs = await acting.offered(self.works, "sweeps", ((each.sweep_id, each) for each in stopped), person)
+        named = ((each.conflict_id, each) for each in conflicts)
+        disputes = await acting.offered(self.works, "assignment-conflicts", named, person)
         tables = [_keys(keys, open_keys), _sweeps(stopped, runs), _conflicts(conflicts, disputes)]
         return show(visit, "Stopped", [*tables, _proofs(self.works, proofs)])
 

@@ -39,6 +39,7 @@ class SystemPages:
         person = person_of(visit)
         async with self.works.services.unit_of_work.pool.acquire() as connection:
             found = await quarantines.listed(connection)
+        links = await acting.offered(self.works, "systems", ((each.name, each) for each in found), person)
         rows = [
             Row(
                 (
@@ -47,9 +48,9 @@ class SystemPages:
                     _why(each),
                     local(self.works, each.since),
                 ),
-                await acting.offered(self.works, "systems", each.name, person),
+                actions,
             )
-            for each in found
+            for each, actions in zip(found, links, strict=True)
         ]
         columns = ("System", "Stands", "Why", "Since", "Decide")
         lead = "In a system that is quarantined nothing is done; what needs it waits."

@@ -124,6 +124,13 @@ async def read(connection: Connection, mail_id: UUID) -> Mail | None:
     return Mail(*row) if row else None
 
 
+async def find(connection: Connection, mail_id: UUID) -> Mail:
+    """A mail; raises ``NotFound``."""
+    if (mail := await read(connection, mail_id)) is None:
+        raise NotFound("no such mail")
+    return mail
+
+
 async def of_request(connection: Connection, request_id: UUID, limit: int) -> list[Mail]:
     """The last mails that have become a request, or answer a letter about it; the oldest of them first."""
     return [Mail(*row) for row in await connection.fetch(_OF_REQUEST, request_id, limit)]
@@ -147,9 +154,7 @@ async def opened(tx: UnitOfWork, mail_id: UUID, kind: str = READ) -> tuple[Mail,
         NotFound: there is no such mail.
         Shredded: it is gone, since it was decided about, or the correspondence has expired.
     """
-    mail = await read(tx.connection, mail_id)
-    if mail is None:
-        raise NotFound("no such mail")
+    mail = await find(tx.connection, mail_id)
     kept = await _kept(tx, [mail], kind)
     if not kept:
         raise Shredded("the mail was no request, and is not kept")

@@ -10,14 +10,14 @@ from typing import Literal
 from uuid import UUID
 
 import orjson
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 from uuid_utils.compat import uuid7
 
 from services.intake import lookup
 from services.intake.auth import Caller
 from services.intake.entered import Entered
-from services.intake.errors import BadRequest, NotFound
-from services.intake.group_commit import Accepted, SubmissionContext, Submitted
+from services.intake.errors import BadRequest
+from services.intake.group_commit import SubmissionContext, Submitted
 from services.intake.identity import proof_links
 from services.intake.identity.proof_links import ProofLinks
 from services.intake.letters.masked import MASK, masked, tokens_shown
@@ -41,7 +41,7 @@ _RUN = re.compile(r"[A-Za-z0-9_-]{20,}")
 class Dismissed(Strict):
     """Why a mail is no request, or needs nothing more."""
 
-    reason: NoRequest
+    reason: NoRequest = Field(title="Reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,43 +115,37 @@ class MailUseCases:
                 await proof_links.end(tx, mail.request_id)
         return raw
 
-    async def confirm(self, mail_id: UUID, said: Entered, caller: Caller) -> list[Accepted]:
-        """It is a request, or several: submitted as any other, with the day on which it reached us.
+    async def confirm(self, tx: UnitOfWork, mail_id: UUID, said: Entered, caller: Caller) -> None:
+        """Makes it a request, or several: submitted as any other, with the day on which it reached us.
 
-        Where that takes a proof of who asks, a link goes to the address that they gave, as the portal sends one.
-
-        Raises:
-            BadRequest: a right lacks what it needs, or there is no address to answer at.
+        If the requester must prove who they are, a link goes to the address that they gave, as the portal sends one.
+        Raises ``BadRequest`` if a right lacks what it needs, or there is no address to answer at.
         """
-        async with self.one, self.unit_of_work.begin() as tx:
-            mail, sealed = await inbox.opened(tx, mail_id)
-            asked = [("", each) for each in said.requests(channel="email", received_at=mail.received_at)]
-            together, follows = len(asked) > 1, CONTENT.validate_json(sealed).message_id or None
-            prepared = self.submissions.prepare(asked, caller, together=together, follows=follows)
-            context = SubmissionContext(caller, None, mail.digest, None)
-            [stored] = await self.submissions.write(tx, [Submitted(context, prepared)])
-            if isinstance(stored, Exception):
-                raise stored
-            first = stored[0].request_id
+        mail, sealed = await inbox.opened(tx, mail_id)
+        asked = [("", each) for each in said.requests(channel="email", received_at=mail.received_at)]
+        together, follows = len(asked) > 1, CONTENT.validate_json(sealed).message_id or None
+        prepared = self.submissions.prepare(asked, caller, together=together, follows=follows)
+        context = SubmissionContext(caller, None, mail.digest, None)
+        [stored] = await self.submissions.write(tx, [Submitted(context, prepared)])
+        if isinstance(stored, Exception):
+            raise stored
+        first = stored[0].request_id
+        async with self.one:
             await inbox.keep_with(tx, first, mail_id, mail.request_id or mail_id)
-            await inbox.decide(tx, mail_id, "confirmed", caller.actor, request_id=first)
-            detail = _named(mail, caller) | {"by_mx": mail.by_mx, "requests": [str(each.request_id) for each in stored]}
-            tx.log_evidence(first, "mail.confirmed", detail, caller.actor)
-            unproved = [each.request_id for each in stored if each.state == lifecycle.State.AWAITING_IDENTITY]
-            if self.links and unproved:  # by one link all that came in one message is proved
-                await self.links.write(tx, unproved[0], uuid7())
-        return stored
+        await inbox.decide(tx, mail_id, "confirmed", caller.actor, request_id=first)
+        detail = _named(mail, caller) | {"by_mx": mail.by_mx, "requests": [str(each.request_id) for each in stored]}
+        tx.log_evidence(first, "mail.confirmed", detail, caller.actor)
+        unproved = [each.request_id for each in stored if each.state == lifecycle.State.AWAITING_IDENTITY]
+        if self.links and unproved:  # by one link all that came in one message is proved
+            await self.links.write(tx, unproved[0], uuid7())
 
-    async def dismiss(self, mail_id: UUID, said: Dismissed, caller: Caller) -> None:
-        """It is no request, or an answer that was read: its key, the reason and who has decided are kept, no more."""
-        async with self.unit_of_work.begin() as tx:
-            mail = await inbox.read(tx.connection, mail_id)
-            if mail is None:
-                raise NotFound("no such mail")
-            done = "done" if mail.request_id else "dismissed"
-            await inbox.decide(tx, mail_id, done, caller.actor, reason=said.reason)
-            detail = _named(mail, caller) | {"reason": said.reason}
-            tx.log_evidence(mail.request_id or mail_id, "mail.dismissed", detail, caller.actor)
+    async def dismiss(self, tx: UnitOfWork, mail_id: UUID, said: Dismissed, caller: Caller) -> None:
+        """Ends a mail that is no request, or an answer that was read; keeps its key, the reason and who decided."""
+        mail = await inbox.find(tx.connection, mail_id)
+        done = "done" if mail.request_id else "dismissed"
+        await inbox.decide(tx, mail_id, done, caller.actor, reason=said.reason)
+        detail = _named(mail, caller) | {"reason": said.reason}
+        tx.log_evidence(mail.request_id or mail_id, "mail.dismissed", detail, caller.actor)
 
 
 async def _is_strange(tx: UnitOfWork, mail: Mail, sender: str) -> bool:

@@ -4,22 +4,24 @@ from starlette.routing import BaseRoute
 
 from services.intake.api.dependencies import Services
 from services.intake.identity.proof_links import ProofLinks
+from services.intake.letters.rendering import Letters
 from services.intake.portal import ask, follow, inform, prove
 from services.intake.portal.portal import BASE, Portal, Works
 from services.intake.portal.settings import PortalSettings
 from services.intake.portal.sign_in import SignInTokens
 from services.intake.quota import Rate
-from services.intake.use_cases import UseCases
+from shared.domain.identity_rules import LinkPolicy
+from shared.messaging.unit_of_work import UnitOfWorkFactory
 
 _HOUR = 3600
 
 
-def links(use_cases: UseCases) -> ProofLinks | None:
+def links(unit_of_work: UnitOfWorkFactory, letters: Letters, policy: LinkPolicy) -> ProofLinks | None:
     """What sends the links that the portal opens; None where it is not switched on."""
     settings = PortalSettings()
     if not settings.url:
         return None
-    return ProofLinks(use_cases.unit_of_work, use_cases.letters, use_cases.identity.links, settings.url + BASE)
+    return ProofLinks(unit_of_work, letters, policy, settings.url + BASE)
 
 
 def mounted(services: Services, links: ProofLinks | None) -> list[BaseRoute]:

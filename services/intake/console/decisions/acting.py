@@ -1,21 +1,25 @@
 """Pages of actions and of approvals: every form is made from the registry."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from pydantic import BaseModel
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from services.intake import recipient_digests
 from services.intake.actions import approvals, performing
 from services.intake.actions.action import Action, Held
 from services.intake.actions.approvals import REQUESTS, Proposal
+from services.intake.actions.correspondence import CONFIRM
 from services.intake.actions.performing import Basis, Done, Kind
 from services.intake.actions.registry import KINDS
-from services.intake.console import digests
+from services.intake.api.recipients import silent
+from services.intake.console import digests, inbox
 from services.intake.console.console import Console, Person, Works, local, person_of, spelled
 from services.intake.console.decisions.decision import Decision, Facts, Subject, saying
 from services.intake.console.decisions.generated import fields_of, form_of, stated
@@ -30,8 +34,14 @@ from shared.domain import reference
 
 _OWN: Final = frozenset({REQUESTS, "incidents"})
 """Kinds of which each thing has a page."""
-_LISTED: Final = frozenset({"holds", "systems"})
-"""Kinds with a list of their own."""
+_LISTS: Final = {
+    "holds": "/holds",
+    "systems": "/systems",
+    "letters": "/post",
+    "mail": "/mail",
+    "recipient-digests": "/approvals",
+}
+"""The page that lists a kind; the others are listed among what has stopped."""
 
 
 def routes(console: Console) -> list[BaseRoute]:
@@ -75,9 +85,11 @@ class Actions:
         held, offered, reads = await performing.offer(means, kind, key, action, person.caller, reading=not visit.sent)
         approves = person.may(Power(action.approving))
 
-        async def do(subject: Subject, version: str, said: BaseModel | None) -> Done:
+        async def do(subject: Subject, version: str, said: BaseModel | None) -> Done | str:
             basis, body = Basis(key, version, person.caller, kind.name), said or action.body()
-            return await performing.act(subject.works.services.use_cases, kind, action, basis, body, approves=approves)
+            means = subject.works.services.use_cases
+            done = await performing.act(means, kind, action, basis, body, approves=approves)
+            return f"/requests/{done.requests[0]}" if done.requests else done
 
         decision = Decision(
             name=action.name,
@@ -92,7 +104,10 @@ class Actions:
             irreversible=action.final,
         )
         about, known = self._about(person, kind, held, request), action.known(held)
-        return await _page(visit, decision, replace(about, known=form_of(self.works, known)) if known else about)
+        about = replace(about, known=form_of(self.works, known)) if known else about
+        if action is CONFIRM and not visit.sent:
+            about = await inbox.proposed(self.works, visit, about)
+        return await _page(visit, decision, about)
 
     async def waiting(self, visit: Visit) -> Response:
         """What waits for a second person?"""
@@ -108,8 +123,15 @@ class Actions:
             rows,
             "Nothing waits for a second person.",
         )
-        told = await digests.table(self.works, visit)
+        told = await self._unanswered(person)
         return show(visit, "Approvals", [proposed, told])
+
+    async def _unanswered(self, person: Person) -> Table:
+        services = self.works.services
+        async with services.unit_of_work.pool.acquire() as connection:
+            found = await recipient_digests.unanswered(connection, silent(services), ROWS)
+        links = await offered(self.works, "recipient-digests", ((each.digest_id, each) for each in found), person)
+        return digests.table(self.works, person, found, links)
 
     async def decide(self, visit: Visit) -> Response:
         """What was proposed, in its own words? Then it is approved, or rejected."""
@@ -149,8 +171,7 @@ class Actions:
     def _about(self, person: Person, kind: Kind, held: Held, request: Request | None) -> About:
         if request is None:
             facts = [("State", spelled(kind.stands(held)))]
-            back = f"/{kind.name}" if kind.name in _LISTED else "/stopped"
-            back = f"/{kind.name}/{held.key}" if kind.name in _OWN else back
+            back = f"/{kind.name}/{held.key}" if kind.name in _OWN else _LISTS.get(kind.name, "/stopped")
             return About(Subject(self.works, person, row=held.row), kind.titled(held), back, facts, held.version)
         title = f"{spelled(request.right)}, due {request.due_on}"
         facts = [("Request", reference.of(request.request_id)), ("State", spelled(request.state))]
@@ -165,13 +186,21 @@ class Actions:
         return Row((named, in_words(found), by, until), [*links(found, action, person)])
 
 
-async def offered(works: Works, kind: str, key: str, person: Person) -> list[Link]:
-    """What somebody who has signed in can decide about a thing of a list, what was proposed first."""
-    _, found = await performing.possible(works.services.use_cases, KINDS[kind], key, person.caller)
-    mine = [Link(f"/{kind}/{key}/{each.name}", each.title) for each in found if person.may(Power(each.needs))]
-    async with works.services.unit_of_work.pool.acquire() as connection:
-        waiting = await approvals.waiting(connection, kind, key)
-    return [*(link for each in waiting for link in links(each, KINDS[kind].actions[each.action], person)), *mine]
+async def offered(works: Works, kind: str, rows: Iterable[tuple[object, Any]], person: Person) -> list[list[Link]]:
+    """What the person who has signed in can decide about each row of a list, proposals first; each row with its id."""
+    means, actions = works.services.use_cases, KINDS[kind].actions
+    mine = [each for each in actions.values() if person.may(Power(each.power))]
+    found = list[list[Link]]()
+    async with means.unit_of_work.begin() as tx:
+        proposed = defaultdict[str, list[Link]](list)
+        for each in await approvals.waiting(tx.connection, kind):
+            proposed[each.subject] += links(each, actions[each.action], person)
+        for key, row in rows:
+            held = Held(tx, means, person.caller, str(key), row, "")
+            possible = [each for each in mine if await performing.settled(each.may(held))]
+            path = f"/{kind}/{key}"
+            found.append([*proposed[str(key)], *(Link(f"{path}/{each.name}", each.title) for each in possible)])
+    return found
 
 
 def in_words(found: Proposal) -> str:

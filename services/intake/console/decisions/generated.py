@@ -1,6 +1,6 @@
 """Fields of a form, and what was entered, made from the model of a body: its types, titles and descriptions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,14 +17,29 @@ _KINDS: Mapping[str, Kind] = {"boolean": "check", "integer": "number", "date-tim
 _LANGUAGES = {str(code): name for code, name in LANGUAGES.items()}
 
 
-def categories(subject: Subject) -> Sequence[tuple[str, str]]:
-    """Every category of the policy."""
+def _categories(subject: Subject) -> Options:
     return plain(*sorted(subject.works.services.processing.categories))
 
 
-def fields_of(document: Mapping[str, Any]) -> Sequence[Asked]:
-    """A field of a form for each field of a body, by its JSON Schema."""
-    return [each for name, said in document.get("properties", {}).items() for each in _asked(document, name, said)]
+def _purposes(subject: Subject) -> Options:
+    """To what consent can be withdrawn, by the policy."""
+    return plain(*sorted(subject.works.services.unit_of_work.policy.consents))
+
+
+_OF_POLICY: Mapping[str, Callable[[Subject], Options]] = {"categories": _categories, "purposes": _purposes}
+"""Fields whose values the policy names."""
+
+
+def fields_of(
+    document: Mapping[str, Any], choices: Mapping[str, Callable[[Subject], Options]] | None = None
+) -> Sequence[Asked]:
+    """A field of a form for each field of a body, by its JSON Schema; ``choices``: what some of them offer."""
+    asked = [each for name, said in document.get("properties", {}).items() for each in _asked(document, name, said)]
+    chosen = choices or {}
+    return [
+        Asked(each.name, each.label, "choose", each.hint, chosen[each.name]) if each.name in chosen else each
+        for each in asked
+    ]
 
 
 def stated(works: Works, said: BaseModel) -> Sequence[tuple[str, str]]:
@@ -52,19 +67,20 @@ def _asked(document: Mapping[str, Any], name: str, said: Mapping[str, Any]) -> S
             for key in _resolved(document, schema["propertyNames"])["enum"]
             for each, of in inner.items()
         ]
-    label, hint = schema["title"], schema.get("description", "")
     items = _resolved(document, schema.get("items", {}))
-    if schema.get("form") is False or "properties" in items:
+    numbers = "number" in items.get("properties", {})
+    if schema.get("form") is False or ("properties" in items and not numbers):
         return []
     if "properties" in schema:
         return [each for key, of in schema["properties"].items() for each in _asked(document, f"{name}.{key}", of)]
-    if chosen := _chosen(items or schema):
-        return [Asked(name, label, "choices" if items else "choose", hint, lambda _: chosen)]
-    if items and name == "categories":
-        return [Asked(name, label, "choices", hint, categories)]
+    label, hint = schema["title"], schema.get("description", "")
+    chosen = [*_LANGUAGES.items()] if name == "language" else _chosen(items or schema)
+    if chosen or (items and name in _OF_POLICY):
+        options = _OF_POLICY.get(name, lambda _: chosen)
+        return [Asked(name, label, "choices" if items else "choose", hint, options)]
     text: Kind = "area" if schema.get("maxLength", 0) > _SHORT else "text"
     kind: Kind = "lines" if items else _KINDS.get(schema.get("format", schema["type"]), text)
-    return [Asked(name, label, kind, f"{hint}. One a line" if items else hint)]
+    return [Asked(name, label, "numbers" if numbers else kind, f"{hint}. One a line" if items else hint)]
 
 
 def _chosen(schema: Mapping[str, Any]) -> Options:

@@ -1,0 +1,183 @@
+"""Actions about letters that are delivered, mail that was received, and digests for recipients."""
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+from services.intake import recipient_digests, repository
+from services.intake.actions.action import Action, Held, Options, Pairs, saying
+from services.intake.actions.bodies import Nothing
+from services.intake.actions.stopped import of_row
+from services.intake.entered import Entered
+from services.intake.letters import delivering, delivery, undelivered
+from services.intake.letters.delivering import AnotherWay, GivenUp
+from services.intake.mail import inbox
+from services.intake.mail.use_cases import Dismissed
+from services.intake.recipient_digests import RecipientReply
+
+
+async def _posted(held: Held, _: Nothing) -> None:
+    await delivering.posted(held.tx, held.means.letters, held.row, held.caller.actor)
+
+
+async def _deliver(held: Held, said: AnotherWay) -> None:
+    await delivering.deliver(held.tx, held.row, said, held.caller.actor)
+
+
+async def _give_up(held: Held, said: GivenUp) -> None:
+    await delivering.give_up(held.tx, held.means.letters, held.row, said, held.caller.actor)
+
+
+def _for_a_person(held: Held) -> bool:
+    return bool(held.row.state == "person")
+
+
+def _ways(held: Held) -> Options:
+    on_paper = [] if held.row.kind in delivery.BY_ADDRESS else [("post", "on paper")]
+    return [("email", "by e-mail"), *on_paper]
+
+
+def _where_it_goes(held: Held) -> Sequence[str]:
+    if held.row.kind in delivery.BY_ADDRESS:
+        return ["It goes once more to the address that it was written for, and nowhere else."]
+    return [
+        "By e-mail it goes once more, to an address that is proved; on paper to the address of record.",
+        "Enter that address with its request first, if there is none.",
+    ]
+
+
+def _ends(held: Held) -> Sequence[str]:
+    awaited = {str(each["what"]) for each in held.row.awaited}
+    means = ["It is not delivered any more; what was tried stays on record."]
+    if "answer" in awaited:
+        means.append("The answer counts as given from now on.")
+    if "question" in awaited:
+        means.append("You can ask again who they are; what they mean stays open until an answer is entered.")
+    if "lift" in awaited:
+        means.append("The restriction that it was to lift stays, since the person was not informed (Art. 18(3)).")
+    return means
+
+
+async def _of_letter(held: Held) -> Pairs:
+    letter = held.row
+    other = letter.kind in delivery.TO_STRANGERS
+    facts = [("For", "another person, named in the letter" if other else "the requester"), ("Way", letter.way)]
+    means = " ".join(undelivered.why(letter.state, letter.awaited))
+    return [*facts, *([("Until it is delivered", means)] if means else [])]
+
+
+async def _confirm(held: Held, said: Entered) -> None:
+    await held.means.mail.confirm(held.tx, held.row.mail_id, said, held.caller)
+
+
+async def _dismiss(held: Held, said: Dismissed) -> None:
+    await held.means.mail.dismiss(held.tx, held.row.mail_id, said, held.caller)
+
+
+async def _became(held: Held) -> Sequence[UUID]:
+    if held.row.state != "confirmed":
+        return ()
+    request = await repository.read(held.tx.connection, held.row.request_id)
+    case_id = request.case_id if request else None
+    together = await repository.read_case(held.tx.connection, case_id) if case_id else []
+    return [each.request_id for each in together] or [held.row.request_id]
+
+
+def _is_open(held: Held) -> bool:
+    return held.row.state in {"proposed", "reply"}
+
+
+async def _reply(held: Held, said: RecipientReply) -> None:
+    await recipient_digests.hear(held.tx, held.row, said.reply, held.caller)
+
+
+LETTERS: Final = of_row(
+    "letters",
+    UUID,
+    lambda tx, key: delivering.read(tx.connection, UUID(key)),
+    lambda row: str(row.state),
+    Action(
+        name="mark-posted",
+        title="Mark it as posted",
+        body=Nothing,
+        effects=saying(
+            "The person is informed from today: an answer is given, a time limit stops, a restriction may be lifted."
+        ),
+        apply=_posted,
+        may=lambda held: held.row.way == "post" and held.row.state == "waiting",
+        reads=_of_letter,
+        final=True,
+    ),
+    Action(
+        name="deliver",
+        title="Deliver it again, or another way",
+        body=AnotherWay,
+        effects=_where_it_goes,
+        apply=_deliver,
+        may=_for_a_person,
+        choices={"way": _ways},
+        reads=_of_letter,
+    ),
+    Action(
+        name="give-up",
+        title="Give it up",
+        body=GivenUp,
+        effects=_ends,
+        apply=_give_up,
+        may=_for_a_person,
+        reads=_of_letter,
+        final=True,
+    ),
+    titled=lambda held: f"Letter: {held.row.kind.replace('_', ' ')}",
+)
+CONFIRM: Final = Action(
+    name="confirm",
+    title="Make it a request",
+    body=Entered,
+    effects=saying(
+        "It becomes a request, or several as one case, received when the mail reached us and answered by e-mail.",
+        "An acknowledgement goes out in the same thread. It proves nothing: the requester is asked by a link.",
+        "Where the sender asks for another person, enter no address of the sender: it would find the sender's own"
+        " data. Enter such a request as one that came by post.",
+    ),
+    apply=_confirm,
+    may=_is_open,
+)
+DISMISS: Final = Action(
+    name="dismiss",
+    title="Record that it needs nothing more",
+    body=Dismissed,
+    effects=saying(
+        "Of what is no request its key, the reason and your name are kept, and its words are destroyed here.",
+        "The mailbox stays as it is.",
+    ),
+    apply=_dismiss,
+    may=_is_open,
+    final=True,
+)
+MAIL: Final = of_row(
+    "mail",
+    UUID,
+    lambda tx, key: inbox.find(tx.connection, UUID(key)),
+    lambda row: str(row.state),
+    CONFIRM,
+    DISMISS,
+    titled=lambda _: "A mail",
+    became=_became,
+)
+DIGESTS: Final = of_row(
+    "recipient-digests",
+    UUID,
+    lambda tx, key: recipient_digests.find(tx.connection, UUID(key)),
+    lambda row: "sent" if row.told_at else "waiting",
+    Action(
+        name="record-reply",
+        title="Enter what the recipient has said",
+        body=RecipientReply,
+        effects=saying("It holds for every request that the digest tells of. They get no more reminders."),
+        apply=_reply,
+        may=lambda held: held.row.told_at is not None,
+    ),
+    titled=lambda held: f"Digest for {held.row.recipient}",
+)
+KINDS: Final = (LETTERS, MAIL, DIGESTS)
