@@ -25,7 +25,7 @@ from services.intake.api.dependencies import (
     etag,
 )
 from services.intake.api.paging import Page, Paged
-from services.intake.errors import ExtensionRefused, NotFound, NotReady, PreconditionFailed, SamePerson
+from services.intake.errors import ExtensionRefused, Forbidden, NotFound, NotReady, PreconditionFailed, SamePerson
 from services.intake.problems import documented
 from shared.domain.errors import IllegalTransition, Shredded
 
@@ -55,21 +55,24 @@ class ApprovalRead(Approval):
     body: dict[str, JsonValue]
 
 
-def _listing(kind: Kind) -> Callable[..., Awaitable[Page[Possible]]]:
-    async def list_actions(
-        subject: UUID | str,
-        caller: AnyCaller,
-        services: UseServices,
-        response: Response,
-        paging: Paged,
-    ) -> Page[Possible]:
-        """List what you can decide about it now: the schema of each body, what it does, and who must approve it."""
-        version, found = await performing.possible(services.use_cases, kind, str(subject), caller)
-        response.headers["ETag"] = etag(version)
-        return paging.cut(found, attrgetter("name"))
-
-    list_actions.__annotations__["subject"] = Annotated[kind.key, Path(alias=_NAMES[kind.name])]
-    return list_actions
+@router.get("/{kind}/{thing_id}/actions", responses=TAGGED | documented(Forbidden, NotFound))
+async def list_actions(
+    kind: Annotated[str, Path(description=f"`{'`, `'.join(KINDS)}`", examples=["requests"])],
+    thing_id: Annotated[str, Path(description="its id; of a system its name")],
+    caller: AnyCaller,
+    services: UseServices,
+    response: Response,
+    paging: Paged,
+) -> Page[Possible]:
+    """List what you can decide about a thing now: the schema of each body, what it does, and who must approve it."""
+    found = KINDS.get(kind)
+    if found is None:
+        raise NotFound(f"there are no actions about {kind}; there are about {', '.join(KINDS)}")
+    if not found.channels:
+        caller.must_be("privacy")
+    version, offered = await performing.possible(services.use_cases, found, thing_id, caller)
+    response.headers["ETag"] = etag(version)
+    return paging.cut(offered, attrgetter("name"))
 
 
 def _taking(kind: Kind, action: Action) -> Callable[..., Awaitable[Done]]:
@@ -102,14 +105,6 @@ def _unknown(kind: Kind) -> Callable[..., Awaitable[None]]:
 
 for _kind in KINDS.values():
     _path = f"/{_kind.name}/{{{_NAMES[_kind.name]}}}/actions"
-    router.add_api_route(
-        _path,
-        _listing(_kind),
-        methods=["GET"],
-        name=f"list_actions_of_{_kind.name}",
-        responses=TAGGED | documented(NotFound),
-        dependencies=() if _kind.channels else PRIVACY_TEAM,
-    )
     for _action in (each for each in _kind.actions.values() if each.offered):
         router.add_api_route(
             f"{_path}/{_action.name}",

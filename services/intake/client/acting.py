@@ -14,7 +14,7 @@ import orjson
 import typer
 
 from services.intake.client.api import Api, ApiRefused, run, strange, told_by, version_of
-from services.intake.client.operations import Operation, Typed, Unclear, body, kinds, lists, named, operations, readable
+from services.intake.client.operations import Operation, Typed, Unclear, body, kinds, lists, named, operations
 from services.intake.client.output import AsJson, cell, listed, pairs, plain, say, shown, tell
 from shared.domain import reference
 
@@ -147,11 +147,7 @@ def act(
         if not things:
             raise typer.BadParameter("name what it is about: a request, or KIND/ID")
         meant = [(each, named(_known(document, each), name)) for each in things]
-        shows = readable(document)
-        deeds = [
-            _Deed(each, operation, body(operation, fields), each.count("/") > 2 and each.split("/")[2] in shows)  # noqa: PLR2004  # /v1/kind/id
-            for each, operation in meant
-        ]
+        deeds = [_Deed(each, operation, body(operation, fields)) for each, operation in meant]
         if not (yes or dry_run or sys.stdin.isatty()):
             raise typer.BadParameter("no terminal to ask on: --yes does it without, --dry-run shows what it would do")
         refused = False
@@ -210,7 +206,6 @@ class _Deed(NamedTuple):
     thing: str
     operation: Operation
     sends: Mapping[str, Any] | None
-    readable: bool
 
     @property
     def path(self) -> str:

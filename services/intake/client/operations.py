@@ -58,14 +58,8 @@ def kinds(document: Mapping[str, Any]) -> list[str]:
 def lists(document: Mapping[str, Any]) -> list[str]:
     """Names what can be listed, as ``dsr list`` takes it."""
     paged = (path for path, each in document["paths"].items() if "cursor" in _takes(each.get("get", {})))
-    return sorted(_PARAMETER.sub("ID", path.removeprefix("/v1/")) for path in paged)
-
-
-def readable(document: Mapping[str, Any]) -> set[str]:
-    """The kinds of which one object can be shown."""
-    one = re.compile(r"/v1/([a-z-]+)/\{[^}]+\}")
-    shown = ((one.fullmatch(path), each["get"]) for path, each in document["paths"].items() if "get" in each)
-    return {found[1] for found, get in shown if found and "application/json" in get["responses"]["200"]["content"]}
+    of_a_kind = (path.removeprefix("/v1/") for path in paged if not path.startswith("/v1/{"))
+    return sorted(_PARAMETER.sub("ID", each) for each in of_a_kind)
 
 
 def operations(document: Mapping[str, Any], kind: str, *, new: bool = False) -> dict[str, Operation]:
@@ -79,10 +73,15 @@ def operations(document: Mapping[str, Any], kind: str, *, new: bool = False) -> 
         where = below if new else below.partition("/")[2]
         name = where.removeprefix(_ACTIONS) or "create"
         found |= {each.name: each for each in _at(document, name, where, methods["post"])}
-    readable = not new and any(
-        "get" in methods and re.fullmatch(f"/v1/{kind}/{{[^/]+}}", path) for path, methods in document["paths"].items()
-    )
+    readable = not new and _is_readable(document, kind)
     return {name: replace(each, readable=readable) for name, each in found.items()}
+
+
+def _is_readable(document: Mapping[str, Any], kind: str) -> bool:
+    """Whether one object of a kind can be read as JSON."""
+    one = re.compile(f"/v1/{kind}/{{[^/]+}}")
+    gets = [each["get"] for path, each in document["paths"].items() if "get" in each and one.fullmatch(path)]
+    return any("application/json" in get["responses"]["200"]["content"] for get in gets)
 
 
 def named(known: Mapping[str, Operation], name: str) -> Operation:

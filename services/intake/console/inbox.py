@@ -19,7 +19,7 @@ from services.intake.console.decisions.page import About
 from services.intake.console.ids import of_path, place
 from services.intake.console.lists import END, ROWS, Link, Row, Table, cut, show
 from services.intake.console.roles import Power
-from services.intake.mail.use_cases import Read
+from services.intake.mail.use_cases import MailView
 from services.intake.web.forms import Form
 from services.intake.web.site import Visit
 from shared.domain.mail_content import MailContent
@@ -65,13 +65,13 @@ class Inbox:
         for state, title, lead in _TITLES:
             after = place(visit, state)
             found = await self.works.services.use_cases.mail.waiting(state, after, ROWS + 1)
-            mails, more = cut(found, ROWS, f"/mail?{state}=", lambda each: each.mail.mail_id)
+            mails, more = cut(found, ROWS, f"/mail?{state}=", lambda each: each.mail_id)
             none = END if after else "None."
             tables.append(Table(title, lead, _COLUMNS, [self._row(each) for each in mails], none, more=more))
         return show(visit, "Mail", tables)
 
-    def _row(self, read: Read) -> Row:
-        mail, content = read.mail, read.content
+    def _row(self, read: MailView) -> Row:
+        mail, content = read, read.content
         cells = (
             Link(f"/mail/{mail.mail_id}", content.subject or "No subject"),
             content.sender or "–",
@@ -87,23 +87,23 @@ class Inbox:
     async def mail(self, visit: Visit) -> Response:
         """Shows what a mail says; the reading is on record."""
         read = await self._read(visit)
-        mail_id, content = read.mail.mail_id, read.content
+        mail_id, content = read.mail_id, read.content
         links = [Link(f"/mail/{mail_id}/raw", "Fetch the original with its files")]
-        if read.names and read.names != read.mail.request_id:
+        if read.names and read.names != read.request_id:
             links.append(Link(f"/requests/{read.names}", "Open the request whose reference it names"))
         if person_of(visit).may(Power.HANDLE):
-            make = "Make it a new request" if read.mail.request_id else "Make it a request"
+            make = "Make it a new request" if read.request_id else "Make it a request"
             links = [
-                *(await self._answers(visit, read.mail.request_id) if read.mail.request_id else ()),
+                *(await self._answers(visit, read.request_id) if read.request_id else ()),
                 Link(f"/mail/{mail_id}/confirm", make),
                 Link(f"/mail/{mail_id}/dismiss", DISMISS.title),
                 *links,
             ]
         noted = visit.session.data.pop("noted", None)
         facts = _facts(self.works, read)
-        return visit.page("mail.html", mail=read.mail, content=content, facts=facts, links=links, noted=noted)
+        return visit.page("mail.html", mail=read, content=content, facts=facts, links=links, noted=noted)
 
-    async def _read(self, visit: Visit) -> Read:
+    async def _read(self, visit: Visit) -> MailView:
         return await self.works.services.use_cases.mail.read(of_path(visit, "mail_id"), person_of(visit).caller)
 
     async def _answers(self, visit: Visit, request_id: UUID) -> Sequence[Link]:
@@ -126,9 +126,9 @@ async def proposed(works: Works, visit: Visit, about: About) -> About:
     return replace(about, title=read.content.subject or about.title, facts=facts, known=_form(read.content))
 
 
-def _facts(works: Works, read: Read) -> list[tuple[str, str]]:
+def _facts(works: Works, read: MailView) -> list[tuple[str, str]]:
     """Everything that a mail says of itself, and what it seems to ask for."""
-    mail, content, proposal = read.mail, read.content, read.content.proposal
+    mail, content, proposal = read, read.content, read.content.proposal
     by = "as our mail exchanger wrote" if mail.by_mx else "as the mailbox says"
     checks = ", ".join(f"{name.upper()} {result}" for name, result in content.checks.items()) or "nothing written"
     known = {

@@ -3,14 +3,14 @@
 import asyncio
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import orjson
-from pydantic import Field, JsonValue
+from pydantic import BaseModel, Field, JsonValue
 from uuid_utils.compat import uuid7
 
 from services.intake import lookup
@@ -24,7 +24,7 @@ from services.intake.letters.masked import MASK, masked, tokens_shown
 from services.intake.mail import inbox
 from services.intake.mail.inbox import Mail
 from services.intake.request import lifecycle
-from services.intake.schemas import Strict
+from services.intake.schemas import Instant, Strict
 from services.intake.submission import Submissions
 from shared.domain.mail_content import CONTENT, KIND, MailContent, MailProposal
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -44,17 +44,19 @@ class Dismissed(Strict):
     reason: NoRequest = Field(title="Reason")
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
-    """A mail, and what it says; ``names``: the request whose reference stands in it.
+class MailView(BaseModel):
+    """A mail, what it says and what it seems to ask for; a list masks the sender and has no parts."""
 
-    ``stranger``: it answers a letter that went to another address.
-    """
-
-    mail: Mail
+    mail_id: UUID
+    state: Literal["proposed", "reply", "confirmed", "done"]
+    received_at: Instant = Field(description="when it reached us: a time limit runs from then")
+    by_mx: bool = Field(description="as our mail exchanger has written; else as the mailbox says")
+    request_id: UUID | None = Field(description="the request that it answers")
+    names: UUID | None = Field(
+        default=None, description="the request whose reference it names; that does not show who has written it"
+    )
+    stranger: bool = Field(default=False, description="it answers a letter that went to another address")
     content: MailContent
-    names: UUID | None = None
-    stranger: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class MailUseCases:
     links: ProofLinks | None
     one: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def waiting(self, state: State, after: UUID | None, limit: int) -> Sequence[Read]:
+    async def waiting(self, state: State, after: UUID | None, limit: int) -> Sequence[MailView]:
         """Mails that wait for a person, by when they reached us, with what a list may show."""
         async with self.unit_of_work.begin() as tx:
             last = await inbox.read(tx.connection, after) if after else None
@@ -84,9 +86,9 @@ class MailUseCases:
             place = (last.received_at, last.mail_id) if last else _FIRST
             mails = await inbox.waiting(tx.connection, state, place, limit)
             known = await inbox.contents(tx, mails)
-        return [Read(each, _listed(known.get(each.mail_id, MailContent(readable=False)))) for each in mails]
+        return [_view(each, _listed(known.get(each.mail_id, MailContent(readable=False)))) for each in mails]
 
-    async def read(self, mail_id: UUID, caller: Caller) -> Read:
+    async def read(self, mail_id: UUID, caller: Caller) -> MailView:
         """Opens what was read of a mail; that somebody has opened it is on record.
 
         A link of ours that it spells otherwise than a letter does is good no more.
@@ -100,7 +102,7 @@ class MailUseCases:
             )
             ended = await proof_links.end_shown(tx, await asyncio.to_thread(tokens_shown, said))
             names, stranger = await _named_request(tx.connection, said), await _is_strange(tx, mail, content.sender)
-        return Read(mail, _shown(content, partial(_without, tokens=ended)), names, stranger)
+        return _view(mail, _shown(content, partial(_without, tokens=ended)), names=names, stranger=stranger)
 
     async def raw(self, mail_id: UUID, caller: Caller) -> bytes:
         """The original, with its files; the reading is on record.
@@ -146,6 +148,10 @@ class MailUseCases:
         await inbox.decide(tx, mail_id, done, caller.actor, reason=said.reason)
         detail = _named(mail, caller) | {"reason": said.reason}
         tx.log_evidence(mail.request_id or mail_id, "mail.dismissed", detail, caller.actor)
+
+
+def _view(mail: Mail, content: MailContent, **more: Any) -> MailView:
+    return MailView(**asdict(mail), content=content, **more)
 
 
 async def _is_strange(tx: UnitOfWork, mail: Mail, sender: str) -> bool:
