@@ -162,14 +162,6 @@ async def same_channel(connection: Connection, caller: Caller, key_id: str) -> b
     return bool(await connection.fetchval(query, key_id, caller.channel))
 
 
-async def holder_of(connection: Connection, key_id: str) -> str | None:
-    """Who has, or had, the key of that id, or has signed in by it."""
-    if key_id.startswith(PERSON):
-        return key_id.removeprefix(PERSON)
-    holder: str | None = await connection.fetchval("SELECT holder FROM api_key WHERE key_id = $1", key_id)
-    return holder
-
-
 async def create(
     dsn: str, role: str, holder: str, now: datetime, grant: Grant | None = None, expires_at: datetime | None = None
 ) -> str:

@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 
 from services.intake.actions.registry import KINDS
 from services.intake.actions.requests import ACTIONS
+from services.intake.request import blockers
 from shared.domain.events import FulfilmentBlocked
 from shared.domain.operations import Operation, TaskReport
 from shared.storage.keyring import Keyring
@@ -401,6 +402,11 @@ async def test_actions_about_other_things_are_taken_once_and_approved_by_another
             won, lost = sorted(both, key=lambda each: each.status_code)
             assert (won.status_code, lost.status_code) == (200, 409), won.text
             assert not await listed(intake, again)
+
+
+def test_what_resolves_a_blocker_is_an_action() -> None:
+    rules = [each for each in vars(blockers).values() if isinstance(each, blockers.Rule)]
+    assert {name for rule in rules for name in rule.actions} <= {each.name for each in ACTIONS}
 
 
 async def version_of(intake: Intake, path: str) -> dict[str, str]:

@@ -1,26 +1,23 @@
 """Takes an action: for the version that was seen, once; where it takes two, a proposal that somebody else approves."""
 
 import hmac
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from inspect import isawaitable
-from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, Field, JsonValue
 
 from services.intake.actions import approvals
-from services.intake.actions.action import Action, Held, Options, Pairs
+from services.intake.actions.action import Action, Held, Pairs
 from services.intake.actions.approvals import REQUESTS, Proposal
+from services.intake.actions.kind import Kind
+from services.intake.actions.offering import Possible, described
 from services.intake.auth import Caller
 from services.intake.deciding import Deciding
 from services.intake.errors import Forbidden, NotFound, NotReady, PreconditionFailed
-from services.intake.request.aggregate import Transition
 from shared.domain.errors import Shredded
 from shared.messaging.unit_of_work import UnitOfWork
-
-T = TypeVar("T")
 
 
 class Done(BaseModel):
@@ -36,25 +33,6 @@ class Done(BaseModel):
     version: str = Field(description="for the `If-Match` of the next action")
 
 
-class Possible(BaseModel):
-    """An action that is possible now."""
-
-    name: str
-    title: str
-    effects: list[str] = Field(description="what it will do")
-    final: bool = Field(description="it cannot be taken back")
-    needs: str = Field(description="of people who sign in, which power they need")
-    channel: bool = Field(description="the channel that submitted a request may act too; else the privacy team alone")
-    approval: str | None = Field(description="who must approve it; null: one person is enough, or the body decides")
-    body_schema: dict[str, JsonValue] = Field(description="JSON Schema of its body, with the values to choose from")
-
-
-class Offered(Possible):
-    """An action, and whether it can be taken as things stand."""
-
-    possible: bool
-
-
 @dataclass(frozen=True, slots=True)
 class Basis:
     """The thing that a person acts on, in the version that they have seen."""
@@ -63,56 +41,6 @@ class Basis:
     version: str
     caller: Caller
     kind: str = REQUESTS
-
-
-class Lock(Protocol):
-    """Finds a thing, and locks it for a caller who may act about it; without ``acting`` it is only read."""
-
-    async def __call__(self, means: Deciding, tx: UnitOfWork, key: str, caller: Caller, *, acting: bool) -> Held:
-        """The thing; raises ``NotFound`` or ``Forbidden``."""
-        ...
-
-
-async def none(_: Held) -> Sequence[UUID]:
-    """The requests that most things become."""
-    return ()
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of thing about which there are actions.
-
-    ``take``: puts into effect what an action returns; returns the thing as it is then. ``stands``: its state in a word.
-    ``recorded``: under which id the evidence has it. ``titled``: how a page names it. ``due``: by when it must be done.
-    ``became``: the requests that it has become. ``channels``: a channel may act, too. ``key``: the type of its id.
-    """
-
-    name: str
-    actions: Mapping[str, Action]
-    lock: Lock
-    take: Callable[[Held, Transition | None], Awaitable[Held]]
-    stands: Callable[[Held], str]
-    recorded: Callable[[str], UUID] = UUID
-    titled: Callable[[Held], str] = lambda held: held.key
-    due: Callable[[Held], date | datetime | None] = lambda _: None
-    became: Callable[[Held], Awaitable[Sequence[UUID]]] = none
-    channels: bool = False
-    key: type = UUID
-
-    def action(self, name: str, caller: Caller) -> Action:
-        """The action of that name.
-
-        Raises:
-            NotFound: there is none.
-            Forbidden: it is the privacy team's.
-        """
-        found = self.actions.get(name)
-        if found is None or not found.offered:
-            known = ", ".join(sorted(each.name for each in self.actions.values() if each.offered))
-            raise NotFound(f"there is no such action; there are {known}")
-        if not found.channel:
-            caller.must_be("privacy")
-        return found
 
 
 async def act(
@@ -136,6 +64,7 @@ async def act(
             return await _first_answer(held, kind, action, basis, made)
         waiting: Proposal | None = None
         if action.second(held, said):
+            await _try(held, action, said)
             waiting = await approvals.same(held, kind.name, action, said)
             if waiting is None:
                 waiting, held = await _propose(held, kind, action, said)
@@ -188,26 +117,6 @@ async def reject(means: Deciding, kinds: Mapping[str, Kind], approval_id: UUID, 
         return await _done(held, kind, action)
 
 
-async def possible(means: Deciding, kind: Kind, key: str, caller: Caller) -> tuple[str, list[Possible]]:
-    """The version of something, and what the caller can decide about it as it stands."""
-    async with means.unit_of_work.begin() as tx:
-        held = await kind.lock(means, tx, key, caller, acting=False)
-        offered = [each for each in kind.actions.values() if each.offered]
-        mine = [each for each in offered if each.channel or caller.role == "privacy"]
-        return held.version, [await described(held, each) for each in mine if await settled(each.may(held))]
-
-
-async def offer(
-    means: Deciding, kind: Kind, key: str, action: Action, caller: Caller, *, reading: bool
-) -> tuple[Held, Offered, Pairs]:
-    """A thing, an action about it, and, where it is ``reading``, what is read first."""
-    async with means.unit_of_work.begin() as tx:
-        held = await kind.lock(means, tx, key, caller, acting=False)
-        possible = await settled(action.may(held))
-        offered = Offered(**dict(await described(held, action)), possible=possible)
-        return held, offered, await action.reads(held) if reading and possible else ()
-
-
 async def read(
     means: Deciding, kinds: Mapping[str, Kind], approval_id: UUID, caller: Caller, *, noted: bool = True
 ) -> tuple[Held, Proposal, BaseModel, Possible, Pairs]:
@@ -239,47 +148,6 @@ async def waiting(
     return standing
 
 
-async def settled(value: T | Awaitable[T]) -> T:
-    """The value, once it is there."""
-    return await value if isawaitable(value) else value
-
-
-async def described(held: Held, action: Action) -> Possible:
-    """An action as it is offered: its schema names the values that can be chosen."""
-    schema: dict[str, Any] = action.body.model_json_schema()
-    for name, offer in action.choices.items():
-        options: Options = await settled(offer(held))
-        field = schema["properties"]
-        *outer, last = name.split(".")
-        for each in outer:
-            field = _resolved(schema, field[each])["properties"]
-        kept = {key: field[last][key] for key in ("title", "description") if key in field[last]}
-        chosen = {"oneOf": [{"const": value, "title": words} for value, words in options]}
-        is_list = field[last].get("type") == "array"
-        field[last] = {**kept, **({"type": "array", "items": chosen} if is_list else chosen)}
-    return Possible(
-        name=action.name,
-        title=action.title,
-        effects=[*action.effects(held)],
-        final=action.final,
-        needs=action.power,
-        channel=action.channel,
-        approval=f"a second person with the power {action.approving}" if _always(held, action) else None,
-        body_schema=schema,
-    )
-
-
-def _resolved(schema: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
-    kinds = [each for each in said.get("anyOf", ()) if each.get("type") != "null"]
-    found = kinds[0] if kinds else said
-    return dict(schema["$defs"][found["$ref"].rpartition("/")[2]]) if "$ref" in found else dict(found)
-
-
-def _always(held: Held, action: Action) -> bool:
-    """Whether a second person is needed whatever the body says."""
-    return bool(action.second(held, action.body.model_construct()))
-
-
 async def _proposed(
     means: Deciding, kinds: Mapping[str, Kind], tx: UnitOfWork, approval_id: UUID, caller: Caller
 ) -> tuple[Held, Kind, Action, Proposal]:
@@ -290,8 +158,8 @@ async def _proposed(
     return held, kind, kind.actions[found.action], await approvals.read(tx.connection, approval_id, lock=True)
 
 
-async def _propose(held: Held, kind: Kind, action: Action, said: BaseModel) -> tuple[Proposal, Held]:
-    """Keeps it for a second person; what would be refused then is refused now."""
+async def _try(held: Held, action: Action, said: BaseModel) -> None:
+    """Does it and rolls it back: what would be refused once it is approved is refused when it is proposed."""
     savepoint = held.tx.connection.transaction()
     await savepoint.start()
     try:
@@ -299,6 +167,10 @@ async def _propose(held: Held, kind: Kind, action: Action, said: BaseModel) -> t
         await action.apply(replace(held, tx=nothing_kept, first=held.caller.holder), said)
     finally:
         await savepoint.rollback()
+
+
+async def _propose(held: Held, kind: Kind, action: Action, said: BaseModel) -> tuple[Proposal, Held]:
+    """Keeps it for a second person."""
     found = await approvals.propose(held, kind.name, action, said)
     held.tx.log_evidence(kind.recorded(held.key), action.proposed, _detail(held, action, found), held.caller.actor)
     return found, await kind.take(held, await action.meanwhile(held))

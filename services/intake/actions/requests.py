@@ -8,7 +8,8 @@ from services.intake import repository
 from services.intake.actions import answering, identity, timing, working
 from services.intake.actions.action import Action, Held
 from services.intake.actions.approvals import REQUESTS
-from services.intake.actions.performing import Basis, Done, Kind, act
+from services.intake.actions.kind import Kind
+from services.intake.actions.performing import Basis, Done, act
 from services.intake.auth import Caller
 from services.intake.deciding import Deciding, visible
 from services.intake.errors import NotFound

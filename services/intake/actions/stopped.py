@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from services.intake import assignment_conflicts, holds, key_suspension, quarantines, sweeps
 from services.intake.actions.action import ANOTHER, Action, Held, by_two, saying
 from services.intake.actions.bodies import HoldReviewed, Nothing, System
-from services.intake.actions.performing import Kind
+from services.intake.actions.kind import Kind
 from services.intake.auth import Caller
 from services.intake.deciding import Deciding
 from services.intake.errors import NotFound

@@ -8,11 +8,13 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, JsonValue
 
-from services.intake.actions import approvals, performing
+from services.intake.actions import approvals, offering, performing
 from services.intake.actions.action import Action
 from services.intake.actions.approvals import Approval
 from services.intake.actions.bodies import Nothing
-from services.intake.actions.performing import Basis, Done, Kind, Possible
+from services.intake.actions.kind import Kind
+from services.intake.actions.offering import Possible
+from services.intake.actions.performing import Basis, Done
 from services.intake.actions.registry import KINDS
 from services.intake.api.dependencies import (
     DECIDING,
@@ -70,7 +72,7 @@ async def list_actions(
         raise NotFound(f"there are no actions about {kind}; there are about {', '.join(KINDS)}")
     if not found.channels:
         caller.must_be("privacy")
-    version, offered = await performing.possible(services.use_cases, found, thing_id, caller)
+    version, offered = await offering.possible(services.use_cases, found, thing_id, caller)
     response.headers["ETag"] = etag(version)
     return paging.cut(offered, attrgetter("name"))
 

@@ -9,7 +9,7 @@ from babel import Locale
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from services.intake.actions import performing
+from services.intake.actions import offering
 from services.intake.actions.correspondence import DISMISS
 from services.intake.actions.requests import KIND
 from services.intake.actions.timing import REPLY
@@ -109,7 +109,7 @@ class Inbox:
     async def _answers(self, visit: Visit, request_id: UUID) -> Sequence[Link]:
         """What can be done with the request that a mail answers, because of what it says."""
         person = person_of(visit)
-        _, found = await performing.possible(self.works.services.use_cases, KIND, str(request_id), person.caller)
+        _, found = await offering.possible(self.works.services.use_cases, KIND, str(request_id), person.caller)
         return [Link(f"/requests/{request_id}/decide/{each.name}", each.title) for each in found if each.name == REPLY]
 
     async def raw(self, visit: Visit) -> Response:

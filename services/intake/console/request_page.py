@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from services.intake import plans, request_file
-from services.intake.actions import approvals, performing
+from services.intake.actions import approvals, offering, performing
 from services.intake.actions.approvals import REQUESTS
 from services.intake.actions.identity import WHY
 from services.intake.actions.registry import KINDS
@@ -72,7 +72,7 @@ class RequestPage:
         policy = self.works.services.unit_of_work.policy
         traces, trace = self.works.settings.traces, next((each["trace"] for each in told if each["trace"]), None)
         means, key, kind = self.works.services.use_cases, str(request.request_id), KINDS[REQUESTS]
-        _, decisions = await performing.possible(means, kind, key, person.caller)
+        _, decisions = await offering.possible(means, kind, key, person.caller)
         waiting = await performing.waiting(means, KINDS, person.caller, proposed)
         sheet = await case_sheet.opened(self.works, person, request.request_id) if visit.sent else case_sheet.CLOSED
         return visit.page(

@@ -12,11 +12,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from services.intake import recipient_digests
-from services.intake.actions import approvals, performing
+from services.intake.actions import approvals, offering, performing
 from services.intake.actions.action import Action, Held
 from services.intake.actions.approvals import REQUESTS, Proposal
 from services.intake.actions.correspondence import CONFIRM
-from services.intake.actions.performing import Basis, Done, Kind
+from services.intake.actions.kind import Kind
+from services.intake.actions.performing import Basis, Done
 from services.intake.actions.registry import KINDS
 from services.intake.api.recipients import silent
 from services.intake.console import digests, inbox
@@ -82,7 +83,7 @@ class Actions:
         person, means = person_of(visit), self.works.services.use_cases
         action = kind.action(visit.request.path_params["action"], person.caller)
         _must(person, Power(action.power))
-        held, offered, reads = await performing.offer(means, kind, key, action, person.caller, reading=not visit.sent)
+        held, offered, reads = await offering.offer(means, kind, key, action, person.caller, reading=not visit.sent)
         approves = person.may(Power(action.approving))
 
         async def do(subject: Subject, version: str, said: BaseModel | None) -> Done | str:
@@ -197,7 +198,7 @@ async def offered(works: Works, kind: str, rows: Iterable[tuple[object, Any]], p
             proposed[each.subject] += links(each, actions[each.action], person)
         for key, row in rows:
             held = Held(tx, means, person.caller, str(key), row, "")
-            possible = [each for each in mine if await performing.settled(each.may(held))]
+            possible = [each for each in mine if await offering.settled(each.may(held))]
             path = f"/{kind}/{key}"
             found.append([*proposed[str(key)], *(Link(f"{path}/{each.name}", each.title) for each in possible)])
     return found

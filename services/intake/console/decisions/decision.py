@@ -1,7 +1,7 @@
 """A decision: who may make it, about what, what it asks, what it will do, and the use case that does it."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from babel import Locale
@@ -80,13 +80,6 @@ def at_once(step: Callable[[UnitOfWork, Subject, Any], Awaitable[object]]) -> Do
     return do
 
 
-def by_word(step: Callable[..., Awaitable[object]], about: Callable[[Any], object]) -> Do:
-    """Takes the word of whoever has signed in, in one unit of work; ``about``: of a row the id of what is meant."""
-    return at_once(
-        lambda tx, subject, _: step(tx, about(subject.row), subject.person.holder, subject.person.caller.actor)
-    )
-
-
 async def no_facts(_: Subject) -> Sequence[tuple[str, str]]:
     """Of what is shown besides: nothing."""
     return ()
@@ -111,7 +104,6 @@ class Decision:
     body: type[BaseModel] | None = None
     asks: Sequence[Asked] = ()
     reads: Facts = no_facts
-    fixed: Mapping[str, object] = field(default_factory=dict)
     irreversible: bool = False
 
 

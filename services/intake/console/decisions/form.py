@@ -36,7 +36,7 @@ def read(decision: Decision, form: Form, zone: ZoneInfo) -> BaseModel | Sequence
     """The body of a decision (None where it has none), or what is wrong with the form."""
     if decision.body is None:
         return None
-    said: dict[str, Any] = {**decision.fixed}
+    said: dict[str, Any] = {}
     for asked in decision.asks:
         value = form.all(asked.name) if asked.kind == "choices" else asked.read(form.get(asked.name))
         if asked.kind == "moment" and isinstance(value, str):
@@ -61,11 +61,7 @@ def moment(text: str, zone: ZoneInfo) -> str:
 
 
 def put(said: dict[str, Any], name: str, value: object) -> None:
-    """Puts a value where a name says: with dots one within another, with ``+`` two that are chosen together."""
-    if "+" in name and isinstance(value, str):
-        for each, part in zip(name.split("+"), value.split(" "), strict=False):
-            put(said, each, part)
-        return
+    """Puts a value where a name says: with dots one within another."""
     *inner, last = name.split(".")
     for each in inner:
         said = said.setdefault(each, {})
@@ -74,12 +70,12 @@ def put(said: dict[str, Any], name: str, value: object) -> None:
 
 def names(asked: Asked, place: Sequence[str]) -> bool:
     """Whether that field of the form is the one at that place of the body."""
-    return any([*place][: each.count(".") + 1] == each.split(".") for each in asked.name.split("+"))
+    return [*place][: asked.name.count(".") + 1] == asked.name.split(".")
 
 
 def _fault(decision: Decision, error: Mapping[str, Any]) -> FormError:
     place = [str(each) for each in error["loc"]]
-    asked = next((each for each in decision.asks if names(each, place)), _first(decision))
+    asked = next((each for each in decision.asks if names(each, place)), next(iter(decision.asks), None))
     label = asked.label if asked else decision.title
     name = asked.name if asked else "confirm"
     kind = str(error["type"])
@@ -88,7 +84,3 @@ def _fault(decision: Decision, error: Mapping[str, Any]) -> FormError:
     message = str(error["msg"]).removeprefix("Value error, ")
     known = _MESSAGES.get(kind, "").format(**error.get("ctx", {}))
     return FormError(name, f"{label}: {known or message[:1].lower() + message[1:]}")
-
-
-def _first(decision: Decision) -> Asked | None:
-    return next(iter(decision.asks), None)

@@ -12,7 +12,7 @@ from services.intake.console.console import Works, local, spelled
 from services.intake.console.decisions.decision import LANGUAGES, Asked, Kind, Options, Subject
 from services.intake.web.forms import Form
 
-_SHORT = 200
+_SHORT = 320
 _KINDS: Mapping[str, Kind] = {"boolean": "check", "integer": "number", "date-time": "moment", "date": "day"}
 _LANGUAGES = {str(code): name for code, name in LANGUAGES.items()}
 
