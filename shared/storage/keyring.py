@@ -49,13 +49,16 @@ class Keyring:
     lookup: bytes = field(repr=False)
     claims: bytes = field(repr=False)
     signing: Ed25519PrivateKey = field(repr=False)
+    path: Path | None = None
 
     def key(self, kek_id: str) -> AESGCM:
-        """The key-encryption key of that id.
+        """Returns the key-encryption key of that id; reads the file again for one that another process has begun with.
 
         Raises:
             UnknownKey: the keyring has no such key.
         """
+        if kek_id not in self.keys and self.path:
+            self.keys.update(_sealing(_read(self.path)))
         try:
             return self.keys[kek_id]
         except KeyError:
@@ -79,11 +82,16 @@ def load(path: Path) -> Keyring:
     file = _read(path)
     return Keyring(
         active=file.active,
-        keys={name: AESGCM(key) for name, key in file.keys.items()},
+        keys=_sealing(file),
         lookup=file.lookup,
         claims=file.claims,
         signing=Ed25519PrivateKey.from_private_bytes(file.signing),
+        path=path,
     )
+
+
+def _sealing(file: _File) -> dict[str, AESGCM]:
+    return {name: AESGCM(key) for name, key in file.keys.items()}
 
 
 def create(path: Path, active: str = "k1") -> None:

@@ -130,7 +130,10 @@ def test_every_secret_that_a_manifest_names_is_in_the_operators_list(objects: li
 def test_the_most_instances_fit_into_the_databases_connections(production: list[Object]) -> None:
     most = sum(scaled["spec"]["maxReplicaCount"] for scaled in of(production, "ScaledObject"))
     allowed = one(production, "Cluster", "dsr-postgres")["spec"]["postgresql"]["parameters"]["max_connections"]
-    assert most * int(settings_of(production)["DSR_POSTGRES_POOL_SIZE"]) < int(allowed)
+    pooler = one(production, "Pooler", "dsr-postgres-pooler")["spec"]
+    pooled = pooler["instances"] * int(pooler["pgbouncer"]["parameters"]["default_pool_size"])
+    migration = 1
+    assert most * int(settings_of(production)["DSR_POSTGRES_POOL_SIZE"]) + pooled + migration < int(allowed)
 
 
 KEYED = {
