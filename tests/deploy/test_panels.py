@@ -35,7 +35,6 @@ RIGHTLY_ZERO = {
         "Deferred erasures",
         "Evidence broken",
         "Extensions",
-        "Hidden or suppressed by others",
         "Lag",
         "Not yet heard",
         "Outbox",
