@@ -6,8 +6,8 @@ It takes away only what bears the mark of a request of ours that was lifted, as 
 system hides or suppresses without an entry of ours may be an agent's or the customer's.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
@@ -15,13 +15,15 @@ from uuid import UUID
 
 from services.amendment import repairs
 from shared.app.service import Running
-from shared.domain.errors import Unavailable
+from shared.domain.errors import Refused, Unavailable
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import run_periodically
 from shared.systems.protocols import Forgetful
+
+log = logging.getLogger(__name__)
 
 _EVERY_SECONDS = 60.0
 _AT_A_TIME = 200
@@ -82,10 +84,15 @@ async def forget(running: Running) -> None:
     async def look() -> None:
         night = night_of(running.unit_of_work.clock.now())
         for name, adapter in keepers:
-            if isinstance(adapter, Forgetful) and done.get(name) != night:
-                with suppress(Unavailable):  # it is asked again
-                    await adapter.forget()
-                    done[name] = night
+            if not isinstance(adapter, Forgetful) or done.get(name) == night:
+                continue
+            try:
+                await adapter.forget()
+            except Unavailable:  # it is asked again
+                continue
+            except Refused as refused:
+                log.warning("%s forgets nothing tonight: %s", name, refused.code)
+            done[name] = night
 
     await run_periodically(look, "forgetting", _EVERY_SECONDS, running.stopping, running.heartbeats)
 
