@@ -41,7 +41,6 @@ COMMANDS: Mapping[str, str] = {
     "suppression": "services.intake.client.files:suppression",
     "redate": "services.intake.commands:redate",
     "policy": "services.commands.policy:policy",
-    "time-limit": "services.deadline.time_limit:main",
 }
 """Where each command stands: a function, or a ``Typer`` with commands of its own."""
 
