@@ -32,8 +32,7 @@ from services.intake.request.causes.delivery import Told, until_delivered
 from services.intake.request.disclosed import DisclosedOfAll
 from services.intake.request.letter_kinds import ANSWERS, LetterField, LetterOf
 from services.intake.request.lifecycle import State
-from services.intake.request.open_question import OpenQuestion
-from services.intake.request.stored_request import StoredRequest
+from services.intake.request.stored_request import OpenQuestion, StoredRequest
 from shared.domain.events import Event, RequestClosed, RequestReopened
 from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome, Right

@@ -25,7 +25,7 @@ from pydantic import SecretStr
 import services
 import shared
 from services.intake.console import plots
-from services.intake.figures.business_days import means
+from services.intake.figures.answers import means
 from services.intake.figures.sla import OnTime, burn_down
 from shared.domain.errors import (
     AnswerMalformed,

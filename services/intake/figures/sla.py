@@ -11,8 +11,7 @@ from datetime import date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from services.intake.figures import business_days
-from services.intake.figures.business_days import ResponseDays
+from services.intake.figures.answers import ResponseDays, business_days
 from shared.domain.rights import Right
 from shared.domain.time_limit_policy import Commitment
 from shared.storage.postgres import Connection
@@ -107,7 +106,7 @@ async def read(connection: Connection, now: datetime, commitment: Commitment) ->
     overdue = dict(map(tuple, await connection.fetch(_OVERDUE, today)))
     answered = {row[0]: (row[1], row[2]) for row in await connection.fetch(_ON_TIME, since)}
     on_time: dict[str, OnTime] = {right: OnTime(*answered.get(right, (0, 0)), overdue.get(right, 0)) for right in Right}
-    response = await business_days.read(connection, since, commitment)
+    response = await business_days(connection, since, commitment)
     return Sla(now, burn_down(today, still, came, closed), on_time, ages, response)
 
 

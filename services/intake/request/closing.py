@@ -8,11 +8,8 @@ from services.intake.request.as_told import as_told
 from services.intake.request.letter_kinds import LetterField, LetterOf
 from services.intake.request.stored_request import StoredRequest
 from services.intake.request.summed import changed_by_category, summed
-from services.intake.request.told import instructed
-from services.intake.request.told.answer import OUR_LIST, answer
+from services.intake.request.told.answer import OUR_LIST, answer, had_been_done, of_instruction, why_not_searched
 from services.intake.request.told.kept import is_held_unseen
-from services.intake.request.told.search import why_not_searched
-from services.intake.request.told.work import had_been_done
 from shared.domain import corrections
 from shared.domain.operations import ANSWERING, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
@@ -76,7 +73,7 @@ def later_letter(request: StoredRequest) -> tuple[LetterOf, ...]:
 def _to_the_customer(request: StoredRequest, words: Mapping[str, LetterField] | None) -> tuple[LetterOf, ...]:
     """The customer decides about the data, has the answer, and passes it on (Art. 28(3)(e))."""
     whole = {"cause": "whole"} if request.outcome is Outcome.ASSISTED else {"cause": _cause(request)}
-    return (_answer(request, "assisted", words or whole),) if instructed.told(request) else ()
+    return (_answer(request, "assisted", words or whole),) if of_instruction(request) else ()
 
 
 def _answer(request: StoredRequest, about: str, why: Mapping[str, LetterField]) -> LetterOf:

@@ -8,7 +8,6 @@ from pydantic import JsonValue
 
 from services.intake.request import deferrals, restrictions
 from services.intake.request.lifecycle import TRANSITIONS, State
-from services.intake.request.open_question import OpenQuestion
 from shared.domain.errors import IllegalTransition
 from shared.domain.levels import Level
 from shared.domain.operations import ANSWERING, Operation, TaskReport
@@ -21,6 +20,22 @@ _OPPOSING = frozenset({"unlawful", "needed_for_claims"})
 """The grounds of a restriction that want data kept which are to be erased (Art. 18(1)(b), (c))."""
 
 _AT_WORK = frozenset({State.IN_PROGRESS, State.AWAITING_CLARIFICATION, State.AWAITING_DECISION})
+
+
+@dataclass(frozen=True, slots=True)
+class OpenQuestion:
+    """A question to the requester that has no answer; ``last_notice_at``: they were told that we go on without.
+
+    ``untold``: they cannot have read it yet; ``own_words``: a person has worded it; ``condition_recorded``: that by
+    which it stops the clock is on file.
+    """
+
+    question_id: UUID
+    asked_at: datetime
+    last_notice_at: datetime | None = None
+    untold: bool | None = None
+    own_words: bool | None = None
+    condition_recorded: bool | None = None
 
 
 @dataclass(slots=True)

@@ -32,9 +32,11 @@ from shared.domain.sentences import Term
 from shared.domain.time_limit import Arrival
 from shared.domain.time_limit_policy import Question
 
+Redating = Literal["receipt_corrected", "policy_changed"]
 
-class MovedByHold(MovingRequest):
-    """An erasure that was answered, and left what a legal hold covered."""
+
+class MovedBySystem(MovingRequest):
+    """A request whose work is done or stopped, whose dates move, whose milestones come."""
 
     __slots__ = ()
 
@@ -47,15 +49,6 @@ class MovedByHold(MovingRequest):
             return Transition(self)
         event = events.HoldLifted.about(self, systems=tuple(sorted(systems)))
         return self.noted("hold.let_go", event, systems=[*sorted(systems)])
-
-
-Redating = Literal["receipt_corrected", "policy_changed"]
-
-
-class MovedBySystem(MovingRequest):
-    """A request whose work is done or stopped, whose dates move, whose milestones come."""
-
-    __slots__ = ()
 
     def complete(self, event: events.FulfilmentCompleted, at: datetime) -> Transition[Self]:
         """Every downstream has done its part: the subject has their answer, unless a question is still open."""

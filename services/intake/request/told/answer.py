@@ -6,16 +6,14 @@ from datetime import date
 
 from services.intake.request import deferrals
 from services.intake.request.as_told import as_told
+from services.intake.request.deferrals import has_failed
 from services.intake.request.lifecycle import State
 from services.intake.request.stored_request import StoredRequest
 from services.intake.request.summed import changed_by_category, summed
-from services.intake.request.told import instructed
 from services.intake.request.told.kept import of_kept, of_kept_for_the_rest
 from services.intake.request.told.restriction import but_not, of_restriction, restricted
-from services.intake.request.told.search import not_searched
-from services.intake.request.told.work import had_been_done
 from shared.domain import corrections
-from shared.domain.operations import PREPARING, Operation, TaskOutcome, TaskReport
+from shared.domain.operations import ANSWERING, PREPARING, Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import Listed, Sentence, Term, Told, named_system, named_systems, say
 
@@ -83,7 +81,7 @@ def answer(request: StoredRequest) -> Told:
     """How the request ended, with what could not be done if there is anything."""
     request = as_told(request)
     request = replace(request, tasks=request.tasks and summed(request.tasks))
-    if request.tenant and (told := instructed.told(request)):
+    if request.tenant and (told := of_instruction(request)):
         return (*told, *_beyond(request))
     return tuple(_to_subject(request))
 
@@ -295,3 +293,106 @@ def _postponed(request: StoredRequest) -> Sentence:
     if request.opposed:
         return say("answer.opposed")
     return say("answer.rest_postponed" if deferrals.changed(request.tasks) else "answer.postponed")
+
+
+# Systems that could not be searched.
+def not_searched(request: StoredRequest) -> Iterator[Sentence]:
+    """A sentence for each."""
+    for task in sorted((t for t in request.tasks or () if t.not_searched), key=lambda task: task.system):
+        nothing = task.outcome == TaskOutcome.NOT_SEARCHED
+        key = "search.not_searched" if nothing else "search.not_completely_searched"
+        yield say(key, system=named_system(task.system), why=why_not_searched(task))
+
+
+def why_not_searched(task: TaskReport, whose: str = "") -> Term:
+    """Why a system, or a part of it, was not searched; ``whose``: to whom it is told, as the words' family has it."""
+    return Term(f"unsearched{whose}", Unsearched(task.not_searched or Unsearched.NOTHING_TO_SEARCH_BY))
+
+
+# What was done before an early end.
+_CHANGING = frozenset(Right) - {Right.ACCESS, Right.PORTABILITY}
+_BEFORE = {
+    Operation.EXPORT: "before.copied",
+    Operation.RECTIFY: "before.corrected",
+    Operation.ERASE: "before.erased",
+    Operation.SUPPRESS: "before.kept_from_marketing",
+    Operation.RESTRICT: "before.restricted",
+}
+
+
+def had_been_done(request: StoredRequest) -> Told:
+    """What was done of a request that was refused or withdrawn; empty while nobody has said it."""
+    restriction = tuple(of_restriction(request))
+    return (*_had_been_done(request, restricted=bool(restriction)), *restriction)
+
+
+def _had_been_done(request: StoredRequest, *, restricted: bool) -> Iterator[Sentence]:
+    if request.tasks is None:
+        return
+    tasks = [t for t in summed(request.tasks) if t.operation in ANSWERING]
+    tasks = [t for t in tasks if not (restricted and t.operation == Operation.RESTRICT)]
+    did: dict[str, list[Sentence]] = {}
+    for task in tasks:
+        if task.changed or task.uncounted:
+            did.setdefault(_how_before(task), []).append(_counted_before(task))
+    yield from (say(how, where=Listed(tuple(where), final=False)) for how, where in sorted(did.items()))
+    if not (did or restricted):
+        yield say("before.unchanged")
+    elif not did and request.right is Right.RECTIFICATION and tasks:
+        yield say("before.no_value_corrected")
+    failed = {task.system for task in tasks if has_failed(task) and not task.outcome and request.right in _CHANGING}
+    if failed:
+        yield say("before.not_finished", systems=named_systems(failed))
+
+
+def _how_before(task: TaskReport) -> str:
+    if task.ended:
+        return "before.erased" if changed_by_category(task).keys() <= {*task.ended} else "before.changed"
+    return _BEFORE.get(Operation(task.operation), "before.changed")
+
+
+def _counted_before(task: TaskReport) -> Sentence:
+    system = named_system(task.system)
+    if not task.changed:
+        return say("before.uncounted", system=system)
+    return say("before.reported" if task.reported else "before.counted", count=task.changed, system=system)
+
+
+# An instruction: the customer decides about the data and answers the person (Art. 28(3)(a) and (e)); we carry it out.
+_ASSISTED = {
+    Outcome.ASSISTED: "instruction.assisted",
+    Outcome.PARTIALLY_FULFILLED: "instruction.in_part",
+    Outcome.UNIDENTIFIED: "instruction.unidentified",
+}
+
+
+def of_instruction(request: StoredRequest) -> Told | None:
+    """How an instruction ended; None where that is told as of any request, or it has not."""
+    done = _ASSISTED.get(request.outcome) if request.outcome else None
+    if done is None:
+        return None
+    tasks = [task for task in request.tasks or () if task.operation in ANSWERING]
+    return (say(done, id=request.instruction_id or ""), *_of_instruction(request, tasks))
+
+
+def _of_instruction(request: StoredRequest, tasks: Sequence[TaskReport]) -> Iterator[Sentence]:
+    if request.package_id:
+        yield say("instruction.copy_ready")
+    elif not deferrals.found(tasks):
+        yield say("instruction.nothing_found")
+    if any({"phone", "sip_uri"} & {*(task.searched_by or ())} for task in tasks):
+        yield say("instruction.by_number")
+    not_asked = [task for task in tasks if task.not_asked]
+    if seen := {task.system for task in not_asked if task.by_hand}:
+        yield say("instruction.seen", systems=named_systems(seen))
+    if unseen := {task.system for task in not_asked if not task.by_hand}:
+        yield say("instruction.unseen", systems=named_systems(unseen))
+    undone = {task.system for task in tasks if deferrals.is_undone(task) and not task.not_asked}
+    if undone:
+        yield say("instruction.undone", systems=named_systems(undone))
+    for system, rows in sorted({(task.system, task.unattributed) for task in tasks if task.unattributed}):
+        yield say("instruction.unattributed", system=named_system(system), count=rows)
+    if request.outstanding:
+        yield say("instruction.still_owed", systems=named_systems(request.outstanding))
+    if request.resumable:
+        yield say("answer.question_still_open")
