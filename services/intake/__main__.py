@@ -3,14 +3,12 @@
 from functools import cache, partial
 
 from services.intake import (
-    assignments_changed,
     expiry,
     orphans,
     packages,
-    paused_erasures,
-    postponed,
     recipient_digests,
     releases,
+    resuming,
     statistics,
 )
 from services.intake.api import app
@@ -31,9 +29,7 @@ def configure() -> None:
     emitters = settings.read_emitters()
     service.serves(partial(app.build, settings=settings, submissions_of=submissions, emitters=emitters))
     listener.join(service, emitters, submissions)
-    service.also(
-        *(each.run for each in (statistics, paused_erasures, postponed, expiry, assignments_changed, recipient_digests))
-    )
+    service.also(*(each.run for each in (statistics, resuming, expiry, recipient_digests)))
     service.also(*(partial(each.run, settings=settings) for each in (orphans, packages, releases)))
 
 

@@ -170,7 +170,7 @@ AMENDMENTS = ("rectify", "restrict", "lift", "suppress")
 EVERYWHERE = {"relay", "machine", "inbox", "frozen"}
 LOOPS: Mapping[ServiceName, set[str]] = {
     ServiceName.INTAKE: {"consume:intake", "lag:intake", "statistics", "orphans", "packages", "releases"}
-    | {"expiry", "paused_erasures", "postponed", "assignments_changed", "recipients"}
+    | {"expiry", "resuming", "recipients"}
     | {f"{loop}:intake-events-{emitter}" for loop in ("consume", "lag") for emitter in ("selfcare", "numbering")},
     ServiceName.CORRESPONDENCE: {
         *("consume:correspondence", "lag:correspondence", "letters", "settled letters", "mailbox")

@@ -8,7 +8,7 @@ import orjson
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.intake import paused_erasures
+from services.intake import resuming
 from shared.runtime.metrics import PEOPLE
 from shared.storage.keyring import Keyring
 from tests.fixtures.engine import SetClock
@@ -38,7 +38,7 @@ async def batch(intake: Intake, number: int, **changed: Any) -> list[str]:
 
 async def release(intake: Intake) -> None:
     (await intake.officer.post(f"/v1/suspended-keys/{key_of(intake)}/actions/release")).raise_for_status()
-    while await paused_erasures.resume(intake.unit_of_work):
+    while await resuming.begin_suspended(intake.unit_of_work):
         pass
 
 
@@ -60,7 +60,7 @@ async def test_one_more_is_accepted_and_dated_and_waits_until_the_key_is_release
     [key] = (await intake.officer.get("/v1/suspended-keys")).json()["data"]
     assert (key["key_id"], key["waiting"]) == (key_of(intake), 4)
     async with intake.unit_of_work.pool.acquire() as connection:
-        await paused_erasures.count(connection)
+        await resuming.count(connection)
     figures = [PEOPLE.get_sample_value(name) for name in ("dsr_api_keys_suspended", "dsr_erasures_suspended")]
     assert figures == [1, 4]
 

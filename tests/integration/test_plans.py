@@ -11,7 +11,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.erasure import planning
-from services.intake import holds, paused_erasures
+from services.intake import holds, resuming
 from services.intake.request.told.kept import is_held_unseen
 from shared.domain.errors import BlastRadius, Refused, Unavailable
 from shared.domain.events import ErasurePlanned, PlanAsked
@@ -429,7 +429,7 @@ async def test_system_that_can_split_erases_around_a_hold(intake: Intake, open_h
     said = {"right": "erasure", "operation": "erase", "outcome": "partially_fulfilled"}
     await intake.complete(path, **said, tasks=[*reports])
     await lift(intake, hold)
-    assert await paused_erasures.let_go_of_holds(intake.unit_of_work) == 1, "what was left is asked for again"
+    assert await resuming.erase_released(intake.unit_of_work) == 1, "what was left is asked for again"
 
 
 async def test_a_hold_names_a_case_a_reason_of_the_policy_and_a_review_within_six_months(intake: Intake) -> None:

@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from services.deadline.assignments import LOOP, Reader
 from services.intake import statistics
-from services.intake.assignments_changed import search_again
+from services.intake.resuming import search_again
 from shared.domain.assignments import AssignedNumber
 from shared.domain.assignments_policy import Readings, assignments_policy
 from shared.domain.conflicts import Conflict, Disagreement

@@ -8,8 +8,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.erasure import precedence
-from services.intake.letters.rendering import Letters
-from services.intake.postponed import begin_what_may
+from services.intake.resuming import begin_postponed
 from shared.domain import events
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
@@ -38,7 +37,7 @@ class Erasing:
 
     async def run(self) -> None:
         """Lets both hear of each other, and every worker work, until nothing is left to be done."""
-        await begin_what_may(self.intake.unit_of_work, Letters())
+        await begin_postponed(self.intake.unit_of_work)
         while await self._deliver() or await self._work():
             pass
 
@@ -151,7 +150,7 @@ async def test_it_waits_no_longer_however_that_ended_and_a_process_that_starts_a
         case "fail":
             await intake.complete(access, outcome=Outcome.PARTIALLY_FULFILLED)
     async with running(database, clock, keys) as another:
-        await begin_what_may(another.unit_of_work, Letters())
+        await begin_postponed(another.unit_of_work)
     await erasing.run()
     assert await erasing.erased(erasure)
 
