@@ -32,7 +32,7 @@ from services.intake.request.causes.delivery import Told, until_delivered
 from services.intake.request.disclosed import DisclosedOfAll
 from services.intake.request.letter_kinds import ANSWERS, LetterField, LetterOf
 from services.intake.request.lifecycle import State
-from services.intake.request.stored_request import OpenQuestion, StoredRequest
+from services.intake.request.stored_request import StoredRequest
 from shared.domain.events import Event, RequestClosed, RequestReopened
 from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome, Right
@@ -49,12 +49,9 @@ _FIXED = (
     *("request_id", "subject_ref", "right", "scope", "channel", "key_id", "accepted_at", "tenant", "instruction_id"),
     *("purposes", "consent_text", "case_id"),
 )
-_QUESTION, _REPORTS = column_types(OpenQuestion), ("tasks",)
-_CONVERTED = {"zones": "text", **dict.fromkeys(_REPORTS, "jsonb"), **_QUESTION}
+_CONVERTED = {"zones": "text", "tasks": "jsonb", "question": "jsonb"}
 """Stored otherwise than the request has them: see ``_converted`` and ``_request``."""
-_CHANGING = {
-    name: kind for name, kind in column_types(Request).items() if name not in {*_FIXED, *_CONVERTED, "question"}
-}
+_CHANGING = {name: kind for name, kind in column_types(Request).items() if name not in {*_FIXED, *_CONVERTED}}
 """Stored as the request has them: a new column is a field of the request."""
 _COLUMNS = (*_FIXED, *_CHANGING, *_CONVERTED)
 _NEW = (
@@ -69,7 +66,7 @@ WHERE request_id = $1 AND state = 'approved' AND action IN ('refuse', 'answer-in
 _MARKS = ("proved_account", "proved_email", "withdrawn_by")
 _READ = "SELECT {} FROM request".format(", ".join(f'"{column}"' for column in _COLUMNS))  # noqa: S608  # constants
 _REQUEST, _TASKS = TypeAdapter(Request), TypeAdapter(tuple[TaskReport, ...])
-_new, _changing, _question = attrgetter(*_FIXED, *_NEW), attrgetter(*_CHANGING), attrgetter(*_QUESTION)
+_new, _changing = attrgetter(*_FIXED, *_NEW), attrgetter(*_CHANGING)
 
 
 async def read(connection: Connection, request_id: UUID) -> Request | None:
@@ -282,25 +279,12 @@ class Requests:
 
 
 def _converted(request: Request) -> tuple[object, ...]:
-    return (
-        ",".join(request.zones),
-        *(_reports(getattr(request, name)) for name in _REPORTS),
-        *(_question(request.question) if request.question else [None] * len(_QUESTION)),
-    )
-
-
-def _reports(reports: tuple[TaskReport, ...] | None) -> orjson.Fragment | None:
     # a fragment and no list: of a list, the driver would make a dimension of the array
-    return None if reports is None else orjson.Fragment(_TASKS.dump_json(reports, exclude_none=True))
+    tasks = None if request.tasks is None else orjson.Fragment(_TASKS.dump_json(request.tasks, exclude_none=True))
+    return ",".join(request.zones), tasks, request.question
 
 
 def _request(row: asyncpg.Record) -> Request:
-    values: dict[str, Any] = dict(row)
-    question = [values.pop(name) for name in _QUESTION]
-    reports = {name: row[name] and [{"outcome": None, **report} for report in row[name]] for name in _REPORTS}
-    values |= {
-        "zones": row["zones"].split(","),
-        **reports,
-        "question": OpenQuestion(*question) if row["question_id"] else None,
-    }
+    tasks = row["tasks"] and [{"outcome": None, **report} for report in row["tasks"]]
+    values: dict[str, Any] = dict(row) | {"zones": row["zones"].split(","), "tasks": tasks}
     return _REQUEST.validate_python(values)

@@ -35,9 +35,7 @@ CREATE TABLE request (
     finished       text,                     -- outcome of the work that ended while a question was open
     decided        text,                     -- how two persons have decided to answer it, once it is known what is done
     owed           boolean     NOT NULL DEFAULT false,  -- what was missing then is still to be done
-    question_id    uuid,                     -- the question that is, or stayed, open, and when it was sent
-    asked_at       timestamptz,
-    last_notice_at timestamptz,              -- when the subject was told that we go on without its answer (REQ-T9)
+    question       jsonb,                    -- the question that is, or stayed, open
     suspended      boolean     NOT NULL DEFAULT false,  -- its work begins once its API key is released
     resumable      boolean     NOT NULL DEFAULT false,  -- closed, and a late answer reopens it
     resumed        boolean     NOT NULL DEFAULT false,  -- a late answer has: its due date follows from that
@@ -82,10 +80,6 @@ CREATE TABLE request (
         state = 'closed' AND (responded_at IS NULL OR renewing OR owed AND outcome IS NOT DISTINCT FROM 'partially_fulfilled'
             AND jsonb_path_exists(coalesce(tasks, '[]'), '$[*] ? (exists(@.failure) || !exists(@.outcome))'))) STORED,
     systems        text[] GENERATED ALWAYS AS (request_systems(tasks)) STORED,
-    -- Of the open question: nobody has been able to read it yet; a person has worded it; that what it needs to stop the clock is on file.
-    untold         boolean,
-    own_words      boolean,
-    condition_recorded boolean,
     waits          text GENERATED ALWAYS AS (CASE
         WHEN package_fault IS NOT NULL AND package_gone IS DISTINCT FROM package_id THEN 'package'
         WHEN state = 'closed' THEN CASE
