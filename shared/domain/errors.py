@@ -127,7 +127,7 @@ class GroundUnknown(Refused):
 
 
 class ErasureOpposed(Refused):
-    """A copy or restriction that the person asked for, or a legal hold, keeps what a withdrawn consent would erase."""
+    """A legal hold, or a restriction that the person asked for, keeps what a withdrawn consent would erase."""
 
 
 class KeyGone(Refused):

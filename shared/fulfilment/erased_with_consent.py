@@ -1,11 +1,12 @@
 """What withdrawn consent erases is erased as anything else is: after what comes first, and not while it must stay.
 
-A copy that the same person has asked for comes first (G1). So do a legal hold on it (Art. 17(3)(e)) and a restriction
-by which they want it kept (18(1)(b), (c)). Its use is stopped at once, and a person tries again when that is over.
+A copy that the same person has asked for is waited for (G1). A legal hold on it (Art. 17(3)(e)), or a restriction by
+which they want it kept (18(1)(b), (c)), is a person's matter. Meanwhile its use is stopped, as marketing is at once.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -18,17 +19,15 @@ from shared.domain.precedence import Kind, Marks
 from shared.fulfilment.searching import ending, ends
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.storage import holds, open_requests
-from shared.systems.contract import COPY_FIRST, Checkpoint, Receipt, Result, Task
+from shared.systems.contract import COPY_FIRST, Checkpoint, Pending, Receipt, Result, Task
 from shared.systems.downstream import Downstream
 from shared.systems.protocols import Operate
 
+_SOON, _SELDOM = timedelta(seconds=2), timedelta(minutes=5)
+_DOUBLED = 8
+"""So many times the pause doubles at most."""
 _FIRST = frozenset({Kind.COPY, Kind.RESTRICTION})
 _HOLD: Final = "hold"
-_OPPOSED: Final[Mapping[str, str]] = {
-    _HOLD: "a legal hold covers it",
-    Kind.RESTRICTION.value: "the person has asked that their data be kept",
-    Kind.COPY.value: "the copy that the person has asked for is not answered yet",
-}
 
 
 def with_care(operate: Operate, downstream: Downstream, unit_of_work: UnitOfWorkFactory) -> Operate:
@@ -100,8 +99,11 @@ class _Looking:
 
 def _instead(system: Downstream, task: Task, why: frozenset[str], stopped: Receipt) -> Result:
     """What comes of a task that has only stopped the use of what it would erase."""
+    if why == {Kind.COPY.value}:
+        pause = _SOON * 2 ** min(max(task.attempt - 1, 0), _DOUBLED)
+        return Pending(task.task_id, min(pause, _SELDOM), copy_first=True)
     left = ending(system, task.details)
-    opposed = next(said for kind, said in _OPPOSED.items() if kind in why)
+    opposed = "a legal hold covers it" if _HOLD in why else "the person has asked that their data be kept"
     failure = ErasureOpposed(
         f"{system.name} holds {left}, which goes with the consent, and {opposed}: {_use(system, task)}; try again once"
         " that is over, or decide and enter what was done"

@@ -24,7 +24,7 @@ from shared.domain.errors import (
 )
 from shared.domain.operations import Operation, TaskReport
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
-from shared.systems.contract import Pending, Receipt, Result
+from shared.systems.contract import COPY_FIRST, Pending, Receipt, Result
 
 _LONGEST = 300
 _SUSPECT = re.compile(r"@|\+\d|\d{7}")
@@ -64,15 +64,18 @@ log = logging.getLogger(__name__)
 
 BUSY = "busy"
 """Why a task waits whose system says itself that it wants to be left alone."""
-FORESEEN = frozenset({None, BUSY})
+FORESEEN = frozenset({None, BUSY, COPY_FIRST})
 """Why a task waits though nothing went wrong with it."""
 _UNREADABLE = 12
 """Attempts, some ten minutes, after which answers that cannot be read are no outage."""
 
 
 def pending(claim: Claim, system: str, result: Pending, now: datetime) -> Conclusion:
-    """The system works on it, or says itself that it is busy."""
+    """The system works on it, or says itself that it is busy; or a copy for the same person comes first."""
     until = now + result.retry_in
+    if result.copy_first:
+        owed = "what the same person asked to see is not answered yet: what goes with their consent stays until then"
+        return Conclusion(claim, TaskState.READY, None, COPY_FIRST, until, {"sentence": owed})
     if not result.busy:
         return Conclusion(claim, TaskState.READY, None, None, until)
     said = f"{system} says that it is busy, and is left alone until {until:%Y-%m-%d %H:%M:%S} UTC"

@@ -232,12 +232,14 @@ BY_STATED: Final = "by_stated"
 class Pending:
     """The system has taken the task and will answer later; what was noted comes back with the next attempt.
 
-    ``busy``: it has not, and says itself that it wants to be left alone for so long.
+    ``busy``: it has not, and says itself that it wants to be left alone for so long. ``copy_first``: it has done what
+    need not wait, and what the same person asked to see comes before the rest.
     """
 
     task_id: UUID
     retry_in: timedelta
     busy: bool = False
+    copy_first: bool = False
 
 
 Result = Receipt | NotSearched | Pending | Unavailable | Refused
