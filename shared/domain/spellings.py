@@ -11,8 +11,7 @@ from shared.domain.identities import IdentityType, MalformedIdentity, normalise
 def spellings(number: str, region: str) -> tuple[str, ...]:
     """E.164 first, then what is dialled for it in that country, and only what can be read there as nothing else.
 
-    ``region``: ISO 3166 code of the trunk or the tenant. Without blanks and signs: ``match = "digits"`` of a column
-    passes over them.
+    ``region``: ISO 3166 code of the trunk or the tenant. Without blanks and signs.
     """
     digits = number.removeprefix("+")
     parsed = phonenumbers.parse(number, None)

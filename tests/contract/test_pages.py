@@ -151,8 +151,10 @@ def test_the_customers_of_a_page_are_told_apart(tmp_path: Path) -> None:
     [orders] = blocks("toml", 'dataset = "orders.toml"')
     [customers] = blocks("toml", "tenants = {")
     dataset = "".join(blocks("toml", "[tables."))
-    column = 'tenant = "served_domain"\ncolumns = { served_domain = { class = "T" },'
-    file = connected(tmp_path, orders + customers, dataset.replace("columns = {", column))
+    dataset = dataset.replace("primary_key", 'tenant = "served_domain"\nprimary_key')
+    dataset = dataset.replace("columns = {", 'columns = { served_domain = { class = "T" },')
+    dataset = dataset.replace(".columns]\n", '.columns]\nserved_domain = { class = "T" }\n')
+    file = connected(tmp_path, orders + customers, dataset)
     known = [Downstreams.load(file, WIRING).get("orders").tells_apart(tenant) for tenant in (None, "acme", "unknown")]
     assert known == [True, True, False]
 

@@ -1,6 +1,5 @@
 """MariaDB, the real server, behind a dataset: what is erased there, and what it takes for equal and we do not."""
 
-import json
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
@@ -125,25 +124,6 @@ async def test_a_number_leads_to_its_period_and_one_party_of_a_call_is_blanked(
     assert rows == [(1, "", "+491712345678"), (2, ANNAS, "+491712345678"), (4, ANNAS, "")], (
         "one without a time is nobody's"
     )
-
-
-async def test_a_part_of_a_document_changes_where_it_is_and_is_made_nowhere(shop: Shop, system: WorkedSystem) -> None:
-    change = ("nickname", None, "Ännchen")
-    for address, changed in ((ANNA, 1), (email("boris@example.org"), 0), (email("cleo@example.org"), 0)):
-        result = await system.receipt(task(RECTIFY, address, changes=[change]))
-        assert result.changed == changed
-    assert [json.loads(row[0]) for row in await shop.ask("SELECT data FROM customer ORDER BY account_id")] == [
-        {"who": {"nick": "Ännchen", "n": 1.10}},
-        {"who": {"nick": None}},
-        {},
-    ]
-    erased = await system.receipt(task(ERASE, email("dora@example.org")))
-    assert erased.by_category == {"ticket": 2}
-    assert await shop.ask("SELECT email, data FROM ticket ORDER BY id") == [
-        (None, '{"who": {"nick": null}, "n": 1.10}'),
-        (None, '{"who": {}}'),
-        ("emil@example.org", '{"who": {"nick": "dora"}}'),
-    ]
 
 
 async def test_switches_are_set_and_put_back_and_a_third_word_is_a_persons(shop: Shop, system: WorkedSystem) -> None:
@@ -277,16 +257,12 @@ request = "request"
 
 
 @pytest.mark.usefixtures("system")
-async def test_a_restriction_stands_beside_the_data_and_marketing_in_rows_of_another_table(shop: Shop) -> None:
+async def test_a_restriction_stands_beside_the_data(shop: Shop) -> None:
     await shop.run(
         "CREATE TABLE restricted_number (number varchar(20), since datetime(6), until datetime(6) NULL,"
         " request char(36), PRIMARY KEY (number, since, request))",
-        "CREATE TABLE mailing (customer varchar(40), list varchar(9), KEY (customer))",
-        "INSERT INTO mailing VALUES ('C1', 'news'), ('C1', 'bills'), ('C2', 'news')",
     )
-    listed = 'marketing = { table = "mailing", on = { customer = "account_id" }, values = { list = "news" }, '
-    dataset = DATASET.replace('marketing = { column = "marketing", value = false }', listed + "present = false }")
-    beside = shop.connected(dataset.replace('restriction = { column = "state", ', '# { column = "state", ') + BESIDE)
+    beside = shop.connected(DATASET.replace('restriction = { column = "state", ', '# { column = "state", ') + BESIDE)
     restricting = task(RESTRICT, number(ANNAS))
     assert (await beside.receipt(restricting)).outcome is TaskOutcome.AMENDED
     await beside.receipt(beside.again(restricting))
@@ -294,8 +270,6 @@ async def test_a_restriction_stands_beside_the_data_and_marketing_in_rows_of_ano
     assert rows == [(ANNAS, str(restricting.request_id))]
     assert (await beside.receipt(replace(restricting, operation=LIFT, turn=(9, 0)))).outcome is TaskOutcome.AMENDED
     assert await shop.ask("SELECT number FROM restricted_number") == []
-    assert (await beside.receipt(task(SUPPRESS, ANNA))).changed == 1
-    assert await shop.ask("SELECT customer, list FROM mailing ORDER BY 1") == [("C1", "bills"), ("C2", "news")]
     await beside.close()
 
 

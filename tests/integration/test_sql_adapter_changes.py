@@ -267,31 +267,29 @@ async def test_foreign_switch_outlasts_our_lift(customer_store: CustomerStore, c
     assert shown == [("C1",)]
 
 
-# What honours a restriction or an objection in a store: a word of an enumeration, or rows of another table.
+# What honours a restriction in a store may be a word of an enumeration.
 
 ANNAS_ADDRESS = email("anna@example.org")
 SCHEMA = """
 CREATE TYPE state AS ENUM ('active', 'restricted', 'suspended');
-CREATE TABLE customer (id int PRIMARY KEY, email text, state state NOT NULL DEFAULT 'active');
-CREATE TABLE mailing (id int PRIMARY KEY, customer_id int NOT NULL REFERENCES customer, list text NOT NULL);
-CREATE TABLE held (customer_id int NOT NULL, cause text NOT NULL, request uuid);
+CREATE TABLE customer (id int PRIMARY KEY, email text, state state NOT NULL DEFAULT 'active',
+    mails boolean NOT NULL DEFAULT true);
 INSERT INTO customer VALUES (1, 'anna@example.org'), (2, 'boris@example.org');
-INSERT INTO mailing VALUES (1, 1, 'news'), (2, 1, 'bills'), (3, 2, 'news');
-INSERT INTO held VALUES (2, 'art18', NULL);
 """
-WORD = 'restriction = { column = "state", value = "restricted", otherwise = "active" }'
-ROWS = (
-    'restriction = { table = "held", on = { customer_id = "id" }, values = { cause = "art18" }, request = "request" }'
-)
 DATASET = """
 name = "customers"
 [tables.customer]
 category = "account"
 primary_key = ["id"]
-marketing = { table = "mailing", on = { customer_id = "id" }, values = { list = "news" }, present = false }
-columns = { id = { class = "T" }, email = { class = "A", identity = "email" }, state = { class = "T" } }
+restriction = { column = "state", value = "restricted", otherwise = "active" }
+marketing = { column = "mails", value = false }
+[tables.customer.columns]
+id = { class = "T" }
+email = { class = "A", identity = "email" }
+state = { class = "T" }
+mails = { class = "T" }
 """
-STATES, CAUSES = "SELECT id, state::text FROM customer ORDER BY id", "SELECT customer_id, cause FROM held ORDER BY 1"
+STATES = "SELECT id, state::text FROM customer ORDER BY id"
 
 
 @pytest.fixture
@@ -300,38 +298,30 @@ async def dsn(empty_database: str) -> str:
     return await with_tables(empty_database, SCHEMA)
 
 
-@pytest.fixture(params=[WORD, ROWS], ids=["word", "rows"])
-async def switching(dsn: str, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[SqlEngine]:
+@pytest.fixture
+async def switching(dsn: str, tmp_path: Path) -> AsyncIterator[SqlEngine]:
     """Its adapter."""
-    written = DATASET.replace("marketing =", f"{request.param}\nmarketing =")
-    (tmp_path / "customers.toml").write_text(written, encoding="utf-8")
+    (tmp_path / "customers.toml").write_text(DATASET, encoding="utf-8")
     async with engine(dsn, tmp_path / "customers.toml", {}) as switching:
         yield switching
 
 
 async def test_lifted_restriction_restores_the_former_state(switching: SqlEngine, dsn: str) -> None:
-    before = (await ask(dsn, STATES), await ask(dsn, CAUSES))
+    before = await ask(dsn, STATES)
     restrict = task(Operation.RESTRICT, ANNAS_ADDRESS)
     assert (await switching.receipt(restrict)).by_category == {"account": 1}
     assert (await switching.receipt(replace(restrict, task_id=task(Operation.RESTRICT).task_id))).changed == 1
-    assert (await ask(dsn, STATES), await ask(dsn, CAUSES)) != before
+    assert await ask(dsn, STATES) != before
     lift = replace(restrict, task_id=task(Operation.LIFT).task_id, operation=Operation.LIFT, attempt=2)
     assert (await switching.receipt(lift)).changed == 1
-    assert (await ask(dsn, STATES), await ask(dsn, CAUSES)) == before
+    assert await ask(dsn, STATES) == before
 
 
-@pytest.mark.parametrize("switching", [WORD], indirect=True)
 async def test_a_word_that_nobody_could_put_back_is_left_to_a_person(switching: SqlEngine, dsn: str) -> None:
     await ask(dsn, "UPDATE customer SET state = 'suspended' WHERE id = 1")
     before = await ask(dsn, STATES)
     assert isinstance(await switching.one(task(Operation.RESTRICT, ANNAS_ADDRESS)), NotSupported)
     assert await ask(dsn, STATES) == before
-
-
-async def test_whoever_wants_no_marketing_leaves_the_list_and_nobody_else_does(switching: SqlEngine, dsn: str) -> None:
-    assert (await switching.receipt(task(Operation.SUPPRESS, ANNAS_ADDRESS))).by_category == {"account": 1}
-    assert await ask(dsn, "SELECT id FROM mailing ORDER BY id") == [(2,), (3,)]
-    assert (await switching.receipt(task(Operation.SUPPRESS, ANNAS_ADDRESS))).found == 1
 
 
 async def test_stop_of_marketing_needs_nothing_by_which_other_tables_are_searched(dsn: str, tmp_path: Path) -> None:

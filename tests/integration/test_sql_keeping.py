@@ -1,5 +1,6 @@
 """What a rule keeps of a call in face of an erasure: its fields, until its own day, restricted, and no more."""
 
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -386,3 +387,39 @@ async def test_state_keeps_its_own_rows_and_others_follow_their_period(empty_dat
         (4, "n", False),
         (5, "n", False),
     ]
+
+
+# The first dataset that a team reads, in at most 45 lines: customers, orders, invoices and a newsletter.
+PAGE = (Path(__file__).parents[2] / "docs" / "plug-in" / "sql.md").read_text(encoding="utf-8")
+FOUR_TABLES = """
+CREATE TABLE customer (id text PRIMARY KEY, email text, name text, kept boolean, restricted boolean);
+CREATE TABLE customer_order (order_id int PRIMARY KEY, customer_id text REFERENCES customer, goods text);
+CREATE TABLE invoice (id int PRIMARY KEY, customer_id text REFERENCES customer, amount int, ended date, status text,
+    kept boolean);
+CREATE TABLE newsletter (email text PRIMARY KEY, sent boolean);
+INSERT INTO customer VALUES ('C1', 'pia@x.org', 'Pia', false, false), ('C2', 'ben@x.org', 'Ben', false, false);
+INSERT INTO customer_order VALUES (1, 'C1', 'a lamp'), (2, 'C2', 'a chair');
+INSERT INTO invoice VALUES (1, 'C1', 10, '2015-05-01', 'paid', false), (2, 'C1', 20, '2015-05-01', 'open', false),
+    (3, 'C1', 30, '2026-05-01', 'paid', false), (4, 'C2', 40, '2015-05-01', 'paid', false);
+INSERT INTO newsletter VALUES ('pia@x.org', true), ('ben@x.org', true);
+"""
+
+
+async def test_the_first_dataset_of_the_page_does_each_operation(empty_database: str, tmp_path: Path) -> None:
+    [dataset] = re.findall(r"```toml\n(name = .*?)```", PAGE, re.DOTALL)
+    assert len(dataset.splitlines()) <= 45
+    await with_tables(empty_database, FOUR_TABLES)
+    (tmp_path / "orders.toml").write_text(dataset, encoding="utf-8")
+    async with engine(empty_database, tmp_path / "orders.toml", {}, signed_policy()) as orders:
+        assert await orders.adapter.inspect() == []
+        assert orders.adapter.can.against_policy == ()
+        copied = await orders.receipt(asked(Operation.EXPORT))
+        stopped = await orders.receipt(asked(Operation.SUPPRESS))
+        planned = await orders.receipt(asked(Operation.PLAN))
+        done = await orders.receipt(asked(Operation.ERASE))
+    assert (copied.found, stopped.by_category) == (6, {"newsletter": 1})
+    assert by_rule(planned.kept) == by_rule(done.kept)
+    assert {rule for _, rule in by_rule(done.kept)} == {"invoices_84m", "open_invoice"}
+    assert await ask(empty_database, "SELECT id, kept FROM invoice ORDER BY id") == [(2, False), (3, True), (4, False)]
+    assert await ask(empty_database, "SELECT order_id FROM customer_order") == [(2,)]
+    assert await ask(empty_database, "SELECT email FROM newsletter") == [("ben@x.org",)]

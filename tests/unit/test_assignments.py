@@ -248,7 +248,7 @@ def test_rows_count_for_the_holder_of_their_time(at: str | None, whose: list[int
     tasks = [task(Operation.EXPORT, before, *later), task(Operation.EXPORT, *later, since)]  # in either order
     attributor = Attributor([subject(each, [table.shape]) for each in tasks], [table.shape])
     row = {"at": at and of_2025(at), "number": REASSIGNED}
-    attributor.add([table.record(row, (), None, {}, data=False)])
+    attributor.add([table.record(row, (), data=False)])
     assert [position for position, each in enumerate(attributor.found) if each.records] == whose
 
 

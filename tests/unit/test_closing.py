@@ -29,8 +29,7 @@ from shared.fulfilment.store import outcome_of
 from shared.systems.contract import Receipt, Task
 from shared.systems.engine.ownership import Attribution, Mine
 from shared.systems.engine.planning import plan
-from shared.systems.sql.declaration.dataset import Dataset
-from shared.systems.sql.declaration.tenancy import Tenancy
+from shared.systems.sql.declaration.dataset import Dataset, Tenancy
 from tests.fixtures.downstream import task
 from tests.fixtures.events import a
 from tests.fixtures.policy import signed_policy
@@ -387,7 +386,7 @@ _OURS = Tenancy({None: ("ours",)})
 def test_each_of_two_rules_counts_from_the_local_day_in_its_own_zone() -> None:
     table = tables_of(Dataset.load("kamailio"), {"start_time": "timestamp with time zone"}, _OURS)["acc_cdrs"]
     row = dict.fromkeys(table.columns, "") | {"id": 1, "start_time": _NEW_YEAR_IN_BERLIN, "served_domain": "ours"}
-    record = table.record(row, (), None, {}, data=False)
+    record = table.record(row, (), data=False)
     policy, rule = signed_policy(), signed_policy().rules["calls_us_18m"]
     rules = {
         "in_berlin": rule.model_copy(update={"zone": "Europe/Berlin"}),

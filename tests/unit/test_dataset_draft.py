@@ -157,7 +157,6 @@ def test_a_second_run_keeps_what_was_decided_and_shows_what_is_new_or_gone() -> 
                 "columns": {
                     "id": {"class": "T"},
                     "email": {"class": "M", "type": "citext"},
-                    "who": {"class": "A", "json": "data"},
                     "shoe": {"class": "M"},
                 },
             },
@@ -169,7 +168,6 @@ def test_a_second_run_keeps_what_was_decided_and_shows_what_is_new_or_gone() -> 
     read = tomllib.loads(text)
     customer = read["tables"]["customer"]
     assert (customer["category"], customer["columns"]["email"]) == ("account", {"class": "M", "type": "citext"})
-    assert customer["columns"]["who"] == {"class": "A", "json": "data"}
     assert customer["columns"]["odd"]["class"] == "?"
     assert read["impersonal"] == {"migration": ["id"]}
     assert [*read["tables"]] == ["customer", "older"]
@@ -426,7 +424,6 @@ COLUMNS = {
     "id": {"class": "T", "type": "bigint"},
     "email": {"class": "A", "identity": "email", "type": "text"},
     "data": {"class": "T"},
-    "town": {"class": "M", "json": "data"},
 }
 DATASET = Dataset.model_validate(
     {

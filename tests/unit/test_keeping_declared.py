@@ -26,9 +26,8 @@ from shared.systems.engine.planning import reach
 from shared.systems.relations import with_states
 from shared.systems.roundup.adapter import RoundupAdapter
 from shared.systems.sql.check import undeclared
-from shared.systems.sql.declaration.dataset import Dataset
+from shared.systems.sql.declaration.dataset import Dataset, Tenancy
 from shared.systems.sql.declaration.tables import Table
-from shared.systems.sql.declaration.tenancy import Tenancy
 from shared.systems.sql.settings import SqlSettings
 from shared.systems.tryton.system import CATEGORIES as TRYTON
 from tests.fixtures.downstream import email, task
@@ -361,7 +360,7 @@ def test_row_belongs_to_its_declared_value_in_any_case(tmp_path: Path, written: 
     calls = next(each for each in tables_of(dataset, {}, Tenancy.of(settings, dataset)).values() if each.table.tenant)
     row: dict[str, object] = dict.fromkeys(calls.columns, "+34600000001")
     row[calls.table.tenant or ""] = written
-    record = calls.record(row, (), None, {}, data=False)
+    record = calls.record(row, (), data=False)
     assert {match.tenant for match in matches(Mine(record, frozenset({None})))} == {owner}
 
 

@@ -26,7 +26,7 @@ from shared.systems.engine.planning import plan
 from shared.systems.registry import Wiring
 from shared.systems.roundup.copies import CATEGORIES as OF_ROUNDUP
 from shared.systems.sql.declaration.dataset import Dataset
-from shared.systems.sql.declaration.jurisdiction import Jurisdiction
+from shared.systems.sql.declaration.declared import Jurisdiction
 from shared.systems.sql.declaration.tables import Table
 from shared.systems.tryton.system import CATEGORIES as OF_TRYTON
 from tests.fixtures.downstream import task
@@ -422,7 +422,13 @@ name = "calls"
 category = "call_record"
 primary_key = ["id"]
 jurisdiction = { column = "country" }
-columns = { id = { class = "T" }, email = { class = "A", identity = "email" }, country = { class = "T" } }
+occurred = { column = "began" }
+anchors = { call_start = { column = "began" } }
+[tables.call.columns]
+id = { class = "T" }
+email = { class = "A", identity = "email" }
+country = { class = "T" }
+began = { class = "M" }
 """
 
 
@@ -452,8 +458,8 @@ def test_a_law_that_no_row_can_name_may_be_that_of_every_row(tmp_path: Path) -> 
     )
     found = {}
     for said in ("DE", "FR", None):
-        row = {"id": 1, "email": "ada@example.org", "country": said}
-        record = table.record(row, (), said, {}, data=False)
+        row = {"id": 1, "email": "ada@example.org", "country": said, "began": datetime(2026, 1, 2, tzinfo=UTC)}
+        record = table.record(row, (), data=False)
         asked = replace(task(Operation.PLAN), at=datetime(2026, 3, 2, tzinfo=UTC))
         [told] = plan(
             "cdr", policy, None, Attribution(asked, {record.name: Mine(record, frozenset({None}))}), [table.shape]

@@ -30,8 +30,7 @@ from shared.domain.sweep_policy import sweep_policy
 from shared.systems.engine.copying import Copies
 from shared.systems.engine.keeping import does_with
 from shared.systems.engine.ownership import Mine
-from shared.systems.sql.declaration.dataset import Dataset
-from shared.systems.sql.declaration.tenancy import Tenancy
+from shared.systems.sql.declaration.dataset import Dataset, Tenancy
 from tests.fixtures.packages import made_of, unpacked
 from tests.fixtures.policy import SIGNED, changed
 from tests.fixtures.shapes import tables_of
@@ -57,7 +56,7 @@ def shown(policy: Policy) -> dict[str, Any]:
     table = tables_of(Dataset.load("kamailio"), types, Tenancy({None: ("ours",)}))["acc_cdrs"]
     number = {"caller": "0034688886392", "caller_e164": "+34688886392"}
     held = dict.fromkeys(table.columns, "") | number | {"privacy": "id", "src_ip": "198.18.0.7"}
-    record = table.record(held, (), None, {}, data=True)
+    record = table.record(held, (), data=True)
     return dict(Copies("cdr", policy).record(Mine(record, frozenset({"callee"}))).data)
 
 

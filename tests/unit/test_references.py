@@ -112,19 +112,15 @@ primary_key = ["id"]
 id = { class = "T" }
 email = { class = "A", identity = "email" }
 code = { class = "A", identity = "account_id" }
-phone = { class = "A", identity = "phone", match = "digits" }
 sip = { class = "A", identity = "sip_uri", domain = "host" }
 host = { class = "M" }
-blanks = { class = "A", identity = "email", match = "trimmed" }
 """
 ROW = {
     "id": 1,
     "email": "Anna@Example.org",
     "code": b"C1",
-    "phone": "+34 688-886",
     "sip": "anna",
     "host": "Voice.Example",
-    "blanks": " Anna@x ",
 }
 
 
@@ -139,34 +135,13 @@ def dataset(tmp_path: Path, text: str) -> Dataset:
         ("email", {"email"}, "anna@example.org"),
         ("email", set(), "Anna@Example.org"),
         ("code", {"code"}, "C1"),
-        ("phone", set(), "+34688886"),
         ("sip", set(), "sip:anna@voice.example"),
-        ("blanks", set(), "anna@x"),
     ],
 )
 def test_compared_identity_has_the_same_bytes(tmp_path: Path, column: str, loose: set[str], compared: str) -> None:
     table = tables_of(dataset(tmp_path, TEXT), dict.fromkeys(loose, "citext"))["customer"]
     assert values.compared(table.table, table.relation, column, ROW) == compared
     assert values.compared(table.table, table.relation, column, dict.fromkeys(ROW)) is None
-
-
-@pytest.mark.parametrize(
-    ("path", "text"),
-    [
-        (("who", "nick"), "an"),
-        (("list", "1"), "b"),
-        (("list", "-1"), "b"),
-        (("1",), "2.5"),
-        (("null",), None),
-        (("who", "none"), None),
-        (("who", "nick", "x"), None),
-        (('a"b',), "true"),
-    ],
-)
-def test_part_of_a_document_is_read_as_text(path: tuple[str, ...], text: str | None) -> None:
-    document = '{"who": {"nick": "an"}, "list": ["a", "b"], "1": 2.5, "null": null, "a\\"b": true}'
-    assert values.part(document, path) == text
-    assert values.part("not json", path) is None
 
 
 def test_a_connection_string_says_who_and_where() -> None:
@@ -222,7 +197,7 @@ def test_a_row_says_whom_it_is_about_as_what_leads_to_it_does(tmp_path: Path) ->
 
 def recorded(table: Declared, row: Mapping[str, object]) -> Record:
     """A row of a table as a record."""
-    return table.record(row, (), None, {}, data=False)
+    return table.record(row, (), data=False)
 
 
 # A MariaDB that goes away while a connection to it is made.

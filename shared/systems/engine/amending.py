@@ -6,7 +6,6 @@ Each task has a transaction of its own: find, plan, note, apply; then it is look
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from uuid import UUID
 
 from pydantic import JsonValue
 
@@ -249,14 +248,9 @@ class _One:
             return excess
         await self._begin(flags_found(task, had))
         wrong = [record for record in theirs if _is_wrong(record, position, wanted=wanted)]
-        by_request = [s for s in unit.shapes if (f := s.flags[position]) and f.rows and not wanted]
-        changes = _turned(wrong, name, task.request_id, by_request, wanted=wanted)
-        done = (await unit.apply(changes)).rows if changes else ()
-        by_row = [shape.place for shape in by_request]  # of which those of the request count, once they are away
-        concerned = wrong if task.repair else [r for r in bearing if r.shape.place not in by_row]
-        counts = Counter(record.shape.category for record in concerned)
-        for change, rows in zip(changes, done, strict=True):
-            counts[change.shape.category] += 0 if change.records else rows
+        if changes := _turned(wrong, name, wanted=wanted):
+            await unit.apply(changes)
+        counts = Counter(record.shape.category for record in (wrong if task.repair else bearing))
         if excess := self._excess(counts.total()):
             raise excess
         noted = await self._keep(unit, counts if self._counted else dict.fromkeys(counts, 0))
@@ -320,7 +314,7 @@ def _is_vouched_for(task: Task) -> bool:
 def _bears(record: Record, position: int, *, wanted: bool) -> bool:
     """Whether a flag can be set in a record, or lifted."""
     flag = record.shape.flags[position]
-    return flag is not None and not (flag.rows and record.flags[position] is None) and (wanted or not flag.stays)
+    return flag is not None and (wanted or not flag.stays)
 
 
 def _refuse_unmarked(system: str, found: Attribution) -> None:
@@ -333,7 +327,7 @@ def _is_wrong(record: Record, position: int, *, wanted: bool) -> bool:
     flag, value = record.shape.flags[position], record.flags[position]
     if wanted or flag is None:
         return is_unset(record, position)
-    return False if flag.rows else value is True if flag.words else value is not False
+    return value is True if flag.words else value is not False
 
 
 def _refuse_third_words(records: Sequence[Record], position: int, *, wanted: bool) -> None:
@@ -346,15 +340,12 @@ def _refuse_third_words(records: Sequence[Record], position: int, *, wanted: boo
             )
 
 
-def _turned(
-    records: Sequence[Record], name: str, request: UUID, by_request: Sequence[Shape], *, wanted: bool
-) -> list[Change]:
+def _turned(records: Sequence[Record], name: str, *, wanted: bool) -> list[Change]:
     by_place: defaultdict[str, list[Record]] = defaultdict(list)
     for record in records:
         by_place[record.shape.place].append(record)
     kind = Kind.MARK if wanted else Kind.UNMARK
-    made = [Change(kind, each[0].shape, each, flag=name, request=request) for each in by_place.values()]
-    return [*made, *(Change(kind, shape, (), flag=name, request=request) for shape in by_request)]
+    return [Change(kind, each[0].shape, each, flag=name) for each in by_place.values()]
 
 
 def _restricted(task: Task, found: Attribution, switched: Mapping[str, int]) -> Result:

@@ -70,6 +70,7 @@ class Stay(NamedTuple):
         return self.last or _NEVER
 
 
+_HELD: Final = Stay(LEGAL_HOLD, whole=True, lasts=True)
 Stays = Mapping[Name, Stay]
 
 
@@ -257,7 +258,7 @@ class Keeping:
         if self._policy is None:
             return None
         if shape.category in self._task.held:
-            return Stay(LEGAL_HOLD, whole=True, lasts=True)
+            return _HELD
         dated = record if shape.clock else _dated(mine)
         places = shape.place, dated.shape.place
         if (rules := self._rules.get(places)) is None:
@@ -486,23 +487,9 @@ def _unsigned_rows(
 @dataclass
 class _Sum:
     category: str
-    stay: Stay
+    stays: list[Stay] = field(default_factory=list)
     count: int = 0
     restricted: int | None = None
-    days: dict[str, list[date]] = field(default_factory=lambda: {"first": [], "last": [], "reduced": [], "anchor": []})
-
-    def add(self, stay: Stay, rows: int, *, restricted: bool | None) -> None:
-        self.count += rows
-        if restricted is not None:
-            self.restricted = (self.restricted or 0) + restricted
-        for name, day in (
-            ("first", stay.last),
-            ("last", stay.last),
-            ("reduced", stay.reduced),
-            ("anchor", stay.anchor),
-        ):
-            if day:
-                self.days[name].append(day)
 
 
 def kept(records: Iterable[tuple[Mine, Stay]], restricted: Mapping[Name, bool] | None = None) -> tuple[Kept, ...]:
@@ -510,16 +497,28 @@ def kept(records: Iterable[tuple[Mine, Stay]], restricted: Mapping[Name, bool] |
 
     ``restricted``: of what a legal hold alone keeps, whether it shows that it is used for nothing else.
     """
-    sums: dict[tuple[str, str, bool, bool, bool], _Sum] = {}
+    alike: dict[tuple[str, int], _Sum] = {}  # many records share one reason to stay
     for mine, stay in records:
-        shape = mine.record.shape
-        key = (shape.place, stay.rule, stay.shown is not False, stay.last is not None, stay.led)
-        shows = restricted.get(mine.record.name) if restricted else None
-        sums.setdefault(key, _Sum(shape.category, stay)).add(stay, mine.record.rows, restricted=shows)
+        record = mine.record
+        known = alike.get(key := (record.shape.place, id(stay)))
+        if known is None:
+            known = alike[key] = _Sum(record.shape.category, [stay])
+        known.count += record.rows
+        if restricted and (shows := restricted.get(record.name)) is not None:
+            known.restricted = (known.restricted or 0) + shows
+    sums: dict[tuple[str, str, bool, bool, bool], _Sum] = {}
+    for (place, _), each in alike.items():
+        [stay] = each.stays
+        told = (place, stay.rule, stay.shown is not False, stay.last is not None, stay.led)
+        if (total := sums.setdefault(told, each)) is not each:
+            total.stays.append(stay)
+            total.count += each.count
+            if each.restricted is not None:
+                total.restricted = (total.restricted or 0) + each.restricted
     places = {place: n for n, place in enumerate(dict.fromkeys(place for place, *_ in sums))}
 
     def turn(each: tuple[str, str, bool, bool, bool]) -> tuple[object, ...]:
-        stay, (place, rule, shown, dated, _) = sums[each].stay, each
+        stay, (place, rule, shown, dated, _) = sums[each].stays[0], each
         near = -places[place] if stay.led else places[place]  # what leads to others comes after what it leads to
         return stay.led, stay.rule != LEGAL_HOLD, not stay.lasts, near, rule, not shown, not dated
 
@@ -527,15 +526,15 @@ def kept(records: Iterable[tuple[Mine, Stay]], restricted: Mapping[Name, bool] |
 
 
 def _told_of(each: _Sum) -> Kept:
-    stay, days = each.stay, each.days
+    stay = each.stays[0]
     return Kept(
         category=each.category,
         rule=stay.rule,
         count=each.count,
-        first=min(days["first"], default=None),
-        last=max(days["last"], default=None),
-        reduced=min(days["reduced"], default=None),
-        anchor=min(days["anchor"], default=None),
+        first=min((one.last for one in each.stays if one.last), default=None),
+        last=max((one.last for one in each.stays if one.last), default=None),
+        reduced=min((one.reduced for one in each.stays if one.reduced), default=None),
+        anchor=min((one.anchor for one in each.stays if one.anchor), default=None),
         period=None if stay.lasts else stay.period,
         shown=stay.shown,
         restricted=each.restricted,

@@ -314,7 +314,7 @@ def residue(system: str, noted: Mapping[str, int], left: int) -> ResidueFound:
 def is_unset(record: Record, position: int) -> bool:
     """Whether a record does not bear one of the flags and can."""
     flag, value = record.shape.flags[position], record.flags[position]
-    return flag is not None and (value is False or (value is None and not flag.rows))
+    return flag is not None and value is not True
 
 
 def numbers_in(shapes: Iterable[Shape]) -> frozenset[IdentityType]:

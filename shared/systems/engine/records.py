@@ -123,14 +123,12 @@ class State(NamedTuple):
 class Flag(NamedTuple):
     """A mark that readers obey; ``words``: a column with words; ``otherwise``: one of them says that it is lifted.
 
-    ``rows``: it is a row of another table; of a restriction that names the request by which it is lifted.
     ``stays``: nothing lifts it.
     """
 
     column: str = ""
     words: bool = False
     otherwise: bool = False
-    rows: bool = False
     stays: bool = False
 
 
@@ -312,8 +310,8 @@ class Kind(StrEnum):
 class Change(NamedTuple):
     """The same change of many records of one place.
 
-    ``values``: by column, as text. ``flag``: which of the flags is set or lifted; of rows that a ``request`` has put
-    there, lifting takes away those of that request, and names no records. ``statement``: what is put beside them.
+    ``values``: by column, as text. ``flag``: which of the flags is set or lifted. ``statement``: what a request
+    puts beside them.
     """
 
     kind: Kind

@@ -8,7 +8,6 @@ from itertools import pairwise
 
 from shared.domain.errors import ColumnUnmapped, Misconfigured, SystemRefused, TableMissing
 from shared.systems.sql.declaration.dataset import Dataset
-from shared.systems.sql.declaration.declared import RowSwitch
 from shared.systems.sql.declaration.graph import ordered
 from shared.systems.sql.declaration.tables import Table
 from shared.systems.sql.server import Place
@@ -113,22 +112,14 @@ def named_in(dataset: Dataset, namespace: str) -> Mapping[Place, Collection[str]
     """Returns the columns of each table that a dataset names."""
     named: dict[Place, set[str]] = {}
     for name, table in dataset.tables.items():
-        real = {column for column, declared in table.columns.items() if not declared.json_}
-        named.setdefault(dataset.place(namespace, name), set()).update(real)
-        says = table.jurisdiction
-        for path, ends in (*((path, ()) for _, path in table.paths), *([(says.via, (says.column,))] if says else [])):
+        named.setdefault(dataset.place(namespace, name), set()).update(table.columns)
+        for _, path in table.paths:
             nearer = dataset.place(namespace, name)
             for join in path:
                 named[nearer].update(join.on)
                 nearer = dataset.place(namespace, join)
                 of_it = (*(far for _, far in join.columns), *(test.column for test in join.where))
                 named.setdefault(nearer, set()).update(of_it)
-            named[nearer].update(ends)
-        for switch in (table.restriction, table.marketing):
-            if isinstance(switch, RowSwitch):
-                place = (switch.schema_ or namespace, switch.table)
-                columns = {*switch.on, *switch.values, *filter(None, [switch.request])}
-                named.setdefault(place, set()).update(columns)
     if side := dataset.restriction:
         named.setdefault((namespace, side.table), set()).update((side.number, side.valid_from, side.valid_to))
     return named

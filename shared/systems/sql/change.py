@@ -9,7 +9,6 @@ from shared.domain.errors import ForeignHit
 from shared.systems.engine.records import FLAGS, Applied, Change, Key, Kind, Name, Record, Tied
 from shared.systems.sql.catalog import Catalog, DatasetOutdated, Reference, References
 from shared.systems.sql.declaration.anonymisation import Anonymisation
-from shared.systems.sql.declaration.declared import RowSwitch
 from shared.systems.sql.notes import Notes
 from shared.systems.sql.server import Connection, Place, Server, Statement
 from shared.systems.sql.tables import Declared
@@ -86,18 +85,8 @@ class Changing:
         return met
 
     async def _set(self, table: Declared, records: Sequence[Record], values: Mapping[str, str | None]) -> int:
-        statement = Statement(self._server)
-        said: dict[str, str] = {}
-        for name, value in values.items():
-            document = table.table.columns[name].json_
-            if document is None:
-                said[name] = self._server.typed(statement, value, table.relation.types[name])
-        for name, value in values.items():
-            column = table.table.columns[name]
-            if column.json_ is not None and column.json_ not in values:
-                before = said.get(column.json_, self._server.column(column.json_))
-                type_ = table.relation.types[column.json_]
-                said[column.json_] = self._server.part(statement, before, type_, column.path or (name,), value)
+        statement, types = Statement(self._server), table.relation.types
+        said = {name: self._server.typed(statement, value, types[name]) for name, value in values.items()}
         return await self._update(table, [record.key for record in records], said, statement)
 
     async def _update(self, table: Declared, keys: Sequence[Key], said: Mapping[str, str], statement: Statement) -> int:
@@ -136,53 +125,17 @@ class Changing:
             )
         return drawn
 
-    # Flags: a column, a word in it, or rows of another table.
+    # Flags: a column, or a word in it.
 
     async def _mark(self, table: Declared, change: Change) -> int:
         wanted = change.kind is Kind.MARK
-        switch = table.switches[FLAGS.index(change.flag)]
-        if isinstance(switch, RowSwitch):
-            return await self._mark_rows(table, switch, change, wanted=wanted)
+        switch = table.table.switches[FLAGS.index(change.flag)]
         if switch is None:
             return 0
         value = switch.value if wanted else switch.otherwise
         if isinstance(switch.value, bool):
             value = str(switch.value is wanted).lower()
         return await self._set(table, change.records, {switch.column: str(value)})
-
-    async def _mark_rows(self, table: Declared, switch: RowSwitch, change: Change, *, wanted: bool) -> int:
-        place = (switch.schema_ or self._server.namespace, switch.table)
-        relation = self._catalog.relations[place]
-        if not wanted:  # what this request has put there
-            statement = Statement(self._server)
-            mine = statement.among(self._server.text(switch.request or ""), [str(change.request)], "text")
-            mine += self._constants(statement, switch)
-            return await self._connection.execute(f"{self._deletes(place)} WHERE {mine}", *statement.values)
-        held = dict.fromkeys(tuple(record.ref[own] for own in switch.on.values()) for record in change.records)
-        keys = [each for each in held if None not in each]
-        types = [table.relation.types[own] for own in switch.on.values()]
-        if not switch.present:
-            names = [(self._server.column(name), type_) for name, type_ in zip(switch.on, types, strict=True)]
-            for some in self._server.parts(keys):
-                statement = Statement(self._server)
-                theirs = statement.keyed(names, some) + self._constants(statement, switch)
-                await self._connection.execute(f"{self._deletes(place)} WHERE {theirs}", *statement.values)
-            return len(change.records)
-        words = {**switch.values, **({switch.request: str(change.request)} if switch.request else {})}
-        columns = ", ".join(map(self._server.quoted, (*switch.on, *words)))
-        for some in self._server.parts(keys):
-            statement, rows = Statement(self._server), list[str]()
-            for each in some:
-                marks = [statement.value(value, type_) for value, type_ in zip(each, types, strict=True)]
-                marks += [self._server.typed(statement, word, relation.types[name]) for name, word in words.items()]
-                rows.append(f"({', '.join(marks)})")
-            put = f"INSERT INTO {self._server.place(place)} ({columns}) VALUES {', '.join(rows)}"
-            await self._connection.execute(put, *statement.values)
-        return len(change.records)
-
-    def _constants(self, statement: Statement, switch: RowSwitch) -> str:
-        words = switch.values.items()
-        return "".join(f" AND {statement.among(self._server.text(name), [word], 'text')}" for name, word in words)
 
     # Foreign keys.
 

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mappi
 from shared.domain.policy import OnErasure, Policy
 from shared.systems.sql.catalog import Catalog, References, Relation, arranged, named_in, of_one_person
 from shared.systems.sql.declaration.dataset import Dataset
-from shared.systems.sql.declaration.declared import Switch
 from shared.systems.sql.declaration.graph import on_paths_to
 from shared.systems.sql.declaration.tables import Table
 from shared.systems.sql.server import Connection, Place, Server
@@ -63,7 +62,6 @@ def _nowhere(place: Place, server: Server) -> str:
 
 def faults_of(table: Table, relation: Relation, role: str, server: Server, *, deletable: bool) -> Iterator[str]:
     """Yields in what a table that is there is not as declared; ``role`` is quoted already."""
-    real = {name for name, column in table.columns.items() if not column.json_}
     schema, name = relation.place
     shown, written = f"{schema}.{name}", server.place(relation.place)
     if not relation.reachable:
@@ -74,7 +72,7 @@ def faults_of(table: Table, relation: Relation, role: str, server: Server, *, de
             f"row security may hide rows of {shown} from this role, so nobody could tell that nothing is left: let the"
             f" owner run CREATE POLICY dsr ON {written} TO {role} USING (true) WITH CHECK (true), and none restrict it"
         )
-    yield from _absent(shown, real - relation.columns.keys(), f"{name}.columns")
+    yield from _absent(shown, table.columns.keys() - relation.columns.keys(), f"{name}.columns")
     if strange := sorted(relation.columns.keys() - table.columns.keys()):
         yield f"{shown} has columns that the dataset does not classify: {', '.join(strange)}; give each a class"
     declared = {name: relation.columns[name] for name in table.columns if name in relation.columns}
@@ -96,14 +94,14 @@ def _absent(place: str, columns: Collection[str], where: str) -> Iterator[str]:
 
 def _changed(table: Table) -> set[str]:
     """Returns the columns that are certainly written: by switches, corrections, and what blanking empties."""
-    switches = {each.column for each in (table.restriction, table.marketing, table.kept) if isinstance(each, Switch)}
+    switches = {each.column for each in table.switches if each}
     written = {name for name, column in table.columns.items() if column.rectifies}
     fields = (each for party in table.parties or (None,) for each in table.fields_of(party).items())
     blanked = {name for name, column in fields if column.personal == "A"} if table.erase == "blank" else set()
     blanked |= _reduced(table)
     if each := table.anonymise:
         blanked |= {*each.blank, *each.redraw, *each.coarsen, *each.rare}
-    return switches | {table.columns[name].json_ or name for name in written | blanked}
+    return switches | written | blanked
 
 
 def _reduced(table: Table) -> set[str]:

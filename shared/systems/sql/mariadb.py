@@ -9,12 +9,10 @@ from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequen
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from itertools import product
 from typing import Any, ClassVar, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import asyncmy
-import orjson
 from asyncmy.constants import CLIENT
 from asyncmy.errors import MySQLError
 
@@ -337,29 +335,13 @@ class Maria(Server):
     def differs(self, expression: str, other: str) -> str:
         return f"NOT ({expression} <=> {other})"
 
-    def compared(self, relation: Relation, name: str, column: Column) -> Sequence[str]:
-        loose = not column.json_ and relation.columns[name].loose
-        found = {"trimmed": "LOWER(TRIM({}))", "digits": "REGEXP_REPLACE({}, '[^0-9+]', '')", "exact": "{}"}
-        found["lower"] = "{}" if loose else "LOWER({})"
-        return [found[column.match].format(plain) for plain in self._plain(name, column)]
-
-    def _plain(self, name: str, column: Column) -> Iterator[str]:
-        """A column, or a part of a document: a number in its path may be a key or a place in a list."""
-        if column.json_ is None:
-            yield self.column(name)
-        else:
-            for path in _json_paths(column.path or (name,)):
-                yield f"JSON_UNQUOTE(JSON_EXTRACT({self.column(column.json_)}, {path}))"
+    def compared(self, relation: Relation, name: str, column: Column) -> str:
+        lowered = column.match == "lower" and not relation.columns[name].loose
+        return f"LOWER({self.column(name)})" if lowered else self.column(name)
 
     def typed(self, statement: Statement, value: str | None, type_: str) -> str:
         boolean = {"true": 1, "false": 0}.get(value or "") if type_ == "boolean" else None
         return statement.value(value if boolean is None else boolean, type_)
-
-    def part(self, statement: Statement, document: str, type_: str, steps: Sequence[str], value: str | None) -> str:
-        del type_
-        # Of several paths that it may have one exists, and the others change nothing.
-        each = "".join(f", {path}, {statement.value(value, 'text')}" for path in _json_paths(steps))
-        return f"JSON_REPLACE({document}{each})"
 
     def cut(self, expression: str, unit: str, type_: str) -> str | None:
         pattern = {"day": "%Y-%m-%d", "month": "%Y-%m-01", "year": "%Y-01-01"}[unit]
@@ -405,17 +387,6 @@ _REFUSED: Mapping[int, tuple[type[Refused], str]] = {
     **dict.fromkeys(_NOT_LET_IN, (SignInRefused, "does not let this user in: correct its connection string")),
     **dict.fromkeys(_MAY_NOT, (SignInRefused, "does not give this user a right that it needs")),
 }
-
-
-def _json_paths(steps: Sequence[str]) -> Iterator[str]:
-    """Yields how a part of a document may be named: a number may be a key or a place in a list."""
-    each = [
-        [f".{orjson.dumps(step).decode()}", *([f"[{step}]"] if step.isascii() and step.isdigit() else [])]
-        for step in steps
-    ]
-    for path in product(*each):
-        literal = ("$" + "".join(path)).replace("\\", "\\\\").replace("'", "''")
-        yield f"'{literal}'"
 
 
 async def _indexes(

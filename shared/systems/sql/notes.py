@@ -284,10 +284,6 @@ class SideNumbers:
         return moment.astimezone(UTC).replace(tzinfo=None)
 
 
-def _text(server: Server) -> str:
-    return "::text" if server.combines else ""
-
-
 def schema_for(dsn: str) -> str:
     """Returns what the owner of a store runs once, for the user whom a connection string names; harmless when repeated.
 

@@ -202,30 +202,15 @@ class Postgres(Server):
     def differs(self, expression: str, other: str) -> str:
         return f"{expression} IS DISTINCT FROM {other}"
 
-    def compared(self, relation: Relation, name: str, column: Column) -> Sequence[str]:
+    def compared(self, relation: Relation, name: str, column: Column) -> str:
         del relation
-        steps = (step.replace("\\", "\\\\").replace('"', '\\"') for step in column.path or (name,))
-        path = _literal("{" + ",".join(step if step.isidentifier() else f'"{step}"' for step in steps) + "}")
-        plain = f"(t.{self.quoted(column.json_)} #>> {path})" if column.json_ else self.column(name)
+        plain = self.column(name)
         if column.domain:
             plain = f"('sip:' || {plain} || '@' || lower({self.column(column.domain)}))"
-        match column.match:
-            case "lower":
-                return [f"lower({plain})"]
-            case "trimmed":
-                return [f"lower(btrim({plain}))"]
-            case "digits":
-                return [f"regexp_replace({plain}, '[^0-9+]', '', 'g')"]
-            case "exact":
-                return [plain]
+        return f"lower({plain})" if column.match == "lower" else plain
 
     def typed(self, statement: Statement, value: str | None, type_: str) -> str:
         return f"{statement.value(value, 'text')}::{type_}"
-
-    def part(self, statement: Statement, document: str, type_: str, steps: Sequence[str], value: str | None) -> str:
-        path = f"ARRAY[{', '.join(map(_literal, steps))}]"
-        held = f"to_jsonb({statement.value(value, 'text')})"
-        return f"jsonb_set_lax(({document})::jsonb, {path}, {held}, false, 'use_json_null')::{type_}"
 
     def cut(self, expression: str, unit: str, type_: str) -> str | None:
         return {

@@ -12,7 +12,7 @@ from shared.domain.identities import IdentityType
 from shared.systems.engine.records import Key, Link, Record, SearchKey, Statement, Subject, as_text
 from shared.systems.sql import values
 from shared.systems.sql.catalog import ZONED, Relation
-from shared.systems.sql.declaration.declared import Join, RowSwitch
+from shared.systems.sql.declaration.declared import Join
 from shared.systems.sql.server import Connection, Place, Server
 from shared.systems.sql.server import Statement as Sql
 from shared.systems.sql.tables import Declared, Hop, Path, in_utc
@@ -120,9 +120,9 @@ class Search:
             texts = [*sought.get(column.identity, ())] if column.identity else []
             if column.domain and not self._server.combines:  # the user alone has an index there
                 texts = [text.removeprefix("sip:").rpartition("@")[0] for text in texts]
-            plain = column.json_ or column.match != "exact" or column.domain
+            plain = column.match != "exact" or column.domain
             held, type_ = values.adapted(texts, "text" if plain else table.relation.types[name])
-            each += [(how, type_, held) for how in self._server.compared(table.relation, name, column) if held]
+            each += [(self._server.compared(table.relation, name, column), type_, held)] if held else []
         if self._server.combines and each:
             statement = Sql(self._server)
             yield " OR ".join(statement.among(how, held, type_) for how, type_, held in each), statement.values
@@ -329,52 +329,15 @@ class Search:
 
     # What is said beside the rows of a table.
 
-    async def records(self, table: Declared, found: Found, stated: Stated, *, data: bool) -> list[Record]:
+    @staticmethod
+    def records(table: Declared, found: Found, stated: Stated, *, data: bool) -> list[Record]:
         """The records of rows of one table."""
-        said = await self._countries(table, found.rows)
-        switches = [(n, switch) for n, switch in enumerate(table.switches) if isinstance(switch, RowSwitch)]
-        flags = {n: await self._rows_set(table, switch, found.rows) for n, switch in switches}
-        if not (found.parents or said or flags or stated):
-            return [table.record(row, (), None, {}, (), data=data) for row in found.rows.values()]
+        if not (found.parents or stated):
+            return [table.record(row, (), data=data) for row in found.rows.values()]
         return [
-            table.record(
-                *(row, tuple(found.parents.get(key, ())), said.get(key)),
-                {number: shown.get(key) for number, shown in flags.items()},
-                stated.get(key, ()),
-                data=data,
-            )
+            table.record(row, tuple(found.parents.get(key, ())), stated.get(key, ()), data=data)
             for key, row in found.rows.items()
         ]
-
-    async def _countries(self, table: Declared, found: Mapping[Key, Row]) -> Mapping[Key, str | None]:
-        """Under which state's law each row is, as it says it, or what it leads to with one voice."""
-        declared = table.table.jurisdiction
-        if declared is None or not found:
-            return {}
-        if not table.country:
-            return {key: declared.of(as_text(row[declared.column])) for key, row in found.items()}
-        ends = await self._forward(found, table.country, (declared.column,))
-        words = {key: {as_text(row[declared.column]) for row in rows} for key, rows in ends.items()}
-        return {key: declared.of(next(iter(said))) if len(said) == 1 else None for key, said in words.items()}
-
-    async def _rows_set(self, table: Declared, switch: RowSwitch, found: Mapping[Key, Row]) -> Mapping[Key, bool]:
-        """Whether a row of another table honours the right for each."""
-        own, others = [*switch.on.values()], [*switch.on]
-        reads = _reads(own)
-        keys = {key: held for key, row in found.items() if None not in (held := reads(row))}
-        stands: set[Key] = set()
-        types = [table.relation.types[name] for name in own]
-        place = (switch.schema_ or self._server.namespace, switch.table)
-        for some in self._server.parts([*dict.fromkeys(keys.values())]):
-            statement, said = Sql(self._server), list[str]()
-            for n, (name, type_) in enumerate(zip(others, types, strict=True)):
-                sought, as_ = values.adapted(dict.fromkeys(key[n] for key in some), type_)
-                said.append(statement.among(self._server.column(name), sought, as_))
-            said += [statement.among(self._server.text(n), [word], "text") for n, word in switch.values.items()]
-            shown = ", ".join(map(self._server.column, others))
-            query = f"SELECT DISTINCT {shown} FROM {self._server.place(place)} t WHERE {' AND '.join(said)}"
-            stands |= {tuple(map(as_text, row)) for row in await self._connection.fetch(query, *statement.values)}
-        return {key: (held in stands) is switch.present for key, held in keys.items()}
 
 
 def _parts(found: Found) -> Iterator[Found]:

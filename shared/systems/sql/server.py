@@ -148,16 +148,12 @@ class Server(ABC):
         """Returns that two differ, NULL being like NULL."""
 
     @abstractmethod
-    def compared(self, relation: "Relation", name: str, column: "Column") -> Sequence[str]:
-        """Returns what finds a column by its index, compared as its ``match`` says; several where either may."""
+    def compared(self, relation: "Relation", name: str, column: "Column") -> str:
+        """Returns what finds a column by its index, compared as its ``match`` says."""
 
     @abstractmethod
     def typed(self, statement: "Statement", value: str | None, type_: str) -> str:
         """Returns the place of a text that is read as a value of that type."""
-
-    @abstractmethod
-    def part(self, statement: "Statement", document: str, type_: str, steps: Sequence[str], value: str | None) -> str:
-        """Returns a document in which a part is that text, if it has such a part."""
 
     @abstractmethod
     def cut(self, expression: str, unit: str, type_: str) -> str | None:

@@ -41,8 +41,7 @@ from shared.systems.sql.catalog import (
     refuse_unmapped,
 )
 from shared.systems.sql.change import Changing, cut
-from shared.systems.sql.declaration.dataset import Dataset
-from shared.systems.sql.declaration.tenancy import Tenancy
+from shared.systems.sql.declaration.dataset import Dataset, Tenancy
 from shared.systems.sql.notes import Notes, SideNumbers, as_texts
 from shared.systems.sql.search import PAGE, Found, Reading, Search, Stated
 from shared.systems.sql.server import Connection, Server, Statement, is_mariadb
@@ -113,7 +112,7 @@ class SqlUnit:
                 self._leave_out(table, found, own)
                 keys = (key for subject in subjects for key in subject.keys.get(table.name, ()))
                 stated = await self._stated(table, {key.value for key in keys} if data else (), found)
-                yield await self._search.records(table, found, stated, data=data)
+                yield self._search.records(table, found, stated, data=data)
 
     def clears(self, subjects: Sequence[Subject]) -> bool:
         """Whether the server alone can tell whose the rows are."""
@@ -202,7 +201,7 @@ class SqlUnit:
                 found.lead(record.key, record.parents)
             said = {value for each in theirs for value in each.holders if value is not None} if data else set[str]()
             stated = await self._stated(table, said, found)
-            now |= {each.name: each for each in await self._search.records(table, found, stated, data=data)}
+            now |= {each.name: each for each in self._search.records(table, found, stated, data=data)}
         return [now[record.name] for record in records if record.name in now]
 
     def _by_table(self, records: Sequence[Record]) -> Iterator[tuple[Declared, list[Record]]]:
@@ -303,7 +302,7 @@ class SqlUnit:
         how = Reading(lock=not self._reading, order=by, more=f" LIMIT {most}")
         read = await self._search.read(table, condition, statement.values, how)
         found = Found({table.key(row): row for row in read})
-        return await self._search.records(table, found, {}, data=False)
+        return self._search.records(table, found, {}, data=False)
 
     def _undone(self, table: Declared, statement: Statement) -> str:
         """That a row still has something that is to go."""
@@ -337,7 +336,7 @@ class SqlUnit:
         condition = _after(self._server, table, order, after, statement) if after else "TRUE"
         read = await self._search.read(table, condition, statement.values, Reading(more=f" LIMIT {PAGE}"))
         found = Found({table.key(row): row for row in read})
-        return await self._search.records(table, found, {}, data=False)
+        return self._search.records(table, found, {}, data=False)
 
 
 def _keys(subjects: Sequence[Subject], place: str) -> list[tuple[int, SearchKey]]:

@@ -27,11 +27,10 @@ from shared.systems.engine.records import (
 )
 from shared.systems.sql import values
 from shared.systems.sql.catalog import DATE, TABLE, TEXT, ZONED, ZONELESS, Catalog, References, Relation
-from shared.systems.sql.declaration.dataset import Dataset
-from shared.systems.sql.declaration.declared import Join, RowSwitch, Switch
+from shared.systems.sql.declaration.dataset import Dataset, Tenancy
+from shared.systems.sql.declaration.declared import Join, Jurisdiction, Switch
 from shared.systems.sql.declaration.graph import ends_first, joined_by, on_paths_to
 from shared.systems.sql.declaration.tables import Table
-from shared.systems.sql.declaration.tenancy import Tenancy
 from shared.systems.sql.server import Place, Server
 from shared.systems.sql.values import Row
 from shared.systems.states import STATES
@@ -84,8 +83,6 @@ class Declared:
     tenancy: Tenancy
     tenant: str | None
     paths: tuple[Path, ...]
-    country: tuple[Hop, ...]
-    """The joins that lead to what says under which state's law a row is."""
     keys: Mapping[int, tuple[tuple[str, ...], tuple[str, ...]]]
     """By the number of its link, the columns of a foreign key here and there."""
     alone: bool
@@ -102,7 +99,7 @@ class Declared:
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """Every column of it."""
-        return tuple(name for name, column in self.table.columns.items() if not column.json_)
+        return tuple(self.table.columns)
 
     @cached_property
     def judged(self) -> tuple[str, ...]:
@@ -111,12 +108,10 @@ class Declared:
         named = {name for place, names in table.named.items() if place != "keeps" for name in names}
         named |= {holder.column for holder in self.shape.holders} | self.joined
         named |= {name for part in self.shape.parts for name, _ in part.blank}
-        named |= {name for switch in (table.restriction, table.marketing) for name in table.switched_by(switch)}
         named |= {table.told_apart_by} if table.told_apart_by else set()
         if each := table.anonymise:
             named |= {*each.coarsen, *each.same, *each.rare}
-        real = {columns[name].json_ or name for name in named if name in columns}
-        return tuple(name for name in self.columns if name in real)
+        return tuple(name for name in columns if name in named)
 
     @cached_property
     def key_columns(self) -> Sequence[tuple[str, str]]:
@@ -172,9 +167,8 @@ class Declared:
         return lambda row: tuple([read(row) for read in holders])
 
     def _holder(self, name: str) -> Callable[[Row], str | None]:
-        column = self.table.columns[name]
         if name not in self.table.searched:
-            return lambda row: values.read(column, name, row)
+            return lambda row: values.read(name, row)
         if self._is_plain(name):
             return itemgetter(name)
         return lambda row: values.compared(self.table, self.relation, name, row)
@@ -182,7 +176,7 @@ class Declared:
     def _is_plain(self, name: str) -> bool:
         """Whether a column holds texts as they are compared, letter by letter."""
         column = self.table.columns[name]
-        plain = not column.json_ and not column.domain and column.match == "exact" and column.of is None
+        plain = not column.domain and column.match == "exact" and column.of is None
         is_text = plain and self.relation.types[name] in {"text", "character varying"}
         return is_text and not self.relation.columns[name].any_case
 
@@ -215,27 +209,25 @@ class Declared:
 
     def _differs(self, names: Sequence[str], blank: frozenset[str | None]) -> Callable[[Row], bool]:
         """Whether one of these columns holds something else; of many rows, so texts are compared at once."""
-        columns, types = self.table.columns, self.relation.types
-        if all(columns[name].json_ is None and types[name] in TEXT for name in names):
+        types = self.relation.types
+        if all(types[name] in TEXT for name in names):
             if len(names) == 1:
                 [only] = names
                 return lambda row: row[only] not in blank
             held = itemgetter(*names)
             return lambda row: not blank.issuperset(held(row))
-        return lambda row: any(values.read(columns[name], name, row) not in blank for name in names)
+        return lambda row: any(values.read(name, row) not in blank for name in names)
 
     def record(
         self,
         row: Row,
         parents: tuple[tuple[int, Key], ...],
-        country: str | None,
-        rows: Mapping[int, bool | None],
         stated: tuple[Statement, ...] = (),
         *,
         data: bool,
     ) -> Record:
-        """The record of a row; ``rows``: by the number of a flag whether a row of another table sets it."""
-        at, anchors, states, owner, person, valid, flags = self._readers
+        """The record of a row."""
+        at, anchors, states, owner, country, person, valid, flags = self._readers
         return Record(
             self.shape,
             self.key(row),
@@ -244,10 +236,10 @@ class Declared:
             tuple([read(row) for read in anchors]) if anchors else (),
             tuple([read(row) for read in states]) if states else (),
             owner(row) if owner else None,
-            country,
+            country(row) if country else None,
             parents,
             tuple([is_filled(row) for is_filled in self._filled]) if self._filled else (),
-            tuple([read(row) if read else rows.get(n) for n, read in enumerate(flags)]) if flags else _NO_FLAGS,  # type: ignore[arg-type]  # three
+            tuple([read(row) if read else None for read in flags]) if flags else _NO_FLAGS,  # type: ignore[arg-type]  # three
             person(row) if person else None,
             (valid[0](row), valid[1](row)) if valid else _ALWAYS,
             self._data(row) if data else None,
@@ -265,22 +257,14 @@ class Declared:
             [_moment(anchor.column) for anchor in table.anchors.values()],
             [partial(values.tells, state) for state in table.refuse_when],
             self.owner if table.tenant else None,
-            partial(values.read, table.columns[person], person) if person else None,
+            _country(table.jurisdiction) if table.jurisdiction else None,
+            partial(values.read, person) if person else None,
             [_moment(period.valid_from), _moment(period.valid_to)] if period else [],
-            [_flag_of(each) for each in self.switches] if any(self.switches) else [],
+            [_flag_of(each) for each in table.switches] if any(table.switches) else [],
         )
-
-    @cached_property
-    def switches(self) -> tuple[Switch | RowSwitch | None, Switch | RowSwitch | None, Switch | None]:
-        """What bears the flags."""
-        return self.table.restriction, self.table.marketing, self.table.kept
 
     def _data(self, row: Row) -> tuple[Any, ...]:
-        table = self.table
-        return tuple(
-            values.raw(values.read(column, name, row) if column.json_ else row[name])
-            for name, column in table.columns.items()
-        )
+        return tuple(values.raw(row[name]) for name in self.columns)
 
 
 class _Readers(NamedTuple):
@@ -288,6 +272,7 @@ class _Readers(NamedTuple):
     anchors: Sequence[Callable[[Row], date | None]]
     states: Sequence[Callable[[Row], bool | None]]
     owner: Callable[[Row], str | None] | None
+    country: Callable[[Row], str | None] | None
     person: Callable[[Row], str | None] | None
     valid: Sequence[Callable[[Row], date | None]]
     flags: Sequence[Callable[[Row], bool | None] | None]
@@ -298,9 +283,14 @@ def _moment(name: str) -> Callable[[Row], date | None]:
     return lambda row: value if isinstance(value := row[name], date) else None
 
 
-def _flag_of(switch: Switch | RowSwitch | None) -> Callable[[Row], bool | None] | None:
+def _country(says: Jurisdiction) -> Callable[[Row], str | None]:
+    """Reads under which state's law a row is."""
+    return lambda row: says.of(as_text(row[says.column]))
+
+
+def _flag_of(switch: Switch | None) -> Callable[[Row], bool | None] | None:
     """Reads whether a flag is set; None: not in this table."""
-    if not isinstance(switch, Switch):
+    if switch is None:
         return None
     name, set_, otherwise = switch.column, switch.value, switch.otherwise
     if isinstance(set_, bool):
@@ -345,11 +335,9 @@ def declared_tables(
             if reference.child == place and reference.parent in references.names:
                 keys[len(links)] = (reference.columns, reference.to)
                 links.append(Link(references.names[reference.parent], owns=False, joins=False))
-        country = table.jurisdiction.via if table.jurisdiction else ()
         relation = catalog.relations[place]
         made[name] = Declared(
             *(server, name, table, relation, tenancy, tenant, tuple(paths)),
-            tuple(_hops(dataset, server.namespace, catalog, name, country)),
             keys,
             not links and name not in led,
             _joined(table, place, references, joined.get(name, frozenset())),
@@ -404,7 +392,6 @@ def _shape(
     person = table.columns.get(table.person or "")
     one_account = person is not None and person.identity is IdentityType.ACCOUNT_ID
     occurred, period = table.occurred, table.period
-    switches = (table.restriction, table.marketing, table.kept)
     return Shape(
         place=name,
         category=table.category,
@@ -413,7 +400,7 @@ def _shape(
         parties={party: _party(table, party) for party in table.parties},
         parts=tuple(_parts(table, joined)) if kept else (),
         states=tuple(State(each.reason, STATES.get(each.reason)) for each in table.refuse_when),
-        flags=(_flag(switches[0]), _flag(switches[1]), _flag(switches[2])),
+        flags=(_flag(table.restriction), _flag(table.marketing), _flag(table.kept)),
         anchors=tuple((n, _clock(relation, each.column, each.timezone)) for n, each in table.anchors.items()),
         fields=tuple(_fields(table)),
         clock=_clock(relation, occurred.column, occurred.timezone) if occurred else None,
@@ -484,14 +471,8 @@ def _parts(table: Table, joined: frozenset[str]) -> Iterator[Part]:
         yield part._replace(blank=tuple(columns))
 
 
-def _flag(switch: Switch | RowSwitch | None) -> Flag | None:
-    match switch:
-        case Switch():
-            return Flag(switch.column, isinstance(switch.value, str), switch.otherwise is not None)
-        case RowSwitch():
-            return Flag(rows=True)
-        case None:
-            return None
+def _flag(switch: Switch | None) -> Flag | None:
+    return Flag(switch.column, isinstance(switch.value, str), switch.otherwise is not None) if switch else None
 
 
 def _fields(table: Table) -> Iterator[Field]:
@@ -511,6 +492,5 @@ def _fields(table: Table) -> Iterator[Field]:
             rectifies=column.rectifies,
             identity=column.identity,
             fact=name in facts,
-            part=column.json_ is not None,
             dialled=e164.get(name),
         )

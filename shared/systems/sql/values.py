@@ -5,13 +5,12 @@ whether one is the subject's is decided by the same bytes.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-import orjson
 from pydantic import JsonValue
 
 from shared.domain.identities import IdentityType
@@ -39,35 +38,8 @@ def adapted(values: Iterable[object], type_: str) -> tuple[list[object], str]:
     return [*texts], "text" if type_ in TEXT else type_
 
 
-def part(document: object, path: Sequence[str]) -> str | None:
-    """Returns a part of a document as text, as ``#>>`` of PostgreSQL gives it; None: it is not there, or null."""
-    held = _whole(document)
-    for step in path:
-        match held:
-            case dict():
-                held = held.get(step)
-            case list() if re.fullmatch(r"-?\d+", step) and -len(held) <= int(step) < len(held):
-                held = held[int(step)]
-            case _:
-                return None
-    match held:
-        case None | str():
-            return held
-        case _:
-            return orjson.dumps(held).decode()
-
-
-def _whole(document: object) -> Any:
-    try:
-        return orjson.loads(document) if isinstance(document, str | bytes) else None
-    except orjson.JSONDecodeError:
-        return None
-
-
-def read(column: Column, name: str, row: Row, *, padded: bool = False) -> str | None:
-    """Returns what a column holds, or a part of the document in another one, as text; ``padded``: with blanks."""
-    if column.json_:
-        return part(row[column.json_], column.path or (name,))
+def read(name: str, row: Row, *, padded: bool = False) -> str | None:
+    """Returns what a column holds as text; ``padded``: with blanks."""
     text = as_text(row[name])
     return text.rstrip(" ") if padded and text is not None else text
 
@@ -75,28 +47,14 @@ def read(column: Column, name: str, row: Row, *, padded: bool = False) -> str | 
 def compared(table: Table, relation: Relation, name: str, row: Row) -> str | None:
     """Returns what of a column is compared with an identity, as its ``match`` says."""
     column = table.columns[name]
-    type_ = "text" if column.json_ else relation.types[name]
-    held = read(column, name, row, padded=type_ == "character")
+    held = read(name, row, padded=relation.types[name] == "character")
     if held is not None and column.domain:
         domain = as_text(row[column.domain])
         held = None if domain is None else f"sip:{held}@{domain.lower()}"
     if held is None:
         return None
-    match column.match:
-        case "lower":
-            return held.lower()
-        case "trimmed":
-            return held.strip(" ").lower()
-        case "digits":
-            return re.sub("[^0-9+]", "", held)
-        case "exact":
-            any_case = column.identity is IdentityType.EMAIL and ignores_case(relation, name, column)
-            return held.lower() if any_case else held
-
-
-def ignores_case(relation: Relation, name: str, column: Column) -> bool:
-    """Returns whether the column itself takes capitals and small letters for equal."""
-    return not column.json_ and relation.columns[name].any_case
+    any_case = column.identity is IdentityType.EMAIL and relation.columns[name].any_case
+    return held.lower() if any_case or column.match == "lower" else held
 
 
 def holds(test: RowTest, row: Row) -> bool:

@@ -37,7 +37,7 @@ class Anonymisation(Declared):
     def mistakes(self, columns: Mapping[str, Column]) -> Iterator[str]:
         """Where a column is forgotten or named twice, or one that leads to somebody would be kept."""
         named = Counter((*self.blank, *self.redraw, *self.coarsen, *self.rare, *self.same))
-        written = {name for name, column in columns.items() if not column.generated and not column.json_}
+        written = {name for name, column in columns.items() if not column.generated}
         for name in sorted(named):
             if name not in columns:
                 yield f"anonymise names column {name}, which is not declared"

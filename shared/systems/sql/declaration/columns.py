@@ -19,20 +19,19 @@ class Column(Declared):
     shown. ``generated``: the database derives it, so it is
     searched but neither shown nor blanked. ``others``: what another party of the row is shown.
 
-    ``match``: what is compared with an identity, and has an index: the column as it is (``exact``), ``lower(c)``
-    (``lower``), ``lower(btrim(c))`` (``trimmed``), ``regexp_replace(c, '[^0-9+]', '', 'g')`` (``digits``). ``region``:
-    in which country its numbers were dialled, where they stand there as dialled. ``domain``: the column with the domain
-    of a SIP user, compared as ``('sip:' || c || '@' || lower(domain))``. ``of``: the column from which it is derived:
-    in a row where only that has a value, and nothing that is derived from it, nobody can tell whose it is.
+    ``match``: what is compared with an identity, and has an index: the column as it is (``exact``), or ``lower(c)``
+    (``lower``). ``region``: in which country its numbers were dialled, where they stand there as dialled. ``domain``:
+    the column with the domain of a SIP user, compared as ``('sip:' || c || '@' || lower(domain))``. ``of``: the column
+    from which it is derived: in a row where only that has a value, and nothing that is derived from it, nobody can tell
+    whose it is.
 
-    ``json``: it is a part of that column, which holds a document, at this ``path`` (its own name, if left out).
     ``type``: what it was in the database when its class was decided, for ``dsr dataset diff``.
     """
 
     personal: Annotated[Literal["A", "B", "M", "C", "T"], BeforeValidator(decided)] = Field(alias="class")
     identity: IdentityType | None = None
     party: str | None = None
-    match: Literal["exact", "lower", "trimmed", "digits"] = "exact"
+    match: Literal["exact", "lower"] = "exact"
     region: Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")] | None = None
     domain: Name | None = None
     of: Name | None = None
@@ -45,8 +44,6 @@ class Column(Declared):
     yields: bool = False
     rectifies: str | None = None
     portable: bool = True
-    json_: Name | None = Field(default=None, alias="json")
-    path: tuple[str, ...] = ()
     type: str | None = None
 
     @property

@@ -1,6 +1,7 @@
 """What a SQL store holds about people, declared table by table (REQ-C1): data, not code."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from graphlib import CycleError
 from typing import Self
 
@@ -8,6 +9,7 @@ from pydantic import Field, model_validator
 
 from shared.domain.assignments import NUMBERS
 from shared.domain.cells import meant_by_name
+from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
 from shared.domain.toml_file import read_toml
@@ -15,7 +17,7 @@ from shared.systems.engine.claims import OWN
 from shared.systems.sql.declaration.declared import Declared, Join, Name, SideTable
 from shared.systems.sql.declaration.graph import led_first, on_paths_to, refuse_lost
 from shared.systems.sql.declaration.tables import Table
-from shared.systems.sql.settings import path_of
+from shared.systems.sql.settings import SqlSettings, path_of
 
 
 class Dataset(Declared):
@@ -205,3 +207,35 @@ class Dataset(Declared):
             c: {name: " / ".join(said) for name, said in f.items() if "" not in said} for c, f in legend.items()
         }
         return {category: fields for category, fields in explained.items() if fields}
+
+
+@dataclass(frozen=True)
+class Tenancy:
+    """By tenant the values of the tenant columns, in small letters; ``None``: those of our own customers."""
+
+    values: Mapping[str | None, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: SqlSettings, dataset: Dataset) -> "Tenancy":
+        """What a table of the downstreams file says.
+
+        Raises:
+            Misconfigured: its dataset tells tenants apart and it does not say whose the values are, or the opposite.
+        """
+        told = bool(settings.tenants or settings.ours)
+        if dataset.tells_apart and not settings.ours:
+            raise Misconfigured(
+                f"the dataset {dataset.name} tells tenants apart: write ours = [...], the values of our own customers"
+            )
+        if told and not dataset.tells_apart:
+            raise Misconfigured(
+                f"no table of the dataset {dataset.name} tells tenants apart: leave tenants and ours out, or write"
+                ' tenant = "<column>" in it'
+            )
+        own: list[tuple[str | None, tuple[str, ...]]] = [*settings.tenants.items()]
+        own += [(None, settings.ours)] if settings.ours else []
+        return cls({tenant: tuple(value.lower() for value in values) for tenant, values in own})
+
+    def knows(self, tenant: str | None) -> bool:
+        """Whether it can be said which rows are that tenant's; of a store without tenants all are ours."""
+        return tenant is None or tenant in self.values

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from shared.domain.countries import COUNTRIES, country
 from shared.domain.text import Word
 from shared.systems.states import STATES, Reason
 
@@ -20,6 +21,7 @@ def _name(value: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_name)]
+Country = Annotated[str, AfterValidator(country)]
 UTC_ZONE = ZoneInfo("UTC")
 
 
@@ -193,21 +195,6 @@ class Switch(Declared):
         return self
 
 
-class RowSwitch(Declared):
-    """Rows of another table that honour the right by being there (``present``), or by being there no more.
-
-    ``on``: by column of the other table the column of this one that holds the same; ``values``: what its other columns
-    must hold. ``request``: the column with the request whose row it is, by which lifting takes away that alone.
-    """
-
-    table: Name
-    schema_: Name | None = Field(default=None, alias="schema")
-    on: Mapping[Name, Name] = Field(min_length=1)
-    values: Mapping[Name, str] = Field(default_factory=dict)
-    present: bool = True
-    request: Name | None = None
-
-
 class Keeping(Declared):
     """What is left of a row that a rule of the policy keeps in face of an erasure: by field of the rule the columns.
 
@@ -233,3 +220,28 @@ class SideTable(Declared):
     valid_from: Name
     valid_to: Name
     request: Name
+
+
+class Jurisdiction(Declared):
+    """The column that says it.
+
+    ``words``: what its words mean, compared in any case and without blanks around them; two letters of a country mean
+    that country. Of any other word, and of none, nobody knows the state.
+    """
+
+    column: Name
+    words: Mapping[str, Country] = Field(default_factory=dict)
+
+    @cached_property
+    def meanings(self) -> Mapping[str, str]:
+        """By word, in capitals, which country it means."""
+        return {country: country for country in COUNTRIES} | {as_word(word): c for word, c in self.words.items()}
+
+    def of(self, said: str | None) -> str | None:
+        """The country that a row says; None: nobody can tell."""
+        return self.meanings.get(as_word(said or ""))
+
+
+def as_word(said: str) -> str:
+    """What is compared of a word: it in capitals, without blanks around it."""
+    return said.strip(" ").upper()

@@ -16,23 +16,22 @@ from shared.systems.sql.declaration.declared import (
     UTC_ZONE,
     Declared,
     Join,
+    Jurisdiction,
     Keeping,
     Name,
     Occurred,
     Party,
     Period,
     Refusal,
-    RowSwitch,
     RowTest,
     Switch,
     Via,
     decided,
 )
-from shared.systems.sql.declaration.jurisdiction import Jurisdiction
 
-_FINDS = frozenset(
-    ("primary_key", "occurred", "period", "person", "tenant", "domain", "of", "via", "where", "json")
-).union(["jurisdiction"])
+_FINDS = frozenset(("primary_key", "occurred", "period", "person", "tenant", "domain", "of", "via", "where")).union(
+    ["jurisdiction"]
+)
 """What names a column by which a row is found, told from others, or judged."""
 
 _CORRECTED = frozenset({IdentityType.EMAIL, IdentityType.NAME, IdentityType.PHONE})
@@ -54,8 +53,8 @@ class DeclaredTable(Declared):
     occurred: Occurred | None = None
     period: Period | None = None
     person: Name | None = None
-    restriction: Switch | RowSwitch | None = None
-    marketing: Switch | RowSwitch | None = None
+    restriction: Switch | None = None
+    marketing: Switch | None = None
     tenant: Name | None = None
     ours: bool = False
     anchors: Mapping[Word, Occurred] = Field(default_factory=dict)
@@ -123,12 +122,10 @@ class DeclaredTable(Declared):
         column = self.searched.get(self.primary_key[0])
         return len(self.primary_key) == 1 and column is not None and column.identity is IdentityType.ACCOUNT_ID
 
-    @staticmethod
-    def switched_by(switch: Switch | RowSwitch | None) -> tuple[str, ...]:
-        """The columns of this table by which it is switched."""
-        if switch is None:
-            return ()
-        return (switch.column,) if isinstance(switch, Switch) else tuple(switch.on.values())
+    @property
+    def switches(self) -> tuple[Switch | None, Switch | None, Switch | None]:
+        """What bears the flags: restriction, marketing, kept."""
+        return self.restriction, self.marketing, self.kept
 
     @property
     def current_facts(self) -> Iterator[tuple[str, Column]]:
@@ -188,17 +185,16 @@ class DeclaredTable(Declared):
             "period": (self.period.valid_from, self.period.valid_to) if self.period else (),
             "person": (self.person,) if self.person else (),
             "tenant": (self.tenant,) if self.tenant else (),
-            "restriction": self.switched_by(self.restriction),
-            "marketing": self.switched_by(self.marketing),
+            "restriction": (self.restriction.column,) if self.restriction else (),
+            "marketing": (self.marketing.column,) if self.marketing else (),
             "domain": tuple(column.domain for column in self.columns.values() if column.domain),
             "of": tuple(column.of for column in self.columns.values() if column.of),
             "via": tuple(near for _, path in self.paths for near in path[0].on),
             "where": tuple(test.column for test in self.where),
             "refuse_when": tuple(refusal.column for refusal in self.refuse_when),
             "anchors": tuple(anchor.column for anchor in self.anchors.values()),
-            "kept": self.switched_by(self.kept),
-            "jurisdiction": self.jurisdiction.near if self.jurisdiction else (),
+            "kept": (self.kept.column,) if self.kept else (),
+            "jurisdiction": (self.jurisdiction.column,) if self.jurisdiction else (),
             "keeps": tuple(name for names in self.keeps.fields.values() for name in names) if self.keeps else (),
-            "json": tuple(column.json_ for column in self.columns.values() if column.json_),
             "withheld": tuple(party.withheld.column for party in self.parties.values() if party.withheld),
         }

@@ -50,13 +50,8 @@ def on_paths_to(tables: Mapping[str, Table], names: Iterable[str]) -> frozenset[
 
 
 def joined_by(tables: Mapping[str, Table]) -> Mapping[str, frozenset[str]]:
-    """By table the columns that joins of others name: by which they lead to it, or through it, or what it says of them.
-
-    The last is the state whose law they are under.
-    """
+    """By table the columns that joins of others name: by which they lead to it, or through it."""
     named: dict[str, set[str]] = {}
-    for says in (table.jurisdiction for table in tables.values() if table.jurisdiction and table.jurisdiction.via):
-        named.setdefault(says.via[-1].table, set()).add(says.column)
     for _, path in (path for table in tables.values() for path in table.paths):
         for n, join in enumerate(path):
             onward = path[n + 1].on if n + 1 < len(path) else ()

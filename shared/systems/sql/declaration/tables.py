@@ -8,7 +8,6 @@ from pydantic import model_validator
 
 from shared.domain.identities import IdentityType
 from shared.domain.toml_file import Mistakes
-from shared.systems.sql.declaration.declared import RowSwitch, Switch
 from shared.systems.sql.declaration.declared_table import DeclaredTable
 
 
@@ -52,8 +51,6 @@ class Table(DeclaredTable):
             for column in columns:
                 if column not in known:
                     yield f"{place} names column {column}, which is not declared"
-                elif self.columns[column].json_:
-                    yield f"{place} names {column}, which is a part of a document: name a column"
 
     def _finds_somebody(self) -> Iterator[str]:
         if not self.searched and not self.paths:
@@ -70,8 +67,8 @@ class Table(DeclaredTable):
 
     def _is_spelled(self) -> Iterator[str]:
         for name, column in self.columns.items():
-            if (column.region or column.match == "digits") and column.identity is not IdentityType.PHONE:
-                yield f"column {name} has region or match = digits, which is for identity = phone"
+            if column.region and column.identity is not IdentityType.PHONE:
+                yield f"column {name} has a region, which is for identity = phone"
             if column.domain and column.identity is not IdentityType.SIP_URI:
                 yield f"column {name} has a domain, which is for identity = sip_uri"
         if len({column.region for column in self.columns.values() if column.region}) > 1:
@@ -94,13 +91,7 @@ class Table(DeclaredTable):
                 yield f"party {party} has no column of class A, so nothing would tell whether it is left"
 
     def _is_lifted(self) -> Iterator[str]:
-        if isinstance(self.restriction, RowSwitch) and not (self.restriction.present and self.restriction.request):
-            yield "restriction by rows of a table is lifted by a column of it: write request = that column"
-        if (
-            isinstance(self.restriction, Switch)
-            and isinstance(self.restriction.value, str)
-            and not self.restriction.otherwise
-        ):
+        if self.restriction and isinstance(self.restriction.value, str) and not self.restriction.otherwise:
             yield "restriction by a word is lifted by another: write otherwise = the word that it was before"
 
     def _is_stated(self) -> Iterator[str]:
@@ -138,18 +129,11 @@ def _loses_somebody(table: DeclaredTable) -> Iterator[str]:
 
 
 def _governing(table: DeclaredTable) -> Iterator[str]:
-    """What would let a kept row lose what says which state's law it is under, a sentence for each."""
-    says = table.jurisdiction
-    if says is None:
-        return
-    for name in says.near:
-        if name in table.columns and (party := table.columns[name].party) is not None:
-            yield f"jurisdiction names column {name}, which goes with party {party}: leave its party out"
-    if says.via and table.keeps and not any(path[: len(says.via)] == says.via for _, path in table.paths):
-        yield (
-            "keeps, and a jurisdiction in rows that may go before these: let the joins of jurisdiction be the beginning"
-            " of a via of this table, so that they stay, or name a column of its own"
-        )
+    """What would let a kept row lose what says which state's law it is under."""
+    column = table.columns.get(table.jurisdiction.column) if table.jurisdiction else None
+    if table.jurisdiction and column and column.party is not None:
+        name, party = table.jurisdiction.column, column.party
+        yield f"jurisdiction names column {name}, which goes with party {party}: leave its party out"
 
 
 def _keeping(table: DeclaredTable) -> Iterator[str]:
@@ -160,7 +144,7 @@ def _keeping(table: DeclaredTable) -> Iterator[str]:
             yield "keeps is for rows of several people only where their own columns find them: leave out via"
         if table.keeps.bill_of is not None and table.keeps.bill_of not in table.parties:
             yield f"keeps.bill_of names {table.keeps.bill_of}, which is no party"
-    if table.kept and table.kept.column in table.switched_by(table.restriction):
+    if table.kept and table.restriction and table.kept.column == table.restriction.column:
         yield "kept names the column of restriction, which a person may ask to lift: name another"
 
 

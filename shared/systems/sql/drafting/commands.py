@@ -55,8 +55,6 @@ def _of_columns(table: Table, shape: TableShape) -> Iterator[Drift]:
     name = _named(shape.place)
     real = {column.name: column.type for column in shape.columns}
     for column, declared in table.columns.items():
-        if declared.json_:
-            continue
         if column not in real:
             says = "is declared and does not exist: take it out"
             yield Drift("column_gone", name, column, says)

@@ -195,7 +195,7 @@ def _written(name: str, table: Written, shape: TableShape) -> Iterator[str]:
         else:
             yield _line(column.name, decided) + _changed(column, decided)
     for part, decided in left.items():
-        gone = "  # gone from the database: take it out" if shape.columns and "json" not in decided else ""
+        gone = "  # gone from the database: take it out" if shape.columns else ""
         yield _line(part, decided) + gone
 
 

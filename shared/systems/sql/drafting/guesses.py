@@ -88,11 +88,7 @@ def _of_name(column: ColumnShape) -> Guess | None:
 
 def _of_type(column: ColumnShape) -> Guess:
     if column.type.startswith("json"):
-        return Guess(
-            None,
-            f'a document: declare its parts that are about people, as part = {{ json = "{column.name}", path = ["key"],'
-            ' class = "A" }',
-        )
+        return Guess(None, "a document: shown and emptied whole; give what finds people in it a generated column")
     if column.type.startswith(_PLAIN) and not column.type.endswith("[]"):
         return Guess("M", f"its type is {column.type}")
     return Guess(None, "nothing tells")
