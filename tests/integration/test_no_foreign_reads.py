@@ -25,7 +25,7 @@ MEMBERS = {Role.HANDLER: "hanna", Role.APPROVER: "anton", Role.AUDITOR: "ugo", R
 async def test_a_role_opens_the_pages_that_its_powers_are_for_and_no_other(console: OpenedConsole) -> None:
     request = id_of(await console.intake.submit(right="erasure"))
     pages, stranger = console.site.powers, console.visitor()
-    assert len(pages) > 35
+    assert len(pages) > 30
     for path in pages:
         answer = await stranger.client.get("/console" + filled(path, request))
         assert (answer.status_code, answer.headers["location"]) == (303, "/console/sign-in"), path
@@ -45,7 +45,7 @@ async def test_a_role_opens_the_pages_that_its_powers_are_for_and_no_other(conso
             assert not own_style or " style-src 'sha256-" in own_style[POLICY]
             if not allowed:
                 sent = await member.client.post("/console" + filled(path, request), data=said)
-                assert sent.status_code in {403, 405}, f"{role} sends a form to {path}: {sent.status_code}"
+                assert sent.status_code in {403, 404, 405}, f"{role} sends a form to {path}: {sent.status_code}"
                 assert carried(sent) == CARRIED, path
 
 
@@ -113,4 +113,5 @@ def carried(answer: httpx.Response) -> dict[str, str]:
 def filled(path: str, request_id: str) -> str:
     """The path of a request that there is, and of nothing else that there is."""
     nothing = str(uuid7())
-    return re.sub(r"\{(\w+)\}", lambda named: request_id if named[1] == "request_id" else nothing, path)
+    there = {"request_id": request_id, "kind": "holds"}
+    return re.sub(r"\{(\w+)\}", lambda named: there.get(named[1], nothing), path)
