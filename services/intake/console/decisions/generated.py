@@ -56,14 +56,18 @@ def form_of(works: Works, said: BaseModel) -> Form:
     return Form({name: value if isinstance(value, list) else [str(value)] for name, value in filled})
 
 
+def _hint(schema: Mapping[str, Any]) -> str:
+    """The description of a field, as a sentence on a page."""
+    words = str(schema.get("description", "")).replace("`", "")
+    return words[:1].upper() + words[1:]
+
+
 def _asked(document: Mapping[str, Any], name: str, said: Mapping[str, Any]) -> Sequence[Asked]:
     schema = _resolved(document, said)
     if "additionalProperties" in schema and "propertyNames" in schema:
         inner = _resolved(document, schema["additionalProperties"])["properties"]
         return [
-            Asked(
-                f"{name}.{key}.{each}", f"{_LANGUAGES[key]}: {of['title'].lower()}", "area", of.get("description", "")
-            )
+            Asked(f"{name}.{key}.{each}", f"{_LANGUAGES[key]}: {of['title'].lower()}", "area", _hint(of))
             for key in _resolved(document, schema["propertyNames"])["enum"]
             for each, of in inner.items()
         ]
@@ -73,7 +77,7 @@ def _asked(document: Mapping[str, Any], name: str, said: Mapping[str, Any]) -> S
         return []
     if "properties" in schema:
         return [each for key, of in schema["properties"].items() for each in _asked(document, f"{name}.{key}", of)]
-    label, hint = schema["title"], schema.get("description", "")
+    label, hint = schema["title"], _hint(schema)
     chosen = [*_LANGUAGES.items()] if name == "language" else _chosen(items or schema)
     if chosen or (items and name in _OF_POLICY):
         options = _OF_POLICY.get(name, lambda _: chosen)
