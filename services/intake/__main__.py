@@ -2,15 +2,7 @@
 
 from functools import cache, partial
 
-from services.intake import (
-    expiry,
-    orphans,
-    packages,
-    recipient_digests,
-    releases,
-    resuming,
-    statistics,
-)
+from services.intake import expiry, orphans, packages, recipient_digests, releases, resuming, statistics
 from services.intake.api import app
 from services.intake.events import listener
 from services.intake.handlers import Handlers

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from shared.domain.errors import ForeignHit, RuleUnsigned
+from shared.domain.errors import ForeignHit, GroundUnknown, RuleUnsigned
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, parse_period
@@ -193,6 +193,24 @@ def test_a_record_is_theirs_by_what_it_leads_to_only_where_that_says_whose_it_is
     assert not attributor.add(known)
     sought = subject(replace(ASKED, identities=(replace(NUMBER, valid_to=None),)), [LED])
     assert Attributor([sought], [LED]).add([Record(LED, (2,), (NUMBER.value,), parents=((1, (1,)),))])
+
+
+PART = Shape(place="part", category="call_record", parties={}, links=(Link("part"), Link("call")))
+CALL = Shape(place="call", category="call_record", parties={}, clock=ZONE)
+
+
+@pytest.mark.parametrize(("calls", "dated"), [(0, False), (1, True), (2, False)])
+def test_a_record_has_the_date_of_the_one_that_it_belongs_to(calls: int, *, dated: bool) -> None:
+    """Records that belong to one another have none, and of two dates neither counts: a person decides."""
+    one, other = (Mine(Record(PART, (number,), ())) for number in (1, 2))
+    above = [Mine(Record(CALL, (number,), (), NOW - timedelta(days=number))) for number in range(calls)]
+    one.ends, other.ends = ((0, other),), ((0, one), *((1, each) for each in above))
+    found = Attribution(ASKED, {each.record.name: each for each in (one, other, *above)})
+    if dated:
+        assert {stay.last is not None for stay in Keeping("cdr", POLICY, found).stays().values()} == {True}
+    else:
+        with pytest.raises(GroundUnknown):
+            Keeping("cdr", POLICY, found).stays()
 
 
 def test_what_a_hold_needs_stays_also_beyond_what_stays_by_a_rule() -> None:

@@ -418,13 +418,16 @@ def _has_dates(shape: Shape) -> bool:
 
 
 def _dated(mine: Mine) -> Record:
-    """The record whose dates count: itself, or the nearest with dates to which it belongs."""
-    near = [mine]
-    for each in near:
-        shape = each.record.shape
-        if _has_dates(shape):
-            return each.record
-        near += [end for number, end in each.ends if shape.links[number].owns]
+    """The record whose dates count: itself, or the nearest with dates to which it belongs; of several none does."""
+    level, seen = [mine], {mine.record.name}
+    while level:
+        if dated := [each.record for each in level if _has_dates(each.record.shape)]:
+            return dated[0] if len(dated) == 1 else mine.record
+        above = {
+            end.record.name: end for each in level for number, end in each.ends if each.record.shape.links[number].owns
+        }
+        level = [end for name, end in above.items() if name not in seen]  # records may belong to one another
+        seen |= above.keys()
     return mine.record
 
 
