@@ -76,6 +76,12 @@ def commands() -> Callable[[str], bool]:
     return lambda name: (name if name.partition(" ")[0] in groups else name.partition(" ")[0]) in known
 
 
+def actions() -> Callable[[str], bool]:
+    paths = json.loads((ROOT / "docs" / "openapi.json").read_text(encoding="utf-8"))["paths"]
+    named = {path.rpartition("/")[2] for path in paths if "/actions/" in path}
+    return (named | {"approve", "create", "reject"}).__contains__
+
+
 def checks() -> Callable[[str], bool]:
     known = {*re.findall(r"def (test_\w+)\(", everything("tests"))}
     return known.__contains__
@@ -88,6 +94,7 @@ def checks() -> Callable[[str], bool]:
         (r"DSR_[A-Z0-9_]*[A-Z0-9]\b(?!_)", settings),
         (r"/v1/[A-Za-z0-9_/{}.$-]*", routes),
         (COMMAND, commands),
+        (r"dsr act ([a-z][a-z/-]+)", actions),
         (r"`(test_\w+)`", checks),
     ],
 )

@@ -65,7 +65,7 @@ def print_letters(
 ) -> None:
     """Write the letters that are to be posted into one document (HTML), each with its address, and print their ids.
 
-    Print it at 100 %, and mark what was posted: `dsr act posted letters/ID...`.
+    Print it at 100 %, and mark what was posted: `dsr act mark-posted letters/ID...`.
     """
 
     async def work(api: Api) -> None:
