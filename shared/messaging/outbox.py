@@ -66,7 +66,7 @@ def message(event: Event, service: ServiceName, traceparent: str | None) -> Mess
     }
     if traceparent and _TRACEPARENT.fullmatch(traceparent):
         headers["traceparent"] = traceparent
-    return Message(event.topics[event.right], str(event.request_id).encode(), event.model_dump_json().encode(), headers)
+    return Message(event.topics[event.right], str(event.request_id).encode(), event.__pydantic_serializer__.to_json(event), headers)
 
 
 async def insert(connection: Connection, messages: Sequence[Message]) -> None:

@@ -41,8 +41,7 @@ class UnitOfWork:
 
     def publish(self, event: Event) -> None:
         """Publishes once this transaction has committed, at whose instant the event occurred."""
-        if event.occurred_at != self.now:
-            event = event.model_copy(update={"occurred_at": self.now})
+        event.occurs(self.now)
         self.send(outbox.message(event, self.service, self.traces.get(event.request_id)))
 
     def send(self, message: Message) -> None:

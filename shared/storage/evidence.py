@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import asyncpg
@@ -27,8 +28,9 @@ _OF_CHAIN = f"{_SELECT} chain = $1 AND seq > $2 AND seq <= $3 ORDER BY seq"
 _OF_REQUEST = f"{_SELECT} request_id = $1 ORDER BY at, chain, seq"
 _FIRST_HEAD = "INSERT INTO evidence.head (chain, seq, hash) VALUES ($1, 0, $2) ON CONFLICT DO NOTHING"
 
-_TYPED = re.compile(r'[\s@\\]|[^\x21-\x7e]|"\+\d{6,}"')
-"""What a text has that somebody typed, an address or a telephone number, and no code, count or reference of ours."""
+_TYPED: Final = (" ", "@", "\\", "\x7f")
+"""What canonical JSON of codes, counts and references never has, and a text that somebody typed has, or an address."""
+_NUMBER = re.compile(r'"\+\d{6,}"')
 
 
 Head = tuple[int, bytes]
@@ -82,7 +84,8 @@ async def append(connection: Connection, chain: str, at: datetime, entries: Sequ
 def _coded(entry: Entry) -> str:
     """The detail as canonical JSON, which puts no blank between its parts."""
     detail = orjson.dumps(entry.detail, option=orjson.OPT_SORT_KEYS).decode()
-    if _TYPED.search(detail):
+    typed = not detail.isascii() or any([each in detail for each in _TYPED])  # one pattern for all takes 20 times as long
+    if typed or ('"+' in detail and _NUMBER.search(detail)):
         raise ValueError(f"the evidence of {entry.action} would hold free text: seal it, and refer to it")
     return detail
 

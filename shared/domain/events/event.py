@@ -56,6 +56,10 @@ class Event(BaseModel):
             known[name] = getattr(request, name)
         return cls.model_validate(known | fields)
 
+    def occurs(self, at: datetime) -> None:
+        """Sets when it occurs: when it is published."""
+        self.__dict__["occurred_at"] = at
+
 
 @cache
 def _in_common(event: type[Event], concerned: type[Concerned]) -> tuple[str, ...]:
