@@ -1,6 +1,6 @@
 """Renders letters as intake asks for them, and queues those that go by e-mail."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -13,7 +13,6 @@ from shared.domain.notices import NoticeFacts, NoticeText, opened, seal_text
 from shared.messaging.dispatcher import Unreadable
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.loops import Wakeup
-from shared.storage.vault import Sealing
 
 # A letter that comes again is sent once more, under the same Message-ID.
 _QUEUE = """
@@ -34,16 +33,15 @@ class Handlers:
 
     async def request(self, events: Sequence[NoticeRequested], tx: UnitOfWork) -> None:
         """Puts the text in the place of the facts, and queues what goes by e-mail; a letter has one text for ever."""
-        sealed = await tx.vault.open_many(tx.connection, [event.notice_id for event in events])
-        found = {event.notice_id: opened(sealed[event.notice_id]) for event in events if event.notice_id in sealed}
-        facts = {notice_id: notice for notice_id, notice in found.items() if isinstance(notice, NoticeFacts)}
-        names = await _names(tx, [e.request_id for e in events if e.notice_id in facts and _greets(facts[e.notice_id])])
-        texts = []
-        for event in {event.notice_id: event for event in events}.values():
-            if notice := facts.get(event.notice_id):  # without its key nobody reads it any more
-                content = seal_text(self._render(event, _named(notice, names.get(event.request_id, ""))))
-                texts.append(Sealing(event.request_id, "letter", event.kind, content, event.notice_id))
-        await tx.vault.replace_many(tx.connection, texts)
+        asked = {event.notice_id: event for event in events}
+
+        def text(notice_id: UUID, content: bytes, statement: bytes) -> bytes | None:
+            notice = opened(content)
+            if not isinstance(notice, NoticeFacts):
+                return None
+            return seal_text(self._render(asked[notice_id], _named(notice, statement)))
+
+        await tx.vault.rewrite(tx.connection, asked, text)
         if mailed := [event for event in events if event.by_mail]:
             rows = [(e.notice_id, e.request_id, e.right, e.kind, e.threaded, e.occurred_at) for e in mailed]
             await tx.connection.execute(_QUEUE, *map(list, zip(*rows, strict=True)), tx.now)
@@ -58,16 +56,7 @@ class Handlers:
             ) from None
 
 
-def _greets(notice: NoticeFacts) -> bool:
-    """Tells whether a letter greets its reader by name: they have shown who they are."""
-    return "greeted" in notice.fields
-
-
-def _named(notice: NoticeFacts, name: str) -> NoticeFacts:
-    return replace(notice, fields={**notice.fields, "name": name if _greets(notice) else ""})
-
-
-async def _names(tx: UnitOfWork, requests: Sequence[UUID]) -> Mapping[UUID, str]:
-    """Reads the names that requesters have given, off the statements of their correspondence."""
-    found = await tx.vault.statements(tx.connection, requests) if requests else {}
-    return {request_id: orjson.loads(statement).get("name", "") for request_id, statement in found.items()}
+def _named(notice: NoticeFacts, statement: bytes) -> NoticeFacts:
+    """Adds the name of the reader, off the statement of their correspondence, where they have shown who they are."""
+    name = orjson.loads(statement).get("name", "") if "greeted" in notice.fields else ""
+    return replace(notice, fields={**notice.fields, "name": name})

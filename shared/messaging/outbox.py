@@ -66,7 +66,8 @@ def message(event: Event, service: ServiceName, traceparent: str | None) -> Mess
     }
     if traceparent and _TRACEPARENT.fullmatch(traceparent):
         headers["traceparent"] = traceparent
-    return Message(event.topics[event.right], str(event.request_id).encode(), event.__pydantic_serializer__.to_json(event), headers)
+    value = event.__pydantic_serializer__.to_json(event)
+    return Message(event.topics[event.right], str(event.request_id).encode(), value, headers)
 
 
 async def insert(connection: Connection, messages: Sequence[Message]) -> None:

@@ -84,7 +84,7 @@ async def append(connection: Connection, chain: str, at: datetime, entries: Sequ
 def _coded(entry: Entry) -> str:
     """The detail as canonical JSON, which puts no blank between its parts."""
     detail = orjson.dumps(entry.detail, option=orjson.OPT_SORT_KEYS).decode()
-    typed = not detail.isascii() or any([each in detail for each in _TYPED])  # one pattern for all takes 20 times as long
+    typed = not detail.isascii() or any(each in detail for each in _TYPED)  # a pattern takes ten times as long
     if typed or ('"+' in detail and _NUMBER.search(detail)):
         raise ValueError(f"the evidence of {entry.action} would hold free text: seal it, and refer to it")
     return detail

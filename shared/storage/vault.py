@@ -1,7 +1,7 @@
 """Personal data at rest: AES-256-GCM under one key per subject, itself wrapped; shred the key, and all is gone."""
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
@@ -184,30 +184,31 @@ class Vault:
         key = (await self._keys(connection, {row[0]}))[row[0]]
         return _open(key, row[1], row[0].bytes)
 
-    async def open_many(self, connection: Connection, sealed_ids: Sequence[UUID]) -> dict[UUID, bytes]:
-        """Pieces by their ids, locked until this commits; those that are gone, or whose key is, are left out."""
-        rows = await connection.fetch(
-            "SELECT sealed_id, subject_ref, content FROM vault.sealed WHERE sealed_id = ANY($1)"
-            " ORDER BY sealed_id FOR UPDATE",
-            sealed_ids,
-        )
-        known = await self._subjects(connection, list({row[1] for row in rows}))
-        return {row[0]: _open(known[row[1]][0], row[2], row[1].bytes) for row in rows if row[1] in known}
+    async def rewrite(
+        self, connection: Connection, sealed_ids: Collection[UUID], change: Callable[[UUID, bytes, bytes], bytes | None]
+    ) -> None:
+        """Puts into each of these pieces what ``change`` makes of its id, its content and its record's statement.
 
-    async def replace_many(self, connection: Connection, sealings: Sequence[Sealing]) -> None:
-        """Puts other content into pieces that are there.
-
-        Raises:
-            Shredded: one of the keys is gone.
+        With None a piece stays as it is. Pieces that are gone, or whose key is, are left out.
         """
-        keys = await self._keys(connection, {each.subject_ref for each in sealings})
-        contents = [_seal(keys[each.subject_ref], each.content, each.subject_ref.bytes) for each in sealings]
-        await connection.execute(
-            "UPDATE vault.sealed s SET content = n.content FROM unnest($1::uuid[], $2::bytea[]) AS n (id, content)"
-            " WHERE s.sealed_id = n.id",
-            [each.sealed_id for each in sealings],
-            contents,
+        rows = await connection.fetch(
+            "SELECT p.sealed_id, p.content, s.subject_ref, s.kek_id, s.wrapped_key, s.statement"
+            " FROM vault.sealed p JOIN vault.subject s USING (subject_ref)"
+            " WHERE p.sealed_id = ANY($1) AND s.wrapped_key IS NOT NULL ORDER BY p.sealed_id FOR UPDATE OF p",
+            list(sealed_ids),
         )
+        changed: list[tuple[UUID, bytes]] = []
+        for sealed_id, content, ref, kek_id, wrapped, statement in rows:
+            key = AESGCM(_open(self.keyring.key(kek_id), wrapped, ref.bytes))
+            after = change(sealed_id, _open(key, content, ref.bytes), _open(key, statement, ref.bytes))
+            if after is not None:
+                changed.append((sealed_id, _seal(key, after, ref.bytes)))
+        if changed:
+            await connection.execute(
+                "UPDATE vault.sealed s SET content = n.content FROM unnest($1::uuid[], $2::bytea[]) AS n (id, content)"
+                " WHERE s.sealed_id = n.id",
+                *map(list, zip(*changed, strict=True)),
+            )
 
     async def replace(self, connection: Connection, sealing: Sealing) -> None:
         """Puts other content into a piece that is there.
