@@ -19,7 +19,7 @@ from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskRepo
 from shared.fulfilment import at_once, failures, parts, queue, reports
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
-from shared.fulfilment.store import Conclude, cancel_tasks, hold
+from shared.fulfilment.store import Conclude, hold
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import backoff
 from shared.runtime.metrics import RETRIES, ROWS, TASK_SECONDS, TASKS
@@ -34,6 +34,7 @@ from shared.systems.engine.grounds import by_rule
 
 log = logging.getLogger(__name__)
 
+_OPEN = frozenset({TaskState.READY, TaskState.FAILED})
 _ON_RECORD = frozenset({"exceeded", "found", "changed", "remaining", "reported"})
 """What of a failure stands in the evidence: the limit that has stopped it, and what was done before it."""
 
@@ -70,13 +71,14 @@ class Conclusions:
                     for c, r in zip(claims, results, strict=True)
                 ]
             conclusions = [self._conclude(c, r, tx.now) for c, r in zip(claims, results, strict=True)]
-            # Held before anything is sealed: what a withdrawn request would leave in the vault, nobody would drop.
-            withdrawn = await hold(tx, {claim.fulfilment_id for claim in claims})
             ours = await queue.conclude(tx.connection, conclusions, tx.now)
-            if withdrawn:
-                await cancel_tasks(tx, withdrawn)  # also what was to be tried again
-                await reports.publish_again(tx, withdrawn)
             kept = [(c, r) for c, r in zip(conclusions, results, strict=True) if c.claim.task_id in ours]
+            # Nobody else writes what is leased, so fulfilments are held from here on only; but before anything is
+            # sealed: what a withdrawn request would leave in the vault, nobody would drop.
+            withdrawn = await hold(tx, {c.claim.fulfilment_id for c, _ in kept})
+            await queue.follow_due_dates(tx.connection, [c.claim.task_id for c, _ in kept if c.state in _OPEN])
+            if withdrawn:
+                await reports.publish_again(tx, withdrawn)
             await self._note(tx, [(c, r) for c, r in kept if c.claim.observes and c.state is not TaskState.READY])
             counted = [(c, r) for c, r in kept if not c.claim.observes]
             told = [(c, r) for c, r in counted if c.claim.fulfilment_id not in withdrawn and not _is_left(c)]
@@ -93,7 +95,8 @@ class Conclusions:
             }
             if ended := ended - withdrawn:
                 await self.fulfilments.fan_in(tx, ended, self.conclude)
-            await reports.publish_so_far(tx, at_once.done(c for c, _ in counted) - withdrawn)
+            if stopped := at_once.done(c for c, _ in counted) - withdrawn:
+                await reports.publish_so_far(tx, stopped)
         self._count((conclusion for conclusion, _ in kept), tx.now)
         failures.tell(self.system, self.operation, (conclusion for conclusion, _ in kept))
         for conclusion, _ in kept:
@@ -185,10 +188,9 @@ class Conclusions:
             return  # all was as it should be
         if _is_left(conclusion):
             return
-        said = conclusion.report
-        report = said.model_dump(mode="json", exclude_none=True, exclude={"sentence"}) if said else None
         known = {key: value for key, value in (conclusion.why or {}).items() if key in _ON_RECORD}
-        detail = named | (report or {"failure": conclusion.failure, **known})
+        detail = named | (conclusion.receipt or {"failure": conclusion.failure, **known})
+        detail.pop("sentence", None)
         signed = orjson.dumps({"request_id": str(claim.request_id), **detail}, option=orjson.OPT_SORT_KEYS)
         signature = base64.b64encode(tx.vault.keyring.signing.sign(signed)).decode()
         tx.log_evidence(claim.request_id, "task.concluded", {**detail, "signature": signature})

@@ -37,10 +37,12 @@ UPDATE fulfilment f SET due_on = m.due_on FROM unnest($1::uuid[], $2::date[]) AS
 WHERE f.request_id = m.request_id AND f.state IN ('open', 'blocked') AND f.due_on <> m.due_on
 RETURNING f.fulfilment_id, f.request_id, f.operation, f.due_on
 """
+# Who concludes a task holds it before its fulfilment, and gives it the new date then.
 _TASKS = """
 UPDATE task t SET due_on = f.due_on FROM fulfilment f
-WHERE f.fulfilment_id = ANY($1) AND t.fulfilment_id = f.fulfilment_id
-  AND t.state IN ('waiting', 'ready', 'leased', 'failed')
+WHERE t.task_id IN (SELECT task_id FROM task WHERE fulfilment_id = ANY($1)
+                    AND state IN ('waiting', 'ready', 'leased', 'failed') FOR UPDATE SKIP LOCKED)
+  AND f.fulfilment_id = t.fulfilment_id
 """
 
 _REGARDLESS = """

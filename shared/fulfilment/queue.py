@@ -5,7 +5,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
@@ -58,7 +58,9 @@ SET state = CASE WHEN f.state = 'cancelled' OR task.at_once AND NOT EXISTS (
                      SELECT FROM task next WHERE next.fulfilment_id = task.fulfilment_id AND next.system = $1
                         AND next.operation = $2 AND next.state = 'waiting')
                  THEN 'cancelled' ELSE 'leased' END,
-    attempt = attempt + 1, leased_by = $5, not_before = '-infinity'
+    attempt = attempt + 1, leased_by = $5, not_before = '-infinity',
+    progress = CASE WHEN $7 = '' OR progress ? 'store' THEN progress
+               ELSE progress || jsonb_build_object('store', $7::text, 'store_attempt', attempt + 1) END
 FROM due, first, fulfilment f
 WHERE task.task_id = due.task_id AND f.fulfilment_id = task.fulfilment_id
   AND (due.task_id = first.task_id OR NOT (due.alone OR first.alone))
@@ -91,6 +93,12 @@ FROM unnest($1::uuid[], $2::int[], $3::text[], $4::jsonb[], $5::text[], $6::json
      AS r (task_id, attempt, state, receipt, failure, why, not_before)
 WHERE task.task_id = r.task_id AND task.attempt = r.attempt AND task.state = 'leased'
 RETURNING task.task_id
+"""
+
+# What is put back, or waits for a person, follows a due date that moved while it was in hand.
+_FOLLOW = """
+UPDATE task SET due_on = f.due_on FROM fulfilment f
+WHERE task_id = ANY($1) AND f.fulfilment_id = task.fulfilment_id AND f.due_on <> task.due_on
 """
 
 # Whoever renews in this moment waits for the removal, and then finds that the lease is lost. A database that has just
@@ -164,7 +172,8 @@ class Claim:
 class Conclusion:
     """What became of a claimed task; ``READY`` means: again, not before ``not_before``.
 
-    ``why``: of what waits for a person, its sentence and the limit that stopped it.
+    ``why``: of what waits for a person, its sentence and the limit that stopped it. ``receipt``: the report as it is
+    stored.
     """
 
     claim: Claim
@@ -173,20 +182,30 @@ class Conclusion:
     failure: str | None
     not_before: datetime
     why: Mapping[str, JsonValue] | None = None
+    receipt: dict[str, JsonValue] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.receipt = self.report.model_dump(mode="json", exclude_none=True) if self.report else None
 
 
 async def claim(
-    connection: Connection, step: tuple[str, str], limit: int, now: datetime, holder: UUID, fingerprint: str = ""
+    connection: Connection,
+    step: tuple[str, str],
+    limit: int,
+    now: datetime,
+    holder: UUID,
+    fingerprint: str = "",
+    store: str = "",
 ) -> list[Claim]:
     """Leases up to ``limit`` tasks of one (system, operation), nearest deadline first; what was withdrawn ends here.
 
     None where the holder has no lease, nor where the system is not on by the definition with that fingerprint; of one
     that observes, what only asks. Without a fingerprint it comes from no file. A task that was with two processes when
-    they went silent comes alone.
+    they went silent comes alone. ``store``: which store is about to be changed, noted with the first attempt.
     """
     if not await connection.fetchval(_DUE, *step, now):
         return []
-    rows = await connection.fetch(_CLAIM, step[0], step[1], now, limit, holder, fingerprint)
+    rows = await connection.fetch(_CLAIM, step[0], step[1], now, limit, holder, fingerprint, store)
     leased = [Claim(*tuple(row)[1:]) for row in rows if row["state"] == TaskState.LEASED]
     return sorted(leased, key=lambda claim: (claim.due_on, claim.task_id))
 
@@ -312,13 +331,19 @@ async def conclude(connection: Connection, conclusions: Sequence[Conclusion], no
         [c.claim.task_id for c in conclusions],
         [c.claim.attempt for c in conclusions],
         [c.state for c in conclusions],
-        [c.report.model_dump(mode="json", exclude_none=True) if c.report else None for c in conclusions],
+        [c.receipt for c in conclusions],
         [c.failure for c in conclusions],
         [c.why for c in conclusions],
         [c.not_before for c in conclusions],
         now,
     )
     return {row[0] for row in rows}
+
+
+async def follow_due_dates(connection: Connection, task_ids: Sequence[UUID]) -> None:
+    """Gives tasks that were in hand the due date of their fulfilment, which the caller holds."""
+    if task_ids:
+        await connection.execute(_FOLLOW, task_ids)
 
 
 async def reap(connection: Connection, now: datetime, settings: WorkSettings) -> Counter[tuple[str, str]]:

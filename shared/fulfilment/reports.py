@@ -83,7 +83,9 @@ async def publish_so_far(tx: UnitOfWork, ids: Collection[UUID]) -> None:
 
     The caller holds them.
     """
-    rows = await tx.connection.fetch(_STOPPED_AT_ONCE, [*ids]) if ids else []
+    rows = await tx.connection.fetch(_STOPPED_AT_ONCE, [*ids])
+    if not rows:
+        return
     for done in (await so_far(tx, [row[0] for row in rows])).values():
         if done.fulfilment_id in ids:  # by a report of another, what people have confirmed of it would be forgotten
             tx.publish(done.reported().model_copy(update={"so_far": True}))

@@ -16,15 +16,16 @@ from shared.domain.rights import Outcome, Right
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage import open_requests
 
+_KNOWN = 'fulfilment_id, request_id, subject_ref, "right", operation, details'
 _OF_TASKS = (
     "SELECT DISTINCT f.request_id FROM fulfilment f JOIN task t USING (fulfilment_id)"
     " WHERE f.request_id = ANY($1) AND f.operation = $2 AND"
 )
 # Held, so that nothing of them is decided otherwise meanwhile.
-_ENDED = """
-SELECT fulfilment_id, request_id, subject_ref, "right", operation, details FROM fulfilment
-WHERE fulfilment_id = ANY($1) AND state = $2 ORDER BY fulfilment_id FOR UPDATE
-"""
+_ENDED = f"""
+SELECT {_KNOWN} FROM fulfilment WHERE fulfilment_id = ANY($1) AND state = $2 ORDER BY fulfilment_id FOR UPDATE
+"""  # noqa: S608  # constants
+_END = f"UPDATE fulfilment SET state = $2 WHERE fulfilment_id = ANY($1) RETURNING {_KNOWN}"  # noqa: S608  # constants
 FULFILMENT = (
     *("fulfilment_id", "request_id", "subject_ref", "right", "operation", "details"),
     *("due_on", "searches", "state", "traceparent", "opened_at", "confirmed", "tenant"),
@@ -181,14 +182,17 @@ async def in_hand(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation
 
 
 async def end(tx: UnitOfWork, ids: Sequence[UUID], state: FulfilmentState) -> list[Completed]:
-    """Ends fulfilments in that state; returns what is known of their tasks."""
-    await tx.connection.execute("UPDATE fulfilment SET state = $2 WHERE fulfilment_id = ANY($1)", ids, state)
-    return await ended_in(tx, ids, state)
+    """Ends fulfilments in that state, which the caller holds; returns what is known of their tasks."""
+    rows = await tx.connection.fetch(_END, ids, state)
+    return await _with_tasks(tx, sorted(rows, key=lambda row: row["fulfilment_id"]))
 
 
 async def ended_in(tx: UnitOfWork, ids: Sequence[UUID], state: FulfilmentState) -> list[Completed]:
     """What is known of the tasks of those of these fulfilments that have ended in that state; holds them."""
-    rows = await tx.connection.fetch(_ENDED, ids, state)
+    return await _with_tasks(tx, await tx.connection.fetch(_ENDED, ids, state))
+
+
+async def _with_tasks(tx: UnitOfWork, rows: Sequence[asyncpg.Record]) -> list[Completed]:
     tasks = await tx.connection.fetch(
         "SELECT fulfilment_id, task_id, t.system, t.operation, receipt, failure, why"
         " FROM task t JOIN fulfilment f USING (fulfilment_id)"
@@ -197,7 +201,7 @@ async def ended_in(tx: UnitOfWork, ids: Sequence[UUID], state: FulfilmentState) 
         " AND NOT (t.at_once AND EXISTS (SELECT FROM task next WHERE next.fulfilment_id = t.fulfilment_id"
         "  AND next.system = t.system AND next.operation = t.operation AND NOT next.at_once AND next.state = 'done'))"
         " ORDER BY stage, system",
-        ids,
+        [row[0] for row in rows],
     )
     return completed(rows, tasks)
 

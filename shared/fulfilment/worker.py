@@ -19,7 +19,7 @@ from shared.domain.conflicts import Conflict, conflicts_of
 from shared.domain.errors import KeyGone, NotSupported, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.levels import Level
-from shared.domain.operations import ANSWERING, Change, Operation, TaskOutcome, Unsearched
+from shared.domain.operations import ANSWERING, PREPARING, Change, Operation, TaskOutcome, Unsearched
 from shared.domain.proofs import proof_policy
 from shared.fulfilment import at_once, searching
 from shared.fulfilment import queue as tasks
@@ -115,6 +115,7 @@ log = logging.getLogger(__name__)
 _UNSEARCHED_BY = frozenset({IdentityType.NAME})
 _OF_EVERYTHING = frozenset({Operation.EXPORT, Operation.ERASE, Operation.PLAN})
 _SEARCHING = ANSWERING | {Operation.PLAN}
+_LOOKING = PREPARING | {Operation.EXPORT}
 _SHREDDED = "the subject's key was shredded before this task was worked"
 _IDLE_LOOKS = 8
 _SEEN_LOOKS = 4
@@ -206,7 +207,9 @@ class Worker:
     async def _claim(self, holder: UUID) -> list[Claim]:
         async with self._unit_of_work.pool.acquire() as connection:
             now, limit = self._unit_of_work.clock.now(), self._settings.batch
-            return await tasks.claim(connection, self._step, limit, now, holder, self._downstream.fingerprint)
+            system = self._downstream
+            store = "" if self._operation in _LOOKING else system.incarnation
+            return await tasks.claim(connection, self._step, limit, now, holder, system.fingerprint, store)
 
     async def _about(self, claims: Sequence[Claim]) -> tuple[dict[UUID, SubjectData], Register | None, Staying]:
         """What is known of whom these tasks are about, whose their numbers are, and what of theirs stays."""
@@ -243,8 +246,7 @@ class Worker:
                 searches[claim.task_id] = found
                 if subject and register and self._is_narrowed(claim, subject, register, found.level):
                     narrowed.add(claim.task_id)
-                task = self._task(claim, replace(subject or SubjectData(), identities=found.identities), found)
-                asked.append(staying.told(claim, task))
+                asked.append(staying.told(claim, self._task(claim, subject or SubjectData(), found)))
             else:
                 results[claim.task_id] = found
         if asked:
@@ -344,7 +346,7 @@ class Worker:
             subject_ref=claim.subject_ref,
             system=self._downstream.name,
             operation=self._operation,
-            identities=subject.identities,
+            identities=search.identities,
             changes=subject.changes,
             details={**claim.details, **at_once.details(claim), "right": claim.right},
             attempt=claim.attempt,

@@ -13,7 +13,7 @@ from shared.domain.proofs import Action
 from shared.domain.topics import ServiceName
 from shared.systems.capabilities import Capabilities, Legend
 from shared.systems.conformance.declared import Conformance
-from shared.systems.protocols import CAN, Adapter, Marketable, Operate
+from shared.systems.protocols import CAN, Adapter, Marketable, Operate, Replaceable
 from shared.systems.states import Telling
 
 _UNKNOWN = Capabilities()
@@ -72,6 +72,11 @@ class Downstream:
     def capable(self) -> Capabilities:
         """What its adapter can do; without one nothing is known."""
         return self.adapter.can if self.adapter else _UNKNOWN
+
+    @property
+    def incarnation(self) -> str:
+        """Which store it has seen last; empty where none yet, or where a change is not told by the store."""
+        return self.adapter.incarnation if isinstance(self.adapter, Replaceable) else ""
 
     @property
     def asked_by(self) -> Sequence[ServiceName]:

@@ -114,6 +114,14 @@ class Inspectable(Protocol):
     async def inspect(self) -> Sequence[str]: ...
 
 
+@runtime_checkable
+class Replaceable(Protocol):
+    """Changes a store that may be restored from a backup, and tells which one it has seen last; empty: none yet."""
+
+    @property
+    def incarnation(self) -> str: ...
+
+
 class Adapter(Protocol):
     """What every adapter has apart from the operations of its system; it connects at its first use."""
 

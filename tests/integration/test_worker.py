@@ -631,11 +631,11 @@ async def test_new_date_and_conclusion_do_not_block(open_harness: OpenHarness, c
     [claim] = await claimed(harness, clock)
     conclusion = tasks.Conclusion(claim, tasks.TaskState.FAILED, None, "refused", clock.now())
     async with harness.unit_of_work.begin() as tx:
-        await hold(tx, {claim.fulfilment_id})
-        moving = asyncio.create_task(hear(harness, redated(request)))
-        await eventually(partial(tx.connection.fetchval, WAITS))
         assert await tasks.conclude(tx.connection, [conclusion], clock.now()) == {claim.task_id}
-    await moving
+        moving = asyncio.create_task(hear(harness, redated(request)))
+        await asyncio.wait_for(moving, 10)
+        await hold(tx, {claim.fulfilment_id})
+        await tasks.follow_due_dates(tx.connection, [claim.task_id])
     assert await days(harness, request) == {"failed": SOONER, "fulfilment": SOONER}
 
 

@@ -28,7 +28,12 @@ class Begun:
     def of(cls, system: str, incarnation: str, tasks: Sequence[Task]) -> "Begun":
         """Compares the store with the one of which earlier attempts have noted that they change it."""
         fresh = [task for task in tasks if task.progress.get("store") != incarnation]
-        elsewhere = {task.task_id for task in fresh if task.progress.get("store")}
+        # What was noted when this attempt was claimed says nothing: it has changed nothing yet.
+        elsewhere = {
+            task.task_id
+            for task in fresh
+            if task.progress.get("store") and task.progress.get("store_attempt") != task.attempt
+        }
         if elsewhere:
             log.warning("%s: the counts of %d task(s) are lost: it was restored since", system, len(elsewhere))
         noted: dict[UUID, dict[str, JsonValue]] = {task.task_id: {"store": incarnation} for task in fresh}

@@ -54,6 +54,11 @@ class Served:
         """States what the system can do."""
         return Capabilities()
 
+    @property
+    def incarnation(self) -> str:
+        """Which store it is, as the last change has found it."""
+        return self._engine_system.incarnation
+
     async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """What else is known of each subject there."""
         del save_progress  # reading leaves nothing to remember
