@@ -75,7 +75,7 @@ class Downstream:
 
     @property
     def incarnation(self) -> str:
-        """Which store it has seen last; empty where none yet, or where a change is not told by the store."""
+        """Returns which store it has seen last; empty where none yet, or where it cannot tell."""
         return self.adapter.incarnation if isinstance(self.adapter, Replaceable) else ""
 
     @property

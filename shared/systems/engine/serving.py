@@ -56,7 +56,7 @@ class Served:
 
     @property
     def incarnation(self) -> str:
-        """Which store it is, as the last change has found it."""
+        """Returns which store it is, as the last change has found it."""
         return self._engine_system.incarnation
 
     async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
