@@ -114,7 +114,7 @@ async def _erasure(harness: Harness, number: int) -> NewFulfilment:
 
 
 async def _written(harness: Harness) -> Counter[str]:
-    """How many rows were updated in each table of the service so far."""
+    """Counts the rows that were updated in each table of the service so far."""
     async with harness.pool.acquire() as connection:
         await connection.execute("SELECT pg_stat_force_next_flush()")
         await connection.execute("SELECT pg_stat_clear_snapshot()")
