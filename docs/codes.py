@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import shared
-from services.intake.problems import OTHERS, STATUS, title_of
+from services.intake.api.problems import OTHERS, STATUS, title_of
 from shared.domain.errors import DsrError, Refused
 from shared.domain.operations import Unsearched
 from shared.domain.release import Fault

@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args, get_origin
 
 import typer
 
-from services import cli
-from services.intake.client.operations import kinds, operations
+from services.cli import main
+from services.cli.operations import kinds, operations
 
 _ROOT = Path(__file__).parents[1]
 _HEAD = (
@@ -23,7 +23,7 @@ _WIDTH = 200
 def page(document: Mapping[str, Any]) -> str:
     """The reference of the command, in Markdown; ``document``: that of the API."""
     lines = ["# Every command", "", _HEAD, ""]
-    root: Any = typer.main.get_command(cli.app)
+    root: Any = typer.main.get_command(main.app)
     for name in root.list_commands(None):
         lines += _group(name, root.get_command(None, name))
     lines += [

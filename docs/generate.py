@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from docs import codes, commands, reference
-from services.intake.api import app
+from services.intake import app
 from shared.domain import topics
 from shared.domain.events import EVENT_TYPES, Event
 from shared.domain.operations import FULFILLED_BY

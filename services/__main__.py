@@ -19,7 +19,7 @@ if sys.flags.no_site:  # the command has left that to us, as it takes a while to
 
     site.main()
 
-from services.cli import main  # noqa: E402
+from services.cli.main import main  # noqa: E402
 
 if __name__ == "__main__":
     try:

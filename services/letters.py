@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
+from services.cli.files import print_letters
 from services.correspondence.rendering import Renderer
-from services.intake.client.files import print_letters
 from services.intake.letters.previews import sample, samples
 from services.intake.letters.rendering import Letters
 from services.intake.request.letter_kinds import KINDS

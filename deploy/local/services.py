@@ -14,8 +14,8 @@ from deploy.local.paths import ROOT
 from deploy.local.ports import HOST, answers, free_ports
 from deploy.local.postgres_databases import wait_for
 from deploy.local.process import Child
-from services.intake import auth
-from services.intake.grant import Grant, Power
+from services.intake.access import auth
+from services.intake.access.grant import Grant, Power
 from shared.domain.clock import SystemClock
 from shared.domain.emitters import EMITTERS, Emitter, read_emitters
 from shared.domain.topics import ServiceName

@@ -2,12 +2,15 @@
 
 from functools import cache, partial
 
-from services.intake import expiry, orphans, packages, recipient_digests, releases, resuming, statistics
-from services.intake.api import app
+from services.intake import app
 from services.intake.events import listener
-from services.intake.handlers import Handlers
+from services.intake.events.handlers import Handlers
+from services.intake.jobs import expiry, orphans, resuming
+from services.intake.packages import downloads, releases
+from services.intake.queries import statistics
+from services.intake.recipients import digests
 from services.intake.settings import IntakeSettings
-from services.intake.submission import Submissions
+from services.intake.submission.accepting import Submissions
 from shared.app.service import Service
 
 service = Service("intake")
@@ -21,8 +24,8 @@ def configure() -> None:
     emitters = settings.read_emitters()
     service.serves(partial(app.build, settings=settings, submissions_of=submissions, emitters=emitters))
     listener.join(service, emitters, submissions)
-    service.also(*(each.run for each in (statistics, resuming, expiry, recipient_digests)))
-    service.also(*(partial(each.run, settings=settings) for each in (orphans, packages, releases)))
+    service.also(*(each.run for each in (statistics, resuming, expiry, digests)))
+    service.also(*(partial(each.run, settings=settings) for each in (orphans, downloads, releases)))
 
 
 if __name__ == "__main__":

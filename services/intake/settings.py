@@ -6,7 +6,7 @@ from functools import partial
 
 from pydantic import Field, FilePath
 
-from services.intake.instants import Instants
+from services.intake.core.instants import Instants
 from shared.domain.configuration import Group
 from shared.domain.emitters import EMITTERS, Emitter, read_emitters
 from shared.domain.faults import of_variable

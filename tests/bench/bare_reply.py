@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from services.intake.api.views import SubmissionAccepted
 from services.intake.request.lifecycle import State
-from services.intake.submission_schemas import Submission
+from services.intake.submission.schemas import Submission
 
 CODE = "NBSWY3DPEB3W64TMMQQQAAAA"
 app = FastAPI()

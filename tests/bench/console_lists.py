@@ -14,9 +14,9 @@ from typing import Any
 
 import httpx
 
-from services.intake.api import app
-from services.intake.console.console import BASE
-from services.intake.web.sessions import Session, Sessions
+from services.console.console import BASE
+from services.intake import app
+from services.web.sessions import Session, Sessions
 from shared.app.service import Running
 from shared.domain.clock import SystemClock
 from shared.domain.topics import ServiceName

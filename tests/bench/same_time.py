@@ -11,9 +11,8 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx
 
-from services.intake.actors import PORTAL
-from services.intake.api import app
-from services.intake.auth import create
+from services.intake import app
+from services.intake.access.auth import PORTAL, create
 from shared.app.service import Running
 from shared.domain.clock import SystemClock
 from shared.domain.topics import ServiceName

@@ -18,13 +18,13 @@ import typer
 from typer.testing import CliRunner
 
 from deploy.local.paths import ROOT
-from services import cli
+from services.cli import main
 from shared.app.health_check import health
 from shared.domain.errors import Unavailable
 
 SETTING = re.compile(r"(?:(DSR_\S+) )?(.*)")
 OF_A_SERVICE = ("POSTGRES_DSN", "KAFKA_BOOTSTRAP", "HTTP_PORT", "VAULT_KEYRING", "WORK_DOWNSTREAMS")
-COMMANDS: Any = typer.main.get_command(cli.app)
+COMMANDS: Any = typer.main.get_command(main.app)
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,7 @@ def words() -> Iterator[str]:
 
 @pytest.mark.parametrize("command", list(words()))
 def test_every_command_explains_itself(command: str) -> None:
-    result = CliRunner().invoke(cli.app, [*command.split(), "--help"])
+    result = CliRunner().invoke(main.app, [*command.split(), "--help"])
     assert result.exit_code == 0
     assert f"Usage: dsr {command}" in re.sub(r"\s+", " ", result.output).replace("root", "dsr")
 
@@ -113,7 +113,7 @@ def test_what_is_wrong_and_what_to_do_about_it_is_said_in_one_line(
     monkeypatch.setattr(sys, "argv", ["dsr", *words.split()])
     monkeypatch.delitem(sys.modules, "services.erasure.__main__", raising=False)  # another test may have imported it
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main.main()
     told = ended.value.code if status == 1 else capsys.readouterr().err
     assert ended.value.code == (told if status == 1 else status)
     assert re.search(re.escape(said).replace(r"\.\*", ".*"), str(told))
@@ -162,7 +162,7 @@ def test_a_command_without_settings_names_the_variable_that_it_needs_in_one_line
     for name in [name for name in sys.modules if re.fullmatch(r"services\.\w+\.__main__", name)]:
         monkeypatch.delitem(sys.modules, name)  # another test may have imported it
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main.main()
     told = str(ended.value.code)
     assert re.search(r"DSR_\w+", told), told + capsys.readouterr().err
     assert told.strip().count("\n") == 0
@@ -202,7 +202,7 @@ def test_check_names_fields_never_shown_and_unsearched_texts(tmp_path: Path, mon
     )
     file = tmp_path / "downstreams.toml"
     file.write_text('[store]\nadapter = "sql"\ndsn_env = "DSR_STORE_DSN"\ndataset = "chats.toml"\nneeds = ["email"]\n')
-    done = CliRunner().invoke(cli.app, ["downstreams", "check", str(file), "--file-only"])
+    done = CliRunner().invoke(main.app, ["downstreams", "check", str(file), "--file-only"])
     assert "never shown, for want of a party: chat.peer" in done.stdout
     assert "mentions of people in free text are not searched, a person looks: chat.said" in done.stdout
 
@@ -217,21 +217,21 @@ def test_a_check_names_whose_marketing_no_night_compares(tmp_path: Path, monkeyp
     file.write_text(
         f'[a]\n{team}[b]\n{team}{asks}[c]\n{team}{none}[d]\n{http} "hubspot"\n[e]\n{http} "stripe"\n', encoding="utf-8"
     )
-    done = CliRunner().invoke(cli.app, ["downstreams", "check", str(file), "--file-only", "--json"])
+    done = CliRunner().invoke(main.app, ["downstreams", "check", str(file), "--file-only", "--json"])
     said = json.loads(done.stdout)["systems"]
     named = {name: each["not_compared"] for name, each in said.items() if "not_compared" in each}
     assert named == {"a": ["a"], "e": ["customer"]}
     assert said["b"]["asks_before_marketing"] == ["b"]
-    shown = CliRunner().invoke(cli.app, ["downstreams", "check", str(file), "--file-only"]).stdout
+    shown = CliRunner().invoke(main.app, ["downstreams", "check", str(file), "--file-only"]).stdout
     assert "not compared by night with the list of who gets no marketing: customer" in shown
 
 
 def test_with_json_a_command_says_the_same_to_a_program(tmp_path: Path) -> None:
     def told(*words: str | Path) -> Any:
-        return json.loads(CliRunner().invoke(cli.app, [*map(str, words), "--json"]).stdout)
+        return json.loads(CliRunner().invoke(main.app, [*map(str, words), "--json"]).stdout)
 
     ring, nothing = tmp_path / "keyring.json", tmp_path / "certificate.json"
-    CliRunner().invoke(cli.app, ["key", "new", str(ring)])
+    CliRunner().invoke(main.app, ["key", "new", str(ring)])
     nothing.write_text("{}")
     (tmp_path / "downstreams.toml").write_text('[billing]\nadapter = "bus"\nneeds = ["email"]\n')
     assert told("key", "rotate", ring) == {"active": "k2"}
@@ -263,11 +263,11 @@ def test_what_a_team_needs_at_the_broker_is_told_whoever_else_is_in_the_file(tmp
     file = tmp_path / "downstreams.toml"
     other = '[mailing]\nadapter = "opendsr"\nurl = "${NOBODY_HAS_SET_THIS}"\nneeds = ["email"]\n'
     file.write_text(other + '[billing]\nadapter = "bus"\nneeds = ["email"]\n')
-    told = json.loads(CliRunner().invoke(cli.app, ["downstreams", "topics", str(file), "--json"]).stdout)
+    told = json.loads(CliRunner().invoke(main.app, ["downstreams", "topics", str(file), "--json"]).stdout)
     assert [each["name"] for each in told["billing"]["topics"]] == ["dsr.tasks.billing", "dsr.tasks.billing.replies"]
     assert (told["billing"]["group"], told["billing"]["user"]) == ("team-billing", "dsr-team-billing")
     assert {each["user"] for each in told["billing"]["rights"]} == {"dsr-team-billing", "dsr-erasure"}
-    lines = CliRunner().invoke(cli.app, ["downstreams", "topics", str(file)]).stdout
+    lines = CliRunner().invoke(main.app, ["downstreams", "topics", str(file)]).stdout
     assert "right dsr-team-billing: Write, Describe on topic dsr.tasks.billing.replies" in lines
 
 
@@ -307,9 +307,9 @@ def test_an_interrupt_while_a_class_is_made_is_an_interrupt(monkeypatch: pytest.
     def interrupted(*_: object, **__: object) -> None:
         raise RuntimeError("Error calling __set_name__") from KeyboardInterrupt()
 
-    monkeypatch.setattr(cli, "app", interrupted)
+    monkeypatch.setattr(main, "app", interrupted)
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main.main()
     assert ended.value.code == 130
 
 
@@ -338,5 +338,5 @@ def test_check_names_columns_without_explanation(tmp_path: Path, monkeypatch: py
     )
     file = tmp_path / "downstreams.toml"
     file.write_text('[store]\nadapter = "sql"\ndsn_env = "DSR_STORE_DSN"\ndataset = "chats.toml"\nneeds = ["email"]\n')
-    done = CliRunner().invoke(cli.app, ["downstreams", "check", str(file), "--file-only", "--json"])
+    done = CliRunner().invoke(main.app, ["downstreams", "check", str(file), "--file-only", "--json"])
     assert json.loads(done.stdout)["systems"]["store"]["unexplained"] == ["chat.seconds"]

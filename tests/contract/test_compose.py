@@ -23,9 +23,9 @@ from deploy.k8s.generate.topics import PARTITIONS
 from deploy.local import postgres_databases as databases
 from deploy.local.paths import ROOT
 from deploy.up import sample
+from services.console.settings import ConsoleSettings
 from services.correspondence.mail.__main__ import MEMORY
 from services.correspondence.settings import ImapSettings
-from services.intake.console.settings import ConsoleSettings
 from shared.app.service import Service
 from shared.domain import topics
 from shared.domain.emitters import read_emitters
@@ -351,7 +351,7 @@ def test_every_service_is_given_that_token_where_there_is_one() -> None:
 
 
 # No metric is declared in vain: each is set or counted by the product, and a test names each.
-DECLARED = [ROOT / "shared" / "runtime" / "metrics.py", *sorted(ROOT.glob("services/*/metrics.py"))]
+DECLARED = [ROOT / "shared" / "runtime" / "metrics.py", *sorted(ROOT.glob("services/**/metrics.py"))]
 PRODUCT = [path for folder in ("services", "shared") for path in sorted((ROOT / folder).rglob("*.py"))]
 TESTS = [path for folder in ("unit", "integration") for path in sorted((ROOT / "tests" / folder).rglob("test_*.py"))]
 _SUFFIXES = ("", "_count", "_sum")

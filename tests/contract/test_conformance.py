@@ -12,7 +12,7 @@ import pytest
 from pydantic import JsonValue
 from typer.testing import CliRunner
 
-from services import cli
+from services.cli import main
 from shared.domain.errors import NotSupported, Refused, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Change, Operation, TaskOutcome
@@ -232,7 +232,7 @@ async def test_a_command_is_given_the_person_and_tells_how_many_rows_it_made(tmp
 
 
 def conformance(*words: str | Path) -> Any:
-    return CliRunner().invoke(cli.app, ["conformance", *map(str, words)])
+    return CliRunner().invoke(main.app, ["conformance", *map(str, words)])
 
 
 def test_a_file_that_says_nothing_of_test_subjects_is_skipped_and_a_wrong_one_ends_with_2(tmp_path: Path) -> None:

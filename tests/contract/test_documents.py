@@ -17,9 +17,9 @@ from starlette.applications import Starlette
 
 from deploy.local.paths import ROOT
 from docs import generate
-from services.intake.api import app
-from services.intake.problems import STATUS
-from services.intake.submission_schemas import Submission
+from services.intake import app
+from services.intake.api.problems import STATUS
+from services.intake.submission.schemas import Submission
 from shared.domain.events import EVENT_TYPES
 from shared.domain.rights import Right
 from shared.domain.status import RequestStatus

@@ -10,7 +10,7 @@ import pytest
 
 from deploy.k8s.generate.settings import variables
 from deploy.local.paths import ROOT
-from services.intake.submission_schemas import Submission
+from services.intake.submission.schemas import Submission
 from shared.domain.clock import SystemClock
 from shared.systems.bus.upload import read_result
 from shared.systems.check import check

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from services import cli
+from services.cli import main
 from tests.fixtures.mariadb import MariaDb, statements_of
 
 SCHEMA = """
@@ -51,7 +51,7 @@ def server(run_folder: Path) -> Iterator[MariaDb]:
 
 async def dataset(*words: str) -> Result:
     """What the command says; it has an event loop of its own."""
-    return await asyncio.to_thread(CliRunner().invoke, cli.app, ["dataset", *words, "--dsn-env", "STORE"])
+    return await asyncio.to_thread(CliRunner().invoke, main.app, ["dataset", *words, "--dsn-env", "STORE"])
 
 
 async def test_its_schema_is_drafted_and_compared_and_no_row_is_shown(

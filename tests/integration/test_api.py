@@ -14,10 +14,11 @@ from starlette.types import Receive, Scope, Send
 
 from deploy.local.ports import HOST, free_port
 from deploy.local.postgres_databases import fetch
-from services.intake import auth, submission
-from services.intake.auth import create
-from services.intake.grant import Grant
-from services.intake.quota import Quota
+from services.intake.access import auth
+from services.intake.access.auth import create
+from services.intake.access.grant import Grant
+from services.intake.access.quota import Quota
+from services.intake.submission import accepting
 from shared.app import http
 from shared.domain.rights import Right
 from shared.runtime.settings import HttpSettings
@@ -427,7 +428,7 @@ async def test_what_waits_for_its_commit_is_bounded_and_nothing_is_lost(
             if len(taken) == 2:
                 both.set()
 
-    monkeypatch.setattr(submission, "Quota", Noting)
+    monkeypatch.setattr(accepting, "Quota", Noting)
     async with running(database, clock, keys) as intake, connected(database) as other:
         transport = intake.channel._transport  # noqa: SLF001
         second, third = (httpx.AsyncClient(transport=transport, base_url="http://intake") for _ in range(2))

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from services.intake.auth import create
+from services.intake.access.auth import create
 from shared.domain.errors import BlastRadius, ForeignHit, NotSupported, Refused, TableMissing
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, LimitConfirmed, TaskRecorded
 from shared.domain.identities import Identity, IdentityType

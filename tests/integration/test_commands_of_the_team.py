@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 import pytest
 
-from services.intake.client import acting, api
+from services.cli import acting, api
 from shared.domain import reference
 from tests.fixtures.command import Command
 from tests.fixtures.intake import Intake, approve, id_of

@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 
 from deploy.local import postgres_databases as databases
 from deploy.local.postgres_databases import as_role
-from services import cli
+from services.cli import main
 from shared.domain.clock import SystemClock
 from shared.storage.postgres import connected
 from shared.systems.check import check
@@ -142,7 +142,7 @@ INSERT INTO customer VALUES ('x', 1, 'anna.meier@example.org', 'Anna Meier');
 
 async def dsr(*words: str | Path) -> Result:
     """What the command says; it has an event loop of its own."""
-    return await asyncio.to_thread(CliRunner().invoke, cli.app, ["dataset", *map(str, words), "--dsn-env", "STORE"])
+    return await asyncio.to_thread(CliRunner().invoke, main.app, ["dataset", *map(str, words), "--dsn-env", "STORE"])
 
 
 async def run(dsn: str, statements: str) -> None:

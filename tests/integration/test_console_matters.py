@@ -15,11 +15,11 @@ from zoneinfo import ZoneInfo
 import orjson
 import pytest
 
-from services.intake import assignment_conflicts
-from services.intake.console import digests as digests_page
-from services.intake.console import inbox, incidents, outgoing, queue
-from services.intake.console.decisions import acting
+from services.console import digests as digests_page
+from services.console import inbox, incidents, outgoing, queue
+from services.console.decisions import acting
 from services.intake.identity import stopped
+from services.intake.reviews import assignment_conflicts
 from shared.domain import notice_tokens as tokens
 from shared.domain.operations import Operation
 from shared.domain.policy import read_policy

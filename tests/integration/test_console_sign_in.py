@@ -9,8 +9,8 @@ from uuid import UUID
 import orjson
 import pytest
 
-from services.intake.console import queue
-from services.intake.web.sessions import Session, Sessions
+from services.console import queue
+from services.web.sessions import Session, Sessions
 from shared.domain.events import FulfilmentBlocked
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation

@@ -9,8 +9,8 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.erasure import handlers, keys, retained
-from services.intake import worklist
-from services.intake.worklist import Filters, Waits
+from services.intake.queries import worklist
+from services.intake.queries.worklist import Filters, Waits
 from shared.domain.errors import Misconfigured, ResidueFound
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RequestClosed, RequestVerified, RetentionEnded
 from shared.domain.identities import Identity, IdentityType

@@ -17,8 +17,8 @@ from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from deploy.local.paths import ROOT
-from services.intake import expiry, orphans
-from services.intake.retention import retention
+from services.intake.core.retention import retention
+from services.intake.jobs import expiry, orphans
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.precedence import Kind, Marks

@@ -10,12 +10,12 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.deadline import statistics
-from services.intake import repository
-from services.intake import statistics as intake_statistics
-from services.intake.figures import answers
-from services.intake.identity.same_person import NOBODY, Marks
+from services.intake.queries import answer_figures
+from services.intake.queries import statistics as intake_statistics
 from services.intake.request.lifecycle import State
+from services.intake.request.same_person import NOBODY, Marks
 from services.intake.settings import IntakeSettings
+from services.intake.store import repository
 from shared.app.process_metrics import ProcessMetrics
 from shared.app.service import Loop, Running
 from shared.domain.errors import Refused, TableMissing, Unavailable
@@ -114,7 +114,7 @@ COMMITMENT = read_policy().commitment
 
 async def count(intake: Intake) -> None:
     async with intake.unit_of_work.pool.acquire() as connection:
-        await answers.count(connection, intake.clock.now(), COMMITMENT, IntakeSettings())
+        await answer_figures.count(connection, intake.clock.now(), COMMITMENT, IntakeSettings())
 
 
 async def test_the_mean_in_business_days_is_counted_by_right_and_by_system(intake: Intake) -> None:

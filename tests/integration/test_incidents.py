@@ -10,10 +10,10 @@ import orjson
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.intake import expiry, orphans
-from services.intake.auth import create
+from services.intake.access.auth import create
+from services.intake.core.retention import retention
 from services.intake.incidents.record import open_one
-from services.intake.retention import retention
+from services.intake.jobs import expiry, orphans
 from shared.domain.release import Fault
 from shared.runtime.metrics import PEOPLE
 from tests.fixtures.handed_out import look

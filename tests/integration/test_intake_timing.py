@@ -8,8 +8,8 @@ import pytest
 
 from deploy.local.postgres_databases import fetch
 from services.intake.__main__ import configure, service
-from services.intake.handlers import Handlers
-from services.intake.redating import redate
+from services.intake.events.handlers import Handlers
+from services.intake.jobs.redating import redate
 from shared.domain.events import DeadlineApproaching, DeadlineOverdue, Event, TargetMissed
 from shared.domain.time_limit import calc_version
 from tests.fixtures.engine import SetClock

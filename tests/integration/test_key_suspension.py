@@ -8,7 +8,7 @@ import orjson
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.intake import resuming
+from services.intake.jobs import resuming
 from shared.runtime.metrics import PEOPLE
 from shared.storage.keyring import Keyring
 from tests.fixtures.engine import SetClock

@@ -13,7 +13,7 @@ import asyncpg
 from services.correspondence import handlers as correspondence
 from services.correspondence.post import Sender
 from services.correspondence.rendering import Renderer
-from services.intake.handlers import Handlers
+from services.intake.events.handlers import Handlers
 from services.intake.letters.rendering import Letters
 from shared.domain.events import Event, FulfilmentCompleted, NoticeRequested, NoticeSettled, type_of
 from shared.domain.records import Message

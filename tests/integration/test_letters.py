@@ -8,7 +8,7 @@ import orjson
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.intake.auth import create
+from services.intake.access.auth import create
 from services.intake.letters.delivery import count
 from shared.domain import notice_tokens as tokens
 from shared.domain.events import FulfilmentCompleted

@@ -7,9 +7,9 @@ import orjson
 from uuid_utils.compat import uuid7
 
 from deploy.local.paths import ROOT
-from services.intake.auth import create
-from services.intake.console.roles import ROLES, Role
-from services.intake.web.guard import HEADERS
+from services.console.roles import ROLES, Role
+from services.intake.access.auth import create
+from services.web.guard import HEADERS
 from tests.fixtures.console import OpenedConsole
 from tests.fixtures.intake import FREELY, Intake, id_of
 

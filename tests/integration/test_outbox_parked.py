@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from uuid_utils.compat import uuid7
 
 from deploy.local.kafka import Kafka
-from services import cli
+from services.cli import main
 from shared.domain import topics
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import RequestVerified, RequestWithdrawn, type_of
@@ -94,7 +94,7 @@ async def test_what_is_parked_is_shown_and_once_put_back_goes_out_at_its_place(
     await publish(harness, event(1, 1, LARGE), event(1, 2), event(2, 1))
 
     async def dsr(*command: str) -> str:
-        return (await asyncio.to_thread(CliRunner().invoke, cli.app, [*command])).output
+        return (await asyncio.to_thread(CliRunner().invoke, main.app, [*command])).output
 
     assert await dsr("parked", "list") == "nothing is parked\n"
     async with relaying(harness, broker):
@@ -394,7 +394,7 @@ async def consuming(
 
 def dsr(words: str) -> str:
     """What a command prints."""
-    result = CliRunner().invoke(cli.app, words.split(), catch_exceptions=False)
+    result = CliRunner().invoke(main.app, words.split(), catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
 

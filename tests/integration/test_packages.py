@@ -18,10 +18,11 @@ from uuid_utils.compat import uuid7
 from services.export import handlers as export
 from services.export import package as built
 from services.export.package import Part
-from services.intake import orphans, packages
-from services.intake.auth import create, replace
-from services.intake.grant import Power
-from services.intake.retention import retention
+from services.intake.access.auth import create, replace
+from services.intake.access.grant import Power
+from services.intake.core.retention import retention
+from services.intake.jobs import orphans
+from services.intake.packages import downloads
 from shared.domain.events import RequestClosed, RequestWithdrawn
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome
@@ -87,7 +88,7 @@ async def test_the_letter_about_an_erasure_says_until_when_an_earlier_copy_stays
     intake.clock.pass_by(days=10)
     assert (await downloaded(intake.channel, access)).status_code == 200
     intake.clock.pass_by(days=1, hours=1)
-    await packages.remove_due(intake.unit_of_work, KEPT, TIMES)
+    await downloads.remove_due(intake.unit_of_work, KEPT, TIMES)
     assert (await downloaded(intake.channel, access)).status_code == 410
 
 
@@ -192,22 +193,22 @@ async def test_the_last_download_can_be_continued_for_a_day_and_then_the_package
     assert (await intake.channel.get(links[-1], headers={"Range": "bytes=0-3"})).content == b"ever"
     assert (await downloaded(intake.channel, path)).status_code == 410
     assert (await intake.channel.get(links[-1], headers={"Range": "bytes=4-5"})).content == b"yt"
-    await packages.remove_due(intake.unit_of_work, KEPT, TIMES)
+    await downloads.remove_due(intake.unit_of_work, KEPT, TIMES)
     assert await kept(intake) == 1
-    intake.clock.at += packages.CONTINUED
+    intake.clock.at += downloads.CONTINUED
     assert (await intake.channel.get(links[-1], headers=bytes_from(4))).status_code == 410
-    await packages.remove_due(intake.unit_of_work, KEPT, TIMES)
+    await downloads.remove_due(intake.unit_of_work, KEPT, TIMES)
     assert await kept(intake) == 0
 
 
 async def test_it_is_removed_when_its_days_are_over_and_not_before(intake: Intake) -> None:
     path = await answered(intake)
     intake.clock.at += KEPT - timedelta(seconds=1)
-    assert await packages.remove_due(intake.unit_of_work, KEPT, TIMES) == 0
+    assert await downloads.remove_due(intake.unit_of_work, KEPT, TIMES) == 0
     assert (await downloaded(intake.channel, path)).status_code == 200
     intake.clock.at += timedelta(seconds=1)
-    assert await packages.remove_due(intake.unit_of_work, KEPT, TIMES) == 2, "it, and by what its rows were found"
-    assert await packages.remove_due(intake.unit_of_work, KEPT, TIMES) == 0
+    assert await downloads.remove_due(intake.unit_of_work, KEPT, TIMES) == 2, "it, and by what its rows were found"
+    assert await downloads.remove_due(intake.unit_of_work, KEPT, TIMES) == 0
     assert (await downloaded(intake.channel, path)).status_code == 410
     assert await intake.details(path, "package.removed") == [{"reason": "days"}]
     assert "no longer kept" in (await intake.view(path))["answer"]
@@ -219,7 +220,7 @@ async def test_one_that_outlives_its_days_is_counted(intake: Intake) -> None:
     assert (await kept(intake), await overdue()) == (1, 0)
     intake.clock.at += timedelta(hours=1)
     assert (await kept(intake), await overdue()) == (1, 1)
-    await packages.remove_due(intake.unit_of_work, KEPT, TIMES)
+    await downloads.remove_due(intake.unit_of_work, KEPT, TIMES)
     assert (await kept(intake), await overdue()) == (0, 0)
 
 

@@ -11,8 +11,9 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.erasure import planning
-from services.intake import holds, resuming
-from services.intake.request.told.kept import is_held_unseen
+from services.intake.jobs import resuming
+from services.intake.request.messages.kept import is_held_unseen
+from services.intake.reviews import holds
 from shared.domain.errors import BlastRadius, Refused, Unavailable
 from shared.domain.events import ErasurePlanned, PlanAsked
 from shared.domain.identities import Identity, IdentityType

@@ -14,13 +14,14 @@ from starlette.responses import Response
 from starlette.routing import Mount
 
 from services.export.pieces import Piece
-from services.intake import lookup, unpacking
+from services.intake.delivery import outcomes
 from services.intake.identity.proof_links import ProofLinks
-from services.intake.letters import delivered
 from services.intake.letters.rendering import Letters
-from services.intake.portal.settings import PortalSettings
-from services.intake.statistics import count
-from services.intake.web.guard import HEADERS
+from services.intake.packages import unpacking
+from services.intake.queries.statistics import count
+from services.intake.store import lookup
+from services.portal.settings import PortalSettings
+from services.web.guard import HEADERS
 from shared.domain import reference as references
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.release import Match, Row
@@ -581,7 +582,7 @@ async def test_unannounced_answer_is_not_given_and_needs_review(door: Opened) ->
     assert await intake.unit_of_work.pool.fetchval(told) == intake.clock.now(), "it can be read"
     news = await intake.unit_of_work.pool.fetchval("SELECT letter_id FROM delivery WHERE kind = 'portal_news'")
     async with intake.unit_of_work.begin() as tx:
-        await delivered.stopped(tx, Letters(), news, "refused")
+        await outcomes.stopped(tx, Letters(), news, "refused")
     assert await intake.unit_of_work.pool.fetchval(told) is None
     assert (await intake.types())[-2:] == ["closed", "letter_returned"]
     tasks = (await door.officer.get("/v1/letters")).json()["data"]
@@ -590,7 +591,7 @@ async def test_unannounced_answer_is_not_given_and_needs_review(door: Opened) ->
     (await door.officer.post(f"/v1/letters/{news}/actions/deliver", json={"way": "email"})).raise_for_status()
     intake.clock.at += timedelta(days=2)
     async with intake.unit_of_work.begin() as tx:
-        await delivered.sent(tx, Letters(), news)
+        await outcomes.sent(tx, Letters(), news)
     assert await intake.unit_of_work.pool.fetchval(told) == intake.clock.now()
     assert (await intake.types())[-1] == "closed"
 

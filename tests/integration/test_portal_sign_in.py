@@ -14,8 +14,8 @@ from joserfc import jwt
 from joserfc.jwk import KeySet, OKPKey
 from uuid_utils.compat import uuid7
 
-from services.intake.errors import BadRequest
-from services.intake.portal.sign_in import SignInTokens
+from services.intake.core.errors import BadRequest
+from services.portal.sign_in import SignInTokens
 from shared.domain import reference as references
 from shared.domain.events import FulfilmentBlocked
 from shared.domain.identities import Identity, IdentityType

@@ -10,11 +10,13 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.intake import expiry, recipient_digests
-from services.intake.letters import correspondence, delivered
+from services.intake.core.retention import retention
+from services.intake.delivery import outcomes
+from services.intake.jobs import expiry
+from services.intake.letters import correspondence
 from services.intake.letters.rendering import Letters
-from services.intake.repository import Requests
-from services.intake.retention import retention
+from services.intake.recipients import digests as recipient_digests
+from services.intake.store.repository import Requests
 from shared.domain.events import FulfilmentCompleted
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
@@ -166,7 +168,7 @@ async def test_recipient_counts_as_told_at_delivery_and_not_after_a_bounce(
     assert (await listed(disclosing, path))["mailer"]["state"] == "told"
     letter_id = UUID(digest.rpartition("/")[2])
     async with disclosing.unit_of_work.begin() as tx:
-        await delivered.stopped(tx, Letters(), letter_id, "returned")
+        await outcomes.stopped(tx, Letters(), letter_id, "returned")
     back = (await listed(disclosing, path))["mailer"]
     assert (back["state"], back["told_at"]) == ("underway", None)
     assert len(await disclosing.details(path, "recipient.notice_returned")) == 1
@@ -177,7 +179,7 @@ async def test_recipient_counts_as_told_at_delivery_and_not_after_a_bounce(
         assert moved.status_code == 200, moved.text
         if way == "email":
             async with disclosing.unit_of_work.begin() as tx:
-                await delivered.stopped(tx, Letters(), letter_id, "refused")
+                await outcomes.stopped(tx, Letters(), letter_id, "refused")
         else:
             (await disclosing.officer.post(f"/v1/letters/{letter_id}/actions/mark-posted")).raise_for_status()
         assert (await listed(disclosing, path))["mailer"]["state"] == state
@@ -329,7 +331,7 @@ async def test_a_recipient_of_whom_more_was_said_since_is_not_told_by_the_notice
     before = UUID((await listed(disclosing, path))["mailer"]["digest_id"])
     await disclosing.complete(path, **said, tasks=(report(Operation.ERASE, newsletter=2),), deferred=True)
     async with disclosing.unit_of_work.begin() as tx:
-        await delivered.sent(tx, Letters(), before)
+        await outcomes.sent(tx, Letters(), before)
     assert (await listed(disclosing, path))["mailer"]["state"] == "underway"
     assert (await digests(disclosing)).keys() == {"mailer"}
     assert (await listed(disclosing, path))["mailer"]["state"] == "told"

@@ -10,8 +10,8 @@ from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
 
 from services.deadline.assignments import LOOP, Reader
-from services.intake import statistics
-from services.intake.resuming import search_again
+from services.intake.jobs.resuming import search_again
+from services.intake.queries import statistics
 from shared.domain.assignments import AssignedNumber
 from shared.domain.assignments_policy import Readings, assignments_policy
 from shared.domain.conflicts import Conflict, Disagreement

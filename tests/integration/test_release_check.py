@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
 
 from deploy.demo.seed.cdr import CdrStore
-from services.intake import releases
+from services.intake.packages import releases
 from services.intake.settings import IntakeSettings
 from shared.domain.assignments import AssignedNumber, Line
 from shared.domain.events import FulfilmentBlocked

@@ -26,7 +26,7 @@ from deploy.local.paths import ROOT
 from deploy.local.ports import HOST, free_port
 from deploy.local.process import Child
 from deploy.local.services import Servers, Services
-from services.intake import auth
+from services.intake.access import auth
 from shared.domain import topics
 from shared.domain.clock import SystemClock
 from shared.domain.events import RequestClosed, RequestVerified

@@ -11,14 +11,15 @@ import httpx
 import orjson
 import pytest
 
-from services.intake import expiry, lookup, worklist
-from services.intake.actors import of_person
-from services.intake.auth import create
-from services.intake.expiry import end_all
-from services.intake.grant import Grant, Power
+from services.intake.access.auth import create, of_person
+from services.intake.access.grant import Grant, Power
+from services.intake.core.retention import retention
+from services.intake.jobs import expiry
+from services.intake.jobs.expiry import end_all
+from services.intake.queries import worklist
+from services.intake.queries.worklist import Filters
 from services.intake.request.lifecycle import State
-from services.intake.retention import retention
-from services.intake.worklist import Filters
+from services.intake.store import lookup
 from shared.domain import reference
 from shared.domain.rights import Outcome
 from tests.fixtures.console import OpenedConsole

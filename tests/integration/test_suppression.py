@@ -17,9 +17,9 @@ from services.amendment import handlers as amendment
 from services.amendment.returned import Returned
 from services.erasure import handlers as erasure
 from services.erasure import suppression as kept_of_erasures
-from services.intake import auth
-from services.intake.grant import Grant, Power
-from services.intake.suppression_check import MOST
+from services.intake.access import auth
+from services.intake.access.grant import Grant, Power
+from services.intake.queries.suppression_check import MOST
 from shared.domain.errors import AnswerMalformed, Unavailable
 from shared.domain.events import FulfilmentCompleted, RequestVerified
 from shared.domain.holds import HoldMarks

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 from uuid_utils.compat import uuid7
 
-from services import cli
+from services.cli import main
 from shared.domain.clock import SystemClock
 from shared.domain.errors import Misconfigured
 from shared.storage import systems
@@ -70,7 +70,7 @@ async def test_a_quarantined_name_is_not_forgotten_either(database: str) -> None
 
 
 def dsr(*words: str) -> Result:
-    return CliRunner().invoke(cli.app, ["downstreams", *words])
+    return CliRunner().invoke(main.app, ["downstreams", *words])
 
 
 @pytest.fixture

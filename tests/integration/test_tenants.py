@@ -7,8 +7,8 @@ from uuid_utils.compat import uuid7
 
 from services.amendment import registers, stacked
 from services.amendment.handlers import begin as amend
-from services.intake import auth
-from services.intake.grant import Grant, Power
+from services.intake.access import auth
+from services.intake.access.grant import Grant, Power
 from shared.domain.events import FulfilmentBlocked, RequestVerified, TaskRecorded
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport

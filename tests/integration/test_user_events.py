@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.intake import expiry, orphans
-from services.intake.grant import Grant
-from services.intake.retention import retention
+from services.intake.access.grant import Grant
+from services.intake.core.retention import retention
+from services.intake.jobs import expiry, orphans
 from services.intake.settings import IntakeSettings
 from shared.domain.assignments import AssignedNumber, Assignment, Line
 from shared.domain.emitters import read_emitters

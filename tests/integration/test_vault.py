@@ -15,9 +15,9 @@ from cryptography.exceptions import InvalidTag
 from uuid_utils.compat import uuid7
 
 from deploy.demo.traces import Seeker
-from services.intake import orphans
-from services.intake.orphans import GRACE, KINDS
-from services.intake.retention import retention
+from services.intake.core.retention import retention
+from services.intake.jobs import orphans
+from services.intake.jobs.orphans import GRACE, KINDS
 from shared.domain.errors import Shredded, Unavailable, UnknownKey
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation, TaskOutcome, TaskReport

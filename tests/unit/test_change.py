@@ -13,11 +13,11 @@ from uuid_utils.compat import uuid7
 from services.export.attached import FOLDER, NAMED, apart
 from services.export.check import check
 from services.export.pieces import Piece
-from services.intake.entered import Entered
-from services.intake.errors import BadRequest
+from services.intake.core.errors import BadRequest
+from services.intake.core.subject_schemas import DataSubject
 from services.intake.letters.old_contacts import old_points
-from services.intake.subject_schemas import DataSubject
-from services.intake.submission_schemas import Changes
+from services.intake.submission.entered import Entered
+from services.intake.submission.schemas import Changes
 from shared.domain.errors import NotSupported
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation, ShownRecord, TaskOutcome

@@ -12,14 +12,14 @@ import pytest
 import typer
 from uuid_utils.compat import uuid7
 
-from services.intake.api import app
-from services.intake.client import api, requests
-from services.intake.client.acting import place, typed
-from services.intake.client.api import Api, ApiAway, ApiRefused
-from services.intake.client.following import Progress, line
-from services.intake.client.operations import Operation as Act
-from services.intake.client.operations import Typed, body, named, operations
-from services.intake.client.output import plain
+from services.cli import api, requests
+from services.cli.acting import place, typed
+from services.cli.api import Api, ApiAway, ApiRefused
+from services.cli.following import Progress, line
+from services.cli.operations import Operation as Act
+from services.cli.operations import Typed, body, named, operations
+from services.cli.output import plain
+from services.intake import app
 from shared.domain.operations import Operation, TaskReport
 from tests.fixtures.command import run
 

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from services.intake.api.views import view
+from services.intake.core.retention import retention
 from services.intake.letters.rendering import Letters
 from services.intake.request import closing
 from services.intake.request.aggregate import Request
 from services.intake.request.closing import later_letter, lifting_letter
 from services.intake.request.kept_by_now import kept_by_now
 from services.intake.request.lifecycle import State
-from services.intake.retention import retention
 from shared.domain.events import FulfilmentCompleted
 from shared.domain.notices import Reader
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport, Uncounted, Unsearched

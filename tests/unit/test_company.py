@@ -26,7 +26,7 @@ from deploy.local.services import Services
 from deploy.up import environment, sample, start
 from deploy.up.lock import Lock
 from deploy.up.supervisor import Supervisor
-from services.intake.submission_schemas import Submission
+from services.intake.submission.schemas import Submission
 from shared.domain.errors import Misconfigured
 from shared.systems.check import check
 from shared.systems.registry import Wiring

@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 from services.intake.request.aggregate import Request
 from services.intake.request.disclosed import DisclosedOfAll, Done, Extent, done, extents, recipients
 from services.intake.request.lifecycle import State
-from services.intake.submission_schemas import Submission
+from services.intake.submission.schemas import Submission
 from shared.domain.errors import NotSupported
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport

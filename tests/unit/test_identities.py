@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumber
 
+from services.intake.core.subject_schemas import DataSubject
 from services.intake.identity.link_bounds import mailbox_of
-from services.intake.kept_of_person import as_proved
-from services.intake.subject_schemas import DataSubject
+from services.intake.store.other_requests import as_proved
 from shared.domain import identities
 from shared.domain.assignments import Line, Register
 from shared.domain.contact_points import confirmed

@@ -9,10 +9,10 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from typer.testing import CliRunner
 
-from services import cli
+from services.cli import main
 from services.intake.actions.bodies import ArrivalCorrection
-from services.intake.portal.portal import countries
-from services.intake.subject_schemas import DataSubject
+from services.intake.core.subject_schemas import DataSubject
+from services.portal.portal import countries
 from shared.domain.countries import COUNTRIES
 from shared.domain.errors import Misconfigured
 from shared.domain.operations import Operation
@@ -333,7 +333,7 @@ needs = ["phone", "sip_uri"]
 def check(over: Path, systems: Path, *more: str) -> tuple[int, str]:
     """The status of ``dsr policy check``, and what it prints."""
     words = ["policy", "check", "--over", str(over), "--systems", str(systems), *more]
-    done = CliRunner().invoke(cli.app, words)
+    done = CliRunner().invoke(main.app, words)
     return done.exit_code, done.stdout
 
 
@@ -369,7 +369,7 @@ def test_downstreams_check_says_it_by_the_files_alone(tmp_path: Path, monkeypatc
     (over := tmp_path / "over").mkdir()
     monkeypatch.setenv("DSR_POLICY_OVERLAY", str(changed(over, CALLS, 'fields = ["caller_nmae", ')))
     (tmp_path / "mine.toml").write_text(CDR, encoding="utf-8")
-    done = CliRunner().invoke(cli.app, ["downstreams", "check", str(tmp_path / "mine.toml"), "--file-only"])
+    done = CliRunner().invoke(main.app, ["downstreams", "check", str(tmp_path / "mine.toml"), "--file-only"])
     assert "does not say where caller_nmae is" in done.stdout
     assert done.exit_code == 1
 

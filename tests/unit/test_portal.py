@@ -11,29 +11,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
+from services.console import incidents, queue, roles
+from services.console.decisions import form
+from services.console.decisions.decision import LANGUAGES as OFFERED
+from services.console.decisions.generated import fields_of
+from services.console.roles import ROLES, Power, Role, granted, powers
+from services.intake.access.grant import Power as OfKey
 from services.intake.actions.identity import WHY
 from services.intake.actions.requests import ACTIONS
-from services.intake.console import (
-    incidents,
-    queue,
-    roles,
-)
-from services.intake.console.decisions import form
-from services.intake.console.decisions.decision import LANGUAGES as OFFERED
-from services.intake.console.decisions.generated import fields_of
-from services.intake.console.roles import ROLES, Power, Role, granted, powers
-from services.intake.errors import Forbidden
-from services.intake.grant import Power as OfKey
+from services.intake.core.errors import Forbidden
 from services.intake.identity.stopped import Why
 from services.intake.incidents.schemas import RiskDecided
-from services.intake.portal import draft as drafts
-from services.intake.portal.draft import Draft, SignedIn
-from services.intake.portal.settings import PortalSettings
-from services.intake.portal.told import found_where, may_sign_in, may_withdraw, next_steps
+from services.intake.queries.worklist import Waits
 from services.intake.request.coverage import coverage
 from services.intake.request.lifecycle import State
-from services.intake.web.forms import Form
-from services.intake.worklist import Waits
+from services.portal import draft as drafts
+from services.portal.draft import Draft, SignedIn
+from services.portal.settings import PortalSettings
+from services.portal.told import found_where, may_sign_in, may_withdraw, next_steps
+from services.web.forms import Form
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskReport, Unsearched

@@ -11,15 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from services.intake.auth import ApiKeys, _hash
-from services.intake.errors import BadRequest, Forbidden, Overloaded, TooManyCalls, Unauthorised
-from services.intake.grant import ANYTHING, Grant, Power
-from services.intake.identity.assurance import identity_policy
-from services.intake.identity.proving import Proved, Proving, named
-from services.intake.instants import Instants
-from services.intake.quota import Quota, Rate
-from services.intake.schemas import Assurance, IdentityProof
-from services.intake.subject_schemas import DataSubject
+from services.intake.access.auth import ApiKeys, _hash
+from services.intake.access.grant import ANYTHING, Grant, Power
+from services.intake.access.quota import Quota, Rate
+from services.intake.core.errors import BadRequest, Forbidden, Overloaded, TooManyCalls, Unauthorised
+from services.intake.core.instants import Instants
+from services.intake.core.schemas import Assurance, IdentityProof
+from services.intake.core.subject_schemas import DataSubject
+from services.intake.identity.proving import Proved, Proving, identity_policy, named
 from shared.domain.clock import SystemClock
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.proofs import without_proof_of

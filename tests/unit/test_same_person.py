@@ -6,7 +6,7 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.intake.identity.same_person import LEAST_LEVEL, NOBODY, Person, person
+from services.intake.request.same_person import LEAST_LEVEL, NOBODY, Person, person
 from shared.domain.identities import Identity, IdentityType
 from shared.storage.keyring import Keyring
 

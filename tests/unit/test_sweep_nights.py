@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 from uuid_utils.compat import uuid7
 
+from services.cli import files
+from services.cli.api import Api
+from services.cli.files import suppression as command
 from services.erasure.sweeping import nights
 from services.erasure.sweeping.nights import Known, State, Terms
-from services.intake.client import files
-from services.intake.client.api import Api
-from services.intake.client.files import suppression as command
-from services.intake.request.told.announced import announced
+from services.intake.request.messages.announced import announced
 from shared.domain.errors import Misconfigured
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
 from shared.domain.policy import parse_period, release

@@ -24,9 +24,9 @@ from pydantic import SecretStr
 
 import services
 import shared
-from services.intake.console import plots
-from services.intake.figures.answers import means
-from services.intake.figures.sla import OnTime, burn_down
+from services.console import plots
+from services.intake.queries.answer_figures import means
+from services.intake.queries.sla import OnTime, burn_down
 from shared.domain.errors import (
     AnswerMalformed,
     BlastRadius,

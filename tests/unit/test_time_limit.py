@@ -27,8 +27,8 @@ from services.deadline.clock import (
     targets_of,
 )
 from services.deadline.transitions import redate, start, verify
-from services.intake.errors import BadRequest
-from services.intake.instants import Instants
+from services.intake.core.errors import BadRequest
+from services.intake.core.instants import Instants
 from services.intake.request.extension import Extension, ExtensionFlaw, flaws
 from shared.domain.errors import Misconfigured
 from shared.domain.events import RequestReceived, RequestRedated

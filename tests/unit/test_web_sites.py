@@ -21,19 +21,19 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from services.console.id_token import NotSignedIn, SignedIn, read
+from services.console.roles import Role
+from services.console.settings import ConsoleSettings
+from services.intake.access.auth import Caller
+from services.intake.access.grant import Grant
+from services.intake.access.quota import Rate
 from services.intake.api.door import Door
-from services.intake.auth import Caller
-from services.intake.console.id_token import NotSignedIn, SignedIn, read
-from services.intake.console.roles import Role
-from services.intake.console.settings import ConsoleSettings
-from services.intake.errors import BadRequest, TooLarge, UnsupportedType
-from services.intake.grant import Grant
-from services.intake.json_body import MalformedBody, read_json
-from services.intake.packages import Span, span_of
-from services.intake.quota import Rate
+from services.intake.core.errors import BadRequest, TooLarge, UnsupportedType
+from services.intake.core.json_body import MalformedBody, read_json
+from services.intake.packages.downloads import Span, span_of
 from services.intake.settings import IntakeSettings
-from services.intake.web.forms import LONGEST, read_form
-from services.intake.web.guard import HEADERS, Guard, refused
+from services.web.forms import LONGEST, read_form
+from services.web.guard import HEADERS, Guard, refused
 from shared.app.http import probes
 from shared.domain.errors import IllegalTransition, Unavailable
 from shared.domain.identities import IdentityType

@@ -8,7 +8,7 @@ from typing import Any
 import holidays
 import pytest
 
-from services.intake import redating
+from services.intake.jobs import redating
 from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
 from shared.domain.rights import Right

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from services.intake.auth import Caller
-from services.intake.deciding import Deciding
-from services.intake.repository import Requests
+from services.intake.access.auth import Caller
+from services.intake.actions.deciding import Deciding
 from services.intake.request.aggregate import Request, Transition
+from services.intake.store.repository import Requests
 from shared.messaging.unit_of_work import UnitOfWork
 
 Power = Literal["handle", "approve", "release"]

@@ -7,15 +7,15 @@ from typing import Any, Final
 
 import orjson
 
-from services.intake import other_requests
 from services.intake.actions import approvals
 from services.intake.actions.action import ANOTHER, Action, Held, Options, by_two, plain, saying
 from services.intake.actions.bodies import Answer, Balancing, EndedPart, Nothing
-from services.intake.repository import Requests
 from services.intake.request import deferrals
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.letter_kinds import LetterField
 from services.intake.request.reasons import Answering, Proposed
+from services.intake.store import other_requests
+from services.intake.store.repository import Requests
 from shared.domain.errors import IllegalTransition
 from shared.domain.notices import Reader
 from shared.domain.operations import ANSWERING, TaskReport

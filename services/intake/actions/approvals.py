@@ -9,8 +9,8 @@ from pydantic import BaseModel, Field, JsonValue
 from uuid_utils.compat import uuid7
 
 from services.intake.actions.action import Action, Held
-from services.intake.errors import NotFound, NotReady, PreconditionFailed, SamePerson
-from services.intake.schemas import Instant
+from services.intake.core.errors import NotFound, NotReady, PreconditionFailed, SamePerson
+from services.intake.core.schemas import Instant
 from shared.domain.errors import Shredded
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection

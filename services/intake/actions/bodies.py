@@ -1,13 +1,12 @@
 """Bodies of actions: their titles, descriptions and words make the API's document, the forms and the command."""
 
-from datetime import date
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from services.intake.core.schemas import NFC, NOT_ASKED, PROOFS_OF, Count, Country, IdentityField, Name, Proofs, Strict
+from services.intake.core.subject_schemas import DataSubject, Email
 from services.intake.request.causes.weighing import Finding
-from services.intake.schemas import NFC, NOT_ASKED, PROOFS_OF, Count, Country, IdentityField, Name, Proofs, Strict
-from services.intake.subject_schemas import DataSubject, Email
 from shared.domain.answer_reasons import Article, Code
 from shared.domain.moments import Day, Moment
 from shared.domain.operations import Limit
@@ -202,18 +201,3 @@ class PostalAddress(Strict):
     on_file_in: Word = Field(
         title="System in which you have looked it up", examples=["crm"], description="As the policy names it"
     )
-
-
-class HoldReviewed(Strict):
-    """What a review finds: the hold is still needed, until the next review, or it is not."""
-
-    finding: Literal["needed", "not_needed"]
-    review_on: date | None = Field(
-        default=None, title="Day of the next review", description="Of a hold that is needed, as 2026-03-31"
-    )
-
-    @model_validator(mode="after")
-    def _has_a_next_review(self) -> Self:
-        if (self.finding == "needed") != (self.review_on is not None):
-            raise ValueError("review_on belongs to a hold that is needed, and only there")
-        return self

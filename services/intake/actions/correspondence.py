@@ -4,28 +4,30 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from services.intake import recipient_digests, repository
 from services.intake.actions.action import Action, Held, Options, Pairs, saying
 from services.intake.actions.bodies import Nothing
 from services.intake.actions.stopped import of_row
-from services.intake.entered import Entered
-from services.intake.letters import delivering, delivery, undelivered
-from services.intake.letters.delivering import AnotherWay, GivenUp
+from services.intake.delivery import handling
+from services.intake.delivery.handling import AnotherWay, GivenUp
+from services.intake.letters import delivery, undelivered
 from services.intake.mail import inbox
 from services.intake.mail.use_cases import Dismissed
-from services.intake.recipient_digests import RecipientReply
+from services.intake.recipients import digests
+from services.intake.recipients.digests import RecipientReply
+from services.intake.store import repository
+from services.intake.submission.entered import Entered
 
 
 async def _posted(held: Held, _: Nothing) -> None:
-    await delivering.posted(held.tx, held.means.letters, held.row, held.caller.actor)
+    await handling.posted(held.tx, held.means.letters, held.row, held.caller.actor)
 
 
 async def _deliver(held: Held, said: AnotherWay) -> None:
-    await delivering.deliver(held.tx, held.row, said, held.caller.actor)
+    await handling.deliver(held.tx, held.row, said, held.caller.actor)
 
 
 async def _give_up(held: Held, said: GivenUp) -> None:
-    await delivering.give_up(held.tx, held.means.letters, held.row, said, held.caller.actor)
+    await handling.give_up(held.tx, held.means.letters, held.row, said, held.caller.actor)
 
 
 def _for_a_person(held: Held) -> bool:
@@ -88,13 +90,13 @@ def _is_open(held: Held) -> bool:
 
 
 async def _reply(held: Held, said: RecipientReply) -> None:
-    await recipient_digests.hear(held.tx, held.row, said.reply, held.caller)
+    await digests.hear(held.tx, held.row, said.reply, held.caller)
 
 
 LETTERS: Final = of_row(
     "letters",
     UUID,
-    lambda tx, key: delivering.read(tx.connection, UUID(key)),
+    lambda tx, key: handling.read(tx.connection, UUID(key)),
     lambda row: str(row.state),
     Action(
         name="mark-posted",
@@ -168,7 +170,7 @@ MAIL: Final = of_row(
 DIGESTS: Final = of_row(
     "recipient-digests",
     UUID,
-    lambda tx, key: recipient_digests.find(tx.connection, UUID(key)),
+    lambda tx, key: digests.find(tx.connection, UUID(key)),
     lambda row: "sent" if row.told_at else "waiting",
     Action(
         name="record-reply",

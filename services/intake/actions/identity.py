@@ -11,21 +11,22 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from services.intake import lookup, other_requests, releases
 from services.intake.actions import approvals
 from services.intake.actions.action import Action, Held, Options, saying
 from services.intake.actions.bodies import ContactConfirmed, ProofConfirmed, ProofRevoked
-from services.intake.errors import BadRequest
-from services.intake.identity import on_file, stopped
+from services.intake.core.errors import BadRequest
+from services.intake.core.metrics import REQUESTS
+from services.intake.core.schemas import IdentityProof, Verification
+from services.intake.identity import proof_links, stopped
 from services.intake.identity.proving import Proved, named
 from services.intake.incidents import record as incidents
 from services.intake.letters import correspondence
-from services.intake.metrics import REQUESTS
+from services.intake.packages import releases
 from services.intake.request import transition
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.causes.weighing import asks_for
 from services.intake.request.lifecycle import State
-from services.intake.schemas import IdentityProof, Verification
+from services.intake.store import lookup, other_requests
 from shared.domain.errors import IllegalTransition, Shredded
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import NOTHING
@@ -108,9 +109,9 @@ def must_be_the_same_person(known: SubjectData, alone: Proved) -> None:
 
 async def _confirm_on_file(held: Held, said: ContactConfirmed) -> Transition:
     """Counts the request as the contact's on file: answers go there, the asker's unproved address is dropped."""
-    proof = IdentityProof(identity="account_id", method=on_file.METHOD)
+    proof = IdentityProof(identity="account_id", method=proof_links.METHOD)
     verified = await verify(held, Verification(proofs=(proof,)))
-    level = held.means.identity.methods[on_file.METHOD].level
+    level = held.means.identity.methods[proof_links.METHOD].level
     theirs = Identity(IdentityType.EMAIL, said.address, source="requester", level=level)
     unproved = [i for i in await stated_by(held) if i.type is IdentityType.EMAIL and i.level == NOTHING]
     await correspondence.seal(held.tx, held.request, "identities", DROPPED, encode_identities(unproved))

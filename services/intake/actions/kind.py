@@ -6,10 +6,10 @@ from datetime import date, datetime
 from typing import Protocol
 from uuid import UUID
 
+from services.intake.access.auth import Caller
 from services.intake.actions.action import Action, Held
-from services.intake.auth import Caller
-from services.intake.deciding import Deciding
-from services.intake.errors import NotFound
+from services.intake.actions.deciding import Deciding
+from services.intake.core.errors import NotFound
 from services.intake.request.aggregate import Transition
 from shared.messaging.unit_of_work import UnitOfWork
 

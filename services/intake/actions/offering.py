@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, JsonValue
 
+from services.intake.access.auth import Caller
 from services.intake.actions.action import Action, Held, Options, Pairs
+from services.intake.actions.deciding import Deciding
 from services.intake.actions.kind import Kind
-from services.intake.auth import Caller
-from services.intake.deciding import Deciding
 
 T = TypeVar("T")
 

@@ -8,14 +8,14 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, JsonValue
 
+from services.intake.access.auth import Caller
 from services.intake.actions import approvals
 from services.intake.actions.action import Action, Held, Pairs
 from services.intake.actions.approvals import REQUESTS, Proposal
+from services.intake.actions.deciding import Deciding
 from services.intake.actions.kind import Kind
 from services.intake.actions.offering import Possible, described
-from services.intake.auth import Caller
-from services.intake.deciding import Deciding
-from services.intake.errors import Forbidden, NotFound, NotReady, PreconditionFailed
+from services.intake.core.errors import Forbidden, NotFound, NotReady, PreconditionFailed
 from shared.domain.errors import Shredded
 from shared.messaging.unit_of_work import UnitOfWork
 

@@ -4,20 +4,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
-from services.intake import repository
+from services.intake.access.auth import Caller
+from services.intake.access.grant import Power
 from services.intake.actions import answering, identity, timing, working
 from services.intake.actions.action import Action, Held
 from services.intake.actions.approvals import REQUESTS
+from services.intake.actions.deciding import Deciding, visible
 from services.intake.actions.kind import Kind
 from services.intake.actions.performing import Basis, Done, act
-from services.intake.auth import Caller
-from services.intake.deciding import Deciding, visible
-from services.intake.errors import NotFound
-from services.intake.grant import Power
+from services.intake.core.errors import NotFound
+from services.intake.core.schemas import Strict
 from services.intake.incidents import record as incidents
-from services.intake.repository import Requests
 from services.intake.request.aggregate import Transition
-from services.intake.schemas import Strict
+from services.intake.store import repository
+from services.intake.store.repository import Requests
 from shared.messaging.unit_of_work import UnitOfWork
 
 ACTIONS: Sequence[Action] = (*identity.ACTIONS, *answering.ACTIONS, *timing.ACTIONS, *working.ACTIONS)

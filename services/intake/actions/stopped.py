@@ -8,15 +8,17 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from services.intake import assignment_conflicts, holds, key_suspension, quarantines, sweeps
+from services.intake.access import key_suspension
+from services.intake.access.auth import Caller
+from services.intake.access.grant import Power
 from services.intake.actions.action import ANOTHER, Action, Held, by_two, saying
-from services.intake.actions.bodies import HoldReviewed, Nothing, System
+from services.intake.actions.bodies import Nothing, System
+from services.intake.actions.deciding import Deciding
 from services.intake.actions.kind import Kind
-from services.intake.auth import Caller
-from services.intake.deciding import Deciding
-from services.intake.errors import NotFound
-from services.intake.grant import Power
+from services.intake.core.errors import NotFound
 from services.intake.request.aggregate import Transition
+from services.intake.reviews import assignment_conflicts, holds, quarantines, retention_runs
+from services.intake.reviews.holds import HoldReviewed
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.holds import LegalHold
 
@@ -102,7 +104,7 @@ async def _release(held: Held, _: Nothing) -> None:
 
 
 async def _let_go(held: Held, _: Nothing) -> None:
-    await sweeps.approve(held.tx, held.row, _both(held), held.caller.actor)
+    await retention_runs.approve(held.tx, held.row, _both(held), held.caller.actor)
 
 
 async def _settle(held: Held, _: Nothing) -> None:
@@ -121,8 +123,8 @@ async def _conflict(tx: UnitOfWork, key: str) -> assignment_conflicts.Assignment
     return await assignment_conflicts.read(tx.connection, UUID(key))
 
 
-async def _sweep(tx: UnitOfWork, key: str) -> sweeps.Sweep:
-    return await sweeps.read(tx.connection, UUID(key))
+async def _sweep(tx: UnitOfWork, key: str) -> retention_runs.Sweep:
+    return await retention_runs.read(tx.connection, UUID(key))
 
 
 HOLDS: Final = of_row(

@@ -7,17 +7,17 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from services.intake import lookup, redating, statistics
 from services.intake.actions.action import ANOTHER, Action, Held, Options, by_two, saying, state
 from services.intake.actions.answering import read_as
 from services.intake.actions.bodies import ArrivalCorrection, Extension, Nothing, QuestionAsked, QuestionReply
 from services.intake.actions.identity import entered_by_hand, must_be_the_same_person, stated
-from services.intake.errors import BadRequest, ExtensionRefused
-from services.intake.identity import on_file
+from services.intake.core.errors import BadRequest, ExtensionRefused
+from services.intake.core.metrics import EXTENSIONS_REFUSED
+from services.intake.identity import proof_links
 from services.intake.identity.proof_links import ProofLinks
+from services.intake.jobs import redating
 from services.intake.letters import correspondence
-from services.intake.metrics import EXTENSIONS_REFUSED
-from services.intake.portal.settings import PortalSettings
+from services.intake.queries import statistics
 from services.intake.request import deferrals
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.causes.delivery import SENT_TO
@@ -25,6 +25,8 @@ from services.intake.request.extension import Extension as Proposed
 from services.intake.request.extension import flaws
 from services.intake.request.letter_kinds import LetterField
 from services.intake.request.lifecycle import State
+from services.intake.store import lookup
+from services.portal.settings import PortalSettings
 from shared.domain.sentences import Term
 from shared.domain.time_limit import Arrival, calc_version, limits
 from shared.storage.subject_data import encode_identities
@@ -47,7 +49,7 @@ async def _ask(held: Held, said: QuestionAsked) -> Transition:
             raise BadRequest("there is no portal where a link is opened: enter the proof by hand", "contact_on_file")
         means = held.means
         links = ProofLinks(means.unit_of_work, means.letters, means.identity.links, f"{url}/portal")
-        await on_file.ask(held.tx, held.request, links, said.contact_on_file)
+        await proof_links.ask(held.tx, held.request, links, said.contact_on_file)
     recorded = said.condition_recorded
     return await correspondence.ask(held.tx, held.request, said.question, said.text, recorded=recorded, own=True)
 

@@ -7,7 +7,7 @@ from typing import Final
 import orjson
 from pydantic import JsonValue
 
-from services.intake import forwarding, package_release, recipients
+from services.intake.actions import package_release
 from services.intake.actions.action import ANOTHER, Action, Held, Options, Pairs, by_two, plain, saying
 from services.intake.actions.bodies import (
     ControllerReply,
@@ -18,9 +18,10 @@ from services.intake.actions.bodies import (
     PostalAddress,
     Waiver,
 )
-from services.intake.errors import NotFound
-from services.intake.letters import correspondence, delivery
-from services.intake.recipients import NoticeState
+from services.intake.core.errors import NotFound
+from services.intake.letters import correspondence, delivery, forwarding
+from services.intake.recipients import recipients
+from services.intake.recipients.recipients import NoticeState
 from services.intake.request import deferrals
 from services.intake.request.aggregate import Transition
 from services.intake.request.closing import later_letter

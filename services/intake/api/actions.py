@@ -27,8 +27,8 @@ from services.intake.api.dependencies import (
     etag,
 )
 from services.intake.api.paging import Page, Paged
-from services.intake.errors import ExtensionRefused, Forbidden, NotFound, NotReady, PreconditionFailed, SamePerson
-from services.intake.problems import documented
+from services.intake.api.problems import documented
+from services.intake.core.errors import ExtensionRefused, Forbidden, NotFound, NotReady, PreconditionFailed, SamePerson
 from shared.domain.errors import IllegalTransition, Shredded
 
 router = APIRouter(prefix="/v1", tags=["actions"])

@@ -10,9 +10,10 @@ from fastapi import Depends, Header, Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from services.intake.auth import Caller
-from services.intake.deciding import Deciding
-from services.intake.errors import (
+from services.intake.access.auth import Caller
+from services.intake.actions.deciding import Deciding
+from services.intake.api.problems import documented
+from services.intake.core.errors import (
     BadRequest,
     NotFound,
     PreconditionFailed,
@@ -20,10 +21,9 @@ from services.intake.errors import (
     TooLarge,
     UnsupportedType,
 )
-from services.intake.problems import documented
+from services.intake.queries.suppression_check import SuppressionList
 from services.intake.settings import IntakeSettings
-from services.intake.submission import Submissions
-from services.intake.suppression_check import SuppressionList
+from services.intake.submission.accepting import Submissions
 from shared.domain.emitters import Emitter
 from shared.domain.errors import IllegalTransition
 from shared.domain.policy import Policy

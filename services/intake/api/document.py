@@ -6,7 +6,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
-from services.intake.problems import MEDIA_TYPE
+from services.intake.api.problems import MEDIA_TYPE
 from shared.systems.bus.upload import TaskResult
 
 _JSON: Final = "application/json"

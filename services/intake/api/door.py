@@ -16,12 +16,11 @@ from fastapi.security.utils import get_authorization_scheme_param
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.intake.address import address_of
-from services.intake.auth import ApiKeys, Caller
-from services.intake.errors import BadRequest, NotFound, TooLarge, Unauthorised, UnsupportedType
-from services.intake.json_body import MalformedBody, read_json
-from services.intake.problems import respond
-from services.intake.quota import Quota, Rate
+from services.intake.access.auth import ApiKeys, Caller
+from services.intake.access.quota import Quota, Rate, address_of
+from services.intake.api.problems import respond
+from services.intake.core.errors import BadRequest, NotFound, TooLarge, Unauthorised, UnsupportedType
+from services.intake.core.json_body import MalformedBody, read_json
 from services.intake.settings import IntakeSettings
 from shared.domain.errors import DsrError
 from shared.storage.postgres import AWAY

@@ -11,18 +11,19 @@ from fastapi import APIRouter, Header, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from services.intake import package_release, packages, unpacking
+from services.intake.access.auth import Caller
+from services.intake.access.grant import Power
+from services.intake.actions import package_release
+from services.intake.actions.deciding import visible
+from services.intake.api import case_file
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, Services, UseServices
-from services.intake.audit import case_file
-from services.intake.auth import Caller
-from services.intake.deciding import visible
-from services.intake.errors import Expired, NotFound, NotReady, RangeNotSatisfiable, Withheld
-from services.intake.grant import Power
-from services.intake.packages import Link, What, span_of
-from services.intake.problems import documented
-from services.intake.repository import read
+from services.intake.api.problems import documented
+from services.intake.core.errors import Expired, NotFound, NotReady, RangeNotSatisfiable, Withheld
+from services.intake.core.schemas import Strict
+from services.intake.packages import downloads, unpacking
+from services.intake.packages.downloads import Link, What, span_of
 from services.intake.request.aggregate import Request
-from services.intake.schemas import Strict
+from services.intake.store.repository import read
 from shared.domain.errors import IllegalTransition, Shredded
 from shared.domain.release import REPORT, Fault
 from shared.domain.rights import Right
@@ -84,7 +85,7 @@ async def begin(
     if what == "report" and request.right is not Right.ACCESS:
         raise NotReady("there is no report: it asked for no access")
     async with services.unit_of_work.begin() as tx:
-        found = await packages.begin(tx, request, what, services.settings, caller, download_id)
+        found = await downloads.begin(tx, request, what, services.settings, caller, download_id)
     return _handed(found)
 
 
@@ -116,21 +117,21 @@ async def fetched(
     """
     unit_of_work = services.unit_of_work
     async with unit_of_work.begin() as tx:
-        request_id, package_id, what = await packages.find(tx.connection, download_id, caller, tx.now)
+        request_id, package_id, what = await downloads.find(tx.connection, download_id, caller, tx.now)
         _must_fetch(caller, what)
         request = await visible(tx.connection, await read(tx.connection, request_id), caller)
         if what == "inspection":
             return _inspected(services, await package_release.look(tx, request_id, caller), caller)
         tag = f'"{package_id}"'
         span = span_of(*asked_for, tag) if what == "package" else None
-        found = await packages.hand_out(tx, download_id, span, services.settings, caller)
+        found = await downloads.hand_out(tx, download_id, span, services.settings, caller)
     handed = _handed(found)
     if what == "report":
         return await _report(services, handed)
     headers = _zip(request, handed.end - handed.first) | {"Accept-Ranges": "bytes", "ETag": tag}
     if span:
         headers["Content-Range"] = f"bytes {handed.first}-{handed.end - 1}/{handed.piece.size}"
-    content = packages.content(unit_of_work, handed, services.settings)
+    content = downloads.content(unit_of_work, handed, services.settings)
     return StreamingResponse(content, 206 if span else 200, headers, "application/zip")
 
 
@@ -148,7 +149,7 @@ def _inspected(services: Services, look: package_release.Look, caller: Caller) -
     return StreamingResponse(content, headers=headers | _HOLD, media_type="application/zip")
 
 
-async def _report(services: Services, handed: packages.Download) -> Response:
+async def _report(services: Services, handed: downloads.Download) -> Response:
     """The page, read out of its package without unpacking that; it may load and do nothing."""
     pool, vault = services.unit_of_work.pool, services.unit_of_work.vault
     packed = await unpacking.find(pool, vault, handed.piece, REPORT)

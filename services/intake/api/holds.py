@@ -7,13 +7,13 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.intake import holds
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
 from services.intake.api.paging import Page, Paged
-from services.intake.errors import BadRequest, NotFound, TooLarge, UnsupportedType
-from services.intake.holds import HoldPlaced
-from services.intake.problems import documented
-from services.intake.schemas import Instant
+from services.intake.api.problems import documented
+from services.intake.core.errors import BadRequest, NotFound, TooLarge, UnsupportedType
+from services.intake.core.schemas import Instant
+from services.intake.reviews import holds
+from services.intake.reviews.holds import HoldPlaced
 from shared.domain.identities import MalformedIdentity
 from shared.storage import holds as stored
 

@@ -7,11 +7,11 @@ from fastapi import APIRouter, Response
 
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, DryRun, Rehearsable, UseServices
 from services.intake.api.paging import Page, Paged
-from services.intake.errors import BadRequest, NotFound, TooLarge, UnsupportedType
+from services.intake.api.problems import documented
+from services.intake.core.errors import BadRequest, NotFound, TooLarge, UnsupportedType
 from services.intake.incidents import record
 from services.intake.incidents.incident import Incident, IncidentRow
 from services.intake.incidents.schemas import IncidentFound
-from services.intake.problems import documented
 from shared.domain.errors import Shredded
 
 router = APIRouter(prefix="/v1/incidents", tags=["incidents"], dependencies=PRIVACY_TEAM)

@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.intake.access.auth import Caller
 from services.intake.api.dependencies import (
     PRIVACY_TEAM,
     AnyCaller,
@@ -15,12 +16,12 @@ from services.intake.api.dependencies import (
 )
 from services.intake.api.downloads import policy_of
 from services.intake.api.paging import Page, Paged
-from services.intake.auth import Caller
-from services.intake.errors import Forbidden
-from services.intake.letters import delivering, delivery
+from services.intake.api.problems import documented
+from services.intake.core.errors import Forbidden
+from services.intake.core.schemas import Instant
+from services.intake.delivery import handling
+from services.intake.letters import delivery
 from services.intake.letters.print_page import document
-from services.intake.problems import documented
-from services.intake.schemas import Instant
 from shared.domain.errors import Shredded
 
 router = APIRouter(prefix="/v1/letters", tags=["letters"], dependencies=PRIVACY_TEAM, responses=documented(Forbidden))
@@ -66,7 +67,7 @@ async def print_letters(
 async def printed(caller: Caller, services: Services, limit: int) -> Response:
     """Returns the letters to post as one document, with a policy that allows only its own style."""
     async with services.unit_of_work.begin() as tx:
-        pages = await delivering.pages(tx, caller, limit)
+        pages = await handling.pages(tx, caller, limit)
     company = services.processing.controller
     content = document(pages, (company.name, *company.address)).encode()
     headers = {"Content-Security-Policy": policy_of(content), "Cache-Control": "no-store"}

@@ -6,16 +6,17 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import ConfigDict
 
-from services.intake import listing, lookup
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
 from services.intake.api.paging import Page, Paged
+from services.intake.api.problems import documented
 from services.intake.api.views import Referenced
-from services.intake.errors import Forbidden
-from services.intake.listing import FIRST, Place, Wanted
-from services.intake.problems import documented
-from services.intake.request.as_told import as_told
+from services.intake.core.errors import Forbidden
+from services.intake.core.schemas import Instant
+from services.intake.queries import listing
+from services.intake.queries.listing import FIRST, Place, Wanted
 from services.intake.request.lifecycle import State
-from services.intake.schemas import Instant
+from services.intake.request.stored_request import as_told
+from services.intake.store import lookup
 from shared.domain.moments import Day
 from shared.domain.rights import Outcome, Right
 

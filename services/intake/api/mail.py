@@ -8,9 +8,9 @@ from fastapi import APIRouter, Query, Response
 
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
 from services.intake.api.paging import Page, Paged
-from services.intake.errors import Forbidden, NotFound
+from services.intake.api.problems import documented
+from services.intake.core.errors import Forbidden, NotFound
 from services.intake.mail.use_cases import MailView
-from services.intake.problems import documented
 from shared.domain.errors import Shredded
 
 router = APIRouter(prefix="/v1/mail", tags=["mail"], dependencies=PRIVACY_TEAM, responses=documented(Forbidden))

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Generic, TypeVar
 from fastapi import Depends, Query
 from pydantic import BaseModel, Field
 
-from services.intake.errors import BadRequest
+from services.intake.core.errors import BadRequest
 
 T = TypeVar("T")
 S = TypeVar("S")

@@ -6,14 +6,14 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
-from services.intake import plans
+from services.intake.actions.deciding import visible
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, Services, UseServices
-from services.intake.deciding import visible
-from services.intake.errors import NotFound
-from services.intake.problems import documented
-from services.intake.repository import read
+from services.intake.api.problems import documented
+from services.intake.core.errors import NotFound
+from services.intake.core.schemas import Instant
+from services.intake.queries import plans
 from services.intake.request.planned import PlannedSystem, planned
-from services.intake.schemas import Instant
+from services.intake.store.repository import read
 from shared.domain.errors import IllegalTransition, Shredded
 
 router = APIRouter(prefix="/v1/requests/{request_id}", tags=["previews"], dependencies=PRIVACY_TEAM)

@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.intake import recipient_digests, recipients
+from services.intake.access.auth import Caller
 from services.intake.api.dependencies import (
     PRIVACY_TEAM,
     AnyCaller,
@@ -17,12 +17,13 @@ from services.intake.api.dependencies import (
 )
 from services.intake.api.downloads import policy_of
 from services.intake.api.paging import Page, Paged
-from services.intake.auth import Caller
-from services.intake.errors import NotFound, NotReady
-from services.intake.problems import documented
-from services.intake.recipients import Notice, NoticeState, silent_before
+from services.intake.api.problems import documented
+from services.intake.core.errors import NotFound, NotReady
+from services.intake.core.schemas import Instant
+from services.intake.recipients import digests as recipient_digests
+from services.intake.recipients import recipients
+from services.intake.recipients.recipients import Notice, NoticeState, silent_before
 from services.intake.request import disclosed
-from services.intake.schemas import Instant
 from shared.domain.errors import Shredded
 from shared.domain.policy import Policy
 

@@ -7,13 +7,13 @@ from uuid import UUID
 import orjson
 from fastapi import APIRouter, Header, Response
 
-from services.intake import statement
+from services.intake.api import case_sheet
+from services.intake.api.case_sheet import Statement
 from services.intake.api.dependencies import PRIVACY_TEAM, TAGGED, AnyCaller, UseServices, etag
 from services.intake.api.paging import Page, Paged
+from services.intake.api.problems import documented
 from services.intake.api.views import LetterView, ManualSteps, RequestView, StepsInSystem, TimelineEntry, view
-from services.intake.errors import Forbidden, NotFound
-from services.intake.problems import documented
-from services.intake.statement import Statement
+from services.intake.core.errors import Forbidden, NotFound
 from shared.domain.errors import Shredded
 from shared.storage import evidence
 from shared.storage.vault import MANUAL_STEPS
@@ -41,7 +41,7 @@ async def read_statement(request_id: UUID, caller: AnyCaller, services: UseServi
     It is opened from the vault for this answer alone, and the opening is on record.
     """
     response.headers["Cache-Control"] = "no-store"
-    return await statement.read(services.unit_of_work, services.use_cases.mail, request_id, caller)
+    return await case_sheet.read(services.unit_of_work, services.use_cases.mail, request_id, caller)
 
 
 @router.get("/timeline")

@@ -4,12 +4,13 @@ from operator import attrgetter
 
 from fastapi import APIRouter
 
-from services.intake import assignment_conflicts, key_suspension, quarantines, sweeps
+from services.intake.access import key_suspension
+from services.intake.access.key_suspension import SuspendedKey
 from services.intake.api.dependencies import PRIVACY_TEAM, UseServices
 from services.intake.api.paging import Page, Paged
-from services.intake.assignment_conflicts import AssignmentConflict
 from services.intake.identity import stopped
-from services.intake.key_suspension import SuspendedKey
+from services.intake.reviews import assignment_conflicts, quarantines, retention_runs
+from services.intake.reviews.assignment_conflicts import AssignmentConflict
 
 router = APIRouter(prefix="/v1", tags=["reviews"], dependencies=PRIVACY_TEAM)
 
@@ -34,10 +35,10 @@ async def list_assignment_conflicts(services: UseServices, paging: Paged) -> Pag
 
 
 @router.get("/sweeps")
-async def list_sweeps(services: UseServices, paging: Paged) -> Page[sweeps.Sweep]:
+async def list_sweeps(services: UseServices, paging: Paged) -> Page[retention_runs.Sweep]:
     """What each ceiling does to each table, as the last night has left it (privacy team)."""
     async with services.unit_of_work.pool.acquire() as connection:
-        return paging.cut(await sweeps.listed(connection), attrgetter("sweep_id"))
+        return paging.cut(await retention_runs.listed(connection), attrgetter("sweep_id"))
 
 
 @router.get("/systems")

@@ -4,13 +4,13 @@ from datetime import timedelta
 
 from fastapi import APIRouter
 
-from services.intake import subjects
 from services.intake.api.dependencies import AnyCaller, UseServices
-from services.intake.errors import BadRequest, TooLarge, UnsupportedType
+from services.intake.api.problems import documented
+from services.intake.core.errors import BadRequest, TooLarge, UnsupportedType
+from services.intake.core.retention import retention
+from services.intake.events import subjects
 from services.intake.events.fitting import must_serve
-from services.intake.problems import documented
-from services.intake.retention import retention
-from services.intake.subjects import SubjectStatement, Token
+from services.intake.events.subjects import SubjectStatement, Token
 from shared.domain.identities import MalformedIdentity
 
 router = APIRouter(prefix="/v1/subjects", tags=["subjects"])

@@ -17,18 +17,18 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.intake import joint
+from services.intake.access.auth import Caller
 from services.intake.api.dependencies import Services, caller
 from services.intake.api.door import IN_PASSING, readable
 from services.intake.api.examples import EXAMPLES
+from services.intake.api.problems import documented
 from services.intake.api.views import Accepted, BatchAccepted
-from services.intake.auth import Caller
-from services.intake.errors import BadRequest, IdempotencyKeyReused, TooLarge, UnsupportedType
-from services.intake.group_commit import PreparedRequest, SubmissionContext
-from services.intake.joint import JointSubmission
+from services.intake.core.errors import BadRequest, IdempotencyKeyReused, TooLarge, UnsupportedType
 from services.intake.letters import correspondence
-from services.intake.problems import documented
-from services.intake.submission_schemas import Batch, Submission
+from services.intake.submission import joint
+from services.intake.submission.group_commit import PreparedRequest, SubmissionContext
+from services.intake.submission.joint import JointSubmission
+from services.intake.submission.schemas import Batch, Submission
 from shared.domain import reference
 from shared.domain.identities import MalformedIdentity
 

@@ -6,10 +6,10 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from services.intake.api.dependencies import AnyCaller, UseServices
-from services.intake.errors import TooLarge, TooManyCalls, UnsupportedType
-from services.intake.problems import documented
-from services.intake.schemas import Strict
-from services.intake.suppression_check import MOST, Checked, ContactPoint
+from services.intake.api.problems import documented
+from services.intake.core.errors import TooLarge, TooManyCalls, UnsupportedType
+from services.intake.core.schemas import Strict
+from services.intake.queries.suppression_check import MOST, Checked, ContactPoint
 
 router = APIRouter(prefix="/v1/suppression", tags=["suppression"])
 

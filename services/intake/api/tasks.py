@@ -7,8 +7,16 @@ from fastapi import APIRouter, Header, Request
 from pydantic import BaseModel, JsonValue
 
 from services.intake.api.dependencies import AnyCaller, Services, UseServices
-from services.intake.errors import BadRequest, Expired, NotReady, ResultGiven, TooLarge, Unauthorised, UnsupportedType
-from services.intake.problems import documented
+from services.intake.api.problems import documented
+from services.intake.core.errors import (
+    BadRequest,
+    Expired,
+    NotReady,
+    ResultGiven,
+    TooLarge,
+    Unauthorised,
+    UnsupportedType,
+)
 from shared.domain.assignments import AssignmentInDoubt, Register
 from shared.domain.errors import Shredded
 from shared.domain.identities import IdentityType, confirmed, ended, marked

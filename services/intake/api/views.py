@@ -8,17 +8,17 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, computed_field
 
+from services.intake.core.schemas import Instant
 from services.intake.letters.rendering import Letters
-from services.intake.other_requests import SameAsked
 from services.intake.request.aggregate import Request
-from services.intake.request.as_told import as_told
 from services.intake.request.blockers import Blocker, blocked_by
 from services.intake.request.coverage import Covered, coverage
 from services.intake.request.kept_by_now import kept_by_now
 from services.intake.request.lifecycle import State
+from services.intake.request.messages.answer import standing
+from services.intake.request.stored_request import as_told
 from services.intake.request.summed import summed
-from services.intake.request.told.answer import standing
-from services.intake.schemas import Instant
+from services.intake.store.other_requests import SameAsked
 from shared.domain import reference
 from shared.domain.operations import TaskReport
 from shared.domain.release import Fault

@@ -1,1 +1,4 @@
-"""User events: what other services tell of their users over the bus, each on a topic and in a loop of its own."""
+"""What intake consumes: events of the other services, and user events of emitters, each on a topic of its own.
+
+May import `actions` and lower packages.
+"""

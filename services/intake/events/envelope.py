@@ -10,8 +10,8 @@ from uuid import UUID, uuid5
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from services.intake.errors import MalformedEvent
-from services.intake.json_body import MalformedBody, read_json
+from services.intake.core.errors import MalformedEvent
+from services.intake.core.json_body import MalformedBody, read_json
 from shared.domain.records import Message
 from shared.domain.user_events import FIELDS, TYPES, Asked, Told
 

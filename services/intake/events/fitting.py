@@ -5,12 +5,12 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
-from services.intake.auth import Caller
-from services.intake.errors import BadRequest, Forbidden, MalformedEvent, NotDeclared
+from services.intake.access.auth import Caller
+from services.intake.access.grant import Grant
+from services.intake.core.errors import BadRequest, Forbidden, MalformedEvent, NotDeclared
+from services.intake.events.subjects import Stated, SubjectStatement
 from services.intake.events.telling import SubjectUnfit, must_name
-from services.intake.grant import Grant
-from services.intake.subjects import Stated, SubjectStatement
-from services.intake.submission_schemas import Submission
+from services.intake.submission.schemas import Submission
 from shared.domain.emitters import Emitter
 from shared.domain.rights import Right
 from shared.domain.user_events import REQUESTED, TYPES, Asked, ConsentWithdrawn, RightRequested

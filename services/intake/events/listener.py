@@ -11,15 +11,21 @@ from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
-from services.intake import subjects
-from services.intake.errors import EventIdReused, MalformedEvent, NotDeclared, OrderUnknown, SubjectUsed, TooManyCalls
-from services.intake.events import envelope
+from services.intake.core.errors import (
+    EventIdReused,
+    MalformedEvent,
+    NotDeclared,
+    OrderUnknown,
+    SubjectUsed,
+    TooManyCalls,
+)
+from services.intake.events import envelope, subjects
 from services.intake.events.envelope import Envelope
 from services.intake.events.fitting import bounded, submission
+from services.intake.events.subjects import Stated, Tokens
 from services.intake.events.telling import tell
-from services.intake.group_commit import SubmissionContext, Submitted
-from services.intake.subjects import Stated, Tokens
-from services.intake.submission import Submissions
+from services.intake.submission.accepting import Submissions
+from services.intake.submission.group_commit import SubmissionContext, Submitted
 from shared.app.service import Running, Service
 from shared.domain import topics
 from shared.domain.emitters import Emitter

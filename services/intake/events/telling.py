@@ -4,9 +4,9 @@ from typing import assert_never
 
 from pydantic import JsonValue
 
-from services.intake.errors import EventRefused
-from services.intake.instants import Instants
-from services.intake.subjects import Stated, SubjectStatement
+from services.intake.core.errors import EventRefused
+from services.intake.core.instants import Instants
+from services.intake.events.subjects import Stated, SubjectStatement
 from shared.domain.assignments import AssignedNumber, Line
 from shared.domain.conflicts import Conflict
 from shared.domain.emitters import Emitter

@@ -1,1 +1,4 @@
-"""Who somebody is: what was proved of an identity, how it is proved, and whether two are one person."""
+"""How a requester proves who they are: levels, links and codes, and proofs that wait for a person.
+
+May import `delivery` and lower packages.
+"""

@@ -3,17 +3,27 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import JsonValue
 
-from services.intake.errors import BadRequest
-from services.intake.grant import Grant
-from services.intake.instants import Instants
-from services.intake.schemas import Assurance, IdentityProof
+from services.intake.access.grant import Grant
+from services.intake.core.errors import BadRequest
+from services.intake.core.instants import Instants
+from services.intake.core.schemas import Assurance, IdentityProof
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.identity_rules import IdentityPolicy
 from shared.domain.levels import NOTHING, Level, less
-from shared.domain.proofs import Method, ProofPolicy, proved_alone, raised, two_contact_points
+from shared.domain.proofs import POLICY, Method, ProofPolicy, proved_alone, raised, two_contact_points
+from shared.domain.toml_file import read_with_ours
+
+
+@cache
+def identity_policy(overlay: Path | None = None) -> IdentityPolicy:
+    """The policy as shipped with the company's own in that folder over it; ``Misconfigured`` if it cannot be used."""
+    return read_with_ours(POLICY, IdentityPolicy, overlay)
 
 
 class Proof(NamedTuple):

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from services.intake.metrics import PROOFS_STOPPED
-from services.intake.schemas import Instant
+from services.intake.core.metrics import PROOFS_STOPPED
+from services.intake.core.schemas import Instant
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
 

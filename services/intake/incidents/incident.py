@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, computed_field
 
+from services.intake.core.schemas import Instant
 from services.intake.incidents.schemas import (
     IncidentClosed,
     IncidentFacts,
@@ -15,7 +16,6 @@ from services.intake.incidents.schemas import (
     RiskDecided,
     Whom,
 )
-from services.intake.schemas import Instant
 
 Said: TypeAlias = IncidentFacts | RiskDecided | Notified | IncidentClosed
 _WITHIN: Final = timedelta(hours=72)

@@ -7,14 +7,14 @@ they are, are notified otherwise, and that is noted.
 from typing import NamedTuple
 from uuid import UUID
 
-from services.intake import repository
-from services.intake.errors import BadRequest
-from services.intake.identity.same_person import Person
+from services.intake.core.errors import BadRequest
 from services.intake.incidents.incident import Incident, IncidentLetter
 from services.intake.incidents.schemas import IncidentFacts, RiskDecided
 from services.intake.letters import correspondence, delivery
 from services.intake.letters.rendering import Letters
 from services.intake.request.aggregate import Request
+from services.intake.request.same_person import Person
+from services.intake.store import repository
 from shared.domain.levels import NOTHING
 from shared.domain.sentences import Listed, Term
 from shared.messaging.unit_of_work import UnitOfWork

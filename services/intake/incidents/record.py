@@ -12,11 +12,11 @@ from uuid import UUID
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
-from services.intake import metrics, repository
-from services.intake.audit.looks import LOOKS
-from services.intake.auth import Caller
-from services.intake.errors import BadRequest, Forbidden, NotFound, NotReady
-from services.intake.grant import Power
+from services.intake.access.auth import Caller
+from services.intake.access.grant import Power
+from services.intake.core import metrics
+from services.intake.core.errors import BadRequest, Forbidden, NotFound, NotReady
+from services.intake.core.looks import LOOKS
 from services.intake.incidents import letters
 from services.intake.incidents.incident import Entry, Incident, IncidentRow, Said, owed
 from services.intake.incidents.schemas import (
@@ -28,6 +28,7 @@ from services.intake.incidents.schemas import (
     Whom,
 )
 from services.intake.letters.rendering import Letters
+from services.intake.store import repository
 from shared.domain.errors import IllegalTransition
 from shared.domain.release import Fault
 from shared.messaging.unit_of_work import UnitOfWork

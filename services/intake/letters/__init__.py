@@ -1,1 +1,5 @@
-"""Letters: written, previewed, delivered by e-mail, by post or where they are read, and followed until then."""
+"""Letters as they are written: their cases, their content, sealing, previews and the rows of what is to be sent.
+
+What becomes of a letter on its way is in `delivery`.
+May import `core`, `request` and `access`.
+"""

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from services.intake.request.as_told import as_told
 from services.intake.request.letter_kinds import ANSWERS, LetterOf, also
-from services.intake.request.stored_request import StoredRequest
+from services.intake.request.stored_request import StoredRequest, as_told
 from shared.domain import reference
 from shared.domain.rights import Right, Role
 from shared.domain.sentences import Fact, Listed, Sentence, Term, say

@@ -17,15 +17,15 @@ import orjson
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
-from services.intake.auth import Caller
+from services.intake.access.auth import Caller
 from services.intake.letters.cases import Case
 from services.intake.letters.masked import masked, unnamed
 from services.intake.letters.rendering import Letters
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.letter_kinds import TO_OTHERS, LetterOf
 from services.intake.request.lifecycle import State
+from services.intake.request.messages.answer import standing
 from services.intake.request.stored_request import StoredRequest
-from services.intake.request.told.answer import standing
 from shared.domain import notices, reference
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.notices import NoticeFacts, NoticeText, seal_facts

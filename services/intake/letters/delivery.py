@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
+from services.intake.core.metrics import LETTER_WAIT, LETTERS
 from services.intake.letters import correspondence, portal_news
 from services.intake.letters.rendering import Letters
-from services.intake.metrics import LETTER_WAIT, LETTERS
 from services.intake.request.causes.delivery import Told
 from services.intake.request.letter_kinds import ANSWERS, TO_OTHERS, LetterKind
 from services.intake.request.stored_request import StoredRequest

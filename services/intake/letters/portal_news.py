@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from services.intake.portal.settings import PortalSettings
 from services.intake.request.letter_kinds import LetterOf
 from services.intake.request.stored_request import StoredRequest
+from services.portal.settings import PortalSettings
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import NOTHING
 from shared.messaging.unit_of_work import UnitOfWork

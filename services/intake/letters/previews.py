@@ -12,7 +12,7 @@ from services.intake.request.aggregate import Request
 from services.intake.request.closing import closing_letter, done, lifting_letter, refusal_letter
 from services.intake.request.letter_kinds import TO_OTHERS, LetterField, LetterOf
 from services.intake.request.lifecycle import State
-from services.intake.request.told.answer import standing
+from services.intake.request.messages.answer import standing
 from shared.domain import reference
 from shared.domain.notices import NoticeFacts, Reader
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport, Unsearched

@@ -6,13 +6,13 @@ Nothing is rendered here: a decision seals facts, and the service of corresponde
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from services.intake.portal.settings import PortalSettings
+from services.intake.core.retention import retention
 from services.intake.request import deferrals
 from services.intake.request.disclosed import Disclosed
 from services.intake.request.letter_kinds import TO_OTHERS, LetterKind
 from services.intake.request.stored_request import StoredRequest
-from services.intake.retention import retention
 from services.intake.settings import IntakeSettings
+from services.portal.settings import PortalSettings
 from shared.domain.notices import Reader
 from shared.domain.policy import Policy
 from shared.domain.policy_words import policy_words

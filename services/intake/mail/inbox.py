@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from services.intake.errors import NotFound
-from services.intake.letters import delivered
+from services.intake.core.errors import NotFound
+from services.intake.core.metrics import MAIL, MAIL_WAIT, MAIL_WAITING
+from services.intake.delivery import outcomes
 from services.intake.letters.rendering import Letters
-from services.intake.metrics import MAIL, MAIL_WAIT, MAIL_WAITING
 from shared.domain.errors import IllegalTransition, Shredded
 from shared.domain.events import MailReceived
 from shared.domain.mail_content import CONTENT, KIND, READ, MailContent, MailKind
@@ -104,7 +104,7 @@ async def take(tx: UnitOfWork, letters: Letters, mail: MailReceived) -> MailKind
         await _destroy(tx, mail_id)
     if kind is MailKind.BOUNCE:
         for letter_id in mail.letters:
-            await delivered.stopped(tx, letters, letter_id, "returned")
+            await outcomes.stopped(tx, letters, letter_id, "returned")
     tx.after_commit(MAIL.labels(kind).inc)
     return kind
 

@@ -13,19 +13,19 @@ import orjson
 from pydantic import BaseModel, Field, JsonValue
 from uuid_utils.compat import uuid7
 
-from services.intake import lookup
-from services.intake.auth import Caller
-from services.intake.entered import Entered
-from services.intake.errors import BadRequest
-from services.intake.group_commit import SubmissionContext, Submitted
+from services.intake.access.auth import Caller
+from services.intake.core.errors import BadRequest
+from services.intake.core.schemas import Instant, Strict
 from services.intake.identity import proof_links
 from services.intake.identity.proof_links import ProofLinks
 from services.intake.letters.masked import MASK, masked, tokens_shown
 from services.intake.mail import inbox
 from services.intake.mail.inbox import Mail
 from services.intake.request import lifecycle
-from services.intake.schemas import Instant, Strict
-from services.intake.submission import Submissions
+from services.intake.store import lookup
+from services.intake.submission.accepting import Submissions
+from services.intake.submission.entered import Entered
+from services.intake.submission.group_commit import SubmissionContext, Submitted
 from shared.domain.mail_content import CONTENT, KIND, MailContent, MailProposal
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.storage.postgres import Connection

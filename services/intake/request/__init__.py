@@ -1,1 +1,5 @@
-"""A request as an aggregate: its lifecycle, what moves it, and what is told of it; pure, no clock, no database."""
+"""The request as an aggregate: its lifecycle, what moves it, what blocks it, and what its letters say.
+
+Pure: no clock, no database, no routes.
+May import `core`.
+"""

@@ -6,10 +6,10 @@ from typing import Final, Literal, NamedTuple
 
 from pydantic import BaseModel, Field
 
+from services.intake.core.schemas import Instant
 from services.intake.request import deferrals
 from services.intake.request.lifecycle import State
 from services.intake.request.stored_request import StoredRequest
-from services.intake.schemas import Instant
 from shared.domain.assignments import AssignmentInDoubt
 from shared.domain.errors import RuleUnsigned
 from shared.domain.operations import TaskReport

@@ -4,12 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 
 from services.intake.request import deferrals
-from services.intake.request.as_told import as_told
 from services.intake.request.letter_kinds import LetterField, LetterOf
-from services.intake.request.stored_request import StoredRequest
+from services.intake.request.messages.answer import OUR_LIST, answer, had_been_done, of_instruction, why_not_searched
+from services.intake.request.messages.kept import is_held_unseen
+from services.intake.request.stored_request import StoredRequest, as_told
 from services.intake.request.summed import changed_by_category, summed
-from services.intake.request.told.answer import OUR_LIST, answer, had_been_done, of_instruction, why_not_searched
-from services.intake.request.told.kept import is_held_unseen
 from shared.domain import corrections
 from shared.domain.operations import ANSWERING, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right

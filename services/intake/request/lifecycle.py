@@ -8,7 +8,7 @@ after its last notice the request is answered in part as soon as nothing else is
 person because a system is quarantined goes on by itself once that is on again, and is then complete or blocked anew.
 An erasure that has found whose data they are can ``yield_to`` other requests of the same person.
 ``ask_proof``: what is proved is being done, and of the rest it is asked who they are; ``verify`` then goes on with it.
-``resume``: the suspended API key is released (``services.intake.key_suspension``).
+``resume``: the suspended API key is released (``services.intake.access.key_suspension``).
 What was closed without an answer to its question is *resumable*: a late answer reopens it. What two persons have
 decided (``decide``: to refuse, or to answer in part) is answered when it is known what is done by now (``report``); a
 part that is owed then is done later.

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from services.intake.errors import BadRequest
+from services.intake.core.errors import BadRequest
 from shared.domain.answer_reasons import AnswerReasons, Code, Reason
 from shared.domain.rights import Outcome, Right
 from shared.domain.toml_file import read_with_ours

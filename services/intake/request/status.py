@@ -4,8 +4,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from services.intake.request.as_told import as_told
-from services.intake.request.stored_request import StoredRequest
+from services.intake.request.stored_request import StoredRequest, as_told
 from shared.domain import topics
 from shared.domain.records import Message
 from shared.domain.status import RequestStatus

@@ -1,7 +1,8 @@
 """A request as it is stored, and what follows from how it stands; pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
+from typing import Any, TypeVar
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -278,3 +279,20 @@ class StoredRequest:
         """
         if not self.allows(cause):
             raise IllegalTransition(f"a request that is {self.state} does not allow: {cause.replace('_', ' ')}")
+
+
+R = TypeVar("R", bound=StoredRequest)
+
+
+def as_told(request: R) -> R:
+    """The request without what tells who is a customer, where it is an anonymous one (REQ-S5).
+
+    It looks the same for an address that we know and for one that somebody has made up.
+    """
+    if not request.anonymous:
+        return request
+    ended = request.state is State.CLOSED
+    outcome = Outcome.WITHDRAWN if request.outcome is Outcome.WITHDRAWN else Outcome.FULFILLED
+    nothing: dict[str, Any] = dict.fromkeys(("tasks", "question", "warning", "decided", "finished"))
+    state = State.CLOSED if ended else State.IN_PROGRESS
+    return replace(request, state=state, outcome=outcome if ended else None, owed=False, resumable=False, **nothing)

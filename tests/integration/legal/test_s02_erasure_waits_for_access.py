@@ -8,7 +8,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.erasure import precedence
-from services.intake.resuming import begin_postponed
+from services.intake.jobs.resuming import begin_postponed
 from shared.domain import events
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport

@@ -12,8 +12,8 @@ from services.intake.request import deferrals, restrictions
 from services.intake.request.closing import closing_letter, later_letter, refusal_letter
 from services.intake.request.letter_kinds import LetterField
 from services.intake.request.lifecycle import State
+from services.intake.request.messages.announced import announced
 from services.intake.request.summed import kept_from
-from services.intake.request.told.announced import announced
 from services.intake.request.transition import (
     MovingRequest,
     R,

@@ -1,0 +1,214 @@
+"""The console as a site: who has signed in, what they may do, and where they are."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from services.console import roles
+from services.console.provider import Provider
+from services.console.roles import Power, Role
+from services.console.settings import ConsoleSettings
+from services.intake.access import auth
+from services.intake.access.auth import Caller
+from services.intake.api.dependencies import Services
+from services.intake.core import errors
+from services.web.forms import Form
+from services.web.pages import Pages
+from services.web.sessions import Session, Sessions
+from services.web.site import FormExpired, Handler, Site, Visit, written_in
+from shared.domain import reference
+from shared.storage.postgres import AWAY
+
+BASE: Final = "/console"
+_TEMPLATES = Path(__file__).parent / "templates"
+_OF_THE_API = re.compile(r"\s*\((?:GET|POST|action) [^)]*\)")
+NAVIGATION: Final[Sequence[tuple[str, str, Power]]] = (
+    ("/", "Queue", Power.SEE),
+    ("/approvals", "Approvals", Power.SEE),
+    ("/mail", "Mail", Power.READ),
+    ("/new", "New", Power.HANDLE),
+    ("/post", "Letters", Power.READ),
+    ("/holds", "Holds", Power.SEE),
+    ("/stopped", "Stopped", Power.SEE),
+    ("/systems", "Systems", Power.SEE),
+    ("/incidents", "Incidents", Power.SEE),
+    ("/sla", "Promises", Power.SEE),
+)
+"""What stands on top of every page: where it leads, its word, and the power that it needs."""
+
+
+@dataclass(frozen=True)
+class Works:
+    """What the pages work with: the same use cases as the API, as whoever has signed in."""
+
+    services: Services
+    settings: ConsoleSettings
+    provider: Provider
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who has signed in."""
+
+    holder: str
+    name: str
+    roles: Sequence[Role]
+
+    @property
+    def powers(self) -> frozenset[Power]:
+        """What their roles let them do."""
+        return roles.powers(self.roles)
+
+    @property
+    def caller(self) -> Caller:
+        """As whom the use cases know them."""
+        return auth.signed_in(self.holder, roles.granted(self.roles))
+
+    def may(self, power: Power) -> bool:
+        """Whether one of their roles has that power."""
+        return power in self.powers
+
+
+def signed_in(session: Session) -> Person | None:
+    """Whose session it is; None before they have signed in."""
+    if session.principal is None:
+        return None
+    listed = session.data.get("roles")
+    known = [Role(str(each)) for each in listed] if isinstance(listed, list) else []
+    return Person(session.principal, str(session.data.get("name", session.principal)), known)
+
+
+def person_of(visit: Visit) -> Person:
+    """Who has signed in; every page but those of the sign-in itself has one."""
+    person: Person = visit.request.state.person
+    return person
+
+
+class Console(Site):
+    """The site of the console; ``powers``: of each page the power that it needs, by path."""
+
+    def __init__(self, works: Works) -> None:
+        self.works = works
+        self.powers: dict[str, Power] = {}
+        settings = works.settings
+        idle, longest = timedelta(minutes=settings.idle_minutes), timedelta(hours=settings.session_hours)
+        sessions = Sessions(works.services.unit_of_work, "console", idle, longest)
+        # Lax: whoever comes back from the provider, or by a link in a ticket, comes from another site.
+        super().__init__(BASE, settings.url, Pages(_TEMPLATES), sessions, "lax")
+
+    def private(self, path: str, handler: Handler, power: Power, *, sends: bool = False) -> Route:
+        """A page for those who have that power; whoever has not signed in is asked to, and then comes back to it."""
+
+        async def for_the_signed_in(visit: Visit) -> Response:
+            person = signed_in(visit.session)
+            if person is None:
+                if visit.sent:
+                    raise FormExpired(
+                        "you are signed out: nothing was done; sign in, and open the page anew", visit.form
+                    )
+                visit.session.data["to"] = _within(visit.request)
+                visit.session.wanted = True
+                return visit.go("/sign-in")
+            visit.request.state.person, visit.request.state.form = person, visit.form
+            if not person.may(power):
+                raise errors.Forbidden(f"none of your roles ({', '.join(person.roles)}) may {roles.WORDS[power]}")
+            return await handler(visit)
+
+        self.powers[path] = power
+        return self.page(path, for_the_signed_in, sends=sends)
+
+    def facts(self, request: Request) -> dict[str, Any]:
+        """What every page may name."""
+        person = getattr(request.state, "person", None)
+        policy = self.works.services.processing
+        return {
+            "words": {
+                "error": "Error",
+                "problem": "There is a problem",
+                "skip": "Skip to the page",
+                "site": "Privacy console",
+            },
+            "language": "en",
+            "base": self.base,
+            "home": f"{self.base}/",
+            "site_class": "console",
+            "person": person,
+            "may": (lambda power: person is not None and person.may(Power(power))),
+            "navigation": [each for each in NAVIGATION if person and person.may(each[2])],
+            "here": request.url.path.removeprefix(self.base),
+            "officer": policy.officer.of(None),
+            "at": partial(shown, zone=ZoneInfo(policy.controller.zone)),
+            "zone": policy.controller.zone,
+            "spell": spelled,
+            "reference": reference.of,
+            "triple": (lambda pairs: [(*each, "") for each in pairs]),
+        }
+
+    def error_page(self, request: Request, status: int, error: Exception) -> Response:
+        """What went wrong and what to do, in the words of the API, and where to go on."""
+        title, text = _told(status, error)
+        sent = getattr(request.state, "form", Form())
+        written = error.written if isinstance(error, FormExpired) else written_in(sent)
+        told = {"title": title, "text": text, "errors": (), "csrf": lambda: "", "written": written}
+        response = self.pages.show("error.html", status, {**self.facts(request), **told})
+        if seconds := getattr(error, "retry_after", None):
+            response.headers["Retry-After"] = str(max(1, round(seconds)))
+        return response
+
+
+def shown(at: datetime | None, zone: ZoneInfo) -> str:
+    """An instant as it is read in the controller's zone, which it names; nothing where there is none."""
+    return at.astimezone(zone).strftime("%Y-%m-%d %H:%M %Z") if at else ""
+
+
+def local(works: Works, at: datetime | None) -> str:
+    """The same, in the zone of the controller."""
+    return shown(at, ZoneInfo(works.services.processing.controller.zone))
+
+
+def spelled(word: object) -> str:
+    """A word of ours as it is read: without underscores, or in other words where that says nothing."""
+    return _READ_AS.get(str(word), str(word).replace("_", " "))
+
+
+def in_pages(sentence: str | None) -> str:
+    """A sentence of the API as it is read here: without the calls that it names."""
+    return _OF_THE_API.sub("", sentence or "")
+
+
+def _within(request: Request) -> str:
+    """The page that was asked for, with what it was asked for."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    return request.url.path.removeprefix(BASE) + query
+
+
+_READ_AS: Mapping[str, str] = {"blast_radius": "more than one request may touch"}
+_TITLES: Mapping[type[Exception], str] = {
+    FormExpired: "This page was open for too long",
+    errors.TooManyCalls: "Too much at once",
+    errors.Forbidden: "You may not do this",
+    errors.NotFound: "There is nothing here",
+    errors.PreconditionFailed: "The request has changed since you opened the page",
+}
+
+
+def _told(status: int, error: Exception) -> tuple[str, str]:
+    if isinstance(error, AWAY):
+        return "The database does not answer", "Nothing was done. Try again in a moment."
+    if isinstance(error, HTTPException):
+        return _TITLES[errors.NotFound], "Check the address, or go by the queue."
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, errors.Overloaded):
+        return "Something went wrong on our side", "It is in our log. Try again later."
+    title = next((title for kind, title in _TITLES.items() if isinstance(error, kind)), "This could not be done")
+    return title, in_pages(getattr(error, "detail", None) or str(error))

@@ -1,0 +1,181 @@
+"""Shows the mailbox: which mails wait for a person, what one says and seems to ask for, and what becomes of it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+from uuid import UUID
+
+from babel import Locale
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from services.console.console import Console, Works, local, person_of
+from services.console.decisions.decision import LANGUAGES
+from services.console.decisions.page import About
+from services.console.ids import of_path, place
+from services.console.lists import END, ROWS, Link, Row, Table, cut, show
+from services.console.roles import Power
+from services.intake.actions import offering
+from services.intake.actions.correspondence import DISMISS
+from services.intake.actions.requests import KIND
+from services.intake.actions.timing import REPLY
+from services.intake.mail.use_cases import MailView
+from services.web.forms import Form
+from services.web.site import Visit
+from shared.domain.mail_content import MailContent
+from shared.domain.wording import ENGLISH
+
+_TITLES: Final[Sequence[tuple[Literal["proposed", "reply"], str, str]]] = (
+    ("proposed", "To be read", "The time limit runs from the moment at which it reached us."),
+    ("reply", "Answers to letters of ours", "Enter with its request what it says, or make it a new request."),
+)
+_STRANGER = "It answers a letter that went to another address: do not take it for the requester's word."
+
+
+_COLUMNS: Final = ("Mail", "From", "Reached us", "Asks for", "Language", "Domain authenticated", "Urgent", "Answers")
+_NO_SUBJECT: Final = {
+    "forwards": "It passes on what another person has written: enter whom it is about yourself.",
+    "for_another": "The writer seems to speak for another person: enter whom it is about yourself.",
+}
+_DIFFERENT: Final = (
+    "It names other addresses than the one that it says it is from. The proposal uses that one alone: if another is"
+    " theirs, enter it yourself, once you are sure."
+)
+
+
+def routes(console: Console) -> list[BaseRoute]:
+    """The mailbox, a mail, and its original."""
+    inbox = Inbox(console.works)
+    return [
+        console.private("/mail", inbox.show, Power.READ),
+        console.private("/mail/{mail_id}", inbox.mail, Power.READ),
+        console.private("/mail/{mail_id}/raw", inbox.raw, Power.READ),
+    ]
+
+
+@dataclass(frozen=True)
+class Inbox:
+    """The pages of the mailbox."""
+
+    works: Works
+
+    async def show(self, visit: Visit) -> Response:
+        """Lists what waits: from whom, what it seems to ask, in which language, and whether it sounds urgent."""
+        tables = list[Table]()
+        for state, title, lead in _TITLES:
+            after = place(visit, state)
+            found = await self.works.services.use_cases.mail.waiting(state, after, ROWS + 1)
+            mails, more = cut(found, ROWS, f"/mail?{state}=", lambda each: each.mail_id)
+            none = END if after else "None."
+            tables.append(Table(title, lead, _COLUMNS, [self._row(each) for each in mails], none, more=more))
+        return show(visit, "Mail", tables)
+
+    def _row(self, read: MailView) -> Row:
+        mail, content = read, read.content
+        cells = (
+            Link(f"/mail/{mail.mail_id}", content.subject or "No subject"),
+            content.sender or "–",
+            local(self.works, mail.received_at),
+            _words(content.proposal.rights) or "–",
+            _spoken(content),
+            "yes" if content.authenticated else "no",
+            _words(content.proposal.urgent) or "–",
+            Link(f"/requests/{mail.request_id}", "request") if mail.request_id else "–",
+        )
+        return Row(cells)
+
+    async def mail(self, visit: Visit) -> Response:
+        """Shows what a mail says; the reading is on record."""
+        read = await self._read(visit)
+        mail_id, content = read.mail_id, read.content
+        links = [Link(f"/mail/{mail_id}/raw", "Fetch the original with its files")]
+        if read.names and read.names != read.request_id:
+            links.append(Link(f"/requests/{read.names}", "Open the request whose reference it names"))
+        if person_of(visit).may(Power.HANDLE):
+            make = "Make it a new request" if read.request_id else "Make it a request"
+            links = [
+                *(await self._answers(visit, read.request_id) if read.request_id else ()),
+                Link(f"/mail/{mail_id}/confirm", make),
+                Link(f"/mail/{mail_id}/dismiss", DISMISS.title),
+                *links,
+            ]
+        noted = visit.session.data.pop("noted", None)
+        facts = _facts(self.works, read)
+        return visit.page("mail.html", mail=read, content=content, facts=facts, links=links, noted=noted)
+
+    async def _read(self, visit: Visit) -> MailView:
+        return await self.works.services.use_cases.mail.read(of_path(visit, "mail_id"), person_of(visit).caller)
+
+    async def _answers(self, visit: Visit, request_id: UUID) -> Sequence[Link]:
+        """What can be done with the request that a mail answers, because of what it says."""
+        person = person_of(visit)
+        _, found = await offering.possible(self.works.services.use_cases, KIND, str(request_id), person.caller)
+        return [Link(f"/requests/{request_id}/decide/{each.name}", each.title) for each in found if each.name == REPLY]
+
+    async def raw(self, visit: Visit) -> Response:
+        """The original with its files, to be opened with care; the reading is on record."""
+        raw = await self.works.services.use_cases.mail.raw(of_path(visit, "mail_id"), person_of(visit).caller)
+        headers = {"Content-Disposition": 'attachment; filename="mail.eml"'}
+        return Response(raw, media_type="application/octet-stream", headers=headers)
+
+
+async def proposed(works: Works, visit: Visit, about: About) -> About:
+    """The page by which a mail becomes a request, with what it says and seems to ask for; the reading is on record."""
+    read = await works.services.use_cases.mail.read(UUID(visit.request.path_params["key"]), person_of(visit).caller)
+    facts = [*_facts(works, read), *((each.title or "It says", each.text) for each in read.content.parts)]
+    return replace(about, title=read.content.subject or about.title, facts=facts, known=_form(read.content))
+
+
+def _facts(works: Works, read: MailView) -> list[tuple[str, str]]:
+    """Everything that a mail says of itself, and what it seems to ask for."""
+    mail, content, proposal = read, read.content, read.content.proposal
+    by = "as our mail exchanger wrote" if mail.by_mx else "as the mailbox says"
+    checks = ", ".join(f"{name.upper()} {result}" for name, result in content.checks.items()) or "nothing written"
+    known = {
+        "Says it is from": ", ".join(filter(None, (content.name, content.sender))),
+        "Also names": ", ".join(content.other_addresses),
+        "Domain authenticated": f"{'yes' if content.authenticated else 'no'} ({checks})",
+        "Reached us": f"{local(works, mail.received_at)}, {by}",
+        "Language": _spoken(content),
+        "Seems to ask for": _words(proposal.rights) or "nothing that is certain",
+        "Also mentions": _words(proposal.mentioned),
+        "Sounds urgent": _words(proposal.urgent),
+        "Files": "; ".join(
+            f"{each.name or 'without a name'} ({each.kind}, {each.size} bytes)" for each in content.attachments
+        ),
+        "Look": " ".join((_STRANGER, *_doubts(content)) if read.stranger else _doubts(content)),
+    }
+    return [(name, value) for name, value in known.items() if value]
+
+
+def _words(said: Sequence[str]) -> str:
+    return ", ".join(each.replace("_", " ") for each in said)
+
+
+def _spoken(content: MailContent) -> str:
+    """The language in which it is written, by its name."""
+    return (Locale(ENGLISH).languages.get(content.language) if content.language else None) or "not sure"
+
+
+def _doubts(content: MailContent) -> Iterator[str]:
+    """Reasons for a person to look before they enter whom it is about."""
+    proposal = content.proposal
+    if content.other_addresses:
+        yield _DIFFERENT
+    if proposal.no_subject:
+        yield _NO_SUBJECT[proposal.no_subject]
+    if any(not each.startswith("+") for each in proposal.phones):
+        yield "A telephone number lacks its country code: enter it, or the country in which the number is dialled."
+
+
+def _form(content: MailContent) -> Form:
+    proposal = content.proposal
+    said = {
+        "rights": proposal.rights,
+        "language": [content.language] if content.language in LANGUAGES else [],
+        "subject.email": [proposal.email],
+        "subject.name": [proposal.name],
+        "subject.account_id": [proposal.account_id],
+        "subject.phones": ["\n".join(proposal.phones)],
+    }
+    return Form({name: [each for each in values if each] for name, values in said.items() if any(values)})

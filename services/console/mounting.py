@@ -1,0 +1,58 @@
+"""The console as it is mounted beside the API, where it has an identity provider."""
+
+from starlette.routing import BaseRoute
+
+from services.console import (
+    case_page,
+    digests,
+    entry,
+    holds,
+    inbox,
+    incidents,
+    outgoing,
+    package_page,
+    queue,
+    request_page,
+    sign_in,
+    sla_page,
+    stopped,
+    systems,
+)
+from services.console.console import Console, Works
+from services.console.decisions import acting
+from services.console.provider import Provider
+from services.console.settings import ConsoleSettings
+from services.intake.api.dependencies import Services
+
+_PAGES = (
+    sign_in,
+    queue,
+    request_page,
+    package_page,
+    stopped,
+    systems,
+    holds,
+    inbox,
+    outgoing,
+    digests,
+    entry,
+    incidents,
+    sla_page,
+    case_page,
+    acting,  # last: its paths are the widest
+)
+
+
+def built(services: Services, settings: ConsoleSettings) -> tuple[Console, list[BaseRoute]]:
+    """The console and all its pages."""
+    console = Console(Works(services, settings, Provider(settings, services.unit_of_work.clock)))
+    return console, [route for each in _PAGES for route in each.routes(console)]
+
+
+def mounted(services: Services) -> list[BaseRoute]:
+    """The console; nothing where it is not switched on. Raises ``Misconfigured``."""
+    settings = ConsoleSettings()
+    if settings.issuer is None:
+        return []
+    console, pages = built(services, settings)
+    return console.mounted(pages, services.settings.proxies, settings.pages_a_second)

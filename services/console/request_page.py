@@ -1,0 +1,163 @@
+"""A request's whole story on one page; that somebody has looked at it is on record."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from operator import itemgetter
+from typing import Any, Final
+
+import asyncpg
+import orjson
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from services.console import case_sheet, entries
+from services.console.console import Console, Person, Works, person_of
+from services.console.decisions.acting import in_words, links
+from services.console.decisions.decision import LANGUAGES
+from services.console.ids import of_path
+from services.console.roles import ROLES, Power
+from services.intake.actions import approvals, offering, performing
+from services.intake.actions.approvals import REQUESTS
+from services.intake.actions.deciding import visible
+from services.intake.actions.identity import WHY
+from services.intake.actions.registry import KINDS
+from services.intake.api import views
+from services.intake.api.views import RequestView
+from services.intake.core.looks import LOOKS
+from services.intake.letters import undelivered
+from services.intake.mail import inbox
+from services.intake.queries import plans, request_file
+from services.intake.queries.request_file import ListedLetter
+from services.intake.recipients.recipients import Notice
+from services.intake.request import disclosed
+from services.intake.request.aggregate import Request
+from services.intake.request.planned import planned
+from services.intake.store.repository import read
+from services.web.site import Visit
+from shared.domain.policy import Policy
+from shared.storage import evidence
+
+_MAILS: Final = 20
+
+
+def routes(console: Console) -> list[BaseRoute]:
+    """The pages of one request that show and do not decide."""
+    page = RequestPage(console.works)
+    return [
+        console.private("/requests/{request_id}", page.story, Power.SEE, sends=True),
+        console.private("/requests/{request_id}/plan", page.plan, Power.SEE),
+        console.private("/requests/{request_id}/letters", page.letters, Power.READ),
+    ]
+
+
+@dataclass(frozen=True)
+class RequestPage:
+    """The pages of one request."""
+
+    works: Works
+
+    async def story(self, visit: Visit) -> Response:
+        """What is its whole story? A button opens the case sheet in it."""
+        person, request = await self._seen(visit)
+        view = await self._view(request)
+        failures = self.works.services.use_cases.identity.links.failures
+        async with self.works.services.unit_of_work.pool.acquire() as connection:
+            kept = await request_file.read(connection, request.request_id, failures)
+            proposed = await approvals.waiting(connection, REQUESTS, str(request.request_id))
+            entries = await evidence.entries(connection, request.request_id)
+            mails = await inbox.of_request(connection, request.request_id, _MAILS)
+            for each in mails:
+                entries += await evidence.entries(connection, each.mail_id)
+        told = [_entry(each) for each in sorted(entries, key=itemgetter("at"))]
+        policy = self.works.services.unit_of_work.policy
+        traces, trace = self.works.settings.traces, next((each["trace"] for each in told if each["trace"]), None)
+        means, key, kind = self.works.services.use_cases, str(request.request_id), KINDS[REQUESTS]
+        _, decisions = await offering.possible(means, kind, key, person.caller)
+        waiting = await performing.waiting(means, KINDS, person.caller, proposed)
+        sheet = await case_sheet.opened(self.works, person, request.request_id) if visit.sent else case_sheet.CLOSED
+        return visit.page(
+            "request.html",
+            **sheet,
+            request=request,
+            view=view,
+            letters=kept.letters,
+            undelivered=[*_undelivered(kept.letters)],
+            recipients=[_notice(each, policy) for each in kept.notices],
+            holds=kept.holds,
+            stopped=[WHY[each] for each in kept.stopped],
+            mails=mails,
+            pending=[
+                (each, action.title, in_words(each), links(each, action, person))
+                for each, _ in waiting
+                for action in [kind.actions[each.action]]
+            ],
+            done=[each for each in told if not each["action"].endswith(LOOKS)],
+            looked=[each for each in told if each["action"].endswith(LOOKS)],
+            trace=traces.replace("{trace}", trace) if traces and trace else None,
+            decisions=[each for each in decisions if person.may(Power(each.needs))],
+            others=[(each.title, _roles(Power(each.needs))) for each in decisions if not person.may(Power(each.needs))],
+            noted=visit.session.data.pop("noted", None),
+            languages=LANGUAGES,
+        )
+
+    async def plan(self, visit: Visit) -> Response:
+        """What would the erasure do? The systems are asked, and nothing is changed."""
+        person = person_of(visit)
+        async with self.works.services.unit_of_work.begin() as tx:
+            request_id = of_path(visit)
+            request = await visible(tx.connection, await read(tx.connection, request_id), person.caller)
+            plan = await plans.plan(tx, request, person.caller)
+        systems = planned(plan.tasks, self.works.services.processing) if plan.made_at else []
+        return visit.page("plan.html", request=request, plan=plan, systems=systems)
+
+    async def letters(self, visit: Visit) -> Response:
+        """What did we write? The reading is on record."""
+        person, use_cases = person_of(visit), self.works.services.use_cases
+        request = await use_cases.read(of_path(visit), person.caller)
+        written = await use_cases.read_letters(request.request_id, person.caller, None)
+        return visit.page("letters_read.html", request=request, letters=written)
+
+    async def _seen(self, visit: Visit) -> tuple[Person, Request]:
+        person = person_of(visit)
+        async with self.works.services.unit_of_work.begin() as tx:
+            request_id = of_path(visit)
+            request = await visible(tx.connection, await read(tx.connection, request_id), person.caller)
+            tx.log_evidence(request_id, "request.viewed", {"holder": person.holder}, person.caller.actor)
+        return person, request
+
+    async def _view(self, request: Request) -> RequestView:
+        """As the API shows it to an officer."""
+        use_cases = self.works.services.use_cases
+        awaited, case = await use_cases.awaited(request), await use_cases.case_of(request)
+        today = self.works.services.unit_of_work.clock.now().date()
+        repeated = await use_cases.repeated(request)
+        return views.view(request, today, use_cases.letters, awaited, case, repeated, officer=True)
+
+
+def _undelivered(letters: Iterable[ListedLetter]) -> Iterator[tuple[ListedLetter, Sequence[str]]]:
+    """Each letter for whose delivery something waits, with how far it has come and what that means."""
+    for each in letters:
+        state = each.state or ""
+        if means := [*undelivered.why(state, each.tells)]:
+            yield each, (undelivered.stands(each.kind, state, each.fault), *means)
+
+
+def _roles(power: Power) -> str:
+    """Which roles have that power."""
+    return " or ".join(role for role, powers in ROLES.items() if power in powers)
+
+
+def _entry(row: asyncpg.Record) -> dict[str, Any]:
+    detail = orjson.loads(row["detail"])
+    known = {"at": row["at"], "by": entries.by(row["actor"], row["chain"]), "action": row["action"]}
+    return {**known, "said": entries.said(detail), "trace": detail.get("trace")}
+
+
+def _notice(notice: Notice, policy: Policy) -> dict[str, object]:
+    known = policy.recipients.get(notice.recipient)
+    kinds: Sequence[str] = notice.categories
+    return {
+        **{name: value for name, value in asdict(notice).items() if name != "explanation"},
+        "name": known.name if known else notice.recipient,
+        "categories": disclosed.words(policy, kinds),
+    }

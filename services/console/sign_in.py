@@ -1,0 +1,110 @@
+"""Signing in and out: by the identity provider, with a second factor (issue 15)."""
+
+from dataclasses import asdict, dataclass
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from services.console import on_record
+from services.console.console import Console, Works, person_of, signed_in
+from services.console.id_token import NotSignedIn, SignedIn
+from services.console.provider import Question
+from services.console.roles import WORDS, Power
+from services.intake.access.quota import address_of
+from services.web.site import Visit
+from shared.messaging.unit_of_work import UnitOfWork
+
+_BIND = """
+INSERT INTO console_holder (holder, issuer, subject, bound_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
+"""
+_BOUND = "SELECT EXISTS (SELECT FROM console_holder WHERE holder = $1 AND issuer = $2 AND subject = $3)"
+
+
+async def bind(tx: UnitOfWork, who: SignedIn) -> None:
+    """Binds the holder to the account that signs in, if neither is bound yet.
+
+    Raises:
+        NotSignedIn: the holder belongs to another account, or the account to another holder.
+    """
+    account = (who.holder, who.issuer, who.subject)
+    await tx.connection.execute(_BIND, *account, tx.now)
+    if not await tx.connection.fetchval(_BOUND, *account):
+        raise NotSignedIn(
+            f"{who.holder}: the name or the account is bound to another account or name, since one person must not be"
+            " two; sign in under the name of your first sign-in, or have an operator release it"
+        )
+
+
+def routes(console: Console) -> list[BaseRoute]:
+    """The pages that need nobody to have signed in."""
+    signing = SigningIn(console.works)
+    return [
+        console.page("/sign-in", signing.welcome),
+        console.page("/sign-in/begin", signing.begin),
+        console.page("/signed-in", signing.back),
+        console.page("/sign-out", signing.out, sends=True),
+        console.private("/me", signing.me, Power.SEE),
+    ]
+
+
+@dataclass(frozen=True)
+class SigningIn:
+    """The pages of the sign-in."""
+
+    works: Works
+
+    async def welcome(self, visit: Visit) -> Response:
+        """Who are you? The provider asks, and not we."""
+        if signed_in(visit.session):
+            return visit.go("/")
+        visit.session.wanted = True
+        return visit.page("sign_in.html")
+
+    async def begin(self, visit: Visit) -> Response:
+        """On to the provider: by GET, since `form-action` would stop the redirect of a form in some browsers."""
+        question = Question.new()
+        address = await self.works.provider.address(question)
+        visit.session.data["question"] = asdict(question)
+        visit.session.wanted = True
+        return Response(status_code=303, headers={"Location": address})
+
+    async def back(self, visit: Visit) -> Response:
+        """Back from the provider, once for each question; on under another cookie to the page that was asked for."""
+        asked = visit.session.data.pop("question", None)
+        if not isinstance(asked, dict):
+            raise NotSignedIn("nothing was asked from this browser, or it was answered: begin anew")
+        await visit.site.sessions.keep(visit.session)  # the question is used up, whatever comes of it
+        question = Question(**{name: str(value) for name, value in asked.items()})
+        who = await self.works.provider.answer(question, dict(visit.request.query_params))
+        to = str(visit.session.data.pop("to", "/"))
+        forwarded, proxies = visit.request.headers.get("x-forwarded-for", ""), self.works.services.settings.proxies
+        async with self.works.services.unit_of_work.begin() as tx:
+            address = address_of(visit.request.scope, forwarded, proxies)
+            await bind(tx, who)
+            on_record.signed_in(tx, who.holder, who.roles, address)
+        visit.session.principal = who.holder
+        visit.session.data = {"name": who.name, "roles": [*who.roles]}
+        visit.session.renew()
+        return visit.go(to)
+
+    async def me(self, visit: Visit) -> Response:
+        """As whom am I signed in, and what may I do?"""
+        powers = person_of(visit).powers
+        return visit.page("me.html", may_do=[words for power, words in WORDS.items() if power in powers])
+
+    async def out(self, visit: Visit) -> Response:
+        """Ends this session, or all of this person's."""
+        if visit.sent:
+            if visit.session.principal:
+                await self._end(visit, visit.session.principal)
+            visit.session.end()
+            return visit.go("/sign-out")
+        return visit.page("signed_out.html")
+
+    async def _end(self, visit: Visit, holder: str) -> None:
+        async with self.works.services.unit_of_work.begin() as tx:
+            if visit.form.get("where") == "everywhere":
+                await visit.site.sessions.end_all(holder, tx.connection)
+                on_record.signed_out(tx, holder, "everywhere")
+            else:
+                on_record.signed_out(tx, holder, "here")

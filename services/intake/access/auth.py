@@ -1,0 +1,235 @@
+"""API keys: ``dsr_<id>_<secret>``, hashed at rest, each with one role, one holder and, of a channel, its bounds.
+
+``dsr api-key new --role ROLE --holder WHO`` makes one and prints it, once. Roles: ``channel`` submits and follows its
+own requests as far as its ``Grant`` goes, ``privacy`` sees and decides all, ``downstream:<system>`` fetches the
+identities of its tasks. ``dsr api-key replace`` makes another key of the same channel and holder: what a channel has
+submitted is the channel's, by whichever key. What needs two persons needs two keys of different holders.
+
+Whoever has signed in at the console calls without a key, as ``person:<holder>``: whose key a holder has, they are. The
+portal calls without a key too, inside the process.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import asyncpg
+
+from services.intake.access.grant import ANYTHING, Grant, Power
+from services.intake.core.errors import Forbidden, Unauthorised
+from shared.domain.clock import Clock
+from shared.domain.rights import Right
+from shared.storage.postgres import Connection, connected
+
+ROLE = re.compile(r"channel|privacy|downstream:[a-z][a-z0-9-]{0,40}")
+HOLDER = re.compile(r"[a-z][a-z0-9._-]{0,62}")
+"""A reference to an account of a person or of a machine; it goes into the evidence, so it is no name and no address."""
+_TOKEN = re.compile(r"dsr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+_CACHE_SECONDS = 10.0
+_CACHED = 10_000
+"""Key ids that are remembered, most of which somebody has made up."""
+_GRANT = ("max_level", "rights", "powers", "per_minute", "tenant")
+_KEYS = f"""
+SELECT key_id, hash, role, channel, holder, {", ".join(_GRANT)} FROM api_key
+WHERE key_id = ANY($1) AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
+"""  # noqa: S608  # put together from texts of ours
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whose API key it was, and who holds it.
+
+    ``channel``: what it has in common with the keys that replace it; ``grant``: what it may state and do. ``follows``:
+    the request of which somebody has shown to the portal that it is theirs, however it came.
+    """
+
+    key_id: str
+    role: str
+    channel: str
+    holder: str
+    grant: Grant
+    follows: UUID | None = None
+
+    @property
+    def actor(self) -> str:
+        """How the evidence names this caller."""
+        return actor_of(self.key_id)
+
+    def must_be(self, *roles: str) -> None:
+        """Raises ``Forbidden`` unless the key has one of these roles."""
+        if self.role not in roles:
+            raise Forbidden(f"this needs a key with the role {' or '.join(roles)}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the table says of a key id until then; without a hash there is no such key."""
+
+    until: float
+    hash: bytes | None = None
+    caller: Caller | None = None
+
+
+class ApiKeys:
+    """Finds callers by their API keys.
+
+    What the table says is believed for ten seconds, so a revoked key stops working soon. It is asked by one query at a
+    time, for all ids that wait for an answer: whoever tries a thousand unknown keys costs no more than one.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, clock: Clock) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._cache: dict[str, _Known] = {}
+        self._asked: dict[str, asyncio.Future[_Known]] = {}
+        self._asking: asyncio.Task[None] | None = None
+
+    async def caller(self, token: str | None) -> Caller:
+        """Whose API key this bearer token is.
+
+        Raises:
+            Unauthorised: it is none, is unknown, was revoked or has expired
+        """
+        match = _TOKEN.fullmatch(token or "")
+        if match is None:
+            raise Unauthorised("send `Authorization: Bearer dsr_…` with an API key of this platform")
+        key_id, secret = match.groups()
+        known = self._cache.get(key_id)
+        now = asyncio.get_running_loop().time()  # read once per turn of the loop, not once per call
+        if known is None or known.until < now:
+            known = await self._ask(key_id)
+        if known.caller is None or known.hash is None or not hmac.compare_digest(known.hash, _hash(secret)):
+            raise Unauthorised("the API key is unknown, was revoked or has expired")
+        return known.caller
+
+    async def _ask(self, key_id: str) -> _Known:
+        answer = self._asked.get(key_id)
+        if answer is None:
+            answer = self._asked[key_id] = asyncio.get_running_loop().create_future()
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._answer())
+        return await asyncio.shield(answer)  # others wait for it too
+
+    async def _answer(self) -> None:
+        while self._asked:
+            asked, self._asked = self._asked, {}
+            try:
+                rows = await self._pool.fetch(_KEYS, [*asked], self._clock.now())
+                until = asyncio.get_running_loop().time() + _CACHE_SECONDS
+                found = {row[0]: _Known(until, row[1], _caller(row)) for row in rows}
+            except Exception as error:  # noqa: BLE001  # everybody who waits must hear of it
+                for answer in asked.values():
+                    answer.set_exception(error)
+                    answer.exception()  # nobody may be waiting any more
+                continue
+            for key_id, answer in asked.items():
+                self._cache.pop(key_id, None)
+                self._cache[key_id] = known = found.get(key_id) or _Known(until)
+                answer.set_result(known)
+            while len(self._cache) > _CACHED:
+                del self._cache[next(iter(self._cache))]
+
+
+def portal(follows: UUID | None = None) -> Caller:
+    """Returns the portal as a channel of its own; ``follows``: the request that a session has shown to be theirs."""
+    grant = Grant.of("L2", Power.SUBMIT, Power.FETCH)
+    return Caller(PORTAL, "channel", PORTAL, PORTAL, grant, follows)
+
+
+def signed_in(holder: str, grant: Grant) -> Caller:
+    """Somebody of the privacy team who has signed in; ``grant``: what their roles let them do."""
+    key_id = PERSON + holder
+    return Caller(key_id, "privacy", key_id, holder, grant)
+
+
+async def callers(connection: Connection, key_ids: Iterable[str], now: datetime) -> dict[str, Caller]:
+    """Whose keys these are, by id; those that were revoked or have expired are left out."""
+    return {row[0]: _caller(row) for row in await connection.fetch(_KEYS, list(set(key_ids)), now)}
+
+
+async def same_channel(connection: Connection, caller: Caller, key_id: str) -> bool:
+    """Whether that key is, or was, one of the caller's channel."""
+    if key_id == caller.key_id:
+        return True
+    query = "SELECT EXISTS (SELECT FROM api_key WHERE key_id = $1 AND channel = $2)"
+    return bool(await connection.fetchval(query, key_id, caller.channel))
+
+
+async def create(
+    dsn: str, role: str, holder: str, now: datetime, grant: Grant | None = None, expires_at: datetime | None = None
+) -> str:
+    """Makes a key with that role for that holder and returns it, for the only time; it is the first of its channel.
+
+    A key of a channel that is granted nothing more may submit every right, and state that nothing was proved.
+    """
+    bounds = grant or (Grant() if role == "channel" else ANYTHING)
+    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    insert = (
+        "INSERT INTO intake.api_key (key_id, hash, role, channel, holder, created_at, expires_at,"
+        " max_level, rights, powers, per_minute, tenant) VALUES ($1, $2, $3, $1, $4, $5, $6, $7, $8, $9, $10, $11)"
+    )
+    granted = (bounds.level, sorted(bounds.rights), sorted(bounds.powers), bounds.per_minute, bounds.tenant)
+    await _execute(dsn, insert, key_id, _hash(secret), role, holder, now, expires_at, *granted)
+    return f"dsr_{key_id}_{secret}"
+
+
+async def replace(dsn: str, key_id: str, now: datetime, **changed: object) -> str | None:
+    """Makes another key of the channel and holder of one that is there; both are valid meanwhile.
+
+    ``changed``: columns of what it may state and do that it does not take over, and when it expires.
+    """
+    new_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    own = {"expires_at": None, **changed}
+    taken = ", ".join(f"${5 + [*own].index(name)}" if name in own else name for name in (*_GRANT, "expires_at"))
+    insert = f"""
+        INSERT INTO intake.api_key (key_id, hash, role, channel, holder, created_at, {", ".join(_GRANT)}, expires_at)
+        SELECT $2, $3, role, channel, holder, $4, {taken} FROM intake.api_key WHERE key_id = $1
+    """  # noqa: S608  # put together from texts of ours
+    made = await _execute(dsn, insert, key_id, new_id, _hash(secret), now, *own.values()) == "INSERT 0 1"
+    return f"dsr_{new_id}_{secret}" if made else None
+
+
+async def revoke(dsn: str, key_id: str, now: datetime) -> bool:
+    """Revokes a key by its id; returns whether there was one to revoke."""
+    update = "UPDATE intake.api_key SET revoked_at = $2 WHERE key_id = $1 AND revoked_at IS NULL"
+    return await _execute(dsn, update, key_id, now) == "UPDATE 1"
+
+
+def _caller(row: asyncpg.Record) -> Caller:
+    key_id, _, role, channel, holder, level, rights, powers, per_minute, tenant = row
+    grant = Grant(
+        level, frozenset(map(Right, rights)), frozenset(map(Power, powers)), per_minute, tenant, role == "privacy"
+    )
+    return Caller(key_id, role, channel, holder, grant)
+
+
+def _hash(secret: str) -> bytes:
+    """What is stored of a key: its secret is 256 random bits, so one round of SHA-256 is enough."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+async def _execute(dsn: str, statement: str, *arguments: object) -> str:
+    async with connected(dsn) as connection:
+        return str(await connection.execute(statement, *arguments))
+
+
+PORTAL = "portal"
+"""The id of the portal, which runs inside intake and calls without a key: the API accepts no such bearer."""
+PERSON = "person:"
+"""How the id of whoever has signed in begins, and calls without a key; no id of a key has such a sign."""
+
+
+def actor_of(key_id: str) -> str:
+    """Returns how the evidence names the caller with that id."""
+    return key_id if key_id == PORTAL or key_id.startswith(PERSON) else f"key:{key_id}"
+
+
+def of_person(holder: str) -> UUID:
+    """Under which id the evidence has what somebody of ours did about no request: signed in, or searched."""
+    return uuid5(NAMESPACE_URL, f"urn:dsr:person:{holder}")

@@ -1,0 +1,109 @@
+"""What actions and pages of requests need: the policies, reading a request, and who may see it."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from services.intake.access import auth
+from services.intake.access.auth import Caller
+from services.intake.core.errors import Forbidden, NotFound
+from services.intake.core.instants import Instants
+from services.intake.identity.proving import Proving
+from services.intake.letters import correspondence
+from services.intake.letters.rendering import Letters
+from services.intake.mail.use_cases import MailUseCases
+from services.intake.request.aggregate import Request
+from services.intake.request.causes.delivery import SENT_TO
+from services.intake.request.lifecycle import State
+from services.intake.request.reasons import Reasons
+from services.intake.reviews.holds import Holds
+from services.intake.settings import IntakeSettings
+from services.intake.store import other_requests, repository
+from shared.domain.identity_rules import IdentityPolicy
+from shared.domain.rights import Right
+from shared.domain.time_limit_policy import TimeLimitPolicy
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.storage.postgres import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Deciding:
+    """The policies, and where units of work begin; each read raises ``NotFound`` for a caller who may not see it."""
+
+    unit_of_work: UnitOfWorkFactory
+    policy: TimeLimitPolicy
+    letters: Letters
+    identity: IdentityPolicy
+    instants: Instants
+    reasons: Reasons
+    settings: IntakeSettings
+    holds: Holds
+    mail: MailUseCases
+
+    @property
+    def proving(self) -> Proving:
+        """How what is said to be proved becomes a level."""
+        return Proving(self.identity, self.instants)
+
+    async def read(self, request_id: UUID, caller: Caller) -> Request:
+        """The request, for the channel that submitted it and for the privacy team."""
+        async with self.unit_of_work.pool.acquire() as connection:
+            return await visible(connection, await repository.read(connection, request_id), caller)
+
+    async def awaited(self, request: Request) -> list[UUID]:
+        """The open requests of the same person for which an erasure, or what goes with a consent, waits."""
+        may_wait = request.postponed or request.right is Right.CONSENT_WITHDRAWAL
+        if not may_wait or request.state is State.CLOSED:
+            return []
+        async with self.unit_of_work.pool.acquire() as connection:
+            return (await other_requests.awaited_by(connection, [request.request_id])).get(request.request_id, [])
+
+    async def repeated(self, request: Request) -> list[other_requests.SameAsked]:
+        """The other open requests by which the same person asks for the same, where it is open."""
+        if request.state is State.CLOSED:
+            return []
+        async with self.unit_of_work.pool.acquire() as connection:
+            return await other_requests.repeated(connection, request.request_id)
+
+    async def case_of(self, request: Request) -> list[Request]:
+        """What came in the same message, itself included; nothing, where it came alone."""
+        if request.case_id is None:
+            return []
+        async with self.unit_of_work.pool.acquire() as connection:
+            return await repository.read_case(connection, request.case_id)
+
+    async def read_letters(self, request_id: UUID, caller: Caller, code: str | None) -> list[dict[str, object]]:
+        """The letters of a request: for who has their code, for the privacy team, and for the channel that submitted.
+
+        A closed erasure leaves the channel nothing to know the requester by, so there it needs the code.
+
+        Raises:
+            Forbidden: an erasure is closed, and the channel has not shown the code.
+            Shredded: they were kept for as long as they may be.
+        """
+        async with self.unit_of_work.begin() as tx:
+            request = await repository.read(tx.connection, request_id)
+            shown = caller.role == "channel" and correspondence.opens(tx.vault.keyring, request_id, code or "")
+            shown = shown and request is not None and request.tenant == caller.grant.tenant
+            shown = shown and request is not None and request.channel not in SENT_TO  # whose code nobody was told
+            shown = shown or caller.follows == request_id
+            if request is None or not shown:
+                request = await visible(tx.connection, request, caller)
+            if request.forgets_its_subject and not shown and caller.role != "privacy":
+                raise Forbidden("after an erasure the letters are read with their code, or by the privacy team")
+            return await correspondence.read(tx, request, caller, by_code=shown)
+
+
+async def _theirs(connection: Connection, request: Request, caller: Caller) -> bool:
+    if request.tenant != caller.grant.tenant:
+        return False
+    return caller.follows == request.request_id or await auth.same_channel(connection, caller, request.key_id)
+
+
+async def visible(connection: Connection, request: Request | None, caller: Caller) -> Request:
+    """The request, for the privacy team and for the channel that submitted it, by whichever key of the same tenant.
+
+    The portal sees besides what somebody has shown to be theirs.
+    """
+    if request and (caller.role == "privacy" or await _theirs(connection, request, caller)):
+        return request
+    raise NotFound("no such request for this key")

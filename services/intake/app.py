@@ -1,0 +1,159 @@
+"""The application: a door, behind it FastAPI's routes, and past them the two that are submitted to."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+
+from fastapi import Depends
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.applications import Starlette
+from starlette.datastructures import State
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from services.console import mounting as console
+from services.intake.access.auth import ApiKeys
+from services.intake.actions.deciding import Deciding
+from services.intake.api import (
+    actions,
+    downloads,
+    holds,
+    incidents,
+    letters,
+    listing,
+    mail,
+    plans,
+    recipients,
+    requests,
+    reviews,
+    subjects,
+    submissions,
+    suppression,
+    tasks,
+)
+from services.intake.api.dependencies import Services, only_known_parameters
+from services.intake.api.document import Api
+from services.intake.api.door import Door
+from services.intake.api.problems import EVERYWHERE, HANDLERS
+from services.intake.identity.proving import identity_policy
+from services.intake.letters.rendering import Letters
+from services.intake.mail.use_cases import MailUseCases
+from services.intake.queries.suppression_check import SuppressionList
+from services.intake.request.reasons import read_reasons
+from services.intake.reviews.holds import Holds
+from services.intake.settings import IntakeSettings
+from services.intake.store import lookup
+from services.intake.submission.accepting import Submissions
+from services.portal import mounting as portal
+from shared.app.service import Running
+from shared.domain.emitters import Emitter
+from shared.runtime.settings import PolicySettings
+
+_MODULES = (
+    submissions,
+    subjects,
+    listing,
+    requests,
+    actions,
+    letters,
+    mail,
+    downloads,
+    plans,
+    tasks,
+    holds,
+    reviews,
+    suppression,
+    recipients,
+    incidents,
+)
+
+
+def describe() -> Api:
+    """The API with all its routes, without the services that they work with."""
+    api = Api(
+        title="Data subject requests",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        summary="GDPR Art. 7(3), 15-18, 20, 21",
+        openapi_tags=[{"name": m.router.tags[0], "description": (m.__doc__ or "").split("\n")[0]} for m in _MODULES],
+        responses=EVERYWHERE,
+        exception_handlers=HANDLERS,
+        dependencies=[Depends(only_known_parameters)],
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    for module in _MODULES:
+        api.include_router(module.router)
+    api.include_router(recipients.digests)
+    api.include_router(downloads.links)
+    return api
+
+
+@cache
+def _built() -> Api:
+    """Returns the described API with its routes built: FastAPI else builds each one at the first request (0.3 s)."""
+    api = describe()
+    nowhere = {"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []}
+    for route in api.router.routes:
+        route.matches(nowhere)
+    return api
+
+
+def build(
+    running: Running,
+    probes: Sequence[Route] = (),
+    settings: IntakeSettings | None = None,
+    submissions_of: Callable[[Running], Submissions] | None = None,
+    emitters: Mapping[str, Emitter] | None = None,
+) -> ASGIApp:
+    """The API over a running service, and its probes; ``settings``: those of the environment, if none are given.
+
+    ``submissions_of``: what accepts submissions there, if anything else submits as well. ``emitters``: who tells of
+    users, by the file that the settings name if none are given.
+    """
+    settings = settings or IntakeSettings()
+    unit_of_work, over = running.unit_of_work, running.unit_of_work.policy.overlay
+    identity, reasons = identity_policy(over), read_reasons(over)
+    policy, written = PolicySettings().read_time_limits(), Letters()
+    api = copy.copy(_built())
+    api.state, api.middleware_stack = State(), None
+    submitted = submissions_of(running) if submissions_of else Submissions.of(running, settings)
+    links = portal.links(unit_of_work, written, identity.links)
+    use_cases = Deciding(
+        *(unit_of_work, policy, written, identity, settings.instants, reasons, settings),
+        Holds.of(PolicySettings()),
+        MailUseCases(unit_of_work, submitted, links),
+    )
+    services = api.state.services = Services(
+        unit_of_work,
+        running.tracing,
+        settings,
+        submitted,
+        use_cases,
+        PolicySettings().read_processing(),
+        SuppressionList(unit_of_work, settings.suppression_per_minute),
+        settings.read_emitters() if emitters is None else emitters,
+    )
+    api_keys = ApiKeys(unit_of_work.pool, unit_of_work.clock)
+    sites = [*portal.mounted(services, links), *console.mounted(services)]
+    inside = Starlette(routes=[*probes, *documentation(api), *sites, Mount("", api)], exception_handlers=HANDLERS)
+    inside.router.redirect_slashes = False  # a redirect would go to whatever Host was sent
+    return Door(inside, submissions.direct(services), api_keys, settings, partial(lookup.named, unit_of_work.pool))
+
+
+def documentation(api: Api) -> list[BaseRoute]:
+    """Swagger UI at ``/docs``, which loads nothing from elsewhere."""
+    page = get_swagger_ui_html(
+        openapi_url="openapi.json",
+        title=api.title,
+        swagger_js_url="docs/static/swagger-ui-bundle.js",
+        swagger_css_url="docs/static/swagger-ui.css",
+        swagger_favicon_url="docs/static/favicon.png",
+        swagger_ui_parameters={"validatorUrl": None},
+    )
+    return [
+        Route("/docs", page, methods=["GET"]),
+        Mount("/docs/static", StaticFiles(packages=[("fastapi_offline", "static")])),
+    ]

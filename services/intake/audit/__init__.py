@@ -1,1 +1,0 @@
-"""The file of one case, and which entries of the evidence are looks."""

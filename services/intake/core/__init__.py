@@ -1,0 +1,5 @@
+"""What every package of intake stands on: errors, bodies of the API, JSON, moments, retention, metrics.
+
+No database, no route, no rule of a single right.
+May import nothing of intake.
+"""

@@ -1,0 +1,131 @@
+"""What becomes of a letter on its way: it was accepted or posted, has come back, is given up; each is on record."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final, Literal
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from services.intake.core.metrics import LETTERS_SENT, LETTERS_STOPPED
+from services.intake.letters import delivery
+from services.intake.letters.delivery import Delivery
+from services.intake.letters.rendering import Letters
+from services.intake.recipients import digests
+from services.intake.request.aggregate import Transition
+from services.intake.request.causes.delivery import Told, unknown, without_lift
+from services.intake.store.repository import Requests
+from shared.domain.events import LiftDecided, NoticeSettled
+from shared.messaging.unit_of_work import UnitOfWork
+
+Fault = Literal[
+    "refused",
+    "put_off",
+    "returned",
+    "address_not_proved",
+    "address_unknown",
+    "address_unusable",
+    "key_gone",
+    "acknowledged_today",
+]
+"""Why a letter waits for a person, or was not sent: by it they know what to do."""
+_MARK = "UPDATE delivery SET state = $2, fault = $3, sent_at = $4 WHERE letter_id = $1"
+_TELLS = "UPDATE delivery SET awaited = $2 WHERE letter_id = $1"
+_EXTENSION_TOLD = "UPDATE extension SET told_at = $2 WHERE request_id = $1"
+_OVER: Final = frozenset({"sent", "given_up", "spared"})
+
+
+async def sent(
+    tx: UnitOfWork, letters: Letters, letter_id: UUID, actor: str | None = None, by_mail: NoticeSettled | None = None
+) -> Delivery | None:
+    """The mail server has accepted it, or it was posted now: the subject is told.
+
+    None: it is not one that waits, so nothing has changed. ``by_mail``: when the server took it, and what was sent.
+    """
+    requests, letter = await _held(tx, letters, letter_id, actor)
+    if letter is None or letter.state in _OVER:
+        return None
+    at = by_mail.occurred_at if by_mail else tx.now
+    await tx.connection.execute(_MARK, letter_id, "sent", None, at)
+    tx.after_commit(LETTERS_SENT.labels(letter.way).inc)
+    if letter.request_id is None:
+        await digests.arrived(tx, letter_id, by_mail, actor)
+        return letter
+    _log(tx, letter, "letter.sent", {"sha256": by_mail.sha256} if by_mail else {}, actor)
+    request = requests[letter.request_id]
+    awaited = [each for each in letter.awaited if "there" not in each]
+    await _note_extension(tx, awaited, letter.request_id, at)
+    told = request.told(letter.awaited, at)
+    if any(isinstance(event, LiftDecided) for event in told.published):
+        await tx.connection.execute(_TELLS, letter_id, without_lift(letter.awaited))
+    await _tell(requests, told)
+    return letter
+
+
+async def stopped(tx: UnitOfWork, letters: Letters, letter_id: UUID, fault: Fault) -> Delivery | None:
+    """It cannot be delivered so, or has come back after it was accepted: a person must see to it.
+
+    What it told, or was to say can be read, the subject does not know then.
+
+    None: it is over with, or is a person's already.
+    """
+    requests, letter = await _held(tx, letters, letter_id, None)
+    back = fault == "returned"
+    if letter is None or letter.state != ("sent" if back else "waiting"):
+        return None
+    await tx.connection.execute(_MARK, letter_id, "person", fault, None)
+    tx.after_commit(LETTERS_STOPPED.labels(fault).inc)
+    if letter.request_id is None:
+        await digests.not_reached(tx, letter_id)
+        return letter
+    request = requests[letter.request_id]
+    _log(tx, letter, "letter.returned" if back else "letter.stopped", {"fault": fault})
+    if untold := unknown(letter.awaited):
+        await tx.connection.execute(_TELLS, letter_id, untold)
+    elif back:
+        untold = [*letter.awaited]
+    await _note_extension(tx, untold, letter.request_id, None)
+    await _tell(requests, request.untold(untold))
+    return letter
+
+
+async def given_up(tx: UnitOfWork, letters: Letters, letter_id: UUID, explanation: UUID, actor: str) -> Delivery | None:
+    """A person says that nobody can deliver it; None: it is over with."""
+    requests, letter = await _held(tx, letters, letter_id, actor)
+    if letter is None or letter.state in _OVER:
+        return None
+    await tx.connection.execute(_MARK, letter_id, "given_up", letter.fault, None)
+    if letter.request_id is None:
+        await digests.not_reached(tx, letter_id)
+        return letter
+    _log(tx, letter, "letter.given_up", {"explanation": str(explanation)}, actor)
+    await _tell(requests, requests[letter.request_id].undeliverable(letter.awaited, tx.now))
+    return letter
+
+
+async def _held(
+    tx: UnitOfWork, letters: Letters, letter_id: UUID, actor: str | None
+) -> tuple[Requests, Delivery | None]:
+    """The request of a letter, locked before it, as everybody locks them."""
+    about = "SELECT request_id FROM delivery WHERE letter_id = $1"
+    request_id = await tx.connection.fetchval(about, letter_id)
+    requests = await Requests.locked(tx, letters, [request_id] if request_id else [], actor)
+    return requests, await delivery.read(tx.connection, letter_id, lock=True)
+
+
+async def _note_extension(tx: UnitOfWork, tells: Sequence[Told], request_id: UUID, at: datetime | None) -> None:
+    if any(each["what"] == "extension" for each in tells):
+        await tx.connection.execute(_EXTENSION_TOLD, request_id, at)
+
+
+async def _tell(requests: Requests, transition: Transition) -> None:
+    requests.tell(transition)
+    await requests.save()
+
+
+def _log(
+    tx: UnitOfWork, letter: Delivery, action: str, detail: Mapping[str, JsonValue], actor: str | None = None
+) -> None:
+    named: dict[str, JsonValue] = {"letter_id": str(letter.letter_id), "kind": letter.kind, "way": letter.way}
+    if letter.request_id:
+        tx.log_evidence(letter.request_id, action, {**named, **detail}, actor)

@@ -1,1 +1,0 @@
-"""Figures of answers: how fast, and why not; definitions: ``docs/metrics.md``."""

@@ -1,0 +1,161 @@
+"""Packages that may be handed out: checked for the first download, and again when anything has changed for that.
+
+One that does not fit any more is withheld until it does; was it handed out before, that is an incident (REQ-S8, S9).
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from uuid import UUID
+
+from services.intake.core import metrics
+from services.intake.incidents import record as incidents
+from services.intake.letters import correspondence, delivery
+from services.intake.letters.rendering import Letters
+from services.intake.request.letter_kinds import LetterField
+from services.intake.request.lifecycle import State
+from services.intake.settings import IntakeSettings
+from services.intake.store import repository
+from shared.app.service import Running
+from shared.domain.errors import Shredded
+from shared.domain.proofs import proof_policy
+from shared.domain.release import Fault
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.runtime.loops import run_periodically
+from shared.runtime.metrics import RELEASES
+from shared.storage.postgres import Connection, may_stand_still
+from shared.storage.release import changed_at, fault_of_package, version_of
+
+log = logging.getLogger(__name__)
+
+_EVERY_SECONDS = 60.0
+_AT_A_TIME = 20
+_SERVICE = "intake"
+_AGAIN = timedelta(days=1)
+"""After which a package is looked at again, whatever has changed: what is proved may have."""
+for _result in ("fits", "withheld"):
+    RELEASES.labels(_SERVICE, _result)  # shown as 0 until the first
+
+_COLUMNS = "request_id, subject_ref, package_id, downloads, package_fault, package_checked_as"
+_ONE = f"SELECT {_COLUMNS} FROM request WHERE request_id = $1 FOR UPDATE"  # noqa: S608  # constants
+_DUE = f"""
+SELECT {_COLUMNS} FROM request
+WHERE package_id IS NOT NULL AND responded_at > $1 AND coalesce(package_checked_at, responded_at) < $2
+ORDER BY responded_at LIMIT $3 FOR UPDATE SKIP LOCKED
+"""  # noqa: S608  # constants
+_BY_TWO = """
+SELECT true FROM approval
+WHERE request_id = $1 AND action = 'release-package' AND about = $2 AND state = 'approved' LIMIT 1
+"""
+# One person has said that a proof was wrong, and nobody else yet.
+_DOUBTED = """
+SELECT EXISTS (SELECT FROM approval WHERE request_id = $1 AND action = 'revoke-proof' AND state = 'proposed')
+"""
+_LETTERS = Letters()
+_CHECKED = """
+UPDATE request SET package_checked_at = $2, package_fault = $3, package_checked_as = $4 WHERE request_id = $1
+"""
+_WITHHELD = """
+SELECT count(*) FROM request WHERE package_id IS NOT NULL AND responded_at > $1 AND package_fault IS NOT NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A package, how often it was handed out, and why it is withheld, if it is, or by what it was found to fit."""
+
+    request_id: UUID
+    subject_ref: UUID
+    package_id: UUID
+    downloads: int
+    package_fault: str | None
+    package_checked_as: bytes | None
+
+
+async def held(tx: UnitOfWork, request_id: UUID) -> Released:
+    """The package of a request, held until the unit of work ends: of two downloads one comes after the other."""
+    [row] = await tx.connection.fetch(_ONE, request_id)
+    return Released(*row)
+
+
+async def check(tx: UnitOfWork, released: Released) -> Fault | None:
+    """Checks a package; says why it cannot be handed out, if it cannot.
+
+    One that fits is read again once anything by which that is found is other: a million rows take half a minute.
+
+    Raises:
+        Shredded: the subject's key is gone.
+    """
+    proofs, package = proof_policy(tx.policy.overlay), (released.subject_ref, released.package_id)
+    now = await version_of(tx.connection, proofs, *package)
+    fault = None
+    if now is None or now != released.package_checked_as:
+        async with may_stand_still(tx.connection):
+            fault = await fault_of_package(tx.connection, tx.vault, proofs, *package)
+    fits_as = None if fault else now
+    if fault and await tx.connection.fetchval(_BY_TWO, released.request_id, f"{released.package_id} {fault}"):
+        fault = None
+    doubted = not fault and await tx.connection.fetchval(_DOUBTED, released.request_id)
+    fault = Fault.NOT_PROVED if doubted else fault
+    tx.after_commit(partial(RELEASES.labels(_SERVICE, "withheld" if fault else "fits").inc))
+    if fault != released.package_fault:
+        action = "package.withheld" if fault else "package.released"
+        tx.log_evidence(released.request_id, action, {"fault": fault} if fault else {})
+        if not (fault and released.package_fault):
+            await _tell(tx, released.request_id, "withheld" if fault else "released")
+    if fault:
+        withheld = ("request %s: its package is withheld: %s", released.request_id, fault)
+        tx.after_commit(partial(log.warning, *withheld))
+        if released.downloads and not doubted:
+            await incidents.open_one(tx, released.request_id, released.package_id, fault, released.downloads)
+    await _note(tx, released, fault, fits_as)
+    return fault
+
+
+async def run(running: Running, settings: IntakeSettings) -> None:
+    """Checks again for as long as the service runs, and counts what is withheld."""
+
+    async def look() -> None:
+        while await check_due(running.unit_of_work, settings):
+            running.heartbeats.beat("releases")
+        async with running.unit_of_work.pool.acquire() as connection:
+            await count(connection, running.unit_of_work.clock.now(), settings)
+
+    await run_periodically(look, "releases", _EVERY_SECONDS, running.stopping, running.heartbeats)
+
+
+async def count(connection: Connection, now: datetime, settings: IntakeSettings) -> None:
+    """Counts what is withheld, and open incidents."""
+    metrics.WITHHELD.set(await connection.fetchval(_WITHHELD, now - timedelta(days=settings.package_days)))
+    await incidents.count(connection, now)
+
+
+async def check_due(unit_of_work: UnitOfWorkFactory, settings: IntakeSettings) -> int:
+    """Checks packages, not all at once, that were not checked since the register has changed; returns how many."""
+    async with unit_of_work.begin() as tx:
+        changed = max(await changed_at(tx.connection) or tx.now - _AGAIN, tx.now - _AGAIN)
+        kept = tx.now - timedelta(days=settings.package_days)
+        due = [Released(*row) for row in await tx.connection.fetch(_DUE, kept, changed, _AT_A_TIME)]
+        for released in due:
+            try:
+                await check(tx, released)
+            except Shredded:  # nobody can tell any more whose it was, and nobody can fetch it
+                await _note(tx, released, None, None)
+    return len(due)
+
+
+async def _tell(tx: UnitOfWork, request_id: UUID, what: str) -> None:
+    """Writes to the subject that what was ready is not, or is after all."""
+    request = await repository.read(tx.connection, request_id)
+    if request is None or request.state is not State.CLOSED:
+        return
+    fields: Mapping[str, LetterField] = {"about": f"package_{what}", "fetch": _LETTERS.fetch(request, tx.now)}
+    letter = correspondence.write(_LETTERS, request, ("update", fields), tx.now)
+    await delivery.keep(tx, _LETTERS, [delivery.Written(request, letter)])
+    tx.log_evidence(request_id, "letter.written", correspondence.named(letter))
+
+
+async def _note(tx: UnitOfWork, released: Released, fault: Fault | None, fits_as: bytes | None) -> None:
+    await tx.connection.execute(_CHECKED, released.request_id, tx.now, fault, fits_as)

@@ -1,0 +1,5 @@
+"""What is read and shown of many requests: lists, the worklist, figures, plans and the suppression list.
+
+Changes no request.
+May import `reviews` and lower packages.
+"""

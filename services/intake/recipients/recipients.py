@@ -1,0 +1,270 @@
+"""Recipients of the data (Art. 19): a row for each whom a request concerns, followed until they have said something.
+
+The next digest of a recipient tells them (``recipient_digests``).
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, time, timedelta
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import orjson
+from pydantic import JsonValue
+
+from services.intake.request import disclosed, other_restrictions
+from services.intake.request.letter_kinds import LetterField, LetterKind, LetterOf, also
+from services.intake.request.stored_request import StoredRequest
+from shared.domain.identities import IdentityType
+from shared.domain.levels import NOTHING
+from shared.domain.policy import Policy, Recipient
+from shared.domain.sentences import Sentence, listed, say
+from shared.domain.time_limit_policy import TimeLimitPolicy
+from shared.domain.working_days import calendar
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.postgres import Connection
+from shared.storage.subject_data import SubjectData
+from shared.storage.vault import Sealing
+
+
+class NoticeState(StrEnum):
+    """How far a recipient is told."""
+
+    UNDERWAY = "underway"
+    TOLD = "told"
+    ACKNOWLEDGED = "acknowledged"
+    DONE = "done"
+    IMPOSSIBLE = "impossible"
+    DISPROPORTIONATE = "disproportionate"
+
+
+_SAY_WHAT_WAS_DONE: Final[frozenset[LetterKind]] = frozenset({"answer"})
+_WAIVED = """
+SELECT request_id, recipient, state FROM recipient_notice
+WHERE request_id = ANY($1) AND settled_at IS NOT NULL AND state IN ('impossible', 'disproportionate')
+"""
+_READ = """
+SELECT n.request_id, n.recipient, n.what, n.categories, n.state, n.concerned_at, n.digest_id, n.told_at,
+       r.written_at AS reminded_at, n.settled_at
+FROM recipient_notice n LEFT JOIN recipient_digest d USING (digest_id)
+LEFT JOIN recipient_digest r ON r.digest_id = d.reminded_by WHERE n.request_id = $1 ORDER BY n.recipient
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What one recipient is told of one request, and what they have said; ``told_at``: when they were told last."""
+
+    request_id: UUID
+    recipient: str
+    what: disclosed.What
+    categories: Sequence[str]
+    state: NoticeState
+    concerned_at: datetime
+    digest_id: UUID | None
+    told_at: datetime | None
+    reminded_at: datetime | None
+    settled_at: datetime | None
+
+    def is_overdue(self, silent: datetime) -> bool:
+        """Whether they are silent since a reminder before then, so that a person must ask them."""
+        return self.state is NoticeState.TOLD and self.reminded_at is not None and self.reminded_at < silent
+
+
+def silent_before(policy: Policy, limits: TimeLimitPolicy, now: datetime) -> datetime:
+    """Who was told or reminded before then, and has said nothing, has been silent for too long; pure.
+
+    By the working days of the time limit policy, where the staff works.
+    """
+    days = calendar(limits.commitment.staff_calendar)
+    last = days.add_working_days(policy.today(now), -limits.recipients.silent_working_days)
+    return datetime.combine(last + timedelta(days=1), time(), ZoneInfo(policy.controller.zone))
+
+
+@dataclass
+class Waivers:
+    """Who is told nothing of requests that are at hand, and why: read once for all of them, when it is first needed."""
+
+    request_ids: Collection[UUID]
+    disclosed: disclosed.DisclosedOfAll
+    _known: dict[UUID, dict[str, str]] | None = field(default=None, init=False)
+
+    async def with_list(
+        self, tx: UnitOfWork, request: StoredRequest, written: Sequence[LetterOf]
+    ) -> Sequence[LetterOf]:
+        """The letters, the one that says what was done with who is told of it, and who is not, and why.
+
+        Whoever has not shown who they are is told nothing of that: it would tell who is a customer.
+        """
+        if request.anonymous or not any(kind in _SAY_WHAT_WAS_DONE for kind, _ in written):
+            return written
+        done = self.disclosed.of(request).done
+        concerned = disclosed.recipients(tx.policy, done.categories) if done and not done.over else {}
+        waived = await self._of(tx.connection, request.request_id) if concerned else {}
+        said = [*_list(concerned, waived)]
+        return [(kind, _with(fields, said) if kind in _SAY_WHAT_WAS_DONE else fields) for kind, fields in written]
+
+    async def _of(self, connection: Connection, request_id: UUID) -> Mapping[str, str]:
+        if self._known is None:
+            self._known = {}
+            for each, recipient, state in await connection.fetch(_WAIVED, list(self.request_ids)):
+                self._known.setdefault(each, {})[recipient] = state
+        return self._known.get(request_id, {})
+
+
+def _list(concerned: Mapping[str, Recipient], waived: Mapping[str, str]) -> Iterator[Sentence]:
+    """Who is told, and who is not; pure."""
+    words = {None: "told", NoticeState.IMPOSSIBLE: "not_possible", NoticeState.DISPROPORTIONATE: "not_proportionate"}
+    for how, key in words.items():
+        named = [f"{each.name} ({each.country})" for name, each in concerned.items() if waived.get(name) == how]
+        if named:
+            yield say(f"recipient_notice.{key}", named=listed(named))
+
+
+def _with(fields: Mapping[str, LetterField], said: Iterable[Sentence]) -> Mapping[str, LetterField]:
+    for each in said:
+        fields = also(fields, each)
+    return fields
+
+
+async def of_request(connection: Connection, request_id: UUID) -> list[Notice]:
+    """Every recipient whom a request concerns."""
+    rows = await connection.fetch(_READ, request_id)
+    return [Notice(**{**row, "state": NoticeState(row["state"])}) for row in rows]
+
+
+def address(recipient: Recipient) -> str:
+    """Where a digest goes: by its channel, or by post with every way in which a person can reach them."""
+    contact = recipient.contact
+    if recipient.channel == "email" and contact.email:
+        return f"{recipient.name} <{contact.email}>"
+    return ", ".join((recipient.name, *contact.address, *filter(None, (contact.email, contact.phone))))
+
+
+SEALED_AS: Final = "recipients"
+"""The kind of what digests need of a person, under the key of the request, which an erasure leaves."""
+# A later part of the answer tells again whom it concerns newly, or who was told of less. An end of a restriction
+# (``ends``) is for those alone who were told of it, or are being told: nobody hears of either otherwise.
+_CONCERN = """
+WITH c AS (
+    SELECT * FROM jsonb_to_recordset($1::jsonb)
+        AS c (request_id uuid, recipient text, what text, categories text[], extent jsonb, ends boolean)
+), unsaid AS (
+    DELETE FROM recipient_notice n USING c WHERE c.ends AND (n.request_id, n.recipient) = (c.request_id, c.recipient)
+        AND n.told_at IS NULL AND n.digest_id IS NULL
+)
+INSERT INTO recipient_notice AS n (request_id, recipient, what, categories, extent, state, concerned_at)
+SELECT c.request_id, c.recipient, c.what, c.categories, c.extent, 'underway', $2 FROM c
+WHERE NOT c.ends OR EXISTS (
+    SELECT FROM recipient_notice b WHERE (b.request_id, b.recipient) = (c.request_id, c.recipient)
+        AND (b.told_at IS NOT NULL OR b.digest_id IS NOT NULL))
+ORDER BY c.request_id, c.recipient
+ON CONFLICT (request_id, recipient) DO UPDATE
+SET what = excluded.what, state = excluded.state, concerned_at = excluded.concerned_at, extent = excluded.extent,
+    digest_id = NULL, settled_at = NULL,
+    categories = CASE excluded.what WHEN 'lifted' THEN excluded.categories ELSE
+        (SELECT array_agg(DISTINCT c ORDER BY c) FROM unnest(n.categories || excluded.categories) AS c) END
+WHERE NOT n.categories @> excluded.categories OR n.what <> excluded.what
+    OR n.extent <> excluded.extent AND excluded.what <> 'lifted'
+RETURNING request_id, recipient, what
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Concern:
+    """A recipient whom what was done of a request concerns."""
+
+    request: StoredRequest
+    name: str
+    recipient: Recipient
+    done: disclosed.Done
+    extent: Mapping[str, disclosed.Extent | None]
+
+    @property
+    def row(self) -> Mapping[str, object]:
+        """As it is kept."""
+        return {
+            "request_id": str(self.request.request_id),
+            "recipient": self.name,
+            "what": self.done.what,
+            "categories": sorted(self.extent),
+            "extent": self.extent,
+            "ends": self.done.over or self.done.what == "lifted",
+        }
+
+
+async def inform(
+    tx: UnitOfWork,
+    every: Collection[disclosed.Disclosed],
+    held: Mapping[UUID, StoredRequest],
+    read: other_restrictions.Read,
+) -> list[Sealing]:
+    """Notes which recipients are to be told of requests that were answered, or of which more was done since.
+
+    Returns what is to be sealed of them.
+
+    Who was told of it before is not told again. That a restriction is lifted is told once nothing of the same person
+    restricts the data any more, then of all that were.
+    """
+    beside = await other_restrictions.beside(tx.connection, [each.request for each in every], held, read)
+    lifted = (disclosed.Disclosed(each, tx.policy) for each in beside.lifted)
+    concerns = [concern for each in (*every, *lifted) for concern in _concerns(each, beside.requests)]
+    if not concerns:
+        return []
+    new = defaultdict[UUID, dict[str, JsonValue]](dict)
+    for request_id, recipient, what in await tx.connection.fetch(_CONCERN, [each.row for each in concerns], tx.now):
+        new[request_id][recipient] = what
+    known_by = defaultdict[UUID, set[IdentityType]](set)
+    for each in concerns:
+        known_by[each.request.request_id] |= each.recipient.identified_by
+    concerned = {each.request.request_id: each.request for each in concerns if each.request.request_id in new}
+    subjects = await tx.vault.subject_data(tx.connection, {each.subject_ref for each in concerned.values()})
+    sealings = []
+    for request_id, request in concerned.items():
+        tx.log_evidence(request_id, "recipients.concerned", {"recipients": new[request_id]})
+        if subject := subjects.get(request.subject_ref):
+            facts = _facts(request, subject, known_by[request_id])
+            sealings.append(Sealing(request_id, SEALED_AS, "", orjson.dumps(facts)))
+    return sealings
+
+
+def _concerns(told: disclosed.Disclosed, beside: Mapping[UUID, Sequence[StoredRequest]]) -> Iterator[_Concern]:
+    request, done = told.request, told.done
+    if done and done.what == "lifted":
+        others = (disclosed.restricted(each, told.policy) for each in beside.get(request.request_id, ()))
+        done = replace(done, categories=done.categories.difference(*others))
+    concerned = disclosed.recipients(told.policy, done.categories) if done else {}
+    if not done or not concerned:
+        return
+    extents = told.extents if done.what == "erased" else {}
+    for name, recipient in concerned.items():
+        theirs = done.categories & recipient.categories
+        if all((each := extents.get(one)) and each.held and not (each.gone or each.reduced) for one in theirs):
+            yield _Concern(request, name, recipient, replace(done, what="restricted"), _extent(theirs, {}))
+        else:
+            yield _Concern(request, name, recipient, done, _extent(theirs, extents))
+
+
+def _extent(
+    categories: Iterable[str], extents: Mapping[str, disclosed.Extent]
+) -> Mapping[str, disclosed.Extent | None]:
+    return {each: extents.get(each) for each in categories}
+
+
+def _facts(
+    request: StoredRequest, subject: SubjectData, types: Collection[IdentityType]
+) -> Mapping[str, Collection[object]]:
+    """By what recipients may be told of the person, each with whether it is proved, and what is right now.
+
+    Of whoever has proved nothing, only what they have stated themselves.
+    """
+    stated = [each for each in subject.identities if not request.anonymous or each.source == "requester"]
+    return {
+        "identities": [
+            (each.type, each.value, each.level > NOTHING and not each.shared) for each in stated if each.type in types
+        ],
+        "changes": [(each.field, each.asserted) for each in subject.changes if each.record is None],
+    }

@@ -1,0 +1,285 @@
+"""The table of requests: the one place that reads and writes it, in single statements."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from operator import attrgetter
+from typing import Any, Self
+from uuid import UUID
+
+import asyncpg
+import orjson
+from pydantic import TypeAdapter
+
+from services.intake.access import key_suspension
+from services.intake.core.metrics import CLOSED, OPEN_SECONDS, REQUESTS
+from services.intake.letters import asked, cases, correspondence, delivery, old_contacts
+from services.intake.letters.delivery import Written
+from services.intake.letters.rendering import Letters
+from services.intake.recipients import recipients
+from services.intake.request import other_restrictions, status
+from services.intake.request.aggregate import Request, Transition
+from services.intake.request.causes.delivery import Told, until_delivered
+from services.intake.request.disclosed import DisclosedOfAll
+from services.intake.request.letter_kinds import ANSWERS, LetterField, LetterOf
+from services.intake.request.lifecycle import State
+from services.intake.request.same_person import Marks
+from services.intake.request.stored_request import StoredRequest
+from services.intake.store import other_requests
+from shared.domain.events import Event, RequestClosed, RequestReopened
+from shared.domain.operations import TaskReport
+from shared.domain.rights import Outcome, Right
+from shared.domain.sentences import Fact, Lines, Sentence
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.postgres import Connection, column_types, update_rows
+
+log = logging.getLogger(__name__)
+
+_BLOCKED_AGAIN = frozenset({"erasure.deferred_blocked", "part.blocked", "package.renewal_blocked"})
+_LATER = frozenset({"erasure.deferred_completed", "part.completed", "restriction.lift_completed"})
+_MORE_DONE = _LATER | {"use.stopped_so_far", "decision.needed"}
+_FIXED = (
+    *("request_id", "subject_ref", "right", "scope", "channel", "key_id", "accepted_at", "tenant", "instruction_id"),
+    *("purposes", "consent_text", "case_id"),
+)
+_CONVERTED = {"zones": "text", "tasks": "jsonb", "question": "jsonb"}
+"""Stored otherwise than the request has them: see ``_converted`` and ``_request``."""
+_CHANGING = {name: kind for name, kind in column_types(Request).items() if name not in {*_FIXED, *_CONVERTED}}
+"""Stored as the request has them: a new column is a field of the request."""
+_COLUMNS = (*_FIXED, *_CHANGING, *_CONVERTED)
+_NEW = (
+    *("state", "received_at", "due_on", "calendar", "role", "calc_version", "country", "language"),
+    *("suspended", "anonymous", "packages_waived"),
+)
+"""What a new request has besides; every other column has its default."""
+_ANSWERS_OVER = """
+UPDATE approval SET state = 'replaced'
+WHERE request_id = $1 AND state = 'approved' AND action IN ('refuse', 'answer-in-part')
+"""
+_MARKS = ("proved_account", "proved_email", "withdrawn_by")
+_READ = "SELECT {} FROM request".format(", ".join(f'"{column}"' for column in _COLUMNS))  # noqa: S608  # constants
+_REQUEST, _TASKS = TypeAdapter(Request), TypeAdapter(tuple[TaskReport, ...])
+_new, _changing = attrgetter(*_FIXED, *_NEW), attrgetter(*_CHANGING)
+
+
+async def read(connection: Connection, request_id: UUID) -> Request | None:
+    """The request with that id, if there is one."""
+    row = await connection.fetchrow(f"{_READ} WHERE request_id = $1", request_id)
+    return _request(row) if row else None
+
+
+async def read_all(connection: Connection, request_ids: Sequence[UUID]) -> list[Request]:
+    """The requests with these ids, in their order."""
+    found = await connection.fetch(f"{_READ} WHERE request_id = ANY($1) ORDER BY request_id", request_ids)
+    return [_request(row) for row in found]
+
+
+async def read_case(connection: Connection, case_id: UUID) -> list[Request]:
+    """What came in one message, in the order in which it named the rights."""
+    found = await connection.fetch(f"{_READ} WHERE case_id = $1 ORDER BY request_id", case_id)
+    return [_request(row) for row in found]
+
+
+async def insert(connection: Connection, requests: Iterable[tuple[Request, Marks]]) -> None:
+    """Stores new requests, with what is proved of who asks."""
+    rows = [
+        (*_new(request), ",".join(request.zones), marks.person.account, marks.person.email, marks.stated)
+        for request, marks in requests
+    ]
+    await connection.copy_records_to_table("request", records=rows, columns=(*_FIXED, *_NEW, "zones", *_MARKS))
+
+
+class Requests:
+    """The requests that one unit of work holds: each moves from its newest state, and all are written once."""
+
+    def __init__(self, tx: UnitOfWork, letters: Letters, held: dict[UUID, Request], actor: str | None) -> None:
+        self.tx = tx
+        self._letters = letters
+        self._held = held
+        self._told = dict(held)
+        self._actor = actor
+        self._changed: set[UUID] = set()
+        self._written: list[Written] = []
+        self._corrected: list[Request] = []
+        self._done: set[UUID] = set()
+        self._copied: Mapping[UUID, datetime] | None = None
+        self._disclosed = DisclosedOfAll(tx.policy)
+        self._waivers = recipients.Waivers(held, self._disclosed)
+
+    @classmethod
+    async def locked(
+        cls, tx: UnitOfWork, letters: Letters, request_ids: Iterable[UUID], actor: str | None = None
+    ) -> Self:
+        """These requests, locked in one order until the unit of work ends; ids that nobody knows are left out."""
+        known = f"{_READ} WHERE request_id = ANY($1) ORDER BY request_id FOR UPDATE"
+        rows = await tx.connection.fetch(known, list(set(request_ids)))
+        return cls(tx, letters, {row["request_id"]: _request(row) for row in rows}, actor)
+
+    def __getitem__(self, request_id: UUID) -> Request:
+        return self._held[request_id]
+
+    def get(self, request_id: UUID) -> Request | None:
+        """The request as it is now, if it is held."""
+        return self._held.get(request_id)
+
+    @property
+    def all(self) -> tuple[Request, ...]:
+        """All that are held, as they are now."""
+        return tuple(self._held.values())
+
+    async def apply(self, transition: Transition) -> Request:
+        """Puts a transition into effect: what it publishes, puts on record and writes takes effect with the state."""
+        if key_suspension.begins_an_erasure(transition) and await key_suspension.is_suspended(
+            self.tx.connection, transition.request.key_id
+        ):
+            transition = key_suspension.pause(transition)
+        others = await other_restrictions.told(self.tx.connection, transition)
+        published = transition.published
+        transition, tells = until_delivered(transition, readable=await asked.readable(self.tx, transition))
+        await asked.unless_open(self.tx, self._held[(request := transition.request).request_id], request)
+        written = await self._waivers.with_list(self.tx, request, transition.letters)
+        written = cases.with_case(request, written, await self._beside(request, written))
+        copies = await self._copies(request, written)
+        more: dict[str, LetterField] = {
+            "others": others,
+            "to_correct": await old_contacts.to_correct(self.tx, request, written),
+        }
+        self._write_all(request, written, more, copies, tells)
+        for action, detail in transition.evidence:
+            decided = {"policy": self.tx.policy.version} if action == "decision.made" else {}
+            self.tx.log_evidence(request.request_id, action, {**detail, **decided}, self._actor)
+        await other_requests.search_too(self.tx, transition.published)
+        for event in await other_requests.named(self.tx, transition.published):
+            self.tx.publish(event)
+        for event in published:
+            self._count(request, event)
+            if isinstance(event, RequestReopened):
+                await self._goes_on(request)
+        blocked_again = any(action in _BLOCKED_AGAIN for action, _ in transition.evidence)
+        if blocked_again or request.state is State.AWAITING_DECISION is not self._held[request.request_id].state:
+            self._warn(request)
+        self._done |= {request.request_id for action, _ in transition.evidence if action in _MORE_DONE}
+        if request is not self._held[request.request_id]:
+            self._held[request.request_id] = request
+            self._changed.add(request.request_id)
+        return request
+
+    async def _goes_on(self, request: Request) -> None:
+        """Others of the same person know of it again; what was proposed before a reopening is about another answer."""
+        await other_requests.enter(self.tx, request)
+        await self.tx.connection.execute(_ANSWERS_OVER, request.request_id)
+        await delivery.forget(self.tx.connection, request.request_id)
+
+    async def _beside(self, request: Request, written: Sequence[LetterOf]) -> list[Request]:
+        """What came in one message with a request that is answered, as it stands in this unit of work."""
+        if request.case_id is None or not cases.answers(request, written):
+            return []
+        found = await read_case(self.tx.connection, request.case_id)
+        return [self._held.get(each.request_id, each) for each in found if each.request_id != request.request_id]
+
+    async def _copies(self, request: Request, written: Sequence[LetterOf]) -> tuple[Sentence, ...]:
+        """What the answer to an erasure says of the person's earlier copies, which stay unless that is waived."""
+        answers = any(kind in ANSWERS for kind, _ in written)
+        if not answers or request.right is not Right.ERASURE or request.packages_waived:
+            return ()
+        if self._copied is None:  # once for the whole batch
+            erasures = [each.request_id for each in self._held.values() if each.right is Right.ERASURE]
+            self._copied = await other_requests.copies_available_since(self.tx, erasures)
+        return self._letters.copies(self._copied.get(request.request_id))
+
+    def tell(self, transition: Transition) -> None:
+        """Puts into effect that a letter was delivered, or has come back: what had been waiting for it, and no more."""
+        request = transition.request
+        for event in transition.published:
+            self.tx.publish(event)
+        if request is not self._held[request.request_id]:
+            self._held[request.request_id] = request
+            self._changed.add(request.request_id)
+
+    def touch(self, request_id: UUID) -> None:
+        """Makes another version of a request, though nothing of it but its history may have changed."""
+        self._changed.add(request_id)
+
+    async def save(self) -> None:
+        """Writes every request that has changed, as its next version, and the letters, all at once.
+
+        Raises:
+            Shredded: a letter is to be written, and the key of the correspondence has expired.
+        """
+        for request, letter in await old_contacts.notices(self.tx, self._corrected):
+            self._write(request, letter)
+        self._corrected.clear()
+        done = [self._disclosed.of(self._held[each]) for each in sorted(self._done)]
+        facts = await recipients.inform(self.tx, done, self._held, read_all)
+        self._done.clear()
+        await delivery.keep(self.tx, self._letters, self._written, facts)
+        self._written.clear()
+        for request_id in self._changed:
+            request = self._held[request_id]
+            self._held[request_id] = replace(request, version=request.version + 1)
+        changed = [self._held[request_id] for request_id in sorted(self._changed)]
+        rows = [(request.request_id, *_changing(request), *_converted(request)) for request in changed]
+        await update_rows(self.tx.connection, "request", "request_id", _CHANGING | _CONVERTED, rows)
+        await other_requests.leave(self.tx.connection, changed)
+        for request in changed:
+            if (now := status.of(request)) != status.of(self._told[request.request_id]):
+                status.tell(self.tx, now)
+        self._told.update({request.request_id: request for request in changed})
+
+    def _write_all(
+        self,
+        request: StoredRequest,
+        letters: Sequence[LetterOf],
+        said: Mapping[str, LetterField],
+        copies: tuple[Sentence, ...],
+        tells: Sequence[Told],
+    ) -> None:
+        """``tells``: what is said once they are delivered, of which the last is sent last."""
+        for number, (kind, fields) in enumerate(letters, 1):
+            fetch: Fact = self._letters.fetch(request, self.tx.now) if request.package_id else ""
+            remains = self._letters.remains(request, self.tx.now, self._disclosed.of(request))
+            more: dict[str, LetterField] = {**said, "fetch": fetch, "remains": Lines((*remains, *copies))}
+            letter: LetterOf = (kind, {**more, **fields})
+            self._write(request, letter, tells if number == len(letters) else ())
+
+    def _write(self, request: StoredRequest, letter: LetterOf, tells: Sequence[Told] = ()) -> None:
+        sealing = correspondence.write(self._letters, request, letter, self.tx.now)
+        self._written.append(Written(request, sealing, tells))
+        self.tx.log_evidence(request.request_id, "letter.written", correspondence.named(sealing))
+
+    def _count(self, request: Request, event: Event) -> None:
+        match event:
+            case RequestClosed():
+                self._done.add(request.request_id)
+                if old_contacts.corrects(request):
+                    self._corrected.append(request)
+                lasted = (self.tx.now - request.accepted_at).total_seconds()
+                self.tx.after_commit(partial(CLOSED.labels(event.right, event.outcome).inc))
+                self.tx.after_commit(partial(OPEN_SECONDS.labels(event.right).observe, lasted))
+                told = partial(log.info, "request %s is closed: %s, %s", request.request_id, event.right, event.outcome)
+                self.tx.after_commit(told)
+                if event.outcome is Outcome.UNIDENTIFIED:
+                    self.tx.after_commit(partial(REQUESTS.labels(event.right, "identity_abandoned").inc))
+            case RequestReopened():
+                self.tx.after_commit(partial(REQUESTS.labels(event.right, "reopened").inc))
+
+    def _warn(self, request: Request) -> None:
+        """Tells what could not be searched and waits for a person; what failed, the service that worked it has told."""
+        for task in request.tasks or ():
+            if task.not_searched:
+                waits = (request.request_id, task.operation, task.system, task.not_searched, task.reason)
+                self.tx.after_commit(partial(log.warning, "request %s waits for a person: %s in %s: %s: %s", *waits))
+
+
+def _converted(request: Request) -> tuple[object, ...]:
+    # a fragment and no list: of a list, the driver would make a dimension of the array
+    tasks = None if request.tasks is None else orjson.Fragment(_TASKS.dump_json(request.tasks, exclude_none=True))
+    return ",".join(request.zones), tasks, request.question
+
+
+def _request(row: asyncpg.Record) -> Request:
+    tasks = row["tasks"] and [{"outcome": None, **report} for report in row["tasks"]]
+    values: dict[str, Any] = dict(row) | {"zones": row["zones"].split(","), "tasks": tasks}
+    return _REQUEST.validate_python(values)

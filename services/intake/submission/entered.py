@@ -1,0 +1,104 @@
+"""What somebody of the privacy team enters: a request that came by post, by mail or by a call, as they have read it.
+
+It is dated by the day on which it came, and nothing is proved by it: who asks is asked as of any other request.
+"""
+
+import hmac
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, JsonValue, ValidationError
+
+from services.intake.access.auth import Caller
+from services.intake.access.grant import Power
+from services.intake.core.errors import BadRequest
+from services.intake.core.schemas import Strict, place_of
+from services.intake.core.subject_schemas import DataSubject
+from services.intake.submission.accepting import Submissions
+from services.intake.submission.group_commit import Accepted, SubmissionContext, Submitted
+from services.intake.submission.schemas import Ground, Scope, Submission
+from shared.domain.moments import Moment
+from shared.domain.rights import Right
+from shared.domain.text import Word
+from shared.domain.wording import Language
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+
+_OF_RIGHTS = {"ground": Right.RESTRICTION, "scope": Right.OBJECTION, "purposes": Right.CONSENT_WITHDRAWAL}
+
+
+class Entered(Strict):
+    """What a message asks for, and about whom: several rights of it become one case."""
+
+    rights: Annotated[tuple[Right, ...], Field(min_length=1, max_length=8)] = Field(title="What it asks for")
+    subject: DataSubject
+    language: Language | None = Field(default=None, title="Language", description="That of the country, if left out")
+    ground: Ground | None = Field(default=None, title="Of a restriction: its ground")
+    scope: Scope | None = Field(default=None, title="Of an objection: to what")
+    purposes: tuple[Word, ...] = Field(default=(), title="Of a withdrawal of consent: to what")
+    field: str | None = Field(
+        default=None,
+        title="Of a correction: what is wrong",
+        description="name, email, phone, address.street, address.city, …",
+    )
+    current: str | None = Field(
+        default=None,
+        title="Of a correction: what we have",
+        description="Needed where we hold several, such as numbers",
+    )
+    asserted: str | None = Field(default=None, title="Of a correction: what is right")
+
+    def requests(self, **known: object) -> tuple[Submission, ...]:
+        """A submission for each right; raises ``BadRequest`` where one of them lacks what it needs."""
+        return tuple(self._one(right, known) for right in dict.fromkeys(self.rights))
+
+    def _one(self, right: Right, known: dict[str, object]) -> Submission:
+        subject = self.subject.model_dump(exclude_unset=True)
+        for each in subject.get("phones", ()):  # without a country code it is dialled where they live
+            each.setdefault("region", None if str(each["number"]).startswith("+") else self.subject.country)
+        said: dict[str, Any] = {"right": right, "subject": subject, **known}
+        if self.language:
+            said["language"] = self.language
+        said |= {name: getattr(self, name) for name, of in _OF_RIGHTS.items() if of is right and getattr(self, name)}
+        if right is Right.RECTIFICATION and self.field:
+            said["changes"] = [{"field": self.field, "current": self.current, "asserted": self.asserted or ""}]
+        try:
+            return Submission.model_validate(said)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(str(each) for each in place_of(first) if each not in {"changes", 0})
+            raise BadRequest(f"{right}: {str(first['msg']).removeprefix('Value error, ')}", place or "rights") from None
+
+
+class EnteredByHand(Entered):
+    """The same of a message that no mailbox of ours has: how it came and when, and how it is answered."""
+
+    came_by: Literal["letter", "email", "call"] = Field(title="It came as")
+    channel: Literal["email", "post"] = Field(
+        title="The answer goes by", description="By post it goes to the address of record, which you look up"
+    )
+    received_at: Moment = Field(title="When it came to us")
+
+
+async def enter(
+    factory: UnitOfWorkFactory, submissions: Submissions, said: EnteredByHand, caller: Caller
+) -> list[Accepted]:
+    """Accepts it, with who has entered it and how it came; the same entry again on one day is the first one.
+
+    Raises:
+        Forbidden: the caller may submit nothing.
+        BadRequest: a right lacks what it needs, or it cannot have come then.
+        MalformedIdentity: an identity cannot be one of its type.
+    """
+    caller.grant.must(Power.SUBMIT)
+    requests = said.requests(channel=said.channel, received_at=said.received_at)
+    prepared = submissions.prepare([("", each) for each in requests], caller, together=len(requests) > 1)
+    async with factory.begin() as tx:
+        text = f"entered\0{caller.holder}\0{tx.now.date()}\0{said.model_dump_json()}".encode()
+        digest = hmac.digest(tx.vault.keyring.lookup, text, "sha256")
+        [stored] = await submissions.write(tx, [Submitted(SubmissionContext(caller, digest, digest, None), prepared)])
+        if isinstance(stored, Exception):
+            raise stored
+        detail: dict[str, JsonValue] = {"came_by": said.came_by, "holder": caller.holder}
+        for each in stored:
+            if not each.replayed:
+                tx.log_evidence(each.request_id, "request.entered", detail, caller.actor)
+    return stored

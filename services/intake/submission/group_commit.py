@@ -1,0 +1,253 @@
+"""Storing submissions durably: whoever submits while a commit is under way shares the next one."""
+
+import asyncio
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import partial
+from itertools import islice
+from uuid import UUID
+
+from services.intake.access import key_suspension
+from services.intake.access.auth import Caller
+from services.intake.core.errors import IdempotencyKeyReused
+from services.intake.core.metrics import REQUESTS
+from services.intake.letters import delivery
+from services.intake.letters.correspondence import Opened
+from services.intake.request import status
+from services.intake.request.aggregate import Request, Transition
+from services.intake.request.lifecycle import State
+from services.intake.request.same_person import Marks
+from services.intake.store import lookup, other_requests, repository
+from shared.domain.rights import Right
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.runtime.telemetry import sampled_trace
+from shared.storage.vault import Row
+
+_LARGEST_GROUP = 1_000
+"""Requests of one commit: more would hold the evidence's head, and the memory, for longer than they save."""
+
+_CLAIM = """
+INSERT INTO idempotency (channel, idempotency_key, body_hash, request_ids, accepted_at)
+SELECT c.channel, c.idempotency_key, c.body_hash, c.request_ids, $5
+FROM unnest($1::text[], $2::bytea[], $3::bytea[], $4::bytea[]) AS c (channel, idempotency_key, body_hash, request_ids)
+ON CONFLICT DO NOTHING RETURNING channel, idempotency_key
+"""
+_CLAIMED = """
+SELECT i.channel, i.idempotency_key, i.body_hash,
+       ARRAY(SELECT encode(substring(i.request_ids FROM place FOR 16), 'hex')::uuid
+             FROM generate_series(1, length(i.request_ids), 16) AS place ORDER BY place)
+FROM idempotency i JOIN unnest($1::text[], $2::bytea[]) AS c (channel, idempotency_key) USING (channel, idempotency_key)
+"""
+
+_Key = tuple[str, bytes]
+"""A channel, and an idempotency key that came with one of its API keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionContext:
+    """What came with a submission: who sent it, keyed hashes of any idempotency key and of its body, and its trace."""
+
+    caller: Caller
+    idempotency_key: bytes | None
+    body_hash: bytes
+    traceparent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRequest:
+    """A request that is ready to be stored, with its sealed subject and what is sealed of its correspondence.
+
+    ``marks``: what is proved of the person.
+    """
+
+    received: Transition
+    marks: Marks
+    subject_row: Row
+    correspondence: Opened
+
+    @property
+    def request(self) -> Request:
+        """The request as it is stored."""
+        return self.received.request
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A request that is stored: its id, where it stands and by when it is due."""
+
+    request_id: UUID
+    state: str
+    due_on: date
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What came together, from one sender: all of it is stored, or nothing."""
+
+    context: SubmissionContext
+    prepared: Sequence[PreparedRequest]
+
+    @property
+    def requests(self) -> list[Request]:
+        """What it submits."""
+        return [each.request for each in self.prepared]
+
+    @property
+    def key(self) -> _Key | None:
+        """What no other submission may have."""
+        key = self.context.idempotency_key
+        return (self.context.caller.channel, key) if key else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    submitted: Submitted
+    accepted: "asyncio.Future[list[Accepted]]"
+
+
+class GroupCommit:
+    """Commits what was submitted since the last commit began, in one transaction."""
+
+    def __init__(self, unit_of_work: UnitOfWorkFactory, erasures_per_hour: int) -> None:
+        self._unit_of_work = unit_of_work
+        self._erasures_per_hour = erasures_per_hour
+        self._waiting: list[_Waiting] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def store(self, prepared: Sequence[PreparedRequest], context: SubmissionContext) -> list[Accepted]:
+        """Stores all of them or none; a replay of the same idempotency key gives the first answer again.
+
+        Raises:
+            IdempotencyKeyReused: the key came before with another body
+        """
+        accepted: asyncio.Future[list[Accepted]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(Submitted(context, prepared), accepted))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+        return await accepted
+
+    async def _run(self) -> None:
+        while self._waiting:
+            group, self._waiting = _next_group(self._waiting)
+            answers: Sequence[list[Accepted] | Exception]
+            try:
+                answers = await self._commit([each.submitted for each in group])
+            except Exception as error:  # noqa: BLE001  # every caller must hear of it, whatever it is
+                answers = [error] * len(group)
+            for waiting, answer in zip(group, answers, strict=True):
+                if waiting.accepted.done():
+                    continue
+                if isinstance(answer, Exception):
+                    waiting.accepted.set_exception(answer)
+                else:
+                    waiting.accepted.set_result(answer)
+
+    async def _commit(self, group: Sequence[Submitted]) -> list[list[Accepted] | Exception]:
+        async with self._unit_of_work.begin() as tx:
+            return await self.write(tx, group)
+
+    async def write(self, tx: UnitOfWork, group: Sequence[Submitted]) -> list[list[Accepted] | Exception]:
+        """Stores a group with whatever else the unit of work does; gives the answer for each."""
+        replays = await _claim_keys(tx, group)
+        fresh = await self._suspended(tx, [each for each in group if each.key not in replays])
+        await _insert(tx, fresh)
+        tx.after_commit(partial(_count, [prepared.request for each in fresh for prepared in each.prepared]))
+        stored = iter(fresh)
+        return [
+            replays[each.key]
+            if each.key in replays
+            else [Accepted(r.request_id, r.state, r.due_on) for r in next(stored).requests]
+            for each in group
+        ]
+
+    async def _suspended(self, tx: UnitOfWork, group: Sequence[Submitted]) -> Sequence[Submitted]:
+        """The group, with the erasures of suspended keys paused."""
+        erasures = [p for each in group for p in each.prepared if p.request.right is Right.ERASURE]
+        keys = await key_suspension.count(tx, (p.request.key_id for p in erasures), self._erasures_per_hour)
+        return [replace(each, prepared=[_paused(p, keys) for p in each.prepared]) for each in group] if keys else group
+
+
+def _count(requests: Iterable[Request]) -> None:
+    for request in requests:
+        REQUESTS.labels(request.right, "accepted").inc()
+        if request.state is State.AWAITING_IDENTITY:
+            REQUESTS.labels(request.right, "identity_needed").inc()
+
+
+def _paused(prepared: PreparedRequest, keys: Collection[str]) -> PreparedRequest:
+    received = prepared.received
+    if prepared.request.key_id in keys and key_suspension.begins_an_erasure(received):
+        return replace(prepared, received=key_suspension.pause(received))
+    return prepared
+
+
+def _next_group(waiting: Sequence[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:
+    """Those to commit now and those to commit after: each idempotency key once, and no more than the largest group."""
+    now: list[_Waiting] = []
+    later: list[_Waiting] = []
+    taken: set[_Key] = set()
+    size = 0
+    for each in waiting:
+        key, length = each.submitted.key, len(each.submitted.prepared)
+        if key in taken or (now and size + length > _LARGEST_GROUP):
+            later.append(each)
+        else:
+            now.append(each)
+            size += length
+        if key:
+            taken.add(key)
+    return now, later
+
+
+async def _claim_keys(tx: UnitOfWork, group: Sequence[Submitted]) -> dict[_Key | None, list[Accepted] | Exception]:
+    """Takes the idempotency keys of a group; returns the answer for each that was taken before."""
+    keyed = {key: each for each in group if (key := each.key)}
+    if not keyed:
+        return {}
+    packed = [b"".join(p.request.request_id.bytes for p in each.prepared) for each in keyed.values()]
+    hashes = [each.context.body_hash for each in keyed.values()]
+    claimed = await tx.connection.fetch(_CLAIM, *map(list, zip(*keyed, strict=True)), hashes, packed, tx.now)
+    taken = keyed.keys() - {tuple(row) for row in claimed}
+    if not taken:
+        return {}
+    rows = await tx.connection.fetch(_CLAIMED, *map(list, zip(*taken, strict=True)))
+    every = [request_id for row in rows for request_id in row[3]]
+    query = "SELECT request_id, state, due_on FROM request WHERE request_id = ANY($1)"
+    first = {row[0]: Accepted(row[0], row[1], row[2], replayed=True) for row in await tx.connection.fetch(query, every)}
+    reused = "this idempotency key was used before with another body; nothing was stored"
+    return {
+        (channel, value): [first[request_id] for request_id in request_ids]
+        if body_hash == keyed[channel, value].context.body_hash
+        else IdempotencyKeyReused(reused)
+        for channel, value, body_hash, request_ids in rows
+    }
+
+
+async def _insert(tx: UnitOfWork, submissions: Sequence[Submitted]) -> None:
+    """Stores what was submitted."""
+    context_of = {each.request.request_id: s.context for s in submissions for each in s.prepared}
+    if not context_of:
+        return
+    prepared = [each for submission in submissions for each in submission.prepared]
+    records = [record for each in prepared for record in (each.subject_row, each.correspondence.record)]
+    await tx.vault.insert_subjects(tx.connection, records)
+    await tx.vault.insert_sealed(tx.connection, [row for each in prepared for row in each.correspondence.sealed])
+    await other_requests.enter_new(tx, [(each.request, each.marks.person) for each in prepared])
+    await repository.insert(tx.connection, [(each.request, each.marks) for each in prepared])
+    await lookup.enter(tx, [(each.request.request_id, each.correspondence.said) for each in prepared])
+    await delivery.acknowledge(tx, [(each.request, each.correspondence) for each in prepared])
+    said = [event for each in prepared for event in each.received.published]
+    await other_requests.search_too(tx, said)
+    published = iter(await other_requests.named(tx, said))
+    for after in (each.received for each in prepared):
+        request_id = after.request.request_id
+        context = context_of[request_id]
+        tx.traces[request_id] = context.traceparent
+        for action, detail in after.evidence:
+            traced = {"trace": trace} if (trace := sampled_trace(context.traceparent)) else {}
+            tx.log_evidence(request_id, action, {**detail, **traced}, context.caller.actor)
+        for event in islice(published, len(after.published)):
+            tx.publish(event)
+        status.tell(tx, status.of(after.request))

@@ -1,0 +1,162 @@
+"""A request as it is submitted, alone or with others."""
+
+import re
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import AfterValidator, Field, model_validator
+
+from services.intake.core.schemas import PROOFS_OF, Assurance, Inconsistent, Proofs, Strict
+from services.intake.core.subject_schemas import DataSubject
+from shared.domain.identities import LONGEST_NAME, IdentityType, MalformedIdentity, normalise
+from shared.domain.moments import Moment
+from shared.domain.operations import Change
+from shared.domain.rights import Right, Role
+from shared.domain.text import ONE_LINE, Word
+from shared.domain.user_events import Reference
+from shared.domain.wording import Language
+
+Ground = Literal["accuracy_contested", "unlawful", "needed_for_claims", "objection_pending"]
+Scope = Literal["direct_marketing", "legitimate_interests"]
+
+
+def _writable(change: Change) -> Change:
+    """Checks what will stand in the systems: what is an identity too is brought to its one spelling, as theirs is."""
+    if change.record:
+        return change
+    if change.field in {*IdentityType}:
+        try:
+            asserted = normalise(IdentityType(change.field), change.asserted)
+        except MalformedIdentity as error:
+            raise Inconsistent("asserted", str(error)) from None
+        return change.model_copy(update={"asserted": asserted})
+    if len(change.asserted) > LONGEST_NAME or not re.fullmatch(ONE_LINE, change.asserted):
+        raise Inconsistent("asserted", f"write one line of at most {LONGEST_NAME} characters")
+    return change
+
+
+def _go_together(changes: tuple[Change, ...]) -> tuple[Change, ...]:
+    fields = [change.field for change in changes if change.record is None]
+    if fields and len(fields) < len(changes):
+        raise ValueError(
+            "some changes name a record and some do not: ask for each kind by its own request, since they need other"
+            " proof"
+        )
+    if len({*fields}) < len(fields):
+        raise ValueError("changes names one field twice: ask for another value of it by a request of its own")
+    return changes
+
+
+Changes = Annotated[
+    tuple[Annotated[Change, AfterValidator(_writable)], ...], Field(max_length=50), AfterValidator(_go_together)
+]
+"""What a rectification asks for: corrections, or statements beside records."""
+
+
+class Submission(Strict):
+    """One data subject request."""
+
+    right: Right
+    subject: DataSubject
+    language: Language | None = Field(
+        default=None,
+        description="what the subject reads, and is written to in; if left out, that of `country` in the policy, or"
+        " English. Of an instruction, what the customer reads.",
+    )
+    changes: Changes = Field(default=(), description="of a rectification, and only there: what is to be corrected")
+    contested: bool = Field(
+        default=False, description="of a rectification, and only there: restrict the data until it is corrected"
+    )
+    ground: Ground | None = Field(default=None, description="of a restriction, and only there: its ground (Art. 18(1))")
+    scope: Scope | None = Field(default=None, description="of an objection, and only there: to what (Art. 21)")
+    purposes: Annotated[tuple[Word, ...], Field(max_length=20)] = Field(
+        default=(),
+        examples=[["marketing"]],
+        description="of a withdrawal of consent, and only there: to what, as the policy names purposes (Art. 7(3))",
+    )
+    consent_text: Reference | None = Field(
+        default=None,
+        description="of a withdrawal of consent, and only there: which version of the text they had consented to",
+    )
+    packages_waived: bool = Field(
+        default=False,
+        description="of an erasure, and only there: it removes packages of earlier requests before their days are over",
+    )
+    received_at: Moment | None = Field(default=None, description="when it reached the company; now, if left out")
+    channel: Literal["api", "email", "post"] = Field(
+        default="api",
+        description="how they have asked, and are answered: by e-mail and post the privacy team enters it",
+    )
+    assurance: Assurance | None = Field(default=None, description="without this and `proofs` nothing is proved")
+    proofs: Proofs = Field(default=(), description=PROOFS_OF)
+    role: Role = Field(
+        default="controller",
+        description="what we are for the data; processor: a customer of ours decides, and we only forward. A message"
+        " about data of both kinds says `both`: it becomes two requests under one case number",
+    )
+    instruction_id: Reference | None = Field(
+        default=None,
+        description="of an instruction that comes with a customer's key, and only there: the customer's own reference,"
+        " which says nothing of the person. We carry it out in that customer's data alone (Art. 28(3)(a)).",
+    )
+
+    @model_validator(mode="after")
+    def _fits_the_right(self) -> Self:
+        if (self.right is Right.RECTIFICATION) != bool(self.changes):
+            raise Inconsistent("changes", "changes belong to a rectification, and a rectification needs at least one")
+        if self.contested and self.right is not Right.RECTIFICATION:
+            raise Inconsistent(
+                "contested", "contested belongs to a rectification: whoever contests accuracy says what is right"
+            )
+        if (self.right is Right.RESTRICTION) != (self.ground is not None):
+            raise Inconsistent(
+                "ground", f"a ground (Art. 18(1)) belongs to a restriction, which needs one: {_any_of(Ground)}"
+            )
+        if (self.right is Right.OBJECTION) != (self.scope is not None):
+            raise Inconsistent("scope", f"a scope (Art. 21) belongs to an objection, which needs one: {_any_of(Scope)}")
+        if self.instruction_id and self.role != "controller":
+            raise Inconsistent(
+                "role",
+                "an instruction is carried out, not forwarded to the customer who gives it: no role",
+            )
+        if self.instruction_id and self.scope == "legitimate_interests":
+            raise Inconsistent(
+                "scope", "you weigh such an objection: instruct what follows from it, a restriction or an erasure"
+            )
+        if self.channel == "email" and self.subject.email is None:
+            raise Inconsistent(
+                "subject.email", "subject.email is needed where they have asked by e-mail: the answer goes there"
+            )
+        if self.packages_waived and self.right is not Right.ERASURE:
+            raise Inconsistent(
+                "packages_waived", "packages_waived belongs to an erasure: nothing else removes a package"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _says_to_what_consent_is_withdrawn(self) -> Self:
+        if (self.right is Right.CONSENT_WITHDRAWAL) != bool(self.purposes):
+            raise Inconsistent(
+                "purposes", "purposes (Art. 7(3)) belong to a withdrawal of consent, which needs at least one"
+            )
+        if self.consent_text and not self.purposes:
+            raise Inconsistent(
+                "consent_text", "consent_text belongs to a withdrawal of consent: it is what they had consented to"
+            )
+        if len({*self.purposes}) < len(self.purposes):
+            raise Inconsistent("purposes", "purposes names one of them twice: name each once")
+        return self
+
+
+def _any_of(words: object) -> str:
+    return " or ".join(get_args(words))
+
+
+def scope_of(submission: Submission) -> str | None:
+    """What narrows the right: the ground of a restriction, also of the interim one, or to what somebody objects."""
+    return "accuracy_contested" if submission.contested else submission.ground or submission.scope
+
+
+class Batch(Strict):
+    """Up to 1,000 requests, accepted together or not at all."""
+
+    requests: Annotated[tuple[Submission, ...], Field(min_length=1, max_length=1000)]

@@ -1,0 +1,291 @@
+"""Asking: one question a page, the answers to check, and sending them, by the same use case as the API."""
+
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from pydantic import JsonValue, ValidationError
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from services.intake.access import auth
+from services.intake.core.errors import BadRequest
+from services.intake.request.lifecycle import State
+from services.intake.submission.group_commit import SubmissionContext
+from services.portal import answers, verifying
+from services.portal import draft as drafts
+from services.portal.answers import draft_of, signed_in_of
+from services.portal.draft import Draft, Fault
+from services.portal.portal import LINKED, Portal, Works, at, countries, language_of, spoken
+from services.web.forms import FormError
+from services.web.site import Visit
+from shared.domain import reference
+from shared.domain.identities import MalformedIdentity
+from shared.domain.rights import Right
+from shared.domain.sentences import Sentence, say
+
+RIGHTS = (
+    Right.ACCESS,
+    Right.RECTIFICATION,
+    Right.ERASURE,
+    Right.OBJECTION,
+    Right.CONSENT_WITHDRAWAL,
+    Right.RESTRICTION,
+    Right.PORTABILITY,
+)
+"""In the order in which people look for them."""
+
+
+_EASTERNMOST = timedelta(hours=14)
+
+
+def routes(portal: Portal) -> list[BaseRoute]:
+    """The pages of asking."""
+    asking = Asking(portal.works)
+    pages = {
+        "right": asking.right,
+        "detail": asking.detail,
+        "whom": asking.whom,
+        "contact": asking.contact,
+        "details": asking.details,
+        "check": asking.check,
+    }
+    return [
+        *(portal.page(f"/{{language}}/ask/{name}", page, sends=True) for name, page in pages.items()),
+        portal.page("/{language}/sent", asking.sent),
+    ]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """The pages of asking; what was said so far is held by the session, and nothing is stored before it is sent."""
+
+    works: Works
+
+    @property
+    def _today(self) -> date:
+        """The day that it is where it is latest (UTC+14): nobody is refused their own today."""
+        return (self.works.services.unit_of_work.clock.now() + _EASTERNMOST).date()
+
+    async def right(self, visit: Visit) -> Response:
+        """What do you want us to do?"""
+        draft = draft_of(visit)
+        faults: list[Fault] = []
+        if visit.sent:
+            right, faults = drafts.read_right(visit.form)
+            if right:
+                same = right == draft.right
+                return _goes_on(visit, draft.with_(right=right, detail=draft.detail if same else {}))
+        options = [_option(visit, f"portal_right.{right}", right) for right in RIGHTS]
+        besides = ("/port-my-number", spoken(visit, say("portal.port_title")))
+        chosen = (draft.right,) if draft.right else ()
+        return _choose(visit, "right", "portal.right_title", options, chosen, faults, besides=besides, back="/")
+
+    async def detail(self, visit: Visit) -> Response:
+        """What exactly: what is wrong, why, or to what?"""
+        draft = draft_of(visit)
+        if draft.right is None or not draft.needs_detail:
+            return at(visit, f"/ask/{draft.next}")
+        if draft.right is Right.RECTIFICATION:
+            return await self._correction(visit, draft)
+        faults: list[Fault] = []
+        if visit.sent:
+            detail, faults = drafts.read_detail(
+                draft.right, visit.form, self.works.services.unit_of_work.policy.consents
+            )
+            if not faults:
+                return _goes_on(visit, draft.with_(detail=detail))
+        if draft.right is Right.CONSENT_WITHDRAWAL:
+            purposes = self.works.services.unit_of_work.policy.purposes
+            named = sorted(self.works.services.unit_of_work.policy.consents)
+            options = [(name, answers.purpose(visit, name, purposes), "") for name in named]
+            chosen: Sequence[str] = draft.detail.get("purposes", ())
+            return _choose(visit, "purposes", "portal.consent_title", options, chosen, faults, kind="checkbox")
+        if draft.right is Right.RESTRICTION:
+            options = [_option(visit, f"portal_ground.{each}", each) for each in drafts.GROUNDS]
+            return _choose(visit, "ground", "portal.ground_title", options, (draft.detail.get("ground"),), faults)
+        options = [_option(visit, f"portal_scope.{each}", each) for each in drafts.SCOPES]
+        return _choose(visit, "scope", "portal.scope_title", options, (draft.detail.get("scope"),), faults)
+
+    async def whom(self, visit: Visit) -> Response:
+        """For you, or for somebody else?"""
+        draft = draft_of(visit)
+        faults: list[Fault] = []
+        if visit.sent:
+            if visit.form.get("whom") == "other":
+                return at(visit, "/for-somebody-else")
+            if visit.form.get("whom") == "me":
+                return _goes_on(visit, draft.with_(whom="me"))
+            faults = [("whom", say("portal_error.choose"))]
+        options = [_option(visit, f"portal_whom.{each}", each) for each in ("me", "other")]
+        return _choose(visit, "whom", "portal.whom_title", options, (draft.whom,), faults)
+
+    async def contact(self, visit: Visit) -> Response:
+        """Where may we write to?"""
+        draft, language = draft_of(visit), language_of(visit.request)
+        faults: list[Fault] = []
+        values = {"email": draft.email, "name": draft.name, "country": draft.country}
+        if visit.sent:
+            values, faults = drafts.read_contact(visit.form, frozenset(code for code, _ in countries(language)))
+            if not faults:
+                # A number without its country's code is read as it is dialled there.
+                good = not drafts.wrong_numbers(draft.numbers, values["country"], self._today)
+                return _goes_on(visit, draft.with_(**values, details=draft.details and good))
+        elif (signed_in := signed_in_of(visit)) and signed_in.email and not draft.email:
+            values["email"] = signed_in.email
+        options = [("", spoken(visit, say("portal.country_none"))), *countries(language)]
+        return visit.page("contact.html", _errors_of(visit, faults), values=values, countries=options)
+
+    async def details(self, visit: Visit) -> Response:
+        """By what else may we find you?"""
+        draft = draft_of(visit)
+        faults: list[Fault] = []
+        if visit.sent:
+            said, faults = drafts.read_details(visit.form, draft.country, self._today)
+            if not faults:
+                return _goes_on(visit, draft.with_(**said, details=True))
+        elif not draft.details:
+            faults = drafts.wrong_numbers(draft.numbers, draft.country, self._today)
+        numbers = [
+            {"place": place, **{name: visit.form.get(f"{name}{place}") for name in ("number", "since", "until")}}
+            for place in drafts.NUMBERS
+        ]
+        if not visit.sent:
+            numbers = [{"place": place, **_number(draft, place)} for place in drafts.NUMBERS]
+        signed_in = signed_in_of(visit)
+        values = {
+            "account": visit.form.get("account") if visit.sent else draft.account,
+            "signed_in": signed_in.account_id if signed_in else "",
+        }
+        more = any(value for each in numbers[1:] for name, value in each.items() if name != "place")
+        return visit.page("details.html", _errors_of(visit, faults), values=values, numbers=numbers, more=more)
+
+    async def check(self, visit: Visit) -> Response:
+        """Is this right? Then it is sent."""
+        draft = draft_of(visit)
+        if draft.next != "check":
+            done = "sent" in visit.session.data and "draft" not in visit.session.data
+            return at(visit, "/sent" if done else f"/ask/{draft.next}")
+        mark = draft.mark(signed_in_of(visit))
+        if visit.sent and visit.form.get("shown") == mark:
+            return await self._send(visit, draft)
+        # Sent with another mark, the answers have changed since the page was shown.
+        errors = [FormError("send", spoken(visit, say("portal_error.other_answers")))] if visit.sent else []
+        shown = answers.shown(visit, draft, self.works.services.unit_of_work.policy)
+        return visit.page("check.html", errors, answers=shown, shown=mark)
+
+    async def sent(self, visit: Visit) -> Response:
+        """What happens next, and by when?"""
+        said = visit.session.data.get("sent")
+        if not isinstance(said, dict):
+            return at(visit, "/")
+        links = self.works.services.use_cases.identity.links
+        shown = {**said, "due": spoken(visit, say("portal.day", day=date.fromisoformat(str(said["due"]))))}
+        return visit.page(
+            "sent.html",
+            **shown,
+            hours=links.hours,
+            minutes=links.code_minutes,
+            sign_in=self.works.settings.sign_in_url if said["prove"] else None,
+            follows=visit.session.data.get("request") == said["request_id"],
+        )
+
+    async def _correction(self, visit: Visit, draft: Draft) -> Response:
+        faults: list[Fault] = []
+        if visit.sent:
+            detail, faults = drafts.read_correction(visit.form)
+            if not faults:
+                return _goes_on(visit, draft.with_(detail=detail))
+            values = {name: visit.form.get(name) for name in ("field", "current", "asserted", "contested")}
+        else:
+            (change,) = draft.detail.get("changes", ({},))
+            values = {name: change.get(name) or "" for name in ("field", "current", "asserted")}
+            values["contested"] = "yes" if draft.detail.get("contested") else ""
+        options = [(each, answers.field_name(visit, each), "") for each in drafts.FIELDS]
+        return visit.page("correction.html", _errors_of(visit, faults), values=values, options=options)
+
+    async def _send(self, visit: Visit, draft: Draft) -> Response:
+        """Hands it in; the same draft twice is one request. Then who has asked is asked to prove it, whoever it is."""
+        self.works.count_sending(visit.request)
+        services, caller = self.works.services, auth.portal()
+        try:
+            submission = draft.submission(
+                language_of(visit.request),
+                signed_in_of(visit),
+                services.use_cases.policy.zones_of(draft.country or None),
+            )
+        except (ValidationError, MalformedIdentity):
+            raise BadRequest("an answer cannot be used; look at each of them again") from None
+        prepared = services.submissions.prepare([("", submission)], caller, channel="portal")
+        secret = services.unit_of_work.vault.keyring.lookup
+        key = hmac.digest(secret, f"portal\0{draft.key}".encode(), "sha256")
+        digest = hmac.digest(secret, draft.model_dump_json().encode(), "sha256")
+        with services.tracing.serve("submit", None) as trace:
+            (accepted,) = await services.submissions.accept(prepared, SubmissionContext(caller, key, digest, trace))
+        # To an address that nobody has proved nothing is written, also where an account is proved by sign-in.
+        proved = {each.identity for each in submission.proofs}
+        asked = accepted.state == State.AWAITING_IDENTITY or (bool(proved) and "email" not in proved)
+        link_id = verifying.link_id(visit, f"draft {draft.key}")  # sent twice it has one link, and one code
+        sent: dict[str, JsonValue] = {
+            "request_id": str(accepted.request_id),
+            "reference": reference.of(accepted.request_id),
+            "due": accepted.due_on.isoformat(),
+            "email": draft.email,
+            "prove": asked,
+        }
+        waiting: dict[str, JsonValue] = {"request": sent["request_id"], "link": str(link_id), "wrong": 0}
+        follows = {"signed_in", "request", LINKED}
+        kept = {name: value for name, value in visit.session.data.items() if name in follows}
+        visit.session.data = {**kept, "sent": sent, "waiting": waiting}
+        if submission.proofs:  # the customer portal vouches for it: who has asked follows it at once
+            visit.session.data["request"] = visit.session.principal = str(accepted.request_id)
+        if asked:
+            asker = self.works.asker(visit.request)
+            await self.works.links.send(accepted.request_id, link_id, None, asker)
+        return at(visit, "/sent")
+
+
+def _goes_on(visit: Visit, draft: Draft) -> Response:
+    visit.session.data["draft"] = draft.model_dump_json()
+    return at(visit, f"/ask/{draft.next}")
+
+
+def _choose(
+    visit: Visit,
+    name: str,
+    question: str,
+    options: Sequence[tuple[str, str, str]],
+    chosen: Sequence[str | None],
+    faults: Sequence[Fault],
+    **more: object,
+) -> Response:
+    """The page of a question with its choices."""
+    known = {"kind": "radio", "besides": None, "back": "/ask/right", **more}
+    title: Sentence = say(question)
+    hint: Sentence = say(f"{question}_hint")
+    return visit.page(
+        "choose.html",
+        _errors_of(visit, faults),
+        name=name,
+        question=spoken(visit, title),
+        hint=spoken(visit, hint),
+        options=options,
+        values=[each for each in chosen if each],
+        **known,
+    )
+
+
+def _option(visit: Visit, key: str, value: str) -> tuple[str, str, str]:
+    """A choice, its words, and what is said of it besides."""
+    return value, spoken(visit, say(key)), spoken(visit, say(f"{key}_more"))
+
+
+def _errors_of(visit: Visit, faults: Sequence[Fault]) -> list[FormError]:
+    """What is wrong, in the words of the page."""
+    return [FormError(field, spoken(visit, said)) for field, said in faults]
+
+
+def _number(draft: Draft, place: int) -> dict[str, str]:
+    known = draft.numbers[place - 1] if place <= len(draft.numbers) else drafts.Number()
+    return known.model_dump()

@@ -1,0 +1,36 @@
+"""The portal as it is mounted beside the API, where it has an address."""
+
+from starlette.routing import BaseRoute
+
+from services.intake.access.quota import Rate
+from services.intake.api.dependencies import Services
+from services.intake.identity.proof_links import ProofLinks
+from services.intake.letters.rendering import Letters
+from services.portal import ask, follow, inform, prove
+from services.portal.portal import BASE, Portal, Works
+from services.portal.settings import PortalSettings
+from services.portal.sign_in import SignInTokens
+from shared.domain.identity_rules import LinkPolicy
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+
+_HOUR = 3600
+
+
+def links(unit_of_work: UnitOfWorkFactory, letters: Letters, policy: LinkPolicy) -> ProofLinks | None:
+    """What sends the links that the portal opens; None where it is not switched on."""
+    settings = PortalSettings()
+    if not settings.url:
+        return None
+    return ProofLinks(unit_of_work, letters, policy, settings.url + BASE)
+
+
+def mounted(services: Services, links: ProofLinks | None) -> list[BaseRoute]:
+    """The portal; nothing where it is not switched on. Raises ``Misconfigured``."""
+    if links is None:
+        return []
+    settings = PortalSettings()
+    each = _HOUR / settings.sendings_an_hour
+    sendings = Rate(1 / each, _HOUR - each)
+    portal = Portal(Works(services, settings, links, SignInTokens.of(settings), sendings))
+    pages = [route for each in (inform, ask, prove, follow) for route in each.routes(portal)]
+    return portal.mounted(pages, services.settings.proxies, settings.pages_a_second)

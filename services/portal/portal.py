@@ -1,0 +1,225 @@
+"""The portal as a site: every language below its own path, and the contact on every page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final, cast
+
+from babel import Locale
+from pydantic import JsonValue
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from services.intake.access.quota import Rate, address_of
+from services.intake.api.dependencies import Services
+from services.intake.core import errors
+from services.intake.identity.proof_links import ProofLinks
+from services.portal.settings import PortalSettings
+from services.portal.sign_in import SignInTokens
+from services.web.pages import Pages
+from services.web.sessions import Session, Sessions
+from services.web.site import FormExpired, Handler, Site, Visit
+from shared.domain.countries import COUNTRIES
+from shared.domain.notices import Reader
+from shared.domain.sentences import Fact, say
+from shared.domain.wording import LANGUAGES, Language
+from shared.storage.postgres import AWAY
+
+BASE: Final = "/portal"
+LINKED: Final = "linked"
+"""Under what a session holds the mark of the address whose link was used in it."""
+_GO_ON: Final = frozenset({"signed_in", "draft"})
+"""What a session holds besides a request: it goes on when another one is proved in it."""
+TRIES: Final = 5
+"""How often a page enters what a person sent while the request changes."""
+_TEMPLATES = Path(__file__).parent / "templates"
+_NAMES: Mapping[Language, str] = {each: str(Locale.parse(each).display_name).capitalize() for each in LANGUAGES}
+
+
+@dataclass(frozen=True)
+class Works:
+    """What the pages work with: the same use cases as the API, as a channel of the portal's own."""
+
+    services: Services
+    settings: PortalSettings
+    links: ProofLinks
+    tokens: SignInTokens | None
+    sendings: Rate
+
+    def count_sending(self, request: Request) -> None:
+        """Counts a request that is sent, or a reference that is given; raises ``TooManyCalls`` for too many."""
+        self.sendings.take(self.asker(request))
+
+    def asker(self, request: Request) -> str:
+        """From where somebody asks."""
+        forwarded = request.headers.get("x-forwarded-for", "")
+        return address_of(request.scope, forwarded, self.services.settings.proxies)
+
+
+class NotProved(FormExpired):
+    """Nobody has proved in this session that a request is theirs, or the session has ended."""
+
+
+class Overtaken(errors.PreconditionFailed):
+    """The question that was answered is no longer open; ``written`` is the answer, for the page that says so."""
+
+    def __init__(self, *written: str) -> None:
+        super().__init__("the question is no longer open")
+        self.written = written
+
+
+class Portal(Site):
+    """The site of the portal."""
+
+    def __init__(self, works: Works) -> None:
+        self.works = works
+        settings = works.settings
+        idle, longest = timedelta(minutes=settings.idle_minutes), timedelta(hours=settings.session_hours)
+        sessions = Sessions(works.services.unit_of_work, "portal", idle, longest, _is_draft)
+        super().__init__(BASE, settings.url, Pages(_TEMPLATES), sessions, "lax")
+
+    def page(self, path: str, handler: Handler, *, sends: bool = False) -> Route:
+        """A page at that path, in our languages and no others."""
+
+        async def in_language(visit: Visit) -> Response:
+            if visit.request.path_params.get("language", LANGUAGES[0]) not in LANGUAGES:
+                raise errors.NotFound("no page of ours is in that language")
+            return await handler(visit)
+
+        return super().page(path, in_language, sends=sends)
+
+    def facts(self, request: Request) -> dict[str, Any]:
+        """What every page may name: the words of its language, and whom people reach."""
+        language, policy = language_of(request), self.works.services.processing
+        reader = Reader(language, policy.controller.zone, None)
+        words = self.works.services.use_cases.letters.words
+
+        def spoken(key: str, **facts: Fact) -> str:
+            return words(say(key, **facts), reader)
+
+        shown = {"error": "portal.error", "problem": "portal.problem", "skip": "portal.skip", "site": "portal.site"}
+        return {
+            "say": spoken,
+            "words": {name: spoken(key) for name, key in shown.items()},
+            "language": language,
+            "languages": _NAMES.items(),
+            "here": _without_language(request, language),
+            "base": self.base,
+            "home": f"{self.base}/{language}/",
+            "site_class": "portal",
+            "controller": policy.controller,
+            "officer": policy.officer.of(None),
+        }
+
+    def error_page(self, request: Request, status: int, error: Exception) -> Response:
+        """What went wrong and what to do, in the words of a page: never what the API tells a program."""
+        facts = self.facts(request)
+        title, text = _told(status, error)
+        kept = "draft" in getattr(error, "holds", ())
+        if kept:  # it is the page that is of no session any more, and not what they are writing
+            title, text = "portal_error.kept_title", "portal_error.kept"
+        page = {"title": facts["say"](title), "paragraphs": [facts["say"](text)], "steps": (), "errors": ()}
+        page["links"] = [(facts["home"], facts["say"]("portal.to_start"))]
+        if kept:
+            page["links"].insert(0, (f"{facts['home']}ask/check", facts["say"]("portal.go_on")))
+        if isinstance(error, Overtaken):
+            page["links"].insert(0, (f"{facts['home']}request", facts["say"]("portal.request_title")))
+        if isinstance(error, NotProved):
+            page["links"].insert(0, (f"{facts['home']}follow", facts["say"]("portal.start_follow_link")))
+        page["written"] = error.written if isinstance(error, FormExpired | Overtaken) else ()
+        response = self.pages.show("said.html", status, {**facts, **page})
+        if seconds := getattr(error, "retry_after", None):
+            response.headers["Retry-After"] = str(max(1, round(seconds)))
+        return response
+
+
+def _is_draft(session: Session) -> bool:
+    """Whether it holds what somebody is writing, and nobody has proved anything in it."""
+    return session.principal is None and "signed_in" not in session.data
+
+
+def language_of(request: Request) -> Language:
+    """That of the path; where it names none, that which the browser asks for first."""
+    path = request.url.path.removeprefix(BASE).strip("/").partition("/")[0]
+    if path in LANGUAGES:
+        return path
+    wanted = request.headers.get("accept-language", "").lower().split(",")
+    return next((each.strip()[:2] for each in wanted if each.strip()[:2] in LANGUAGES), LANGUAGES[0])
+
+
+def follows_now(visit: Visit, reference: str, **shown: JsonValue) -> None:
+    """From now on this session follows that request, by what was ``shown``; what somebody is writing in it goes on."""
+    kept = {name: value for name, value in visit.session.data.items() if name in _GO_ON}
+    visit.session.data = {**kept, "request": reference, **shown}
+    visit.session.principal = reference
+
+
+def at(visit: Visit, path: str) -> Response:
+    """Goes on at another page, in the language of this one."""
+    return visit.go(f"/{language_of(visit.request)}{path}")
+
+
+def said(
+    visit: Visit, title: str, text: str, path: str, link: str, besides: Sequence[tuple[str, str, str]] = ()
+) -> Response:
+    """A page that says one thing, and leads on; ``besides``: sentences more, each with its link and the words of it."""
+    base, language = visit.site.base, visit.request.path_params["language"]
+    links = [(where, spoken(visit, say(words))) for _, where, words in besides]
+    links.append((f"{base}/{language}{path}", spoken(visit, say(link))))
+    paragraphs = [spoken(visit, say(each)) for each in (text, *(more for more, _, _ in besides))]
+    facts = {"paragraphs": paragraphs, "written": (), "steps": (), "links": links}
+    return visit.page("said.html", title=spoken(visit, say(title)), **facts)
+
+
+def spoken(visit: Visit, said: Fact, zone: str | None = None) -> str:
+    """A sentence in the language of the page; ``zone``: of a request, whose letters name the days there; else ours."""
+    portal = cast("Portal", visit.site)
+    reader = Reader(language_of(visit.request), zone or portal.works.services.processing.controller.zone, None)
+    return portal.works.services.use_cases.letters.words(said, reader)
+
+
+@cache
+def countries(language: Language) -> tuple[tuple[str, str], ...]:
+    """Every country (ISO 3166) by its name in that language, in the order of these names."""
+    named = Locale.parse(language).territories.items()
+    known = [(code, str(name)) for code, name in named if code in COUNTRIES]
+    return tuple(sorted(known, key=lambda each: as_sorted(each[1])))
+
+
+def as_sorted(name: str) -> str:
+    """A name as it stands in a list: letters with an accent among those without."""
+    alike = str.maketrans("ÀÁÂÄÅÇÉÈÊÍÎÑÓÔÖØÚÜÝ", "AAAAACEEEIINOOOOUUY")
+    return name.upper().translate(alike)
+
+
+def _without_language(request: Request, language: Language) -> str:
+    path = request.url.path.removeprefix(BASE)
+    return path.removeprefix(f"/{language}") if path.startswith(f"/{language}/") else "/"
+
+
+_TOLD: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
+    (NotProved, "unproved"),
+    (FormExpired, "expired"),
+    ((errors.TooManyCalls, errors.Overloaded), "many"),
+    (Overtaken, "overtaken"),
+    (errors.PreconditionFailed, "changed"),
+    (errors.Withheld, "withheld"),
+    (errors.Expired, "gone"),
+    (errors.NotReady, "none"),
+    (AWAY, "away"),
+)
+"""What a page says of an error, by the word of its key."""
+
+
+def _told(status: int, error: Exception) -> tuple[str, str]:
+    """The keys of the title and the text."""
+    said = next((word for kinds, word in _TOLD if isinstance(error, kinds)), None)
+    if said is None and status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
+        said = "missing"
+    if said is None:
+        said = "refused" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "ours"
+    return f"portal_error.{said}_title", f"portal_error.{said}"
