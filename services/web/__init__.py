@@ -1,1 +1,1 @@
-"""What the portal and the console share: sessions, forms, pages and the headers of every answer."""
+"""Serves the portal and the console: sessions, forms, pages and the headers of every answer."""

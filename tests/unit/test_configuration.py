@@ -464,7 +464,7 @@ async def test_a_relay_that_hangs_before_it_has_gone_round_once_is_seen() -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "read"), [("intake", "intake.handlers.Letters"), ("deadline", "deadline.__main__.Deadlines")]
+    ("name", "read"), [("intake", "intake.events.handlers.Letters"), ("deadline", "deadline.__main__.Deadlines")]
 )
 def test_unusable_policy_ends_the_service(name: str, read: str, monkeypatch: pytest.MonkeyPatch) -> None:
     main = importlib.import_module(f"services.{name}.__main__")

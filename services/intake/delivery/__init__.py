@@ -1,4 +1,4 @@
-"""What becomes of letters on their way: sent, posted, returned, given up, and what a person does with them.
+"""Follows letters on their way: sent, posted, returned, given up, and handled by the privacy team.
 
 May import `store` and lower packages.
 """

@@ -1,4 +1,4 @@
-"""How a requester proves who they are: levels, links and codes, and proofs that wait for a person.
+"""Proves who a requester is: levels, links and codes, and proofs that wait for a person.
 
 May import `delivery` and lower packages.
 """

@@ -1,4 +1,4 @@
-"""What the privacy team reviews next to requests: legal holds, retention runs, systems, number conflicts.
+"""Holds the reviews of the privacy team next to requests: legal holds, retention runs, systems, number conflicts.
 
 May import `packages` and lower packages.
 """

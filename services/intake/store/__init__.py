@@ -1,4 +1,4 @@
-"""The table of requests and what is found by it: the one place that reads and writes requests.
+"""Keeps the table of requests: the one place that reads and writes requests.
 
 Finds the other requests of a person, and a request by its reference or by what is stated.
 May import `recipients` and lower packages.
