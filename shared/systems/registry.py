@@ -205,7 +205,7 @@ def _adapter(declared: Downstream, wiring: Wiring) -> Adapter:
         case TrytonSettings() as settings:
             from shared.systems.tryton.adapter import TrytonAdapter  # noqa: PLC0415
 
-            return TrytonAdapter(name, settings, environment=environment, policy=wiring.policy, clock=wiring.clock)
+            return TrytonAdapter(name, settings, environment=environment, policy=wiring.policy)
         case RoundupSettings() as settings:
             from shared.systems.roundup.adapter import RoundupAdapter  # noqa: PLC0415
 

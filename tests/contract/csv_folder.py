@@ -76,8 +76,10 @@ class FolderUnit(Moments):
 
     shapes = (CUSTOMERS, ORDERS)
     order = ("orders", "customers")
+    remembers = True
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self.rows: dict[str, dict[str, Row]] = {place: {} for place in SHAPES}
         for place, rows in self.rows.items():
             if (file := folder / f"{place}.csv").exists():

@@ -77,7 +77,7 @@ async def failure(ticketing: Ticketing, task: Task) -> BaseException:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        (lambda: Lying("people", 2), "still finds 1 users"),
+        (lambda: Lying("people", 2), "still shows 1 of user"),
         (lambda: Lying("overwrite", 1, {"left": []}), "4 records of ticketing still hold"),
         (lambda: Lying("overwrite", 2, {"left": []}), "1 records of ticketing still hold"),
         (lambda: Lying("forget", 1, {}), "the history of ticketing still has"),

@@ -23,6 +23,8 @@ from shared.systems.engine.ownership import Attribution, Mine, ending, refusal, 
 from shared.systems.engine.planning import is_unset, numbers_in, reach
 from shared.systems.engine.records import FLAGS, Change, Collided, Kind, Note, Record, Shape, Span, System, Unit
 
+_BEGUN, _COUNTS = "correcting", "counts"
+"""Under which keys the progress of a task says that somebody is being corrected, and what was changed."""
 _CORRECTION = "correction."
 """Before the place of a correction, where otherwise the name of a category stands, which has no dot."""
 
@@ -167,6 +169,11 @@ class _One:
 
     async def _keep(self, unit: Unit, counts: Mapping[str, int]) -> Counter[str]:
         """Ends a transaction: notes what it has changed, as the first attempt that changed anything counted it."""
+        if not unit.remembers:
+            before = self._task.progress.get(_COUNTS)
+            first = Counter(before if isinstance(before, dict) else counts)
+            await self._save_progress({self._task.task_id: {_COUNTS: dict(first)}})
+            return first
         noted = await unit.note([Note(self._task, counts, first=True)])
         if self._task.task_id not in noted:
             raise overtaken(self._system.name)
@@ -278,7 +285,13 @@ class _One:
             return refused
         left = await left_by_erasures(unit, [subject(self._task, unit.shapes)])
         made = Correction(self._system.name, self._policy, found, unit.shapes, left)
-        await self._begin({})
+        begun, counted = self._task.progress.get(_BEGUN), self._task.progress.get(_COUNTS)
+        if begun and not counted and not found.records:  # by what was corrected they are not found any more
+            raise NotSupported(
+                f"{self._system.name} had the subject before they were corrected, and shows nobody now: look there,"
+                " and enter what was done"
+            )
+        await self._begin({_BEGUN: True} if found.records and not unit.remembers else {})
         if not made.changes_something:
             return made.nothing_changed()
         changes = made.changes()

@@ -21,7 +21,7 @@ from shared.systems.contract import Receipt, Result, Task, of_corrections
 from shared.systems.contract import Record as Copied
 from shared.systems.engine.copying import Copies, is_left
 from shared.systems.engine.ownership import Attribution, Mine
-from shared.systems.engine.records import Change, Field, Kind, Record, Shape, Span, Statement, as_text
+from shared.systems.engine.records import ABSENT, Change, Field, Kind, Record, Shape, Span, Statement, as_text
 
 _HELD_AS: Final[Mapping[str, IdentityType]] = {
     "email": IdentityType.EMAIL,
@@ -87,8 +87,9 @@ class Correction:
         self, place: int, asked: Asked, mine: Mine, position: int, touched: dict[tuple[str, tuple[Any, ...]], Record]
     ) -> None:
         record, each = mine.record, mine.record.shape.fields[position]
-        held = as_text((record.data or ())[position])
-        if each.part and held is None:  # a document without it stays without it
+        value = (record.data or ())[position]
+        held = as_text(value)
+        if value is ABSENT or (each.part and held is None):  # a document without it stays without it
             return
         right = _is_one_of(each, held, [asked.asserted])
         if asked.current is not None and not _is_one_of(each, held, forms(asked.current)):
@@ -177,7 +178,7 @@ class Correction:
             wrong = self._wrong(change)
             plain = {each.strip().lower() for each in wrong}
             for shape, position in self._columns(change, wrong):
-                name = f"{shape.place}.{shape.fields[position].column}"
+                name = f"{shape.place}.{shape.fields[position].column}".rstrip(".")
                 held = [each for each in self._held(shape, position) if each not in {"", change.asserted}]
                 found[name] += sum(not plain or each.strip().lower() in plain for each in held)
         return +found if found else None
@@ -186,9 +187,7 @@ class Correction:
         party = shape.fields[position].party
         for mine in self._found.records.values():
             if mine.record.shape.place == shape.place and (party is None or party in mine.parties):
-                held = as_text((mine.record.data or ())[position])
-                if held is not None:
-                    yield held
+                yield from _texts((mine.record.data or ())[position])
 
     def _declared(self, change: Asked) -> Iterator[tuple[Shape, int]]:
         """The columns that a correction of this field changes."""
@@ -214,7 +213,8 @@ class Correction:
         for shape in self._shapes:
             known = any(each.identity is _HELD_AS.get(change.field, each) for each in shape.fields)
             for position, each in enumerate(shape.fields):
-                if each.fact and _may_hold(each, change, wrong=bool(wrong), bare=bare, known=known):
+                may_hold = _may_hold(each, change, wrong=bool(wrong), bare=bare, known=known)
+                if each.fact and (may_hold if each.column else wrong or not self.changes_something):
                     yield shape, position
 
     # What is told.
@@ -246,6 +246,17 @@ def _is_one_of(each: Field, held: str | None, values: Collection[str]) -> bool:
     """Whether one of these values stands there, in whatever spelling."""
     same = each.same
     return held in values or (same is not None and held is not None and any(same(held, value) for value in values))
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every value that stands there, however deep."""
+    match value:
+        case Mapping():
+            yield from (text for each in value.values() for text in _texts(each))
+        case list():
+            yield from (text for each in value for text in _texts(each))
+        case _ if value is not ABSENT and (held := as_text(value)) is not None:
+            yield held
 
 
 def _held(mine: Mine) -> Iterator[tuple[Any, str | None]]:
@@ -285,7 +296,11 @@ def differs(task: Task, again: Sequence[Record], made: Correction) -> bool:
         values = made.values.get(record.name, {})
         for each, held, old in zip(record.shape.fields, record.data or (), before[record.name].data or (), strict=True):
             # a number or a date may be written otherwise, and is not what it was
-            other = each.column in values and as_text(held) != values[each.column]
+            other = (
+                each.column in values
+                and held is not ABSENT
+                and not _is_one_of(each, as_text(held), [values[each.column]])
+            )
             if other and (isinstance(held, str) or as_text(held) == as_text(old)):
                 return True
     return False

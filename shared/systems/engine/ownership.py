@@ -147,8 +147,10 @@ class Attribution:
 
     task: Task
     records: dict[Name, Mine] = field(default_factory=dict)
-    unproven: int = 0
+    unproven: set[Name] = field(default_factory=set)
     """Records that have an identity of the subject, and that their system has not proved to be theirs."""
+    doubt: Refused | None = None
+    """Why it has not, as it says itself."""
 
     def counts(self) -> Counter[str]:
         """How many records there are, by category."""
@@ -213,14 +215,16 @@ class Attributor:
                 theirs.append((position, mine))
         return theirs
 
-    def _proved(self, record: Record, whose: Mapping[UUID, bool]) -> list[tuple[int, Mine]]:
+    def _proved(self, record: Record, whose: Mapping[UUID, bool | Refused]) -> list[tuple[int, Mine]]:
         """Whose a record is by the proof of its system; of the others it is counted."""
         proved: dict[int, frozenset[Party]] = {}
         for task_id, is_theirs in whose.items():
-            if is_theirs:
+            found = self.found[self._positions[task_id]]
+            if is_theirs is True:
                 proved[self._positions[task_id]] = _ABOUT
             else:
-                self.found[self._positions[task_id]].unproven += 1
+                found.unproven.add(record.name)
+                found.doubt = is_theirs or found.doubt
         leads = self._lead(record, proved) if record.parents else {}
         theirs = [(position, leads.get(position) or Mine(record, parties)) for position, parties in proved.items()]
         for position, mine in theirs:
@@ -337,7 +341,8 @@ def unproven(found: Attribution) -> Refused | None:
     """Why a task must not go on whose subject is perhaps among those who were found, and is none of them for sure."""
     if found.records or not found.unproven:
         return None
-    return ForeignHit(f"{found.unproven} records have an identity of the subject, and none is proven to be theirs")
+    n = len(found.unproven)
+    return found.doubt or ForeignHit(f"{n} records have an identity of the subject, and none is proven to be theirs")
 
 
 def told_of(mine: Mine) -> Iterator[Row]:

@@ -26,7 +26,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import JsonValue
 
-from shared.domain.errors import BlastRadius, ForeignHit, Unavailable
+from shared.domain.errors import BlastRadius, ForeignHit, Refused, Unavailable
 from shared.domain.identities import IdentityType
 from shared.systems.contract import Task
 from shared.systems.sweepable import Due
@@ -133,7 +133,7 @@ class Flag(NamedTuple):
 
 
 class Field(NamedTuple):
-    """A column in ``Record.data``: how people see it, and how it is corrected.
+    """A column in ``Record.data``: how people see it, and how it is corrected; one without a name is the whole record.
 
     ``readable``: how a value is shown. ``kind``: its class. ``shown``: it is part of a copy. ``open``: another party
     sees it too. ``portable``: it was provided by the person. ``rectifies``: the field of a correction that it holds.
@@ -246,7 +246,7 @@ class Record(NamedTuple):
     anything to empty: a value that is neither what it becomes, nor (of a part that ``names``) a word for nobody.
     ``flags``: whether each is set; None: neither its word nor its opposite stands there, or nothing can bear it.
     ``data``: the values of its fields, where that was asked for. ``ref``: whatever the adapter needs to know it again.
-    ``whose``: by task whether its system has proved it to be that subject's; None: its holders tell.
+    ``whose``: by task whether its system has proved it to be that subject's, or why it has not; None: its holders tell.
     ``rows``: for how many it stands, of a system that tells no more than counts.
     """
 
@@ -266,7 +266,7 @@ class Record(NamedTuple):
     data: tuple[Any, ...] | None = None
     stated: tuple[Statement, ...] = ()
     ref: Any = None
-    whose: Mapping[UUID, bool] | None = None
+    whose: Mapping[UUID, bool | Refused] | None = None
     rows: int = 1
 
     @property
@@ -395,6 +395,10 @@ class Unit(Protocol):
     @property
     def numbers(self) -> Numbers | None:
         """The list of numbers beside the data, if there is one."""
+
+    @property
+    def remembers(self) -> bool:
+        """Whether it notes what it does of a task with the data; else the progress of the task has it."""
 
     def find(
         self, subjects: Sequence[Subject], *, lock: bool = False, data: bool = False, most: int | None = None

@@ -25,6 +25,7 @@ from shared.systems.engine.keeping import RuleUndeclared
 from shared.systems.engine.looking import TooMany, left_by_erasures, look, pages
 from shared.systems.engine.ownership import Attribution, Attributor, Coverage, Refusing, refusal, subject, unproven
 from shared.systems.engine.records import Shape, Span, Subject, System, Unit
+from shared.systems.engine.stepwise import StepSystem, Stepwise, apart
 from shared.systems.protocols import HandOver
 from shared.systems.sweepable import Counted, Due, GoOn, Spared, Swept
 
@@ -48,6 +49,7 @@ class Served:
 
     def __init__(self, system: System, policy: Policy) -> None:
         self._engine_system, self._engine_policy, self._engine_pace = system, policy, Pace()
+        self._steps = system.steps if isinstance(system, StepSystem) else None
 
     @property
     def can(self) -> Capabilities:
@@ -117,13 +119,13 @@ class Served:
         """Changes in place, and looks again."""
 
         async def amend(_: str | None, theirs: Sequence[Task]) -> Sequence[Result]:
-            worker = self._amender(theirs[0].operation, save_progress)
+            worker = Amendment(self._engine_system, self._engine_policy, save_progress)
             results = await worker.run(theirs)
             if theirs[0].operation is Operation.LIFT:  # it takes away what this request put there: nobody is searched
                 return results
             return _covered(worker.shapes, [subject(task, worker.shapes) for task in theirs], results)
 
-        return await self._each_tenant(tasks, amend)
+        return await self._apart(tasks, amend, steps=self._steps is not None)
 
     async def count(self, due: Sequence[Due], spared: Spared) -> Sequence[Counted | Refused]:
         """How many records are past each of these ceilings."""
@@ -137,11 +139,9 @@ class Served:
         return Copies(self._engine_system.name, self._engine_policy, left)
 
     def _eraser(self, save_progress: Checkpoint) -> "Worker":
+        if isinstance(self._engine_system, StepSystem):
+            return Stepwise(self._engine_system, self._engine_policy, save_progress)
         return Erasure(self._engine_system, self._engine_policy, save_progress, self._engine_pace)
-
-    def _amender(self, operation: Operation, save_progress: Checkpoint) -> "Worker":
-        del operation
-        return Amendment(self._engine_system, self._engine_policy, save_progress)
 
     def _refuse_undeclared(self, tasks: Sequence[Task]) -> None:
         if self.can.against_policy and any(task.tenant is None for task in tasks):  # our rules are for our own data
@@ -162,7 +162,21 @@ class Served:
                 results = _covered(unit.shapes, sought, results) if covered else results
                 return await _with_unattributed(unit, theirs, results) if unattributed else results
 
-        return await self._each_tenant(tasks, read)
+        return await self._apart(tasks, read, steps=self._steps is not None and not self._steps.for_many)
+
+    async def _apart(
+        self,
+        tasks: Sequence[Task],
+        work: Callable[[str | None, Sequence[Task]], Awaitable[Sequence[Result]]],
+        *,
+        steps: bool,
+    ) -> list[Result]:
+        """The results of all tasks; ``steps``: each is worked by itself, so that none fails for another."""
+
+        async def one(some: Sequence[Task], _: Checkpoint) -> Sequence[Result]:
+            return await self._each_tenant(some, work)
+
+        return await (apart(one, tasks, _note_nothing) if steps else self._each_tenant(tasks, work))
 
     async def _each_tenant(
         self, tasks: Sequence[Task], work: Callable[[str | None, Sequence[Task]], Awaitable[Sequence[Result]]]
@@ -177,7 +191,21 @@ class Served:
             else:
                 unknown = NotSupported(f"{name} does not tell the data of that customer apart")
                 results |= {task.task_id: unknown for task in theirs}
+        if self._steps and tasks and tasks[0].operation in {Operation.EXPORT, Operation.ERASE}:
+            others = {task.task_id: self._steps.others.pop(task.task_id, 0) for task in tasks}
+            results |= {key: _with_others(each, others[key]) for key, each in results.items()}
         return [results[task.task_id] for task in tasks]
+
+
+async def _note_nothing(_: object) -> None:
+    """Reading leaves nothing to remember."""
+
+
+def _with_others(result: Result, others: int) -> Result:
+    """The same, with how much of others stands in what is theirs."""
+    return (
+        replace(result, written_by_others=others) if others and isinstance(result, Receipt) and result.found else result
+    )
 
 
 def by_tenant(tasks: Sequence[Task]) -> Mapping[str | None, Sequence[Task]]:

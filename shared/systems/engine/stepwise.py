@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar, runtime_checkable
 from uuid import UUID
 
 from pydantic import BaseModel, JsonValue
@@ -75,8 +75,9 @@ class Going(BaseModel):
 class _Noted(BaseModel):
     """``looked``: since when a place shows what should be gone. ``told``: all is done that can be; a person is told.
 
-    ``left``: what stays, of which was asked whose it is before what tells it had gone. ``reduced``: of how much of what
-    stays something is taken, by category.
+    ``left``: what stays, of which was asked whose it is before what tells it had gone. ``others``: what was not proved
+    to be theirs then, and is not once they have gone. ``reduced``: of how much of what stays something is taken, by
+    category.
     """
 
     going: list[Going] = []
@@ -85,6 +86,7 @@ class _Noted(BaseModel):
     kept: tuple[Kept, ...] = ()
     held: frozenset[str] = frozenset()
     left: set[tuple[str, str]] = set()
+    others: set[tuple[str, str]] = set()
     looked: dict[str, datetime] = {}
     rounds: int = 0
     told: bool = False
@@ -123,6 +125,8 @@ class Noting(Protocol):
 class StepUnit(Unit, Protocol):
     """A system that takes its steps one by one."""
 
+    others: dict[UUID, int]
+
     @property
     def searched(self) -> frozenset[str]:
         """The places whose records are looked for by a search once more."""
@@ -152,17 +156,34 @@ class StepUnit(Unit, Protocol):
 
 
 class Moments:
-    """What units have in common whose every call is a moment of its own."""
+    """What units have in common whose every call is a moment of its own.
+
+    ``others``: by task, how much that is not theirs third parties have written in what is.
+    """
 
     numbers: Numbers | None = None
+    remembers = False
+
+    def __init__(self) -> None:
+        self.others: dict[UUID, int] = {}
 
     async def unchanged(self, records: Sequence[Record]) -> Sequence[Record]:
         """Nothing is locked there."""
         return records
 
     async def note(self, notes: Sequence[Note]) -> Mapping[UUID, Counter[str]]:
-        """What is changed is counted by what shows it, at each repeat."""
+        """Nothing is noted there: the progress of a task has its counts."""
         return {each.task.task_id: Counter(each.counts) for each in notes}
+
+    def seen_again(self, journal: Journal, name: str, shown: Iterable[Going]) -> Later:
+        """Nothing there takes its time: what is still shown was not taken out."""
+        raise ResidueFound(f"{journal.task.system} still shows {len([*shown])} of {name} after their erasure")
+
+    def look_by_search(self, journal: Journal, found: Attribution) -> None:
+        """It can be looked at by its id."""
+
+    def must_be_whole(self, journal: Journal) -> None:
+        """All of it can be erased."""
 
     async def strays(self, gone: Sequence[Record]) -> Collection[Name]:
         """What lies below another goes before it."""
@@ -174,6 +195,7 @@ class Moments:
         return 0
 
 
+@runtime_checkable
 class StepSystem(System, Protocol):
     """A system whose units are such."""
 
@@ -305,6 +327,8 @@ class Stepwise:
         ``again``: it has come while the rest went; of that no more than the system lets it chase.
         """
         known, limits = {each.name for each in journal.noted.going}, self._system.limits
+        if not again:
+            journal.noted.others |= {(place, str(key[0])) for place, key in found.unproven}
         left = {(place, (key,)) for place, key in journal.noted.left}
         new_to_it = found.records.keys() - known - left or not known
         if refused := refusal(found, limits) if new_to_it else None:
@@ -374,7 +398,7 @@ class Stepwise:
         journal = self._journals[task.task_id]
         places = self._unit.searched
         if (journal.noted.going or journal.noted.kept) and places:
-            found = await self._find(task)
+            found = _without_others(journal, await self._find(task))
             if found.records and await self._admit(journal, found, again=True):
                 raise Later(f"{self._system.name} has more of the subject", timedelta())
             await self._reduce(task)
@@ -410,6 +434,16 @@ def _count_attached(going: Sequence[Going], found: Sequence[Mine]) -> None:
         category = mine.record.shape.category
         for each in (by_name[end.record.name] for _, end in mine.ends if end.record.name in by_name):
             each.attached[category] = each.attached.get(category, 0) + 1
+
+
+def _without_others(journal: Journal, found: Attribution) -> Attribution:
+    """The same without what was not theirs when they were still there."""
+    others = {(place, (key,)) for place, key in journal.noted.others}
+
+    def leads(mine: Mine) -> bool:
+        return mine.record.name in others or any(leads(end) for _, end in mine.ends)
+
+    return Attribution(found.task, {name: mine for name, mine in found.records.items() if not leads(mine)})
 
 
 def _unsaid(journal: Journal, found: Attribution) -> Attribution:

@@ -1,7 +1,6 @@
 """A system with an HTTP interface as the services ask for it, served by the engine."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -13,19 +12,14 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.domain.policy import OnErasure, Policy
 from shared.systems.capabilities import Capabilities
-from shared.systems.contract import Checkpoint, Receipt, Result, Task
-from shared.systems.engine.serving import Served, Worker
-from shared.systems.engine.stepwise import Stepwise, apart
-from shared.systems.http.correcting import Corrections
+from shared.systems.engine.serving import Served
 from shared.systems.http.declaration import Resource, read_declaration
 from shared.systems.http.pages import pages_of
 from shared.systems.http.paths import each_at
 from shared.systems.http.search import Search, spelled
 from shared.systems.http.session import Session
 from shared.systems.http.settings import DeclaredHttpSettings, path_of
-from shared.systems.http.steps import Steps
 from shared.systems.http.system import HttpSystem, HttpUnit
-from shared.systems.protocols import HandOver
 from shared.systems.states import Telling
 
 _BY_REQUESTS = (Operation.ERASE, Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS)
@@ -44,14 +38,12 @@ class HttpAdapter(Served):
         policy: Policy,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._policy = policy
         self._declaration = declaration = read_declaration(path_of(settings.declaration))
         self._session = session = Session(
             system, settings, declaration, clock=clock, environment=environment, transport=transport
         )
-        self._search = Search(system, declaration, session)
-        steps = Steps(system, declaration, session, clock)
-        self._system = HttpSystem(system, settings, HttpUnit(system, declaration, session, self._search, steps))
+        unit = HttpUnit(system, declaration, session, Search(system, declaration, session), clock)
+        self._system = HttpSystem(system, settings, unit)
         super().__init__(self._system, policy)
 
     async def close(self) -> None:
@@ -67,44 +59,6 @@ class HttpAdapter(Served):
     def calls(self) -> int:
         """How many requests were sent."""
         return self._session.asked
-
-    # Operations: one task does not fail for another, since every search is a call of its own.
-
-    async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """What else each subject is known by there."""
-        return await apart(super().locate, tasks, save_progress)
-
-    async def plan(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """What an erasure would find and leave, or why it would do nothing."""
-        return await apart(super().plan, tasks, save_progress)
-
-    async def export_in_parts(
-        self, tasks: Sequence[Task], save_progress: Checkpoint, hand_over: HandOver | None
-    ) -> Sequence[Result]:
-        """Every record of each subject, and how many of others stood in what is theirs."""
-        export = super().export_in_parts
-
-        async def one(task: Sequence[Task], save: Checkpoint) -> Sequence[Result]:
-            return await export(task, save, hand_over)
-
-        results = await apart(one, tasks, save_progress)
-        others = [self._search.others.get(task.task_id) or None for task in tasks]
-        return [
-            replace(each, written_by_others=n) if n and isinstance(each, Receipt) and each.found else each
-            for each, n in zip(results, others, strict=True)
-        ]
-
-    async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """Changes records in place, and reads them again."""
-        return await apart(super().amend, tasks, save_progress)
-
-    def _eraser(self, save_progress: Checkpoint) -> Worker:
-        return Stepwise(self._system, self._policy, save_progress)
-
-    def _amender(self, operation: Operation, save_progress: Checkpoint) -> Worker:
-        if operation is Operation.RECTIFY:
-            return Corrections(self._system, self._declaration, self._session, save_progress)
-        return super()._amender(operation, save_progress)
 
     async def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]:
         """By what those are known whose record shows no stop, of the resources that list everybody, page by page."""

@@ -4,11 +4,12 @@ It has no transactions: what is to go is taken out step by step (``steps.py``), 
 """
 
 import hashlib
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
+from shared.domain.clock import Clock
 from shared.domain.errors import AnswerMalformed, ColumnUnmapped, NotSupported
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
@@ -31,6 +32,7 @@ from shared.systems.engine.records import (
 from shared.systems.engine.stepwise import Moments, OneUnit
 from shared.systems.http.declaration import FIELD, SHOWN, Declaration, Resource
 from shared.systems.http.paths import Condition, at, each_at
+from shared.systems.http.requests import Step
 from shared.systems.http.search import Hit, Search, is_text
 from shared.systems.http.session import Session
 from shared.systems.http.steps import Steps
@@ -61,15 +63,37 @@ class _Place:
             parents=((0, hit.above.name[1]),) if hit.above else (),
             flags=(*self._flags(said), None),
             person=None if hit.above else " ".join(map(str, hit.name)),
-            data=tuple(said.get(each.column, ABSENT) for each in shape.fields) if data else None,
+            data=self._data(hit) if data else None,
             ref=hit,
         )
+
+    def _data(self, hit: Hit) -> tuple[Any, ...]:
+        """The fields of a copy; of a correction what it may replace, and all the rest together."""
+        resource, said = self.resource, hit.record
+        if hit.task.operation is not Operation.RECTIFY:
+            return tuple(said.get(each.column, ABSENT) for each in self.shape.fields)
+        corrected = {each.path: at(said, each.path) for each in resource.rectify.values()}
+        rest = _without(said, corrected)
+        known = {**dict.fromkeys(resource.fields, ABSENT), **corrected, "": rest}
+        return tuple(known[each.column] if each.rectifies or each.fact else ABSENT for each in self.shape.fields)
 
     def _flags(self, said: Mapping[str, Any]) -> tuple[bool | None, bool | None]:
         restrict, lift, suppress = self.resource.restrict, self.resource.lift, self.resource.suppress
         lifted = False if lift and _all(lift.seen, said) else None
         restricted = True if restrict and _all(restrict.seen, said) else lifted
         return restricted, None if suppress is None else _all(suppress.seen, said)
+
+
+def _without(said: object, paths: Collection[str], at_path: str = "") -> object:
+    """The same without what stands at these paths."""
+    match said:
+        case Mapping():
+            parts = ((name, f"{at_path}.{name}".lstrip("."), each) for name, each in said.items())
+            return {name: _without(each, paths, path) for name, path, each in parts if path not in paths}
+        case list():
+            return [_without(each, paths, f"{at_path}.{n}".lstrip(".")) for n, each in enumerate(said)]
+        case _:
+            return said
 
 
 def _all(conditions: Sequence[Condition], said: object) -> bool:
@@ -97,9 +121,13 @@ def _shape(name: str, resource: Resource) -> Shape:
             Flag("marketing") if resource.suppress else None,
             None,
         ),
-        fields=tuple(
-            Field(each, each, _as_it_is, kind=kind, shown=kind in SHOWN, portable=resource.portable)
-            for each, kind in resource.fields.items()
+        fields=(
+            *(
+                Field(each, each, _as_it_is, kind=kind, shown=kind in SHOWN, portable=resource.portable)
+                for each, kind in resource.fields.items()
+            ),
+            *(Field(e.path, name, _as_it_is, shown=False, rectifies=name) for name, e in resource.rectify.items()),
+            Field("", "", _as_it_is, kind="A", shown=False, fact=True),
         ),
         apart=None if resource.of else "declared",
         whole=True,
@@ -125,23 +153,33 @@ def _holders(resource: Resource) -> Iterator[Holder]:
         yield Holder(path, None, kind, finds, resource.yields.get(path) is kind, own)
 
 
-class HttpUnit(Moments):
+def _steps(
+    resource: Resource, operation: Operation, change: Change, said: Mapping[str, Any]
+) -> Iterator[tuple[Step | None, Mapping[str, Any]]]:
+    """The steps of a change of one record, with what their templates may name of it; None where there are none."""
+    if operation is not Operation.RECTIFY:
+        declared = getattr(resource, operation)
+        yield from ((step, {}) for step in (declared.steps if declared else (None,)))
+        return
+    for path, asserted in change.values:
+        values = {"asserted": asserted, "current": at(said, path)}
+        correction = next(each for each in resource.rectify.values() if each.path == path)
+        yield from ((step, values) for step in correction.steps)
+
+
+class HttpUnit(Steps, Moments):
     """Every call is a moment of its own."""
 
     for_many = False
 
-    def __init__(self, system: str, declaration: Declaration, session: Session, search: Search, steps: Steps) -> None:
-        self._system, self._session, self._search = system, session, search
+    def __init__(self, system: str, declaration: Declaration, session: Session, search: Search, clock: Clock) -> None:
+        Moments.__init__(self)
+        Steps.__init__(self, system, declaration, session, clock)
+        self._search, self.others = search, search.others
         resources = ((name, declaration.resource[name]) for name in declaration.order)
         self._places = {name: _Place(each, _shape(name, each)) for name, each in resources}
         self.shapes: Sequence[Shape] = [each.shape for each in self._places.values()]
         self.order: Sequence[str] = [*reversed(self._places)]
-        self.searched, self.going, self.carry = steps.searched, steps.going, steps.carry
-        self.seen_again, self.look_by_search, self.must_be_whole = (
-            steps.seen_again,
-            steps.look_by_search,
-            steps.must_be_whole,
-        )
 
     async def find(
         self, subjects: Sequence[Subject], *, lock: bool = False, data: bool = False, most: int | None = None
@@ -159,7 +197,7 @@ class HttpUnit(Moments):
 
     def _record(self, hit: Hit, *, data: bool = False) -> Record:
         place = self._places[hit.resource]
-        if data:
+        if data and hit.task.operation is not Operation.RECTIFY:
             must_be_classified(self._system, place.resource, hit.record)
         return place.record(hit, data=data)
 
@@ -187,16 +225,16 @@ class HttpUnit(Moments):
         """
         del skip_tied
         for each in changes:
-            operation, name = _DOES[each.kind, each.flag], each.shape.place
-            change = getattr(self._places[name].resource, operation)
-            if change is None:
-                raise NotSupported(
-                    f"{self._system} has no way to {operation} {name}: do it there, and enter what was done"
-                )
+            resource, name = self._places[each.shape.place].resource, each.shape.place
+            operation = Operation.RECTIFY if each.kind is Kind.SET else _DOES[each.kind, each.flag]
             for record in each.records:
                 hit: Hit = record.ref
-                for step in change.steps:
-                    await self._session.ask(step, {**hit.values, "task_id": str(hit.task.task_id)})
+                values = {**hit.values, "task_id": str(hit.task.task_id)}
+                for step, said in _steps(resource, operation, each, hit.record):
+                    if step is None:
+                        told = f"{self._system} has no way to {operation} {name}: do it there, and enter what was done"
+                        raise NotSupported(told)
+                    await self._session.ask(step, {**values, **said})
         return Applied([len(each.records) for each in changes], {})
 
     async def reference(self, records: Sequence[Record]) -> Sequence[str]:

@@ -1,7 +1,6 @@
 """Roundup as the services ask for it, served by the engine; hundreds of tasks in as few calls as it allows."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
 
 import httpx
 
@@ -9,13 +8,12 @@ from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity
 from shared.domain.policy import OnErasure, Other, Policy, read_policy
 from shared.systems.capabilities import Capabilities
-from shared.systems.contract import Checkpoint, Receipt, Result, Task
+from shared.systems.contract import Checkpoint, Result, Task
 from shared.systems.contract import Record as Copied
 from shared.systems.engine.copying import Copies
 from shared.systems.engine.ownership import Mine
 from shared.systems.engine.records import Span
-from shared.systems.engine.serving import Served, Worker
-from shared.systems.engine.stepwise import Stepwise
+from shared.systems.engine.serving import Served
 from shared.systems.protocols import HandOver
 from shared.systems.roundup.copies import CATEGORIES, HISTORY
 from shared.systems.roundup.escalation import escalate
@@ -32,9 +30,6 @@ class _Call(Served):
     def __init__(self, system: TicketSystem, policy: Policy) -> None:
         super().__init__(system, policy)
         self._tickets, self._policy = system, policy
-
-    def _eraser(self, save_progress: Checkpoint) -> Worker:
-        return Stepwise(self._tickets, self._policy, save_progress)
 
     def _copies(self, left: Sequence[Span]) -> Copies:
         return _AsRead(self._tickets.name, self._policy, left)
@@ -111,20 +106,15 @@ class RoundupAdapter:
         self, tasks: Sequence[Task], save_progress: Checkpoint, hand_over: HandOver | None
     ) -> Sequence[Result]:
         """The same, handed over while it is read; counts what others wrote on their tickets."""
-        system = self._system("all")
-        results = await _Call(system, self._policy).export_in_parts(tasks, save_progress, hand_over)
-        return results if system.steps.shows_others else _with_others(system, results)
+        return await _Call(self._system("all"), self._policy).export_in_parts(tasks, save_progress, hand_over)
 
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Overwrites and retires the subject with all that is theirs, closes their tickets, looks again."""
-        system = self._system("all", save_progress)
-        return _with_others(system, await _Call(system, self._policy).erase(tasks, save_progress))
+        return await _Call(self._system("all", save_progress), self._policy).erase(tasks, save_progress)
 
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Corrects name, e-mail address or number; marks who is restricted or wants no marketing."""
-        system = self._system("flags", save_progress)
-        system.steps.hits = await system.steps.search(task for task in tasks if not task.marked)
-        return await _Call(system, self._policy).amend(tasks, save_progress)
+        return await _Call(self._system("flags", save_progress), self._policy).amend(tasks, save_progress)
 
     async def escalate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Puts each request before the privacy team: one ticket, commented as it worsens."""
@@ -160,14 +150,3 @@ class RoundupAdapter:
     async def sweep(self, due: Sequence[Due], spared: Spared, go_on: GoOn) -> Sequence[Swept | Refused]:
         """Lets each go, with its messages, its files and their history."""
         return await _Call(self._system("desk"), self._policy).sweep(due, spared, go_on)
-
-
-def _with_others(system: TicketSystem, results: Sequence[Result]) -> list[Result]:
-    """Adds to each result how much third parties wrote on their tickets, which is not theirs."""
-    others = system.steps.others
-    return [
-        replace(each, written_by_others=others.get(each.task_id) or None)
-        if isinstance(each, Receipt) and each.found
-        else each
-        for each in results
-    ]

@@ -13,16 +13,12 @@ from itertools import chain
 from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
-from pydantic import JsonValue
-
-from shared.domain.errors import ResidueFound
 from shared.domain.identities import IdentityType
 from shared.domain.release import Match
 from shared.domain.rights import Right
 from shared.domain.text import nfc
 from shared.systems.contract import Checkpoint, Result, Task
 from shared.systems.contract import Record as Copied
-from shared.systems.engine.ownership import Attribution
 from shared.systems.engine.records import (
     Applied,
     Change,
@@ -32,13 +28,12 @@ from shared.systems.engine.records import (
     Key,
     Kind,
     Link,
-    Note,
     Page,
     Record,
     Shape,
     Subject,
 )
-from shared.systems.engine.stepwise import Going, Journal, Later, Moments, OneUnit
+from shared.systems.engine.stepwise import Going, Journal, Moments, OneUnit
 from shared.systems.http_client import together
 from shared.systems.roundup.copies import CATEGORIES, HISTORY, copy, fields_of, history
 from shared.systems.roundup.erasing import Overwriting, by_class
@@ -70,8 +65,6 @@ _READ: Final = ",".join((NAMED, *MARKS.values()))
 _ITEMS, _FILES = 1_000, 4
 """So many records are read at a time; files with their content."""
 _DATE: Final = "%Y-%m-%d.%H:%M:%S"
-_COUNTS, _PEOPLE = "counts", "people"
-"""Under which keys a task's progress says what was changed, and of whom."""
 
 
 def _plain(text: str) -> str:
@@ -191,18 +184,12 @@ class TicketUnit(Moments):
         *,
         shows_others: bool,
     ) -> None:
+        super().__init__()
         self._tracker, self._settings, self._scope = tracker, settings, scope
         self._save_progress, self.shows_others = save_progress, shows_others
         self.shapes: Sequence[Shape] = [*_SHAPES.values()] if scope in {"all", "desk"} else [USER]
         self.order: Sequence[str] = [shape.place for shape in reversed(self.shapes)]
-        self.others: dict[UUID, int] = {}
-        self.hits: Candidates | None = None
-        """The users who were searched for all tasks of a call together."""
         self._rows = 0
-
-    async def search(self, tasks: Iterable[Task]) -> Candidates:
-        """Everybody who may be the subject of one of these."""
-        return await Candidates.search(self._tracker, chain.from_iterable(task.identities for task in tasks))
 
     # Reading.
 
@@ -212,7 +199,7 @@ class TicketUnit(Moments):
         """The users who are each, and what belongs to them; ``data``: each record as they read it."""
         del lock
         tasks, found = [each.task for each in subjects], 0
-        hits = self.hits or await self.search(tasks)
+        hits = await Candidates.search(self._tracker, chain.from_iterable(task.identities for task in tasks))
         if self._scope == "desk":
             yield await self._spared(tasks, hits)
             return
@@ -233,16 +220,15 @@ class TicketUnit(Moments):
     async def _users(
         self, tasks: Sequence[Task], hits: Candidates, proofs: Mapping[UUID, Mapping[str, bool]]
     ) -> list[Record]:
-        """Users alone; who an earlier attempt has corrected stays the only subject."""
-        noted = {task.task_id: dict.fromkeys(_noted(task), True) or proofs[task.task_id] for task in tasks}
-        wanted = {one for proved in noted.values() for one, is_theirs in proved.items() if is_theirs}
+        """Users alone."""
+        wanted = {one for proved in proofs.values() for one, is_theirs in proved.items() if is_theirs}
         reads = self._scope == "flags" and wanted
         items = {str(each["id"]): each for each in await self._tracker.read("user", wanted, _READ)} if reads else {}
         people = {person.id: person for task in tasks for person in hits.of(task.identities)}
         return [
             _user(items.get(one, {}), task, people.get(one)) if is_theirs else _unproven(task, one)
             for task in tasks
-            for one, is_theirs in noted[task.task_id].items()
+            for one, is_theirs in proofs[task.task_id].items()
         ]
 
     async def _owned(self, theirs: _Theirs) -> tuple[_Owners, _Owners]:
@@ -277,6 +263,7 @@ class TicketUnit(Moments):
         mine, others = await self._owned(theirs)
         shown = mine
         if self.shows_others:
+            self.others = {}
             shown = {name: {**others.get(name, {}), **mine.get(name, {})} for name in {**mine, **others}}
         for kind in CATEGORIES:
             names = [name for name in shown if name[0] == kind]
@@ -328,10 +315,6 @@ class TicketUnit(Moments):
         A correction leaves the former value in the history: Art. 16 asks for no more, and an erasure removes it.
         """
         del skip_tied
-        corrected = [record for each in changes if each.kind is Kind.SET for record in each.records]
-        if corrected:  # a corrected address no longer finds the subject: a repeat must know who they were
-            people: JsonValue = sorted({record.key[0] for record in corrected})
-            await self._save_progress({corrected[0].ref.task.task_id: {_PEOPLE: people}})
         return Applied([await self._apply(each) for each in changes], {})
 
     async def _apply(self, change: Change) -> int:
@@ -345,15 +328,6 @@ class TicketUnit(Moments):
             await self._tracker.change("user", record.key[0], values, look=look)
         return len(change.records)
 
-    async def note(self, notes: Sequence[Note]) -> Mapping[UUID, Counter[str]]:
-        """What was noted first, in the progress of the task."""
-        noted: dict[UUID, Counter[str]] = {}
-        for each in notes:
-            before = each.task.progress.get(_COUNTS)
-            noted[each.task.task_id] = Counter(before if isinstance(before, dict) else each.counts)
-        await self._save_progress({task_id: {_COUNTS: dict(counts)} for task_id, counts in noted.items()})
-        return noted
-
     # Erasing, step by step.
 
     def going(self, record: Record) -> Going:
@@ -364,17 +338,6 @@ class TicketUnit(Moments):
         """Overwrites all that was noted, and looks at it."""
         del note
         return await Overwriting(self._tracker, self._save_progress).carry(journals)
-
-    def seen_again(self, journal: Journal, name: str, shown: Iterable[Going]) -> Later:
-        """Raises: who was overwritten is found by nothing."""
-        del journal, name
-        raise ResidueFound(f"{self._tracker.system} still finds {len([*shown])} users after their erasure")
-
-    def look_by_search(self, journal: Journal, found: Attribution) -> None:
-        """It can be looked at by its id."""
-
-    def must_be_whole(self, journal: Journal) -> None:
-        """All of it can be erased."""
 
     # What is past its day.
 
@@ -418,11 +381,6 @@ class TicketSystem(OneUnit[TicketUnit]):
     """Serves one tracker."""
 
     part = 50
-
-
-def _noted(task: Task) -> list[str]:
-    people = task.progress.get(_PEOPLE)
-    return [*map(str, people)] if isinstance(people, list) else []
 
 
 def _holders(person: Person) -> tuple[str | None, ...]:

@@ -97,6 +97,8 @@ class SqlUnit:
         """Its tables, those that refer to others before these."""
         return [name for name in self._seen.references.order if name in self._tables]
 
+    remembers = True
+
     @property
     def numbers(self) -> Numbers | None:
         """The table beside the data with numbers that readers do not see."""

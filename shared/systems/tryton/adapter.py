@@ -8,23 +8,19 @@ from typing import Any
 import httpx
 
 from shared.domain.assignments import AssignedNumber
-from shared.domain.clock import Clock, SystemClock
 from shared.domain.errors import Refused
 from shared.domain.identities import Identity
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import TaskOutcome
 from shared.domain.policy import Policy, read_policy
 from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Checkpoint, Receipt, Result, Task
 from shared.systems.engine import retention
 from shared.systems.engine.looking import look
 from shared.systems.engine.ownership import Attribution, refusal, subject
-from shared.systems.engine.records import Unit
-from shared.systems.engine.serving import Served, Worker
-from shared.systems.engine.stepwise import Stepwise, apart
+from shared.systems.engine.records import Subject, Unit
+from shared.systems.engine.serving import Served
 from shared.systems.http_client import connect
-from shared.systems.protocols import HandOver, Operate
 from shared.systems.sweepable import Counted, Dated, Due, GoOn, Spared, Swept
-from shared.systems.tryton.correcting import Corrections
 from shared.systems.tryton.customer import KINDS, PARTY, Customer
 from shared.systems.tryton.rpc import TrytonRpc
 from shared.systems.tryton.search import Search
@@ -48,7 +44,6 @@ class TrytonAdapter(Served):
         environment: Mapping[str, str],
         transport: httpx.AsyncBaseTransport | None = None,
         policy: Policy | None = None,
-        clock: Clock | None = None,
     ) -> None:
         self._client = connect(
             base_url=settings.url, timeout=settings.timeout_seconds, transport=transport, trust_env=False
@@ -57,14 +52,12 @@ class TrytonAdapter(Served):
         rpc = TrytonRpc(
             self._client, settings.database, settings.login, password, settings.concurrency, limits=settings
         )
-        self._policy, self._clock = policy or read_policy(), clock or SystemClock()
         self._places = Places(settings.grounds)
         self._search = Search(rpc, settings.grounds.names if settings.grounds else ())
-        self._unit = TrytonUnit(system, self._search, self._places)
-        self._system = TrytonSystem(system, settings, self._unit)
+        self._system = TrytonSystem(system, settings, TrytonUnit(system, self._search, self._places))
         everybody = TrytonUnit(system, self._search, self._places, everybody=True)
         self._nightly = TrytonSystem(system, settings, everybody)
-        super().__init__(self._system, self._policy)
+        super().__init__(self._system, policy or read_policy())
 
     @cached_property
     def can(self) -> Capabilities:
@@ -94,33 +87,31 @@ class TrytonAdapter(Served):
         await self._search.rpc.search(PARTY, [["id", "=", 0]], ["id"])
         return ()
 
-    # Operations: one search serves all tasks of a call, and none fails for another.
-
     async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Who each subject is here: customer number, and all addresses and numbers with their periods."""
         del save_progress  # reading leaves nothing to remember
-        found = dict(zip((task.task_id for task in tasks), await self._found(tasks), strict=True))
-        theirs = {key: _customers(each) for key, each in found.items() if isinstance(each, Attribution)}
-        shared = await self._shared([each for of_one in theirs.values() for each in of_one])
 
-        async def work(_: Unit, of: Sequence[Task], __: object) -> Sequence[Result]:
-            return [self._located(task, found[task.task_id], shared) for task in of]
+        async def work(unit: Unit, _: object, sought: Sequence[Subject]) -> Sequence[Result]:
+            found = await look(unit, sought)
+            refused = [refusal(each, self._system.limits) for each in found]
+            theirs = [_customers(each) if not why else () for each, why in zip(found, refused, strict=True)]
+            shared = await self._shared([each for of_one in theirs for each in of_one])
+            located = (self._located(*each, shared) for each in zip(found, theirs, strict=True))
+            return [why or receipt for why, receipt in zip(refused, located, strict=True)]
 
         return await self._read(tasks, work)
 
     def _located(
-        self, task: Task, found: Attribution | Refused, shared: Collection[tuple[int, Identity]]
-    ) -> Receipt | Refused:
-        if isinstance(found, Refused):
-            return found
+        self, found: Attribution, theirs: Sequence[Customer], shared: Collection[tuple[int, Identity]]
+    ) -> Receipt:
         counts = found.counts()
         told = [
             replace(identity, shared=(each.party["id"], identity) in shared)
-            for each in _customers(found)
+            for each in theirs
             for identity in each.identities(self._system.name)
         ]
         outcome, n = (TaskOutcome.LOCATED if counts else TaskOutcome.NO_MATCH), counts.total()
-        return Receipt(task.task_id, outcome, found=n, remaining=n, by_category=counts, identities=tuple(told))
+        return Receipt(found.task.task_id, outcome, n, remaining=n, by_category=counts, identities=tuple(told))
 
     async def _shared(self, theirs: Sequence[Customer]) -> set[tuple[int, Identity]]:
         """What of theirs other parties have too; a number that is assigned is told by its periods."""
@@ -136,67 +127,6 @@ class TrytonAdapter(Served):
             for each, identity in reached
             if {*held.get((identity.type, identity.value), ())} - {row["id"] for row in each.parties}
         }
-
-    async def plan(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """Tells what an erasure would find and leave, or why it would do nothing."""
-        return await self._each(super().plan, self._timed(tasks), save_progress)
-
-    async def export_in_parts(
-        self, tasks: Sequence[Task], save_progress: Checkpoint, hand_over: HandOver | None
-    ) -> Sequence[Result]:
-        """Returns everything held about each subject (Art. 15, 20)."""
-        export = super().export_in_parts
-
-        async def one(task: Sequence[Task], save: Checkpoint) -> Sequence[Result]:
-            return await export(task, save, hand_over)
-
-        return await self._each(one, tasks, save_progress)
-
-    async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """Erases what may go, and looks again."""
-        try:
-            return await super().erase(self._timed(tasks), save_progress)
-        finally:
-            self._unit.forget(tasks)
-
-    async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """Corrects a field (Art. 16), hides the subject from all but the privacy team (18), stops marketing (21(2))."""
-        if tasks[0].operation is Operation.RECTIFY:
-            await self._unit.prepare(tasks)
-            return await super().amend(tasks, save_progress)
-        return await self._each(super().amend, tasks, save_progress)
-
-    def _eraser(self, save_progress: Checkpoint) -> Worker:
-        return Stepwise(self._system, self._policy, save_progress)
-
-    def _amender(self, operation: Operation, save_progress: Checkpoint) -> Worker:
-        if operation is Operation.RECTIFY:
-            return Corrections(self._system, self._search, save_progress)
-        return super()._amender(operation, save_progress)
-
-    def _timed(self, tasks: Sequence[Task]) -> list[Task]:
-        return [replace(task, at=task.at or self._clock.now()) for task in tasks]
-
-    async def _each(self, operate: Operate, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
-        """Each task by itself, all of them searched at once before."""
-        await self._unit.prepare(tasks)
-        try:
-            return await apart(operate, tasks, save_progress)
-        finally:
-            self._unit.forget(tasks)
-
-    async def _found(self, tasks: Sequence[Task]) -> list[Attribution | Refused]:
-        """What is each subject's, or why nothing may be done."""
-        await self._unit.prepare(tasks)
-        found: list[Attribution | Refused] = []
-        for task in tasks:
-            try:
-                [theirs] = await look(self._unit, [subject(task, self._unit.shapes)])
-                found.append(refusal(theirs, self._system.limits) or theirs)
-            except Refused as refused:
-                found.append(refused)
-        self._unit.forget(tasks)
-        return found
 
     # By night, and for those who look.
 
@@ -224,8 +154,10 @@ class TrytonAdapter(Served):
         """
         opened = [task for task in tasks if task.details.get("open")]
         closed = [task for task in tasks if task not in opened]
-        found = dict(zip((task.task_id for task in opened), await self._found(opened), strict=True))
-        theirs = {key: _parties(each) for key, each in found.items() if isinstance(each, Attribution)}
+        sought = [subject(task, self._system.steps.shapes) for task in opened]
+        found = {each.task.task_id: each for each in await look(self._system.steps, sought)}
+        failed = {key: why for key, each in found.items() if (why := refusal(each, self._system.limits))}
+        theirs = {key: _parties(each) for key, each in found.items() if key not in failed}
         shown = await self._open([[["id", "in", sorted({each for ids in theirs.values() for each in ids})]]])
         asked = [(party, str(task.request_id)) for task in opened for party in theirs.get(task.task_id, ())]
         await self._show(shown, {party: ids | {r for p, r in asked if p == party} for party, ids in shown.items()})
@@ -239,7 +171,6 @@ class TrytonAdapter(Served):
         done = {
             t.task_id: Receipt.counted(t, TaskOutcome.AMENDED, {"account": counts.get(t.task_id, 0)}) for t in tasks
         }
-        failed = {key: each for key, each in found.items() if isinstance(each, Refused)}
         return [failed.get(task.task_id) or done[task.task_id] for task in tasks]
 
     async def _open(self, domains: Iterable[Sequence[Any]]) -> dict[int, set[str]]:
@@ -265,7 +196,7 @@ def _parties(found: Attribution) -> list[int]:
 
 
 def _customers(found: Attribution) -> list[Customer]:
-    return [mine.record.ref[0] for name, mine in found.records.items() if name[0] == PARTY and not mine.ends]
+    return [mine.record.ref.customer for name, mine in found.records.items() if name[0] == PARTY and not mine.ends]
 
 
 def _any_category(spared: Spared) -> Spared:

@@ -84,6 +84,12 @@ class Customer:
         """The one that speaks for all."""
         return self.parties[0]
 
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """By model and id when each of its rows was last written."""
+        rows = [(PARTY, row) for row in self.parties] + [(model, row) for model, of in self.rows.items() for row in of]
+        return {f"{model},{row['id']}": row[VERSION] for model, row in rows if row.get(VERSION)}
+
     @cached_property
     def codes(self) -> Sequence[str]:
         """Their customer numbers."""
@@ -200,21 +206,12 @@ def country(row: Row) -> str | None:
     return (row.get("country.") or {}).get("name")
 
 
-def needed_contacts(rows: Iterable[Row]) -> set[int]:
-    """Of contacts that are needed in general those that really are: the first of each kind that is in use."""
-    first: dict[tuple[int, str | None], int] = {}
+def first_in_use(rows: Iterable[Row], *alike: str) -> set[int]:
+    """Of rows that are needed in general those that really are: the first of each kind that is in use."""
+    first: dict[tuple[Any, ...], int] = {}
     for row in rows:
         if row["active"]:
-            first.setdefault((row["party"], row["type"]), row["id"])
-    return {*first.values()}
-
-
-def needed_addresses(rows: Iterable[Row]) -> set[int]:
-    """The same of addresses: the first that is in use."""
-    first: dict[int, int] = {}
-    for row in rows:
-        if row["active"]:
-            first.setdefault(row["party"], row["id"])
+            first.setdefault(tuple(row[name] for name in alike), row["id"])
     return {*first.values()}
 
 

@@ -117,13 +117,11 @@ class TrytonRpc:
         return rows
 
     async def write(
-        self, model: str, ids: Sequence[int], values: Mapping[str, Any], seen: Mapping[int, str] | None = None
+        self, model: str, ids: Sequence[int], values: Mapping[str, Any], seen: Versions | None = None
     ) -> None:
         """Give all these rows the same values; ``seen``: the versions that were read, which must still be the last."""
         for start in range(0, len(ids), CHUNK):
-            chunk = ids[start : start + CHUNK]
-            versions = {f"{model},{row}": seen[row] for row in chunk if seen and seen.get(row)}
-            await self.call(f"model.{model}.write", chunk, values, unless_changed=versions)
+            await self.call(f"model.{model}.write", ids[start : start + CHUNK], values, unless_changed=seen)
 
     async def write_each(self, model: str, values: Mapping[int, Mapping[str, Any]]) -> None:
         """Give each row, by its id, values of its own."""

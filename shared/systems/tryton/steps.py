@@ -12,9 +12,8 @@ from uuid import UUID
 
 from shared.domain.errors import Refused, ResidueFound, Withdrawn
 from shared.systems.contract import Result
-from shared.systems.engine.ownership import Attribution
 from shared.systems.engine.records import Record
-from shared.systems.engine.stepwise import Going, Journal, Later, Noting, Standing
+from shared.systems.engine.stepwise import Going, Journal, Noting, Standing
 from shared.systems.http_client import together
 from shared.systems.tryton.customer import (
     ADDRESS,
@@ -40,7 +39,7 @@ class Steps:
 
     def going(self, record: Record) -> Going:
         """What is noted of a record that is to go; a party that is in use has a step more."""
-        _, row = record.ref
+        row = record.ref.row
         above: dict[str, str | int] = {} if record.shape.place == PARTY else {PARTY: int(row["party"])}
         return Going(place=record.shape.place, id=int(row["id"]), above=above, step=int(not row.get("active", True)))
 
@@ -157,17 +156,6 @@ class Steps:
     async def _residues(self, parties: Iterable[int]) -> set[int]:
         """Those of which something is left."""
         return {row["id"] for each in await self._search.load(parties) for row in each.parties if _is_left(each, row)}
-
-    def seen_again(self, journal: Journal, name: str, shown: Iterable[Going]) -> Later:
-        """Nothing there takes its time: what is still shown was not taken out."""
-        del journal, shown
-        raise ResidueFound(f"the CRM was told that a row of {name} goes, and shows it")
-
-    def look_by_search(self, journal: Journal, found: Attribution) -> None:
-        """Nobody erases there by hand."""
-
-    def must_be_whole(self, journal: Journal) -> None:
-        """All of it can be erased."""
 
 
 async def _nothing(_: Mapping[UUID, object]) -> None:

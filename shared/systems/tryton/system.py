@@ -6,10 +6,12 @@ It has no transactions: what is to go is taken out step by step (``steps.py``), 
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from datetime import date
-from typing import Any, Final
-from uuid import UUID
+from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
+import orjson
+
+from shared.domain.errors import ForeignHit, Refused
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.systems.contract import Task
@@ -33,6 +35,7 @@ from shared.systems.engine.records import (
 from shared.systems.engine.stepwise import Moments, OneUnit
 from shared.systems.sweepable import Dated, Due
 from shared.systems.tryton import customer as customers
+from shared.systems.tryton.correcting import FIELDS, correctable, written
 from shared.systems.tryton.customer import (
     ADDRESS,
     ASSIGNMENT,
@@ -40,7 +43,6 @@ from shared.systems.tryton.customer import (
     IDENTIFIER,
     KINDS,
     PARTY,
-    VERSION,
     Customer,
     Row,
 )
@@ -82,11 +84,20 @@ _SAYS: Final[Mapping[str, Mapping[str, bool]]] = {
     "invoice_open": _YES_OR_NO,
     "disputed": _YES_OR_NO,
 }
-_FLAGS: Final = {Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS}
+_OF_PARTY: Final = {Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS}
+"""What is done to parties alone."""
 _PAGE: Final = 100
 """Parties that are erased before a sweep asks whether it goes on."""
 _DAY: Final = Clock("day", ZoneInfo("UTC"))
 _INSTANT: Final = Clock("instant", ZoneInfo("UTC"))
+
+
+class Ref(NamedTuple):
+    """A row, the customer whose it is, and the task that found it."""
+
+    customer: Customer
+    row: Row
+    task: Task
 
 
 class Places:
@@ -141,10 +152,11 @@ class Places:
     def _shape(self, model: str, *, place: str = "", **more: Any) -> Shape:
         columns = _COLUMNS[model] + (self.grounds.names if model == PARTY and self.grounds else ())
         fields = tuple(Field(each, each, _as_it_is, portable=each not in _OURS) for each in columns)
-        if model == PARTY and self.grounds:
-            ours = {*self.grounds.names}
+        if model == PARTY:
+            ours = {*self.grounds.names} if self.grounds else set[str]()
             fields = tuple(each._replace(portable=each.portable and each.label not in ours) for each in fields)
-        if model != PARTY:
+            fields += FIELDS
+        else:
             more.setdefault("links", (Link(PARTY),))
         return Shape(place=place or model, category=CATEGORIES[model], parties={}, fields=fields, **more)
 
@@ -164,13 +176,13 @@ class Places:
 
     def records(self, customer: Customer, task: Task, *, data: bool) -> Iterator[Record]:
         """Every record of a customer, as a task has found them; parties alone, where nothing else is changed."""
-        yield from self.parties(customer, task.identities, task.task_id, data=data)
-        if task.operation in _FLAGS:
+        yield from self.parties(customer, task, data=data)
+        if task.operation in _OF_PARTY:
             return
         head = customer.party["id"]
         needed = {
-            CONTACT: customers.needed_contacts(customer.rows[CONTACT]),
-            ADDRESS: customers.needed_addresses(customer.rows[ADDRESS]),
+            CONTACT: customers.first_in_use(customer.rows[CONTACT], "party", "type"),
+            ADDRESS: customers.first_in_use(customer.rows[ADDRESS], "party"),
         }
         parents = [(0, (str(row["id"]),)) for row in customer.parties]
         number = {place: n for n, place in enumerate(self.models)}
@@ -188,16 +200,19 @@ class Places:
                     valid=(known.since, known.until) if known else (None, None),
                     parents=((0, (str(head),)),),
                     data=self._data(model, row) if data else None,
-                    ref=(customer, row),
+                    ref=Ref(customer, row, task),
                 )
         if self.grounds and not data:
             yield from self._invoices(customer.party, parents)
 
-    def parties(
-        self, customer: Customer, identities: Sequence[Identity], task: UUID | None, *, data: bool
-    ) -> Iterator[Record]:
+    def unproven(self, customer: Customer, task: Task, doubt: bool | Refused) -> Iterator[Record]:  # noqa: FBT001
+        """Its parties, of which nothing shows that they are the subject."""
+        for row in customer.parties:
+            yield Record(self._shape_of[PARTY], (str(row["id"]),), whose={task.task_id: doubt})
+
+    def parties(self, customer: Customer, task: Task, *, data: bool) -> Iterator[Record]:
         """Its parties, the one first into which the others were merged."""
-        holders = tuple(_found_by(customer, identities, each.type) for each in self._shape_of[PARTY].holders)
+        holders = tuple(_found_by(customer, task.identities, each.type) for each in self._shape_of[PARTY].holders)
         for row in customer.parties:
             restricted, silent = bool(row["restricted"]), bool(row["marketing_opt_out"])
             # In a copy one is not for an erasure that is restricted for another reason: it is still reached.
@@ -212,9 +227,9 @@ class Places:
                 filled=(bool(row["name"]),),
                 flags=(restricted, silent, left),
                 person=str(customer.party["id"]),
-                data=self._data(PARTY, row) if data else None,
-                ref=(customer, row),
-                whose={task: True} if task else None,
+                data=self._data(PARTY, row, self._correctable(customer, row, task)) if data else None,
+                ref=Ref(customer, row, task),
+                whose={task.task_id: True},
             )
 
     def _ended(self, row: Row) -> date | None:
@@ -240,7 +255,12 @@ class Places:
             said["contract"] = False if customers.day(row.get(grounds.ended_on)) else None
         return tuple(said.values())
 
-    def _data(self, model: str, row: Row) -> tuple[Any, ...]:
+    @staticmethod
+    def _correctable(customer: Customer, row: Row, task: Task) -> Mapping[str, str | None]:
+        rectifies = task.operation is Operation.RECTIFY and row is customer.party
+        return correctable(customer, task.changes) if rectifies else {}
+
+    def _data(self, model: str, row: Row, correctable: Mapping[str, str | None] = {}) -> tuple[Any, ...]:
         """A row in words that the customer reads."""
         known = _SHOWN[model](row)
         if model == PARTY and self.grounds:
@@ -250,7 +270,8 @@ class Places:
                 for name, value in said.items()
                 if value
             }
-        return tuple(known.get(field.column, ABSENT) for field in self._shape_of[model].fields)
+        fields = self._shape_of[model].fields
+        return tuple((correctable if each.rectifies else known).get(each.column, ABSENT) for each in fields)
 
 
 def _found_by(customer: Customer, identities: Sequence[Identity], kind: IdentityType) -> str | None:
@@ -308,54 +329,38 @@ class TrytonUnit(Moments, Steps):
     """Every call is a moment of its own; ``everybody``: it brings whoever may be meant, and proves nobody."""
 
     def __init__(self, system: str, search: Search, places: Places, *, everybody: bool = False) -> None:
-        super().__init__(search, places.models)
+        Moments.__init__(self)
+        Steps.__init__(self, search, places.models)
         self._system, self._search, self._places, self._everybody = system, search, places, everybody
         self.shapes: Sequence[Shape] = places.shapes
         self.order: Sequence[str] = [shape.place for shape in reversed(places.shapes)]
-        self._ahead: dict[UUID, list[Customer]] = {}
-        self._others: dict[UUID, set[int]] = {}
-
-    async def prepare(self, tasks: Sequence[Task]) -> None:
-        """Searches for all of these at once."""
-        if not self._everybody:
-            known = _by_identity(await self._search.find([i for task in tasks for i in task.identities]))
-            self._ahead |= {task.task_id: _hits(known, task) for task in tasks}
-
-    def forget(self, tasks: Sequence[Task]) -> None:
-        """Forgets what was read ahead, and who shares something with whom: their call is over."""
-        for task in tasks:
-            self._ahead.pop(task.task_id, None)
-            self._others.pop(task.task_id, None)
 
     async def find(
         self, subjects: Sequence[Subject], *, lock: bool = False, data: bool = False, most: int | None = None
     ) -> AsyncGenerator[Page]:
-        """The records of the customers who are proven to be each subject, as they were read ahead or are now."""
+        """The records of the customers who are proven to be each subject, and those of whom nothing shows that."""
         del lock, most
         tasks = [subject.task for subject in subjects]
-        ahead = {task.task_id: self._ahead.pop(task.task_id) for task in tasks if task.task_id in self._ahead}
-        if fresh := [task for task in tasks if task.task_id not in ahead]:
-            known = _by_identity(await self._search.find([i for task in fresh for i in task.identities]))
-            ahead |= {task.task_id: _hits(known, task) for task in fresh}
+        known = _by_identity(await self._search.find([i for task in tasks for i in task.identities]))
         for task in tasks:
-            for each in ahead[task.task_id] if self._everybody else self._proven(task, ahead[task.task_id]):
+            hits = _hits(known, task)
+            doubt: bool | Refused = False
+            try:
+                theirs = hits if self._everybody else customers.proven(self._system, task.identities, hits)
+            except ForeignHit as reason:
+                theirs, doubt = [], reason
+            if theirs or doubt:
+                others = (each for each in hits if each not in theirs)
+                yield [record for each in others for record in self._places.unproven(each, task, doubt)]
+            for each in theirs:
                 yield [*self._places.records(each, task, data=data)]
-
-    def _proven(self, task: Task, hits: Sequence[Customer]) -> list[Customer]:
-        """Who is meant; whoever was not at the first look of a call is not, once those who were have gone."""
-        others = self._others.get(task.task_id, set())
-        left = [each for each in hits if each.party["id"] not in others]
-        theirs = customers.proven(self._system, task.identities, left)
-        if theirs:
-            others |= {each.party["id"] for each in left if each not in theirs}
-            self._others[task.task_id] = others
-        return theirs
 
     async def again(self, records: Sequence[Record], *, data: bool = False) -> Sequence[Record]:
         """Reads the parties of these."""
         wanted = {record.name: record for record in records}
-        ids = {row["id"] for record in records for row in record.ref[0].parties}
-        now = (r for each in await self._search.load(ids) for r in self._places.parties(each, (), None, data=data))
+        ids = {row["id"] for record in records for row in record.ref.customer.parties}
+        loaded = await self._search.load(ids) if records else ()
+        now = (r for each in loaded for r in self._places.parties(each, records[0].ref.task, data=data))
         known = ((record, wanted[record.name]) for record in now if record.name in wanted)
         return [record._replace(holders=b.holders, whose=b.whose, parents=b.parents) for record, b in known]
 
@@ -364,21 +369,22 @@ class TrytonUnit(Moments, Steps):
         del skip_tied
         rows: list[int] = []
         values: defaultdict[int, dict[str, Any]] = defaultdict(dict)
-        versions: dict[int, str] = {}
+        versions: dict[str, str] = {}
         for each in changes:
             if each.kind is Kind.DELETE:
                 rows.append(await self.let_go([int(record.key[0]) for record in each.records]))
                 continue
-            marked = {FLAGGED[each.flag]: each.kind is Kind.MARK} if each.flag else dict(each.values)
             for record in each.records:
-                values[int(record.key[0])] |= marked
-                versions[int(record.key[0])] = record.ref[1][VERSION] or ""
+                customer, row, task = record.ref
+                marked = {FLAGGED[each.flag]: each.kind is Kind.MARK} if each.flag else None
+                values[row["id"]] |= marked or written(customer, dict(each.values), task.changes)
+                versions |= customer.versions
             rows.append(len(each.records))
-        alike: defaultdict[tuple[tuple[str, Any], ...], list[int]] = defaultdict(list)
+        alike: defaultdict[bytes, list[int]] = defaultdict(list)
         for party, changed in values.items():
-            alike[tuple(sorted(changed.items()))].append(party)
+            alike[orjson.dumps(changed, option=orjson.OPT_SORT_KEYS)].append(party)
         for changed_to, parties in alike.items():
-            await self._search.rpc.write(PARTY, sorted(parties), dict(changed_to), versions)
+            await self._search.rpc.write(PARTY, sorted(parties), orjson.loads(changed_to), versions)
         return Applied(rows, {})
 
     async def reference(self, records: Sequence[Record]) -> Sequence[str]:
