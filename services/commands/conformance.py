@@ -31,10 +31,9 @@ from shared.storage.vault import Vault
 from shared.systems.bus.messages import MalformedReply, answered_by, parse_reply, progress_from_reply
 from shared.systems.commands import AsJson
 from shared.systems.conformance import live
-from shared.systems.conformance.findings import Findings, lines_of, status
-from shared.systems.conformance.findings import as_json as told
-from shared.systems.conformance.live import Live
-from shared.systems.conformance.seeding import Seeding
+from shared.systems.conformance.checks import Findings, lines_of, status
+from shared.systems.conformance.checks import as_json as told
+from shared.systems.conformance.live import Live, Seeding
 from shared.systems.contract import Task
 from shared.systems.downstream import Downstream
 from shared.systems.file import read

@@ -15,8 +15,8 @@ from pydantic import JsonValue
 from shared.domain.clock import Clock
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation
-from shared.systems.conformance import examined as conformance
-from shared.systems.conformance.people import Person
+from shared.systems.conformance import checks as conformance
+from shared.systems.conformance.checks import Person
 from shared.systems.contract import Task
 from shared.systems.downstream import Downstream
 from shared.systems.http.adapter import HttpAdapter

@@ -7,9 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from shared.domain.operations import Change
-from shared.systems.conformance.checks import CHECKS, run
-from shared.systems.conformance.examined import Trial
-from shared.systems.conformance.findings import Word
+from shared.systems.conformance.checks import CHECKS, Trial, Word, run
 from shared.systems.sweepable import Counted, Due, Swept
 from tests.contract.adapter_stands import STANDS, OnStand, csv
 from tests.fixtures.analytics import nothing

@@ -18,12 +18,9 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Change, Operation, TaskOutcome
 from shared.domain.release import Match
 from shared.systems.capabilities import Capabilities
-from shared.systems.conformance.checks import CHECKS, run
+from shared.systems.conformance.checks import CHECKS, PREFIX, Finding, People, Person, Trial, Word, run, status
 from shared.systems.conformance.declared import Way
-from shared.systems.conformance.examined import Trial
-from shared.systems.conformance.findings import Finding, Word, status
-from shared.systems.conformance.people import PREFIX, People, Person
-from shared.systems.conformance.seeding import SeedFailed, Seeding
+from shared.systems.conformance.live import SeedFailed, Seeding
 from shared.systems.contract import Checkpoint, Receipt, Record, Result, Task
 from shared.systems.downstream import Downstream
 

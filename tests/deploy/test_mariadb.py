@@ -22,7 +22,7 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation, ShownRecord, TaskOutcome, Uncounted
 from shared.systems import check
 from shared.systems.conformance import live
-from shared.systems.conformance.findings import Word
+from shared.systems.conformance.checks import Word
 from shared.systems.engine import retention
 from shared.systems.registry import Wiring, send_nothing
 from shared.systems.sql.adapter import SqlAdapter

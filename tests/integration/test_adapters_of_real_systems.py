@@ -15,10 +15,7 @@ from deploy.local import postgres_databases as databases
 from deploy.local.roundup import Roundup
 from deploy.local.tryton import Tryton
 from shared.domain.operations import Change
-from shared.systems.conformance.checks import CHECKS, run
-from shared.systems.conformance.examined import Trial
-from shared.systems.conformance.findings import Word
-from shared.systems.conformance.people import People
+from shared.systems.conformance.checks import CHECKS, People, Trial, Word, run
 from shared.systems.protocols import Erasable
 from tests.contract.adapter_stands import OnStand, Plain, Stand
 from tests.contract.test_adapters import ON_STANDS

@@ -20,8 +20,7 @@ from shared.domain.clock import SystemClock
 from shared.storage.postgres import connected
 from shared.systems.check import check
 from shared.systems.conformance import live
-from shared.systems.conformance.findings import Finding, Word
-from shared.systems.conformance.people import PREFIX
+from shared.systems.conformance.checks import PREFIX, Finding, Word
 from shared.systems.registry import Wiring, send_nothing
 from shared.systems.sql.notes import schema_for
 from tests.fixtures.cdr import ask, with_tables

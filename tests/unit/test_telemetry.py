@@ -245,7 +245,7 @@ OURS = {
         "count times erased.remaining looked.remaining kept left len(answers) len(each) len(hits) len(tasks) limit"
         " limits.answer_depth limits.answer_items lines answer.status response.status_code looked.found"
         " records remaining status"
-        " still_found found.unproven len([*shown])"
+        " still_found"
     ),
     "what is wrong, in sentences of ours": (
         "' and '.join(faults) '; '.join(wrong) reason_of(text) opposed _use(system, task)"

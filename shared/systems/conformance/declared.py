@@ -1,13 +1,11 @@
 """The table ``[SYSTEM.conformance]`` of the downstreams file: how test subjects come into a system, and leave it."""
 
-from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from shared.domain.operations import Change
-from shared.systems.settings import Url
 
 _Word = Annotated[str, StringConstraints(min_length=1, max_length=4_000)]
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -17,31 +15,22 @@ class _Declared(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class HttpCall(_Declared):
-    """One call: texts may name ``{email}``, ``{phone}``, ``{account_id}``, ``{sip_uri}``, ``{name}``, ``{key}``."""
-
-    method: Literal["POST", "PUT", "DELETE"] = "POST"
-    url: Url
-    body: Mapping[str, object] | None = None
-    headers_env: Mapping[str, Variable] = Field(default={}, description="by header, the variable that holds it")
-
-
 class Way(_Declared):
     """How the system is filled, or swept: one of these, in the system's own way.
 
     ``command``: run without a shell, with the person as JSON on its standard input; it prints how many rows it made,
-    or nothing. ``sql``: statements for a SQL store, one row each. ``http``: calls, one record each.
+    or nothing. ``sql``: statements for a SQL store, one row each. Both may name ``{email}``, ``{phone}``,
+    ``{account_id}``, ``{sip_uri}``, ``{name}`` and ``{key}``.
     """
 
     command: tuple[_Word, ...] = Field(default=(), description="a program and its arguments")
     sql: tuple[_Word, ...] = Field(default=(), description="statements, with {email} and so on for values")
     dsn_env: Variable | None = Field(default=None, description="of whom they are run as, if not as our own user")
-    http: tuple[HttpCall, ...] = Field(default=(), description="calls")
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
-        if sum(map(bool, (self.command, self.sql, self.http))) != 1:
-            raise ValueError("write one of command, sql or http")
+        if bool(self.command) == bool(self.sql):
+            raise ValueError("write command or sql")
         return self
 
 

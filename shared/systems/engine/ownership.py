@@ -341,8 +341,10 @@ def unproven(found: Attribution) -> Refused | None:
     """Why a task must not go on whose subject is perhaps among those who were found, and is none of them for sure."""
     if found.records or not found.unproven:
         return None
-    n = len(found.unproven)
-    return found.doubt or ForeignHit(f"{n} records have an identity of the subject, and none is proven to be theirs")
+    count = len(found.unproven)
+    return found.doubt or ForeignHit(
+        f"{count} records have an identity of the subject, and none is proven to be theirs"
+    )
 
 
 def told_of(mine: Mine) -> Iterator[Row]:

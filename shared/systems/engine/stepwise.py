@@ -177,7 +177,8 @@ class Moments:
 
     def seen_again(self, journal: Journal, name: str, shown: Iterable[Going]) -> Later:
         """Nothing there takes its time: what is still shown was not taken out."""
-        raise ResidueFound(f"{journal.task.system} still shows {len([*shown])} of {name} after their erasure")
+        system, count = journal.task.system, len([*shown])
+        raise ResidueFound(f"{system} still shows {count} of {name} after their erasure")
 
     def look_by_search(self, journal: Journal, found: Attribution) -> None:
         """It can be looked at by its id."""

@@ -87,7 +87,8 @@ def _one_of(rows: Sequence[Row], names: Sequence[str], asked: Sequence[Change]) 
         return rows[0] if len(rows) == 1 else None
     meant = [row for row in rows if all(_fits(row, change) for change in wanted)]
     if len(meant) != 1:
-        raise Refused(f"the customer has several of {wanted[0].field.partition('.')[0]}: say which one is wrong")
+        field = wanted[0].field.partition(".")[0]
+        raise Refused(f"the customer has several of {field}: say which one is wrong")
     return meant[0]
 
 
