@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.deadline import assignments, notifications, statistics, sweep
+from services.deadline import assignments, notifications, statistics, timers
 from services.deadline.handlers import Deadlines
 from services.deadline.settings import DeadlineSettings
 from shared.app.service import Service
@@ -14,14 +14,14 @@ service = Service("deadline")
 
 
 def configure() -> None:
-    """Reads what the company has decided, and says what is heard and done; raises ``Misconfigured``."""
+    """Reads the policy and adds the handlers and loops; raises ``Misconfigured``."""
     policy = PolicySettings().read_time_limits()
     calendar(policy.commitment.staff_calendar)  # the first reads all of them, which must not be while a request waits
     Deadlines(policy, service.fulfilments).subscribe(service)
     for operation in (Operation.ESCALATE, Operation.FLAG):
         service.works(operation, concludes=partial(notifications.told, service.fulfilments))
     settings = DeadlineSettings()
-    service.also(partial(sweep.run, policy=policy, settings=settings, fulfilments=service.fulfilments))
+    service.also(partial(timers.run, policy=policy, settings=settings, fulfilments=service.fulfilments))
     service.also(partial(statistics.run, policy=policy))
     service.also(partial(assignments.run, settings=settings))
 

@@ -7,12 +7,12 @@ checks packages is told of a change once it can be seen.
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta
-from functools import partial
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import cast
 
-from services.deadline import metrics
+from prometheus_client import Gauge
+
 from services.deadline.settings import DeadlineSettings
 from shared.app.service import Running
 from shared.domain.assignments import AssignedNumber
@@ -36,6 +36,7 @@ _BEAT_SECONDS = 5.0
 _AGAIN = timedelta(minutes=1)
 """After which a reading that failed is tried again, where the next one is further away."""
 _OTHER = "failed"
+_REASONS = (register.TooMuchLost.code, "unavailable", _OTHER)
 
 
 async def run(running: Running, settings: DeadlineSettings) -> None:
@@ -47,79 +48,79 @@ async def run(running: Running, settings: DeadlineSettings) -> None:
     await run_periodically(reader.look, LOOP, _LOOK_SECONDS, running.stopping, running.heartbeats)
 
 
-class Reader:
-    """Reads the source that the downstreams file names, if it names one, whenever nobody has for so long."""
+ASSIGNMENTS_READ = Gauge(
+    "dsr_assignments_read_timestamp_seconds",
+    "When the reading began that the register of assignments was filled from",
+    ["system"],
+)
+ASSIGNMENTS_FAILED = Gauge(
+    "dsr_assignments_reading_failed",
+    "1 if nothing of the last reading was taken over, by the reason why",
+    ["system", "reason"],
+)
 
-    def __init__(
-        self,
-        unit_of_work: UnitOfWorkFactory,
-        source: Downstream | None,
-        every: timedelta,
-        believed: Readings,
-        heartbeats: Heartbeats,
-    ) -> None:
-        self._unit_of_work = unit_of_work
-        self._source = source
-        self._every = every
-        self._believed = believed
-        self._heartbeats = heartbeats
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads the source that the downstreams file names, if it names one, when the last reading is old enough."""
+
+    unit_of_work: UnitOfWorkFactory
+    source: Downstream | None
+    every: timedelta
+    believed: Readings
+    heartbeats: Heartbeats
 
     async def look(self) -> None:
-        """Reads if it is time, tells of what has changed, and shows when the source was read last."""
-        if self._source is not None and (turn := await self._turn(self._source)) is not None:
-            await self._read(self._source, turn)
-        async with self._unit_of_work.pool.acquire() as connection:
-            await register.announce(connection, self._unit_of_work.clock.now())
-            if self._source is not None:
-                _show(self._source.name, await register.last_reading(connection, self._source.name))
+        """Reads if it is time, publishes what has changed, and shows when the source was read last."""
+        if self.source is not None and (turn := await self._turn(self.source)) is not None:
+            await self._read(self.source, turn)
+        async with self.unit_of_work.pool.acquire() as connection:
+            await register.announce(connection, self.unit_of_work.clock.now())
+            if self.source is not None:
+                last = await register.last_reading(connection, self.source.name)
+                read_at = last.filled_at.timestamp() if last.filled_at else 0
+                ASSIGNMENTS_READ.labels(self.source.name).set(read_at)
+                reason = last.failure if last.failure in _REASONS or last.failure is None else _OTHER
+                for each in _REASONS:
+                    ASSIGNMENTS_FAILED.labels(self.source.name, each).set(each == reason)
 
     async def _turn(self, source: Downstream) -> Turn | None:
-        """A turn that lasts until the next reading: who has it reads, and nobody else meanwhile."""
-        async with self._unit_of_work.pool.acquire() as connection:
+        """A lease until the next reading: its holder reads, and no other process meanwhile."""
+        async with self.unit_of_work.pool.acquire() as connection:
             known = (await standings(connection)).get(source.name)
             accepted = known is not None and known.state is SystemState.ON and known.hash == source.fingerprint
-            return await lease.take(connection, LOOP, self._every) if accepted else None
+            return await lease.take(connection, LOOP, self.every) if accepted else None
 
     async def _read(self, source: Downstream, turn: Turn) -> None:
-        began, failure = self._unit_of_work.clock.now(), None
+        began, failure = self.unit_of_work.clock.now(), None
         try:
             rows = await self._rows(cast("Assigning", source.adapter))
-            filled = await self._fill(source.name, rows, began)
-        except DsrError as error:
-            failure = error.code
-            log.error("whose the numbers are was not learned from %s: %s", source.name, error)  # noqa: TRY400
+            async with self.unit_of_work.pool.acquire() as connection:
+                filled = await register.fill(
+                    connection,
+                    self.unit_of_work.vault.keyring,
+                    source=source.name,
+                    namespace=source.name,
+                    rows=rows,
+                    read_at=began,
+                    believed=self.believed,
+                )
         except Exception as error:  # noqa: BLE001  # an answer that nobody foresaw must not end the process
-            failure = _OTHER
-            log.error("whose the numbers are was not learned from %s: %s", source.name, telemetry.where(error))  # noqa: TRY400
+            failure, why = (error.code, str(error)) if isinstance(error, DsrError) else (_OTHER, telemetry.where(error))
+            log.error("number register sync failed source=%s error=%s", source.name, why)  # noqa: TRY400
         else:
             log.info("%s was read: %d learned or corrected, %d ended", source.name, filled.learned, filled.ended)
-        async with self._unit_of_work.pool.acquire() as connection:
+        async with self.unit_of_work.pool.acquire() as connection:
             await register.note_reading(connection, source.name, began, failure)
             if failure:
-                await replace(turn, lasts=min(_AGAIN, self._every)).renew(connection)
+                await replace(turn, lasts=min(_AGAIN, self.every)).renew(connection)
 
     async def _rows(self, adapter: Assigning) -> Sequence[AssignedNumber]:
-        """What the source says; the loop is alive while it does."""
+        """Returns what the source says; the loop counts as alive meanwhile."""
         reading = asyncio.create_task(adapter.assignments())
         try:
             while not (await asyncio.wait({reading}, timeout=_BEAT_SECONDS))[0]:
-                self._heartbeats.beat(LOOP)
+                self.heartbeats.beat(LOOP)
         finally:
             reading.cancel()
         return await reading
-
-    async def _fill(self, source: str, rows: Sequence[AssignedNumber], began: datetime) -> register.Filled:
-        keyring = self._unit_of_work.vault.keyring
-        fill = partial(register.fill, source=source, namespace=source, rows=rows, read_at=began)
-        async with self._unit_of_work.pool.acquire() as connection:
-            return await fill(connection, keyring, believed=self._believed)
-
-
-def _show(system: str, last: register.LastReading) -> None:
-    metrics.ASSIGNMENTS_READ.labels(system).set(last.filled_at.timestamp() if last.filled_at else 0)
-    reason = last.failure if last.failure in _REASONS or last.failure is None else _OTHER
-    for each in _REASONS:
-        metrics.ASSIGNMENTS_FAILED.labels(system, each).set(each == reason)
-
-
-_REASONS = (register.TooMuchLost.code, "unavailable", _OTHER)

@@ -1,80 +1,52 @@
-"""The clock of a request: its dates, and the instants at which something must be said of it; pure."""
+"""The clock of a request and what moves its dates, one pure function for each cause.
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from enum import StrEnum
-from typing import NamedTuple
-from uuid import UUID
-from zoneinfo import ZoneInfo
-
-from shared.domain.rights import Outcome, Right, Role
-from shared.domain.suspension import Suspension, silence
-from shared.domain.time_limit import Arrival, Timeliness, end_of, target
-from shared.domain.time_limit_policy import TargetName, TimeLimitPolicy
-
-FLAG = "flag"
-REMINDER, LAST_NOTICE = "reminder", "last_notice"
-
-
-class Step(StrEnum):
-    """What is done with a request on the way to its answer."""
-
-    TRIAGED = "triaged"
-    COLLECTED = "collected"
-    ANSWERED = "answered"
-
-
-STEPS = {
-    TargetName.TRIAGE: Step.TRIAGED,
-    TargetName.QUESTION_SENT: Step.TRIAGED,
-    TargetName.COLLECTION: Step.COLLECTED,
-    TargetName.REVIEW: Step.ANSWERED,
-}
-"""The step that each target waits for.
-
-An acknowledgement is no target: it is the very answer that accepts the request. Nobody reports a review: it is done
-when the request is answered. ``extend_or_answer`` is a milestone.
+===================  ===========  =========================  ==============================================
+cause                function     due date                   statutory limit
+===================  ===========  =========================  ==============================================
+received             ``start``    as the event says          a month from the receipt, to a working day
+question, answer     ``recount``  stays                      later by the days of questions that count
+extended             ``extend``   as the event says          two months further
+extension returned   ``shorten``  as before                  as before
+redated              ``redate``   as the event says          from the receipt of the event
+reopened             ``resume``   as the event says          never before the due date
+answer returned      ``run_on``   stays                      stays
+closed               ``stop``     judged; what is owed runs  judged
+part answered        ``part``     judged again               judged again
+===================  ===========  =========================  ==============================================
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
 
-class Due(NamedTuple):
-    """An instant (UTC) at which something must be said once.
-
-    ``day`` is the date that people are told; ``days_left`` is given while the request is not due yet. A ticket is
-    opened under the name ``level``; none: no person is brought in.
-    """
-
-    at: datetime
-    name: str
-    day: date
-    level: str | None = None
-    escalate_to: tuple[str, ...] = ()
-    days_left: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AskedQuestion(Suspension):
-    """A question that was put to the requester, and how far they were reminded of it.
-
-    ``in_time``: whether it was asked without undue delay; ``None`` if the clock did not run.
-    """
-
-    question_id: UUID
-    request_id: UUID
-    in_time: bool | None = None
-    next_notice_at: datetime | None = None
-    reminded_until: datetime | None = None
-    last_notice_at: datetime | None = None
+from services.deadline.schedule import AskedQuestion, Timer, milestones_of, next_of, schedule, targets_of
+from shared.domain.events import (
+    Event,
+    LetterReturned,
+    PartAnswered,
+    RequestClosed,
+    RequestExtended,
+    RequestForwarded,
+    RequestReceived,
+    RequestRedated,
+    RequestReopened,
+    TimerKind,
+)
+from shared.domain.rights import Outcome, Right, Role
+from shared.domain.suspension import not_counted, paused_days
+from shared.domain.time_limit import Arrival, Timeliness, due_at, due_on, end_of, limits, timeliness
+from shared.domain.time_limit_policy import TimeLimitPolicy
+from shared.domain.working_days import calendar, last_common_working_day
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
     """The dates of one request; ``due_at`` and ``statutory_due_at`` are the exclusive ends of the days, UTC.
 
-    ``pausing``: a question is open that stops the statutory clock, so nobody knows yet when that one ends.
-    ``watched``: the staff's targets hold for it; not for a request that was reopened. ``outstanding``: the systems
-    whose part is still owed though it was answered: for them the clock runs on.
+    ``promised_on``: the day before it was extended. ``pausing``: an open question stops the statutory clock. ``met``:
+    targets whose step was taken. ``outstanding``: systems whose part is still owed although it was answered.
     """
 
     request_id: UUID
@@ -92,18 +64,16 @@ class Clock:
     statutory_due_at: datetime
     calc_version: str
     traceparent: str | None = None
-    extended: bool = False
+    promised_on: date | None = None
     pausing: bool = False
-    watched: bool = True
-    flag_at: datetime | None = None
-    notified_until: datetime | None = None
-    next_milestone_at: datetime | None = None
-    next_target_at: datetime | None = None
+    met: tuple[str, ...] = ()
+    forwarded_at: datetime | None = None
     responded_at: datetime | None = None
     outcome: Outcome | None = None
     timeliness: Timeliness | None = None
     outstanding: tuple[str, ...] = ()
     questions: tuple[AskedQuestion, ...] = ()
+    timers: tuple[Timer, ...] = ()
 
     @property
     def arrival(self) -> Arrival:
@@ -111,72 +81,172 @@ class Clock:
         return Arrival(self.received_at, self.zones, self.calendar)
 
     @property
+    def extended(self) -> bool:
+        """Whether two people have extended the time limit."""
+        return self.promised_on is not None
+
+    @property
     def dates(self) -> dict[str, str]:
         """What goes on record when it moves."""
         names = ("received_at", "due_on", "work_by", "statutory_due_on")
         return {name: getattr(self, name).isoformat() for name in names}
 
+    def timer(self, kind: TimerKind) -> Timer | None:
+        """Its timer of a kind of which it has at most one."""
+        return next((each for each in self.timers if each.kind == kind), None)
 
-def milestones_of(clock: Clock, policy: TimeLimitPolicy) -> list[Due]:
-    """What is to be said of an open request, in the order of time; nothing that came before its receipt."""
-    rules, prompt, found = policy.milestones, policy.prompt, []
-    if clock.flag_at is not None:
-        found.append(Due(clock.flag_at, FLAG, clock.due_on))
-    for days in rules.approaching_days:
-        at = end_of(clock.due_on - timedelta(days=days + 1), clock.zones)
-        if clock.received_at < at < clock.due_at:
-            level = f"approaching_{days}d" if days <= rules.escalate_days else None
-            escalate_to: tuple[str, ...] = ()
-            if prompt and not clock.extended and prompt.days_before_due == days:
-                level, escalate_to = TargetName.EXTEND_OR_ANSWER, (prompt.escalate_to,)
-            found.append(Due(at, f"approaching_{days}d", clock.due_on, level, escalate_to, days))
-    found.append(Due(clock.due_at, "overdue_commitment", clock.due_on, "overdue_commitment"))
-    if not clock.pausing:
-        found.append(Due(clock.statutory_due_at, "overdue_statutory", clock.statutory_due_on, "overdue_statutory"))
-    return sorted(found, key=lambda each: each.at)
+    def without(self, *kinds: TimerKind) -> tuple[Timer, ...]:
+        """Its timers but those of these kinds."""
+        return tuple(each for each in self.timers if each.kind not in kinds)
 
 
-def targets_of(clock: Clock, policy: TimeLimitPolicy) -> list[Due]:
-    """The staff's targets, in the order of time; one that ends no sooner than the request itself is none."""
-    arrival = clock.arrival
-    found = [
-        Due(ends.instant, name, ends.day, f"target_{name}", (ends.escalate_to,))
-        for name in STEPS
-        if (span := policy.targets.get(name)) and (ends := target(span, arrival, policy)).instant < clock.due_at
-    ]
-    return sorted(found, key=lambda each: each.at)
+def start(event: RequestReceived, policy: TimeLimitPolicy, traceparent: str | None) -> Clock:
+    """The clock of a received request; a request that was found late is not judged before it was known."""
+    arrival = Arrival(event.received_at, event.zones, event.calendar)
+    clock = Clock(
+        request_id=event.request_id,
+        subject_ref=event.subject,
+        right=event.right,
+        role=event.role,
+        scope=event.scope,
+        received_at=event.received_at,
+        zones=event.zones,
+        calendar=event.calendar,
+        due_on=event.due_on,
+        traceparent=traceparent,
+        **_dates(event, arrival, policy),
+    )
+    milestone = next_of(milestones_of(clock, policy), ())
+    target = next_of(targets_of(clock, policy), ())
+    target = target and max(target, event.occurred_at)
+    return replace(clock, timers=(Timer(TimerKind.MILESTONE, "", milestone), Timer(TimerKind.TARGET, "", target)))
 
 
-def missed_targets(dues: Sequence[Due], taken: Collection[str], said: Collection[str], until: datetime) -> list[Due]:
-    """Those that have passed by ``until`` without their step and were not said before."""
-    passed = (each for each in dues if each.at <= until and each.name not in said)
-    return [each for each in passed if STEPS[TargetName(each.name)] not in taken]
+def recount(clock: Clock, _event: Event, policy: TimeLimitPolicy) -> Clock:
+    """Computes the dates that follow from arrival, due date and questions, and when to look at the request next."""
+    dates = _dates(clock, clock.arrival, policy, clock.questions, extended=clock.extended)
+    new = replace(clock, **dates)
+    timers = (replace(each, due_at=next_of(schedule(new, each, policy), each.reported)) for each in new.timers)
+    return replace(new, timers=tuple(timers))
 
 
-def notices_of(question: AskedQuestion, clock: Clock, policy: TimeLimitPolicy) -> list[Due]:
-    """What is still to be said of a question without an answer, from the start of the day where the controller is."""
-    zone = ZoneInfo(policy.commitment.controller_zone)
-    days, last_notice = silence(question.asked_at, clock.arrival, clock.due_on, policy)
-    reminders, until = [Due(start_of(day, zone), REMINDER, day) for day in days], question.reminded_until
-    to_come = [each for each in reminders if until is None or each.at > until]
-    return [*to_come, Due(start_of(last_notice, zone), LAST_NOTICE, last_notice)]
+def forward(clock: Clock, event: RequestForwarded, policy: TimeLimitPolicy) -> Clock:
+    """A customer has the request: they are reminded until they reply."""
+    timers = (*clock.without(TimerKind.CUSTOMER), Timer(TimerKind.CUSTOMER))
+    return recount(replace(clock, forwarded_at=event.forwarded_at, timers=timers), event, policy)
 
 
-def latest_for_each(dues: Sequence[Due]) -> list[Due]:
-    """Of those missed at one look, the latest for each who is to be told."""
-    return list({each.escalate_to: each for each in dues}.values())
+def extend(clock: Clock, event: RequestExtended, policy: TimeLimitPolicy) -> Clock:
+    """Extends the time limit to the day of the event; a letter later than the law allows extends nothing (12(3))."""
+    if event.told_at >= limits(clock.arrival, policy).commit_due_instant:
+        return clock
+    extended = replace(clock, due_on=event.due_on, promised_on=clock.promised_on or clock.due_on)
+    return recount(_reported(extended), event, policy)
 
 
-def due_by(dues: Sequence[Due], notified_until: datetime | None, now: datetime) -> list[Due]:
-    """Those that have come by ``now`` and were not said before; a clock that jumps back says none again."""
-    return [each for each in dues if each.at <= now and (notified_until is None or each.at > notified_until)]
+def shorten(clock: Clock, event: LetterReturned, policy: TimeLimitPolicy) -> Clock:
+    """The letter of the extension came back: due as before, or by now as the receipt says."""
+    before = clock.promised_on
+    if before is None:
+        return clock
+    if clock.timer(TimerKind.TARGET):  # a reopened request has none, and is due later than by its receipt
+        before = min(before, due_on(clock.arrival, clock.right, clock.scope, policy, clock.role))
+    return recount(_reported(replace(clock, due_on=before, promised_on=None)), event, policy)
 
 
-def next_at(dues: Sequence[Due], after: datetime | None) -> datetime | None:
-    """When to look again; ``None`` when everything has been said."""
-    return next((each.at for each in dues if after is None or each.at > after), None)
+def resume(clock: Clock, event: RequestReopened, policy: TimeLimitPolicy) -> Clock:
+    """An answer came after the closure: the clock runs until that day; what came before the answer is not reported."""
+    running = recount(replace(_running(clock), due_on=event.due_on), event, policy)
+    return recount(_watched(running, policy, event.answered_at), event, policy)
 
 
-def start_of(day: date, zone: ZoneInfo) -> datetime:
-    """The instant (UTC) at which a day begins there."""
-    return datetime.combine(day, time(), zone).astimezone(UTC)
+def run_on(clock: Clock, event: LetterReturned, policy: TimeLimitPolicy) -> Clock:
+    """The answer has come back: the clock runs by the same dates, and reports what has come since."""
+    return recount(_watched(_running(clock), policy, clock.responded_at), event, policy)
+
+
+def redate(clock: Clock, event: RequestRedated, policy: TimeLimitPolicy) -> Clock:
+    """The arrival, the policy or a holiday has changed; steps that were reported stay reported."""
+    arrived = replace(clock, received_at=event.received_at, zones=event.zones, calendar=event.calendar)
+    return recount(replace(arrived, due_on=event.due_on), event, policy)
+
+
+def stop(clock: Clock, event: RequestClosed, policy: TimeLimitPolicy) -> Clock:
+    """The request was answered: judged, and no longer watched but for what is still owed."""
+    _, ended_at = judged_by(clock, event.outcome, policy)
+    over = (TimerKind.TARGET, TimerKind.QUESTION, *(() if event.outstanding else (TimerKind.MILESTONE,)))
+    return replace(
+        clock,
+        responded_at=event.responded_at,
+        outcome=event.outcome,
+        timeliness=timeliness(event.responded_at, ended_at, clock.statutory_due_at),
+        role="processor" if event.outcome is Outcome.FORWARDED else clock.role,
+        outstanding=event.outstanding,
+        timers=clock.without(*over),
+    )
+
+
+def part(clock: Clock, event: PartAnswered, policy: TimeLimitPolicy) -> Clock:
+    """Something that was owed is done, and the answer is as late as the last of it; or something is owed again."""
+    if event.outstanding:
+        owed = replace(clock, outstanding=event.outstanding)
+        return owed if clock.outstanding else _watched(owed, policy, clock.responded_at)
+    how = timeliness(event.occurred_at, clock.due_at, clock.statutory_due_at)
+    worst = max(how, clock.timeliness or how, key=[*Timeliness].index)
+    return replace(clock, outstanding=(), timeliness=worst, timers=clock.without(TimerKind.MILESTONE))
+
+
+def judged_by(clock: Clock, outcome: Outcome, policy: TimeLimitPolicy) -> tuple[date, datetime]:
+    """By when the request was due; what was forwarded although it was taken for ours, by when to forward it."""
+    if outcome is not Outcome.FORWARDED or clock.role == "processor":
+        return clock.due_on, clock.due_at
+    day = due_on(clock.arrival, clock.right, clock.scope, policy, "processor")
+    return day, due_at(day, clock.arrival, clock.right, clock.scope, policy, "processor")
+
+
+def _running(clock: Clock) -> Clock:
+    stopped: dict[str, Any] = dict.fromkeys(("responded_at", "outcome", "timeliness"))
+    return replace(clock, **stopped, outstanding=())
+
+
+def _watched(clock: Clock, policy: TimeLimitPolicy, until: datetime | None) -> Clock:
+    """Watched again; what had come by then counts as reported."""
+    dues = milestones_of(clock, policy)
+    reported = tuple(each.name for each in dues if until is not None and each.at <= until)
+    timer = Timer(TimerKind.MILESTONE, "", next_of(dues, reported), reported)
+    return replace(clock, timers=(*clock.without(TimerKind.MILESTONE), timer))
+
+
+def _reported(clock: Clock) -> Clock:
+    """Its milestones are all to be reported again: another due date holds."""
+    return replace(clock, timers=(*clock.without(TimerKind.MILESTONE), Timer(TimerKind.MILESTONE)))
+
+
+def _dates(
+    of: Clock | RequestReceived,
+    arrival: Arrival,
+    policy: TimeLimitPolicy,
+    questions: Sequence[AskedQuestion] = (),
+    *,
+    extended: bool = False,
+) -> dict[str, Any]:
+    """What follows from arrival, due date and questions; while one is open, nobody knows the law's end."""
+    regime = policy.regime_of(of.calendar)
+    counted = [each for each in questions if not_counted(each, arrival, regime, policy) is None]
+    paused = replace(arrival, paused_days=paused_days(counted, arrival.zones)) if counted else arrival
+    found = limits(paused, policy)
+    # A request that was reopened may be due after what its receipt alone would give.
+    statutory = max(found.statutory_due_extended if extended else found.statutory_due, of.due_on)
+    if of.due_on <= found.commit_due:
+        work_by = min(found.work_by, of.due_on)
+    else:
+        staff = calendar(policy.commitment.staff_calendar)
+        work_by = last_common_working_day(of.due_on, (calendar(of.calendar), staff))
+    return {
+        "due_at": due_at(of.due_on, arrival, of.right, of.scope, policy, of.role),
+        "work_by": work_by,
+        "statutory_due_on": statutory,
+        "statutory_due_at": end_of(statutory, arrival.zones),
+        "pausing": any(each.answered_at is None for each in counted),
+        "calc_version": found.calc_version,
+    }

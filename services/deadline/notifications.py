@@ -1,7 +1,7 @@
 """What people see in other systems: tickets for the privacy team, a flag on the CRM's contact, what is said daily."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 from zoneinfo import ZoneInfo
@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 from pydantic import JsonValue
 
 from services.deadline import repository
-from services.deadline.clock import FLAG, STEPS, Clock, Due
-from services.deadline.forwarding import ESCALATION
+from services.deadline.clock import Clock
+from services.deadline.schedule import ESCALATION, WATCHED, Due
 from shared.domain.events import Concerned
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
@@ -24,16 +24,20 @@ from shared.storage.systems import findings, to_announce
 
 SOON = timedelta(days=7)
 LISTED = 100
-"""So many requests stand in one daily alert, the longest due first; the others are counted."""
+"""So many requests are in one daily ticket, the longest due first."""
 
 Details = Mapping[str, Any]
 
 
-async def tell(fulfilments: Fulfilments, tx: UnitOfWork, dues: Sequence[tuple[Clock, Due]]) -> None:
-    """Opens a ticket for what has a level, or comments on it; whoever talks to a flagged subject may know of it."""
+async def warn(fulfilments: Fulfilments, tx: UnitOfWork, dues: Sequence[tuple[Clock, Due]]) -> None:
+    """Opens a ticket for what has a level, or comments on the one that is open."""
     warnings = [(clock, clock.due_on, _warning(clock, due)) for clock, due in dues if due.level]
     await _open(fulfilments, tx, Operation.ESCALATE, warnings)
-    flags = [(clock, clock.due_on, {"open": True}) for clock, due in dues if due.name == FLAG]
+
+
+async def flag(fulfilments: Fulfilments, tx: UnitOfWork, clocks: Iterable[Clock]) -> None:
+    """Shows in the CRM that the subject has an open request."""
+    flags = [(clock, clock.due_on, {"open": True}) for clock in clocks if clock.responded_at is None]
     await _open(fulfilments, tx, Operation.FLAG, flags)
 
 
@@ -51,84 +55,54 @@ async def release(fulfilments: Fulfilments, tx: UnitOfWork, stopped: Sequence[Cl
 
 
 async def told(fulfilments: Fulfilments, completed: Sequence[Completed], tx: UnitOfWork) -> None:
-    """The privacy team has the warning before it, or the flag is set or gone: put on record where.
+    """Records that the privacy team has its ticket, or that the flag is set or gone.
 
-    What has ended is ended once more where another worker may have begun it meanwhile: it claimed its task before the
-    answer.
+    A worker may have begun a ticket or flag while it was ended: then it is ended once more.
     """
     for done in completed:
-        if done.operation is Operation.FLAG:
-            action, how, ended = "deadline.flagged", "open", done.details["open"] is False
-            systems: JsonValue = {report.system: report.outcome for report in done.reports}
-        else:
-            action, how, ended = "deadline.escalated", "level", done.details["level"] == "resolved"
-            systems = [report.system for report in done.reports]
+        flags = done.operation is Operation.FLAG
+        how, ended = ("open", False) if flags else ("level", "resolved")
+        action = "deadline.flagged" if flags else "deadline.escalated"
+        systems: dict[str, JsonValue] = {report.system: report.outcome for report in done.reports}
         tx.log_evidence(done.request_id, action, {how: done.details[how], "systems": systems})
-        if ended and await fulfilment.in_hand(tx, [done.request_id], done.operation):
+        if done.details[how] == ended and await fulfilment.in_hand(tx, [done.request_id], done.operation):
             await _open(fulfilments, tx, done.operation, [(done, tx.now.date(), done.details)])
 
 
-async def digest(tx: UnitOfWork, day: date, policy: TimeLimitPolicy) -> Details:
-    """How many requests are open, due soon and overdue, by right; nobody's data."""
-    del day, policy
+async def say_daily(fulfilments: Fulfilments, tx: UnitOfWork, policy: TimeLimitPolicy) -> None:
+    """Opens the ticket of the day: how many requests are open, and which are nearly due or overdue, by reference alone.
+
+    Those who are named for it get it as soon as one is nearly due.
+    """
+    if not fulfilments.plans[Operation.ESCALATE]:
+        return
+    rules, zone = policy.milestones, policy.commitment.controller_zone
+    day = tx.now.astimezone(ZoneInfo(zone)).date()
     rows = await tx.connection.fetch(repository.OPEN_BY_RIGHT, tx.now, tx.now + SOON)
     counted = dict.fromkeys(Right, (0, 0, 0)) | {Right(row[0]): (row[1], row[2], row[3]) for row in rows}
     numbers = [*counted.items(), ("all", tuple(map(sum, zip(*counted.values(), strict=True))))]
     lines = [f"{name}: {n} open, {soon} due in {SOON.days} days, {late} overdue" for name, (n, soon, late) in numbers]
-    return {"lines": [*lines]}
-
-
-async def daily_alert(tx: UnitOfWork, day: date, policy: TimeLimitPolicy) -> Details | None:
-    """Which requests are nearly due or overdue, by reference alone; nothing to say on a day without any."""
-    rules, zones = policy.milestones, (policy.commitment.controller_zone,)
     last = day + timedelta(days=rules.daily_page_days)
-    # Whatever is due by the last day ends by its midnight here, since the controller's zone is one of every request's.
-    given = (list(Right), end_of(last, zones), last)
-    rows = await tx.connection.fetch(repository.NEAREST, *given, tx.now, LISTED)
-    if not rows:
-        return None
-    lines = [f"{row[0]}: {'was due on' if row[2] else 'due on'} {row[1].isoformat()}" for row in rows]
-    if len(rows) == LISTED and (more := await tx.connection.fetchval(repository.NUMBER_DUE, *given) - LISTED):
-        lines.append(f"and {more} more")
-    return {"lines": [*lines], "escalate_to": [*rules.daily_page_to]}
-
-
-DAILY = {"digest": digest, "daily_page": daily_alert}
-"""What is said once a day, by the level that its ticket names."""
-
-
-async def say_daily(fulfilments: Fulfilments, tx: UnitOfWork, kind: str, hour: int, policy: TimeLimitPolicy) -> bool:
-    """Opens the ticket of this day unless it was, or its hour has not come; after downtime today's alone."""
-    local = tx.now.astimezone(ZoneInfo(policy.commitment.controller_zone))
-    day = local.date()
-    if (
-        local.hour < hour
-        or not fulfilments.plans[Operation.ESCALATE]
-        or await repository.notified(tx.connection, kind, day)
-    ):
-        return False
-    details = await DAILY[kind](tx, day, policy)
-    if details is None or not await repository.claim_notification(tx.connection, kind, day):
-        return False
-    if kind == "digest":
-        details = {**details, "lines": [*details["lines"], *await _switched_on(tx)]}
+    # What is due by the last day ends by its midnight here, since the controller's zone is one of every request's.
+    near = await tx.connection.fetch(repository.NEAREST, [*Right], end_of(last, (zone,)), last, tx.now, LISTED + 1)
+    lines += [f"{row[0]}: {'was due on' if row[2] else 'due on'} {row[1].isoformat()}" for row in near[:LISTED]]
+    lines += ["and more"] * (len(near) > LISTED)
+    for system in await to_announce(tx.connection):
+        had = [str(each.request_id) for each in await findings(tx.connection, system) if each.found]
+        lines.append(f"{system} was switched on; before, it had something of: {', '.join(had[-LISTED:]) or 'nobody'}")
+    details: dict[str, JsonValue] = {"level": "digest", "lines": [*lines]}
+    if near:
+        details |= {"level": "daily_page", "escalate_to": [*rules.daily_page_to]}
     # Ticket and evidence are found by this in place of a request's id. A task names a right; this is about all of them.
-    about = uuid5(NAMESPACE_URL, f"urn:dsr:{kind.replace('_', '-')}:{day.isoformat()}")
-    details = {"level": kind, **details}
+    about = uuid5(NAMESPACE_URL, f"urn:dsr:digest:{day.isoformat()}")
     ticket = NewFulfilment(about, about, Right.ACCESS, Operation.ESCALATE, day, details, searches=False)
     await fulfilments.open_all(tx, [ticket])
-    return True
 
 
-async def _switched_on(tx: UnitOfWork) -> list[str]:
-    """Of whom systems that were switched on had something while they only observed, by request alone."""
-    lines = []
-    for system in await to_announce(tx.connection):
-        had = [each for each in await findings(tx.connection, system) if each.found]
-        listed = ", ".join(str(each.request_id) for each in had[-LISTED:])
-        more = f" and {len(had) - LISTED} more" if len(had) > LISTED else ""
-        lines.append(f"{system} was switched on; before, it had something of: {listed or 'nobody'}{more}")
-    return lines
+def hour_of(now: datetime, hour: int, policy: TimeLimitPolicy) -> datetime:
+    """The instant of today's daily ticket, where the controller is."""
+    zone = ZoneInfo(policy.commitment.controller_zone)
+    return datetime.combine(now.astimezone(zone).date(), time(hour), zone).astimezone(UTC)
 
 
 async def _open(
@@ -148,7 +122,7 @@ async def _open(
 
 def _warning(clock: Clock, due: Due) -> Details:
     details: dict[str, JsonValue] = {"level": due.level, "due_on": clock.due_on.isoformat()}
-    if due.name in {*STEPS, ESCALATION}:
+    if due.name in WATCHED or due.level == ESCALATION:
         details["target_on"] = due.day.isoformat()
     return details | ({"escalate_to": [*due.escalate_to]} if due.escalate_to else {})
 

@@ -1,46 +1,69 @@
-"""The tables of the deadline service: clocks, questions, steps, missed targets, notifications and deferrals."""
+"""The tables of the deadline service: clocks, timers and questions."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from datetime import date, datetime
+from datetime import datetime
 from operator import attrgetter
-from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from services.deadline.clock import AskedQuestion, Clock, Due, Step
-from shared.domain.operations import TaskReport
+from services.deadline.clock import Clock
+from services.deadline.schedule import STEPPING, AskedQuestion, Timer
 from shared.domain.rights import Right
 from shared.domain.time_limit_policy import Question
 from shared.storage.postgres import Connection, column_types, update_rows
 
-_COLUMNS = tuple(field.name for field in fields(Clock) if field.name != "questions")
+EVERY_REQUEST = UUID(int=0)
+"""Stands for the request of a timer that is about all of them."""
+
+_COLUMNS = tuple(field.name for field in fields(Clock) if field.name not in {"questions", "timers"})
 _QUESTION_COLUMNS = tuple(field.name for field in fields(AskedQuestion))
-_TYPES = {  # of the columns that may change
-    name: kind
-    for name, kind in column_types(Clock).items()
-    if name not in {"request_id", "subject_ref", "right", "traceparent", "questions"}
-}
-_NOTICES = dict.fromkeys(("next_notice_at", "reminded_until", "last_notice_at"), "timestamptz")
-
+_FIXED = {"request_id", "subject_ref", "right", "traceparent", "questions", "timers"}
+_TYPES = {name: kind for name, kind in column_types(Clock).items() if name not in _FIXED}
 _CLOCK = ", ".join(f'c."{name}"' for name in _COLUMNS)
-_QUESTION = ", ".join(f"q.{name}" for name in _QUESTION_COLUMNS)
+_LISTS = ("zones", "met", "outstanding")
 
-# What is in the hands of another instance is left to it.
-_DUE = "SELECT {} FROM clock c WHERE {} <= $1 ORDER BY {} LIMIT $2 FOR UPDATE SKIP LOCKED"
-DUE_MILESTONES = _DUE.format(_CLOCK, *["next_milestone_at"] * 2)
-DUE_TARGETS = _DUE.format(_CLOCK, *["next_target_at"] * 2)
-DUE_QUESTIONS = (
-    f"SELECT {_CLOCK}, {_QUESTION} FROM question q JOIN clock c USING (request_id)"  # noqa: S608  # names of ours
-    " WHERE q.next_notice_at <= $1 AND c.responded_at IS NULL ORDER BY q.next_notice_at LIMIT $2 FOR UPDATE SKIP LOCKED"
-)
-# Not before the answer: until then the work on the request itself may go on.
-DUE_DEFERRALS = (
-    f"SELECT {_CLOCK}, d.system, d.due_at FROM deferral d JOIN clock c USING (request_id)"  # noqa: S608
-    " WHERE d.state = 'scheduled' AND d.due_at <= $1 AND c.responded_at IS NOT NULL"
-    " ORDER BY d.due_at LIMIT $2 FOR UPDATE OF d SKIP LOCKED"
-)
+_TIMER = "request_id, kind, ref, due_at, reported, detail"
+# Timers in the hands of another instance are left to it. Targets are judged only by what was consumed. Data that was
+# kept is not due before the answer: until then the work on the request may go on.
+DUE = f"""
+SELECT {_TIMER} FROM timer t
+WHERE due_at <= $1 AND reported <> 'released' AND (kind <> 'target' OR due_at <= $2)
+      AND (kind <> 'retention' OR EXISTS (SELECT FROM clock c WHERE c.request_id = t.request_id
+                                          AND c.responded_at IS NOT NULL))
+ORDER BY due_at LIMIT $3 FOR UPDATE OF t SKIP LOCKED
+"""  # noqa: S608  # names of ours
+_PUT_TIMERS = f"""
+INSERT INTO timer ({_TIMER})
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::jsonb[])
+ON CONFLICT (request_id, kind, ref) DO UPDATE
+SET due_at = EXCLUDED.due_at, reported = EXCLUDED.reported, detail = EXCLUDED.detail
+"""  # noqa: S608
+_DROP_TIMERS = """
+DELETE FROM timer t USING unnest($1::uuid[], $2::text[], $3::text[]) AS r (request_id, kind, ref)
+WHERE t.request_id = r.request_id AND t.kind = r.kind AND t.ref = r.ref
+"""
+_FLAG = """
+INSERT INTO timer (request_id, kind, due_at) SELECT request_id, 'flag', $2 FROM clock
+WHERE request_id = ANY($1) AND responded_at IS NULL ON CONFLICT DO NOTHING
+"""
+_MET = """
+UPDATE clock SET met = concat_ws(',', nullif(met, ''), $2::text)
+WHERE request_id = ANY($1) AND responded_at IS NULL AND NOT string_to_array($2, ',') <@ string_to_array(met, ',')
+"""
+_ANSWER = """
+UPDATE question q SET answered_at = a.answered_at
+FROM unnest($1::uuid[], $2::timestamptz[]) AS a (question_id, answered_at)
+WHERE q.question_id = a.question_id AND ($3 OR q.answered_at IS NULL)
+"""
+_END_QUESTIONS = """
+UPDATE question q SET answered_at = c.responded_at
+FROM unnest($1::uuid[], $2::timestamptz[]) AS c (request_id, responded_at)
+WHERE q.request_id = c.request_id AND q.answered_at IS NULL RETURNING q.request_id
+"""
+
 
 OPEN_BY_RIGHT = """
 SELECT "right", count(*) AS open, count(*) FILTER (WHERE due_at > $1 AND due_at <= $2) AS soon,
@@ -59,31 +82,35 @@ FROM (
     UNION ALL SELECT request_id, due_on, due_at FROM clock WHERE outstanding <> '' AND due_at <= $2 AND due_on <= $3
 ) AS owed ORDER BY due_at, request_id LIMIT $5
 """
-NUMBER_DUE = """
-SELECT (SELECT count(*) FROM clock WHERE responded_at IS NULL AND "right" = ANY($1) AND due_at <= $2 AND due_on <= $3)
-     + (SELECT count(*) FROM clock WHERE outstanding <> '' AND due_at <= $2 AND due_on <= $3)
-"""
 
 
-async def insert(connection: Connection, clocks: Iterable[Clock]) -> None:
-    """Stores the clocks of requests that have just been received."""
-    await connection.copy_records_to_table("clock", records=_rows(clocks, _COLUMNS), columns=_COLUMNS)
+async def insert(connection: Connection, clocks: Sequence[Clock]) -> None:
+    """Stores the clocks of requests that have just been received, with their timers."""
+    rows = _rows(clocks, _COLUMNS)
+    await connection.copy_records_to_table("clock", records=rows, columns=_COLUMNS)
+    await put_timers(connection, [(clock.request_id, each) for clock in clocks for each in clock.timers])
 
 
-async def hold(connection: Connection, requests: Sequence[UUID], *, stopped: bool = False) -> list[Clock]:
-    """The clocks of these requests with their questions, locked; those that have stopped only if told so."""
+async def hold(
+    connection: Connection, requests: Sequence[UUID], *, stopped: bool = False, wait: bool = True
+) -> list[Clock]:
+    """The clocks of these requests, locked, with questions and timers; those that have stopped only if told so."""
+    skip = "" if wait else " SKIP LOCKED"
     rows = await connection.fetch(
         f"SELECT {_CLOCK} FROM clock c WHERE request_id = ANY($1) AND ($2 OR responded_at IS NULL)"  # noqa: S608
-        " ORDER BY request_id FOR UPDATE",
-        requests,
-        stopped,
+        f" ORDER BY request_id FOR UPDATE{skip}",
+        *(requests, stopped),
     )
-    asked: dict[UUID, list[AskedQuestion]] = {row[0]: [] for row in rows}
-    if rows:
-        query = f"SELECT {_QUESTION} FROM question q WHERE request_id = ANY($1) ORDER BY asked_at, question_id"  # noqa: S608
-        for row in await connection.fetch(query, list(asked)):
-            asked[row["request_id"]].append(_question_of(row[:]))
-    return [_clock_of(row, tuple(asked[row[0]])) for row in rows]
+    if not rows:
+        return []
+    asked, timers = defaultdict[UUID, list[AskedQuestion]](list), defaultdict[UUID, list[Timer]](list)
+    query = f"SELECT {', '.join(_QUESTION_COLUMNS)} FROM question WHERE request_id = ANY($1) ORDER BY asked_at, 5"  # noqa: S608
+    for question, *others in await connection.fetch(query, [row[0] for row in rows]):
+        each = AskedQuestion(Question(question), *others)
+        asked[each.request_id].append(each)
+    for about, timer in await timers_of(connection, [row[0] for row in rows]):
+        timers[about].append(timer)
+    return [_clock_of(row, tuple(asked[row[0]]), tuple(timers[row[0]])) for row in rows]
 
 
 async def of(connection: Connection, requests: Sequence[UUID]) -> dict[UUID, Clock]:
@@ -92,49 +119,61 @@ async def of(connection: Connection, requests: Sequence[UUID]) -> dict[UUID, Clo
     return {row[0]: _clock_of(row) for row in rows}
 
 
-async def due_clocks(connection: Connection, query: str, until: datetime, limit: int) -> list[Clock]:
-    """Up to ``limit`` clocks that are due by ``DUE_MILESTONES`` or ``DUE_TARGETS``, the longest due first."""
-    return [_clock_of(row) for row in await connection.fetch(query, until, limit)]
+async def save(connection: Connection, before: Sequence[Clock], after: Sequence[Clock]) -> None:
+    """Writes clocks whole, but for what never changes, and their timers as far as they have changed."""
+    await update_rows(connection, "clock", "request_id", _TYPES, _rows(after, ("request_id", *_TYPES)))
+    old = {(clock.request_id, each.kind, each.ref): each for clock in before for each in clock.timers}
+    new = {(clock.request_id, each.kind, each.ref): each for clock in after for each in clock.timers}
+    await put_timers(connection, [(key[0], each) for key, each in new.items() if old.get(key) != each])
+    await drop_timers(connection, [key for key in old if key not in new])
 
 
-async def save(connection: Connection, clocks: Iterable[Clock]) -> None:
-    """Writes clocks whole, but for what never changes."""
-    await update_rows(connection, "clock", "request_id", _TYPES, _rows(clocks, ("request_id", *_TYPES)))
+async def due_timers(
+    connection: Connection, until: datetime, judged_until: datetime, limit: int
+) -> list[tuple[UUID, Timer]]:
+    """Up to ``limit`` timers that are due, the longest due first; ``judged_until``: targets by then."""
+    return [_timer_of(row) for row in await connection.fetch(DUE, until, judged_until, limit)]
 
 
-async def update(connection: Connection, names: Sequence[str], rows: Sequence[tuple[object, ...]]) -> None:
-    """Writes some columns of clocks; each row is the request and then a value per column."""
-    await update_rows(connection, "clock", "request_id", {name: _TYPES[name] for name in names}, rows)
+async def timers_of(
+    connection: Connection, requests: Sequence[UUID], kinds: Sequence[str] = tuple(STEPPING)
+) -> list[tuple[UUID, Timer]]:
+    """The timers of these requests and kinds; by default those with steps."""
+    query = f"SELECT {_TIMER} FROM timer WHERE request_id = ANY($1) AND kind = ANY($2) ORDER BY request_id, kind, ref"  # noqa: S608
+    return [_timer_of(row) for row in await connection.fetch(query, requests, kinds)]
 
 
-async def keep_before(connection: Connection, clocks: Iterable[Clock], cause: str) -> None:
-    """Notes by when these requests were due before their dates moved."""
-    if rows := [(clock.request_id, cause, clock.due_on) for clock in clocks]:
-        await connection.copy_records_to_table("clock_before", records=rows, columns=("request_id", "cause", "due_on"))
-
-
-async def take(connection: Connection, step: Step, requests: Sequence[UUID]) -> None:
-    """Notes that the step was taken, whether or not the request is known here yet."""
-    query = "INSERT INTO step (request_id, step) SELECT id, $1 FROM unnest($2::uuid[]) AS t (id) ON CONFLICT DO NOTHING"
-    await connection.execute(query, step, requests)
-
-
-async def steps_and_misses(connection: Connection, clocks: Iterable[Clock]) -> dict[UUID, tuple[set[str], set[str]]]:
-    """Of each request the steps that were taken, and the targets that were said to be missed."""
-    found: dict[UUID, tuple[set[str], set[str]]] = {clock.request_id: (set(), set()) for clock in clocks}
-    query = (
-        "SELECT request_id, 0, step FROM step WHERE request_id = ANY($1)"
-        " UNION ALL SELECT request_id, 1, target FROM missed_target WHERE request_id = ANY($1)"
+async def of_other_policies(connection: Connection, version: str) -> list[tuple[UUID, Timer]]:
+    """Scheduled systems whose day another version of the policy gave."""
+    rows = await connection.fetch(
+        f"SELECT {_TIMER} FROM timer WHERE kind = 'retention' AND due_at IS NOT NULL AND reported = ''"  # noqa: S608
+        " AND detail ->> 'policy' <> $1 AND detail -> 'kept' <> '[]' ORDER BY request_id, ref LIMIT 1000 FOR UPDATE",
+        version,
     )
-    for request_id, place, name in await connection.fetch(query, list(found)):
-        found[request_id][place].add(name)
-    return found
+    return [_timer_of(row) for row in rows]
 
 
-async def miss(connection: Connection, missed: Iterable[tuple[Clock, Due]]) -> None:
-    """Notes the targets that were said to be missed."""
-    if rows := [(clock.request_id, due.name) for clock, due in missed]:
-        await connection.copy_records_to_table("missed_target", records=rows, columns=("request_id", "target"))
+async def put_timers(connection: Connection, timers: Sequence[tuple[UUID, Timer]]) -> None:
+    """Stores timers by request, kind and reference."""
+    if timers:
+        rows = [(about, str(t.kind), t.ref, t.due_at, ",".join(t.reported), t.detail) for about, t in timers]
+        await connection.execute(_PUT_TIMERS, *map(list, zip(*rows, strict=True)))
+
+
+async def drop_timers(connection: Connection, keys: Sequence[tuple[UUID, str, str]]) -> None:
+    """Removes timers by request, kind and reference."""
+    if keys:
+        await connection.execute(_DROP_TIMERS, *map(list, zip(*keys, strict=True)))
+
+
+async def flag(connection: Connection, requests: Sequence[UUID], at: datetime) -> None:
+    """Notes when to flag the subjects of these requests in the CRM, once for each that is open."""
+    await connection.execute(_FLAG, requests, at)
+
+
+async def meet(connection: Connection, requests: Sequence[UUID], *targets: str) -> None:
+    """Notes that the step of these targets was taken."""
+    await connection.execute(_MET, requests, ",".join(targets))
 
 
 async def insert_questions(connection: Connection, asked: Iterable[AskedQuestion]) -> None:
@@ -145,150 +184,29 @@ async def insert_questions(connection: Connection, asked: Iterable[AskedQuestion
 
 async def answer(connection: Connection, answered_at: Mapping[UUID, datetime], *, late: bool = False) -> None:
     """Notes answers by question; the first one counts, but for one that came after the closure (``late``)."""
-    await connection.execute(
-        "UPDATE question q SET answered_at = a.answered_at, next_notice_at = NULL"
-        " FROM unnest($1::uuid[], $2::timestamptz[]) AS a (question_id, answered_at)"
-        " WHERE q.question_id = a.question_id AND ($3 OR q.answered_at IS NULL)",
-        *(list(answered_at), list(answered_at.values()), late),
-    )
+    await connection.execute(_ANSWER, list(answered_at), list(answered_at.values()), late)
 
 
 async def end_questions(connection: Connection, responded_at: Mapping[UUID, datetime]) -> set[UUID]:
     """Closes the open questions of requests that were answered all the same; returns those requests."""
-    rows = await connection.fetch(
-        "UPDATE question q SET answered_at = c.responded_at, next_notice_at = NULL"
-        " FROM unnest($1::uuid[], $2::timestamptz[]) AS c (request_id, responded_at)"
-        " WHERE q.request_id = c.request_id AND q.answered_at IS NULL RETURNING q.request_id",
-        *(list(responded_at), list(responded_at.values())),
-    )
+    rows = await connection.fetch(_END_QUESTIONS, list(responded_at), list(responded_at.values()))
     return {row[0] for row in rows}
-
-
-async def due_questions(connection: Connection, until: datetime, limit: int) -> list[tuple[Clock, AskedQuestion]]:
-    """Up to ``limit`` questions of running clocks that have come to a notice, the longest due first."""
-    rows = await connection.fetch(DUE_QUESTIONS, until, limit)
-    return [(_clock_of(row), _question_of(row[len(_COLUMNS) :])) for row in rows]
-
-
-async def save_notices(connection: Connection, asked: Iterable[AskedQuestion]) -> None:
-    """Writes how far the requesters were reminded, and when they will be next."""
-    rows = [attrgetter("question_id", *_NOTICES)(question) for question in asked]
-    await update_rows(connection, "question", "question_id", _NOTICES, rows)
-
-
-async def notified(connection: Connection, kind: str, day: date) -> bool:
-    """Whether the notification of that day was opened."""
-    query = "SELECT EXISTS (SELECT FROM notification WHERE kind = $1 AND day = $2)"
-    return bool(await connection.fetchval(query, kind, day))
-
-
-async def claim_notification(connection: Connection, kind: str, day: date) -> bool:
-    """Whether it is for us to open the notification of that day: it is opened once."""
-    query = "INSERT INTO notification (kind, day) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING day"
-    return await connection.fetchval(query, kind, day) is not None
-
-
-async def known_deferrals(connection: Connection, requests: Sequence[UUID]) -> dict[tuple[UUID, str], tuple[UUID, str]]:
-    """What is known of these requests by system, locked: the task whose receipt says so, and the state."""
-    query = (
-        "SELECT request_id, system, task_id, state FROM deferral WHERE request_id = ANY($1) ORDER BY 1, 2 FOR UPDATE"
-    )
-    return {(row[0], row[1]): (row[2], row[3]) for row in await connection.fetch(query, requests)}
-
-
-async def withdrawn(connection: Connection, requests: Sequence[UUID]) -> set[UUID]:
-    """Those of the requests that were withdrawn or refused."""
-    query = "SELECT request_id FROM clock WHERE request_id = ANY($1) AND outcome IN ('withdrawn', 'refused')"
-    return {row[0] for row in await connection.fetch(query, requests)}
-
-
-async def put_deferral(
-    connection: Connection,
-    request_id: UUID,
-    report: TaskReport,
-    ground: str,
-    due_at: datetime | None,
-    state: str,
-    policy: str,
-) -> None:
-    """Stores what a system had to keep; it takes the place of what the same system said before."""
-    kept = [each.model_dump(mode="json", exclude_none=True) for each in report.kept] if report.kept else None
-    await connection.execute(
-        "INSERT INTO deferral (request_id, system, task_id, ground, until, due_at, state, kept, policy)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
-        " ON CONFLICT (request_id, system) DO UPDATE SET task_id = EXCLUDED.task_id, ground = EXCLUDED.ground,"
-        " until = EXCLUDED.until, due_at = EXCLUDED.due_at, state = EXCLUDED.state, kept = EXCLUDED.kept,"
-        " policy = EXCLUDED.policy",
-        *(request_id, report.system, report.task_id, ground, report.until, due_at, state, kept, policy),
-    )
-
-
-async def set_deferrals(connection: Connection, places: Sequence[tuple[UUID, str]], state: str) -> None:
-    """Sets the state of deferrals, by request and system."""
-    await connection.execute(
-        "UPDATE deferral d SET state = $3 FROM unnest($1::uuid[], $2::text[]) AS r (request_id, system)"
-        " WHERE d.request_id = r.request_id AND d.system = r.system",
-        *([place[0] for place in places], [place[1] for place in places], state),
-    )
-
-
-async def drop_deferrals(connection: Connection, requests: Sequence[UUID]) -> None:
-    """Forgets what was to be erased later of these requests."""
-    await connection.execute("DELETE FROM deferral WHERE request_id = ANY($1) AND state <> 'done'", requests)
-
-
-async def of_other_policies(
-    connection: Connection, version: str, limit: int
-) -> list[tuple[UUID, str, list[dict[str, Any]], datetime]]:
-    """Up to ``limit`` scheduled systems whose day another version gave: request, system, what is kept, and its end."""
-    rows = await connection.fetch(
-        "SELECT request_id, system, kept, due_at FROM deferral WHERE state = 'scheduled' AND kept IS NOT NULL"
-        " AND (policy < $1 OR policy > $1) LIMIT $2 FOR UPDATE SKIP LOCKED",
-        *(version, limit),
-    )
-    return [tuple(row) for row in rows]
-
-
-async def move_deferrals(connection: Connection, version: str, moved: Sequence[tuple[UUID, str, datetime]]) -> None:
-    """Sets the days of deferrals, by request and system, as of this version of the policy."""
-    await connection.execute(
-        "UPDATE deferral d SET due_at = m.due_at, policy = $1"
-        " FROM unnest($2::uuid[], $3::text[], $4::timestamptz[]) AS m (request_id, system, due_at)"
-        " WHERE d.request_id = m.request_id AND d.system = m.system",
-        *(version, *([each[part] for each in moved] for part in range(3))),
-    )
-
-
-async def let_go(connection: Connection, requests: Sequence[UUID], now: datetime) -> list[tuple[UUID, str]]:
-    """Schedules what is held without a day, of requests that were answered; returns request and system."""
-    rows = await connection.fetch(
-        "UPDATE deferral d SET state = 'scheduled', due_at = $2 FROM clock c"
-        " WHERE d.request_id = ANY($1) AND d.state = 'held'"
-        " AND c.request_id = d.request_id AND c.responded_at IS NOT NULL RETURNING d.request_id, d.system",
-        *(requests, now),
-    )
-    return [(row[0], row[1]) for row in rows]
-
-
-async def due_deferrals(connection: Connection, until: datetime, limit: int) -> list[tuple[Clock, str, datetime]]:
-    """Up to ``limit`` systems whose day is over, of requests that were answered, with the instant at which it was."""
-    rows = await connection.fetch(DUE_DEFERRALS, until, limit)
-    return [(_clock_of(row), row[-2], row[-1]) for row in rows]
 
 
 def _rows(clocks: Iterable[Clock], names: tuple[str, ...]) -> list[list[object]]:
     values = map(attrgetter(*names), clocks)
-    return [
-        [",".join(value) if isinstance(value, tuple) else value for value in row] for row in values
-    ]  # zones, systems
+    return [[",".join(value) if isinstance(value, tuple) else value for value in row] for row in values]
 
 
-def _clock_of(row: asyncpg.Record, asked: tuple[AskedQuestion, ...] = ()) -> Clock:
-    known = dict(zip(_COLUMNS, row, strict=False))
-    lists = {name: tuple(filter(None, row[name].split(","))) for name in ("zones", "outstanding")}
-    return Clock(**known | {"right": Right(row["right"]), "questions": asked} | lists)
+def _clock_of(row: asyncpg.Record, asked: tuple[AskedQuestion, ...] = (), timers: tuple[Timer, ...] = ()) -> Clock:
+    lists = {name: _list(row[name]) for name in _LISTS}
+    return Clock(**{**row, "right": Right(row["right"]), "questions": asked, "timers": timers, **lists})
 
 
-def _question_of(row: Sequence[Any]) -> AskedQuestion:
-    question, *others = row
-    return AskedQuestion(Question(question), *others)
+def _timer_of(row: asyncpg.Record) -> tuple[UUID, Timer]:
+    about, kind, ref, due_at, reported, detail = row
+    return about, Timer(kind, ref, due_at, _list(reported), detail)
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(",")))

@@ -1,37 +1,31 @@
 """The figures of the privacy officer, counted from the clocks every few seconds.
 
-Definitions: ``docs/metrics.md``. Where we are a processor for the data, a request is counted apart and in nothing else.
+Definitions: ``docs/md``. Where we are a processor for the data, a request is counted apart and in nothing else.
 Each query reads an index that holds what it needs; a count that takes long is made less often
 (``shared/runtime/loops.py``).
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter as Count
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from itertools import product
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import asyncpg
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
-from services.deadline import metrics
-from services.deadline.clock import start_of
-from services.deadline.deferrals import INCIDENT
+from services.deadline.retention import INCIDENT
+from services.deadline.schedule import start_of
 from shared.app.service import Running
 from shared.domain.rights import Right
-from shared.domain.time_limit import Timeliness
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy
 from shared.runtime.loops import FIGURES, run_periodically
-from shared.runtime.metrics import FIGURES_AT, Ranks
+from shared.runtime.metrics import FIGURES_AT, PEOPLE, Percentiles, Ranks
 from shared.storage.postgres import Connection
 
 PERIOD = timedelta(days=30)
-AGES = ("over 90", "61-90", "31-60", "26-30", "22-25", "15-21", "8-14", "0-7")
-"""Days since receipt, the oldest first."""
-
-_NOT_OLDER = (90, 60, 30, 25, 21, 14, 7)
-"""Where one age ends and the next begins."""
+AGES = {"over 90": 90, "61-90": 60, "31-60": 30, "26-30": 25, "22-25": 21, "15-21": 14, "8-14": 7, "0-7": 0}
+"""Days since receipt, the oldest first, and where one age ends and the next begins."""
 
 DEFERRED_STATES = ("scheduled", "due_in_30_days", "due", "late", "held")
 """How far the day is away after which a system erases what it had to keep; each is counted once."""
@@ -43,6 +37,30 @@ _CLOCKS = ("commitment", "statutory")
 _YES_NO = ("yes", "no")
 _EVERY_SECONDS = 10.0
 
+
+def _gauge(name: str, about: str, *labels: str) -> Gauge:
+    return Gauge(name, about, labels, registry=PEOPLE)
+
+
+OPEN_BY_AGE = _gauge("dsr_requests_open", "Open requests by age in days since receipt", "right", "age")
+OPEN_BY_DAYS_LEFT = _gauge("dsr_requests_open_by_days_left", "Open requests by days until they are due", "days")
+DUE_SOON = _gauge("dsr_requests_due_soon", "Open requests that are due within seven days", "right")
+OVERDUE = _gauge("dsr_requests_overdue", "Open requests whose day is over", "right", "clock")
+_HOW = ("right", "outcome", "timeliness", "extended")
+ANSWERED_BY_OUTCOME = _gauge("dsr_requests_answered", "Requests answered in the last 30 days", *_HOW)
+QUESTIONS = _gauge("dsr_questions_asked", "Questions sent in the last 30 days", "question", "in_time")
+PROCESSOR_OPEN = _gauge("dsr_processor_requests_open", "Requests that we have yet to forward", "in_time")
+PROCESSOR_FORWARDED = _gauge("dsr_processor_forwarded", "Requests forwarded in the last 30 days", "in_time")
+REACHED_DUE = _gauge("dsr_requests_reached_due", "Requests whose commitment ended in the last 30 days", "right")
+EXTENDED = _gauge("dsr_requests_extended", "Of those, how many were extended", "right")
+DEFERRED_UNTIL = _gauge("dsr_erasures_deferred", "What a system had to keep until it is erased", "system", "state")
+TARGETS_MISSED = Counter(
+    "dsr_targets_missed_total", "Targets that passed without their step", ["target"], registry=PEOPLE
+)
+TIME_TO_RESPOND = Percentiles("dsr_time_to_respond_days", "From receipt to the answer, last 30 days", "right")
+SUSPENSION = Percentiles("dsr_suspension_days", "From a question to its answer, last 30 days", "question")
+PROCESSOR_DAYS = Percentiles("dsr_processor_forwarding_days", "From receipt to forwarding, last 30 days")
+
 # What is owed of a request that was answered in part is open, and due when the request was.
 OPEN = """
 SELECT "right", width_bucket(received_at, $3::timestamptz[]) AS older_than,
@@ -50,21 +68,17 @@ SELECT "right", width_bucket(received_at, $3::timestamptz[]) AS older_than,
        count(*) AS n,
        count(*) FILTER (WHERE due_at > $2 AND due_on - $1::date <= 7) AS due_soon,
        count(*) FILTER (WHERE due_at <= $2) AS commitment,
-       count(*) FILTER (WHERE statutory_due_at <= $2) AS statutory,
-       count(*) FILTER (WHERE due_at > $2) AS on_time,
-       count(*) FILTER (WHERE due_at <= $2 AND statutory_due_at > $2) AS late_commitment,
-       count(*) FILTER (WHERE due_at <= $2 AND statutory_due_at <= $2) AS breach, calendar
-FROM (SELECT "right", received_at, due_on, due_at, statutory_due_at, calendar FROM clock
+       count(*) FILTER (WHERE statutory_due_at <= $2) AS statutory
+FROM (SELECT "right", received_at, due_on, due_at, statutory_due_at FROM clock
       WHERE role = 'controller' AND responded_at IS NULL
-      UNION ALL SELECT "right", received_at, due_on, due_at, statutory_due_at, calendar FROM clock
+      UNION ALL SELECT "right", received_at, due_on, due_at, statutory_due_at FROM clock
       WHERE outstanding <> '') AS owed
-GROUP BY GROUPING SETS ((1, 2), (3), (calendar))
+GROUP BY GROUPING SETS ((1, 2), (3))
 """
 
 ANSWERED = """
-SELECT "right", outcome, timeliness, CASE WHEN extended THEN 'yes' ELSE 'no' END AS extended, calendar, count(*) AS n
-FROM clock WHERE role = 'controller' AND responded_at > $1
-GROUP BY GROUPING SETS ((1, 2, 3, 4), (3, 5))
+SELECT "right", outcome, timeliness, CASE WHEN promised_on IS NOT NULL THEN 'yes' ELSE 'no' END, count(*)
+FROM clock WHERE role = 'controller' AND responded_at > $1 GROUP BY 1, 2, 3, 4
 """
 
 # What was passed on for a customer is one figure, whatever was asked.
@@ -81,10 +95,10 @@ GROUP BY 1, 2
 # The day that was promised first: where it was moved, what it was before stays.
 FELL_DUE = """
 SELECT "right", count(*), 0 FROM clock
-WHERE role = 'controller' AND NOT extended AND due_at > $1 AND due_at <= $2 GROUP BY 1
+WHERE role = 'controller' AND promised_on IS NULL AND due_at > $1 AND due_at <= $2 GROUP BY 1
 UNION ALL
-SELECT c."right", count(*), count(*) FROM clock_before b JOIN clock c USING (request_id)
-WHERE c.role = 'controller' AND b.cause = 'extended' AND b.due_on >= $1::date AND b.due_on < $2::date GROUP BY 1
+SELECT "right", count(*), count(*) FROM clock
+WHERE role = 'controller' AND promised_on >= $1::date AND promised_on < $2::date GROUP BY 1
 """
 
 TO_FORWARD = """
@@ -105,9 +119,9 @@ WHERE asked_at > $1 AND in_time IS NOT NULL GROUP BY 1, 2
 """
 
 DEFERRED = """
-SELECT system, CASE WHEN state = 'held' THEN 'held' WHEN due_at <= $2 THEN 'late' WHEN due_at <= $1 THEN 'due'
-                    WHEN due_at <= $3 THEN 'due_in_30_days' ELSE 'scheduled' END, count(*)
-FROM deferral WHERE state <> 'done' GROUP BY 1, 2
+SELECT ref, CASE WHEN due_at IS NULL THEN 'held' WHEN due_at <= $2 THEN 'late' WHEN due_at <= $1 THEN 'due'
+                 WHEN due_at <= $3 THEN 'due_in_30_days' ELSE 'scheduled' END, count(*)
+FROM timer WHERE kind = 'retention' AND reported <> 'done' GROUP BY 1, 2
 """
 
 
@@ -129,59 +143,41 @@ async def count(connection: Connection, now: datetime, policy: TimeLimitPolicy) 
     here, since = ZoneInfo(policy.commitment.controller_zone), now - PERIOD
     today = now.astimezone(here).date()
     opened = await connection.fetch(OPEN, today, now, age_limits(today, here))
-    answered = await connection.fetch(ANSWERED, since)
-    _set_open(opened)
-    _set_regimes(opened, answered, policy)
-    metrics.ANSWERED.clear()
-    for *labels, calendar, number in answered:
-        if calendar is None:
-            metrics.ANSWERED.labels(*labels).set(number)
+    rows, ages = [row for row in opened if row["right"] is not None], [*AGES]
+    _set(OPEN_BY_AGE, product(Right, AGES), ((row["right"], ages[row["older_than"]], row["n"]) for row in rows))
+    _set(DUE_SOON, product(Right), ((row["right"], row["due_soon"]) for row in rows))
+    _set(OVERDUE, product(Right, _CLOCKS), ((row["right"], clock, row[clock]) for row in rows for clock in _CLOCKS))
+    left = [(DAYS_LEFT[row["days_left"]], row["n"]) for row in opened if row["days_left"] is not None]
+    _set(OPEN_BY_DAYS_LEFT, product(DAYS_LEFT), left)
+    ANSWERED_BY_OUTCOME.clear()
+    _set(ANSWERED_BY_OUTCOME, (), await connection.fetch(ANSWERED, since))
     responded = await connection.fetch(RESPONDED, since)
-    for role, told in (("controller", metrics.TIME_TO_RESPOND), ("processor", metrics.PROCESSOR_DAYS)):
+    for role, told in (("controller", TIME_TO_RESPOND), ("processor", PROCESSOR_DAYS)):
         told.put({row["right"]: Ranks(row["n"], *row["days"]) for row in responded if row["role"] == role})
     forwarded = [row for row in responded if row["role"] == "processor"]
     in_time = [("yes", row["in_time"]) for row in forwarded] + [("no", row["n"] - row["in_time"]) for row in forwarded]
-    _set(metrics.PROCESSOR_FORWARDED, product(_YES_NO), in_time)
-    _set(metrics.PROCESSOR_OPEN, product(_YES_NO), await connection.fetch(TO_FORWARD, now))
+    _set(PROCESSOR_FORWARDED, product(_YES_NO), in_time)
+    _set(PROCESSOR_OPEN, product(_YES_NO), await connection.fetch(TO_FORWARD, now))
     fell_due = await connection.fetch(FELL_DUE, since, now)
-    _set(metrics.REACHED_DUE, product(Right), ((right, number) for right, number, _ in fell_due))
-    _set(metrics.EXTENDED, product(Right), ((right, extended) for right, _, extended in fell_due))
+    _set(REACHED_DUE, product(Right), ((right, number) for right, number, _ in fell_due))
+    _set(EXTENDED, product(Right), ((right, extended) for right, _, extended in fell_due))
     suspended = await connection.fetch(SUSPENDED, since)
-    metrics.SUSPENSION.put({kind: Ranks(n, days[0], days[1], total) for kind, n, days, total in suspended})
-    _set(metrics.QUESTIONS, product(Question, _YES_NO), await connection.fetch(ASKED, since))
+    SUSPENSION.put({kind: Ranks(n, days[0], days[1], total) for kind, n, days, total in suspended})
+    _set(QUESTIONS, product(Question, _YES_NO), await connection.fetch(ASKED, since))
     deferred = await connection.fetch(DEFERRED, now, now - INCIDENT, now + PERIOD)
-    metrics.DEFERRED.clear()
-    _set(metrics.DEFERRED, product({row["system"] for row in deferred}, DEFERRED_STATES), deferred)
+    DEFERRED_UNTIL.clear()
+    _set(DEFERRED_UNTIL, product({row["ref"] for row in deferred}, DEFERRED_STATES), deferred)
 
 
 def age_limits(today: date, zone: ZoneInfo) -> list[datetime]:
     """The midnights at which requests of one age begin, the oldest first."""
-    return [start_of(today - timedelta(days=days), zone) for days in _NOT_OLDER]
+    return [start_of(today - timedelta(days=days), zone) for days in AGES.values() if days]
 
 
 def _set(gauge: Gauge, cells: Iterable[tuple[str, ...]], rows: Iterable[Iterable[Any]]) -> None:
-    """Sets every cell to the sum of its rows, each its labels and then a number: a panel shows zero and not nothing."""
-    counted = Counter[tuple[str, ...]]()
+    """Sets every cell to the sum of its rows, each its labels and then a number: a panel shows zero, not nothing."""
+    counted = Count[tuple[str, ...]]()
     for *labels, number in rows:
         counted[tuple(labels)] += number
-    for cell in cells:
+    for cell in {*cells, *counted}:
         gauge.labels(*cell).set(counted[cell])
-
-
-def _set_open(opened: Sequence[asyncpg.Record]) -> None:
-    rows = [row for row in opened if row["right"] is not None]
-    _set(metrics.OPEN, product(Right, AGES), ((row["right"], AGES[row["older_than"]], row["n"]) for row in rows))
-    _set(metrics.DUE_SOON, product(Right), ((row["right"], row["due_soon"]) for row in rows))
-    late = ((row["right"], clock, row[clock]) for row in rows for clock in _CLOCKS)
-    _set(metrics.OVERDUE, product(Right, _CLOCKS), late)
-    days_left = [(DAYS_LEFT[row["days_left"]], row["n"]) for row in opened if row["days_left"] is not None]
-    _set(metrics.DAYS_LEFT, product(DAYS_LEFT), days_left)
-
-
-def _set_regimes(opened: Iterable[asyncpg.Record], answered: Iterable[asyncpg.Record], policy: TimeLimitPolicy) -> None:
-    """Apart from right and age, whose cells would otherwise be too small to be told outside the privacy team."""
-    cells = [*product({"EU", *policy.suspension.regimes.values()}, Timeliness)]
-    still = [(row["calendar"], how, row[how]) for row in opened for how in Timeliness]
-    done = [(row["calendar"], row["timeliness"], row["n"]) for row in answered]
-    for gauge, rows in ((metrics.OPEN_BY_REGIME, still), (metrics.ANSWERED_BY_REGIME, done)):
-        _set(gauge, cells, ((policy.regime_of(calendar), *cell) for calendar, *cell in rows if calendar is not None))

@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 
 from services.deadline.handlers import Deadlines
 from services.deadline.settings import DeadlineSettings
-from services.deadline.sweep import Sweep, milestones
+from services.deadline.timers import Poll
 from shared.domain.events import RequestReceived
 from shared.domain.operations import Operation
 from shared.domain.stages import Stages, Step
@@ -36,12 +36,16 @@ _MILESTONES = 5
 
 # Everybody else arrived ten days later: open, and nothing of theirs has come.
 _FILL = """
-INSERT INTO clock (request_id, subject_ref, "right", role, received_at, zones, calendar, due_on, due_at, work_by,
-                   statutory_due_on, statutory_due_at, calc_version, next_milestone_at)
-SELECT gen_random_uuid(), subject_ref, "right", role, received_at, zones, calendar, due_on + 60,
-       due_at + interval '60 days', work_by, statutory_due_on + 60, statutory_due_at + interval '60 days', calc_version,
-       next_milestone_at + interval '60 days'
-FROM (SELECT * FROM clock LIMIT 1) one, generate_series(1, $1)
+WITH others AS (
+    INSERT INTO clock (request_id, subject_ref, "right", role, received_at, zones, calendar, due_on, due_at, work_by,
+                       statutory_due_on, statutory_due_at, calc_version)
+    SELECT gen_random_uuid(), subject_ref, "right", role, received_at, zones, calendar, due_on + 60,
+           due_at + interval '60 days', work_by, statutory_due_on + 60, statutory_due_at + interval '60 days',
+           calc_version
+    FROM (SELECT * FROM clock LIMIT 1) one, generate_series(1, $1)
+    RETURNING request_id, due_at
+)
+INSERT INTO timer (request_id, kind, due_at) SELECT request_id, 'milestone', due_at - interval '8 days' FROM others
 """
 
 
@@ -73,12 +77,13 @@ async def _swept(ground: Ground, count: int) -> tuple[float, float]:
         await _hear(harness, _arrivals(DUE))
         if count > DUE:
             await harness.pool.execute(_FILL, count - DUE, timeout=600)
-        await harness.pool.execute("VACUUM ANALYZE clock", timeout=600)
+        await harness.pool.execute("VACUUM ANALYZE clock, timer", timeout=600)
+        await harness.pool.execute("DELETE FROM timer WHERE kind = 'target'", timeout=600)
         await ground.checkpoint()
         harness.clock = SetClock(ARRIVED + timedelta(days=50))
-        sweep = Sweep(harness, read_policy(), DeadlineSettings(batch=BATCH), FULFILMENTS, Heartbeats())
+        sweep = Poll(harness, read_policy(), DeadlineSettings(batch=BATCH), FULFILMENTS, Heartbeats())
         before, started, told = resident_mib(), time.perf_counter(), 0
-        while found := await sweep.tick(milestones):
+        while found := await sweep.look():
             told += found
         seconds, grown = time.perf_counter() - started, resident_mib() - before
         must("requests told of", told, DUE)

@@ -7,13 +7,13 @@ import httpx
 import pytest
 from uuid_utils.compat import uuid7
 
-from shared.domain.events import ControllerSilent, FulfilmentBlocked, FulfilmentCompleted, FulfilmentReported
+from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, FulfilmentReported
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.precedence import Kind, Marks
 from shared.domain.rights import Right
 from shared.messaging.dispatcher import Unreadable
 from shared.storage import open_requests
-from tests.fixtures.events import a
+from tests.fixtures.events import a, fired
 from tests.fixtures.intake import PROOF, PROPOSAL, REASONS, Intake, id_of, reference_of
 
 EXPLANATION = REASONS["answer_in_part"]["explanation"]
@@ -169,7 +169,7 @@ async def forward(intake: Intake, path: str, **said: object) -> str:
 
 
 async def silent(intake: Intake, path: str, notice: str = "reminder", working_days: int = 5) -> None:
-    await intake.consume(a(ControllerSilent, about=id_of(path), notice=notice, working_days=working_days))
+    await intake.consume(fired("customer", notice, id_of(path), days=working_days))
 
 
 async def to_send(intake: Intake, path: str) -> list[str]:

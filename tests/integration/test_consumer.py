@@ -13,7 +13,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from uuid_utils.compat import uuid7
 
-from shared.domain.events import RequestVerified, RetentionEnded
+from shared.domain.events import RequestVerified, TimerFired
 from shared.domain.records import Message
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
@@ -247,8 +247,8 @@ async def test_above_its_limit_of_dead_letters_a_topic_is_left_alone_and_others_
     open_harness: OpenHarness, database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     harness, diary = await open_harness(), Diary()
-    listener = dispatcher(harness, (RequestVerified, diary.begin), (RetentionEnded, diary.begin), limit=2)
-    elsewhere = heard(a(RetentionEnded, right=Right.ERASURE))
+    listener = dispatcher(harness, (RequestVerified, diary.begin), (TimerFired, diary.begin), limit=2)
+    elsewhere = heard(a(TimerFired, right=Right.ERASURE))
     bad = [unreadable(offset=offset) for offset in range(5)]
     good = heard(verified())
     assert await listener.handle([*bad, good, elsewhere]) == [*bad[3:], good]

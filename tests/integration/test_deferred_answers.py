@@ -12,7 +12,7 @@ from services.erasure import handlers, keys, retained
 from services.intake.queries import worklist
 from services.intake.queries.worklist import Filters, Waits
 from shared.domain.errors import Misconfigured, ResidueFound
-from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RequestClosed, RequestVerified, RetentionEnded
+from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RequestClosed, RequestVerified, TimerFired
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Outcome, Right
@@ -252,7 +252,9 @@ class Erasure:
 
     async def release(self, *systems: str) -> None:
         async with self.harness.unit_of_work.begin() as tx:
-            ended = RetentionEnded.model_validate(self._ended | {"systems": systems})
+            ended = TimerFired.model_validate(
+                self._ended | {"systems": systems, "kind": "retention", "step": "released"}
+            )
             await retained.release(self.harness.fulfilments, [ended], tx)
 
     async def has_key(self) -> bool:

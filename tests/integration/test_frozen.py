@@ -272,7 +272,7 @@ async def standing_still(client: httpx.AsyncClient, at_least: AbstractSet[str] =
 @pytest.mark.parametrize(
     ("service", "table", "still"),
     [
-        (ServiceName.DEADLINE, "deadline.clock", {"sweep", "statistics"}),
+        (ServiceName.DEADLINE, "deadline.clock", {"timers", "statistics"}),
         (ServiceName.ERASURE, "erasure.outbox", {"machine"}),
         (ServiceName.ERASURE, "erasure.task", {"crm:erase", "billing:erase", "ticketing:erase", "reaper", "standings"}),
     ],

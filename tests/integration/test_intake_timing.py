@@ -7,13 +7,10 @@ from uuid import UUID
 import pytest
 
 from deploy.local.postgres_databases import fetch
-from services.intake.__main__ import configure, service
-from services.intake.events.handlers import Handlers
 from services.intake.jobs.redating import redate
-from shared.domain.events import DeadlineApproaching, DeadlineOverdue, Event, TargetMissed
 from shared.domain.time_limit import calc_version
 from tests.fixtures.engine import SetClock
-from tests.fixtures.events import a
+from tests.fixtures.events import fired
 from tests.fixtures.intake import LAST, LATER, PROOF, PROPOSAL, WORDS, Intake, approve, id_of
 from tests.fixtures.requests import POLICY, promising
 from tests.fixtures.told import Count
@@ -83,12 +80,12 @@ async def test_a_missed_target_is_shown_and_never_hides_a_graver_warning(intake:
     path = await intake.submit()
     shown: list[str] = []
     for event in (
-        a(TargetMissed, id_of(path), target="triage"),
-        a(TargetMissed, id_of(path), target="collection"),
-        a(DeadlineApproaching, id_of(path), days_left=7),
-        a(TargetMissed, id_of(path), target="review"),
-        a(DeadlineOverdue, id_of(path), clock="commitment"),
-        a(TargetMissed, id_of(path), target="review"),
+        fired("target", "triage", id_of(path)),
+        fired("target", "collection", id_of(path)),
+        fired("milestone", "approaching", id_of(path), days=7),
+        fired("target", "review", id_of(path)),
+        fired("milestone", "overdue_commitment", id_of(path)),
+        fired("target", "review", id_of(path)),
     ):
         await intake.consume(event)
         shown.append((await intake.view(path))["warning"])
@@ -285,7 +282,7 @@ async def test_late_question_is_asked_once_by_the_platform(intake: Intake, clock
     await intake.ask(asked, "identity")
     clock.pass_by(days=3)
     events = [
-        a(TargetMissed, about=id_of(path), target=target)
+        fired("target", target, id_of(path))
         for path in (silent, asked, known)
         for target in ("triage", "question_sent")
     ]
@@ -300,28 +297,17 @@ async def test_late_question_is_asked_once_by_the_platform(intake: Intake, clock
     assert (await intake.view(silent))["outcome"] == "unidentified"
 
 
-@pytest.mark.parametrize("warning", [DeadlineApproaching, DeadlineOverdue])
-async def test_short_limit_asks_once_with_its_warnings(intake: Intake, clock: SetClock, warning: type[Event]) -> None:
+@pytest.mark.parametrize("warning", ["approaching", "overdue_commitment"])
+async def test_short_limit_asks_once_with_its_warnings(intake: Intake, clock: SetClock, warning: str) -> None:
     silent, asked, known = [await intake.submit(assurance=proof) for proof in (None, None, PROOF["assurance"])]
     await intake.ask(asked, "identity")
     clock.pass_by(days=1)
     for _ in range(2):
-        await intake.consume(*[a(warning, about=id_of(path)) for path in (silent, asked, known)])
+        await intake.consume(*[fired("milestone", warning, id_of(path)) for path in (silent, asked, known)])
     assert [letter["kind"] for letter in await intake.letters(silent)] == ["question"]
     assert [
         event["request_id"] for event in await intake.published() if event["type"].endswith("question_sent.v1")
     ] == [id_of(asked), id_of(silent)]
-
-
-def test_intake_asks_at_last_whichever_way_it_hears_that_it_is_late() -> None:
-    configure()
-    heard = {
-        subscription.event
-        for subscriptions in service.subscriptions.values()
-        for subscription in subscriptions
-        if getattr(subscription.handler, "__func__", None) is Handlers.warn
-    }
-    assert heard == {TargetMissed, DeadlineApproaching, DeadlineOverdue}
 
 
 async def test_question_without_stored_words_is_cited_by_its_letter_date(intake: Intake) -> None:

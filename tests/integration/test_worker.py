@@ -16,8 +16,7 @@ from uuid_utils.compat import uuid7
 
 from services.amendment import handlers as amendment
 from services.deadline import notifications
-from services.deadline.clock import FLAG, Due
-from services.deadline.transitions import start
+from services.deadline.clock import start
 from shared.domain.errors import Refused, TableMissing, Unavailable
 from shared.domain.events import RequestExtended, RequestReceived, RequestRedated, RequestVerified
 from shared.domain.identities import Identity, IdentityType
@@ -691,7 +690,7 @@ async def flag(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx: 
     """What the sweep of deadline does with requests that are still open after a while."""
     policy = read_policy()
     clocks = [start(a(RequestReceived, event), policy, None) for event in events]
-    await notifications.tell(fulfilments, tx, [(clock, Due(tx.now, FLAG, clock.due_on)) for clock in clocks])
+    await notifications.flag(fulfilments, tx, clocks)
 
 
 @pytest.mark.parametrize(

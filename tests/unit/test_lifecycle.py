@@ -22,13 +22,12 @@ from shared.domain.events import (
     FulfilmentBlocked,
     FulfilmentCompleted,
     FulfilmentReported,
-    QuestionUnanswered,
     RequestClosed,
 )
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right, Role
 from shared.domain.time_limit_policy import Question
-from tests.fixtures.events import a
+from tests.fixtures.events import a, fired
 from tests.fixtures.requests import AT, POLICY, a_request, open_question
 
 QUESTION = uuid7()
@@ -66,7 +65,7 @@ def begin(request: Request, *, identified: bool) -> Transition:
 
 def silent(request: Request) -> Transition:
     question = "identity" if request.state is State.AWAITING_IDENTITY else "clarification"
-    event = a(QuestionUnanswered, question_id=QUESTION, question=question, notice="last_notice")
+    event = fired("question", "last_notice", question_id=QUESTION, question=question)
     return request.unanswered(event, "Which?", AT)
 
 

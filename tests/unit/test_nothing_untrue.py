@@ -20,7 +20,6 @@ from shared.domain.assignments import Assignment, AssignmentInDoubt, Line, Regis
 from shared.domain.events import (
     FulfilmentBlocked,
     QuestionAnswered,
-    QuestionUnanswered,
     RequestVerified,
     RetryDecided,
 )
@@ -31,7 +30,7 @@ from shared.domain.release import Known, Match, Named, Span, first_fault, instru
 from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import say
 from shared.domain.time_limit_policy import Question
-from tests.fixtures.events import a
+from tests.fixtures.events import a, fired
 from tests.fixtures.requests import AT, POLICY, a_request, open_question
 from tests.fixtures.words import answer, closing_letter, done, read, standing, words
 
@@ -381,7 +380,7 @@ def blocked(request: Request, *tasks: TaskReport) -> Request:
 
 def last_notice(request: Request) -> Any:
     question = Question.IDENTITY if request.state is State.AWAITING_IDENTITY else Question.CLARIFICATION
-    event = a(QuestionUnanswered, question_id=QUESTION, question=question, notice="last_notice")
+    event = fired("question", "last_notice", question_id=QUESTION, question=question)
     return request.unanswered(event, "Which?", AT)
 
 

@@ -17,9 +17,6 @@ from services.intake.store import other_requests
 from services.intake.store.repository import Requests
 from shared.app.service import Service
 from shared.domain.events import (
-    ControllerSilent,
-    DeadlineApproaching,
-    DeadlineOverdue,
     ErasurePlanned,
     Event,
     FulfilmentBlocked,
@@ -28,8 +25,8 @@ from shared.domain.events import (
     FulfilmentReported,
     MailReceived,
     NoticeSettled,
-    QuestionUnanswered,
-    TargetMissed,
+    TimerFired,
+    TimerKind,
 )
 from shared.domain.operations import Operation
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy
@@ -38,7 +35,6 @@ from shared.messaging.dispatcher import Unreadable
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.settings import PolicySettings
 
-Milestone = TargetMissed | DeadlineApproaching | DeadlineOverdue
 ASKING = "question_sent"
 """The target of the staff by which a question should have been sent."""
 
@@ -64,12 +60,9 @@ class Handlers:
         service.on(FulfilmentReported, self.report)
         service.on(FulfilmentPostponed, self.postpone)
         service.on(ErasurePlanned, self.plan)
-        service.on(QuestionUnanswered, self.unanswered)
-        service.on(ControllerSilent, self.controller_silent)
+        service.on(TimerFired, self.fired)
         service.on(NoticeSettled, self.settle)
         service.on(MailReceived, self.receive_mail)
-        for milestone in (DeadlineApproaching, DeadlineOverdue, TargetMissed):
-            service.on(milestone, self.warn)
 
     async def complete(self, events: Sequence[FulfilmentCompleted], tx: UnitOfWork) -> None:
         """Close requests whose downstreams have all done their part."""
@@ -120,7 +113,19 @@ class Handlers:
                 words = await answering.words(tx, request) if request.awaits_report else {}
                 await requests.apply(request.report(event, words, tx.now))
 
-    async def unanswered(self, events: Sequence[QuestionUnanswered], tx: UnitOfWork) -> None:
+    async def fired(self, events: Sequence[TimerFired], tx: UnitOfWork) -> None:
+        """Acts on each kind of timer; a retention that has ended is the erasure service's."""
+        handlers = {
+            TimerKind.QUESTION: self.unanswered,
+            TimerKind.CUSTOMER: self.controller_silent,
+            TimerKind.MILESTONE: self.warn,
+            TimerKind.TARGET: self.warn,
+        }
+        for kind, handler in handlers.items():
+            if of_kind := [event for event in events if event.kind is kind]:
+                await handler(of_kind, tx)
+
+    async def unanswered(self, events: Sequence[TimerFired], tx: UnitOfWork) -> None:
         """Write reminders and last notices (Art. 12(4)), and close what cannot go on without an answer (REQ-T9)."""
         async with self._locked(events, tx) as requests:
             for event in events:
@@ -131,7 +136,7 @@ class Handlers:
                 if after.decided and not request.decided:
                     await answering.forget(tx, request)
 
-    async def warn(self, events: Sequence[Milestone], tx: UnitOfWork) -> None:
+    async def warn(self, events: Sequence[TimerFired], tx: UnitOfWork) -> None:
         """Show the milestone with the request, and ask who they are if the staff have asked nobody in time.
 
         Without a question nothing would follow. A request that is due before the target of asking would end has no such
@@ -143,11 +148,11 @@ class Handlers:
                 if request is None:
                     continue
                 request = await requests.apply(request.warn(_name(event)))
-                late = not isinstance(event, TargetMissed) or event.target == ASKING
+                late = event.kind is not TimerKind.TARGET or event.step == ASKING
                 if late and request.question is None and request.state is State.AWAITING_IDENTITY:
                     await self._ask(requests, request, Question.IDENTITY)
 
-    async def controller_silent(self, events: Sequence[ControllerSilent], tx: UnitOfWork) -> None:
+    async def controller_silent(self, events: Sequence[TimerFired], tx: UnitOfWork) -> None:
         """Remind a customer of what was passed on to them, by a letter to them."""
         async with self._locked(events, tx) as requests:
             for event in events:
@@ -183,11 +188,7 @@ class Handlers:
         await requests.save()
 
 
-def _name(event: Milestone) -> str:
-    match event:
-        case DeadlineApproaching():
-            return f"due_in_{event.days_left}_days"
-        case DeadlineOverdue():
-            return f"overdue_{event.clock}"
-        case TargetMissed():
-            return f"target_{event.target}"
+def _name(event: TimerFired) -> str:
+    if event.kind is TimerKind.TARGET:
+        return f"target_{event.step}"
+    return f"due_in_{event.days}_days" if event.step == "approaching" else event.step

@@ -247,7 +247,7 @@ class StoredRequest:
         """Whether the requester was told that we go on without their answer, and that they may resume at any time."""
         return self.question is not None and self.question.last_notice_at is not None
 
-    def awaits_answer_to(self, question_id: UUID) -> bool:
+    def awaits_answer_to(self, question_id: UUID | None) -> bool:
         """Whether that question is open, and nobody has been told yet that we go on without its answer."""
         asked = self.question is not None and self.question.question_id == question_id
         return asked and not self.given_up and self.allows("give_up")

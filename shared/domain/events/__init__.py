@@ -12,12 +12,8 @@ from shared.domain.events.completions import (
     FulfilmentReported,
 )
 from shared.domain.events.deadlines import (
-    ControllerSilent,
-    DeadlineApproaching,
-    DeadlineOverdue,
-    QuestionUnanswered,
-    RetentionEnded,
-    TargetMissed,
+    TimerFired,
+    TimerKind,
 )
 from shared.domain.events.event import (
     UNPUBLISHED,
@@ -58,9 +54,6 @@ __all__ = [
     "AnswerDecided",
     "Concerned",
     "ControllerReplied",
-    "ControllerSilent",
-    "DeadlineApproaching",
-    "DeadlineOverdue",
     "ErasurePlanned",
     "Event",
     "FulfilmentBlocked",
@@ -78,7 +71,6 @@ __all__ = [
     "PlanAsked",
     "QuestionAnswered",
     "QuestionSent",
-    "QuestionUnanswered",
     "RequestClosed",
     "RequestExpired",
     "RequestExtended",
@@ -89,11 +81,11 @@ __all__ = [
     "RequestVerified",
     "RequestWithdrawn",
     "RestrictionNeeded",
-    "RetentionEnded",
     "RetryDecided",
     "SubjectRef",
-    "TargetMissed",
     "TaskRecorded",
+    "TimerFired",
+    "TimerKind",
     "type_of",
 ]
 

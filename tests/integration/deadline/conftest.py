@@ -16,10 +16,10 @@ from uuid_utils.compat import uuid7
 
 from services.deadline.handlers import Deadlines
 from services.deadline.settings import DeadlineSettings
-from services.deadline.sweep import Source, Sweep, milestones
+from services.deadline.timers import Poll
 from shared.app.service import Service
 from shared.domain import events
-from shared.domain.events import Event, RequestClosed, RequestReceived, type_of
+from shared.domain.events import Event, RequestClosed, RequestReceived, TimerFired, TimerKind, type_of
 from shared.domain.operations import Operation
 from shared.domain.rights import Outcome
 from shared.domain.stages import Stages, Step
@@ -40,6 +40,8 @@ from tests.fixtures.policy import signed_policy
 
 POLICY = read_policy()
 ARRIVED = datetime(2026, 3, 5, 9, tzinfo=UTC)  # due Saturday 4 April, by law Tuesday 7 April
+milestones = ("milestone", "flag")
+targets, questions, customers, deferrals, daily = ("target",), ("question",), ("customer",), ("retention",), ("daily",)
 PLANS: dict[Operation, Stages] = {
     Operation.ESCALATE: ((Step("ticketing", Operation.ESCALATE),),),
     Operation.FLAG: ((Step("crm", Operation.FLAG),),),
@@ -127,27 +129,37 @@ class Harness:
         event = a(events.RequestReopened, request, question_id=question.question_id, answered_at=at, due_on=day)
         await self.hears(event)
 
-    def sweep(self, batch: int = 1_000, heartbeats: Heartbeats | None = None) -> Sweep:
-        """A sweep; by default everything was heard that is on the bus."""
+    def sweep(self, batch: int = 1_000, heartbeats: Heartbeats | None = None) -> Poll:
+        """The poll; by default everything was heard that is on the bus."""
         if heartbeats is None:
             heartbeats = Heartbeats()
             heartbeats.consumed(loop_of(ServiceName.DEADLINE), time.monotonic())
-        return Sweep(self.unit_of_work, POLICY, DeadlineSettings(batch=batch), self.fulfilments, heartbeats)
+        return Poll(self.unit_of_work, POLICY, DeadlineSettings(batch=batch), self.fulfilments, heartbeats)
+
+    async def only(self, kinds: tuple[str, ...]) -> None:
+        """Forgets the timers of all other kinds."""
+        await self.pool.execute("DELETE FROM timer WHERE kind <> ALL($1)", kinds)
 
     async def sweeps(
-        self, source: Source = milestones, batch: int = 1_000, at: datetime | None = None, **since_arrival: float
+        self,
+        kinds: tuple[str, ...] = milestones,
+        batch: int = 1_000,
+        at: datetime | None = None,
+        **since: float,
     ) -> int:
-        """Sweeps a source until nothing is due, at an instant, or now; returns how many rows were looked at."""
-        if at or since_arrival:
-            self.at(at, **since_arrival)
+        """Looks at the timers of these kinds until none is due, at an instant, or now; returns how many there were."""
+        if at or since:
+            self.at(at, **since)
+        await self.only(kinds)
         sweep, looked_at = self.sweep(batch), 0
-        while found := await sweep.tick(source):
+        while found := await sweep.look():
             looked_at += found
         return looked_at
 
     async def runs(self, beats: int, batch: int = 1_000) -> list[str]:
-        """Runs the sweep until it has said so many times that it is alive; returns by what names."""
+        """Runs the poll until it has said so many times that it is alive; returns by what names."""
         stopping, heartbeats, heard = asyncio.Event(), Heartbeats(), list[str]()
+        heartbeats.consumed(loop_of(ServiceName.DEADLINE), time.monotonic())
 
         def beat(loop: str, rests: float = 0.0) -> None:  # noqa: ARG001  # as the real one
             heard.append(loop)
@@ -197,19 +209,16 @@ class Harness:
 
 
 def _words(event: Event) -> str:
-    match event:
-        case events.DeadlineApproaching():
-            return f"approaching {event.days_left}"
-        case events.DeadlineOverdue():
-            return f"overdue {event.clock}"
-        case events.TargetMissed():
-            return event.target
-        case events.QuestionUnanswered() | events.ControllerSilent():
-            days = event.days_open if isinstance(event, events.QuestionUnanswered) else event.working_days
-            return f"{event.notice} {days}"
-        case events.RetentionEnded():
+    if not isinstance(event, TimerFired):
+        return type_of(type(event))
+    match event.kind:
+        case TimerKind.MILESTONE if event.days:
+            return f"{event.step} {event.days}"
+        case TimerKind.QUESTION | TimerKind.CUSTOMER:
+            return f"{event.step} {event.days}"
+        case TimerKind.RETENTION:
             return f"{'+'.join(event.systems)} {event.due_on}"
-    return type_of(type(event))
+    return event.step.replace("overdue_", "overdue ")
 
 
 @pytest.fixture

@@ -1,16 +1,14 @@
 """Deferred erasures: what a system had to keep is released once its day is over and the request answered."""
 
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.deadline import notifications, statistics
-from services.deadline.deferrals import redate
-from services.deadline.sweep import Sweep, deferrals, milestones
+from services.deadline import retention, statistics
+from services.deadline.timers import Poll
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RequestReceived, RetryDecided
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
 from shared.domain.policy import Policy, parse_period
@@ -20,7 +18,7 @@ from shared.runtime import disclosure, metrics
 from tests.fixtures.events import a
 from tests.fixtures.freezing import Freezing, until
 from tests.fixtures.policy import signed_policy
-from tests.integration.deadline.conftest import ARRIVED, POLICY, Harness
+from tests.integration.deadline.conftest import ARRIVED, POLICY, Harness, daily, deferrals
 
 ZONE = ZoneInfo(POLICY.commitment.controller_zone)
 UNTIL = date(2026, 9, 30)
@@ -53,7 +51,14 @@ async def erasure(deadline: Harness, *reports: TaskReport) -> RequestReceived:
 
 
 async def states(deadline: Harness) -> dict[str, str]:
-    return {row[0]: row[1] for row in await deadline.pool.fetch("SELECT system, state FROM deferral ORDER BY system")}
+    state = "CASE WHEN reported <> '' THEN reported WHEN due_at IS NULL THEN 'held' ELSE 'scheduled' END"
+    query = f"SELECT ref, {state} FROM timer WHERE kind = 'retention' ORDER BY ref"  # a test's own
+    return {row[0]: row[1] for row in await deadline.pool.fetch(query)}
+
+
+async def redates(deadline: Harness) -> int:
+    async with deadline.unit_of_work.begin() as tx:
+        return await retention.redate(tx)
 
 
 async def test_what_was_kept_is_released_when_its_day_is_over_and_not_a_moment_before(deadline: Harness) -> None:
@@ -123,10 +128,12 @@ def shortened(period: str, *, signed: bool = True) -> Policy:
 )
 async def test_only_a_signed_shorter_rule_moves_days(deadline: Harness, period: str, due: str, *, signed: bool) -> None:
     await erasure(deadline, by_rule())
-    assert await deadline.sweeps(redate) == 0, "nothing has changed"
+    assert await redates(deadline) == 0, "nothing has changed"
     deadline.unit_of_work.policy = shortened(period, signed=signed)
-    assert await deadline.sweeps(redate) == 1
-    day = await deadline.pool.fetchval("SELECT due_at AT TIME ZONE 'America/New_York' FROM deferral")
+    assert await redates(deadline) == 1
+    day = await deadline.pool.fetchval(
+        "SELECT due_at AT TIME ZONE 'America/New_York' FROM timer WHERE kind = 'retention'"
+    )
     assert str(day)[:10] == due
     redated = [{"system": "cdr", "policy": deadline.unit_of_work.policy.version}] if due == "2027-10-02" else []
     assert await deadline.evidence("erasure.redated") == redated
@@ -136,7 +143,7 @@ async def test_what_a_shorter_rule_lets_go_at_once_is_late_for_nobody(deadline: 
     await erasure(deadline, by_rule())
     deadline.at(datetime(2028, 3, 1, tzinfo=UTC))
     deadline.unit_of_work.policy = shortened("P6M")
-    assert await deadline.sweeps(redate) == 1
+    assert await redates(deadline) == 1
     assert await deadline.sweeps(deferrals) == 1
     assert [each["late"] for each in await deadline.evidence("erasure.due")] == [False]
 
@@ -172,7 +179,7 @@ async def test_a_system_that_always_names_a_day_that_is_over_is_asked_once_and_t
 async def test_paused_deferral_waits_for_review_and_answer(deadline: Harness, caplog: pytest.LogCaptureFixture) -> None:
     request = await deadline.receives(right=Right.ERASURE)
     await tells(deadline, request, kept(until=None))
-    waits = f"request {request.request_id} waits for a person: erase in billing: held"
+    waits = f"retained data needs a decision request_id={request.request_id} system=billing"
     assert [(r.levelname, r.getMessage()) for r in caplog.records] == [("WARNING", waits)]
     await deadline.hears(a(RetryDecided, request))
     await deadline.closes(request)
@@ -221,20 +228,21 @@ async def test_deferred_erasures_are_counted_by_system_and_small_counts_hidden(d
 
 
 # A deadline service that freezes while it says something: another says it, and what wakes says it no second time.
-def frozen(deadline: Harness) -> tuple[Freezing, Sweep]:
+def frozen(deadline: Harness) -> tuple[Freezing, Poll]:
     """Another process of the service, which freezes before its first commit, and its sweep."""
     freezing = Freezing(deadline.unit_of_work)
     awake = deadline.sweep()
-    return freezing, Sweep(freezing, POLICY, awake.settings, deadline.fulfilments, awake.heartbeats)
+    return freezing, Poll(freezing, POLICY, awake.settings, deadline.fulfilments, awake.heartbeats)
 
 
 async def test_what_a_frozen_sweep_had_in_hand_is_said_by_another_and_once(deadline: Harness) -> None:
     request = await deadline.receives()
+    await deadline.only(milestones)
     deadline.at(ARRIVED + timedelta(days=28))
     freezing, sleeping = frozen(deadline)
-    async with freezing.asleep(sleeping.tick(milestones)):
+    async with freezing.asleep(sleeping.look()):
         assert await deadline.said() == {}
-        await until(partial(deadline.sweep().tick, milestones))
+        await until(deadline.sweep().look)
     said = (await deadline.said())[request.request_id]
     assert said
     assert said == list(dict.fromkeys(said))
@@ -242,16 +250,17 @@ async def test_what_a_frozen_sweep_had_in_hand_is_said_by_another_and_once(deadl
     assert await deadline.sweeps() == 0
 
 
-@pytest.mark.parametrize("kind", notifications.DAILY)
-async def test_frozen_writer_of_a_daily_message_is_replaced_once(deadline: Harness, kind: str) -> None:
+async def test_frozen_writer_of_a_daily_message_is_replaced_once(deadline: Harness) -> None:
     await deadline.receives()
     deadline.at(ARRIVED + timedelta(days=29, hours=5))
     freezing, sleeping = frozen(deadline)
-    async with freezing.asleep(sleeping.say_daily(kind)):
+    await deadline.sweep().begin()
+    await deadline.only(daily)
+    async with freezing.asleep(sleeping.look()):
         assert await deadline.tickets() == []
-        await until(partial(deadline.sweep().say_daily, kind))
-    assert await deadline.tickets() == [kind]
-    assert not await deadline.sweep().say_daily(kind)
+        await until(deadline.sweep().look)
+    assert await deadline.tickets() == ["daily_page"]
+    assert not await deadline.sweep().look()
 
 
 async def test_a_frozen_process_keeps_nobody_from_forgetting_what_was_heard(deadline: Harness) -> None:

@@ -3,11 +3,10 @@
 from datetime import UTC, datetime, timedelta
 
 from services.deadline import statistics
-from services.deadline.forwarding import sweep
 from shared.domain.events import ControllerReplied, RequestForwarded, RequestReceived
 from shared.domain.rights import Outcome
 from tests.fixtures.events import a
-from tests.integration.deadline.conftest import POLICY, Harness
+from tests.integration.deadline.conftest import POLICY, Harness, customers
 
 THEN = datetime(2026, 3, 6, 15, tzinfo=UTC)  # a Friday
 FIFTH, TENTH, LAST = (datetime(2026, 3, day, 4, tzinfo=UTC) for day in (13, 20, 27))  # midnight in New York
@@ -26,20 +25,20 @@ async def test_a_holiday_where_the_subject_is_is_no_working_day(deadline: Harnes
     request = await deadline.receives(role="processor")
     before_easter = datetime(2026, 4, 1, 12, tzinfo=UTC)  # then Good Friday and Easter Monday
     await deadline.hears(a(RequestForwarded, request, calendar="DE-BE", forwarded_at=before_easter))
-    await deadline.sweeps(sweep, at=datetime(2026, 4, 10, 3, 59, tzinfo=UTC))
+    await deadline.sweeps(customers, at=datetime(2026, 4, 10, 3, 59, tzinfo=UTC))
     assert await deadline.said() == {}
-    await deadline.sweeps(sweep, at=datetime(2026, 4, 10, 4, tzinfo=UTC))
+    await deadline.sweeps(customers, at=datetime(2026, 4, 10, 4, tzinfo=UTC))
     assert await deadline.said() == {request.request_id: ["reminder 5"]}
 
 
 async def test_the_word_of_a_customer_ends_the_reminders_and_resolves_the_ticket(deadline: Harness) -> None:
     request = await passed_on(deadline)
-    await deadline.sweeps(sweep, at=FIFTH)
+    await deadline.sweeps(customers, at=FIFTH)
     await deadline.hears(a(ControllerReplied, request, replied_at=deadline.now))
-    await deadline.sweeps(sweep, at=LAST + timedelta(days=10))
+    await deadline.sweeps(customers, at=LAST + timedelta(days=10))
     assert await deadline.said() == {request.request_id: ["reminder 5"]}
     other = await passed_on(deadline)
-    await deadline.sweeps(sweep, at=LAST + timedelta(days=10))
+    await deadline.sweeps(customers, at=LAST + timedelta(days=10))
     assert await deadline.said() == {request.request_id: ["reminder 5"], other.request_id: ["escalation 15"]}
     await deadline.pool.execute("UPDATE task SET attempt = 1, state = 'done'")
     await deadline.hears(a(ControllerReplied, other, replied_at=deadline.now))

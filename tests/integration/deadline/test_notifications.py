@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from uuid_utils.compat import uuid7
 
 from services.deadline import notifications, repository
-from services.deadline.sweep import SOURCES
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
 from shared.domain.stages import Step
@@ -14,7 +13,7 @@ from shared.fulfilment import queue as tasks
 from shared.fulfilment.store import Completed
 from shared.storage import systems
 from shared.storage.systems import Finding
-from tests.integration.deadline.conftest import ARRIVED, PLANS, Harness
+from tests.integration.deadline.conftest import ARRIVED, PLANS, Harness, daily, milestones
 
 
 async def claim(deadline: Harness, system: str, operation: Operation) -> tasks.Claim:
@@ -44,7 +43,7 @@ async def test_a_warning_that_reached_the_privacy_team_is_put_on_record(deadline
     )
     async with deadline.unit_of_work.begin() as tx:
         await notifications.told(deadline.fulfilments, [done], tx)
-    assert await deadline.evidence("deadline.escalated") == [{"level": "overdue_commitment", "systems": []}]
+    assert await deadline.evidence("deadline.escalated") == [{"level": "overdue_commitment", "systems": {}}]
 
 
 async def test_a_ticket_that_may_exist_is_resolved_with_the_answer(deadline: Harness) -> None:
@@ -96,7 +95,8 @@ async def test_a_flag_is_for_what_is_still_open_after_a_quarter_of_an_hour(deadl
     assert [tuple(row) for row in rows] == [(slow.request_id, slow.due_on)]
     assert await deadline.sweeps(days=20) == 0  # once, and nothing else has come
     assert await deadline.said() == {}
-    assert (await deadline.clock(not_proven))["flag_at"] is None
+    flags = await deadline.pool.fetch("SELECT request_id FROM timer WHERE kind = 'flag'")
+    assert not_proven.request_id not in {row[0] for row in flags}
 
 
 async def test_a_flag_is_set_once_whatever_becomes_of_the_dates(deadline: Harness) -> None:
@@ -120,25 +120,32 @@ async def test_a_flag_that_another_worker_was_setting_meanwhile_is_taken_away_on
     assert await deadline.details(Operation.FLAG) == [{"open": False}]
 
 
+async def begins(deadline: Harness) -> None:
+    await deadline.sweep().begin()
+    await deadline.only(daily)
+
+
 async def test_the_digest_counts_by_right_once_a_day_however_long_the_service_was_away(deadline: Harness) -> None:
-    await deadline.receives(received_at=ARRIVED - timedelta(days=25))
-    await deadline.receives(received_at=ARRIVED - timedelta(days=40), right=Right.ERASURE)
+    await deadline.receives(received_at=ARRIVED - timedelta(days=15))
+    await deadline.receives(received_at=ARRIVED - timedelta(days=20), right=Right.ERASURE)
     _, done = await deadline.receives_many(2)
     await deadline.closes(done)
-    sweep = deadline.sweep()
     deadline.at(datetime(2026, 3, 5, 10, tzinfo=UTC))  # five in the morning in New York
-    assert not await sweep.say_daily("digest")
+    await begins(deadline)
+    sweep = deadline.sweep()
+    assert not await sweep.look()
     deadline.at(datetime(2026, 3, 5, 12, tzinfo=UTC))
-    assert [await sweep.say_daily("digest") for _ in range(3)] == [True, False, False]
-    deadline.at(datetime(2026, 3, 10, 12, tzinfo=UTC))
-    assert [await sweep.say_daily("digest") for _ in range(2)] == [True, False]
+    assert [await sweep.look() for _ in range(3)] == [1, 0, 0]
+    deadline.at(datetime(2026, 3, 9, 12, tzinfo=UTC))
+    await begins(deadline)  # another process
+    assert [await sweep.look() for _ in range(2)] == [1, 0]
     first, second = await deadline.details()
     assert first["level"] == "digest"
-    assert first["lines"][0] == "access: 2 open, 1 due in 7 days, 0 overdue"
-    assert first["lines"][2] == "erasure: 1 open, 0 due in 7 days, 1 overdue"
-    assert first["lines"][-1] == "all: 3 open, 1 due in 7 days, 1 overdue"
+    assert first["lines"][0] == "access: 2 open, 0 due in 7 days, 0 overdue"
+    assert first["lines"][2] == "erasure: 1 open, 0 due in 7 days, 0 overdue"
+    assert first["lines"][-1] == "all: 3 open, 0 due in 7 days, 0 overdue"
     assert len(first["lines"]) == len(Right) + 1
-    assert first != second
+    assert second["lines"][-1] == "all: 3 open, 1 due in 7 days, 0 overdue"
 
 
 async def test_digest_lists_once_whom_a_new_system_holds(deadline: Harness) -> None:
@@ -149,10 +156,11 @@ async def test_digest_lists_once_whom_a_new_system_holds(deadline: Harness) -> N
         found = [Finding(had, "located", 3, deadline.now), Finding(had_not, "no_match", 0, deadline.now)]
         await systems.note_findings(connection, "billing", found)
         await systems.switch_on(connection, "billing", "b")
-    sweep = deadline.sweep()
+    deadline.at(datetime(2026, 3, 5, 12, tzinfo=UTC))
+    await begins(deadline)
     for day in (5, 6):
         deadline.at(datetime(2026, 3, day, 12, tzinfo=UTC))
-        assert await sweep.say_daily("digest")
+        assert await deadline.sweep().look() == 1
     first, second = await deadline.details()
     assert first["lines"][-1] == f"billing was switched on; before, it had something of: {had}"
     assert "billing" not in " ".join(second["lines"])
@@ -164,47 +172,50 @@ def morning(days: int) -> datetime:
 
 
 async def alerts(deadline: Harness) -> list[list[str]]:
-    found = await deadline.details()
-    assert all((each["level"], each["escalate_to"]) == ("daily_page", ["dpo", "executive"]) for each in found)
-    return [each["lines"] for each in found]
+    found = [each for each in await deadline.details() if each["level"] == "daily_page"]
+    assert all(each["escalate_to"] == ["dpo", "executive"] for each in found)
+    return [each["lines"][len(Right) + 1 :] for each in found]
 
 
-async def test_the_daily_alert_is_sent_once_a_day_while_a_request_is_nearly_due_or_overdue(deadline: Harness) -> None:
+async def test_named_people_get_the_daily_ticket_while_a_request_is_nearly_due(deadline: Harness) -> None:
     event = await deadline.receives()
     await deadline.receives(received_at=ARRIVED + timedelta(days=9))
-    sent = []
+    deadline.at(morning(26))
+    await begins(deadline)
     for day in (26, 27, 28, 33):
         deadline.at(morning(day))
-        sent.append([await deadline.sweep().say_daily("daily_page") for _ in range(2)])
-    assert sent == [[False, False], [True, False], [True, False], [True, False]]
+        assert [await deadline.sweep().look() for _ in range(2)] == [1, 0]
     assert await alerts(deadline) == [
         *[[f"{event.request_id}: due on 2026-04-04"]] * 2,
         [f"{event.request_id}: was due on 2026-04-04"],
     ]
     await deadline.closes(event, days=33)
     deadline.at(morning(34))
-    assert not await deadline.sweep().say_daily("daily_page")
+    assert await deadline.sweep().look()
+    assert len(await alerts(deadline)) == 3
 
 
-async def test_the_daily_alert_waits_for_its_hour_and_two_instances_send_one(deadline: Harness) -> None:
+async def test_the_daily_ticket_waits_for_its_hour_and_two_instances_open_one(deadline: Harness) -> None:
     await deadline.receives()
     deadline.at(morning(28).replace(hour=10))
-    assert not await deadline.sweep().say_daily("daily_page")
+    await begins(deadline)
+    assert not await deadline.sweep().look()
     deadline.at(morning(28))
-    sent = await asyncio.gather(*(deadline.sweep().say_daily("daily_page") for _ in range(4)))
-    assert sorted(sent) == [False, False, False, True]
+    sent = await asyncio.gather(*(deadline.sweep().look() for _ in range(4)))
+    assert sorted(sent) == [0, 0, 0, 1]
     assert len(await alerts(deadline)) == 1
 
 
-async def test_the_daily_alert_lists_the_longest_due_and_counts_the_others(deadline: Harness) -> None:
+async def test_the_daily_ticket_lists_the_longest_due_and_says_that_there_are_more(deadline: Harness) -> None:
     await deadline.receives_many(notifications.LISTED + 6)
     longest = await deadline.receives(received_at=ARRIVED - timedelta(days=3))
     deadline.at(morning(28))
-    assert await deadline.sweep().say_daily("daily_page")
+    await begins(deadline)
+    assert await deadline.sweep().look()
     (lines,) = await alerts(deadline)
     assert len(lines) == notifications.LISTED + 1
     assert lines[0] == f"{longest.request_id}: was due on 2026-04-01"
-    assert lines[-1] == "and 7 more"
+    assert lines[-1] == "and more"
 
 
 async def test_daily_messages_read_open_requests_alone(deadline: Harness) -> None:
@@ -216,14 +227,14 @@ async def test_daily_messages_read_open_requests_alone(deadline: Harness) -> Non
     for plan in (
         await deadline.plan(repository.OPEN_BY_RIGHT, ARRIVED, ARRIVED + notifications.SOON),
         await deadline.plan(repository.NEAREST, *nearest),
-        await deadline.plan(repository.NUMBER_DUE, *nearest[:3]),
     ):
         assert "clock_open" in plan
         assert "Seq Scan" not in plan
 
 
-async def test_a_sweep_writes_what_is_said_daily_when_nothing_else_is_due(deadline: Harness) -> None:
+async def test_one_look_reports_milestones_and_writes_the_daily_ticket(deadline: Harness) -> None:
     await deadline.receives()
+    await deadline.only(milestones)
     deadline.at(morning(28))
-    await deadline.runs(len(SOURCES) + 1)  # it rests
-    assert sorted(await deadline.tickets()) == ["approaching_3d", "daily_page", "digest"]
+    await deadline.runs(2)  # it rests
+    assert sorted(await deadline.tickets()) == ["approaching_3d", "daily_page"]

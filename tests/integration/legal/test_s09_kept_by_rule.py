@@ -12,10 +12,9 @@ import pytest
 
 from deploy.demo.seed.cdr import CdrStore
 from deploy.local.paths import ROOT
-from services.deadline.sweep import deferrals
 from services.erasure import handlers as erasure
 from services.erasure import retained
-from shared.domain.events import EVENT_TYPES, Event, FulfilmentCompleted, RequestReceived, RetentionEnded
+from shared.domain.events import EVENT_TYPES, Event, FulfilmentCompleted, RequestReceived, TimerFired
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskReport
 from shared.domain.rights import Outcome, Right
@@ -31,7 +30,7 @@ from shared.storage.vault import Vault
 from tests.fixtures.cdr import ANNA, LONG_AGO, OURS, ask, call, engine
 from tests.fixtures.engine import ACCOUNT, Harness, OpenHarness, ScriptedSystem, SetClock
 from tests.fixtures.policy import signed_policy
-from tests.integration.deadline.conftest import PLANS, POLICY
+from tests.integration.deadline.conftest import PLANS, POLICY, deferrals
 from tests.integration.deadline.conftest import Harness as Deadlines
 
 EXECUTED = datetime(2026, 10, 1, 14, tzinfo=UTC)
@@ -71,7 +70,7 @@ class Case:
     async def wake(self, at: datetime) -> TaskReport:
         """The moment at which a day is over: what was released by it is erased."""
         await self.deadline.sweeps(deferrals, at=at)
-        [ended] = [e for e in await self._said(self.deadline.pool) if isinstance(e, RetentionEnded)]
+        [ended] = [e for e in await self._said(self.deadline.pool) if isinstance(e, TimerFired)]
         async with self.harness.unit_of_work.begin() as tx:
             await retained.release(self.harness.fulfilments, [ended], tx)
         return await self._work(self._request)

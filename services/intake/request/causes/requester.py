@@ -107,17 +107,17 @@ class MovedByRequester(MovingRequest):
         heard = Transition(self) if untold else answered(self, received_at)
         return heard.then(Transition(self.moved("answer_identity", self.state, question=None)))
 
-    def unanswered(self, event: events.QuestionUnanswered, words: str, at: datetime) -> Transition[Self]:
+    def unanswered(self, event: events.TimerFired, words: str, at: datetime) -> Transition[Self]:
         """A reminder, or the last notice (Art. 12(4)): then it closes, unless its clear part is still worked on.
 
         Where a system could not be searched, it is answered with what was found elsewhere, as soon as that is known and
         nothing else is missing: what has failed, or is to be done by hand, comes before. The notice says which it is.
         """
-        question, asked = self.question, Question(event.question)
-        if question is None or not self.awaits_answer_to(event.question_id):
-            return self.noted("question.notice_late", notice=event.notice, state=self.state)
+        question, asked = self.question, event.question
+        if question is None or asked is None or not self.awaits_answer_to(event.question_id):
+            return self.noted("question.notice_late", notice=event.step, state=self.state)
         fields: Mapping[str, LetterField] = {"asked_on": question.asked_at, "question": words}
-        if event.notice == "reminder":
+        if event.step == "reminder":
             return Transition(self, letters=(("question", {"about": "again", **fields}),))
         request = replace(self, question=replace(question, last_notice_at=at))
         begun = bool(self.tasks)

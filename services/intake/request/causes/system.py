@@ -200,16 +200,16 @@ class MovedBySystem(MovingRequest):
         begun = self.moved("retry", state, tasks=left, question=None if asked else self.question)
         return noted.then(said).then(retried(begun))
 
-    def controller_is_silent(self, event: events.ControllerSilent, controller: str) -> Transition[Self]:
+    def controller_is_silent(self, event: events.TimerFired, controller: str) -> Transition[Self]:
         """The customer has said nothing of what was passed on to them: they are reminded, or people of ours look."""
         if self.forwarded_at is None or self.controller_replied_at is not None or not controller:
-            return self.noted("controller.notice_late", notice=event.notice)
-        if event.notice == "escalation":
-            return self.noted("controller.silent", working_days=event.working_days)
+            return self.noted("controller.notice_late", notice=event.step)
+        if event.step == "escalation":
+            return self.noted("controller.silent", working_days=event.days)
         right = Term("right", self.right)
         fields: Mapping[str, LetterField] = {"to": controller, "forwarded_on": self.forwarded_at, "right": right}
         return replace(
-            self.noted("controller.reminded", working_days=event.working_days),
+            self.noted("controller.reminded", working_days=event.days),
             letters=(("controller_reminder", fields),),
         )
 

@@ -1,0 +1,149 @@
+"""The poll: finds the timers that are due, reports each step once, and opens tickets where one is named.
+
+Each look takes a batch of due timers of every kind, publishes their steps and notes which were reported, in one
+transaction; several instances share the timers.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from services.deadline import notifications, repository, retention, statistics
+from services.deadline.clock import Clock
+from services.deadline.repository import EVERY_REQUEST
+from services.deadline.schedule import DAILY, FLAG, STEPPING, Due, Timer, due_by, next_of, schedule, tickets_for
+from services.deadline.settings import DeadlineSettings
+from shared.app.service import Running
+from shared.domain.events import TimerFired, TimerKind
+from shared.domain.time_limit_policy import TimeLimitPolicy
+from shared.domain.topics import ServiceName
+from shared.fulfilment.fulfilments import Fulfilments
+from shared.messaging.progress import loop_of
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.runtime.liveness import Heartbeats
+from shared.runtime.loops import sleep_until_stopped
+from shared.storage.postgres import AGAIN, AWAY
+
+log = logging.getLogger(__name__)
+
+_EVIDENCE = {
+    TimerKind.MILESTONE: "deadline.approaching",
+    TimerKind.TARGET: "deadline.target_missed",
+    TimerKind.QUESTION: "deadline.question_unanswered",
+    TimerKind.CUSTOMER: "deadline.controller_silent",
+}
+_EACH = {TimerKind.MILESTONE, TimerKind.TARGET}
+"""Kinds of which every step is reported; of the others only the last of those that came at once."""
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+async def run(running: Running, policy: TimeLimitPolicy, settings: DeadlineSettings, fulfilments: Fulfilments) -> None:
+    """Looks for due timers for as long as the service runs."""
+    poll = Poll(running.unit_of_work, policy, settings, fulfilments, running.heartbeats)
+    await poll.run(running.stopping)
+
+
+@dataclass(frozen=True)
+class Poll:
+    """Looks for due timers again and again, a batch in a transaction."""
+
+    unit_of_work: UnitOfWorkFactory
+    policy: TimeLimitPolicy
+    settings: DeadlineSettings
+    fulfilments: Fulfilments
+    heartbeats: Heartbeats
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Looks until told to stop; after an outage it catches up batch by batch, without a pause."""
+        begun = False
+        while not stopping.is_set():
+            try:
+                begun = begun or await self.begin()
+                if await self.look() == self.settings.batch:
+                    continue
+            except (*AWAY, *AGAIN) as error:
+                log.warning("database unavailable, retrying loop=timers error=%s", type(error).__name__)
+            await sleep_until_stopped(self.settings.sweep_seconds, "timers", stopping, self.heartbeats)
+
+    async def begin(self) -> bool:
+        """Applies a policy that has changed, and starts the daily timer if there is none yet."""
+        async with self.unit_of_work.begin() as tx:
+            while await retention.redate(tx):
+                pass
+            due_at = notifications.hour_of(tx.now, self.settings.digest_hour, self.policy)
+            if not await repository.timers_of(tx.connection, [EVERY_REQUEST], [DAILY]):
+                await repository.put_timers(tx.connection, [(EVERY_REQUEST, Timer(DAILY, "", due_at))])
+        return True
+
+    async def look(self) -> int:
+        """Reports what is due of one batch; returns how many timers it looked at.
+
+        A step may have been taken while its event is still on the bus: no target is judged beyond what was consumed.
+        """
+        self.heartbeats.beat("timers")
+        behind = self.heartbeats.behind_seconds(loop_of(ServiceName.DEADLINE))
+        async with self.unit_of_work.begin() as tx:
+            judged_until = _NEVER
+            if behind != math.inf:
+                judged_until = tx.now - timedelta(seconds=behind + self.settings.on_the_way_seconds)
+            due = await repository.due_timers(tx.connection, tx.now, judged_until, self.settings.batch)
+            of_kind = {kind: [each for each in due if each[1].kind == kind] for kind in (DAILY, FLAG, *TimerKind)}
+            after = await retention.fire(tx, of_kind[TimerKind.RETENTION])
+            for about, timer in of_kind[DAILY]:
+                await notifications.say_daily(self.fulfilments, tx, self.policy)
+                tomorrow = notifications.hour_of(tx.now + timedelta(days=1), self.settings.digest_hour, self.policy)
+                after.append((about, replace(timer, due_at=tomorrow)))
+            flagged = await repository.of(tx.connection, [about for about, _ in of_kind[FLAG]])
+            await notifications.flag(self.fulfilments, tx, flagged.values())
+            after += [(about, replace(timer, due_at=None)) for about, timer in of_kind[FLAG]]
+            steps = [each for kind in STEPPING for each in of_kind[kind]]
+            after += await self._report(tx, steps, judged_until)
+            await repository.put_timers(tx.connection, after)
+        return len(due)
+
+    async def _report(
+        self, tx: UnitOfWork, due: Sequence[tuple[UUID, Timer]], judged_until: datetime
+    ) -> list[tuple[UUID, Timer]]:
+        """Publishes the steps of requests and opens their tickets; returns the timers as they are afterwards."""
+        requests = list({about for about, _ in due})
+        held = await repository.hold(tx.connection, requests, stopped=True, wait=False)
+        clocks, after, told = {clock.request_id: clock for clock in held}, [], []
+        for about, timer in due:
+            if (clock := clocks.get(about)) is None:  # in the hands of a handler: at the next look
+                continue
+            kind, dues = TimerKind(timer.kind), schedule(clock, timer, self.policy)
+            fresh = due_by(dues, timer.reported, judged_until if kind is TimerKind.TARGET else tx.now)
+            reported = (*timer.reported, *(each.name for each in fresh))
+            after.append((about, replace(timer, reported=reported, due_at=next_of(dues, reported))))
+            unmet = [each for each in fresh if each.name not in clock.met]
+            tx.traces[about] = clock.traceparent
+            for each in unmet if kind in _EACH else unmet[-1:]:
+                _publish(tx, clock, timer, each)
+            told += [(clock, each) for each in tickets_for(clock, kind, unmet, tx.now)]
+        await notifications.warn(self.fulfilments, tx, told)
+        return after
+
+
+def _publish(tx: UnitOfWork, clock: Clock, timer: Timer, due: Due) -> None:
+    kind, what = TimerKind(timer.kind), dict[str, object]()
+    detail: dict[str, JsonValue] = {"step": due.step, "due_on": due.day.isoformat(), "days": due.days}
+    action = _EVIDENCE[kind]
+    if due.step.startswith("overdue_"):
+        action, detail = "deadline.overdue", {"clock": due.step.removeprefix("overdue_"), "due_on": detail["due_on"]}
+    if kind is TimerKind.QUESTION:
+        asked = next(each for each in clock.questions if str(each.question_id) == timer.ref)
+        what = {"question_id": asked.question_id, "question": asked.question}
+        detail["question"] = asked.question
+    if kind is TimerKind.TARGET:
+        detail["escalate_to"] = [*due.escalate_to]
+        tx.after_commit(partial(statistics.TARGETS_MISSED.labels(due.name).inc))
+    tx.log_evidence(clock.request_id, action, detail)
+    tx.publish(TimerFired.about(clock, kind=kind, step=due.step, due_on=due.day, days=due.days, **what))
