@@ -204,7 +204,7 @@ LOOPS: Mapping[ServiceName, set[str]] = {
             "reaper",
             "lease",
             "standings",
-            "sweep",
+            "timers",
             "statistics",
             "assignments",
             "ticketing:escalate",

@@ -18,7 +18,7 @@ from shared.runtime import disclosure, metrics
 from tests.fixtures.events import a
 from tests.fixtures.freezing import Freezing, until
 from tests.fixtures.policy import signed_policy
-from tests.integration.deadline.conftest import ARRIVED, POLICY, Harness, daily, deferrals
+from tests.integration.deadline.conftest import ARRIVED, POLICY, Harness, daily, deferrals, milestones
 
 ZONE = ZoneInfo(POLICY.commitment.controller_zone)
 UNTIL = date(2026, 9, 30)

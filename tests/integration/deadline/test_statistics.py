@@ -183,6 +183,9 @@ async def test_what_is_no_longer_so_is_no_longer_told(pool: asyncpg.Pool) -> Non
 async def test_a_count_reads_an_index_alone(pool: asyncpg.Pool) -> None:
     await opened(pool, "access", 5, 3)
     await answered(pool, 3, 1, "fulfilled")
+    of_others = "SELECT gen_random_uuid(), 'milestone', now() FROM generate_series(1, 1000)"
+    await pool.execute(f"INSERT INTO timer (request_id, kind, due_at) {of_others}")
+    await pool.execute("INSERT INTO timer (request_id, kind, ref) VALUES (gen_random_uuid(), 'retention', 'billing')")
     await pool.execute("VACUUM ANALYZE clock, question, timer")
     by_now = (statistics.ANSWERED, statistics.RESPONDED, statistics.TO_FORWARD, statistics.SUSPENDED, statistics.ASKED)
     open_ones = (NOW.date(), NOW, statistics.age_limits(NOW.date(), ZONE))
