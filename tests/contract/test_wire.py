@@ -55,7 +55,7 @@ def test_a_record_as_the_document_says_is_taken(record: Message) -> None:
     [
         (replace(GOOD, topic="dsr.unheard-of"), "no such channel"),
         (replace(GOOD, topic="dsr.dead-letters.billing"), "no such channel"),
-        (replace(GOOD, topic=Topic.DEADLINES), "is a dsr.request.withdrawn.v1"),
+        (replace(GOOD, topic=Topic.DELIVERIES), "is a dsr.request.withdrawn.v1"),
         (telling(GOOD, ce_type="dsr.request.withdrawn.v2"), "is a dsr.request.withdrawn.v2"),
         (replace(GOOD, key=b"ada"), 'key: "ada" is not a "uuid"'),
         (replace(GOOD, value=b"{"), "its content is no JSON"),
