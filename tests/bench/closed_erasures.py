@@ -70,7 +70,8 @@ async def measure(ground: Ground) -> list[Row]:
 
         figures = await ground.interleaved({"ours": ours, "plain SQL": plain, "naive twin": twin}, "requests/s")
     twin_is = (
-        "the naive twin: erases, looks again and writes the same letters, one transaction per step,"
+        "the naive twin: erases, looks again and writes the same letters, which ours renders when first read;"
+        " one transaction per step,"
         f" {naive_twin.WORKERS} workers, no bus"
     )
     plain_is = "the same deletes, set-wise, one statement per store, nothing else"

@@ -1,5 +1,6 @@
 """Letters lie under a key of their own: they outlive the subject's, and are read by who may read them."""
 
+import json
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -86,6 +87,23 @@ async def test_austrian_without_a_language_is_answered_in_german(intake: Intake)
     assert '<html lang="de">' in letter["html"]
     assert theirs["answer"] == "We are working on your request. You will hear from us by 1 April 2026."
     assert view["language"] == theirs["language"] == "de"
+
+
+async def test_letter_that_nobody_is_sent_is_rendered_when_it_is_first_read(intake: Intake) -> None:
+    path, code = await submitted(intake)
+    await intake.complete(path, operation=Operation.ERASE, tasks=(ERASED,))
+    assert await asked_for(intake) == []
+    first = (await intake.channel.get(f"{path}/letters", headers=code)).json()["data"]
+    assert all(each["ready"] and each["body"] for each in first)
+    assert await asked_for(intake) == [each["letter_id"] for each in first]
+    assert (await intake.channel.get(f"{path}/letters", headers=code)).json()["data"] == first
+    assert await asked_for(intake) == [each["letter_id"] for each in first], "a letter has one text for ever"
+
+
+async def asked_for(intake: Intake) -> list[str]:
+    """The letters that correspondence was asked to render."""
+    query = "SELECT value FROM outbox WHERE topic = 'dsr.notices' ORDER BY position"
+    return [json.loads(row["value"])["notice_id"] for row in await intake.unit_of_work.pool.fetch(query)]
 
 
 async def test_after_an_erasure_the_channel_reads_no_letters_without_their_code(intake: Intake) -> None:

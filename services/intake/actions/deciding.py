@@ -1,5 +1,6 @@
 """What actions and pages of requests need: the policies, reading a request, and who may see it."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -8,7 +9,7 @@ from services.intake.access.auth import Caller
 from services.intake.core.errors import Forbidden, NotFound
 from services.intake.core.instants import Instants
 from services.intake.identity.proving import Proving
-from services.intake.letters import correspondence
+from services.intake.letters import correspondence, delivery
 from services.intake.letters.rendering import Letters
 from services.intake.mail.use_cases import MailUseCases
 from services.intake.request.aggregate import Request
@@ -18,6 +19,7 @@ from services.intake.request.reasons import Reasons
 from services.intake.reviews.holds import Holds
 from services.intake.settings import IntakeSettings
 from services.intake.store import other_requests, repository
+from shared.domain.errors import Shredded
 from shared.domain.identity_rules import IdentityPolicy
 from shared.domain.rights import Right
 from shared.domain.time_limit_policy import TimeLimitPolicy
@@ -90,7 +92,20 @@ class Deciding:
                 request = await visible(tx.connection, request, caller)
             if request.forgets_its_subject and not shown and caller.role != "privacy":
                 raise Forbidden("after an erasure the letters are read with their code, or by the privacy team")
+            coming = await delivery.ask_for_texts(tx, request)
+        if coming:
+            await delivery.wait_for_texts(self.unit_of_work, request_id)
+        async with self.unit_of_work.begin() as tx:
             return await correspondence.read(tx, request, caller, by_code=shown)
+
+    async def have_texts(self, request_id: UUID, caller: Caller) -> None:
+        """Waits for a moment until every letter of a request has its text, which is rendered when first read."""
+        with suppress(Shredded):
+            async with self.unit_of_work.begin() as tx:
+                request = await visible(tx.connection, await repository.read(tx.connection, request_id), caller)
+                coming = await delivery.ask_for_texts(tx, request)
+            if coming:
+                await delivery.wait_for_texts(self.unit_of_work, request_id)
 
 
 async def _theirs(connection: Connection, request: Request, caller: Caller) -> bool:

@@ -218,6 +218,7 @@ async def export_case(request_id: UUID, caller: AnyCaller, services: UseServices
 
 async def exported(request_id: UUID, caller: Caller, services: Services) -> Response:
     """The file of a case, as it is handed out."""
+    await services.use_cases.have_texts(request_id, caller)
     async with services.unit_of_work.begin() as tx:
         content = await case_file.build(tx, services.use_cases.letters, request_id, caller)
     headers = {"Content-Disposition": f'attachment; filename="case-{request_id}.zip"'} | _HOLD

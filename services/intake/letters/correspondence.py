@@ -1,7 +1,8 @@
 """Letters to the subject and what proves them, under a key of their own: an erasure leaves it, its expiry ends it.
 
 The record of that key has the id of the request. Its statement says how the subject is reached. A decision keeps what
-its letter needs (``write``), and asks for it (``NoticeRequested``); the service of correspondence renders it.
+its letter needs (``write``). The service of correspondence renders it (``NoticeRequested``): at once where it is sent
+or printed, else when it is first read.
 """
 
 import base64

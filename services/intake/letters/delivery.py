@@ -4,6 +4,7 @@ Who asked by e-mail gets every letter at the address that they gave; once anythi
 proved too, since from then on a letter may say what was found. Who asked by post gets paper, at the address of record.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,9 +20,9 @@ from services.intake.request.stored_request import StoredRequest
 from shared.domain.events import NoticeRequested
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import NOTHING
-from shared.domain.notices import address_in, address_of, addressed
+from shared.domain.notices import NoticeFacts, address_in, address_of, addressed, opened
 from shared.domain.rights import Right
-from shared.messaging.unit_of_work import UnitOfWork
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData
 from shared.storage.vault import Sealing
@@ -32,6 +33,8 @@ BY_ADDRESS: Final[frozenset[str]] = TO_STRANGERS | {"proof_link", "portal_news"}
 """Letters that go where they say, however the request came; a person tells whoever has no e-mail address."""
 POSTAL: Final = "postal_address"
 """The kind of a sealed address of record."""
+_PAUSES: Final = (0.03, 0.05, 0.1, 0.2, 0.4, 0.8)
+"""Seconds between looks for a text; who reads waits for all of them only where correspondence is away or busy."""
 _INSERT = """
 INSERT INTO delivery (letter_id, request_id, kind, way, state, fault, awaited, address,
                       written_at, written_on)
@@ -100,10 +103,11 @@ async def keep(tx: UnitOfWork, letters: Letters, written: Sequence[Written], mor
         Shredded: the correspondence of one of the requests has expired.
     """
     everything = [*written, *await _news(tx, letters, written)]
-    sealings, mailed = await _addressed(tx, everything)
+    sealings, delivered = await _addressed(tx, everything)
     await tx.vault.seal(tx.connection, [*sealings, *more], tx.now)
     for each in everything:
-        _ask(tx, each.request, each.sealing.sealed_id, each.sealing.source, by_mail=each.sealing.sealed_id in mailed)
+        if (letter_id := each.sealing.sealed_id) in delivered:
+            _ask(tx, each.request, letter_id, each.sealing.source, by_mail=delivered[letter_id])
 
 
 async def acknowledge(tx: UnitOfWork, opened: Sequence[tuple[StoredRequest, correspondence.Opened]]) -> None:
@@ -123,7 +127,34 @@ async def acknowledge(tx: UnitOfWork, opened: Sequence[tuple[StoredRequest, corr
             by_mail = await _insert(tx, letter, "email", "waiting", None, mark)
             if not by_mail:
                 await _insert(tx, letter, "email", "spared", "acknowledged_today", mark)
-        _ask(tx, request, new.acknowledgement.sealed_id, "acknowledgement", by_mail=by_mail)
+        if by_mail or request.channel == "post":
+            _ask(tx, request, new.acknowledgement.sealed_id, "acknowledgement", by_mail=by_mail)
+
+
+async def ask_for_texts(tx: UnitOfWork, request: StoredRequest) -> bool:
+    """Has those letters of a request rendered that nobody is sent, as they are first read; returns whether any is.
+
+    Raises:
+        Shredded: the correspondence has expired.
+    """
+    coming = await _without_text(tx, request.request_id)
+    for letter_id, kind in coming:
+        _ask(tx, request, letter_id, kind, by_mail=False)
+    return bool(coming)
+
+
+async def wait_for_texts(unit_of_work: UnitOfWorkFactory, request_id: UUID) -> None:
+    """Waits for a moment until every letter of a request has its text."""
+    for pause in _PAUSES:
+        await asyncio.sleep(pause)
+        async with unit_of_work.begin() as tx:
+            if not await _without_text(tx, request_id):
+                return
+
+
+async def _without_text(tx: UnitOfWork, request_id: UUID) -> list[tuple[UUID, str]]:
+    letters = await tx.vault.open_kind(tx.connection, request_id, "letter")
+    return [(each, kind) for each, kind, content in letters if isinstance(opened(content), NoticeFacts)]
 
 
 async def read(connection: Connection, letter_id: UUID, *, lock: bool = False) -> Delivery | None:
@@ -206,16 +237,15 @@ async def _news(tx: UnitOfWork, letters: Letters, written: Sequence[Written]) ->
     return news
 
 
-async def _addressed(tx: UnitOfWork, written: Sequence[Written]) -> tuple[list[Sealing], set[UUID]]:
-    """Returns letters with where they go, and which go by e-mail now; notes those to deliver, all at once."""
+async def _addressed(tx: UnitOfWork, written: Sequence[Written]) -> tuple[list[Sealing], dict[UUID, bool]]:
+    """Returns letters with where they go, and which are delivered, by e-mail now or not; notes those, all at once."""
     mailed = [each.request for each in written if each.request.channel == "email"]
     known = await tx.vault.subject_data(tx.connection, [each.subject_ref for each in mailed]) if mailed else {}
-    sealings, by_mail, rows = list[Sealing](), set[UUID](), list[tuple[object, ...]]()
+    sealings, delivered, rows = list[Sealing](), dict[UUID, bool](), list[tuple[object, ...]]()
 
     def note(letter: Written, way: str, state: str, fault: str | None = None) -> None:
         known = (letter.sealing.sealed_id, letter.sealing.subject_ref, letter.sealing.source)
-        if (way, state) == ("email", "waiting"):
-            by_mail.add(letter.sealing.sealed_id)
+        delivered[letter.sealing.sealed_id] = (way, state) == ("email", "waiting")
         rows.append((*known, way, state, fault, [*letter.tells] or None, tx.now, tx.now.astimezone(UTC).date()))
 
     for each in written:
@@ -234,7 +264,7 @@ async def _addressed(tx: UnitOfWork, written: Sequence[Written]) -> tuple[list[S
         sealings.append(sealing)
     if rows:
         await tx.connection.copy_records_to_table("delivery", records=rows, columns=_NOTED)
-    return sealings, by_mail
+    return sealings, delivered
 
 
 async def _mailed_to(

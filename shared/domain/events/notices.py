@@ -17,7 +17,7 @@ DeliveryFault = Literal["refused", "put_off", "address_unknown", "address_unusab
 
 
 class NoticeRequested(Event, topic=Topic.NOTICES):
-    """A letter is to be rendered, and sent by e-mail if ``by_mail`` says so; else it is printed, or read where it is.
+    """A letter is to be rendered, and sent by e-mail if ``by_mail`` says so; else it is printed, or read now.
 
     ``kind``: of the letter. ``threaded``: it joins the mails that the requester and we have exchanged. It comes again
     for a letter that is to be sent once more. A digest to a recipient tells of many requests: ``request_id`` is its own
