@@ -53,16 +53,13 @@ CREATE TABLE request (
     renewing     boolean NOT NULL DEFAULT false,
     -- A system could not correct it at once: its data are restricted until it is, or somebody has decided (Art. 18(1)(a)).
     unchangeable   boolean     NOT NULL DEFAULT false,
-    -- Of an erasure: the person does not want the packages kept that were made for their earlier requests.
-    packages_waived boolean     NOT NULL DEFAULT false,
     -- Up to which change of the register of numbers a request that waits because of one was looked at.
     register_seen_at timestamptz,
     -- When a customer of ours who decides about the data got the request, and when they replied.
     forwarded_at          timestamptz,
     controller_replied_at timestamptz,
-    -- Restrictions that oppose an erasure of the same person, and who has decided that it begins all the same.
+    -- Restrictions of the same person oppose an erasure.
     opposed        boolean     NOT NULL DEFAULT false,
-    ended_by       uuid,
     -- Who has asked has not shown who they are, and it is done all the same: so nothing is told that tells who is a customer.
     anonymous      boolean     NOT NULL DEFAULT false,
     -- The language in which the subject is written to: what they have asked for, else that of their country (shared/policy/languages/languages.toml).
@@ -317,7 +314,7 @@ CREATE TABLE recipient_notice (
     what         text        NOT NULL,       -- corrected, stated, erased, restricted, lifted, stopped
     categories   text[]      NOT NULL,       -- of the policy
     extent       jsonb       NOT NULL DEFAULT '{}',  -- how much of each category; null: only that it is concerned
-    state        text        NOT NULL,       -- underway, told, acknowledged, done, impossible, disproportionate
+    state        text        NOT NULL,       -- underway, told, acknowledged, done, impossible
     concerned_at timestamptz NOT NULL,
     digest_id    uuid REFERENCES recipient_digest ON DELETE SET NULL,  -- null: the next one tells of it
     told_at      timestamptz,                -- when they were told last

@@ -19,7 +19,6 @@ from services.intake.letters import asked, correspondence
 from services.intake.letters.rendering import Letters
 from services.intake.packages import downloads as packages
 from services.intake.request.aggregate import Request
-from services.intake.request.kept_by_now import kept_by_now
 from services.intake.request.lifecycle import State
 from services.intake.request.messages.answer import standing
 from services.intake.store.repository import Requests
@@ -85,7 +84,6 @@ class Following:
         use_cases, settings = self.works.services.use_cases, self.works.services.settings
         today = self.works.services.unit_of_work.clock.now().date()
         view = views.view(request, today, use_cases.letters, officer=False)
-        now = kept_by_now(request, use_cases.letters.policy, today)
 
         def words(fact: Fact) -> str:
             return use_cases.letters.words(fact, self._reader(visit, request))
@@ -104,7 +102,7 @@ class Following:
             received=words(request.received_at),
             due=words(request.due_on),
             ended=request.closed_at is not None,
-            answer=words(standing(now, today)),
+            answer=words(standing(request, today)),
             next=[words(each) for each in told.next_steps(request)],
             question=await self._question(request),
             answerable=_answerable(request),

@@ -143,7 +143,6 @@ ENDED = {"system": "cdr", "reason": "SYSTEM_DESTROYED", "article": "12(4)", "exp
 ONE: dict[str, tuple[Prepare, Body]] = {
     "confirm-proof": (doubted, {}),
     "retry": (lambda intake: failed(intake, "table_missing"), None),
-    "waive-packages": (erasing, None),
     "withdraw": (begun, None),
     "ask": (begun, QUESTION),
     "withdraw-question": (questioned, None),
@@ -168,7 +167,6 @@ TWO: dict[str, tuple[Prepare, Body]] = {
     "extend": (begun, PROPOSAL),
     "exceed-limit": (stopped, {"system": "billing", "limit": "max_rows"}),
     "release-package": (withheld, None),
-    "waive-recipient": (disclosed, {"recipient": "carrier", "cause": "impossible", "explanation": "It is gone."}),
 }
 """Each action that another person must approve."""
 

@@ -764,7 +764,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "no scope": ({"right": "objection"}, "scope", "direct_marketing or legitimate_interests"),
     "no changes": ({"right": "rectification"}, "changes", "needs at least one"),
     "no purpose": ({"right": "consent_withdrawal"}, "purposes", "needs at least one"),
-    "another right": ({"right": "access", "packages_waived": True}, "packages_waived", "belongs to an erasure"),
+    "another right": ({"right": "access", "ground": "unlawful"}, "ground", "belongs to a restriction"),
     "nowhere to answer": ({"right": "access", "channel": "email"}, "subject.email", "answer goes there"),
 }
 

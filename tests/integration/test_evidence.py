@@ -30,7 +30,7 @@ from shared.storage.vault import Sealing
 from tests.fixtures.databases import tables_with
 from tests.fixtures.engine import Harness, OpenHarness
 from tests.fixtures.handed_out import GIVEN
-from tests.fixtures.intake import PROOF, Intake, downloaded, id_of
+from tests.fixtures.intake import Intake, id_of
 from tests.fixtures.recipients import digests
 
 COLUMNS = {
@@ -439,34 +439,3 @@ async def test_erasure_expires_earlier_requests_of_the_subject_except_letters(in
     intake.clock.pass_by(days=15)
     assert await end(intake) == {"erased": 2}
     assert await subjects(intake) == {others, later}
-
-
-@pytest.mark.parametrize("waived_at", ["submission", "open", "closed"])
-async def test_erasure_that_waives_download_days_removes_own_packages_alone(intake: Intake, waived_at: str) -> None:
-    ada, bob = {"subject": {"email": "ada@example.org"}}, {"subject": {"email": "bob@example.org"}}
-    mine, others = await intake.submit(**ada), await intake.submit(**bob)
-    for number, path in enumerate((mine, others), 2):
-        await intake.complete(path, package_id=f"019c0000-0000-7000-8000-00000000000{number}")
-    intake.clock.pass_by(hours=1)
-    erasure = await intake.submit(right="erasure", packages_waived=waived_at == "submission", **ada)
-    if waived_at == "open":
-        (await intake.channel.post(f"{erasure}/actions/waive-packages")).raise_for_status()
-    await intake.complete(erasure)
-    if waived_at == "closed":
-        intake.clock.pass_by(hours=1)
-        assert await end(intake) == {}
-        (await intake.channel.post(f"{erasure}/actions/waive-packages")).raise_for_status()
-    intake.clock.pass_by(hours=1)
-    assert await end(intake) == {"erased": 1}
-    assert await subjects(intake) == {others}
-    assert (await downloaded(intake.channel, mine)).status_code == 410
-
-
-async def test_only_an_erasure_waives_the_days_of_packages_and_once(intake: Intake) -> None:
-    said = {"right": "access", "subject": {"email": "ada@example.org"}, "packages_waived": True, **PROOF}
-    assert (await intake.channel.post("/v1/requests", json=said)).status_code == 422
-    access, erasure = await intake.submit(), await intake.submit(right="erasure")
-    assert (await intake.channel.post(f"{access}/actions/waive-packages")).status_code == 409
-    answers = [(await intake.channel.post(f"{erasure}/actions/waive-packages")).status_code for _ in range(2)]
-    assert answers == [200, 409]
-    assert await intake.details(erasure, "packages.waived") == [{}]

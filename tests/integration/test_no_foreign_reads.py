@@ -79,7 +79,6 @@ CHANNELS_MAY = {
     "POST /v1/requests/{request_id}/actions/verify",
     "POST /v1/requests/{request_id}/actions/revoke-proof",
     "POST /v1/requests/{request_id}/actions/withdraw",
-    "POST /v1/requests/{request_id}/actions/waive-packages",
     "POST /v1/requests/{request_id}/actions/record-reply",
     "POST /v1/requests/{request_id}/downloads",
     "GET /v1/downloads/{download_id}",

@@ -238,32 +238,6 @@ async def test_digest_for_a_recipient_without_a_channel_is_printed_and_posted(di
     assert {(await disclosing.channel.get(each)).status_code for each in (digest, "/v1/recipient-digests")} == {403}
 
 
-async def test_it_takes_two_persons_to_tell_a_recipient_nothing_and_a_reason_that_is_sealed(disclosing: Intake) -> None:
-    path = await erased(disclosing, report(Operation.ERASE, call=1))
-    waiver = {"recipient": "carrier", "cause": "impossible", "explanation": WHY}
-    proposed = (await disclosing.officer.post(f"{path}/actions/waive-recipient", json=waiver)).raise_for_status()
-    assert (await approve(disclosing.officer, path)).status_code == 409
-    read = await disclosing.colleague.get(f"/v1/approvals/{proposed.json()['approval_id']}")
-    assert read.json()["body"] == waiver, "who approves may read it"
-    assert (await listed(disclosing, path))["carrier"]["state"] == "underway"
-    (await approve(disclosing.colleague, path)).raise_for_status()
-    assert (await listed(disclosing, path))["carrier"]["state"] == "impossible"
-    written = (await disclosing.officer.get(f"{path}/letters")).raise_for_status().json()["data"]
-    *_, first, told = [each for each in written if each["kind"] == "answer"]
-    promised, said = (" ".join(each["body"].split()) for each in (first, told))
-    assert "We tell those who may have received such data from us what we have done: Example Carrier" in promised
-    assert "We could not tell these recipients of it, since that has proved impossible" in said
-    assert "We tell those" not in said, "what was promised and is not done is told"
-    (settled,) = await disclosing.details(path, "recipient.notice_waived")
-    assert (settled["cause"], settled["proposed_by"]) == ("impossible", "officer-1")
-    assert WHY not in str(await disclosing.evidence(path))
-    late = await disclosing.officer.post(f"{path}/actions/waive-recipient", json=waiver)
-    nobody = await disclosing.officer.post(f"{path}/actions/waive-recipient", json={**waiver, "recipient": "mailer"})
-    assert (late.status_code, nobody.status_code) == (409, 404)
-    assert "those whom it concerns: carrier" in nobody.text
-    assert await digests(disclosing) == {}
-
-
 async def test_of_a_part_that_is_erased_later_those_are_told_whom_it_newly_concerns(disclosing: Intake) -> None:
     kept = TaskReport(task_id=uuid7(), system="billing", operation="erase", outcome="retained", ground="invoices_84m")
     path = await disclosing.submit(right="erasure")
@@ -340,18 +314,6 @@ async def test_a_recipient_of_whom_more_was_said_since_is_not_told_by_the_notice
 async def test_where_the_policy_names_no_recipient_of_the_data_nobody_is_told(disclosing: Intake) -> None:
     path = await erased(disclosing, report(Operation.ERASE, ticket=1))
     assert (await digests(disclosing), await listed(disclosing, path)) == ({}, {})
-
-
-# Nobody is said to be told nothing who was told (Art. 19).
-async def test_nobody_waives_a_notice_that_was_given_meanwhile(disclosing: Intake) -> None:
-    path = await erased(disclosing, report(Operation.ERASE, call=1))
-    waiver = {"recipient": "carrier", "cause": "disproportionate", "explanation": WHY}
-    proposed = (await disclosing.officer.post(f"{path}/actions/waive-recipient", json=waiver)).raise_for_status()
-    await digests(disclosing)
-    approved = await disclosing.colleague.post(f"/v1/approvals/{proposed.json()['approval_id']}/approve")
-    again = await disclosing.officer.post(f"{path}/actions/waive-recipient", json=waiver)
-    assert (approved.status_code, again.status_code, "carrier was told" in again.text) == (412, 409, True)
-    assert (await listed(disclosing, path))["carrier"]["state"] == "told"
 
 
 # Recipients store what is restricted until nothing of the same person restricts it any more (Art. 18(1), 19).

@@ -153,7 +153,6 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("yield_to", lambda r: r.yield_to((QUESTION,), opposed=True)),
     ("yield_to", lambda r: r.yield_to((QUESTION,), opposed=False)),
     ("begin", lambda r: replace(r, postponed=True).begin("answered")),
-    ("waive_packages", lambda r: r.waive_packages()),
     ("restricted", lambda r: r.restricted(a(FulfilmentCompleted, operation="restrict"))),
     (
         "weigh",

@@ -15,11 +15,9 @@ from services.intake.request.aggregate import Request, Transition
 from services.intake.request.letter_kinds import LetterField
 from services.intake.request.reasons import Answering, Proposed
 from services.intake.store import other_requests
-from services.intake.store.repository import Requests
 from shared.domain.errors import IllegalTransition
 from shared.domain.notices import Reader
 from shared.domain.operations import ANSWERING, TaskReport
-from shared.domain.rights import Right
 from shared.domain.sentences import Fact, Term, article, say
 from shared.domain.wording import ENGLISH
 from shared.messaging.unit_of_work import UnitOfWork
@@ -101,20 +99,9 @@ async def _waits_for(held: Held, _: Nothing) -> str:
 
 
 async def _override(held: Held, _: Nothing) -> Transition:
-    """It begins, and the restrictions that it waits for end; raises ``IllegalTransition`` where it waits for none."""
-    tx, request = held.tx, held.request
-    if not request.postponed:
-        raise IllegalTransition("this request does not wait for another")
-    awaits = (await other_requests.awaited_by(tx.connection, [request.request_id])).get(request.request_id, [])
-    others = await Requests.locked(tx, held.means.letters, awaits, held.caller.actor)
-    for other in others.all:
-        await others.apply(other.end_with_erasure(request.request_id, tx.now))
-    await others.save()
-    return request.begin("decided")
-
-
-async def _waive_packages(held: Held, _: Nothing) -> Transition:
-    return held.request.waive_packages()
+    if held.request.opposed:
+        raise IllegalTransition("the person has had data restricted: lift or withdraw the restriction first")
+    return held.request.begin("decided")
 
 
 async def _withdraw(held: Held, _: Nothing) -> Transition:
@@ -233,29 +220,12 @@ ACTIONS: Final[Sequence[Action]] = (
         name="override-wait",
         title="Erase without waiting for other requests",
         body=Nothing,
-        effects=lambda held: (
-            ANOTHER,
-            "It ends what the person had restricted."
-            if held.request.opposed
-            else "What is erased is in no copy that the person asked for.",
-        ),
+        effects=saying(ANOTHER, "What is erased is in no copy that the person asked for."),
         apply=_override,
-        may=lambda held: held.request.postponed,
+        may=lambda held: held.request.postponed and not held.request.opposed,
         second=by_two,
         about=_waits_for,
         proposed="erasure.begin_proposed",
-        final=True,
-    ),
-    Action(
-        name="waive-packages",
-        title="Enter that their packages are to be removed, too",
-        body=Nothing,
-        effects=saying("The erasure removes the packages of their earlier requests before their days are over."),
-        apply=_waive_packages,
-        may=lambda held: (
-            held.request.right is Right.ERASURE and not held.request.packages_waived and not held.request.closed_at
-        ),
-        channel=True,
         final=True,
     ),
     Action(

@@ -1,6 +1,6 @@
 """Bodies of actions: their titles, descriptions and words make the API's document, the forms and the command."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -180,14 +180,6 @@ class ControllerReply(Strict):
     """What the customer to whom a request was passed on says: that they have it, how they go on."""
 
     text: Text = Field(title="What they say", description="In their words; kept sealed")
-
-
-class Waiver(Strict):
-    """A recipient is not told: it is impossible, or takes an effort out of proportion (Art. 19)."""
-
-    recipient: Word = Field(description="the recipient, as the policy names it")
-    cause: Literal["impossible", "disproportionate"] = Field(title="Since that is")
-    explanation: Text = Field(title="Why", description="Kept sealed")
 
 
 class PostalAddress(Strict):

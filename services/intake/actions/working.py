@@ -1,7 +1,6 @@
 """Actions about the work in systems, packages, restrictions, recipients, and the part of a customer."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 import orjson
@@ -16,24 +15,11 @@ from services.intake.actions.bodies import (
     ManualResult,
     Nothing,
     PostalAddress,
-    Waiver,
 )
-from services.intake.core.errors import NotFound
 from services.intake.letters import correspondence, delivery, forwarding
-from services.intake.recipients import recipients
-from services.intake.recipients.recipients import NoticeState
 from services.intake.request import deferrals
 from services.intake.request.aggregate import Transition
-from services.intake.request.closing import later_letter
-from services.intake.request.lifecycle import State
-from shared.domain.errors import IllegalTransition
-from shared.domain.rights import Outcome
 from shared.storage.vault import MANUAL_STEPS, Sealing
-
-_PROMISED = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED})
-"""How a request has ended whose letter names who is told."""
-_LOCK = "SELECT FROM recipient_notice WHERE request_id = $1 AND recipient = $2 FOR UPDATE"
-_WAIVED = "UPDATE recipient_notice SET state = $3, settled_at = $4 WHERE request_id = $1 AND recipient = $2"
 
 
 async def _exceed_limit(held: Held, said: LimitExceeded) -> Transition:
@@ -102,35 +88,6 @@ async def _record_controller_reply(held: Held, said: ControllerReply) -> Transit
     return held.request.hear_controller(held.tx.now, reply=str(place))
 
 
-async def _waive_recipient(held: Held, said: Waiver) -> Transition:
-    """The recipient is not told, and the person reads that.
-
-    Raises:
-        NotFound: the request concerns no such recipient.
-        IllegalTransition: they were told, or have said something.
-    """
-    tx, request = held.tx, held.request
-    await tx.connection.execute(_LOCK, request.request_id, said.recipient)
-    notices = {each.recipient: each for each in await recipients.of_request(tx.connection, request.request_id)}
-    if (notice := notices.get(said.recipient)) is None:
-        known = ", ".join(notices) or "none"
-        raise NotFound(f"the request concerns no such recipient; those whom it concerns: {known}")
-    if notice.settled_at is not None:
-        raise IllegalTransition(f"{said.recipient} is settled: {notice.state.replace('_', ' ')}")
-    if notice.state is not NoticeState.UNDERWAY:
-        raise IllegalTransition(f"{said.recipient} was told: that cannot be waived any more; enter what they have said")
-    await tx.connection.execute(_WAIVED, request.request_id, said.recipient, said.cause, tx.now)
-    detail: dict[str, JsonValue] = {"recipient": said.recipient, "proposed_by": held.first, "cause": said.cause}
-    waived = request.noted("recipient.notice_waived", **detail)
-    promised = request.state is State.CLOSED and request.outcome in _PROMISED
-    return replace(waived, letters=later_letter(request)) if promised else waived
-
-
-async def _notice(held: Held, said: Waiver) -> str:
-    notices = await recipients.of_request(held.tx.connection, held.request.request_id)
-    return next((f"{each.state} {each.concerned_at}" for each in notices if each.recipient == said.recipient), "")
-
-
 async def _record_address(held: Held, said: PostalAddress) -> Transition:
     """A person has looked up where the subject lives: letters on paper go there, and nowhere else."""
     tx, request = held.tx, held.request
@@ -155,18 +112,6 @@ def _by_hand(held: Held) -> Options:
     return plain(*sorted({task.system for task in tasks if deferrals.may_be_done_by_hand(task)}))
 
 
-async def _untold(held: Held) -> Options:
-    """Recipients who were not told yet."""
-    policy, request_id = held.tx.policy, held.request.request_id
-    found = await recipients.of_request(held.tx.connection, request_id)
-    names = [each.recipient for each in found if each.state is NoticeState.UNDERWAY]
-    return [(name, policy.recipients[name].name if name in policy.recipients else name) for name in names]
-
-
-async def _may_waive(held: Held) -> bool:
-    return bool(await _untold(held))
-
-
 def _is_withheld(held: Held) -> bool:
     request = held.request
     return request.package_fault is not None and not request.package_is_gone and not request.renewing
@@ -174,7 +119,7 @@ def _is_withheld(held: Held) -> bool:
 
 def _may_lift(held: Held) -> bool:
     request = held.request
-    over = request.lifted_at is not None or request.lift_told_at is not None or request.ended_by is not None
+    over = request.lifted_at is not None or request.lift_told_at is not None
     return request.allows("lift") and request.restricts and request.was_restricted and not over
 
 
@@ -269,21 +214,6 @@ ACTIONS: Final[Sequence[Action]] = (
         effects=saying("The customer is reminded no more."),
         apply=_record_controller_reply,
         may=lambda held: held.request.forwarded_at is not None and held.request.controller_replied_at is None,
-    ),
-    Action(
-        name="waive-recipient",
-        title="Do not tell a recipient",
-        body=Waiver,
-        effects=saying(ANOTHER, "Then the recipient is not told of what was done (Art. 19)."),
-        apply=_waive_recipient,
-        may=_may_waive,
-        second=by_two,
-        about=_notice,
-        target=("recipient",),
-        shows=("recipient", "cause"),
-        choices={"recipient": _untold},
-        proposed="recipient.waiver_proposed",
-        final=True,
     ),
     Action(
         name="record-address",

@@ -13,7 +13,6 @@ from services.intake.letters.rendering import Letters
 from services.intake.request.aggregate import Request
 from services.intake.request.blockers import Blocker, blocked_by
 from services.intake.request.coverage import Covered, coverage
-from services.intake.request.kept_by_now import kept_by_now
 from services.intake.request.lifecycle import State
 from services.intake.request.messages.answer import standing
 from services.intake.request.stored_request import as_told
@@ -203,7 +202,6 @@ def view(
 ) -> RequestView:
     """A request as the API shows it; an officer also reads why tasks wait for a person, and all of an anonymous one."""
     request, reader = request if officer else as_told(request), letters.reader(request)
-    request = kept_by_now(request, letters.policy, today)
     same = {name: getattr(request, name) for name in RequestView.model_fields if hasattr(request, name)}
     more = {
         "role": "processor" if request.tenant else request.role,

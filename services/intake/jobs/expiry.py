@@ -60,7 +60,7 @@ DUE = {
         SELECT r.request_id, r.subject_ref
         FROM request r JOIN vault.subject v ON v.subject_ref = r.subject_ref
         WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND NOT {_NEEDED} AND EXISTS ({_ERASED})
-              AND (r.package_id IS NULL OR EXISTS ({_ERASED} AND e.packages_waived)
+              AND (r.package_id IS NULL
                    OR r.responded_at < $1 - interval '14 days'
                    AND NOT EXISTS (SELECT 1 FROM vault.sealed s WHERE s.sealed_id = r.package_id))""",  # noqa: S608
     "register": """

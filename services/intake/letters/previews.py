@@ -139,9 +139,9 @@ def _kept() -> Iterator[TaskReport]:
 
 def _followed(letters: Letters) -> Iterator[LetterOf]:
     yield "extension", {**_decided("extension", "VOLUME", "12(3)"), "new_due": date(2026, 6, 5)}
-    for why in ("decided", "given_up", "erased"):
+    for why in ("decided", "given_up"):
         restriction = replace(_REQUEST, right=Right.RESTRICTION)
-        kind, fields = lifting_letter(restriction, why, lifted_on=_LATER, erasure=reference.EXAMPLE)
+        kind, fields = lifting_letter(restriction, why, lifted_on=_LATER)
         yield kind, {"asked": Term("asked", Right.RESTRICTION), **fields}
     yield "update", {"about": "reopened", "answered_on": _AT + timedelta(days=40), "new_due": date(2026, 6, 5)}
     ended = _decided("end_part", "SYSTEM_DESTROYED", "12(4)")

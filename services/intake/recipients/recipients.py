@@ -5,7 +5,7 @@ The next digest of a recipient tells them (``recipient_digests``).
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from enum import StrEnum
 from typing import Final
@@ -16,12 +16,12 @@ import orjson
 from pydantic import JsonValue
 
 from services.intake.request import disclosed, other_restrictions
-from services.intake.request.letter_kinds import LetterField, LetterKind, LetterOf, also
+from services.intake.request.letter_kinds import LetterKind, LetterOf, also
 from services.intake.request.stored_request import StoredRequest
 from shared.domain.identities import IdentityType
 from shared.domain.levels import NOTHING
 from shared.domain.policy import Policy, Recipient
-from shared.domain.sentences import Sentence, listed, say
+from shared.domain.sentences import listed, say
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.domain.working_days import calendar
 from shared.messaging.unit_of_work import UnitOfWork
@@ -37,15 +37,9 @@ class NoticeState(StrEnum):
     TOLD = "told"
     ACKNOWLEDGED = "acknowledged"
     DONE = "done"
-    IMPOSSIBLE = "impossible"
-    DISPROPORTIONATE = "disproportionate"
 
 
 _SAY_WHAT_WAS_DONE: Final[frozenset[LetterKind]] = frozenset({"answer"})
-_WAIVED = """
-SELECT request_id, recipient, state FROM recipient_notice
-WHERE request_id = ANY($1) AND settled_at IS NOT NULL AND state IN ('impossible', 'disproportionate')
-"""
 _READ = """
 SELECT n.request_id, n.recipient, n.what, n.categories, n.state, n.concerned_at, n.digest_id, n.told_at,
        r.written_at AS reminded_at, n.settled_at
@@ -84,50 +78,21 @@ def silent_before(policy: Policy, limits: TimeLimitPolicy, now: datetime) -> dat
     return datetime.combine(last + timedelta(days=1), time(), ZoneInfo(policy.controller.zone))
 
 
-@dataclass
-class Waivers:
-    """Who is told nothing of requests that are at hand, and why: read once for all of them, when it is first needed."""
+def with_list(
+    policy: Policy, known: disclosed.DisclosedOfAll, request: StoredRequest, written: Sequence[LetterOf]
+) -> Sequence[LetterOf]:
+    """Adds to the letter that says what was done which recipients are told of it; pure.
 
-    request_ids: Collection[UUID]
-    disclosed: disclosed.DisclosedOfAll
-    _known: dict[UUID, dict[str, str]] | None = field(default=None, init=False)
-
-    async def with_list(
-        self, tx: UnitOfWork, request: StoredRequest, written: Sequence[LetterOf]
-    ) -> Sequence[LetterOf]:
-        """The letters, the one that says what was done with who is told of it, and who is not, and why.
-
-        Whoever has not shown who they are is told nothing of that: it would tell who is a customer.
-        """
-        if request.anonymous or not any(kind in _SAY_WHAT_WAS_DONE for kind, _ in written):
-            return written
-        done = self.disclosed.of(request).done
-        concerned = disclosed.recipients(tx.policy, done.categories) if done and not done.over else {}
-        waived = await self._of(tx.connection, request.request_id) if concerned else {}
-        said = [*_list(concerned, waived)]
-        return [(kind, _with(fields, said) if kind in _SAY_WHAT_WAS_DONE else fields) for kind, fields in written]
-
-    async def _of(self, connection: Connection, request_id: UUID) -> Mapping[str, str]:
-        if self._known is None:
-            self._known = {}
-            for each, recipient, state in await connection.fetch(_WAIVED, list(self.request_ids)):
-                self._known.setdefault(each, {})[recipient] = state
-        return self._known.get(request_id, {})
-
-
-def _list(concerned: Mapping[str, Recipient], waived: Mapping[str, str]) -> Iterator[Sentence]:
-    """Who is told, and who is not; pure."""
-    words = {None: "told", NoticeState.IMPOSSIBLE: "not_possible", NoticeState.DISPROPORTIONATE: "not_proportionate"}
-    for how, key in words.items():
-        named = [f"{each.name} ({each.country})" for name, each in concerned.items() if waived.get(name) == how]
-        if named:
-            yield say(f"recipient_notice.{key}", named=listed(named))
-
-
-def _with(fields: Mapping[str, LetterField], said: Iterable[Sentence]) -> Mapping[str, LetterField]:
-    for each in said:
-        fields = also(fields, each)
-    return fields
+    A requester who has not proved who they are reads nothing of that: it would tell who is a customer.
+    """
+    if request.anonymous or not any(kind in _SAY_WHAT_WAS_DONE for kind, _ in written):
+        return written
+    done = known.of(request).done
+    concerned = disclosed.recipients(policy, done.categories) if done and not done.over else {}
+    if not concerned:
+        return written
+    said = say("recipient_notice.told", named=listed([f"{each.name} ({each.country})" for each in concerned.values()]))
+    return [(kind, also(fields, said) if kind in _SAY_WHAT_WAS_DONE else fields) for kind, fields in written]
 
 
 async def of_request(connection: Connection, request_id: UUID) -> list[Notice]:

@@ -69,9 +69,8 @@ _COPY_OF_MESSAGE = Rule(
 _OPPOSED = Rule(
     "other_request",
     "The same person has had data restricted that this erasure would remove (`awaits`, Art. 18(1)(b), (c)), and was"
-    " asked which of the two they want: they withdraw one of the requests. Or two people decide that this begins, which"
-    " ends the restriction, or refuse this request.",
-    ("override-wait", "refuse", "withdraw"),
+    " asked which of the two they want: they withdraw one of the requests, or the restriction is lifted.",
+    ("refuse", "withdraw"),
 )
 _CONFLICT = Rule(
     "system",

@@ -105,8 +105,8 @@ def done(
 
 
 def restricted(request: StoredRequest, policy: Policy) -> frozenset[str]:
-    """The categories of which a request restricts data now; none of what ended with the erasure of the data."""
-    if not request.restricts or request.lifted_at is not None or request.ended_by is not None:
+    """The categories of which a request restricts data now."""
+    if not request.restricts or request.lifted_at is not None:
         return frozenset()
     tasks = [task for task in summed(request.tasks) if task.operation == Operation.RESTRICT]
     return _categories([task for task in tasks if _has_changed(task)], policy)

@@ -119,7 +119,6 @@ TRANSITIONS: Mapping[str, Rule] = {
     "withdraw":        rule(OPEN | RESUMABLE, FINAL,                     RequestWithdrawn, LiftDecided, RequestClosed),
     "yield_to":        rule(BEGUN,            MEANING | WORK | PERSON),
     "begin":           rule(BEGUN,            MEANING | WORK,            RetryDecided),
-    "waive_packages":  rule(OPEN | CLOSED,    OPEN | CLOSED),
     "restricted":      rule(BEGUN,            PERSON),
     "weigh":           rule(PERSON,           FINAL,                     LiftDecided, RequestClosed),
     "renew":           rule(CLOSED,           CLOSED,                    RequestVerified, PartAnswered),

@@ -49,8 +49,7 @@ class StoredRequest:
     and its due date follows from that. ``package_fault``: why the package is withheld; ``renewing``: it is made anew.
     ``package_gone``: the package that is no longer kept. ``suspended``: its work begins once its API key is released.
     ``postponed``: an erasure that waits for other requests of the person; ``opposed``: one of them is a restriction,
-    which wants the data kept. ``packages_waived``: it removes their packages before their days are over. ``ended_by``:
-    the erasure with which what it restricts has ended. ``unchangeable``: a system could not correct it at once, so its
+    which wants the data kept. ``unchangeable``: a system could not correct it at once, so its
     data are restricted meanwhile. ``lift_told_at``: when the subject was told that what it
     had restricted is lifted. ``forwarded_at``: when a customer of ours got it; ``controller_replied_at``: when they
     said how they go on. ``tasks``: what the downstreams reported, in counts. ``tenant``: the customer of ours whose
@@ -85,7 +84,6 @@ class StoredRequest:
     resumed: bool = False
     suspended: bool = False
     postponed: bool = False
-    packages_waived: bool = False
     opposed: bool = False
     anonymous: bool = False
     unchangeable: bool = False
@@ -98,7 +96,6 @@ class StoredRequest:
     package_id: UUID | None = None
     lift_told_at: datetime | None = None
     lifted_at: datetime | None = None
-    ended_by: UUID | None = None
     package_fault: str | None = None
     package_gone: UUID | None = None
     renewing: bool = False

@@ -51,7 +51,7 @@ _CHANGING = {name: kind for name, kind in column_types(Request).items() if name 
 _COLUMNS = (*_FIXED, *_CHANGING, *_CONVERTED)
 _NEW = (
     *("state", "received_at", "due_on", "calendar", "role", "calc_version", "country", "language"),
-    *("suspended", "anonymous", "packages_waived"),
+    *("suspended", "anonymous"),
 )
 """What a new request has besides; every other column has its default."""
 _ANSWERS_OVER = """
@@ -106,7 +106,6 @@ class Requests:
         self._done: set[UUID] = set()
         self._copied: Mapping[UUID, datetime] | None = None
         self._disclosed = DisclosedOfAll(tx.policy)
-        self._waivers = recipients.Waivers(held, self._disclosed)
 
     @classmethod
     async def locked(
@@ -139,7 +138,7 @@ class Requests:
         published = transition.published
         transition, tells = until_delivered(transition, readable=await asked.readable(self.tx, transition))
         await asked.unless_open(self.tx, self._held[(request := transition.request).request_id], request)
-        written = await self._waivers.with_list(self.tx, request, transition.letters)
+        written = recipients.with_list(self.tx.policy, self._disclosed, request, transition.letters)
         written = cases.with_case(request, written, await self._beside(request, written))
         copies = await self._copies(request, written)
         more: dict[str, LetterField] = {
@@ -180,9 +179,9 @@ class Requests:
         return [self._held.get(each.request_id, each) for each in found if each.request_id != request.request_id]
 
     async def _copies(self, request: Request, written: Sequence[LetterOf]) -> tuple[Sentence, ...]:
-        """What the answer to an erasure says of the person's earlier copies, which stay unless that is waived."""
+        """What the answer to an erasure says of the person's earlier copies."""
         answers = any(kind in ANSWERS for kind, _ in written)
-        if not answers or request.right is not Right.ERASURE or request.packages_waived:
+        if not answers or request.right is not Right.ERASURE:
             return ()
         if self._copied is None:  # once for the whole batch
             erasures = [each.request_id for each in self._held.values() if each.right is Right.ERASURE]

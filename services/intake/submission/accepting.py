@@ -207,7 +207,6 @@ class Submissions:
             anonymous=not tenant and least < _KNOWN and any(i.level < _KNOWN for i in _searched(proved.identities)),
             tenant=tenant,
             instruction_id=submission.instruction_id,
-            packages_waived=submission.packages_waived,
         )
         proof: dict[str, JsonValue] = {**told, **(dict(submission.assurance) if submission.assurance else {})}
         if submission.purposes:

@@ -15,7 +15,6 @@ _OF_ONE_RIGHT: Final[Mapping[str, str]] = {
     "contested": "rectification",
     "ground": "restriction",
     "scope": "objection",
-    "packages_waived": "erasure",
     "purposes": "consent_withdrawal",
     "consent_text": "consent_withdrawal",
 }

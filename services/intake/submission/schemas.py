@@ -77,10 +77,6 @@ class Submission(Strict):
         default=None,
         description="of a withdrawal of consent, and only there: which version of the text they had consented to",
     )
-    packages_waived: bool = Field(
-        default=False,
-        description="of an erasure, and only there: it removes packages of earlier requests before their days are over",
-    )
     received_at: Moment | None = Field(default=None, description="when it reached the company; now, if left out")
     channel: Literal["api", "email", "post"] = Field(
         default="api",
@@ -125,10 +121,6 @@ class Submission(Strict):
         if self.channel == "email" and self.subject.email is None:
             raise Inconsistent(
                 "subject.email", "subject.email is needed where they have asked by e-mail: the answer goes there"
-            )
-        if self.packages_waived and self.right is not Right.ERASURE:
-            raise Inconsistent(
-                "packages_waived", "packages_waived belongs to an erasure: nothing else removes a package"
             )
         return self
 

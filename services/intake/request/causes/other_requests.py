@@ -6,18 +6,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Literal, Self
 from uuid import UUID
 
 from pydantic import JsonValue
 
-from services.intake.request.closing import lifting_letter
 from services.intake.request.lifecycle import State
-from services.intake.request.transition import MovingRequest, Transition, lifted
+from services.intake.request.transition import MovingRequest, Transition
 from shared.domain import events, reference
 from shared.domain.errors import IllegalTransition
-from shared.domain.rights import Outcome, Right
 
 Cause = Literal["answered", "decided"]
 """Why a postponed erasure begins: nothing is awaited any more, or two persons decided."""
@@ -53,22 +50,6 @@ class MovedByOtherRequests(MovingRequest):
         request = self.moved("begin", state, postponed=False, opposed=False)
         event = events.RetryDecided.about(request, regardless=cause == "decided")
         return request.noted("erasure.begun", event, cause=cause)
-
-    def end_with_erasure(self, erasure: UUID, at: datetime) -> Transition[Self]:
-        """What it restricts is to be erased: it is lifted, and the subject told before anything is changed."""
-        if not self.is_in_force:
-            return Transition(self)
-        noted = self.noted("restriction.ended_by_erasure", erasure=str(erasure))
-        ended = noted.then(lifted(replace(self, ended_by=erasure), at))
-        return replace(ended, letters=(lifting_letter(self, "erased", lifted_on=at, erasure=reference.of(erasure)),))
-
-    def waive_packages(self) -> Transition[Self]:
-        """The person wants their erasure to remove the packages, too, that were made for their earlier requests."""
-        if self.right is not Right.ERASURE:
-            raise IllegalTransition("only an erasure removes the packages of other requests")
-        if self.outcome in {Outcome.WITHDRAWN, Outcome.REFUSED} or self.packages_waived:
-            raise IllegalTransition("it removes nothing, or was told to remove the packages before")
-        return self.moved_in_place("waive_packages", packages_waived=True).noted("packages.waived")
 
     def must_have_begun(self) -> None:
         """Raises ``IllegalTransition`` for an erasure that waits for other requests: it has nothing to be retried."""

@@ -241,8 +241,8 @@ class MovedByPerson(MovingRequest):
         beside = self.right is not Right.RESTRICTION and self.restricts and self.state is State.CLOSED
         if not (in_force or beside):
             raise IllegalTransition("only a restriction that is in force can be lifted")
-        if self.lifted_at is not None or self.ended_by is not None:
-            raise IllegalTransition("it has been lifted, or has ended with the erasure of the data")
+        if self.lifted_at is not None:
+            raise IllegalTransition("it has been lifted")
         return replace(lifted(self, at), letters=(lifting_letter(self, "decided", lifted_on=at),))
 
     def extend(

@@ -9,7 +9,6 @@ from services.intake.request import restrictions
 from services.intake.request.deferrals import is_undone
 from services.intake.request.lifecycle import State
 from services.intake.request.stored_request import StoredRequest
-from shared.domain import reference
 from shared.domain.operations import Operation
 from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import Sentence, article, named_systems, say
@@ -41,13 +40,9 @@ def of_restriction(request: StoredRequest) -> Iterator[Sentence]:
 
 
 def _of_its_end(request: StoredRequest) -> Iterator[Sentence]:
-    decided_on = request.lift_told_at or request.received_at
-    day, ground = request.lifted_at or decided_on, _ground(request)
+    day, ground = request.lifted_at or request.lift_told_at or request.received_at, _ground(request)
     lifted = "lifted" if request.lifted_at else "to_be_lifted"
     asked = "_as_asked" if request.right is Right.RESTRICTION and request.lifted_at else ""
-    if request.ended_by:
-        yield say("restriction.ended", day=decided_on, erasure=reference.of(request.ended_by))
-        return
     how = asked if request.was_restricted else "_if_any"
     yield say(f"restriction.{lifted}{how}", ground=ground, day=day)
     if request.was_restricted and _not_restricted(request):
