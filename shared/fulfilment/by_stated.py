@@ -56,7 +56,7 @@ def heeded(system: Downstream, operation: Operation, claim: Claim, subject: Subj
     if claim.fulfils != Operation.SUPPRESS or operation not in _SEARCHES or claim.repair or not claim.searches:
         return subject
     told = unstated(subject.identities)
-    left_out = [each for each in told if each.shared and not system.tells_holders_apart]
+    left_out = [each for each in told if each.shared and not system.capable.tells_holders_apart]
     if IdentityType.ACCOUNT_ID in system.needs | system.yields:
         own = [each for each in system.may_hear(subject.identities) if each not in told and each.type in system.needs]
         kinds = {each.type for each in own if each.type is not IdentityType.NAME}

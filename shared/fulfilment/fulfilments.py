@@ -73,9 +73,9 @@ class Fulfilments:
         """Takes down what systems say of themselves."""
         self.tenants = {each.name: each.tenants for each in downstreams}
         self.declared = at_once.Declared.of(downstreams)
-        self.one_flag = {each.name for each in downstreams if each.one_flag}
+        self.one_flag = {each.name for each in downstreams if each.capable.one_flag}
         self.holds = {each.name: each.categories for each in downstreams}
-        self.legends.update((each.name, each.legend) for each in downstreams)
+        self.legends.update((each.name, each.capable.legend) for each in downstreams)
         self.tellers = {each.name: {t.name for t in tellers(downstreams, [each])} for each in downstreams}
 
     @property

@@ -122,7 +122,9 @@ def _theirs_alone(
 
     Whoever assigns accounts need not be told one that others claim: it finds whose it is by what is known besides.
     """
-    shared = [each for each in told if each.shared and operation in OF_ONE_PERSON and not system.tells_holders_apart]
+    shared = [
+        each for each in told if each.shared and operation in OF_ONE_PERSON and not system.capable.tells_holders_apart
+    ]
     claimed = [each for each in told if each.claimed and not system.weighs_claims]
     asks = operation not in NOTIFICATIONS and not system.assigns and any(each.type in needs for each in claimed)
     return tuple(each for each in told if each not in shared and each not in claimed), bool(shared) or asks

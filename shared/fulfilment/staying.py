@@ -222,12 +222,12 @@ def _telling(system: Downstream, result: Result) -> Result:
 
     Whoever is not found there has none of them; of whom it says what an erasure would do, it would have refused.
     """
-    if not system.tells:
+    if not system.capable.tells:
         return result
     if isinstance(result, NotSearched):
         searched = Receipt(result.task_id, TaskOutcome.NOT_SEARCHED, not_searched=result.reason, level=result.level)
-        return replace(searched, states=dict.fromkeys(system.tells))
+        return replace(searched, states=dict.fromkeys(system.capable.tells))
     if not isinstance(result, Receipt) or result.states is not None:
         return result
     known = False if result.outcome in _COUNTED else None
-    return replace(result, states=dict.fromkeys(system.tells, known))
+    return replace(result, states=dict.fromkeys(system.capable.tells, known))

@@ -88,7 +88,7 @@ def against_policy(checked: Sequence[Checked]) -> Mapping[str, Sequence[str]]:
     told: dict[str, Sequence[str]] = {}
     for each in checked:
         known = each.declared if each.declared and (each.declared.adapter or not each.declared.enabled) else None
-        if says := [*known.by_person, *known.against_policy] if known else [cannot]:
+        if says := [*known.by_person, *known.capable.against_policy] if known else [cannot]:
             told[each.name] = says
     return told
 
@@ -188,7 +188,7 @@ def _together(read: Sequence[Checked], places: Mapping[str, Table]) -> Sequence[
 
 def _beside_policy(place: Table, read: Checked) -> Checked:
     """The same, with what of the policy its declaration says not how to do; known by the files, whatever is there."""
-    says = read.declared.against_policy if read.declared else ()
+    says = read.declared.capable.against_policy if read.declared else ()
     return replace(read, faults=(*read.faults, *map(place.fault, says)))
 
 

@@ -139,7 +139,7 @@ def _declared(declared: Downstream) -> dict[str, Any]:
     said |= {key: names for key, names in lacks if names}
     if not_compared := declared.not_compared:
         said["not_compared"] = not_compared
-    if declared.asks_before_marketing:
+    if can.asks_before_marketing:
         said["asks_before_marketing"] = [declared.name]
     return said
 

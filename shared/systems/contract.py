@@ -14,7 +14,7 @@ after an outage that comes again and again as well. So a repeat of a task id mus
 same counts as the first, and what was committed for one task is never undone or denied because of another.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime, timedelta
 from typing import Final, Self
@@ -249,15 +249,6 @@ Checkpoint = Callable[[Mapping[UUID, Mapping[str, JsonValue]]], Awaitable[None]]
 Raises ``Withdrawn`` where a request was withdrawn meanwhile, and nothing irreversible may follow; let it pass. Whoever
 has nothing to remember, and takes many steps, asks so before each, with an empty note.
 """
-
-
-async def where_held(
-    tasks: Sequence[Task], fields: Collection[str], correct: Callable[[Sequence[Task]], Awaitable[Sequence[Result]]]
-) -> list[Result]:
-    """Corrections of a system that has these fields: a task that is about none of them is no task here."""
-    held = [task for task in tasks if not task.changes or any(change.field in fields for change in task.changes)]
-    results = dict(zip((task.task_id for task in held), await correct(held) if held else (), strict=True))
-    return [results.get(task.task_id) or Receipt(task.task_id, TaskOutcome.NOT_HELD) for task in tasks]
 
 
 def of_corrections(task: Task, counts: Mapping[str, int], shown: Sequence[int], found: int) -> Receipt:

@@ -11,10 +11,9 @@ from shared.domain.operations import BY_HAND, FULFILLED_BY, Operation
 from shared.domain.policy import OnErasure, Policy
 from shared.domain.proofs import Action
 from shared.domain.topics import ServiceName
-from shared.systems.capabilities import Capabilities, Legend
+from shared.systems.capabilities import Capabilities
 from shared.systems.conformance.declared import Conformance
 from shared.systems.protocols import CAN, Adapter, Marketable, Operate, Replaceable
-from shared.systems.states import Telling
 
 _UNKNOWN = Capabilities()
 
@@ -100,24 +99,9 @@ class Downstream:
         return bool(self.needs & self.yields - {IdentityType.NAME}) if leads_on is None else leads_on
 
     @property
-    def tells(self) -> frozenset[str]:
-        """The states of the policy of which it tells whether they last."""
-        return self.capable.tells
-
-    @property
-    def telling(self) -> Sequence[Telling]:
-        """What of it tells a state in which something must stay."""
-        return self.capable.telling
-
-    @property
     def left(self) -> Sequence[str]:
         """Why a person does each erasure in it."""
         return [*filter(None, (self.says_undone, self.says_untold))]
-
-    @property
-    def against_policy(self) -> Sequence[str]:
-        """What of the policy its declaration says not how to do, a sentence for each."""
-        return self.capable.against_policy
 
     @property
     def by_person(self) -> Sequence[str]:
@@ -148,11 +132,6 @@ class Downstream:
         states = ", ".join(sorted(self.untold))
         return f"holds what the policy keeps while {states}, and no declared system tells whether that is so"
 
-    @property
-    def knows_no_states(self) -> bool:
-        """Whether it holds rows alone, of which nothing tells for how long a rule without a period keeps them."""
-        return self.capable.knows_no_states
-
     def not_done_by(self, policy: Policy) -> frozenset[str]:
         """Categories that the policy keeps, restricts or anonymises in an erasure, which its adapter cannot."""
         does = self.capable.on_erasure
@@ -162,19 +141,9 @@ class Downstream:
         return frozenset(held for held, does in other if does is not OnErasure.RESTRICT or policy.keeps(held))
 
     @property
-    def one_flag(self) -> bool:
-        """Whether it restricts a person by one flag, which the last of several restrictions must lift."""
-        return self.capable.one_flag
-
-    @property
-    def tells_holders_apart(self) -> bool:
-        """Whether it checks by itself whose is what it finds by an address or a number that several people have."""
-        return self.capable.tells_holders_apart
-
-    @property
     def tells_people_apart(self) -> bool:
         """Whether it may show that several people have an address or a number, so that nothing is done by it."""
-        return self.tells_holders_apart or self.capable.tells_people_apart
+        return self.capable.tells_holders_apart or self.capable.tells_people_apart
 
     @property
     def weighs_claims(self) -> bool:
@@ -196,25 +165,15 @@ class Downstream:
     @property
     def heeds_periods(self) -> bool:
         """Whether it finds, by what was a person's until a day, nothing of whoever has that since."""
-        return self.capable.heeds_periods or self.tells_holders_apart
-
-    @property
-    def legend(self) -> Legend:
-        """What the fields of its records mean, where its adapter can say it."""
-        return self.capable.legend
+        return self.capable.heeds_periods or self.capable.tells_holders_apart
 
     @property
     def not_compared(self) -> tuple[str, ...]:
         """What of it nobody compares with the list of those who get no marketing; its own name: all of it."""
-        if Operation.SUPPRESS in self.not_held or self.asks_before_marketing:
+        if Operation.SUPPRESS in self.not_held or self.capable.asks_before_marketing:
             return ()
         tells = isinstance(self.adapter, Marketable)
         return self.capable.not_compared if tells else (self.name,)
-
-    @property
-    def asks_before_marketing(self) -> bool:
-        """Whether it compares itself: its table says that it asks about whom it would send marketing to."""
-        return self.capable.asks_before_marketing
 
     def by_hand(self, operation: Operation) -> bool:
         """Whether a person must do it there: it holds what that is about, and its adapter has no such operation."""

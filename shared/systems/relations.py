@@ -57,7 +57,7 @@ def with_states(systems: Sequence[Downstream], policy: Policy) -> list[Downstrea
 def tellers(systems: Iterable[Downstream], of: Iterable[Downstream]) -> list[Downstream]:
     """Those of the systems that tell a state on which one of the others rests."""
     awaited = frozenset[str]().union(*(each.rests_on for each in of))
-    return [each for each in systems if each.tells & awaited]
+    return [each for each in systems if each.capable.tells & awaited]
 
 
 def to_declare(state: str, held: Iterable[str], policy: Policy) -> str:
@@ -83,12 +83,12 @@ def _lasts(policy: Policy, rule: str, state: str) -> bool:
 
 
 def _told(systems: Iterable[Downstream]) -> frozenset[str]:
-    return frozenset[str]().union(*(each.tells for each in systems))
+    return frozenset[str]().union(*(each.capable.tells for each in systems))
 
 
 def _with(system: Downstream, policy: Policy, told: frozenset[str]) -> Downstream:
     states = frozenset[str]().union(*(policy.lasting(held) for held in system.categories))
-    untold = states - told if system.knows_no_states else frozenset()
-    rests_on, alone = states & (told - system.tells), tuple(unruled(system.telling, policy))
+    untold = states - told if system.capable.knows_no_states else frozenset()
+    rests_on, alone = states & (told - system.capable.tells), tuple(unruled(system.capable.telling, policy))
     missing = tuple(to_declare(each, system.categories, policy) for each in sorted(untold))
     return replace(system, untold=untold, to_declare=missing, rests_on=rests_on, unruled=alone)

@@ -33,10 +33,9 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome
 from shared.domain.release import Match
 from shared.systems.contract import Pending, Receipt, Record, Result
-from shared.systems.opendsr.processor import SignatureWrong
+from shared.systems.opendsr.processor import RequestType, SignatureWrong, request_body, subject_request_id
 from shared.systems.opendsr.settings import OpenDsrSettings
-from shared.systems.opendsr.wire import RequestType, request_body, subject_request_id
-from tests.contract.adapter_stands import NOON, Engine, OpenDsrStand, erasure_of, opendsr_stand
+from tests.contract.adapter_stands import NOON, Engine, OpenDsrStand, erasure_of, opendsr_stand, task_of
 from tests.fakes.opendsr_responder import DsrRequest, MailingSystem, Row, Taken, application
 from tests.fixtures.engine import SetClock
 
@@ -413,7 +412,7 @@ async def test_unsigned_results_erase_nothing(tmp_path: Path, key: PrivateKey, o
         "erase": Engine(stand).once,
         "export": lambda tasks: stand.adapter.export(tasks, Engine(stand).save_progress),
     }
-    [result] = await work[operation]([erasure_of(stand, ADA)])
+    [result] = await work[operation]([task_of(stand, ADA, Operation(operation))])
     assert isinstance(result, SignatureWrong)
     assert stand.holds(ADA) == 2
 
@@ -423,7 +422,7 @@ async def test_results_that_are_signed_go_into_the_package(tmp_path: Path, key: 
     transport = httpx.ASGITransport(application(system, sign=signer(key)))
     stand = opendsr_stand(system, {"certificate": certificate(tmp_path, key), "domain": DOMAIN}, transport)
     stand.put(ADA, 2)
-    [result] = await stand.adapter.export([erasure_of(stand, ADA)], Engine(stand).save_progress)
+    [result] = await stand.adapter.export([task_of(stand, ADA, Operation.EXPORT)], Engine(stand).save_progress)
     assert isinstance(result, Receipt)
     assert [record.category for record in result.records] == ["subscription"] * 2
 

@@ -24,11 +24,11 @@ from shared.fulfilment import failures
 from shared.fulfilment.calls import Calls
 from shared.fulfilment.queue import Claim, LeaseLost
 from shared.runtime.metrics import CALL_SECONDS
+from shared.systems.bus.adapter import MALFORMED_AT_MOST, Ask, Failed, Step, next_step
 from shared.systems.bus.messages import answered_by, command_id
 from shared.systems.bus.settings import BusSettings
-from shared.systems.bus.steps import MALFORMED_AT_MOST, Ask, Failed, Step, next_step
-from shared.systems.contract import Checkpoint, Pending, Receipt, Result, Task, where_held
-from tests.fixtures.downstream import email, task
+from shared.systems.contract import Checkpoint, Pending, Receipt, Result, Task
+from tests.fixtures.downstream import task
 
 MANY = 300
 
@@ -184,25 +184,6 @@ def test_what_is_malformed_otherwise_counts_for_the_command_that_it_names() -> N
     task_id, command = uuid7(), uuid7()
     said = f'{{"task_id": "{task_id}", "command_id": "{command}", "found": "many"}}'
     assert answered_by(said.encode()) == (task_id, command)
-
-
-# What is no matter of a system is said as that, and the rest goes on.
-KNOWN = email("ada@example.org")
-CITY = ("address.city", "Bonn", "Köln")
-NAME = ("name", "Ada", "Ada Quarzfels")
-
-
-async def test_a_correction_of_what_a_system_has_no_field_for_is_no_task_there() -> None:
-    asked: list[Task] = []
-
-    async def correct(tasks: Sequence[Task]) -> Sequence[Result]:
-        asked.extend(tasks)
-        return [Receipt(one.task_id, TaskOutcome.AMENDED, found=1, changed=1) for one in tasks]
-
-    tasks = [task(Operation.RECTIFY, KNOWN, changes=changes) for changes in ([CITY], [NAME, CITY])]
-    done = await where_held(tasks, {"name"}, correct)
-    assert [one.outcome for one in done if isinstance(one, Receipt)] == [TaskOutcome.NOT_HELD, TaskOutcome.AMENDED]
-    assert asked == tasks[1:]
 
 
 # A task that waits says why, once; and an answer that can never be read is no outage.

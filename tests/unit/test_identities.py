@@ -24,8 +24,8 @@ from shared.domain.proofs import proved
 from shared.domain.spellings import spellings
 from shared.domain.text import forms, in_ascii
 from shared.storage.keyring import Keyring
+from shared.systems.opendsr.processor import is_foreign
 from shared.systems.opendsr.settings import OpenDsrSettings
-from shared.systems.opendsr.wire import is_foreign
 from shared.systems.roundup.people import Person, has
 from shared.systems.tryton.customer import spelled
 from tests.unit.test_assignments import ADA, BEN, account, at, phone, register

@@ -22,7 +22,7 @@ from services.intake.core.schemas import place_of
 from shared.domain.errors import DsrError, IllegalTransition, Shredded
 from shared.domain.identities import MalformedIdentity
 from shared.storage.postgres import AWAY
-from shared.systems.bus.identity_token import TokenExpired, TokenForged, TokenMalformed
+from shared.systems.bus.identity_token import TokenExpired, TokenInvalid
 from shared.systems.bus.upload import MalformedResult
 
 _logger = logging.getLogger(__name__)
@@ -30,8 +30,7 @@ MEDIA_TYPE = "application/problem+json"
 STATUS: dict[type[DsrError], int] = {
     errors.BadRequest: 400,
     errors.Unauthorised: 401,
-    TokenMalformed: 401,
-    TokenForged: 401,
+    TokenInvalid: 401,
     TokenExpired: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,

@@ -28,7 +28,7 @@ from shared.storage.register import confirmed_by_register
 from shared.storage.uploads import Kept
 from shared.storage.vault import Sealing
 from shared.systems.bus import identity_token
-from shared.systems.bus.identity_token import IdentityToken, TokenExpired, TokenForged, TokenMalformed
+from shared.systems.bus.identity_token import IdentityToken, TokenExpired, TokenInvalid
 from shared.systems.bus.messages import TaskIdentities
 from shared.systems.bus.upload import MalformedResult, TaskResult, read_result
 
@@ -50,9 +50,7 @@ def _shown(token: str, caller: AnyCaller, services: Services) -> IdentityToken:
     return shown
 
 
-@router.get(
-    "/identities", responses=documented(Unauthorised, TokenMalformed, TokenForged, TokenExpired, NotReady, Shredded)
-)
+@router.get("/identities", responses=documented(Unauthorised, TokenInvalid, TokenExpired, NotReady, Shredded))
 async def identities(token: Claim, caller: AnyCaller, services: UseServices) -> TaskIdentities:
     """Whom a task on the bus is about, by the types that the system it was sent to needs; the fetching is on record.
 
@@ -100,7 +98,7 @@ async def identities(token: Claim, caller: AnyCaller, services: UseServices) -> 
 @router.put(
     "/result",
     responses=documented(
-        *(BadRequest, Unauthorised, TokenMalformed, TokenForged, TokenExpired),
+        *(BadRequest, Unauthorised, TokenInvalid, TokenExpired),
         *(ResultGiven, Expired, Shredded, TooLarge, UnsupportedType, MalformedResult),
     ),
     openapi_extra={

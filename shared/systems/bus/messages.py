@@ -4,7 +4,7 @@ Nothing here is free text. A reason or a ground is a word from the list that the
 (``legal_hold``, ``tax_law``): another goes no further, so no name, number or address does.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from enum import StrEnum
 from typing import Annotated, Literal, Self
@@ -86,9 +86,6 @@ _ANSWERS: Mapping[Operation, set[ReplyOutcome]] = {
 }
 
 
-_ADDS_UP = {ReplyOutcome.ERASED, ReplyOutcome.RETAINED}
-
-
 class TaskReply(_Message):
     """What a team did: rows found before, changed, and remaining, in counts.
 
@@ -120,53 +117,52 @@ class TaskReply(_Message):
     def _adds_up(self) -> Self:
         if self.outcome not in _ANSWERS[self.operation]:
             raise ValueError(f"{self.outcome} does not answer {self.operation}")
-        if fault := self._fault_of_counts() or self._fault_of_words():
-            raise ValueError(fault)
+        holds, needs = _NEEDS[self.outcome]
+        if not holds(self):
+            raise ValueError(f"{self.outcome} {needs}")
+        if self.outcome is ReplyOutcome.PLANNED and (self.ground is None) == bool(self.remaining):
+            raise ValueError("planned needs a ground where something would remain, and only there")
+        if self.outcome in _ADDING_UP and self.changed + self.remaining != self.found:
+            raise ValueError("what was changed and what remains must add up to what was found")
+        counted = sum(self.by_category.values())
+        if self.by_category and (self.outcome is not ReplyOutcome.PLANNED or counted != self.found):
+            raise ValueError("by_category is for planned, and adds up to what was found")
         return self
 
-    def _fault_of_counts(self) -> str | None:
-        found, changed, remaining = self.found, self.changed, self.remaining
-        faults = {
-            ReplyOutcome.NO_MATCH: "no_match says that nothing was found, changed or left",
-            ReplyOutcome.NOT_HELD: "not_held says that nothing was found, changed or left",
-            ReplyOutcome.ERASED: "erased needs found above 0 and remaining 0",
-            ReplyOutcome.LOCATED: "located needs found above 0, no more than that remaining, and changed 0",
-            ReplyOutcome.EXPORTED: "exported needs found above 0, changed 0 and remaining 0",
-            ReplyOutcome.AMENDED: "amended needs found above 0, no more than that changed, and remaining 0",
-            ReplyOutcome.PLANNED: "planned needs found above 0, no more than that remaining, and changed 0",
-        }
-        match self.outcome:
-            case ReplyOutcome.NO_MATCH | ReplyOutcome.NOT_HELD:
-                wrong = bool(found or changed or remaining)
-            case ReplyOutcome.ERASED:
-                wrong = not found or bool(remaining)
-            case ReplyOutcome.LOCATED | ReplyOutcome.PLANNED:
-                wrong = not found or bool(changed) or remaining > found
-            case ReplyOutcome.EXPORTED:
-                wrong = not found or bool(changed or remaining)
-            case ReplyOutcome.AMENDED:
-                wrong = not found or bool(remaining) or changed > found
-            case _:
-                wrong = False
-        if not wrong and self.outcome in _ADDS_UP and changed + remaining != found:
-            return "what was changed and what remains must add up to what was found"
-        if self.by_category and (self.outcome is not ReplyOutcome.PLANNED or sum(self.by_category.values()) != found):
-            return "by_category is for planned, and adds up to what was found"
-        return faults[self.outcome] if wrong else None
 
-    def _fault_of_words(self) -> str | None:
-        counts = (self.found, self.changed, self.remaining)
-        match self.outcome:
-            case ReplyOutcome.RETAINED if self.ground is None or not self.remaining:
-                return "retained needs a ground and remaining above 0"
-            case ReplyOutcome.PLANNED if (self.ground is None) == bool(self.remaining):
-                return "planned needs a ground where something would remain, and only there"
-            case ReplyOutcome.NOT_SEARCHED if any(counts) or self.reason not in set(Unsearched):
-                return f"not_searched needs counts of 0 and a reason: {' or '.join(Unsearched)}"
-            case ReplyOutcome.REFUSED if self.reason is None:
-                return "refused needs a reason"
-            case _:
-                return None
+def _nothing(said: TaskReply) -> bool:
+    return not (said.found or said.changed or said.remaining)
+
+
+def _unchanged(said: TaskReply) -> bool:
+    return bool(said.found) and not said.changed and said.remaining <= said.found
+
+
+_ADDING_UP = {ReplyOutcome.ERASED, ReplyOutcome.RETAINED}
+_NEEDS: Mapping[ReplyOutcome, tuple[Callable[[TaskReply], bool], str]] = {
+    ReplyOutcome.NO_MATCH: (_nothing, "says that nothing was found, changed or left"),
+    ReplyOutcome.NOT_HELD: (_nothing, "says that nothing was found, changed or left"),
+    ReplyOutcome.ERASED: (lambda r: bool(r.found) and not r.remaining, "needs found above 0 and remaining 0"),
+    ReplyOutcome.LOCATED: (_unchanged, "needs found above 0, no more than that remaining, and changed 0"),
+    ReplyOutcome.EXPORTED: (
+        lambda r: _unchanged(r) and not r.remaining,
+        "needs found above 0, changed 0 and remaining 0",
+    ),
+    ReplyOutcome.AMENDED: (
+        lambda r: bool(r.found) and not r.remaining and r.changed <= r.found,
+        "needs found above 0, no more than that changed, and remaining 0",
+    ),
+    ReplyOutcome.PLANNED: (_unchanged, "needs found above 0, no more than that remaining, and changed 0"),
+    ReplyOutcome.RETAINED: (
+        lambda r: r.ground is not None and bool(r.remaining),
+        "needs a ground and remaining above 0",
+    ),
+    ReplyOutcome.NOT_SEARCHED: (
+        lambda r: _nothing(r) and r.reason in set(Unsearched),
+        f"needs counts of 0 and a reason: {' or '.join(Unsearched)}",
+    ),
+    ReplyOutcome.REFUSED: (lambda r: r.reason is not None, "needs a reason"),
+}
 
 
 class KnownAs(_Message):

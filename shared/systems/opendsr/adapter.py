@@ -1,7 +1,7 @@
 """Erasure and access at an OpenDSR processor: look, erase, look again; each step a request of its own."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -10,14 +10,13 @@ from pydantic import JsonValue
 
 from shared.domain.clock import Clock
 from shared.domain.errors import BlastRadius, ForeignHit, Refused, ResidueFound, Withdrawn
-from shared.domain.operations import TaskOutcome
+from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.policy import OnErasure
 from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Checkpoint, Receipt, Record, Result, Task
 from shared.systems.engine.stepwise import Later, apart
-from shared.systems.opendsr.processor import Processor
-from shared.systems.opendsr.settings import OpenDsrSettings
-from shared.systems.opendsr.wire import (
+from shared.systems.opendsr.processor import (
+    Processor,
     RequestStatus,
     RequestType,
     Status,
@@ -26,6 +25,7 @@ from shared.systems.opendsr.wire import (
     request_body,
     subject_request_id,
 )
+from shared.systems.opendsr.settings import OpenDsrSettings
 
 
 class _Asking(NamedTuple):
@@ -34,9 +34,6 @@ class _Asking(NamedTuple):
     task: Task
     submitted: str
     repeat: bool
-
-
-Ask = Callable[[_Asking, Checkpoint], Awaitable[Result]]
 
 
 class OpenDsrAdapter:
@@ -82,15 +79,8 @@ class OpenDsrAdapter:
         """Close the connections."""
         await self._processor.close()
 
-    async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """Erases where an access request finds the subject, and looks again."""
-        return await self._each(self._erase, tasks, save_progress)
-
-    async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """Fetches what an access request finds."""
-        return await self._each(self._export, tasks, save_progress)
-
-    async def _each(self, ask: Ask, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+    async def ask(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """Erases where an access request finds the subject and looks again, or fetches what that finds."""
         if tasks and not self._discovered:
             await self._processor.discover()
             self._discovered = True
@@ -102,9 +92,13 @@ class OpenDsrAdapter:
                 repeat = "submitted_at" in task.progress
                 if not repeat:
                     await save({task.task_id: {"submitted_at": now}})
-                return [await ask(_Asking(task, str(task.progress.get("submitted_at", now)), repeat), save)]
+                asking = _Asking(task, str(task.progress.get("submitted_at", now)), repeat)
+                exports = task.operation is Operation.EXPORT
+                return [await (self._export(asking) if exports else self._erase(asking, save))]
 
         return await apart(one, tasks, save_progress)
+
+    erase = export = ask
 
     async def _erase(self, asking: _Asking, save: Checkpoint) -> Result:
         task = asking.task
@@ -137,7 +131,7 @@ class OpenDsrAdapter:
             await self._results(asking.task, status.results_url, found)
         return found
 
-    async def _export(self, asking: _Asking, _: Checkpoint) -> Result:
+    async def _export(self, asking: _Asking) -> Result:
         task = asking.task
         status = await self._ask(asking, RequestType.ACCESS, "export")
         found = self._count(status)
