@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -20,7 +20,7 @@ _HOST = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+)(?::(\d{1,5}))?")
 _NUMBERS = {int: "a whole number", float: "a number"}
 
 
-class Group(BaseSettings, frozen=True, env_ignore_empty=True, allow_inf_nan=False):
+class Group(BaseSettings, frozen=True, allow_inf_nan=False, populate_by_name=True):
     """A group of settings, read from the environment; an empty variable is one that is not set.
 
     Raises:
@@ -30,11 +30,23 @@ class Group(BaseSettings, frozen=True, env_ignore_empty=True, allow_inf_nan=Fals
     def __init__(self, **values: Any) -> None:
         faults = self._misspelt()
         try:
-            super().__init__(**values)
+            super(BaseSettings, self).__init__(**self._set(values), **values)  # its own sources take ten times as long
         except ValidationError as error:
             faults |= {self._fault(item) for item in error.errors(include_url=False)}
         if faults:
             raise Misconfigured("; ".join(sorted(faults)))
+
+    @classmethod
+    def _set(cls, values: Mapping[str, Any]) -> dict[str, str]:
+        """Returns what the environment holds of the fields for which no value is given."""
+        found = {}
+        for name, info in cls.model_fields.items():
+            others = _other_names(info)
+            variables = others or (f"{cls.model_config['env_prefix']}{name.upper()}",)
+            variable = next((each for each in variables if os.environ.get(each)), None)
+            if variable and values.keys().isdisjoint((name, *others)):
+                found[variable if others else name] = os.environ[variable]
+        return found
 
     @classmethod
     def _misspelt(cls) -> set[str]:
@@ -103,6 +115,6 @@ def _meant(name: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]}? otherwise unset it" if close else "unset it"
 
 
-def _other_names(info: FieldInfo) -> tuple[object, ...]:
+def _other_names(info: FieldInfo) -> tuple[str, ...]:
     alias = info.validation_alias
-    return (alias,) if isinstance(alias, str) else tuple(getattr(alias, "choices", ()))
+    return (alias,) if isinstance(alias, str) else tuple(map(str, getattr(alias, "choices", ())))

@@ -3,9 +3,10 @@
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -79,6 +80,12 @@ def read_toml(path: Path, model: type[Content], over: Path | None = None) -> Con
             its line.
     """
     texts = [(file, _text(file)) for file in (path, over) if file and (file == path or file.exists())]
+    return cast("Content", _read(cast("Any", model), *texts))
+
+
+@lru_cache(maxsize=64)
+def _read(model: Any, *texts: tuple[Path, str]) -> object:
+    """Reads the same text once; what is read is frozen."""
     content: dict[str, Any] = {}
     for file, text in texts:
         content = _merged(content, _parsed(file, text))

@@ -155,7 +155,7 @@ class WorkSettings(Group, env_prefix="DSR_WORK_"):
 class PolicySettings(Group, env_prefix="DSR_POLICY_"):
     """What the company has decided, as data that counsel signs off; ``DSR_POLICY_…``."""
 
-    time_limits: FilePath = Field(  # type: ignore[pydantic-alias]  # both names are known
+    time_limits: FilePath = Field(
         default=TIME_LIMITS,
         validation_alias=AliasChoices("DSR_POLICY_TIME_LIMITS", OLD_TIME_LIMITS),
         description="TOML file of the policy of time limits",

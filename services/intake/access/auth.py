@@ -15,6 +15,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -162,7 +163,12 @@ async def same_channel(connection: Connection, caller: Caller, key_id: str) -> b
 
 
 async def create(
-    dsn: str, role: str, holder: str, now: datetime, grant: Grant | None = None, expires_at: datetime | None = None
+    database: str | Connection,
+    role: str,
+    holder: str,
+    now: datetime,
+    grant: Grant | None = None,
+    expires_at: datetime | None = None,
 ) -> str:
     """Makes a key with that role for that holder and returns it, for the only time; it is the first of its channel.
 
@@ -175,7 +181,7 @@ async def create(
         " max_level, rights, powers, per_minute, tenant) VALUES ($1, $2, $3, $1, $4, $5, $6, $7, $8, $9, $10, $11)"
     )
     granted = (bounds.level, sorted(bounds.rights), sorted(bounds.powers), bounds.per_minute, bounds.tenant)
-    await _execute(dsn, insert, key_id, _hash(secret), role, holder, now, expires_at, *granted)
+    await _execute(database, insert, key_id, _hash(secret), role, holder, now, expires_at, *granted)
     return f"dsr_{key_id}_{secret}"
 
 
@@ -214,8 +220,8 @@ def _hash(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-async def _execute(dsn: str, statement: str, *arguments: object) -> str:
-    async with connected(dsn) as connection:
+async def _execute(database: str | Connection, statement: str, *arguments: object) -> str:
+    async with connected(database) if isinstance(database, str) else nullcontext(database) as connection:
         return str(await connection.execute(statement, *arguments))
 
 
