@@ -19,10 +19,16 @@ if sys.flags.no_site:  # the command has left that to us, as it takes a while to
 
     site.main()
 
-from services.cli.main import main  # noqa: E402
+from services import run  # noqa: E402
+from shared.domain.topics import ServiceName  # noqa: E402
 
 if __name__ == "__main__":
     try:
-        main()
+        if len(sys.argv) == 3 and sys.argv[1] == "run" and sys.argv[2] in set(ServiceName):  # noqa: PLR2004
+            run(sys.argv[2])  # without the command line, whose import takes longer than that of half a service
+        else:
+            from services.cli.main import main
+
+            main()
     finally:
         signal(SIGINT, SIG_IGN if ignored else SIG_DFL)  # nothing is left to be ended

@@ -1,7 +1,5 @@
 """The command ``dsr``: every command of the product, each group imported only when it is called or explained."""
 
-import gc
-import runpy
 import signal
 import sys
 import threading
@@ -13,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
+from services import run as run_service
 from shared.domain.errors import DsrError
 from shared.domain.topics import ServiceName
 
@@ -97,9 +96,7 @@ def _dsr() -> None:
 def run(service: Annotated[ServiceName, typer.Argument()]) -> None:
     """Run a service until SIGTERM."""
     _abort_by_interrupt()
-    gc.disable()  # nothing of what is imported is garbage: the service lets it go on once it is configured
-    sys.modules["httpx._main"] = None  # type: ignore[assignment]  # its command line, by which rich and pygments come
-    runpy.run_module(f"services.{service}", run_name="__main__", alter_sys=True)
+    run_service(service)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.domain.rights import Right, Role
 from shared.domain.time_limit_policy import Span, TimeLimitPolicy
-from shared.domain.working_days import HOLIDAYS_VERSION, calendar, last_common_working_day
+from shared.domain.working_days import calendar, holidays_version, last_common_working_day
 
 RULES_VERSION = "1"
 ONE_MONTH = 1
@@ -161,7 +161,7 @@ def _limits(
 
 def calc_version(policy: TimeLimitPolicy) -> str:
     """Names the rules, the policy and the holiday data that a stored date was computed with."""
-    return f"rules-{RULES_VERSION}/policy-{policy.version}/holidays-{HOLIDAYS_VERSION}"
+    return f"rules-{RULES_VERSION}/policy-{policy.version}/holidays-{holidays_version()}"
 
 
 def timeliness(responded_at: datetime, commit_due_at: datetime, statutory_due_at: datetime) -> Timeliness:

@@ -4,15 +4,18 @@ import warnings
 from collections.abc import Callable, Collection, Iterable
 from datetime import date, timedelta
 from functools import cache, lru_cache, partial
+from importlib import import_module
+from importlib.metadata import version
 from itertools import count
-
-import holidays
-from holidays.registry import EntityLoader
-from holidays.version import __version__ as version_of_holidays
+from types import ModuleType
 
 SATURDAY = 5
-HOLIDAYS_VERSION: str = version_of_holidays
-"""The version of the holiday data; part of every ``calc_version``."""
+
+
+@cache
+def holidays_version() -> str:
+    """Returns the version of the holiday data; part of every ``calc_version``."""
+    return version("holidays")
 
 
 class Calendar:
@@ -26,9 +29,9 @@ class Calendar:
         countries, markets = _codes()
         self.known = name in markets or name in countries or (code in countries and subdivision in _divisions(code))
         if name in markets:
-            source = partial(holidays.financial_holidays, name)
+            source = partial(_library().financial_holidays, name)
         else:
-            source = partial(holidays.country_holidays, code, subdivision or None)
+            source = partial(_library().country_holidays, code, subdivision or None)
         self._holidays = cache(partial(_read, source))
 
     def is_working_day(self, day: date) -> bool:
@@ -56,6 +59,11 @@ class Calendar:
         return sum(map(self.is_working_day, days))
 
 
+def _library() -> ModuleType:
+    """Returns the package, which takes a tenth of a second to import: services that need no calendar do without."""
+    return import_module("holidays")
+
+
 def _read(source: Callable[..., Iterable[date]], year: int) -> frozenset[date]:
     with warnings.catch_warnings():  # some calendars end early and say so: beyond that, only weekends are known
         warnings.simplefilter("ignore")
@@ -65,11 +73,12 @@ def _read(source: Callable[..., Iterable[date]], year: int) -> frozenset[date]:
 @cache
 def _codes() -> tuple[frozenset[str], frozenset[str]]:
     """Of countries and of markets, of which no calendar is read for it: reading all takes half a second of a core."""
-    return frozenset(EntityLoader.get_country_codes()), frozenset(EntityLoader.get_financial_codes())
+    loader = _library().registry.EntityLoader
+    return frozenset(loader.get_country_codes()), frozenset(loader.get_financial_codes())
 
 
 def _divisions(country: str) -> Collection[str]:
-    return tuple(getattr(holidays, country).subdivisions)
+    return tuple(getattr(_library(), country).subdivisions)
 
 
 @lru_cache(maxsize=2048)

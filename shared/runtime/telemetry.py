@@ -3,17 +3,13 @@
 import logging
 import re
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -84,18 +80,22 @@ class Tracing:
             yield _header(span)
 
 
-def start_tracing(service: ServiceName, settings: TelemetrySettings) -> tuple[Tracing, TracerProvider]:
-    """Tracing for one process; spans are exported only where a collector is configured."""
-    ratio = settings.sample_ratio if settings.otlp_endpoint else 0.0
-    provider = TracerProvider(
-        resource=Resource.create({"service.name": f"dsr-{service}"}), sampler=ParentBased(TraceIdRatioBased(ratio))
-    )
-    if settings.otlp_endpoint:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415  # few send
+def start_tracing(service: ServiceName, settings: TelemetrySettings) -> tuple[Tracing, Callable[[], None]]:
+    """Returns the tracing of one process, and what ends it; without a collector it passes every trace on as it is."""
+    if not settings.otlp_endpoint:
+        return Tracing(trace.NoOpTracer()), lambda: None
+    # Imported here: few services export, and the SDK takes a tenth of a second.
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+    from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased  # noqa: PLC0415
 
-        exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint}/v1/traces")
-        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
-    return Tracing(provider.get_tracer("dsr"), begins=ratio > 0), provider
+    resource = Resource.create({"service.name": f"dsr-{service}"})
+    provider = TracerProvider(resource=resource, sampler=ParentBased(TraceIdRatioBased(settings.sample_ratio)))
+    exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint}/v1/traces")
+    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
+    return Tracing(provider.get_tracer("dsr"), begins=settings.sample_ratio > 0), provider.shutdown
 
 
 def start_logging(settings: TelemetrySettings) -> None:
