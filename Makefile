@@ -17,9 +17,6 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 trusting = authorities="$$($(PYTHON) deploy/local/certificates.py)"; test -z "$$authorities" || { \
     SSL_CERT_FILE="$$authorities"; export SSL_CERT_FILE; \
     $(python) -m pip config get global.cert >/dev/null 2>&1 || { PIP_CERT="$$authorities"; export PIP_CERT; }; }
-# How long a target took is kept where it succeeded, for docs/benchmarks.md.
-began := $(shell date +%s)
-keep_time = $(python) -m deploy.local.timings "make $@" $$(($$(date +%s) - $(began)))
 unfetched = { $(PYTHON) -c 'from deploy.local.certificates import ADVICE; print(f"-> packages could not be fetched: {ADVICE}")' >&2; exit 1; }
 
 .PHONY: help
@@ -68,17 +65,15 @@ format: .venv/.stamp ## Format the code and apply the safe fixes
 
 .PHONY: test
 test: .venv/.stamp ## Check the product: lint and its tests, on a real database and a real broker
-	@$(python) -m deploy.local.fetch >.local/cache/fetch.log 2>&1 & # what fails here fails in a test that needs it
+	@$(python) -m tests.fetch >.local/cache/fetch.log 2>&1 & # what fails here fails in a test that needs it
 	@$(MAKE) --no-print-directory lint >.local/cache/lint.log 2>&1 & lint=$$!; \
 	    $(python) -m pytest --numprocesses 3 --ignore tests/deploy; tests=$$?; \
 	    wait $$lint; lint=$$?; cat .local/cache/lint.log; test $$tests$$lint = 00
-	@$(keep_time)
 
 .PHONY: test-deploy
 test-deploy: .venv/.stamp ## Check how it is deployed: the image, the manifests, the alerts, the demonstration
-	@$(python) -m tests.deploy.fetch >.local/cache/fetch.log 2>&1 & # what fails here fails in a test that needs it
+	@$(python) -m tests.fetch deploy >.local/cache/fetch.log 2>&1 & # what fails here fails in a test that needs it
 	$(python) -m pytest --numprocesses 3 tests/deploy
-	@$(keep_time)
 
 .PHONY: test-unit
 test-unit: .venv/.stamp ## Run the pure tests alone (seconds)

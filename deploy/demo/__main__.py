@@ -1,57 +1,64 @@
-"""``make demo``: found a company, start everything, ask for every right, look whether it was really done."""
+"""``make demo``: found a company, start everything, ask for every right, check in the data what was done."""
 
 import asyncio
 import os
+import shlex
 import shutil
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from deploy.demo import company, mailbox
+from deploy.demo import company, planned
 from deploy.demo.checks import Inspector
+from deploy.demo.client import DsrClient
+from deploy.demo.company import Company
 from deploy.demo.estate import Estate
-from deploy.demo.proof import further
 from deploy.demo.report import Report
-from deploy.demo.shown import show
-from deploy.demo.sites import Sites
-from deploy.local import timings
+from deploy.demo.requests import Case, SubmittedRequest, closed_as_expected, collect, letters, watch
 from deploy.local.certificates import DownloadFailedError
+from deploy.local.customer_portal import Visitor
 from deploy.local.java import JavaMissingError
 from deploy.local.paths import LOCAL, ROOT
 from deploy.local.postgres_binaries import PostgresMissingError
 from deploy.local.process import ChildFailedError
 from deploy.local.progress import Progress
-from deploy.local.services import Servers, Services
+from deploy.local.services import OVERLAY, Servers, Services
+from deploy.local.sites import Sites
 from deploy.local.unprivileged import become_unprivileged
 from deploy.local.venv import alone
+from deploy.up import environment
 from shared.domain.errors import Unavailable
+from shared.domain.policy import read_policy
+from shared.domain.rights import Right
 
 HERE = LOCAL / "demo"
 ANSWERS = HERE / "answers"
 """Where certificates, packages and letters lie afterwards."""
-
-BUSY = "A demonstration runs in this folder already: end it with Ctrl-C first."
+LETTERS = ANSWERS / "letters"
 DOWNSTREAMS = ROOT / "shared" / "policy" / "downstreams.toml"
+_BUSY = "A demonstration runs in this folder already: end it with Ctrl-C first."
+_VISITORS = 5
 
 
 def main(
     *, leave: Annotated[bool, typer.Option("--exit", help="end when all is done, and say how it went")] = False
 ) -> None:
     """Run the demonstration; without ``--exit`` everything stays up until Ctrl-C."""
-    mailbox.begin(HERE / "mail")
     become_unprivileged()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     console = Console(highlight=False)
     try:
-        with alone("demo", busy=BUSY):
-            failed = _run(console, leave=leave)
+        with alone("demo", busy=_BUSY):
+            failed = _run(Report(console), leave=leave)
     except (DownloadFailedError, ChildFailedError, JavaMissingError, PostgresMissingError) as error:
         sys.exit(f"{error}")
     except Unavailable as error:
@@ -64,8 +71,8 @@ def main(
     sys.exit(1 if failed else 0)
 
 
-def _run(console: Console, *, leave: bool) -> int:
-    """Start everything, show it, stop everything; how many findings do not hold."""
+def _run(report: Report, *, leave: bool) -> int:
+    """Starts everything, shows it, stops everything; returns how many findings do not hold."""
     began = time.monotonic()
     founded, progress = company.found(), Progress()
     with ExitStack() as stack:
@@ -76,37 +83,90 @@ def _run(console: Console, *, leave: bool) -> int:
         services.prepare()
         with progress.step("Reading from the CRM whose the numbers are"):
             services.command("assignments", "read")
-        sites = stack.enter_context(Sites(HERE, services, founded))
+        asking = {part.person.code: part.person for part in founded.cast if part.person.code}
+        people = list(asking.values())[:_VISITORS]
+        visitors = [Visitor(each.code, each.name, each.emails[0], each.country, each.language) for each in people]
+        sites = stack.enter_context(Sites(HERE, services, visitors))
         with progress.step("Starting the six services"):
             services.start_prepared()
-        inspector = Inspector(estate, founded, services.directory)
-        with progress.step("Noting what must not change"):
-            inspector.remember()
-        console.print(f"Ready after {time.monotonic() - began:.0f} s.")
+        report.console.print(f"Ready after {time.monotonic() - began:.0f} s.")
         for what, address in sites.shown().items():
-            console.print(f"  {what}: {address}", soft_wrap=True)
-        console.print()
+            report.console.print(f"  {what}: {address}", soft_wrap=True)
+        report.console.print()
         shutil.rmtree(ANSWERS, ignore_errors=True)
-        ANSWERS.mkdir()
-        shown = asyncio.run(show(console, services, estate, founded, inspector, sites, ANSWERS))
-        with progress.step("Searching every system for who was erased"):
-            of_the_platform = inspector.inspect(shown.requests)
-        report = Report(console)
-        for section in shown.sections(of_the_platform):
-            report.section(section)
-        report.further(further(services, estate, sites, shown.requests[0], stays=not leave))
-        seconds = time.monotonic() - began
-        report.verdict(seconds)
-        if not report.failed:
-            timings.keep("make demo", seconds)
+        LETTERS.mkdir(parents=True)
+        first = asyncio.run(_demonstrate(report, services, estate, founded))
+        report.further(_further(services, estate, sites, first, stays=not leave))
+        report.verdict(time.monotonic() - began)
         if not leave:
             with suppress(KeyboardInterrupt):
                 sys.stdout.write("Everything stays up until Ctrl-C.\n")  # the console would repeat it when interrupted
                 sys.stdout.flush()
                 while True:  # a pause ends at any signal, and not every one asks us to stop
                     signal.pause()
-            console.print("\nStopping …")
+            report.console.print("\nStopping …")
         return report.failed
+
+
+async def _demonstrate(report: Report, services: Services, estate: Estate, founded: Company) -> str:
+    """Submits every request, shows how they advance, and checks each; returns the id of one."""
+    policy = read_policy(OVERLAY)
+    inspector = Inspector(estate, founded, services.directory, policy, report)
+    await inspector.remember()
+    keys = [await asyncio.to_thread(services.key, role) for role in ("privacy", "channel")]
+    async with DsrClient(services.url, keys[0]) as client, DsrClient(services.url, keys[1]) as channel:
+        case = await Case.submit(client, channel, [part for part in founded.cast if part.message])
+        alone = [
+            SubmittedRequest(part, await channel.submit(part.submission)) for part in founded.cast if not part.message
+        ]
+        requests = [*case.requests, *alone]
+        await watch(report.console, client, requests)
+        await collect(channel, requests, ANSWERS)
+        await inspector.look()
+        erasures = [request for request in requests if request.part.right is Right.ERASURE]
+        await case.show(report, client, policy)
+        await letters(report, client, erasures, case.of(Right.ERASURE), LETTERS)
+        trusted = services.public_key
+        for title, of in (("What each erasure did", erasures), ("All other rights", requests)):
+            report.section(title)
+            for request in of:
+                part, is_erasure = request.part, request.part.right is Right.ERASURE
+                if is_erasure and of is requests:
+                    continue
+                report.say("", f"{part.person.name} ({part.person.country}), {part.right}: {part.shows}")
+                table = planned.table(planned.of_receipts(request.view, policy), policy)
+                report.say(*(table if is_erasure else [str(request.view.get("answer", ""))]))
+                closed_as_expected(report, request, trusted)
+                await inspector.check(request)
+        report.section("The platform itself")
+        await inspector.check_platform()
+    return requests[0].request_id
+
+
+def _further(services: Services, estate: Estate, sites: Sites, request_id: str, *, stays: bool) -> Mapping[str, str]:
+    """Commands that show more, ready to paste; with addresses where those stay up."""
+    offline = {
+        "certificates, packages, letters": _shown(ANSWERS),
+        "check a certificate offline": f"{_shown(Path(sys.executable).with_name('dsr'))} certificate verify FILE",
+        "logs": " ".join(_shown(path) for path in (services.directory, *estate.logs)),
+    }
+    if not stays:
+        return offline
+    curl = f'curl -s -H "Authorization: Bearer {services.key("privacy")}" {services.url}/v1/requests/{request_id}'
+    return {
+        **sites.shown(),
+        "where a request stands, and its timeline": f"{curl} ; {curl}/timeline",
+        "submit one of your own": environment.curl(services.url, services.key("channel")),
+        "the API's documentation": f"{services.url}/docs",
+        "a Prometheus that watches the services": f"prometheus --config.file={_shown(services.prometheus)}",
+        "the platform's database": f"psql {estate.dsn}",
+        **offline,
+    }
+
+
+def _shown(path: Path) -> str:
+    """A path as one would type it here."""
+    return shlex.quote(os.path.relpath(path))
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from deploy.demo.company import Company
-from deploy.demo.seed import analytics, calls, crm, tickets
+from deploy.demo.seed import analytics, cdr, crm, tickets
 from deploy.demo.seed.analytics import AnalyticsStore
 from deploy.demo.seed.cdr import CdrStore
 from deploy.local import postgres_databases as databases
@@ -41,7 +41,6 @@ class Estate:
         self._directory = directory
         self._company = company
         self._progress = progress
-        # What an earlier demonstration said is no concern of this one.
         shutil.rmtree(directory / "servers" / "kafka", ignore_errors=True)
         self.platform = Platform(directory / "servers", progress)
         self.ticketing = Roundup(directory / TICKETING, progress)
@@ -74,18 +73,14 @@ class Estate:
 
     @property
     def own_files(self) -> tuple[Path, ...]:
-        """Where no sign of anybody may stand: the topics, and what everybody logs."""
-        return (*(self._directory / "servers" / "kafka" / "data").rglob("*.log"), *self.logs.values())
+        """Where no sign of anybody may stand: the topics, and every log."""
+        return (*(self._directory / "servers" / "kafka" / "data").rglob("*.log"), *self.logs)
 
     @property
-    def logs(self) -> Mapping[str, Path]:
-        """What each of the systems has to say for itself."""
-        return {
-            CRM: self._directory / CRM / "tryton.log",
-            TICKETING: self._directory / TICKETING / "roundup.log",
-            "postgres": self._directory / "servers" / "postgres" / "postgres.log",
-            "kafka": self._directory / "servers" / "kafka" / "kafka.log",
-        }
+    def logs(self) -> tuple[Path, ...]:
+        """The logs of the systems and servers."""
+        names = ("crm/tryton", "ticketing/roundup", "servers/postgres/postgres", "servers/kafka/kafka")
+        return tuple(self._directory / f"{name}.log" for name in names)
 
     def _start_servers(self) -> None:
         self._open.enter_context(self.platform)
@@ -101,7 +96,7 @@ class Estate:
         server = self.platform.postgres_dsn
         for name in (_DATABASE, _CRM_DATABASE, _CDR_DATABASE, _ANALYTICS_DATABASE):
             databases.wait_for(databases.drop(server, name))
-        databases.wait_for(calls.forget(server, _CDR_DATABASE))
+        databases.wait_for(cdr.forget(server, _CDR_DATABASE))
 
     def _start_crm(self) -> None:
         self.crm = Tryton(
@@ -111,7 +106,7 @@ class Estate:
         databases.wait_for(crm.fill(self.crm, self._company, self._progress))
 
     def _fill_cdr(self) -> None:
-        filling = calls.fill(self.platform.postgres_dsn, _CDR_DATABASE, self._company, self._progress)
+        filling = cdr.fill(self.platform.postgres_dsn, _CDR_DATABASE, self._company, self._progress)
         self.cdr = databases.wait_for(filling)
 
     def _fill_analytics(self) -> None:

@@ -12,8 +12,7 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 from deploy.demo.company import Customer
-from deploy.demo.company.countries import ascii_word
-from deploy.demo.company.tickets import spaced
+from deploy.demo.company.people import ascii_word
 from shared.storage.postgres import connected
 
 _TABLES = """
@@ -37,7 +36,7 @@ def signs(customer: Customer, everyone: Sequence[Customer], more: Iterable[str] 
     found.update(email.lower() for email in customer.emails if email.lower() not in taken)
     for phone in customer.phones:
         if phone.number not in taken:
-            found |= {phone.number, spaced(phone.number)}
+            found |= {phone.number, phone.spaced}
     if customer.name not in {other.name for other in others}:
         found |= {customer.name, ascii_word(customer.name).replace(".", "-")}
     return frozenset(sign.lower().lstrip("+") for sign in found if sign)

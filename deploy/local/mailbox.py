@@ -7,7 +7,9 @@ import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email import message_from_bytes
 from email.message import EmailMessage
+from email.policy import default
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -20,7 +22,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from deploy.local.mail.box import read, text_of
 from deploy.local.paths import ROOT
 from deploy.local.ports import HOST, answers, free_ports
 from deploy.local.process import Child
@@ -70,7 +71,7 @@ class Letters:
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802  # its name
         """Keeps a letter."""
-        self.taken.append(read(envelope.original_content or b""))
+        self.taken.append(message_from_bytes(envelope.original_content or b"", policy=default))
         return "250 OK"
 
     def application(self) -> Starlette:
@@ -95,7 +96,8 @@ class Letters:
         if number >= len(self.taken):
             return HTMLResponse(_PAGE.format(body="<h1>No such letter</h1>"), 404)
         mail = self.taken[number]
-        text = _LINK.sub(r'<a href="\g<0>">\g<0></a>', escape(text_of(mail)))
+        body = mail.get_body(("plain",))
+        text = _LINK.sub(r'<a href="\g<0>">\g<0></a>', escape(body.get_content() if body else ""))
         head = f'<p><a href=".">All letters</a></p><h1>{escape(str(mail["Subject"]))}</h1>'
         return HTMLResponse(_PAGE.format(body=f"{head}<p>to {escape(str(mail['To']))}</p><pre>{text}</pre>"))
 

@@ -112,11 +112,6 @@ class Child:
         self._close_control_pipe()
         return status
 
-    def stay(self) -> None:
-        """Let it run on when we become another program, until that ends; nobody can stop it by this object then."""
-        if self._keeper is not None and self._keeper.stdin is not None:
-            os.set_inheritable(self._keeper.stdin.fileno(), True)  # noqa: FBT003  # it takes no other
-
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process."""
         if self.running and self._keeper is not None and self._keeper.stdin is not None:

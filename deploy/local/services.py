@@ -81,11 +81,6 @@ class Services:
         return self.url_of(ServiceName.INTAKE)
 
     @property
-    def portal_url(self) -> str:
-        """Where the portal is, once it was opened."""
-        return f"{self.url}/portal/"
-
-    @property
     def public_key(self) -> bytes:
         """With which their signatures are checked."""
         return keyring.load(self.keyring).signing.public_key().public_bytes_raw()
@@ -127,25 +122,15 @@ class Services:
         who = holder or f"{role.split(':', maxsplit=1)[0]}-{secrets.token_hex(4)}"
         return wait_for(auth.create(self._servers.postgres_dsn, role, who, SystemClock().now(), grant))
 
-    def open_portal(self, settings: Mapping[str, str]) -> None:
-        """Gives intake a portal with these settings, before it starts."""
-        intake = self.children[ServiceName.INTAKE]
-        intake.env = {**intake.env, "DSR_PORTAL_URL": self.url, **settings}
+    def open_sites(self, issuer: str, portal: Mapping[str, str]) -> None:
+        """Gives intake a portal with these settings, and a console that trusts this identity provider."""
+        urls = {"DSR_PORTAL_URL": self.url, "DSR_CONSOLE_URL": self.url, "DSR_CONSOLE_ISSUER": issuer}
+        self.set(ServiceName.INTAKE, urls | dict(portal))
 
-    @property
-    def console_url(self) -> str:
-        """Where the privacy team works, once `open_console` was called."""
-        return f"{self.url}/console/"
-
-    def open_console(self, issuer: str) -> None:
-        """Gives intake a console, of which that provider says who signs in, before it starts."""
-        intake = self.children[ServiceName.INTAKE]
-        intake.env = {**intake.env, "DSR_CONSOLE_ISSUER": issuer, "DSR_CONSOLE_URL": self.url}
-
-    def open_mailbox(self, settings: Mapping[str, str]) -> None:
-        """Gives correspondence mail servers, by these settings, before it starts."""
-        child = self.children[ServiceName.CORRESPONDENCE]
-        child.env = {**child.env, "DSR_SMTP_POLL_SECONDS": "0.5", **settings}
+    def set(self, name: str, settings: Mapping[str, str]) -> None:
+        """Gives one service more settings, before it starts."""
+        child = self.children[ServiceName(name)]
+        child.env = {**child.env, **settings}
 
     def command(self, *words: str) -> str:
         """What a command of ``dsr`` prints, with the settings of the services; raises if it fails."""

@@ -22,7 +22,6 @@ from aiokafka.errors import KafkaError
 
 from deploy.local import postgres_databases as databases
 from deploy.local.kafka import Kafka
-from deploy.local.mailbox import Mailbox
 from deploy.local.platform import ExistingServers, Platform
 from deploy.local.ports import free_port
 from deploy.local.postgres import Postgres
@@ -145,13 +144,8 @@ class Supervisor:
         # Real people's data may be shown: nobody else on this machine may sign in.
         password = None if self._is_sample else secrets.token_urlsafe(12)
         sites = stack.enter_context(Sites(self._folder, services, visitors, password, self._sign_in_port()))
-        children["identity-provider"] = sites.provider
+        children |= sites.children
         self._sites = dict(sites.shown())
-        if not os.environ.get("DSR_SMTP_HOST"):
-            mailbox = Mailbox(self._folder)
-            children["mailbox"] = stack.enter_context(mailbox.child)
-            services.open_mailbox(mailbox.env)
-            self._sites["mailbox: every letter that was sent by e-mail"] = mailbox.url
 
     def _sign_in_port(self) -> int:
         """Where the identity provider is: with KEEP=1 where it was, since people's accounts belong to its address."""

@@ -422,9 +422,9 @@ async def opened(grounds: Grounds, name: str) -> AsyncIterator[Platform]:
             broker.env_of,
             policy=POLICY,
         )
-        services.open_mailbox(_mail_settings(mail, mailbox))
-        services.open_portal({"DSR_PORTAL_PAGES_A_SECOND": "1000", "DSR_PORTAL_SENDINGS_AN_HOUR": "10000"})
-        services.open_console(await _provider(stack, services.url))
+        services.set("correspondence", {"DSR_SMTP_POLL_SECONDS": "0.5", **_mail_settings(mail, mailbox)})
+        portal = {"DSR_PORTAL_PAGES_A_SECOND": "1000", "DSR_PORTAL_SENDINGS_AN_HOUR": "10000"}
+        services.open_sites(await _provider(stack, services.url), portal)
         stack.push_async_callback(asyncio.to_thread, services.stop)
         await asyncio.to_thread(broker.start, services)
         keys = [await asyncio.to_thread(services.key, role) for role in ("channel", "privacy", "privacy")]

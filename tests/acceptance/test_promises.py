@@ -33,7 +33,7 @@ async def test_nothing_that_names_a_person_is_on_the_bus_in_logs_or_metrics(plat
         values += [person.name, person.email, person.phone[1:], caller.phone[1:]]
         requests.append(await platform.channel.submit(said, traceparent=f"{person.email} {person.phone}"))
     told = platform.somebody()
-    typo = f"typo{told.number}@@quarzfels.example"
+    typo = f"typo{told.number}quarzfels.example"
     await platform.channel.refused({"right": "erasure", "subject": {"email": typo}})
     async with platform.emitter("selfcare") as selfcare:
         requests.append((await selfcare.asks(told, "portability")).request_id)

@@ -17,7 +17,6 @@ import typer
 import uvloop
 
 from deploy.local import postgres_databases as databases
-from deploy.local import timings
 from deploy.local.paths import LOCAL
 from deploy.local.platform import ExistingServers, Platform
 from deploy.local.unprivileged import become_unprivileged
@@ -45,7 +44,7 @@ from tests.bench import (
     same_time,
     size,
 )
-from tests.bench.baseline import Baseline, Measured
+from tests.bench.baseline import Baseline, Measured, revision
 from tests.bench.figures import Row
 from tests.bench.ground import Ground, Void
 from tests.bench.page import page, publish
@@ -95,7 +94,7 @@ def main(
 
 def _run(names: Sequence[str] | None, repeats: int, before: Baseline) -> tuple[Baseline, list[str]]:
     """Returns the new figures, and those that are void."""
-    directory, commit = LOCAL / "bench", timings.revision()
+    directory, commit = LOCAL / "bench", revision()
     shutil.rmtree(directory / "run", ignore_errors=True)
     # A server of its own: what an existing one also has to do would be measured with it.
     platform = Platform(directory / "run" / "platform", existing=ExistingServers(postgres_dsn=None))
@@ -107,7 +106,7 @@ def _run(names: Sequence[str] | None, repeats: int, before: Baseline) -> tuple[B
         rows, void = uvloop.run(_measure(ground, names or list(FIGURES)))
         measured = [Measured(row, commit, about) for row in rows]
         after = before.updated(measured) if names else asyncio.run(_whole(ground, measured))
-    after = after.model_copy(update={"timings": {**before.timings, **timings.kept()}, "lines": size.lines()})
+    after = after.model_copy(update={"lines": size.lines()})
     _keep(directory / "latest.json", Baseline(figures=tuple(measured)))
     typer.echo(page(Baseline(figures=tuple(measured))).partition("## Limits")[0].partition("## Figures")[2])
     return after, void

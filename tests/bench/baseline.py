@@ -1,5 +1,6 @@
 """The committed figures: what a run is compared with, and what it writes if nothing fell."""
 
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -7,7 +8,6 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from deploy.local.paths import ROOT
-from deploy.local.timings import Timing
 from tests.bench.figures import Row
 
 DATA = ROOT / "docs" / "benchmarks.json"
@@ -29,7 +29,6 @@ class Baseline(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     figures: tuple[Measured, ...] = ()
-    timings: Mapping[str, Timing] = Field(default_factory=dict)
     lines: Mapping[str, int] = Field(default_factory=dict)
     counts: Mapping[str, int] = Field(default_factory=dict)
 
@@ -47,6 +46,12 @@ class Baseline(BaseModel):
         new = {each.row.name: each for each in measured}
         kept = [new.pop(each.row.name, each) for each in self.figures]
         return self.model_copy(update={"figures": (*kept, *new.values())})
+
+
+def revision() -> str:
+    """Returns the commit of this checkout, with a + where files were changed since."""
+    described = ["git", "-c", f"safe.directory={ROOT}", "describe", "--always", "--dirty=+", "--exclude=*"]
+    return subprocess.run(described, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
 
 def read(path: Path = DATA) -> Baseline:

@@ -1,6 +1,6 @@
 """The text of ``docs/benchmarks.md``, from the committed figures."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tests.bench.baseline import DATA, Baseline, Measured, write
@@ -15,7 +15,6 @@ Read the ratio, not the figure: machines differ. 1 is as good as the limit, and 
 The command ends with 1 where a ratio fell a tenth below the lowest repeat in `docs/benchmarks.json`.
 It then leaves both files as they are. `make bench ACCEPT=1` writes them all the same.
 `make bench ROWS=idle_latency` measures the named figures and replaces their rows alone."""
-_UNTIMED = "No command has noted its time yet."
 
 
 def publish(
@@ -37,7 +36,6 @@ def page(baseline: Baseline) -> str:
         *_section("Limits", _limits(baseline.figures)),
         *_section("Also measured", _more(baseline.figures)),
         *_section("Machines", _machines(baseline.figures)),
-        *_section("Times of whole commands", list(_timings(baseline)) if baseline.timings else [_UNTIMED]),
         *_section("Size", _size(baseline)),
     )
     return "\n\n".join(sections) + "\n"
@@ -85,12 +83,6 @@ def _machines(measured: Iterable[Measured]) -> list[str]:
     for each in measured:
         commits.setdefault(each.machine, {})[each.commit] = None
     return [f"- {', '.join(of_it)}: {machine}" for machine, of_it in commits.items()]
-
-
-def _timings(baseline: Baseline) -> Iterator[str]:
-    yield from _table("command", "seconds", "commit")
-    for command, timing in baseline.timings.items():
-        yield _line((f"`{command}`", timing.seconds, timing.commit))
 
 
 def _size(baseline: Baseline) -> list[str]:

@@ -15,21 +15,21 @@ import httpx
 import pytest
 
 from deploy.demo.client import DsrClient
-from deploy.local import debian, identity_provider
+from deploy.local import identity_provider
 from deploy.local import postgres_databases as databases
-from deploy.local.authority import issue
 from deploy.local.kafka import Kafka
-from deploy.local.mail.box import Box, read, text_of
-from deploy.local.mail.servers import SELECTOR, MailServers, NeedsRootError
 from deploy.local.platform import ExistingServers, Platform
 from deploy.local.ports import HOST, free_port
 from deploy.local.services import Servers, Services
 from services.correspondence.settings import SmtpSettings
 from shared.domain.topics import ServiceName
-from tests.fixtures import stores
+from tests.fixtures import debian, stores
+from tests.fixtures.authority import issue
 from tests.fixtures.console import way_back
 from tests.fixtures.intake import Intake
 from tests.fixtures.live import eventually, recorded
+from tests.fixtures.mail_servers.box import Box, read, text_of
+from tests.fixtures.mail_servers.servers import SELECTOR, MailServers, NeedsRootError
 from tests.fixtures.policy import NOTHING_KEPT
 from tests.fixtures.portal import Visitor, link_of
 from tests.fixtures.stores import DECLARATION, Subject
@@ -84,10 +84,9 @@ def services(servers: MailServers, postgres_dsn: str, broker: Kafka, run_folder:
     env = {**seeded.env, **NOTHING_KEPT, **servers.env, "DSR_SMTP_POLL_SECONDS": "0.2"}
     running = Services(run_folder / "mail-services", Servers(dsn, broker.bootstrap), seeded.downstreams, env)
     running.prepare()
-    running.open_portal({})
     provider, issuer = identity_provider.child(run_folder / "mail-provider", free_port(), running.url)
     provider.start()
-    running.open_console(issuer)
+    running.open_sites(issuer, {})
     running.start_prepared()
     yield running
     running.stop()

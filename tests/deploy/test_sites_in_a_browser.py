@@ -9,11 +9,11 @@ import pytest
 from joserfc.jwk import KeySet, OKPKey
 from playwright.async_api import Page
 
-from deploy.local.authority import issue
 from services.export.pieces import Piece
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.release import Match, Row
 from shared.domain.rights import Right
+from tests.fixtures.authority import issue
 from tests.fixtures.browser import Eyes, eyes, press, walk_to
 from tests.fixtures.handed_out import seal_package
 from tests.fixtures.intake import Intake

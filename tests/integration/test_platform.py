@@ -19,7 +19,6 @@ import psutil
 import pytest
 
 from deploy.local import certificates, kafka_jars, postgres_databases, venv
-from deploy.local.authority import issue
 from deploy.local.certificates import DownloadFailedError
 from deploy.local.identity_provider import CLIENT, IdentityProvider
 from deploy.local.java import find_java
@@ -33,6 +32,7 @@ from deploy.local.postgres_binaries import Binaries, packaged
 from deploy.local.process import Child, ChildFailedError
 from deploy.local.progress import Progress
 from shared.storage.postgres import connected
+from tests.fixtures.authority import issue
 
 # Starts a process that starts another one in a session of its own, and tells both process ids.
 _FAMILY = """

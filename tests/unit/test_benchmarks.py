@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.timings import Timing
 from tests.bench import baseline
 from tests.bench.baseline import Baseline, Measured
 from tests.bench.figures import Row, Unit, row
@@ -52,8 +51,7 @@ def test_a_duration_that_grows_is_a_ratio_that_falls() -> None:
 
 
 def test_a_run_of_named_figures_replaces_their_rows_alone() -> None:
-    times = {"make test": Timing(seconds=500, commit="old")}
-    committed = Baseline(figures=measured(figure("one"), figure("two"), commit="old"), timings=times, lines={"a": 1})
+    committed = Baseline(figures=measured(figure("one"), figure("two"), commit="old"), lines={"a": 1})
     after = committed.updated(measured(figure("two"), figure("three"), commit="new"))
 
     assert [(each.row.name, each.commit) for each in after.figures] == [
@@ -61,21 +59,17 @@ def test_a_run_of_named_figures_replaces_their_rows_alone() -> None:
         ("two", "new"),
         ("three", "new"),
     ]
-    assert (after.timings, after.lines) == (times, {"a": 1})
+    assert after.lines == {"a": 1}
 
 
 def test_the_page_shows_the_figure_the_limit_the_ratio_the_spread_the_commit_and_the_machine() -> None:
-    times = {"make demo": Timing(seconds=145, commit="def5678")}
-    text = page(
-        Baseline(figures=measured(figure()), timings=times, lines={"services/intake": 1200}, counts={"tables": 78})
-    )
+    text = page(Baseline(figures=measured(figure()), lines={"services/intake": 1200}, counts={"tables": 78}))
 
     for line in (
         "| `closed_erasures` | requests/s | 310 | 300–320 | 310 | **1** | 0.968–1.03 | 3 | abc1234 |",
         "| `closed_erasures` | the naive twin |",
         "- `closed_erasures`: requests 500",
         "- abc1234: 2 cores",
-        "| `make demo` | 145 | def5678 |",
         "| tables | 78 |",
         "| `services/intake` | 1,200 |",
         "| all | 1,200 |",

@@ -18,10 +18,10 @@ import phonenumbers
 import pytest
 from uuid_utils.compat import uuid7
 
+from deploy.demo import planned
 from deploy.demo.company import Company, Customer, Phone, Size, found
 from deploy.demo.company.calls import ANONYMOUS, SPELLINGS
-from deploy.demo.company.dates import AGEING
-from deploy.demo.sections import planned
+from deploy.demo.company.model import AGEING
 from deploy.local.services import Services
 from deploy.up import environment, sample, start
 from deploy.up.lock import Lock

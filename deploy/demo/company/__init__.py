@@ -1,45 +1,22 @@
 """A believable telecom company, the same every time: its customers, whom they called, what they complained about."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
 from random import Random
 
 from deploy.demo.company.calls import Calls
-from deploy.demo.company.cast import Part, parts
-from deploy.demo.company.countries import NumberPlan
-from deploy.demo.company.customers import sign_up
-from deploy.demo.company.dates import CALLS_TO, between
-from deploy.demo.company.model import Attachment, Call, Customer, Message, Phone, Size, Subscription, Ticket, Visit
-from deploy.demo.company.tickets import open_tickets
-from deploy.demo.company.visits import visits
+from deploy.demo.company.model import Call, Customer, Phone, Size, Subscription, Ticket, Visit
+from deploy.demo.company.people import COUNTRIES, Part, Population, parts
+from deploy.demo.company.tickets import newsletters, open_tickets, visits
 
-_TOPICS = ("offers", "product news", "tips")
-_SILENT_SINCE, _LIVELY_FROM = CALLS_TO - timedelta(days=1_200), CALLS_TO - timedelta(days=600)
-_SILENT = 0.04
-
-
-def newsletters(rng: Random, customers: Sequence[Customer]) -> Iterator[Subscription]:
-    """One for each customer who has consented; of whom the CRM tells a last activity, by that."""
-    for customer in customers:
-        if not customer.marketing_consent:
-            continue
-        topic, fraction = _TOPICS[int(rng.random() * len(_TOPICS))], rng.random()
-        last = _SILENT_SINCE if rng.random() < _SILENT else between(_LIVELY_FROM, CALLS_TO, fraction)
-        if customer.last_activity is not None:
-            last = datetime.combine(customer.last_activity, time(12), UTC)
-        subscribed = min(customer.since, last) - timedelta(days=int(fraction * 300))
-        yield Subscription(customer.code, customer.emails[0].lower(), topic, subscribed, last)
-
-
-__all__ = ["SEED", "Attachment", "Call", "Company", "Customer", "Message", "Part", "Phone", "Size", "Ticket", "found"]
+__all__ = ["SEED", "Call", "Company", "Customer", "Part", "Phone", "Size", "Ticket", "found"]
 
 SEED = 20_261_101
+_ELSEWHERE_PER_COUNTRY = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """The whole company; ``calls`` are made up anew whenever they are read, the same ones in order of their start."""
+    """The whole company; ``calls`` are made again whenever they are read, the same ones in order of their start."""
 
     customers: tuple[Customer, ...]
     calls: Calls
@@ -50,13 +27,17 @@ class Company:
 
 
 def found(size: Size | None = None, seed: int = SEED) -> Company:
-    """Found the company: the same seed and size give the same company, on every machine."""
+    """Founds the company: the same seed and size give the same company, on every machine."""
     wanted = size or Size()
     rng = Random(seed)  # noqa: S311 - nothing here is a secret
-    plan = NumberPlan(rng)
-    customers, characters = sign_up(rng, plan, wanted.customers)
-    tickets = open_tickets(rng, customers, characters, wanted.tickets)
-    seen = tuple(visits(Random(seed), customers, wanted.visits))  # noqa: S311 - of its own: the rest stays the same
-    subscribed = tuple(newsletters(Random(seed), customers))  # noqa: S311 - as above
-    calls = Calls(seed, customers, characters, plan, wanted.calls)
-    return Company(customers, calls, tickets, seen, subscribed, parts(characters))
+    population = Population(rng)
+    customers, characters = population.sign_up(wanted.customers)
+    elsewhere = [population.number(code) for code in COUNTRIES for _ in range(_ELSEWHERE_PER_COUNTRY)]
+    return Company(
+        customers,
+        Calls(seed, customers, characters, elsewhere, wanted.calls),
+        open_tickets(rng, customers, characters, wanted.tickets),
+        tuple(visits(rng, customers, wanted.visits)),
+        tuple(newsletters(rng, customers)),
+        parts(characters),
+    )

@@ -1,8 +1,20 @@
-"""What a made-up telecom company knows: its customers, their calls and their support tickets."""
+"""What a made-up telecom company knows: its customers, their calls, support tickets and visits; and its calendar."""
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Literal, NamedTuple
+
+OPENED = datetime(2023, 3, 1, tzinfo=UTC)
+CALLS_FROM = datetime(2025, 5, 1, tzinfo=UTC)
+CALLS_TO = datetime(2026, 11, 1, tzinfo=UTC)
+"""Fixed dates: the company is the same whenever it is founded."""
+AGEING = timedelta(days=45)
+"""A number rests at least this long before somebody else gets it (47 CFR 52.15(f))."""
+
+
+def between(earliest: datetime, latest: datetime, fraction: float) -> datetime:
+    """Returns the moment, to the second, at ``fraction`` in [0, 1) of the way."""
+    return earliest + timedelta(seconds=int((latest - earliest).total_seconds() * fraction))
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,17 +26,22 @@ class Phone:
     valid_to: datetime | None = None
 
     def held_at(self, moment: datetime) -> bool:
-        """Whether the number was the customer's at that moment."""
+        """Returns whether the number was the customer's at that moment."""
         return self.valid_from <= moment and (self.valid_to is None or moment < self.valid_to)
+
+    @property
+    def spaced(self) -> str:
+        """The number in groups of three, as people write it down."""
+        digits = self.number[1:]
+        return "+" + " ".join(digits[start : start + 3] for start in range(0, len(digits), 3))
 
 
 @dataclass(frozen=True, slots=True)
 class Customer:
     """A person with a contract, or who only reads the newsletter.
 
-    ``code``: the customer number. ``emails``: as typed when the contract was made, so some are in upper case; the first
-    is the main one. ``phones``: numbers held now and before. ``country``: ISO 3166. ``language``: ISO 639-1.
-    ``contract``: who pays before they call has none. None, of this and what follows: the CRM does not tell.
+    ``code`` is the customer number; the first of ``emails`` is the main one. ``contract`` and what follows are None
+    where the CRM does not say.
     """
 
     code: str
@@ -66,7 +83,7 @@ class Call(NamedTuple):
 
 
 class Visit(NamedTuple):
-    """Something that was done on the website; ``client_id``: of the browser, ``account_id``: of who was signed in."""
+    """An event on the website; ``client_id`` names the browser, ``account_id`` the account that was signed in."""
 
     occurred_at: datetime
     client_id: str
@@ -87,17 +104,14 @@ class Subscription(NamedTuple):
     last_activity: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """A file that came with a ticket."""
+class Attachment(NamedTuple):
+    """A text file that came with a ticket."""
 
     file_name: str
-    content_type: str
     content: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One message of a ticket's conversation."""
 
     written_at: datetime
@@ -105,11 +119,9 @@ class Message:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(NamedTuple):
     """A support case of the customer whom the code names."""
 
-    number: int
     requester_code: str
     title: str
     messages: tuple[Message, ...]

@@ -59,7 +59,7 @@ def tickets(cases: Iterable[Ticket]) -> Iterator[Record]:
                 "files": [
                     {
                         "name": attachment.file_name,
-                        "type": attachment.content_type,
+                        "type": "text/plain; charset=utf-8",
                         "content": base64.b64encode(attachment.content).decode(),
                     }
                     for attachment in case.attachments

@@ -1,4 +1,4 @@
-"""What an erasure does, told as a table: what its plan says beforehand, and what the receipts say afterwards."""
+"""What an erasure does, as a table: by its plan beforehand, and by the receipts afterwards."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,23 +13,21 @@ Facts = Mapping[tuple[str, str], tuple[int, int, int, tuple[str, ...]]]
 
 
 def of_plan(plan: Mapping[str, Any]) -> list[PlannedSystem]:
-    """What the API has said of a plan."""
+    """Returns what the API says of a plan."""
     return [PlannedSystem.model_validate(each) for each in plan["systems"]]
 
 
 def of_receipts(view: Mapping[str, Any], policy: Policy) -> list[PlannedSystem]:
-    """What the systems have said to have done."""
+    """Returns what the systems have reported as done."""
     reports = [TaskReport.model_validate(task) for task in view.get("tasks", ())]
     return planned((each for each in reports if each.operation == Operation.ERASE), policy)
 
 
 def facts(systems: Iterable[PlannedSystem]) -> Facts:
-    """The same without its words, to compare."""
+    """Returns the same without its words, to compare."""
     return {
         (system.system, each.category): (
-            each.found,
-            each.deleted,
-            each.anonymised,
+            *(each.found, each.deleted, each.anonymised),
             tuple(f"{kept.rows} {kept.ground} {kept.until}" for kept in each.kept),
         )
         for system in systems
@@ -39,27 +37,24 @@ def facts(systems: Iterable[PlannedSystem]) -> Facts:
 
 
 def table(systems: Sequence[PlannedSystem], policy: Policy) -> Iterator[str]:
-    """A line for each system, and one for each reason to keep something."""
+    """Yields a line for each system, and one for each reason to keep something."""
     for system in systems:
         found = [each for each in system.categories if each.found]
-        if not found:
-            yield f"{system.system:10} nothing found"
-            continue
         did = {"deleted": system.deleted, "anonymised": system.anonymised, "kept": system.kept}
         counts = ", ".join(f"{rows:,} {what}" for what, rows in did.items() if rows)
         kinds = ", ".join(f"{_name(each.category, policy)} {each.found:,}" for each in found)
-        yield f"{system.system:10} {counts}  ({kinds})"
-        for (words, until), rows in _kept(found).items():
-            yield f"{'':10} {rows:,} {until}: {words}"
+        yield f"{system.system:10} {counts}  ({kinds})" if found else f"{system.system:10} nothing found"
+        for words, rows in _kept(found).items():
+            yield f"{'':10} {rows:,} {words}"
 
 
-def _kept(found: Sequence[PlannedCategory]) -> Mapping[tuple[str, str], int]:
+def _kept(found: Sequence[PlannedCategory]) -> Mapping[str, int]:
     """How many rows are kept for which reason, and until when."""
-    rows: Counter[tuple[str, str]] = Counter()
+    rows: Counter[str] = Counter()
     for kept in (kept for each in found for kept in each.kept):
         until = f"until {kept.until:%d %B %Y}" if kept.until else "for as long as it lasts"
         article = f" (Art. {kept.article})" if kept.article else ""
-        rows[f"{kept.words or kept.ground}{article}", until] += kept.rows
+        rows[f"{until}: {kept.words or kept.ground}{article}"] += kept.rows
     return rows
 
 
