@@ -15,9 +15,9 @@ from services.console.decisions.page import About
 from services.console.ids import of_path, place
 from services.console.lists import END, ROWS, Link, Row, Table, cut, show
 from services.console.roles import Power
-from services.intake.actions import offering
+from services.intake.actions import kind
 from services.intake.actions.correspondence import DISMISS
-from services.intake.actions.requests import KIND
+from services.intake.actions.registry import KIND
 from services.intake.actions.timing import REPLY
 from services.intake.mail.use_cases import MailView
 from services.web.forms import Form
@@ -109,7 +109,7 @@ class Inbox:
     async def _answers(self, visit: Visit, request_id: UUID) -> Sequence[Link]:
         """What can be done with the request that a mail answers, because of what it says."""
         person = person_of(visit)
-        _, found = await offering.possible(self.works.services.use_cases, KIND, str(request_id), person.caller)
+        _, found = await kind.possible(self.works.services.use_cases, KIND, str(request_id), person.caller)
         return [Link(f"/requests/{request_id}/decide/{each.name}", each.title) for each in found if each.name == REPLY]
 
     async def raw(self, visit: Visit) -> Response:

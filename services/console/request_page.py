@@ -16,15 +16,16 @@ from services.console.decisions.acting import in_words, links
 from services.console.decisions.decision import LANGUAGES
 from services.console.ids import of_path
 from services.console.roles import ROLES, Power
-from services.intake.actions import approvals, offering, performing
+from services.intake.access.auth import LOOKS
+from services.intake.actions import approvals, performing
+from services.intake.actions import kind as offering
 from services.intake.actions.approvals import REQUESTS
 from services.intake.actions.deciding import visible
 from services.intake.actions.identity import WHY
 from services.intake.actions.registry import KINDS
 from services.intake.api import views
 from services.intake.api.views import RequestView
-from services.intake.core.looks import LOOKS
-from services.intake.letters import undelivered
+from services.intake.letters import delivery
 from services.intake.mail import inbox
 from services.intake.queries import plans, request_file
 from services.intake.queries.request_file import ListedLetter
@@ -138,8 +139,8 @@ def _undelivered(letters: Iterable[ListedLetter]) -> Iterator[tuple[ListedLetter
     """Each letter for whose delivery something waits, with how far it has come and what that means."""
     for each in letters:
         state = each.state or ""
-        if means := [*undelivered.why(state, each.tells)]:
-            yield each, (undelivered.stands(each.kind, state, each.fault), *means)
+        if means := [*delivery.why(state, each.tells)]:
+            yield each, (delivery.stands(each.kind, state, each.fault), *means)
 
 
 def _roles(power: Power) -> str:

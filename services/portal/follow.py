@@ -10,12 +10,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from services.intake.access import auth
-from services.intake.actions import requests
+from services.intake.actions import registry
 from services.intake.actions.bodies import Nothing, QuestionReply
 from services.intake.actions.performing import Basis
 from services.intake.api import downloads, views
 from services.intake.core.errors import BadRequest, Expired, Forbidden, NotFound, PreconditionFailed
-from services.intake.letters import asked, correspondence
+from services.intake.letters import correspondence, portal_news
 from services.intake.letters.rendering import Letters
 from services.intake.packages import downloads as packages
 from services.intake.request.aggregate import Request
@@ -38,14 +38,14 @@ from shared.messaging.unit_of_work import UnitOfWorkFactory
 async def note(unit_of_work: UnitOfWorkFactory, letters: Letters, request_id: UUID) -> None:
     """Notes that their page shows the open question of a request now; once, and nothing where it was told before."""
     async with unit_of_work.begin() as tx:
-        requests = await Requests.locked(tx, letters, [request_id])
-        request = requests.get(request_id)
+        registry = await Requests.locked(tx, letters, [request_id])
+        request = registry.get(request_id)
         if request is None or request.question is None or not request.question.untold:
             return
-        requests.tell(request.shown(tx.now))
+        registry.tell(request.shown(tx.now))
         tx.log_evidence(request_id, "question.shown", {"question_id": str(request.question.question_id)})
-        await asked.known(tx, request_id, request.question.question_id)
-        await requests.save()
+        await portal_news.known(tx, request_id, request.question.question_id)
+        await registry.save()
 
 
 _LONGEST = 4000
@@ -151,7 +151,7 @@ class Following:
                 break
             basis = Basis(str(request.request_id), str(request.version), auth.portal(request.request_id))
             with suppress(PreconditionFailed):
-                await requests.decide(self.works.services.use_cases, basis, "record-reply", QuestionReply(text=text))
+                await registry.decide(self.works.services.use_cases, basis, "record-reply", QuestionReply(text=text))
                 return
         raise Overtaken(text)
 
@@ -163,7 +163,7 @@ class Following:
             return at(visit, "/request")
         if visit.sent:
             basis = await self._basis(visit, request)
-            await requests.decide(self.works.services.use_cases, basis, "withdraw", Nothing())
+            await registry.decide(self.works.services.use_cases, basis, "withdraw", Nothing())
             visit.session.data["noted"] = "withdrawn"
             return at(visit, "/request")
         return visit.page("withdraw.html", version=request.version)
@@ -199,12 +199,12 @@ class Following:
         request, link = await self._mine(visit), visit.request.query_params.get("link", "")
         if not hmac.compare_digest(_link(visit, request, link[:_NONCE]).encode(), link.encode()):
             return at(visit, "/request")
-        caller, asked = auth.portal(request.request_id), visit.request.headers
+        caller, portal_news = auth.portal(request.request_id), visit.request.headers
         download_id = uuid5(request.request_id, link)
         used = not await self.works.links.once(link)
         if not used:
             await downloads.begin(request.request_id, "package", caller, self.works.services, download_id)
-        asked_for = (asked.get("range"), asked.get("if-range"))
+        asked_for = (portal_news.get("range"), portal_news.get("if-range"))
         try:
             if not used or asked_for[0]:
                 return await downloads.fetched(download_id, caller, self.works.services, asked_for)

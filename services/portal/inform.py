@@ -6,7 +6,7 @@ from babel import Locale
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
-from services.intake.core.retention import retention
+from services.intake.core.instants import retention
 from services.portal.portal import Portal, Works, as_sorted, language_of, spoken
 from services.web.site import Visit
 from shared.domain.sentences import Sentence, say

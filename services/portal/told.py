@@ -6,8 +6,8 @@ from typing import Final
 
 from services.intake.request import deferrals
 from services.intake.request.aggregate import Request
-from services.intake.request.coverage import Covered
 from services.intake.request.lifecycle import State
+from services.intake.request.reports import Covered
 from shared.domain.operations import TaskOutcome
 from shared.domain.sentences import Fact, Sentence, Term, named_system, say
 

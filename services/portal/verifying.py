@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from services.intake.access import auth
-from services.intake.actions import requests
+from services.intake.actions import registry
 from services.intake.actions.bodies import ContactConfirmed
 from services.intake.actions.performing import Basis
 from services.intake.core.errors import BadRequest, PreconditionFailed
@@ -46,7 +46,7 @@ async def _entered(works: Works, request_id: UUID, name: str, said: Strict) -> b
     for _ in range(TRIES):
         seen = str((await read(works, request_id)).version)
         try:
-            await requests.decide(works.services.use_cases, Basis(str(request_id), seen, caller), name, said)
+            await registry.decide(works.services.use_cases, Basis(str(request_id), seen, caller), name, said)
         except PreconditionFailed:  # a system has reported meanwhile, and what was shown is used up
             continue
         except (IllegalTransition, BadRequest):

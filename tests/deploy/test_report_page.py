@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from uuid_utils.compat import uuid7
 
+from services.intake.delivery.handling import MARGIN, Page, document
 from services.intake.letters.previews import sample
-from services.intake.letters.print_page import MARGIN, Page, document
 from shared.domain.rights import Right
 from shared.domain.wording import LANGUAGES
 from tests.fixtures.browser import eyes

@@ -10,8 +10,7 @@ import jsonschema
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.intake.actions.registry import KINDS
-from services.intake.actions.requests import ACTIONS
+from services.intake.actions.registry import ACTIONS, KINDS
 from services.intake.request import blockers
 from shared.domain.events import FulfilmentBlocked
 from shared.domain.operations import Operation, TaskReport

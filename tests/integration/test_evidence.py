@@ -17,7 +17,7 @@ from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from deploy.local.paths import ROOT
-from services.intake.core.retention import retention
+from services.intake.core.instants import retention
 from services.intake.jobs import expiry, orphans
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport

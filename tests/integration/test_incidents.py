@@ -11,7 +11,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.intake.access.auth import create
-from services.intake.core.retention import retention
+from services.intake.core.instants import retention
 from services.intake.incidents.record import open_one
 from services.intake.jobs import expiry, orphans
 from shared.domain.release import Fault

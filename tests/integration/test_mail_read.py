@@ -21,7 +21,7 @@ from services.correspondence.mail.incoming import read
 from services.correspondence.mail.reading import Connection, Reader, run, store
 from services.correspondence.settings import SmtpSettings
 from services.intake.letters import correspondence
-from services.intake.letters.masked import MASK
+from services.intake.letters.correspondence import MASK
 from services.intake.mail import inbox
 from shared.app.service import Running
 from shared.domain import notice_tokens as tokens

@@ -20,7 +20,7 @@ from services.export import package as built
 from services.export.package import Part
 from services.intake.access.auth import create, replace
 from services.intake.access.grant import Power
-from services.intake.core.retention import retention
+from services.intake.core.instants import retention
 from services.intake.jobs import orphans
 from services.intake.packages import downloads
 from shared.domain.events import RequestClosed, RequestWithdrawn

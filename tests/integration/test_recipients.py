@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.intake.core.retention import retention
+from services.intake.core.instants import retention
 from services.intake.delivery import outcomes
 from services.intake.jobs import expiry
 from services.intake.letters import correspondence

@@ -13,7 +13,7 @@ import pytest
 
 from services.intake.access.auth import create, of_person
 from services.intake.access.grant import Grant, Power
-from services.intake.core.retention import retention
+from services.intake.core.instants import retention
 from services.intake.jobs import expiry
 from services.intake.jobs.expiry import end_all
 from services.intake.queries import worklist

@@ -9,7 +9,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.intake.access.grant import Grant
-from services.intake.core.retention import retention
+from services.intake.core.instants import retention
 from services.intake.jobs import expiry, orphans
 from services.intake.settings import IntakeSettings
 from shared.domain.assignments import AssignedNumber, Assignment, Line

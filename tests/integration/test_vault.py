@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidTag
 from uuid_utils.compat import uuid7
 
 from deploy.demo.traces import Seeker
-from services.intake.core.retention import retention
+from services.intake.core.instants import retention
 from services.intake.jobs import orphans
 from services.intake.jobs.orphans import GRACE, KINDS
 from shared.domain.errors import Shredded, Unavailable, UnknownKey

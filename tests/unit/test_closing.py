@@ -8,7 +8,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.intake.api.views import view
-from services.intake.core.retention import retention
+from services.intake.core.instants import retention
 from services.intake.letters.rendering import Letters
 from services.intake.request import closing
 from services.intake.request.aggregate import Request

@@ -8,8 +8,8 @@ import pytest
 
 from services.intake.request.aggregate import Request
 from services.intake.request.closing import closing_letter, later_letter, lifting_letter
-from services.intake.request.coverage import coverage
 from services.intake.request.lifecycle import State
+from services.intake.request.reports import coverage
 from shared.domain.events import FulfilmentCompleted
 from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome, Right

@@ -18,13 +18,13 @@ from services.console.decisions.generated import fields_of
 from services.console.roles import ROLES, Power, Role, granted, powers
 from services.intake.access.grant import Power as OfKey
 from services.intake.actions.identity import WHY
-from services.intake.actions.requests import ACTIONS
+from services.intake.actions.registry import ACTIONS
 from services.intake.core.errors import Forbidden
 from services.intake.identity.stopped import Why
 from services.intake.incidents.schemas import RiskDecided
 from services.intake.queries.worklist import Waits
-from services.intake.request.coverage import coverage
 from services.intake.request.lifecycle import State
+from services.intake.request.reports import coverage
 from services.portal import draft as drafts
 from services.portal.draft import Draft, SignedIn
 from services.portal.settings import PortalSettings

@@ -16,10 +16,9 @@ from uuid_utils.compat import uuid7
 from services.intake.letters.old_contacts import corrects, old_points
 from services.intake.request import closing, deferrals
 from services.intake.request.aggregate import Request
-from services.intake.request.coverage import coverage
 from services.intake.request.lifecycle import State
 from services.intake.request.messages.kept import of_kept
-from services.intake.request.summed import kept_from, summed
+from services.intake.request.reports import coverage, kept_from, summed
 from shared.domain import corrections
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, FulfilmentReported
 from shared.domain.holds import LEGAL_HOLD

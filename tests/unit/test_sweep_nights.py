@@ -21,7 +21,7 @@ from services.cli.api import Api
 from services.cli.files import suppression as command
 from services.erasure.sweeping import nights
 from services.erasure.sweeping.nights import Known, State, Terms
-from services.intake.request.messages.announced import announced
+from services.intake.request.messages.kept import announced
 from shared.domain.errors import Misconfigured
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
 from shared.domain.policy import parse_period, release

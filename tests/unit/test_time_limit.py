@@ -17,7 +17,7 @@ from services.deadline.clock import Clock, redate, start
 from services.deadline.schedule import Due, Timer, due_by, milestones_of, next_of, targets_of, tickets_for
 from services.intake.core.errors import BadRequest
 from services.intake.core.instants import Instants
-from services.intake.request.extension import Extension, ExtensionFlaw, flaws
+from services.intake.request.reasons import Extension, ExtensionFlaw, flaws
 from shared.domain.errors import Misconfigured
 from shared.domain.events import RequestReceived, RequestRedated, TimerKind
 from shared.domain.rights import Right

@@ -16,12 +16,12 @@ from uuid_utils.compat import uuid7
 
 from services.correspondence.message import Outgoing, compose, return_path
 from services.correspondence.settings import SmtpSettings
-from services.intake.letters.print_page import Page, document
-from services.intake.letters.undelivered import stands, why
+from services.intake.delivery.handling import Page, document
+from services.intake.letters.delivery import stands, why
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.causes.delivery import Told, unknown, until_delivered, without_lift
-from services.intake.request.coverage import coverage
 from services.intake.request.lifecycle import State
+from services.intake.request.reports import coverage
 from shared.domain.errors import IllegalTransition, Misconfigured
 from shared.domain.events import (
     FulfilmentBlocked,

@@ -29,7 +29,7 @@ from services.intake.access.grant import Grant
 from services.intake.access.quota import Rate
 from services.intake.api.door import Door
 from services.intake.core.errors import BadRequest, TooLarge, UnsupportedType
-from services.intake.core.json_body import MalformedBody, read_json
+from services.intake.core.schemas import MalformedBody, read_json
 from services.intake.packages.downloads import Span, span_of
 from services.intake.settings import IntakeSettings
 from services.web.forms import LONGEST, read_form

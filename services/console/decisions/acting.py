@@ -19,7 +19,8 @@ from services.console.decisions.page import About, DecisionPage
 from services.console.ids import of_path
 from services.console.lists import ROWS, Link, Row, Table, at_most, show
 from services.console.roles import WORDS, Power
-from services.intake.actions import approvals, offering, performing
+from services.intake.actions import approvals, performing
+from services.intake.actions import kind as offering
 from services.intake.actions.action import Action, Held
 from services.intake.actions.approvals import REQUESTS, Proposal
 from services.intake.actions.correspondence import CONFIRM

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import asyncpg
@@ -239,3 +240,7 @@ def actor_of(key_id: str) -> str:
 def of_person(holder: str) -> UUID:
     """Under which id the evidence has what somebody of ours did about no request: signed in, or searched."""
     return uuid5(NAMESPACE_URL, f"urn:dsr:person:{holder}")
+
+
+LOOKS: Final = (".read", ".viewed", ".printed", ".fetched", ".exported")
+"""How their actions end. Who did no more has handled nothing."""

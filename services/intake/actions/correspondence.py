@@ -9,7 +9,7 @@ from services.intake.actions.bodies import Nothing
 from services.intake.actions.stopped import of_row
 from services.intake.delivery import handling
 from services.intake.delivery.handling import AnotherWay, GivenUp
-from services.intake.letters import delivery, undelivered
+from services.intake.letters import delivery
 from services.intake.mail import inbox
 from services.intake.mail.use_cases import Dismissed
 from services.intake.recipients import digests
@@ -64,7 +64,7 @@ async def _of_letter(held: Held) -> Pairs:
     letter = held.row
     other = letter.kind in delivery.TO_STRANGERS
     facts = [("For", "another person, named in the letter" if other else "the requester"), ("Way", letter.way)]
-    means = " ".join(undelivered.why(letter.state, letter.awaited))
+    means = " ".join(delivery.why(letter.state, letter.awaited))
     return [*facts, *([("Until it is delivered", means)] if means else [])]
 
 

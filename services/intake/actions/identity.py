@@ -24,7 +24,7 @@ from services.intake.letters import correspondence
 from services.intake.packages import releases
 from services.intake.request import transition
 from services.intake.request.aggregate import Request, Transition
-from services.intake.request.causes.weighing import asks_for
+from services.intake.request.causes.person import asks_for
 from services.intake.request.lifecycle import State
 from services.intake.store import lookup, other_requests
 from shared.domain.errors import IllegalTransition, Shredded

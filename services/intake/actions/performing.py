@@ -13,8 +13,7 @@ from services.intake.actions import approvals
 from services.intake.actions.action import Action, Held, Pairs
 from services.intake.actions.approvals import REQUESTS, Proposal
 from services.intake.actions.deciding import Deciding
-from services.intake.actions.kind import Kind
-from services.intake.actions.offering import Possible, described
+from services.intake.actions.kind import Kind, Possible, described
 from services.intake.core.errors import Forbidden, NotFound, NotReady, PreconditionFailed
 from shared.domain.errors import Shredded
 from shared.messaging.unit_of_work import UnitOfWork

@@ -1,11 +1,71 @@
-"""The registry: every kind of thing about which there are actions."""
+"""Registers every kind of thing about which there are actions, and how actions lock a request."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
+from uuid import UUID
 
-from services.intake.actions import correspondence, incidents, requests, stopped
+from services.intake.access.auth import Caller
+from services.intake.access.grant import Power
+from services.intake.actions import answering, correspondence, identity, incidents, stopped, timing, working
+from services.intake.actions.action import Action, Held
+from services.intake.actions.approvals import REQUESTS
+from services.intake.actions.deciding import Deciding, visible
 from services.intake.actions.kind import Kind
+from services.intake.actions.performing import Basis, Done, act
+from services.intake.core.errors import NotFound
+from services.intake.core.schemas import Strict
+from services.intake.incidents import record
+from services.intake.request.aggregate import Transition
+from services.intake.store import repository
+from services.intake.store.repository import Requests
+from shared.messaging.unit_of_work import UnitOfWork
+
+ACTIONS: Sequence[Action] = (*identity.ACTIONS, *answering.ACTIONS, *timing.ACTIONS, *working.ACTIONS)
+
+
+async def _lock(means: Deciding, tx: UnitOfWork, key: str, caller: Caller, *, acting: bool) -> Held:
+    try:
+        request_id = UUID(key)
+    except ValueError:
+        raise NotFound("no such request for this key") from None
+    if not acting:
+        request = await visible(tx.connection, await repository.read(tx.connection, request_id), caller)
+        shown = Requests(tx, means.letters, {request_id: request}, caller.actor)
+        return Held(tx, means, caller, str(request_id), shown, str(request.version))
+    requests = await Requests.locked(tx, means.letters, [request_id], caller.actor)
+    request = await visible(tx.connection, requests.get(request_id), caller)
+    caller.grant.must(Power.SUBMIT)
+    caller.grant.must_handle(request.right)
+    await record.must_not_own(tx.connection, request_id, caller.holder)
+    return Held(tx, means, caller, str(request_id), requests, str(request.version), sealed_under=request_id)
+
+
+async def _take(held: Held, transition: Transition | None) -> Held:
+    requests: Requests = held.row
+    if transition is not None:
+        await requests.apply(transition)
+    requests.touch(UUID(held.key))
+    await requests.save()
+    return replace(held, version=str(held.request.version))
+
+
+KIND = Kind(
+    REQUESTS,
+    {each.name: each for each in ACTIONS},
+    _lock,
+    _take,
+    lambda held: str(held.request.state),
+    due=lambda held: held.request.due_on,
+    channels=True,
+)
+
+
+async def decide(means: Deciding, basis: Basis, name: str, said: Strict) -> Done:
+    """Takes an action about a request, by its name, for a page of the portal."""
+    return await act(means, KIND, KIND.actions[name], basis, said)
+
 
 KINDS: Final[Mapping[str, Kind]] = {
-    each.name: each for each in (requests.KIND, *stopped.KINDS, *correspondence.KINDS, incidents.INCIDENTS)
+    each.name: each for each in (KIND, *stopped.KINDS, *correspondence.KINDS, incidents.INCIDENTS)
 }

@@ -21,10 +21,10 @@ from services.intake.queries import statistics
 from services.intake.request import deferrals
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.causes.delivery import SENT_TO
-from services.intake.request.extension import Extension as Proposed
-from services.intake.request.extension import flaws
 from services.intake.request.letter_kinds import LetterField
 from services.intake.request.lifecycle import State
+from services.intake.request.reasons import Extension as Proposed
+from services.intake.request.reasons import flaws
 from services.intake.store import lookup
 from services.portal.settings import PortalSettings
 from shared.domain.sentences import Term

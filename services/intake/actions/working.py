@@ -16,7 +16,7 @@ from services.intake.actions.bodies import (
     Nothing,
     PostalAddress,
 )
-from services.intake.letters import correspondence, delivery, forwarding
+from services.intake.letters import correspondence, delivery
 from services.intake.request import deferrals
 from services.intake.request.aggregate import Transition
 from shared.storage.vault import MANUAL_STEPS, Sealing
@@ -78,8 +78,8 @@ async def _lift(held: Held, _: Nothing) -> Transition:
 
 
 async def _forward(held: Held, said: Forwarded) -> Transition:
-    detail = await forwarding.note(held.tx, held.request, said.controller, may_be_named=said.may_be_named)
-    answered_by = forwarding.by_name(said.controller if said.may_be_named else None)
+    detail = await correspondence.note(held.tx, held.request, said.controller, may_be_named=said.may_be_named)
+    answered_by = correspondence.by_name(said.controller if said.may_be_named else None)
     return held.request.forward(answered_by, held.tx.now, **detail)
 
 

@@ -8,12 +8,12 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, JsonValue
 
-from services.intake.actions import approvals, offering, performing
+from services.intake.actions import approvals, performing
+from services.intake.actions import kind as offering
 from services.intake.actions.action import Action
 from services.intake.actions.approvals import Approval
 from services.intake.actions.bodies import Nothing
-from services.intake.actions.kind import Kind
-from services.intake.actions.offering import Possible
+from services.intake.actions.kind import Kind, Possible
 from services.intake.actions.performing import Basis, Done
 from services.intake.actions.registry import KINDS
 from services.intake.api.dependencies import (

@@ -20,7 +20,7 @@ from services.intake.access.auth import ApiKeys, Caller
 from services.intake.access.quota import Quota, Rate, address_of
 from services.intake.api.problems import respond
 from services.intake.core.errors import BadRequest, NotFound, TooLarge, Unauthorised, UnsupportedType
-from services.intake.core.json_body import MalformedBody, read_json
+from services.intake.core.schemas import MalformedBody, read_json
 from services.intake.settings import IntakeSettings
 from shared.domain.errors import DsrError
 from shared.storage.postgres import AWAY

@@ -20,8 +20,8 @@ from services.intake.api.problems import documented
 from services.intake.core.errors import Forbidden
 from services.intake.core.schemas import Instant
 from services.intake.delivery import handling
+from services.intake.delivery.handling import document
 from services.intake.letters import delivery
-from services.intake.letters.print_page import document
 from shared.domain.errors import Shredded
 
 router = APIRouter(prefix="/v1/letters", tags=["letters"], dependencies=PRIVACY_TEAM, responses=documented(Forbidden))

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from services.intake.api.dependencies import AnyCaller, UseServices
 from services.intake.api.problems import documented
 from services.intake.core.errors import BadRequest, TooLarge, UnsupportedType
-from services.intake.core.retention import retention
+from services.intake.core.instants import retention
 from services.intake.events import subjects
 from services.intake.events.fitting import must_serve
 from services.intake.events.subjects import SubjectStatement, Token

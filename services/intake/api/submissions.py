@@ -25,10 +25,9 @@ from services.intake.api.problems import documented
 from services.intake.api.views import Accepted, BatchAccepted
 from services.intake.core.errors import BadRequest, IdempotencyKeyReused, TooLarge, UnsupportedType
 from services.intake.letters import correspondence
-from services.intake.submission import joint
+from services.intake.submission import schemas
 from services.intake.submission.group_commit import PreparedRequest, SubmissionContext
-from services.intake.submission.joint import JointSubmission
-from services.intake.submission.schemas import Batch, Submission
+from services.intake.submission.schemas import Batch, JointSubmission, Submission
 from shared.domain import reference
 from shared.domain.identities import MalformedIdentity
 
@@ -167,7 +166,7 @@ def direct(services: Services) -> dict[str, ASGIApp]:
 
 
 def _one(body: Any) -> Iterable[tuple[str, Any]]:
-    return joint.parts(body) if joint.is_joint(body) else [("", body)]
+    return schemas.parts(body) if schemas.is_joint(body) else [("", body)]
 
 
 def _many(body: Any) -> Iterable[tuple[str, Any]]:

@@ -12,11 +12,10 @@ from services.intake.core.schemas import Instant
 from services.intake.letters.rendering import Letters
 from services.intake.request.aggregate import Request
 from services.intake.request.blockers import Blocker, blocked_by
-from services.intake.request.coverage import Covered, coverage
 from services.intake.request.lifecycle import State
 from services.intake.request.messages.answer import standing
+from services.intake.request.reports import Covered, coverage, summed
 from services.intake.request.stored_request import as_told
-from services.intake.request.summed import summed
 from services.intake.store.other_requests import SameAsked
 from shared.domain import reference
 from shared.domain.operations import TaskReport

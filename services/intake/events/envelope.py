@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from services.intake.core.errors import MalformedEvent
-from services.intake.core.json_body import MalformedBody, read_json
+from services.intake.core.schemas import MalformedBody, read_json
 from shared.domain.records import Message
 from shared.domain.user_events import FIELDS, TYPES, Asked, Told
 

@@ -7,7 +7,7 @@ from typing import Self
 
 from services.intake.actions import answering
 from services.intake.delivery import outcomes
-from services.intake.letters import correspondence, forwarding, questions
+from services.intake.letters import correspondence, questions
 from services.intake.letters.rendering import Letters
 from services.intake.mail import inbox
 from services.intake.queries import plans
@@ -157,7 +157,7 @@ class Handlers:
         async with self._locked(events, tx) as requests:
             for event in events:
                 request = requests[event.request_id]
-                name = await forwarding.controller(tx, request, to_subject=False)
+                name = await correspondence.controller(tx, request, to_subject=False)
                 await requests.apply(request.controller_is_silent(event, name or ""))
 
     async def settle(self, events: Sequence[NoticeSettled], tx: UnitOfWork) -> None:

@@ -12,11 +12,10 @@ from uuid import UUID
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
-from services.intake.access.auth import Caller
+from services.intake.access.auth import LOOKS, Caller
 from services.intake.access.grant import Power
 from services.intake.core import metrics
 from services.intake.core.errors import BadRequest, Forbidden, NotFound, NotReady
-from services.intake.core.looks import LOOKS
 from services.intake.incidents import letters
 from services.intake.incidents.incident import Entry, Incident, IncidentRow, Said, owed
 from services.intake.incidents.schemas import (

@@ -4,7 +4,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from services.intake.core.retention import Retention, retention
+from services.intake.core.instants import Retention, retention
 from services.intake.incidents import record as incidents
 from services.intake.recipients import digests
 from services.intake.request import status

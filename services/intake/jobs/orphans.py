@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 
 from services.intake.core import metrics
-from services.intake.core.retention import Retention, retention
+from services.intake.core.instants import Retention, retention
 from services.intake.jobs import expiry
 from services.intake.settings import IntakeSettings
 from shared.app.service import Running

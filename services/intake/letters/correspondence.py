@@ -8,10 +8,13 @@ or printed, else when it is first read.
 import base64
 import hmac
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
+from typing import Final
+from urllib.parse import unquote
 from uuid import UUID
 
 import orjson
@@ -20,7 +23,6 @@ from uuid_utils.compat import uuid7
 
 from services.intake.access.auth import Caller
 from services.intake.letters.cases import Case
-from services.intake.letters.masked import masked, unnamed
 from services.intake.letters.rendering import Letters
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.letter_kinds import TO_OTHERS, LetterOf
@@ -213,3 +215,83 @@ def _address(request: StoredRequest, said: Sequence[Identity]) -> list[str]:
     stated = [each for kind in by for each in said if each.type is kind]
     points = [each.value for each in sorted(stated, key=attrgetter("level"), reverse=True)]
     return name + points[:1]
+
+
+MASK: Final = "••••"
+_LINK: Final = re.compile(r"(/portal/[a-z]{2}/(?:prove|contact)/)[\w-]+")
+_TOKEN: Final = 22
+"""Characters of the token of a link (128 bits)."""
+_WHOLE: Final = re.compile(rf"(/portal/[a-z]{{2}}/prove/)[\w-]{{{_TOKEN}}}(?![\w-])")
+_BREAK: Final = re.compile(r"[\s>|\u200b\u00ad]+")
+_RUN: Final = re.compile(rf"[A-Za-z0-9_-]{{{_TOKEN},}}")
+_OF_LETTERS: Final = re.compile(r"(?<![A-Z2-7])[A-Z2-7]{24}(?![A-Z2-7])")
+"""The code that opens letters (``correspondence.code``)."""
+_GREETING: Final = re.compile(r'<p class="dear">.*?</p>\n?', re.DOTALL)
+_OF_LINK: Final = re.compile(r"(?<!\d)\d{4}[ \u00a0]?\d{4}(?!\d)")
+"""The code that stands beside a link."""
+
+
+def masked(text: str) -> str:
+    """The words of a letter, or of a mail that quotes one, without the links and codes in them.
+
+    Eight digits are a code only where such a link stands beside them, else they may be anything.
+    """
+    without, links = _LINK.subn(rf"\1{MASK}", text)
+    if links:
+        without = _OF_LINK.sub(MASK, without)
+    return _OF_LETTERS.sub(MASK, without)
+
+
+def unnamed(html: str) -> str:
+    """A letter without the greeting that names its reader."""
+    return _GREETING.sub("", html)
+
+
+def tokens_shown(text: str) -> set[str]:
+    """What may be the token of a link in words that are shown, however it is spelled, but in a link that is masked.
+
+    A mail filter writes a link anew, a mail program breaks it over quoted lines, and a token may stand by itself.
+    """
+    return {each for spelled in _spellings(_WHOLE.sub(MASK, text)) for each in _windows(spelled)}
+
+
+def _spellings(text: str) -> Iterator[str]:
+    for _ in range(3):  # a filter may write anew what another has
+        yield text
+        yield _BREAK.sub("", text)
+        text = unquote(text)
+
+
+def _windows(text: str) -> Iterator[str]:
+    for run in _RUN.findall(text):
+        yield from (run[at : at + _TOKEN] for at in range(len(run) - _TOKEN + 1))
+
+
+_NAMED, _UNNAMED = "named", "unnamed"
+
+
+async def note(
+    tx: UnitOfWork, request: StoredRequest, controller: str, *, may_be_named: bool
+) -> Mapping[str, JsonValue]:
+    """Keeps to whom a request goes; returns what is on record of it."""
+    how = _NAMED if may_be_named else _UNNAMED
+    place = await seal(tx, request, "controller", how, controller.encode())
+    return {"controller": str(place), "named_to_subject": may_be_named}
+
+
+async def controller(tx: UnitOfWork, request: StoredRequest, *, to_subject: bool) -> str | None:
+    """To whom a request was passed on; for the subject only if the customer may be named to them.
+
+    Raises:
+        Shredded: the correspondence has expired.
+    """
+    known = await tx.vault.open_kind(tx.connection, request.request_id, "controller")
+    if not known:
+        return None
+    _, how, name = known[-1]
+    return None if to_subject and how != _NAMED else name.decode()
+
+
+def by_name(controller: str | None) -> Fact:
+    """The customer to whom a request was passed on, by name or, where the contract forbids it, without."""
+    return controller or say("forwarding.unnamed")

@@ -5,7 +5,7 @@ proved too, since from then on a letter may say what was found. Who asked by pos
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -318,3 +318,34 @@ async def count(connection: Connection, now: datetime) -> None:
 def _delivery(*row: object) -> Delivery:
     letter_id, request_id, kind, way, state, fault, awaited, *more = row
     return Delivery(letter_id, request_id, kind, way, state, fault, awaited or (), *more)  # type: ignore[arg-type]
+
+
+_NOT_DELIVERED: Final = frozenset({"waiting", "person"})
+_STANDS: Final = {
+    "answer": "The answer does not count as given, and the time limit runs on",
+    "question": "The question does not count as asked, and no time limit stops for it",
+    "lift": "The restriction stays, since they must be told before it is lifted (Art. 18(3))",
+}
+
+
+def why(state: str, tells: Sequence[Told]) -> Iterator[str]:
+    """Sentence by sentence what follows from it for as long as it is not delivered; nothing once it is."""
+    if state not in _NOT_DELIVERED:
+        return
+    known = [each for each in tells if "there" not in each]
+    for each in known:
+        if each["what"] == "extension":
+            yield (
+                f"The extension to {each['due_on']} does not hold, and it is due on {each['due_before']}, unless the"
+                f" letter is delivered in time (Art. 12(3))."
+            )
+        elif stands := _STANDS.get(str(each["what"])):
+            yield f"{stands}, until the letter is delivered."
+
+
+def stands(kind: str, state: str, fault: str | None) -> str:
+    """How far the letter has come, in one sentence."""
+    letter = f"The letter \u201c{kind.replace('_', ' ')}\u201d"
+    if state == "waiting":
+        return f"{letter} is still to be delivered."
+    return f"{letter} waits for a person: {(fault or 'nobody knows why').replace('_', ' ')}."

@@ -1,10 +1,14 @@
-"""Whoever reads their letters in the portal is written to when there is something to read: that there is, no more."""
+"""Mails that announce a letter in the portal, and questions that nobody needs to read any more."""
 
 from collections.abc import Iterable
+from typing import Final
+from uuid import UUID
 
+from services.intake.request.aggregate import Transition
 from services.intake.request.letter_kinds import LetterOf
 from services.intake.request.stored_request import StoredRequest
 from services.portal.settings import PortalSettings
+from shared.domain.events import QuestionSent
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import NOTHING
 from shared.messaging.unit_of_work import UnitOfWork
@@ -37,3 +41,42 @@ def proved(identities: Iterable[Identity]) -> str | None:
     """The first address that the requester has stated, and has shown to be theirs; pure."""
     stated = (each for each in identities if each.type is IdentityType.EMAIL and each.source == "requester")
     return next((each.value for each in stated if each.level > NOTHING), None)
+
+
+_KNOWN: Final = """
+UPDATE delivery SET awaited = (
+    SELECT jsonb_agg(told) FROM jsonb_array_elements(awaited) told WHERE told ->> 'question_id' IS DISTINCT FROM $2)
+WHERE request_id = $1 AND state IN ('waiting', 'person')
+  AND awaited @> jsonb_build_array(jsonb_build_object('question_id', $2::text))
+"""
+# What waits for the mail server may be on its way, and goes.
+_OVER: Final = """
+UPDATE delivery SET state = 'spared', fault = 'asked_no_more'
+WHERE request_id = $1 AND (state = 'person' OR (state = 'waiting' AND way = 'post')) AND jsonb_array_length(awaited) = 1
+  AND awaited @> jsonb_build_array(jsonb_build_object('question_id', $2::text)) RETURNING letter_id
+"""
+
+
+async def known(tx: UnitOfWork, request_id: UUID, question_id: UUID) -> None:
+    """It was read elsewhere: nothing waits for its letter any more, which goes out all the same."""
+    await tx.connection.execute(_KNOWN, request_id, str(question_id))
+
+
+async def readable(tx: UnitOfWork, transition: Transition) -> bool:
+    """Whether what it asks in the portal is said by a mail to whoever has asked: else nobody can know of it."""
+    asks = any(isinstance(event, QuestionSent) for event in transition.published)
+    return not (asks and transition.request.channel == "portal") or await reaches(tx, transition.request)
+
+
+async def unless_open(tx: UnitOfWork, before: StoredRequest, after: StoredRequest) -> None:
+    """Of a question that is open no more no letter is printed, or anybody's task."""
+    if before.question is None or before.question == after.question:
+        return
+    if after.question is None or after.question.question_id != before.question.question_id:
+        await _over(tx, before.request_id, before.question.question_id)
+
+
+async def _over(tx: UnitOfWork, request_id: UUID, question_id: UUID) -> None:
+    for row in await tx.connection.fetch(_OVER, request_id, str(question_id)):
+        tx.log_evidence(request_id, "letter.spared", {"letter_id": str(row["letter_id"]), "fault": "asked_no_more"})
+    await known(tx, request_id, question_id)

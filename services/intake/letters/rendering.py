@@ -6,7 +6,7 @@ Nothing is rendered here: a decision seals facts, and the service of corresponde
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from services.intake.core.retention import retention
+from services.intake.core.instants import retention
 from services.intake.request import deferrals
 from services.intake.request.disclosed import Disclosed
 from services.intake.request.letter_kinds import TO_OTHERS, LetterKind

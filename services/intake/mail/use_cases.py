@@ -18,7 +18,7 @@ from services.intake.core.errors import BadRequest
 from services.intake.core.schemas import Instant, Strict
 from services.intake.identity import proof_links
 from services.intake.identity.proof_links import ProofLinks
-from services.intake.letters.masked import MASK, masked, tokens_shown
+from services.intake.letters.correspondence import MASK, masked, tokens_shown
 from services.intake.mail import inbox
 from services.intake.mail.inbox import Mail
 from services.intake.request import lifecycle

@@ -13,8 +13,8 @@ from services.intake.identity.proving import identity_policy
 from services.intake.letters import delivery
 from services.intake.mail import inbox
 from services.intake.queries import answer_figures
-from services.intake.request.extension import Received
 from services.intake.request.lifecycle import State
+from services.intake.request.reasons import Received
 from services.intake.reviews import assignment_conflicts
 from services.intake.settings import IntakeSettings
 from shared.app.service import Running

@@ -10,12 +10,9 @@ from typing import TypeAlias
 
 from services.intake.request import transition
 from services.intake.request.causes.delivery import MovedByDelivery
-from services.intake.request.causes.other_requests import MovedByOtherRequests
-from services.intake.request.causes.package import MovedByPackage
-from services.intake.request.causes.person import MovedByPerson
-from services.intake.request.causes.requester import MovedByRequester
+from services.intake.request.causes.person import MovedByPackage, MovedByPerson, MovedByWeighing
+from services.intake.request.causes.requester import MovedByOtherRequests, MovedByRequester
 from services.intake.request.causes.system import MovedBySystem
-from services.intake.request.causes.weighing import MovedByWeighing
 
 
 @dataclass(slots=True)

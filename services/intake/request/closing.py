@@ -7,8 +7,8 @@ from services.intake.request import deferrals
 from services.intake.request.letter_kinds import LetterField, LetterOf
 from services.intake.request.messages.answer import OUR_LIST, answer, had_been_done, of_instruction, why_not_searched
 from services.intake.request.messages.kept import is_held_unseen
+from services.intake.request.reports import changed_by_category, summed
 from services.intake.request.stored_request import StoredRequest, as_told
-from services.intake.request.summed import changed_by_category, summed
 from shared.domain import corrections
 from shared.domain.operations import ANSWERING, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from services.intake.request.summed import kept_from
+from services.intake.request.reports import kept_from
 from shared.domain.errors import BlastRadius, ForeignHit, NotSupported, SeveralPeople, SystemRetired
 from shared.domain.operations import ANSWERING, DONE_BY_HAND, Limit, Operation, TaskOutcome, TaskReport, Unsearched
 

@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import Final, Literal
 from uuid import UUID
 
+from services.intake.request.reports import changed_by_category, summed
 from services.intake.request.stored_request import StoredRequest
-from services.intake.request.summed import changed_by_category, summed
 from shared.domain.operations import Kept, Operation, TaskReport
 from shared.domain.policy import Policy, Recipient
 from shared.domain.rights import Outcome, Right

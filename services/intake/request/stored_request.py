@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from services.intake.request import deferrals, restrictions
+from services.intake.request import deferrals, reports
 from services.intake.request.lifecycle import TRANSITIONS, State
 from shared.domain.errors import IllegalTransition
 from shared.domain.levels import Level
@@ -237,7 +237,7 @@ class StoredRequest:
     @property
     def was_restricted(self) -> bool:
         """Whether a restriction of it has taken effect in any system."""
-        return restrictions.took_effect(self.tasks)
+        return reports.took_effect(self.tasks)
 
     @property
     def given_up(self) -> bool:
@@ -261,7 +261,7 @@ class StoredRequest:
             return Outcome.PARTIALLY_FULFILLED
         if self.had_nothing_to_end:
             return Outcome.FULFILLED
-        done_before = work is Outcome.NO_DATA and deferrals.changed(restrictions.corrections(self.right, self.tasks))
+        done_before = work is Outcome.NO_DATA and deferrals.changed(reports.asked_for(self.right, self.tasks))
         return Outcome.FULFILLED if done_before else work
 
     def allows(self, cause: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from pydantic import JsonValue
 
-from services.intake.request import deferrals, restrictions
+from services.intake.request import deferrals, reports
 from services.intake.request.closing import closing_letter
 from services.intake.request.letter_kinds import LetterOf
 from services.intake.request.lifecycle import State, first_state
@@ -85,7 +85,7 @@ class MovingRequest(StoredRequest):
 
     def reports_with(self, later: Sequence[TaskReport]) -> tuple[TaskReport, ...]:
         """Its reports with later ones: nothing that was done since it was received is forgotten."""
-        return restrictions.with_later(self.right, self.tasks, later)
+        return reports.with_later(self.right, self.tasks, later)
 
     def noted(self, action: str, *published: Event, **detail: JsonValue) -> Transition[Self]:
         """The request as it is, with one entry of evidence, and what is published with it."""
@@ -120,7 +120,7 @@ def lifts_with(request: StoredRequest, outcome: Outcome) -> bool:
     """Whether a restriction is lifted as the request closes so: what has taken effect, or may at this very moment."""
     begun = request.allows("complete") or request.was_restricted
     nothing = outcome is Outcome.NO_DATA and not (request.was_restricted or request.unchangeable)
-    return request.restricts and begun and not nothing and restrictions.ends_with(request.right, outcome)
+    return request.restricts and begun and not nothing and reports.ends_with(request.right, outcome)
 
 
 def lifted(request: R, at: datetime) -> Transition[R]:

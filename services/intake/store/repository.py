@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from services.intake.access import key_suspension
 from services.intake.core.metrics import CLOSED, OPEN_SECONDS, REQUESTS
-from services.intake.letters import asked, cases, correspondence, delivery, old_contacts
+from services.intake.letters import cases, correspondence, delivery, old_contacts, portal_news
 from services.intake.letters.delivery import Written
 from services.intake.letters.rendering import Letters
 from services.intake.recipients import recipients
@@ -136,8 +136,8 @@ class Requests:
             transition = key_suspension.pause(transition)
         others = await other_restrictions.told(self.tx.connection, transition)
         published = transition.published
-        transition, tells = until_delivered(transition, readable=await asked.readable(self.tx, transition))
-        await asked.unless_open(self.tx, self._held[(request := transition.request).request_id], request)
+        transition, tells = until_delivered(transition, readable=await portal_news.readable(self.tx, transition))
+        await portal_news.unless_open(self.tx, self._held[(request := transition.request).request_id], request)
         written = recipients.with_list(self.tx.policy, self._disclosed, request, transition.letters)
         written = cases.with_case(request, written, await self._beside(request, written))
         copies = await self._copies(request, written)

@@ -1,15 +1,15 @@
-"""What a person of the privacy team decides about a request."""
+"""Moves of a request that the privacy team decides: answers, questions, limits, packages, objections."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date, datetime
-from typing import Self
+from typing import Literal, Self
 from uuid import UUID
 
 from pydantic import JsonValue
 
-from services.intake.request import deferrals, restrictions
-from services.intake.request.closing import later_letter, lifting_letter
+from services.intake.request import deferrals, reports
+from services.intake.request.closing import done, later_letter, lifting_letter
 from services.intake.request.letter_kinds import LetterField, LetterOf
 from services.intake.request.lifecycle import State
 from services.intake.request.reasons import OUTCOMES, Answering
@@ -27,9 +27,10 @@ from services.intake.request.transition import (
 )
 from shared.domain import events
 from shared.domain.errors import IllegalTransition, SystemRetired
-from shared.domain.operations import Limit, Operation, TaskOutcome, TaskReport
+from shared.domain.operations import Change, Limit, Operation, TaskOutcome, TaskReport
+from shared.domain.proofs import Action, action_of
 from shared.domain.rights import Outcome, Right
-from shared.domain.sentences import Fact, named_system
+from shared.domain.sentences import Fact, named_system, say
 from shared.domain.time_limit_policy import Question
 
 _ASKED: Mapping[Question, tuple[str, State]] = {
@@ -197,7 +198,7 @@ class MovedByPerson(MovingRequest):
             raise IllegalTransition("a withdrawal of consent cannot be refused (Art. 7(3))")
         if self.state is State.IN_PROGRESS and self.right not in _COPIES and not not_begun:
             raise IllegalTransition("it is being done: it cannot be refused any more; answer it in part")
-        if changed := deferrals.changed(restrictions.corrections(self.right, self.tasks)):
+        if changed := deferrals.changed(reports.asked_for(self.right, self.tasks)):
             raise IllegalTransition(f"it was done in part, in {', '.join(changed)}: answer it in part")
 
     def decide(
@@ -313,3 +314,102 @@ def _decided(request: R, decision: str, at: datetime, **said: JsonValue) -> Tran
     if not request.search_incomplete:
         raise IllegalTransition(f"a request that is {request.state} does not wait for a decision")
     return answered(request, at).then(replace(request, question=None).noted("decision.made", decision=decision, **said))
+
+
+class MovedByPackage(MovingRequest):
+    """A request whose package is looked at again."""
+
+    __slots__ = ()
+
+    def must_be_withheld(self) -> None:
+        """Raises ``IllegalTransition`` where nothing is withheld, or it is being made anew."""
+        self.must_allow("renew")
+        if self.package_fault is None or self.package_is_gone:
+            raise IllegalTransition("no package of this request is withheld")
+        if self.renewing:
+            raise IllegalTransition("its package is being made anew")
+
+    def release(self, holder: str) -> Transition[Self]:
+        """Two people have looked, and say that it is the subject's: it can be fetched again."""
+        self.must_be_withheld()
+        detail: dict[str, JsonValue] = {"holder": holder, "fault": self.package_fault}
+        released = replace(self, package_fault=None).noted("package.released", **detail)
+        return replace(released, letters=(("update", {"about": "package_released"}),))
+
+    def renew(self) -> Transition[Self]:
+        """Everything is searched and collected again; the package comes in the place of the one that is withheld.
+
+        Until then it is owed, and its due date is that of the request: nobody has what they asked for.
+        """
+        self.must_be_withheld()
+        renewing = replace(self, renewing=True)
+        published = (events.RequestVerified.about(renewing), *less_owed(self, renewing))
+        return renewing.noted("package.renewal_decided", *published)
+
+    def renewal_blocked(self, event: events.FulfilmentBlocked) -> Transition[Self]:
+        """A system has failed, or what it gave may be somebody else's: a person must see to it, and it stays owed."""
+        systems: JsonValue = {report.system: report.outcome or report.failure for report in event.tasks}
+        return replace(self, tasks=event.tasks).noted("package.renewal_blocked", systems=systems)
+
+    def made_anew(self, event: events.FulfilmentCompleted) -> Transition[Self]:
+        """It was searched again: what there is now is the answer, and the subject is told."""
+        now = replace(self, tasks=event.tasks, renewing=False)
+        done = less_owed(self, now)
+        if event.package_id is None:
+            return now.noted("package.not_renewed", *done, outcome=event.outcome)
+        renewed = replace(now, package_id=event.package_id, package_fault=None)
+        return replace(renewed.noted("package.renewed", *done), letters=later_letter(renewed))
+
+    @property
+    def is_renewed(self) -> bool:
+        """Whether what is completed now is the package that is made anew."""
+        return self.renewing and self.state is State.CLOSED
+
+
+Finding = Literal["upheld", "overridden", "legal_claims", "contract", "legal_obligation", "consent"]
+"""What the weighing finds: the objection is upheld; compelling grounds of ours override it; we need the data for legal
+claims; or it does not apply, since we process the data for a contract, for a legal obligation or by consent
+(Art. 21(1), 6(1))."""
+
+
+class MovedByWeighing(MovingRequest):
+    """A request that is weighed before it is answered."""
+
+    __slots__ = ()
+
+    def waits_for_weighing(self, event: events.FulfilmentCompleted) -> bool:
+        """Whether what was completed is the restriction that an objection begins with, and there is data to weigh."""
+        restricted = event.operation == Operation.RESTRICT and event.outcome is not Outcome.NO_DATA
+        return self.is_weighed and restricted and self.allows("restricted")
+
+    def must_not_wait_for_weighing(self) -> None:
+        """Raises ``IllegalTransition`` for an objection whose restriction is done: there is nothing to be retried."""
+        undone = self.unsearched or any(map(deferrals.is_undone, self.tasks or ()))
+        if self.is_weighed and self.state is State.AWAITING_DECISION and not undone:
+            raise IllegalTransition("its data are restricted: propose what the weighing of the objection finds")
+
+    def restricted(self, event: events.FulfilmentCompleted) -> Transition[Self]:
+        """Every system has restricted what it holds: now two persons must weigh the objection."""
+        waiting = self.moved("restricted", State.AWAITING_DECISION, tasks=self.reports_with(event.tasks))
+        return waiting.noted("decision.needed", operation="weigh")
+
+    def weigh(self, finding: Finding, explanation: str, proposed_by: str, at: datetime) -> Transition[Self]:
+        """Two persons have weighed it; ``explanation``: what the person is told of why."""
+        upheld = finding == "upheld"
+        ended = closed(replace(self, question=None), "weigh", Outcome.FULFILLED if upheld else Outcome.REFUSED, at)
+        noted = self.noted("objection.weighed", finding=finding, proposed_by=proposed_by)
+        if upheld:
+            return noted.then(ended)
+        why: Mapping[str, LetterField] = {
+            "about": "overridden",
+            "answer": (say("answer.weighed"), say(f"finding.{finding}")),
+            "explanation": explanation,
+            "follows": say("answer.objection_lifted", lifted_on=at),
+        }
+        letter: LetterOf = ("answer", {**why, "done": done(self.tasks)})
+        return noted.then(replace(ended, letters=(letter,)))
+
+
+def asks_for(right: Right, scope: str | None, changes: Iterable[Change]) -> Action:
+    """What is asked for, as far as proof is concerned: an objection that restricts needs that of a restriction."""
+    return action_of(right, changes, restricts=scope == "legitimate_interests")

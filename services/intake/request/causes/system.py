@@ -8,12 +8,13 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from services.intake.request import deferrals, restrictions
+from services.intake.request import deferrals
+from services.intake.request import reports as restrictions
 from services.intake.request.closing import closing_letter, later_letter, refusal_letter
 from services.intake.request.letter_kinds import LetterField
 from services.intake.request.lifecycle import State
-from services.intake.request.messages.announced import announced
-from services.intake.request.summed import kept_from
+from services.intake.request.messages.kept import announced
+from services.intake.request.reports import kept_from
 from services.intake.request.transition import (
     MovingRequest,
     R,
@@ -147,7 +148,7 @@ class MovedBySystem(MovingRequest):
         if not refused and event.tasks and not deferrals.undone(event.tasks):
             overtaken = known.noted("decision.overtaken", outcome=event.outcome)
             return overtaken.then(closed(known, "report", known.amount_to(event.outcome), at))
-        asked_for = restrictions.corrections(self.right, known.tasks)
+        asked_for = restrictions.asked_for(self.right, known.tasks)
         refused = refused and not deferrals.changed(asked_for)
         nothing = self.decided is Outcome.UNIDENTIFIED and not deferrals.found(asked_for)
         in_part = Outcome.UNIDENTIFIED if nothing else Outcome.PARTIALLY_FULFILLED

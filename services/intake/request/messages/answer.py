@@ -9,8 +9,8 @@ from services.intake.request.deferrals import has_failed
 from services.intake.request.lifecycle import State
 from services.intake.request.messages.kept import of_kept, of_kept_for_the_rest
 from services.intake.request.messages.restriction import but_not, of_restriction, restricted
+from services.intake.request.reports import changed_by_category, summed
 from services.intake.request.stored_request import StoredRequest, as_told
-from services.intake.request.summed import changed_by_category, summed
 from shared.domain import corrections
 from shared.domain.operations import ANSWERING, PREPARING, Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Outcome, Right

@@ -5,7 +5,7 @@ No word of it claims that they had asked for one.
 
 from collections.abc import Iterator
 
-from services.intake.request import restrictions
+from services.intake.request import reports
 from services.intake.request.deferrals import is_undone
 from services.intake.request.lifecycle import State
 from services.intake.request.stored_request import StoredRequest
@@ -17,7 +17,7 @@ from shared.domain.sentences import Sentence, article, named_systems, say
 def restricted(request: StoredRequest) -> Iterator[Sentence]:
     """That data is restricted and where not; where none was found, that what may come is; nothing after its end."""
     if not (request.lift_told_at or request.lifted_at):
-        found = restrictions.found_something(request.tasks)
+        found = reports.found_something(request.tasks)
         yield say("restriction.in_force" if found else "restriction.nothing_yet")
         yield say("restriction.means")
         yield from but_not(request)
@@ -46,7 +46,7 @@ def _of_its_end(request: StoredRequest) -> Iterator[Sentence]:
     how = asked if request.was_restricted else "_if_any"
     yield say(f"restriction.{lifted}{how}", ground=ground, day=day)
     if request.was_restricted and _not_restricted(request):
-        done = {t.system for t in request.tasks or () if restrictions.took_effect([t]) and not is_undone(t)}
+        done = {t.system for t in request.tasks or () if reports.took_effect([t]) and not is_undone(t)}
         yield say("restriction.where", systems=named_systems(done))
     if by_hand := {t.system for t in request.tasks or () if t.operation == Operation.LIFT and is_undone(t)}:
         yield say("restriction.not_lifted", systems=named_systems(by_hand))

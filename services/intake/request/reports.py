@@ -1,0 +1,222 @@
+"""Sums up the reports of a request: what was done in each system, where it was searched, what is restricted; pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from shared.domain import corrections
+from shared.domain.errors import NotSupported
+from shared.domain.identities import IdentityType
+from shared.domain.operations import ANSWERING, PREPARING, Operation, TaskOutcome, TaskReport, Unsearched
+from shared.domain.rights import Outcome, Right
+
+_LEFT = ("not_searched", "level", "ground", "until", "kept", "failure", "sentence", "exceeded")
+_NOTHING_NOW = frozenset({TaskOutcome.NO_MATCH, TaskOutcome.UNCHANGED})
+
+
+def summed(tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
+    """One report for each system and operation: the latest, with what earlier ones of it have changed added up.
+
+    What was erased is not found again, so its rows are added; what was changed in place is, so they are not. A copy
+    changes nothing: what was copied before is found again, so the last search alone counts.
+    """
+    places: dict[tuple[str, str, UUID | None], list[TaskReport]] = {}
+    for task in tasks or ():
+        apart = task.task_id if task.operation not in ANSWERING else None
+        places.setdefault((task.system, task.operation, apart), []).append(task)
+    return tuple(_added_up(each) if len(each) > 1 else each[0] for each in places.values())
+
+
+def kept_from(before: Iterable[TaskReport] | None, now: Iterable[TaskReport]) -> tuple[TaskReport, ...]:
+    """The reports ``before`` of what was changed by tasks that the reports ``now`` do not have, as they stay on record.
+
+    What they had to leave is told by the later ones, which have looked again.
+    """
+    known = {task.task_id for task in now}
+    changed = (task for task in before or () if task.operation in ANSWERING and (task.changed or task.uncounted))
+    return tuple(_as_done(task) for task in changed if task.task_id not in known)
+
+
+def changed_by_category(task: TaskReport) -> Mapping[str, int]:
+    """How many rows of each category, in the system's words, were found and not kept: of what was changed.
+
+    Their sum is what was changed; where it is more, as after a failure, it is not known which of them were.
+    """
+    kept: dict[str, int] = {}
+    for each in task.kept or ():
+        kept[each.category or ""] = kept.get(each.category or "", 0) + each.count
+    return {name: left for name, found in task.by_category.items() if (left := found - kept.get(name, 0)) > 0}
+
+
+def _as_done(task: TaskReport) -> TaskReport:
+    done = TaskOutcome.ERASED if task.operation == Operation.ERASE else TaskOutcome.AMENDED
+    nothing_left = dict.fromkeys(_LEFT)
+    counts = {"outcome": done, "found": max(task.found, task.changed), "remaining": 0}
+    if task.operation == Operation.ERASE:
+        counts |= {"found": task.changed, "by_category": changed_by_category(task)}
+    return task.model_copy(update=nothing_left | counts)
+
+
+def _added_up(reports: list[TaskReport]) -> TaskReport:
+    *earlier, latest = sorted(reports, key=lambda task: task.task_id)
+    if latest.operation == Operation.EXPORT:
+        return latest
+    done = [task for task in earlier if task.changed or task.uncounted]
+    if not done:
+        return latest
+    erased = latest.operation == Operation.ERASE
+    found = latest.found + sum(task.changed for task in done) if erased else max(t.found for t in (*done, latest))
+    changed = latest.changed + sum(task.changed for task in done)
+    kinds = Counter(latest.by_category)
+    for task in done:
+        kinds = kinds + Counter(changed_by_category(task)) if erased else kinds | Counter(task.by_category)
+    corrected = latest.corrected
+    for task in done:
+        corrected = corrections.together(task.corrected, corrected)
+    both = {name: _both(name, (*done, latest)) for name in ("searched_by", "categories", "anonymised", "ended")}
+    looked = latest.outcome if latest.outcome not in _NOTHING_NOW else done[-1].outcome
+    counts = {"outcome": looked, "found": found, "changed": changed if erased else min(changed, found)}
+    uncounted = latest.uncounted or next((task.uncounted for task in done if task.uncounted), None)
+    left = [Counter(task.reduced) for task in (*done, latest) if task.reduced is not None]
+    reduced = dict(sum(left, Counter[str]())) if left else None
+    said = {
+        "reduced": reduced,
+        "uncounted": uncounted,
+        "reported": any(task.reported for task in (*done, latest)) or None,
+    }
+    return latest.model_copy(update={**counts, **both, **said, "by_category": dict(kinds), "corrected": corrected})
+
+
+def _both(name: str, reports: Iterable[TaskReport]) -> tuple[str, ...] | None:
+    return tuple(dict.fromkeys(each for task in reports for each in getattr(task, name) or ())) or None
+
+
+_SETTLED = frozenset(
+    {Outcome.FULFILLED, Outcome.ASSISTED, Outcome.NO_DATA, Outcome.REFUSED, Outcome.WITHDRAWN},
+)
+
+
+def took_effect(tasks: Iterable[TaskReport] | None) -> bool:
+    """Whether any system restricts, whether or not it holds a record by now."""
+    return any(task.operation == Operation.RESTRICT and _is_done(task) for task in tasks or ())
+
+
+def found_something(tasks: Iterable[TaskReport] | None) -> bool:
+    """Whether a record is restricted, and not only what may come."""
+    restricting = [task for task in tasks or () if task.operation == Operation.RESTRICT and _is_done(task)]
+    return any(task.found or task.changed or task.uncounted for task in restricting)
+
+
+def asked_for(right: Right, tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
+    """The reports of what was asked for: of a rectification not those of the restriction that it brings with it."""
+    beside = Operation.RESTRICT if right is Right.RECTIFICATION else None
+    return tuple(task for task in tasks or () if task.operation != beside)
+
+
+def with_later(right: Right, before: Iterable[TaskReport] | None, now: Iterable[TaskReport]) -> tuple[TaskReport, ...]:
+    """The reports as they are now; of a rectification those of its restriction stay with later ones of the correction.
+
+    Those of the correction stay with later ones of the restriction, where that comes after it. What was changed before
+    by other tasks stays on record, whatever has become of the request since.
+    """
+    later = tuple(now)
+    known = {(task.system, task.operation) for task in later}
+    of_both = right is Right.RECTIFICATION and all(task.operation != Operation.RECTIFY for task in later)
+    stay = [task for task in before or () if of_both or task not in asked_for(right, [task])]
+    reports = (*(task for task in stay if (task.system, task.operation) not in known), *later)
+    return (*kept_from(before, reports), *reports)
+
+
+def ends_with(right: Right, outcome: Outcome) -> bool:
+    """Whether the restriction of a request that closes so ends with it.
+
+    One that was asked for ends when it is withdrawn; one that another right brings with it also when that is refused,
+    and a rectification's when it is settled. What is answered in part stays restricted.
+    """
+    match right:
+        case Right.RECTIFICATION:
+            return outcome in _SETTLED
+        case Right.OBJECTION:
+            return outcome in {Outcome.REFUSED, Outcome.WITHDRAWN}
+        case _:
+            return outcome is Outcome.WITHDRAWN
+
+
+def _is_done(task: TaskReport) -> bool:
+    return task.outcome == TaskOutcome.AMENDED or bool(task.uncounted)
+
+
+NO_ACCOUNT_FOUND: Final = "no_account_found"
+"""Why nothing is there: it is filed by an account alone, and who finds accounts has found none of theirs."""
+
+
+class Covered(BaseModel):
+    """One category of a system that was searched, also where nothing was found; else the system, or the rest of it."""
+
+    system: str
+    operation: str = Field(description="what was to be done there, as `export` or `restrict`")
+    category: str | None = Field(description="what kind of data; null: the rest of the system, or all of it")
+    searched_by: tuple[str, ...] = Field(description="the identity types by which it was searched")
+    result: str = Field(
+        description="what came of it, as `exported` or `no_match`; `unchanged` where nothing of theirs holds"
+        " what is said to be wrong; `not_searched`, `not_held`, `not_supported`, of an"
+        " instruction `not_asked` where nothing tells our customers apart,"
+        " `no_longer_held` where the system is out of use (`why`: what became of it), `failed`, or `not_begun`"
+    )
+    found: int
+    why: str | None = Field(
+        default=None,
+        description="why it, or a part of it, was not searched, or has failed; `no_account_found`: it is searched by an"
+        " account, and the systems that find accounts have found none",
+    )
+
+
+def coverage(tasks: Iterable[TaskReport] | None) -> tuple[Covered, ...]:
+    """Of every system what an answer follows from."""
+    reports = [task for task in summed(tasks) if task.operation not in {*PREPARING, Operation.LIFT}]
+    return tuple(each for task in sorted(reports, key=lambda task: task.system) for each in _covered(task))
+
+
+def _covered(task: TaskReport) -> Iterator[Covered]:
+    by = tuple(task.searched_by or ())
+    searched = () if task.uncounted else task.categories or ()
+    nothing = task.no_account or ()
+    kinds = dict.fromkeys(searched, 0) | dict(task.by_category)
+    kinds = kinds if by else {name: rows for name, rows in kinds.items() if rows or name not in nothing}
+    for category, found in sorted(kinds.items()):
+        result = str(task.outcome if found else TaskOutcome.NO_MATCH)
+        yield Covered(
+            system=task.system, operation=task.operation, category=category, searched_by=by, result=result, found=found
+        )
+    for category in nothing:
+        known = {"system": task.system, "operation": task.operation, "category": category}
+        by_account = {"searched_by": (IdentityType.ACCOUNT_ID,), "result": TaskOutcome.NO_MATCH, "found": 0}
+        yield Covered.model_validate({**known, **by_account, "why": NO_ACCOUNT_FOUND})
+    if not kinds and not nothing:
+        gone = task.ground if task.outcome == TaskOutcome.NO_LONGER_HELD else None
+        why = task.not_searched or task.failure or gone or (Unsearched.NUMBER_NARROWED if task.narrowed else None)
+        yield Covered(
+            system=task.system,
+            operation=task.operation,
+            category=None,
+            searched_by=by,
+            result=_result(task),
+            found=task.found,
+            why=why,
+        )
+    elif task.not_searched or task.narrowed:
+        result, why = "not_searched", task.not_searched or Unsearched.NUMBER_NARROWED
+        yield Covered(
+            system=task.system, operation=task.operation, category=None, searched_by=(), result=result, found=0, why=why
+        )
+
+
+def _result(task: TaskReport) -> str:
+    if task.failure == NotSupported.code:
+        return "not_asked" if task.not_asked else "not_supported"
+    if task.failure:
+        return "failed"
+    return task.outcome or "not_begun"
