@@ -6,7 +6,7 @@ from shared.domain.levels import Level
 from shared.domain.proofs import proved
 from shared.domain.rights import Outcome, Right
 from shared.domain.suppression_policy import suppression_policy
-from shared.fulfilment.by_stated import suppress
+from shared.fulfilment.at_once import suppress
 from shared.fulfilment.store import Completed
 from shared.messaging.unit_of_work import UnitOfWork
 

@@ -34,6 +34,7 @@ from shared.domain.rights import Right
 from shared.domain.stages import Step
 from shared.domain.topics import ServiceName
 from shared.fulfilment import handlers
+from shared.fulfilment.completion import TaskCompletion
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.lease import RENEWALS, Lease, Reaper
 from shared.fulfilment.replies import Replies
@@ -254,7 +255,8 @@ class Service:
         }
         standings = Standings(running.unit_of_work, self.fulfilments, self.conclusions, downstreams.fingerprints, work)
         loops["standings"] = _every_five_seconds(standings.look, "standings", running)
-        common = (running.unit_of_work, self.fulfilments, self.conclusions, work, running.tracing, lease)
+        completion = TaskCompletion(running.unit_of_work, self.fulfilments, self.conclusions, work)
+        common = (completion, running.tracing, lease)
         asking = {Step(system, Operation.LOCATE) for system in self.fulfilments.observers}
         for system, operation in self.fulfilments.steps | asking:
             downstream = downstreams.get(system)

@@ -14,15 +14,19 @@ from uuid import UUID
 
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.rights import Right
 from shared.domain.stages import Stages, Step
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
 from shared.fulfilment.store import NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
-from shared.systems.contract import BY_STATED, COPY_FIRST, STOPS_MARKETING, Task
+from shared.storage import suppression
+from shared.storage.suppression import CHANNELS, Entry
+from shared.systems.contract import BY_STATED, COPY_FIRST, STOPS_MARKETING
 from shared.systems.downstream import Downstream
+from shared.systems.engine.searching import unstated
 
 STOPS = frozenset({Operation.SUPPRESS, Operation.RESTRICT})
-_CONTACT_POINTS = frozenset({IdentityType.EMAIL, IdentityType.PHONE})
+_ADDRESSES = frozenset({IdentityType.EMAIL, IdentityType.PHONE})
 
 # What a withdrawn consent erases, or a person sees to, is still to be done. Held: what a worker has in hand it ends.
 _SAME = """
@@ -72,7 +76,7 @@ class Declared:
         return tuple(each for each in steps if not (asked - {each.system} and self._by_what_others_have(each.system)))
 
     def _by_what_others_have(self, system: str) -> bool:
-        return not _CONTACT_POINTS.isdisjoint(self.needs.get(system, ()))
+        return not _ADDRESSES.isdisjoint(self.needs.get(system, ()))
 
     async def take_over(self, tx: UnitOfWork, ids: Sequence[UUID]) -> set[UUID]:
         """Lets what was done at once, or is still to be answered, stand for what comes next where nothing new is known.
@@ -114,16 +118,6 @@ def details(claim: Claim) -> Mapping[str, bool]:
     return early | {STOPS_MARKETING if not claim.details.get("ends") else BY_STATED: True}
 
 
-def led_to(task: Task, yielded: tuple[Identity, ...]) -> tuple[Identity, ...]:
-    """What somebody is known by from now on: of several customers of one address whose marketing stops, the accounts.
-
-    How else each of them is reached is no part of what one of them objects to.
-    """
-    accounts = [each for each in yielded if each.type is IdentityType.ACCOUNT_ID]
-    several = {each.value for each in (*task.identities, *accounts) if each.type is IdentityType.ACCOUNT_ID}
-    return tuple(accounts) if task.stops_marketing and len(several) > 1 else yielded
-
-
 def ended(conclusion: Conclusion) -> Conclusion:
     """The end of a task that stops at once: what it could not do it leaves to the one that comes after the locating."""
     claim, report = conclusion.claim, conclusion.report
@@ -136,3 +130,30 @@ def ended(conclusion: Conclusion) -> Conclusion:
 def done(concluded: Iterable[Conclusion]) -> set[UUID]:
     """The fulfilments of which something was stopped at once."""
     return {each.claim.fulfilment_id for each in concluded if each.claim.at_once and each.state is TaskState.DONE}
+
+
+def listed(identities: Iterable[Identity]) -> list[Identity]:
+    """What goes onto the list of those who get no marketing: nothing unstated that others have as well."""
+    known = [*identities]
+    others = {(each.type, each.value) for each in unstated(known) if each.shared}
+    return [each for each in known if (each.type, each.value) not in others]
+
+
+async def suppress(tx: UnitOfWork, known: Mapping[UUID, Iterable[Identity]], right: Right, *, located: bool) -> None:
+    """Adds every contact point among these, by request, as a keyed hash.
+
+    ``located``: these are not just what the requester has stated, but what systems have named of them as well. Then it
+    is on record only where it adds something.
+    """
+    fingerprint = tx.vault.keyring.fingerprint
+    entries = {
+        Entry(fingerprint(identity), request_id, right, CHANNELS[identity.type])
+        for request_id, identities in known.items()
+        for identity in listed(identities)
+        if identity.type in CHANNELS
+    }
+    added = await suppression.add(tx.connection, entries, tx.now)
+    for request_id in known:
+        if added[request_id] or not located:
+            detail = {"contact_points": added[request_id], "located": located}
+            tx.log_evidence(request_id, "suppression.added", {**detail})

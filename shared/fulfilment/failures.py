@@ -70,7 +70,7 @@ _UNREADABLE = 12
 """Attempts, some ten minutes, after which answers that cannot be read are no outage."""
 
 
-def pending(claim: Claim, system: str, result: Pending, now: datetime) -> Conclusion:
+def pending(claim: Claim, result: Pending, now: datetime) -> Conclusion:
     """The system works on it, or says itself that it is busy; or a copy for the same person comes first."""
     until = now + result.retry_in
     if result.copy_first:
@@ -78,7 +78,7 @@ def pending(claim: Claim, system: str, result: Pending, now: datetime) -> Conclu
         return Conclusion(claim, TaskState.READY, None, COPY_FIRST, until, {"sentence": owed})
     if not result.busy:
         return Conclusion(claim, TaskState.READY, None, None, until)
-    said = f"{system} says that it is busy, and is left alone until {until:%Y-%m-%d %H:%M:%S} UTC"
+    said = f"{claim.step.system} says that it is busy, and is left alone until {until:%Y-%m-%d %H:%M:%S} UTC"
     return Conclusion(claim, TaskState.READY, None, BUSY, until, {"sentence": said})
 
 
@@ -102,10 +102,11 @@ def on_record(conclusion: Conclusion) -> Mapping[str, JsonValue] | None:
     return {"reason": conclusion.failure, **until}
 
 
-def tell(system: str, operation: str, conclusions: Iterable[Conclusion]) -> None:
+def tell(conclusions: Iterable[Conclusion]) -> None:
     """Says in the log what tasks have begun to wait for."""
-    whys = Counter(str((each.why or {}).get("sentence")) for each in conclusions if _begins(each))
-    for why, tasks in whys.items():
+    begin = [each for each in conclusions if _begins(each)]
+    whys = Counter((*each.claim.step, str((each.why or {}).get("sentence"))) for each in begin)
+    for (system, operation, why), tasks in whys.items():
         log.warning("%s in %s: %d task(s) wait: %s", operation, system, tasks, why)
 
 
@@ -120,13 +121,13 @@ _UNANSWERED = 5
 """Attempts before it says that a system has not answered yet: with its pauses about a minute, in which a team can."""
 
 
-def dry_run_ended(step: tuple[str, Operation], claim: Claim, result: Result, now: datetime) -> Conclusion | None:
+def dry_run_ended(claim: Claim, result: Result, now: datetime) -> Conclusion | None:
     """The end of a task of a dry run that says why nothing could be done now; None for any other."""
     away = isinstance(result, Unavailable) and claim.attempt >= _ASKED
     silent = isinstance(result, Pending) and claim.attempt >= _UNANSWERED
     if claim.fulfils != Operation.PLAN or not (away or silent or isinstance(result, Refused)):
         return None
-    system, operation = step
+    system, operation = claim.step
     said = f"{system} has not answered yet" if silent else f"{system} could not be reached"
     why = why_of(result) if isinstance(result, Refused) else {"sentence": said}
     known = {"task_id": claim.task_id, "system": system, "operation": operation}
@@ -144,7 +145,7 @@ def _looked_at(refused: Refused) -> dict[str, object]:
     return said | ({"unsigned": refused.unsigned} if refused.unsigned else {})
 
 
-def asked_before(step: tuple[str, Operation], claim: Claim, result: Result) -> Result:
+def asked_before(claim: Claim, result: Result) -> Result:
     """What a system has said before an erasure: what of it could not be searched the erasure says by itself."""
-    asks = step[1] is Operation.PLAN and claim.fulfils != Operation.PLAN
+    asks = claim.step.operation is Operation.PLAN and claim.fulfils != Operation.PLAN
     return replace(result, not_searched=None, level=None) if asks and isinstance(result, Receipt) else result

@@ -1,11 +1,9 @@
 """What every service that fulfils does alike with the events of a request."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from datetime import date
 from uuid import UUID
 
-import orjson
 from pydantic import JsonValue
 
 from shared.domain.events import (
@@ -23,6 +21,7 @@ from shared.domain.events import (
 from shared.domain.operations import DONE_BY_HAND, Operation
 from shared.fulfilment import reports
 from shared.fulfilment import store as fulfilment
+from shared.fulfilment.completion import log_concluded
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.statements import AGAIN, CONFIRMED
 from shared.fulfilment.store import Conclude, NewFulfilment, hold, wait_for_others
@@ -176,9 +175,7 @@ async def record(
             tx.log_evidence(event.request_id, "task.recorded_late", {"task_id": str(event.task.task_id)})
             continue
         ended.append(place)
-        signed = orjson.dumps({"request_id": str(event.request_id), **receipt}, option=orjson.OPT_SORT_KEYS)
-        signature = base64.b64encode(tx.vault.keyring.signing.sign(signed)).decode()
-        tx.log_evidence(event.request_id, "task.concluded", {**receipt, "signature": signature})
+        log_concluded(tx, event.request_id, receipt)
     if ended:
         await tx.connection.execute(_GO_ON, ended)
         await fulfilments.fan_in(tx, ended, conclude)

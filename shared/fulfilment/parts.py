@@ -9,12 +9,11 @@ import orjson
 from shared.domain.errors import KeyGone, Shredded
 from shared.domain.operations import Operation
 from shared.fulfilment import queue
-from shared.fulfilment.by_stated import with_own_alone
-from shared.fulfilment.erased_with_consent import with_care
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.storage.vault import Sealing
 from shared.systems.contract import Checkpoint, Record, Result, Task
 from shared.systems.downstream import Downstream
+from shared.systems.engine.stated import with_own_alone
 from shared.systems.protocols import ExportableInParts, Operate
 
 KIND = "records"
@@ -55,11 +54,7 @@ def operate(downstream: Downstream, operation: Operation, unit_of_work: UnitOfWo
     if operation is Operation.EXPORT and isinstance(adapter, ExportableInParts):
         return partial(_export, adapter, unit_of_work)
     work = downstream.operate(operation)
-    if operation is Operation.LOCATE:
-        return with_own_alone(work, downstream)
-    if operation is Operation.SUPPRESS:
-        return with_care(with_own_alone(work, downstream), downstream, unit_of_work)
-    return work
+    return with_own_alone(work, downstream) if operation in {Operation.LOCATE, Operation.SUPPRESS} else work
 
 
 async def _export(

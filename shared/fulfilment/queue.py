@@ -14,7 +14,8 @@ import asyncpg
 from pydantic import JsonValue
 
 from shared.domain.errors import DsrError, Withdrawn
-from shared.domain.operations import TaskReport
+from shared.domain.operations import Operation, TaskReport
+from shared.domain.stages import Step
 from shared.runtime.settings import WorkSettings
 from shared.storage.postgres import Connection
 
@@ -161,6 +162,7 @@ class Claim:
     fulfils: str
     observes: bool = False
     at_once: bool = False
+    step: Step = field(kw_only=True)
 
     @property
     def repair(self) -> bool:
@@ -206,7 +208,8 @@ async def claim(
     if not await connection.fetchval(_DUE, *step, now):
         return []
     rows = await connection.fetch(_CLAIM, step[0], step[1], now, limit, holder, fingerprint, store)
-    leased = [Claim(*tuple(row)[1:]) for row in rows if row["state"] == TaskState.LEASED]
+    named = Step(step[0], Operation(step[1]))
+    leased = [Claim(*tuple(row)[1:], step=named) for row in rows if row["state"] == TaskState.LEASED]
     return sorted(leased, key=lambda claim: (claim.due_on, claim.task_id))
 
 

@@ -14,6 +14,7 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
+from shared.fulfilment.completion import TaskCompletion
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import NewFulfilment
 from shared.fulfilment.worker import Worker
@@ -81,7 +82,8 @@ async def test_an_erasure_over_three_stores_costs_so_much(
 ) -> None:
     harness, loaded = erasing
     settings = WorkSettings.model_validate({"downstreams": "none"})
-    common = (harness.unit_of_work, harness.fulfilments, harness.concludes, settings, TRACING, harness.lease)
+    completion = TaskCompletion(harness.unit_of_work, harness.fulfilments, harness.concludes, settings)
+    common = (completion, TRACING, harness.lease)
     workers = [Worker(loaded.get(system), operation, *common) for system, operation in harness.fulfilments.steps]
     ran: list[tuple[Counter[str], Counter[str]]] = []
     for already in (0, REQUESTS):

@@ -19,7 +19,7 @@ from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, Un
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.fulfilment import reports
-from shared.fulfilment.by_stated import suppress
+from shared.fulfilment.at_once import suppress
 from shared.fulfilment.store import NewFulfilment
 from shared.storage.register import fill
 from shared.systems.contract import BY_STATED, COPY_FIRST, STOPS_MARKETING, Pending, Receipt, Result, Task

@@ -30,6 +30,7 @@ from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment import lease as leasing
 from shared.fulfilment import queue
 from shared.fulfilment import queue as tasks
+from shared.fulfilment.completion import TaskCompletion
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.lease import Lease, Reaper
 from shared.fulfilment.store import Completed, hold
@@ -739,7 +740,11 @@ async def test_what_is_due_tomorrow_is_worked_next_behind_many_others(
         async with pool.acquire() as connection:
             await lease.renew(connection)
         worker = Worker(
-            declared, operation, harness, fulfilments, dict.fromkeys(Operation, _nothing), settings, TRACING, lease
+            declared,
+            operation,
+            TaskCompletion(harness, fulfilments, dict.fromkeys(Operation, _nothing), settings),
+            TRACING,
+            lease,
         )
         assert await worker.work() == BATCH
     assert store.asked[0] == urgent.request_id

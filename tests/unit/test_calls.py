@@ -20,6 +20,7 @@ from shared.domain.errors import (
     Unavailable,
 )
 from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.stages import Step as ToDo
 from shared.fulfilment import failures
 from shared.fulfilment.calls import Calls
 from shared.fulfilment.queue import Claim, LeaseLost
@@ -190,15 +191,15 @@ def test_what_is_malformed_otherwise_counts_for_the_command_that_it_names() -> N
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 IDS: Any = (uuid7(), uuid7(), 1, {}, None, date(2026, 4, 2), uuid7(), uuid7())
 SAID: Any = ("access", True, {}, None, 0, 0, {}, "export")
-CLAIM = Claim(*IDS, *SAID)
+CLAIM = Claim(*IDS, *SAID, step=ToDo("shop", Operation.EXPORT))
 
 
 def test_a_busy_system_is_on_record_with_its_time_and_in_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
-    waits = failures.pending(CLAIM, "shop", Pending(CLAIM.task_id, timedelta(minutes=15), busy=True), NOW)
+    waits = failures.pending(CLAIM, Pending(CLAIM.task_id, timedelta(minutes=15), busy=True), NOW)
     assert failures.on_record(waits) == {"reason": "busy", "until": "2026-03-02T09:15:00+00:00"}
     still = replace(waits, claim=replace(CLAIM, failure="busy", attempt=2))
     assert failures.on_record(still) is None
-    failures.tell("shop", "export", [waits, waits, still])
+    failures.tell([waits, waits, still])
     [said] = caplog.messages
     assert (
         said
@@ -207,12 +208,13 @@ def test_a_busy_system_is_on_record_with_its_time_and_in_the_log_once(caplog: py
 
 
 def test_work_that_a_system_has_in_hand_is_nothing_to_speak_of() -> None:
-    assert failures.on_record(failures.pending(CLAIM, "shop", Pending(CLAIM.task_id, timedelta(1)), NOW)) is None
+    assert failures.on_record(failures.pending(CLAIM, Pending(CLAIM.task_id, timedelta(1)), NOW)) is None
 
 
 def test_a_system_that_is_away_says_so_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    waits = failures.unavailable(CLAIM, Unavailable("shop could not be reached: ConnectError"), NOW)
-    failures.tell("shop", "erase", [waits])
+    claim = replace(CLAIM, step=ToDo("shop", Operation.ERASE))
+    waits = failures.unavailable(claim, Unavailable("shop could not be reached: ConnectError"), NOW)
+    failures.tell([waits])
     assert caplog.messages == ["erase in shop: 1 task(s) wait: shop could not be reached: ConnectError"]
 
 

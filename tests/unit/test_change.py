@@ -23,12 +23,12 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation, ShownRecord, TaskOutcome
 from shared.domain.proofs import Action, action_of
 from shared.domain.rights import Right
-from shared.fulfilment.worker import not_asked
 from shared.storage.subject_data import SubjectData, decode, encode
 from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Record
 from shared.systems.downstream import Downstream
 from shared.systems.engine.correcting import is_meant
+from shared.systems.engine.searching import not_asked
 from tests.fixtures.packages import described, made_of, unpacked
 from tests.fixtures.reports import AT, LEGENDS, call
 

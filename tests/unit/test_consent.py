@@ -20,8 +20,8 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.policy import Withdrawal, read_policy, withdrawal
 from shared.domain.rights import Outcome, Right
-from shared.fulfilment.searching import by_hand
 from shared.systems.downstream import Downstream
+from shared.systems.engine.searching import by_hand
 from tests.fixtures.engine import ScriptedSystem
 from tests.fixtures.policy import changed, signed_policy
 from tests.fixtures.requests import AT, a_request

@@ -16,13 +16,13 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import COUNTRY_UNKNOWN, Kept, Operation, TaskOutcome, Unsearched
 from shared.domain.policy import OnErasure, read_policy
 from shared.fulfilment.failures import sentence_of
-from shared.fulfilment.searching import by_hand
 from shared.systems.contract import Receipt
 from shared.systems.downstream import Downstream
 from shared.systems.engine.copying import matches
 from shared.systems.engine.grounds import by_rule
 from shared.systems.engine.ownership import Coverage, Mine, subject
 from shared.systems.engine.planning import reach
+from shared.systems.engine.searching import by_hand
 from shared.systems.relations import with_states
 from shared.systems.roundup.adapter import RoundupAdapter
 from shared.systems.sql.check import undeclared

@@ -13,8 +13,8 @@ from uuid_utils.compat import uuid7
 from shared.domain.errors import GroundUnknown, NotSupported, RuleUnsigned
 from shared.domain.operations import Exceeded, Kept, Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, read_policy
+from shared.domain.stages import Step
 from shared.fulfilment.queue import Claim
-from shared.fulfilment.staying import Staying, Told
 from shared.systems.contract import Receipt, Task
 from shared.systems.downstream import Downstream
 from shared.systems.engine import planning
@@ -22,6 +22,7 @@ from shared.systems.engine.grounds import KEPT_ROWS, lapsed
 from shared.systems.engine.ownership import Attribution, Mine
 from shared.systems.engine.planning import Plan
 from shared.systems.engine.records import Record, Shape, State
+from shared.systems.engine.remote import Staying, Told
 from shared.systems.states import ErasureRefused
 from tests.fixtures.engine import ScriptedSystem
 from tests.fixtures.policy import signed_policy
@@ -97,6 +98,7 @@ def claim(confirmed: int = 0) -> Claim:
     ids: dict[str, Any] = dict.fromkeys(("task_id", "fulfilment_id", "request_id", "subject_ref"), uuid7())
     rest: dict[str, Any] = {"progress": {}, "failure": None, "due_on": TODAY, "right": "erasure", "searches": True}
     rest |= {"attempt": 1, "details": {}, "traceparent": None, "opened": 0, "stage": 0, "fulfils": "erase"}
+    rest["step"] = Step("ledger", Operation.ERASE)
     return Claim(**ids, **rest, confirmed={"ledger": {Limit.UNSIGNED_ROWS: confirmed}})
 
 
@@ -115,7 +117,7 @@ def planned(**by_category: int) -> Receipt:
 
 def test_all_that_a_system_holds_stays_by_the_rule_while_another_says_so() -> None:
     asked = claim()
-    said = staying("contact", asked=asked, told=Told(ACTIVE_STAYING)).planned(asked, planned(contact=2))
+    said = staying("contact", asked=asked, told=Told(ACTIVE_STAYING)).settled(asked, planned(contact=2))
     assert isinstance(said, Receipt)
     assert (said.remaining, said.ground, said.kept) == (2, "active_contract", KEPT_STAYING)
     told = Told(ACTIVE_STAYING, 2, {"contact": 2})
@@ -129,7 +131,7 @@ def test_where_a_part_must_stay_a_person_erases_the_rest() -> None:
     by_hand = staying("contact", "ticket", asked=asked, told=told, operation=Operation.ERASE).instead(asked)
     assert isinstance(by_hand, NotSupported)
     assert "holds contact, which must stay now" in str(by_hand)
-    same = staying("contact", "ticket", asked=asked, told=told).planned(asked, planned(contact=2, ticket=1))
+    same = staying("contact", "ticket", asked=asked, told=told).settled(asked, planned(contact=2, ticket=1))
     assert isinstance(same, NotSupported)
     assert same.found == {"contact": 2, "ticket": 1}
 
@@ -137,7 +139,7 @@ def test_where_a_part_must_stay_a_person_erases_the_rest() -> None:
 @pytest.mark.parametrize(("confirmed", "asks"), [(0, True), (1, True), (2, False)])
 def test_unsigned_rule_keeps_nothing_before_dual_approval(confirmed: int, *, asks: bool) -> None:
     asked = claim(confirmed)
-    said = staying("contact", asked=asked, told=Told(ACTIVE_STAYING), policy=read_policy()).planned(
+    said = staying("contact", asked=asked, told=Told(ACTIVE_STAYING), policy=read_policy()).settled(
         asked, planned(contact=2)
     )
     assert isinstance(said, RuleUnsigned) is asks

@@ -17,13 +17,15 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import LEVELS, Level
 from shared.domain.operations import OF_ONE_PERSON, Change, Operation, TaskOutcome, Unsearched
 from shared.domain.proofs import Action, highest, proof_policy
+from shared.domain.stages import Step
 from shared.fulfilment.queue import Claim
-from shared.fulfilment.searching import Search, lacking_something, search, yielded
 from shared.storage.subject_data import SubjectData, decode, encode, merged
 from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Receipt
 from shared.systems.downstream import Downstream
+from shared.systems.engine.searching import Search, search, told, yielded
 from shared.systems.relations import beside_the_register
+from tests.fixtures.downstream import task
 
 POLICY = proof_policy()
 SINCE = datetime(2024, 1, 1, tzinfo=UTC)
@@ -52,8 +54,8 @@ def searched(
 ) -> Search:
     ids: Any = (uuid7(), uuid7(), 1, {}, None, date(2026, 4, 2), uuid7(), uuid7())
     said: Any = (right, True, {}, None, 0, 0, {}, fulfils)
-    claim = Claim(*ids, *said)
-    return search(downstream, operation, claim, SubjectData(known, tuple(changes)), register)
+    claim = Claim(*ids, *said, step=Step("s", operation))
+    return search(downstream, claim, SubjectData(known, tuple(changes)), register)
 
 
 @pytest.mark.parametrize(
@@ -330,8 +332,8 @@ def test_account_is_no_claim_if_proved_or_yielded_by_the_register(beside: Identi
 @pytest.mark.parametrize("assigns", [True, False])
 def test_yielded_identity_has_the_proof_of_its_search_and_its_accounts_are_claims(*, assigns: bool) -> None:
     account = Identity(IdentityType.ACCOUNT_ID, "A-5", source="s", claimed=assigns)
-    told = yielded(filing(assigns=assigns), [account, ADDRESS], "L2")
-    assert [(each.level, each.claimed) for each in told] == [("L2", not assigns), ("L2", False)]
+    found = yielded(filing(assigns=assigns), [account, ADDRESS], "L2")
+    assert [(each.level, each.claimed) for each in found] == [("L2", not assigns), ("L2", False)]
 
 
 def test_whose_the_accounts_are_another_system_says_where_it_assigns_them_and_speaks_of_the_same() -> None:
@@ -343,7 +345,12 @@ def test_whose_the_accounts_are_another_system_says_where_it_assigns_them_and_sp
 
 
 def test_missing_proof_is_asked_for() -> None:
-    receipt = Receipt(uuid7(), TaskOutcome.EXPORTED)
-    said = lacking_something(receipt, Search((ADDRESS,), "L2", lacks=Unsearched.NOT_PROVED))
+    exported = task(Operation.EXPORT, ADDRESS)
+    receipt = Receipt(exported.task_id, TaskOutcome.EXPORTED)
+    search_ = Search((ADDRESS,), "L2", lacks=Unsearched.NOT_PROVED)
+    said = told(filing(), exported, receipt, search_, narrowed=False)
+    assert isinstance(said, Receipt)
     assert (said.not_searched, said.level) == (Unsearched.NOT_PROVED, "L2")
-    assert lacking_something(receipt, Search((ADDRESS,), "L2")) == receipt
+    whole = told(filing(), exported, receipt, Search((ADDRESS,), "L2"), narrowed=False)
+    assert isinstance(whole, Receipt)
+    assert (whole.not_searched, whole.level) == (None, None)

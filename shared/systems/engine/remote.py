@@ -4,15 +4,23 @@ Of its rows it tells no more than how many there are. What a rule keeps for a pe
 state that another system tells, or by a legal hold, is decided before it is asked. Pure.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
+from uuid import UUID
 
-from shared.domain.errors import GroundUnknown, NotSupported, Refused
-from shared.domain.operations import Kept
+from shared.domain.errors import DoneBefore, ErasureOpposed, GroundUnknown, NotSupported, Refused
+from shared.domain.holds import LEGAL_HOLD, Hold
+from shared.domain.operations import Kept, Operation, TaskOutcome
 from shared.domain.policy import Policy
-from shared.systems.contract import Task
-from shared.systems.engine import planning
+from shared.domain.precedence import Kind
+from shared.systems.contract import COPY_FIRST, NotSearched, Pending, Receipt, Result, States, Task
+from shared.systems.downstream import Downstream
+from shared.systems.engine import grounds, planning
 from shared.systems.engine.ownership import Attribution, Mine
 from shared.systems.engine.records import Record, Shape
+from shared.systems.engine.searching import Asked, ending, ends
 from shared.systems.states import country_unknown
 
 
@@ -40,3 +48,206 @@ def left(
             " by hand what may go, and enter that"
         )
     return kept
+
+
+class Claimed(Asked, Protocol):
+    """A task that is about to be worked."""
+
+    @property
+    def fulfilment_id(self) -> UUID: ...
+    @property
+    def request_id(self) -> UUID: ...
+    @property
+    def subject_ref(self) -> UUID: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def confirmed(self) -> Mapping[str, Mapping[str, int]]: ...
+
+
+COUNTED: Final = frozenset({TaskOutcome.PLANNED, TaskOutcome.NO_MATCH})
+_SOON, _SELDOM = timedelta(seconds=2), timedelta(minutes=5)
+_DOUBLED: Final = 8
+"""So many times the pause doubles at most."""
+HOLD: Final = "hold"
+"""Why what a withdrawn consent ends is not erased: a legal hold covers it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What systems have said of one person before an erasure: which states last; and the system itself, of its rows."""
+
+    states: States
+    found: int | None = None
+    by_category: Mapping[str, int] = field(default_factory=dict)
+
+    def rows(self, categories: Collection[str]) -> Mapping[str, int] | None:
+        """Returns how many it has, by category: where it does not say of which, all of them may be of each."""
+        if self.found is None or sum(self.by_category.values()) == self.found:
+            return None if self.found is None else self.by_category
+        return dict.fromkeys(categories, self.found)
+
+
+@dataclass(frozen=True, slots=True)
+class Staying:
+    """What stays of the subjects of one batch: by subject which holds cover their data, by fulfilment what was said.
+
+    ``looked``: by fulfilment what a system that a hold covers was found to have before. ``first``: by task what comes
+    before the erasure of what a withdrawn consent ends, or keeps it.
+    """
+
+    system: Downstream
+    operation: Operation
+    policy: Policy
+    now: datetime
+    held: Mapping[UUID, Hold]
+    said: Mapping[UUID, Told]
+    looked: Mapping[UUID, Told] = field(default_factory=dict)
+    first: Mapping[UUID, frozenset[str]] = field(default_factory=dict)
+
+    def instead(self, claim: Claimed) -> Result | None:
+        """What comes of an erasure for which the system is not asked; None: it is."""
+        if self.operation is not Operation.ERASE:
+            return None
+        if not self._spares and self._is_held(claim):
+            looked = self.looked.get(claim.fulfilment_id) or Told({})
+            return _retained(claim, LEGAL_HOLD, looked, self._left(claim, looked))
+        confirmed, today = claim.confirmed.get(self.system.name, {}), self.policy.today(self.now)
+        if waiting := grounds.lapsed(self.policy, today, self.system.name, claim.details, confirmed):
+            return waiting
+        told = self.said.get(claim.fulfilment_id)
+        if self._spares or told is None:
+            return None
+        left = self._left(claim, told)
+        if isinstance(left, Refused):
+            return left
+        return _retained(claim, left[0].rule, told, left) if left else None
+
+    def told(self, claim: Claimed, task: Task) -> Task:
+        """The task with what a system that can leave one category and erase another is to leave."""
+        if told := self.said.get(claim.fulfilment_id):
+            task = replace(task, states=told.states)
+        if self._spares and claim.subject_ref in self.held and self.operation is not Operation.SUPPRESS:
+            task = replace(task, held=self._covered(self.held[claim.subject_ref]))
+        if claim.task_id in self.first:
+            task = replace(task, details={**task.details, COPY_FIRST: True})
+        return task
+
+    def settled(self, claim: Claimed, result: Result) -> Result:
+        """What a dry run says, with what stays and the states that are told; what only stopped goes on later."""
+        if (why := self.first.get(claim.task_id)) and isinstance(result, Receipt):
+            return self._only_stopped(claim, why, result)
+        if self.operation is not Operation.PLAN:
+            return result
+        if isinstance(result, Receipt) and not self._spares:
+            result = self._leaving(claim, result)
+        return _telling(self.system, grounds.as_shown(self.policy, result))
+
+    def _only_stopped(self, claim: Claimed, why: frozenset[str], stopped: Receipt) -> Result:
+        """What comes of a task that has only stopped the use of what it would erase."""
+        if why == {Kind.COPY.value}:
+            pause = _SOON * 2 ** min(max(claim.attempt - 1, 0), _DOUBLED)
+            return Pending(claim.task_id, min(pause, _SELDOM), copy_first=True)
+        left = ending(self.system, claim.details)
+        opposed = "a legal hold covers it" if HOLD in why else "the person has asked that their data be kept"
+        failure = ErasureOpposed(
+            f"{self.system.name} holds {left}, which goes with the consent, and {opposed}: {self._use(claim)}; try"
+            " again once that is over, or decide and enter what was done"
+        )
+        if stopped.changed:
+            failure.done_before = DoneBefore(stopped.found, stopped.changed, stopped.remaining)
+        return failure
+
+    def _use(self, claim: Claimed) -> str:
+        """Whether what would be erased is used no more: where nothing in the system tells that, a person sees to it."""
+        silenced = self.system.capable.silences if claim.details.get("marketing") is not False else frozenset[str]()
+        if bare := ", ".join(sorted(ends(self.system, claim.details) - silenced)):  # the mark is that of marketing
+            return f"nothing there tells that {bare} is used no more: see to that by hand"
+        return "its use is stopped"
+
+    def erases(self, claim: Claimed) -> bool:
+        """Whether a hold that is placed now must stop it; what only stops the use of data goes on."""
+        if self.operation is not Operation.SUPPRESS:
+            return self.operation is Operation.ERASE
+        return not claim.at_once and claim.task_id not in self.first and bool(ends(self.system, claim.details))
+
+    def is_new(self, claim: Claimed, hold: Hold | None) -> bool:
+        """Whether that hold covers something there, and was not there when the task was claimed."""
+        before = self.held.get(claim.subject_ref)
+        if hold is None or (before is not None and {*hold.hold_ids} <= {*before.hold_ids}):
+            return False
+        if self.operation is Operation.SUPPRESS:
+            return bool(hold.covers(ends(self.system, claim.details), self.policy.category_of))
+        return self._covers(hold)
+
+    @property
+    def _spares(self) -> bool:
+        """Whether the system leaves what must stay, and erases the rest."""
+        return self.system.capable.spares_by_category
+
+    def _is_held(self, claim: Claimed) -> bool:
+        return self._covers(self.held.get(claim.subject_ref))
+
+    def _covers(self, hold: Hold | None) -> bool:
+        """Whether a hold covers anything there: of what a system does not declare, all of it may be covered."""
+        return hold is not None and (not self.system.categories or bool(self._covered(hold)))
+
+    def _covered(self, hold: Hold | None) -> frozenset[str]:
+        return hold.covers(self.system.categories, self.policy.category_of) if hold else frozenset()
+
+    def _leaving(self, claim: Claimed, result: Receipt) -> Result:
+        """What an erasure would do there, and what of it stays by a hold or while a state lasts."""
+        told = self.said.get(claim.fulfilment_id) or (Told({}) if self._is_held(claim) else None)
+        if told is None:
+            return result
+        left = self._left(claim, Told(told.states, result.found, result.by_category))
+        if isinstance(left, Refused):
+            left.states, left.found = result.states, result.by_category
+            return left
+        if result.outcome is not TaskOutcome.PLANNED or not (left or self._is_held(claim)):
+            return result
+        rule = left[0].rule if left else LEGAL_HOLD
+        return replace(result, remaining=result.found, ground=rule, until=None, kept=left or None)
+
+    def _left(self, claim: Claimed, told: Told) -> tuple[Kept, ...] | Refused:
+        """Returns what stays of a system that erases all it has or nothing; a hold keeps all of it."""
+        task = Task(
+            *(claim.task_id, claim.request_id, claim.subject_ref, self.system.name, Operation.ERASE),
+            confirmed=claim.confirmed.get(self.system.name, {}),
+            at=self.now,
+            held=self.system.categories if self._is_held(claim) else frozenset(),
+            states=told.states,
+        )
+        return left(task, self.policy, self.system.categories, told.rows(self.system.categories))
+
+
+def _retained(claim: Claimed, rule: str, told: Told, left: tuple[Kept, ...] | Refused) -> Receipt:
+    if told.found == 0:
+        return Receipt(claim.task_id, TaskOutcome.NO_MATCH)
+    receipt = Receipt(claim.task_id, TaskOutcome.RETAINED, ground=rule)
+    if told.found is None or isinstance(left, Refused):
+        return receipt
+    return replace(receipt, found=told.found, remaining=told.found, by_category=told.by_category, kept=left)
+
+
+def together(awaited: frozenset[str], receipts: Sequence[Mapping[str, Any]]) -> States:
+    """What several systems say: a state lasts if one of them says so, and is over where all say that."""
+    said = [each.get("states") or {} for each in receipts]
+    told = {state: [each[state] for each in said if state in each] for state in awaited}
+    return {s: True if True in each else None if None in each or not each else False for s, each in told.items()}
+
+
+def _telling(system: Downstream, result: Result) -> Result:
+    """The same with the states that the system tells, where it has not said them itself.
+
+    Whoever is not found there has none of them; of whom it says what an erasure would do, it would have refused.
+    """
+    if not system.capable.tells:
+        return result
+    if isinstance(result, NotSearched):
+        searched = Receipt(result.task_id, TaskOutcome.NOT_SEARCHED, not_searched=result.reason, level=result.level)
+        return replace(searched, states=dict.fromkeys(system.capable.tells))
+    if not isinstance(result, Receipt) or result.states is not None:
+        return result
+    known = False if result.outcome in COUNTED else None
+    return replace(result, states=dict.fromkeys(system.capable.tells, known))

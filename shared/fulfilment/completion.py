@@ -1,0 +1,319 @@
+"""Writes what came of tasks in one transaction: states, receipts, sealed data, evidence, and what follows.
+
+Workers of a process that end a batch while a transaction is under way share the next one.
+"""
+
+import asyncio
+import base64
+import logging
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, assert_never
+from uuid import UUID
+
+import orjson
+from pydantic import JsonValue
+
+from shared.domain.conflicts import Conflict
+from shared.domain.errors import KeyGone, NotSupported, Refused, Unavailable, Withdrawn
+from shared.domain.holds import LEGAL_HOLD, Hold
+from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskReport
+from shared.fulfilment import at_once, failures, parts, queue, reports
+from shared.fulfilment.fulfilments import Fulfilments
+from shared.fulfilment.queue import Claim, Conclusion, TaskState
+from shared.fulfilment.store import Conclude, hold
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.runtime.loops import backoff
+from shared.runtime.metrics import RETRIES, ROWS, TASK_SECONDS, TASKS
+from shared.runtime.settings import WorkSettings
+from shared.storage import holds, systems
+from shared.storage.register import note_conflicts
+from shared.storage.subject_data import encode_identities
+from shared.storage.systems import Finding
+from shared.storage.vault import MANUAL_STEPS, Sealing
+from shared.systems.contract import NotSearched, Pending, Receipt, Result
+from shared.systems.engine.grounds import by_rule
+
+log = logging.getLogger(__name__)
+
+_LARGEST_GROUP: Final = 1_000
+"""Tasks of one transaction: more would hold the evidence's head for longer than they save."""
+_OPEN = frozenset({TaskState.READY, TaskState.FAILED})
+_ON_RECORD = frozenset({"exceeded", "found", "changed", "remaining", "reported"})
+"""What of a failure stands in the evidence: the limit that has stopped it, and what was done before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """A batch with the result of each claim.
+
+    ``disputed``: by task, which numbers it was not searched by in times for which the register is contradicted.
+    ``held``: by subject, which legal holds cover their data.
+    """
+
+    claims: Sequence[Claim]
+    results: Sequence[Result]
+    disputed: Mapping[UUID, Sequence[Conflict]]
+    held: Mapping[UUID, Hold]
+
+
+class TaskCompletion:
+    """Concludes the tasks of one service in one process."""
+
+    def __init__(
+        self,
+        unit_of_work: UnitOfWorkFactory,
+        fulfilments: Fulfilments,
+        conclude: Mapping[Operation, Conclude],
+        settings: WorkSettings,
+    ) -> None:
+        self.unit_of_work, self.fulfilments, self.settings = unit_of_work, fulfilments, settings
+        self._follows = conclude
+        self._waiting: list[tuple[Worked, asyncio.Future[None]]] = []
+        self._turn = asyncio.Lock()
+
+    async def write(self, worked: Worked) -> None:
+        """Concludes what is still ours, and moves on the fulfilments whose stage has ended with it."""
+        mine = asyncio.get_running_loop().create_future()
+        self._waiting.append((worked, mine))
+        try:
+            async with self._turn:
+                if not mine.done():
+                    await self._commit_waiting()
+            await mine
+        finally:
+            mine.cancel()
+
+    async def _commit_waiting(self) -> None:
+        """Commits what waits in one transaction; whoever waits is told how it went."""
+        group: list[tuple[Worked, asyncio.Future[None]]] = []
+        size = 0
+        while self._waiting and (not group or size + len(self._waiting[0][0].claims) <= _LARGEST_GROUP):
+            group.append(self._waiting.pop(0))
+            size += len(group[-1][0].claims)
+        group = [each for each in group if not each[1].cancelled()]
+        try:
+            await self._commit([worked for worked, _ in group])
+        except asyncio.CancelledError:
+            self._waiting = group + self._waiting  # the next of those who wait commits them
+            raise
+        except Exception as error:  # noqa: BLE001  # each of them decides whether it tries again
+            for _, waits in group:
+                waits.set_exception(error)
+        else:
+            for _, waits in group:
+                waits.set_result(None)
+
+    async def _commit(self, batches: Sequence[Worked]) -> None:
+        held = {subject: each for worked in batches for subject, each in worked.held.items()}
+        disputed = {task_id: each for worked in batches for task_id, each in worked.disputed.items()}
+        worked = [pair for each in batches for pair in zip(each.claims, each.results, strict=True)]
+        async with self.unit_of_work.begin() as tx:
+            worked = await _unless_shredded(tx, worked)
+            today = tx.policy.today(tx.now)
+            worked = [
+                (c, by_rule(tx.policy, today, c.step.system, r) if _is_systems_word(c, r, held) else r)
+                for c, r in worked
+            ]
+            concluded = [(self._conclude(c, r, tx.now), r) for c, r in worked]
+            ours = await queue.conclude(tx.connection, [c for c, _ in concluded], tx.now)
+            kept = [(c, r) for c, r in concluded if c.claim.task_id in ours]
+            # Nobody else writes what is leased, so fulfilments are held from here on only; but before anything is
+            # sealed: what a withdrawn request would leave in the vault, nobody would drop.
+            withdrawn = await hold(tx, {c.claim.fulfilment_id for c, _ in kept})
+            await queue.follow_due_dates(tx.connection, [c.claim.task_id for c, _ in kept if c.state in _OPEN])
+            if withdrawn:
+                await reports.publish_again(tx, withdrawn)
+            await _note_findings(tx, [(c, r) for c, r in kept if c.claim.observes and c.state is not TaskState.READY])
+            counted = [(c, r) for c, r in kept if not c.claim.observes]
+            told = [(c, r) for c, r in counted if c.claim.fulfilment_id not in withdrawn and not _is_left(c)]
+            await _seal(tx, told)
+            await _drop_uploads(tx, (c for c, _ in kept), withdrawn)
+            for conclusion, _ in counted:
+                _log_evidence(tx, conclusion)
+            if held:
+                await _note_kept(tx, [c for c, _ in counted], held)
+            if disputed:
+                await _note_conflicts(tx, [c.claim for c, _ in counted if c.state is not TaskState.READY], disputed)
+            ended = {
+                c.claim.fulfilment_id for c, _ in counted if c.state is not TaskState.READY and not c.claim.at_once
+            }
+            if ended := ended - withdrawn:
+                await self.fulfilments.fan_in(tx, ended, self._follows)
+            if stopped := at_once.done(c for c, _ in counted) - withdrawn:
+                await reports.publish_so_far(tx, stopped)
+        self._tell([c for c, _ in kept], withdrawn, tx.now)
+
+    def _conclude(self, claim: Claim, result: Result, now: datetime) -> Conclusion:
+        """What becomes of a task, also of one that only looks: nobody has to do anything about that."""
+        ended = _observed(claim, result, now) or failures.dry_run_ended(claim, result, now)
+        return ended or at_once.ended(self._conclusion(claim, failures.asked_before(claim, result), now))
+
+    def _conclusion(self, claim: Claim, result: Result, now: datetime) -> Conclusion:
+        result = failures.malformed(claim, result) or result
+        match result:
+            case Receipt():
+                return Conclusion(claim, TaskState.DONE, result.report(*claim.step), None, now)
+            case NotSearched(task_id, reason, level):
+                matters = claim.step.operation in ANSWERING or claim.fulfils == Operation.PLAN
+                why = (reason, level) if matters else (None, None)
+                receipt = Receipt(task_id, TaskOutcome.NOT_SEARCHED, not_searched=why[0], level=why[1])
+                return self._conclusion(claim, receipt, now)
+            case Pending():
+                return failures.pending(claim, result, now)
+            case Unavailable():
+                return failures.unavailable(claim, result, now + backoff(claim.attempt, self.settings))
+            case Withdrawn():
+                return Conclusion(claim, TaskState.CANCELLED, None, result.code, now)
+            case Refused():
+                return Conclusion(claim, TaskState.FAILED, None, result.code, now, failures.why_of(result))
+            case _:
+                assert_never(result)
+
+    def _tell(self, kept: Sequence[Conclusion], withdrawn: Collection[UUID], now: datetime) -> None:
+        """Counts attempts, retries, how long tasks took and how many rows they reported; logs what waits."""
+        service = self.unit_of_work.service
+        ended, rows = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
+        for each in kept:
+            claim, report = each.claim, each.report
+            step = (service, *claim.step)
+            ended[*step, each.failure or each.state] += 1
+            if each.state is TaskState.READY:
+                if each.failure:
+                    RETRIES.labels(*step).inc()
+                continue
+            open_for = now - queue.opened_at(claim.task_id)
+            TASK_SECONDS.labels(*step).observe(max(0.0, open_for.total_seconds()))
+            if claim.repair:
+                rows[*step, "repaired"] += getattr(report, "changed", 0)
+            else:
+                for kind in ("found", "changed", "remaining"):
+                    rows[*step, kind] += getattr(report, kind, 0)
+            if each.state is TaskState.FAILED and claim.fulfilment_id not in withdrawn:
+                place = (claim.request_id, claim.step.operation, claim.step.system, each.failure)
+                log.warning("request %s waits for a person: %s in %s: %s: %s", *place, (each.why or {}).get("sentence"))
+        for labels, tasks in ended.items():
+            TASKS.labels(*labels).inc(tasks)
+        for labels, number in rows.items():
+            ROWS.labels(*labels).inc(number)
+        failures.tell(kept)
+
+
+async def _note_findings(tx: UnitOfWork, observed: Sequence[tuple[Conclusion, Result]]) -> None:
+    """Keeps in counts what a system has that only observes; nothing else follows from it."""
+    found: dict[str, list[Finding]] = {}
+    for c, r in observed:
+        outcome, rows = (r.outcome, r.found) if isinstance(r, Receipt) else (c.failure or TaskOutcome.NOT_SEARCHED, 0)
+        found.setdefault(c.claim.step.system, []).append(Finding(c.claim.request_id, outcome, rows, tx.now))
+    for system, findings in found.items():
+        await systems.note_findings(tx.connection, system, findings)
+
+
+async def _seal(tx: UnitOfWork, kept: Sequence[tuple[Conclusion, Result]]) -> None:
+    """Puts what was yielded, exported and told to a person into the vault, under the subject's key."""
+    sealings: list[Sealing] = []
+    dropped: dict[tuple[str, str], list[UUID]] = {}
+    for conclusion, result in kept:
+        subject, (system, operation) = conclusion.claim.subject_ref, conclusion.claim.step
+        if operation is Operation.EXPORT and not (isinstance(result, Receipt) and result.parts):
+            dropped.setdefault((parts.KIND, system), []).append(subject)  # of a call that did not come to its end
+        if isinstance(result, NotSupported) and result.manual_steps:
+            sealings.append(Sealing(subject, MANUAL_STEPS, system, orjson.dumps(result.manual_steps)))
+            dropped.setdefault((MANUAL_STEPS, system), []).append(subject)
+        if isinstance(result, Receipt) and result.identities:
+            sealings.append(Sealing(subject, "identities", system, encode_identities(result.identities)))
+        if isinstance(result, Receipt) and result.records:
+            sealings.append(parts.sealing(subject, system, result.records))
+    for (kind, system), subjects in dropped.items():
+        await tx.vault.drop_from(tx.connection, subjects, kind, system)
+    await tx.vault.seal(tx.connection, sealings, tx.now)
+
+
+async def _drop_uploads(tx: UnitOfWork, kept: Iterable[Conclusion], withdrawn: Collection[UUID]) -> None:
+    """Closes the places of what teams were asked to upload, once their tasks have ended."""
+    over: dict[str, list[UUID]] = {}
+    for c in kept:
+        ended = c.state is not TaskState.READY or c.claim.fulfilment_id in withdrawn
+        if c.claim.step.operation is Operation.EXPORT and "asked" in c.claim.progress and ended:
+            over.setdefault(c.claim.step.system, []).append(c.claim.subject_ref)
+    for system, subjects in over.items():
+        await tx.vault.drop_from(tx.connection, subjects, "upload", system)
+
+
+def _log_evidence(tx: UnitOfWork, conclusion: Conclusion) -> None:
+    """Puts a conclusion on record, signed; a repeated "not now" is put on record the first time only."""
+    claim = conclusion.claim
+    tx.traces[claim.request_id] = claim.traceparent
+    named = {"task_id": str(claim.task_id), "system": claim.step.system, "operation": claim.step.operation}
+    if conclusion.state is TaskState.READY:
+        if why := failures.on_record(conclusion):
+            tx.log_evidence(claim.request_id, "task.postponed", {**named, **why})
+    elif not (_is_left(conclusion) or (claim.repair and conclusion.report and not conclusion.report.changed)):
+        known = {key: value for key, value in (conclusion.why or {}).items() if key in _ON_RECORD}
+        log_concluded(tx, claim.request_id, named | (conclusion.receipt or {"failure": conclusion.failure, **known}))
+
+
+def log_concluded(tx: UnitOfWork, request_id: UUID, detail: Mapping[str, JsonValue]) -> None:
+    """Puts the end of a task on record, signed; its sentence is for people alone."""
+    said = {key: value for key, value in detail.items() if key != "sentence"}
+    signed = orjson.dumps({"request_id": str(request_id), **said}, option=orjson.OPT_SORT_KEYS)
+    signature = base64.b64encode(tx.vault.keyring.signing.sign(signed)).decode()
+    tx.log_evidence(request_id, "task.concluded", {**said, "signature": signature})
+
+
+async def _note_conflicts(tx: UnitOfWork, claims: Sequence[Claim], disputed: Mapping[UUID, Sequence[Conflict]]) -> None:
+    """Keeps contradictions for a person, and puts each on record with the request that met it."""
+    found = [(claim.request_id, conflict) for claim in claims for conflict in disputed.get(claim.task_id, ())]
+    for each in await note_conflicts(tx.connection, found, tx.now):
+        named: dict[str, JsonValue] = {"system": each.system, "kind": each.kind}
+        tx.log_evidence(each.request_id, "assignment.conflict", {**named, "conflict_id": str(each.conflict_id)})
+        place = (each.request_id, each.system, each.kind)
+        log.warning("request %s: %s contradicts the register of numbers: %s", *place)
+
+
+async def _note_kept(tx: UnitOfWork, concluded: Sequence[Conclusion], held: Mapping[UUID, Hold]) -> None:
+    """Remembers what was left because of a hold, so that it is asked for again once that is lifted."""
+    left = [c.claim for c in concluded if c.report and _is_held(c.report) and c.claim.subject_ref in held]
+    kept = [(c.task_id, c.request_id, c.step.system, held[c.subject_ref].hold_ids) for c in left]
+    await holds.note_kept(tx.connection, kept)
+
+
+def _is_systems_word(claim: Claim, result: Result, held: Mapping[UUID, Hold]) -> bool:
+    """Whether an erasure left something for a ground that is not a legal hold, which our own people have placed."""
+    ours = isinstance(result, Receipt) and result.ground == LEGAL_HOLD and claim.subject_ref in held
+    return claim.step.operation is Operation.ERASE and not ours
+
+
+def _is_held(report: TaskReport) -> bool:
+    return report.ground == LEGAL_HOLD or any(each.rule == LEGAL_HOLD for each in report.kept or ())
+
+
+def _is_left(conclusion: Conclusion) -> bool:
+    """Whether what was to be stopped at once is left to the task that comes after the locating."""
+    return conclusion.claim.at_once and conclusion.state is TaskState.CANCELLED
+
+
+def _observed(claim: Claim, result: Result, now: datetime) -> Conclusion | None:
+    """The end of a task of a system that only observes: nobody waits for it, so it never waits for a person."""
+    if claim.observes and isinstance(result, Receipt | NotSearched):
+        return Conclusion(claim, TaskState.DONE, None, None, now)
+    if claim.observes and isinstance(result, Refused):
+        return Conclusion(claim, TaskState.CANCELLED, None, result.code, now)
+    return None
+
+
+def _keeps(result: Result) -> bool:
+    """Whether something of it goes to the vault."""
+    if isinstance(result, Receipt):
+        return bool(result.identities or result.records or result.parts)
+    return isinstance(result, NotSupported) and bool(result.manual_steps)
+
+
+async def _unless_shredded(tx: UnitOfWork, worked: Sequence[tuple[Claim, Result]]) -> list[tuple[Claim, Result]]:
+    """What was found cannot be kept for a subject whose key was shredded while the task was worked."""
+    found = {c.subject_ref for c, r in worked if _keeps(r)}
+    gone = found - await tx.vault.unshredded(tx.connection, found) if found else found
+    shredded = KeyGone("the subject's key was shredded while this task was worked")
+    return [(c, shredded if c.subject_ref in gone else r) for c, r in worked]
