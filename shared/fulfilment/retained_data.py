@@ -1,4 +1,4 @@
-"""Loads what stays whatever a system is told: a legal hold covers it, or a state lasts by which the policy keeps it.
+"""Loads what stays whatever a system is asked: a legal hold covers it, or a state lasts by which the policy keeps it.
 
 Both are asked each time before a system erases (Art. 17(3)), also what a withdrawn consent ends. A state is told by
 another system, which was asked before: what it said stands with its task of the same fulfilment. A customer's own data
@@ -19,7 +19,7 @@ from shared.storage import holds, open_requests
 from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData
 from shared.systems.downstream import Downstream
-from shared.systems.engine.remote import COUNTED, HOLD, Staying, Told, together
+from shared.systems.engine.remote import COUNTED, HOLD, Findings, Staying, together
 from shared.systems.engine.searching import ends
 
 # Of a system that was asked again, what it said last.
@@ -56,15 +56,15 @@ async def load(
     if operation is Operation.SUPPRESS:
         first = await _first(connection, unit_of_work, system, ours, known, held)
         return Staying(system, operation, policy, now, held, {}, first=first)
-    said: dict[UUID, Told] = {}
+    said: dict[UUID, Findings] = {}
     if system.rests_on and ours:
         ids = [c.fulfilment_id for c in ours]
         rows = await connection.fetch(_SAID, ids, system.name)
-        said = {each: Told(together(system.rests_on, [r[2] for r in rows if r[0] == each])) for each in ids}
+        said = {each: Findings(together(system.rests_on, [r[2] for r in rows if r[0] == each])) for each in ids}
         for fulfilment_id, own, receipt in rows:
             if own and receipt.get("outcome") in COUNTED:
                 counts = receipt.get("found", 0), receipt.get("by_category", {})
-                said[fulfilment_id] = Told(said[fulfilment_id].states, *counts)
+                said[fulfilment_id] = Findings(said[fulfilment_id].states, *counts)
     covered = [c.fulfilment_id for c in claims if c.subject_ref in held and operation is Operation.ERASE]
     seen = await connection.fetch(_LOOKED, covered, system.name) if covered else ()
     looked = {each: was for each, verb, receipt in seen if (was := _looked(Operation(verb), receipt))}
@@ -128,8 +128,8 @@ async def _holds_of(
     return await holds.matching(connection, {ref: HoldMarks.of(keyring, each) for ref, each in ours.items()})
 
 
-def _looked(verb: Operation, receipt: Mapping[str, Any]) -> Told | None:
+def _looked(verb: Operation, receipt: Mapping[str, Any]) -> Findings | None:
     """What was found there; that nothing was is only shown by who was asked last, by all that is known."""
     found = receipt.get("found", 0)
     known = verb is Operation.PLAN and receipt.get("outcome") in COUNTED
-    return Told({}, found, receipt.get("by_category", {})) if found or known else None
+    return Findings({}, found, receipt.get("by_category", {})) if found or known else None

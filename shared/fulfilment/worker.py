@@ -176,7 +176,7 @@ class Worker:
             if isinstance(found, Search) and subject:
                 narrowed = searching.is_narrowed(system, claim, subject, register, found.level)
                 searches[claim.task_id] = (found, narrowed)
-                asked.append(staying.told(claim, self._task(claim, subject, found)))
+                asked.append(staying.instructed(claim, self._task(claim, subject, found)))
             elif not isinstance(found, Search):
                 results[claim.task_id] = found
         if asked:
@@ -185,7 +185,9 @@ class Worker:
         results |= await self._without_account(claims, results)
         for task in asked:
             search, narrowed = searches[task.task_id]
-            results[task.task_id] = searching.told(system, task, results[task.task_id], search, narrowed=narrowed)
+            results[task.task_id] = searching.with_coverage(
+                system, task, results[task.task_id], search, narrowed=narrowed
+            )
         return [staying.settled(claim, results[claim.task_id]) for claim in claims]
 
     async def _without_account(self, claims: Sequence[Claim], results: Mapping[UUID, Result]) -> Mapping[UUID, Result]:

@@ -22,7 +22,7 @@ from shared.systems.engine.grounds import KEPT_ROWS, lapsed
 from shared.systems.engine.ownership import Attribution, Mine
 from shared.systems.engine.planning import Plan
 from shared.systems.engine.records import Record, Shape, State
-from shared.systems.engine.remote import Staying, Told
+from shared.systems.engine.remote import Findings, Staying
 from shared.systems.states import ErasureRefused
 from tests.fixtures.engine import ScriptedSystem
 from tests.fixtures.policy import signed_policy
@@ -103,10 +103,10 @@ def claim(confirmed: int = 0) -> Claim:
 
 
 def staying(
-    *categories: str, asked: Claim, told: Told, operation: Operation = Operation.PLAN, policy: Policy | None = None
+    *categories: str, asked: Claim, told: Findings, operation: Operation = Operation.PLAN, policy: Policy | None = None
 ) -> Staying:
     system = Downstream("ledger", frozenset(), adapter=ScriptedSystem("ledger"), categories=frozenset(categories))
-    said: dict[UUID, Told] = {asked.fulfilment_id: told}
+    said: dict[UUID, Findings] = {asked.fulfilment_id: told}
     return Staying(system, operation, policy or signed_policy(), NOW, {}, said)
 
 
@@ -117,17 +117,17 @@ def planned(**by_category: int) -> Receipt:
 
 def test_all_that_a_system_holds_stays_by_the_rule_while_another_says_so() -> None:
     asked = claim()
-    said = staying("contact", asked=asked, told=Told(ACTIVE_STAYING)).settled(asked, planned(contact=2))
+    said = staying("contact", asked=asked, told=Findings(ACTIVE_STAYING)).settled(asked, planned(contact=2))
     assert isinstance(said, Receipt)
     assert (said.remaining, said.ground, said.kept) == (2, "active_contract", KEPT_STAYING)
-    told = Told(ACTIVE_STAYING, 2, {"contact": 2})
+    told = Findings(ACTIVE_STAYING, 2, {"contact": 2})
     done = staying("contact", asked=asked, told=told, operation=Operation.ERASE).instead(asked)
     assert isinstance(done, Receipt)
     assert (done.outcome, done.found, done.kept) == (TaskOutcome.RETAINED, 2, KEPT_STAYING)
 
 
 def test_where_a_part_must_stay_a_person_erases_the_rest() -> None:
-    asked, told = claim(), Told(ACTIVE_STAYING, 3, {"contact": 2, "ticket": 1})
+    asked, told = claim(), Findings(ACTIVE_STAYING, 3, {"contact": 2, "ticket": 1})
     by_hand = staying("contact", "ticket", asked=asked, told=told, operation=Operation.ERASE).instead(asked)
     assert isinstance(by_hand, NotSupported)
     assert "holds contact, which must stay now" in str(by_hand)
@@ -139,7 +139,7 @@ def test_where_a_part_must_stay_a_person_erases_the_rest() -> None:
 @pytest.mark.parametrize(("confirmed", "asks"), [(0, True), (1, True), (2, False)])
 def test_unsigned_rule_keeps_nothing_before_dual_approval(confirmed: int, *, asks: bool) -> None:
     asked = claim(confirmed)
-    said = staying("contact", asked=asked, told=Told(ACTIVE_STAYING), policy=read_policy()).settled(
+    said = staying("contact", asked=asked, told=Findings(ACTIVE_STAYING), policy=read_policy()).settled(
         asked, planned(contact=2)
     )
     assert isinstance(said, RuleUnsigned) is asks

@@ -23,7 +23,7 @@ from shared.storage.subject_data import SubjectData, decode, encode, merged
 from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Receipt
 from shared.systems.downstream import Downstream
-from shared.systems.engine.searching import Search, search, told, yielded
+from shared.systems.engine.searching import Search, search, with_coverage, yielded
 from shared.systems.relations import beside_the_register
 from tests.fixtures.downstream import task
 
@@ -348,9 +348,9 @@ def test_missing_proof_is_asked_for() -> None:
     exported = task(Operation.EXPORT, ADDRESS)
     receipt = Receipt(exported.task_id, TaskOutcome.EXPORTED)
     search_ = Search((ADDRESS,), "L2", lacks=Unsearched.NOT_PROVED)
-    said = told(filing(), exported, receipt, search_, narrowed=False)
+    said = with_coverage(filing(), exported, receipt, search_, narrowed=False)
     assert isinstance(said, Receipt)
     assert (said.not_searched, said.level) == (Unsearched.NOT_PROVED, "L2")
-    whole = told(filing(), exported, receipt, Search((ADDRESS,), "L2"), narrowed=False)
+    whole = with_coverage(filing(), exported, receipt, Search((ADDRESS,), "L2"), narrowed=False)
     assert isinstance(whole, Receipt)
     assert (whole.not_searched, whole.level) == (None, None)

@@ -74,7 +74,7 @@ HOLD: Final = "hold"
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Findings:
     """What systems have said of one person before an erasure: which states last; and the system itself, of its rows."""
 
     states: States
@@ -101,8 +101,8 @@ class Staying:
     policy: Policy
     now: datetime
     held: Mapping[UUID, Hold]
-    said: Mapping[UUID, Told]
-    looked: Mapping[UUID, Told] = field(default_factory=dict)
+    said: Mapping[UUID, Findings]
+    looked: Mapping[UUID, Findings] = field(default_factory=dict)
     first: Mapping[UUID, frozenset[str]] = field(default_factory=dict)
 
     def instead(self, claim: Claimed) -> Result | None:
@@ -110,23 +110,23 @@ class Staying:
         if self.operation is not Operation.ERASE:
             return None
         if not self._spares and self._is_held(claim):
-            looked = self.looked.get(claim.fulfilment_id) or Told({})
+            looked = self.looked.get(claim.fulfilment_id) or Findings({})
             return _retained(claim, LEGAL_HOLD, looked, self._left(claim, looked))
         confirmed, today = claim.confirmed.get(self.system.name, {}), self.policy.today(self.now)
         if waiting := grounds.lapsed(self.policy, today, self.system.name, claim.details, confirmed):
             return waiting
-        told = self.said.get(claim.fulfilment_id)
-        if self._spares or told is None:
+        findings = self.said.get(claim.fulfilment_id)
+        if self._spares or findings is None:
             return None
-        left = self._left(claim, told)
+        left = self._left(claim, findings)
         if isinstance(left, Refused):
             return left
-        return _retained(claim, left[0].rule, told, left) if left else None
+        return _retained(claim, left[0].rule, findings, left) if left else None
 
-    def told(self, claim: Claimed, task: Task) -> Task:
+    def instructed(self, claim: Claimed, task: Task) -> Task:
         """The task with what a system that can leave one category and erase another is to leave."""
-        if told := self.said.get(claim.fulfilment_id):
-            task = replace(task, states=told.states)
+        if findings := self.said.get(claim.fulfilment_id):
+            task = replace(task, states=findings.states)
         if self._spares and claim.subject_ref in self.held and self.operation is not Operation.SUPPRESS:
             task = replace(task, held=self._covered(self.held[claim.subject_ref]))
         if claim.task_id in self.first:
@@ -197,10 +197,10 @@ class Staying:
 
     def _leaving(self, claim: Claimed, result: Receipt) -> Result:
         """What an erasure would do there, and what of it stays by a hold or while a state lasts."""
-        told = self.said.get(claim.fulfilment_id) or (Told({}) if self._is_held(claim) else None)
-        if told is None:
+        findings = self.said.get(claim.fulfilment_id) or (Findings({}) if self._is_held(claim) else None)
+        if findings is None:
             return result
-        left = self._left(claim, Told(told.states, result.found, result.by_category))
+        left = self._left(claim, Findings(findings.states, result.found, result.by_category))
         if isinstance(left, Refused):
             left.states, left.found = result.states, result.by_category
             return left
@@ -209,32 +209,32 @@ class Staying:
         rule = left[0].rule if left else LEGAL_HOLD
         return replace(result, remaining=result.found, ground=rule, until=None, kept=left or None)
 
-    def _left(self, claim: Claimed, told: Told) -> tuple[Kept, ...] | Refused:
+    def _left(self, claim: Claimed, findings: Findings) -> tuple[Kept, ...] | Refused:
         """Returns what stays of a system that erases all it has or nothing; a hold keeps all of it."""
         task = Task(
             *(claim.task_id, claim.request_id, claim.subject_ref, self.system.name, Operation.ERASE),
             confirmed=claim.confirmed.get(self.system.name, {}),
             at=self.now,
             held=self.system.categories if self._is_held(claim) else frozenset(),
-            states=told.states,
+            states=findings.states,
         )
-        return left(task, self.policy, self.system.categories, told.rows(self.system.categories))
+        return left(task, self.policy, self.system.categories, findings.rows(self.system.categories))
 
 
-def _retained(claim: Claimed, rule: str, told: Told, left: tuple[Kept, ...] | Refused) -> Receipt:
-    if told.found == 0:
+def _retained(claim: Claimed, rule: str, findings: Findings, left: tuple[Kept, ...] | Refused) -> Receipt:
+    if findings.found == 0:
         return Receipt(claim.task_id, TaskOutcome.NO_MATCH)
     receipt = Receipt(claim.task_id, TaskOutcome.RETAINED, ground=rule)
-    if told.found is None or isinstance(left, Refused):
+    if findings.found is None or isinstance(left, Refused):
         return receipt
-    return replace(receipt, found=told.found, remaining=told.found, by_category=told.by_category, kept=left)
+    return replace(receipt, found=findings.found, remaining=findings.found, by_category=findings.by_category, kept=left)
 
 
 def together(awaited: frozenset[str], receipts: Sequence[Mapping[str, Any]]) -> States:
     """What several systems say: a state lasts if one of them says so, and is over where all say that."""
     said = [each.get("states") or {} for each in receipts]
-    told = {state: [each[state] for each in said if state in each] for state in awaited}
-    return {s: True if True in each else None if None in each or not each else False for s, each in told.items()}
+    findings = {state: [each[state] for each in said if state in each] for state in awaited}
+    return {s: True if True in each else None if None in each or not each else False for s, each in findings.items()}
 
 
 def _telling(system: Downstream, result: Result) -> Result:

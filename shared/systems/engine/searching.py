@@ -109,12 +109,12 @@ def asked(system: Downstream, claim: Asked, subject: Known, register: Register |
     beyond = None if claim.at_once else by_hand(system, operation, subject.tenant, claim.details)
     if said := beyond or not_asked(system, operation, claim.task_id, subject.changes):
         return said
-    heard = heeded(system, claim, subject)
-    gone = tuple(each for each in subject.identities if each not in heard)
-    if gone and _of_several(gone, heard, system.needs):
+    allowed = heeded(system, claim, subject)
+    gone = tuple(each for each in subject.identities if each not in allowed)
+    if gone and _of_several(gone, allowed, system.needs):
         return NotSearched(claim.task_id, Unsearched.HELD_BY_OTHERS)
     try:
-        found = search(system, claim, subject, register, heard if gone else None)
+        found = search(system, claim, subject, register, allowed if gone else None)
     except (AssignmentInDoubt, NotSupported) as doubt:
         return doubt
     if found.impossible and found.lacks:
@@ -128,9 +128,9 @@ def search(
     claim: Asked,
     subject: Known,
     register: Register | None,
-    heard_alone: tuple[Identity, ...] | None = None,
+    allowed: tuple[Identity, ...] | None = None,
 ) -> Search:
-    """By what that system is searched for a task; ``heard_alone``: what of the subject it may be searched by.
+    """By what that system is searched for a task; ``allowed``: what of the subject it may be searched by.
 
     What a system yields is known as well as that by which it was searched, so it is asked by the best there is.
 
@@ -143,7 +143,7 @@ def search(
         AssignmentInDoubt: the register does not tell whose a number is
         NotSupported: a restriction is to be lifted where it could be found alone by what others have, or may have
     """
-    operation, identities = claim.step.operation, subject.identities if heard_alone is None else heard_alone
+    operation, identities = claim.step.operation, subject.identities if allowed is None else allowed
     needs = system.needs if claim.searches else frozenset[IdentityType]()
     known = filed_by(needs, identities)
     if operation in NOTIFICATIONS or not claim.searches:
@@ -362,7 +362,7 @@ def _is_contact(number: Identity) -> bool:
     return number.source != "requester" and number.valid_from is None and number.valid_to is None
 
 
-def told(system: Downstream, task: Task, result: Result, search: Search, *, narrowed: bool) -> Result:
+def with_coverage(system: Downstream, task: Task, result: Result, search: Search, *, narrowed: bool) -> Result:
     """A receipt with what was searched, by what and by what not; what it yields is as well proved as that.
 
     A change in place concerns a part of what was found: of the rest it says nothing. ``narrowed``: the requester's own
