@@ -8,8 +8,6 @@ A task that stops at once stops no request: what it could not do the other one d
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Self
 from uuid import UUID
 
 from shared.domain.identities import Identity, IdentityType
@@ -48,51 +46,42 @@ WHERE early.at_once AND early.fulfilment_id = t.fulfilment_id AND early.system =
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """By system what it is searched by; and those that tell apart who has an address or a number."""
+def steps(systems: Mapping[str, Downstream], new: NewFulfilment, stages: Stages) -> tuple[Step, ...]:
+    """What of these stages need not wait until everybody is located.
 
-    needs: Mapping[str, frozenset[IdentityType]] = field(default_factory=dict)
-    tell_apart: frozenset[str] = frozenset()
+    Where another system is still to be asked who else has an address, nobody's data are restricted by it: it may be
+    that of several, also where the one that restricts knows one of them alone.
+    """
+    verb = new.operation
+    located = {step.system for stage in stages for step in stage if step.operation is Operation.LOCATE}
+    if verb not in STOPS or not located or new.details.get("repair") or new.details.get("marketing") is False:
+        return ()
+    found = (step for stage in stages for step in stage if step.operation is verb)
+    if verb is not Operation.RESTRICT:
+        return tuple(found)
+    asked = {name for name in located if name in systems and systems[name].tells_people_apart}
+    return tuple(s for s in found if not (asked - {s.system} and _ADDRESSES & _needs(systems, s.system)))
 
-    @classmethod
-    def of(cls, downstreams: Collection[Downstream]) -> Self:
-        """As they are declared."""
-        apart = frozenset(each.name for each in downstreams if each.tells_people_apart)
-        return cls({each.name: each.needs for each in downstreams}, apart)
 
-    def steps(self, new: NewFulfilment, stages: Stages) -> tuple[Step, ...]:
-        """What of these stages need not wait until everybody is located.
+def _needs(systems: Mapping[str, Downstream], name: str) -> frozenset[IdentityType]:
+    return systems[name].needs if name in systems else frozenset()
 
-        Where another system is still to be asked who else has an address, nobody's data are restricted by it: it may be
-        that of several, also where the one that restricts knows one of them alone.
-        """
-        verb = new.operation
-        located = {step.system for stage in stages for step in stage if step.operation is Operation.LOCATE}
-        if verb not in STOPS or not located or new.details.get("repair") or new.details.get("marketing") is False:
-            return ()
-        steps = (step for stage in stages for step in stage if step.operation is verb)
-        asked = located & self.tell_apart if verb is Operation.RESTRICT else frozenset[str]()
-        return tuple(each for each in steps if not (asked - {each.system} and self._by_what_others_have(each.system)))
 
-    def _by_what_others_have(self, system: str) -> bool:
-        return not _ADDRESSES.isdisjoint(self.needs.get(system, ()))
+async def take_over(tx: UnitOfWork, systems: Mapping[str, Downstream], ids: Sequence[UUID]) -> set[UUID]:
+    """Lets what was done at once, or is still to be answered, stand for what comes next where nothing new is known.
 
-    async def take_over(self, tx: UnitOfWork, ids: Sequence[UUID]) -> set[UUID]:
-        """Lets what was done at once, or is still to be answered, stand for what comes next where nothing new is known.
-
-        Whoever does it is not asked for the same twice. Returns the fulfilments of which something stands so.
-        """
-        rows = await tx.connection.fetch(_SAME, ids) if ids else []
-        known = await tx.vault.subject_data(tx.connection, [row[3] for row in rows]) if rows else {}
-        same = [
-            (task_id, fulfilment_id)
-            for task_id, fulfilment_id, system, subject in rows
-            if subject in known and not learned(known[subject].identities, self.needs.get(system, frozenset()))
-        ]
-        if same:
-            await tx.connection.execute(_TAKE_OVER, [task_id for task_id, _ in same])
-        return {fulfilment_id for _, fulfilment_id in same}
+    Whoever does it is not asked for the same twice. Returns the fulfilments of which something stands so.
+    """
+    rows = await tx.connection.fetch(_SAME, ids) if ids else []
+    known = await tx.vault.subject_data(tx.connection, [row[3] for row in rows]) if rows else {}
+    same = [
+        (task_id, fulfilment_id)
+        for task_id, fulfilment_id, system, subject in rows
+        if subject in known and not learned(known[subject].identities, _needs(systems, system))
+    ]
+    if same:
+        await tx.connection.execute(_TAKE_OVER, [task_id for task_id, _ in same])
+    return {fulfilment_id for _, fulfilment_id in same}
 
 
 def learned(known: Collection[Identity], needs: Collection[IdentityType]) -> bool:

@@ -20,6 +20,7 @@ from shared.domain.conflicts import Conflict
 from shared.domain.errors import KeyGone, NotSupported, Refused, Unavailable, Withdrawn
 from shared.domain.holds import LEGAL_HOLD, Hold
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskReport
+from shared.domain.stages import Step
 from shared.fulfilment import at_once, failures, parts, queue, reports
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
@@ -173,31 +174,36 @@ class TaskCompletion:
                 assert_never(result)
 
     def _tell(self, kept: Sequence[Conclusion], withdrawn: Collection[UUID], now: datetime) -> None:
-        """Counts attempts, retries, how long tasks took and how many rows they reported; logs what waits."""
+        """Counts attempts, retries, how long tasks took and how many rows they reported; logs and wakes what waits."""
         service = self.unit_of_work.service
         ended, rows = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
+        again: dict[Step, datetime] = {}
         for each in kept:
             claim, report = each.claim, each.report
-            step = (service, *claim.step)
-            ended[*step, each.failure or each.state] += 1
+            labels = (service, *claim.step)
+            ended[*labels, each.failure or each.state] += 1
             if each.state is TaskState.READY:
+                again[claim.step] = min(each.not_before, again.get(claim.step, each.not_before))
                 if each.failure:
-                    RETRIES.labels(*step).inc()
+                    RETRIES.labels(*labels).inc()
                 continue
             open_for = now - queue.opened_at(claim.task_id)
-            TASK_SECONDS.labels(*step).observe(max(0.0, open_for.total_seconds()))
+            TASK_SECONDS.labels(*labels).observe(max(0.0, open_for.total_seconds()))
             if claim.repair:
-                rows[*step, "repaired"] += getattr(report, "changed", 0)
+                rows[*labels, "repaired"] += getattr(report, "changed", 0)
             else:
-                for kind in ("found", "changed", "remaining"):
-                    rows[*step, kind] += getattr(report, kind, 0)
+                for what in ("found", "changed", "remaining"):
+                    rows[*labels, what] += getattr(report, what, 0)
             if each.state is TaskState.FAILED and claim.fulfilment_id not in withdrawn:
                 place = (claim.request_id, claim.step.operation, claim.step.system, each.failure)
                 log.warning("request %s waits for a person: %s in %s: %s: %s", *place, (each.why or {}).get("sentence"))
-        for labels, tasks in ended.items():
-            TASKS.labels(*labels).inc(tasks)
-        for labels, number in rows.items():
-            ROWS.labels(*labels).inc(number)
+        for how, tasks in ended.items():
+            TASKS.labels(*how).inc(tasks)
+        for kind, number in rows.items():
+            ROWS.labels(*kind).inc(number)
+        for step, moment in again.items():
+            seconds = max(0.0, (moment - now).total_seconds())
+            asyncio.get_running_loop().call_later(seconds, self.fulfilments.wakeup(step).wake)
         failures.tell(kept)
 
 

@@ -1,6 +1,6 @@
 """Fan-out and fan-in: one request becomes tasks for every downstream, and whatever becomes ready wakes its worker."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from uuid import UUID
@@ -12,17 +12,8 @@ from shared.domain.errors import Misconfigured
 from shared.domain.operations import ANSWERING, NOTIFICATIONS, Operation
 from shared.domain.stages import Stages, Step
 from shared.fulfilment import at_once, planning
-from shared.fulfilment.planning import TASK, TaskRow, chosen, missing, named, only_on, row_by_hand, stands, task_row
-from shared.fulfilment.queue import Due, TaskState
-from shared.fulfilment.statements import (
-    EARLIER,
-    OWED,
-    READY,
-    STANDING,
-    SUPERSEDED,
-    TRIED_AGAIN,
-    UNSEARCHED,
-)
+from shared.fulfilment.planning import TASK, TaskRow, chosen, missing, named, stands, task_row
+from shared.fulfilment.queue import TaskState
 from shared.fulfilment.store import (
     FULFILMENT,
     Conclude,
@@ -41,6 +32,72 @@ from shared.systems.downstream import Downstream
 from shared.systems.plan import only
 from shared.systems.relations import tellers
 
+_UNSEARCHED = """
+UPDATE fulfilment f SET state = 'open', held = false
+WHERE f.request_id = ANY($1) AND f.state = 'blocked' AND EXISTS (
+    SELECT 1 FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND t.state = 'done' AND t.receipt ? 'not_searched'
+       AND NOT t.at_once)
+RETURNING f.fulfilment_id, f.request_id, f.operation, f.due_on,
+          (SELECT max(t.stage) + 1 FROM task t WHERE t.fulfilment_id = f.fulfilment_id),
+          (SELECT array_agg(DISTINCT t.system) FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND NOT t.observes),
+          (SELECT array_agg(DISTINCT t.system) FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND NOT t.observes
+              AND NOT t.at_once AND t.operation = f.operation
+              AND (t.state IN ('waiting', 'failed') OR t.receipt ? 'not_searched')),
+          (SELECT bool_and(t.receipt ->> 'not_searched' = 'not_proved') FROM task t
+           WHERE t.fulfilment_id = f.fulfilment_id AND t.state = 'done' AND t.receipt ? 'not_searched'
+              AND NOT t.at_once),
+          f.tenant
+"""
+# What was done in part stays on the report; what it left unsearched is now the matter of the task that follows it.
+_SUPERSEDED = """
+UPDATE task SET receipt = receipt - 'not_searched' - 'level',
+                state = CASE WHEN state = 'done' AND receipt ->> 'outcome' <> 'not_searched' THEN 'done'
+                             ELSE 'cancelled' END
+WHERE fulfilment_id = $1 AND NOT at_once AND (state IN ('waiting', 'failed') OR receipt ? 'not_searched')
+"""
+_TRIED_AGAIN = """
+UPDATE fulfilment SET state = 'open', held = false
+WHERE request_id = ANY($1) AND (state = 'blocked' OR state = 'open' AND held) RETURNING fulfilment_id
+"""
+# A dry run is never stopped: what could not be asked is what it says. What is owed stops nothing behind it, as long as
+# everybody is located and nothing must be searched anew: what yields identities may go then, since they are kept until
+# nothing is owed any more.
+_STANDING = """
+SELECT f.fulfilment_id, count(*) FILTER (WHERE t.state IN ('ready', 'leased')) AS open,
+       count(*) FILTER (WHERE f.operation <> 'plan' AND (t.state = 'failed' OR t.state = 'waiting' AND f.held
+                        OR t.state = 'done' AND t.receipt ? 'not_searched')) AS stuck,
+       count(*) FILTER (WHERE t.state = 'waiting') AS waiting,
+       f.details ? 'owed' AND NOT f.held AND bool_and(CASE t.state WHEN 'done' THEN NOT t.receipt ? 'not_searched'
+           WHEN 'failed' THEN t.operation <> 'locate' ELSE true END)
+       AS passes
+FROM fulfilment f JOIN task t USING (fulfilment_id)
+WHERE f.fulfilment_id = ANY($1) AND f.state = 'open' AND NOT t.observes AND NOT t.at_once GROUP BY f.fulfilment_id
+"""
+# What a person does by hand stays with them, unless the system shows whether they have.
+_READY = """
+UPDATE task t SET state = CASE WHEN theirs THEN 'failed' ELSE 'ready' END,
+                  failure = CASE WHEN theirs THEN t.failure END,
+                  why = CASE WHEN theirs THEN t.why END, not_before = $2
+FROM (SELECT task_id, stage, min(stage) OVER (PARTITION BY fulfilment_id) AS next,
+             coalesce(failure = 'not_supported', false) AND NOT coalesce(why ? 'looks_again', false) AS theirs
+      FROM task WHERE fulfilment_id = ANY($1) AND state = $3) stuck
+WHERE t.task_id = stuck.task_id AND stuck.stage = stuck.next AND t.state = $3
+RETURNING t.system, t.operation, t.state = 'failed'
+"""
+# What was confirmed, and whose instruction it is, holds for the request, whatever is done about it later.
+_EARLIER = """
+SELECT request_id, max(opened_at) + interval '1 microsecond', (array_agg(confirmed ORDER BY opened_at DESC))[1],
+       max(tenant)
+FROM fulfilment WHERE request_id = ANY($1) GROUP BY 1
+"""
+_OWED = """
+UPDATE fulfilment f SET details = details || '{"owed": true}', state = CASE WHEN NOT held AND EXISTS (
+    SELECT FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND t.state = 'waiting') THEN 'open' ELSE state END
+WHERE request_id = ANY($1) AND operation = $2 AND state IN ('open', 'blocked')
+  AND NOT details ?| ARRAY['deferred', 'repair']
+RETURNING fulfilment_id
+"""
+
 
 class Fulfilments:
     """Opens fulfilments, moves them on, and wakes the workers of whatever becomes ready.
@@ -48,10 +105,9 @@ class Fulfilments:
     ``plans``: by operation, in which stages the downstreams work, if all of them are switched on; where one is not, it
     is left out. A step, (system, operation), is what a worker works. ``observers``: systems that can be asked while
     they observe. ``by_hand``: by operation, the systems in which a person does it: nobody works those steps, and their
-    tasks wait until it is entered what was done. ``one_flag``: systems that restrict a person by one flag.
-    ``holds``: by system, the categories that it holds; ``tellers``: who tells the states on which that rests.
-    ``tenants``: by system, the tenants that it tells apart (None: any); for any other tenant, a person looks there.
-    ``legends``: by system, what its fields mean. ``postpone``: who says which erasures wait for other requests.
+    tasks wait until it is entered what was done. ``systems``: by name, what is declared of each. ``one_flag``: those
+    that restrict a person by one flag. ``holds``: by system, the categories that it holds. ``legends``: by system, what
+    its fields mean. ``postpone``: who says which erasures wait for other requests.
     """
 
     def __init__(
@@ -59,24 +115,19 @@ class Fulfilments:
     ) -> None:
         self.plans, self.observers = plans or {}, observers
         self.by_hand: Mapping[Operation, Collection[str]] = {}
+        self.systems: Mapping[str, Downstream] = {}
         self.one_flag: Collection[str] = ()
         self.holds: Mapping[str, Collection[str]] = {}
-        self.tellers: Mapping[str, Collection[str]] = {}
-        self.tenants: Mapping[str, Collection[str] | None] = {}
         self.postpone: Postpone | None = None
         self.legends: dict[str, Legend] = {}
-        self.declared = at_once.Declared()
         self._wakeups: dict[tuple[str, str], Wakeup] = {}
-        self.due = Due()
 
     def know(self, downstreams: Collection[Downstream]) -> None:
         """Takes down what systems say of themselves."""
-        self.tenants = {each.name: each.tenants for each in downstreams}
-        self.declared = at_once.Declared.of(downstreams)
+        self.systems = {each.name: each for each in downstreams}
         self.one_flag = {each.name for each in downstreams if each.capable.one_flag}
         self.holds = {each.name: each.categories for each in downstreams}
         self.legends.update((each.name, each.capable.legend) for each in downstreams)
-        self.tellers = {each.name: {t.name for t in tellers(downstreams, [each])} for each in downstreams}
 
     @property
     def steps(self) -> set[Step]:
@@ -91,8 +142,7 @@ class Fulfilments:
         return step.system in self.by_hand.get(step.operation, ()) or not self._asks(step.system, tenant)
 
     def _asks(self, system: str, tenant: str | None) -> bool:
-        known = self.tenants.get(system, ())
-        return tenant is None or known is None or tenant in known
+        return tenant is None or (system in self.systems and self.systems[system].tells_apart(tenant))
 
     def wakeup(self, step: tuple[str, str]) -> Wakeup:
         """What the worker of that step waits for."""
@@ -117,7 +167,7 @@ class Fulfilments:
         idle: list[UUID] = []
         # A downstream lets the later of two operations of a request stand: no clock may put it before the other.
         requests = [new.request_id for new in new_fulfilments]
-        earlier = {row[0]: row[1:] for row in await tx.connection.fetch(EARLIER, requests)}
+        earlier = {row[0]: row[1:] for row in await tx.connection.fetch(_EARLIER, requests)}
         known = await standings(tx.connection)
         for new in new_fulfilments:
             after, confirmed, tenant = earlier.get(new.request_id, (tx.now, {}, None))
@@ -127,7 +177,7 @@ class Fulfilments:
             if repair or looks:
                 stages = self._workable(stages, tenant)
             if not new.searches:  # nothing is left to search for anybody by
-                stages = _without(Operation.LOCATE, stages)
+                stages = planning.without(Operation.LOCATE, stages)
             if not stages and (repair or looks or new.operation in NOTIFICATIONS):
                 continue
             if not stages:
@@ -163,14 +213,14 @@ class Fulfilments:
         blocked: list[UUID] = []
         onward: list[UUID] = []
         complete: list[UUID] = []
-        for fulfilment_id, still_open, stuck, waiting, passes in await tx.connection.fetch(STANDING, list(ids)):
+        for fulfilment_id, still_open, stuck, waiting, passes in await tx.connection.fetch(_STANDING, list(ids)):
             if not still_open:
                 stops = stuck and not (waiting and passes)
                 (blocked if stops else onward if waiting else complete).append(fulfilment_id)
         if blocked:
             await block(tx, blocked)
         onward = list({*onward} - await wait_for_others(tx, self.postpone, onward))
-        taken = await self.declared.take_over(tx, onward if at_once.STOPS & self.plans.keys() else ())
+        taken = await at_once.take_over(tx, self.systems, onward if at_once.STOPS & self.plans.keys() else ())
         if onward and await self._make_ready(tx, onward, TaskState.WAITING):
             await self._block_if_stuck(tx, onward)
         if taken:
@@ -189,21 +239,21 @@ class Fulfilments:
         Raises:
             Misconfigured: none of the systems is declared any more.
         """
-        unsearched = await tx.connection.fetch(UNSEARCHED, requests)
+        unsearched = await tx.connection.fetch(_UNSEARCHED, requests)
         known = await standings(tx.connection) if unsearched else {}
         anew: dict[UUID, Collection[str]] = {}
         for fulfilment_id, request_id, operation, due_on, first, systems, undone, for_proof, tenant in unsearched:
             again = anew[request_id] = undone if for_proof else systems
             gone = {name for name in again if stands(known, name) not in COUNTING}
             planned = chosen(self._planned(Operation(operation), known, tenant=tenant), systems)
-            stages = only_on({*again} - gone, planned) + missing(Operation(operation), gone)
+            stages = chosen(planned, {*again} - gone, located=True) + missing(Operation(operation), gone)
             if not stages:
                 raise Misconfigured(f"no downstream system of a blocked request can {operation} any more: declare one")
-            await tx.connection.execute(SUPERSEDED, fulfilment_id)
+            await tx.connection.execute(_SUPERSEDED, fulfilment_id)
             tasks = self._tasks(tx, fulfilment_id, stages, due_on, first, tenant)
             await tx.connection.copy_records_to_table("task", records=tasks, columns=TASK)
             tx.log_evidence(request_id, "fulfilment.begun_anew", {"operation": operation, "stages": named(stages)})
-        failed = await tx.connection.fetch(TRIED_AGAIN, requests)
+        failed = await tx.connection.fetch(_TRIED_AGAIN, requests)
         stopped = [row[0] for row in (*failed, *unsearched)]
         postponed = await wait_for_others(tx, self.postpone, stopped)
         await self._make_ready(tx, [row[0] for row in failed if row[0] not in postponed], TaskState.FAILED)
@@ -212,7 +262,7 @@ class Fulfilments:
 
     async def go_on_without(self, tx: UnitOfWork, requests: Sequence[UUID], operation: Operation) -> None:
         """Lets what waits behind a part that is owed of these requests begin: the part is done when it can be."""
-        owed = [row[0] for row in await tx.connection.fetch(OWED, requests, operation)] if requests else []
+        owed = [row[0] for row in await tx.connection.fetch(_OWED, requests, operation)] if requests else []
         await self.fan_in(tx, owed, {})
 
     async def _make_ready(self, tx: UnitOfWork, ids: Sequence[UUID], state: TaskState) -> bool:
@@ -220,7 +270,7 @@ class Fulfilments:
 
         Returns whether a person must do any of them.
         """
-        ready = set(map(tuple, await tx.connection.fetch(READY, ids, tx.now, state)))
+        ready = set(map(tuple, await tx.connection.fetch(_READY, ids, tx.now, state)))
         for system, operation, by_hand in ready:
             if not by_hand:
                 self.wake(tx, (system, operation))
@@ -228,7 +278,7 @@ class Fulfilments:
 
     async def _block_if_stuck(self, tx: UnitOfWork, ids: Collection[UUID]) -> None:
         """Blocks those of which nobody works anything: all that is left of their stage is done by hand."""
-        standing = await tx.connection.fetch(STANDING, list(ids))
+        standing = await tx.connection.fetch(_STANDING, list(ids))
         if stuck := [row[0] for row in standing if not row[1] and row[2]]:
             await block(tx, stuck)
 
@@ -245,7 +295,8 @@ class Fulfilments:
             planned = planning.doing(operation, chosen(self.plans[operation], counting))
             return planning.asked_first(planned, {s for s in counting if self._asks(s, tenant)}) if tenant else planned
         gone = {name for name in systems if stands(known, name) not in COUNTING}
-        asked = {t for name in systems for t in self.tellers.get(name, ()) if stands(known, t) in COUNTING}
+        of = [self.systems[name] for name in systems if name in self.systems]
+        asked = {t.name for t in tellers(self.systems.values(), of) if stands(known, t.name) in COUNTING}
         return only(self.plans[operation], frozenset(systems) - gone, operation, asked) + missing(operation, gone)
 
     def _workable(self, stages: Stages, tenant: str | None = None) -> Stages:
@@ -265,33 +316,30 @@ class Fulfilments:
         """One row per task, numbered from stage ``first`` on; those of the first stage are ready at once."""
         for step in stages[0]:
             self.wake(tx, step)
-        return [
-            self._row_of(step, tenant)(fulfilment_id, step, first + number, due_on, tx.now, ready=number == 0)
-            for number, stage in enumerate(stages)
-            for step in stage
-        ]
-
-    def _row_of(self, step: Step, tenant: str | None) -> Callable[..., TaskRow]:
-        if not self._asks(step.system, tenant):
-            return planning.row_not_asked
-        return row_by_hand if self._is_by_hand(step) else task_row
+        rows: list[TaskRow] = []
+        for number, stage in enumerate(stages):
+            for step in stage:
+                hand = None
+                if self._is_by_hand(step, tenant):
+                    hand = planning.by_hand(step, asks=self._asks(step.system, tenant))
+                row = (fulfilment_id, step, first + number, due_on, tx.now)
+                rows.append(task_row(*row, ready=number == 0, by_hand=hand))
+        return rows
 
     def _beside(
         self, tx: UnitOfWork, fulfilment_id: UUID, new: NewFulfilment, stages: Stages, known: Mapping[str, Standing]
     ) -> list[TaskRow]:
         """Tasks that no other waits for: what is stopped at once, and what is asked of systems which only observe."""
-        steps = [s for s in self.declared.steps(new, stages) if stands(known, s.system) in COUNTING]
-        early = [step for step in steps if not self._is_by_hand(step, new.tenant)]
-        rows = [planning.row_at_once(fulfilment_id, step, new.due_on, tx.now) for step in early]
-        if new.systems is None and new.searches and not new.details.get("repair") and new.tenant is None:
+        steps = at_once.steps(self.systems, new, stages)
+        early = [s for s in steps if stands(known, s.system) in COUNTING and not self._is_by_hand(s, new.tenant)]
+        about = (new.due_on, tx.now)
+        rows = [task_row(fulfilment_id, step, 0, *about, ready=True, at_once=True) for step in early]
+        observing = new.systems is None and new.searches and not new.details.get("repair") and new.tenant is None
+        if observing and new.operation in ANSWERING:  # once everything is known that the others yield
+            stage = next(n for n, each in enumerate(stages) if any(s.operation is new.operation for s in each))
             asked = [each for each in self.observers if stands(known, each) is SystemState.OBSERVE]
-            rows += planning.rows_observing(fulfilment_id, new, stages, asked, tx.now)
+            located = [Step(system, Operation.LOCATE) for system in asked]
+            rows += [task_row(fulfilment_id, s, stage, *about, ready=stage == 0, observes=True) for s in located]
         for _, _, system, operation, *_ in rows:
             self.wake(tx, (str(system), str(operation)))
         return rows
-
-
-def _without(operation: Operation, stages: Stages) -> Stages:
-    """These stages without the steps of an operation."""
-    left = (tuple(step for step in stage if step.operation is not operation) for stage in stages)
-    return tuple(stage for stage in left if stage)

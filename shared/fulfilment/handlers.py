@@ -23,7 +23,6 @@ from shared.fulfilment import reports
 from shared.fulfilment import store as fulfilment
 from shared.fulfilment.completion import log_concluded
 from shared.fulfilment.fulfilments import Fulfilments
-from shared.fulfilment.statements import AGAIN, CONFIRMED
 from shared.fulfilment.store import Conclude, NewFulfilment, hold, wait_for_others
 from shared.messaging.unit_of_work import UnitOfWork
 
@@ -51,6 +50,19 @@ _RESTRICTED = """
 SELECT DISTINCT f.request_id FROM fulfilment f JOIN task t USING (fulfilment_id)
 WHERE f.request_id = ANY($1) AND f.operation = 'restrict' AND t.operation = 'restrict'
   AND (f.state = 'complete' OR t.attempt > 0)
+"""
+
+_CONFIRMED = """
+UPDATE fulfilment SET confirmed = confirmed || jsonb_build_object($2::text,
+    coalesce(confirmed -> $2::text, '{}') || jsonb_build_object($3::text,
+        greatest((confirmed -> $2::text ->> $3::text)::bigint, $4::bigint)))
+WHERE request_id = $1
+"""
+_AGAIN = """
+UPDATE task t SET state = 'ready', failure = NULL, why = NULL, not_before = $3 FROM fulfilment f
+WHERE f.request_id = $1 AND f.state IN ('open', 'blocked') AND t.fulfilment_id = f.fulfilment_id
+  AND t.system = $2 AND t.state = 'failed' AND t.failure <> 'not_supported'
+RETURNING f.fulfilment_id, t.system, t.operation
 """
 
 
@@ -97,8 +109,8 @@ async def _confirm(tx: UnitOfWork, fulfilments: Fulfilments, confirmed: LimitCon
     Whatever that system had refused is tried again, so that nobody waits for what nobody works on.
     """
     limit, at_most = confirmed.limit, confirmed.at_most
-    await tx.connection.execute(CONFIRMED, confirmed.request_id, confirmed.system, limit, at_most)
-    again = await tx.connection.fetch(AGAIN, confirmed.request_id, confirmed.system, tx.now)
+    await tx.connection.execute(_CONFIRMED, confirmed.request_id, confirmed.system, limit, at_most)
+    again = await tx.connection.fetch(_AGAIN, confirmed.request_id, confirmed.system, tx.now)
     await tx.connection.execute(
         "UPDATE fulfilment SET state = 'open' WHERE fulfilment_id = ANY($1)", [row[0] for row in again]
     )

@@ -1,22 +1,22 @@
-"""Which systems a plan is about today, and its steps as rows of tasks; pure."""
+"""Shapes the stages of a plan by the systems in use today, and builds its rows of tasks; pure."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date, datetime
+from typing import Final
 from uuid import UUID
 
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import NotSupported
-from shared.domain.operations import ANSWERING, PREPARING, Operation
+from shared.domain.operations import PREPARING, Operation
 from shared.domain.stages import Stages, Step
 from shared.fulfilment.failures import why_of
 from shared.fulfilment.queue import TaskState
-from shared.fulfilment.store import NewFulfilment
 from shared.storage.systems import Standing, SystemState
 
 TaskRow = tuple[object, ...]
-TASK = (
+TASK: Final = (
     *("task_id", "fulfilment_id", "system", "operation", "stage", "due_on"),
     *("state", "attempt", "not_before", "progress", "observes", "failure", "why"),
     "at_once",
@@ -24,50 +24,36 @@ TASK = (
 """The columns of a ``TaskRow``."""
 
 
-def task_row(
-    fulfilment_id: UUID, step: Step, stage: int, due_on: date, now: datetime, *, ready: bool, observes: bool = False
+def task_row(  # noqa: PLR0913  # the columns of a row
+    fulfilment_id: UUID,
+    step: Step,
+    stage: int,
+    due_on: date,
+    now: datetime,
+    *,
+    ready: bool,
+    observes: bool = False,
+    at_once: bool = False,
+    by_hand: Mapping[str, JsonValue] | None = None,
 ) -> TaskRow:
-    """A task that is worked as soon as its stage is reached."""
-    state = TaskState.READY if ready else TaskState.WAITING
-    return (uuid7(), fulfilment_id, *step, stage, due_on, state, 0, now, {}, observes, None, None, False)
+    """A task that is worked as soon as its stage is reached; ``by_hand``: why it then waits for a person."""
+    now_due = TaskState.FAILED if by_hand else TaskState.READY
+    state, code = now_due if ready else TaskState.WAITING, NotSupported.code if by_hand else None
+    return (uuid7(), fulfilment_id, *step, stage, due_on, state, 0, now, {}, observes, code, by_hand, at_once)
 
 
-def row_at_once(fulfilment_id: UUID, step: Step, due_on: date, now: datetime) -> TaskRow:
-    """A task that waits for no stage, and for which none waits."""
-    return (uuid7(), fulfilment_id, *step, 0, due_on, TaskState.READY, 0, now, {}, False, None, None, True)
-
-
-def row_by_hand(
-    fulfilment_id: UUID, step: Step, stage: int, due_on: date, now: datetime, *, ready: bool, observes: bool = False
-) -> TaskRow:
-    """A task that waits for a person as soon as its stage is reached: the system has no way to do it."""
-    state = TaskState.FAILED if ready else TaskState.WAITING
-    todo = NotSupported(f"{step.system} has no way to {step.operation}: do it there by hand, and enter what was done")
-    failed = (todo.code, why_of(todo))
-    return (uuid7(), fulfilment_id, *step, stage, due_on, state, 0, now, {}, observes, *failed, False)
-
-
-def row_not_asked(fulfilment_id: UUID, step: Step, stage: int, due_on: date, now: datetime, *, ready: bool) -> TaskRow:
-    """A task that waits for a person: the system cannot be asked for one customer's data and no other's."""
-    state = TaskState.FAILED if ready else TaskState.WAITING
-    todo = NotSupported(
-        f"{step.system} does not tell the data of our customers apart: {step.operation} there by hand what is that"
-        " customer's, and enter what was done"
-    )
-    why = {**why_of(todo), "not_asked": True}
-    return (uuid7(), fulfilment_id, *step, stage, due_on, state, 0, now, {}, False, todo.code, why, False)
-
-
-def rows_observing(
-    fulfilment_id: UUID, new: NewFulfilment, stages: Stages, asked: Collection[str], now: datetime
-) -> list[TaskRow]:
-    """Tasks that ask the systems which only observe, once everything is known that the others yield."""
-    if not asked or new.operation not in ANSWERING:
-        return []
-    number = next(n for n, stage in enumerate(stages) if any(step.operation is new.operation for step in stage))
-    steps = [Step(system, Operation.LOCATE) for system in asked]
-    ready = number == 0
-    return [task_row(fulfilment_id, step, number, new.due_on, now, ready=ready, observes=True) for step in steps]
+def by_hand(step: Step, *, asks: bool) -> Mapping[str, JsonValue]:
+    """Why a person does that step: the system has no way to, or cannot be asked for one customer's data alone."""
+    if asks:
+        return why_of(
+            NotSupported(f"{step.system} has no way to {step.operation}: do it there by hand, and enter what was done")
+        )
+    return why_of(
+        NotSupported(
+            f"{step.system} does not tell the data of our customers apart: {step.operation} there by hand what is that"
+            " customer's, and enter what was done"
+        )
+    ) | {"not_asked": True}
 
 
 def stands(known: Mapping[str, Standing], system: str) -> SystemState:
@@ -75,10 +61,13 @@ def stands(known: Mapping[str, Standing], system: str) -> SystemState:
     return known[system].state if system in known else SystemState.ON
 
 
-def chosen(stages: Stages, systems: Collection[str]) -> Stages:
-    """What of these stages is a matter of these systems."""
-    of_these = (tuple(step for step in stage if step.system in systems) for stage in stages)
-    return tuple(stage for stage in of_these if stage)
+def chosen(stages: Stages, systems: Collection[str], *, located: bool = False) -> Stages:
+    """What of these stages is a matter of these systems; ``located``: with what is located anywhere."""
+
+    def of_these(step: Step) -> bool:
+        return step.system in systems or (located and step.operation is Operation.LOCATE)
+
+    return _without_empty(tuple(filter(of_these, stage)) for stage in stages)
 
 
 def doing(operation: Operation, stages: Stages) -> Stages:
@@ -86,17 +75,16 @@ def doing(operation: Operation, stages: Stages) -> Stages:
     return stages if any(step.operation is operation for stage in stages for step in stage) else ()
 
 
+def without(operation: Operation, stages: Stages) -> Stages:
+    """These stages without the steps of an operation."""
+    return _without_empty(tuple(step for step in stage if step.operation is not operation) for stage in stages)
+
+
 def asked_first(stages: Stages, asked: Collection[str]) -> Stages:
     """These stages in the systems that are asked; last, what a person does in the others, where nobody is located."""
     others = (step for stage in stages for step in stage if step.system not in asked)
-    by_hand = tuple(step for step in others if step.operation not in PREPARING)
-    return chosen(stages, asked) + ((by_hand,) if by_hand else ())
-
-
-def only_on(systems: Collection[str], stages: Stages) -> Stages:
-    """These stages with what is done on these systems alone, and with what is located anywhere."""
-    kept = (tuple(s for s in stage if s.system in systems or s.operation is Operation.LOCATE) for stage in stages)
-    return tuple(stage for stage in kept if stage)
+    left = tuple(step for step in others if step.operation not in PREPARING)
+    return _without_empty((*chosen(stages, asked), left))
 
 
 def missing(operation: Operation, systems: Collection[str]) -> Stages:
@@ -107,3 +95,7 @@ def missing(operation: Operation, systems: Collection[str]) -> Stages:
 def named(stages: Stages) -> JsonValue:
     """The stages as the evidence has them."""
     return [[f"{step.system}:{step.operation}" for step in stage] for stage in stages]
+
+
+def _without_empty(stages: Iterable[tuple[Step, ...]]) -> Stages:
+    return tuple(filter(None, stages))

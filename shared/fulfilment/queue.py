@@ -1,8 +1,5 @@
 """Tasks as rows: claim with a lease, note progress, conclude; nearest deadline first."""
 
-import asyncio
-import math
-import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +7,6 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-import asyncpg
 from pydantic import JsonValue
 
 from shared.domain.errors import DsrError, Withdrawn
@@ -37,14 +33,6 @@ _STANDS = """coalesce((SELECT CASE hash WHEN $6 THEN state ELSE 'held' END FROM 
 # To plan the claim takes ten times as long, and most looks find nothing.
 _DUE = """
 SELECT EXISTS (SELECT FROM task WHERE system = $1 AND operation = $2 AND state = 'ready' AND not_before <= $3)
-"""
-_NEXT = """
-SELECT s.system, s.operation, CASE
-    WHEN EXISTS (SELECT FROM task t WHERE (t.system, t.operation) = (s.system, s.operation) AND state = 'ready'
-                 AND not_before <= $3) THEN $3
-    ELSE (SELECT min(not_before) FROM task t WHERE (t.system, t.operation) = (s.system, s.operation)
-          AND state = 'ready') END
-FROM unnest($1::text[], $2::text[]) AS s (system, operation)
 """
 _CLAIM = f"""
 WITH due AS (
@@ -211,32 +199,6 @@ async def claim(
     named = Step(step[0], Operation(step[1]))
     leased = [Claim(*tuple(row)[1:], step=named) for row in rows if row["state"] == TaskState.LEASED]
     return sorted(leased, key=lambda claim: (claim.due_on, claim.task_id))
-
-
-class Due:
-    """When the next task of each step may be worked: one look for all workers of a process."""
-
-    def __init__(self) -> None:
-        self._steps: dict[tuple[str, str], datetime | None] = {}
-        self._good_until = -math.inf
-        self._looking = asyncio.Lock()
-
-    async def next(self, pool: asyncpg.Pool, step: tuple[str, str], now: datetime, seconds: float) -> datetime | None:
-        """When a task of the step may be worked, ``now`` if at once; None: there is none.
-
-        What was seen less than so many ``seconds`` ago counts, unless it was forgotten.
-        """
-        async with self._looking:
-            if step not in self._steps or time.monotonic() >= self._good_until:
-                asked = [*{**self._steps, step: None}]
-                rows = await pool.fetch(_NEXT, [each[0] for each in asked], [each[1] for each in asked], now)
-                self._steps = {(system, operation): due for system, operation, due in rows}
-                self._good_until = time.monotonic() + seconds
-        return self._steps[step]
-
-    def forget(self) -> None:
-        """Forgets what was seen: tasks were concluded since, and some may have to be worked again."""
-        self._good_until = -math.inf
 
 
 async def register(connection: Connection, holder: UUID, lease: timedelta) -> None:

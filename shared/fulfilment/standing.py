@@ -28,28 +28,22 @@ _AT_A_TIME = 500
 _PAST_PATIENCE = """
 SELECT name FROM downstreams.system WHERE state = 'quarantined' AND since < now() - $1::interval
 """
-# An observing system may be one that was retired: what was opened for it before is nobody's.
-_HELD = """
-SELECT DISTINCT fulfilment_id FROM task WHERE system = ANY($1) AND state = 'ready' AND NOT observes AND NOT at_once
-LIMIT $2
+# An observing system may be one that was retired: what was opened for it before is nobody's. Of a retired one, what is
+# worked by hand there, or failed before, cannot be tried again any more either.
+_LEFT_BEHIND = """
+system = ANY($1) AND NOT observes AND failure IS DISTINCT FROM $2
+AND (state = 'ready' AND NOT at_once OR $3 AND state = 'failed')
 """
-_HAND_OVER = """
-UPDATE task SET state = 'failed', failure = $3, why = $4
-WHERE fulfilment_id = ANY($1) AND system = ANY($2) AND state = 'ready' AND NOT observes AND NOT at_once
-"""
-# What is worked by hand there, or failed before the system was retired, cannot be tried again any more.
-_LOST = """
-SELECT DISTINCT fulfilment_id FROM task
-WHERE system = ANY($1) AND state = 'failed' AND failure <> $3 AND NOT observes LIMIT $2
-"""
-_LOSE = """
-UPDATE task SET failure = $3, why = $4 || jsonb_strip_nulls(jsonb_build_object('not_asked', why -> 'not_asked'))
-WHERE fulfilment_id = ANY($1) AND system = ANY($2) AND state = 'failed' AND failure <> $3 AND NOT observes
-"""
+_HELD = f"SELECT DISTINCT fulfilment_id FROM task WHERE {_LEFT_BEHIND} LIMIT {_AT_A_TIME}"  # noqa: S608  # constants
+_HAND_OVER = f"""
+UPDATE task SET state = 'failed', failure = $2,
+    why = $4 || jsonb_strip_nulls(jsonb_build_object('not_asked', why -> 'not_asked'))
+WHERE {_LEFT_BEHIND} AND fulfilment_id = ANY($5)
+"""  # noqa: S608  # constants
 _LOOK_AGAIN = "UPDATE fulfilment SET state = 'open' WHERE fulfilment_id = ANY($1) AND state = 'blocked' AND NOT held"
-_LEFT = """
-SELECT DISTINCT fulfilment_id FROM task WHERE system = ANY($1) AND state = 'failed' AND failure = $3 LIMIT $2
-"""
+_LEFT = f"""
+SELECT DISTINCT fulfilment_id FROM task WHERE system = ANY($1) AND state = 'failed' AND failure = $2 LIMIT {_AT_A_TIME}
+"""  # noqa: S608  # constants
 _GO_ON = """
 UPDATE task SET state = 'ready', failure = NULL, why = NULL, not_before = $4
 WHERE fulfilment_id = ANY($1) AND system = ANY($2) AND state = 'failed' AND failure = $3
@@ -94,11 +88,10 @@ class Standings:
         await self._go_on([name for name, system in known.items() if system.state is SystemState.ON])
         await self._hand_over([*weary], SystemQuarantined("it was changed, or a person doubts it: accept it first"))
         gone = [name for name, system in known.items() if system.state not in COUNTING]
-        retired = SystemRetired(
+        out_of_reach = SystemRetired(
             "it is gone, and the request was opened with it: enter what was done there, or end its part"
         )
-        await self._hand_over(gone, retired)
-        await self._lose(gone, retired)
+        await self._hand_over(gone, out_of_reach, retired=True)
         observing = [name for name, system in known.items() if system.state is SystemState.OBSERVE]
         await self._unit_of_work.pool.execute(_STOP_OBSERVING, observing)
 
@@ -113,24 +106,17 @@ class Standings:
                 log.warning("%s is %s: %s", name, seen, "read in another version" if other else system.reason or "-")
             self._told[name] = seen
 
-    async def _hand_over(self, systems: Sequence[str], failure: Refused) -> None:
+    async def _hand_over(self, systems: Sequence[str], failure: Refused, *, retired: bool = False) -> None:
         """Brings what still needs these systems before a person."""
 
         async def fail(tx: UnitOfWork, ids: list[UUID]) -> None:
-            await tx.connection.execute(_HAND_OVER, ids, systems, failure.code, why_of(failure))
+            await tx.connection.execute(_HAND_OVER, *which, why_of(failure), ids)
+            if retired:
+                await tx.connection.execute(_LOOK_AGAIN, ids)
             await self._fulfilments.fan_in(tx, ids, self._conclude)
 
-        await self._move(_HELD, (systems, _AT_A_TIME), fail)
-
-    async def _lose(self, systems: Sequence[str], failure: Refused) -> None:
-        """Says of what had failed in these systems before that it is now out of reach."""
-
-        async def lose(tx: UnitOfWork, ids: list[UUID]) -> None:
-            await tx.connection.execute(_LOSE, ids, systems, failure.code, why_of(failure))
-            await tx.connection.execute(_LOOK_AGAIN, ids)
-            await self._fulfilments.fan_in(tx, ids, self._conclude)
-
-        await self._move(_LOST, (systems, _AT_A_TIME, failure.code), lose)
+        which = (systems, failure.code, retired)
+        await self._move(_HELD, which, fail)
 
     async def _go_on(self, systems: Sequence[str]) -> None:
         """Takes up again what was left because one of these systems was quarantined."""
@@ -143,7 +129,7 @@ class Standings:
             await wait_for_others(tx, self._fulfilments.postpone, ids)
 
         code = SystemQuarantined.code
-        await self._move(_LEFT, (systems, _AT_A_TIME, code), resume)
+        await self._move(_LEFT, (systems, code), resume)
 
     async def _move(
         self, which: str, of: tuple[object, ...], move: Callable[[UnitOfWork, list[UUID]], Awaitable[None]]

@@ -5,7 +5,6 @@ Whatever an adapter raises, the tasks it was called with have a result (``calls.
 
 import asyncio
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -55,8 +54,7 @@ log = logging.getLogger(__name__)
 _LOOKING = PREPARING | {Operation.EXPORT}
 _SHREDDED = "the subject's key was shredded before this task was worked"
 _IDLE_LOOKS = 8
-_SEEN_LOOKS = 4
-"""Looks' time for which what one worker of a process has seen counts for all of them."""
+"""Looks' time between two looks where nothing was found: who opens a task wakes us, and who puts one back."""
 _PATIENCE = 2
 """Attempts that may end with an outage before a task is suspected to be what its system fails on."""
 
@@ -87,7 +85,7 @@ class Worker:
         self._tracing = tracing
         self._lease = lease
         self._operate = operate(downstream, operation, self._unit_of_work)
-        self._wakeup, self._due = completion.fulfilments.wakeup(self._step), completion.fulfilments.due
+        self._wakeup = completion.fulfilments.wakeup(self._step)
         self._name = ":".join(self._step)
         self._heartbeats = Heartbeats()
         self._edge = assignments_policy().differences.edge
@@ -103,14 +101,11 @@ class Worker:
         while not stopping.is_set():
             began = now()
             worked = await self.work()
-            if worked:
-                self._due.forget()
             if worked < self._settings.batch:  # whatever became ready meanwhile has woken us
                 if worked:
                     await gather(now() - began, stopping)
-                    await self._wakeup.wait(self._settings.poll_seconds)
-                else:
-                    await self._idle(stopping)
+                looks = 1 if worked else _IDLE_LOOKS
+                await self._wakeup.wait(looks * self._settings.poll_seconds, stopping)
 
     async def work(self) -> int:
         """Claims, calls and concludes one batch, waiting out a database that is away; returns how many tasks it had."""
@@ -128,20 +123,6 @@ class Worker:
             write = partial(self._completion.write, Worked(claims, results, disputed, about.staying.held))
             await retry_while_unavailable(write, self._name, self._heartbeats)
         return len(claims)
-
-    async def _idle(self, stopping: asyncio.Event) -> None:
-        """Returns when a task may be worked, or when woken: who opens a task wakes us."""
-        while not stopping.is_set():
-            pause = await retry_while_unavailable(self._pause, self._name, self._heartbeats)
-            if await self._wakeup.wait(pause) or pause < _IDLE_LOOKS * self._settings.poll_seconds:
-                return
-
-    async def _pause(self) -> float:
-        """Seconds until a task may be worked; eight looks' time while there is none."""
-        now, poll = self._unit_of_work.clock.now(), self._settings.poll_seconds
-        due = await self._due.next(self._unit_of_work.pool, self._step, now, _SEEN_LOOKS * poll)
-        seconds = (due - now).total_seconds() if due else math.inf
-        return min(max(seconds, poll), _IDLE_LOOKS * poll)
 
     async def _claim(self, holder: UUID) -> list[Claim]:
         async with self._unit_of_work.pool.acquire() as connection:

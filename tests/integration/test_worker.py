@@ -17,6 +17,7 @@ from uuid_utils.compat import uuid7
 from services.amendment import handlers as amendment
 from services.deadline import notifications
 from services.deadline.clock import start
+from shared.domain.clock import SystemClock
 from shared.domain.errors import Refused, TableMissing, Unavailable
 from shared.domain.events import RequestExtended, RequestReceived, RequestRedated, RequestVerified
 from shared.domain.identities import Identity, IdentityType
@@ -305,21 +306,26 @@ async def test_a_late_conclusion_of_a_worker_that_lost_its_lease_has_no_effect(o
     assert await harness.actions(request) == ["fulfilment.opened", "task.concluded"]
 
 
-async def test_worker_sleeps_until_its_next_task_is_due(open_harness: OpenHarness, clock: SetClock) -> None:
-    harness = await open_harness(ScriptedSystem("crm"))
-    await opened(harness)
-    now = clock.now()
-    async with harness.pool.acquire() as connection:
-        for moment, due in (("-infinity", now), (str(now + timedelta(hours=1)), now + timedelta(hours=1))):
-            await connection.execute(f"UPDATE task SET not_before = '{moment}'")
-            assert await tasks.Due().next(harness.pool, CRM, now, 9) == due
-        await connection.execute("UPDATE task SET state = 'done'")
-    seen = tasks.Due()
-    assert await seen.next(harness.pool, CRM, now, 9) is None
-    await harness.pool.execute("UPDATE task SET state = 'ready', not_before = '-infinity'")
-    assert await seen.next(harness.pool, CRM, now, 9) is None, "what was seen counts for a while"
-    seen.forget()
-    assert await seen.next(harness.pool, CRM, now, 9) == now
+async def test_what_is_put_back_is_worked_when_its_pause_is_over(open_harness: OpenHarness) -> None:
+    crm = ScriptedSystem("crm")
+    crm.answers[Operation.ERASE] = each(lambda task: Unavailable("busy") if task.attempt < 3 else done(task))
+    harness = await open_harness(crm)
+    harness.unit_of_work = replace(harness.unit_of_work, clock=SystemClock())
+    [request] = await opened(harness)
+    stopping = asyncio.Event()
+    worker = harness.worker("crm", poll_seconds=60, backoff_seconds=0.05, backoff_max_seconds=0.1)
+    working = asyncio.create_task(worker.run(stopping, Heartbeats()))
+
+    async def is_done() -> bool:
+        return await harness.fulfilment_state(request) == "complete"
+
+    await eventually(is_done, within=20)
+    stopping.set()
+    await working
+
+
+def done(task: Task) -> Receipt:
+    return Receipt(task.task_id, TaskOutcome.ERASED, found=1, changed=1)
 
 
 async def test_late_conclusion_before_the_heir_has_no_effect(open_harness: OpenHarness, clock: SetClock) -> None:
