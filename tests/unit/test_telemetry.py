@@ -248,7 +248,7 @@ OURS = {
         " still_found"
     ),
     "what is wrong, in sentences of ours": (
-        "' and '.join(faults) '; '.join(wrong) reason_of(text) opposed _use(system, task)"
+        "' and '.join(faults) '; '.join(wrong) reason_of(text) opposed self._use(claim)"
         " ', and others '.join(why) not_signed(about, today) said"
     ),
     "which of our fields an answer lacks, or has in another form": "', '.join(fields)",
