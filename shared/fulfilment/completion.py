@@ -1,4 +1,4 @@
-"""Writes what came of tasks in one transaction: states, receipts, sealed data, evidence, and what follows.
+"""Writes the results of tasks in one transaction: states, receipts, sealed data, evidence, and what follows.
 
 Workers of a process that end a batch while a transaction is under way share the next one.
 """
@@ -148,7 +148,7 @@ class TaskCompletion:
         self._tell([c for c, _ in kept], withdrawn, tx.now)
 
     def _conclude(self, claim: Claim, result: Result, now: datetime) -> Conclusion:
-        """What becomes of a task, also of one that only looks: nobody has to do anything about that."""
+        """Decides what becomes of a task."""
         ended = _observed(claim, result, now) or failures.dry_run_ended(claim, result, now)
         return ended or at_once.ended(self._conclusion(claim, failures.asked_before(claim, result), now))
 
@@ -318,7 +318,7 @@ def _keeps(result: Result) -> bool:
 
 
 async def _unless_shredded(tx: UnitOfWork, worked: Sequence[tuple[Claim, Result]]) -> list[tuple[Claim, Result]]:
-    """What was found cannot be kept for a subject whose key was shredded while the task was worked."""
+    """Refuses what was found for a subject whose key was shredded while the task was worked."""
     found = {c.subject_ref for c, r in worked if _keeps(r)}
     gone = found - await tx.vault.unshredded(tx.connection, found) if found else found
     shredded = KeyGone("the subject's key was shredded while this task was worked")

@@ -145,7 +145,7 @@ class Fulfilments:
         return tenant is None or (system in self.systems and self.systems[system].tells_apart(tenant))
 
     def wakeup(self, step: tuple[str, str]) -> Wakeup:
-        """What the worker of that step waits for."""
+        """Returns the event that the worker of that step waits for."""
         return self._wakeups.setdefault(step, Wakeup())
 
     def wake(self, tx: UnitOfWork, step: tuple[str, str]) -> None:
@@ -300,7 +300,7 @@ class Fulfilments:
         return only(self.plans[operation], frozenset(systems) - gone, operation, asked) + missing(operation, gone)
 
     def _workable(self, stages: Stages, tenant: str | None = None) -> Stages:
-        """What of these stages is not done by hand."""
+        """Leaves out the steps that are done by hand."""
         left = (tuple(step for step in stage if not self._is_by_hand(step, tenant)) for stage in stages)
         return tuple(stage for stage in left if stage)
 

@@ -188,7 +188,7 @@ async def end(tx: UnitOfWork, ids: Sequence[UUID], state: FulfilmentState) -> li
 
 
 async def ended_in(tx: UnitOfWork, ids: Sequence[UUID], state: FulfilmentState) -> list[Completed]:
-    """What is known of the tasks of those of these fulfilments that have ended in that state; holds them."""
+    """Returns and holds those of these fulfilments that have ended in that state, with their tasks."""
     return await _with_tasks(tx, await tx.connection.fetch(_ENDED, ids, state))
 
 

@@ -60,7 +60,7 @@ _PATIENCE = 2
 
 
 class _About(NamedTuple):
-    """What a batch is about: who is known by what, whose their numbers are, and what of theirs stays."""
+    """A batch: who is known by what, whose their numbers are, and what of theirs stays."""
 
     known: Mapping[UUID, SubjectData]
     register: Register | None
@@ -132,7 +132,7 @@ class Worker:
             return await tasks.claim(connection, self._step, limit, now, holder, system.fingerprint, store)
 
     async def _about(self, claims: Sequence[Claim]) -> _About:
-        """What is known of whom these tasks are about, whose their numbers are, and what of theirs stays."""
+        """Loads who is known by what, whose their numbers are, and what of theirs stays."""
         of, register = self._unit_of_work, None
         async with of.pool.acquire() as connection:
             known = await of.vault.subject_data(connection, [each.subject_ref for each in claims])
