@@ -33,19 +33,22 @@ from shared.storage.postgres import AWAY
 BASE: Final = "/console"
 _TEMPLATES = Path(__file__).parent / "templates"
 _OF_THE_API = re.compile(r"\s*\((?:GET|POST|action) [^)]*\)")
-NAVIGATION: Final[Sequence[tuple[str, str, Power]]] = (
-    ("/", "Queue", Power.SEE),
-    ("/approvals", "Approvals", Power.SEE),
-    ("/mail", "Mail", Power.READ),
-    ("/new", "New", Power.HANDLE),
-    ("/post", "Letters", Power.READ),
-    ("/holds", "Holds", Power.SEE),
-    ("/stopped", "Stopped", Power.SEE),
-    ("/systems", "Systems", Power.SEE),
-    ("/incidents", "Incidents", Power.SEE),
-    ("/sla", "Promises", Power.SEE),
+NAVIGATION: Final[Sequence[tuple[str, Sequence[tuple[str, str, Power]]]]] = (
+    ("Worklist", (("/", "Worklist", Power.SEE), ("/new", "New request", Power.HANDLE))),
+    ("Approvals", (("/approvals", "Approvals", Power.SEE),)),
+    ("Mail", (("/mail", "Mail", Power.READ),)),
+    ("Systems", (("/systems", "Systems", Power.SEE), ("/stopped", "Stopped", Power.SEE))),
+    (
+        "Reports",
+        (
+            ("/sla", "Time limits", Power.SEE),
+            ("/incidents", "Incidents", Power.SEE),
+            ("/holds", "Legal holds", Power.SEE),
+            ("/post", "Letters", Power.READ),
+        ),
+    ),
 )
-"""What stands on top of every page: where it leads, its word, and the power that it needs."""
+"""The five places at the top of every page; each with its pages: path, word, and the power that it needs."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,7 @@ class Console(Site):
         """What every page may name."""
         person = getattr(request.state, "person", None)
         policy = self.works.services.processing
+        here = request.url.path.removeprefix(self.base)
         return {
             "words": {
                 "error": "Error",
@@ -145,8 +149,8 @@ class Console(Site):
             "site_class": "console",
             "person": person,
             "may": (lambda power: person is not None and person.may(Power(power))),
-            "navigation": [each for each in NAVIGATION if person and person.may(each[2])],
-            "here": request.url.path.removeprefix(self.base),
+            "navigation": _navigation(person, here),
+            "here": here,
             "officer": policy.officer.of(None),
             "at": partial(shown, zone=ZoneInfo(policy.controller.zone)),
             "zone": policy.controller.zone,
@@ -165,6 +169,17 @@ class Console(Site):
         if seconds := getattr(error, "retry_after", None):
             response.headers["Retry-After"] = str(max(1, round(seconds)))
         return response
+
+
+def _navigation(person: Person | None, here: str) -> Sequence[tuple[str, str, bool, Sequence[tuple[str, str]]]]:
+    """Returns each place as its path, its word, whether it is the current one, and the pages in it."""
+    found = list[tuple[str, str, bool, Sequence[tuple[str, str]]]]()
+    for place, pages in NAVIGATION:
+        allowed = [(path, word) for path, word, power in pages if person and person.may(power)]
+        if allowed:
+            current = any(here == path or (path != "/" and here.startswith(f"{path}/")) for path, _ in allowed)
+            found.append((allowed[0][0], place, current, allowed))
+    return found
 
 
 def shown(at: datetime | None, zone: ZoneInfo) -> str:
@@ -207,7 +222,7 @@ def _told(status: int, error: Exception) -> tuple[str, str]:
     if isinstance(error, AWAY):
         return "The database does not answer", "Nothing was done. Try again in a moment."
     if isinstance(error, HTTPException):
-        return _TITLES[errors.NotFound], "Check the address, or go by the queue."
+        return _TITLES[errors.NotFound], "Check the address, or use the worklist."
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, errors.Overloaded):
         return "Something went wrong on our side", "It is in our log. Try again later."
     title = next((title for kind, title in _TITLES.items() if isinstance(error, kind)), "This could not be done")

@@ -1,4 +1,4 @@
-"""The queue: what is due next, and what waits for what."""
+"""The worklist: what is due next, what it waits for, and the next step."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +13,8 @@ from starlette.routing import BaseRoute
 
 from services.console.console import Console, Works, person_of
 from services.console.roles import Power
+from services.intake.actions.approvals import REQUESTS
+from services.intake.actions.registry import KINDS
 from services.intake.core.errors import BadRequest
 from services.intake.queries import worklist
 from services.intake.queries.listing import Place
@@ -36,11 +38,11 @@ WAITS: Final = {
     Waits.PACKAGE: "the release of a package",
 }
 _VIEWS: Final[Sequence[tuple[str, Mapping[str, str]]]] = (
-    ("All that is open", {}),
+    ("All open", {}),
     ("Overdue", {"due": "overdue"}),
     ("Due in 7 days", {"due": "soon"}),
-    ("Waits for a decision", {"waits": "person"}),
-    ("Not proved", {"waits": "proof"}),
+    ("Needs a decision", {"waits": "person"}),
+    ("Identity not proved", {"waits": "proof"}),
     ("Package withheld", {"waits": "package"}),
     ("Closed", {"state": "closed"}),
 )
@@ -49,16 +51,16 @@ E = TypeVar("E", Waits, State, Right)
 
 
 def routes(console: Console) -> list[BaseRoute]:
-    """The queue, and the search in it."""
-    queue = Queue(console.works)
+    """Returns the worklist and its search."""
+    listed = Worklist(console.works)
     return [
-        console.private("/", queue.show, Power.SEE),
-        console.private("/search", queue.search, Power.SEE, sends=True),
+        console.private("/", listed.show, Power.SEE),
+        console.private("/search", listed.search, Power.SEE, sends=True),
     ]
 
 
 @dataclass(frozen=True)
-class Queue:
+class Worklist:
     """The list of requests."""
 
     works: Works
@@ -70,6 +72,7 @@ class Queue:
         wanted = filters(asked, today)
         async with self.works.services.unit_of_work.pool.acquire() as connection:
             page = await worklist.page(connection, wanted, ROWS)
+            counts = await worklist.counts(connection, today, today + timedelta(days=_SOON))
         chosen = {name: value for name, value in asked.items() if name != "after" and value}
         following = f"?{urlencode({**chosen, 'after': str(page.following)})}" if page.following else None
         return visit.page(
@@ -78,7 +81,10 @@ class Queue:
             chosen=chosen,
             following=following,
             first=wanted.after is None,
-            views=[(word, f"?{urlencode(query)}" if query else "", query == chosen) for word, query in _VIEWS],
+            views=[
+                (word, f"?{urlencode(query)}" if query else "", query == chosen, number)
+                for (word, query), number in zip(_VIEWS, (*counts, None), strict=True)
+            ],
             waits=[("", "anything"), *((each.value, WAITS[each]) for each in Waits)],
             states=[("", "any open state"), *((each.value, each.replace("_", " ")) for each in State)],
             rights=[("", "any right"), *((each.value, each.replace("_", " ")) for each in Right)],
@@ -105,7 +111,7 @@ class Queue:
 def filters(asked: QueryParams, today: date) -> Filters:
     """What the query of the page asks for; raises ``BadRequest`` for what the page does not have."""
     if unknown := sorted({*asked} - _NAMES):
-        raise BadRequest(f"the queue has no filter {unknown[0][:40]}; it has {', '.join(sorted(_NAMES))}")
+        raise BadRequest(f"the worklist has no filter {unknown[0][:40]}; it has {', '.join(sorted(_NAMES))}")
     system = asked.get("system", "").strip().lower()
     if not system.isprintable() or len(system) > _LONGEST:
         raise BadRequest("system is the name of a system, as in the catalogue", "system")
@@ -138,7 +144,7 @@ def _one(kind: type[E], asked: QueryParams, name: str) -> E | None:
 
 
 def _row(request: Request, today: date, listed: State | None) -> dict[str, object]:
-    days = (request.due_on - today).days
+    days, blocked, titles = (request.due_on - today).days, blocked_by(request), KINDS[REQUESTS].actions
     return {
         "id": request.request_id,
         "right": request.right,
@@ -149,5 +155,6 @@ def _row(request: Request, today: date, listed: State | None) -> dict[str, objec
         "days": days,
         "closed": None if request.unfinished and listed is not State.CLOSED else request.closed_at,
         "outcome": request.outcome,
-        "waits": " ".join(each.message for each in blocked_by(request)),
+        "waits": " ".join(each.message for each in blocked),
+        "next": next(((name, titles[name].title) for each in blocked for name in each.actions if name in titles), None),
     }

@@ -32,6 +32,7 @@ from services.intake.queries.request_file import ListedLetter
 from services.intake.recipients.recipients import Notice
 from services.intake.request import disclosed
 from services.intake.request.aggregate import Request
+from services.intake.request.lifecycle import State
 from services.intake.request.planned import planned
 from services.intake.store.repository import read
 from services.web.site import Visit
@@ -39,6 +40,17 @@ from shared.domain.policy import Policy
 from shared.storage import evidence
 
 _MAILS: Final = 20
+_STEPS: Final = ("Received", "Identity", "Work", "Answer", "Closed")
+_STEP: Final = {
+    State.RECEIVED: 1,
+    State.AWAITING_IDENTITY: 1,
+    State.AWAITING_CLARIFICATION: 2,
+    State.IN_PROGRESS: 2,
+    State.AWAITING_DECISION: 2,
+    State.RESPONDED: 3,
+    State.CLOSED: 3,
+}
+"""Which step is the current one."""
 
 
 def routes(console: Console) -> list[BaseRoute]:
@@ -80,6 +92,7 @@ class RequestPage:
             "request.html",
             **sheet,
             request=request,
+            path=path(request),
             view=view,
             letters=kept.letters,
             undelivered=[*_undelivered(kept.letters)],
@@ -133,6 +146,12 @@ class RequestPage:
         today = self.works.services.unit_of_work.clock.now().date()
         repeated = await use_cases.repeated(request)
         return views.view(request, today, use_cases.letters, awaited, case, repeated, officer=True)
+
+
+def path(request: Request) -> Sequence[tuple[str, bool, bool]]:
+    """Returns the steps of a request: the word, whether it is done, and whether it is the current one; pure."""
+    now = len(_STEPS) if request.state is State.CLOSED and not request.unfinished else _STEP[request.state]
+    return [(word, place < now, place == now) for place, word in enumerate(_STEPS)]
 
 
 def _undelivered(letters: Iterable[ListedLetter]) -> Iterator[tuple[ListedLetter, Sequence[str]]]:

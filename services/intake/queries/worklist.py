@@ -61,6 +61,16 @@ async def page(connection: Connection, wanted: Filters, limit: int) -> Page:
     return Page(requests, _place(requests[-1], closed=closed) if len(found_ids) > limit else None)
 
 
+async def counts(connection: Connection, today: date, soon: date) -> Sequence[int]:
+    """Returns how many requests are open, overdue, due before ``soon``, wait for a person, for proof, are withheld."""
+    tallies = "count(*), count(*) FILTER (WHERE due_on < $1), count(*) FILTER (WHERE due_on < $2), "
+    tallies += "count(*) FILTER (WHERE waits = 'person'), count(*) FILTER (WHERE waits = 'proof')"
+    each = [f"SELECT {tallies} FROM request WHERE {condition}" for condition in _OPEN]  # noqa: S608  # ours
+    rows = await connection.fetch(" UNION ALL ".join(each), today, soon)
+    withheld = await connection.fetchval("SELECT count(*) FROM request WHERE waits = 'package'")
+    return [*(sum(column) for column in zip(*rows, strict=True)), withheld]
+
+
 def ids(wanted: Filters, limit: int) -> tuple[str, Sequence[object]]:
     """The query for the ids of a page and of the request that follows it, and its values; pure."""
     closed = wanted.state is State.CLOSED
