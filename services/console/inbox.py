@@ -92,7 +92,7 @@ class Inbox:
         if read.names and read.names != read.request_id:
             links.append(Link(f"/requests/{read.names}", "Open the request whose reference it names"))
         if person_of(visit).may(Power.HANDLE):
-            make = "Make it a new request" if read.request_id else "Make it a request"
+            make = "Make it a new request" if read.request_id else "Create a request"
             links = [
                 *(await self._answers(visit, read.request_id) if read.request_id else ()),
                 Link(f"/mail/{mail_id}/confirm", make),

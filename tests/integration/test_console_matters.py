@@ -131,7 +131,7 @@ async def test_decision_on_an_incident_waits_among_approvals_of_others(console: 
     assert "a second person" in (await anton.open("/console/incidents")).text
     for nobody in (owner, ugo):
         await nobody.open("/console/approvals")
-        assert ("Decide on the risk" in nobody.text, approving in nobody.html) == (True, False)
+        assert ("Decide the risk" in nobody.text, approving in nobody.html) == (True, False)
     await anton.open(approving)
     assert all(each in anton.text for each in ("Numbers alone, for an hour.", FACTS["effects"], "call_record"))
     await confirmed(anton, approving)

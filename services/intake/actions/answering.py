@@ -171,19 +171,19 @@ def _answer(  # each is another field of the action
 ACTIONS: Final[Sequence[Action]] = (
     _answer(
         "refuse",
-        "Refuse it",
+        "Refuse the request",
         "Then it is answered as refused, with the reason, the article, and where to complain (Art. 12(4)).",
         _answering("refuse"),
     ),
     _answer(
         "answer_in_part",
-        "Answer it in part",
+        "Answer in part",
         "Then it is answered with what is done by then; the letter says what is missing and why.",
         _answering("answer_in_part"),
     ),
     _answer(
         "end_part",
-        "End the part of a system that is gone",
+        "End the part of a retired system",
         "Then nothing more is awaited of that system, and the person is told why.",
         _end_part,
         lambda held: bool(_retired(held)),
@@ -194,7 +194,7 @@ ACTIONS: Final[Sequence[Action]] = (
     ),
     Action(
         name="weigh",
-        title="Enter what the weighing of the objection finds",
+        title="Decide the objection",
         body=Balancing,
         effects=saying(
             "The data stay restricted until a second person approves it.",
@@ -210,7 +210,7 @@ ACTIONS: Final[Sequence[Action]] = (
     ),
     Action(
         name="retry",
-        title="Try again what is not done",
+        title="Retry failed work",
         body=Nothing,
         effects=saying("Every system in which something is missing is asked again; nothing is done twice."),
         apply=_retry,
@@ -230,7 +230,7 @@ ACTIONS: Final[Sequence[Action]] = (
     ),
     Action(
         name="withdraw",
-        title="Enter that they have withdrawn it",
+        title="Record a withdrawal",
         body=Nothing,
         effects=saying(
             "The request is closed, and the person gets a letter that says what had been done.",

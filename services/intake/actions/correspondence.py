@@ -100,7 +100,7 @@ LETTERS: Final = of_row(
     lambda row: str(row.state),
     Action(
         name="mark-posted",
-        title="Mark it as posted",
+        title="Mark as posted",
         body=Nothing,
         effects=saying(
             "The person is informed from today: an answer is given, a time limit stops, a restriction may be lifted."
@@ -112,7 +112,7 @@ LETTERS: Final = of_row(
     ),
     Action(
         name="deliver",
-        title="Deliver it again, or another way",
+        title="Deliver again",
         body=AnotherWay,
         effects=_where_it_goes,
         apply=_deliver,
@@ -122,7 +122,7 @@ LETTERS: Final = of_row(
     ),
     Action(
         name="give-up",
-        title="Give it up",
+        title="Stop delivery",
         body=GivenUp,
         effects=_ends,
         apply=_give_up,
@@ -134,7 +134,7 @@ LETTERS: Final = of_row(
 )
 CONFIRM: Final = Action(
     name="confirm",
-    title="Make it a request",
+    title="Create a request",
     body=Entered,
     effects=saying(
         "It becomes a request, or several as one case, received when the mail reached us and answered by e-mail.",
@@ -147,7 +147,7 @@ CONFIRM: Final = Action(
 )
 DISMISS: Final = Action(
     name="dismiss",
-    title="Record that it needs nothing more",
+    title="Dismiss the mail",
     body=Dismissed,
     effects=saying(
         "Of what is no request its key, the reason and your name are kept, and its words are destroyed here.",
@@ -174,7 +174,7 @@ DIGESTS: Final = of_row(
     lambda row: "sent" if row.told_at else "waiting",
     Action(
         name="record-reply",
-        title="Enter what the recipient has said",
+        title="Record the recipient's reply",
         body=RecipientReply,
         effects=saying("It holds for every request that the digest tells of. They get no more reminders."),
         apply=_reply,

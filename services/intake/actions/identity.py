@@ -233,7 +233,7 @@ def _may_verify(held: Held) -> bool:
 ACTIONS: Final[Sequence[Action]] = (
     Action(
         name="verify",
-        title="Enter how they proved who they are",
+        title="Verify identity",
         body=Verification,
         effects=saying(
             "Everything that they have stated counts as proved, as far as the method proves it.",
@@ -251,7 +251,7 @@ ACTIONS: Final[Sequence[Action]] = (
     ),
     Action(
         name="confirm-on-file",
-        title="Enter that the contact on file has confirmed it",
+        title="Record a confirmation by the contact on file",
         body=ContactConfirmed,
         effects=saying("Answers go to the contact on file."),
         apply=_confirm_on_file,
@@ -280,7 +280,7 @@ ACTIONS: Final[Sequence[Action]] = (
     ),
     Action(
         name="confirm-proof",
-        title="Confirm that stopped links and codes are theirs",
+        title="Confirm a stopped proof",
         body=ProofConfirmed,
         effects=_confirms,
         apply=_confirm,

@@ -85,7 +85,7 @@ ACTIONS: Final[Sequence[Action]] = (
     ),
     Action(
         name="decide",
-        title="Decide on the risk",
+        title="Decide the risk",
         body=RiskDecided,
         effects=saying(
             ANOTHER,
@@ -103,7 +103,7 @@ ACTIONS: Final[Sequence[Action]] = (
     ),
     Action(
         name="notified",
-        title="Note who was notified",
+        title="Record a notification",
         body=Notified,
         effects=saying(
             "It is noted; nothing is sent.",

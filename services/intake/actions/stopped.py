@@ -134,7 +134,7 @@ HOLDS: Final = of_row(
     lambda row: "lifted" if row.lifted_at else "in_force",
     Action(
         name="review",
-        title="Enter a review",
+        title="Record a review",
         body=HoldReviewed,
         effects=saying(
             "A hold that is needed stays until its next review.",
@@ -220,7 +220,7 @@ SWEEPS: Final = of_row(
     lambda row: str(row.state),
     Action(
         name="let-go",
-        title="Let it go",
+        title="Approve the deletion",
         body=Nothing,
         power="release",
         effects=lambda held: (
@@ -244,7 +244,7 @@ CONFLICTS: Final = of_row(
     lambda _: "open",
     Action(
         name="settle",
-        title="Say that the register is right",
+        title="Confirm the register",
         body=Nothing,
         effects=saying(
             "Nothing more is touched by what the system says, and requests that wait for it go on.",

@@ -195,7 +195,7 @@ def _may_record_reply(held: Held) -> bool:
 ACTIONS: Final[Sequence[Action]] = (
     Action(
         name="ask",
-        title="Ask the person",
+        title="Ask the requester",
         body=QuestionAsked,
         effects=saying(
             "A letter with your words goes out; work on what is clear goes on.",
@@ -225,7 +225,7 @@ ACTIONS: Final[Sequence[Action]] = (
     ),
     Action(
         name=REPLY,
-        title="Enter what they have answered",
+        title="Record a reply",
         body=QuestionReply,
         effects=saying(
             "Work goes on, from the day on which the answer came; what was closed for want of it is reopened.",
@@ -237,7 +237,7 @@ ACTIONS: Final[Sequence[Action]] = (
     ),
     Action(
         name="correct-arrival",
-        title="Correct when it arrived",
+        title="Correct the arrival date",
         body=ArrivalCorrection,
         effects=saying("Every date is counted again from then; the reason stays on record."),
         apply=_correct_arrival,
@@ -245,7 +245,7 @@ ACTIONS: Final[Sequence[Action]] = (
     ),
     Action(
         name="extend",
-        title="Extend it",
+        title="Extend the time limit",
         body=Extension,
         effects=saying(
             ANOTHER,

@@ -131,7 +131,7 @@ def _may_forward(held: Held) -> bool:
 ACTIONS: Final[Sequence[Action]] = (
     Action(
         name="exceed-limit",
-        title="Let one request touch more than the limit",
+        title="Allow more than the limit",
         body=LimitExceeded,
         power="release",
         effects=saying(
@@ -151,7 +151,7 @@ ACTIONS: Final[Sequence[Action]] = (
     ),
     Action(
         name="record-result",
-        title="Enter what was done by hand",
+        title="Record work done by hand",
         body=ManualResult,
         effects=saying("It counts as done in that system; once nothing waits any more the request goes on."),
         apply=_record_result,
@@ -197,7 +197,7 @@ ACTIONS: Final[Sequence[Action]] = (
     ),
     Action(
         name="forward",
-        title="Enter that it was passed on",
+        title="Record the forwarding",
         body=Forwarded,
         effects=saying(
             "The person is told that the customer answers, and the request is closed.",
@@ -209,7 +209,7 @@ ACTIONS: Final[Sequence[Action]] = (
     ),
     Action(
         name="record-controller-reply",
-        title="Enter what the customer has said",
+        title="Record the customer's reply",
         body=ControllerReply,
         effects=saying("The customer is reminded no more."),
         apply=_record_controller_reply,
@@ -217,7 +217,7 @@ ACTIONS: Final[Sequence[Action]] = (
     ),
     Action(
         name="record-address",
-        title="Enter the address of record",
+        title="Enter the postal address",
         body=PostalAddress,
         effects=saying(
             "Letters on paper go there, and nowhere else. Look it up: it is not the one that their letter names.",
