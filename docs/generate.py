@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 
 from docs import codes, commands, reference
 from services.intake import app
+from shared import __version__
 from shared.domain import topics
 from shared.domain.events import EVENT_TYPES, Event
 from shared.domain.operations import FULFILLED_BY
@@ -50,7 +51,11 @@ def asyncapi() -> str:
     )
     document = {
         "asyncapi": "3.0.0",
-        "info": {"title": "Data subject requests: the bus", "version": "1", "description": " ".join(_ABOUT.split())},
+        "info": {
+            "title": "Data subject requests: the bus",
+            "version": __version__,
+            "description": " ".join(_ABOUT.split()),
+        },
         "defaultContentType": "application/json",
         "channels": _channels(),
         "operations": _operations(),

@@ -46,6 +46,7 @@ from services.intake.settings import IntakeSettings
 from services.intake.store import lookup
 from services.intake.submission.accepting import Submissions
 from services.portal import mounting as portal
+from shared import __version__
 from shared.app.service import Running
 from shared.domain.emitters import Emitter
 from shared.runtime.settings import PolicySettings
@@ -73,7 +74,7 @@ def describe() -> Api:
     """The API with all its routes, without the services that they work with."""
     api = Api(
         title="Data subject requests",
-        version="1",
+        version=__version__,
         docs_url=None,
         redoc_url=None,
         summary="GDPR Art. 7(3), 15-18, 20, 21",
