@@ -18,7 +18,6 @@ for right in handlers.VERBS:
     service.on(events.LimitConfirmed, partial(fulfilling.confirm, service.fulfilments), right=right)
     service.on(events.TaskRecorded, partial(fulfilling.record, service.fulfilments, service.conclusions), right=right)
     service.on(events.RequestWithdrawn, fulfilling.cancel, right=right)
-    service.on(events.RestrictionNeeded, partial(handlers.restrict_meanwhile, service.fulfilments), right=right)
     service.on(events.LiftDecided, partial(handlers.lift, service.fulfilments), right=right)
 for operation in (Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS):
     service.works(operation, concludes=partial(handlers.finish, service.fulfilments))

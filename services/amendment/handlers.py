@@ -6,11 +6,11 @@ from dataclasses import replace
 from pydantic import JsonValue
 
 from services.amendment import consent, flags, registers, repairs, returned, stacked
-from shared.domain.events import AnswerDecided, LiftDecided, RequestVerified, RestrictionNeeded
+from shared.domain.events import AnswerDecided, LiftDecided, RequestVerified
 from shared.domain.operations import Operation
 from shared.domain.policy import Policy
 from shared.domain.rights import Right
-from shared.fulfilment import reports, store
+from shared.fulfilment import reports
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Completed, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
@@ -24,24 +24,11 @@ VERBS = {
 
 ZONE = "zone"
 """Of a rectification: in which their times are shown to the person, who may name a record by them."""
-MEANWHILE = "meanwhile"
-"""Of a restriction: a correction that some system cannot do at once is waited for."""
-# A system lets the later of two operations of a request stand: what is still to be corrected comes after it.
-_AFTERWARDS = """
-UPDATE fulfilment f SET opened_at = greatest(f.opened_at, r.opened_at + interval '1 microsecond') FROM fulfilment r
-WHERE r.fulfilment_id = ANY($1) AND f.request_id = r.request_id AND f.operation = 'rectify'
-  AND f.state IN ('open', 'blocked')
-"""
-_NEEDLESS = """
-UPDATE fulfilment SET state = 'cancelled'
-WHERE request_id = ANY($1) AND operation = 'restrict' AND details ? 'meanwhile' AND state IN ('open', 'blocked')
-RETURNING fulfilment_id
-"""
 _DUE = "SELECT request_id, max(due_on) FROM fulfilment WHERE request_id = ANY($1) GROUP BY 1"
 # What was collected for a withdrawn request was kept only to lift by it.
 _NEVER_IN_FORCE = """
 SELECT DISTINCT subject_ref FROM fulfilment
-WHERE request_id = ANY($1) AND operation = 'restrict' AND state = 'cancelled' AND NOT details ?| '{repair,meanwhile}'
+WHERE request_id = ANY($1) AND operation = 'restrict' AND state = 'cancelled' AND NOT details ? 'repair'
 """
 DETAIL = {Right.RESTRICTION: "ground", Right.OBJECTION: "scope"}
 """What the scope of a request is called in the tasks that it becomes."""
@@ -66,18 +53,10 @@ async def begin(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx:
     await finish(fulfilments, [stacked.changes_nothing(each) for each in nowhere], tx)
 
 
-async def restrict_meanwhile(fulfilments: Fulfilments, events: Sequence[RestrictionNeeded], tx: UnitOfWork) -> None:
-    """What a system cannot correct at once is restricted in every system until it is, or somebody has decided."""
-    details: Mapping[str, JsonValue] = {"ground": "accuracy_contested", MEANWHILE: True}
-    known = [(e.request_id, e.subject, e.right, Operation.RESTRICT, e.due_on, details) for e in events]
-    await fulfilments.open_all(tx, [NewFulfilment(*each) for each in known])
-
-
 async def lift(fulfilments: Fulfilments, events: Sequence[LiftDecided], tx: UnitOfWork) -> None:
     """The subject was told beforehand (Art. 18(3)); from now on no look of the night puts the restriction back."""
     requests = [event.request_id for event in events]
     await repairs.call_off(tx, requests, Operation.RESTRICT)
-    await store.cancel_tasks(tx, [row[0] for row in await tx.connection.fetch(_NEEDLESS, requests)])
     await flags.note(tx, requests)
     new = await stacked.lifts(tx, fulfilments, events)
     nowhere = [each for each in new if each.systems == frozenset()]
@@ -99,8 +78,6 @@ async def finish(fulfilments: Fulfilments, completed: Sequence[Completed], tx: U
         gone = await tx.connection.fetch(_NEVER_IN_FORCE, lifted)
         await tx.vault.drop_collected(tx.connection, [row[0] for row in gone])
     await registers.suppress(tx, [done for done in answers if done.operation is Operation.SUPPRESS], located=True)
-    meanwhile = [done.fulfilment_id for done in answers if done.details.get(MEANWHILE)]
-    await tx.connection.execute(_AFTERWARDS, meanwhile)
     interim = [done for done in answers if done.operation is Operation.RESTRICT and done.details.get("interim")]
     await _correct(fulfilments, interim, tx)
     for done in await registers.with_list(tx, answers):

@@ -15,23 +15,7 @@ from starlette.types import ASGIApp
 from services.console import mounting as console
 from services.intake.access.auth import ApiKeys
 from services.intake.actions.deciding import Deciding
-from services.intake.api import (
-    actions,
-    downloads,
-    holds,
-    incidents,
-    letters,
-    listing,
-    mail,
-    plans,
-    recipients,
-    requests,
-    reviews,
-    subjects,
-    submissions,
-    suppression,
-    tasks,
-)
+from services.intake.api import actions, downloads, letters, plans, recipients, requests, reviews, submissions, tasks
 from services.intake.api.dependencies import Services, only_known_parameters
 from services.intake.api.document import Api
 from services.intake.api.door import Door
@@ -51,23 +35,7 @@ from shared.app.service import Running
 from shared.domain.emitters import Emitter
 from shared.runtime.settings import PolicySettings
 
-_MODULES = (
-    submissions,
-    subjects,
-    listing,
-    requests,
-    actions,
-    letters,
-    mail,
-    downloads,
-    plans,
-    tasks,
-    holds,
-    reviews,
-    suppression,
-    recipients,
-    incidents,
-)
+_MODULES = (submissions, requests, actions, letters, downloads, plans, tasks, reviews, recipients)
 
 
 def describe() -> Api:
@@ -87,8 +55,11 @@ def describe() -> Api:
     )
     for module in _MODULES:
         api.include_router(module.router)
-    api.include_router(recipients.digests)
-    api.include_router(downloads.links)
+    for more in (
+        *(recipients.digests, downloads.links, requests.listing_routes, letters.mail_routes),
+        *(submissions.subject_routes, reviews.hold_routes, reviews.incident_routes, reviews.suppression_routes),
+    ):
+        api.include_router(more)
     return api
 
 

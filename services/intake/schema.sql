@@ -51,8 +51,6 @@ CREATE TABLE request (
     -- What is told of a package after it was made: that it is no longer kept, or is being made anew.
     package_gone   uuid,                     -- the package that was fetched as often as it may be, or expired
     renewing     boolean NOT NULL DEFAULT false,
-    -- A system could not correct it at once: its data are restricted until it is, or somebody has decided (Art. 18(1)(a)).
-    unchangeable   boolean     NOT NULL DEFAULT false,
     -- Up to which change of the register of numbers a request that waits because of one was looked at.
     register_seen_at timestamptz,
     -- When a customer of ours who decides about the data got the request, and when they replied.

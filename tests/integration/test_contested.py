@@ -13,15 +13,13 @@ from uuid_utils.compat import uuid7
 from deploy.demo.seed.cdr import CdrStore
 from services.amendment import handlers
 from services.amendment import handlers as amendment
-from shared.domain.errors import BlastRadius, NotSupported, Refused, SystemRefused
+from shared.domain.errors import BlastRadius, NotSupported, SystemRefused
 from shared.domain.events import (
     FulfilmentBlocked,
     FulfilmentReported,
     LiftDecided,
     RequestVerified,
     RequestWithdrawn,
-    RestrictionNeeded,
-    RetryDecided,
 )
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Exceeded, Limit, Operation, ShownRecord, TaskOutcome, TaskReport
@@ -95,97 +93,6 @@ async def test_the_letter_of_a_lift_names_what_else_restricts_the_same_person(in
 async def test_nothing_else_is_contested(intake: Intake, right: str) -> None:
     said = {"right": right, "subject": {"email": "ada@example.org"}, "contested": True, **PROOF}
     assert (await intake.channel.post("/v1/requests", json=said)).status_code == 422
-
-
-def corrected(system: str, **said: Any) -> TaskReport:
-    return TaskReport(task_id=uuid7(), system=system, operation=Operation.RECTIFY, **{"outcome": None} | said)
-
-
-async def stuck(intake: Intake, **failed: Any) -> str:
-    """A rectification that one system has done and another cannot do at once."""
-    path = await intake.submit(**CITY)
-    done = corrected("crm", outcome=TaskOutcome.AMENDED, found=1, changed=1)
-    event = {
-        "right": Right.RECTIFICATION,
-        "operation": Operation.RECTIFY,
-        "tasks": (done, corrected("switch", **failed)),
-    }
-    await intake.consume(a(FulfilmentBlocked, about=id_of(path), **event))
-    return path
-
-
-async def test_what_must_be_restricted_by_hand_is_shown_beside_what_must_be_corrected_by_hand(intake: Intake) -> None:
-    path = await stuck(intake, failure="not_supported")
-    todo = corrected("switch", failure="not_supported").model_copy(update={"operation": Operation.RESTRICT})
-    said: dict[str, Any] = {"right": Right.RECTIFICATION, "operation": Operation.RESTRICT, "tasks": (todo,)}
-    await intake.consume(a(FulfilmentBlocked, about=id_of(path), **said))
-    tasks = (await intake.view(path))["tasks"]
-    waiting = {(task["system"], task["operation"]) for task in tasks if task.get("failure") == "not_supported"}
-    assert waiting == {("switch", "rectify"), ("switch", "restrict")}
-    for _ in waiting:
-        body = {"system": "switch", "found": 1, "changed": 1}
-        (await intake.officer.post(f"{path}/actions/record-result", json=body)).raise_for_status()
-    assert not [task for task in (await intake.view(path))["tasks"] if task.get("failure")]
-
-
-IN_FORCE = "SELECT request_id FROM restriction WHERE lifted_at IS NULL"
-
-
-async def refusing(tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-    del save_progress
-    return [Refused("it cannot change that")] * len(tasks)
-
-
-async def amending(open_harness: OpenHarness, *systems: ScriptedSystem) -> Harness:
-    amendment = await open_harness(*systems, service=ServiceName.AMENDMENT)
-    amendment.concludes = dict.fromkeys(
-        Operation, lambda completed, tx: handlers.finish(amendment.fulfilments, completed, tx)
-    )
-    return amendment
-
-
-async def test_restriction_precedes_the_correction_and_ends_with_the_lift(open_harness: OpenHarness) -> None:
-    crm, switch = ScriptedSystem("crm"), ScriptedSystem("switch")
-    amendment = await amending(open_harness, crm, switch)
-    said: dict[str, Any] = {"right": Right.RECTIFICATION, "subject": await amendment.subject()}
-    event = a(RequestVerified, **said)
-    switch.answers[Operation.RECTIFY] = refusing
-    async with amendment.unit_of_work.begin() as tx:
-        await handlers.begin(amendment.fulfilments, [event], tx)
-    for system in ("crm", "switch"):
-        await amendment.worker(system, Operation.RECTIFY).work()
-    assert await amendment.outbox() == ["dsr.fulfilment.blocked.v1"]
-    needed = a(RestrictionNeeded, event)
-    async with amendment.unit_of_work.begin() as tx:
-        await handlers.restrict_meanwhile(amendment.fulfilments, [needed], tx)
-    for system in ("crm", "switch"):
-        await amendment.worker(system, Operation.RESTRICT).work()
-    assert (
-        await amendment.pool.fetchval("SELECT request_id FROM restriction WHERE lifted_at IS NULL") == event.request_id
-    )
-    turns = "SELECT operation FROM fulfilment WHERE request_id = $1 ORDER BY opened_at"
-    order = [row[0] for row in await amendment.pool.fetch(turns, event.request_id)]
-    assert order == ["restrict", "rectify"]  # a store lets the later of two stand
-    async with amendment.unit_of_work.begin() as tx:
-        switch.answers.clear()
-        await fulfilling.retry(amendment.fulfilments, [a(RetryDecided, event)], tx)
-    await amendment.worker("switch", Operation.RECTIFY).work()
-    assert (await amendment.outbox())[-1] == "dsr.fulfilment.completed.v1"
-    async with amendment.unit_of_work.begin() as tx:
-        await handlers.lift(amendment.fulfilments, [a(LiftDecided, event)], tx)
-    for system in ("crm", "switch"):
-        await amendment.worker(system, Operation.LIFT).work()
-    assert await amendment.pool.fetchval(IN_FORCE) is None
-
-
-async def test_a_restriction_that_is_not_done_is_called_off_by_the_lift(open_harness: OpenHarness) -> None:
-    amendment = await amending(open_harness, ScriptedSystem("crm"))
-    event = a(RestrictionNeeded, right=Right.RECTIFICATION, subject=await amendment.subject())
-    async with amendment.unit_of_work.begin() as tx:
-        await handlers.restrict_meanwhile(amendment.fulfilments, [event], tx)
-    async with amendment.unit_of_work.begin() as tx:
-        await handlers.lift(amendment.fulfilments, [a(LiftDecided, event)], tx)
-    assert await amendment.states(event.request_id) == {"crm:restrict": "cancelled", "crm:lift": "ready"}
 
 
 # A call record is not rewritten: what the person says of it stands beside it, and goes where it goes (Art. 16).

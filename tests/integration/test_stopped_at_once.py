@@ -240,17 +240,6 @@ async def test_early_stop_is_reported_of_a_request_under_review(open_harness: Op
     assert await told_so_far(harness) == [{"crm": 1}, {"crm": 1, "list": 1}]
 
 
-async def test_restriction_meanwhile_does_not_report_the_correction_again(open_harness: OpenHarness) -> None:
-    systems = company(each(lambda _: Refused("a person must look")))
-    harness = await open_harness(*systems, service=ServiceName.AMENDMENT)
-    correction = NewFulfilment(uuid7(), await harness.subject(EMAIL), Right.RECTIFICATION, Operation.RECTIFY, DUE)
-    await harness.open(correction)
-    await harness.open(replace(correction, operation=RESTRICT, details={handlers.MEANWHILE: True}))
-    await work(harness, ("crm", LOCATE), ("crm", RESTRICT), ("list", RESTRICT))
-    assert asked(harness, RESTRICT) == {"crm": 1, "list": 1}
-    assert await told_so_far(harness) == []
-
-
 async def test_that_our_own_list_stops_is_told_before_any_system_was_asked(open_harness: OpenHarness) -> None:
     harness = await open_harness(*company(), service=ServiceName.AMENDMENT)
     said: dict[str, Any] = {"subject": await harness.subject(EMAIL), "right": Right.OBJECTION}

@@ -24,7 +24,7 @@ from shared.domain.events import (
     FulfilmentReported,
     RequestClosed,
 )
-from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, TaskReport
+from shared.domain.operations import Exceeded, Limit, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right, Role
 from shared.domain.time_limit_policy import Question
 from tests.fixtures.events import a, fired
@@ -40,10 +40,6 @@ PARTLY = Outcome.PARTIALLY_FULFILLED
 BY_HAND = STOPPED.model_copy(update={"failure": "not_supported", "exceeded": None})
 COPIED = KEPT.model_copy(update={"operation": "export", "outcome": TaskOutcome.EXPORTED})
 RETIRED = BY_HAND.model_copy(update={"failure": "system_retired"})
-UNCHANGEABLE: dict[str, Any] = {
-    "operation": "rectify",
-    "tasks": (BY_HAND.model_copy(update={"operation": Operation.RECTIFY}),),
-}
 FOLLOWS = {
     State.RECEIVED: {State.AWAITING_IDENTITY, State.IN_PROGRESS, State.AWAITING_DECISION},
     State.AWAITING_IDENTITY: {State.IN_PROGRESS, State.AWAITING_DECISION, State.CLOSED},
@@ -85,14 +81,6 @@ def corrected(request: Request) -> Transition:
     return transition if transition.request != contested(request) else replace(transition, request=request)
 
 
-def unchangeable(request: Request) -> Transition:
-    """A value cannot be corrected at once, of a rectification that is worked on."""
-    transition = replace(request, right=Right.RECTIFICATION).block(a(FulfilmentBlocked, **UNCHANGEABLE))
-    if not transition.published:
-        raise IllegalTransition
-    return transition
-
-
 def done_later(request: Request) -> Transition:
     """What was owed of a request that was answered in part is done, or nothing of the kind was."""
     owed = replace(request, outcome=request.outcome and PARTLY, owed=True, tasks=(STOPPED,))
@@ -130,7 +118,6 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("give_up", silent),
     ("complete", lambda r: r.complete(a(FulfilmentCompleted), AT)),
     ("block", lambda r: r.block(a(FulfilmentBlocked))),
-    ("block", unchangeable),
     ("block", lambda r: r.block(a(FulfilmentBlocked, tasks=(COPIED, UNSEARCHED)))),
     ("retry", lambda r: r.retry()),
     ("retry", searched_again),

@@ -66,15 +66,6 @@ def contested(*blocked: TaskReport) -> Request:
     return request.block(a(FulfilmentBlocked, operation=Operation.RECTIFY, tasks=blocked)).request
 
 
-def unchangeable(*restricted: TaskReport) -> Request:
-    """A rectification that one system cannot do at once, so that its data are restricted by themselves."""
-    request = a_request(State.IN_PROGRESS, right=Right.RECTIFICATION)
-    request = request.block(a(FulfilmentBlocked, operation=Operation.RECTIFY, tasks=(FAILED,))).request
-    if not restricted:
-        return request
-    return request.complete(a(FulfilmentCompleted, operation=Operation.RESTRICT, tasks=restricted), AT).request
-
-
 def objection() -> Request:
     """An objection whose data are restricted, and that nobody has weighed."""
     request = a_request(State.IN_PROGRESS, right=Right.OBJECTION, scope="legitimate_interests")
@@ -94,11 +85,7 @@ def corrected() -> Transition:
 ENDS: dict[str, Callable[[], Transition]] = {
     "corrected": corrected,
     "refused": refused,
-    "corrected after all": lambda: unchangeable(*RESTRICTED).complete(
-        a(FulfilmentCompleted, operation=Operation.RECTIFY, tasks=(CORRECTED,)), AT
-    ),
     "withdrawn": lambda: contested(FAILED).withdraw(AT),
-    "withdrawn before it was corrected": lambda: unchangeable(*RESTRICTED).withdraw(AT),
     "objection withdrawn": lambda: objection().withdraw(AT),
     "objection overridden": lambda: objection().weigh("overridden", "Why.", "key", AT),
     "restriction withdrawn": lambda: replace(contested(), right=Right.RESTRICTION).withdraw(AT),
@@ -184,29 +171,6 @@ def test_nobody_of_whom_nothing_was_found_is_told_that_their_data_is_restricted(
     tasks = (report("cdr", Operation.RESTRICT, found=found, changed=0),)
     told = answer(a_request(State.CLOSED, right=Right.RESTRICTION, outcome=Outcome.FULFILLED, tasks=tasks))
     assert told.startswith("Your data is restricted:" if found else "No system of ours holds data of yours now")
-
-
-def test_the_reports_of_a_correction_stay_beside_those_of_the_restriction_that_came_after_it() -> None:
-    request = unchangeable(*RESTRICTED)
-    assert request.state is State.AWAITING_DECISION
-    assert request.tasks == (FAILED, *RESTRICTED)
-    blocked = report("cdr", Operation.RESTRICT, outcome=None, failure="not_supported")
-    by_hand = unchangeable().block(a(FulfilmentBlocked, operation=Operation.RESTRICT, tasks=(blocked,)))
-    assert (by_hand.request.tasks, by_hand.published) == ((FAILED, blocked), ())
-
-
-def test_a_restriction_that_has_not_taken_effect_yet_is_lifted_too_where_nothing_is_left_to_be_corrected() -> None:
-    nothing = FAILED.model_copy(update={"failure": None, "outcome": TaskOutcome.NO_MATCH})
-    event = a(FulfilmentCompleted, operation=Operation.RECTIFY, tasks=(nothing,), outcome=Outcome.NO_DATA)
-    ended = unchangeable().complete(event, AT)
-    assert [type(event) for event in ended.published] == [LiftDecided, RequestClosed]
-    assert "Where your data are restricted for it" in answer(ended.request)
-
-
-def test_what_a_customer_has_instructed_us_to_correct_is_not_restricted_without_their_word() -> None:
-    request = replace(a_request(State.IN_PROGRESS, right=Right.RECTIFICATION), tenant="acme", instruction_id="INS-1")
-    blocked = request.block(a(FulfilmentBlocked, operation=Operation.RECTIFY, tasks=(FAILED,)))
-    assert (blocked.published, blocked.request.restricts) == ((), False)
 
 
 # Letters that are delivered: what waits for that, by what they are known again, and where their address stands.

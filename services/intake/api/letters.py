@@ -1,4 +1,4 @@
-"""Letters that nobody fetches: what waits to be sent, what to print, and what is done with one that comes back."""
+"""Letters that wait to be sent or printed, and mail that was read from our mailbox."""
 
 from operator import attrgetter
 from typing import Annotated, Literal
@@ -17,11 +17,12 @@ from services.intake.api.dependencies import (
 from services.intake.api.downloads import policy_of
 from services.intake.api.paging import Page, Paged
 from services.intake.api.problems import documented
-from services.intake.core.errors import Forbidden
+from services.intake.core.errors import Forbidden, NotFound
 from services.intake.core.schemas import Instant
 from services.intake.delivery import handling
 from services.intake.delivery.handling import document
 from services.intake.letters import delivery
+from services.intake.mail.use_cases import MailView
 from shared.domain.errors import Shredded
 
 router = APIRouter(prefix="/v1/letters", tags=["letters"], dependencies=PRIVACY_TEAM, responses=documented(Forbidden))
@@ -72,3 +73,37 @@ async def printed(caller: Caller, services: Services, limit: int) -> Response:
     content = document(pages, (company.name, *company.address)).encode()
     headers = {"Content-Security-Policy": policy_of(content), "Cache-Control": "no-store"}
     return Response(content, media_type="text/html", headers=headers)
+
+
+mail_routes = APIRouter(prefix="/v1/mail", tags=["letters"], dependencies=PRIVACY_TEAM, responses=documented(Forbidden))
+_ONE = documented(NotFound, Shredded)
+
+
+@mail_routes.get("")
+async def list_mail(
+    services: UseServices,
+    paging: Paged,
+    state: Annotated[
+        Literal["proposed", "reply"],
+        Query(description="`reply`: it answers a letter of ours"),
+    ] = "proposed",
+) -> Page[MailView]:
+    """Mails that wait for a person, the longest with us first (privacy team)."""
+    found = await services.use_cases.mail.waiting(state, paging.after(UUID), paging.more)
+    return paging.page(found, attrgetter("mail_id"))
+
+
+@mail_routes.get("/{mail_id}", responses=_ONE)
+async def read_mail(mail_id: UUID, caller: AnyCaller, services: UseServices) -> MailView:
+    """What a mail says, and what it seems to ask for; the reading is on record (privacy team)."""
+    return await services.use_cases.mail.read(mail_id, caller)
+
+
+@mail_routes.get(
+    "/{mail_id}/raw", response_class=Response, responses={200: {"content": {"application/octet-stream": {}}}, **_ONE}
+)
+async def fetch_mail(mail_id: UUID, caller: AnyCaller, services: UseServices) -> Response:
+    """The original with its files, to be opened with care; the reading is on record (privacy team)."""
+    raw = await services.use_cases.mail.raw(mail_id, caller)
+    headers = {"Content-Disposition": 'attachment; filename="mail.eml"', "Cache-Control": "no-store"}
+    return Response(raw, media_type="application/octet-stream", headers=headers)

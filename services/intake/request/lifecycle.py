@@ -36,7 +36,6 @@ from shared.domain.events import (
     RequestReopened,
     RequestVerified,
     RequestWithdrawn,
-    RestrictionNeeded,
     RetryDecided,
     TaskRecorded,
 )
@@ -102,7 +101,7 @@ TRANSITIONS: Mapping[str, Rule] = {
     "give_up":         rule(OPEN,             WORK | PERSON | RESUMABLE, AnswerDecided, RequestClosed),
     "reopen":          rule(RESUMABLE,        WORK,                      RequestReopened, RequestVerified),
     "complete":        rule(BEGUN,            MEANING | CLOSED,          QuestionAnswered, *ENDED),
-    "block":           rule(BEGUN,            WORK | MEANING | PERSON,   RestrictionNeeded, AnswerDecided),
+    "block":           rule(BEGUN,            WORK | MEANING | PERSON,   AnswerDecided),
     "retry":           rule(MEANING | PERSON, WORK | MEANING,            QuestionAnswered, RetryDecided),
     "confirm":         rule(MEANING | PERSON, MEANING | WORK,            LimitConfirmed),
     "resume":          rule(BEGUN,            BEGUN,                     RequestVerified),

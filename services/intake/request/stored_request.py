@@ -49,8 +49,7 @@ class StoredRequest:
     and its due date follows from that. ``package_fault``: why the package is withheld; ``renewing``: it is made anew.
     ``package_gone``: the package that is no longer kept. ``suspended``: its work begins once its API key is released.
     ``postponed``: an erasure that waits for other requests of the person; ``opposed``: one of them is a restriction,
-    which wants the data kept. ``unchangeable``: a system could not correct it at once, so its
-    data are restricted meanwhile. ``lift_told_at``: when the subject was told that what it
+    which wants the data kept. ``lift_told_at``: when the subject was told that what it
     had restricted is lifted. ``forwarded_at``: when a customer of ours got it; ``controller_replied_at``: when they
     said how they go on. ``tasks``: what the downstreams reported, in counts. ``tenant``: the customer of ours whose
     instruction it is, by that customer's ``instruction_id``.
@@ -86,7 +85,6 @@ class StoredRequest:
     postponed: bool = False
     opposed: bool = False
     anonymous: bool = False
-    unchangeable: bool = False
     forwarded_at: datetime | None = None
     controller_replied_at: datetime | None = None
     extended: bool = False
@@ -210,8 +208,8 @@ class StoredRequest:
 
     @property
     def is_contested(self) -> bool:
-        """Whether it is a rectification that restricts: what is wrong is contested, or stays for a while (18(1)(a))."""
-        return self.right is Right.RECTIFICATION and (self.scope == "accuracy_contested" or self.unchangeable)
+        """Whether it is a rectification that restricts: what is wrong is contested (18(1)(a))."""
+        return self.right is Right.RECTIFICATION and self.scope == "accuracy_contested"
 
     @property
     def is_weighed(self) -> bool:

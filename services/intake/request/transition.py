@@ -119,7 +119,7 @@ def closed(request: R, cause: str, outcome: Outcome, at: datetime) -> Transition
 def lifts_with(request: StoredRequest, outcome: Outcome) -> bool:
     """Whether a restriction is lifted as the request closes so: what has taken effect, or may at this very moment."""
     begun = request.allows("complete") or request.was_restricted
-    nothing = outcome is Outcome.NO_DATA and not (request.was_restricted or request.unchangeable)
+    nothing = outcome is Outcome.NO_DATA and not request.was_restricted
     return request.restricts and begun and not nothing and reports.ends_with(request.right, outcome)
 
 

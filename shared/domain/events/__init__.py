@@ -45,7 +45,7 @@ from shared.domain.events.requests import (
     RetryDecided,
     TaskRecorded,
 )
-from shared.domain.events.restrictions import LiftDecided, RestrictionNeeded
+from shared.domain.events.restrictions import LiftDecided
 from shared.domain.topics import Topic
 
 __all__ = [
@@ -80,7 +80,6 @@ __all__ = [
     "RequestReopened",
     "RequestVerified",
     "RequestWithdrawn",
-    "RestrictionNeeded",
     "RetryDecided",
     "SubjectRef",
     "TaskRecorded",

@@ -80,8 +80,6 @@ class MovedBySystem(MovingRequest):
         """
         if event.operation == Operation.LIFT:
             return _lifted(self, "restriction.lift_blocked", event.tasks)
-        if self.unchangeable and event.operation == Operation.RESTRICT:  # what is to be corrected has its own reports
-            return replace(self, tasks=self.reports_with(event.tasks)).noted("restriction.blocked")
         if event.deferred or self.lacked_a_part:
             return _done_later(self, "erasure.deferred_blocked" if event.deferred else "part.blocked", event.tasks)
         if not self.allows("block"):
@@ -95,13 +93,7 @@ class MovedBySystem(MovingRequest):
         if self.given_up and self.decided is None and deferrals.only_unsearched(event.tasks):
             return waiting.noted("search.incomplete", operation=event.operation).then(without_reply(waiting))
         action = "search.waits_for_reply" if governs else "decision.needed"
-        needed = waiting.noted(action, operation=event.operation)
-        undone = sorted(task.system for task in event.tasks if task.failure and task.operation == Operation.RECTIFY)
-        if self.restricts or not undone or self.decided is not None or self.tenant:  # a customer instructs no more
-            return needed
-        restricting = replace(waiting, unchangeable=True)
-        event_of = events.RestrictionNeeded.about(restricting)
-        return needed.then(restricting.noted("restriction.needed", event_of, systems=[*undone]))
+        return waiting.noted(action, operation=event.operation)
 
     def _waits_for_reply(self, tasks: Sequence[TaskReport]) -> bool:
         """Whether the requester is being asked for what these lack, and no person must judge anything of them."""

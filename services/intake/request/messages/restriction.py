@@ -54,14 +54,13 @@ def _of_its_end(request: StoredRequest) -> Iterator[Sentence]:
 
 
 def _of_what_is_in_force(request: StoredRequest) -> Iterator[Sentence]:
-    if not (request.restricts and (request.was_restricted or request.unchangeable)):
+    if not (request.restricts and request.was_restricted):
         return
     if request.right is Right.RESTRICTION:
         return
     if request.state is not State.CLOSED:
-        if request.unchangeable or request.is_contested:
-            key = "restriction.unchangeable" if request.unchangeable else "restriction.meanwhile"
-            yield say(key, ground=_ground(request))
+        if request.is_contested:
+            yield say("restriction.meanwhile", ground=_ground(request))
             yield from but_not(request)
     elif not (request.is_weighed and request.outcome is Outcome.FULFILLED):  # upheld, it is told with the answer
         yield say("restriction.stays", ground=_ground(request))
