@@ -1,11 +1,10 @@
-"""Commands about the policy of what is held and how long: ``dsr policy check`` and ``explain``."""
+"""``dsr policy check``: what is wrong with or open in the policy of what is held and how long."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -14,7 +13,7 @@ import typer
 from shared.domain.clock import SystemClock
 from shared.domain.errors import Misconfigured
 from shared.domain.policy import Policy, read_policy
-from shared.domain.policy.explaining import explained, open_points
+from shared.domain.policy.open_points import open_points
 from shared.runtime.settings import PolicySettings
 from shared.systems.check import against_policy
 from shared.systems.check import check as check_systems
@@ -61,17 +60,9 @@ def _against(read: Policy, systems: Path) -> Mapping[str, Sequence[str]]:
     return against_policy(asyncio.run(check_systems(systems, Wiring.of_command(read), live=False)))
 
 
-@policy.command()
-def explain(category: str, over: Over = None, *, as_json: AsJson = False) -> None:
-    """Print what the policy says of a category, by its own name or by what a system calls it."""
-    read = _read(over)
-    if read.category_of(category) is None:
-        names = sorted({name for own, each in read.categories.items() for name in (own, *each.held_as)})
-        close = get_close_matches(category, names, n=1)
-        known = f"did you mean {close[0]}?" if close else f"the categories are {', '.join(sorted(read.categories))}"
-        raise typer.BadParameter(f"{category} is no category of the policy: {known}")
-    found = explained(read, category, _today(read))
-    typer.echo(orjson.dumps(found) if as_json else "\n".join(_lines(found)))
+@policy.callback()
+def _group() -> None:
+    """Keep `check` a command of its own."""
 
 
 def _read(over: Path | None) -> Policy:
@@ -80,16 +71,3 @@ def _read(over: Path | None) -> Policy:
 
 def _today(read: Policy) -> date:
     return SystemClock().now().astimezone(ZoneInfo(read.controller.zone)).date()
-
-
-def _lines(found: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
-    indent = "  " * depth
-    for name, value in found.items():
-        match value:
-            case dict() if value:
-                yield f"{indent}{name}:"
-                yield from _lines(value, depth + 1)
-            case list() | dict():
-                yield f"{indent}{name}: {'; '.join(map(str, value)) or 'none'}"
-            case _:
-                yield f"{indent}{name}: {'none' if value is None else value}"

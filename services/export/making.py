@@ -22,21 +22,22 @@ from services.export import package
 from services.export.answered import request_of
 from services.export.due import STEP, Due, gave
 from services.export.package import About, Part
-from services.export.report.incomplete import incomplete
+from services.export.report.held import incomplete
 from services.export.report.texts import texts_of
 from services.export.survey import Category, handed_out
-from services.export.withholding import drop, withhold
 from shared.app.service import Running
 from shared.domain.errors import DsrError, KeyGone, Refused, Shredded
+from shared.domain.events import FulfilmentBlocked
 from shared.domain.proofs import proof_policy
 from shared.domain.release import Fault, ReleaseBlocked
 from shared.domain.rights import Outcome, Right
 from shared.fulfilment import reports
 from shared.fulfilment.calls import UnforeseenError
+from shared.fulfilment.failures import why_of
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.lease import Lease
 from shared.fulfilment.queue import LeaseLost
-from shared.fulfilment.store import Completed, FulfilmentState, ended_in
+from shared.fulfilment.store import Completed, FulfilmentState, end, ended_in
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime import telemetry
 from shared.runtime.liveness import Heartbeats
@@ -104,6 +105,12 @@ _WITHHELD = "nothing was handed out: "
 _GONE = "the subject's key was shredded before the package was made"
 
 Places = Sequence[tuple[UUID, str, int]]
+
+_FAILED = """
+UPDATE task SET state = 'failed', receipt = NULL, failure = f.failure, why = f.why
+FROM unnest($2::text[], $3::text[], $4::jsonb[]) AS f (system, failure, why)
+WHERE fulfilment_id = $1 AND task.system = f.system AND operation = $5 AND state = 'done'
+"""
 
 
 class Moved(DsrError):
@@ -329,3 +336,21 @@ def _log_built(tx: UnitOfWork, done: Completed, sealed: Chunked, records: int, a
     missing: JsonValue = [*reports.undone(done)]
     told = {**detail, **also} | ({"missing": missing} if missing else {})
     tx.log_evidence(done.request_id, "package.built", told)
+
+
+async def withhold(tx: UnitOfWork, done: Completed, failures: Mapping[str, Refused]) -> None:
+    """Blocks what was complete: what these systems gave is dropped, and tried again as whatever else has failed."""
+    await drop(tx, done, failures)
+    systems, codes = list(failures), [each.code for each in failures.values()]
+    for blocked in await end(tx, [done.fulfilment_id], FulfilmentState.BLOCKED):
+        said: JsonValue = dict(zip(systems, codes, strict=True))
+        tx.log_evidence(done.request_id, "fulfilment.blocked", {"operation": done.operation, "failures": said})
+        tx.publish(FulfilmentBlocked.about(blocked, tasks=blocked.reports))
+
+
+async def drop(tx: UnitOfWork, done: Completed, failures: Mapping[str, Refused]) -> None:
+    """Drops what these systems gave, whose tasks have failed after all; what the other systems gave stays."""
+    systems = list(failures)
+    codes, whys = [each.code for each in failures.values()], [why_of(each) for each in failures.values()]
+    await tx.connection.execute(_FAILED, done.fulfilment_id, systems, codes, whys, done.operation)
+    await tx.vault.drop_given(tx.connection, done.subject_ref, systems)

@@ -11,9 +11,8 @@ from datetime import datetime
 
 import orjson
 
-from services.export import pieces, portability, survey, tables, vcard
-from services.export.archive import Archive
-from services.export.files import CONTACTS, DATA, DESCRIPTION, SCHEMA, STEPS, Write
+from services.export import pieces, portability, survey, tables
+from services.export.archive import DATA, DESCRIPTION, SCHEMA, STEPS, Archive, Write
 from services.export.pieces import Piece
 from services.export.readme import README, readme
 from services.export.report import page
@@ -70,8 +69,7 @@ async def build(parts: Sequence[Part], about: About, write: Write) -> Mapping[st
     if about.right is Right.ACCESS and not about.request.instructed:
         await _explain(archive, known, about)
     elif about.right is Right.PORTABILITY:
-        carded = [part for part, categories in zip(parts, met, strict=True) if vcard.any_of(categories)]
-        await _carry(archive, known, about, carded)
+        await archive.add(SCHEMA, portability.schema(known, about.request))
     about_files = readme(known, about.right, about.at, about.request, [each.name for each in archive.files])
     await archive.add(README, about_files.encode())
     await archive.add(DESCRIPTION, _description(archive, known, about))
@@ -102,14 +100,6 @@ async def _explain(archive: Archive, known: Mapping[str, Category], about: About
     await archive.add(STEPS, b"".join(orjson.dumps(each, option=orjson.OPT_APPEND_NEWLINE) for each in told))
     report = await asyncio.to_thread(page.render, known, about.request, list(archive.files), about.at)
     await archive.add(REPORT, report)
-
-
-async def _carry(archive: Archive, known: Mapping[str, Category], about: About, parts: Sequence[Part]) -> None:
-    """What a portability has besides the data: what other software needs to load it."""
-    await archive.add(SCHEMA, portability.schema(known, about.request))
-    contacts = [piece for part in parts for piece in _of(part.system, await part.open(), about, None)]
-    if card := vcard.card(contacts):
-        await archive.add(CONTACTS, card)
 
 
 def _description(archive: Archive, known: Mapping[str, Category], about: About) -> bytes:

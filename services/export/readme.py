@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
+from services.export.archive import DATA, DESCRIPTION, SCHEMA, STEPS
 from services.export.attached import FOLDER
-from services.export.files import CONTACTS, DATA, DESCRIPTION, SCHEMA, STEPS
 from services.export.report.held import Request
 from services.export.report.texts import texts_of
 from services.export.report.translated import Translated
@@ -16,7 +16,7 @@ from shared.domain.rights import Right
 
 _FIRST: Final = {REPORT: "report", STEPS: "steps"}
 README: Final = "README.txt"
-_LAST: Final = {SCHEMA: "schema", CONTACTS: "contacts", DATA: "data", DESCRIPTION: "description", README: "readme"}
+_LAST: Final = {SCHEMA: "schema", DATA: "data", DESCRIPTION: "description", README: "readme"}
 
 
 def explained(known: Mapping[str, Category], request: Request, files: Collection[str]) -> Iterator[tuple[str, str]]:

@@ -79,8 +79,6 @@ def test_every_command_explains_itself(command: str) -> None:
             "takes its value from DSR_CRM_URL, which is not set; export DSR_CRM_URL",
         ),
         ("certificate verify docs", 1, "dsr: docs: Is a directory: name a file in it"),
-        ("policy explain tickets", 2, "tickets is no category of the policy: did you mean ticket?"),
-        ("DSR_POLICY_OVERLAY=none policy explain ticket", 1, "DSR_POLICY_OVERLAY: none: is no folder: name one"),
         ("groups rewind 2026-03-02", 2, "a moment needs its zone: 2026-03-02T09:00:00+00:00"),
         ("api-key new --role privacy", 2, "Missing option '--holder'. (see `dsr api-key new --help`)"),
         (
@@ -123,7 +121,7 @@ def test_what_is_wrong_and_what_to_do_about_it_is_said_in_one_line(
 OFFLINE = {
     *("certificate verify", "downstreams check", "downstreams prepare", "downstreams topics", "key new", "key rotate"),
     *("conformance", "dataset diff", "dataset draft", "letters preview"),
-    *("package check", "policy check", "policy explain", "request example"),
+    *("policy check", "request example"),
 }
 """Commands that work on files alone, or on what their arguments name."""
 
@@ -237,7 +235,6 @@ def test_with_json_a_command_says_the_same_to_a_program(tmp_path: Path) -> None:
     assert told("key", "rotate", ring) == {"active": "k2"}
     assert told("certificate", "verify", nothing)["holds"] is False
     assert told("policy", "check")["usable"] is True
-    assert told("policy", "explain", "call")["category"] == "call_record"
     assert told("downstreams", "prepare", tmp_path / "downstreams.toml") == {}
     assert told("downstreams", "check", tmp_path / "downstreams.toml") == {
         "systems": {

@@ -15,7 +15,6 @@ from uuid_utils.compat import uuid7
 from services.amendment import handlers as amendment
 from services.erasure import handlers as erasure
 from services.export import handlers as export
-from services.export.check import check
 from shared.domain.errors import Misconfigured, ResidueFound, Unavailable
 from shared.domain.events import LiftDecided, RequestClosed, RequestExpired, RequestVerified, RequestWithdrawn
 from shared.domain.identities import Identity, IdentityType
@@ -34,6 +33,7 @@ from shared.systems.contract import Checkpoint, Receipt, Record, Result, Task
 from tests.fixtures.databases import tables_with
 from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a
+from tests.fixtures.package_check import check
 from tests.fixtures.packages import described, exporting, fetched, pack, unpacked
 
 EMAIL, PHONE = IdentityType.EMAIL, IdentityType.PHONE

@@ -11,7 +11,6 @@ from pydantic import TypeAdapter, ValidationError
 from uuid_utils.compat import uuid7
 
 from services.export.attached import FOLDER, NAMED, apart
-from services.export.check import check
 from services.export.pieces import Piece
 from services.intake.core.errors import BadRequest
 from services.intake.core.subject_schemas import DataSubject
@@ -29,6 +28,7 @@ from shared.systems.contract import Record
 from shared.systems.downstream import Downstream
 from shared.systems.engine.correcting import is_meant
 from shared.systems.engine.searching import not_asked
+from tests.fixtures.package_check import check
 from tests.fixtures.packages import described, made_of, unpacked
 from tests.fixtures.reports import AT, LEGENDS, call
 

@@ -8,21 +8,17 @@ import re
 import zipfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 
 import orjson
 import pytest
-from typer.testing import CliRunner
 
-from services.export.check import ITEMS, check
-from services.export.commands import package
 from services.export.pieces import Piece, read
 from services.export.tables import MARK, cell, rows
-from services.export.vcard import card
 from shared.domain.errors import Misconfigured
 from shared.domain.rights import Right
 from shared.domain.sentences import Sentence
 from shared.domain.wording import Language, read_wordings
+from tests.fixtures.package_check import ITEMS, check
 from tests.fixtures.packages import described, made_of, unpacked
 from tests.fixtures.reports import AT as REPORTED_AT
 from tests.fixtures.reports import LEGENDS, NOTE, call, task
@@ -171,10 +167,10 @@ MAIL = Piece("crm", "contact", "crm", {"kind": "email", "value": "zoe@example.or
 HOME = Piece("crm", "address", "crm", {"street": "Hauptstraße 5", "city": "Berlin", "postal_code": "10115"})
 
 
-async def test_it_has_no_report_and_an_access_no_card() -> None:
+async def test_it_has_a_schema_and_an_access_a_report() -> None:
     portable, access = [unpacked(await made_of([ACCOUNT], right, AT)) for right in (Right.PORTABILITY, Right.ACCESS)]
-    assert ("report.html" in portable, "contacts.vcf" in portable, "schema.json" in portable) == (False, True, True)
-    assert ("report.html" in access, "contacts.vcf" in access, "schema.json" in access) == (True, False, False)
+    assert ("report.html" in portable, "schema.json" in portable) == (False, True)
+    assert ("report.html" in access, "schema.json" in access) == (True, False)
 
 
 async def test_what_the_policy_holds_by_no_consent_and_no_contract_stays() -> None:
@@ -182,27 +178,6 @@ async def test_what_the_policy_holds_by_no_consent_and_no_contract_stays() -> No
     files = unpacked(await made_of([ACCOUNT, flags], Right.PORTABILITY, AT))
     assert "suppression.csv" not in files
     assert "suppression.csv" in unpacked(await made_of([ACCOUNT, flags], Right.ACCESS, AT))
-
-
-def test_contacts_are_a_card_with_every_mark_escaped_and_each_value_once() -> None:
-    assert card([ACCOUNT, MAIL, MAIL, HOME]).decode().split("\r\n") == [
-        "BEGIN:VCARD",
-        "VERSION:4.0",
-        "FN:Zoë\\, Ångström\\; & Co\\\\",
-        "EMAIL:zoe@example.org",
-        "ADR:;;Hauptstraße 5;Berlin;;10115;",
-        "END:VCARD",
-        "",
-    ]
-    assert card([Piece("cdr", "call_record", "cdr", {"to": "+34688886392"})]) == b""
-
-
-@pytest.mark.parametrize("letter", ["a", "ß", "😀"])
-def test_no_line_is_longer_than_75_octets_and_none_is_cut_within_a_character(letter: str) -> None:
-    content = card([Piece("crm", "account", "crm", {"name": letter * 100})])
-    lines = content.split(b"\r\n")
-    assert max(map(len, lines)) <= 75
-    assert content.replace(b"\r\n ", b"").decode().splitlines()[2] == f"FN:{letter * 100}"
 
 
 @pytest.mark.parametrize(
@@ -282,7 +257,7 @@ async def test_what_is_missing_or_untrue_is_found(name: str, old: str, new: str,
     assert any(each.startswith(fault) for each in faults), faults
 
 
-async def test_unknown_category_is_a_fault_and_no_item_is_both_answered_and_wrong(tmp_path: Path) -> None:
+async def test_unknown_category_is_a_fault_and_no_item_is_both_answered_and_wrong() -> None:
     content = await made_of([Piece("shop", "horoscope", "shop", {"sign": "Leo"}), NOTE], Right.ACCESS, REPORTED_AT)
     checked = check(content)
     assert "A15.a is answered in part: no category of the policy has horoscope (held_as)" in checked.faults
@@ -290,8 +265,6 @@ async def test_unknown_category_is_a_fault_and_no_item_is_both_answered_and_wron
     faulty = {name for name in ITEMS if any(fault.startswith(name) for fault in checked.faults)}
     assert faulty == {name for name, stands in checked.items.items() if stands == "wrong"}
     assert faulty == {"A15.a", "A15.b", "A15.c", "A15.d", "A15.g", "A15.h", "A15.2", "A15.X1"}
-    (tmp_path / "package.zip").write_bytes(content)
-    assert CliRunner().invoke(package, ["check", str(tmp_path / "package.zip")]).exit_code == 1
 
 
 async def test_a_file_that_was_changed_added_or_taken_away_is_found() -> None:
@@ -312,20 +285,6 @@ async def test_a_portability_package_is_checked_against_its_schema() -> None:
     assert check(packed({**files, "schema.json": narrow})).faults == [
         "schema.json does not know started of call_record"
     ]
-
-
-async def test_the_command_prints_items_and_places_and_ends_with_a_status(tmp_path: Path) -> None:
-    whole, broken = tmp_path / "whole.zip", tmp_path / "broken.zip"
-    whole.write_bytes(packed(files := await access()))
-    broken.write_bytes(packed({**files, "account.csv": b""}))
-    good, bad = [CliRunner().invoke(package, ["check", str(path)]) for path in (whole, broken)]
-    assert (good.exit_code, bad.exit_code) == (0, 1)
-    assert "A15.0   answered" in good.output
-    assert "A15.X2  not applicable: Nothing is missing" in good.output
-    assert "call_record: 2 row(s) in call_record.csv, report.html#data-call_record" in good.output
-    assert "wrong: account.csv has not the 1 rows" in bad.output
-    told = json.loads(CliRunner().invoke(package, ["check", str(broken), "--json"]).output)
-    assert told["places"][0] == {"category": "account", "rows": 1, "table": "data-account", "file": "account.csv"}
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", packed({"a.txt": b""}, described=False)])

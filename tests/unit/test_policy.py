@@ -16,8 +16,8 @@ from services.portal.portal import countries
 from shared.domain.countries import COUNTRIES
 from shared.domain.errors import Misconfigured
 from shared.domain.operations import Operation
-from shared.domain.policy import SHIPPED, Conflict, OnErasure, Policy, SignOff, not_signed, parse_period, read_policy
-from shared.domain.policy.explaining import explained, open_points
+from shared.domain.policy import SHIPPED, Conflict, Policy, SignOff, not_signed, parse_period, read_policy
+from shared.domain.policy.open_points import open_points
 from shared.domain.proofs import proof_policy
 from shared.domain.toml_file import read_toml
 from shared.domain.wording import LANGUAGES, Language
@@ -269,19 +269,6 @@ def test_what_is_portable_and_what_goes_with_a_consent_follows_from_basis_and_so
         "marketing",
         "support_recording",
     }
-
-
-def test_a_category_is_explained_by_what_a_system_calls_it() -> None:
-    said = explained(signed_policy(), "call", TODAY)
-    assert said["category"] == "call_record"
-    assert said["on_erasure"] is OnErasure.RESTRICT
-    rule = said["kept_by"]["calls_us_18m"]
-    assert (rule["legal_source"], rule["legal_obligation"], rule["zone"]) == ("47 CFR 42.6", False, "America/New_York")
-    assert "fictitious" in rule["sign_off"]
-    assert said["notice"] == [
-        "Call records: 18 months minimum for regulatory compliance",
-        "Call records: one month beyond the minimum, to delete them",
-    ]
 
 
 # A signed period is written twice: in its rule or ceiling, and in the sign-off.

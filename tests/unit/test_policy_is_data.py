@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 from deploy.local.paths import ROOT
 from services.commands.policy import policy as commands
 from services.export.pieces import Piece
-from services.export.report_reader import read
 from services.intake.request.disclosed import recipients
 from services.intake.request.reasons import read_reasons
 from shared.domain.holds import hold_policy
@@ -33,6 +32,7 @@ from shared.systems.engine.ownership import Mine
 from shared.systems.sql.declaration.dataset import Dataset, Tenancy
 from tests.fixtures.packages import made_of, unpacked
 from tests.fixtures.policy import SIGNED, changed
+from tests.fixtures.report_reader import read
 from tests.fixtures.shapes import tables_of
 
 AT = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
@@ -240,11 +240,3 @@ def test_a_mistyped_period_is_found_by_the_check(tmp_path: Path) -> None:
     assert found.exit_code == 1
     assert "rules.calls_us_18m.period: is P18D, implausibly short" in found.stdout
     assert RUNNER.invoke(commands, ["check", "--over", str(SIGNED), "--json"]).exit_code == 0
-
-
-def test_an_unknown_category_is_refused_with_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DSR_POLICY_OVERLAY", str(SIGNED))
-    assert "47 CFR 42.6" in RUNNER.invoke(commands, ["explain", "call"]).stdout
-    found = RUNNER.invoke(commands, ["explain", "tickets"])
-    assert found.exit_code == 2
-    assert "did you mean ticket?" in found.stderr

@@ -14,13 +14,11 @@ from pydantic import JsonValue
 
 from deploy.local.paths import ROOT
 from services.export import pieces
-from services.export.check import ITEMS, check
 from services.export.pieces import Piece
 from services.export.report.held import LISTED, Request, Step
 from services.export.report.page import render
 from services.export.report.texts import texts_of
 from services.export.report.translated import Translated
-from services.export.report_reader import read
 from services.export.survey import Category
 from services.intake.request.letter_kinds import KINDS
 from services.intake.request.reasons import read_reasons
@@ -39,8 +37,10 @@ from shared.systems.sql.declaration.columns import Column
 from shared.systems.sql.declaration.dataset import Dataset
 from shared.systems.sql.settings import SHIPPED as DATASETS
 from shared.systems.tryton.settings import DeclaredGrounds
+from tests.fixtures.package_check import ITEMS, check
 from tests.fixtures.packages import REQUEST, made_of, unpacked
 from tests.fixtures.policy import all_signed, changed, signed_policy
+from tests.fixtures.report_reader import read
 from tests.fixtures.reports import AT, LEGENDS, NEW, NOTE, OLD, call, page, report, said, task
 
 

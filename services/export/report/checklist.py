@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from services.export.files import DESCRIPTION
+from services.export.archive import DESCRIPTION
 from services.export.readme import README, explained
-from services.export.report.held import Request
-from services.export.report.incomplete import meanings
+from services.export.report.held import Request, meanings
 from services.export.report.periods import Periods
 from services.export.report.retention import Person
 from services.export.report.texts import Texts

@@ -1,6 +1,6 @@
 """Everything that a report is made of, besides the rows themselves; pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from types import MappingProxyType
@@ -9,6 +9,8 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
+from services.export.report.texts import Texts
+from services.export.survey import Category
 from shared.domain.identities import Identity
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.policy import Policy
@@ -94,3 +96,17 @@ class Request:
         legends = [self.legends.get(system, {}) for system in systems]
         said = [legend.get(category, {}).get(field_name) for legend in legends]
         return next(filter(None, said), None)
+
+
+def incomplete(known: Mapping[str, Category], request: Request, texts: Texts) -> Mapping[str, list[str]]:
+    """By what is missing of whom: the columns that nobody explains, the categories of which the policy says nothing."""
+    columns = [f"{category}.{name}" for category, name, meaning in meanings(known, request, texts) if meaning is None]
+    strange = [name for name in sorted(known) if request.policy.category(name) is None]
+    return {key: names for key, names in (("unexplained", columns), ("undeclared", strange)) if names}
+
+
+def meanings(known: Mapping[str, Category], request: Request, texts: Texts) -> Iterator[tuple[str, str, str | None]]:
+    """Each category and column that is shown, with what it means; None: nobody says it."""
+    for category, found in sorted(known.items()):
+        for name in found.fields:
+            yield category, name, texts.meaning(request.meaning(found.systems, category, name), name)
