@@ -4,9 +4,7 @@ What a reading changes is learned; one that fails, or would lose more than the p
 checks packages is told of a change once it can be seen.
 """
 
-import asyncio
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import cast
@@ -15,13 +13,12 @@ from prometheus_client import Gauge
 
 from services.deadline.settings import DeadlineSettings
 from shared.app.service import Running
-from shared.domain.assignments import AssignedNumber
 from shared.domain.assignments_policy import Readings, assignments_policy
 from shared.domain.errors import DsrError
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import telemetry
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.loops import run_periodically
+from shared.runtime.loops import alive, run_periodically
 from shared.storage import lease, register
 from shared.storage.lease import Turn
 from shared.storage.systems import SystemState, standings
@@ -32,7 +29,6 @@ log = logging.getLogger(__name__)
 
 LOOP = "assignments"
 _LOOK_SECONDS = 2.0
-_BEAT_SECONDS = 5.0
 _AGAIN = timedelta(minutes=1)
 """After which a reading that failed is tried again, where the next one is further away."""
 _OTHER = "failed"
@@ -94,7 +90,8 @@ class Reader:
     async def _read(self, source: Downstream, turn: Turn) -> None:
         began, failure = self.unit_of_work.clock.now(), None
         try:
-            rows = await self._rows(cast("Assigning", source.adapter))
+            async with alive(LOOP, self.heartbeats):
+                rows = await cast("Assigning", source.adapter).assignments()
             async with self.unit_of_work.pool.acquire() as connection:
                 filled = await register.fill(
                     connection,
@@ -114,13 +111,3 @@ class Reader:
             await register.note_reading(connection, source.name, began, failure)
             if failure:
                 await replace(turn, lasts=min(_AGAIN, self.every)).renew(connection)
-
-    async def _rows(self, adapter: Assigning) -> Sequence[AssignedNumber]:
-        """Returns what the source says; the loop counts as alive meanwhile."""
-        reading = asyncio.create_task(adapter.assignments())
-        try:
-            while not (await asyncio.wait({reading}, timeout=_BEAT_SECONDS))[0]:
-                self.heartbeats.beat(LOOP)
-        finally:
-            reading.cancel()
-        return await reading

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -10,8 +11,7 @@ from pydantic import JsonValue
 
 from services.deadline import clock as clocks
 from services.deadline import notifications, repository, retention
-from services.deadline.clock import Clock
-from services.deadline.schedule import FLAG, AskedQuestion, Timer
+from services.deadline.clock import FLAG, AskedQuestion, Clock, Timer
 from shared.app.service import Service
 from shared.domain.events import (
     ControllerReplied,
@@ -59,10 +59,10 @@ class Deadlines:
         service.on(RequestVerified, self.verified)
         service.on(QuestionSent, self.asked)
         service.on(QuestionAnswered, self.answered)
-        service.on(RequestExtended, self.extended)
+        service.on(RequestExtended, partial(self.change, "extended", clocks.extend))
         service.on(RequestForwarded, self.forwarded)
         service.on(ControllerReplied, self.replied)
-        service.on(RequestRedated, self.redated)
+        service.on(RequestRedated, partial(self.change, "redated", clocks.redate))
         service.on(RequestClosed, self.closed)
         service.on(RequestReopened, self.reopened)
         service.on(LetterReturned, self.returned)
@@ -109,29 +109,17 @@ class Deadlines:
             if each.request_id in held
         ]
         await repository.put_timers(tx.connection, timers)
-        await self._change(tx, "question_sent", events, clocks.recount)
+        await self.change("question_sent", clocks.recount, events, tx)
 
     async def answered(self, events: Sequence[QuestionAnswered], tx: UnitOfWork) -> None:
         """An answer closes a suspension: the statutory limit moves by the whole days between the two."""
         await repository.answer(tx.connection, {event.question_id: event.answered_at for event in events})
-        await self._change(tx, "question_answered", events, clocks.recount)
-
-    async def extended(self, events: Sequence[RequestExtended], tx: UnitOfWork) -> None:
-        """Two people have extended the time limit: the new day counts, and two further months by law."""
-        for clock in await self._change(tx, "extended", events, clocks.extend):
-            if not clock.extended:
-                tx.log_evidence(clock.request_id, "deadline.extension_too_late", {})
-
-    async def redated(self, events: Sequence[RequestRedated], tx: UnitOfWork) -> None:
-        """The receipt was corrected, or the policy or a calendar has changed: every date is computed again."""
-        for cause in dict.fromkeys(event.cause for event in events):
-            of_cause = [event for event in events if event.cause == cause]
-            await self._change(tx, cause, of_cause, clocks.redate)
+        await self.change("question_answered", clocks.recount, events, tx)
 
     async def forwarded(self, events: Sequence[RequestForwarded], tx: UnitOfWork) -> None:
         """A customer who decides about the data has the request: they are reminded until they reply."""
         await repository.meet(tx.connection, _requests(events), *_TRIAGED)
-        await self._change(tx, "forwarded", events, clocks.forward)
+        await self.change("forwarded", clocks.forward, events, tx)
 
     async def replied(self, events: Sequence[ControllerReplied], tx: UnitOfWork) -> None:
         """The customer has replied: nobody reminds them any more, and the ticket is resolved."""
@@ -179,7 +167,7 @@ class Deadlines:
     async def reopened(self, events: Sequence[RequestReopened], tx: UnitOfWork) -> None:
         """An answer came after the last notice: the clock runs again, until the day that the subject was told."""
         await repository.answer(tx.connection, {event.question_id: event.answered_at for event in events}, late=True)
-        await self._change(tx, "reopened", events, clocks.resume, stopped=True)
+        await self.change("reopened", clocks.resume, events, tx, stopped=True)
 
     async def returned(self, events: Sequence[LetterReturned], tx: UnitOfWork) -> None:
         """A letter has come back: an answer's clock runs again; an extension or a question never took place."""
@@ -191,33 +179,36 @@ class Deadlines:
         changes = {"question": clocks.recount, "extension": clocks.shorten, "answer": clocks.run_on}
         for what, change in changes.items():
             of_kind = [event for event in events if event.what == what]
-            await self._change(tx, f"{what}_returned", of_kind, change, stopped=what == "answer")
+            await self.change(f"{what}_returned", change, of_kind, tx, stopped=what == "answer")
 
     async def fulfilled(self, events: Sequence[FulfilmentCompleted], tx: UnitOfWork) -> None:
         """Every system has done its part; what one of them had to keep is noted."""
         await repository.meet(tx.connection, _requests(events), TargetName.COLLECTION)
         await retention.track(events, tx)
 
-    async def _change(
-        self, tx: UnitOfWork, cause: str, events: Sequence[Any], change: Change, *, stopped: bool = False
-    ) -> list[Clock]:
-        """Changes the clocks of these requests as the last event of each says; returns the new ones.
+    async def change(
+        self, cause: str, change: Change, events: Sequence[Any], tx: UnitOfWork, *, stopped: bool = False
+    ) -> None:
+        """Changes the clocks of these requests as the last event of each says.
 
         Dates that moved go on record, and the work on those requests follows their due dates.
         """
         event_of = {event.request_id: event for event in events}
         held = await repository.hold(tx.connection, list(event_of), stopped=stopped) if events else []
         after = [change(clock, event_of[clock.request_id], self._policy) for clock in held]
-        moved = [(old, new) for old, new in zip(held, after, strict=True) if old.dates != new.dates]
         await repository.save(tx.connection, held, after)
-        for old, new in moved:
-            dates: dict[str, JsonValue] = {"before": {**old.dates}, "after": {**new.dates}}
-            tx.log_evidence(
-                new.request_id, "deadline.recomputed", {"cause": cause, **dates, "calc_version": new.calc_version}
-            )
+        moved = {}
+        for old, new in zip(held, after, strict=True):
+            if old.dates != new.dates:
+                moved[new.request_id] = new.due_on
+                why = getattr(event_of[new.request_id], "cause", cause)
+                dates: dict[str, JsonValue] = {"cause": why, "before": {**old.dates}, "after": {**new.dates}}
+                dates["calc_version"] = new.calc_version
+                tx.log_evidence(new.request_id, "deadline.recomputed", dates)
+            elif cause == "extended" and not new.extended:
+                tx.log_evidence(new.request_id, "deadline.extension_too_late", {})
         if moved:
-            await move_due_dates(tx, {new.request_id: new.due_on for _, new in moved})
-        return after
+            await move_due_dates(tx, moved)
 
 
 def _requests(events: Sequence[Event]) -> list[UUID]:

@@ -9,8 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import JsonValue
 
 from services.deadline import repository
-from services.deadline.clock import Clock
-from services.deadline.schedule import ESCALATION, WATCHED, Due
+from services.deadline.clock import ESCALATION, WATCHED, Clock, Due
 from shared.domain.events import Concerned
 from shared.domain.operations import Operation
 from shared.domain.rights import Right

@@ -9,8 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from services.deadline.clock import Clock
-from services.deadline.schedule import STEPPING, AskedQuestion, Timer
+from services.deadline.clock import STEPPING, AskedQuestion, Clock, Timer
 from shared.domain.rights import Right
 from shared.domain.time_limit_policy import Question
 from shared.storage.postgres import Connection, column_types, update_rows

@@ -16,7 +16,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from services.deadline import repository
-from services.deadline.schedule import Timer
+from services.deadline.clock import Timer
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RetryDecided, TimerFired, TimerKind
 from shared.domain.holds import LEGAL_HOLD
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport

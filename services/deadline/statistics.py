@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 
 from prometheus_client import Counter, Gauge
 
+from services.deadline.clock import start_of
 from services.deadline.retention import INCIDENT
-from services.deadline.schedule import start_of
 from shared.app.service import Running
 from shared.domain.rights import Right
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy

@@ -16,9 +16,8 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from services.deadline import notifications, repository, retention, statistics
-from services.deadline.clock import Clock
+from services.deadline.clock import DAILY, FLAG, STEPPING, Clock, Due, Timer, due_by, next_of, schedule, tickets_for
 from services.deadline.repository import EVERY_REQUEST
-from services.deadline.schedule import DAILY, FLAG, STEPPING, Due, Timer, due_by, next_of, schedule, tickets_for
 from services.deadline.settings import DeadlineSettings
 from shared.app.service import Running
 from shared.domain.events import TimerFired, TimerKind

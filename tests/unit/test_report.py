@@ -520,31 +520,22 @@ OLD_CALL, NEW_CALL = (replace(each, states={LEFT: True}) for each in (call(OLD),
 CUSTOMER = replace(NOTE, states={LEFT: True})
 
 
-async def test_what_an_erasure_left_since_it_leads_to_other_data_is_told_with_their_reason_and_last_day() -> None:
+async def test_what_an_erasure_left_is_kept_as_its_answer_says_by_the_rules_whose_days_the_rows_tell() -> None:
     told = said(await report(CUSTOMER, OLD_CALL, NEW_CALL), "A15.d")
-    assert "leads to other data that we must keep, and goes with the last of them" in told
-    assert told.count("1 September 2027") == 2
+    assert told.count("kept for the reason that our answer to that request gives") == 1
+    assert told.count("1 September 2027") == 1
     assert "If what follows is so" not in told
-    of_another = said(await report(CUSTOMER, call(NEW)), "A15.d")
-    assert "kept for the reason that our answer to that request gives" in of_another
-    under_contract = replace(CUSTOMER, states={LEFT: True, "contract_active": True})
-    assert "for this reason alone: you have a contract with us" in said(await report(under_contract, OLD_CALL), "A15.d")
+    in_part = said(await report(NOTE, CUSTOMER, NEW_CALL), "A15.d")
+    assert "Part of it is left of what you have asked us to erase (rows: 1): You have asked us to erase it." in in_part
 
 
-async def test_of_what_is_left_in_part_no_condition_is_told_as_the_reason() -> None:
-    told = said(await report(NOTE, CUSTOMER, NEW_CALL), "A15.d")
-    assert "Part of it is left of what you have asked us to erase (rows: 1):" in told
-    assert "leads to other data that we must keep" in told
-
-
-async def test_where_two_rules_keep_neither_is_told_as_alone_and_neither_has_the_newest_day_of_the_other() -> None:
+async def test_where_two_rules_keep_neither_has_the_newest_day_of_the_other() -> None:
     one = all_signed(read_policy())
     calls, rule = one.categories["call_record"], one.rules["calls_us_18m"]
     rules = {**one.rules, "calls_19m": rule.model_copy(update={"period": parse_period("P19M")})}
     kept_by = {"kept_by": ("calls_us_18m", "calls_19m")}
     two = one.with_other(rules=rules, categories={**one.categories, "call_record": calls.model_copy(update=kept_by)})
     left = said(await report(OLD_CALL, NEW_CALL, policy=two), "A15.d")
-    assert ("alone" in left, left.count("unless another one that we name here")) == (False, 2)
     assert "What this reason keeps is kept until 1 September 2027 at the latest." in left
     assert "the newest until 1 September 2027" not in said(await report(call(OLD), call(NEW), policy=two), "A15.d")
 
@@ -557,4 +548,3 @@ async def test_a_rule_by_the_law_of_a_country_is_told_as_a_condition_and_of_what
     assert "Where the law of the following country applies (Germany): Even if you ask us to erase it:" in told
     left = said(await report(OLD_CALL, policy=policy), "A15.d")
     assert "kept for the reason that our answer to that request gives" in left
-    assert "for this reason alone" not in left

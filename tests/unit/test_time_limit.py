@@ -13,8 +13,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from services.deadline.clock import Clock, redate, start
-from services.deadline.schedule import Due, Timer, due_by, milestones_of, next_of, targets_of, tickets_for
+from services.deadline.clock import (
+    Clock,
+    Due,
+    Timer,
+    due_by,
+    milestones_of,
+    next_of,
+    redate,
+    start,
+    targets_of,
+    tickets_for,
+)
 from services.intake.core.errors import BadRequest
 from services.intake.core.instants import Instants
 from services.intake.request.reasons import Extension, ExtensionFlaw, flaws

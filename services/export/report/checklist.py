@@ -198,8 +198,7 @@ class _Checklist:
 
     def _periods(self) -> Item:
         """15(1)(d), with the days that follow for this person's rows."""
-        found = {name: each.found for name, each in self._known.items()}
-        periods = Periods(self._policy, self._person, self._request.today, self._texts, self._say, self._told, found)
+        periods = Periods(self._policy, self._person, self._request.today, self._texts, self._say, self._told)
         lines: list[Line] = []
         for name, held in self._known.items():
             kind = self._told.kind(name)

@@ -1,7 +1,7 @@
 """How long what is held is kept, in words, and what that means for the person's own rows (Art. 15(1)(d)); pure."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 
 from services.export.report.held import LISTS
@@ -23,51 +23,25 @@ class Periods:
     texts: Texts
     say: Wording
     told: Translated
-    known: Mapping[str, Category] = field(default_factory=dict)
 
     def of(self, name: str, held: Category) -> Iterator[tuple[str, str]]:
-        """How long what systems call so is kept, and what that means for these rows; at least one line."""
+        """How long what systems call so is kept, and what that means for these rows; at least one line.
+
+        What an erasure has left is kept as the answer to it says, by the rules whose days the rows tell.
+        """
         found = list(periods_of(self.policy, name, held, self.person, self.today))
-        if held.left and held.left == held.rows:
-            yield from self._left(name, held)
-            return
         several = len(dated(found)) > 1
+        if held.left and held.left == held.rows:
+            yield self._answer("left_as_told"), ""
+            yield from ((self._how_long(each), self._days(each, several=several)) for each in dated(found))
+            return
         yield from ((self._how_long(each), self._days(each, several=several)) for each in found)
         if held.left:
-            yield self._answer("left_some", count=held.left), ""
-            yield from self._left(name, held)
+            yield f"{self._answer('left_some', count=held.left)} {self._answer('left_as_told')}", ""
         if is_undecided(self.policy, name, self.person, self.today):
             yield self._answer("undecided"), ""
         elif not found:
             yield self._answer("while_marketing" if name == LISTS else "no_period"), ""
-
-    def _left(self, name: str, held: Category) -> Iterator[tuple[str, str]]:
-        """Why what an erasure has left is kept, and until when: a reason that is one, and no condition.
-
-        What no rule of its own keeps leads to other data that one keeps, and goes with the last of these.
-        """
-        keeping = self._keeping(name, held)
-        if not keeping:
-            beside = {key: each for key, each in self.known.items() if each.left and key != name}
-            led = [each for key, of in beside.items() for each in dated(self._keeping(key, of))]
-            if not led:
-                yield self._answer("left_as_told"), ""
-                return
-            longest = max(led, key=lambda each: each.last or date.min)
-            last = self._answer("kept_once", first=self.say.day(longest.last)) if longest.last else ""
-            yield self._how_long(longest, why="left_leading"), last
-            return
-        several = len(keeping) > 1
-        for each in keeping:
-            if self._law_of(each):  # whether it applies to these rows, the erasure knows
-                yield self._answer("left_as_told"), ""
-                continue
-            yield self._how_long(each, why="left_either" if several else "left"), self._days(each, several=several)
-
-    def _keeping(self, name: str, held: Category) -> list[Kept]:
-        """The rules that may keep what is left: those with a period, and those of a state of which it is known."""
-        found = periods_of(self.policy, name, held, self.person, self.today)
-        return [each for each in found if each.keeps and (each.lasts or (each.anchor and each.period))]
 
     def _answer(self, key: str, /, **values: object) -> str:
         return self.say.filled(self.texts.answers[key], **values)
@@ -76,12 +50,12 @@ class Periods:
         """The country by whose law alone a rule keeps."""
         return self.policy.country_of(self.policy.rules[kept.name]) if kept.keeps else None
 
-    def _how_long(self, kept: Kept, why: str = "keeps") -> str:
+    def _how_long(self, kept: Kept) -> str:
         """Why and how long; the law of another country is a condition, and no row of theirs need be under it."""
-        country, told = self._law_of(kept), self._reason(kept, why)
+        country, told = self._law_of(kept), self._reason(kept)
         return f"{self._answer('where_law', country=self.say.country(country))} {told}" if country else told
 
-    def _reason(self, kept: Kept, why: str) -> str:
+    def _reason(self, kept: Kept) -> str:
         """What keeps while a state lasts is a condition, unless the data say that it does."""
         words = self.told.rule(kept.name) if kept.keeps else self.told.ceiling(kept.name)
         if kept.anchor and kept.period:
@@ -93,7 +67,7 @@ class Periods:
             begins = self._answer("while")
         else:
             return f"{self._answer('keeps_if')} {words}"
-        return f"{self._answer(why)} {words} ({begins})" if kept.keeps else f"{words} ({begins})"
+        return f"{self._answer('keeps')} {words} ({begins})" if kept.keeps else f"{words} ({begins})"
 
     def _days(self, kept: Kept, *, several: bool = False) -> str:
         """The days of the oldest and the newest row; what is past is told as past, since the row is still there.
