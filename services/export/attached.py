@@ -1,11 +1,20 @@
-"""Files that hang on records: beside the data of a package, as files of their own, by names that are safe anywhere."""
+"""The files of a package: their names, and files that hang on records, by names that are safe anywhere; pure."""
 
 import hashlib
 import re
 from base64 import b64decode
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from pydantic import JsonValue
+
+DATA: Final = "data.jsonl"
+DESCRIPTION: Final = "package.json"
+STEPS: Final = "request.jsonl"
+SCHEMA: Final = "schema.json"
+
+Write = Callable[[bytes], Awaitable[None]]
 
 FOLDER: Final = "files/"
 ENCODED: Final = "content_base64"
@@ -17,6 +26,27 @@ _OPENED: Final = re.compile(
     "|docx?|odt|rtf|xlsx?|ods|pptx?|odp|zip|gz"
 )
 """Endings by which a computer shows or plays a file; any other may have it run, or show a page as if it were ours."""
+
+
+@dataclass(slots=True)
+class File:
+    """A file of the archive: its length in bytes and its SHA-256, unpacked."""
+
+    name: str
+    put: Write
+    size: int = 0
+    _hash: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+
+    @property
+    def sha256(self) -> str:
+        """In hexadecimal."""
+        return self._hash.hexdigest()
+
+    async def write(self, content: bytes) -> None:
+        """Adds to the file."""
+        self.size += len(content)
+        self._hash.update(content)
+        await self.put(content)
 
 
 class Attached(NamedTuple):

@@ -12,7 +12,8 @@ from datetime import datetime
 import orjson
 
 from services.export import pieces, portability, survey, tables
-from services.export.archive import DATA, DESCRIPTION, SCHEMA, STEPS, Archive, Write
+from services.export.archive import Archive
+from services.export.attached import DATA, DESCRIPTION, SCHEMA, STEPS, Write
 from services.export.pieces import Piece
 from services.export.readme import README, readme
 from services.export.report import page

@@ -4,8 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
-from services.export.archive import DATA, DESCRIPTION, SCHEMA, STEPS
-from services.export.attached import FOLDER
+from services.export.attached import DATA, DESCRIPTION, FOLDER, SCHEMA, STEPS
 from services.export.report.held import Request
 from services.export.report.texts import texts_of
 from services.export.report.translated import Translated

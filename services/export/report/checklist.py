@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from services.export.archive import DESCRIPTION
+from services.export.attached import DESCRIPTION
 from services.export.readme import README, explained
 from services.export.report.held import Request, meanings
 from services.export.report.periods import Periods
