@@ -17,6 +17,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 trusting = authorities="$$($(PYTHON) deploy/local/certificates.py)"; test -z "$$authorities" || { \
     SSL_CERT_FILE="$$authorities"; export SSL_CERT_FILE; \
     $(python) -m pip config get global.cert >/dev/null 2>&1 || { PIP_CERT="$$authorities"; export PIP_CERT; }; }
+# Else each process of the tests compiles all that it imports.
+compile_once = $(python) -m pytest --quiet --collect-only --ignore tests/deploy >.local/cache/collect.log
 unfetched = { $(PYTHON) -c 'from deploy.local.certificates import ADVICE; print(f"-> packages could not be fetched: {ADVICE}")' >&2; exit 1; }
 
 .PHONY: help
@@ -67,6 +69,7 @@ format: .venv/.stamp ## Format the code and apply the safe fixes
 test: .venv/.stamp ## Check the product: lint and its tests, on a real database and a real broker
 	@$(python) -m tests.fetch >.local/cache/fetch.log 2>&1 & # what fails here fails in a test that needs it
 	@$(MAKE) --no-print-directory lint >.local/cache/lint.log 2>&1 & lint=$$!; \
+	    test -d "$$PYTHONPYCACHEPREFIX$(CURDIR)/tests" || $(compile_once); \
 	    $(python) -m pytest --numprocesses 3 --ignore tests/deploy; tests=$$?; \
 	    wait $$lint; lint=$$?; cat .local/cache/lint.log; test $$tests$$lint = 00
 

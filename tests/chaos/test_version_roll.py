@@ -22,8 +22,8 @@ from tests.fixtures.outage import gained
 from tests.fixtures.stack import Stack, once_each
 from tests.fixtures.stores import Subject
 
-CLIENTS = 3
-AT_LEAST = 6
+CLIENTS = 2
+AT_LEAST = 4
 """Requests that are closed by both versions side by side before the first of the old ones has to go."""
 RIGHTS = ("erasure", "erasure", "access", "objection")
 TIMEOUT_SECONDS = 90
