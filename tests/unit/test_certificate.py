@@ -1,6 +1,7 @@
 """The certificate: checked offline by anyone, and any change to it is found."""
 
 import base64
+import hmac
 import json
 import stat
 import subprocess
@@ -252,6 +253,12 @@ def test_a_fingerprint_is_the_same_for_the_same_identity_and_nobody_elses(path: 
     assert keys.fingerprint(email) != keys.fingerprint(Identity(IdentityType.NAME, "ada@example.org"))
     keyring.create(tmp_path / "other.json")
     assert keys.fingerprint(email) != keyring.load(tmp_path / "other.json").fingerprint(email)
+
+
+@pytest.mark.parametrize("content", [b"", b"email\0ada@example.org", b"x" * 5_000])
+def test_hash_for_look_ups_is_the_hmac_of_rfc_2104(path: Path, content: bytes) -> None:
+    keys = keyring.load(path)
+    assert keys.hash(content) == hmac.digest(keys.lookup, content, "sha256")
 
 
 def test_a_keyring_does_not_print_its_keys(path: Path) -> None:

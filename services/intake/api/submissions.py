@@ -1,7 +1,6 @@
 """Submitting requests, one or up to a thousand at once, and posting identities ahead of events."""
 
 import asyncio
-import hmac
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Annotated, Any
@@ -95,7 +94,7 @@ class SubmissionEndpoint:
         self._route = route
         self._read = read
         self._services = services
-        self._secret = services.unit_of_work.vault.keyring.lookup
+        self._keyring = services.unit_of_work.vault.keyring
         self._aside = asyncio.Lock()
         self._aside_for: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -112,17 +111,16 @@ class SubmissionEndpoint:
                 # a long one after the other, none on the event loop, and of each channel one at a time
                 async with self._aside_for.setdefault(sender.channel, asyncio.Lock()), self._aside:
                     digest, prepared = await asyncio.to_thread(self._prepare, body, sender)
-            keyed = hmac.digest(self._secret, f"idempotency\0{key}".encode(), "sha256") if key else None
+            keyed = self._keyring.hash(f"idempotency\0{key}".encode()) if key else None
             context = SubmissionContext(sender, keyed, digest, trace)
             accepted = await self._services.submissions.accept(prepared, context)
-        keyring = self._services.unit_of_work.vault.keyring
         shown = [
             {
                 "request_id": str(a.request_id),
                 "reference": reference.of(a.request_id),
                 "state": a.state,
                 "due_on": a.due_on,
-                "letter_code": correspondence.code(keyring, a.request_id) if sender.role == "channel" else None,
+                "letter_code": correspondence.code(self._keyring, a.request_id) if sender.role == "channel" else None,
             }
             for a in accepted
         ]
@@ -152,7 +150,7 @@ class SubmissionEndpoint:
             faults = [dict(fault) for fault in error.errors(**_BRIEFLY)]
         if faults:
             raise RequestValidationError(faults)
-        digest = hmac.digest(self._secret, self._route.path.encode() + b"\0" + body, "sha256")
+        digest = self._keyring.hash(self._route.path.encode() + b"\0" + body)
         together = len(submissions) > 1 and self._route.response_model is not BatchAccepted
         return digest, self._services.submissions.prepare(submissions, sender, together=together)
 

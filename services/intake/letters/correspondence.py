@@ -64,7 +64,7 @@ class Opened:
 
 def code(keyring: Keyring, request_id: UUID) -> str:
     """What opens the letters of a request to a person who also knows its reference; the acknowledgement names it."""
-    digest = hmac.digest(keyring.lookup, b"letters\0" + request_id.bytes, "sha256")
+    digest = keyring.hash(b"letters\0" + request_id.bytes)
     return base64.b32encode(digest[:_CODE_BYTES]).decode()
 
 
