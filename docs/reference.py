@@ -19,7 +19,7 @@ from shared.domain.emitters import EMITTER_NAME, Emitter
 from shared.domain.user_events import KINDS
 from shared.systems.file import AdapterSettings, System
 from shared.systems.http.declaration import Declaration
-from shared.systems.sql.declaration.dataset import Dataset
+from shared.systems.sql.dataset import Dataset
 
 ADAPTERS: Sequence[type[BaseModel]] = get_args(AdapterSettings)
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"

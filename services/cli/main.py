@@ -21,7 +21,7 @@ COMMANDS: Mapping[str, str] = {
     "key": "shared.storage.commands:key",
     "api-key": "services.commands.intake:api_key",
     "downstreams": "services.commands.systems:downstreams",
-    "dataset": "shared.systems.sql.drafting.commands:dataset",
+    "dataset": "shared.systems.sql.drafting:dataset",
     "conformance": "services.commands.conformance:conformance",
     "assignments": "services.commands.assignments:assignments",
     "evidence": "shared.storage.commands:evidence",

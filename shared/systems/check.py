@@ -16,7 +16,7 @@ from shared.systems.http.settings import path_of
 from shared.systems.protocols import Inspectable
 from shared.systems.registry import Downstreams, Wiring, connect
 from shared.systems.relations import beside_the_register, speaking_of, with_states
-from shared.systems.sql.declaration.dataset import Dataset
+from shared.systems.sql.dataset import Dataset
 
 _ADDRESS, _STORE, _SECRET = "http://not-set.invalid", "postgresql://not-set.invalid/", "not-set"
 """What stands for a variable that is not set, while the file alone is checked."""

@@ -69,7 +69,7 @@ def to_declare(state: str, held: Iterable[str], policy: Policy) -> str:
     rules = sorted({rule for each in named for rule in policy.categories[each].kept_by if _lasts(policy, rule, state)})
     reason = next((reason for reason, word in STATES.items() if word == state), None)
     told = (
-        f'refuse_when with reason = "{reason}" on a table or resource of whichever system knows it of the same people'
+        f"the state {reason} on a table or resource of whichever system knows it of the same people"
         " (over: the values that say that it is not so), or grounds of a Tryton"
         if reason
         else "nothing that an adapter can tell"

@@ -71,9 +71,9 @@ name = "{name}"
 category = "account"
 primary_key = ["account_id"]
 person = "account_id"
-restriction = {{ column = "restricted", value = true }}
-marketing = {{ column = "marketing", value = false }}
-refuse_when = [{{ column = "contract", in = ["active"], over = ["ended"], reason = "active_contract" }}]
+restrict = {{ restricted = true }}
+no_marketing = {{ marketing = false }}
+states.active_contract = {{ column = "contract", in = ["active"], over = ["ended"] }}
 [tables.customer.columns]
 account_id = {{ class = "A", identity = "account_id", explain = "your customer number" }}
 name = {{ class = "M", rectifies = "name", explain = "your name" }}
@@ -85,11 +85,11 @@ marketing = {{ class = "M", explain = "whether you get marketing" }}
 [tables.call_record]
 category = "call"
 primary_key = ["id"]
-erase = "blank"
-occurred = {{ column = "began", timezone = "UTC" }}
+on_erase = "blank"
+at = {{ happened = "began" }}
 [tables.call_record.parties.caller]
 nobody = [""]
-withheld = {{ column = "privacy", shown = ["none"] }}
+withheld = {{ privacy = ["none"] }}
 [tables.call_record.parties.callee]
 nobody = [""]
 [tables.call_record.columns]
@@ -106,11 +106,10 @@ INVOICES = """
 [tables.invoice]
 category = "billing"
 primary_key = ["id"]
-anchors = { relationship_end = { column = "ended" } }
-occurred = { column = "ended" }
-restriction = { column = "restricted", value = true }
-kept = { column = "kept", value = true }
-keeps = { fields = { name = [], address = [], vat_number = [], amount = ["cents"], contract = ["ended"] } }
+at = { happened = "ended", relationship_end = "ended" }
+restrict = { restricted = true }
+keep.mark = { kept = true }
+keep.fields = { name = [], address = [], vat_number = [], amount = ["cents"], contract = ["ended"] }
 [tables.invoice.columns]
 id = { class = "T" }
 email = { class = "A", identity = "email", explain = "your e-mail address" }
@@ -122,8 +121,8 @@ restricted = { class = "T" }
 [tables.delivery]
 category = "account"
 primary_key = ["id"]
-restriction = { column = "restricted", value = true }
-marketing = { column = "marketing", value = false }
+restrict = { restricted = true }
+no_marketing = { marketing = false }
 [tables.delivery.columns]
 id = { class = "T" }
 email = { class = "A", identity = "email", explain = "your e-mail address" }

@@ -28,7 +28,7 @@ name = "customers"
 [tables.customer]
 category = "account"
 primary_key = ["account_id"]
-period = { valid_from = "since", valid_to = "until" }
+at = { valid_from = "since", valid_to = "until" }
 [tables.customer.columns]
 account_id = { class = "A", identity = "account_id", yields = true }
 name = { class = "M" }
@@ -45,8 +45,8 @@ name = "calls"
 [tables.call]
 category = "call"
 primary_key = ["id"]
-erase = "blank"
-occurred = { column = "started_at" }
+on_erase = "blank"
+at = { happened = "started_at" }
 [tables.call.parties.caller]
 [tables.call.parties.callee]
 [tables.call.columns]

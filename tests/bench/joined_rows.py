@@ -45,12 +45,12 @@ columns = { id = { class = "T" }, email = { class = "A", identity = "email" } }
 [tables.purchase]
 category = "order"
 primary_key = ["id"]
-via = [{ table = "customer", on = { customer_id = "id" } }]
+belongs_to = [{ table = "customer", on = { customer_id = "id" } }]
 columns = { id = { class = "T" }, customer_id = { class = "T" } }
 [tables.purchase_line]
 category = "order"
 primary_key = ["id"]
-via = [{ table = "purchase", on = { purchase_id = "id" } }]
+belongs_to = [{ table = "purchase", on = { purchase_id = "id" } }]
 columns = { id = { class = "T" }, purchase_id = { class = "T" }, goods = { class = "M" } }
 """
 _ORDERS_OF = "SELECT p.id FROM purchase p JOIN customer c ON c.id = p.customer_id WHERE c.email = ANY($1)"

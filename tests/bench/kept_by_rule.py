@@ -42,21 +42,15 @@ CREATE INDEX ON restricted_number (number);
 """
 _DATASET = """
 name = "kept_calls"
-[restriction]
-table = "restricted_number"
-number = "number"
-valid_from = "valid_from"
-valid_to = "valid_to"
-request = "request_id"
+restrict = "restricted_number"
 [tables.kept_call]
 category = "call"
 primary_key = ["id"]
-erase = "blank"
-occurred = { column = "started_at" }
-anchors = { call_start = { column = "started_at" } }
-[tables.kept_call.keeps]
+on_erase = "blank"
+at = { happened = "started_at", call_start = "started_at" }
+[tables.kept_call.keep]
 bill_of = "caller"
-[tables.kept_call.keeps.fields]
+[tables.kept_call.keep.fields]
 caller_name = []
 caller_address = []
 caller_number = ["caller"]

@@ -1,5 +1,6 @@
 """The nightly sweep of a table, counting before and after, next to one statement that deletes the same rows."""
 
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -74,9 +75,10 @@ async def _swept(copied: Stores) -> tuple[float, float]:
     """Seconds of a night: with counting, and of what goes alone."""
     declared = copied.downstreams.with_name("calls.toml")
     dated = declared.with_name("dated_calls.toml")
-    key = 'category = "call"'
     dated.write_text(
-        declared.read_text().replace(key, f'{key}\nanchors = {{ call_start = {{ column = "started_at" }} }}')
+        re.sub(
+            r"^at = \{ (.*) \}$", r'at = { \1, call_start = "started_at" }', declared.read_text(), flags=re.MULTILINE
+        )
     )
     settings = SqlSettings(dsn_env=_DSN, dataset=str(dated))
     adapter = SqlAdapter("calls", settings, environment={_DSN: copied.dsns["calls"]}, policy=signed_policy())

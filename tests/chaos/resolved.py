@@ -8,7 +8,7 @@ from shared.storage.postgres import connected
 from tests.fixtures.stores import Stores, Subject
 
 STORE = "tickets"
-_DATED = """anchors = { resolved = { column = "resolved" } }
+_DATED = """at = { resolved = "resolved" }
 category = "ticket\""""
 _PREPARE = """
 ALTER TABLE ticket ADD resolved date;

@@ -7,12 +7,10 @@ from typing import Any
 
 from shared.domain.operations import Operation, TaskOutcome
 from shared.storage.postgres import connected
-from shared.systems.sql.declaration.dataset import Dataset
-from shared.systems.sql.drafting import toml_text
-from shared.systems.sql.drafting.commands import drift
-from shared.systems.sql.drafting.draft import Decided, Draft
-from shared.systems.sql.drafting.shapes import shapes_of
+from shared.systems.sql.dataset import Dataset
+from shared.systems.sql.drafting import Decided, Draft, drift, toml_value
 from shared.systems.sql.notes import schema_for
+from shared.systems.sql.postgresql import Postgres
 from tests.fixtures import django
 from tests.fixtures.cdr import ask, engine
 from tests.fixtures.downstream import email, task
@@ -38,15 +36,13 @@ ANNA, THEIRS = email("anna@example.org"), email("boris@example.org")
 def decided(drafted: str) -> str:
     """The draft with the decisions of somebody who knows Django."""
     dataset: dict[str, Any] = tomllib.loads(drafted)
-    columns_of = {name: [*table["columns"]] for name, table in dataset["tables"].items()}
-    dataset["impersonal"] = {name: columns_of[name] for name in ABOUT_NOBODY}
     dataset["tables"] = {name: table for name, table in dataset["tables"].items() if name not in ABOUT_NOBODY}
     for table in dataset["tables"].values():
         table["category"] = "account"
         for name, column in table["columns"].items():
             column["class"] = column["class"].removesuffix("?") or CLASSES[name]
-    dataset["tables"]["account_emailaddress"]["via"] = [{"table": "auth_user", "on": {"user_id": "id"}}]
-    return "\n".join(f"{name} = {toml_text.value(each)}" for name, each in dataset.items())
+    dataset["tables"]["account_emailaddress"]["belongs_to"] = [{"table": "auth_user", "on": {"user_id": "id"}}]
+    return "\n".join(f"{name} = {toml_value(each)}" for name, each in dataset.items())
 
 
 async def test_a_subject_of_django_is_found_exported_and_erased_by_a_drafted_dataset(
@@ -55,16 +51,20 @@ async def test_a_subject_of_django_is_found_exported_and_erased_by_a_drafted_dat
     django.migrate(empty_database, tmp_path)
     async with connected(empty_database) as connection:
         await connection.execute(schema_for(empty_database))
-    shapes = await shapes_of(empty_database)
-    drafted = "\n".join(Draft(shapes, ["public"], (), Decided()).lines())
+    server = Postgres("django", empty_database)
+    async with server.connection() as reading:
+        catalog = await server.catalog(reading, None)
+    await server.close()
+    drafted = "\n".join(Draft(catalog, "public", (), Decided()).lines())
     assert "anna" not in drafted
-    assert "content_type_id and object_id point to rows of whichever table" in drafted
-    assert re.search(r"it also refers to people, by via = \[{ table = .auth_user., on = { user_id = .id. } }]", drafted)
+    assert re.search(
+        r"it also refers to people, by belongs_to = \[{ table = .auth_user., on = { user_id = .id. } }]", drafted
+    )
     file = tmp_path / "django.toml"
     file.write_text(decided(drafted))
     dataset = Dataset.load(str(file))
-    assert drift(dataset, shapes, ["public"]) == []
-    assert {name: table.via[0][0].table for name, table in dataset.tables.items() if table.via} == {
+    assert not drift(dataset, catalog, "public", ABOUT_NOBODY)
+    assert {name: table.belongs_to[0].table for name, table in dataset.tables.items() if table.belongs_to} == {
         "account_emailaddress": "auth_user",
         "account_emailconfirmation": "account_emailaddress",
         "auth_user_groups": "auth_user",

@@ -119,7 +119,7 @@ columns = { id = { class = "A", identity = "account_id", yields = true }, email 
 [tables.contract]
 category = "note"
 primary_key = ["id"]
-via = [{ table = "customer", on = { customer = "id" } }]
+belongs_to = [{ table = "customer", on = { customer = "id" } }]
 columns = { id = { class = "T" }, customer = { class = "T" }, tariff = { class = "C" } }
 [tables.call]
 category = "call"

@@ -123,7 +123,6 @@ async def test_neighbours_whose_addresses_contain_another_are_swept_too(store: S
 
 # A dataset is drafted from a real database, decided, and compared with it: ``dsr dataset draft`` and ``diff``.
 SCHEMA = """
-CREATE SCHEMA crm;
 CREATE TABLE customer (realm text, no bigint, email varchar(80) NOT NULL, name text, origin inet, data jsonb,
     email_key text GENERATED ALWAYS AS (lower(email)) STORED, deleted_at timestamptz, PRIMARY KEY (realm, no));
 CREATE TABLE purchase (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, number bigint, realm text, total int,
@@ -132,7 +131,7 @@ CREATE TABLE event (id bigint, at date, purchase_id bigint REFERENCES purchase, 
     PARTITION BY RANGE (at);
 CREATE TABLE event_2026 PARTITION OF event FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
 CREATE TABLE migration (id int PRIMARY KEY, applied date);
-CREATE TABLE crm.remark (id bigint PRIMARY KEY, event_id bigint, event_at date, body text,
+CREATE TABLE remark (id bigint PRIMARY KEY, event_id bigint, event_at date, body text,
     FOREIGN KEY (event_id, event_at) REFERENCES event);
 CREATE VIEW customer_view AS SELECT email FROM customer;
 INSERT INTO customer VALUES ('x', 1, 'anna.meier@example.org', 'Anna Meier');
@@ -151,9 +150,9 @@ async def run(dsn: str, statements: str) -> None:
     await connection.close()
 
 
-async def differences(file: Path, status: int) -> list[tuple[Any, ...]]:
+async def differences(file: Path, status: int, *more: str) -> list[tuple[Any, ...]]:
     """What ``diff`` tells a program."""
-    told = await dsr("diff", file, "--json")
+    told = await dsr("diff", file, "--json", *more)
     assert told.stdout, told.exception
     assert told.exit_code == status
     return [(each["kind"], each["table"], each["column"]) for each in json.loads(told.stdout)]
@@ -162,21 +161,20 @@ async def differences(file: Path, status: int) -> list[tuple[Any, ...]]:
 async def test_database_becomes_a_dataset(empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORE", empty_database)
     await run(empty_database, SCHEMA)
-    drafted = (await dsr("draft", "--schema", "public", "--schema", "crm")).stdout
+    drafted = (await dsr("draft")).stdout
     file = tmp_path / "shop.toml"
     file.write_text(drafted)
     assert "nna" not in drafted
     for line in (
         'primary_key = ["realm", "no"]',
-        'via = [{ table = "customer", on = { realm = "realm", number = "no" } }]',
-        'via = [{ table = "event", on = { event_id = "id", event_at = "at" } }]',
-        'via = [{ table = "purchase", on = { purchase_id = "id" } }]',
+        'belongs_to = [{ table = "customer", on = { realm = "realm", number = "no" } }]',
+        'belongs_to = [{ table = "event", on = { event_id = "id", event_at = "at" } }]',
+        'belongs_to = [{ table = "purchase", on = { purchase_id = "id" } }]',
         "# event is a partitioned table of 1 partitions, which are no tables of their own",
         "# view customer_view (email) shows what is in other tables",
-        'email_key = { class = "A?", identity = "email", match = "lower", generated = true, type = "text" }',
-        'email = { class = "A?", identity = "email", match = "lower", type = "character varying" }',
-        'data = { class = "?", type = "jsonb" }',
-        'schema = "crm"',
+        'email_key = { class = "A?", identity = "email", match = "lower", generated = true }',
+        'email = { class = "A?", identity = "email", match = "lower" }',
+        'data = { class = "?" }',
     ):
         assert line in drafted
     assert "event_2026" not in drafted
@@ -185,38 +183,34 @@ async def test_database_becomes_a_dataset(empty_database: str, tmp_path: Path, m
 
     table = re.compile(r"\n# no foreign key leads from migration.*?(?=\n# |\n\[tables\.purchase\])", re.DOTALL)
     decided = table.sub("", drafted)
-    decided = re.sub(
-        "^name = .*$", "name = 'shop'\\nimpersonal = { migration = ['id'] }", decided, count=1, flags=re.MULTILINE
-    )
     decided = decided.replace('category = "?"', 'category = "order"').replace('class = "?"', 'class = "M"')
     file.write_text(re.sub(r'class = "(.)\?"', r'class = "\1"', decided))
-    assert await differences(file, 1) == [("column_new", "public.migration", "applied")]
-    file.write_text(file.read_text().replace("['id']", "['id', 'applied']"))
-    assert await differences(file, 0) == []
-    again = (await dsr("draft", "--schema", "public", "--schema", "crm", "--over", file)).stdout
+    assert await differences(file, 1) == [("table_new", "public.migration", None)]
+    assert await differences(file, 0, "--ignore", "migration") == []
+    again = (await dsr("draft", "--over", file)).stdout
     assert "[tables.remark]" in again
-    assert '?"' not in again
+    assert '?"' not in again.partition("[tables.migration]")[0]
 
     await run(
         empty_database,
-        "ALTER TABLE customer ADD nickname text, DROP name, ALTER origin TYPE text; DROP TABLE crm.remark;"
+        "ALTER TABLE customer ADD nickname text, DROP name; DROP TABLE remark;"
         "CREATE TABLE other (id int); CREATE SCHEMA far;"
         "CREATE TABLE far.gift (id int, purchase_id bigint REFERENCES purchase); CREATE TABLE far.unrelated (id int)",
     )
-    assert await differences(file, 1) == [
-        ("table_gone", "crm.remark", None),
+    assert await differences(file, 1, "--ignore", "migration") == [
         ("column_gone", "public.customer", "name"),
-        ("type_changed", "public.customer", "origin"),
         ("column_new", "public.customer", "nickname"),
+        ("table_gone", "public.remark", None),
         ("table_refers", "far.gift", None),
         ("table_new", "public.other", None),
     ]
     said = (await dsr("diff", file)).stdout
-    assert "far.gift refers to purchase (gift_purchase_id_fkey) and is not declared: declare it, with via" in said
-    assert "public.customer column origin was inet and is text" in said
+    assert (
+        "far.gift refers to purchase (gift_purchase_id_fkey) and is not declared: declare it, with belongs_to" in said
+    )
     again = (await dsr("draft", "--over", file)).stdout
-    assert 'nickname = { class = "A?", type = "text" }  # guess, because its name has \'nickname\'' in again
-    assert 'name = { class = "M", type = "text" }  # gone from the database: take it out' in again
+    assert "nickname = { class = \"A?\" }  # guess, because its name has 'nickname'" in again
+    assert 'name = { class = "M" }  # gone from the database: take it out' in again
 
 
 # A check of a live store says everything in which it is not as declared, at once, and touches nothing.
@@ -261,14 +255,13 @@ async def test_the_grants_that_are_told_can_be_run_as_they_are(empty_database: s
     role = f"dsr_{empty_database.rpartition('_')[2]}"
     store = await with_tables(
         empty_database,
-        f"""CREATE SCHEMA "the shop"; CREATE TABLE "the shop"."user" ("order" int PRIMARY KEY, "E-Mail" text);
+        f"""CREATE TABLE "user" ("order" int PRIMARY KEY, "E-Mail" text);
         CREATE ROLE {role} LOGIN PASSWORD 'x';""",
     )
     (tmp_path / "customers.toml").write_text(
         """
         name = "customers"
         [tables.user]
-        schema = "the shop"
         category = "account"
         primary_key = ["order"]
         columns = { order = { class = "T" }, E-Mail = { class = "A", identity = "email", rectifies = "email" } }

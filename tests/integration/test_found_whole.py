@@ -54,7 +54,7 @@ name = "shop"
 category = "customer"
 primary_key = ["id"]
 person = "id"
-restriction = {{ column = "restricted", value = true }}
+restrict = {{ restricted = true }}
 [tables.customer.columns]
 id = {{ class = "A", identity = "account_id", yields = true }}
 email = {ADDRESS}
@@ -68,7 +68,7 @@ columns = {{ account = {{ class = "A", identity = "account_id", yields = true }}
 [tables.call]
 category = "call"
 primary_key = ["id"]
-restriction = {{ column = "restricted", value = true }}
+restrict = {{ restricted = true }}
 [tables.call.columns]
 id = {{ class = "M" }}
 account = {{ class = "A", identity = "account_id" }}
@@ -77,12 +77,12 @@ restricted = {{ class = "T" }}
 [tables.note]
 category = "note"
 primary_key = ["id"]
-via = [{{ table = "customer", on = {{ customer = "id" }} }}]
+belongs_to = [{{ table = "customer", on = {{ customer = "id" }} }}]
 columns = {{ id = {{ class = "T" }}, customer = {{ class = "T" }}, body = {{ class = "C" }} }}
 [tables.newsletter]
 category = "newsletter"
 primary_key = ["id"]
-marketing = {{ column = "wanted", value = false }}
+no_marketing = {{ wanted = false }}
 [tables.newsletter.columns]
 id = {{ class = "T" }}
 address = {{ class = "A", identity = "email", match = "lower" }}

@@ -157,8 +157,8 @@ name = "crm"
 [tables.customer]
 category = "account"
 primary_key = ["id"]
-restriction = { column = "restricted", value = true }
-marketing = { column = "marketing", value = false }
+restrict = { restricted = true }
+no_marketing = { marketing = false }
 [tables.customer.columns]
 id = { class = "T" }
 email = { class = "A", identity = "email", rectifies = "email" }

@@ -57,7 +57,7 @@ name = "orders"
 [tables.order]
 category = "order"
 primary_key = ["id"]
-restriction = { column = "closed", value = true }
+restrict = { closed = true }
 [tables.order.columns]
 id = { class = "T" }
 account_id = { class = "A", identity = "account_id" }

@@ -449,13 +449,13 @@ name = "orders"
 [tables.purchase]
 category = "order"
 primary_key = ["id"]
-anchors = { ordered = { column = "ordered" } }
+at = { ordered = "ordered" }
 columns = { id = { class = "T" }, email = { class = "A", identity = "email" }, ordered = { class = "M" } }
 [tables.line]
 category = "order"
 primary_key = ["id"]
-anchors = { added = { column = "added" } }
-via = [{ table = "purchase", on = { purchase_id = "id" } }]
+at = { added = "added" }
+belongs_to = [{ table = "purchase", on = { purchase_id = "id" } }]
 columns = { id = { class = "T" }, purchase_id = { class = "T" }, added = { class = "M" } }
 """
 
@@ -484,8 +484,8 @@ name = "desk"
 [tables.ticket]
 category = "ticket"
 primary_key = ["id"]
-anchors = { resolved = { column = "resolved" } }
-refuse_when = [{ column = "status", in = ["open"], reason = "open_ticket" }]
+at = { resolved = "resolved" }
+states.open_ticket = { column = "status", in = ["open"] }
 [tables.ticket.columns]
 id = { class = "T" }
 email = { class = "A", identity = "email" }
@@ -510,7 +510,7 @@ BILLED = """
 CREATE TABLE call (id bigint PRIMARY KEY, email text, billed date, country text, state text);
 CREATE INDEX ON call (email);
 INSERT INTO call SELECT n, 'a@example.org', '2024-01-01', c, 'paid'
-    FROM unnest(ARRAY['DE', ' de', 'Germany', 'FR', 'us', NULL, '', 'XX']) WITH ORDINALITY AS w (c, n);
+    FROM unnest(ARRAY['DE', ' de', 'de', 'FR', 'us', NULL, '', 'XX']) WITH ORDINALITY AS w (c, n);
 INSERT INTO call VALUES (10, 'b@example.org', '2024-01-01', 'DE', 'disputed'),
     (11, 'b@example.org', '2026-01-01', 'DE', 'paid');
 """
@@ -519,9 +519,9 @@ name = "bills"
 [tables.call]
 category = "call_record"
 primary_key = ["id"]
-anchors = { invoice_date = { column = "billed" } }
-jurisdiction = { column = "country", words = { germany = "DE" } }
-refuse_when = [{ column = "state", in = ["disputed"], reason = "dispute" }]
+at = { invoice_date = "billed" }
+country = "country"
+states.dispute = { column = "state", in = ["disputed"] }
 [tables.call.columns]
 id = { class = "T" }
 email = { class = "A", identity = "email" }

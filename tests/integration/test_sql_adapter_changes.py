@@ -155,7 +155,7 @@ async def test_store_without_declared_corrections_is_corrected_by_hand(customer_
 
 async def test_rows_that_cannot_show_a_restriction_are_manual(customer_store: CustomerStore) -> None:
     text = customer_store.dataset.read_text(encoding="utf-8")
-    text = text.replace('restriction = { column = "restricted", value = true }\n', "")
+    text = text.replace("restrict = { restricted = true }\n", "")
     customer_store.dataset.write_text(text, encoding="utf-8")
     stranger = email("x@example.org")
     async with engine(customer_store.dsn, customer_store.dataset, {}) as customers:
@@ -267,12 +267,11 @@ async def test_foreign_switch_outlasts_our_lift(customer_store: CustomerStore, c
     assert shown == [("C1",)]
 
 
-# What honours a restriction in a store may be a word of an enumeration.
+# What honours a restriction in a store is put back as it was.
 
 ANNAS_ADDRESS = email("anna@example.org")
 SCHEMA = """
-CREATE TYPE state AS ENUM ('active', 'restricted', 'suspended');
-CREATE TABLE customer (id int PRIMARY KEY, email text, state state NOT NULL DEFAULT 'active',
+CREATE TABLE customer (id int PRIMARY KEY, email text, state boolean NOT NULL DEFAULT false,
     mails boolean NOT NULL DEFAULT true);
 INSERT INTO customer VALUES (1, 'anna@example.org'), (2, 'boris@example.org');
 """
@@ -281,8 +280,8 @@ name = "customers"
 [tables.customer]
 category = "account"
 primary_key = ["id"]
-restriction = { column = "state", value = "restricted", otherwise = "active" }
-marketing = { column = "mails", value = false }
+restrict = { state = true }
+no_marketing = { mails = false }
 [tables.customer.columns]
 id = { class = "T" }
 email = { class = "A", identity = "email" }
@@ -317,20 +316,13 @@ async def test_lifted_restriction_restores_the_former_state(switching: SqlEngine
     assert await ask(dsn, STATES) == before
 
 
-async def test_a_word_that_nobody_could_put_back_is_left_to_a_person(switching: SqlEngine, dsn: str) -> None:
-    await ask(dsn, "UPDATE customer SET state = 'suspended' WHERE id = 1")
-    before = await ask(dsn, STATES)
-    assert isinstance(await switching.one(task(Operation.RESTRICT, ANNAS_ADDRESS)), NotSupported)
-    assert await ask(dsn, STATES) == before
-
-
 async def test_stop_of_marketing_needs_nothing_by_which_other_tables_are_searched(dsn: str, tmp_path: Path) -> None:
     await ask(dsn, "CREATE TABLE call (id int PRIMARY KEY, caller text, began timestamptz)")
     calls = """
 [tables.call]
 category = "call"
 primary_key = ["id"]
-occurred = { column = "began" }
+at = { happened = "began" }
 columns.id = { class = "T" }
 columns.caller = { class = "A", identity = "phone" }
 columns.began = { class = "M" }

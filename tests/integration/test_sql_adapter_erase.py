@@ -179,8 +179,7 @@ name = "lines"
 [tables.line]
 category = "line"
 primary_key = ["id"]
-occurred = { column = "at" }
-anchors = { call_start = { column = "at" } }
+at = { happened = "at", call_start = "at" }
 columns = { id = { class = "T" }, number = { class = "A", identity = "phone" }, at = { class = "M" } }
 """
 
@@ -237,7 +236,7 @@ columns = { id = { class = "T" }, email = { class = "A", identity = "email" }, m
 [tables.contact]
 category = "contact"
 primary_key = ["id"]
-via = [{ table = "account", on = { account_id = "id" } }]
+belongs_to = [{ table = "account", on = { account_id = "id" } }]
 columns = { id = { class = "T" }, account_id = { class = "T" }, name = { class = "A" } }
 [tables.letter]
 category = "letter"
@@ -318,7 +317,7 @@ async def test_columns_nulled_by_the_database_are_counted_and_left_null(accounts
 async def test_the_check_names_what_would_be_refused_or_hidden_at_work(dsn: str, tmp_path: Path) -> None:
     name = f"checked_{dsn.rpartition('/')[2].rpartition('_')[2]}"
     parties = DATASET.replace(
-        'category = "letter"', 'category = "letter"\nerase = "blank"\nparties = { a = {}, b = {} }'
+        'category = "letter"', 'category = "letter"\non_erase = "blank"\nparties = { a = {}, b = {} }'
     )
     parties = parties.replace('identity = "email" }', 'identity = "email", party = "a" }').replace(
         'email = { class = "A", identity = "email", party = "a" }', 'email = { class = "A", identity = "email" }'
@@ -352,7 +351,7 @@ async def test_undeclared_referring_table_is_named_beforehand(accounts: SqlEngin
     before = await ask(dsn, LEFT)
     with pytest.raises(DatasetOutdated, match=r"rating \(to account, rating_account_id_fkey\), visit"):
         await accounts.adapter.inspect()
-    with pytest.raises(DatasetOutdated, match="declare each, with via"):
+    with pytest.raises(DatasetOutdated, match="declare each, with belongs_to"):
         await accounts.one(task(ERASE, ANNA_OF_REFERENCES))
     assert await ask(dsn, LEFT) == before
     assert (await accounts.receipt(task(Operation.EXPORT, ANNA_OF_REFERENCES))).found == 4

@@ -251,7 +251,7 @@ name = "lines"
 [tables.line]
 category = "call"
 primary_key = ["id"]
-erase = "blank"
+on_erase = "blank"
 parties = { caller = {}, callee = {} }
 [tables.line.columns]
 id = { class = "T" }

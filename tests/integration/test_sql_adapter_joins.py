@@ -29,7 +29,7 @@ from tests.fixtures.joined_shop import DATASET
 ANNA, BORIS, NOBODY = email("anna@example.org"), email("boris@example.org"), email("nobody@example.org")
 ERASE, EXPORT, LOCATE = Operation.ERASE, Operation.EXPORT, Operation.LOCATE
 ROWS = """
-SELECT 'customer', id::text FROM crm.customer UNION ALL SELECT 'address', id::text FROM crm.address
+SELECT 'customer', id::text FROM customer UNION ALL SELECT 'address', id::text FROM address
 UNION ALL SELECT 'purchase', id::text FROM purchase UNION ALL SELECT 'line', id::text FROM purchase_line
 UNION ALL SELECT 'device', serial FROM device UNION ALL SELECT 'note', id::text FROM note
 UNION ALL SELECT 'room', id::text FROM room UNION ALL SELECT 'member', customer_id::text FROM member
@@ -95,7 +95,7 @@ async def test_a_copy_shows_each_row_once_and_tells_by_whom_it_was_found(shop: S
 
 
 async def test_a_row_that_leads_to_somebody_else_as_well_is_touched_for_nobody(shop: SqlEngine, shop_dsn: str) -> None:
-    await ask(shop_dsn, "UPDATE crm.customer SET address_id = 1 WHERE id = 3")
+    await ask(shop_dsn, "UPDATE customer SET address_id = 1 WHERE id = 3")
     before = await ask(shop_dsn, ROWS)
     results = [await shop.one(task(operation, ANNA)) for operation in (ERASE, EXPORT)]
     assert all(isinstance(one, ForeignHit) and "address" in str(one) for one in results), results
@@ -105,7 +105,7 @@ async def test_a_row_that_leads_to_somebody_else_as_well_is_touched_for_nobody(s
 async def test_a_correction_reaches_a_row_by_its_joins_and_no_other(shop: SqlEngine, shop_dsn: str) -> None:
     done = await shop.receipt(task(Operation.RECTIFY, ANNA, changes=[("street", None, "Rua 2")]))
     assert done.by_category == {"address": 1}
-    assert await ask(shop_dsn, "SELECT id FROM crm.address WHERE street = 'Rua 2'") == [(1,)]
+    assert await ask(shop_dsn, "SELECT id FROM address WHERE street = 'Rua 2'") == [(1,)]
 
 
 async def test_orphaned_rows_are_found_by_their_keys(shop: SqlEngine, shop_dsn: str) -> None:
@@ -114,9 +114,9 @@ async def test_orphaned_rows_are_found_by_their_keys(shop: SqlEngine, shop_dsn: 
     await ask(
         shop_dsn,
         "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$BEGIN INSERT INTO note VALUES (9, 5, old.id::text, 'late'); RETURN old; END$$",
+        " $$BEGIN INSERT INTO note VALUES (9, old.id::text, 'late'); RETURN old; END$$",
     )
-    await ask(shop_dsn, "CREATE TRIGGER late AFTER DELETE ON crm.customer FOR EACH ROW EXECUTE FUNCTION late()")
+    await ask(shop_dsn, "CREATE TRIGGER late AFTER DELETE ON customer FOR EACH ROW EXECUTE FUNCTION late()")
     left = await shop.one(task(ERASE, BORIS))
     assert type(left).__name__ == "ResidueFound", left
 
@@ -142,7 +142,7 @@ columns = { email = { class = "A", identity = "email" }, purchases = { class = "
 
 async def test_a_view_through_which_nothing_can_be_changed_is_refused(shop_dsn: str, tmp_path: Path) -> None:
     view = (
-        "CREATE VIEW spent AS SELECT email, count(*) AS purchases FROM crm.customer c"
+        "CREATE VIEW spent AS SELECT email, count(*) AS purchases FROM customer c"
         " JOIN purchase p ON p.customer_id = c.id GROUP BY 1"
     )
     await ask(shop_dsn, view)
@@ -157,7 +157,7 @@ async def test_each_step_of_a_path_is_read_by_an_index(shop_dsn: str, tmp_path: 
     for indexed, columns in (
         *(("purchase", "customer_id"), ("purchase", "guest"), ("purchase_line", "purchase_id")),
         *(("device", "realm, owner"), ("note", "object_id"), ("message", "sender"), ("message", "receiver")),
-        *(("member", "customer_id"), ("crm.customer", "phone")),
+        *(("member", "customer_id"), ("customer", "phone")),
     ):
         await ask(shop_dsn, f"CREATE INDEX ON {indexed} ({columns})")
     (tmp_path / "shop.toml").write_text(DATASET, encoding="utf-8")
@@ -333,7 +333,7 @@ class Shape:
     def _forward(self, name: str, parent: str) -> None:
         """Each row refers to one of the parent."""
         self.rows[name] = {n: {"parent": self._some(parent)} for n in range(self.random.randint(1, 5))}
-        self.tables[name] = f'via = [{{ table = "{parent}", on = {{ parent = "id" }} }}]'
+        self.tables[name] = f'belongs_to = [{{ table = "{parent}", on = {{ parent = "id" }} }}]'
         self.leading[name] = {n for n, row in self.rows[name].items() if row["parent"] in self.leading[parent]}
         self._refers(name, "parent", parent)
 
@@ -343,7 +343,7 @@ class Shape:
         each = iter(self.rows[name])
         for row in self.rows[parent].values():
             row[f"of_{name}"] = next(each, None) if self.tidy else self._some(name)
-        self.tables[name] = f'via = [{{ table = "{parent}", on = {{ id = "of_{name}" }} }}]'
+        self.tables[name] = f'belongs_to = [{{ table = "{parent}", on = {{ id = "of_{name}" }} }}]'
         led = {row[f"of_{name}"] for key, row in self.rows[parent].items() if key in self.leading[parent]}
         self.leading[name] = {n for n in self.rows[name] if n in led}
         self._refers(parent, f"of_{name}", name)
@@ -355,8 +355,8 @@ class Shape:
         pairs = {(n, self._some(parent)) for n in self.rows[name] for _ in range(1 if self.tidy else 2)}
         self.rows[link] = {key: {"one": one, "other": other} for key, (one, other) in enumerate(sorted(pairs, key=str))}
         path = f'{{ table = "{parent}", on = {{ other = "id" }} }}'
-        self.tables[link] = f"via = [{path}]"
-        self.tables[name] = f'via = [{{ table = "{link}", on = {{ id = "one" }} }}, {path}]'
+        self.tables[link] = f"belongs_to = [{path}]"
+        self.tables[name] = f'belongs_to = [{{ table = "{link}", on = {{ id = "one" }} }}]'
         self.leading[link] = {key for key, row in self.rows[link].items() if row["other"] in self.leading[parent]}
         self.leading[name] = {one for key in self.leading[link] if isinstance(one := self.rows[link][key]["one"], int)}
         self._refers(link, "one", name)

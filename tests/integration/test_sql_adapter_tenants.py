@@ -189,11 +189,10 @@ name = "ledger"
 [tables.contract]
 category = "invoice"
 primary_key = ["id"]
-occurred = { column = "ended", timezone = "Europe/Berlin" }
-anchors = { relationship_end = { column = "ended", timezone = "Europe/Berlin" } }
-period = { valid_from = "ended", valid_to = "seen" }
-kept = { column = "kept", value = true }
-keeps = { fields = { name = [], address = [], vat_number = [], amount = ["fee"], contract = ["id"] } }
+at = { happened = "ended", relationship_end = "ended", valid_from = "ended", valid_to = "seen" }
+timezone = "Europe/Berlin"
+keep.mark = { kept = true }
+keep.fields = { name = [], address = [], vat_number = [], amount = ["fee"], contract = ["id"] }
 [tables.contract.columns]
 id = { class = "M" }
 email = { class = "A", identity = "email", yields = true }

@@ -15,7 +15,7 @@ from shared.domain.errors import GroundUnknown, Misconfigured, NotSupported, Rul
 from shared.domain.operations import Kept, Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, parse_period, read_policy
 from shared.systems.contract import Receipt, Task
-from shared.systems.sql.declaration.dataset import Dataset
+from shared.systems.sql.dataset import Dataset
 from shared.systems.sql.settings import SHIPPED
 from shared.systems.states import ErasureRefused
 from shared.systems.sweepable import Swept
@@ -231,13 +231,13 @@ CREATE INDEX ON contract (email);
 INSERT INTO contract VALUES (1, 'active@x.org', '2019-01-01', 'active'), (2, 'none@x.org', '2019-01-01', NULL),
     (3, 'paused@x.org', '2019-01-01', 'paused'), (4, 'closed@x.org', '2019-01-01', 'closed');
 """
-STATE = 'refuse_when = [{ column = "status", in = ["active"], over = ["closed"], reason = "active_contract" }]'
+STATE = 'states.active_contract = { column = "status", in = ["active"], over = ["closed"] }'
 DATASET = """
 name = "ledger"
 [tables.contract]
 category = "ticket"
 primary_key = ["id"]
-anchors = { resolved = { column = "ended" } }
+at = { resolved = "ended" }
 {state}
 [tables.contract.columns]
 id = { class = "T" }
@@ -278,17 +278,16 @@ name = "calls"
 [tables.call]
 category = "call_record"
 primary_key = ["id"]
-occurred = { column = "started" }
-anchors = { call_start = { column = "started" } }
-kept = { column = "kept", value = true }
-refuse_when = [{ column = "disputed", in = ["yes"], over = ["no"], reason = "dispute" }]
+at = { happened = "started", call_start = "started" }
+keep.mark = { kept = true }
+states.dispute = { column = "disputed", in = ["yes"], over = ["no"] }
 columns.id = { class = "T" }
 columns.email = { class = "A", identity = "email" }
 columns.started = { class = "M" }
 columns.disputed = { class = "M" }
 columns.cell = { class = "M" }
 columns.kept = { class = "T" }
-[tables.call.keeps.fields]
+[tables.call.keep.fields]
 caller_name = []
 caller_address = []
 caller_number = []
@@ -339,14 +338,11 @@ name = "ledger"
 [tables.invoice]
 category = "billing"
 primary_key = ["id"]
-anchors = { relationship_end = { column = "ended" } }
-occurred = { column = "ended" }
-kept = { column = "kept", value = true }
-keeps = { fields = { name = [], address = [], vat_number = [], amount = [], contract = ["ended"] } }
-refuse_when = [
-    { column = "status", in = ["open"], over = ["paid"], reason = "open_invoice" },
-    { column = "disputed", in = ["yes"], over = ["no"], reason = "dispute" },
-]
+at = { happened = "ended", relationship_end = "ended" }
+keep.mark = { kept = true }
+keep.fields = { name = [], address = [], vat_number = [], amount = [], contract = ["ended"] }
+states.open_invoice = { column = "status", in = ["open"], over = ["paid"] }
+states.dispute = { column = "disputed", in = ["yes"], over = ["no"] }
 [tables.invoice.columns]
 id = { class = "T" }
 email = { class = "A", identity = "email" }

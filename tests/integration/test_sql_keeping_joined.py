@@ -14,7 +14,7 @@ from shared.domain.operations import COUNTRY_UNKNOWN, Limit, Operation, TaskOutc
 from shared.domain.policy import Policy, WhereUnknown, parse_period
 from shared.storage.postgres import connected
 from shared.systems.contract import Task
-from shared.systems.sql.declaration.dataset import Dataset
+from shared.systems.sql.dataset import Dataset
 from tests.fixtures.cdr import SqlEngine, ask, engine, with_tables
 from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.mobile import DATASET, PEOPLE, RULE, SHAPES, E, about, deferred, filled, held
@@ -173,7 +173,7 @@ async def test_held_rows_are_restricted_and_counted(mobile_dsn: str, tmp_path: P
             "INSERT INTO customer VALUES (1, 'a', 1, 'anna@example.org', 'Anna', NULL, false),"
             " (2, 'a', 2, 'boris@example.org', 'Boris', NULL, false); INSERT INTO address VALUES (1, 1, 'Lindenallee')"
         )
-    switches = 'restriction = { column = "usable", value = false }\nmarketing = { column = "mailing", value = false }\n'
+    switches = "restrict = { usable = false }\nno_marketing = { mailing = false }\n"
     columns = 'kept = { class = "T" }\nusable = { class = "T" }\nmailing = { class = "M" }\n\n[tables.address]'
     declared = DATASET.replace('category = "account"\n', 'category = "account"\n' + switches, 1)
     declared = declared.replace('kept = { class = "T" }\n\n[tables.address]', columns, 1)
@@ -190,10 +190,10 @@ async def test_held_rows_are_restricted_and_counted(mobile_dsn: str, tmp_path: P
 
 
 def test_a_way_to_what_is_kept_that_cannot_be_restricted_is_refused_when_it_is_read(tmp_path: Path) -> None:
-    old, new = 'kept = { column = "kept", value = true }\n[tables.line.', "[tables.line."
+    old, new = "keep.mark = { kept = true }\n[tables.line.", "[tables.line."
     assert DATASET.count(old) == 1
     (tmp_path / "mobile.toml").write_text(DATASET.replace(old, new), encoding="utf-8")
-    with pytest.raises(Misconfigured, match="line has keeps, or leads"):
+    with pytest.raises(Misconfigured, match=r"line has keep\.fields, or leads"):
         Dataset.load(str(tmp_path / "mobile.toml"))
 
 
@@ -259,14 +259,14 @@ GERMAN = "calls_de_24m"
 
 
 BY_COUNTRY = DATASET.replace("[tables.usage.columns]", '[tables.usage.columns]\ncountry = { class = "T" }').replace(
-    "[tables.usage.keeps.fields]",
-    'jurisdiction = { column = "country", words = { Allemagne = "DE" } }\n[tables.usage.keeps.fields]',
+    "[tables.usage.keep.fields]",
+    'country = "country"\n[tables.usage.keep.fields]',
 )
 
 
 async def test_foreign_rule_keeps_rows_under_its_law_or_none_stated(mobile_dsn: str, tmp_path: Path) -> None:
     (tmp_path / "mobile.toml").write_text(BY_COUNTRY, encoding="utf-8")
-    says = {"anna": " allemagne", "boris": "fr", "chiara": "XX", "dora": None}
+    says = {"anna": " de", "boris": "fr", "chiara": "XX", "dora": None}
     async with connected(mobile_dsn) as connection:
         await connection.execute("ALTER TABLE usage ADD country text")
         for n, (who, country) in enumerate(says.items(), 1):
@@ -311,7 +311,7 @@ async def test_policy_may_leave_unknown_countries_to_review(mobile_dsn: str, tmp
     (tmp_path / "mobile.toml").write_text(BY_COUNTRY, encoding="utf-8")
     async with connected(mobile_dsn) as connection:
         await connection.execute("ALTER TABLE usage ADD country text")
-        for n, (who, country) in enumerate({"anna": "Allemagne", "boris": "fr", "chiara": "XX"}.items(), 1):
+        for n, (who, country) in enumerate({"anna": "DE", "boris": "fr", "chiara": "XX"}.items(), 1):
             await connection.execute(
                 "INSERT INTO customer VALUES ($1, 'r', $1, $2, 'N', NULL, false)", n, f"{who}@example.org"
             )
@@ -343,7 +343,7 @@ INSERT INTO customer VALUES (1, 'anna@example.org', 'Anna'), (2, 'boris@example.
 INSERT INTO usage VALUES (1, 1, '2025-04-01', '+491', 'c'), (2, 1, '2024-12-01', '+492', 'c'),
     (3, 2, '2024-12-01', '+493', 'c'), (4, 3, '2026-09-01', '+494', 'c');
 """
-KEPT = 'kept = { column = "kept", value = true }\n'
+KEPT = "keep.mark = { kept = true }\n"
 DATASET_RULES = f"""
 name = "calls"
 [tables.customer]
@@ -357,9 +357,8 @@ kept = {{ class = "T" }}
 [tables.usage]
 category = "call_record"
 primary_key = ["id"]
-occurred = {{ column = "started" }}
-anchors = {{ call_start = {{ column = "started" }} }}
-{KEPT}[tables.usage.keeps.fields]
+at = {{ happened = "started", call_start = "started" }}
+{KEPT}[tables.usage.keep.fields]
 caller_name = []
 caller_address = []
 caller_number = []
@@ -440,7 +439,7 @@ async def test_unrestrictable_customer_is_named_by_both_commands(calls: SqlEngin
     (tmp_path / "open.toml").write_text(DATASET_RULES.replace(KEPT, "", 1), encoding="utf-8")
     async with engine(dsn, tmp_path / "open.toml", {}, signed_policy()) as unrestricted:
         [says] = await unrestricted.adapter.inspect()
-        assert "write kept = " in says
+        assert "write keep.mark = " in says
         refused = await unrestricted.one(of("anna", "1"))
     assert isinstance(refused, ForeignHit)
     assert "since they are kept or somebody else's" in str(refused)

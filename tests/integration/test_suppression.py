@@ -458,16 +458,16 @@ name = "customers"
 [tables.customer]
 category = "account"
 primary_key = ["id"]
-marketing = { column = "marketing", value = false }
+no_marketing = { marketing = false }
 columns = { id = { class = "T" }, email = { class = "A", identity = "email" }, marketing = { class = "M" } }
 [tables.newsletter]
 category = "newsletter"
 primary_key = ["id"]
 columns = { id = { class = "T" }, email = { class = "A", identity = "email" }, wanted = { class = "M" } }
 """
-CUSTOMER_MARK = 'marketing = { column = "marketing", value = false }\n'
+CUSTOMER_MARK = "no_marketing = { marketing = false }\n"
 DATASET_WITH_A_MARK = DATASET.replace(
-    'category = "newsletter"', 'category = "newsletter"\nmarketing = { column = "wanted", value = false }'
+    'category = "newsletter"', 'category = "newsletter"\nno_marketing = { wanted = false }'
 )
 
 

@@ -25,7 +25,7 @@ from shared.domain.errors import Misconfigured
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.systems.engine.ownership import Attributor, subject, wall_clock
-from shared.systems.sql.declaration.tables import Table
+from shared.systems.sql.declaration import Table
 from tests.fixtures.downstream import task
 from tests.fixtures.shapes import table_of
 
@@ -225,7 +225,7 @@ TABLE = Table.model_validate(
     {
         "category": "call",
         "primary_key": ["at"],
-        "occurred": {"column": "at"},
+        "at": {"happened": "at"},
         "columns": {"at": {"class": "T"}, "number": {"class": "A", "identity": "phone"}},
     }
 )

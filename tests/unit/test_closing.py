@@ -26,7 +26,7 @@ from shared.fulfilment.store import outcome_of
 from shared.systems.contract import Receipt, Task
 from shared.systems.engine.ownership import Attribution, Mine
 from shared.systems.engine.planning import plan
-from shared.systems.sql.declaration.dataset import Dataset, Tenancy
+from shared.systems.sql.dataset import Dataset, Tenancy
 from tests.fixtures.downstream import task
 from tests.fixtures.events import a
 from tests.fixtures.policy import signed_policy

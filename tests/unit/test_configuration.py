@@ -47,7 +47,7 @@ from shared.systems import file
 from shared.systems.bus.settings import BusSettings
 from shared.systems.opendsr.settings import OpenDsrSettings
 from shared.systems.roundup.settings import RoundupSettings
-from shared.systems.sql.declaration.dataset import Dataset
+from shared.systems.sql.dataset import Dataset
 from shared.systems.sql.settings import SqlSettings
 from shared.systems.tryton.settings import TrytonSettings
 from tests.fixtures.told import comes_to

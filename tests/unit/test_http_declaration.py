@@ -15,7 +15,7 @@ from shared.systems.http.paths import Answer, Condition, Refusal, each_at
 from shared.systems.http.requests import Pages
 from shared.systems.http.settings import SHIPPED
 from shared.systems.http.templates import in_body, in_path, names_in
-from shared.systems.sql.declaration.dataset import Dataset
+from shared.systems.sql.dataset import Dataset
 from shared.systems.sql.settings import SHIPPED as DATASETS
 
 SOUND = """

@@ -26,8 +26,8 @@ from shared.systems.engine.searching import by_hand
 from shared.systems.relations import with_states
 from shared.systems.roundup.adapter import RoundupAdapter
 from shared.systems.sql.check import undeclared
-from shared.systems.sql.declaration.dataset import Dataset, Tenancy
-from shared.systems.sql.declaration.tables import Table
+from shared.systems.sql.dataset import Dataset, Tenancy
+from shared.systems.sql.declaration import Table
 from shared.systems.sql.settings import SqlSettings
 from shared.systems.tryton.system import CATEGORIES as TRYTON
 from tests.fixtures.downstream import email, task
@@ -46,22 +46,20 @@ CONTRACT: dict[str, Any] = {
         "signed": {"class": "M"},
         "kept": {"class": "T"},
     },
-    "occurred": {"column": "ended"},
-    "anchors": {"relationship_end": {"column": "ended"}},
-    "keeps": {"fields": {"name": []}},
-    "kept": {"column": "kept", "value": True},
+    "at": {"happened": "ended", "relationship_end": "ended"},
+    "keep": {"fields": {"name": []}, "mark": {"kept": True}},
 }
 
 
 @pytest.mark.parametrize(
     ("instead", "says"),
     [
-        ({"occurred": None}, 'keeps needs occurred, by which .*: write occurred = { column = "ended" }'),
-        ({"occurred": {"column": "signed"}}, "occurred names signed and anchors name ended; let both name the one"),
-        ({"anchors": {}}, "there are no anchors: name in anchors the one from which its rule counts"),
+        ({"at": {"relationship_end": "ended"}}, 'keep needs at.happened, by which .*: write happened = "ended" there'),
+        ({"at": {"happened": "signed", "relationship_end": "ended"}}, 'write happened = "ended" there'),
+        ({"at": {}}, "at names none: name in at the one from which its rule counts"),
         (
-            {"anchors": {"relationship_end": {"column": "ended"}, "invoice_date": {"column": "signed"}}},
-            "anchors name ended, signed: name in anchors the one",
+            {"at": {"happened": "ended", "relationship_end": "ended", "invoice_date": "signed"}},
+            "at names ended, signed: name in at the one",
         ),
     ],
 )
@@ -80,25 +78,26 @@ name = "shop"
 [tables.visit]
 category = "analytics"
 primary_key = ["id"]
-anchors = { event_time = { column = "at" } }
+at = { event_time = "at" }
 {more}
 [tables.visit.columns]
 id = { class = "T" }
 at = { class = "M" }
 email = { class = "A", identity = "email"{party} }
 """
-ANONYMISE = 'anonymise = { blank = ["email"], redraw = ["id"], coarsen = { at = "month" } }'
+ANONYMISE = "# anonymous"
 PARTIES = "parties = { a = {}, b = {} }"
 
 
 def dataset(tmp_path: Path, more: str = "") -> Dataset:
     party = ', party = "a"' if "parties" in more else ""
     text = TEXT.replace("{more}", more).replace("{party}", party)
-    if "kept =" in more:
-        text += 'k = { class = "T" }\n'
+    if "keep." in more:
+        text = text.replace("at = { e", 'at = { happened = "at", e') + 'k = { class = "T" }\n'
     if party:
         text += 'other = { class = "A", party = "b" }\n'
-        text = text.replace('blank = ["email"]', 'blank = ["email", "other"]')
+    if ANONYMISE in more:
+        text = text.replace('id = { class = "T" }', 'id = { class = "T", anonymous = "redraw" }')
     (tmp_path / "shop.toml").write_text(text, encoding="utf-8")
     return Dataset.load(str(tmp_path / "shop.toml"))
 
@@ -113,11 +112,11 @@ def folder(tmp_path: Path) -> Path:
     [
         ("delete", False, "", None),
         ("keep", False, "", "no rule of its kept_by says on which ground and until when"),
-        ("keep", True, "", "declare anchors.event_time and keeps"),
-        ("restrict", True, "", "declare anchors.event_time and keeps"),
-        ("anonymise", False, "", "declare anonymise"),
+        ("keep", True, "", "declare at.event_time and keep.fields"),
+        ("restrict", True, "", "declare at.event_time and keep.fields"),
+        ("anonymise", False, "", "declare anonymous"),
         ("anonymise", False, ANONYMISE, None),
-        ("anonymise", False, f'{ANONYMISE}\n{PARTIES}\nerase = "blank"', "several people are in a row"),
+        ("anonymise", False, f'{ANONYMISE}\n{PARTIES}\non_erase = "blank"', "several people are in a row"),
     ],
 )
 def test_what_a_store_cannot_do_with_a_category_is_said_by_name_and_nothing_is_deleted_instead(
@@ -132,14 +131,13 @@ def test_what_a_store_cannot_do_with_a_category_is_said_by_name_and_nothing_is_d
     ("said", "missing"), [('a = ["at"], b = []', None), ('a = ["at"]', "b"), ('c = ["at"]', "a, b")]
 )
 def test_undeclared_field_of_a_rule_is_named_and_takes_nothing(tmp_path: Path, said: str, missing: str | None) -> None:
-    kept = 'occurred = { column = "at" }\nkept = { column = "k", value = true }'
-    more = f"{kept}\nkeeps = {{ fields = {{ {said} }} }}"
+    more = f"keep.mark = {{ k = true }}\nkeep.fields = {{ {said} }}"
     policy = doing(folder(tmp_path), "restrict", ruled=True)
     rule = policy.rules["visits"].model_copy(update={"fields": frozenset({"a", "b"})})
     policy = policy.with_other(rules={**policy.rules, "visits": rule})
     found = list(undeclared(dataset(tmp_path, more), policy))
     assert [each.partition(" is, which")[0] for each in found] == (
-        [f"visit.keeps does not say where {missing}"] if missing else []
+        [f"visit.keep does not say where {missing}"] if missing else []
     )
 
 
@@ -215,7 +213,7 @@ def test_what_has_to_be_declared_for_a_store_of_invoices_alone_is_named_state_by
         "open_invoice out of kept_by of categories.invoice",
     ]
     for state, reason in (("contract_active", "active_contract"), ("disputed", "dispute")):
-        declare = f'for {state} declare refuse_when with reason = "{reason}" on a table or resource of whichever system'
+        declare = f"for {state} declare the state {reason} on a table or resource of whichever system"
         assert any(each.startswith(declare) for each in shop.to_declare)
     [said] = shop.by_person
     assert all(each in said for each in shop.to_declare)
@@ -227,8 +225,8 @@ def test_what_has_to_be_declared_for_a_store_of_invoices_alone_is_named_state_by
 
 
 # In which tables a restriction is obeyed, where some bear its switch and others do not (Art. 18).
-def table(*, via: str = "", key: str = "id", **said: Any) -> Table:
-    """A table of a few columns; ``via``: the one to which its rows lead."""
+def table(*, to: str = "", key: str = "id", **said: Any) -> Table:
+    """A table of a few columns; ``to``: the one to which its rows belong."""
     columns = {
         "id": {"class": "T"},
         "owner": {"class": "T"},
@@ -237,10 +235,10 @@ def table(*, via: str = "", key: str = "id", **said: Any) -> Table:
         "restricted": {"class": "T"},
     }
     used = {name: columns[name] for name in {"id", "owner", key, *said.pop("columns", ())}}
-    if via:
-        said["via"] = [{"table": via, "on": {"owner": "id"}}]
+    if to:
+        said["belongs_to"] = [{"table": to, "on": {"owner": "id"}}]
     if said.pop("switch", False):
-        said["restriction"] = {"column": "restricted", "value": True}
+        said["restrict"] = {"restricted": True}
         used["restricted"] = columns["restricted"]
     return Table.model_validate({"category": "any", "primary_key": [key], "columns": used, **said})
 
@@ -254,10 +252,10 @@ CUSTOMER = table(key="account", switch=True)
         ({"customer": CUSTOMER, "news": table(columns=["email"])}, {"customer"}),
         ({"customer": CUSTOMER, "call": table(columns=["account"])}, {"customer", "call"}),
         (
-            {"order": table(via="customer"), "item": table(via="order"), "customer": CUSTOMER},
+            {"order": table(to="customer"), "item": table(to="order"), "customer": CUSTOMER},
             {"customer", "order", "item"},
         ),
-        ({"order": table(via="customer"), "item": table(via="order"), "customer": table(key="account")}, set()),
+        ({"order": table(to="customer"), "item": table(to="order"), "customer": table(key="account")}, set()),
         ({"call": table(columns=["account"], switch=True), "customer": table(key="account")}, {"call"}),
     ],
     ids=["by an address", "by the account", "through others", "no switch", "not of one account"],
@@ -429,5 +427,5 @@ def test_what_an_adapter_keeps_that_tells_no_countries_apart_is_told_by_no_count
 
 def test_the_mark_of_what_stays_is_not_emptied_with_the_rest() -> None:
     columns = {**CONTRACT["columns"], "kept": {"class": "M"}}
-    table = Table.model_validate({**CONTRACT, "columns": columns, "kept": {"column": "kept", "value": True}})
+    table = Table.model_validate({**CONTRACT, "columns": columns})
     assert "kept" not in {name for part in table_of("contract", table).shape.parts for name, _ in part.blank}

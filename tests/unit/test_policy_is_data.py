@@ -29,7 +29,7 @@ from shared.domain.sweep_policy import sweep_policy
 from shared.systems.engine.copying import Copies
 from shared.systems.engine.keeping import does_with
 from shared.systems.engine.ownership import Mine
-from shared.systems.sql.declaration.dataset import Dataset, Tenancy
+from shared.systems.sql.dataset import Dataset, Tenancy
 from tests.fixtures.packages import made_of, unpacked
 from tests.fixtures.policy import SIGNED, changed
 from tests.fixtures.report_reader import read

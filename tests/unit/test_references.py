@@ -14,7 +14,7 @@ from shared.systems.engine.ownership import Mine, told_of
 from shared.systems.engine.records import Record
 from shared.systems.sql import mariadb, values
 from shared.systems.sql.catalog import DatasetOutdated, Reference, arranged, of_one_person
-from shared.systems.sql.declaration.dataset import Dataset
+from shared.systems.sql.dataset import Dataset
 from shared.systems.sql.mariadb import Address
 from shared.systems.sql.notes import schema_for
 from shared.systems.sql.postgresql import translated
@@ -112,15 +112,11 @@ primary_key = ["id"]
 id = { class = "T" }
 email = { class = "A", identity = "email" }
 code = { class = "A", identity = "account_id" }
-sip = { class = "A", identity = "sip_uri", domain = "host" }
-host = { class = "M" }
 """
 ROW = {
     "id": 1,
     "email": "Anna@Example.org",
     "code": b"C1",
-    "sip": "anna",
-    "host": "Voice.Example",
 }
 
 
@@ -135,7 +131,6 @@ def dataset(tmp_path: Path, text: str) -> Dataset:
         ("email", {"email"}, "anna@example.org"),
         ("email", set(), "Anna@Example.org"),
         ("code", {"code"}, "C1"),
-        ("sip", set(), "sip:anna@voice.example"),
     ],
 )
 def test_compared_identity_has_the_same_bytes(tmp_path: Path, column: str, loose: set[str], compared: str) -> None:
@@ -178,7 +173,7 @@ tel = { class = "A", rectifies = "phone" }
 [tables.thread]
 category = "ticket"
 primary_key = ["id"]
-via = [{ table = "requester", on = { rid = "rid" } }]
+belongs_to = [{ table = "requester", on = { rid = "rid" } }]
 columns = { id = { class = "M" }, rid = { class = "T" } }
 """
 

@@ -314,7 +314,7 @@ def test_every_mistake_of_every_file_is_told_at_once_with_its_line_and_what_to_w
             "holds 'Z': Input should be 'A', 'B', 'M', 'C' or 'T'",
         ),
         ("orders.toml", 11, "tables.customer_order.columns.goods.partty", "is no key here; write party"),
-        ("orders.toml", 6, "tables.customer_order.colour", "is no key here; write columns"),
+        ("orders.toml", 6, "tables.customer_order.colour", "is no key here; write country"),
     ]
     assert [each.line for each in orders.faults[2:]] == [10, 11, 6]
     assert helpdesk.faults == ()
@@ -371,7 +371,7 @@ def test_the_file_that_ships_is_right_without_a_single_secret() -> None:
 
 @pytest.mark.parametrize("told", [False, True])
 def test_untold_state_of_kept_data_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, told: bool) -> None:
-    state = 'refuse_when = [{ column = "contract", in = ["yes"], reason = "active_contract" }]' if told else ""
+    state = 'states.active_contract = { column = "contract", in = ["yes"] }' if told else ""
     dataset = (
         f'name = "orders"\n[tables.customer]\ncategory = "customer"\nprimary_key = ["id"]\n{state}\n'
         '[tables.customer.columns]\nid = { class = "A", identity = "account_id", yields = true }\n'
@@ -382,7 +382,7 @@ def test_untold_state_of_kept_data_is_named(tmp_path: Path, monkeypatch: pytest.
     said = "holds what the policy keeps while contract_active"
     assert [each.says.partition(",")[0] for each in shop.by_person] == ([] if told else [said])
     if not told:
-        assert 'declare refuse_when with reason = "active_contract" on a table' in shop.by_person[0].says
+        assert "declare the state active_contract on a table" in shop.by_person[0].says
     assert not shop.faults, "the platform works with it all the same"
     monkeypatch.setenv("DSR_SHOP_DSN", "postgresql://shop.invalid/")
     wrong, by_person = _mistakes(tmp_path / "downstreams.toml")
@@ -393,7 +393,7 @@ def test_untold_state_of_kept_data_is_named(tmp_path: Path, monkeypatch: pytest.
 def test_state_told_by_a_table_and_no_rule_is_named(tmp_path: Path, held: str, named: str | None) -> None:
     dataset = (
         f'name = "orders"\n[tables.deal]\ncategory = "{held}"\nprimary_key = ["id"]\n'
-        'refuse_when = [{ column = "state", in = ["on"], reason = "active_contract" }]\n'
+        'states.active_contract = { column = "state", in = ["on"] }\n'
         '[tables.deal.columns]\nid = { class = "A", identity = "account_id", yields = true }\nstate = { class = "M" }\n'
     )
     table = WRONG[WRONG.index("[shop]") : WRONG.index("[helpdesk]")].replace('["phone"]', '["account_id"]')
@@ -411,7 +411,7 @@ def test_state_told_by_a_table_and_no_rule_is_named(tmp_path: Path, held: str, n
         ("id", 'person = "account"', "", []),
         ("id", 'person = "id"', "", []),
         ("id", 'person = "mail"', "", ["bill"]),
-        ("id", 'person = "account"\noccurred = { column = "since" }', "", ["bill"]),
+        ("id", 'person = "account"\nat = { happened = "since" }', "", ["bill"]),
         ("id", "", "assigns = true\n", []),
     ],
     ids=["named", "its key", "one person's", "a row is one", "told apart by address", "what happened", "a register"],

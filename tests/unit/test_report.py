@@ -33,8 +33,8 @@ from shared.fulfilment.parts import sealing
 from shared.systems.contract import Record
 from shared.systems.http.declaration import read_declaration
 from shared.systems.http.settings import SHIPPED
-from shared.systems.sql.declaration.columns import Column
-from shared.systems.sql.declaration.dataset import Dataset
+from shared.systems.sql.dataset import Dataset
+from shared.systems.sql.declaration import Column
 from shared.systems.sql.settings import SHIPPED as DATASETS
 from shared.systems.tryton.settings import DeclaredGrounds
 from tests.fixtures.package_check import ITEMS, check

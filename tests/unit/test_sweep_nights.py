@@ -28,7 +28,8 @@ from shared.domain.policy import parse_period, release
 from shared.domain.sweep_policy import SweepPolicy, sweep_policy
 from shared.systems.sql.catalog import Relation, SeenColumn
 from shared.systems.sql.check import faults_of
-from shared.systems.sql.declaration.dataset import Dataset
+from shared.systems.sql.dataset import Dataset
+from shared.systems.sql.declaration import Anonymisation
 from shared.systems.sql.postgresql import Postgres
 from shared.systems.sweepable import Counted
 
@@ -189,92 +190,66 @@ def test_a_long_list_is_asked_about_in_parts(tmp_path: Path, asked: list[int]) -
 
 # A dataset says of every column what becomes of it when its people go, and keeps nothing that leads back to them.
 
-ANONYMISE = """
-blank = ["client", "account"]
-redraw = ["id"]
-coarsen = { at = "month" }
-rare = ["country"]
-same = ["kind"]
-person = "client"
-"""
 VISITS = """
 name = "visits"
 [tables.visit]
 category = "analytics"
 primary_key = ["id"]
-anchors = {{ event = {{ column = "at" }} }}
-[tables.visit.anonymise]
-{anonymise}
+at = { event = "at" }
 [tables.visit.columns]
-id = {{ class = "T" }}
-at = {{ class = "M" }}
-client = {{ class = "A" }}
-account = {{ class = "A", identity = "account_id" }}
-account_key = {{ class = "A", identity = "account_id", generated = true }}
-country = {{ class = "M" }}
-kind = {{ class = "M" }}
+id = { class = "T", anonymous = "redraw" }
+at = { class = "M", anonymous = "month" }
+client = { class = "A", identity = "client_id" }
+account = { class = "A", identity = "account_id" }
+account_key = { class = "A", identity = "account_id", generated = true }
+country = { class = "M", anonymous = "rare" }
+kind = { class = "M", anonymous = "keep" }
 """
 
 
-def load(tmp_path: Path, anonymise: str, text: str = VISITS) -> Dataset:
+def load(tmp_path: Path, text: str = VISITS) -> Dataset:
     path = tmp_path / "visits.toml"
-    path.write_text(text.format(anonymise=anonymise), encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     return Dataset.load(str(path))
 
 
 def test_every_column_has_its_end(tmp_path: Path) -> None:
-    declared = load(tmp_path, ANONYMISE).tables["visit"].anonymise
-    assert declared is not None
-    assert (declared.coarsen, declared.people) == ({"at": "month"}, 10)
+    assert load(tmp_path).tables["visit"].anonymise == Anonymisation(
+        ("client", "account"), ("id",), {"at": "month"}, ("country",), ("kind",), "client"
+    )
 
 
 @pytest.mark.parametrize(
     ("before", "after", "says"),
     [
-        ('same = ["kind"]', "", "does not say what becomes of column kind: name it in blank, redraw"),
-        ('"account"]', '"account", "kind"]', "names column kind twice"),
-        ('"account"]', '"account", "place"]', "names column place, which is not declared"),
-        ('"account"]', '"account", "account_key"]', "names account_key, which follows from another column"),
-        ('["client", "account"]', '["client"]', "does not say what becomes of column account"),
-        ('same = ["kind"]', 'same = ["kind", "account"]', "names column account twice"),
-        ('["country"]', '["country", "account"]', "names column account twice"),
-        ('person = "client"', "", "rare needs person"),
-        ('person = "client"', 'person = "country"', "tells people apart by country, which must go"),
+        ('identity = "account_id" }', 'identity = "account_id", anonymous = "keep" }', "keeps account, which tells"),
+        ('kind = { class = "M"', 'kind = { class = "A"', "keeps kind, which tells who it is about: leave it out"),
+        ("generated = true }", 'generated = true, anonymous = "keep" }', "account_key follows from another one"),
+        ('"T", anonymous = "redraw" }', '"T" }', "column id tells rows apart"),
+        (', identity = "client_id" }', ', identity = "client_id", generated = true }', None),
+        ('at = { event = "at" }\n', "", "anonymous needs at"),
+        ('event = "at"', 'event = "seen"', "at.event names column seen, which is not declared"),
     ],
 )
-def test_what_would_leave_somebody_in_it_is_refused(tmp_path: Path, before: str, after: str, says: str) -> None:
-    assert before in ANONYMISE
-    with pytest.raises(Misconfigured, match=says):
-        load(tmp_path, ANONYMISE.replace(before, after))
-
-
-def test_what_tells_who_it_is_about_is_kept_in_no_way(tmp_path: Path) -> None:
-    keeps = ANONYMISE.replace('"client", "account"', '"client"').replace('["kind"]', '["kind", "account"]')
-    with pytest.raises(Misconfigured, match="keeps account, which tells who it is about: name it in blank"):
-        load(tmp_path, keeps)
-
-
-def test_a_row_without_an_anchor_never_loses_its_people(tmp_path: Path) -> None:
-    text = VISITS.replace('anchors = {{ event = {{ column = "at" }} }}\n', "")
-    with pytest.raises(Misconfigured, match="anonymise needs anchors"):
-        load(tmp_path, ANONYMISE, text)
-
-
-def test_an_anchor_is_a_declared_column(tmp_path: Path) -> None:
-    with pytest.raises(Misconfigured, match="anchors names column seen, which is not declared"):
-        load(tmp_path, ANONYMISE, VISITS.replace('column = "at"', 'column = "seen"'))
+def test_what_would_leave_somebody_in_it_is_refused(tmp_path: Path, before: str, after: str, says: str | None) -> None:
+    assert before in VISITS
+    if says is None:
+        assert load(tmp_path, VISITS.replace(before, after)).tables["visit"].anonymise
+    else:
+        with pytest.raises(Misconfigured, match=says):
+            load(tmp_path, VISITS.replace(before, after))
 
 
 def test_rows_of_nobody_knows_whose_customer_are_not_counted_by_our_periods(tmp_path: Path) -> None:
     other = VISITS + '\n[tables.log]\ncategory = "analytics"\nprimary_key = ["id"]\ntenant = "owner"\n'
-    other += '[tables.log.columns]\nid = {{ class = "T" }}\nowner = {{ class = "T" }}\n'
-    other += 'account = {{ class = "A", identity = "account_id" }}\n'
+    other += '[tables.log.columns]\nid = { class = "T" }\nowner = { class = "T" }\n'
+    other += 'account = { class = "A", identity = "account_id" }\n'
     with pytest.raises(Misconfigured, match="visit"):
-        load(tmp_path, ANONYMISE, other)
+        load(tmp_path, other)
 
 
 def test_a_check_asks_for_the_right_to_change_what_a_night_anonymises(tmp_path: Path) -> None:
-    table = load(tmp_path, ANONYMISE).tables["visit"]
+    table = load(tmp_path).tables["visit"]
     may = {name: SeenColumn("text", writable=name in {"client", "kind"}) for name in table.columns}
     found, server = Relation(("public", "visit"), may), Postgres("web", "postgresql://u@localhost/web")
     told = [*faults_of(table, found, "dsr_web", server, deletable=True)]

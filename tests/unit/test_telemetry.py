@@ -234,7 +234,7 @@ OURS = {
         " ', '.join(bare) system task.system tracker.system step.system name"
         " system.name self.system.name"
         " dataset.name table.name self._domain self._sign_in self._names type_"
-        " anchor.column due.anchor"
+        " anchor due.anchor"
     ),
     "names from our code: operations, flags, models, methods, fields, headers, classes, kinds of record, versions": (
         "step.operation reply.operation erased.outcome API_VERSION DOMAIN_HEADER SIGNATURE_HEADER RESOLVED"

@@ -321,7 +321,7 @@ class Refusing:
         if self._shared:
             return ForeignHit(
                 f"{self._shared}: a row leads to other people as well; nothing was done. Say in the dataset which joins"
-                " are whose: via below each of the parties"
+                " are whose: belongs_to below each of the parties"
             )
         excess = limits.excess(self._task, people=max(map(len, self._people.values()), default=0))
         return excess or claims.beyond(self._task, self._said)

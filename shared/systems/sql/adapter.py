@@ -13,7 +13,7 @@ from shared.systems.engine.claims import REACHED
 from shared.systems.engine.records import Record
 from shared.systems.engine.serving import Served
 from shared.systems.sql import check
-from shared.systems.sql.declaration.tables import Table
+from shared.systems.sql.declaration import Table
 from shared.systems.sql.settings import SqlSettings
 from shared.systems.sql.system import SqlSystem
 from shared.systems.states import Telling
@@ -48,7 +48,7 @@ class SqlAdapter(Served):
 
     async def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]:
         """Our own people whose rows show no stop, by what is known of them there."""
-        switched = [(name, table) for name, table in self._dataset.tables.items() if table.marketing]
+        switched = [(name, table) for name, table in self._dataset.tables.items() if table.no_marketing]
         for name, table in switched:
             mails = [column for column, each in table.searched.items() if each.mails]
             last: Record | None = None
@@ -58,32 +58,31 @@ class SqlAdapter(Served):
                 if not page:
                     break
                 last = page[-1]
-                yield [[*self._known(mails, table, record)] for record in page if record.flags[1] is not True]
+                yield [[*self._known(mails, record)] for record in page if record.flags[1] is not True]
 
-    def _known(self, mails: Sequence[str], table: Table, record: Record) -> Iterator[Identity]:
+    def _known(self, mails: Sequence[str], record: Record) -> Iterator[Identity]:
         for holder, value in zip(record.shape.holders, record.holders, strict=True):
             if holder.column in mails and value is not None:
                 with suppress(MalformedIdentity):
-                    spelled = normalise(holder.type, value, table.columns[holder.column].region)
-                    yield Identity(holder.type, spelled, source=self._system.name)
+                    yield Identity(holder.type, normalise(holder.type, value), source=self._system.name)
 
     @cached_property
     def can(self) -> Capabilities:
         """States what follows from its dataset."""
         dataset, tables = self._dataset, self._dataset.tables.items()
         against_policy = tuple(check.undeclared(dataset, self._policy))
-        timed = any(table.occurred or table.period for _, table in tables)
-        switched = any(table.restriction for _, table in tables)
-        unrestricted = frozenset[Operation]() if dataset.restriction or switched else _RESTRICTING
+        timed = any(table.happened or table.period for _, table in tables)
+        switched = any(table.restrict for _, table in tables)
+        unrestricted = frozenset[Operation]() if dataset.restrict or switched else _RESTRICTING
         return Capabilities(
             on_erasure=frozenset(OnErasure),  # or it refuses by name what its dataset does not say how to do
             erases_by_category=True,
             spares_by_category=True,
-            silences=frozenset(t.category for _, t in tables) - {t.category for _, t in tables if not t.marketing},
+            silences=frozenset(t.category for _, t in tables) - {t.category for _, t in tables if not t.no_marketing},
             corrects=dataset.corrects,
             stated=frozenset(table.category for _, table in tables if table.stated),
-            one_flag=dataset.restriction is None and switched,
-            keeps_periods=dataset.restriction is not None,
+            one_flag=dataset.restrict is None and switched,
+            keeps_periods=dataset.restrict is not None,
             holds=frozenset(table.category for _, table in tables),
             not_held=dataset.not_held,
             tenants=frozenset(tenant for tenant in self._system.tenancy.values if tenant),
@@ -97,13 +96,13 @@ class SqlAdapter(Served):
             tells_people_apart=any(table.told_apart_by for _, table in tables),
             weighs_claims=True,
             never_told_apart=dataset.never_told_apart,
-            may_refuse=bool(against_policy) or any(t.refuse_when or self._policy.keeps(t.category) for _, t in tables),
-            telling=[Telling(name, t.category, state.reason) for name, t in tables for state in t.refuse_when],
+            may_refuse=bool(against_policy) or any(t.states or self._policy.keeps(t.category) for _, t in tables),
+            telling=[Telling(name, t.category, reason) for name, t in tables for reason in t.states],
             knows_no_states=True,
             against_policy=against_policy,
             undeclared=unrestricted,
             lacks={
-                "unrestricted": () if dataset.restriction or unrestricted else _unrestricted(dataset.tables),
+                "unrestricted": () if dataset.restrict or unrestricted else _unrestricted(dataset.tables),
                 "uncorrected": dataset.uncorrected,
                 "not_told_apart": [n for n, t in tables if t.searched and not t.parties and not t.told_apart_by],
                 "never_shown": dataset.unattributed,
@@ -118,9 +117,7 @@ class SqlAdapter(Served):
     def dated(self) -> Sequence[Dated]:
         """The tables that say from when periods of the policy count in them."""
         return [
-            Dated(
-                name, table.category, {a: at.column for a, at in table.anchors.items()}, table.jurisdiction is not None
-            )
+            Dated(name, table.category, table.anchors, table.country is not None)
             for name, table in self._dataset.tables.items()
             if table.anchors
         ]
@@ -143,7 +140,7 @@ def _not_compared(tables: Mapping[str, Table]) -> tuple[str, ...]:
     """The tables with a stop of marketing in which no contact point stands, so that no list can be compared."""
     contact = IdentityType.EMAIL, IdentityType.PHONE
     told = {n for n, t in tables.items() for each in t.columns.values() if each.mails and each.identity in contact}
-    return tuple(n for n, t in tables.items() if t.marketing and n not in told)
+    return tuple(n for n, t in tables.items() if t.no_marketing and n not in told)
 
 
 def _unrestricted(tables: Mapping[str, Table]) -> Sequence[str]:
@@ -153,7 +150,7 @@ def _unrestricted(tables: Mapping[str, Table]) -> Sequence[str]:
 
 def _reach(tables: Mapping[str, Table]) -> frozenset[str]:
     """Of some tables those whose readers know of a restriction: they bear it, lead there, or name its account."""
-    reached = {name for name, table in tables.items() if table.restriction}
+    reached = {name for name, table in tables.items() if table.restrict}
     if any(tables[name].is_of_one_account for name in reached):
         reached |= {name for name, table in tables.items() if IdentityType.ACCOUNT_ID in table.types}
     while led := {name for name in tables.keys() - reached if _leads(tables[name], reached)}:
@@ -162,4 +159,4 @@ def _reach(tables: Mapping[str, Table]) -> frozenset[str]:
 
 
 def _leads(table: Table, reached: Iterable[str]) -> bool:
-    return any(step.table in reached for _, path in table.paths for step in path)
+    return any(join.table in reached for _, join in table.joins)

@@ -7,9 +7,8 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
 from shared.domain.errors import ColumnUnmapped, Misconfigured, SystemRefused, TableMissing
-from shared.systems.sql.declaration.dataset import Dataset
-from shared.systems.sql.declaration.graph import ordered
-from shared.systems.sql.declaration.tables import Table
+from shared.systems.sql.dataset import SIDE, Dataset, ordered
+from shared.systems.sql.declaration import Table
 from shared.systems.sql.server import Place
 
 TABLE, PARTITIONED, VIEW, MATERIALISED = "table", "partitioned table", "view", "materialized view"
@@ -110,18 +109,12 @@ class Catalog:
 
 def named_in(dataset: Dataset, namespace: str) -> Mapping[Place, Collection[str]]:
     """Returns the columns of each table that a dataset names."""
-    named: dict[Place, set[str]] = {}
-    for name, table in dataset.tables.items():
-        named.setdefault(dataset.place(namespace, name), set()).update(table.columns)
-        for _, path in table.paths:
-            nearer = dataset.place(namespace, name)
-            for join in path:
-                named[nearer].update(join.on)
-                nearer = dataset.place(namespace, join)
-                of_it = (*(far for _, far in join.columns), *(test.column for test in join.where))
-                named.setdefault(nearer, set()).update(of_it)
-    if side := dataset.restriction:
-        named.setdefault((namespace, side.table), set()).update((side.number, side.valid_from, side.valid_to))
+    named = {(namespace, name): {*table.columns} for name, table in dataset.tables.items()}
+    for table in dataset.tables.values():
+        for _, join in table.joins:
+            named[namespace, join.table].update(join.on.values())
+    if dataset.restrict:
+        named.setdefault((namespace, dataset.restrict), set()).update(SIDE)
     return named
 
 
@@ -135,8 +128,7 @@ def refuse_missing(dataset: Dataset, namespace: str, catalog: Catalog) -> None:
     """
     for (schema, name), columns in named_in(dataset, namespace).items():
         if (relation := catalog.relations.get((schema, name))) is None:
-            where = "" if schema == namespace else f" of the schema {schema}"
-            raise TableMissing(f"{dataset.name}: table {name}{where} is declared and does not exist")
+            raise TableMissing(f"{dataset.name}: table {name} is declared and does not exist")
         if relation.kind not in {TABLE, PARTITIONED, VIEW, MATERIALISED, "foreign table"}:
             raise SystemRefused(
                 f"{dataset.name}: {schema}.{name} is {relation.kind}; a table must be InnoDB's, which has transactions"
@@ -163,7 +155,7 @@ def refuse_fixed(table: Table, name: str, relation: Relation) -> None:
             f"{name} is a view through which nothing can be changed: leave it out, and declare the tables that it shows"
         )
     written = {column for column, declared in table.columns.items() if declared.rectifies}
-    written |= table.blanked if table.erase == "blank" else set()
+    written |= table.blanked if table.on_erase == "blank" else set()
     if derived := sorted(name for name, seen in relation.columns.items() if seen.generated and name in written):
         raise DatasetOutdated(f"{name}: {derived[0]} is derived by the database: write generated = true in its column")
 
@@ -196,15 +188,15 @@ class References:
         if said := sorted({f"{key.child[1]} (to {self.names[key.parent]}, {key.name})" for key in silent}):
             raise DatasetOutdated(
                 f"{dataset}: tables refer to declared ones and are not declared, so what is in them about whom is not"
-                f" known: {', '.join(said)}; declare each, with via = the joins that tell whose its rows are"
+                f" known: {', '.join(said)}; declare each, with belongs_to = the join that tells whose its rows are"
             )
 
 
 def arranged(dataset: Dataset, namespace: str, keys: Sequence[Reference]) -> References:
     """Returns how rows of all tables can go; raises ``DatasetOutdated`` where none can."""
-    names = {dataset.place(namespace, name): name for name in dataset.tables}
+    names = {(namespace, name): name for name in dataset.tables}
     mine = tuple(key for key in keys if key.parent in names)
-    kept = {name for name, table in dataset.tables.items() if table.erase == "blank"}
+    kept = {name for name, table in dataset.tables.items() if table.on_erase == "blank"}
     binding = [key for key in mine if key.child in names and key.child != key.parent and not key.lets_go]
     deferred: list[Reference] = []
     emptied: list[Reference] = []

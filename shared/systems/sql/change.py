@@ -8,7 +8,7 @@ from typing import Any, Final
 from shared.domain.errors import ForeignHit
 from shared.systems.engine.records import FLAGS, Applied, Change, Key, Kind, Name, Record, Tied
 from shared.systems.sql.catalog import Catalog, DatasetOutdated, Reference, References
-from shared.systems.sql.declaration.anonymisation import Anonymisation
+from shared.systems.sql.declaration import PEOPLE, Anonymisation
 from shared.systems.sql.notes import Notes
 from shared.systems.sql.server import Connection, Place, Server, Statement
 from shared.systems.sql.tables import Declared
@@ -102,7 +102,7 @@ class Changing:
         """Takes the people out of rows; who is alone in what is rare would be known by it: that goes too."""
         declared = table.table.anonymise
         if declared is None:
-            raise DatasetOutdated(f"{table.name} does not say what becomes of its columns: write anonymise")
+            raise DatasetOutdated(f"{table.name} does not say what becomes of its columns: write anonymous in them")
         common = _common(declared, records)
         met = 0
         for rare in (True, False):
@@ -132,10 +132,8 @@ class Changing:
         switch = table.table.switches[FLAGS.index(change.flag)]
         if switch is None:
             return 0
-        value = switch.value if wanted else switch.otherwise
-        if isinstance(switch.value, bool):
-            value = str(switch.value is wanted).lower()
-        return await self._set(table, change.records, {switch.column: str(value)})
+        value = str(switch.value is wanted).lower() if isinstance(switch.value, bool) else switch.value
+        return await self._set(table, change.records, {switch.column: value})
 
     # Foreign keys.
 
@@ -226,9 +224,9 @@ def _common(declared: Anonymisation, records: Sequence[Record]) -> Collection[Na
         row = record.ref
         left = [_cut(row[name], unit) for name, unit in declared.coarsen.items()]
         told[record.name] = (*left, *(row[name] for name in (*declared.same, *declared.rare)))
-        if (who := row[declared.person or ""]) is not None:
+        if (who := row[declared.person]) is not None:
             crowds.setdefault(told[record.name], set()).add(who)
-    return {name for name, each in told.items() if len(crowds.get(each, ())) >= declared.people}
+    return {name for name, each in told.items() if len(crowds.get(each, ())) >= PEOPLE}
 
 
 def _cut(value: Any, unit: str) -> Any:
@@ -251,6 +249,6 @@ def _loosened_by(changes: Sequence[Change]) -> Mapping[Name, Collection[str]]:
 def _tied(n: int, child: str, parent: str, reference: Reference) -> str:
     return (
         f"{n} rows of {child} refer to rows of the subject in {parent} ({reference.name}) and do not go with them,"
-        " since they are kept or somebody else's: correct whose they are, in the store or the dataset, or let via and"
-        f" kept say there that {parent} stays with what is kept of {child}"
+        " since they are kept or somebody else's: correct whose they are, in the store or the dataset, or let"
+        f" belongs_to and keep.mark say there that {parent} stays with what is kept of {child}"
     )

@@ -4,9 +4,8 @@ from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mappi
 
 from shared.domain.policy import OnErasure, Policy
 from shared.systems.sql.catalog import Catalog, References, Relation, arranged, named_in, of_one_person
-from shared.systems.sql.declaration.dataset import Dataset
-from shared.systems.sql.declaration.graph import on_paths_to
-from shared.systems.sql.declaration.tables import Table
+from shared.systems.sql.dataset import SIDE, Dataset, led_to
+from shared.systems.sql.declaration import Table
 from shared.systems.sql.server import Connection, Place, Server
 from shared.systems.sql.system import SqlSystem
 
@@ -33,26 +32,25 @@ async def inspect(system: SqlSystem) -> list[str]:
 async def _faults(
     server: Server, connection: Connection, role: str, dataset: Dataset, catalog: Catalog
 ) -> AsyncIterator[str]:
-    side = dataset.restriction
+    side = dataset.restrict
     for name, table in dataset.tables.items():
-        place = dataset.place(server.namespace, name)
+        place = (server.namespace, name)
         relation = catalog.relations.get(place)
         if relation is None or not relation.columns:
             yield _nowhere(place, server)
             continue
-        ends = table.erase == "delete" or table.parties or (table.anchors and not table.anonymise)
+        ends = table.on_erase == "delete" or table.parties or (table.anchors and not table.anonymise)
         deletable = not ends or await server.may_delete(connection, relation)
         for fault in faults_of(table, relation, role, server, deletable=deletable):
             yield fault
-    if side and (found := catalog.relations.get((server.namespace, side.table))):
-        absent = {side.number, side.valid_from, side.valid_to, side.request} - found.columns.keys()
-        for fault in _absent(f"{server.namespace}.{side.table}", absent, "[restriction]"):
+    if side and (found := catalog.relations.get((server.namespace, side))):
+        for fault in _absent(f"{server.namespace}.{side}", {*SIDE} - found.columns.keys(), "restrict"):
             yield fault
         readable = all(each.readable for each in found.columns.values())
         if not (found.insertable and readable and await server.may_delete(connection, found)):
             yield _grant("SELECT, INSERT, DELETE", found.place, role, server)
     elif side:
-        yield _nowhere((server.namespace, side.table), server)
+        yield _nowhere((server.namespace, side), server)
 
 
 def _nowhere(place: Place, server: Server) -> str:
@@ -97,7 +95,7 @@ def _changed(table: Table) -> set[str]:
     switches = {each.column for each in table.switches if each}
     written = {name for name, column in table.columns.items() if column.rectifies}
     fields = (each for party in table.parties or (None,) for each in table.fields_of(party).items())
-    blanked = {name for name, column in fields if column.personal == "A"} if table.erase == "blank" else set()
+    blanked = {name for name, column in fields if column.personal == "A"} if table.on_erase == "blank" else set()
     blanked |= _reduced(table)
     if each := table.anonymise:
         blanked |= {*each.blank, *each.redraw, *each.coarsen, *each.rare}
@@ -106,9 +104,9 @@ def _changed(table: Table) -> set[str]:
 
 def _reduced(table: Table) -> set[str]:
     """Returns the columns that rows about one person certainly lose which are kept in face of an erasure."""
-    if table.parties or not (table.kept or table.keeps):
+    if table.parties or not (table.keep.mark or table.keep.fields):
         return set()
-    return {*table.about_one} - table.found_by - (table.keeps.columns(()) if table.keeps else frozenset())
+    return {*table.about_one} - table.found_by - table.keep.columns()
 
 
 def _listed(names: Iterable[str], server: Server) -> str:
@@ -125,18 +123,18 @@ def _unkept(references: References, tables: Mapping[str, Table]) -> Iterator[str
     for key in references.keys:
         names = [references.names.get(place, "") for place in (key.child, key.parent)]
         child, parent = (tables.get(name) for name in names)
-        if child is None or parent is None or child is parent or key.lets_go or not child.keeps:
+        if child is None or parent is None or child is parent or key.lets_go or not child.keep.fields:
             continue
-        leads = names[1] in on_paths_to(tables, [names[0]])
+        leads = names[1] in led_to(tables, [names[0]])
         if not leads and not of_one_person(key, references.names, tables):
             yield (
                 f"{names[0]} keeps rows that refer to {names[1]} ({key.name}), which would stop each erasure: write"
-                f' via = [{{ table = "{names[1]}", … }}] in {names[0]}, so that {names[1]} stays with them'
+                f' belongs_to = [{{ table = "{names[1]}", … }}] in {names[0]}, so that {names[1]} stays with them'
             )
-        elif not leads and not parent.kept:
+        elif not leads and not parent.keep.mark:
             yield (
                 f"{names[0]} keeps rows that refer to {names[1]} ({key.name}), which then stays with them and must"
-                f' be restricted: write kept = {{ column = "…", value = true }} in {names[1]}'
+                f" be restricted: write keep.mark = {{ kept = true }} in {names[1]}"
             )
 
 
@@ -155,8 +153,8 @@ def undeclared(dataset: Dataset, policy: Policy) -> Iterator[str]:
             )
         elif does is OnErasure.ANONYMISE and table.anonymise is None:
             yield (
-                f"{name} holds {table.category}, which the policy anonymises: declare anonymise, which says what"
-                " becomes of each column"
+                f"{name} holds {table.category}, which the policy anonymises: declare anonymous of each column"
+                " that stays in its rows"
             )
         elif does is OnErasure.ANONYMISE and table.parties:
             yield (
@@ -170,18 +168,18 @@ def _undeclared_rules(name: str, table: Table, policy: Policy, rules: Iterable[s
         each = policy.rules[rule]
         if not each.period and not each.fields:
             continue
-        if table.keeps is None and not each.period:
+        if not table.keep.fields and not each.period:
             yield (
-                f"{name} holds {table.category}, of which {rule} keeps fields: declare keeps, so that it is known what"
-                " is left of a row"
+                f"{name} holds {table.category}, of which {rule} keeps fields: declare keep.fields, so that it is"
+                " known what is left of a row"
             )
-        elif table.keeps is None or (each.anchor and each.anchor not in table.anchors):
+        elif not table.keep.fields or (each.anchor and each.anchor not in table.anchors):
             yield (
-                f"{name} holds {table.category}, which {rule} keeps: declare anchors.{each.anchor} and keeps, so that"
+                f"{name} holds {table.category}, which {rule} keeps: declare at.{each.anchor} and keep.fields, so that"
                 " it is known from which column it counts and what is left of a row"
             )
-        elif strange := sorted(each.fields - table.keeps.fields.keys()):
+        elif strange := sorted(each.fields - table.keep.fields.keys()):
             yield (
-                f"{name}.keeps does not say where {', '.join(strange)} is, which {rule} keeps of {table.category}: name"
-                " its columns in keeps.fields, or [] if this table has none"
+                f"{name}.keep does not say where {', '.join(strange)} is, which {rule} keeps of {table.category}: name"
+                " its columns in keep.fields, or [] if this table has none"
             )

@@ -19,7 +19,7 @@ from asyncmy.errors import MySQLError
 from shared.domain.errors import ColumnUnmapped, Misconfigured, Refused, SignInRefused, TableMissing, Unavailable
 from shared.systems.engine.records import Collided, Key
 from shared.systems.sql.catalog import DATE, ZONED, ZONELESS, Catalog, Reference, Relation, SeenColumn
-from shared.systems.sql.declaration.columns import Column
+from shared.systems.sql.declaration import Column
 from shared.systems.sql.server import MARIADB, Connection, Looked, Place, Server, Statement, StoreUnprepared
 
 # ruff: noqa: S608 - names are quoted, and what comes from a request is a parameter

@@ -15,7 +15,7 @@ import orjson
 
 from shared.domain.errors import Misconfigured
 from shared.systems.engine.records import Key, Listed, Note, Record, Span, Statement, as_text
-from shared.systems.sql.declaration.declared import SideTable
+from shared.systems.sql.dataset import SIDE
 from shared.systems.sql.server import Connection, Server, is_mariadb
 from shared.systems.sql.server import Statement as Sql
 from shared.systems.sql.tables import Declared, in_utc
@@ -171,25 +171,19 @@ class SideNumbers:
     """The table beside the data with numbers that readers do not see, each in its period."""
 
     def __init__(
-        self, server: Server, connection: Connection, system: str, side: SideTable, types: Mapping[str, str]
+        self, server: Server, connection: Connection, system: str, side: str, types: Mapping[str, str]
     ) -> None:
         self._server, self._connection, self._system, self._side, self._types = server, connection, system, side, types
-        self._source = server.place((server.namespace, side.table))
-
-    @property
-    def side(self) -> SideTable:
-        """What is declared of it."""
-        return self._side
+        self._source = server.place((server.namespace, side))
 
     @property
     def place(self) -> str:
         """Its name."""
-        return self._side.table
+        return self._side
 
     async def listed(self, requests: Collection[UUID]) -> Sequence[Listed]:
         """What stands there for these requests."""
-        side, found = self._side, list[Listed]()
-        shown = ", ".join(map(self._server.column, (side.request, side.number, side.valid_from, side.valid_to)))
+        shown, found = ", ".join(map(self._server.column, SIDE)), list[Listed]()
         for some in self._server.parts([*requests]):
             mine, said = self._of(some)
             rows = await self._connection.fetch(f"SELECT {shown} FROM {self._source} t WHERE {mine}", *said)
@@ -201,17 +195,15 @@ class SideNumbers:
     async def put(self, spans: Sequence[Listed], *, kept: bool = False) -> int:
         """Adds what is missing; ``kept``: for what an erasure has left. How many were new."""
         if kept:
-            columns = tuple(map(self._server.quoted, ("request_id", "number", "valid_from", "valid_to", "system")))
+            columns = tuple(map(self._server.quoted, (*SIDE, "system")))
             kinds = ("uuid", "text", "timestamptz", "timestamptz", "text")
             await self._insert(
                 "dsr_platform.kept", columns, kinds, [(*self._row(each), self._system) for each in spans]
             )
         stands = {*await self.listed({request for request, _ in spans})}
-        side = self._side
-        names = (side.request, side.number, side.valid_from, side.valid_to)
-        types = tuple(map(self._type, names))
         fresh = [self._row(each) for each in dict.fromkeys(spans) if each not in stands]
-        return await self._insert(self._source, tuple(map(self._server.quoted, names)), types, fresh)
+        names, types = tuple(map(self._server.quoted, SIDE)), tuple(map(self._type, SIDE))
+        return await self._insert(self._source, names, types, fresh)
 
     def _row(self, listed: Listed) -> tuple[object, ...]:
         request, span = listed
@@ -243,12 +235,12 @@ class SideNumbers:
             ours += f" AND {statement.among('system', [self._system], 'text')}"
             await self._connection.execute(f"DELETE FROM dsr_platform.kept WHERE {ours}", *statement.values)
             return await self._connection.execute(f"{self._deletes} WHERE {mine}", *said)
-        gone, side = 0, self._side
+        gone = 0
         for span in spans:
             statement = Sql(self._server)
             statement.values += said
-            one = f"{mine} AND {statement.among(self._server.column(side.number), [span.number], 'text')}"
-            for name, moment in ((side.valid_from, span.since), (side.valid_to, span.until)):
+            one = f"{mine} AND {statement.among(self._server.column(SIDE[1]), [span.number], 'text')}"
+            for name, moment in zip(SIDE[2:], (span.since, span.until), strict=True):
                 mark = statement.value(self._at(moment), self._type(name))
                 one += f" AND NOT ({self._server.differs(self._server.column(name), mark)})"
             gone += await self._connection.execute(f"{self._deletes} WHERE {one}", *statement.values)
@@ -271,8 +263,8 @@ class SideNumbers:
         return f"DELETE {'' if self._server.combines else 't '}FROM {self._source} t"
 
     def _of(self, requests: Sequence[UUID]) -> tuple[str, list[object]]:
-        statement, request = Sql(self._server), self._side.request
-        mine = statement.among(self._server.column(request), [*map(self._id, requests)], self._types[request])
+        statement, ids = Sql(self._server), [*map(self._id, requests)]
+        mine = statement.among(self._server.column(SIDE[0]), ids, self._types[SIDE[0]])
         return mine, statement.values
 
     def _id(self, request: UUID) -> object:

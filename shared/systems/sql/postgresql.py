@@ -15,7 +15,7 @@ from asyncpg.pool import PoolConnectionProxy
 from shared.domain.errors import ColumnUnmapped, Refused, SignInRefused, SystemRefused, TableMissing, Unavailable
 from shared.systems.engine.records import Collided, Key
 from shared.systems.sql.catalog import DATE, TEXT, ZONED, ZONELESS, Catalog, Reference, Relation, SeenColumn
-from shared.systems.sql.declaration.columns import Column
+from shared.systems.sql.declaration import Column
 from shared.systems.sql.server import Connection, Looked, Place, Server, Statement, StoreUnprepared
 
 # ruff: noqa: S608 - names are quoted, and what comes from a request is a parameter
@@ -204,10 +204,7 @@ class Postgres(Server):
 
     def compared(self, relation: Relation, name: str, column: Column) -> str:
         del relation
-        plain = self.column(name)
-        if column.domain:
-            plain = f"('sip:' || {plain} || '@' || lower({self.column(column.domain)}))"
-        return f"lower({plain})" if column.match == "lower" else plain
+        return f"lower({self.column(name)})" if column.match == "lower" else self.column(name)
 
     def typed(self, statement: Statement, value: str | None, type_: str) -> str:
         return f"{statement.value(value, 'text')}::{type_}"

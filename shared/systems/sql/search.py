@@ -4,29 +4,19 @@ Rows are always found by ``= ANY``, or ``IN``, on an indexed column, from the va
 leads there. Whose each row is, the engine tells.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from shared.domain.identities import IdentityType
 from shared.systems.engine.records import Key, Link, Record, SearchKey, Statement, Subject, as_text
 from shared.systems.sql import values
 from shared.systems.sql.catalog import ZONED, Relation
-from shared.systems.sql.declaration.declared import Join
-from shared.systems.sql.server import Connection, Place, Server
+from shared.systems.sql.server import Connection, Server
 from shared.systems.sql.server import Statement as Sql
-from shared.systems.sql.tables import Declared, Hop, Path, in_utc
+from shared.systems.sql.tables import Declared, Path, in_utc
 from shared.systems.sql.values import Row
 
 # ruff: noqa: S608 - names are quoted, and what comes from a request is a parameter
-
-
-@dataclass(eq=False, slots=True)
-class _Led:
-    """A row on a path, or at its end, and to which ends it leads, and which declared rows are on the way."""
-
-    row: Row
-    parents: dict[tuple[int, Key], None]
 
 
 class Found:
@@ -101,11 +91,10 @@ class Search:
             theirs = await self.read(table, condition, said, how)
             found.rows.update(zip(map(table.key, theirs), theirs, strict=True))
         for path in table.paths:
-            near = await self._backward(path, rows[path.end.name].rows.items())
-            for led in await self._nearest(table, path.hops[0].join, near, how):
-                key = table.key(led.row)
-                found.rows.setdefault(key, led.row)
-                found.lead(key, led.parents)
+            for row, ends in await self._leading(table, path, rows[path.end.name].rows.items(), how):
+                key = table.key(row)
+                found.rows.setdefault(key, row)
+                found.lead(key, ((path.link, end) for end in ends))
         for path in (path for path in table.paths if path.shares):
             await self._name_all(path, found)
         return found
@@ -118,10 +107,7 @@ class Search:
         each: list[tuple[str, str, list[object]]] = []
         for name, column in table.table.searched.items():
             texts = [*sought.get(column.identity, ())] if column.identity else []
-            if column.domain and not self._server.combines:  # the user alone has an index there
-                texts = [text.removeprefix("sip:").rpartition("@")[0] for text in texts]
-            plain = column.match != "exact" or column.domain
-            held, type_ = values.adapted(texts, "text" if plain else table.relation.types[name])
+            held, type_ = values.adapted(texts, "text" if column.match == "lower" else table.relation.types[name])
             each += [(self._server.compared(table.relation, name, column), type_, held)] if held else []
         if self._server.combines and each:
             statement = Sql(self._server)
@@ -152,8 +138,7 @@ class Search:
     ) -> tuple[str, Sequence[object]]:
         statement = Sql(self._server)
         statement.values += said
-        tests, nulls = table.theirs
-        theirs = "".join(f" AND {statement.among(column, words, 'text')}" for column, words in tests) + nulls
+        theirs = "".join(f" AND {statement.among(column, words, 'text')}" for column, words in table.theirs)
         shown = ", ".join(map(self._server.column, table.columns if how.data else table.judged))
         keys = [name for name, _ in table.key_columns]
         order, hint = self._server.sorted(table.relation, keys) if how.sought else (how.order or ", ".join(keys), "")
@@ -164,7 +149,7 @@ class Search:
 
     def _counted(self, table: Declared, how: "Reading", rows: Sequence[Sequence[Any]]) -> Sequence[Row]:
         read = self._rows(table.columns if how.data else table.judged, table.relation, rows)
-        return read if table.counts_all else [row for row in read if table.counts(row)]
+        return read if table.table.tenant is None else [row for row in read if table.counts(row)]
 
     async def by_key(self, table: Declared, keys: Sequence[Key], *, lock: bool, data: bool = False) -> dict[Key, Row]:
         """The rows with these primary keys that count."""
@@ -196,58 +181,29 @@ class Search:
 
     def exactly(self, table: Declared, keys: Sequence[tuple[int, SearchKey]], statement: Sql) -> tuple[str, str]:
         """What finds people's rows, and no others, in a table that is ``exact``: whose they are, and which."""
-        [name], at = table.table.searched, table.table.occurred
+        [name], at = table.table.searched, table.table.happened
         of, types = self._server.column(name), ("int[]", "text[]", "timestamptz[]", "timestamptz[]")
         rows = [(n, key.value, key.since, key.until) for n, key in keys]
         marks = [statement.value([*held], type_) for held, type_ in zip(zip(*rows, strict=True), types, strict=True)]
         found = f"{of} = k.value AND {of} = ANY({marks[1]})"
         if at:
-            when = self._server.column(at.column)
+            when = self._server.column(at)
             found += f" AND (k.since IS NULL OR {when} >= k.since) AND (k.until IS NULL OR {when} < k.until)"
         return f"unnest({', '.join(marks)}) k (n, value, since, until)", found
 
-    # Backward: from the rows at the end of a path to what leads to them.
-
-    async def _backward(
-        self, path: Path, ends: Iterable[tuple[Key, Row]], gone: Mapping[str, Sequence[Record]] = {}
-    ) -> Mapping[Key, list[_Led]]:
-        """By what the first join of a path must hold, what it leads to; ``gone``: rows that are on the way no more."""
-        last = path.hops[-1].join
-        so_far = [_Led(row, {(path.link, key): None}) for key, row in ends if _all_hold(last, row)]
-        for position in range(len(path.hops) - 1, 0, -1):
-            join, hop = path.hops[position].join, path.hops[position - 1]
-            if not (by := _by_far(join, so_far)):
-                return {}
-            columns = hop.columns(join)
-            read = await self._near_rows(hop.place, columns, hop.relation, join, by)
-            read = [*read, *(each.ref for each in gone.get(hop.join.table, ()) if hop.passed is not None)]
-            so_far, near = [], _near(join)
-            for row in read:
-                if (theirs := by.get(near(row))) and _all_hold(hop.join, row):
-                    led = _Led(row, {parent: None for each in theirs for parent in each.parents})
-                    if hop.passed is not None:
-                        led.parents[hop.passed, tuple(row[name] for name in hop.key)] = None
-                    so_far.append(led)
-        return _by_far(path.hops[0].join, so_far)
-
-    async def _near_rows(
-        self, place: Place, columns: Sequence[str], relation: Relation, join: Join, by: Collection[Key]
-    ) -> list[Row]:
-        shown = ", ".join(map(self._server.column, columns))
-        read: list[Row] = []
-        for condition, said in self._near_conditions(relation, [near for near, _ in join.columns], [*by]):
-            query = f"SELECT {shown} FROM {self._server.place(place)} t WHERE {condition}"
-            read += self._rows(columns, relation, await self._connection.fetch(query, *said))
-        return read
-
-    async def _nearest(self, table: Declared, join: Join, by: Mapping[Key, list[_Led]], how: "Reading") -> list[_Led]:
-        found: list[_Led] = []
-        names, near = [name for name, _ in join.columns], _near(join)
+    async def _leading(
+        self, table: Declared, path: Path, ends: Iterable[tuple[Key, Row]], how: "Reading"
+    ) -> list[tuple[Row, list[Key]]]:
+        """The rows of a table that lead to some at the end of a path, with the keys of these; NULL joins nothing."""
+        by, far = dict[Key, list[Key]](), _reads([*path.join.on.values()])
+        for key, row in ends:
+            if None not in (held := far(row)):
+                by.setdefault(held, []).append(key)
+        found, near, names = list[tuple[Row, list[Key]]](), _reads([*path.join.on]), [*path.join.on]
         for condition, said in self._near_conditions(table.relation, names, [*by]):
             for row in await self.read(table, condition, said, how):
-                if theirs := by.get(near(row)):
-                    alone = theirs[0].parents if len(theirs) == 1 else None
-                    found.append(_Led(row, alone or {parent: None for each in theirs for parent in each.parents}))
+                if keys := by.get(near(row)):
+                    found.append((row, keys))
         return found
 
     def _near_conditions(
@@ -270,52 +226,33 @@ class Search:
         found: set[tuple[str, Key]] = set()
         for table in self._tables.values():
             for path in table.paths:
-                ends = ((each.key, each.ref) for each in by_place.get(path.end.name, ()))
-                near = await self._backward(path, ends, by_place)
-                for led in await self._nearest(table, path.hops[0].join, near, Reading(sought=True)):
-                    if (table.name, table.key(led.row)) not in names:
-                        found |= {(path.end.name, key) for number, key in led.parents if number == path.link}
+                ends = [(each.key, each.ref) for each in by_place.get(path.end.name, ())]
+                for row, keys in await self._leading(table, path, ends, Reading(sought=True)) if ends else ():
+                    if (table.name, table.key(row)) not in names:
+                        found |= {(path.end.name, key) for key in keys}
         for name in {name for name, _ in found}:  # a row that was only blanked is still somebody's
             there = await self.by_key(self._tables[name], [key for place, key in found if place == name], lock=False)
             found -= {(name, key) for key in there}
         return found
 
-    # Forward: from rows to what they lead to, whosever it is.
-
-    async def _forward(
-        self, rows: Mapping[Key, Row], hops: Sequence[Hop], last: Sequence[str]
-    ) -> Mapping[Key, list[Row]]:
-        """The rows at the end of some joins, by the key of the row that leads there; ``last``: what is read there."""
-        so_far = {key: [row] for key, row in rows.items()}
-        for position, hop in enumerate(hops):
-            onward = hops[position + 1].join if position + 1 < len(hops) else None
-            columns = tuple(dict.fromkeys([*hop.columns(onward), *(() if onward else last)]))
-            near, far = _near(hop.join), [name for _, name in hop.join.columns]
-            wanted = {near(row) for each in so_far.values() for row in each}
-            by, reads = dict[Key, list[Row]](), _reads(far)
-            shown = ", ".join(map(self._server.column, columns))
-            keys = sorted((key for key in wanted if key and None not in key), key=repr)
-            for condition, said in self._near_conditions(hop.relation, far, keys):
-                query = f"SELECT {shown} FROM {self._server.place(hop.place)} t WHERE {condition}"
-                for row in self._rows(columns, hop.relation, await self._connection.fetch(query, *said)):
-                    if _all_hold(hop.join, row):
-                        by.setdefault(reads(row), []).append(row)
-            so_far = {
-                key: [far_row for row in each for far_row in by.get(near(row), ())] for key, each in so_far.items()
-            }
-        return so_far
-
     async def _name_all(self, path: Path, found: Found) -> None:
-        """Names every row at the end of a path to which rows lead that it has found."""
+        """Names every row at the end of a path to which rows lead that it has found, whosever it is."""
+        end, near = path.end, _reads([*path.join.on])
         mine = {
-            key: found.rows[key] for key, led in found.parents.items() if any(number == path.link for number, _ in led)
+            key: near(found.rows[key])
+            for key, led in found.parents.items()
+            if any(number == path.link for number, _ in led)
         }
-        end = path.end
-        tested = tuple(test.column for test in end.table.where)
-        ends = await self._forward(mine, path.hops, (*end.table.primary_key, *tested)) if mine else {}
-        for key, rows in ends.items():
-            named = (end.key(row) for row in rows if all(values.holds(test, row) for test in end.table.where))
-            found.lead(key, ((path.link, each) for each in named))
+        names = [*path.join.on.values()]
+        columns = tuple(dict.fromkeys([*names, *end.table.primary_key]))
+        shown, far, by = ", ".join(map(self._server.column, columns)), _reads(names), dict[Key, list[Key]]()
+        wanted = sorted((key for key in {*mine.values()} if None not in key), key=repr)
+        for condition, said in self._near_conditions(end.relation, names, wanted):
+            query = f"SELECT {shown} FROM {self._server.place(end.place)} t WHERE {condition}"
+            for row in self._rows(columns, end.relation, await self._connection.fetch(query, *said)):
+                by.setdefault(far(row), []).append(end.key(row))
+        for key, held in mine.items():
+            found.lead(key, ((path.link, each) for each in by.get(held, ())))
 
     @staticmethod
     def _refer(link: Link, number: int, here: Sequence[str], there: Sequence[str], found: Found, rows: Rows) -> None:
@@ -358,25 +295,3 @@ def _reads(names: Sequence[str]) -> Callable[[Row], Key]:
         [name] = names
         return lambda row: (as_text(row[name]),)
     return lambda row: tuple([as_text(row[name]) for name in names])
-
-
-def _near(join: Join) -> Callable[[Row], Key]:
-    """Reads what a nearer row holds in the columns of a join; nothing where it holds other words than that names."""
-    reads, words = _reads([near for near, _ in join.columns]), join.words
-    if not words:
-        return reads
-    return lambda row: reads(row) if all(as_text(row[near]) == word for near, word in words) else ()
-
-
-def _all_hold(join: Join, row: Row) -> bool:
-    return not join.where or all(values.holds(test, row) for test in join.where)
-
-
-def _by_far(join: Join, led: Iterable[_Led]) -> dict[Key, list[_Led]]:
-    """Rows by what they hold at the farther side of a join; NULL joins nothing."""
-    by, reads = dict[Key, list[_Led]](), _reads([far for _, far in join.columns])
-    for each in led:
-        key = reads(each.row)
-        if None not in key:
-            by.setdefault(key, []).append(each)
-    return by

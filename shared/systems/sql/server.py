@@ -10,7 +10,7 @@ from shared.systems.engine.records import Key
 
 if TYPE_CHECKING:
     from shared.systems.sql.catalog import Catalog, Reference, Relation
-    from shared.systems.sql.declaration.columns import Column
+    from shared.systems.sql.declaration import Column
 
 MARIADB = frozenset({"mariadb", "mysql"})
 _POSTGRESQL = frozenset({"postgres", "postgresql"})

@@ -41,7 +41,7 @@ from shared.systems.sql.catalog import (
     refuse_unmapped,
 )
 from shared.systems.sql.change import Changing, cut
-from shared.systems.sql.declaration.dataset import Dataset, Tenancy
+from shared.systems.sql.dataset import SIDE, Dataset, Tenancy
 from shared.systems.sql.notes import Notes, SideNumbers, as_texts
 from shared.systems.sql.search import PAGE, Found, Reading, Search, Stated
 from shared.systems.sql.server import Connection, Server, Statement, is_mariadb
@@ -169,15 +169,14 @@ class SqlUnit:
 
     def _past(self, due: Due) -> tuple[str, str, Sequence[object], str]:
         statement, table = Statement(self._server), self._tables[due.table]
-        anchor = self._server.column(table.table.anchors[due.anchor].column)
+        anchor = self._server.column(table.table.anchors[due.anchor])
         theirs = f"{anchor} < {statement.value(*_before(self._server, table, due))}"
         return self._server.place(table.place), theirs, statement.values, anchor
 
     def _leave_out(self, table: Declared, found: Found, requests: Collection[str]) -> None:
         """What stands in the table beside the data for a request itself is none of what its subject has."""
-        side = self._numbers and self._numbers.side
-        if side and side.table == table.name and side.request in table.columns:
-            for key in [key for key, row in found.rows.items() if as_text(row[side.request]) in requests]:
+        if self._numbers and self._numbers.place == table.name and SIDE[0] in table.columns:
+            for key in [key for key, row in found.rows.items() if as_text(row[SIDE[0]]) in requests]:
                 del found.rows[key]
 
     async def _stated(self, table: Declared, values_: Collection[str], found: Found) -> Stated:
@@ -271,9 +270,8 @@ class SqlUnit:
 
     def _theirs(self, table: Declared) -> str:
         """That a row counts, in declared words alone."""
-        tests, nulls = table.theirs
         literal = self._server.literal
-        return "".join(f" AND {column} IN ({', '.join(map(literal, words))})" for column, words in tests) + nulls
+        return "".join(f" AND {column} IN ({', '.join(map(literal, words))})" for column, words in table.theirs)
 
     def _nobodys(self, table: Declared) -> list[str]:
         """That a row is declared of nobody, neither of us nor of a tenant."""
@@ -291,7 +289,7 @@ class SqlUnit:
     async def past(self, due: Due, after: Record | None, *, most: int) -> Page:
         """The next rows whose anchor lies before a day, by age, locked if they may be changed."""
         table = self._tables[due.table]
-        anchor = table.table.anchors[due.anchor].column
+        anchor = table.table.anchors[due.anchor]
         statement = Statement(self._server)
         order = (anchor, *(name for name in table.table.primary_key if name != anchor))
         condition = f"{self._server.column(anchor)} < {statement.value(*_before(self._server, table, due))}"
@@ -310,7 +308,9 @@ class SqlUnit:
         """That a row still has something that is to go."""
         declared, types = table.table.anonymise, table.relation.types
         if declared is None:
-            raise DatasetOutdated(f"{table.name} does not say what becomes of its columns: write anonymise, or delete")
+            raise DatasetOutdated(
+                f"{table.name} does not say what becomes of its columns: write anonymous in them, or delete"
+            )
         blank = {
             name: self._server.typed(statement, table.table.columns[name].blank, types[name]) for name in declared.blank
         }
@@ -348,19 +348,19 @@ def _keys(subjects: Sequence[Subject], place: str) -> list[tuple[int, SearchKey]
 def _before(server: Server, table: Declared, due: Due) -> tuple[date | datetime, str]:
     """Where the rows end that are due, in the terms of the column: exclusive."""
     anchor = table.table.anchors[due.anchor]
-    type_ = table.relation.types[anchor.column]
+    type_ = table.relation.types[anchor]
     midnight = datetime.combine(due.first_kept, time(), due.zone)
     match type_:
         case "date":
             return due.first_kept, DATE
         case "timestamp without time zone":
-            return wall_clock(midnight, anchor.timezone, earliest=True), ZONELESS
+            return wall_clock(midnight, table.table.timezone, earliest=True), ZONELESS
         case "timestamp with time zone":
             moment = midnight.astimezone(UTC)
             return moment if server.combines else moment.replace(tzinfo=None), ZONED
         case _:
             raise DatasetOutdated(
-                f"{table.name}: anchor {due.anchor} names {anchor.column}, which holds no date and no timestamp"
+                f"{table.name}: anchor {due.anchor} names {anchor}, which holds no date and no timestamp"
                 f" ({type_}): name a column that does"
             )
 
@@ -428,9 +428,9 @@ class SqlSystem:
             yield SqlUnit(self.server, connection, seen.tables[tenant], seen, notes, numbers, reading=reading)
 
     def _numbers(self, connection: Connection, seen: _Seen) -> SideNumbers | None:
-        if (side := self.dataset.restriction) is None:
+        if (side := self.dataset.restrict) is None:
             return None
-        types = seen.catalog.relations[self.server.namespace, side.table].types
+        types = seen.catalog.relations[self.server.namespace, side].types
         return SideNumbers(self.server, connection, self.name, side, types)
 
     async def _look(self, connection: Connection, *, reading: bool) -> _Seen:
@@ -445,7 +445,7 @@ class SqlSystem:
             seen = _Seen(looked.fingerprint, catalog, references, self.dataset.name, {})
         self._seen = seen = replace(seen, store=looked.store)
         for name, table in self.dataset.tables.items():
-            relation = seen.catalog.relations[self.dataset.place(namespace, name)]
+            relation = seen.catalog.relations[namespace, name]
             refuse_unmapped(table, name, relation, reading=reading)
             if not reading:
                 refuse_fixed(table, name, relation)

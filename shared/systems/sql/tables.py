@@ -1,13 +1,13 @@
 """Declared tables as they are today: the shape of their rows for the engine, and each row as a record of it."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property, partial
 from operator import itemgetter
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
 
+from shared.domain.countries import COUNTRIES
 from shared.domain.identities import IdentityType
 from shared.systems.engine.claims import NAMED
 from shared.systems.engine.records import (
@@ -27,10 +27,8 @@ from shared.systems.engine.records import (
 )
 from shared.systems.sql import values
 from shared.systems.sql.catalog import DATE, TABLE, TEXT, ZONED, ZONELESS, Catalog, References, Relation
-from shared.systems.sql.declaration.dataset import Dataset, Tenancy
-from shared.systems.sql.declaration.declared import Join, Jurisdiction, Switch
-from shared.systems.sql.declaration.graph import ends_first, joined_by, on_paths_to
-from shared.systems.sql.declaration.tables import Table
+from shared.systems.sql.dataset import Dataset, Tenancy, leads, led_to, ordered
+from shared.systems.sql.declaration import Join, Switch, Table
 from shared.systems.sql.server import Place, Server
 from shared.systems.sql.values import Row
 from shared.systems.states import STATES
@@ -41,34 +39,12 @@ _CLOCKS = {DATE: "day", ZONELESS: "wall", ZONED: "instant"}
 
 
 @dataclass(frozen=True, slots=True)
-class Hop:
-    """One join of a path: to which table it leads; ``passed``: the number of the link to it, if it is declared."""
-
-    join: Join
-    place: Place
-    relation: Relation
-    near: Relation
-    passed: int | None = None
-    key: tuple[str, ...] = ()
-
-    def columns(self, onward: Join | None) -> tuple[str, ...]:
-        """What is read of the table to which it leads: also what the next join of the path names."""
-        names = [*(far for _, far in self.join.columns), *(test.column for test in self.join.where), *self.key]
-        return tuple(dict.fromkeys([*names, *(onward.on if onward else ())]))
-
-    @property
-    def to_one(self) -> bool:
-        """Whether the database promises at most one farther row for each nearer one."""
-        return any(unique <= {far for _, far in self.join.columns} for unique in self.relation.unique)
-
-
-@dataclass(frozen=True, slots=True)
 class Path:
-    """The joins that lead from the rows of a table to one that tells whose they are; ``link``: its number."""
+    """The join that leads from the rows of a table to one that tells whose they are; ``link``: its number."""
 
     link: int
     end: "Declared"
-    hops: tuple[Hop, ...]
+    join: Join
     shares: bool
 
 
@@ -105,7 +81,7 @@ class Declared:
     def judged(self) -> tuple[str, ...]:
         """The columns by which it is told whose a row is and what becomes of it."""
         table, columns = self.table, self.table.columns
-        named = {name for place, names in table.named.items() if place != "keeps" for name in names}
+        named = {name for place, names in table.named.items() if place != "keep" for name in names}
         named |= {holder.column for holder in self.shape.holders} | self.joined
         named |= {name for part in self.shape.parts for name, _ in part.blank}
         named |= {table.told_apart_by} if table.told_apart_by else set()
@@ -119,18 +95,11 @@ class Declared:
         return [(self.server.column(name), self.relation.types[name]) for name in self.table.primary_key]
 
     @cached_property
-    def theirs(self) -> tuple[Sequence[tuple[str, Sequence[str]]], str]:
-        """What the server is told of the rows that count: columns with the words of each; and what is NULL or not."""
-        tests = [(f"{self.server.text(test.column)}", test.words) for test in self.table.where if test.null is None]
-        if self.table.tenant is not None:
-            owner = self.server.lower(self.server.column(self.table.tenant))
-            tests.append((owner, self.tenancy.values[self.tenant]))
-        nulls = "".join(
-            f" AND {self.server.column(test.column)} IS {'' if test.null else 'NOT '}NULL"
-            for test in self.table.where
-            if test.null is not None
-        )
-        return tests, nulls
+    def theirs(self) -> Sequence[tuple[str, Sequence[str]]]:
+        """What the server is told of the rows that count: columns with the words of each."""
+        if self.table.tenant is None:
+            return []
+        return [(self.server.lower(self.server.column(self.table.tenant)), self.tenancy.values[self.tenant])]
 
     @cached_property
     def key(self) -> Callable[[Row], Key]:
@@ -141,16 +110,9 @@ class Declared:
             return lambda row: (row[name],)
         return itemgetter(*names)
 
-    @cached_property
-    def counts_all(self) -> bool:
-        """Whether every row of it counts."""
-        return not self.table.where and self.table.tenant is None
-
     def counts(self, row: Row) -> bool:
-        """Whether a row is one of those that are about people, and the tenant's, or ours."""
-        return all(values.holds(test, row) for test in self.table.where) and (
-            self.table.tenant is None or self.owner(row) in self.tenancy.values[self.tenant]
-        )
+        """Whether a row is the tenant's, or ours."""
+        return self.table.tenant is None or self.owner(row) in self.tenancy.values[self.tenant]
 
     def owner(self, row: Row) -> str | None:
         """For whom a row is processed, in small letters."""
@@ -176,8 +138,9 @@ class Declared:
     def _is_plain(self, name: str) -> bool:
         """Whether a column holds texts as they are compared, letter by letter."""
         column = self.table.columns[name]
-        plain = not column.domain and column.match == "exact" and column.of is None
-        is_text = plain and self.relation.types[name] in {"text", "character varying"}
+        is_text = (
+            column.match == "exact" and column.of is None and self.relation.types[name] in {"text", "character varying"}
+        )
         return is_text and not self.relation.columns[name].any_case
 
     @cached_property
@@ -185,7 +148,7 @@ class Declared:
         """Whether the server itself tells whose its rows are, by one column and their time, and nothing else is led."""
         table, relation, searched = self.table, self.relation, [*self.table.searched]
         plain = len(searched) == 1 and self._is_plain(searched[0])
-        timed = table.occurred is None or relation.types[table.occurred.column] == ZONED
+        timed = table.happened is None or relation.types[table.happened] == ZONED
         return self.clear and plain and timed
 
     @cached_property
@@ -193,7 +156,7 @@ class Declared:
         """Whether the server can delete rows of it unread: nothing leads to them, and nothing stands beside them."""
         relation = self.relation
         own = self.server.combines and relation.kind == TABLE and relation.lockable and not relation.partitions
-        return own and self.alone and self.counts_all and not self.table.stated
+        return own and self.alone and self.table.tenant is None and not self.table.stated
 
     @cached_property
     def _filled(self) -> Sequence[Callable[[Row], bool]]:
@@ -250,16 +213,16 @@ class Declared:
     @cached_property
     def _readers(self) -> "_Readers":
         """What reads each thing of a row, worked out once; None or empty: its rows do not tell it."""
-        table, period = self.table, self.table.period
-        person = table.told_apart_by
+        table = self.table
+        person, country = table.told_apart_by, table.country
         return _Readers(
-            _moment(table.occurred.column) if table.occurred else None,
-            [_moment(anchor.column) for anchor in table.anchors.values()],
-            [partial(values.tells, state) for state in table.refuse_when],
+            _moment(table.happened) if table.happened else None,
+            [_moment(column) for column in table.anchors.values()],
+            [partial(values.lasts, reason, state) for reason, state in table.states.items()],
             self.owner if table.tenant else None,
-            _country(table.jurisdiction) if table.jurisdiction else None,
+            (lambda row: values.country(row[country])) if country else None,
             partial(values.read, person) if person else None,
-            [_moment(period.valid_from), _moment(period.valid_to)] if period else [],
+            [_moment(column) for column in table.period or ()],
             [_flag_of(each) for each in table.switches] if any(table.switches) else [],
         )
 
@@ -283,19 +246,14 @@ def _moment(name: str) -> Callable[[Row], date | None]:
     return lambda row: value if isinstance(value := row[name], date) else None
 
 
-def _country(says: Jurisdiction) -> Callable[[Row], str | None]:
-    """Reads under which state's law a row is."""
-    return lambda row: says.of(as_text(row[says.column]))
-
-
 def _flag_of(switch: Switch | None) -> Callable[[Row], bool | None] | None:
     """Reads whether a flag is set; None: not in this table."""
     if switch is None:
         return None
-    name, set_, otherwise = switch.column, switch.value, switch.otherwise
+    name, set_ = switch
     if isinstance(set_, bool):
         return lambda row: None if (held := row[name]) is None else bool(held) is set_
-    return lambda row: True if (said := as_text(row[name])) == set_ else False if said == otherwise else None
+    return lambda row: True if as_text(row[name]) == set_ else None
 
 
 def in_utc(value: Any) -> Any:
@@ -308,29 +266,26 @@ def declared_tables(
 ) -> Mapping[str, Declared]:
     """Every table in which rows of the tenant are told, or our own; the ends of paths before what leads to them."""
     made: dict[str, Declared] = {}
-    joined, keepers = joined_by(dataset.tables), _keepers(dataset, references)
-    led = {*joined, *(references.names[each.parent] for each in references.keys if each.parent in references.names)}
-    for name in ends_first(dataset.tables):
-        table = dataset.tables[name]
-        ways = [(party, joins) for party, joins in table.paths if joins[-1].table in made]
+    joined, keepers = _joined(dataset, references), _keepers(dataset, references)
+    led = {join.table for table in dataset.tables.values() for _, join in table.joins}
+    led |= {references.names[each.parent] for each in references.keys if each.parent in references.names}
+    for name in ordered(dataset.tables, leads(dataset.tables)):
+        table, place = dataset.tables[name], (server.namespace, name)
+        ways = [(party, join) for party, join in table.joins if join.table in made]
         if tenant is not None and not table.tenant and not ways:
             continue
-        links = [Link(joins[-1].table, party=party, of=joins[-1].party) for party, joins in ways]
         paths = []
-        for number, (party, joins) in enumerate(ways):
-            hops: list[Hop] = []
-            for hop in _hops(dataset, server.namespace, catalog, name, joins):
-                passed = hop.join.table in dataset.tables and len(hops) < len(joins) - 1
-                links += [Link(hop.join.table, owns=False)] if passed else []
-                key = dataset.tables[hop.join.table].primary_key if passed else ()
-                hops.append(replace(hop, passed=len(links) - 1 if passed else None, key=key))
-            end = made[joins[-1].table]
+        for number, (party, join) in enumerate(ways):
+            end = made[join.table]
             alone = sum(party == other for other, _ in ways) == 1
-            to_one = all(hop.to_one for hop in hops) and not any(path.shares for path in end.paths)
-            paths.append(Path(number, end, tuple(hops), shares=not (alone and to_one)))
-            links[number] = links[number]._replace(shares=paths[-1].shares)
+            to_one = any(unique <= {*join.on.values()} for unique in end.relation.unique)
+            shares = not (alone and to_one) or any(path.shares for path in end.paths)
+            paths.append(Path(number, end, join, shares))
+        links = [
+            Link(join.table, party=party, of=join.party, shares=path.shares)
+            for (party, join), path in zip(ways, paths, strict=True)
+        ]
         keys = {}
-        place = dataset.place(server.namespace, name)
         for reference in references.keys:
             if reference.child == place and reference.parent in references.names:
                 keys[len(links)] = (reference.columns, reference.to)
@@ -340,8 +295,8 @@ def declared_tables(
             *(server, name, table, relation, tenancy, tenant, tuple(paths)),
             keys,
             not links and name not in led,
-            _joined(table, place, references, joined.get(name, frozenset())),
-            _shape(name, table, relation, tenancy, tuple(links), joined.get(name, frozenset()), kept=name in keepers),
+            joined[name],
+            _shape(name, table, relation, tenancy, tuple(links), joined[name], kept=name in keepers),
         )
     return made
 
@@ -349,8 +304,8 @@ def declared_tables(
 def _keepers(dataset: Dataset, references: References) -> Collection[str]:
     """Tables of which rows may stay without their person: by themselves, or with those that lead or refer to them."""
     tables = dataset.tables
-    own = {name for name, table in tables.items() if table.erase == "blank" or table.keeps or table.kept}
-    known = own | on_paths_to(tables, own)
+    own = {name for name, table in tables.items() if table.on_erase == "blank" or table.keep.fields or table.keep.mark}
+    known = own | led_to(tables, own)
     while more := {
         references.names[each.parent]
         for each in references.keys
@@ -360,23 +315,18 @@ def _keepers(dataset: Dataset, references: References) -> Collection[str]:
     return known
 
 
-def _joined(table: Table, place: Place, references: References, joined: frozenset[str]) -> frozenset[str]:
-    of_keys = {
-        name
-        for each in references.keys
-        for child, names in ((each.child, each.columns), (each.parent, each.to))
-        if child == place
-        for name in names
-    }
-    return joined | of_keys | {near for _, path in table.paths for near in path[0].on}
-
-
-def _hops(dataset: Dataset, namespace: str, catalog: Catalog, name: str, joins: Sequence[Join]) -> Iterator[Hop]:
-    near = catalog.relations[dataset.place(namespace, name)]
-    for join in joins:
-        place = dataset.place(namespace, join)
-        yield Hop(join, place, catalog.relations[place], near)
-        near = catalog.relations[place]
+def _joined(dataset: Dataset, references: References) -> Mapping[str, frozenset[str]]:
+    """By table the columns that joins and foreign keys name, its own or those of others."""
+    named: dict[str, set[str]] = {name: set() for name in dataset.tables}
+    for name, table in dataset.tables.items():
+        for _, join in table.joins:
+            named[name].update(join.on)
+            named[join.table].update(join.on.values())
+    for each in references.keys:
+        for place, columns in ((each.child, each.columns), (each.parent, each.to)):
+            if place in references.names:
+                named[references.names[place]].update(columns)
+    return {name: frozenset(columns) for name, columns in named.items()}
 
 
 def _shape(
@@ -391,7 +341,6 @@ def _shape(
 ) -> Shape:
     person = table.columns.get(table.person or "")
     one_account = person is not None and person.identity is IdentityType.ACCOUNT_ID
-    occurred, period = table.occurred, table.period
     return Shape(
         place=name,
         category=table.category,
@@ -399,28 +348,28 @@ def _shape(
         links=links,
         parties={party: _party(table, party) for party in table.parties},
         parts=tuple(_parts(table, joined)) if kept else (),
-        states=tuple(State(each.reason, STATES.get(each.reason)) for each in table.refuse_when),
-        flags=(_flag(table.restriction), _flag(table.marketing), _flag(table.kept)),
-        anchors=tuple((n, _clock(relation, each.column, each.timezone)) for n, each in table.anchors.items()),
+        states=tuple(State(reason, STATES.get(reason)) for reason in table.states),
+        flags=_flags(table),
+        anchors=tuple((anchor, _clock(table, relation, column)) for anchor, column in table.anchors.items()),
         fields=tuple(_fields(table)),
-        clock=_clock(relation, occurred.column, occurred.timezone) if occurred else None,
-        valid=_clock(relation, period.valid_from, period.timezone or table.timezone) if period else None,
+        clock=_clock(table, relation, table.happened) if table.happened else None,
+        valid=_clock(table, relation, table.period[0]) if table.period else None,
         owners=tenancy.values if table.tenant else None,
-        countries=frozenset(table.jurisdiction.meanings.values()) if table.jurisdiction else None,
+        countries=frozenset(COUNTRIES) if table.country else None,
         apart="declared" if table.person else "taken" if table.told_apart_by else None,
         one_account=one_account,
         key_is_account=table.is_of_one_account,
-        keeps=frozenset(table.keeps.fields) if table.keeps else None,
-        bill_of=table.keeps.bill_of if table.keeps else None,
-        blanks=table.erase == "blank",
+        keeps=frozenset(table.keep.fields) if table.keep.fields else None,
+        bill_of=table.keep.bill_of,
+        blanks=table.on_erase == "blank",
         anonymise=table.anonymise is not None,
         stated=table.stated,
         unattributed=table.tenant is not None or any(column.of for column in table.columns.values()),
     )
 
 
-def _clock(relation: Relation, column: str, zone: ZoneInfo) -> Clock:
-    return Clock(_CLOCKS.get(relation.types[column], "instant"), zone)  # type: ignore[arg-type]
+def _clock(table: Table, relation: Relation, column: str) -> Clock:
+    return Clock(_CLOCKS.get(relation.types[column], "instant"), table.timezone)  # type: ignore[arg-type]
 
 
 def _holders(table: Table) -> Iterator[Holder]:
@@ -428,8 +377,7 @@ def _holders(table: Table) -> Iterator[Holder]:
     for name, column in table.searched.items():
         own = name in recorded if column.identity is IdentityType.ACCOUNT_ID else bool(recorded)
         if column.identity:
-            finder = Holder(name, column.party, column.identity, yields=column.yields)
-            yield finder._replace(record=own, region=column.region)
+            yield Holder(name, column.party, column.identity, yields=column.yields, record=own)
     for name, column in table.columns.items():
         kind = column.identity or NAMED.get(column.rectifies or "")
         if name not in table.searched and kind is not None:
@@ -438,24 +386,18 @@ def _holders(table: Table) -> Iterator[Holder]:
 
 def _party(table: Table, name: str) -> PartyShape:
     party, columns = table.parties[name], [*table.columns]
-    withheld = party.withheld
-    return PartyShape(
-        party.nobody,
-        columns.index(withheld.column) if withheld else None,
-        withheld.shown if withheld else ("none",),
-        party.seen_by,
-        party.same_as,
-    )
+    said = ((columns.index(column), words) for column, words in party.withheld.items())
+    position, words = next(said, (None, ("none",)))
+    return PartyShape(party.nobody, position, words, party.seen_by, party.same_as)
 
 
 def _parts(table: Table, joined: frozenset[str]) -> Iterator[Part]:
-    told = {state.column for state in table.refuse_when}
-    mark = table.kept.column if table.kept else None  # what stays says so there: it is set, and never emptied
+    told = {state.column for state in table.states.values()}
     alike: dict[Part, list[tuple[str, str | None]]] = {}
     for party in table.parties or (None,):
         held = table.fields_of(party) if party else table.about_one
-        for name, column in ((name, column) for name, column in held.items() if name != mark):
-            fields = [field for field, names in table.keeps.fields.items() if name in names] if table.keeps else []
+        for name, column in ((name, column) for name, column in held.items() if name != table.mark):  # it is set
+            fields = [field for field, names in table.keep.fields.items() if name in names]
             part = Part(
                 party,
                 (),
@@ -471,8 +413,9 @@ def _parts(table: Table, joined: frozenset[str]) -> Iterator[Part]:
         yield part._replace(blank=tuple(columns))
 
 
-def _flag(switch: Switch | None) -> Flag | None:
-    return Flag(switch.column, isinstance(switch.value, str), switch.otherwise is not None) if switch else None
+def _flags(table: Table) -> tuple[Flag | None, Flag | None, Flag | None]:
+    made = [Flag(each.column, isinstance(each.value, str)) if each else None for each in table.switches]
+    return made[0], made[1], made[2]
 
 
 def _fields(table: Table) -> Iterator[Field]:

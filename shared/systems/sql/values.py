@@ -13,12 +13,11 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
+from shared.domain.countries import COUNTRIES
 from shared.domain.identities import IdentityType
 from shared.systems.engine.records import as_text
 from shared.systems.sql.catalog import TEXT, Relation
-from shared.systems.sql.declaration.columns import Column
-from shared.systems.sql.declaration.declared import Refusal, RowTest
-from shared.systems.sql.declaration.tables import Table
+from shared.systems.sql.declaration import Column, State, Table
 
 Row = Mapping[str, Any]
 """What was read of a row, by column; what stands in a document is the document."""
@@ -48,24 +47,21 @@ def compared(table: Table, relation: Relation, name: str, row: Row) -> str | Non
     """Returns what of a column is compared with an identity, as its ``match`` says."""
     column = table.columns[name]
     held = read(name, row, padded=relation.types[name] == "character")
-    if held is not None and column.domain:
-        domain = as_text(row[column.domain])
-        held = None if domain is None else f"sip:{held}@{domain.lower()}"
     if held is None:
         return None
     any_case = column.identity is IdentityType.EMAIL and relation.columns[name].any_case
     return held.lower() if any_case or column.match == "lower" else held
 
 
-def holds(test: RowTest, row: Row) -> bool:
-    """Returns whether a row meets a declared condition."""
-    held = as_text(row[test.column])
-    return (held is None) is test.null if test.null is not None else held in test.words
-
-
-def tells(state: Refusal, row: Row) -> bool | None:
+def lasts(reason: str, state: State, row: Row) -> bool | None:
     """Returns whether a declared state lasts by a row; None: it does not tell."""
-    return True if holds(state, row) else False if state.tells(as_text(row[state.column])) else None
+    return state.lasts(reason, as_text(row[state.column]))
+
+
+def country(value: Any) -> str | None:
+    """Returns the country that a row says by two letters; None: nobody can tell."""
+    said = (as_text(value) or "").strip(" ").upper()
+    return said if said in COUNTRIES else None
 
 
 def raw(value: Any) -> Any:

@@ -1,9 +1,9 @@
 """What a SQL store holds about people, declared table by table (REQ-C1): data, not code."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from graphlib import CycleError
-from typing import Self
+from graphlib import CycleError, TopologicalSorter
+from typing import Final, Self
 
 from pydantic import Field, model_validator
 
@@ -14,43 +14,53 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
 from shared.domain.toml_file import read_toml
 from shared.systems.engine.claims import OWN
-from shared.systems.sql.declaration.declared import Declared, Join, Name, SideTable
-from shared.systems.sql.declaration.graph import led_first, on_paths_to, refuse_lost
-from shared.systems.sql.declaration.tables import Table
+from shared.systems.sql.declaration import Declared, Name, Table
 from shared.systems.sql.settings import SqlSettings, path_of
+
+SIDE: Final = ("request_id", "number", "valid_from", "valid_to")
+"""The columns of the table beside the data with the numbers that readers do not see (Art. 18)."""
 
 
 class Dataset(Declared):
     """Every table of a store that holds personal data.
 
-    ``impersonal``: by table of which somebody has decided that nothing in it is about anybody, the columns that it had.
+    ``restrict``: the table beside the data with the numbers of people whose data nobody may use (``SIDE``).
     """
 
     name: str
     tables: Mapping[Name, Table] = Field(min_length=1)
-    restriction: SideTable | None = None
-    impersonal: Mapping[Name, tuple[Name, ...]] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _is_about_people_or_not(self) -> Self:
-        if both := sorted(self.impersonal.keys() & self.tables.keys()):
-            raise ValueError(f"table {both[0]} is declared, and impersonal names it too: take one of them out")
-        return self
+    restrict: Name | None = None
 
     @model_validator(mode="after")
     def _leads_to_people(self) -> Self:
-        refuse_lost(self.tables)
+        for name, table in self.tables.items():
+            for _, join in table.joins:
+                if (end := self.tables.get(join.table)) is None:
+                    raise ValueError(f"table {name} belongs to {join.table}, which is not declared: declare it")
+                if end.parties and join.party not in end.parties:
+                    raise ValueError(
+                        f"table {name}: several people are in a row of {join.table}: say as which of them the subject"
+                        f" is found there, as party = {min(end.parties)!r}"
+                    )
+                if join.party and not end.parties:
+                    raise ValueError(
+                        f"table {name}: the join with {join.table} names party {join.party}, which it has not"
+                    )
+        try:
+            TopologicalSorter(leads(self.tables)).prepare()
+        except CycleError as found:
+            raise ValueError(f"belongs_to leads round in a circle: {' to '.join(found.args[1])}") from None
         return self
 
     @model_validator(mode="after")
     def _tells_tenants_apart_everywhere(self) -> Self:
         apart = [name for name, table in self.tables.items() if table.tenant is None and not table.ours]
-        silent = [name for name in apart if not self.tables[name].paths]
+        silent = [name for name in apart if not self.tables[name].joins]
         if self.tells_apart and silent:
             raise ValueError(f"{silent[0]} does not say whose its rows are: write tenant = a column or ours = true")
         if self.tells_apart and (lost := [name for name in apart if self.tables[name].anchors]):
             raise ValueError(
-                f"{lost[0]} has anchors, and does not say whose its rows are: write tenant, or ours = true"
+                f"{lost[0]} says from when periods count, and not whose its rows are: write tenant, or ours = true"
             )
         if both := [name for name, table in self.tables.items() if table.tenant and table.ours]:
             raise ValueError(f"table {both[0]} has a tenant column, so its rows are not all ours")
@@ -58,26 +68,22 @@ class Dataset(Declared):
 
     @model_validator(mode="after")
     def _restricts_what_it_keeps(self) -> Self:
-        kept = [name for name, table in self.tables.items() if table.keeps]
-        for name in (*kept, *sorted(on_paths_to(self.tables, kept) - {*kept})):
+        kept = [name for name, table in self.tables.items() if table.keep.fields]
+        for name in (*kept, *sorted(led_to(self.tables, kept) - {*kept})):
             table = self.tables[name]
             if name not in kept and table.parties:
-                raise ValueError(f"{name} leads to what keeps, and is about several people: leave out keeps")
-            if table.kept is None and not (self.restriction and self._found_by(name) & NUMBERS):
+                raise ValueError(f"{name} leads to what is kept, and is about several people: leave out keep")
+            if not table.keep.mark and not (self.restrict and self._found_by(name) & NUMBERS):
                 raise ValueError(
-                    f"{name} has keeps, or leads to what has: what is kept must be restricted, by a [restriction] table"
-                    ' of the numbers that find it, or by a column of its own: kept = { column = "…", value = true }'
+                    f"{name} has keep.fields, or leads to what has: what is kept must be restricted, by the table that"
+                    " restrict of the dataset names, if numbers find it, or by a column of its own:"
+                    " keep.mark = { kept = true }"
                 )
-        if kept:
-            try:
-                led_first(self.tables)
-            except CycleError as found:
-                raise ValueError(f"tables that keep lead round in a circle: {' to '.join(found.args[1])}") from None
         return self
 
     def _found_by(self, name: str) -> frozenset[IdentityType]:
-        """The types of identity by which rows of a table are found, also at the ends of its paths."""
-        ends = (path[-1].table for _, path in self.tables[name].paths)
+        """The types of identity by which rows of a table are found, also at the ends of its joins."""
+        ends = (join.table for _, join in self.tables[name].joins)
         return frozenset(self.tables[name].types).union(*map(self._found_by, ends))
 
     @property
@@ -85,17 +91,10 @@ class Dataset(Declared):
         """Whether its rows say for which customer of ours they are processed, if for one."""
         return any(table.tenant for table in self.tables.values())
 
-    def place(self, namespace: str, join: Join | str) -> tuple[str, str]:
-        """Schema and name of a table that it declares, or that a join names; elsewhere than told it is in that one."""
-        name = join if isinstance(join, str) else join.table
-        told = None if isinstance(join, str) else join.schema_
-        declared = self.tables.get(name)
-        return told or (declared and declared.schema_) or namespace, name
-
     @property
     def searched_by(self) -> frozenset[IdentityType]:
         """The types of identity by which anybody is found in one of its tables."""
-        numbers = {IdentityType.PHONE} if self.restriction else set[IdentityType]()
+        numbers = {IdentityType.PHONE} if self.restrict else set[IdentityType]()
         return frozenset(numbers.union(*(table.types for table in self.tables.values())))
 
     @property
@@ -119,7 +118,7 @@ class Dataset(Declared):
             for name, column in table.searched.items()
             if column.identity is kind
         ]
-        beside = self.restriction is not None and kind is IdentityType.PHONE
+        beside = self.restrict is not None and kind is IdentityType.PHONE
         return beside or searched != [True]
 
     @property
@@ -175,9 +174,8 @@ class Dataset(Declared):
 
         Whether anything in it may have to be corrected, or stated beside it, only whoever declares the system can say.
         """
-        return (
-            frozenset() if any(table.marketing for table in self.tables.values()) else frozenset({Operation.SUPPRESS})
-        )
+        switched = any(table.no_marketing for table in self.tables.values())
+        return frozenset() if switched else frozenset({Operation.SUPPRESS})
 
     @property
     def corrects(self) -> bool:
@@ -239,3 +237,31 @@ class Tenancy:
     def knows(self, tenant: str | None) -> bool:
         """Whether it can be said which rows are that tenant's; of a store without tenants all are ours."""
         return tenant is None or tenant in self.values
+
+
+# Which tables lead to which.
+
+
+def leads(tables: Mapping[str, Table]) -> Mapping[str, Collection[str]]:
+    """By table those to which its joins lead."""
+    return {name: {join.table for _, join in table.joins} for name, table in tables.items()}
+
+
+def led_to(tables: Mapping[str, Table], names: Iterable[str]) -> frozenset[str]:
+    """The tables to which the rows of these lead, through however many."""
+    found, fresh, near = frozenset[str](), frozenset(names), leads(tables)
+    while fresh:
+        fresh = frozenset[str]().union(*(near[name] for name in fresh)) - found
+        found |= fresh
+    return found
+
+
+def ordered(tables: Iterable[str], after: Mapping[str, Collection[str]]) -> list[str]:
+    """Each table after those named for it, as near to the declared order as that allows; they go not in a circle."""
+    ordered: list[str] = []
+    waiting = [*tables]
+    while waiting:
+        ready = (name for name in waiting if not set(after.get(name, ())).intersection(waiting))
+        ordered.append(next(ready))
+        waiting.remove(ordered[-1])
+    return ordered

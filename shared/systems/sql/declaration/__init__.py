@@ -1,1 +1,0 @@
-"""What a dataset declares of a store: tables, columns, parties, what leads to what; no connection."""
