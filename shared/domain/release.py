@@ -5,11 +5,9 @@ happened, as the system that holds it wrote them down. What the search took to b
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from unicodedata import combining, normalize
 
@@ -243,22 +241,6 @@ def spelled(kind: str, value: str) -> Named:
         return kind, normalise(IdentityType(kind), value)
     except MalformedIdentity:
         return kind, ""
-
-
-@lru_cache(maxsize=4096)
-def read_number(written: str, region: str) -> str:
-    """A number as a switch of that country wrote it, in E.164; as it is where it cannot be read, or in two ways."""
-    if written.startswith("000"):
-        tries: list[tuple[str, str | None]] = [("+" + written[3:], None)]
-    elif written.startswith(("+", "00")):
-        tries = [(written, None)]
-    else:
-        tries = [(written, region), ("+" + written, None)]
-    readings = set()
-    for text, where in tries:
-        with suppress(MalformedIdentity):
-            readings.add(normalise(IdentityType.PHONE, text, where))
-    return readings.pop() if len(readings) == 1 else written
 
 
 def _within(moment: datetime, spans: Iterable[Span]) -> bool:

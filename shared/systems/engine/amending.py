@@ -16,8 +16,7 @@ from shared.domain.policy import Policy
 from shared.systems.contract import COPY_FIRST, Checkpoint, Receipt, Result, Task
 from shared.systems.engine import correcting
 from shared.systems.engine.correcting import Correction
-from shared.systems.engine.erasing import COLLISIONS, Erasure, Pace, overtaken
-from shared.systems.engine.incarnation import Begun
+from shared.systems.engine.erasing import COLLISIONS, Begun, Erasure, Pace, overtaken
 from shared.systems.engine.looking import left_by_erasures, look
 from shared.systems.engine.ownership import Attribution, Mine, ending, refusal, subject
 from shared.systems.engine.planning import is_unset, numbers_in, reach
@@ -250,7 +249,6 @@ class _One:
             named = [*zip(bearing, await unit.reference(bearing), strict=True)]
             had = {reference: bool(record.flags[position]) for record, reference in named}
             theirs = [record for record, reference in named if reference not in left]
-        _refuse_third_words(theirs, position, wanted=wanted and name == "restriction")
         if is_first_restriction(task) and (excess := self._excess(len(had))):
             return excess
         await self._begin(flags_found(task, had))
@@ -340,17 +338,7 @@ def _is_wrong(record: Record, position: int, *, wanted: bool) -> bool:
     flag, value = record.shape.flags[position], record.flags[position]
     if wanted or flag is None:
         return is_unset(record, position)
-    return value is True if flag.words else value is not False
-
-
-def _refuse_third_words(records: Sequence[Record], position: int, *, wanted: bool) -> None:
-    for record in records if wanted else ():
-        flag = record.shape.flags[position]
-        if flag and flag.words and flag.otherwise and record.flags[position] is None:
-            raise NotSupported(
-                f"a row of {record.shape.place} holds a word that is neither of its switch, which nobody could put"
-                " back: do it by hand for all of the store, and enter what was done"
-            )
+    return value is not False
 
 
 def _turned(records: Sequence[Record], name: str, *, wanted: bool) -> list[Change]:

@@ -25,7 +25,7 @@ NAMED: Mapping[str, IdentityType] = {each.value: each for each in (*REACHED, Ide
 
 
 class Said(NamedTuple):
-    """One thing that a row says of whom it is about, as it stands there; ``region``: where a number was dialled.
+    """One thing that a row says of whom it is about, as it stands there.
 
     ``of_one``: it stands where each account is declared to be one person's: numbers and names tell nobody apart there.
     ``record``: it stands in the record of that account or person itself, and not in a row that merely names an account.
@@ -33,7 +33,6 @@ class Said(NamedTuple):
 
     type: IdentityType
     value: object
-    region: str | None = None
     of_one: bool = False
     record: bool = False
 
@@ -211,10 +210,10 @@ def _among(kinds: frozenset[IdentityType], told: Iterable[_Told]) -> frozenset[s
 
 def _spelled(row: Iterable[Said]) -> Iterator[_Told]:
     """Each thing in its one spelling; what cannot be spelled, and is no word for nothing, names somebody too."""
-    for kind, value, region, *_ in row:
+    for kind, value, *_ in row:
         text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str("" if value is None else value)
         try:
-            spelled = normalise(kind, text, region)
+            spelled = normalise(kind, text)
         except MalformedIdentity:
             if not any(each == "@" or each.isdigit() for each in text):
                 continue

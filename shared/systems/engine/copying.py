@@ -10,9 +10,8 @@ from typing import Any, Final
 
 from pydantic import JsonValue
 
-from shared.domain.identities import IdentityType
 from shared.domain.policy import Other, Policy
-from shared.domain.release import ASSIGNED, LEFT, WITHHELD, Match, read_number
+from shared.domain.release import ASSIGNED, LEFT, WITHHELD, Match
 from shared.systems.contract import Record as Copied
 from shared.systems.engine.ownership import Mine, as_utc
 from shared.systems.engine.records import ABSENT, Field, Party, Record, Shape, Span
@@ -99,7 +98,7 @@ def matches(mine: Mine) -> tuple[Match, ...]:
     record, shape = mine.record, mine.record.shape
     at = None if record.at is None or shape.clock is None else as_utc(record.at, shape.clock.zone)
     told = [
-        Match(holder.type, _read(holder.type, value, holder.region), at, _owner(record))
+        Match(holder.type, value, at, _owner(record))
         for holder, value in zip(shape.holders, record.holders, strict=True)
         if holder.finds and value is not None
     ]
@@ -119,7 +118,7 @@ def _of(end: Mine, of: Party) -> tuple[Match, ...]:
     if of is None:
         return matches(end)
     held = zip(end.record.shape.holders, end.record.holders, strict=True)
-    theirs = {_read(h.type, value, h.region) for h, value in held if h.party == of and value is not None}
+    theirs = {value for h, value in held if h.party == of and value is not None}
     return tuple(each for each in matches(end) if each.value in theirs)
 
 
@@ -129,11 +128,6 @@ def _owner(record: Record) -> str | None:
         return None
     known = ((tenant or "", values) for tenant, values in record.shape.owners.items())
     return next((tenant for tenant, values in known if record.tenant in values), f"?{record.tenant or ''}")
-
-
-def _read(kind: IdentityType, value: str, region: str | None) -> str:
-    """A value in the spelling of identities, as far as its place says how it is dialled."""
-    return read_number(value, region) if region and kind is IdentityType.PHONE else value
 
 
 @dataclass(slots=True)

@@ -4,18 +4,20 @@ Many small subjects share a transaction. Of one with more records than that hold
 then locked and changed in chunks: what changed meanwhile is left to the next round.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from shared.domain.errors import Overtaken, Refused, SystemRefused, Withdrawn
 from shared.domain.identities import IdentityType
-from shared.domain.operations import TaskOutcome
+from shared.domain.operations import Operation, TaskOutcome, Uncounted
 from shared.domain.policy import Policy
 from shared.systems.contract import Checkpoint, Receipt, Result, Task
 from shared.systems.engine import planning
-from shared.systems.engine.incarnation import Begun
 from shared.systems.engine.keeping import TOLD
 from shared.systems.engine.looking import TooMany, look
 from shared.systems.engine.ownership import Attribution, subject
@@ -34,6 +36,8 @@ from shared.systems.engine.records import (
     Unit,
 )
 
+log = logging.getLogger(__name__)
+
 AT_ONCE = 128
 """Subjects in one transaction, if they have no more records than it holds."""
 ROWS = 2_500
@@ -49,6 +53,46 @@ _Done = Sequence[tuple[Plan, Counter[str]]]
 
 class _Later(Exception):
     """A transaction was given up and has changed nothing: some tasks have their result, the others are tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Tasks that begin to change a store: what is to be ``noted`` of each before, and whose counts are ``lost``."""
+
+    noted: Mapping[UUID, Mapping[str, JsonValue]]
+    lost: frozenset[UUID]
+
+    @classmethod
+    def of(cls, system: str, incarnation: str, tasks: Sequence[Task]) -> "Begun":
+        """Compares the store with the one of which earlier attempts have noted that they change it."""
+        fresh = [task for task in tasks if task.progress.get("store") != incarnation]
+        # What was noted when this attempt was claimed says nothing: it has changed nothing yet.
+        elsewhere = {
+            task.task_id
+            for task in fresh
+            if task.progress.get("store") and task.progress.get("store_attempt") != task.attempt
+        }
+        if elsewhere:
+            log.warning("%s: the counts of %d task(s) are lost: it was restored since", system, len(elsewhere))
+        noted: dict[UUID, dict[str, JsonValue]] = {task.task_id: {"store": incarnation} for task in fresh}
+        for task_id in elsewhere:
+            noted[task_id]["uncounted"] = True
+        return cls(noted, frozenset(elsewhere | {task.task_id for task in tasks if task.progress.get("uncounted")}))
+
+    def told(self, tasks: Sequence[Task], results: Sequence[Result]) -> list[Result]:
+        """The results, without counts where they cannot be known: nothing that is there now is no proof of before."""
+        return [
+            _without_counts(task, result)
+            if task.task_id in self.lost and isinstance(result, Receipt) and result.outcome is not TaskOutcome.NOT_HELD
+            else result
+            for task, result in zip(tasks, results, strict=True)
+        ]
+
+
+def _without_counts(task: Task, receipt: Receipt) -> Receipt:
+    done = TaskOutcome.ERASED if task.operation is Operation.ERASE else TaskOutcome.AMENDED
+    lost = Uncounted.STORE_REPLACED
+    return replace(receipt, outcome=done, found=0, changed=0, by_category={}, uncounted=lost, corrected=None)
 
 
 @dataclass

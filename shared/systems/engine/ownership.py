@@ -15,7 +15,6 @@ from shared.domain.assignments import NUMBERS, lacking
 from shared.domain.errors import ForeignHit, Refused
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, Unsearched
-from shared.domain.spellings import spellings
 from shared.domain.text import forms
 from shared.systems.contract import Task
 from shared.systems.engine import claims
@@ -55,24 +54,16 @@ def _keys(task: Task, shape: Shape) -> tuple[SearchKey, ...]:
     finds nothing. A place without times shows the present: there it finds something unless it is somebody else's by
     now. What is not ASCII is searched for in both of its forms (NFC, NFD).
     """
-    types = {holder.type: holder.region for holder in shape.holders if holder.finds}
+    types = {holder.type for holder in shape.holders if holder.finds}
     keys: list[SearchKey] = []
     for identity in (each for each in task.identities if each.type in types):
         if shape.clock is None:
             if identity.valid_to is None or shape.periods:
-                keys += [SearchKey(identity.type, form) for form in _spelled(identity, shape)]
+                keys += [SearchKey(identity.type, form) for form in forms(identity.value)]
         elif identity.valid_from is not None or identity.type not in NUMBERS:
             since, until = _in_own_time(identity, shape.clock)
-            keys += [SearchKey(identity.type, form, since, until) for form in _spelled(identity, shape)]
+            keys += [SearchKey(identity.type, form, since, until) for form in forms(identity.value)]
     return tuple(dict.fromkeys(keys))
-
-
-def _spelled(identity: Identity, shape: Shape) -> Sequence[str]:
-    """How it may stand there."""
-    regions = (each.region for each in shape.holders if each.region)
-    if identity.type is IdentityType.PHONE and (region := next(regions, None)):
-        return spellings(identity.value, region)
-    return forms(identity.value)
 
 
 def _in_own_time(identity: Identity, clock: Clock) -> tuple[Moment | None, Moment | None]:
@@ -362,7 +353,7 @@ def _named(mine: Mine, party: Party, *, names: bool = True) -> Iterator[Said]:
     shape = mine.record.shape
     for holder, value in zip(shape.holders, mine.record.holders, strict=True):
         if holder.party == party and (names or holder.type is not IdentityType.NAME):
-            yield Said(holder.type, value, holder.region, shape.one_account, holder.record)
+            yield Said(holder.type, value, shape.one_account, holder.record)
 
 
 def _ends(mine: Mine, party: Party) -> Iterator[Said]:

@@ -216,11 +216,14 @@ class _Changes:
 
     def reduce(self, mine: Mine, stay: Stay) -> None:
         """Takes from what stays all that nothing needs, and lets it say that it is kept."""
-        record = mine.record
-        if values := _left_out(mine, stay)[1]:
+        record, values, mark = mine.record, _left_out(mine, stay)[1], mine.record.shape.flags[2]
+        if mark and record.flags[2] is not True:
+            if mark.value is None:
+                self.add(Kind.MARK, record, flag="kept")
+            else:  # a column as the others
+                values = (*values, (mark.column, mark.value))
+        if values:
             self.add(Kind.SET, record, values)
-        if record.shape.flags[2] and record.flags[2] is not True:
-            self.add(Kind.MARK, record, flag="kept")
 
     def let_go(self, record: Record, parties: frozenset[Party]) -> None:
         """What becomes of a record that goes for these parties."""

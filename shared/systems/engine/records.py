@@ -65,7 +65,7 @@ class Holder(NamedTuple):
     """A column that names somebody: as which party, by which type of identity.
 
     ``finds``: subjects are searched by it; else it only tells whom the record names. ``yields``: it may be told to
-    other systems. ``record``: it stands in the record of that account or person itself. ``region``: of dialled numbers.
+    other systems. ``record``: it stands in the record of that account or person itself.
     """
 
     column: str
@@ -74,7 +74,6 @@ class Holder(NamedTuple):
     finds: bool = True
     yields: bool = False
     record: bool = False
-    region: str | None = None
 
 
 class Link(NamedTuple):
@@ -121,15 +120,11 @@ class State(NamedTuple):
 
 
 class Flag(NamedTuple):
-    """A mark that readers obey; ``words``: a column with words; ``otherwise``: one of them says that it is lifted.
-
-    ``stays``: nothing lifts it.
-    """
+    """A mark that readers obey; ``stays``: nothing lifts it. ``value``: what its column holds then, if it is one."""
 
     column: str = ""
-    words: bool = False
-    otherwise: bool = False
     stays: bool = False
+    value: str | None = None
 
 
 class Field(NamedTuple):
@@ -180,7 +175,7 @@ FLAGS: Final = ("restriction", "marketing", "kept")
 class Shape:
     """A place of a system (a table, a kind of record): what all of its records have in common, said once.
 
-    ``search``: by type of identity, in which region numbers are dialled there. ``anchors``: what the policy calls the
+    ``anchors``: what the policy calls the
     beginnings of its periods, with their clocks. ``owners``: what tells a tenant's records apart (None: ours), where
     they say it. ``valid``: they say from when to when they hold, by this clock. ``person``: one column tells people
     apart; ``declared_person``: it is declared so, for all places together. ``one_account``: each account is one

@@ -150,6 +150,11 @@ class Switch(NamedTuple):
     column: str
     value: bool | str
 
+    @property
+    def word(self) -> str:
+        """The same as text."""
+        return self.value if isinstance(self.value, str) else str(self.value).lower()
+
 
 class Party(Declared):
     """A person in a row of several; ``nobody`` are values that identify no one, next to NULL.

@@ -414,7 +414,7 @@ def _parts(table: Table, joined: frozenset[str]) -> Iterator[Part]:
 
 
 def _flags(table: Table) -> tuple[Flag | None, Flag | None, Flag | None]:
-    made = [Flag(each.column, isinstance(each.value, str)) if each else None for each in table.switches]
+    made = [Flag(each.column, value=each.word) if each else None for each in table.switches]
     return made[0], made[1], made[2]
 
 
