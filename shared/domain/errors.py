@@ -162,19 +162,17 @@ class UnknownKey(DsrError):
 class Fault:
     """One thing that is wrong with what was configured: where it stands, and what to write instead.
 
-    ``place``: the table and the key, as ``tables.calls.columns.began``; ``line`` counts from 1; ``under``: the setting
-    or the table that names the file.
+    ``place``: the table and the key, as ``tables.calls.columns.began``; ``under``: the setting or the table that names
+    the file.
     """
 
     says: str
     file: str = ""
-    line: int | None = None
     place: str = ""
     under: str = ""
 
     def __str__(self) -> str:
-        file = f"{self.file}:{self.line}" if self.line else self.file
-        return ": ".join(filter(None, (self.under, file, self.place, self.says)))
+        return ": ".join(filter(None, (self.under, self.file, self.place, self.says)))
 
 
 class Misconfigured(DsrError):

@@ -13,7 +13,9 @@ from pydantic_core import ErrorDetails
 
 from shared.domain.configuration import shown
 from shared.domain.errors import Fault, Misconfigured
-from shared.domain.toml_places import Place, line_of, lines_of
+
+Place = tuple[str | int, ...]
+"""The way to a key: the names of the tables around it, and positions in lists."""
 
 
 def keys_at(model: Any, place: Sequence[str | int]) -> list[str]:
@@ -76,8 +78,7 @@ def read_toml(path: Path, model: type[Content], over: Path | None = None) -> Con
     ``over``: a file whose keys go over those of the first, table by table; one that is not there changes nothing.
 
     Raises:
-        Misconfigured: a file cannot be read, is not TOML, or is not what the model says; names every wrong key and
-            its line.
+        Misconfigured: a file cannot be read, is not TOML, or is not what the model says; names every wrong key.
     """
     texts = [(file, _text(file)) for file in (path, over) if file and (file == path or file.exists())]
     return cast("Content", _read(cast("Any", model), *texts))
@@ -86,16 +87,16 @@ def read_toml(path: Path, model: type[Content], over: Path | None = None) -> Con
 @lru_cache(maxsize=64)
 def _read(model: Any, *texts: tuple[Path, str]) -> object:
     """Reads the same text once; what is read is frozen."""
+    contents = [(file, _parsed(file, text)) for file, text in texts]
     content: dict[str, Any] = {}
-    for file, text in texts:
-        content = _merged(content, _parsed(file, text))
+    for _, each in contents:
+        content = _merged(content, each)
     try:
         return TypeAdapter(model).validate_python(content)
     except ValidationError as error:
-        places = [(file, lines_of(text)) for file, text in reversed(texts)]
-        under = _parsed(*texts[0]) if len(texts) > 1 else {}
+        under = contents[0][1] if len(texts) > 1 else {}
         said = [each for item in error.errors(include_url=False) for each in _said_of(item, model, under)]
-        raise Misconfigured(*(fault_at(places, place, says) for place, says in dict.fromkeys(said))) from None
+        raise Misconfigured(*(fault_at(contents[::-1], place, says) for place, says in dict.fromkeys(said))) from None
 
 
 def read_with_ours(path: Path, model: type[Content], overlay: Path | None) -> Content:
@@ -103,18 +104,26 @@ def read_with_ours(path: Path, model: type[Content], overlay: Path | None) -> Co
     return read_toml(path, model, overlay and overlay / path.name)
 
 
-def fault_at(files: Sequence[tuple[Path, Mapping[Place, int]]], place: Place, says: str) -> Fault:
+def fault_at(files: Sequence[tuple[Path, object]], place: Place, says: str) -> Fault:
     """What is wrong at a place of files that lie over one another, uppermost first: in that which knows most of it."""
-    known = [
-        max((length for length in range(len(place) + 1) if place[:length] in lines), default=0) for _, lines in files
-    ]
-    file, lines = files[known.index(max(known))]
-    return Fault(says, str(file), line_of(lines, place), ".".join(map(str, place)))
+    known = [_depth(content, place) for _, content in files]
+    file, _ = files[known.index(max(known))]
+    return Fault(says, str(file), ".".join(map(str, place)))
 
 
-def lines_in(path: Path) -> Mapping[Place, int]:
-    """On which line of a TOML file each key stands; none where there is no file."""
-    return lines_of(_text(path)) if path.exists() else {}
+def content_of(path: Path) -> Mapping[str, Any]:
+    """What a TOML file holds; nothing where there is no file."""
+    return _parsed(path, _text(path)) if path.exists() else {}
+
+
+def _depth(content: Any, place: Place) -> int:
+    """How many steps of the way to a key a file knows."""
+    for depth, step in enumerate(place):
+        try:
+            content = content[step]
+        except (KeyError, IndexError, TypeError):
+            return depth
+    return len(place)
 
 
 def _text(path: Path) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 from shared.domain.emitters import FILE_SOURCE, read_emitters
 from shared.domain.errors import DsrError, Fault, Misconfigured
 from shared.domain.proofs import ProofPolicy, proof_policy
-from shared.domain.toml_file import fault_at, lines_in
 from shared.systems.downstream import Downstream
 from shared.systems.file import Table, declare, tables_of
 from shared.systems.http.declaration import read_declaration
@@ -72,10 +71,10 @@ def emitters_beside(path: Path, checked: Sequence[Checked]) -> Sequence[Fault]:
     sources = {each.name for each in checked if each.declared and each.declared.assigns and each.declared.enabled}
     instead = f'write the system with assigns = true, or "{FILE_SOURCE}" for assignments that are imported'
     return [
-        fault_at(
-            [(path, lines_in(path))],
-            (name, "authoritative"),
+        Fault(
             f"names {emitter.authoritative}, from which no register is filled: {instead}",
+            str(path),
+            f"{name}.authoritative",
         )
         for name, emitter in emitters.items()
         if emitter.authoritative and emitter.authoritative not in {*sources, FILE_SOURCE}
@@ -168,7 +167,7 @@ def _told(read: Sequence[Checked], places: Mapping[str, Table], wiring: Wiring) 
 
 
 def _with(place: Table, read: Checked, declared: Downstream) -> Checked:
-    says = tuple(place.fault(each, "categories") for each in declared.by_person)
+    says = tuple(place.fault(each) for each in declared.by_person)
     return replace(read, declared=declared, by_person=says)
 
 
@@ -179,9 +178,7 @@ def _together(read: Sequence[Checked], places: Mapping[str, Table]) -> Sequence[
         return read
     says = f"{' and '.join(assigning)} have assigns = true; one says whose a number is"
     return [
-        replace(each, faults=(*each.faults, places[each.name].fault(says, "assigns")))
-        if each.name in assigning
-        else each
+        replace(each, faults=(*each.faults, places[each.name].fault(says))) if each.name in assigning else each
         for each in read
     ]
 

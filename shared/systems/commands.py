@@ -118,7 +118,7 @@ def report(checked: Sequence[Checked], emitters: Sequence[Fault] = ()) -> dict[s
 
 
 def _said(faults: Sequence[Fault]) -> list[dict[str, Any]]:
-    return [{"file": each.file, "line": each.line, "place": each.place, "says": each.says} for each in faults]
+    return [{"file": each.file, "place": each.place, "says": each.says} for each in faults]
 
 
 def _declared(declared: Downstream) -> dict[str, Any]:

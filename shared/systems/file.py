@@ -20,7 +20,6 @@ from shared.domain.faults import all_of
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
 from shared.domain.toml_file import read_toml
-from shared.domain.toml_places import Place, line_of, lines_of
 from shared.systems.bus.settings import BusSettings
 from shared.systems.conformance.declared import Conformance
 from shared.systems.downstream import Downstream
@@ -38,20 +37,18 @@ class Table:
 
     file: Path
     name: str
-    lines: Mapping[Place, int]
 
     @classmethod
     def each_of(cls, file: Path, names: Mapping[str, object]) -> Mapping[str, Self]:
         """Those of these names."""
-        lines = lines_of(file.read_text(encoding="utf-8"))
-        return {name: cls(file, name, lines) for name in names}
+        return {name: cls(file, name) for name in names}
 
     def __str__(self) -> str:
         return f"{self.file}: [{self.name}]"
 
-    def fault(self, says: str, *place: str | int) -> Fault:
-        """What is wrong with the table, or with the key at that place of it."""
-        return Fault(says, str(self.file), line_of(self.lines, (self.name, *place)), f"[{self.name}]")
+    def fault(self, says: str) -> Fault:
+        """What is wrong with the table."""
+        return Fault(says, str(self.file), f"[{self.name}]")
 
 
 AdapterSettings = SqlSettings | TrytonSettings | RoundupSettings | OpenDsrSettings | DeclaredHttpSettings | BusSettings
@@ -155,7 +152,7 @@ def declare(place: Table, table: object, environment: Mapping[str, str]) -> Down
         said = System.model_validate({**{key: filled[key] for key in filled.keys() - own.keys()}, "settings": own})
     except ValidationError as error:
         wrong = error.errors(include_url=False)
-        raise Misconfigured(*(place.fault(_what_to_write(item, table), *_key(item)) for item in wrong)) from None
+        raise Misconfigured(*(place.fault(_what_to_write(item, table)) for item in wrong)) from None
     written = digest({key: value for key, value in table.items() if key not in _NO_PART})
     settings = _anchored(said.settings, place.file.parent)
     return Downstream(
@@ -173,7 +170,7 @@ def _filled(place: Table, key: str, value: object, environment: Mapping[str, str
         return value
     if not environment.get(reference[1]):
         says = f"{key} takes its value from {reference[1]}, which is not set; export {reference[1]}"
-        raise Misconfigured(place.fault(says, key))
+        raise Misconfigured(place.fault(says))
     return environment[reference[1]]
 
 

@@ -142,7 +142,7 @@ def connect(place: Table, declared: Downstream, wiring: Wiring, policy: ProofPol
     """
     unset = [(key, name) for key, name in declared.settings or () if key.endswith("_env") and name is not None]
     if faults := [
-        place.fault(f"{key} names {name}, which is not set; export {name} before the service starts", key)
+        place.fault(f"{key} names {name}, which is not set; export {name} before the service starts")
         for key, name in unset
         if not wiring.environment.get(name)
     ]:
@@ -152,7 +152,7 @@ def connect(place: Table, declared: Downstream, wiring: Wiring, policy: ProofPol
         try:
             is_mariadb(wiring.environment[name])
         except Misconfigured as error:
-            raise Misconfigured(place.fault(f"dsn_env names {name}, which {error}", "dsn_env")) from None
+            raise Misconfigured(place.fault(f"dsn_env names {name}, which {error}")) from None
     adapter = of_variable(str(place), partial(_adapter, declared, wiring))
     if faults := list(_misfits(place, declared, adapter)):
         raise Misconfigured(*faults)
@@ -174,25 +174,25 @@ def _misfits(place: Table, declared: Downstream, adapter: Adapter) -> Iterator[F
     settings = declared.settings
     if isinstance(settings, BusSettings) and Operation.EXPORT in settings.worked and not declared.categories:
         says = "export needs categories; write those of which the team gives rows"
-        yield place.fault(says, "operations")
+        yield place.fault(says)
     if declared.yields and not isinstance(adapter, Locatable):
-        yield place.fault("yields needs a system that can be searched, and this kind cannot; leave it out", "yields")
+        yield place.fault("yields needs a system that can be searched, and this kind cannot; leave it out")
     tells = adapter.can.yields
     if tells is not None and (silent := sorted(declared.yields - tells)):
         says = (
             f"yields has {' and '.join(silent)}, which nothing of its dataset or declaration tells: holds and other"
             " requests that are filed by it would not be seen; say yields there, or leave it out here"
         )
-        yield place.fault(says, "yields")
+        yield place.fault(says)
     if declared.assigns and not isinstance(adapter, Assigning):
         says = "assigns needs a system that can list its numbers, and this kind cannot; leave it out"
-        yield place.fault(says, "assigns")
+        yield place.fault(says)
     if unheard := sorted(adapter.can.searched_by - declared.needs - declared.yields):
         says = (
             f"needs lacks {' and '.join(unheard)}, by which it would be searched, and a system is told only what it"
             " needs; add to needs, or take from the rest of what is declared of it"
         )
-        yield place.fault(says, "needs")
+        yield place.fault(says)
 
 
 def _adapter(declared: Downstream, wiring: Wiring) -> Adapter:

@@ -301,7 +301,7 @@ def test_a_group_takes_values_as_a_test_gives_them() -> None:
 @pytest.mark.parametrize("content", ["a = { b = 1 }", "a = 1"])
 def test_where_a_file_must_have_a_list_it_is_said_how_one_is_written(tmp_path: Path, content: str) -> None:
     (tmp_path / "x.toml").write_text(content)
-    with pytest.raises(Misconfigured, match=r"x\.toml:1: a.* must be a list: write it in \[ \]"):
+    with pytest.raises(Misconfigured, match=r"x\.toml: a.* must be a list: write it in \[ \]"):
         read_toml(tmp_path / "x.toml", dict[str, tuple[int, ...]])
 
 

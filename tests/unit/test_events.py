@@ -164,7 +164,7 @@ def _written(tmp_path: Path, content: str) -> Path:
     ("content", "said"),
     [
         ('[shop]\ntypes = ["user.request"]\n', "shop: types names 'user.request': did you mean user.requested?"),
-        (f"[shop]\n{ASKING}levle = 'L1'\n", ":4: shop.levle: is no key here; write level"),
+        (f"[shop]\n{ASKING}levle = 'L1'\n", ": shop.levle: is no key here; write level"),
         (f"[shop]\n{ASKING}level = 'L7'\n", "shop.level: holds 'L7': Input should be 'L0', 'L1', 'L2' or 'L3'"),
         ('[shop]\ntypes = ["user.requested"]\n', 'shop: rights belong to "user.requested"'),
         ('[shop]\ntypes = ["user.account_closed"]\nrights = ["access"]\n', 'shop: rights belong to "user.requested"'),

@@ -140,9 +140,8 @@ def test_a_slip_of_the_pen_in_a_period_stops_before_anything_is_read_by_it(tmp_p
     folder = changed(tmp_path, 'period = "P18M"\nanchor = "call_start"', 'period = "P18D"\nanchor = "call_start"')
     with pytest.raises(Misconfigured) as wrong:
         read_policy(folder)
-    line = (folder / "retention.toml").read_text().splitlines().index('period = "P18D"') + 1
     assert str(wrong.value) == (
-        f"{folder}/retention.toml:{line}: rules.calls_us_18m.period: is P18D, implausibly short against the P18M of"
+        f"{folder}/retention.toml: rules.calls_us_18m.period: is P18D, implausibly short against the P18M of"
         " notice.call_records: write P18M, or let shortest there be as short"
     )
 

@@ -14,7 +14,6 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.domain.policy import OVERLAY, read_policy
 from shared.domain.records import Message
-from shared.domain.toml_places import line_of, lines_of
 from shared.systems.bus.settings import BusSettings
 from shared.systems.check import Checked, against_policy, check, demanding, emitters_beside, working
 from shared.systems.commands import lines_of as words_of
@@ -256,7 +255,7 @@ def test_a_command_works_by_the_policy_that_the_services_work_by(monkeypatch: py
         Wiring.of_command()
 
 
-# ``dsr downstreams check``: every mistake at once, with its line and the mend, and nobody else's secrets needed.
+# ``dsr downstreams check``: every mistake at once, with its key and the mend, and nobody else's secrets needed.
 WRONG = """\
 [orders]
 adapter = "sql"
@@ -300,23 +299,22 @@ def checked(folder: Path, text: str = WRONG, dataset: str = ORDERS, **environmen
     return asyncio.run(check(folder / "downstreams.toml", wiring, live=False))
 
 
-def test_every_mistake_of_every_file_is_told_at_once_with_its_line_and_what_to_write(tmp_path: Path) -> None:
+def test_every_mistake_of_every_file_is_told_at_once_with_its_key_and_what_to_write(tmp_path: Path) -> None:
     orders, shop, helpdesk = checked(tmp_path)
-    assert [(each.line, each.place, each.says) for each in orders.faults[:2]] == [
-        (5, "[orders]", "needs.0: Input should be 'email', 'phone', 'account_id', 'sip_uri', 'client_id' or 'name'"),
-        (6, "[orders]", "max_row is not a key here; write max_rows"),
+    assert [(each.place, each.says) for each in orders.faults[:2]] == [
+        ("[orders]", "needs.0: Input should be 'email', 'phone', 'account_id', 'sip_uri', 'client_id' or 'name'"),
+        ("[orders]", "max_row is not a key here; write max_rows"),
     ]
-    assert [(Path(each.file).name, each.line, each.place, each.says) for each in shop.faults] == [
+    assert [(Path(each.file).name, each.place, each.says) for each in shop.faults] == [
         (
             "orders.toml",
-            10,
             "tables.customer_order.columns.email.class",
             "holds 'Z': Input should be 'A', 'B', 'M', 'C' or 'T'",
         ),
-        ("orders.toml", 11, "tables.customer_order.columns.goods.partty", "is no key here; write party"),
-        ("orders.toml", 6, "tables.customer_order.colour", "is no key here; write country"),
+        ("orders.toml", "tables.customer_order.columns.goods.partty", "is no key here; write party"),
+        ("orders.toml", "tables.customer_order.colour", "is no key here; write country"),
     ]
-    assert [each.line for each in orders.faults[2:]] == [10, 11, 6]
+    assert [each.place for each in orders.faults[2:]] == [each.place for each in shop.faults]
     assert helpdesk.faults == ()
 
 
@@ -349,10 +347,10 @@ def test_unset_secret_is_never_replaced(tmp_path: Path, monkeypatch: pytest.Monk
     ]
 
 
-def test_what_a_dataset_searches_by_and_the_table_does_not_name_is_told_with_the_tables_line(tmp_path: Path) -> None:
+def test_what_a_dataset_searches_by_and_the_table_does_not_name_is_told_with_the_table(tmp_path: Path) -> None:
     right = ORDERS.replace('colour = "red"\n', "").replace('"Z"', '"A"').replace(', partty = "x"', "")
     _, shop, _ = checked(tmp_path, dataset=right)
-    assert [(each.line, each.says.partition(",")[0]) for each in shop.faults] == [(12, "needs lacks email")]
+    assert [(each.place, each.says.partition(",")[0]) for each in shop.faults] == [("[shop]", "needs lacks email")]
 
 
 def test_the_file_that_ships_is_right_without_a_single_secret() -> None:
@@ -452,11 +450,11 @@ def test_a_system_that_the_file_does_not_declare_is_told_with_those_it_does(tmp_
         asyncio.run(check(tmp_path / "d.toml", Wiring({}, SystemClock(), publish, b""), "shop"))
 
 
-def test_an_emitter_that_speaks_for_accounts_of_no_register_is_told_with_its_line_and_the_mend(tmp_path: Path) -> None:
+def test_an_emitter_that_speaks_for_accounts_of_no_register_is_told_with_its_key_and_the_mend(tmp_path: Path) -> None:
     (file := tmp_path / "emitters.toml").write_text('[numbers]\ntypes = ["number.assigned"]\nauthoritative = "shop"\n')
     systems = checked(tmp_path)
     [fault] = emitters_beside(file, systems)
-    assert (fault.line, fault.place) == (3, "numbers.authoritative")
+    assert fault.place == "numbers.authoritative"
     assert fault.says.startswith("names shop, from which no register is filled: write the system with assigns = true")
     assert f"  {fault}" in words_of(report(systems, [fault]))
     file.write_text(file.read_text().replace("shop", "file"))
@@ -465,11 +463,3 @@ def test_an_emitter_that_speaks_for_accounts_of_no_register_is_told_with_its_lin
     assert emitters_beside(EMITTERS, shipped) == []
     file.write_text("[numbers]\n")
     assert [each.place for each in emitters_beside(file, systems)] == ["numbers.types"]
-
-
-def test_lines_are_told_of_tables_of_arrays_quoted_keys_and_what_stands_within_one_line() -> None:
-    lines = lines_of('a = 1\n[b."c d"]\n"e.f" = { g = 2 }\n[[h]]\ni = 1\n[[h]]\n[h.j]\nk = 1\n')
-    assert line_of(lines, ("b", "c d", "e.f", "g")) == 3
-    assert line_of(lines, ("h", 0, "i")) == 5
-    assert line_of(lines, ("h", 1, "j", "k")) == 8
-    assert line_of(lines, ("z",)) is None

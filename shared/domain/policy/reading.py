@@ -21,7 +21,7 @@ from shared.domain.policy.systems import Called
 from shared.domain.suppression_policy import SuppressionPolicy
 from shared.domain.sweep_policy import SweepPolicy
 from shared.domain.text import Word
-from shared.domain.toml_file import fault_at, lines_in, read_toml, read_with_ours
+from shared.domain.toml_file import content_of, fault_at, read_toml, read_with_ours
 
 SHIPPED: Final = Path(__file__).parents[2] / "policy" / "processing"
 """The policy as it is shipped: nobody has signed it."""
@@ -127,4 +127,4 @@ def _only_ours(over: Path) -> None:
 def _fault(over: Path | None, shipped: Path, place: tuple[str, ...], says: str) -> Fault:
     name = next(name for name, model in FILES.items() if place[0] in model.model_fields)
     files = [folder / name for folder in (over, shipped) if folder]
-    return fault_at([(file, lines_in(file)) for file in files], place, says)
+    return fault_at([(file, content_of(file)) for file in files], place, says)
