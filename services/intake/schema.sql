@@ -97,10 +97,6 @@ CREATE INDEX request_waiting ON request (state, "right")
     WHERE state IN ('awaiting_identity', 'awaiting_clarification', 'awaiting_decision');
 CREATE INDEX request_postponed ON request (request_id) WHERE postponed AND state <> 'closed';
 CREATE INDEX request_suspended ON request (key_id) WHERE suspended;
-CREATE INDEX request_restricts_account ON request (proved_account)
-    WHERE "right" IN ('restriction', 'objection', 'rectification') AND lift_told_at IS NULL AND proved_account IS NOT NULL;
-CREATE INDEX request_restricts_email ON request (proved_email)
-    WHERE "right" IN ('restriction', 'objection', 'rectification') AND lift_told_at IS NULL AND proved_email IS NOT NULL;
 CREATE INDEX request_owed ON request (request_id) WHERE state = 'closed' AND owed;
 -- A channel lists its own requests in the order of acceptance.
 CREATE INDEX request_of_key ON request (key_id, accepted_at, request_id);

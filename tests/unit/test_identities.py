@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from phonenumbers import PhoneNumber
 
 from services.intake.core.subject_schemas import DataSubject
-from services.intake.identity.link_bounds import mailbox_of
+from services.intake.identity.proof_links import mailbox_of
 from services.intake.store.other_requests import as_proved
 from shared.domain import identities
 from shared.domain.assignments import Line, Register

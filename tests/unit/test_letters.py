@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 from uuid_utils.compat import uuid7
 
-from services.intake.letters import questions
 from services.intake.letters.previews import sample, samples
 from services.intake.letters.rendering import Letters
+from services.intake.request import letter_kinds
 from services.intake.request.aggregate import Request
 from services.intake.request.letter_kinds import KINDS, TO_OTHERS, LetterField
 from services.intake.request.lifecycle import State
@@ -175,7 +175,7 @@ def test_a_customer_is_asked_about_a_person_and_not_about_themselves() -> None:
         (instruction, Question.IDENTITY),
         (replace(instruction, tasks=(UNPROVED,)), Question.IDENTITY),
     ):
-        said = words(questions.asked(question, request))
+        said = words(letter_kinds.asked(question, request))
         assert "person" in said
         assert "yours" not in said
 
@@ -188,7 +188,7 @@ def test_the_last_notice_fits_its_question() -> None:
 
 def test_whoever_is_asked_for_proof_reads_for_what_it_is_needed_and_what_would_be_enough() -> None:
     tasks = (UNPROVED, UNPROVED.model_copy(update={"system": "voicemail"}))
-    said = words(questions.asked(Question.IDENTITY, asking(tasks=tasks)))
+    said = words(letter_kinds.asked(Question.IDENTITY, asking(tasks=tasks)))
     assert "For what cdr and voicemail may hold about you" in said
     assert "sign in to your customer account with a second factor, or to use a code that we send by post" in said
 

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
-from services.intake.letters import questions
+from services.intake.request import letter_kinds
 from services.intake.request.aggregate import Request
 from services.intake.request.closing import refusal_letter
 from services.intake.request.lifecycle import State
@@ -443,7 +443,7 @@ def test_question_is_asked_where_it_helps(tasks: tuple[TaskReport, ...], questio
 
 def test_whoever_may_be_several_people_is_asked_for_the_customer_number_and_goes_on_by_it() -> None:
     waiting = blocked(asked(SEVERAL), SEVERAL)
-    assert "customer number" in words(questions.asked(Question.CLARIFICATION, waiting))
+    assert "customer number" in words(letter_kinds.asked(Question.CLARIFICATION, waiting))
     assert waiting.state is State.AWAITING_CLARIFICATION
     assert waiting.answer(AT, AT, POLICY, identities=True).request.state is State.IN_PROGRESS
     noticed = last_notice(waiting)
@@ -463,7 +463,7 @@ def test_whoever_may_be_several_people_is_asked_for_the_customer_number_and_goes
 def test_numbers_are_asked_for_where_useful(reasons: tuple[str, ...], tenant: str | None, *, by_number: bool) -> None:
     tasks = tuple(UNSEARCHED.model_copy(update={"not_searched": each}) for each in reasons)
     asking = replace(asked(*tasks), tenant=tenant)
-    said = words(questions.asked(Question.CLARIFICATION, asking))
+    said = words(letter_kinds.asked(Question.CLARIFICATION, asking))
     assert ("telephone number" in said) is by_number
     assert "customer number" in said or tenant
 
@@ -472,7 +472,7 @@ def test_numbers_are_asked_for_where_useful(reasons: tuple[str, ...], tenant: st
 def test_question_names_sufficient_proof_per_system_and_never_caller_id(level: str) -> None:
     cdr = UNSEARCHED.model_copy(update={"not_searched": "not_proved", "level": "L2"})
     tasks = (cdr, cdr.model_copy(update={"system": "crm", "level": level}))
-    said = words(questions.asked(Question.IDENTITY, asked(*tasks)))
+    said = words(letter_kinds.asked(Question.IDENTITY, asked(*tasks)))
     if level == "L2":
         assert said.count("It is enough") == 1
     else:

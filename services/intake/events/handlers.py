@@ -7,10 +7,11 @@ from typing import Self
 
 from services.intake.actions import answering
 from services.intake.delivery import outcomes
-from services.intake.letters import correspondence, questions
+from services.intake.letters import correspondence
 from services.intake.letters.rendering import Letters
 from services.intake.mail import inbox
 from services.intake.queries import plans
+from services.intake.request import letter_kinds
 from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
 from services.intake.store import other_requests
@@ -174,7 +175,7 @@ class Handlers:
             await inbox.take(tx, self._letters, event)
 
     async def _ask(self, requests: Requests, request: Request, asked: Question) -> None:
-        words = self._letters.words(questions.asked(asked, request), self._letters.reader(request))
+        words = self._letters.words(letter_kinds.asked(asked, request), self._letters.reader(request))
         await requests.apply(await correspondence.ask(requests.tx, request, asked, words, recorded=False))
 
     @asynccontextmanager

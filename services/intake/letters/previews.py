@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from services.intake.letters import questions
 from services.intake.letters.rendering import Letters
+from services.intake.request import letter_kinds
 from services.intake.request.aggregate import Request
 from services.intake.request.closing import closing_letter, done, lifting_letter, refusal_letter
 from services.intake.request.letter_kinds import TO_OTHERS, LetterField, LetterOf
@@ -76,9 +76,9 @@ def samples(letters: Letters) -> Mapping[str, LetterOf]:
 def _asked() -> Iterator[LetterOf]:
     unproved = _report("cdr", TaskOutcome.NOT_SEARCHED, not_searched=Unsearched.NOT_PROVED, level="L2")
     asking: dict[str, LetterField] = {
-        "identity": questions.asked(Question.IDENTITY, _REQUEST),
-        "clarification": questions.asked(Question.CLARIFICATION, _REQUEST),
-        "proof": questions.asked(Question.IDENTITY, replace(_REQUEST, tasks=(unproved,))),
+        "identity": letter_kinds.asked(Question.IDENTITY, _REQUEST),
+        "clarification": letter_kinds.asked(Question.CLARIFICATION, _REQUEST),
+        "proof": letter_kinds.asked(Question.IDENTITY, replace(_REQUEST, tasks=(unproved,))),
         "meaning": "(…)",
     }
     yield "acknowledgement", {"standing": standing(_REQUEST, _AT.date()), "code": "NBSWY3DPEB3W64TMMQQQAAAA"}

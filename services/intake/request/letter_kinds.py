@@ -1,9 +1,12 @@
-"""The kinds of letters, and what is to be written before it has words; pure."""
+"""Names the kinds of letters, and what a question without an author asks; pure."""
 
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-from shared.domain.sentences import Fact, Lines, Sentence
+from services.intake.request import deferrals
+from services.intake.request.stored_request import StoredRequest
+from shared.domain.sentences import Fact, Lines, Sentence, Told, named_systems, say
+from shared.domain.time_limit_policy import Question
 
 LetterKind = Literal[
     "acknowledgement",
@@ -42,3 +45,36 @@ def also(fields: Mapping[str, LetterField], more: Sentence) -> Mapping[str, Lett
             return {**fields, "besides": (*several, more)}
         case _:
             return {**fields, "besides": more}
+
+
+def asked(question: Question, request: StoredRequest) -> Sentence:
+    """The words of a question to whoever has asked; to a customer of ours, about the person of their instruction.
+
+    Where the requester's identity is proved for a part, it is asked what would be enough for the rest; where what they
+    gave may be that of several customers, their number as a customer; for numbers, unless no number would
+    lead further.
+    """
+    if question is Question.IDENTITY and request.awaits_proof:
+        systems = named_systems(task.system for task in deferrals.unproved(request.tasks))
+        if request.tenant:
+            return say("question.proof_of_instruction", systems=systems)
+        return say("question.proof", systems=systems, enough=_enough(request))
+    otherwise = question is Question.CLARIFICATION and deferrals.by_no_number(request.tasks)
+    if request.tenant:
+        return say("question.known_by_of_instruction" if otherwise else f"question.{question}_of_instruction")
+    if question is Question.CLARIFICATION and deferrals.ambiguous(request.tasks):
+        return say("question.ambiguous")
+    return say("question.known_by" if otherwise else f"question.{question}")
+
+
+def _enough(request: StoredRequest) -> Sentence | Told:
+    """What would prove enough: for each system what it needs, where that is not the same for all of them."""
+    needed: dict[str, set[str]] = {}
+    for task in deferrals.unproved(request.tasks):
+        needed.setdefault(str(task.level or "L3"), set()).add(task.system)
+    if len(needed) < 2:  # noqa: PLR2004  # one for all
+        return say(f"question.enough_{next(iter(needed), 'L3')}")
+    return tuple(
+        say("question.enough_for", systems=named_systems(systems), enough=say(f"question.enough_{level}"))
+        for level, systems in sorted(needed.items())
+    )
