@@ -4,6 +4,7 @@ import gc
 import os
 import secrets
 import shutil
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,9 +35,15 @@ settings.register_profile("repository", database=DirectoryBasedExampleDatabase(C
 settings.load_profile("repository")
 
 
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """As root, go on as another user: PostgreSQL refuses root. Nothing that is imported is garbage."""
     gc.disable()
+    os.environ.setdefault("PGSSLMODE", "disable")  # else each connection makes a TLS context first
+    signal.signal(signal.SIGINT, _interrupt)  # else each loop sets its own, which formats the task that it runs
     if os.geteuid() == 0:
         config.pluginmanager.getplugin("capturemanager").stop_global_capturing()
         become_unprivileged("setuid", "setgid", "kill")  # without a container engine an image is built by root
