@@ -24,12 +24,11 @@ from deploy.demo.estate import Estate
 from deploy.demo.report import Report
 from deploy.demo.requests import Case, SubmittedRequest, closed_as_expected, collect, letters, watch
 from deploy.local.certificates import DownloadFailedError
-from deploy.local.customer_portal import Visitor
 from deploy.local.java import JavaMissingError
 from deploy.local.paths import LOCAL, ROOT
 from deploy.local.postgres_binaries import PostgresMissingError
 from deploy.local.process import ChildFailedError
-from deploy.local.progress import Progress
+from deploy.local.progress import step
 from deploy.local.services import OVERLAY, Servers, Services
 from deploy.local.sites import Sites
 from deploy.local.unprivileged import become_unprivileged
@@ -45,7 +44,6 @@ ANSWERS = HERE / "answers"
 LETTERS = ANSWERS / "letters"
 DOWNSTREAMS = ROOT / "shared" / "policy" / "downstreams.toml"
 _BUSY = "A demonstration runs in this folder already: end it with Ctrl-C first."
-_VISITORS = 5
 
 
 def main(
@@ -74,20 +72,17 @@ def main(
 def _run(report: Report, *, leave: bool) -> int:
     """Starts everything, shows it, stops everything; returns how many findings do not hold."""
     began = time.monotonic()
-    founded, progress = company.found(), Progress()
+    founded = company.found()
     with ExitStack() as stack:
-        estate = stack.enter_context(Estate(HERE, founded, progress))
+        estate = stack.enter_context(Estate(HERE, founded))
         servers = Servers(estate.dsn, estate.platform.kafka_bootstrap)
         services = Services(HERE / "services", servers, DOWNSTREAMS, estate.env)
         stack.callback(services.stop)
         services.prepare()
-        with progress.step("Reading from the CRM whose the numbers are"):
+        with step("Reading from the CRM whose the numbers are"):
             services.command("assignments", "read")
-        asking = {part.person.code: part.person for part in founded.cast if part.person.code}
-        people = list(asking.values())[:_VISITORS]
-        visitors = [Visitor(each.code, each.name, each.emails[0], each.country, each.language) for each in people]
-        sites = stack.enter_context(Sites(HERE, services, visitors))
-        with progress.step("Starting the six services"):
+        sites = stack.enter_context(Sites(HERE, services))
+        with step("Starting the six services"):
             services.start_prepared()
         report.console.print(f"Ready after {time.monotonic() - began:.0f} s.")
         for what, address in sites.shown().items():

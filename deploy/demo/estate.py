@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Self
 
@@ -12,11 +13,10 @@ from deploy.demo.seed.analytics import AnalyticsStore
 from deploy.demo.seed.cdr import CdrStore
 from deploy.local import postgres_databases as databases
 from deploy.local.platform import Platform
-from deploy.local.progress import Progress
+from deploy.local.progress import step
 from deploy.local.roundup import Roundup
 from deploy.local.server import side_by_side
-from deploy.local.tryton import Tryton
-from deploy.local.tryton.install import install
+from deploy.local.tryton import Tryton, install
 
 CRM, CDR, ANALYTICS, TICKETING = "crm", "cdr", "analytics", "ticketing"
 SYSTEMS = (CRM, CDR, ANALYTICS, TICKETING)
@@ -37,13 +37,12 @@ class Estate:
     cdr: CdrStore
     analytics: AnalyticsStore
 
-    def __init__(self, directory: Path, company: Company, progress: Progress) -> None:
+    def __init__(self, directory: Path, company: Company) -> None:
         self._directory = directory
         self._company = company
-        self._progress = progress
         shutil.rmtree(directory / "servers" / "kafka", ignore_errors=True)
-        self.platform = Platform(directory / "servers", progress)
-        self.ticketing = Roundup(directory / TICKETING, progress)
+        self.platform = Platform(directory / "servers")
+        self.ticketing = Roundup(directory / TICKETING)
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -96,18 +95,18 @@ class Estate:
         server = self.platform.postgres_dsn
         for name in (_DATABASE, _CRM_DATABASE, _CDR_DATABASE, _ANALYTICS_DATABASE):
             databases.wait_for(databases.drop(server, name))
-        databases.wait_for(cdr.forget(server, _CDR_DATABASE))
 
     def _start_crm(self) -> None:
-        self.crm = Tryton(
-            self._directory / CRM, self.platform.postgres_dsn, database=_CRM_DATABASE, progress=self._progress
-        )
+        self.crm = Tryton(self._directory / CRM, self.platform.postgres_dsn, database=_CRM_DATABASE)
         self._open.enter_context(self.crm)
-        databases.wait_for(crm.fill(self.crm, self._company, self._progress))
+        databases.wait_for(crm.seed(self.crm, self._company.customers))
 
     def _fill_cdr(self) -> None:
-        filling = cdr.fill(self.platform.postgres_dsn, _CDR_DATABASE, self._company, self._progress)
-        self.cdr = databases.wait_for(filling)
+        server = self.platform.postgres_dsn
+        databases.wait_for(databases.drop(server, _CDR_DATABASE))
+        self.cdr = databases.wait_for(cdr.create(server, _CDR_DATABASE))
+        with step("Recording the calls in the CDR store"):
+            databases.wait_for(self.cdr.seed(self._company.calls))
 
     def _fill_analytics(self) -> None:
         server = self.platform.postgres_dsn
@@ -116,5 +115,6 @@ class Estate:
         databases.wait_for(self.analytics.seed(self._company.visits, self._company.subscriptions))
 
     def _start_ticketing(self) -> None:
-        tickets.fill(self.ticketing, self._company, self._progress)
+        with step("Filling the ticketing system (Roundup)"):
+            self.ticketing.load(chain(tickets.people(self._company.customers), tickets.tickets(self._company.tickets)))
         self._open.enter_context(self.ticketing)

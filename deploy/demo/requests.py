@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,6 @@ from uuid import uuid4
 import httpx
 import orjson
 from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 
 from deploy.demo import planned
 from deploy.demo.client import DsrClient
@@ -27,12 +24,7 @@ from shared.domain.wording import LANGUAGES
 from shared.storage import certificate
 
 _TIMEOUT_SECONDS, _LOOK_EVERY = 180, 0.2
-_COLOUR = {
-    "closed": "green",
-    "awaiting_decision": "red",
-    "awaiting_identity": "yellow",
-    "awaiting_clarification": "yellow",
-}
+_AT_REST = frozenset({"closed", "awaiting_decision", "awaiting_identity", "awaiting_clarification"})
 _QUESTION = {
     "question": "clarification",
     "text": "Which of your calls do you need: all since you came to us, or those of this year?",
@@ -47,7 +39,6 @@ class SubmittedRequest:
     part: Part
     request_id: str
     view: Mapping[str, Any] = field(default_factory=dict)
-    seconds: float | None = None
     package: bytes = b""
     certificate: bytes = b""
 
@@ -60,7 +51,7 @@ class SubmittedRequest:
     @property
     def at_rest(self) -> bool:
         """Whether nothing more happens until a person acts."""
-        return self.view.get("state") in _COLOUR
+        return self.view.get("state") in _AT_REST
 
     @property
     def cells(self) -> Iterator[str]:
@@ -84,36 +75,16 @@ def _words(report: Mapping[str, Any]) -> str:
 
 
 async def watch(console: Console, client: DsrClient, requests: Sequence[SubmittedRequest]) -> None:
-    """Shows the requests until every one has closed or waits for a person, or the time is over."""
+    """Prints each request once it has closed or waits for a person, until all have or the time is over."""
     began = time.monotonic()
-    terminal = console.is_terminal
-    with Live(console=console, refresh_per_second=10) if terminal else nullcontext() as live:
-        while time.monotonic() - began < _TIMEOUT_SECONDS:
-            for request in (each for each in requests if not each.at_rest):
-                request.view = await client.read(request.request_id)
-                if request.at_rest:
-                    request.seconds = time.monotonic() - began
-                    if not terminal:
-                        who = f"{request.part.right:18} {request.part.person.name:18} {request.state:29}"
-                        cells = "  ".join(f"{words:18}" for words in request.cells)
-                        console.print(f"{request.seconds:6.1f} s  {who} {cells}", markup=False, soft_wrap=True)
-            if live:
-                live.update(_table(requests))
-            if all(request.at_rest for request in requests):
-                return
-            await asyncio.sleep(_LOOK_EVERY)
-
-
-def _table(requests: Sequence[SubmittedRequest]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("right", "person", "state", *SYSTEMS, "due", ""):
-        table.add_column(column, no_wrap=True)
-    for request in requests:
-        state = f"[{_COLOUR.get(str(request.view.get('state')), 'cyan')}]{request.state}[/]"
-        took = f"[dim]{request.seconds:.1f} s[/]" if request.seconds is not None else ""
-        due = str(request.view.get("due_on", ""))
-        table.add_row(request.part.right, request.part.person.name, state, *request.cells, due, took)
-    return table
+    while time.monotonic() - began < _TIMEOUT_SECONDS and not all(request.at_rest for request in requests):
+        for request in (each for each in requests if not each.at_rest):
+            request.view = await client.read(request.request_id)
+            if request.at_rest:
+                who = f"{request.part.right:18} {request.part.person.name:18} {request.state:29}"
+                cells = "  ".join(f"{words:18}" for words in request.cells)
+                console.print(f"{time.monotonic() - began:6.1f} s  {who} {cells}", markup=False, soft_wrap=True)
+        await asyncio.sleep(_LOOK_EVERY)
 
 
 async def collect(client: DsrClient, requests: Sequence[SubmittedRequest], folder: Path) -> None:

@@ -13,7 +13,6 @@ from deploy.local.java import find_java
 from deploy.local.paths import CACHE
 from deploy.local.ports import HOST, accepts, free_ports
 from deploy.local.process import Child
-from deploy.local.progress import Progress
 from deploy.local.server import Server
 
 ADMIN = "admin"
@@ -35,10 +34,8 @@ class Kafka(Server):
     """Of the node in its cluster."""
     memory: tuple[str, ...] = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
-    def __init__(
-        self, directory: Path, progress: Progress | None = None, passwords: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(directory, progress)
+    def __init__(self, directory: Path, passwords: Mapping[str, str] | None = None) -> None:
+        super().__init__(directory)
         self._passwords = passwords or {}
         self.port, self.controller = free_ports(2)
         self.cluster = _identifier()
@@ -50,7 +47,7 @@ class Kafka(Server):
 
     def prepare(self) -> Child:
         """Fetch the jars and format the data directory, where that was not done yet."""
-        libs = kafka_jars.fetch(CACHE, self.progress)
+        libs = kafka_jars.fetch(CACHE)
         shutil.rmtree(self.directory / "tmp", ignore_errors=True)
         (self.directory / "tmp").mkdir(parents=True)
         (self.directory / "server.properties").write_text(self.properties())

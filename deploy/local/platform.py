@@ -8,7 +8,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deploy.local.kafka import Kafka
 from deploy.local.postgres import Postgres
-from deploy.local.progress import Progress
 from deploy.local.server import side_by_side
 
 
@@ -30,13 +29,10 @@ class Platform:
     `postgres` and `kafka` are None where an existing server is used.
     """
 
-    def __init__(
-        self, directory: Path, progress: Progress | None = None, existing: ExistingServers | None = None
-    ) -> None:
-        progress = progress or Progress()
+    def __init__(self, directory: Path, existing: ExistingServers | None = None) -> None:
         self._existing = existing or ExistingServers()
-        self.postgres = None if self._existing.postgres_dsn else Postgres(directory / "postgres", progress)
-        self.kafka = None if self._existing.kafka_bootstrap else Kafka(directory / "kafka", progress)
+        self.postgres = None if self._existing.postgres_dsn else Postgres(directory / "postgres")
+        self.kafka = None if self._existing.kafka_bootstrap else Kafka(directory / "kafka")
         self._servers = [server for server in (self.postgres, self.kafka) if server is not None]
 
     @property

@@ -14,7 +14,6 @@ from deploy.local import postgres_databases as databases
 from deploy.local.ports import HOST, free_port
 from deploy.local.postgres_binaries import Binaries, find_postgres
 from deploy.local.process import Child
-from deploy.local.progress import Progress
 from deploy.local.server import Server
 
 USER = "dsr"
@@ -44,8 +43,8 @@ class Postgres(Server):
 
     title = "PostgreSQL"
 
-    def __init__(self, directory: Path, progress: Progress | None = None, binaries: Binaries | None = None) -> None:
-        super().__init__(directory, progress)
+    def __init__(self, directory: Path, binaries: Binaries | None = None) -> None:
+        super().__init__(directory)
         self._binaries = binaries
         self._port = free_port()
         self._password: str | None = None

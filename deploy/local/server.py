@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from deploy.local.process import Child
-from deploy.local.progress import Progress
+from deploy.local.progress import step
 
 
 def side_by_side(*work: Callable[[], object]) -> None:
@@ -32,9 +32,8 @@ class Server(ABC):
     title: str
     """How it is called while it starts."""
 
-    def __init__(self, directory: Path, progress: Progress | None = None) -> None:
+    def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.progress = progress or Progress()
         self._child: Child | None = None
 
     @abstractmethod
@@ -57,7 +56,7 @@ class Server(ABC):
 
     def start(self) -> None:
         """Start the server and wait until it is ready; makes what is missing first."""
-        with self.progress.step(f"Starting {self.title}"):
+        with step(f"Starting {self.title}"):
             if self._child is not None:
                 self._child.start()
                 return

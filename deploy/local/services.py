@@ -122,10 +122,10 @@ class Services:
         who = holder or f"{role.split(':', maxsplit=1)[0]}-{secrets.token_hex(4)}"
         return wait_for(auth.create(self._servers.postgres_dsn, role, who, SystemClock().now(), grant))
 
-    def open_sites(self, issuer: str, portal: Mapping[str, str]) -> None:
-        """Gives intake a portal with these settings, and a console that trusts this identity provider."""
+    def open_sites(self, issuer: str, settings: Mapping[str, str] | None = None) -> None:
+        """Gives intake a portal, and a console that trusts this identity provider; ``settings``: more of them."""
         urls = {"DSR_PORTAL_URL": self.url, "DSR_CONSOLE_URL": self.url, "DSR_CONSOLE_ISSUER": issuer}
-        self.set(ServiceName.INTAKE, urls | dict(portal))
+        self.set(ServiceName.INTAKE, {**urls, **(settings or {})})
 
     def set(self, name: str, settings: Mapping[str, str]) -> None:
         """Gives one service more settings, before it starts."""

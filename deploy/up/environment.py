@@ -1,10 +1,13 @@
-"""``environment.json``: every address, key, log and process id of what runs, so that anybody's scripts can drive it."""
+"""The files of ``make up``: the lock of its supervisor, and ``environment.json`` with every address, key and log."""
 
+import fcntl
 import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +18,56 @@ SHELL = "environment.sh"
 COMMAND = "dsr"
 
 
-def write(folder: Path, content: Mapping[str, Any]) -> None:
-    """Write it whole, for nobody but this user.
+_LOOK_EVERY = 0.05
 
-    Beside it stand ``environment.sh``, addresses and keys for a shell, and ``dsr``, which runs a command of the
-    platform with its settings and the key of the privacy team: in the shell itself they would turn the next ``make
-    test`` to these servers.
+
+class Lock:
+    """A file that the supervisor locks, with its process id in it; free as soon as that is gone, however it went."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "up.pid"
+
+    @property
+    def holder(self) -> int | None:
+        """The process that holds it, None where none does."""
+        return int(self._file.read_text() or 0) if self.is_held(self._file) else None
+
+    @staticmethod
+    def is_held(file: Path) -> bool:
+        """Returns whether a process has locked that file."""
+        if not file.exists():
+            return False
+        with file.open("r+") as opened:
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            return False
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Holds it while the block runs; raises ``BlockingIOError`` if another process does."""
+        with self._file.open("a+") as opened:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            opened.truncate(0)
+            opened.write(str(os.getpid()))
+            opened.flush()
+            yield
+
+    def wait_until_free(self, seconds: float) -> bool:
+        """Waits for its holder to let go, for so long at most; returns whether it did."""
+        ends = time.monotonic() + seconds
+        while (held := self.is_held(self._file)) and time.monotonic() < ends:
+            time.sleep(_LOOK_EVERY)
+        return not held
+
+
+def write(folder: Path, content: Mapping[str, Any]) -> None:
+    """Writes it, readable by this user alone.
+
+    Next to it are ``environment.sh``, addresses and keys for a shell, and ``dsr``, which runs a command of the platform
+    with its settings and the key of the privacy team: in the shell they would turn the next ``make test`` to these
+    servers.
     """
     _replace(folder / FILE, json.dumps(content, indent=2) + "\n", 0o600)
     keys = {f"{role.upper()}_KEY": content["keys"][role] for role in ("channel", "privacy")}

@@ -4,17 +4,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from deploy.local import postgres_databases as databases
-from deploy.local.customer_portal import Visitor
 
 DOWNSTREAMS = Path(__file__).with_name("downstreams.toml")
 POLICY = Path(__file__).with_name("policy")
 DSN_VARIABLE = "DSR_SHOP_DSN"
-VISITORS = (
-    Visitor("C1000", "Ada Keller", "ada@example.org", "DE", "en"),
-    Visitor("C1001", "Ben Keller", "ben@example.org", "DE", "de"),
-    Visitor("C1004", "Elena Keller", "elena@example.org", "DE", "es"),
-)
-"""Customers of the shop who may sign in to its customer portal: the third has an active contract."""
 _ROLE = "dsr_shop"
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from deploy.local.paths import LOCAL, ROOT
 from deploy.local.unprivileged import become_unprivileged
 from deploy.up import environment, sample
-from deploy.up.lock import Lock
+from deploy.up.environment import Lock
 from shared.domain.errors import Misconfigured
 from shared.systems.check import check, demanding, emitters_beside
 from shared.systems.registry import Wiring
@@ -148,11 +148,18 @@ def _show(folder: Path) -> None:
     say("submit a request", environment.curl(known["api"], known["keys"]["channel"]))
     say("follow it, by the ID of the answer", f"{_shown(folder / environment.COMMAND)} request follow REQUEST_ID")
     say("API documentation", known["docs"])
-    again = {name: each["restarts"] for name, each in known["processes"].items() if each["restarts"]}
-    if again:
-        counts = ", ".join(f"{name} ({times}×)" for name, times in again.items())
-        say("ended and was started again", f"{counts}: see {_shown(folder / 'up.log')}")
+    for name, process in known["processes"].items():
+        if not _runs(process["pid"]):
+            say(f"{name} has ended", f"see {_shown(Path(process['log']))}; `make down` and `make up` start it again")
     console.print("\n`make down` ends it.", markup=False)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _policy(overlay: str | None) -> str:

@@ -1,4 +1,4 @@
-"""The process that keeps the platform up: starts everything, starts again what ends, and says so in ``up.log``.
+"""The process that keeps the platform up until SIGTERM.
 
 Started by ``make up`` with the folder, the downstreams file, and the pipe on which it says that all is ready.
 """
@@ -14,24 +14,19 @@ from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import asyncpg
 import typer
 from aiokafka.errors import KafkaError
 
 from deploy.local import postgres_databases as databases
-from deploy.local.kafka import Kafka
 from deploy.local.platform import ExistingServers, Platform
 from deploy.local.ports import free_port
-from deploy.local.postgres import Postgres
 from deploy.local.process import Child
-from deploy.local.progress import Progress
+from deploy.local.progress import step
 from deploy.local.services import Servers, Services
 from deploy.local.sites import Sites
 from deploy.up import environment, sample
-from deploy.up.lock import Lock
-from deploy.up.watch import Watch
 from shared.domain.errors import DsrError, Misconfigured
 from shared.domain.topics import ServiceName
 from shared.systems.bus.settings import BusSettings
@@ -50,40 +45,37 @@ class Supervisor:
         self._is_sample = downstreams == sample.DOWNSTREAMS
         declared = read(downstreams, os.environ)
         self._on_the_bus = [each.name for each in declared if isinstance(each.settings, BusSettings)]
-        self._keys: dict[str, str] = {}
-        self._sites: dict[str, str] = {}
         self._stopping = threading.Event()
 
     def run(self, ready: int) -> None:
-        """Start everything, say so on the pipe, and keep it up until SIGTERM."""
+        """Starts everything, says so on the pipe, and keeps it up until SIGTERM."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._stop)
-        progress = Progress()
-        with Lock(self._folder).held(), ExitStack() as stack:
+        with environment.Lock(self._folder).held(), ExitStack() as stack:
             stack.callback(environment.remove, self._folder)
-            self._forget()
-            platform = stack.enter_context(Platform(self._folder / "servers", progress, ExistingServers()))
+            if not self._keep:  # on an empty platform every system is switched on at once
+                for left in ("servers/kafka", "services"):
+                    shutil.rmtree(self._folder / left, ignore_errors=True)
+            platform = stack.enter_context(Platform(self._folder / "servers", ExistingServers()))
             servers = Servers(self._database(platform), platform.kafka_bootstrap)
+            env = self._sample(platform, servers.postgres_dsn, stack)
             services = Services(
-                self._folder / "services",
-                servers,
-                self._downstreams,
-                self._sample(platform, servers.postgres_dsn, stack),
+                *(self._folder / "services", servers, self._downstreams, env),
                 bus_systems=self._on_the_bus,
                 policy=self._policy,
             )
             stack.callback(services.stop)
             self.prepare(services)
-            children = _children_of(platform) | {str(name): child for name, child in services.children.items()}
-            self._open_sites(services, children, stack)
-            with progress.step("Starting the six services"):
+            # Real people's data may be shown: no other user of this machine may sign in.
+            password = None if self._is_sample else secrets.token_urlsafe(12)
+            sites = stack.enter_context(Sites(self._folder, services, password, self._sign_in_port()))
+            with step("Starting the six services"):
                 services.start_prepared()
-            self._make_keys(services)
-            watch = Watch(children, lambda restarts: self._write(services, servers, children, restarts))
-            self._write(services, servers, children, {})
+            ours = {"postgres": platform.postgres, "kafka": platform.kafka}
+            children = {name: server.child for name, server in ours.items() if server}
+            children |= {**sites.children, **{str(name): child for name, child in services.children.items()}}
+            self._write(services, servers, sites, children)
             self._go_to_the_background(ready)
-            watch.begin()
-            stack.callback(watch.end)  # first of all: what is stopped now is not to be started again
             self._stopping.wait()
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
@@ -92,12 +84,6 @@ class Supervisor:
         self._stopping.set()
         if not (self._folder / environment.FILE).exists():
             raise KeyboardInterrupt  # it is still starting
-
-    def _forget(self) -> None:
-        """Begin without what an earlier run has left: on an empty platform every system is switched on at once."""
-        if not self._keep:
-            for left in ("servers/kafka", "services"):
-                shutil.rmtree(self._folder / left, ignore_errors=True)
 
     def _database(self, platform: Platform) -> str:
         """Where the platform's own database is: on a server that is not ours, the one that was named, as it is."""
@@ -115,10 +101,7 @@ class Supervisor:
         return sample.POLICY if self._is_sample else None
 
     def _sample(self, platform: Platform, dsn: str, stack: ExitStack) -> Mapping[str, str]:
-        """Create the sample store, where it is declared; the variable that its declaration names.
-
-        On a server that is not ours nothing of it stays.
-        """
+        """Creates the sample store, where it is declared; on a server that is not ours nothing of it stays."""
         if not self._is_sample:
             return {}
         if platform.postgres is None:
@@ -126,7 +109,7 @@ class Supervisor:
         return {sample.DSN_VARIABLE: databases.wait_for(sample.create(dsn, keep=self._keep))}
 
     def prepare(self, services: Services) -> None:
-        """Create schema and topics.
+        """Creates schema and topics.
 
         Raises:
             Misconfigured: the database that is kept has another schema.
@@ -138,15 +121,6 @@ class Supervisor:
                 raise
             raise Misconfigured(f"{error} (`make up` without KEEP=1 starts empty)") from error
 
-    def _open_sites(self, services: Services, children: dict[str, Child], stack: ExitStack) -> None:
-        """Open portal and console; catch all letters, unless the environment names a mail server."""
-        visitors = sample.VISITORS if self._is_sample else ()
-        # Real people's data may be shown: nobody else on this machine may sign in.
-        password = None if self._is_sample else secrets.token_urlsafe(12)
-        sites = stack.enter_context(Sites(self._folder, services, visitors, password, self._sign_in_port()))
-        children |= sites.children
-        self._sites = dict(sites.shown())
-
     def _sign_in_port(self) -> int:
         """Where the identity provider is: with KEEP=1 where it was, since people's accounts belong to its address."""
         file = self._folder / "sign-in.port"
@@ -154,18 +128,11 @@ class Supervisor:
             file.write_text(str(free_port()))
         return int(file.read_text())
 
-    def _make_keys(self, services: Services) -> None:
-        """Keys of this run: a channel's, the privacy team's, and one of each team on the bus and of each emitter."""
-        for role in ("channel", "privacy", *(f"downstream:{name}" for name in self._on_the_bus)):
-            self._keys[role] = services.key(role)
-        for name, emitter in services.emitters.items():
-            self._keys[f"emitter:{name}"] = services.key("channel", name, emitter.tenant)
-
     def _go_to_the_background(self, ready: int) -> None:
-        """Say that all is ready, and from now on write into the log: the terminal is somebody else's.
+        """Says that all is ready, and from now on writes into the log.
 
         Raises:
-            BrokenPipeError: Who has started us is gone.
+            BrokenPipeError: the process that has started us is gone.
         """
         with (self._folder / "up.log").open("a") as log:
             os.dup2(log.fileno(), 1)
@@ -173,36 +140,31 @@ class Supervisor:
         os.write(ready, b"ready")
         os.close(ready)
 
-    def _write(
-        self, services: Services, servers: Servers, children: Mapping[str, Child], restarts: Mapping[str, int]
-    ) -> None:
-        processes: dict[str, dict[str, Any]] = {}
-        for name, child in children.items():
-            pid = child.pid if child.running else None
-            processes[name] = {"pid": pid, "log": str(child.log), "restarts": restarts.get(name, 0)}
-        for service in ServiceName:
-            processes[service]["url"] = services.url_of(service)
+    def _write(self, services: Services, servers: Servers, sites: Sites, children: Mapping[str, Child]) -> None:
+        """Makes the keys of this run, of a channel, the privacy team, each team on the bus and each emitter."""
+        keys = {role: services.key(role) for role in ("channel", "privacy")}
+        keys |= {role: services.key(role) for role in (f"downstream:{name}" for name in self._on_the_bus)}
+        for name, emitter in services.emitters.items():
+            keys[f"emitter:{name}"] = services.key("channel", name, emitter.tenant)
+        urls = {str(name): {"url": services.url_of(name)} for name in ServiceName}
         content = {
             "api": services.url,
             "docs": f"{services.url}/docs",
-            "sites": self._sites,
+            "sites": dict(sites.shown()),
             "broker": servers.kafka_bootstrap,
             "database": servers.postgres_dsn,
             "downstreams": str(self._downstreams),
             "policy": services.env.get("DSR_POLICY_OVERLAY"),
-            "keys": self._keys,
+            "keys": keys,
             "topics": {"prefix": "dsr.", "names": services.topics},
-            "processes": processes,
+            "processes": {
+                name: {"pid": child.pid, "log": str(child.log), **urls.get(name, {})}
+                for name, child in children.items()
+            },
             "supervisor": {"pid": os.getpid(), "log": str(self._folder / "up.log")},
             "settings": services.env,
         }
         environment.write(self._folder, content)
-
-
-def _children_of(platform: Platform) -> dict[str, Child]:
-    """The servers that are ours."""
-    servers: Mapping[str, Postgres | Kafka | None] = {"postgres": platform.postgres, "kafka": platform.kafka}
-    return {name: server.child for name, server in servers.items() if server is not None}
 
 
 def main(folder: Path, downstreams: Path, ready: int, *, keep: bool = False) -> None:

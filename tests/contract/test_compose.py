@@ -18,8 +18,7 @@ import yaml
 from prometheus_client import REGISTRY
 
 from deploy.compose import prepare
-from deploy.k8s.generate.__main__ import K8S, documents
-from deploy.k8s.generate.topics import PARTITIONS
+from deploy.k8s.generate import K8S, PARTITIONS, documents
 from deploy.local import postgres_databases as databases
 from deploy.local.paths import ROOT
 from deploy.up import sample

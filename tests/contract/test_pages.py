@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.k8s.generate.settings import variables
+from deploy.k8s.generate import variables
 from deploy.local.paths import ROOT
 from services.intake.submission.schemas import Submission
 from shared.domain.clock import SystemClock

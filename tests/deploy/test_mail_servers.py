@@ -86,7 +86,7 @@ def services(servers: MailServers, postgres_dsn: str, broker: Kafka, run_folder:
     running.prepare()
     provider, issuer = identity_provider.child(run_folder / "mail-provider", free_port(), running.url)
     provider.start()
-    running.open_sites(issuer, {})
+    running.open_sites(issuer)
     running.start_prepared()
     yield running
     running.stop()

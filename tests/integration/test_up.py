@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ async def test_the_readme_leads_from_nothing_to_a_closed_request_and_leaves_noth
     known = shell.known
     assert set(known["sites"].values()) <= set(map(str.strip, shown.splitlines()))
     addresses = [each for each in known["sites"].values() if each.startswith("http")]
-    assert len(addresses) == 4
+    assert len(addresses) == 3
     async with httpx.AsyncClient(follow_redirects=True, trust_env=False) as browser:
         assert {(await browser.get(each)).status_code for each in addresses} == {200}
     assert {"identity-provider", "mailbox"} <= known["processes"].keys()
@@ -135,22 +136,8 @@ async def test_the_readme_leads_from_nothing_to_a_closed_request_and_leaves_noth
     assert await fetch(database, "SELECT FROM pg_database WHERE datname LIKE '%sample_shop'") == []
 
 
-async def test_a_store_is_plugged_in_as_the_page_says_and_what_ends_by_itself_is_started_again(
-    shell: Shell, empty_database: str
-) -> None:
+async def test_a_store_is_plugged_in_as_the_page_says(shell: Shell, empty_database: str) -> None:
     await asyncio.to_thread(_plug_in, shell)
-    before = shell.known["processes"]
-    os.kill(before["export"]["pid"], signal.SIGKILL)
-
-    async def up_again() -> bool:
-        return bool(shell.known["processes"]["export"]["restarts"])
-
-    await eventually(up_again)
-    after = shell.known["processes"]
-    assert (after["export"]["restarts"], after["erasure"]) == (1, before["erasure"])
-    assert "export ended with status 137; it is started again" in (shell.up / "up.log").read_text()
-    assert "export (1×)" in await asyncio.to_thread(shell.runs, UP)
-
     shell.environment["REQUEST_ID"] = json.loads(await asyncio.to_thread(shell.runs, ASKED))["request_id"]
     followed = await asyncio.to_thread(shell.runs, FOLLOWED)
     *told, closed = [json.loads(line) for line in followed.splitlines()]
@@ -160,11 +147,17 @@ async def test_a_store_is_plugged_in_as_the_page_says_and_what_ends_by_itself_is
     left = await fetch(empty_database, "SELECT email FROM customer_order")
     assert [row[0] for row in left] == ["bob@example.org"]
 
+    os.kill(shell.known["processes"]["export"]["pid"], signal.SIGKILL)
+    await eventually(partial(_says_that_it_ended, shell, "export"))
     pids = [shell.known["supervisor"]["pid"], *(each["pid"] for each in shell.known["processes"].values())]
     assert "Stopped" in await asyncio.to_thread(shell.runs, DOWN)
     assert await asyncio.to_thread(_left_of, [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]) == []
     assert not (shell.up / environment.FILE).exists()
     assert "Nothing of `make up` runs here" in await asyncio.to_thread(shell.runs, DOWN)
+
+
+async def _says_that_it_ended(shell: Shell, name: str) -> bool:
+    return f"{name} has ended" in await asyncio.to_thread(shell.runs, UP)
 
 
 def _plug_in(shell: Shell) -> None:

@@ -24,7 +24,7 @@ from deploy.demo.company.calls import ANONYMOUS, SPELLINGS
 from deploy.demo.company.model import AGEING
 from deploy.local.services import Services
 from deploy.up import environment, sample, start
-from deploy.up.lock import Lock
+from deploy.up.environment import Lock
 from deploy.up.supervisor import Supervisor
 from services.intake.submission.schemas import Submission
 from shared.domain.errors import Misconfigured
@@ -83,7 +83,7 @@ def test_customers_call_with_a_number_only_while_they_hold_it(company: Company) 
 HOLDING = """
 import sys
 from pathlib import Path
-from deploy.up.lock import Lock
+from deploy.up.environment import Lock
 with Lock(Path(sys.argv[1])).held():
     print("held", flush=True)
     sys.stdin.read()

@@ -17,7 +17,7 @@ _TRUNK = "Interconnect-SBC/7.4"
 _ON_NET, _OUTGOING, _ANSWERED, _WITHHELD = 0.35, 0.55, 0.82, 0.02
 _DAY, _OPENS, _CLOSES = 86_400, 7 * 3600, 20 * 3600
 _MEAN_SECONDS, _LONGEST_SECONDS = 170, 3 * 3600
-_ALL_CALLS = 300_000
+_ALL_CALLS = 150_000
 """Of so many calls a character has as many as the cast says."""
 
 

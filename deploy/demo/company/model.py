@@ -134,7 +134,7 @@ class Ticket(NamedTuple):
 class Size:
     """How much of everything there is."""
 
-    customers: int = 1_200
-    calls: int = 120_000
-    tickets: int = 2_000
-    visits: int = 8_000
+    customers: int = 600
+    calls: int = 60_000
+    tickets: int = 800
+    visits: int = 4_000

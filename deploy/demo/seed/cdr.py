@@ -1,7 +1,5 @@
 """The company's call records: a PostgreSQL database as Kamailio writes it, partitioned by month."""
 
-import asyncio
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,21 +10,14 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from deploy.demo.company import Call, Company
+from deploy.demo.company import Call
 from deploy.local import postgres_databases as databases
-from deploy.local.progress import Progress, Step
 from shared.storage.postgres import connected
 from shared.systems.sql.notes import schema_for
 
 ROLES = ("cdr_switch", "cdr_reader", "cdr_privacy", "cdr_legal")
-_SOURCES = Path(__file__).parents[1]
 _SQL = Path(__file__).parent / "cdr"
 _AT_A_TIME = 20_000
-_INDEXES = """
-SELECT indexrelid::regclass::text FROM pg_index
-WHERE indrelid IN ('acc_cdrs'::regclass, 'acc'::regclass, 'missed_calls'::regclass) AND NOT indisprimary
-"""
-"""Loading is faster without them; they are made again at its end."""
 _DOMAIN = "voice.example.com"
 _WORLD = "001"
 """Every trunk of the company delivers the country code always (UN M49)."""
@@ -59,20 +50,16 @@ class CdrStore:
 
     async def seed(self, calls: Iterable[Call]) -> int:
         """Fill the empty store with these calls, in order of their start; how many there are now."""
-        async with connected(self.admin) as first, connected(self.admin) as second:
-            for (index,) in await first.fetch(_INDEXES):
-                await first.execute(f"DROP INDEX {index}")
-            await first.execute("TRUNCATE acc_cdrs, acc, missed_calls, restricted_number RESTART IDENTITY")
-            count = 0
-            source = iter(calls)
+        async with connected(self.admin) as connection:
+            await connection.execute("TRUNCATE acc_cdrs, acc, missed_calls, restricted_number RESTART IDENTITY")
+            count, source = 0, iter(calls)
             while chunk := list(islice(source, _AT_A_TIME)):
                 count += len(chunk)
                 rows = [(call, _naive(call.start), _naive(call.end)) for call in chunk]
-                await first.execute("SELECT add_months_of_calls($1, $2)", rows[0][1], rows[-1][1])
-                await asyncio.gather(_copy(first, "acc_cdrs", _CDR, _cdrs(rows)), _accounting(second, rows))
-            await asyncio.gather(
-                _finish(first, "acc_cdrs"), _finish(second, "acc", "missed_calls", "restricted_number")
-            )
+                await connection.execute("SELECT add_months_of_calls($1, $2)", rows[0][1], rows[-1][1])
+                await _copy(connection, "acc_cdrs", _CDR, _cdrs(rows))
+                await _accounting(connection, rows)
+            await connection.execute("VACUUM (ANALYZE) acc_cdrs, acc, missed_calls, restricted_number")
         return count
 
 
@@ -88,70 +75,15 @@ async def create(dsn_admin: str, name: str = "cdr") -> CdrStore:
                 await connection.execute(f"ALTER ROLE {role} PASSWORD {secret}")
         if await connection.fetchval("SELECT to_regclass('public.restricted_number')") is None:
             async with connection.transaction():
-                for file in ("schema.sql", "readers.sql", "legal.sql"):
+                for file in ("schema.sql", "readers.sql", "legal.sql", "indexes.sql"):
                     await connection.execute((_SQL / file).read_text(encoding="utf-8"))
         switch, reader, privacy, legal = (databases.as_role(admin, role, password) for role in ROLES)
         await connection.execute(schema_for(privacy))
     return CdrStore(admin, switch, reader, privacy, legal)
 
 
-async def fill(server: str, name: str, company: Company, progress: Progress) -> CdrStore:
-    """Lays a CDR store with all calls in the place of the database of that name.
-
-    The full store is kept as a database beside it, which PostgreSQL copies in a moment.
-    """
-    full = f"{name}_{_digest()}"
-    await databases.drop(server, name)
-    if full not in await _kept(server, name):
-        await forget(server, name)
-        partial = f"{name}_partial"
-        store = await create(server, partial)
-        with progress.step("Recording the calls in the CDR store", total=len(company.calls)) as step:
-            await store.seed(_counted(company.calls, step))
-        await databases.rename(server, partial, full)
-    with progress.step("Copying the CDR store"):
-        await databases.create(server, name, template=full)
-        return await create(server, name)
-
-
-async def forget(server: str, name: str) -> None:
-    """Drop what is kept beside the database of that name."""
-    for database in await _kept(server, name):
-        await databases.drop(server, database)
-
-
-def _digest() -> str:
-    """Changes when a file of the company or of the seeding does, and so what the full store looks like."""
-    seen = hashlib.sha256()
-    for path in sorted(path for folder in ("company", "seed") for path in (_SOURCES / folder).rglob("*.*")):
-        if path.suffix in {".py", ".toml", ".sql"}:
-            seen.update(f"{path.relative_to(_SOURCES)}".encode() + path.read_bytes())
-    return seen.hexdigest()[:12]
-
-
-def _counted(calls: Iterable[Call], step: Step) -> Iterator[Call]:
-    for number, call in enumerate(calls, 1):
-        yield call
-        if not number % 1_000:
-            step.reach(number)
-
-
-async def _kept(server: str, name: str) -> list[str]:
-    query = "SELECT datname FROM pg_database WHERE starts_with(datname, $1)"
-    return [row["datname"] for row in await databases.fetch(server, query, f"{name}_")]
-
-
 def _naive(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(tzinfo=None)
-
-
-async def _finish(connection: asyncpg.Connection, *tables: str) -> None:
-    statements = (_SQL / "indexes.sql").read_text(encoding="utf-8").split(";")
-    for table in tables:
-        for statement in statements:
-            if f" ON {table} (" in statement:
-                await connection.execute(statement)
-        await connection.execute(f"VACUUM (ANALYZE) {table}")
 
 
 async def _copy(connection: asyncpg.Connection, table: str, columns: Sequence[str], rows: Iterable[Any]) -> None:

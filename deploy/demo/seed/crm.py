@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
-from deploy.demo.company import Company, Customer, Phone
-from deploy.local.progress import Progress, Step
+from deploy.demo.company import Customer, Phone
 from deploy.local.tryton import Tryton
 from shared.systems.http_client import together
 from shared.systems.tryton.rpc import TrytonRpc
@@ -13,13 +12,7 @@ from shared.systems.tryton.rpc import TrytonRpc
 _BATCH: Final = 50
 
 
-async def fill(crm: Tryton, company: Company, progress: Progress) -> None:
-    """Bring the customers into a CRM that has just been started for the first time."""
-    with progress.step("Entering the customers into the CRM", total=len(company.customers)) as step:
-        await seed(crm, company.customers, step)
-
-
-async def seed(tryton: Tryton, customers: Sequence[Customer], step: Step | None = None) -> None:
+async def seed(tryton: Tryton, customers: Sequence[Customer]) -> None:
     """Create a party for each customer, with contact mechanisms and address, and assign them their numbers."""
     async with tryton.rpc() as rpc, tryton.rpc("admin") as provisioning:
         countries = await _countries(tryton, rpc, {customer.country for customer in customers})
@@ -30,8 +23,6 @@ async def seed(tryton: Tryton, customers: Sequence[Customer], step: Step | None 
             numbers = [_assignment(party, phone) for party, customer in held for phone in customer.phones]
             if numbers:
                 await provisioning.call("model.number.assignment.create", numbers)
-            if step is not None:
-                step.advance(len(batch))
 
         await together(*(create(customers[start : start + _BATCH]) for start in range(0, len(customers), _BATCH)))
 

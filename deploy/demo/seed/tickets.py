@@ -1,24 +1,11 @@
 """The company's customers and their tickets in the ticketing system."""
 
 import base64
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
 
-from deploy.demo.company import Company, Customer, Ticket
-from deploy.local.progress import Progress
-from deploy.local.roundup import Roundup
+from deploy.demo.company import Customer, Ticket
 
 Record = Mapping[str, object]
-
-
-def fill(tracker: Roundup, company: Company, progress: Progress) -> None:
-    """Lay a tracker with people and tickets in the place of the one that is there; it must not run."""
-    shutil.rmtree(tracker.home, ignore_errors=True)
-    total = len(company.customers) + len(company.tickets)
-    with progress.step("Filling the ticketing system (Roundup)", total=total) as step:
-        records = chain(people(company.customers), tickets(company.tickets))
-        tracker.load(records, keep=True, loaded=step.reach)
 
 
 def people(customers: Iterable[Customer]) -> Iterator[Record]:

@@ -1,4 +1,4 @@
--- Every column by which a person is searched, with the time that binds a number to its period. Made after the first load.
+-- Every column by which a person is searched, with the time that binds a number to its period.
 CREATE INDEX IF NOT EXISTS acc_cdrs_caller ON acc_cdrs (caller_e164, start_time);
 CREATE INDEX IF NOT EXISTS acc_cdrs_callee ON acc_cdrs (callee_e164, start_time);
 CREATE INDEX IF NOT EXISTS acc_cdrs_pai ON acc_cdrs (pai, start_time) WHERE pai IS NOT NULL;
