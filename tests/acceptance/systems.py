@@ -305,7 +305,7 @@ needs = ["email"]
 answer_seconds = 15
 """
 API = """
-auth = { kind = "bearer", token_env = "HELPDESK_TOKEN" }
+auth = { value = "Bearer {HELPDESK_TOKEN}" }
 check = { get = "/me" }
 [resource.contact]
 category = "contact"

@@ -24,7 +24,7 @@ fields = {{ id = "T", email = "A" }}
 erase = [{{ delete = "/people/{{id}}", done = [{{ status = 404 }}] }}]
 verify = {{ ask = [{{ get = "/people/{{id}}", gone = [{{ status = 404 }}] }}] }}
 """
-BEARER = '{ kind = "bearer", token_env = "HUBSPOT_TOKEN" }'
+BEARER = '{ value = "Bearer {HUBSPOT_TOKEN}" }'
 Handle = Callable[[httpx.Request], httpx.Response]
 Ask = Callable[..., Awaitable[Result]]
 ME = {"id": 7, "email": ADA}

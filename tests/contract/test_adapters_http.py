@@ -192,7 +192,7 @@ async def test_a_locate_yields_what_else_somebody_is_known_by() -> None:
 
 
 ACCOUNTS = """
-auth = { kind = "bearer", token_env = "HUBSPOT_TOKEN" }
+auth = { value = "Bearer {HUBSPOT_TOKEN}" }
 check = { get = "/me" }
 [resource.user]
 category = "contact"

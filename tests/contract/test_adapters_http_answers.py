@@ -148,7 +148,7 @@ async def test_pages_that_loop_or_do_not_say_whether_they_end_fail(ask: Ask, fol
 
 
 async def test_pages_without_end_are_an_error(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.systems.http.pages.MOST", 20)
+    monkeypatch.setattr("shared.systems.http.session.MOST", 20)
     numbers = iter(range(1_000))
 
     def handle(_: httpx.Request) -> httpx.Response:
@@ -202,7 +202,7 @@ async def test_what_the_search_goes_on_to_show_is_not_gone_though_its_id_says_so
 # Corrections and restrictions in a system behind HTTP, and what is a person's part of them.
 
 DECLARATION_AMENDED = """
-auth = { kind = "bearer", token_env = "HUBSPOT_TOKEN" }
+auth = { value = "Bearer {HUBSPOT_TOKEN}" }
 check = { get = "/me" }
 [resource.person]
 category = "contact"
@@ -347,7 +347,7 @@ async def test_marketing_goes_to_people_and_stops_with_the_one_who_gets_it(shop:
 # Many people in one call to a system behind HTTP.
 
 DECLARATION_BATCHED = """
-auth = { kind = "bearer", token_env = "HUBSPOT_TOKEN" }
+auth = { value = "Bearer {HUBSPOT_TOKEN}" }
 check = { get = "/me" }
 [resource.person]
 category = "contact"

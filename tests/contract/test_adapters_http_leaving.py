@@ -62,7 +62,7 @@ def declaration(user: str, deal: str) -> str:
         if name == "reply":
             found = found.replace("user", "deal")
         kinds.append(KIND.format(name=name, category=category, found=found))
-    return 'auth = { kind = "bearer", token_env = "HUBSPOT_TOKEN" }\ncheck = { get = "/me" }\n' + "".join(kinds)
+    return 'auth = { value = "Bearer {HUBSPOT_TOKEN}" }\ncheck = { get = "/me" }\n' + "".join(kinds)
 
 
 @dataclass
@@ -309,7 +309,7 @@ async def test_records_kept_below_an_erased_account_do_not_stop_the_erasure(tmp_
 
 # What an interface cannot erase: a person is told how, by ids alone, and it is looked for again when they have.
 DECLARATION = """
-auth = { kind = "api_key", header = "Authorization", prefix = "token ", key_env = "HUBSPOT_TOKEN" }
+auth = { value = "token {HUBSPOT_TOKEN}" }
 check = { get = "/me" }
 [resource.user]
 category = "contact"
@@ -443,7 +443,7 @@ async def test_what_neither_says_makes_no_record_theirs(tracker: Tracker, tmp_pa
 
 # What a record of a declared interface names is not told or done for whoever has written it (REQ-N5, REQ-S1).
 DECLARATION_CLAIMS = """
-auth = { kind = "bearer", token_env = "HUBSPOT_TOKEN" }
+auth = { value = "Bearer {HUBSPOT_TOKEN}" }
 check = { get = "/me" }
 [resource.customer]
 category = "contact"
@@ -559,7 +559,7 @@ async def test_own_record_confirms_its_account(tmp_path: Path, declaration: str,
 
 # Whose a record is where it tells itself what it must agree with: a register yields the account in the same answer.
 WITH_OWNERS = """
-auth = { kind = "bearer", token_env = "HUBSPOT_TOKEN" }
+auth = { value = "Bearer {HUBSPOT_TOKEN}" }
 check = { get = "/me" }
 [resource.person]
 category = "contact"

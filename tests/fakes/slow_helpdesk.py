@@ -14,7 +14,7 @@ from tests.fixtures.stores import TICKETS_EACH, Subject
 SECONDS = 0.05
 AT_A_TIME = 100
 DECLARATION = """
-auth = { kind = "bearer", token_env = "FAKE_PASSWORD" }
+auth = { value = "Bearer {FAKE_PASSWORD}" }
 check = { get = "/users" }
 
 [resource.user]

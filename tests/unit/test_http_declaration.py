@@ -9,17 +9,15 @@ from pydantic import ValidationError
 from shared.domain.errors import AnswerMalformed
 from shared.domain.policy import read_policy
 from shared.domain.proofs import proof_policy
-from shared.systems.http.declaration import Declaration, read_declaration
-from shared.systems.http.pages import first_page, next_page
-from shared.systems.http.paths import Answer, Condition, Refusal, each_at
-from shared.systems.http.requests import Pages
+from shared.systems.http.declaration import Declaration, Pages, read_declaration
+from shared.systems.http.paths import Answer, Condition, Refusal, each_at, in_body, in_path, names_in
+from shared.systems.http.session import first_page, next_page
 from shared.systems.http.settings import SHIPPED
-from shared.systems.http.templates import in_body, in_path, names_in
 from shared.systems.sql.dataset import Dataset
 from shared.systems.sql.settings import SHIPPED as DATASETS
 
 SOUND = """
-auth = { kind = "bearer", token_env = "TOKEN" }
+auth = { value = "Bearer {TOKEN}" }
 check = { get = "/me" }
 [resource.user]
 category = "contact"

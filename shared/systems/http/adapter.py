@@ -14,12 +14,10 @@ from shared.domain.policy import OnErasure, Policy
 from shared.systems.capabilities import Capabilities
 from shared.systems.engine.serving import Served
 from shared.systems.http.declaration import Resource, read_declaration
-from shared.systems.http.pages import pages_of
 from shared.systems.http.paths import each_at
-from shared.systems.http.search import Search, spelled
-from shared.systems.http.session import Session
+from shared.systems.http.session import Session, pages_of
 from shared.systems.http.settings import DeclaredHttpSettings, path_of
-from shared.systems.http.system import HttpSystem, HttpUnit
+from shared.systems.http.system import HttpSystem, HttpUnit, Search, spelled
 from shared.systems.states import Telling
 
 _BY_REQUESTS = (Operation.ERASE, Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS)

@@ -1,36 +1,286 @@
 """What a system with an HTTP interface is asked, declared in one TOML file: data, not code.
 
 A *resource* is a kind of record: how it is found, whose it is, what of it is shown, how it is erased and looked at
-again. Every request says what counts as ``done``, ``not_found`` and ``refused``; any other answer fails by name.
+again. Every request is one method and path, and says what counts as ``done``, ``not_found`` and ``refused``; any other
+answer fails by name.
 """
 
 import re
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path as File
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from shared.domain.identities import IdentityType
 from shared.domain.toml_file import read_toml
 from shared.systems.engine.claims import OWN
-from shared.systems.http.paths import AnyPath, Path, Refusal
-from shared.systems.http.requests import (
-    ApiKey,
-    Basic,
-    Bearer,
-    ByHand,
-    Conditions,
-    Declared,
-    Find,
-    Job,
-    Listing,
-    Look,
-    Rate,
-    Request,
-    Step,
-)
+from shared.systems.http.paths import AnyPath, Condition, Path, Refusal, names_in
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_VARIABLE = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
+_DURATION = re.compile(r"(\d{1,6})([smhd])")
+
+
+def _span(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    match = _DURATION.fullmatch(value)
+    if match is None:
+        raise ValueError("write a number and s, m, h or d, as 30s")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _template(value: JsonValue) -> JsonValue:
+    names_in(value)
+    return value
+
+
+def _address(value: str) -> str:
+    if not value.startswith("/") or "?" in value or "#" in value:
+        raise ValueError("begin with /, and write what comes after ? under query")
+    names_in(value)
+    return value
+
+
+Span = Annotated[timedelta, BeforeValidator(_span, json_schema_input_type=str)]
+"""A time, as ``30s``, ``5m``, ``1h``, ``30d``."""
+Address = Annotated[str, AfterValidator(_address)]
+Text = Annotated[str, AfterValidator(_template)]
+Body = Annotated[JsonValue, AfterValidator(_template)]
+Conditions = tuple[Condition, ...]
+
+
+class Declared(BaseModel):
+    """A table of which every key is known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Request(Declared):
+    """One request: a method with its path, and what its answers mean.
+
+    A 2xx answer is a success, and so is whatever fulfils a condition of ``done`` (404 for what is gone already).
+    ``permission``: what the vendor calls the right that a 403 says is missing.
+    """
+
+    get: Address | None = None
+    post: Address | None = None
+    put: Address | None = None
+    patch: Address | None = None
+    delete: Address | None = None
+    query: Mapping[str, Text] = {}
+    body: Body = None
+    form: Mapping[str, Text] = {}
+    done: Conditions = ()
+    not_found: Conditions = ()
+    permission: str | None = None
+
+    @model_validator(mode="after")
+    def _one_method(self) -> Self:
+        if sum(getattr(self, each) is not None for each in ("get", "post", "put", "patch", "delete")) != 1:
+            raise ValueError('give the method and path of the request once, as get = "/users/{id}"')
+        if self.body is not None and self.form:
+            raise ValueError("body is sent as JSON and form as a form: leave one out")
+        return self
+
+    @property
+    def method(self) -> str:
+        """In capital letters."""
+        return next(each for each in ("get", "post", "put", "patch", "delete") if getattr(self, each)).upper()
+
+    @property
+    def path(self) -> str:
+        """Its template."""
+        return str(getattr(self, self.method.lower()))
+
+    @property
+    def names(self) -> set[str]:
+        """The names that its templates use."""
+        return names_in([self.path, dict(self.query), self.body, dict(self.form)])
+
+
+class Pages(Declared):
+    """How the next page is asked for. Where pages end is judged by the page as it came, before anything is left out.
+
+    ``page``: ``parameter`` counts from 1; ``last_id``: the id of the last record of a page goes there. They end where
+    ``more`` is false, or without it with an empty page, or with ``end = "short"`` with one of fewer than ``size``
+    records: only where ``size`` is certainly what the system gives. ``cursor``: what ``next`` leads to goes into
+    ``parameter``. ``link``: ``next`` leads to the address of the next page, of which path and query are used. Nothing,
+    or null, or ``more`` false, ends them. ``of_body``: parameters are fields of the body. A page of more than ``size``
+    records is an error.
+    """
+
+    kind: Literal["page", "last_id", "cursor", "link"]
+    of_body: bool = False
+    size: int = Field(ge=1, le=10_000)
+    parameter: str | None = None
+    next: Path | None = None
+    more: Path | None = None
+    end: Literal["short", "empty"] = "empty"
+
+    @model_validator(mode="after")
+    def _has_what_its_kind_needs(self) -> Self:
+        led = self.kind in {"cursor", "link"}
+        if self.kind != "link" and self.parameter is None:
+            raise ValueError(f"{self.kind} needs parameter: the name under which the next page is asked for")
+        if "end" in self.model_fields_set and (led or self.more is not None):
+            raise ValueError("end is for pages that are counted and do not say whether there are more: leave it out")
+        if self.of_body and self.kind == "link":
+            raise ValueError("a link is no field of a body: leave of_body out")
+        if led and self.next is None:
+            raise ValueError(f"{self.kind} needs next: where the answer says how to go on")
+        return self
+
+
+class Read(Request):
+    """How a record is read; ``records``: where it stands in the answer, if it is not all of that."""
+
+    records: Path | None = None
+
+
+class Listing(Read):
+    """How records are listed, page by page.
+
+    ``records``: where they stand in the answer, itself a list if left out; a single object is one record.
+    """
+
+    id: Path = "id"
+    pages: Pages | None = None
+
+
+class Find(Listing):
+    """How records are searched: by each identity of the types in ``by``, or once for each record of the parent.
+
+    ``foreign``: what is done where the search brings records of others too: ``refuse`` them all, or ``count`` those,
+    where others have written in what is the subject's.
+    """
+
+    by: frozenset[IdentityType] = frozenset()
+    foreign: Literal["refuse", "count"] = "refuse"
+
+
+class Step(Request):
+    """One request of a change; with ``batch`` one for so many records at a time, with ``job`` followed to its end."""
+
+    batch: int = Field(default=1, ge=1, le=1000)
+    job: str | None = None
+    idempotency: str | None = Field(default=None, description="header that carries a key, the same at each repeat")
+
+
+class ByHand(Declared):
+    """What a person does there about a record that the interface cannot erase: a command, or words.
+
+    ``when``: of which records. ``each``: what stands for a record at ``{each}``, up to a hundred of them, ``between``
+    two of which that is put; without it ``do`` is told of each by itself. Ids alone can be named: a command holds
+    nothing that somebody else has written.
+    """
+
+    when: Conditions = ()
+    do: Text = Field(min_length=1)
+    each: Text | None = None
+    between: str = ","
+
+    @model_validator(mode="after")
+    def _says_where_each_stands(self) -> Self:
+        if ("each" in names_in(self.do)) != (self.each is not None):
+            raise ValueError("each is what stands for a record at {each} of do: give both, or neither")
+        if self.each is not None and names_in(self.do) != {"each"}:
+            raise ValueError("do is about many records: name {each} in it, and ids in each alone")
+        return self
+
+    @property
+    def names(self) -> set[str]:
+        """The names that its templates use, besides that of its own."""
+        return names_in([self.do, self.each]) - {"each"}
+
+
+class LookAt(Request):
+    """One request by which a record is looked at again, and what its answer must be where the record is gone.
+
+    ``batch``: at so many at a time; then ``shown`` is where the ids of those stand that are still there, as
+    ``tickets.*.id``, so that one that stays does not keep the others.
+    """
+
+    gone: Conditions = Field(min_length=1)
+    batch: int = Field(default=1, ge=1, le=1000)
+    shown: AnyPath | None = None
+
+    @model_validator(mode="after")
+    def _tells_one_from_the_others(self) -> Self:
+        if (self.batch > 1) != (self.shown is not None):
+            raise ValueError("shown is where the ids of what is still there stand: give it with batch, and only then")
+        return self
+
+
+class Look(Declared):
+    """How it is looked at again: every request of ``ask`` for each record, ``search`` anew by the identities, or both.
+
+    ``settle``: how long between two looks, ``within``: after which time what is still there was not erased.
+    """
+
+    ask: tuple[LookAt, ...] = ()
+    search: bool = False
+    settle: Span = timedelta(seconds=5)
+    within: Span = timedelta(minutes=5)
+
+    @model_validator(mode="after")
+    def _looks(self) -> Self:
+        if not self.ask and not self.search:
+            raise ValueError("give a request to ask, or search = true: what was sent is not yet erased")
+        return self
+
+
+class Job(Declared):
+    """Work that a system does in its own time: how it is followed, by the states that it names.
+
+    ``run``: the request that it waits for when it is ``ready``. A state that is not listed is waited for as pending.
+    """
+
+    id: Path
+    status: Request
+    state: Path
+    ready: tuple[str, ...] = ()
+    run: Request | None = None
+    done: tuple[str, ...] = Field(min_length=1)
+    failed: tuple[str, ...] = ()
+    every: Span = timedelta(seconds=5)
+    within: Span = timedelta(hours=1)
+
+
+class Rate(Declared):
+    """How many calls a system allows; ``match``: to paths that begin so, with that method before them, or to all."""
+
+    match: str = ""
+    calls: int = Field(ge=1, le=1_000_000)
+    per: Span = timedelta(minutes=1)
+
+
+class Auth(Declared):
+    """A header by which the system lets us in; ``{NAME}`` in its value is taken from the environment.
+
+    ``basic``: the value is user and password with a colon between them, and sent as HTTP Basic has it.
+    """
+
+    header: str = "Authorization"
+    value: str = Field(min_length=1)
+    basic: bool = False
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The environment variables that it names."""
+        return tuple(_VARIABLE.findall(self.value))
+
+    def headers(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """The header, with what the environment holds."""
+        value = _VARIABLE.sub(lambda found: environment[found[1]], self.value)
+        return {self.header: f"Basic {b64encode(value.encode()).decode()}" if self.basic else value}
+
+
+# What is declared of a system.
 
 _NAME = r"^[a-z][a-z0-9_]{0,40}$"
 FIELD = re.compile(r"[a-z][A-Za-z0-9_]{0,40}")
@@ -71,7 +321,7 @@ class Resource(Declared):
     ``suppress`` are compared with the list of those who get no marketing.
     ``by_hand``: what a person does where the interface cannot erase; they look again by ``verify`` when they have.
     ``fields``: class of each field, as in a dataset (A, B, C, M, T); ``explain``: what those that are shown mean, for
-    whoever gets a copy. ``read``: one record by its id, which stands at ``read_record`` of the answer.
+    whoever gets a copy. ``read``: one record by its id.
     """
 
     category: str = Field(pattern=_NAME)
@@ -87,8 +337,7 @@ class Resource(Declared):
     fields: Mapping[str, Literal["A", "B", "C", "M", "T"]] = {}
     explain: Mapping[str, str] = {}
     portable: bool = True
-    read: Request | None = None
-    read_record: Path | None = None
+    read: Read | None = None
     refuse_when: tuple[Refusal, ...] = ()
     erase: tuple[Step, ...] = ()
     by_hand: tuple[ByHand, ...] = ()
@@ -165,7 +414,7 @@ class Declaration(Declared):
     ``busy``: answers after which it is asked again later, besides 429 and 503. ``check``: a harmless request.
     """
 
-    auth: Annotated[Bearer | Basic | ApiKey, Field(discriminator="kind")]
+    auth: Auth
     rate: tuple[Rate, ...] = ()
     busy: Conditions = ()
     check: Request
@@ -250,11 +499,6 @@ class Declaration(Declared):
         each = self.resource[name]
         above = frozenset[str]() if each.of is None else self._found_by(each.of)
         return above.union(each.tells, *(find.by for find in each.find))
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """The environment variables that it names."""
-        return tuple(value for key, value in self.auth if key.endswith("_env"))
 
     @property
     def searched_by(self) -> frozenset[IdentityType]:

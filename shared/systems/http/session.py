@@ -1,14 +1,13 @@
 """One declared system over HTTP: asked no faster than it allows, and believed in nothing but what was declared."""
 
 import asyncio
-import base64
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import httpx
 
@@ -23,11 +22,9 @@ from shared.domain.errors import (
 )
 from shared.systems.engine.records import ABSENT
 from shared.systems.engine.stepwise import Later
-from shared.systems.http.declaration import Declaration
-from shared.systems.http.paths import Answer, any_holds, names_twice
-from shared.systems.http.requests import ApiKey, Basic, Bearer, Rate, Request
+from shared.systems.http.declaration import Declaration, Listing, Pages, Rate, Request
+from shared.systems.http.paths import Answer, Values, any_holds, at, in_body, in_path, in_text, names_twice
 from shared.systems.http.settings import DeclaredHttpSettings
-from shared.systems.http.templates import Values, in_body, in_path, in_text
 from shared.systems.http_client import SIGN_IN, HttpClient, connect
 
 PATIENCE = timedelta(seconds=5)
@@ -69,7 +66,7 @@ class Session:
         environment: Mapping[str, str],
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        if missing := [name for name in declaration.secrets if not environment.get(name)]:
+        if missing := [name for name in declaration.auth.secrets if not environment.get(name)]:
             raise Misconfigured(f"{system}: its declaration names {' and '.join(missing)}, not set; export it first")
         self.asked = 0
         self._system = system
@@ -82,10 +79,10 @@ class Session:
         client = connect(
             timeout=settings.timeout_s,
             abreast=settings.parallel,
-            headers={"Accept": "application/json", **_credentials(declaration, environment)},
+            headers={"Accept": "application/json", **declaration.auth.headers(environment)},
             transport=transport,
         )
-        named = " and ".join(declaration.secrets)
+        named = " and ".join(declaration.auth.secrets)
         self._client = HttpClient(system, client, sign_in=f"check {named} and its rights", limits=settings)
 
     async def close(self) -> None:
@@ -194,7 +191,7 @@ class Session:
 
     @property
     def _names(self) -> str:
-        return " and ".join(self._declaration.secrets) + ", and the rights of that account"
+        return " and ".join(self._declaration.auth.secrets) + ", and the rights of that account"
 
     def _after(self, response: httpx.Response) -> timedelta:
         """How long a busy system is left alone, for no longer than its table lets it: one answer stops it for all."""
@@ -209,17 +206,6 @@ class Session:
         except (TypeError, ValueError):
             return _UNSAID
         return _UNSAID if until.tzinfo is None else until - self._clock.now()
-
-
-def _credentials(declaration: Declaration, environment: Mapping[str, str]) -> dict[str, str]:
-    match declaration.auth:
-        case Bearer() as auth:
-            return {"Authorization": f"Bearer {environment[auth.token_env]}"}
-        case Basic() as auth:
-            pair = f"{environment[auth.user_env]}{auth.suffix}:{environment[auth.password_env]}"
-            return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
-        case ApiKey() as auth:
-            return {auth.header: f"{auth.prefix}{environment[auth.key_env]}"}
 
 
 class Budget:
@@ -257,3 +243,97 @@ class Budget:
 
 def _matches(rate: Rate, method: str, path: str) -> bool:
     return f"{method} {path}".startswith(rate.match) or path.startswith(rate.match)
+
+
+# From one page of records to the next; where pages end is judged by the page as it came.
+
+Following = tuple[dict[str, Any], str | None]
+"""The query fields of the next page, and the link to it where the system gives one."""
+
+
+Page = Sequence[Mapping[str, Any]]
+"""The records of one page, as they come."""
+MOST: Final = 10_000
+"""Pages of one search; with more it has no end."""
+_PATIENT = timedelta(minutes=15)
+"""How long at most a page is waited for by whoever has time."""
+
+
+async def pages_of(
+    system: str, session: Session, listing: Listing, values: Values, *, patient: bool = False
+) -> AsyncIterator[Page]:
+    """Every page. ``patient``: a system that wants to be left alone is waited for, with a page of nothing now and then.
+
+    Raises:
+        AnswerMalformed: pages come again, have no end, or records are none.
+        Later: the system is to be asked again after a time.
+    """
+    pages, before, waited = listing.pages, set[str](), timedelta()
+    asked, link = first_page(pages), None
+    while True:
+        further = Further(body=asked) if pages and pages.of_body else Further(asked, link=link)
+        try:
+            answer = await session.read(listing, values, further)
+        except Later as busy:
+            if not patient or waited >= _PATIENT:
+                raise
+            waited += (pause := min(busy.after, PATIENCE))
+            await asyncio.sleep(pause.total_seconds())  # the rate is the system's
+            yield []
+            continue
+        if answer is None:
+            return
+        waited = timedelta()
+        records = _records(system, listing, answer.said)
+        yield records
+        following = pages and next_page(system, pages, answer, [at(each, listing.id) for each in records], asked)
+        if not following or not pages:
+            return
+        asked, link = following
+        if (token := link or str(sorted(asked.items()))) in before:
+            raise AnswerMalformed(f"{system} leads to a page again that it has led to before")
+        before.add(token)
+        if len(before) >= MOST:
+            raise AnswerMalformed(f"{system} has more than {MOST:,} pages of what was asked for")
+
+
+def _records(system: str, listing: Listing, said: object) -> Page:
+    listed = said if listing.records is None else at(said, listing.records)
+    if isinstance(listed, Mapping):
+        listed = [listed]
+    if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
+        where = listing.records or "its answer"
+        raise AnswerMalformed(f"{system} has no records at {where} of {listing.method} {listing.path}")
+    return listed
+
+
+def first_page(pages: Pages | None) -> dict[str, Any]:
+    """The query fields by which the first page is asked for."""
+    return {str(pages.parameter): 1} if pages and pages.kind == "page" else {}
+
+
+def next_page(
+    system: str, pages: Pages, answer: Answer, records: Sequence[object], asked: Mapping[str, Any]
+) -> Following | None:
+    """How the page after this one is asked for, which had the records of these ids; None where this is the last.
+
+    Raises:
+        AnswerMalformed: whether there is another page cannot be told, or this one is longer than pages are.
+    """
+    if len(records) > pages.size:
+        raise AnswerMalformed(f"{system} gives pages of more than size = {pages.size} records: what size do they have?")
+    goes_on = None if pages.more is None else at(answer.said, pages.more)
+    if goes_on is False:
+        return None
+    if pages.next is None:
+        ended = not records or (goes_on is None and pages.end == "short" and len(records) < pages.size)
+        name = str(pages.parameter)
+        return None if ended else ({**asked, name: asked[name] + 1 if pages.kind == "page" else records[-1]}, None)
+    where = at(answer.said, pages.next)
+    if where is ABSENT and len(records) >= pages.size and goes_on is None:
+        raise AnswerMalformed(f"{system} gives a full page without {pages.next}: is it the last?")
+    if where is ABSENT or where is None or where == "":
+        return None
+    if isinstance(where, bool) or not isinstance(where, str | int):
+        raise AnswerMalformed(f"{system} says at {pages.next} how to go on, in no way that can be read")
+    return (dict(asked), str(where)) if pages.kind == "link" else ({**asked, str(pages.parameter): where}, None)

@@ -25,12 +25,9 @@ from shared.systems.contract import Result
 from shared.systems.engine.ownership import Attribution
 from shared.systems.engine.records import Record
 from shared.systems.engine.stepwise import Going, Journal, Later, Noting
-from shared.systems.http.declaration import Declaration, Resource
-from shared.systems.http.paths import any_holds, at, each_at
-from shared.systems.http.requests import Job, LookAt, Step
-from shared.systems.http.search import Hit
+from shared.systems.http.declaration import Declaration, Job, LookAt, Resource, Step
+from shared.systems.http.paths import any_holds, at, each_at, in_text
 from shared.systems.http.session import Further, Session
-from shared.systems.http.templates import in_text
 from shared.systems.http_client import together
 
 Some = TypeVar("Some")
@@ -57,7 +54,7 @@ class Steps:
 
     def going(self, record: Record) -> Going:
         """What is noted of a record that is to go."""
-        hit: Hit = record.ref
+        hit = record.ref
         ways = enumerate(self._resources[hit.resource].by_hand)
         way = next((n for n, each in ways if not each.when or any(c.holds_of(hit.record) for c in each.when)), 0)
         return Going(place=hit.resource, id=hit.id, above={each.resource: each.id for each in hit.line}, way=way)
