@@ -13,7 +13,7 @@ from shared.domain.proofs import Action
 from shared.domain.topics import ServiceName
 from shared.systems.capabilities import Capabilities
 from shared.systems.conformance.declared import Conformance
-from shared.systems.protocols import CAN, Adapter, Marketable, Operate, Replaceable
+from shared.systems.protocols import METHODS, Adapter, Marketable, Operate, Replaceable
 
 _UNKNOWN = Capabilities()
 
@@ -65,7 +65,7 @@ class Downstream:
 
     def can(self, operation: Operation) -> bool:
         """Whether its adapter has that operation; one whose table says which it has says so by ``operations``."""
-        return isinstance(self.adapter, CAN[operation][0]) and operation in self.capable.operations
+        return hasattr(self.adapter, METHODS[operation]) and operation in self.capable.operations
 
     @property
     def capable(self) -> Capabilities:
@@ -192,5 +192,5 @@ class Downstream:
 
     def operate(self, operation: Operation) -> Operate:
         """The adapter's method for that operation."""
-        method: Operate = getattr(self.adapter, CAN[operation][1])
+        method: Operate = getattr(self.adapter, METHODS[operation])
         return method

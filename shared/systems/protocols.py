@@ -10,21 +10,6 @@ from shared.domain.operations import Operation
 from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Checkpoint, Record, Result, Task
 
-
-@runtime_checkable
-class Locatable(Protocol):
-    """Can find a subject and yield further identities of theirs."""
-
-    async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
-
-
-@runtime_checkable
-class Exportable(Protocol):
-    """Can hand out everything that it holds about a subject (Art. 15, 20)."""
-
-    async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
-
-
 HandOver = Callable[[UUID, Sequence[Record]], Awaitable[None]]
 """Takes a part of what was found for a task to the vault; what an earlier call has handed over counts no more.
 
@@ -33,39 +18,12 @@ Raises ``Withdrawn``, or that the task is another worker's by now; let it pass.
 
 
 @runtime_checkable
-class ExportableInParts(Exportable, Protocol):
+class ExportableInParts(Protocol):
     """Can hand records over while it reads them, so that a copy may have any number of them."""
 
     async def export_in_parts(
         self, tasks: Sequence[Task], save_progress: Checkpoint, hand_over: HandOver
     ) -> Sequence[Result]: ...
-
-
-@runtime_checkable
-class Erasable(Protocol):
-    """Can remove a subject and look again (Art. 17)."""
-
-    async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
-
-
-@runtime_checkable
-class Plannable(Protocol):
-    """Can say what an erasure would do to a subject's data, and whether it would be refused; it changes nothing.
-
-    ``planned`` with what is ``found`` by category, and ``remaining`` of it after an erasure: why, and until when.
-    """
-
-    async def plan(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
-
-
-@runtime_checkable
-class Amendable(Protocol):
-    """Can change in place, reversibly: correct (Art. 16), restrict and lift (Art. 18), stop marketing (Art. 21).
-
-    All tasks of one call have the same operation.
-    """
-
-    async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
 
 
 @runtime_checkable
@@ -84,20 +42,6 @@ class Forgetful(Protocol):
     """Keeps something of our own that may be forgotten once it is old enough; asked once a night."""
 
     async def forget(self) -> None: ...
-
-
-@runtime_checkable
-class Escalatable(Protocol):
-    """Can put a warning about a request before the privacy team, once, and add to it later."""
-
-    async def escalate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
-
-
-@runtime_checkable
-class Flaggable(Protocol):
-    """Can show, with the subject's contact, that a request of theirs is open; taking that away needs no identities."""
-
-    async def flag(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
 
 
 @runtime_checkable
@@ -133,13 +77,20 @@ class Adapter(Protocol):
 
 Operate = Callable[[Sequence[Task], Checkpoint], Awaitable[Sequence[Result]]]
 """One operation of an adapter."""
-CAN: Mapping[Operation, tuple[type, str]] = {
-    Operation.LOCATE: (Locatable, "locate"),
-    Operation.EXPORT: (Exportable, "export"),
-    Operation.ERASE: (Erasable, "erase"),
-    **dict.fromkeys((Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS), (Amendable, "amend")),
-    Operation.ESCALATE: (Escalatable, "escalate"),
-    Operation.FLAG: (Flaggable, "flag"),
-    Operation.PLAN: (Plannable, "plan"),
+METHODS: Mapping[Operation, str] = {
+    Operation.LOCATE: "locate",
+    Operation.EXPORT: "export",
+    Operation.ERASE: "erase",
+    Operation.PLAN: "plan",
+    **dict.fromkeys((Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS), "amend"),
+    Operation.ESCALATE: "escalate",
+    Operation.FLAG: "flag",
 }
-"""The protocol that an adapter must follow to be asked for an operation, and the method that is called."""
+"""By operation the method of an adapter that does it, an ``Operate``; without it a person does it there.
+
+``locate`` finds a subject and yields further identities; ``export`` hands out everything about them (Art. 15, 20);
+``erase`` removes them and looks again (17); ``plan`` says what that would find and leave, or why it would be refused,
+and changes nothing; ``amend`` changes in place, reversibly (16, 18, 21): all tasks of one call have the same operation.
+``escalate`` puts a warning about a request before the privacy team, once, and adds to it later; ``flag`` shows with the
+subject's contact that a request is open, and needs no identities to take that away.
+"""

@@ -27,7 +27,7 @@ from shared.systems.file import Table, of_system, read
 from shared.systems.http.settings import DeclaredHttpSettings
 from shared.systems.opendsr.settings import OpenDsrSettings
 from shared.systems.plan import stages
-from shared.systems.protocols import Adapter, Assigning, Locatable
+from shared.systems.protocols import METHODS, Adapter, Assigning
 from shared.systems.relations import beside_the_register, speaking_of, with_finders, with_states
 from shared.systems.roundup.settings import RoundupSettings
 from shared.systems.sql.server import is_mariadb
@@ -175,7 +175,7 @@ def _misfits(place: Table, declared: Downstream, adapter: Adapter) -> Iterator[F
     if isinstance(settings, BusSettings) and Operation.EXPORT in settings.worked and not declared.categories:
         says = "export needs categories; write those of which the team gives rows"
         yield place.fault(says)
-    if declared.yields and not isinstance(adapter, Locatable):
+    if declared.yields and not hasattr(adapter, METHODS[Operation.LOCATE]):
         yield place.fault("yields needs a system that can be searched, and this kind cannot; leave it out")
     tells = adapter.can.yields
     if tells is not None and (silent := sorted(declared.yields - tells)):

@@ -1,6 +1,6 @@
 """Stands: each an adapter over a system that a test can fill and look into, so that one suite examines them all."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -17,13 +17,12 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation
 from shared.systems.conformance import checks as conformance
 from shared.systems.conformance.checks import Person
-from shared.systems.contract import Task
+from shared.systems.contract import Checkpoint, Result, Task
 from shared.systems.downstream import Downstream
 from shared.systems.http.adapter import HttpAdapter
 from shared.systems.http.settings import DeclaredHttpSettings
 from shared.systems.opendsr.adapter import OpenDsrAdapter
 from shared.systems.opendsr.settings import OpenDsrSettings
-from shared.systems.protocols import Erasable
 from tests.contract.bus_stand import BusStand
 from tests.contract.csv_folder import CsvAdapter, FolderUnit
 from tests.fakes import zendesk_responder
@@ -34,6 +33,12 @@ from tests.fixtures.policy import signed_policy
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 TIMEOUT_SECONDS = 12
+
+
+class Erasable(Protocol):
+    """An adapter that erases."""
+
+    async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
 
 
 class Stand(Protocol):

@@ -16,8 +16,7 @@ from deploy.local.roundup import Roundup
 from deploy.local.tryton import Tryton
 from shared.domain.operations import Change
 from shared.systems.conformance.checks import CHECKS, People, Trial, Word, run
-from shared.systems.protocols import Erasable
-from tests.contract.adapter_stands import OnStand, Plain, Stand
+from tests.contract.adapter_stands import Erasable, OnStand, Plain, Stand
 from tests.contract.test_adapters import ON_STANDS
 from tests.fixtures import groups
 from tests.fixtures.cdr import engine

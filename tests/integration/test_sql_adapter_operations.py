@@ -15,7 +15,7 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import NOTIFICATIONS, Operation, TaskOutcome, Unsearched
 from shared.domain.rights import Right
 from shared.systems.contract import NotSearched, Receipt
-from shared.systems.protocols import CAN
+from shared.systems.protocols import METHODS
 from tests.fixtures.cdr import (
     ANNA,
     BORIS,
@@ -461,7 +461,7 @@ SUBJECTS = {
     "as either": (ANNA_OF_PARTIES, LINE),
     "nobody": (email("nobody@example.org"), Identity(IdentityType.ACCOUNT_ID, "9")),
 }
-OPERATIONS = sorted({*CAN} - NOTIFICATIONS, key=lambda each: each is Operation.ERASE)
+OPERATIONS = sorted({*METHODS} - NOTIFICATIONS, key=lambda each: each is Operation.ERASE)
 
 
 @pytest.fixture(params=[True, False], ids=["timed", "timeless"])

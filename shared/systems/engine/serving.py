@@ -45,7 +45,7 @@ class Worker(Protocol):
 
 
 class Served:
-    """Locatable, Exportable in parts, Erasable, Plannable, Amendable and Sweepable over a system."""
+    """Locates, exports in parts, erases, plans, amends and sweeps over a system."""
 
     def __init__(self, system: System, policy: Policy) -> None:
         self._engine_system, self._engine_policy, self._engine_pace = system, policy, Pace()

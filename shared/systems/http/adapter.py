@@ -24,7 +24,7 @@ _BY_REQUESTS = (Operation.ERASE, Operation.RECTIFY, Operation.RESTRICT, Operatio
 
 
 class HttpAdapter(Served):
-    """Locatable, Exportable, Erasable and Amendable for any system with a declaration."""
+    """Serves any system with a declaration."""
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ _RESTRICTING: Final = frozenset({Operation.RESTRICT, Operation.LIFT})
 
 
 class SqlAdapter(Served):
-    """Locatable, Exportable, Erasable, Amendable and Sweepable for any store with a declared dataset."""
+    """Serves any store with a declared dataset."""
 
     def __init__(self, system: str, settings: SqlSettings, *, environment: Mapping[str, str], policy: Policy) -> None:
         self._policy = policy

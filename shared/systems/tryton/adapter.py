@@ -22,8 +22,7 @@ from shared.systems.engine.serving import Served
 from shared.systems.http_client import connect
 from shared.systems.sweepable import Counted, Dated, Due, GoOn, Spared, Swept
 from shared.systems.tryton.customer import KINDS, PARTY, Customer
-from shared.systems.tryton.rpc import TrytonRpc
-from shared.systems.tryton.search import Search
+from shared.systems.tryton.rpc import Search, TrytonRpc
 from shared.systems.tryton.settings import TrytonSettings
 from shared.systems.tryton.system import CATEGORIES, Places, TrytonSystem, TrytonUnit
 

@@ -26,8 +26,7 @@ from shared.systems.tryton.customer import (
     country,
     lines,
 )
-from shared.systems.tryton.rpc import CHUNK, CrmRefused
-from shared.systems.tryton.search import Search
+from shared.systems.tryton.rpc import CHUNK, CrmRefused, Search
 
 
 class Steps:

@@ -35,18 +35,20 @@ from shared.systems.engine.records import (
 from shared.systems.engine.stepwise import Moments, OneUnit
 from shared.systems.sweepable import Dated, Due
 from shared.systems.tryton import customer as customers
-from shared.systems.tryton.correcting import FIELDS, correctable, written
 from shared.systems.tryton.customer import (
     ADDRESS,
     ASSIGNMENT,
     CONTACT,
+    FIELDS,
     IDENTIFIER,
     KINDS,
     PARTY,
     Customer,
     Row,
+    correctable,
+    written,
 )
-from shared.systems.tryton.search import Search
+from shared.systems.tryton.rpc import Search
 from shared.systems.tryton.settings import DeclaredGrounds
 from shared.systems.tryton.steps import Steps
 
