@@ -135,7 +135,7 @@ def _declared(declared: Downstream) -> dict[str, Any]:
     if by_hand := [each for each in Operation if declared.by_hand(each) or each in lacking - declared.not_held]:
         said["by_hand"] = by_hand
     names_none = Operation.RECTIFY in declared.not_held  # what is said to hold nothing of the kind lacks nothing
-    lacks = ((key, tuple(can.lacks.get(key, ()))) for key in _LACKS if key != "uncorrected" or not names_none)
+    lacks = ((key, tuple(can.lacks.get(key, ()))) for key in _SAID if key != "uncorrected" or not names_none)
     said |= {key: names for key, names in lacks if names}
     if not_compared := declared.not_compared:
         said["not_compared"] = not_compared
@@ -158,17 +158,6 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
     return [*lines, f"an erasure: {order}"] if order else lines
 
 
-_LACKS = (
-    "unrestricted",
-    "uncorrected",
-    "not_told_apart",
-    "never_shown",
-    "texts_not_searched",
-    "unexplained",
-    "untold",
-    "claims_accounts",
-)
-"""What an adapter says of itself that its declaration lacks, by the names of tables, resources or columns."""
 _SAID: Mapping[str, str] = {
     "by_hand": "by hand",
     "unrestricted": "a person restricts in what shows no restriction",

@@ -61,6 +61,15 @@ async def test_the_customer_number_decides_between_customers_who_share_an_addres
     assert [trace for trace in traces(other)[:-2] if trace not in dump] == []
 
 
+async def test_whoever_shares_an_address_with_an_erased_customer_is_not_taken_for_what_is_left_of_them(
+    crm: Crm,
+) -> None:
+    one, other = await crm.add_many(2, emails=("household.of.two@post.example",))
+    erase = task(Operation.ERASE, email(one.emails[0]), phone(one.phones[0].number, SINCE))
+    assert (await crm.receipt(erase)).outcome is TaskOutcome.ERASED
+    assert [await crm.party(each) is None for each in (one, other)] == [True, False]
+
+
 async def test_what_was_left_of_a_merged_duplicate_is_erased_with_the_customer(crm: Crm) -> None:
     customers = kept, merged = await crm.add_many(2)
     query = "UPDATE party_party SET active = false, replaced_by = $1 WHERE code = $2"

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator,
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import NamedTuple, Protocol
 from uuid import UUID, uuid4
 
@@ -448,17 +449,8 @@ async def rectified(trial: Trial) -> Finding:
     return YES
 
 
-async def restricted(trial: Trial) -> Finding:
-    """Somebody is restricted and is not any more; the adapter looks again at both."""
-    return await _changed(trial, Operation.RESTRICT, Operation.LIFT)
-
-
-async def suppressed(trial: Trial) -> Finding:
-    """Somebody gets no marketing any more."""
-    return await _changed(trial, Operation.SUPPRESS)
-
-
-async def _changed(trial: Trial, *operations: Operation) -> Finding:
+async def changed(trial: Trial, operations: Sequence[Operation]) -> Finding:
+    """Somebody is restricted and is not any more, or gets no marketing; the adapter looks again at each change."""
     person, held = await trial.seeded()
     for operation in operations:
         receipt_of(await trial.ask(operation, person), TaskOutcome.AMENDED)
@@ -578,13 +570,13 @@ async def withdrawn(trial: Trial) -> Finding:
     return YES
 
 
-_ERASE = (Operation.ERASE,)
+_ERASE, _SUPPRESS, _RESTRICT = (Operation.ERASE,), (Operation.SUPPRESS,), (Operation.RESTRICT, Operation.LIFT)
 CHECKS: Mapping[str, Check] = {
     "found": Check((), found),
     "exported": Check((Operation.EXPORT,), exported),
     "rectified": Check((Operation.RECTIFY,), rectified),
-    "restricted": Check((Operation.RESTRICT, Operation.LIFT), restricted),
-    "suppressed": Check((Operation.SUPPRESS,), suppressed),
+    "restricted": Check(_RESTRICT, partial(changed, operations=_RESTRICT)),
+    "suppressed": Check(_SUPPRESS, partial(changed, operations=_SUPPRESS)),
     "erased": Check(_ERASE, erased),
     "gone on the second look": Check(_ERASE, gone),
     "foreign hit refused": Check(_ERASE, foreign),
