@@ -86,11 +86,11 @@ METHODS: Mapping[Operation, str] = {
     Operation.ESCALATE: "escalate",
     Operation.FLAG: "flag",
 }
-"""By operation the method of an adapter that does it, an ``Operate``; without it a person does it there.
+"""By operation the method of an adapter that does it, an ``Operate``. Without it a person does it there.
 
-``locate`` finds a subject and yields further identities; ``export`` hands out everything about them (Art. 15, 20);
-``erase`` removes them and looks again (17); ``plan`` says what that would find and leave, or why it would be refused,
-and changes nothing; ``amend`` changes in place, reversibly (16, 18, 21): all tasks of one call have the same operation.
-``escalate`` puts a warning about a request before the privacy team, once, and adds to it later; ``flag`` shows with the
-subject's contact that a request is open, and needs no identities to take that away.
+``locate`` finds a subject and yields further identities. ``export`` hands out everything about them (Art. 15, 20).
+``erase`` removes them and looks again (Art. 17). ``plan`` says what that would find and leave, and changes nothing.
+``amend`` changes in place, reversibly (Art. 16, 18, 21). All tasks of one call have the same operation.
+``escalate`` puts a warning about a request before the privacy team, once, and adds to it later. ``flag`` shows with the
+subject's contact that a request is open. Taking that away needs no identities.
 """
