@@ -11,8 +11,7 @@ from shared.domain.errors import NotSupported
 from shared.domain.events import ErasurePlanned, PlanAsked
 from shared.domain.operations import Operation, TaskReport
 from shared.domain.rights import Right
-from shared.fulfilment.fulfilments import Fulfilments
-from shared.fulfilment.planning import stands
+from shared.fulfilment.fulfilments import Fulfilments, stands
 from shared.fulfilment.store import Completed, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.systems import COUNTING, standings

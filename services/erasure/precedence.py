@@ -14,7 +14,7 @@ from shared.domain.levels import Level
 from shared.domain.precedence import Kind, Marks
 from shared.domain.proofs import proved
 from shared.domain.rights import Right
-from shared.fulfilment.store import Waiting
+from shared.fulfilment.store import Completed
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage import open_requests
 
@@ -28,7 +28,7 @@ def join(service: Service) -> None:
     service.fulfilments.postpone = postponed
 
 
-async def postponed(tx: UnitOfWork, waiting: Sequence[Waiting]) -> set[UUID]:
+async def postponed(tx: UnitOfWork, waiting: Sequence[Completed]) -> set[UUID]:
     """Those fulfilments that must wait: intake is told for what. Of the others everybody knows now that they begin.
 
     A copy that is awaited is answered first; a restriction that is asked for or in force opposes the erasure.

@@ -1,18 +1,19 @@
 """Fan-out and fan-in: one request becomes tasks for every downstream, and whatever becomes ready wakes its worker."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
+from typing import Final
 from uuid import UUID
 
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
-from shared.domain.errors import Misconfigured
-from shared.domain.operations import ANSWERING, NOTIFICATIONS, Operation
+from shared.domain.errors import Misconfigured, NotSupported
+from shared.domain.operations import ANSWERING, NOTIFICATIONS, PREPARING, Operation
 from shared.domain.stages import Stages, Step
-from shared.fulfilment import at_once, planning
-from shared.fulfilment.planning import TASK, TaskRow, chosen, missing, named, stands, task_row
+from shared.fulfilment import at_once
+from shared.fulfilment.failures import why_of
 from shared.fulfilment.queue import TaskState
 from shared.fulfilment.store import (
     FULFILMENT,
@@ -97,6 +98,13 @@ WHERE request_id = ANY($1) AND operation = $2 AND state IN ('open', 'blocked')
   AND NOT details ?| ARRAY['deferred', 'repair']
 RETURNING fulfilment_id
 """
+_TaskRow = tuple[object, ...]
+_TASK: Final = (
+    *("task_id", "fulfilment_id", "system", "operation", "stage", "due_on"),
+    *("state", "attempt", "not_before", "progress", "observes", "failure", "why"),
+    "at_once",
+)
+"""The columns of a ``_TaskRow``."""
 
 
 class Fulfilments:
@@ -162,7 +170,7 @@ class Fulfilments:
     async def open_all(self, tx: UnitOfWork, new_fulfilments: Sequence[NewFulfilment]) -> None:
         """Opens one task per downstream and stage of each opening; the first stage is ready at once."""
         fulfilments: list[tuple[object, ...]] = []
-        tasks: list[TaskRow] = []
+        tasks: list[_TaskRow] = []
         ids: list[UUID] = []
         idle: list[UUID] = []
         # A downstream lets the later of two operations of a request stand: no clock may put it before the other.
@@ -177,7 +185,7 @@ class Fulfilments:
             if repair or looks:
                 stages = self._workable(stages, tenant)
             if not new.searches:  # nothing is left to search for anybody by
-                stages = planning.without(Operation.LOCATE, stages)
+                stages = _without(Operation.LOCATE, stages)
             if not stages and (repair or looks or new.operation in NOTIFICATIONS):
                 continue
             if not stages:
@@ -195,12 +203,12 @@ class Fulfilments:
             if not self._workable(stages[:1], tenant):
                 idle.append(fulfilment_id)
             if not repair:
-                detail: dict[str, JsonValue] = {"operation": new.operation, "stages": named(stages)}
+                detail: dict[str, JsonValue] = {"operation": new.operation, "stages": _named(stages)}
                 if new.operation in ANSWERING:
                     detail["policy"] = tx.policy.version
                 tx.log_evidence(new.request_id, "fulfilment.opened", detail)
         await tx.connection.copy_records_to_table("fulfilment", records=fulfilments, columns=FULFILMENT)
-        await tx.connection.copy_records_to_table("task", records=tasks, columns=TASK)
+        await tx.connection.copy_records_to_table("task", records=tasks, columns=_TASK)
         postponed = await wait_for_others(tx, self.postpone, ids)
         if idle:
             await self._block_if_stuck(tx, {*idle} - postponed)
@@ -246,13 +254,13 @@ class Fulfilments:
             again = anew[request_id] = undone if for_proof else systems
             gone = {name for name in again if stands(known, name) not in COUNTING}
             planned = chosen(self._planned(Operation(operation), known, tenant=tenant), systems)
-            stages = chosen(planned, {*again} - gone, located=True) + missing(Operation(operation), gone)
+            stages = chosen(planned, {*again} - gone, located=True) + _missing(Operation(operation), gone)
             if not stages:
                 raise Misconfigured(f"no downstream system of a blocked request can {operation} any more: declare one")
             await tx.connection.execute(_SUPERSEDED, fulfilment_id)
             tasks = self._tasks(tx, fulfilment_id, stages, due_on, first, tenant)
-            await tx.connection.copy_records_to_table("task", records=tasks, columns=TASK)
-            tx.log_evidence(request_id, "fulfilment.begun_anew", {"operation": operation, "stages": named(stages)})
+            await tx.connection.copy_records_to_table("task", records=tasks, columns=_TASK)
+            tx.log_evidence(request_id, "fulfilment.begun_anew", {"operation": operation, "stages": _named(stages)})
         failed = await tx.connection.fetch(_TRIED_AGAIN, requests)
         stopped = [row[0] for row in (*failed, *unsearched)]
         postponed = await wait_for_others(tx, self.postpone, stopped)
@@ -292,12 +300,12 @@ class Fulfilments:
         """The stages over all systems that count, or over these alone; what a retired one should do, nobody does."""
         if systems is None:
             counting = {step.system for step in self._all_steps if stands(known, step.system) in COUNTING}
-            planned = planning.doing(operation, chosen(self.plans[operation], counting))
-            return planning.asked_first(planned, {s for s in counting if self._asks(s, tenant)}) if tenant else planned
+            planned = doing(operation, chosen(self.plans[operation], counting))
+            return _asked_first(planned, {s for s in counting if self._asks(s, tenant)}) if tenant else planned
         gone = {name for name in systems if stands(known, name) not in COUNTING}
         of = [self.systems[name] for name in systems if name in self.systems]
         asked = {t.name for t in tellers(self.systems.values(), of) if stands(known, t.name) in COUNTING}
-        return only(self.plans[operation], frozenset(systems) - gone, operation, asked) + missing(operation, gone)
+        return only(self.plans[operation], frozenset(systems) - gone, operation, asked) + _missing(operation, gone)
 
     def _workable(self, stages: Stages, tenant: str | None = None) -> Stages:
         """Leaves out the steps that are done by hand."""
@@ -312,34 +320,111 @@ class Fulfilments:
         due_on: date,
         first: int = 0,
         tenant: str | None = None,
-    ) -> list[TaskRow]:
+    ) -> list[_TaskRow]:
         """One row per task, numbered from stage ``first`` on; those of the first stage are ready at once."""
         for step in stages[0]:
             self.wake(tx, step)
-        rows: list[TaskRow] = []
+        rows: list[_TaskRow] = []
         for number, stage in enumerate(stages):
             for step in stage:
                 hand = None
                 if self._is_by_hand(step, tenant):
-                    hand = planning.by_hand(step, asks=self._asks(step.system, tenant))
+                    hand = _by_hand(step, asks=self._asks(step.system, tenant))
                 row = (fulfilment_id, step, first + number, due_on, tx.now)
-                rows.append(task_row(*row, ready=number == 0, by_hand=hand))
+                rows.append(_task_row(*row, ready=number == 0, by_hand=hand))
         return rows
 
     def _beside(
         self, tx: UnitOfWork, fulfilment_id: UUID, new: NewFulfilment, stages: Stages, known: Mapping[str, Standing]
-    ) -> list[TaskRow]:
+    ) -> list[_TaskRow]:
         """Tasks that no other waits for: what is stopped at once, and what is asked of systems which only observe."""
         steps = at_once.steps(self.systems, new, stages)
         early = [s for s in steps if stands(known, s.system) in COUNTING and not self._is_by_hand(s, new.tenant)]
         about = (new.due_on, tx.now)
-        rows = [task_row(fulfilment_id, step, 0, *about, ready=True, at_once=True) for step in early]
+        rows = [_task_row(fulfilment_id, step, 0, *about, ready=True, at_once=True) for step in early]
         observing = new.systems is None and new.searches and not new.details.get("repair") and new.tenant is None
         if observing and new.operation in ANSWERING:  # once everything is known that the others yield
             stage = next(n for n, each in enumerate(stages) if any(s.operation is new.operation for s in each))
             asked = [each for each in self.observers if stands(known, each) is SystemState.OBSERVE]
             located = [Step(system, Operation.LOCATE) for system in asked]
-            rows += [task_row(fulfilment_id, s, stage, *about, ready=stage == 0, observes=True) for s in located]
+            rows += [_task_row(fulfilment_id, s, stage, *about, ready=stage == 0, observes=True) for s in located]
         for _, _, system, operation, *_ in rows:
             self.wake(tx, (str(system), str(operation)))
         return rows
+
+
+def _task_row(  # noqa: PLR0913  # the columns of a row
+    fulfilment_id: UUID,
+    step: Step,
+    stage: int,
+    due_on: date,
+    now: datetime,
+    *,
+    ready: bool,
+    observes: bool = False,
+    at_once: bool = False,
+    by_hand: Mapping[str, JsonValue] | None = None,
+) -> _TaskRow:
+    """A task that is worked as soon as its stage is reached; ``by_hand``: why it then waits for a person."""
+    now_due = TaskState.FAILED if by_hand else TaskState.READY
+    state, code = now_due if ready else TaskState.WAITING, NotSupported.code if by_hand else None
+    return (uuid7(), fulfilment_id, *step, stage, due_on, state, 0, now, {}, observes, code, by_hand, at_once)
+
+
+def _by_hand(step: Step, *, asks: bool) -> Mapping[str, JsonValue]:
+    """Why a person does that step: the system has no way to, or cannot be asked for one customer's data alone."""
+    if asks:
+        return why_of(
+            NotSupported(f"{step.system} has no way to {step.operation}: do it there by hand, and enter what was done")
+        )
+    return why_of(
+        NotSupported(
+            f"{step.system} does not tell the data of our customers apart: {step.operation} there by hand what is that"
+            " customer's, and enter what was done"
+        )
+    ) | {"not_asked": True}
+
+
+def stands(known: Mapping[str, Standing], system: str) -> SystemState:
+    """Where a system stands; one that comes from no file is on."""
+    return known[system].state if system in known else SystemState.ON
+
+
+def chosen(stages: Stages, systems: Collection[str], *, located: bool = False) -> Stages:
+    """What of these stages is a matter of these systems; ``located``: with what is located anywhere."""
+
+    def of_these(step: Step) -> bool:
+        return step.system in systems or (located and step.operation is Operation.LOCATE)
+
+    return _without_empty(tuple(filter(of_these, stage)) for stage in stages)
+
+
+def doing(operation: Operation, stages: Stages) -> Stages:
+    """These stages, if any system does it in them: where somebody is located alone nothing was done."""
+    return stages if any(step.operation is operation for stage in stages for step in stage) else ()
+
+
+def _without(operation: Operation, stages: Stages) -> Stages:
+    """These stages without the steps of an operation."""
+    return _without_empty(tuple(step for step in stage if step.operation is not operation) for stage in stages)
+
+
+def _asked_first(stages: Stages, asked: Collection[str]) -> Stages:
+    """These stages in the systems that are asked; last, what a person does in the others, where nobody is located."""
+    others = (step for stage in stages for step in stage if step.system not in asked)
+    left = tuple(step for step in others if step.operation not in PREPARING)
+    return _without_empty((*chosen(stages, asked), left))
+
+
+def _missing(operation: Operation, systems: Collection[str]) -> Stages:
+    """What a person will be asked about: nobody works a task of a retired system."""
+    return (tuple(Step(system, operation) for system in sorted(systems)),) if systems else ()
+
+
+def _named(stages: Stages) -> JsonValue:
+    """The stages as the evidence has them."""
+    return [[f"{step.system}:{step.operation}" for step in stage] for stage in stages]
+
+
+def _without_empty(stages: Iterable[tuple[Step, ...]]) -> Stages:
+    return tuple(filter(None, stages))

@@ -1,7 +1,6 @@
 """Takes what teams who erase their own store reply, and hands it to the task that asked."""
 
 from collections.abc import Collection, Sequence
-from uuid import UUID
 
 from pydantic import JsonValue
 
@@ -10,7 +9,7 @@ from shared.domain.errors import DoneBefore, Withdrawn
 from shared.domain.operations import Operation
 from shared.domain.records import Message
 from shared.fulfilment import queue as tasks
-from shared.fulfilment import reports, store
+from shared.fulfilment import reports
 from shared.fulfilment.failures import counts_of
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.messaging.dispatcher import BatchDispatcher
@@ -20,33 +19,25 @@ from shared.runtime.liveness import Heartbeats
 from shared.systems.bus.messages import MalformedReply, TaskReply, answered_by, parse_reply, progress_from_reply
 
 # The command that was sent last: nobody else knows its id, and a team absorbs a repeat of an earlier one.
-_CALLED_OFF = """
-SELECT fulfilment_id, request_id FROM task JOIN fulfilment f USING (fulfilment_id)
-WHERE task_id = $1 AND system = $2 AND task.operation = $3 AND task.state = 'cancelled' AND f.state = 'cancelled'
-  AND why IS NULL AND progress -> 'asked' ->> 'command' = $4
+_NOTE = """
+UPDATE task t SET failure = $5, why = $6 FROM fulfilment f
+WHERE t.task_id = $1 AND t.system = $2 AND t.operation = $3 AND t.state = 'cancelled' AND t.why IS NULL
+  AND t.progress -> 'asked' ->> 'command' = $4 AND f.fulfilment_id = t.fulfilment_id AND f.state = 'cancelled'
+RETURNING f.fulfilment_id, f.request_id
 """
-_NOTE = "UPDATE task SET failure = $2, why = $3 WHERE task_id = $1 AND state = 'cancelled' AND why IS NULL"
 
 
 async def note(tx: UnitOfWork, system: str, reply: TaskReply) -> None:
-    """Puts on record what a team has done that was called off, once, and says so to whoever answers the request.
+    """Puts on record what a team has done that was called off, once, and reports it to whoever answers the request.
 
     Nobody has it look again any more, so its counts are what it says of itself.
     """
-    called_off = await tx.connection.fetchrow(
-        _CALLED_OFF, reply.task_id, system, reply.operation, str(reply.command_id)
-    )
-    if called_off is None:
-        return
-    fulfilment_id: UUID = called_off["fulfilment_id"]
-    await store.hold(tx, [fulfilment_id])  # fulfilments first, tasks second
     counts = counts_of(DoneBefore(reply.found, reply.changed, reply.remaining, reported=True))
-    if await tx.connection.execute(_NOTE, reply.task_id, Withdrawn.code, counts) == "UPDATE 0":
-        return
-    task: dict[str, JsonValue] = {"task_id": str(reply.task_id), "system": system, "operation": reply.operation}
-    said: dict[str, JsonValue] = {"outcome": reply.outcome, **counts}
-    tx.log_evidence(called_off["request_id"], "task.reported_late", {**task, **said})
-    await reports.publish_again(tx, [fulfilment_id])
+    command = (reply.task_id, system, reply.operation, str(reply.command_id))
+    if noted := await tx.connection.fetchrow(_NOTE, *command, Withdrawn.code, counts):
+        task: dict[str, JsonValue] = {"task_id": str(reply.task_id), "system": system, "operation": reply.operation}
+        tx.log_evidence(noted["request_id"], "task.reported_late", {**task, "outcome": reply.outcome, **counts})
+        await reports.publish_again(tx, [noted["fulfilment_id"]])
 
 
 _KIND = str(TaskReply.model_fields["type"].default)

@@ -63,19 +63,8 @@ class NewFulfilment:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """A fulfilment that has located whom it is about, and whose first step that cannot be undone comes next."""
-
-    fulfilment_id: UUID
-    request_id: UUID
-    subject_ref: UUID
-    right: Right
-    details: Mapping[str, JsonValue]
-
-
-@dataclass(frozen=True, slots=True)
 class Completed:
-    """A fulfilment whose every task is done."""
+    """A fulfilment and the reports of its tasks: every task is done, or the reports are those so far."""
 
     fulfilment_id: UUID
     request_id: UUID
@@ -114,7 +103,7 @@ class Completed:
         return FulfilmentReported.about(self, tasks=self.reports, package_id=package_id)
 
 
-Postpone = Callable[[UnitOfWork, Sequence[Waiting]], Awaitable[set[UUID]]]
+Postpone = Callable[[UnitOfWork, Sequence[Completed]], Awaitable[set[UUID]]]
 """Which of these fulfilments must wait for other requests of the same person; says so on the bus."""
 Conclude = Callable[[Sequence[Completed], UnitOfWork], Awaitable[None]]
 """What a service does when fulfilments are complete."""
@@ -245,7 +234,7 @@ async def block(tx: UnitOfWork, ids: Sequence[UUID]) -> None:
 
 # Before anything is erased, and again whenever it had stopped; not while it is at work.
 _BEFORE_ERASING = """
-SELECT f.fulfilment_id, f.request_id, f.subject_ref, f."right", f.details FROM fulfilment f
+SELECT f.fulfilment_id, f.request_id, f.subject_ref, f."right", f.operation, f.details FROM fulfilment f
 WHERE f.fulfilment_id = ANY($1) AND f.operation = 'erase' AND f.tenant IS NULL
   AND NOT f.details ?| ARRAY['deferred', 'owed', 'repair']
   AND NOT EXISTS (SELECT FROM vault.open_request o WHERE o.request_id = f.request_id AND o.kind = 'erasure'
@@ -263,8 +252,7 @@ async def wait_for_others(tx: UnitOfWork, postpone: Postpone | None, ids: Sequen
     if postpone is None or not ids:
         return set()
     rows = await tx.connection.fetch(_BEFORE_ERASING, ids)
-    waiting = [Waiting(row[0], row[1], row[2], Right(row[3]), row[4]) for row in rows]
-    held = await postpone(tx, waiting) if waiting else set()
+    held = await postpone(tx, completed(rows, ())) if rows else set()
     if held:
         await tx.connection.execute(_POSTPONE, list(held))
         await tx.connection.execute(_PUT_BACK, list(held))

@@ -12,7 +12,7 @@ from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
 from shared.domain.operations import ANSWERING, Operation
 from shared.domain.stages import Step
-from shared.fulfilment.planning import chosen, doing
+from shared.fulfilment.fulfilments import chosen, doing
 from shared.systems.capabilities import Capabilities
 from shared.systems.downstream import Downstream
 from shared.systems.plan import only, stages
