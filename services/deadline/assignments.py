@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import cast
 
-from prometheus_client import Gauge
-
+from services.deadline import metrics
 from services.deadline.settings import DeadlineSettings
 from shared.app.service import Running
 from shared.domain.assignments_policy import Readings, assignments_policy
@@ -44,18 +43,6 @@ async def run(running: Running, settings: DeadlineSettings) -> None:
     await run_periodically(reader.look, LOOP, _LOOK_SECONDS, running.stopping, running.heartbeats)
 
 
-ASSIGNMENTS_READ = Gauge(
-    "dsr_assignments_read_timestamp_seconds",
-    "When the reading began that the register of assignments was filled from",
-    ["system"],
-)
-ASSIGNMENTS_FAILED = Gauge(
-    "dsr_assignments_reading_failed",
-    "1 if nothing of the last reading was taken over, by the reason why",
-    ["system", "reason"],
-)
-
-
 @dataclass(frozen=True)
 class Reader:
     """Reads the source that the downstreams file names, if it names one, when the last reading is old enough."""
@@ -75,10 +62,10 @@ class Reader:
             if self.source is not None:
                 last = await register.last_reading(connection, self.source.name)
                 read_at = last.filled_at.timestamp() if last.filled_at else 0
-                ASSIGNMENTS_READ.labels(self.source.name).set(read_at)
+                metrics.ASSIGNMENTS_READ.labels(self.source.name).set(read_at)
                 reason = last.failure if last.failure in _REASONS or last.failure is None else _OTHER
                 for each in _REASONS:
-                    ASSIGNMENTS_FAILED.labels(self.source.name, each).set(each == reason)
+                    metrics.ASSIGNMENTS_FAILED.labels(self.source.name, each).set(each == reason)
 
     async def _turn(self, source: Downstream) -> Turn | None:
         """A lease until the next reading: its holder reads, and no other process meanwhile."""

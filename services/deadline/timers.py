@@ -15,7 +15,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from services.deadline import notifications, repository, retention, statistics
+from services.deadline import metrics, notifications, repository, retention
 from services.deadline.clock import DAILY, FLAG, STEPPING, Clock, Due, Timer, due_by, next_of, schedule, tickets_for
 from services.deadline.repository import EVERY_REQUEST
 from services.deadline.settings import DeadlineSettings
@@ -143,6 +143,6 @@ def _publish(tx: UnitOfWork, clock: Clock, timer: Timer, due: Due) -> None:
         detail["question"] = asked.question
     if kind is TimerKind.TARGET:
         detail["escalate_to"] = [*due.escalate_to]
-        tx.after_commit(partial(statistics.TARGETS_MISSED.labels(due.name).inc))
+        tx.after_commit(partial(metrics.TARGETS_MISSED.labels(due.name).inc))
     tx.log_evidence(clock.request_id, action, detail)
     tx.publish(TimerFired.about(clock, kind=kind, step=due.step, due_on=due.day, days=due.days, **what))

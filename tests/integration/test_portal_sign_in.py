@@ -530,7 +530,7 @@ async def test_a_second_person_finds_a_proof_by_hand_among_the_approvals(console
     await decided(hanna, id_of(path), "verify", **said)
     assert (await intake.view(path))["state"] == "awaiting_identity"
     await anton.open("/console/approvals")
-    assert all(each in anton.text for each in ("how they proved who they are", "hanna"))
+    assert all(each in anton.text for each in ("Verify identity", "hanna"))
     await anton.open(f"{await approval(intake, path)}/approve")
     assert "in_person" in anton.text
     await anton.send(step="confirm")

@@ -205,7 +205,7 @@ async def test_the_crm_takes_no_flag_that_was_on_its_way_while_the_restriction_w
 @pytest.mark.parametrize(
     ("field", "call", "table", "column", "old"),
     [
-        ("address.street", "model.party.address.write", "party_address", "street_unstructured", "street"),
+        ("address.street", "model.party.party.write", "party_address", "street_unstructured", "street"),
         ("name", "model.party.party.write", "party_party", "name", "name"),
     ],
 )

@@ -203,6 +203,9 @@ class StepSystem(System, Protocol):
     @property
     def steps(self) -> StepUnit: ...
 
+    @property
+    def at_once(self) -> int: ...
+
 
 class OneUnit(Generic[Only]):
     """Serves each call by the only unit of a system, ``steps``; nothing tells one store of it from another."""
@@ -210,8 +213,8 @@ class OneUnit(Generic[Only]):
     incarnation = ""
     part = 500
 
-    def __init__(self, name: str, limits: Limits, unit: Only) -> None:
-        self.name, self.limits, self.steps = name, limits, unit
+    def __init__(self, name: str, limits: Limits, unit: Only, at_once: int) -> None:
+        self.name, self.limits, self.steps, self.at_once = name, limits, unit, at_once
 
     def knows(self, tenant: str | None) -> bool:
         """Returns true: it is asked about every subject."""
@@ -457,12 +460,17 @@ def _unsaid(journal: Journal, found: Attribution) -> Attribution:
     return Attribution(found.task, left)
 
 
-async def apart(operate: Operate, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
-    """Each task by itself, side by side: none fails for another where each search is a call of its own."""
+async def apart(operate: Operate, tasks: Sequence[Task], save_progress: Checkpoint, at_once: int) -> list[Result]:
+    """Works each task by itself, ``at_once`` of them side by side, so that none fails for another.
+
+    A task that waits has not begun, so a request that is withdrawn meanwhile changes nothing.
+    """
+    gate = asyncio.Semaphore(at_once)
 
     async def one(task: Task) -> Result:
         try:
-            [result] = await operate([task], save_progress)
+            async with gate:
+                [result] = await operate([task], save_progress)
         except (Unavailable, Refused) as failure:
             result = failure
         return result.pending(task.task_id) if isinstance(result, Later) else result

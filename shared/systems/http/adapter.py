@@ -41,7 +41,7 @@ class HttpAdapter(Served):
             system, settings, declaration, clock=clock, environment=environment, transport=transport
         )
         unit = HttpUnit(system, declaration, session, Search(system, declaration, session), clock)
-        self._system = HttpSystem(system, settings, unit)
+        self._system = HttpSystem(system, settings, unit, settings.parallel)
         super().__init__(self._system, policy)
 
     async def close(self) -> None:

@@ -96,7 +96,7 @@ class OpenDsrAdapter:
                 exports = task.operation is Operation.EXPORT
                 return [await (self._export(asking) if exports else self._erase(asking, save))]
 
-        return await apart(one, tasks, save_progress)
+        return await apart(one, tasks, save_progress, max(1, len(tasks)))
 
     erase = export = ask
 

@@ -86,7 +86,7 @@ class RoundupAdapter:
     def _system(self, scope: Scope, save_progress: Checkpoint = _nothing_to_note) -> TicketSystem:
         shows_others = Other.WRITERS not in self._policy.redacts("ticket")
         unit = TicketUnit(self._tracker, self._settings, scope, save_progress, shows_others=shows_others)
-        return TicketSystem(self._name, self._settings, unit)
+        return TicketSystem(self._name, self._settings, unit, self._settings.parallel)
 
     # Operations.
 

@@ -53,9 +53,11 @@ class TrytonAdapter(Served):
         )
         self._places = Places(settings.grounds)
         self._search = Search(rpc, settings.grounds.names if settings.grounds else ())
-        self._system = TrytonSystem(system, settings, TrytonUnit(system, self._search, self._places))
+        self._system = TrytonSystem(
+            system, settings, TrytonUnit(system, self._search, self._places), settings.concurrency
+        )
         everybody = TrytonUnit(system, self._search, self._places, everybody=True)
-        self._nightly = TrytonSystem(system, settings, everybody)
+        self._nightly = TrytonSystem(system, settings, everybody, settings.concurrency)
         super().__init__(self._system, policy or read_policy())
 
     @cached_property

@@ -7,6 +7,7 @@ import asyncpg
 from uuid_utils.compat import uuid7
 
 from services.deadline import statistics
+from services.deadline.metrics import ANSWERED_BY_OUTCOME
 from shared.runtime import disclosure, metrics
 from tests.integration.deadline.conftest import POLICY
 
@@ -158,7 +159,7 @@ async def test_requests_for_a_processor_are_counted_apart_and_in_no_other_figure
     assert value("dsr_time_to_respond_days_count", right="access") == 1
     outcomes = {
         sample.labels["outcome"]
-        for family in statistics.ANSWERED_BY_OUTCOME.collect()
+        for family in ANSWERED_BY_OUTCOME.collect()
         for sample in family.samples
         if sample.labels["right"] == "access"
     }
