@@ -50,7 +50,7 @@ class Served:
     def __init__(self, system: System, policy: Policy) -> None:
         self._engine_system, self._engine_policy, self._engine_pace = system, policy, Pace()
         self._steps = system.steps if isinstance(system, StepSystem) else None
-        self._at_once = system.at_once if isinstance(system, StepSystem) else 1
+        self._abreast = system.abreast if isinstance(system, StepSystem) else 1
 
     @property
     def can(self) -> Capabilities:
@@ -177,7 +177,7 @@ class Served:
         async def one(some: Sequence[Task], _: Checkpoint) -> Sequence[Result]:
             return await self._each_tenant(some, work)
 
-        return await (apart(one, tasks, _note_nothing, self._at_once) if steps else self._each_tenant(tasks, work))
+        return await (apart(one, tasks, _note_nothing, self._abreast) if steps else self._each_tenant(tasks, work))
 
     async def _each_tenant(
         self, tasks: Sequence[Task], work: Callable[[str | None, Sequence[Task]], Awaitable[Sequence[Result]]]

@@ -204,7 +204,7 @@ class StepSystem(System, Protocol):
     def steps(self) -> StepUnit: ...
 
     @property
-    def at_once(self) -> int: ...
+    def abreast(self) -> int: ...
 
 
 class OneUnit(Generic[Only]):
@@ -213,8 +213,8 @@ class OneUnit(Generic[Only]):
     incarnation = ""
     part = 500
 
-    def __init__(self, name: str, limits: Limits, unit: Only, at_once: int) -> None:
-        self.name, self.limits, self.steps, self.at_once = name, limits, unit, at_once
+    def __init__(self, name: str, limits: Limits, unit: Only, abreast: int) -> None:
+        self.name, self.limits, self.steps, self.abreast = name, limits, unit, abreast
 
     def knows(self, tenant: str | None) -> bool:
         """Returns true: it is asked about every subject."""
@@ -460,12 +460,12 @@ def _unsaid(journal: Journal, found: Attribution) -> Attribution:
     return Attribution(found.task, left)
 
 
-async def apart(operate: Operate, tasks: Sequence[Task], save_progress: Checkpoint, at_once: int) -> list[Result]:
-    """Works each task by itself, ``at_once`` of them side by side, so that none fails for another.
+async def apart(operate: Operate, tasks: Sequence[Task], save_progress: Checkpoint, abreast: int) -> list[Result]:
+    """Works each task by itself, ``abreast`` of them side by side, so that none fails for another.
 
     A task that waits has not begun, so a request that is withdrawn meanwhile changes nothing.
     """
-    gate = asyncio.Semaphore(at_once)
+    gate = asyncio.Semaphore(abreast)
 
     async def one(task: Task) -> Result:
         try:
