@@ -141,8 +141,14 @@ async def test_a_mail_becomes_a_request_that_is_proved_by_the_link_and_answered_
         assert (visitor.status, visitor.path) == (200, "/portal/de/request")
         view = await client.follow(request_id, "closed")
         raw = await holding(box, "Unsere Antwort")
-        entries = await recorded(client, request_id, "letter.sent")
-    [accepted] = [e["at"] for e in entries if (e["action"], e["detail"].get("kind")) == ("letter.sent", "answer")]
+
+        async def sent() -> list[str]:
+            entries = await client.timeline(request_id)
+            return [
+                each["at"] for each in entries if each["action"] == "letter.sent" and each["detail"]["kind"] == "answer"
+            ]
+
+        [accepted] = await eventually(sent)
     when = "SELECT r.responded_at, m.received_at FROM intake.request r JOIN intake.mail m USING (request_id)"
     [row] = await databases.fetch(services.env["DSR_POSTGRES_DSN"], when)
     assert row["responded_at"].isoformat() <= accepted, (

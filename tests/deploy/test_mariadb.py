@@ -211,16 +211,14 @@ async def test_what_cannot_be_worked_is_refused_by_name(shop: Shop, system: Work
 async def test_what_a_rule_keeps_is_reduced_and_marked(shop: Shop) -> None:
     kept = """at = { happened = "began", call_start = "began" }
 keep.mark = { kept = true }
-[tables.call.keep]
-bill_of = "caller"
-[tables.call.keep.fields]
-caller_name = []
-caller_address = []
-caller_number = ["caller"]
-called_number = ["callee"]
-call_date = ["began"]
-call_time = ["began"]
-call_length = ["seconds"]"""
+keep.bill_of = "caller"
+keep.fields.caller_name = []
+keep.fields.caller_address = []
+keep.fields.caller_number = ["caller"]
+keep.fields.called_number = ["callee"]
+keep.fields.call_date = ["began"]
+keep.fields.call_time = ["began"]
+keep.fields.call_length = ["seconds"]"""
     ruled = shop.connected(policy=signed_policy())
     with pytest.raises(SystemRefused, match=r"declare at\.call_start and keep.fields"):
         await ruled.one(task(ERASE, ANNA))
