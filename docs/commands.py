@@ -1,8 +1,8 @@
-"""The page of all commands, from the commands themselves, and of all actions, from the API's document."""
+"""The page of all commands, from the commands themselves, and of all actions, from their registry."""
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -10,7 +10,8 @@ from typing import Any, Literal, get_args, get_origin
 import typer
 
 from services.cli import main
-from services.cli.operations import kinds, operations
+from services.cli.acting import actions
+from services.intake.api.actions import registered
 
 _ROOT = Path(__file__).parents[1]
 _HEAD = (
@@ -20,8 +21,8 @@ _HEAD = (
 _WIDTH = 200
 
 
-def page(document: Mapping[str, Any]) -> str:
-    """The reference of the command, in Markdown; ``document``: that of the API."""
+def page() -> str:
+    """The reference of the command, in Markdown."""
     lines = ["# Every command", "", _HEAD, ""]
     root: Any = typer.main.get_command(main.app)
     for name in root.list_commands(None):
@@ -33,10 +34,11 @@ def page(document: Mapping[str, Any]) -> str:
         "",
     ]
     lines += ["| action | about | does | fields |", "|---|---|---|---|"]
-    for kind in kinds(document):
-        for about, new in ((kind, True), (f"{kind}/ID", False)):
-            for each in operations(document, kind, new=new).values():
-                fields = each.usage.removeprefix(each.name).replace("=…", "").strip()
+    known = [each.model_dump() for each, _ in registered()]
+    for kind in ("approvals", *sorted({each["kind"] for each in known})):
+        for about, new in ((kind, True), (f"{kind}/ID", False)) if kind != "approvals" else ((f"{kind}/ID", False),):
+            for _, each in sorted(actions(known, kind, new=new).items()):
+                fields = each.usage.replace("=…", "")
                 shown = f"`{fields}`" if fields else "–"
                 lines.append(f"| `{each.name}` | `{about}` | {_cell(_brief(each.says))} | {shown} |")
     return "\n".join(lines).rstrip() + "\n"

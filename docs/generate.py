@@ -277,7 +277,7 @@ def documents() -> dict[str, str]:
     api = openapi()
     pages = {
         "plug-in/reference.md": reference.page(),
-        "command-reference.md": commands.page(json.loads(api)),
+        "command-reference.md": commands.page(),
         "errors.md": codes.page(),
     }
     return {"asyncapi.yaml": asyncapi(), "openapi.json": api, **schemas, **pages}

@@ -1,9 +1,10 @@
-"""``dsr list``, ``dsr show`` and ``dsr act``: lists, shows and decides whatever the API knows, by its own document."""
+"""``dsr list``, ``dsr show`` and ``dsr act``: whatever the API knows, by its registry of actions."""
 
 import re
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -14,22 +15,101 @@ import orjson
 import typer
 
 from services.cli.api import Api, ApiRefused, run, strange, told_by, version_of
-from services.cli.operations import Operation, Typed, Unclear, body, kinds, lists, named, operations
 from services.cli.output import AsJson, cell, listed, pairs, plain, say, shown, tell
 from shared.domain import reference
+from shared.domain.errors import DsrError
 
-_PAGE = 1000
-_KNOWN = frozenset({"request_id", "reference"})
-_TRIES = 3
-"""How often somebody who is not asked decides anew for a request that changes in that moment."""
+_PAGE, _TRIES = 1000, 3
 _PLACE = re.compile(r"[a-z]+(-[a-z]+)*(/[A-Za-z0-9][A-Za-z0-9:._-]*)*")
+_EXAMPLES: Mapping[str, str] = {"integer": "3", "number": "0.5", "boolean": "true", "array": '["…"]'}
 Thing = Annotated[str, typer.Argument(metavar="KIND/ID", help="A request by its id or reference; else as holds/ID.")]
 Limit = Annotated[int, typer.Option(min=1, help="how many at most")]
 Everything = Annotated[bool, typer.Option("--all", help="All of them, however many there are.")]
 
 
+class Unclear(DsrError):
+    """The API knows nothing of what was typed, or a field is missing; the message says what to type."""
+
+
+class Typed(NamedTuple):
+    """The fields that were typed: texts as they stand, and values from a file of JSON."""
+
+    texts: Mapping[str, str] = {}
+    given: Mapping[str, Any] = {}
+
+
+class Action(NamedTuple):
+    """One action of the registry: what it does, and the JSON Schema of its body."""
+
+    name: str
+    says: str
+    schema: Mapping[str, Any] = {}
+
+    @property
+    def needed(self) -> Sequence[str]:
+        """The fields that must be there."""
+        return [*self.schema.get("required", ())]
+
+    @property
+    def fields(self) -> Mapping[str, Mapping[str, Any]]:
+        """The fields by name, those that must be there first."""
+        known = self.schema.get("properties", {})
+        return {name: self._resolved(known[name]) for name in dict.fromkeys([*self.needed, *known])}
+
+    @property
+    def usage(self) -> str:
+        """How it is typed, but for what it is about."""
+        return " ".join(f"{name}=…" if name in self.needed else f"[{name}=…]" for name in self.fields)
+
+    def body(self, typed: Typed) -> dict[str, Any] | None:
+        """The body; None where there are no fields. Raises ``Unclear``."""
+        fields, there = self.fields, {*typed.given, *typed.texts}
+        if unknown := sorted(there - {*fields}):
+            takes = f"it takes {', '.join(fields)}" if fields else "it takes none"
+            raise Unclear(f"{self.name} has no field {', '.join(unknown)}: {takes}")
+        if missing := [name for name in self.needed if name not in there]:
+            about = [f"{each} ({said})" if (said := _explained(each, fields[each])) else each for each in missing]
+            raise Unclear(f"{self.name} needs {', '.join(about)}: type {self.name} {self.usage}")
+        texts = {name: _value(name, fields[name], text) for name, text in typed.texts.items()}
+        return {**typed.given, **texts} if fields else None
+
+    def _resolved(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        """A schema without its references; of a value that may be left out, that of the value."""
+        more = {name: said for name, said in schema.items() if name not in {"$ref", "anyOf"}}
+        if "$ref" in schema:
+            return self._resolved(self.schema["$defs"][schema["$ref"].rpartition("/")[2]]) | more
+        several = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
+        return self._resolved(several[0]) | more if len(several) == 1 else dict(schema)
+
+
+_APPROVALS = {
+    "approve": Action("approve", "Approve what another person has proposed: it is done."),
+    "reject": Action("reject", "Reject a proposal, or withdraw your own: nothing is done."),
+}
+
+
+def actions(registry: Sequence[Mapping[str, Any]], kind: str, *, new: bool) -> dict[str, Action]:
+    """The actions about one thing of a kind; ``new``: those that make one."""
+    if kind == "approvals":
+        return _APPROVALS
+    mine = [each for each in registry if each["kind"] == kind and (each["name"] == "create") == new]
+    return {
+        each["name"]: Action(each["name"], " ".join((f"{each['title']}.", *each["effects"])), each["body_schema"])
+        for each in mine
+    }
+
+
+def named(known: Mapping[str, Action], name: str) -> Action:
+    """The action of that name; raises ``Unclear``, which names those that there are."""
+    if name in known:
+        return known[name]
+    meant = get_close_matches(name, known, n=1)
+    more = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(sorted(known)) or 'none'}"
+    raise Unclear(f"there is no action {name} here: {more}")
+
+
 def place(text: str) -> str:
-    """The path of an object, or of a kind; raises ``BadParameter``."""
+    """The path of a thing, or of a kind; raises ``BadParameter``."""
     if known := _request(text):
         return f"/v1/requests/{known}"
     if _PLACE.fullmatch(text):
@@ -44,7 +124,7 @@ def _request(text: str) -> str | None:
 
 
 def request_id(text: str) -> str:
-    """A request's id, or its reference as it is spelled; raises ``BadParameter``."""
+    """The id of a request, by its id or reference; raises ``BadParameter``."""
     if known := _request(text):
         return known
     raise typer.BadParameter(f"write an id, or a reference as {reference.EXAMPLE}: compare each character")
@@ -77,36 +157,20 @@ async def print_rows(api: Api, path: str, most: int | None, *, as_json: bool, **
 
 
 def list_(
-    kind: Annotated[
-        str | None, typer.Argument(metavar="KIND", help="such as holds or requests/ID/letters; without it, all kinds")
-    ] = None,
-    wanted: Annotated[list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help="such as state=reply")] = None,
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="such as holds, approvals or requests/ID/letters")],
+    wanted: Annotated[list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help="such as right=erasure")] = None,
     *,
     limit: Limit = 100,
     everything: Everything = False,
     as_json: AsJson,
 ) -> None:
-    """Print what the API lists, such as incidents, holds, letters, mail, systems or approvals."""
-    query = typed(wanted or ()).texts
-
-    async def work(api: Api) -> None:
-        if kind is None:
-            known = lists(told_by(await api.get("/openapi.json")))
-            tell(known) if as_json else say("\n".join(known))
-            return
-        try:
-            await print_rows(api, place(kind), None if everything else limit, as_json=as_json, **query)
-        except ApiRefused as error:
-            known = lists(told_by(await api.get("/openapi.json"))) if error.status == HTTPStatus.NOT_FOUND else []
-            if known and kind.rpartition("/")[2] not in {each.rpartition("/")[2] for each in known}:
-                raise Unclear(f"there is no list {kind}: there are {', '.join(known)}") from None
-            raise
-
-    run(work)
+    """Print a list of the API, such as incidents, holds, letters, mail, systems or approvals."""
+    query, path = typed(wanted or ()).texts, place(kind)
+    run(lambda api: print_rows(api, path, None if everything else limit, as_json=as_json, **query))
 
 
 def show(thing: Thing, *, as_json: AsJson) -> None:
-    """Print one thing as the API shows it: an incident with its record, a hold, what was previewed."""
+    """Print one thing as the API shows it: an incident with its record, a hold, a proposal."""
 
     async def work(api: Api) -> None:
         found = told_by(await api.get(place(thing)))
@@ -132,33 +196,31 @@ def act(
 ) -> None:
     """Decide about something, or propose or approve it where that takes two people; shows first what it will do.
 
-    A request is decided about as it was shown: where it has changed meanwhile, nothing is done. Of several objects,
-    what is refused of one leaves the others alone; then the status is 1.
+    A thing is decided about as it was shown: where it has changed meanwhile, nothing is done. Where one of several
+    things is refused, the others are still decided, and the status is 1.
     """
-    how = _How(yes, dry_run, as_json)
     things = [place(each) for each in words or () if "=" not in each and not each.startswith("@")]
     fields = typed([each for each in words or () if "=" in each or each.startswith("@")])
 
     async def work(api: Api) -> None:
-        document = told_by(await api.get("/openapi.json"))
+        registry = [each async for page in rows(api, "/v1/actions") for each in page]
         if name is None:
-            _print_known(document, things, as_json=as_json)
+            _print_registry(registry, as_json=as_json)
             return
         if not things:
             raise typer.BadParameter("name what it is about: a request, or KIND/ID")
-        meant = [(each, named(_known(document, each), name)) for each in things]
-        deeds = [_Deed(each, operation, body(operation, fields)) for each, operation in meant]
+        deeds = [_Deed(each, action := _meant(registry, each, name), action.body(fields)) for each in things]
         if not (yes or dry_run or sys.stdin.isatty()):
             raise typer.BadParameter("no terminal to ask on: --yes does it without, --dry-run shows what it would do")
         refused = False
-        for each, deed in zip(things, deeds, strict=True):
+        for deed in deeds:
             try:
-                await _one(api, deed, how)
+                await _one(api, deed, _How(yes, dry_run, as_json))
             except ApiRefused as error:
-                if len(things) == 1:
+                if len(deeds) == 1:
                     raise
                 refused = True
-                typer.echo(plain(f"dsr: {each.removeprefix('/v1/')}: {error}"), err=True)
+                typer.echo(plain(f"dsr: {deed.thing.removeprefix('/v1/')}: {error}"), err=True)
         if refused:
             raise typer.Exit(1)
 
@@ -175,10 +237,10 @@ def typed(words: Sequence[str]) -> Typed:
     texts, given = dict[str, str](), dict[str, Any]()
     for word in words:
         name, parted, value = word.partition("=")
-        several = _object(_value(word)) if word.startswith("@") else {}
+        several = _object(_content(word)) if word.startswith("@") else {}
         if not parted and not several:
             raise typer.BadParameter("a field is written as FIELD=VALUE or FIELD=@FILE, several as @FILE")
-        one = {} if several else {name: _value(value)}
+        one = {} if several else {name: _content(value)}
         if twice := {*one, *several} & {*texts, *given}:
             raise typer.BadParameter(f"{', '.join(sorted(twice))} comes twice: type it once")
         texts |= one
@@ -187,50 +249,58 @@ def typed(words: Sequence[str]) -> Typed:
 
 
 def agreed() -> bool:
-    """Asks whoever sits there, beside what a program reads."""
+    """Asks whether to do it, on standard error: a program may read the rest."""
     typer.echo("Do it? [y/N] ", err=True, nl=False)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 class _How(NamedTuple):
-    """How it is done: without asking, without doing, telling a program."""
-
     yes: bool
     dry_run: bool
     as_json: bool
 
 
 class _Deed(NamedTuple):
-    """One action on one object; ``sends``: its body."""
+    """One action on one thing, with its body."""
 
     thing: str
-    operation: Operation
+    action: Action
     sends: Mapping[str, Any] | None
 
     @property
     def path(self) -> str:
-        return f"{self.thing}/{self.operation.path}".rstrip("/")
+        if self.action.name == "create":
+            return self.thing
+        return f"{self.thing}/{self.action.name}" if self.approves else f"{self.thing}/actions/{self.action.name}"
+
+    @property
+    def approves(self) -> bool:
+        return self.action.name in _APPROVALS
 
     @property
     def versioned(self) -> bool:
-        return "If-Match" in self.operation.takes
+        return not (self.approves or self.action.name == "create")
+
+
+def _meant(registry: Sequence[Mapping[str, Any]], thing: str, name: str) -> Action:
+    kind, _, below = thing.removeprefix("/v1/").partition("/")
+    return named(actions(registry, kind, new=not below), name)
 
 
 async def _one(api: Api, deed: _Deed, how: _How) -> None:
-    """Does it with one object, once it was shown and agreed to."""
+    """Does it with one thing, once it was shown and agreed to."""
     if how.yes and not how.dry_run:
         answer = await (_at_once(api, deed) if deed.versioned else api.post(deed.path, deed.sends))
     else:
-        read = await api.get(deed.thing) if deed.operation.readable else None
-        match = await _match(api, deed, read) if deed.versioned else {}
-        if "dry_run" in deed.operation.takes:
-            await api.post(f"{deed.path}?dry_run=true", deed.sends, match, repeatable=True)
+        read = None if deed.action.name == "create" else await api.get(deed.thing)
+        match = {"If-Match": version_of(read)} if read and deed.versioned else {}
+        await api.post(f"{deed.path}?dry_run=true", deed.sends, match, repeatable=True)
         lines = [shown(told_by(read))] if read else []
         if how.dry_run and how.as_json:
-            tell({"action": deed.operation.name, "sends": deed.sends, "shows": "\n".join(lines).splitlines()})
+            tell({"action": deed.action.name, "sends": deed.sends, "shows": "\n".join(lines).splitlines()})
         else:
             fields = (f"  {name}: {cell(value)}" for name, value in (deed.sends or {}).items())
-            said = "\n".join([*lines, f"{deed.operation.name}: {deed.operation.says}", *fields])
+            said = "\n".join([*lines, f"{deed.action.name}: {deed.action.says}", *fields])
             typer.echo(plain(said), err=how.as_json)
         if how.dry_run:
             return
@@ -238,52 +308,59 @@ async def _one(api: Api, deed: _Deed, how: _How) -> None:
             raise typer.Abort
         answer = await api.post(deed.path, deed.sends, match, repeatable=bool(match))
     done = told_by(answer)
-    brief = {name: value for name, value in done.items() if name not in _KNOWN and isinstance(value, str | int)}
-    tell(done) if how.as_json else say(f"{deed.operation.name}: done, {pairs(brief)}")
-
-
-async def _match(api: Api, deed: _Deed, read: httpx.Response | None = None) -> dict[str, str]:
-    """The version of the thing that is acted on: the one that was read, or the one that stands."""
-    if read is None or "ETag" not in read.headers:
-        read = await api.get(f"{deed.thing}/actions")
-    return {"If-Match": version_of(read)}
+    brief = {name: value for name, value in done.items() if name != "id" and isinstance(value, str | int)}
+    tell(done) if how.as_json else say(f"{deed.action.name}: done, {pairs(brief)}")
 
 
 async def _at_once(api: Api, deed: _Deed) -> httpx.Response:
-    """Decides for the request as it stands."""
+    """Acts on the thing as it stands, and again where it changes in that moment."""
     tries = 0
     while True:
         tries += 1
         try:
-            return await api.post(deed.path, deed.sends, await _match(api, deed), repeatable=True)
+            match = {"If-Match": version_of(await api.get(f"{deed.thing}/actions"))}
+            return await api.post(deed.path, deed.sends, match, repeatable=True)
         except ApiRefused as error:
             if error.status != HTTPStatus.PRECONDITION_FAILED or tries == _TRIES:
                 raise
 
 
-def _known(document: Mapping[str, Any], thing: str) -> dict[str, Operation]:
-    kind, _, below = thing.removeprefix("/v1/").partition("/")
-    return operations(document, kind, new=not below)
+def _print_registry(registry: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Prints every action with its fields."""
+    for kind in dict.fromkeys(["approvals", *(each["kind"] for each in registry)]):
+        for new in (True, False) if kind != "approvals" else (False,):
+            where = kind if new else f"{kind}/ID"
+            for each in actions(registry, kind, new=new).values():
+                if as_json:
+                    fields = {"fields": dict(each.fields), "needs": each.needed}
+                    tell({"about": where, "action": each.name, "does": each.says, **fields})
+                else:
+                    say(f"{each.name} {where} {each.usage}\n    {each.says}")
 
 
-def _print_known(document: Mapping[str, Any], things: Sequence[str], *, as_json: bool) -> None:
-    """Prints what can be done, with its fields: with those objects, or with any."""
-    known = [(each.removeprefix("/v1/"), _known(document, each).values()) for each in things] or [
-        (where, operations(document, kind, new=where == kind).values())
-        for kind in kinds(document)
-        for where in (kind, f"{kind}/ID")
-    ]
-    for where, found in known:
-        for each in found:
-            first, _, rest = each.usage.partition(" ")
-            if as_json:
-                fields = {"fields": dict(each.fields), "needs": [*each.needed]}
-                tell({"about": where, "action": each.name, "does": each.says, **fields})
-            else:
-                say(f"{first} {where} {rest}\n    {each.says}")
+def _explained(name: str, schema: Mapping[str, Any]) -> str:
+    """What a field is for, or which words it takes."""
+    words = " | ".join(map(str, schema.get("enum", ())))
+    title, says = str(schema.get("title", "")), str(schema.get("description", ""))
+    own = title if title.casefold() != name.replace("_", " ") else says  # a title of its own names the field
+    date = "YYYY-MM-DD" if schema.get("format") == "date" else ""
+    return ": ".join(filter(None, (words or date, own)))
 
 
-def _value(text: str) -> str:
+def _value(name: str, schema: Mapping[str, Any], text: str) -> Any:
+    if schema.get("type") == "string":
+        return text
+    if schema.get("items", {}).get("type") == "string" and not text.startswith("["):
+        return [each.strip() for each in text.split(",")]
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        kind = str(schema.get("type", "value"))
+        example = _EXAMPLES.get(kind, '{"…": "…"}')
+        raise Unclear(f"{name} is no text: write it as JSON ({kind}), as {example}") from None
+
+
+def _content(text: str) -> str:
     if not text.startswith("@"):
         return text
     return sys.stdin.read() if text == "@-" else Path(text[1:]).read_text(encoding="utf-8")

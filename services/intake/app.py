@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from services.console import mounting as console
 from services.intake.access.auth import ApiKeys
 from services.intake.actions.deciding import Deciding
-from services.intake.api import actions, downloads, letters, plans, recipients, requests, reviews, submissions, tasks
+from services.intake.api import actions, downloads, integrations, plans, recipients, requests, submissions, things
 from services.intake.api.dependencies import Services, only_known_parameters
 from services.intake.api.document import Api
 from services.intake.api.door import Door
@@ -35,7 +35,8 @@ from shared.app.service import Running
 from shared.domain.emitters import Emitter
 from shared.runtime.settings import PolicySettings
 
-_MODULES = (submissions, requests, actions, letters, downloads, plans, tasks, reviews, recipients)
+_MODULES = (submissions, requests, downloads, plans, recipients, integrations, actions, things)
+"""In the order in which a path is looked for: the general ones come last."""
 
 
 def describe() -> Api:
@@ -55,11 +56,6 @@ def describe() -> Api:
     )
     for module in _MODULES:
         api.include_router(module.router)
-    for more in (
-        *(recipients.digests, downloads.links, requests.listing_routes, letters.mail_routes),
-        *(submissions.subject_routes, reviews.hold_routes, reviews.incident_routes, reviews.suppression_routes),
-    ):
-        api.include_router(more)
     return api
 
 

@@ -155,7 +155,7 @@ class Door(DsrClient):
 
     async def mail_with(self, subject: str) -> dict[str, Any]:
         """The mail with that subject; empty while it has not come."""
-        listed = (await self.get("/v1/mail", params={"state": "proposed"})).raise_for_status().json()["data"]
+        listed = (await self.get("/v1/mail")).raise_for_status().json()["data"]
         for each in listed:
             found = await self.mail(each["mail_id"])
             if found and found["content"]["subject"] == subject:

@@ -10,6 +10,9 @@ import pytest
 
 from deploy.k8s.generate import variables
 from deploy.local.paths import ROOT
+from services.intake.actions.registry import KINDS
+from services.intake.api.actions import registered
+from services.intake.api.things import SHELVES
 from services.intake.submission.schemas import Submission
 from shared.domain.clock import SystemClock
 from shared.systems.bus.upload import read_result
@@ -66,7 +69,8 @@ def settings() -> Callable[[str], bool]:
 
 def routes() -> Callable[[str], bool]:
     paths = json.loads((ROOT / "docs" / "openapi.json").read_text(encoding="utf-8"))["paths"]
-    known = [re.compile(re.sub(r"\{[^}]+\}", "[^/]+", path)) for path in paths]
+    named = {"{kind}": f"({'|'.join({*KINDS, *SHELVES, '{kind}'})})", "{action}": f"({'|'.join(_actions())})"}
+    known = [re.compile(re.sub(r"\{[^}]+\}", lambda each: named.get(each[0], "[^/]+"), path)) for path in paths]
     return lambda name: any(route.fullmatch(name.rstrip("./")) for route in known)
 
 
@@ -77,9 +81,11 @@ def commands() -> Callable[[str], bool]:
 
 
 def actions() -> Callable[[str], bool]:
-    paths = json.loads((ROOT / "docs" / "openapi.json").read_text(encoding="utf-8"))["paths"]
-    named = {path.rpartition("/")[2] for path in paths if "/actions/" in path}
-    return (named | {"approve", "create", "reject"}).__contains__
+    return {*_actions(), "approve", "reject"}.__contains__
+
+
+def _actions() -> set[str]:
+    return {each.name for each, _ in registered()} | {"{action}", "{name}"}
 
 
 def checks() -> Callable[[str], bool]:

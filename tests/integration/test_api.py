@@ -398,10 +398,10 @@ async def test_a_channel_has_half_of_what_may_be_under_way_and_another_goes_on(
             refused = await eventually(lambda: refused_get(intake.channel))
             assert is_problem(refused, 429, "too_many_calls")
             assert refused.headers["Retry-After"] == "1"
-            elsewhere = await intake.officer.get("/v1/none")
+            elsewhere = await intake.officer.get("/v1/none/of/these")
         assert elsewhere.status_code == 404
         assert (await held).status_code == 201
-        assert (await intake.channel.get("/v1/none")).status_code == 404
+        assert (await intake.channel.get("/v1/none/of/these")).status_code == 404
 
 
 async def refused_get(client: httpx.AsyncClient) -> httpx.Response | None:

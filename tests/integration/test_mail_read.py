@@ -79,9 +79,8 @@ async def take(intake: Intake, raw: bytes) -> str | None:
 
 async def waiting(intake: Intake, state: str = "proposed") -> list[dict[str, Any]]:
     await intake.correspondence.report()
-    answer = await intake.officer.get("/v1/mail", params={"state": state})
-    found: list[dict[str, Any]] = answer.raise_for_status().json()["data"]
-    return found
+    answer = await intake.officer.get("/v1/mail")
+    return [each for each in answer.raise_for_status().json()["data"] if each["state"] == state]
 
 
 MX = "mx.example.org; dkim=pass header.d=mail.example; dmarc=pass"

@@ -9,6 +9,7 @@ from uuid_utils.compat import uuid7
 from deploy.local.paths import ROOT
 from services.console.roles import ROLES, Role
 from services.intake.access.auth import create
+from services.intake.api.actions import registered
 from services.web.guard import HEADERS
 from tests.fixtures.console import OpenedConsole
 from tests.fixtures.intake import FREELY, Intake, id_of
@@ -63,7 +64,7 @@ async def test_a_channel_reads_nothing_of_another_on_any_route(intake: Intake, d
                 assert "ada@example.org" not in answer.text
                 if "{request_id}" in route:
                     assert answer.status_code in {403, 404, 422}, f"{method} {route}: {answer.status_code}"
-    assert seen > 50
+    assert seen > 30
     assert (await intake.view(f"/v1/requests/{request}"))["state"] == "in_progress"
 
 
@@ -75,11 +76,7 @@ CHANNELS_MAY = {
     "GET /v1/requests/{request_id}",
     "GET /v1/requests/{request_id}/timeline",
     "GET /v1/requests/{request_id}/letters",
-    "GET /v1/requests/{request_id}/actions",
-    "POST /v1/requests/{request_id}/actions/verify",
-    "POST /v1/requests/{request_id}/actions/revoke-proof",
-    "POST /v1/requests/{request_id}/actions/withdraw",
-    "POST /v1/requests/{request_id}/actions/record-reply",
+    "GET /v1/actions",
     "POST /v1/requests/{request_id}/downloads",
     "GET /v1/downloads/{download_id}",
     "GET /v1/requests/{request_id}/certificate",
@@ -100,6 +97,12 @@ async def test_a_channel_does_nothing_that_the_privacy_team_does(intake: Intake)
                 answer = await intake.channel.request(method, filled(route, id_of(path)), content=body)
                 if (answer.status_code, answer.headers["content-type"]) != (403, "application/problem+json"):
                     wrong[operation] = answer.status_code
+    may = {each.name for each, _ in registered() if each.channel}
+    assert may == {"verify", "revoke-proof", "withdraw", "record-reply"}
+    for each, _ in registered():
+        if each.name not in may and each.kind == "requests":
+            answer = await intake.channel.post(f"{path}/actions/{each.name}", content=b"{}")
+            assert (each.name, answer.status_code) == (each.name, 403)
     assert wrong == {}
     assert await intake.actions(path) == before
 

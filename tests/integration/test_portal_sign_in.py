@@ -261,7 +261,7 @@ async def test_what_nobody_has_asked_for_stays_undone_and_no_more_is_sent_for_it
     assert eve.path == "/portal/en/code", "who asks sees no difference"
     assert len(await door.letters()) == 2
     assert await waiting(door) == [(reference, "disowned")]
-    assert (await door.intake.channel.get("/v1/proofs/stopped")).status_code == 403
+    assert (await door.intake.channel.get("/v1/stopped-proofs")).status_code == 403
     assert await door.intake.types() == ["received"]
 
 

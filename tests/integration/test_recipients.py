@@ -223,7 +223,7 @@ async def test_digest_for_a_recipient_without_a_channel_is_printed_and_posted(di
     printed = (await disclosing.officer.get("/v1/letters/print")).raise_for_status().text
     for said in (reference_of(path), "1 Example Street"):
         assert said in printed, said
-    assert reference_of(path) in (await disclosing.officer.get(digest)).raise_for_status().text
+    assert reference_of(path) in (await disclosing.officer.get(digest)).raise_for_status().json()["html"]
     read = await disclosing.details(path, "recipient.digest_read")
     assert [each["holder"] for each in read] == ["officer-1"] * 2, "printed, and read"
     early = await disclosing.officer.post(f"{digest}/actions/record-reply", json={"reply": "done"})

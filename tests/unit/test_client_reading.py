@@ -1,4 +1,4 @@
-"""What people read of a request and its tasks, and what becomes of what they type, from the API's document."""
+"""What people read of a request and its tasks, and what becomes of what they type, from the registry of actions."""
 
 import re
 from collections.abc import Iterator
@@ -13,13 +13,11 @@ import typer
 from uuid_utils.compat import uuid7
 
 from services.cli import api, requests
-from services.cli.acting import place, typed
+from services.cli.acting import Action, Typed, actions, named, place, typed
 from services.cli.api import Api, ApiAway, ApiRefused
 from services.cli.following import Progress, line
-from services.cli.operations import Operation as Act
-from services.cli.operations import Typed, body, named, operations
 from services.cli.output import plain
-from services.intake import app
+from services.intake.api.actions import registered
 from shared.domain.operations import Operation, TaskReport
 from tests.fixtures.command import run
 
@@ -65,15 +63,10 @@ def test_a_field_that_is_none_or_comes_twice_is_refused(words: tuple[str, ...]) 
     assert typed(("a=b=c",)) == Typed({"a": "b=c"})
 
 
-# What can be decided is read from the API's document, and what somebody typed becomes the body of a decision.
+# What can be decided is read from the registry of actions, and what was typed becomes the body of one.
 @cache
-def document() -> dict[str, Any]:
-    return app.describe().openapi()
-
-
-@cache
-def known() -> dict[str, Act]:
-    return operations(document(), "requests")
+def known(kind: str = "requests", *, new: bool = False) -> dict[str, Action]:
+    return actions([each.model_dump() for each, _ in registered()], kind, new=new)
 
 
 @pytest.mark.parametrize(
@@ -92,22 +85,14 @@ def test_a_thing_is_named_by_its_kind_and_id(text: str, path: str) -> None:
             place(wrong)
 
 
-def test_every_action_of_the_api_can_be_typed() -> None:
-    of_requests = re.compile(r"/v1/requests/\{request_id\}/(.+)")
-    routes = {
-        found[1] for path, each in document()["paths"].items() if "post" in each and (found := of_requests.match(path))
-    }
-    assert {each.path for each in known().values()} == routes
+def test_every_action_can_be_typed() -> None:
     assert {"retry", "override-wait", "refuse", "answer-in-part", "end-part"} <= {*known()}
-    assert "decision" not in known()
+    assert "create" not in known()
     assert all(each.says for each in known().values())
-    assert {"create", "batch", "search"} == {*operations(document(), "requests", new=True)}
-    assert {"mark-posted", "deliver", "give-up"} == {*operations(document(), "letters")}
-
-
-def test_two_bodies_of_the_api_never_share_a_name_in_its_document() -> None:
+    assert {"create"} == {*known("holds", new=True)} == {*known("incidents", new=True)}
+    assert {"mark-posted", "deliver", "give-up"} == {*known("letters")}
+    assert {"approve", "reject"} == {*known("approvals")}
     assert {"system", "found", "changed", "note"} == {*known()["record-result"].fields}
-    assert {"command_id", "records"} == {*document()["components"]["schemas"]["TaskResult"]["properties"]}
 
 
 @pytest.mark.parametrize(
@@ -135,7 +120,7 @@ def test_two_bodies_of_the_api_never_share_a_name_in_its_document() -> None:
     ],
 )
 def test_typed_values_are_sent_as_declared(name: str, typed: dict[str, str], sent: dict[str, Any] | None) -> None:
-    assert body(named(known(), name), Typed(typed)) == sent
+    assert named(known(), name).body(Typed(typed)) == sent
 
 
 # What a command says of an answer that is none of this API.

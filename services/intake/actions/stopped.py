@@ -63,10 +63,11 @@ def of_row(
     has_uuid = key is UUID
 
     async def lock(means: Deciding, tx: UnitOfWork, key: str, caller: Caller, *, acting: bool) -> Held:
+        key = str(_id(key)) if has_uuid else key
         if acting:  # of two who act on the same thing one comes after the other
             caller.grant.must(Power.SUBMIT)
             await tx.connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"{name} {key}")
-        found = await read(tx, str(_id(key)) if has_uuid else key)
+        found = await read(tx, key)
         version = hashlib.sha256(repr(found).encode()).hexdigest()[:32]
         held = Held(tx, means, caller, key, found, version, sealed_under=UUID(key) if sealed else None)
         if acting:

@@ -1,18 +1,18 @@
 """Actions, and the approvals of a second person: what can be decided about something now, and deciding it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from operator import attrgetter
-from typing import Annotated
+from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query, Response
-from pydantic import BaseModel, JsonValue
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from pydantic import BaseModel, Field, JsonValue
 
 from services.intake.actions import approvals, performing
 from services.intake.actions import kind as offering
-from services.intake.actions.action import Action
+from services.intake.actions.action import Action, by_two
 from services.intake.actions.approvals import Approval
-from services.intake.actions.bodies import Nothing
 from services.intake.actions.kind import Kind, Possible
 from services.intake.actions.performing import Basis, Done
 from services.intake.actions.registry import KINDS
@@ -28,25 +28,15 @@ from services.intake.api.dependencies import (
 )
 from services.intake.api.paging import Page, Paged
 from services.intake.api.problems import documented
+from services.intake.api.things import SHELVES, body_of
 from services.intake.core.errors import ExtensionRefused, Forbidden, NotFound, NotReady, PreconditionFailed, SamePerson
 from shared.domain.errors import IllegalTransition, Shredded
 
 router = APIRouter(prefix="/v1", tags=["actions"])
-_NAMES = {
-    "requests": "request_id",
-    "holds": "hold_id",
-    "systems": "name",
-    "suspended-keys": "key_id",
-    "sweeps": "sweep_id",
-    "assignment-conflicts": "conflict_id",
-    "incidents": "incident_id",
-    "letters": "letter_id",
-    "mail": "mail_id",
-    "recipient-digests": "digest_id",
-}
-_WAITS = "A second person must approve it (`approval_id`); until then nothing changes."
-_TAKING = DECIDING | documented(NotReady, SamePerson, ExtensionRefused, IllegalTransition, Shredded)
+_TAKING = DECIDING | documented(Forbidden, NotReady, SamePerson, ExtensionRefused, IllegalTransition, Shredded)
+_WAITS: Final = "A second person must approve it (`approval_id`); until then nothing changes."
 _DECIDED = documented(NotFound, NotReady, SamePerson, PreconditionFailed, IllegalTransition, Shredded)
+CREATE: Final = "create"
 
 
 class ApprovalRead(Approval):
@@ -57,69 +47,115 @@ class ApprovalRead(Approval):
     body: dict[str, JsonValue]
 
 
+class Registered(BaseModel):
+    """One action of the registry, whatever it is about."""
+
+    kind: str = Field(description="the kind of things that it is about", examples=["requests"])
+    name: str = Field(description=f"`{CREATE}`: a new thing, by `POST /v1/{{kind}}`", examples=["refuse"])
+    title: str
+    effects: list[str] = Field(description="what it will do; of some actions it depends on the thing")
+    second_person: bool = Field(description="a second person always must approve it")
+    channel: bool = Field(description="the channel that submitted a request may act too; else the privacy team alone")
+    body_schema: dict[str, JsonValue] = Field(description="JSON Schema of its body")
+
+
+@cache
+def registered() -> Sequence[tuple[Registered, type[BaseModel]]]:
+    """Every action, with the model of its body."""
+    return [*_registry()]
+
+
+def _registry() -> Iterator[tuple[Registered, type[BaseModel]]]:
+    for name, shelf in SHELVES.items():
+        if made := shelf.creation:
+            yield _registered(name, CREATE, made.title, [made.effects], made.body), made.body
+    for kind in KINDS.values():
+        for each in kind.actions.values():
+            if each.offered:
+                more = {"second": each.second is by_two, "channel": each.channel}
+                yield _registered(kind.name, each.name, each.title, each.always, each.body, **more), each.body
+
+
+def _registered(kind: str, name: str, title: str, effects: Any, body: type[BaseModel], **more: bool) -> Registered:
+    return Registered(
+        kind=kind,
+        name=name,
+        title=title,
+        effects=[*effects],
+        second_person=more.get("second", False),
+        channel=more.get("channel", False),
+        body_schema=body.model_json_schema(),
+    )
+
+
+@router.get("/actions")
+async def list_registry(caller: AnyCaller, paging: Paged) -> Page[Registered]:
+    """List every action there is, with what it does and the schema of its body."""
+    known = [each for each, _ in registered() if each.channel or caller.role == "privacy"]
+    return paging.cut(known, lambda each: f"{each.kind}.{each.name}")
+
+
+async def _kind(
+    kind: Annotated[str, Path(description=f"`{'`, `'.join(KINDS)}`", examples=["requests"])], caller: AnyCaller
+) -> Kind:
+    found = KINDS.get(kind)
+    if found is None or not found.channels:
+        caller.must_be("privacy")
+    if found is None:
+        raise NotFound(f"there are no actions about {kind}; there are about {', '.join(KINDS)}")
+    return found
+
+
+ThingId = Annotated[str, Path(description="its id; of a system its name")]
+
+
 @router.get("/{kind}/{thing_id}/actions", responses=TAGGED | documented(Forbidden, NotFound))
 async def list_actions(
-    kind: Annotated[str, Path(description=f"`{'`, `'.join(KINDS)}`", examples=["requests"])],
-    thing_id: Annotated[str, Path(description="its id; of a system its name")],
+    of: Annotated[Kind, Depends(_kind)],
+    thing_id: ThingId,
     caller: AnyCaller,
     services: UseServices,
     response: Response,
     paging: Paged,
 ) -> Page[Possible]:
     """List what you can decide about a thing now: the schema of each body, what it does, and who must approve it."""
-    found = KINDS.get(kind)
-    if found is None:
-        raise NotFound(f"there are no actions about {kind}; there are about {', '.join(KINDS)}")
-    if not found.channels:
-        caller.must_be("privacy")
-    version, offered = await offering.possible(services.use_cases, found, thing_id, caller)
+    version, offered = await offering.possible(services.use_cases, of, thing_id, caller)
     response.headers["ETag"] = etag(version)
     return paging.cut(offered, attrgetter("name"))
 
 
-def _taking(kind: Kind, action: Action) -> Callable[..., Awaitable[Done]]:
-    async def act(  # FastAPI gives each by its name
-        subject: UUID | str,
-        version: Version,
-        caller: AnyCaller,
-        services: Rehearsable,
-        response: Response,
-        body: BaseModel,
-    ) -> Done:
-        basis = Basis(str(subject), version, caller, kind.name)
-        done = await performing.act(services.use_cases, kind, action, basis, body)
-        response.status_code = 202 if done.approval_id else 200
-        if services.kept:
-            response.headers["ETag"] = etag(done.version)
-        return done
-
-    act.__annotations__["subject"] = Annotated[kind.key, Path(alias=_NAMES[kind.name])]
-    act.__annotations__["body"] = Annotated[Nothing, Depends(Nothing)] if action.body is Nothing else action.body
-    return act
+async def _action(
+    of: Annotated[Kind, Depends(_kind)],
+    action: Annotated[str, Path(description="its name", examples=["refuse"])],
+    caller: AnyCaller,
+) -> Action:
+    return of.action(action, caller)
 
 
-def _unknown(kind: Kind) -> Callable[..., Awaitable[None]]:
-    async def refuse(action: str, caller: AnyCaller) -> None:
-        kind.action(action, caller)
+@router.post(
+    "/{kind}/{thing_id}/actions/{action}",
+    responses=_TAKING | {202: {"model": Done, "description": _WAITS}},
+)
+async def act(
+    of: Annotated[Kind, Depends(_kind)],
+    found: Annotated[Action, Depends(_action)],
+    thing_id: ThingId,
+    version: Version,
+    caller: AnyCaller,
+    services: Rehearsable,
+    request: Request,
+    response: Response,
+) -> Done:
+    """Take an action about a thing, or propose it where it takes two: then it waits for a second person.
 
-    return refuse
-
-
-for _kind in KINDS.values():
-    _path = f"/{_kind.name}/{{{_NAMES[_kind.name]}}}/actions"
-    for _action in (each for each in _kind.actions.values() if each.offered):
-        router.add_api_route(
-            f"{_path}/{_action.name}",
-            _taking(_kind, _action),
-            methods=["POST"],
-            name=f"{_action.name.replace('-', '_')}_{_kind.name}",
-            summary=_action.title,
-            description=" ".join((f"{_action.title}.", *_action.always)),
-            responses=_TAKING | {202: {"model": Done, "description": _WAITS}},
-            dependencies=() if _action.channel else PRIVACY_TEAM,
-        )
-    _path = f"{_path}/{{action}}"  # after those that there are
-    router.add_api_route(_path, _unknown(_kind), methods=["POST"], include_in_schema=False)
+    The body is that of the action, as `GET /v1/actions` and `GET …/actions` describe it.
+    """
+    said = await body_of(request, found.body)
+    done = await performing.act(services.use_cases, of, found, Basis(thing_id, version, caller, of.name), said)
+    response.status_code = 202 if done.approval_id else 200
+    if services.kept:
+        response.headers["ETag"] = etag(done.version)
+    return done
 
 
 @router.get("/approvals", dependencies=PRIVACY_TEAM)
@@ -127,7 +163,7 @@ async def list_approvals(
     caller: AnyCaller,
     services: UseServices,
     paging: Paged,
-    kind: Annotated[str | None, Query(description="of one kind alone, as `requests`")] = None,
+    kind: Annotated[str | None, Query(description="of one kind alone, such as `requests`")] = None,
     subject: Annotated[str | None, Query(description="of one thing alone, by its id")] = None,
 ) -> Page[Approval]:
     """List what waits for a second person (privacy team); what has changed since it was proposed is left out."""
@@ -156,3 +192,12 @@ async def approve(approval_id: UUID, caller: AnyCaller, services: Rehearsable) -
 async def reject(approval_id: UUID, caller: AnyCaller, services: Rehearsable) -> Done:
     """Reject a proposal, or withdraw your own: nothing is done (privacy team)."""
     return await performing.reject(services.use_cases, KINDS, approval_id, caller)
+
+
+def bodies() -> Mapping[str, Mapping[str, tuple[str, type[BaseModel]]]]:
+    """The bodies of the operations whose path says which it is: by operation and example, with its title."""
+    found: dict[str, dict[str, tuple[str, type[BaseModel]]]] = {"create_thing": {}, "act": {}}
+    for each, body in registered():
+        of = found["create_thing" if each.name == CREATE else "act"]
+        of[f"{each.kind}/{each.name}"] = (each.title, body)
+    return found

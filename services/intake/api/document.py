@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from services.intake.api.actions import bodies
 from services.intake.api.problems import MEDIA_TYPE
 from shared.systems.bus.upload import TaskResult
 
@@ -29,10 +31,22 @@ class Api(FastAPI):
         if self.openapi_schema:
             return self.openapi_schema
         document = super().openapi()
-        _, uploaded = models_json_schema([(TaskResult, "validation")], ref_template="#/components/schemas/{model}")
-        document["components"]["schemas"] |= uploaded["$defs"]
-        schemas = document["components"]["schemas"]
+        by_path = bodies()
+        models: set[type[BaseModel]] = {TaskResult, *(model for each in by_path.values() for _, model in each.values())}
+        known, more = models_json_schema(
+            [(each, "validation") for each in sorted(models, key=lambda each: each.__name__)],
+            ref_template="#/components/schemas/{model}",
+        )
+        schemas = document["components"]["schemas"] = more["$defs"] | document["components"]["schemas"]
         for operation in (operation for path in document["paths"].values() for operation in path.values()):
+            if named := by_path.get(operation["operationId"]):
+                references = {name: known[model, "validation"] for name, (_, model) in named.items()}
+                examples = {
+                    name: {"summary": named[name][0], "value": example(reference, schemas)}
+                    for name, reference in references.items()
+                }
+                schema = {"anyOf": [*{each["$ref"]: each for each in references.values()}.values()]}
+                operation["requestBody"] = {"content": {_JSON: {"schema": schema, "examples": examples}}}
             for status, answer in operation["responses"].items():
                 if status >= "4":
                     answer["content"] = {MEDIA_TYPE: answer["content"].popitem()[1]}

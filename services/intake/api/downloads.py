@@ -30,8 +30,7 @@ from shared.domain.rights import Right
 from shared.storage import certificate, evidence
 
 T = TypeVar("T")
-router = APIRouter(prefix="/v1/requests/{request_id}", tags=["results"])
-links = APIRouter(prefix="/v1/downloads", tags=["results"])
+router = APIRouter(prefix="/v1", tags=["results"])
 _STYLE = re.compile(rb"<style>(.*?)</style>", re.DOTALL)
 _HEAD = 2**14
 """Bytes of a page in which its style stands."""
@@ -57,7 +56,7 @@ class Wanted(Strict):
 
 
 @router.post(
-    "/downloads",
+    "/requests/{request_id}/downloads",
     status_code=201,
     responses=documented(NotFound, NotReady, Withheld, Expired, IllegalTransition, Shredded),
 )
@@ -89,8 +88,8 @@ async def begin(
     return _handed(found)
 
 
-@links.get(
-    "/{download_id}",
+@router.get(
+    "/downloads/{download_id}",
     response_class=Response,
     responses=_FETCHED | documented(NotFound, Withheld, Expired, IllegalTransition, Shredded, RangeNotSatisfiable),
 )
@@ -188,7 +187,7 @@ def _handed(found: T | Fault) -> T:
     return found
 
 
-@router.get("/certificate", responses=documented(NotFound, NotReady))
+@router.get("/requests/{request_id}/certificate", responses=documented(NotFound, NotReady))
 async def certify(request_id: UUID, caller: AnyCaller, services: UseServices) -> dict[str, object]:
     """The certificate of a closed request: its evidence, signed; of one by somebody unknown, for the privacy team.
 
@@ -206,7 +205,7 @@ async def certify(request_id: UUID, caller: AnyCaller, services: UseServices) ->
 
 
 @router.get(
-    "/case-file",
+    "/requests/{request_id}/case-file",
     response_class=Response,
     dependencies=PRIVACY_TEAM,
     responses={200: {"description": "A ZIP archive", "content": {"application/zip": {}}}, **documented(NotFound)},

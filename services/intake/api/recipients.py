@@ -5,30 +5,24 @@ from operator import attrgetter
 from typing import Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.intake.access.auth import Caller
 from services.intake.api.dependencies import (
-    PRIVACY_TEAM,
     AnyCaller,
     Services,
     UseServices,
 )
-from services.intake.api.downloads import policy_of
 from services.intake.api.paging import Page, Paged
 from services.intake.api.problems import documented
-from services.intake.core.errors import NotFound, NotReady
+from services.intake.core.errors import NotFound
 from services.intake.core.schemas import Instant
-from services.intake.recipients import digests as recipient_digests
 from services.intake.recipients import recipients
 from services.intake.recipients.recipients import Notice, NoticeState, silent_before
 from services.intake.request import disclosed
-from shared.domain.errors import Shredded
 from shared.domain.policy import Policy
 
 router = APIRouter(prefix="/v1/requests/{request_id}/recipients", tags=["recipients"], responses=documented(NotFound))
-digests = APIRouter(prefix="/v1/recipient-digests", tags=["recipients"], dependencies=PRIVACY_TEAM)
 
 
 class NoticeView(BaseModel):
@@ -66,32 +60,6 @@ async def list_recipients(
     before, policy = silent(services), services.unit_of_work.policy
     views = [NoticeView.model_validate(_shown(each, policy, before)) for each in found]
     return paging.cut(views, attrgetter("recipient"))
-
-
-@digests.get("")
-async def list_unanswered_digests(services: UseServices, paging: Paged) -> Page[recipient_digests.UnansweredDigest]:
-    """Digests that recipients leave unanswered after a reminder, the longest first (privacy team)."""
-    async with services.unit_of_work.pool.acquire() as connection:
-        found = await recipient_digests.unanswered(connection, silent(services), paging.most)
-    return paging.cut(found, attrgetter("digest_id"))
-
-
-@digests.get(
-    "/{digest_id}",
-    response_class=Response,
-    responses={200: {"content": {"text/html": {}}}, **documented(NotFound, NotReady, Shredded)},
-)
-async def read_recipient_digest(digest_id: UUID, caller: AnyCaller, services: UseServices) -> Response:
-    """The digest as a page; the reading is on record (privacy team)."""
-    return await shown_digest(digest_id, caller, services)
-
-
-async def shown_digest(digest_id: UUID, caller: Caller, services: Services) -> Response:
-    """Returns the digest as a document, with a policy that allows only its own style."""
-    async with services.unit_of_work.begin() as tx:
-        content = (await recipient_digests.read(tx, digest_id, caller)).encode()
-    headers = {"Content-Security-Policy": policy_of(content), "Cache-Control": "no-store"}
-    return Response(content, media_type="text/html", headers=headers)
 
 
 def silent(services: Services) -> datetime:

@@ -36,10 +36,11 @@ from shared.domain.rights import Outcome, Right
 from shared.storage import evidence
 from shared.storage.vault import MANUAL_STEPS
 
-router = APIRouter(prefix="/v1/requests/{request_id}", tags=["requests"], responses=documented(NotFound))
+router = APIRouter(prefix="/v1/requests", tags=["requests"])
+_ONE = documented(NotFound)
 
 
-@router.get("", response_model_exclude_unset=True, responses=TAGGED)
+@router.get("/{request_id}", response_model_exclude_unset=True, responses=TAGGED)
 async def read(request_id: UUID, caller: AnyCaller, services: UseServices, response: Response) -> RequestView:
     """Where a request stands, what each system did in counts, and the answer in plain words."""
     request = await services.use_cases.read(request_id, caller)
@@ -52,7 +53,7 @@ async def read(request_id: UUID, caller: AnyCaller, services: UseServices, respo
     return view(request, today, letters, awaited, case, repeated, officer=officer)
 
 
-@router.get("/statement", dependencies=PRIVACY_TEAM, responses=documented(Forbidden, Shredded))
+@router.get("/{request_id}/statement", dependencies=PRIVACY_TEAM, responses=documented(Forbidden, Shredded))
 async def read_statement(request_id: UUID, caller: AnyCaller, services: UseServices, response: Response) -> Statement:
     """Open the case sheet (privacy team): who asks and how that was proved, what they ask for, what systems found.
 
@@ -62,7 +63,7 @@ async def read_statement(request_id: UUID, caller: AnyCaller, services: UseServi
     return await case_sheet.read(services.unit_of_work, services.use_cases.mail, request_id, caller)
 
 
-@router.get("/timeline")
+@router.get("/{request_id}/timeline")
 async def read_timeline(
     request_id: UUID, caller: AnyCaller, services: UseServices, paging: Paged
 ) -> Page[TimelineEntry]:
@@ -79,7 +80,7 @@ async def read_timeline(
     return Page(data=[TimelineEntry.model_validate(each) for each in entries], next_cursor=page.next_cursor)
 
 
-@router.get("/letters", responses=documented(Forbidden, Shredded))
+@router.get("/{request_id}/letters", responses=documented(Forbidden, Shredded))
 async def read_letters(
     request_id: UUID,
     caller: AnyCaller,
@@ -99,7 +100,7 @@ async def read_letters(
     return paging.cut([LetterView.model_validate(each) for each in found], attrgetter("letter_id"))
 
 
-@router.get("/manual-steps", dependencies=PRIVACY_TEAM, responses=documented(NotFound, Shredded))
+@router.get("/{request_id}/manual-steps", dependencies=PRIVACY_TEAM, responses=documented(NotFound, Shredded))
 async def read_manual_steps(request_id: UUID, caller: AnyCaller, services: UseServices) -> ManualSteps:
     """What a person does by hand, in systems that say how: commands, with the ids of the records (privacy team).
 
@@ -115,9 +116,6 @@ async def read_manual_steps(request_id: UUID, caller: AnyCaller, services: UseSe
     return ManualSteps(request_id=request_id, systems=told)
 
 
-listing_routes = APIRouter(prefix="/v1/requests", tags=["requests"])
-
-
 class RequestListed(Referenced):
     """Where one of the requests stands; what each system did is read with the request itself."""
 
@@ -131,7 +129,7 @@ class RequestListed(Referenced):
     closed_at: Instant | None
 
 
-@listing_routes.post("/search", dependencies=PRIVACY_TEAM, responses=documented(Forbidden))
+@router.post("/search", dependencies=PRIVACY_TEAM, responses=documented(Forbidden))
 async def search_requests(said: lookup.Search, caller: AnyCaller, services: UseServices) -> Page[RequestListed]:
     """Find the newest 100 requests by what a person says (privacy team); the evidence has that you searched.
 
@@ -142,7 +140,7 @@ async def search_requests(said: lookup.Search, caller: AnyCaller, services: UseS
     return Page(data=[RequestListed.model_validate(each) for each in found])
 
 
-@listing_routes.get("")
+@router.get("")
 async def list_requests(
     caller: AnyCaller,
     services: UseServices,

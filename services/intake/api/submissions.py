@@ -1,8 +1,7 @@
-"""Submitting requests, one or up to a thousand at once, and posting identities ahead of events."""
+"""Submits requests, one or up to a thousand at once."""
 
 import asyncio
 from collections.abc import Callable, Iterable
-from datetime import timedelta
 from typing import Annotated, Any
 from weakref import WeakValueDictionary
 
@@ -14,16 +13,12 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.intake.access.auth import Caller
-from services.intake.api.dependencies import AnyCaller, Services, UseServices, caller
+from services.intake.api.dependencies import Services, caller
 from services.intake.api.door import IN_PASSING, readable
 from services.intake.api.examples import EXAMPLES
 from services.intake.api.problems import documented
 from services.intake.api.views import Accepted, BatchAccepted
 from services.intake.core.errors import BadRequest, IdempotencyKeyReused, TooLarge, UnsupportedType
-from services.intake.core.instants import retention
-from services.intake.events import subjects
-from services.intake.events.fitting import must_serve
-from services.intake.events.subjects import SubjectStatement, Token
 from services.intake.letters import correspondence
 from services.intake.submission import schemas
 from services.intake.submission.group_commit import PreparedRequest, SubmissionContext
@@ -170,23 +165,3 @@ def _one(body: Any) -> Iterable[tuple[str, Any]]:
 
 def _many(body: Any) -> Iterable[tuple[str, Any]]:
     return [(f"requests.{place}.", each) for place, each in enumerate(_Envelope.model_validate(body).requests)]
-
-
-subject_routes = APIRouter(prefix="/v1/subjects", tags=["submissions"])
-
-
-@subject_routes.post(
-    "",
-    responses=documented(BadRequest, TooLarge, UnsupportedType, MalformedIdentity),
-)
-async def post_subject(body: SubjectStatement, caller: AnyCaller, services: UseServices) -> Token:
-    """Post who an event will be about: it is sealed, and the event carries the token that is answered.
-
-    The holder of the key is the emitter. What it may not state is refused here already, and so is what no event that it
-    may send could use.
-    """
-    caller.must_be("channel")
-    caller = must_serve(services.emitters, caller, body)
-    services.submissions.check(body.subject, body.assurance, body.proofs, caller)
-    async with services.unit_of_work.begin() as tx:
-        return await subjects.seal(tx, caller, body, timedelta(days=retention().subject_days))

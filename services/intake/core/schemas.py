@@ -105,6 +105,10 @@ class Assurance(Strict):
 class Verification(Strict):
     """What the requester has proved since."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"assurance": {"level": "L2", "method": "signed_in_mfa"}}]}
+    )
+
     assurance: Assurance | None = None
     proofs: Proofs = Field(default=(), description=PROOFS_OF)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from services.intake.core.schemas import NFC, NOT_ASKED, Country, Name, Strict
 from shared.domain.identities import (
@@ -84,6 +84,8 @@ _SINGLE = (
 
 class DataSubject(Strict):
     """Who the request is about, in the requester's words; at least one identity that a system can be searched by."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"email": "you@example.org"}]})
 
     name: Name | None = None
     email: Email | None = Field(default=None, title="E-mail address")

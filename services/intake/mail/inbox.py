@@ -35,7 +35,8 @@ ON CONFLICT (digest) DO NOTHING RETURNING true
 """
 _READ = f"SELECT {_COLUMNS} FROM mail WHERE mail_id = $1"  # noqa: S608  # constants
 _OPEN = f"""
-SELECT {_COLUMNS} FROM mail WHERE state = $1 AND (received_at, mail_id) > ($2, $3)
+SELECT {_COLUMNS} FROM mail
+WHERE state IN ('proposed', 'reply') AND ($1::text IS NULL OR state = $1) AND (received_at, mail_id) > ($2, $3)
 ORDER BY received_at, mail_id LIMIT $4
 """  # noqa: S608  # constants
 _DECIDE = """
@@ -136,7 +137,7 @@ async def of_request(connection: Connection, request_id: UUID, limit: int) -> li
     return [Mail(*row) for row in await connection.fetch(_OF_REQUEST, request_id, limit)]
 
 
-async def waiting(connection: Connection, state: str, after: tuple[datetime, UUID], limit: int) -> list[Mail]:
+async def waiting(connection: Connection, state: str | None, after: tuple[datetime, UUID], limit: int) -> list[Mail]:
     """Mails that wait for a person, by when they reached us: their time limit runs from then."""
     return [Mail(*row) for row in await connection.fetch(_OPEN, state, *after, limit)]
 

@@ -77,7 +77,7 @@ class MailUseCases:
     links: ProofLinks | None
     one: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def waiting(self, state: State, after: UUID | None, limit: int) -> Sequence[MailView]:
+    async def waiting(self, state: State | None, after: UUID | None, limit: int) -> Sequence[MailView]:
         """Mails that wait for a person, by when they reached us, with what a list may show."""
         async with self.unit_of_work.begin() as tx:
             last = await inbox.read(tx.connection, after) if after else None

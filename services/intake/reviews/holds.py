@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, JsonValue, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, JsonValue, StringConstraints, model_validator
 from uuid_utils.compat import uuid7
 
 from services.intake.access.auth import Caller
@@ -45,6 +45,8 @@ _PERSONAL = re.compile(r"@|\+\d{6}|\d{9}")
 
 class HoldReviewed(Strict):
     """What a review finds: the hold is still needed, until the next review, or it is not."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"finding": "not_needed"}]})
 
     finding: Literal["needed", "not_needed"]
     review_on: date | None = Field(

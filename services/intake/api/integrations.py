@@ -1,10 +1,11 @@
-"""What teams that work their own store fetch and give for the tasks that they hear on the bus."""
+"""What other systems call: teams for their tasks on the bus, emitters of events, and senders of marketing."""
 
 import asyncio
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, Field, JsonValue
 
 from services.intake.api.dependencies import AnyCaller, Services, UseServices
 from services.intake.api.problems import documented
@@ -14,12 +15,19 @@ from services.intake.core.errors import (
     NotReady,
     ResultGiven,
     TooLarge,
+    TooManyCalls,
     Unauthorised,
     UnsupportedType,
 )
+from services.intake.core.instants import retention
+from services.intake.core.schemas import Strict
+from services.intake.events import subjects
+from services.intake.events.fitting import must_serve
+from services.intake.events.subjects import SubjectStatement, Token
+from services.intake.queries.suppression_check import MOST, Checked, ContactPoint
 from shared.domain.assignments import AssignmentInDoubt, Register
 from shared.domain.errors import Shredded
-from shared.domain.identities import IdentityType, confirmed, ended, marked
+from shared.domain.identities import IdentityType, MalformedIdentity, confirmed, ended, marked
 from shared.domain.operations import OF_ONE_PERSON, Operation
 from shared.domain.proofs import proof_policy
 from shared.domain.stopping import stopped_by
@@ -32,7 +40,7 @@ from shared.systems.bus.identity_token import IdentityToken, TokenExpired, Token
 from shared.systems.bus.messages import TaskIdentities
 from shared.systems.bus.upload import MalformedResult, TaskResult, read_result
 
-router = APIRouter(prefix="/v1/tasks", tags=["tasks"])
+router = APIRouter(prefix="/v1", tags=["integrations"])
 
 Claim = Annotated[str, Header(alias=identity_token.TOKEN_HEADER, description="`claim` of the task, as it came")]
 
@@ -50,7 +58,7 @@ def _shown(token: str, caller: AnyCaller, services: Services) -> IdentityToken:
     return shown
 
 
-@router.get("/identities", responses=documented(Unauthorised, TokenInvalid, TokenExpired, NotReady, Shredded))
+@router.get("/tasks/identities", responses=documented(Unauthorised, TokenInvalid, TokenExpired, NotReady, Shredded))
 async def identities(token: Claim, caller: AnyCaller, services: UseServices) -> TaskIdentities:
     """Whom a task on the bus is about, by the types that the system it was sent to needs; the fetching is on record.
 
@@ -96,7 +104,7 @@ async def identities(token: Claim, caller: AnyCaller, services: UseServices) -> 
 
 
 @router.put(
-    "/result",
+    "/tasks/result",
     responses=documented(
         *(BadRequest, Unauthorised, TokenInvalid, TokenExpired),
         *(ResultGiven, Expired, Shredded, TooLarge, UnsupportedType, MalformedResult),
@@ -139,3 +147,33 @@ async def result(token: Claim, caller: AnyCaller, services: UseServices, request
 def _read(body: bytes) -> tuple[TaskResult, bytes]:
     given = read_result(body)
     return given, given.sealed()
+
+
+@router.post("/subjects", responses=documented(BadRequest, TooLarge, UnsupportedType, MalformedIdentity))
+async def post_subject(body: SubjectStatement, caller: AnyCaller, services: UseServices) -> Token:
+    """Post who an event will be about: it is sealed, and the event carries the token that is answered.
+
+    The holder of the key is the emitter. What it may not state is refused here already, and so is what no event that it
+    may send could use.
+    """
+    caller.must_be("channel")
+    caller = must_serve(services.emitters, caller, body)
+    services.submissions.check(body.subject, body.assurance, body.proofs, caller)
+    async with services.unit_of_work.begin() as tx:
+        return await subjects.seal(tx, caller, body, timedelta(days=retention().subject_days))
+
+
+class ContactPoints(Strict):
+    """Contact points that may be about to get marketing."""
+
+    contact_points: Annotated[tuple[ContactPoint, ...], Field(min_length=1, max_length=MOST)]
+
+
+@router.post("/suppression/check", responses=documented(TooLarge, TooManyCalls, UnsupportedType))
+async def check_suppression(body: ContactPoints, caller: AnyCaller, services: UseServices) -> Checked:
+    """Ask which of up to 10,000 contact points get no marketing of ours.
+
+    It needs a key of a channel that was made for it (`dsr api-key new --role channel --may check`), which may ask about
+    so many a minute. Nothing of what is asked is kept but the counts.
+    """
+    return await services.suppression.check(body.contact_points, caller)

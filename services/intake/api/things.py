@@ -1,0 +1,321 @@
+"""What waits for the privacy team, in one grammar: list the things of a kind, read one, create one.
+
+Letters to print and a mail as it came are documents with routes of their own.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from operator import attrgetter
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
+
+from services.intake.access import key_suspension
+from services.intake.access.auth import Caller
+from services.intake.access.key_suspension import SuspendedKey
+from services.intake.actions.action import Held
+from services.intake.actions.deciding import Deciding
+from services.intake.actions.registry import KINDS
+from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, Rehearsable, Services, UseServices, etag
+from services.intake.api.downloads import policy_of
+from services.intake.api.paging import MOST, Page, Paged, Paging
+from services.intake.api.problems import documented
+from services.intake.api.recipients import silent
+from services.intake.core.errors import BadRequest, Forbidden, NotFound, NotReady, TooLarge, UnsupportedType
+from services.intake.core.schemas import Instant, read_json
+from services.intake.delivery import handling
+from services.intake.identity import stopped
+from services.intake.identity.stopped import Stopped
+from services.intake.incidents import record
+from services.intake.incidents.incident import Incident, IncidentRow
+from services.intake.incidents.schemas import IncidentFound
+from services.intake.letters import delivery
+from services.intake.mail.use_cases import MailView
+from services.intake.recipients import digests
+from services.intake.recipients.digests import Digest, UnansweredDigest
+from services.intake.reviews import assignment_conflicts, quarantines, retention_runs
+from services.intake.reviews.assignment_conflicts import AssignmentConflict
+from services.intake.reviews.holds import HoldPlaced
+from services.intake.reviews.quarantines import KnownSystem
+from services.intake.reviews.retention_runs import Sweep
+from shared.domain.errors import Shredded
+from shared.domain.identities import MalformedIdentity
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage import holds
+from shared.storage.postgres import Connection
+
+router = APIRouter(prefix="/v1", tags=["things"], dependencies=PRIVACY_TEAM, responses=documented(Forbidden, NotFound))
+PAGE: Final[dict[str, Any]] = {"description": "A page (HTML)", "content": {"text/html": {}}}
+_GONE = documented(NotReady, Shredded)
+
+
+class HoldView(BaseModel):
+    """A hold: its case, owner and review. Nobody can read any more whose data it holds."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    hold_id: UUID
+    case_number: str
+    owner: str = Field(description="the holder of the key that placed it")
+    reason: str
+    categories: list[str] = Field(description="none: all")
+    placed_at: Instant
+    review_on: date
+    lifted_at: Instant | None
+    lifted_by: list[str]
+
+
+class OpenLetter(BaseModel):
+    """A letter that waits to be delivered or needs attention; its text is read with its request."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    letter_id: UUID
+    request_id: UUID | None = Field(description="null: a digest to a recipient, `/v1/recipient-digests/{letter_id}`")
+    kind: str
+    way: Literal["email", "post"]
+    state: Literal["waiting", "person", "sent", "spared", "given_up"]
+    fault: str | None = Field(description="why a person must see to it: `returned`, `refused`, `address_not_proved`, …")
+    written_at: Instant
+
+
+class DigestView(BaseModel):
+    """A digest to a recipient, as it was sent or printed."""
+
+    digest_id: UUID
+    recipient: str = Field(description="as the policy names it")
+    told_at: Instant | None
+    html: str
+
+
+One = HoldView | DigestView | Incident | MailView | OpenLetter | AssignmentConflict | KnownSystem | Sweep | SuspendedKey
+
+
+class Rows(Page[IncidentRow | Stopped | UnansweredDigest | One]):
+    """A page of a list; every row is of the kind that was asked for."""
+
+
+class Thing(RootModel[One]):
+    """One thing of the kind that was asked for, or that was created."""
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """How a thing is created; ``apply`` gives it."""
+
+    title: str
+    effects: str
+    body: type[BaseModel]
+    apply: Callable[[Deciding, UnitOfWork, Any, Caller], Awaitable[Any]]
+
+
+async def _row(_: Services, held: Held) -> Any:
+    return held.row
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """The things of a kind. ``key``: the field that names one; ``page``, ``read``, ``creation``: how it is had."""
+
+    key: str
+    page: Callable[[Services, Paging], Awaitable[Page[Any]]]
+    read: Callable[[Services, Held], Awaitable[Any]] = _row
+    creation: Creation | None = None
+
+
+def _whole(key: str, rows: Callable[[Services, Connection], Awaitable[Sequence[Any]]], **more: Any) -> Shelf:
+    """A kind whose list is short enough to be read whole."""
+
+    async def page(services: Services, paging: Paging) -> Page[Any]:
+        async with services.unit_of_work.pool.acquire() as connection:
+            return paging.cut(await rows(services, connection), attrgetter(key))
+
+    return Shelf(key, page, **more)
+
+
+async def _letters(services: Services, paging: Paging) -> Page[Any]:
+    async with services.unit_of_work.pool.acquire() as connection:
+        found = await delivery.waiting(connection, paging.after(UUID), paging.more)
+    return paging.page([OpenLetter.model_validate(each) for each in found], attrgetter("letter_id"))
+
+
+async def _letter(_: Services, held: Held) -> OpenLetter:
+    return OpenLetter.model_validate(held.row)
+
+
+async def _mail(services: Services, paging: Paging) -> Page[Any]:
+    found = await services.use_cases.mail.waiting(None, paging.after(UUID), paging.more)
+    return paging.page(found, attrgetter("mail_id"))
+
+
+async def _holds(_: Services, connection: Connection) -> Sequence[HoldView]:
+    return [HoldView.model_validate(each) for each in await holds.in_force(connection)]
+
+
+async def _hold(_: Services, held: Held) -> HoldView:
+    return HoldView.model_validate(held.row)
+
+
+async def _placed(means: Deciding, tx: UnitOfWork, said: HoldPlaced, caller: Caller) -> HoldView:
+    return HoldView.model_validate(await means.holds.place(tx, said, caller))
+
+
+async def _digest(_: Services, held: Held) -> DigestView:
+    digest: Digest = held.row
+    html = await digests.read(held.tx, digest.digest_id, held.caller)
+    return DigestView(digest_id=digest.digest_id, recipient=digest.recipient, told_at=digest.told_at, html=html)
+
+
+async def _incident(_: Services, held: Held) -> Incident:
+    record.note_reader(held.tx, held.row, held.caller)
+    incident: Incident = held.row
+    return incident
+
+
+SHELVES: Final[Mapping[str, Shelf]] = {
+    "holds": _whole(
+        "hold_id",
+        _holds,
+        read=_hold,
+        creation=Creation(
+            "Place a hold", "No erasure touches these data until the hold is lifted.", HoldPlaced, _placed
+        ),
+    ),
+    "incidents": _whole(
+        "incident_id",
+        lambda _, connection: record.listed(connection),
+        read=_incident,
+        creation=Creation(
+            "Open an incident that was found elsewhere",
+            "You own it, unless you have handled its request.",
+            IncidentFound,
+            lambda _, tx, said, caller: record.enter(tx, said, caller),
+        ),
+    ),
+    "letters": Shelf("letter_id", _letters, _letter),
+    "mail": Shelf("mail_id", _mail, lambda services, held: services.use_cases.mail.read(held.row.mail_id, held.caller)),
+    "recipient-digests": _whole(
+        "digest_id", lambda services, connection: digests.unanswered(connection, silent(services), MOST), read=_digest
+    ),
+    "stopped-proofs": _whole(
+        "request_id",
+        lambda services, connection: stopped.waiting(connection, services.use_cases.identity.links.failures),
+    ),
+    "assignment-conflicts": _whole("conflict_id", lambda _, connection: assignment_conflicts.listed(connection)),
+    "sweeps": _whole("sweep_id", lambda _, connection: retention_runs.listed(connection)),
+    "systems": _whole("name", lambda _, connection: quarantines.listed(connection)),
+    "suspended-keys": _whole("key_id", lambda _, connection: key_suspension.read(connection)),
+}
+KindName = Annotated[str, Path(description=f"`{'`, `'.join(SHELVES)}`", examples=["holds"])]
+
+
+def shelf(kind: str) -> Shelf:
+    """The things of that kind; raises ``NotFound``."""
+    if kind not in SHELVES:
+        raise NotFound(f"there is no list {kind}: there are approvals, requests, {', '.join(SHELVES)}")
+    return SHELVES[kind]
+
+
+async def body_of(request: Request, model: type[BaseModel]) -> BaseModel:
+    """Validates the body of a call whose path says what it is; raises ``RequestValidationError``."""
+    said = await request.body()
+    try:
+        return model.model_validate(read_json(said) if said else {})
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)
+        raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in faults]) from None
+
+
+@router.get("/{kind}", response_model=None, responses={200: {"model": Rows}})
+async def list_things(kind: KindName, services: UseServices, paging: Paged) -> Page[Any]:
+    """List what waits for the privacy team, or stands, of a kind: the most urgent first."""
+    return await shelf(kind).page(services, paging)
+
+
+@router.post(
+    "/{kind}",
+    status_code=201,
+    response_model=None,
+    responses={201: {"model": Thing}, **documented(BadRequest, MalformedIdentity, TooLarge, UnsupportedType)},
+)
+async def create_thing(
+    kind: Annotated[str, Path(description="`holds` or `incidents`", examples=["holds"])],
+    caller: AnyCaller,
+    services: Rehearsable,
+    request: Request,
+    response: Response,
+) -> BaseModel:
+    """Place a hold, or open an incident that was found elsewhere (privacy team)."""
+    found = shelf(kind)
+    if found.creation is None:
+        raise NotFound(f"nothing is created among {kind}; there are holds and incidents")
+    said = await body_of(request, found.creation.body)
+    async with services.unit_of_work.begin() as tx:
+        made: BaseModel = await found.creation.apply(services.use_cases, tx, said, caller)
+    if services.kept:
+        response.headers["Location"] = f"/v1/{kind}/{getattr(made, found.key)}"
+    return made
+
+
+@router.get("/letters/print", response_class=Response, responses={200: PAGE, **documented(Shredded)})
+async def print_letters(
+    caller: AnyCaller, services: UseServices, limit: Annotated[int, Query(ge=1, le=200)] = 50
+) -> Response:
+    """Print the letters that are to be posted as one document, each with its address (privacy team).
+
+    The address stands in the window of an envelope (DIN 5008, form B) if it is printed at 100 %. The reading is on
+    record; each letter that was posted is marked so by the action `mark-posted`.
+    """
+    return await printed(caller, services, limit)
+
+
+async def printed(caller: Caller, services: Services, limit: int) -> Response:
+    """The letters to post as one document."""
+    async with services.unit_of_work.begin() as tx:
+        pages = await handling.pages(tx, caller, limit)
+    company = services.processing.controller
+    return _page(handling.document(pages, (company.name, *company.address)))
+
+
+async def shown_digest(digest_id: UUID, caller: Caller, services: Services) -> Response:
+    """The digest as a document."""
+    async with services.unit_of_work.begin() as tx:
+        return _page(await digests.read(tx, digest_id, caller))
+
+
+@router.get(
+    "/mail/{mail_id}/raw",
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}}, **documented(Shredded)},
+)
+async def fetch_mail(mail_id: UUID, caller: AnyCaller, services: UseServices) -> Response:
+    """Fetch a mail as it came, with its files; open it with care. The reading is on record (privacy team)."""
+    raw = await services.use_cases.mail.raw(mail_id, caller)
+    headers = {"Content-Disposition": 'attachment; filename="mail.eml"', "Cache-Control": "no-store"}
+    return Response(raw, media_type="application/octet-stream", headers=headers)
+
+
+def _page(document: str) -> Response:
+    """A document, with a policy that allows only its own style."""
+    content = document.encode()
+    headers = {"Content-Security-Policy": policy_of(content), "Cache-Control": "no-store"}
+    return Response(content, media_type="text/html", headers=headers)
+
+
+@router.get("/{kind}/{thing_id}", response_model=None, responses={200: {"model": Thing}, **_GONE})
+async def read_thing(
+    kind: KindName, thing_id: str, caller: AnyCaller, services: UseServices, response: Response
+) -> BaseModel:
+    """Read one thing; where it holds words of people, the reading is on record (privacy team)."""
+    found = shelf(kind)
+    if kind not in KINDS:
+        raise NotFound(f"one of {kind} is read with its request")
+    async with services.unit_of_work.begin() as tx:
+        held = await KINDS[kind].lock(services.use_cases, tx, thing_id, caller, acting=False)
+        response.headers["ETag"] = etag(held.version)
+        shown: BaseModel = await found.read(services, held)
+    return shown
