@@ -15,8 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from shared.domain.configuration import bounds
-from shared.domain.emitters import EMITTER_NAME, Emitter
-from shared.domain.user_events import KINDS
+from shared.domain.user_events import EMITTER_NAME, KINDS, Emitter
 from shared.systems.file import AdapterSettings, System
 from shared.systems.http.declaration import Declaration
 from shared.systems.sql.dataset import Dataset

@@ -18,9 +18,9 @@ from pydantic_settings import BaseSettings
 
 from deploy.local.paths import ROOT
 from shared.domain import topics as names
-from shared.domain.emitters import read_emitters
 from shared.domain.operations import Operation
 from shared.domain.topics import TOPIC_ACCESS, ServiceName
+from shared.domain.user_events import read_emitters
 from shared.messaging import admin, rights
 from shared.messaging.rights import Acl, Teams
 from shared.systems.bus.settings import BusSettings

@@ -17,8 +17,8 @@ from deploy.local.process import Child
 from services.intake.access import auth
 from services.intake.access.grant import Grant, Power
 from shared.domain.clock import SystemClock
-from shared.domain.emitters import EMITTERS, Emitter, read_emitters
 from shared.domain.topics import ServiceName
+from shared.domain.user_events import EMITTERS, Emitter, read_emitters
 from shared.messaging import admin
 from shared.storage import keyring
 from shared.storage.migrate import migrate

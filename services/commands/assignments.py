@@ -12,12 +12,11 @@ import typer
 from pydantic import TypeAdapter
 
 from shared.domain.assignments import AssignedNumber, Line
-from shared.domain.assignments_policy import assignments_policy
-from shared.domain.clock import SystemClock
-from shared.domain.emitters import FILE_SOURCE
+from shared.domain.clock import Moment, SystemClock
 from shared.domain.errors import DsrError, Misconfigured
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
-from shared.domain.moments import Moment
+from shared.domain.policy_files import assignments_policy
+from shared.domain.user_events import FILE_SOURCE
 from shared.runtime.settings import VaultSettings, WorkSettings
 from shared.storage import keyring
 from shared.storage.postgres import PostgresSettings, connected

@@ -19,8 +19,7 @@ from pydantic import JsonValue
 from shared.domain import topics
 from shared.domain.clock import Clock
 from shared.domain.errors import DsrError, Misconfigured
-from shared.domain.records import Message
-from shared.domain.topics import ServiceName
+from shared.domain.topics import Message, ServiceName
 from shared.messaging.producer import HOW_TO_MAKE_TOPICS, KafkaProducer
 from shared.runtime.settings import KafkaSettings, VaultSettings
 from shared.storage import keyring

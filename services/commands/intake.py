@@ -12,8 +12,7 @@ from services.intake.access import auth
 from services.intake.access.grant import Grant, Power
 from services.intake.jobs.redating import redate as redate_open
 from shared.domain.clock import SystemClock
-from shared.domain.levels import Level
-from shared.domain.rights import TENANT, Right
+from shared.domain.rights import TENANT, Level, Right
 from shared.domain.topics import ServiceName
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.settings import Groups, PolicySettings, VaultSettings

@@ -12,7 +12,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 
-from shared.domain.plain_text import text_of
+from shared.domain.notices import text_of
 
 _ID = re.compile(r"<[!-;=?-~]{3,250}>")
 """A Message-ID as others know it again; what else people's programs write there leads to no thread."""

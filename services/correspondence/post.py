@@ -20,7 +20,7 @@ import orjson
 from services.correspondence.message import Outgoing, compose, message_id, return_path
 from services.correspondence.settings import SmtpSettings
 from shared.app.service import Running
-from shared.domain import notice_tokens as tokens
+from shared.domain import notices as tokens
 from shared.domain.errors import Shredded
 from shared.domain.events import NoticeSettled
 from shared.domain.events.notices import DeliveryFault

@@ -1,6 +1,6 @@
 """Fills the template of a letter with words in the reader's language.
 
-The letter is HTML, and its plain text is derived from that (``shared.domain.plain_text``). Words and templates are the
+The letter is HTML, and its plain text is derived from that (``shared.domain.notices``). Words and templates are the
 policy's (``shared/policy``), as are sender, data protection officer and authorities.
 """
 

@@ -12,8 +12,8 @@ from typing import cast
 from services.deadline import metrics
 from services.deadline.settings import DeadlineSettings
 from shared.app.service import Running
-from shared.domain.assignments_policy import Readings, assignments_policy
 from shared.domain.errors import DsrError
+from shared.domain.policy_files import Readings, assignments_policy
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import telemetry
 from shared.runtime.liveness import Heartbeats

@@ -40,15 +40,18 @@ from shared.domain.events import (
     TimerKind,
 )
 from shared.domain.rights import Outcome, Right, Role
-from shared.domain.suspension import Suspension, not_counted, paused_days, silence
 from shared.domain.time_limit import (
     Arrival,
+    Suspension,
     Timeliness,
     arrival_date,
     due_at,
     due_on,
     end_of,
     limits,
+    not_counted,
+    paused_days,
+    silence,
     target,
     timeliness,
 )

@@ -34,8 +34,7 @@ from shared.domain.events import (
 )
 from shared.domain.operations import Operation
 from shared.domain.rights import Outcome, Right
-from shared.domain.suspension import asked_in_time, not_counted
-from shared.domain.time_limit import Timeliness
+from shared.domain.time_limit import Timeliness, asked_in_time, not_counted
 from shared.domain.time_limit_policy import Question, TargetName, TimeLimitPolicy
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.handlers import move_due_dates

@@ -10,10 +10,9 @@ from uuid import UUID
 from shared.app.service import Service
 from shared.domain.events import FulfilmentPostponed
 from shared.domain.identities import Identity, marked
-from shared.domain.levels import Level
 from shared.domain.precedence import Kind, Marks
 from shared.domain.proofs import proved
-from shared.domain.rights import Right
+from shared.domain.rights import Level, Right
 from shared.fulfilment.store import Completed
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage import open_requests

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from shared.domain.levels import Level
+from shared.domain.policy_files import suppression_policy
 from shared.domain.proofs import proved
-from shared.domain.rights import Outcome, Right
-from shared.domain.suppression_policy import suppression_policy
+from shared.domain.rights import Level, Outcome, Right
 from shared.fulfilment.at_once import suppress
 from shared.fulfilment.store import Completed
 from shared.messaging.unit_of_work import UnitOfWork

@@ -32,7 +32,7 @@ from services.intake.submission.accepting import Submissions
 from services.portal import mounting as portal
 from shared import __version__
 from shared.app.service import Running
-from shared.domain.emitters import Emitter
+from shared.domain.user_events import Emitter
 from shared.runtime.settings import PolicySettings
 
 _MODULES = (submissions, requests, downloads, plans, recipients, integrations, actions, things)

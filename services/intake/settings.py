@@ -8,8 +8,8 @@ from pydantic import Field, FilePath
 
 from services.intake.core.instants import Instants
 from shared.domain.configuration import Group
-from shared.domain.emitters import EMITTERS, Emitter, read_emitters
-from shared.domain.faults import of_variable
+from shared.domain.errors import of_variable
+from shared.domain.user_events import EMITTERS, Emitter, read_emitters
 
 
 class IntakeSettings(Group, env_prefix="DSR_INTAKE_"):

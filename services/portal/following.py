@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from services.intake.request.aggregate import Request
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.levels import NOTHING
+from shared.domain.rights import NOTHING
 from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData
 from shared.storage.vault import Vault

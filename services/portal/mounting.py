@@ -10,7 +10,7 @@ from services.portal import ask, follow, inform, prove
 from services.portal.portal import BASE, Portal, Works
 from services.portal.settings import PortalSettings
 from services.portal.sign_in import SignInTokens
-from shared.domain.identity_rules import LinkPolicy
+from shared.domain.proofs import LinkPolicy
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 
 _HOUR = 3600

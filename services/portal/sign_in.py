@@ -21,8 +21,7 @@ from pydantic import ValidationError
 from services.intake.core.errors import BadRequest
 from services.portal.draft import SignedIn
 from services.portal.settings import PortalSettings
-from shared.domain.errors import Fault, Misconfigured
-from shared.domain.faults import of_variable
+from shared.domain.errors import Fault, Misconfigured, of_variable
 
 ALGORITHMS: Final = ("Ed25519", "ES256", "RS256", "PS256")
 LONGEST_SECONDS: Final = 300

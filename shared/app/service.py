@@ -26,12 +26,10 @@ from shared.app import http
 from shared.app.process_metrics import ProcessMetrics
 from shared.app.supervisor import misconfigured, supervise, watch
 from shared.domain import topics
-from shared.domain.errors import DsrError, Misconfigured
+from shared.domain.errors import DsrError, Misconfigured, of_variable
 from shared.domain.events import Event, RequestExpired, type_of
-from shared.domain.faults import of_variable
-from shared.domain.operations import ANSWERING, NOTIFICATIONS, Operation
+from shared.domain.operations import ANSWERING, NOTIFICATIONS, Operation, Step
 from shared.domain.rights import Right
-from shared.domain.stages import Step
 from shared.domain.topics import ServiceName
 from shared.fulfilment import handlers
 from shared.fulfilment.completion import TaskCompletion

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from shared.domain.errors import Refused
-from shared.domain.identities import Identity, IdentityType
-from shared.domain.levels import Level
+from shared.domain.identities import Identity, IdentityType, ended
 from shared.domain.operations import Unsearched
+from shared.domain.rights import Level
 
 NUMBERS = frozenset({IdentityType.PHONE, IdentityType.SIP_URI})
 """The identities that are assigned for a time."""
@@ -268,3 +268,150 @@ def lacking(needs: Collection[IdentityType]) -> Unsearched:
     if NUMBERS.intersection(needs):
         return Unsearched.NOTHING_TO_SEARCH_BY
     return Unsearched.NO_ACCOUNT if {*needs} == {IdentityType.ACCOUNT_ID} else Unsearched.NO_IDENTIFIER
+
+
+_TOLD = frozenset({SOURCE, "requester"})
+"""What a requester says narrows, and contradicts nobody."""
+
+
+class Disagreement(StrEnum):
+    """What the register says of a time in which a system takes a number to be the subject's."""
+
+    ANOTHER_HOLDER = "another_holder"
+    NOT_IN_REGISTER = "not_in_register"
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A system says that a number was the subject's from when to when, and the register does not.
+
+    ``number``: the keyed hash by which the register knows it. ``valid_to``: exclusive; None where it still is theirs.
+    """
+
+    number: bytes
+    system: str
+    valid_from: datetime
+    valid_to: datetime | None
+    kind: Disagreement
+
+
+def conflicts_of(
+    register: Register, identities: Sequence[Identity], edge: timedelta, tenant: str | None = None
+) -> tuple[Conflict, ...]:
+    """Every contradiction between the register and what systems have yielded of one subject.
+
+    None is what the register cannot know yet (a time after its source was read last), what differs by no more than
+    ``edge``, what the requester did not ask for, and what a person has settled.
+    """
+    if register.filled_at is None:
+        return ()
+    holders = register.holders(identities, tenant)
+    claims = (i for i in identities if i.type in NUMBERS and i.valid_from is not None and i.source not in _TOLD)
+    found = list[Conflict]()
+    for each in claims:
+        rows = register.of(each)
+        if tenant and not rows:
+            continue  # of a customer's user the customer's word is the ground
+        own = [row.period for row in rows if row.holder in holders]  # of a line that they share, too
+        since, until = each.valid_from or EVER, each.valid_to or NEVER
+        if any(period.since <= since and until <= period.until for period in own):
+            continue  # as it mostly is
+        about = [i for i in identities if number_of(i) == number_of(each)]
+        proved = [Period(i.proved_since, NEVER) for i in about if i.proved_since]
+        others = [row.period for row in rows if row.holder not in holders]
+        read = [Period(EVER, register.filled_at)]
+        claimed = common_to(common_to([Period(since, until)], read), asked(about))
+        kind = _disagreement(without(claimed, (*own, *proved)), others, edge)
+        claim = (register.fingerprint(each), each.source, since, each.valid_to)
+        if kind and claim not in register.settled:
+            found.append(Conflict(*claim, kind))
+    return tuple(dict.fromkeys(found))
+
+
+def _disagreement(disputed: Sequence[Period], others: Sequence[Period], edge: timedelta) -> Disagreement | None:
+    longer = [each for each in disputed if each.lasts_beyond(edge)]
+    if any(common_to(longer, others)):
+        return Disagreement.ANOTHER_HOLDER
+    return Disagreement.NOT_IN_REGISTER if longer else None
+
+
+_ONE: Final[Level] = "L1"
+_TWO: Final[Level] = "L2"
+
+
+def check_contact_points(
+    identities: Sequence[Identity], register: Register, on_file: timedelta, now: datetime
+) -> tuple[Identity, ...]:
+    """The identities, each as well proved as the register bears it out.
+
+    What is proved by two contact points proves no more than one, unless the systems know the address as that of one
+    account alone, and the register shows the number as that account's, for its own line, and for as long as that takes
+    already (``on_file``). Then the account is as well proved as they are.
+    """
+    if not any(each.together for each in identities):
+        return tuple(identities)
+    account = _account(identities, register, now - on_file, now)
+    if account is None:
+        return tuple(replace(each, level=min(each.level, _ONE)) if each.together else each for each in identities)
+    return tuple(replace(each, level=max(each.level, _TWO)) if each is account else each for each in identities)
+
+
+def _account(identities: Sequence[Identity], register: Register, since: datetime, now: datetime) -> Identity | None:
+    """The one account to which both contact points lead."""
+    found = [each for each in identities if each.source == register.namespace and each.level >= _ONE]
+    accounts = [each for each in found if each.type is IdentityType.ACCOUNT_ID]
+    if len(accounts) != 1:
+        return None
+    stated = [each for each in identities if each.together and each.level >= _TWO]
+    addresses = {each.value for each in stated if each.type is IdentityType.EMAIL}
+    known = any(i.type is IdentityType.EMAIL and i.value in addresses and i.valid_to is None for i in found)
+    holder = register.holder(register.namespace, accounts[0].value)
+    assigned = any(
+        (each.holder, each.line) == (holder, Line.PERSONAL)
+        and each.valid_from <= since
+        and (each.valid_to is None or each.valid_to > now)
+        for number in stated
+        if number.type is IdentityType.PHONE
+        for each in register.of(number)
+    )
+    return accounts[0] if known and assigned else None
+
+
+def stopped_by(
+    register: Register, identities: Sequence[Identity], tenant: str | None, least: Level
+) -> tuple[Identity, ...]:
+    """What the register vouches for, and every number that the requester states to have today.
+
+    Raises as ``located_by``.
+    """
+    theirs = located_by(register, identities, tenant, least)
+    today = {number_of(each) for each in theirs if each.valid_to is None}
+    stated = at_their_word(identities, least)
+    return (*theirs, *(each for each in stated if number_of(each) not in today))
+
+
+def located_by(
+    register: Register, identities: Sequence[Identity], tenant: str | None, least: Level
+) -> tuple[Identity, ...]:
+    """What the register vouches for, without stated numbers where it is in doubt: nobody waits to be located by them.
+
+    Raises:
+        AssignmentInDoubt: as ``Register.vouched``, of a number that the requester does not state
+    """
+    try:
+        return register.vouched(identities, tenant, least)
+    except AssignmentInDoubt:
+        return register.vouched(without_stated(identities, least), tenant, least)
+
+
+def at_their_word(identities: Iterable[Identity], least: Level) -> tuple[Identity, ...]:
+    """The numbers that the requester states to have today, proved to that level."""
+    stated = [i for i in identities if i.type in NUMBERS and i.source == "requester" and i.level >= least]
+    gone = ended(stated)
+    return tuple(each for each in stated if each not in gone)
+
+
+def without_stated(identities: Sequence[Identity], least: Level = "L0") -> tuple[Identity, ...]:
+    """These without the numbers that the requester states, whoever says them besides."""
+    stated = {number_of(each) for each in at_their_word(identities, least)}
+    return tuple(each for each in identities if number_of(each) not in stated)

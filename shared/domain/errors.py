@@ -1,9 +1,9 @@
 """The failures of the platform, by name: each says in its docstring what happened, and what follows from it."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, TypeVar
 
 from shared.domain.operations import Exceeded, Kept
 
@@ -184,3 +184,40 @@ class Misconfigured(DsrError):
     def __init__(self, *faults: str | Fault) -> None:
         self.faults = tuple(Fault(fault) if isinstance(fault, str) else fault for fault in faults)
         super().__init__("; ".join(map(str, self.faults)))
+
+
+T = TypeVar("T")
+
+
+def of_variable(variable: str, read: Callable[[], T]) -> T:
+    """What it reads.
+
+    Raises:
+        Misconfigured: as it says, and names the variable that says where to read.
+    """
+    try:
+        return read()
+    except Misconfigured as error:
+        raise Misconfigured(*(replace(fault, under=_above(variable, fault)) for fault in error.faults)) from error
+
+
+def _above(variable: str, fault: Fault) -> str:
+    return f"{variable}: {fault.under}" if fault.under else variable
+
+
+def all_of(reads: Iterable[Callable[[], T]]) -> list[T]:
+    """What each of them reads.
+
+    Raises:
+        Misconfigured: says what is wrong with any of them, not with the first alone.
+    """
+    done: list[T] = []
+    faults: list[Fault] = []
+    for read in reads:
+        try:
+            done.append(read())
+        except Misconfigured as error:
+            faults += error.faults
+    if faults:
+        raise Misconfigured(*faults)
+    return done

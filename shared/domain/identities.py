@@ -13,7 +13,7 @@ import phonenumbers
 from phonenumbers import PhoneMetadata, PhoneNumberDesc
 
 from shared.domain.errors import DsrError
-from shared.domain.levels import NOTHING, Level
+from shared.domain.rights import NOTHING, Level
 from shared.domain.text import in_letters, nfc
 
 
@@ -37,7 +37,7 @@ class Identity:
     ``valid_from`` proves nothing about past calls. ``source``: who says so: ``requester`` or the name of a downstream.
     ``proved_since``: from when on a channel vouches that the requester controls the number. ``level``: how well it is
     proved that this identity is the requester's (see ``shared.domain.proofs``). ``together``: it is so by two contact
-    points, which counts only as long as the register confirms it (``shared.domain.contact_points``). ``shared``: the
+    points, which counts only as long as the register confirms it (``shared.domain.assignments``). ``shared``: the
     system that yielded it knows it as other people's as well, so that it finds their data too. ``claimed``: an account
     that a row of a system names which does not assign accounts: whoever writes there may name anybody's.
     """

@@ -3,15 +3,18 @@
 Both are JSON under the key of the request. Correspondence puts the text in the place of the facts when it renders them.
 """
 
+import base64
+import hmac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from html.parser import HTMLParser
 from typing import Any
+from uuid import UUID
 
 import orjson
 
-from shared.domain.plain_text import text_of
 from shared.domain.sentences import Fact, Lines, dump, load
 from shared.domain.wording import Language
 
@@ -105,3 +108,74 @@ def address_in(to: str) -> str | None:
     """Returns the e-mail address in ``to``: bare, or after a name in angle brackets; None if it has none."""
     found = _ADDRESS.fullmatch(to.strip())
     return found[1] if found else None
+
+
+_PARAGRAPHS = frozenset({"p", "h1", "ul"})
+_UNREAD = frozenset({"head", "style"})
+_BLANK = re.compile(r"[ \t\r\n]+")
+
+
+def text_of(html: str) -> str:
+    """Each paragraph and each list between blank lines, each item after ``- ``; what people wrote, in its lines."""
+    reader = _Reader()
+    reader.feed(html)
+    reader.close()
+    return "\n\n".join(reader.paragraphs) + "\n"
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.paragraphs: list[str] = []
+        self._read: list[str] = []
+        self._unread = 0
+        self._as_written = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in _UNREAD:
+            self._unread += 1
+        elif tag in _PARAGRAPHS:
+            self._read = []
+            self._as_written = ("class", "own") in attrs
+        elif tag == "br":
+            self._read.append("\n")
+        elif tag == "li":
+            self._read.append("\n- " if self._read else "- ")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in _UNREAD:
+            self._unread -= 1
+        elif tag in _PARAGRAPHS and (text := "".join(self._read).strip()):
+            self.paragraphs.append(text)
+            self._read = []
+
+    def handle_data(self, data: str) -> None:
+        if not self._unread:
+            self._read.append(data if self._as_written else _BLANK.sub(" ", data))
+
+
+_SEAL_BYTES = 10
+_TOKEN = re.compile(r"\bl([a-z2-7]{26})([a-z2-7]{16})\b", re.IGNORECASE)
+
+
+def token(secret: bytes, letter_id: UUID) -> str:
+    """43 letters and digits: they fit into the local part of an address, with which case does not count."""
+    return f"l{_encoded(letter_id.bytes)}{_encoded(_seal(secret, letter_id))}"
+
+
+def letters_in(secret: bytes, text: str) -> Iterator[UUID]:
+    """The letters of ours whose tokens stand in a text, each once, in their order; what is not sealed is none."""
+    seen = dict[UUID, None]()
+    for found in _TOKEN.finditer(text):
+        letter_id = UUID(bytes=base64.b32decode(f"{found[1].upper()}======"))
+        if hmac.compare_digest(_encoded(_seal(secret, letter_id)), found[2].lower()):
+            seen[letter_id] = None
+    yield from seen
+
+
+def _seal(secret: bytes, letter_id: UUID) -> bytes:
+    return hmac.digest(secret, b"delivery\0" + letter_id.bytes, "sha256")[:_SEAL_BYTES]
+
+
+def _encoded(content: bytes) -> str:
+    return base64.b32encode(content).decode().rstrip("=").lower()

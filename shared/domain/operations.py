@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, NamedTuple, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from shared.domain.levels import Level
+from shared.domain.rights import Level
 from shared.domain.text import LINES, Word, nfc
 from shared.domain.topics import ServiceName
 
@@ -301,3 +301,13 @@ class TaskReport(BaseModel):
         if self.not_searched in set(Unsearched) and not self.sentence:
             return Unsearched(str(self.not_searched)).sentence
         return self.sentence
+
+
+class Step(NamedTuple):
+    """One task to be: this operation on this system."""
+
+    system: str
+    operation: Operation
+
+
+Stages = tuple[tuple[Step, ...], ...]

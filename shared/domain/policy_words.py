@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from shared.domain.operations import COUNTRY_UNKNOWN
 from shared.domain.policy import Policy, says_as_shipped
-from shared.domain.policy.systems import name_in
+from shared.domain.policy.parties import name_in
 from shared.domain.sentences import Fact, Term, article, say
 from shared.domain.wording import LANGUAGES, Language, Wordings, read_wordings
 

@@ -15,9 +15,8 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.levels import NOTHING, Level
 from shared.domain.operations import Change, Operation
-from shared.domain.rights import Right
+from shared.domain.rights import NOTHING, Level, Right
 from shared.domain.toml_file import read_with_ours
 
 POLICY = Path(__file__).parents[1] / "policy" / "identity.toml"
@@ -183,7 +182,7 @@ def proved_alone(identities: Iterable[Identity]) -> bool:
 def raised(identity: Identity, most: Level, *, alone: bool) -> Identity:
     """A contact point that is proved beside another one; ``most``: what may be stated at all.
 
-    It counts as far as the register bears it out (``shared.domain.contact_points``). ``alone``: who they are is proved
+    It counts as far as the register bears it out (``shared.domain.assignments``). ``alone``: who they are is proved
     without it. Then a number of which they show control is theirs from that time on, whoever's it was before; an
     address leads to all that is filed under it, so it is raised by no proof but its own.
     """
@@ -191,3 +190,67 @@ def raised(identity: Identity, most: Level, *, alone: bool) -> Identity:
     if identity.type not in _CONTACT_POINTS or not _ONE <= identity.level < level:
         return identity
     return replace(identity, level=level, together=not (alone and identity.type is IdentityType.PHONE))
+
+
+def as_stated(identities: Iterable[Identity]) -> tuple[Identity, ...]:
+    """The same as if nothing of them were proved."""
+    return tuple(replace(each, level=NOTHING, together=False, proved_since=None) for each in identities)
+
+
+def proves_the_same_person(known: Iterable[Identity], proofs: Iterable[Identity]) -> bool:
+    """Whether what is proved at once belongs to whoever has proved something before.
+
+    ``known``: what the requester has stated, as well as it is proved by now, and what systems have yielded, which was
+    found by what is proved. ``proofs``: what is proved at once.
+
+    It does where nothing was proved before; where something of it was proved before; and where a system says that it
+    is filed under whoever was found, and not other people's too. Of anything else nobody has shown it.
+    """
+    every = tuple(known)
+    shared = {_key(each) for each in every if each.shared}
+    theirs = {_key(each) for each in every if _is_theirs(each)} - shared
+    proved_before = any(each.source == "requester" and each.level > NOTHING for each in every)
+    proved_now = {_key(each) for each in proofs if each.level > NOTHING}
+    return not proved_before or not proved_now or not theirs.isdisjoint(proved_now)
+
+
+def _is_theirs(each: Identity) -> bool:
+    """Whether it is proved, or found by what is, and theirs today."""
+    return each.level > NOTHING and (each.source == "requester" or (each.valid_to is None and not each.claimed))
+
+
+def _key(each: Identity) -> tuple[str, str]:
+    return each.type, each.value
+
+
+class KeySuspensionPolicy(BaseModel):
+    """How many erasures one API key may ask for in an hour before it is suspended."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    erasures_per_hour: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class LinkPolicy(BaseModel):
+    """What shows that somebody controls a contact: a link, and a code to type instead (REQ-S5).
+
+    ``method``: of the policy's methods the one by which they then have proved it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str
+    hours: Annotated[int, Field(ge=1, le=720)]
+    code_minutes: Annotated[int, Field(ge=1, le=60)]
+    failures: Annotated[int, Field(ge=1, le=20)]
+    per_hour: Annotated[int, Field(ge=1, le=100)]
+    per_mailbox: Annotated[int, Field(ge=1, le=1000)]
+
+
+class IdentityPolicy(ProofPolicy):
+    """The level that each category and action need, the methods by which anybody may come to one, and limits."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key_suspension: KeySuspensionPolicy
+    links: LinkPolicy

@@ -13,7 +13,7 @@ from unicodedata import combining, normalize
 
 from shared.domain.errors import Refused
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
-from shared.domain.levels import Level
+from shared.domain.rights import Level
 
 _DATED = frozenset({IdentityType.PHONE, IdentityType.SIP_URI})
 _ALWAYS = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))

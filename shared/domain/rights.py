@@ -1,7 +1,7 @@
 """The rights of a data subject and the ways in which a request can end (GDPR Art. 7(3), 15-21)."""
 
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal, get_args
 
 Role = Literal["controller", "processor"]
 """What we are for the data of a request: we decide about them, or a customer of ours does."""
@@ -33,3 +33,15 @@ class Outcome(StrEnum):
     WITHDRAWN = "withdrawn"
     FORWARDED = "forwarded"
     ASSISTED = "assisted"  # Art. 28(3)(e): the instruction of a customer who decides about the data was carried out
+
+
+Level = Literal["L0", "L1", "L2", "L3"]
+"""What each means: see ``shared/policy/identity.toml``."""
+LEVELS: tuple[Level, ...] = get_args(Level)
+NOTHING: Final[Level] = "L0"
+"""Of what is only stated."""
+
+
+def less(level: Level) -> Level:
+    """One level less."""
+    return LEVELS[max(0, LEVELS.index(level) - 1)]

@@ -1,7 +1,7 @@
 """The topics of the bus: each has one writing service; the broker's access rules say the same as this table."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -137,3 +137,19 @@ def is_foreign(topic: str) -> bool:
 def system_of(replies_topic: str) -> str:
     """The system that answers on this topic."""
     return replies_topic.removeprefix("dsr.tasks.").removesuffix(".replies")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A record for the broker or from it; ``key`` decides the partition and so the order.
+
+    ``partition`` and ``offset`` say where the broker has it, ``unreadable`` why it has no content that we can read.
+    """
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+    partition: int | None = None
+    offset: int | None = None
+    unreadable: str = ""

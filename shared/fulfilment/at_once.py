@@ -11,9 +11,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from uuid import UUID
 
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Operation, Stages, Step, TaskOutcome
 from shared.domain.rights import Right
-from shared.domain.stages import Stages, Step
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
 from shared.fulfilment.store import NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork

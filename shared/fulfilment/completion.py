@@ -16,11 +16,10 @@ from uuid import UUID
 import orjson
 from pydantic import JsonValue
 
-from shared.domain.conflicts import Conflict
+from shared.domain.assignments import Conflict
 from shared.domain.errors import KeyGone, NotSupported, Refused, Unavailable, Withdrawn
 from shared.domain.holds import LEGAL_HOLD, Hold
-from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskReport
-from shared.domain.stages import Step
+from shared.domain.operations import ANSWERING, Operation, Step, TaskOutcome, TaskReport
 from shared.fulfilment import at_once, failures, parts, queue, reports
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.queue import Claim, Conclusion, TaskState

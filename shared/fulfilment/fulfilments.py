@@ -10,8 +10,7 @@ from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import Misconfigured, NotSupported
-from shared.domain.operations import ANSWERING, NOTIFICATIONS, PREPARING, Operation
-from shared.domain.stages import Stages, Step
+from shared.domain.operations import ANSWERING, NOTIFICATIONS, PREPARING, Operation, Stages, Step
 from shared.fulfilment import at_once
 from shared.fulfilment.failures import why_of
 from shared.fulfilment.queue import TaskState

@@ -10,8 +10,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from shared.domain.errors import DsrError, Withdrawn
-from shared.domain.operations import Operation, TaskReport
-from shared.domain.stages import Step
+from shared.domain.operations import Operation, Step, TaskReport
 from shared.runtime.settings import WorkSettings
 from shared.storage.postgres import Connection
 

@@ -7,7 +7,7 @@ from pydantic import JsonValue
 from shared.domain import topics
 from shared.domain.errors import DoneBefore, Withdrawn
 from shared.domain.operations import Operation
-from shared.domain.records import Message
+from shared.domain.topics import Message
 from shared.fulfilment import queue as tasks
 from shared.fulfilment import reports
 from shared.fulfilment.failures import counts_of

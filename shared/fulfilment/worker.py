@@ -12,13 +12,11 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from shared.domain.assignments import Register
-from shared.domain.assignments_policy import assignments_policy
-from shared.domain.conflicts import Conflict
+from shared.domain.assignments import Conflict, Register
 from shared.domain.errors import KeyGone, Unavailable
-from shared.domain.operations import ANSWERING, PREPARING, Operation
+from shared.domain.operations import ANSWERING, PREPARING, Operation, Step
+from shared.domain.policy_files import assignments_policy
 from shared.domain.proofs import proof_policy
-from shared.domain.stages import Step
 from shared.fulfilment import at_once, retained_data
 from shared.fulfilment import queue as tasks
 from shared.fulfilment.calls import Calls

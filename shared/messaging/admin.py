@@ -7,8 +7,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from shared.domain import topics
-from shared.domain.emitters import read_emitters
 from shared.domain.topics import ServiceName, Topic
+from shared.domain.user_events import read_emitters
 from shared.runtime.settings import KafkaSettings
 
 _KNOWN_WITHIN_SECONDS = 30

@@ -15,7 +15,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from shared.domain.records import Message
+from shared.domain.topics import Message
 from shared.messaging.decoding import UNREADABLE, decode_record_by_record
 from shared.messaging.producer import HOW_TO_MAKE_TOPICS, wrote_to_closed
 from shared.messaging.progress import Assignments, Progress, Stalled, keep_polling, lag_loop_of, loop_of

@@ -7,8 +7,7 @@ from datetime import datetime
 import asyncpg
 
 from shared.domain import topics
-from shared.domain.records import Message
-from shared.domain.topics import ServiceName
+from shared.domain.topics import Message, ServiceName
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.telemetry import traceparent
 from shared.storage.postgres import Connection

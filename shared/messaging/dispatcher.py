@@ -13,8 +13,8 @@ from pydantic import BaseModel, ValidationError
 from shared.domain.errors import DsrError
 from shared.domain.events import Event
 from shared.domain.operations import Exceeded, TaskReport
-from shared.domain.records import Message
 from shared.domain.rights import Right
+from shared.domain.topics import Message
 from shared.messaging import dead_letters, inbox
 from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory

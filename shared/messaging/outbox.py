@@ -12,8 +12,7 @@ import asyncpg
 import orjson
 
 from shared.domain.events import Event, type_of
-from shared.domain.records import Message
-from shared.domain.topics import ServiceName
+from shared.domain.topics import Message, ServiceName
 from shared.messaging.producer import BusAway, MessageRefused, Send
 from shared.runtime import metrics
 from shared.runtime.liveness import Heartbeats

@@ -19,7 +19,7 @@ from aiokafka.errors import (
 from aiokafka.partitioner import murmur2
 
 from shared.domain.errors import DsrError
-from shared.domain.records import Message
+from shared.domain.topics import Message
 from shared.runtime.settings import KafkaSettings
 
 log = logging.getLogger(__name__)

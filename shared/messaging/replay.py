@@ -7,8 +7,7 @@ from aiokafka import AIOKafkaConsumer
 
 from shared.domain import topics
 from shared.domain.errors import Misconfigured
-from shared.domain.records import Message
-from shared.domain.topics import ServiceName
+from shared.domain.topics import Message, ServiceName
 from shared.messaging.dead_letters import OURS, REPLAYED_FOR
 from shared.messaging.producer import KafkaProducer
 from shared.runtime.settings import KafkaSettings

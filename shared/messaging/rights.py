@@ -8,9 +8,9 @@ from aiokafka.errors import SecurityDisabled, for_code
 from aiokafka.protocol.admin import CreateAclsRequest
 
 from shared.domain import topics as names
-from shared.domain.emitters import read_emitters
 from shared.domain.operations import FULFILLED_BY, Operation
 from shared.domain.topics import TOPIC_ACCESS, ServiceName
+from shared.domain.user_events import read_emitters
 from shared.runtime.settings import KafkaSettings
 
 Teams = Mapping[str, Collection[Operation]]

@@ -11,8 +11,7 @@ from pydantic import JsonValue
 from shared.domain.clock import Clock
 from shared.domain.events import Event
 from shared.domain.policy import Policy, read_policy
-from shared.domain.records import Message
-from shared.domain.topics import ServiceName
+from shared.domain.topics import Message, ServiceName
 from shared.messaging import outbox
 from shared.runtime.loops import Wakeup
 from shared.storage import evidence

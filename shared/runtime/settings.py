@@ -9,8 +9,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, FileP
 
 from shared.domain.clock import AheadClock, Clock, SystemClock
 from shared.domain.configuration import Group, are_hosts, shown
-from shared.domain.errors import Misconfigured
-from shared.domain.faults import all_of, of_variable
+from shared.domain.errors import Misconfigured, all_of, of_variable
 from shared.domain.policy import OVERLAY, Policy
 from shared.domain.policy import read_policy as read_processing_policy
 from shared.domain.time_limit_policy import TIME_LIMITS, TimeLimitPolicy, read_policy

@@ -12,12 +12,18 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from shared.domain.assignments import NUMBERS, AssignedNumber, Assignment, Line, Register
-from shared.domain.assignments_policy import Readings
-from shared.domain.conflicts import Conflict
-from shared.domain.contact_points import confirmed
+from shared.domain.assignments import (
+    NUMBERS,
+    AssignedNumber,
+    Assignment,
+    Conflict,
+    Line,
+    Register,
+    check_contact_points,
+)
 from shared.domain.errors import DsrError, Misconfigured
 from shared.domain.identities import Identity
+from shared.domain.policy_files import Readings
 from shared.domain.proofs import ProofPolicy
 from shared.storage.keyring import Keyring
 from shared.storage.postgres import Connection
@@ -207,7 +213,7 @@ async def confirmed_by_register(
     register = await register_for(connection, keyring, (i for subject in known.values() for i in subject.identities))
     on_file = timedelta(days=proofs.on_file_days)
     return register, {
-        ref: replace(subject, identities=confirmed(subject.identities, register, on_file, now))
+        ref: replace(subject, identities=check_contact_points(subject.identities, register, on_file, now))
         for ref, subject in known.items()
     }
 

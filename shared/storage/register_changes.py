@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
-from shared.domain.assignments import EVER, AssignedNumber, Assignment, Line, Period
-from shared.domain.conflicts import Conflict, Disagreement
+from shared.domain.assignments import EVER, AssignedNumber, Assignment, Conflict, Disagreement, Line, Period
 from shared.domain.errors import DsrError
 from shared.storage.keyring import Keyring
 from shared.storage.postgres import Connection

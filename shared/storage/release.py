@@ -14,7 +14,6 @@ import orjson
 
 from shared.domain.errors import Shredded
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.levels import NOTHING, Level
 from shared.domain.proofs import Action, ProofPolicy
 from shared.domain.release import (
     Fault,
@@ -32,7 +31,7 @@ from shared.domain.release import (
     stated_of,
     values_of,
 )
-from shared.domain.rights import Right
+from shared.domain.rights import NOTHING, Level, Right
 from shared.storage.keyring import Keyring
 from shared.storage.postgres import Connection
 from shared.storage.vault import Vault

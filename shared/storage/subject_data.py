@@ -7,8 +7,8 @@ from datetime import datetime
 import orjson
 
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.levels import NOTHING
 from shared.domain.operations import Change
+from shared.domain.rights import NOTHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from shared.domain.emitters import FILE_SOURCE, read_emitters
 from shared.domain.errors import DsrError, Fault, Misconfigured
 from shared.domain.proofs import ProofPolicy, proof_policy
+from shared.domain.user_events import FILE_SOURCE, read_emitters
 from shared.systems.downstream import Downstream
 from shared.systems.file import Table, declare, tables_of
 from shared.systems.http.declaration import read_declaration

@@ -10,8 +10,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from shared.domain.errors import Fault, Misconfigured
-from shared.domain.faults import all_of
+from shared.domain.errors import Fault, Misconfigured, all_of
 from shared.domain.operations import Operation
 from shared.systems import check as checking
 from shared.systems.check import Checked

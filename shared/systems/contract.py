@@ -24,10 +24,10 @@ from pydantic import JsonValue
 
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.levels import Level
 from shared.domain.operations import Change, Kept, Operation, TaskOutcome, TaskReport, Uncounted, Unsearched
-from shared.domain.records import Message
 from shared.domain.release import Match
+from shared.domain.rights import Level
+from shared.domain.topics import Message
 
 States = Mapping[str, bool | None]
 """Whether states last for which rules of the policy keep, by what the policy calls them; None: that is not known."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pydantic import BaseModel
 
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.levels import LEVELS, Level
 from shared.domain.operations import BY_HAND, FULFILLED_BY, Operation
 from shared.domain.policy import OnErasure, Policy
 from shared.domain.proofs import Action
+from shared.domain.rights import LEVELS, Level
 from shared.domain.topics import ServiceName
 from shared.systems.capabilities import Capabilities
 from shared.systems.conformance.declared import Conformance

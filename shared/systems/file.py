@@ -15,8 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from shared.domain.configuration import allowed, shown
-from shared.domain.errors import Fault, Misconfigured
-from shared.domain.faults import all_of
+from shared.domain.errors import Fault, Misconfigured, all_of
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
 from shared.domain.toml_file import read_toml

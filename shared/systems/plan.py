@@ -13,8 +13,7 @@ from typing import Final
 
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
-from shared.domain.operations import Operation
-from shared.domain.stages import Stages, Step
+from shared.domain.operations import Operation, Stages, Step
 from shared.systems.downstream import Downstream
 from shared.systems.relations import tellers
 

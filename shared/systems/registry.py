@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Self
 
 from shared.domain.clock import Clock, SystemClock
-from shared.domain.errors import Fault, Misconfigured
-from shared.domain.faults import all_of, of_variable
-from shared.domain.operations import ANSWERING, Operation
+from shared.domain.errors import Fault, Misconfigured, all_of, of_variable
+from shared.domain.operations import ANSWERING, Operation, Stages
 from shared.domain.policy import OVERLAY, Policy, read_policy
 from shared.domain.proofs import ProofPolicy, proof_policy
-from shared.domain.records import Message
-from shared.domain.stages import Stages
+from shared.domain.topics import Message
 from shared.systems.bus.settings import BusSettings
 from shared.systems.bus.upload import NoUploads, Uploads
 from shared.systems.contract import Publish

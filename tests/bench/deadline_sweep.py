@@ -12,8 +12,7 @@ from services.deadline.handlers import Deadlines
 from services.deadline.settings import DeadlineSettings
 from services.deadline.timers import Poll
 from shared.domain.events import RequestReceived
-from shared.domain.operations import Operation
-from shared.domain.stages import Stages, Step
+from shared.domain.operations import Operation, Stages, Step
 from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName
 from shared.fulfilment.fulfilments import Fulfilments

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from shared.domain import topics
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change
-from shared.domain.records import Message
+from shared.domain.topics import Message
 from shared.systems.bus.adapter import BusAdapter
 from shared.systems.bus.identity_token import verify
 from shared.systems.bus.messages import TaskIdentities, parse_reply, progress_from_reply

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import orjson
 from pydantic import JsonValue
 
-from shared.domain.records import Message
+from shared.domain.topics import Message
 from shared.systems.bus.settings import BusSettings
 from shared.systems.contract import Result, Task
 from tests.contract.adapter_stands import Engine, erasure_of

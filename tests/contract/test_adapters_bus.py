@@ -23,7 +23,7 @@ from shared.domain.errors import (
     Unavailable,
 )
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, Unsearched
-from shared.domain.records import Message
+from shared.domain.topics import Message
 from shared.fulfilment.calls import Calls
 from shared.messaging.producer import BusAway
 from shared.runtime.metrics import CALL_SECONDS

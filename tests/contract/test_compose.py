@@ -27,8 +27,8 @@ from services.correspondence.mail.__main__ import MEMORY
 from services.correspondence.settings import ImapSettings
 from shared.app.service import Service
 from shared.domain import topics
-from shared.domain.emitters import read_emitters
 from shared.domain.topics import TOPIC_ACCESS, ServiceName
+from shared.domain.user_events import read_emitters
 from shared.runtime.metrics import PEOPLE
 from shared.runtime.settings import TelemetrySettings
 from shared.storage import grants

@@ -22,8 +22,8 @@ from services.intake.api.actions import registered
 from services.intake.api.problems import STATUS
 from services.intake.submission.schemas import Submission
 from shared.domain.events import EVENT_TYPES
+from shared.domain.events.requests import RequestStatus
 from shared.domain.rights import Right
-from shared.domain.status import RequestStatus
 from shared.domain.topics import TOPIC_ACCESS
 from shared.domain.user_events import KINDS
 from shared.messaging.admin import declared

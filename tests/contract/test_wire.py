@@ -13,9 +13,8 @@ from uuid_utils.compat import uuid7
 
 from docs.generate import DOCS
 from shared.domain.events import RequestWithdrawn
-from shared.domain.records import Message
 from shared.domain.rights import Right
-from shared.domain.topics import ServiceName, Topic
+from shared.domain.topics import Message, ServiceName, Topic
 from shared.messaging import outbox
 from shared.messaging.producer import BusAway, KafkaProducer
 from shared.runtime.settings import KafkaSettings

@@ -12,10 +12,9 @@ from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuth
 from deploy.local.kafka import ADMIN
 from services.commands.systems import make
 from shared.domain import topics
-from shared.domain.emitters import read_emitters
 from shared.domain.operations import Operation
-from shared.domain.records import Message
-from shared.domain.topics import TOPIC_ACCESS, ServiceName, Topic
+from shared.domain.topics import TOPIC_ACCESS, Message, ServiceName, Topic
+from shared.domain.user_events import read_emitters
 from shared.messaging.admin import declared
 from shared.messaging.producer import BusAway, KafkaProducer
 from tests.fixtures.guarded import Guarded, guarded_broker

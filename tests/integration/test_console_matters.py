@@ -20,7 +20,7 @@ from services.console import inbox, incidents, outgoing, queue
 from services.console.decisions import acting
 from services.intake.identity import stopped
 from services.intake.reviews import assignment_conflicts
-from shared.domain import notice_tokens as tokens
+from shared.domain import notices as tokens
 from shared.domain.operations import Operation
 from shared.domain.policy import read_policy
 from shared.storage import certificate

@@ -14,9 +14,8 @@ from aiokafka import AIOKafkaProducer
 from uuid_utils.compat import uuid7
 
 from shared.domain.events import RequestVerified, TimerFired
-from shared.domain.records import Message
 from shared.domain.rights import Right
-from shared.domain.topics import ServiceName
+from shared.domain.topics import Message, ServiceName
 from shared.messaging.admin import create_topics
 from shared.messaging.consumer import Consumer
 from shared.messaging.dead_letters import REPLAYED_FOR, paused_since, resume

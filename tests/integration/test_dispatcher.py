@@ -10,8 +10,8 @@ from uuid_utils.compat import uuid7
 
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import Event, FulfilmentCompleted, RequestVerified, RequestWithdrawn, type_of
-from shared.domain.records import Message
 from shared.domain.rights import Right
+from shared.domain.topics import Message
 from shared.messaging.admin import create_topics
 from shared.messaging.consumer import Consumer
 from shared.messaging.dead_letters import dead_letter

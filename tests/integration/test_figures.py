@@ -21,10 +21,9 @@ from shared.app.service import Loop, Running
 from shared.domain.errors import Refused, TableMissing, Unavailable
 from shared.domain.events import FulfilmentBlocked, RequestWithdrawn
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
-from shared.domain.records import Message
 from shared.domain.rights import Outcome, Right
 from shared.domain.time_limit_policy import read_policy
-from shared.domain.topics import ServiceName
+from shared.domain.topics import Message, ServiceName
 from shared.fulfilment import queue as tasks
 from shared.messaging.dead_letters import dead_letter
 from shared.messaging.unit_of_work import UnitOfWorkFactory

@@ -16,10 +16,9 @@ from services.correspondence.rendering import Renderer
 from services.intake.events.handlers import Handlers
 from services.intake.letters.rendering import Letters
 from shared.domain.events import Event, FulfilmentCompleted, NoticeRequested, NoticeSettled, type_of
-from shared.domain.records import Message
 from shared.domain.rights import Right
 from shared.domain.time_limit_policy import read_policy
-from shared.domain.topics import ServiceName
+from shared.domain.topics import Message, ServiceName
 from shared.messaging.dispatcher import Dispatcher, Handler, Subscription
 from shared.messaging.outbox import message
 from shared.messaging.unit_of_work import UnitOfWorkFactory

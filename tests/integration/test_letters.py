@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from services.intake.access.auth import create
 from services.intake.letters.delivery import count
-from shared.domain import notice_tokens as tokens
+from shared.domain import notices as tokens
 from shared.domain.events import FulfilmentCompleted
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Right

@@ -24,7 +24,7 @@ from services.intake.letters import correspondence
 from services.intake.letters.correspondence import MASK
 from services.intake.mail import inbox
 from shared.app.service import Running
-from shared.domain import notice_tokens as tokens
+from shared.domain import notices as tokens
 from shared.domain.mail_content import Incoming, Ours
 from shared.domain.topics import ServiceName
 from shared.messaging.unit_of_work import UnitOfWorkFactory

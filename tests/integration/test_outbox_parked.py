@@ -18,9 +18,8 @@ from services.cli import main
 from shared.domain import topics
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import RequestVerified, RequestWithdrawn, type_of
-from shared.domain.records import Message
 from shared.domain.rights import Right
-from shared.domain.topics import ServiceName
+from shared.domain.topics import Message, ServiceName
 from shared.messaging import dead_letters, outbox
 from shared.messaging.admin import config, create_topics, declared
 from shared.messaging.consumer import Consumer

@@ -15,8 +15,8 @@ from shared.domain.errors import Refused
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation
 from shared.domain.proofs import Action
-from shared.domain.records import Message
 from shared.domain.rights import Right
+from shared.domain.topics import Message
 from shared.fulfilment.store import NewFulfilment
 from shared.storage.subject_data import SubjectData
 from shared.systems.bus.adapter import BusAdapter

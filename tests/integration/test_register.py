@@ -12,13 +12,12 @@ from uuid_utils.compat import uuid7
 from services.deadline.assignments import LOOP, Reader
 from services.intake.jobs.resuming import search_again
 from services.intake.queries import statistics
-from shared.domain.assignments import AssignedNumber
-from shared.domain.assignments_policy import Readings, assignments_policy
-from shared.domain.conflicts import Conflict, Disagreement
+from shared.domain.assignments import AssignedNumber, Conflict, Disagreement
 from shared.domain.errors import Misconfigured, Unavailable
 from shared.domain.events import FulfilmentBlocked
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
+from shared.domain.policy_files import Readings, assignments_policy
 from shared.domain.rights import Right
 from shared.fulfilment.store import NewFulfilment
 from shared.runtime.liveness import Heartbeats

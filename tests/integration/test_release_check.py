@@ -14,10 +14,9 @@ from services.intake.settings import IntakeSettings
 from shared.domain.assignments import AssignedNumber, Line
 from shared.domain.events import FulfilmentBlocked
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.levels import Level
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.release import Fault, Match, Row
-from shared.domain.rights import Right
+from shared.domain.rights import Level, Right
 from shared.domain.topics import ServiceName
 from shared.fulfilment.store import NewFulfilment
 from shared.runtime.metrics import PEOPLE

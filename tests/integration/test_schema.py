@@ -16,8 +16,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from uuid_utils.compat import uuid7
 
 from deploy.local.postgres_databases import as_role
-from shared.domain.assignments import AssignedNumber
-from shared.domain.conflicts import Conflict, Disagreement
+from shared.domain.assignments import AssignedNumber, Conflict, Disagreement
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.rights import Right

@@ -32,9 +32,8 @@ from shared.domain.clock import SystemClock
 from shared.domain.events import RequestClosed, RequestVerified
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
-from shared.domain.records import Message
 from shared.domain.rights import Outcome, Right
-from shared.domain.topics import ServiceName
+from shared.domain.topics import Message, ServiceName
 from shared.messaging import outbox
 from shared.messaging.producer import KafkaProducer
 from shared.runtime.settings import KafkaSettings

@@ -13,8 +13,8 @@ from services.amendment import repairs
 from shared.domain.errors import Refused, TableMissing, Unavailable
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
-from shared.domain.records import Message
 from shared.domain.rights import Outcome, Right
+from shared.domain.topics import Message
 from shared.fulfilment.replies import Replies
 from shared.fulfilment.store import NewFulfilment
 from shared.runtime.liveness import Heartbeats

@@ -26,9 +26,9 @@ from shared.domain.holds import HoldMarks
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.policy import read_policy
+from shared.domain.policy_files import SuppressionPolicy
 from shared.domain.precedence import Kind, Marks
 from shared.domain.rights import Outcome, Right
-from shared.domain.suppression_policy import SuppressionPolicy
 from shared.domain.topics import ServiceName
 from shared.fulfilment.store import Completed
 from shared.runtime.liveness import Heartbeats

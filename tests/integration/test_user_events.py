@@ -13,9 +13,9 @@ from services.intake.core.instants import retention
 from services.intake.jobs import expiry, orphans
 from services.intake.settings import IntakeSettings
 from shared.domain.assignments import AssignedNumber, Assignment, Line
-from shared.domain.emitters import read_emitters
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.rights import Right
+from shared.domain.user_events import read_emitters
 from shared.storage.register import fill, register_for
 from tests.fixtures.intake import Intake
 from tests.fixtures.told import Count, told

@@ -21,10 +21,9 @@ from shared.domain.clock import SystemClock
 from shared.domain.errors import Refused, TableMissing, Unavailable
 from shared.domain.events import RequestExtended, RequestReceived, RequestRedated, RequestVerified
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Operation, Step, TaskOutcome
 from shared.domain.proofs import Action
 from shared.domain.rights import Right
-from shared.domain.stages import Step
 from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName
 from shared.fulfilment import handlers as fulfilling

@@ -18,12 +18,19 @@ from hypothesis import strategies as st
 from deploy.demo.company import Size, found
 from deploy.demo.traces import Seeker, signs
 from services.commands.assignments import rows_of
-from shared.domain.assignments import AssignedNumber, Assignment, AssignmentInDoubt, Line, Register
-from shared.domain.assignments_policy import assignments_policy
-from shared.domain.conflicts import Disagreement, conflicts_of
+from shared.domain.assignments import (
+    AssignedNumber,
+    Assignment,
+    AssignmentInDoubt,
+    Disagreement,
+    Line,
+    Register,
+    conflicts_of,
+)
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
+from shared.domain.policy_files import assignments_policy
 from shared.systems.engine.ownership import Attributor, subject, wall_clock
 from shared.systems.sql.declaration import Table
 from tests.fixtures.downstream import task

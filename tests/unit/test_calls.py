@@ -20,7 +20,7 @@ from shared.domain.errors import (
     Unavailable,
 )
 from shared.domain.operations import Operation, TaskOutcome
-from shared.domain.stages import Step as ToDo
+from shared.domain.operations import Step as ToDo
 from shared.fulfilment import failures
 from shared.fulfilment.calls import Calls
 from shared.fulfilment.queue import Claim, LeaseLost

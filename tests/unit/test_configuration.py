@@ -24,7 +24,7 @@ from shared.app.service import Service
 from shared.app.supervisor import LoopEnded, supervise, watch
 from shared.domain.configuration import Group
 from shared.domain.errors import Misconfigured
-from shared.domain.identity_rules import IdentityPolicy
+from shared.domain.proofs import IdentityPolicy
 from shared.domain.time_limit_policy import TIME_LIMITS, read_policy
 from shared.domain.toml_file import read_toml
 from shared.domain.topics import ServiceName

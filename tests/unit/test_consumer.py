@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.events import Event, RequestWithdrawn
-from shared.domain.records import Message
 from shared.domain.rights import Right
+from shared.domain.topics import Message
 from shared.messaging import decoding
 from shared.messaging.consumer import Consumer
 from shared.messaging.dispatcher import Handler, Subscription, _Parsed, _runs, _wanted

@@ -12,12 +12,11 @@ import pytest
 from pydantic import ValidationError
 from uuid_utils.compat import uuid7
 
-from shared.domain.emitters import read_emitters
 from shared.domain.errors import Misconfigured
 from shared.domain.events import EVENT_TYPES, Event, RequestVerified, RequestWithdrawn, type_of
 from shared.domain.rights import Right
 from shared.domain.topics import TOPIC_ACCESS, ServiceName, Topic
-from shared.domain.user_events import NUMBERS, TYPES
+from shared.domain.user_events import NUMBERS, TYPES, read_emitters
 from shared.messaging.outbox import message
 from tests.fixtures.events import AT, a
 

@@ -15,12 +15,10 @@ from services.intake.core.subject_schemas import DataSubject
 from services.intake.identity.proof_links import mailbox_of
 from services.intake.store.other_requests import as_proved
 from shared.domain import identities
-from shared.domain.assignments import Line, Register
-from shared.domain.contact_points import confirmed
+from shared.domain.assignments import Line, Register, check_contact_points
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
-from shared.domain.one_person import as_stated, proves_the_same_person
 from shared.domain.operations import Change
-from shared.domain.proofs import proved
+from shared.domain.proofs import as_stated, proved, proves_the_same_person
 from shared.domain.text import forms, in_ascii
 from shared.storage.keyring import Keyring
 from shared.systems.opendsr.processor import is_foreign
@@ -238,7 +236,7 @@ HERS = register((ADA, 0, None))
 
 
 def levels(identities: Sequence[Identity], register: Register = HERS, today: int = 100) -> list[str]:
-    return [each.level for each in confirmed(identities, register, ON_FILE, at(today))]
+    return [each.level for each in check_contact_points(identities, register, ON_FILE, at(today))]
 
 
 def test_both_lead_to_one_account_which_is_as_well_proved_as_they_are() -> None:

@@ -11,9 +11,8 @@ from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import GroundUnknown, NotSupported, RuleUnsigned
-from shared.domain.operations import Exceeded, Kept, Limit, Operation, TaskOutcome
+from shared.domain.operations import Exceeded, Kept, Limit, Operation, Step, TaskOutcome
 from shared.domain.policy import Policy, read_policy
-from shared.domain.stages import Step
 from shared.fulfilment.queue import Claim
 from shared.systems.contract import Receipt, Task
 from shared.systems.downstream import Downstream

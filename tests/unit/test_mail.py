@@ -16,7 +16,7 @@ from services.correspondence.mail import parser_process
 from services.correspondence.mail.incoming import read
 from services.correspondence.mail.proposal import mail_policy
 from shared.domain.mail_content import INCOMING, MailContent, MailKind, Ours
-from shared.domain.notice_tokens import token
+from shared.domain.notices import token
 from shared.domain.rights import Right
 
 ARRIVED = datetime(2026, 3, 2, 8, 30, tzinfo=UTC)

@@ -24,10 +24,9 @@ from shared.domain.events import (
     RetryDecided,
 )
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.levels import LEVELS, Level
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.release import Known, Match, Named, Span, first_fault, instructed_of, proved_of, stated_of, values_of
-from shared.domain.rights import Outcome, Right
+from shared.domain.rights import LEVELS, Level, Outcome, Right
 from shared.domain.sentences import say
 from shared.domain.time_limit_policy import Question
 from tests.fixtures.events import a, fired

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
-from shared.domain.operations import ANSWERING, Operation
-from shared.domain.stages import Step
+from shared.domain.operations import ANSWERING, Operation, Step
 from shared.fulfilment.fulfilments import chosen, doing
 from shared.systems.capabilities import Capabilities
 from shared.systems.downstream import Downstream

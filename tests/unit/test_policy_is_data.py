@@ -21,11 +21,9 @@ from services.intake.request.reasons import read_reasons
 from shared.domain.holds import hold_policy
 from shared.domain.policy import SHIPPED, Period, Policy, first_kept, parse_period, read_policy, release
 from shared.domain.policy.reading import FILES
+from shared.domain.policy_files import FOLDER, suppression_policy, sweep_policy
 from shared.domain.proofs import Action, proof_policy
 from shared.domain.rights import Right
-from shared.domain.suppression_policy import suppression_policy
-from shared.domain.sweep_policy import POLICY as SWEEP
-from shared.domain.sweep_policy import sweep_policy
 from shared.systems.engine.copying import Copies
 from shared.systems.engine.keeping import does_with
 from shared.systems.engine.ownership import Mine
@@ -115,7 +113,7 @@ def test_redaction_what_is_left_out_for_others(tmp_path: Path) -> None:
 def test_the_sweep_when_it_begins_and_when_it_asks(
     tmp_path: Path, old: str, new: str, night: date, *, too_much: bool
 ) -> None:
-    text = SWEEP.read_text(encoding="utf-8")
+    text = (FOLDER / "sweep.toml").read_text(encoding="utf-8")
     assert text.count(old) == 1
     (tmp_path / "sweep.toml").write_text(text.replace(old, new), encoding="utf-8")
     policy = sweep_policy(tmp_path)

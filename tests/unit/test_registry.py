@@ -8,12 +8,12 @@ import pytest
 
 from deploy.up.start import _mistakes
 from shared.domain.clock import SystemClock
-from shared.domain.emitters import EMITTERS
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.domain.policy import OVERLAY, read_policy
-from shared.domain.records import Message
+from shared.domain.topics import Message
+from shared.domain.user_events import EMITTERS
 from shared.systems.bus.settings import BusSettings
 from shared.systems.check import Checked, against_policy, check, demanding, emitters_beside, working
 from shared.systems.commands import lines_of as words_of

@@ -14,10 +14,9 @@ from uuid_utils.compat import uuid7
 from shared.domain.assignments import Assignment, AssignmentInDoubt, Line, Register
 from shared.domain.errors import NotSupported
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.levels import LEVELS, Level
-from shared.domain.operations import OF_ONE_PERSON, Change, Operation, TaskOutcome, Unsearched
+from shared.domain.operations import OF_ONE_PERSON, Change, Operation, Step, TaskOutcome, Unsearched
 from shared.domain.proofs import Action, highest, proof_policy
-from shared.domain.stages import Step
+from shared.domain.rights import LEVELS, Level
 from shared.fulfilment.queue import Claim
 from shared.storage.subject_data import SubjectData, decode, encode, merged
 from shared.systems.capabilities import Capabilities

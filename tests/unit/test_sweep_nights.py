@@ -25,7 +25,7 @@ from services.intake.request.messages.kept import announced
 from shared.domain.errors import Misconfigured
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
 from shared.domain.policy import parse_period, release
-from shared.domain.sweep_policy import SweepPolicy, sweep_policy
+from shared.domain.policy_files import SweepPolicy, sweep_policy
 from shared.systems.sql.catalog import Relation, SeenColumn
 from shared.systems.sql.check import faults_of
 from shared.systems.sql.dataset import Dataset

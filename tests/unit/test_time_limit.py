@@ -31,10 +31,11 @@ from services.intake.request.reasons import Extension, ExtensionFlaw, flaws
 from shared.domain.errors import Misconfigured
 from shared.domain.events import RequestReceived, RequestRedated, TimerKind
 from shared.domain.rights import Right
-from shared.domain.suspension import NotCounted, Suspension, not_counted, paused_days, resumed_due, silence
 from shared.domain.time_limit import (
     Arrival,
     Limits,
+    NotCounted,
+    Suspension,
     Target,
     Timeliness,
     add_months,
@@ -44,6 +45,10 @@ from shared.domain.time_limit import (
     due_on,
     end_of,
     limits,
+    not_counted,
+    paused_days,
+    resumed_due,
+    silence,
     target,
     timeliness,
 )

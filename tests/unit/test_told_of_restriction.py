@@ -30,8 +30,7 @@ from shared.domain.events import (
     LiftDecided,
     RequestClosed,
 )
-from shared.domain.notice_tokens import letters_in, token
-from shared.domain.notices import address_in
+from shared.domain.notices import address_in, letters_in, token
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.precedence import Kind
 from shared.domain.rights import Outcome, Right

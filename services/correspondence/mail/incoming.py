@@ -20,7 +20,7 @@ import puremagic
 
 from services.correspondence.mail import headers, readable
 from services.correspondence.mail.proposal import mail_policy, propose
-from shared.domain import notice_tokens as tokens
+from shared.domain import notices as tokens
 from shared.domain.mail_content import Incoming, MailAttachment, MailContent, MailKind, MailPart, Ours, digest_of_body
 
 _ENVELOPE = ("To", "Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To")

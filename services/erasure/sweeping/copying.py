@@ -16,9 +16,9 @@ from shared.domain import events
 from shared.domain.events import RequestClosed, RequestVerified, RequestWithdrawn
 from shared.domain.identities import marked
 from shared.domain.operations import Limit, Operation
+from shared.domain.policy_files import SweepPolicy
 from shared.domain.proofs import proved
 from shared.domain.rights import Right
-from shared.domain.sweep_policy import SweepPolicy
 from shared.fulfilment.calls import Calls
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime import metrics

@@ -18,7 +18,7 @@ from services.erasure.sweeping.sparing import Spared
 from services.erasure.sweeping.store import Key, Left
 from shared.domain.errors import DsrError, Refused
 from shared.domain.policy import Ceiling
-from shared.domain.sweep_policy import SweepPolicy
+from shared.domain.policy_files import SweepPolicy
 from shared.fulfilment.calls import UnforeseenError
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import telemetry

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from shared.domain.policy import Policy, parse_period, release
 from shared.domain.policy.rules import Ceiling
-from shared.domain.sweep_policy import SweepPolicy
+from shared.domain.policy_files import SweepPolicy
 from shared.systems.sweepable import Counted
 
 PERSONS = 2

@@ -13,11 +13,10 @@ from shared.domain.assignments import NUMBERS
 from shared.domain.events import LiftDecided, RequestClosed, RequestVerified, RequestWithdrawn
 from shared.domain.holds import Hold
 from shared.domain.identities import Identity, marked
-from shared.domain.levels import Level
 from shared.domain.policy import Policy
+from shared.domain.policy_files import sweep_policy
 from shared.domain.proofs import proved
-from shared.domain.rights import Outcome, Right
-from shared.domain.sweep_policy import sweep_policy
+from shared.domain.rights import Level, Outcome, Right
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage import holds
 from shared.storage.holds import LegalHold

@@ -20,7 +20,7 @@ from services.erasure.sweeping.store import Figures, Key
 from shared.app.service import Running
 from shared.domain.errors import Unavailable
 from shared.domain.operations import Operation
-from shared.domain.sweep_policy import SweepPolicy, sweep_policy
+from shared.domain.policy_files import SweepPolicy, sweep_policy
 from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import telemetry

@@ -7,7 +7,7 @@ from datetime import date
 
 from services.export.report.texts import Texts
 from shared.domain.policy import Policy, says_as_shipped
-from shared.domain.policy.systems import name_in
+from shared.domain.policy.parties import name_in
 from shared.domain.sentences import Term
 from shared.domain.wording import Language, read_wordings
 

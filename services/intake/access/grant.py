@@ -5,8 +5,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from services.intake.core.errors import Forbidden
-from shared.domain.levels import Level
-from shared.domain.rights import Right
+from shared.domain.rights import Level, Right
 
 INSTRUCTED: Level = "L3"
 """Of what a customer says of the person whom an instruction is about: who they are is the customer's to know."""

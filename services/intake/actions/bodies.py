@@ -7,9 +7,9 @@ from pydantic import Field, StringConstraints, model_validator
 from services.intake.core.schemas import NFC, NOT_ASKED, PROOFS_OF, Count, Country, IdentityField, Name, Proofs, Strict
 from services.intake.core.subject_schemas import DataSubject, Email
 from services.intake.request.causes.person import Finding
-from shared.domain.answer_reasons import Article, Code
-from shared.domain.moments import Day, Moment
+from shared.domain.clock import Day, Moment
 from shared.domain.operations import Limit
+from shared.domain.policy_files import Article, Code
 from shared.domain.text import LINES, ONE_LINE, Text, Word
 from shared.domain.time_limit_policy import Question
 

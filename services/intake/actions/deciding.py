@@ -20,7 +20,7 @@ from services.intake.reviews.holds import Holds
 from services.intake.settings import IntakeSettings
 from services.intake.store import other_requests, repository
 from shared.domain.errors import Shredded
-from shared.domain.identity_rules import IdentityPolicy
+from shared.domain.proofs import IdentityPolicy
 from shared.domain.rights import Right
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWorkFactory

@@ -29,11 +29,9 @@ from services.intake.request.lifecycle import State
 from services.intake.store import lookup, other_requests
 from shared.domain.errors import IllegalTransition, Shredded
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.levels import NOTHING
-from shared.domain.one_person import as_stated, proves_the_same_person
-from shared.domain.proofs import highest, without_proof_of
+from shared.domain.proofs import as_stated, highest, proves_the_same_person, without_proof_of
 from shared.domain.release import Fault
-from shared.domain.rights import Right
+from shared.domain.rights import NOTHING, Right
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.subject_data import SubjectData, encode_identities
 from shared.storage.vault import DROPPED, TAKEN_BACK

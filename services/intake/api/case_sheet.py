@@ -22,9 +22,8 @@ from services.intake.store import repository
 from shared.domain import reference
 from shared.domain.errors import Shredded
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.levels import NOTHING, Level
 from shared.domain.operations import Change
-from shared.domain.rights import Right
+from shared.domain.rights import NOTHING, Level, Right
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.storage import evidence
 

@@ -24,9 +24,9 @@ from services.intake.core.errors import (
 from services.intake.queries.suppression_check import SuppressionList
 from services.intake.settings import IntakeSettings
 from services.intake.submission.accepting import Submissions
-from shared.domain.emitters import Emitter
 from shared.domain.errors import IllegalTransition
 from shared.domain.policy import Policy
+from shared.domain.user_events import Emitter
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.telemetry import Tracing
 

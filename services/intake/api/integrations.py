@@ -25,12 +25,11 @@ from services.intake.events import subjects
 from services.intake.events.fitting import must_serve
 from services.intake.events.subjects import SubjectStatement, Token
 from services.intake.queries.suppression_check import MOST, Checked, ContactPoint
-from shared.domain.assignments import AssignmentInDoubt, Register
+from shared.domain.assignments import AssignmentInDoubt, Register, stopped_by
 from shared.domain.errors import Shredded
 from shared.domain.identities import IdentityType, MalformedIdentity, confirmed, ended, marked
 from shared.domain.operations import OF_ONE_PERSON, Operation
 from shared.domain.proofs import proof_policy
-from shared.domain.stopping import stopped_by
 from shared.storage import uploads
 from shared.storage.register import confirmed_by_register
 from shared.storage.uploads import Kept

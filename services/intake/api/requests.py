@@ -30,8 +30,8 @@ from services.intake.queries.listing import FIRST, Place, Wanted
 from services.intake.request.lifecycle import State
 from services.intake.request.stored_request import as_told
 from services.intake.store import lookup
+from shared.domain.clock import Day
 from shared.domain.errors import Shredded
-from shared.domain.moments import Day
 from shared.domain.rights import Outcome, Right
 from shared.storage import evidence
 from shared.storage.vault import MANUAL_STEPS

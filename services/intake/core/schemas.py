@@ -18,12 +18,12 @@ from pydantic import (
 )
 from pydantic.config import JsonDict
 
+from shared.domain.clock import Moment
 from shared.domain.countries import stated
 from shared.domain.identities import (
     LONGEST_NAME,
 )
-from shared.domain.levels import Level
-from shared.domain.moments import Moment
+from shared.domain.rights import Level
 from shared.domain.text import ONE_LINE, nfc
 
 NFC = AfterValidator(nfc)

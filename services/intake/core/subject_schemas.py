@@ -6,6 +6,7 @@ from typing import Annotated, Self
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from services.intake.core.schemas import NFC, NOT_ASKED, Country, Name, Strict
+from shared.domain.clock import Moment
 from shared.domain.identities import (
     LONGEST_ACCOUNT,
     LONGEST_CLIENT_ID,
@@ -17,7 +18,6 @@ from shared.domain.identities import (
     MalformedIdentity,
     normalise,
 )
-from shared.domain.moments import Moment
 from shared.domain.text import ONE_LINE
 
 Email = Annotated[

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from services.intake.core.errors import MalformedEvent
 from services.intake.core.schemas import MalformedBody, read_json
-from shared.domain.records import Message
+from shared.domain.topics import Message
 from shared.domain.user_events import FIELDS, TYPES, Asked, Told
 
 _REQUIRED = ("specversion", "id", "source", "type")

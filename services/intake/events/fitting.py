@@ -11,9 +11,8 @@ from services.intake.core.errors import BadRequest, Forbidden, MalformedEvent, N
 from services.intake.events.subjects import Stated, SubjectStatement
 from services.intake.events.telling import SubjectUnfit, must_name
 from services.intake.submission.schemas import Submission
-from shared.domain.emitters import Emitter
 from shared.domain.rights import Right
-from shared.domain.user_events import REQUESTED, TYPES, Asked, ConsentWithdrawn, RightRequested
+from shared.domain.user_events import REQUESTED, TYPES, Asked, ConsentWithdrawn, Emitter, RightRequested
 
 
 def bounded(emitter: Emitter, caller: Caller) -> Caller:

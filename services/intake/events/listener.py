@@ -28,10 +28,9 @@ from services.intake.submission.accepting import Submissions
 from services.intake.submission.group_commit import SubmissionContext, Submitted
 from shared.app.service import Running, Service
 from shared.domain import topics
-from shared.domain.emitters import Emitter
 from shared.domain.errors import DsrError
-from shared.domain.records import Message
-from shared.domain.user_events import NUMBERS, TYPES, Asked
+from shared.domain.topics import Message
+from shared.domain.user_events import NUMBERS, TYPES, Asked, Emitter
 from shared.messaging import inbox
 from shared.messaging.dispatcher import UNREADABLE, BatchDispatcher
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory

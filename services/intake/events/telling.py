@@ -7,13 +7,12 @@ from pydantic import JsonValue
 from services.intake.core.errors import EventRefused
 from services.intake.core.instants import Instants
 from services.intake.events.subjects import Stated, SubjectStatement
-from shared.domain.assignments import AssignedNumber, Line
-from shared.domain.conflicts import Conflict
-from shared.domain.emitters import Emitter
+from shared.domain.assignments import AssignedNumber, Conflict, Line
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.user_events import (
     AccountClosed,
     Asked,
+    Emitter,
     NumberAssigned,
     NumberPorted,
     NumberReleased,

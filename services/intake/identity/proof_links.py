@@ -32,8 +32,8 @@ from services.intake.store import repository
 from services.intake.store.repository import Requests
 from shared.domain.errors import IllegalTransition, Shredded
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
-from shared.domain.identity_rules import LinkPolicy
-from shared.domain.levels import NOTHING
+from shared.domain.proofs import LinkPolicy
+from shared.domain.rights import NOTHING
 from shared.domain.sentences import Listed, Term
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.storage.keyring import Keyring

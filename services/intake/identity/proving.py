@@ -14,9 +14,8 @@ from services.intake.core.errors import BadRequest
 from services.intake.core.instants import Instants
 from services.intake.core.schemas import Assurance, IdentityProof
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.identity_rules import IdentityPolicy
-from shared.domain.levels import NOTHING, Level, less
-from shared.domain.proofs import POLICY, Method, ProofPolicy, proved_alone, raised, two_contact_points
+from shared.domain.proofs import POLICY, IdentityPolicy, Method, ProofPolicy, proved_alone, raised, two_contact_points
+from shared.domain.rights import NOTHING, Level, less
 from shared.domain.toml_file import read_with_ours
 
 

@@ -15,7 +15,7 @@ from services.intake.letters.rendering import Letters
 from services.intake.request.aggregate import Request
 from services.intake.request.same_person import Person
 from services.intake.store import repository
-from shared.domain.levels import NOTHING
+from shared.domain.rights import NOTHING
 from shared.domain.sentences import Listed, Term
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection

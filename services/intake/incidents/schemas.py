@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import Field, model_validator
 
 from services.intake.core.schemas import Count, Strict
-from shared.domain.moments import Moment
+from shared.domain.clock import Moment
 from shared.domain.text import Text, Word
 from shared.domain.wording import Language
 

@@ -31,8 +31,7 @@ from services.intake.request.messages.answer import standing
 from services.intake.request.stored_request import StoredRequest
 from shared.domain import notices, reference
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.notices import NoticeFacts, NoticeText, seal_facts
-from shared.domain.plain_text import text_of
+from shared.domain.notices import NoticeFacts, NoticeText, seal_facts, text_of
 from shared.domain.sentences import Fact, Term, say
 from shared.domain.time_limit_policy import Question
 from shared.messaging.unit_of_work import UnitOfWork

@@ -19,9 +19,8 @@ from services.intake.request.letter_kinds import ANSWERS, TO_OTHERS, LetterKind
 from services.intake.request.stored_request import StoredRequest
 from shared.domain.events import NoticeRequested
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.levels import NOTHING
 from shared.domain.notices import NoticeFacts, address_in, address_of, addressed, opened
-from shared.domain.rights import Right
+from shared.domain.rights import NOTHING, Right
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData

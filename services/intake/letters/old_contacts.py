@@ -6,9 +6,8 @@ from datetime import datetime
 from services.intake.request.letter_kinds import LetterOf
 from services.intake.request.stored_request import StoredRequest
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
-from shared.domain.levels import NOTHING
 from shared.domain.operations import Change, Operation
-from shared.domain.rights import Right
+from shared.domain.rights import NOTHING, Right
 from shared.domain.sentences import Listed, Sentence, Term, say
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.subject_data import SubjectData

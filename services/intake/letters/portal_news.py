@@ -10,7 +10,7 @@ from services.intake.request.stored_request import StoredRequest
 from services.portal.settings import PortalSettings
 from shared.domain.events import QuestionSent
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.levels import NOTHING
+from shared.domain.rights import NOTHING
 from shared.messaging.unit_of_work import UnitOfWork
 
 

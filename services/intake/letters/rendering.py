@@ -15,10 +15,10 @@ from services.intake.settings import IntakeSettings
 from services.portal.settings import PortalSettings
 from shared.domain.notices import Reader
 from shared.domain.policy import Policy
+from shared.domain.policy_files import suppression_policy
 from shared.domain.policy_words import policy_words
 from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import Fact, Sentence, Told, say
-from shared.domain.suppression_policy import suppression_policy
 from shared.domain.wording import read_languages
 from shared.runtime.settings import PolicySettings
 

@@ -19,8 +19,8 @@ from services.intake.request import disclosed, other_restrictions
 from services.intake.request.letter_kinds import LetterKind, LetterOf, also
 from services.intake.request.stored_request import StoredRequest
 from shared.domain.identities import IdentityType
-from shared.domain.levels import NOTHING
 from shared.domain.policy import Policy, Recipient
+from shared.domain.rights import NOTHING
 from shared.domain.sentences import listed, say
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.domain.working_days import calendar

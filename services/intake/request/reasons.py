@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from services.intake.core.errors import BadRequest
-from shared.domain.answer_reasons import AnswerReasons, Code, Reason
+from shared.domain.policy_files import AnswerReasons, Code, Reason
 from shared.domain.rights import Outcome, Right
 from shared.domain.time_limit import Limits
 from shared.domain.time_limit_policy import SurgeRule, TimeLimitPolicy

@@ -10,8 +10,8 @@ from typing import Final
 
 from shared.domain import precedence
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.levels import Level
 from shared.domain.proofs import proved
+from shared.domain.rights import Level
 from shared.storage.keyring import Keyring
 
 LEAST_LEVEL: Final[Level] = "L1"

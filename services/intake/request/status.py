@@ -6,8 +6,8 @@ from uuid_utils.compat import uuid7
 
 from services.intake.request.stored_request import StoredRequest, as_told
 from shared.domain import topics
-from shared.domain.records import Message
-from shared.domain.status import RequestStatus
+from shared.domain.events.requests import RequestStatus
+from shared.domain.topics import Message
 from shared.messaging.unit_of_work import UnitOfWork
 
 _TYPE = str(RequestStatus.model_fields["type"].default)

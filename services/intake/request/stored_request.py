@@ -10,10 +10,9 @@ from pydantic import JsonValue
 from services.intake.request import deferrals, reports
 from services.intake.request.lifecycle import TRANSITIONS, State
 from shared.domain.errors import IllegalTransition
-from shared.domain.levels import Level
 from shared.domain.operations import ANSWERING, Operation, TaskReport
 from shared.domain.precedence import Kind
-from shared.domain.rights import Outcome, Right, Role
+from shared.domain.rights import Level, Outcome, Right, Role
 from shared.domain.time_limit import Arrival
 from shared.domain.wording import Language
 

@@ -17,7 +17,7 @@ from shared.domain.errors import IllegalTransition
 from shared.domain.events import Event
 from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome, Right
-from shared.domain.suspension import resumed_due
+from shared.domain.time_limit import resumed_due
 from shared.domain.time_limit_policy import TimeLimitPolicy
 
 Evidence = tuple[str, Mapping[str, JsonValue]]

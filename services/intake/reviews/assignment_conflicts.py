@@ -13,7 +13,7 @@ from services.intake.core import metrics
 from services.intake.core.errors import NotFound
 from services.intake.core.schemas import Instant
 from services.intake.incidents import record as incidents
-from shared.domain.conflicts import Disagreement
+from shared.domain.assignments import Disagreement
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
 

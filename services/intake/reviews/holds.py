@@ -23,8 +23,8 @@ from services.intake.core.schemas import Strict
 from services.intake.core.subject_schemas import DataSubject
 from shared.domain.errors import IllegalTransition
 from shared.domain.holds import HoldMarks, HoldPolicy, hold_policy
-from shared.domain.levels import Level
 from shared.domain.policy import Policy
+from shared.domain.rights import Level
 from shared.domain.text import ONE_LINE
 from shared.domain.time_limit import add_months
 from shared.messaging.unit_of_work import UnitOfWork

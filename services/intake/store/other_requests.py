@@ -19,10 +19,9 @@ from services.intake.request.same_person import Person, person
 from shared.domain import precedence
 from shared.domain.events import Event, RequestVerified, RetryDecided
 from shared.domain.identities import Identity
-from shared.domain.levels import NOTHING
 from shared.domain.precedence import Kind
 from shared.domain.proofs import highest
-from shared.domain.rights import Right
+from shared.domain.rights import NOTHING, Right
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage import open_requests
 from shared.storage.keyring import Keyring

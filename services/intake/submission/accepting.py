@@ -28,9 +28,8 @@ from services.intake.submission.group_commit import Accepted, GroupCommit, Prepa
 from services.intake.submission.schemas import Submission, scope_of
 from shared.app.service import Running
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity
-from shared.domain.identity_rules import IdentityPolicy
-from shared.domain.levels import Level
-from shared.domain.proofs import highest
+from shared.domain.proofs import IdentityPolicy, highest
+from shared.domain.rights import Level
 from shared.domain.time_limit import Arrival, calc_version, due_on
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.domain.wording import read_languages

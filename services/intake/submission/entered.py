@@ -16,7 +16,7 @@ from services.intake.core.subject_schemas import DataSubject
 from services.intake.submission.accepting import Submissions
 from services.intake.submission.group_commit import Accepted, SubmissionContext, Submitted
 from services.intake.submission.schemas import Ground, Scope, Submission
-from shared.domain.moments import Moment
+from shared.domain.clock import Moment
 from shared.domain.rights import Right
 from shared.domain.text import Word
 from shared.domain.wording import Language

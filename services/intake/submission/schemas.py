@@ -8,8 +8,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from services.intake.core.schemas import PROOFS_OF, Assurance, Inconsistent, Proofs, Strict
 from services.intake.core.subject_schemas import DataSubject
+from shared.domain.clock import Moment
 from shared.domain.identities import LONGEST_NAME, IdentityType, MalformedIdentity, normalise
-from shared.domain.moments import Moment
 from shared.domain.operations import Change
 from shared.domain.rights import Right, Role
 from shared.domain.text import ONE_LINE, Word

@@ -28,6 +28,7 @@ from shared.domain.events.requests import (
     ControllerReplied,
     HoldLifted,
     LetterReturned,
+    LiftDecided,
     LimitConfirmed,
     PartAnswered,
     PlanAsked,
@@ -45,7 +46,6 @@ from shared.domain.events.requests import (
     RetryDecided,
     TaskRecorded,
 )
-from shared.domain.events.restrictions import LiftDecided
 from shared.domain.topics import Topic
 
 __all__ = [

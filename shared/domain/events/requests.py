@@ -4,11 +4,11 @@ from datetime import date
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from shared.domain.events.event import Event, SubjectRef
 from shared.domain.operations import Limit, TaskReport
-from shared.domain.rights import Outcome, Role
+from shared.domain.rights import Outcome, Right, Role
 from shared.domain.text import Word
 from shared.domain.topics import Topic
 
@@ -253,3 +253,30 @@ class PlanAsked(Event, topic=Topic.REQUESTS):
     plan_id: UUID
     tenant: Word | None = None
     due_on: date
+
+
+class LiftDecided(Event, topic=Topic.REQUESTS):
+    """The subject has been told (Art. 18(3)) and the restriction is to be lifted."""
+
+    type: Literal["dsr.request.lift_decided.v1"] = "dsr.request.lift_decided.v1"
+    subject: SubjectRef
+    due_on: date
+
+
+class RequestStatus(BaseModel):
+    """Where a request stands now.
+
+    Each record holds the whole of it, so the latest of a key replaces all before it. A record without a value
+    (tombstone) says that the records of the request have expired.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    type: Literal["dsr.request.status.v1"] = "dsr.request.status.v1"
+    request_id: UUID = Field(description="of a request that an event asked for: the subject token of that event")
+    right: Right
+    state: Word = Field(description="as `GET /v1/requests/{request_id}` shows it")
+    received_at: AwareDatetime = Field(description="the receipt, from which the time limit is counted")
+    due_on: date = Field(description="by when it must be answered")
+    outcome: Outcome | None
+    closed_at: AwareDatetime | None

@@ -4,13 +4,11 @@ It stands in ``shared/policy/processing``: ``read_policy`` reads it once; ``Poli
 country, period or category stands in code.
 """
 
-from shared.domain.policy.categories import Basis, Category, OnErasure, Processing, ProvidedBy
-from shared.domain.policy.consent import Withdrawal, withdrawal
+from shared.domain.policy.categories import Basis, Category, OnErasure, Other, Processing, ProvidedBy
 from shared.domain.policy.parties import Authority, Contact, Controller, Officer, Party, Recipient
 from shared.domain.policy.periods import Period, Release, first_kept, parse_period, release
-from shared.domain.policy.policy import Conflict, Policy
+from shared.domain.policy.policy import Conflict, Policy, Withdrawal, withdrawal
 from shared.domain.policy.reading import OVERLAY, SHIPPED, read_policy, says_as_shipped
-from shared.domain.policy.redaction import Other
 from shared.domain.policy.rules import AtCeiling, Ceiling, NoticeRow, Rule, SignOff, WhereUnknown, not_signed
 
 __all__ = [

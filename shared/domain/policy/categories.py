@@ -126,3 +126,22 @@ class Category(Data):
                 ' reduced and restricted) or "keep" (it stays as it is), or leave kept_by out'
             )
         return self
+
+
+class Other(StrEnum):
+    """Whose part of a record it is."""
+
+    WITHHELD = "withheld"  # somebody who withheld their number
+    UNCONCERNED = "unconcerned"  # somebody with whom the subject had nothing to do
+    OTHERS = "others"  # another party, as far as a dataset does not let others see it
+    WRITERS = "writers"  # somebody else who wrote on their ticket
+
+
+class Redaction(Data):
+    """In which ``categories`` the part of somebody else is left out."""
+
+    categories: Literal["all"] | Annotated[frozenset[Word], Field(min_length=1)]
+
+    def holds_in(self, category: str | None) -> bool:
+        """Whether it is left out there; in what the policy does not know, always."""
+        return self.categories == "all" or category is None or category in self.categories

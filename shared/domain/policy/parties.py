@@ -3,13 +3,30 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from shared.domain.identities import IdentityType
 from shared.domain.policy.categories import Data, Words
 from shared.domain.policy.rules import Jurisdiction
 from shared.domain.text import Word
 from shared.domain.time_limit_policy import Zone
+from shared.domain.wording import ENGLISH, Language
+
+
+def _in_english(names: Mapping[Language, str]) -> Mapping[Language, str]:
+    if ENGLISH not in names:
+        raise ValueError("has no English name: write en, which is read where a language has none of its own")
+    return names
+
+
+Called = Annotated[Mapping[Language, Words], AfterValidator(_in_english)]
+"""The name that people read in each language, without an article; it stands in quotation marks in a sentence."""
+
+
+def name_in(language: Language, called: Called) -> str:
+    """The name in that language, or else in English."""
+    return called.get(language) or called[ENGLISH]
+
 
 Site = Annotated[str, Field(pattern=r"^https://[a-z0-9.-]+(/[\w./-]*)?$")]
 

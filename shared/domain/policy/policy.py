@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +14,10 @@ from pydantic import Field
 
 from shared.domain.countries import UNION
 from shared.domain.holds import LEGAL_HOLD
-from shared.domain.policy.categories import Category, Data, OnErasure, Purpose, Words
-from shared.domain.policy.parties import Authority, Controller, Law, Officer, Recipient
+from shared.domain.policy.categories import Category, Data, OnErasure, Other, Purpose, Redaction, Words
+from shared.domain.policy.parties import Authority, Called, Controller, Law, Officer, Recipient
 from shared.domain.policy.periods import Release, release
-from shared.domain.policy.redaction import Other, Redaction
 from shared.domain.policy.rules import AtCeiling, Ceiling, Jurisdiction, NoticeRow, Rule
-from shared.domain.policy.systems import Called
 from shared.domain.text import Word
 
 
@@ -313,3 +312,36 @@ class Policy(Data):
 
 def _plain(value: Any) -> Any:
     return sorted(value) if isinstance(value, frozenset) else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """What stops: ``marketing``: with these the last of direct marketing; ``ends``: what was kept for them alone goes.
+
+    ``concerns``: what is processed for them by consent and for others besides, so that it stays and is no longer used
+    for them. Each as systems name what they hold.
+    """
+
+    marketing: bool
+    ends: frozenset[str]
+    concerns: frozenset[str]
+
+
+def withdrawal(policy: Policy, purposes: Collection[str], before: Collection[str] = ()) -> Withdrawal:
+    """What the withdrawal of consent to these purposes comes to; ``before``: to what else they consent no more.
+
+    What several consents keep ends with the last of them, and so does marketing as a whole: a list and a mark that stop
+    all of it are no answer to somebody who still wants some.
+    """
+    withdrawn = frozenset(purposes)
+    all_of_it = withdrawn | frozenset(before)
+    concerned = {name: each for name, each in policy.categories.items() if each.consents & withdrawn}
+    ending = {name for name, each in concerned.items() if each.by_consent_alone and each.consents <= all_of_it}
+    used = frozenset().union(*(each.purposes for each in policy.categories.values()))
+    direct = frozenset(name for name, each in policy.purposes.items() if each.direct_marketing and name in used)
+    named = {name: each.held_as | {name} for name, each in concerned.items()}
+    return Withdrawal(
+        marketing=bool(withdrawn & direct) and direct <= all_of_it,
+        ends=frozenset().union(*(named[name] for name in ending)),
+        concerns=frozenset().union(*(named[name] for name in concerned.keys() - ending)),
+    )

@@ -7,19 +7,14 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
-from shared.domain.answer_reasons import AnswerReasons
-from shared.domain.errors import Fault, Misconfigured
-from shared.domain.faults import all_of
+from shared.domain.errors import Fault, Misconfigured, all_of
 from shared.domain.holds import HoldPolicy
-from shared.domain.identity_rules import IdentityPolicy
-from shared.domain.policy.categories import Category, Data, Purpose, Words
-from shared.domain.policy.parties import Authority, Controller, Law, Officer, Recipient
+from shared.domain.policy.categories import Category, Data, Other, Purpose, Redaction, Words
+from shared.domain.policy.parties import Authority, Called, Controller, Law, Officer, Recipient
 from shared.domain.policy.policy import Measure, Policy
-from shared.domain.policy.redaction import Other, Redaction
 from shared.domain.policy.rules import Ceiling, Jurisdiction, NoticeRow, Rule
-from shared.domain.policy.systems import Called
-from shared.domain.suppression_policy import SuppressionPolicy
-from shared.domain.sweep_policy import SweepPolicy
+from shared.domain.policy_files import AnswerReasons, SuppressionPolicy, SweepPolicy
+from shared.domain.proofs import IdentityPolicy
 from shared.domain.text import Word
 from shared.domain.toml_file import content_of, fault_at, read_toml, read_with_ours
 

@@ -28,7 +28,7 @@ from shared.domain.errors import (
 )
 from shared.domain.identities import IdentityType
 from shared.domain.operations import FULFILLED_BY, Exceeded, Limit, Operation, TaskOutcome, Unsearched
-from shared.domain.records import Message
+from shared.domain.topics import Message
 from shared.domain.topics import tasks as tasks_topic
 from shared.systems.bus.identity_token import IdentityToken, issue
 from shared.systems.bus.messages import (

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 
 from shared.domain.errors import DsrError
 from shared.domain.identities import IdentityType
-from shared.domain.levels import Level
 from shared.domain.operations import Operation
+from shared.domain.rights import Level
 
 TOKEN_HEADER = "DSR-Claim"  # noqa: S105  # the name of a header
 """The request header in which a team shows the token to intake."""

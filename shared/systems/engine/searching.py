@@ -17,11 +17,20 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from shared.domain.assignments import NUMBERS, AssignmentInDoubt, Register, lacking, number_of
-from shared.domain.conflicts import Conflict, conflicts_of
+from shared.domain.assignments import (
+    NUMBERS,
+    AssignmentInDoubt,
+    Conflict,
+    Register,
+    conflicts_of,
+    lacking,
+    located_by,
+    number_of,
+    stopped_by,
+    without_stated,
+)
 from shared.domain.errors import NotSupported
 from shared.domain.identities import Identity, IdentityType, confirmed, ended, marked
-from shared.domain.levels import NOTHING, Level
 from shared.domain.operations import (
     ANSWERING,
     DONE_BY_HAND,
@@ -29,13 +38,12 @@ from shared.domain.operations import (
     OF_ONE_PERSON,
     Change,
     Operation,
+    Step,
     TaskOutcome,
     Unsearched,
 )
 from shared.domain.proofs import action_of, highest, proved, restricts
-from shared.domain.rights import Right
-from shared.domain.stages import Step
-from shared.domain.stopping import located_by, stopped_by, without_stated
+from shared.domain.rights import NOTHING, Level, Right
 from shared.systems.contract import NotSearched, Receipt, Result, Task
 from shared.systems.downstream import Downstream
 

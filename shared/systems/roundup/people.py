@@ -11,8 +11,8 @@ from typing import Final, Self
 import phonenumbers
 
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
-from shared.domain.levels import NOTHING
 from shared.domain.release import Match
+from shared.domain.rights import NOTHING
 from shared.domain.text import forms, in_letters, nfc
 from shared.systems.roundup.tracker import FIELDS, PEOPLE, Tracker, member
 

@@ -23,8 +23,8 @@ from typing import Any, Final, NamedTuple
 
 from shared.domain.errors import AnswerMalformed, ForeignHit, Refused, SeveralPeople
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
-from shared.domain.levels import NOTHING
 from shared.domain.operations import Change
+from shared.domain.rights import NOTHING
 from shared.domain.text import nfc
 from shared.systems.engine.records import Field
 

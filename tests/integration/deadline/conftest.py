@@ -20,9 +20,8 @@ from services.deadline.timers import Poll
 from shared.app.service import Service
 from shared.domain import events
 from shared.domain.events import Event, RequestClosed, RequestReceived, TimerFired, TimerKind, type_of
-from shared.domain.operations import Operation
+from shared.domain.operations import Operation, Stages, Step
 from shared.domain.rights import Outcome
-from shared.domain.stages import Stages, Step
 from shared.domain.time_limit import Arrival, due_on
 from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName

@@ -6,9 +6,8 @@ from datetime import UTC, datetime, timedelta
 from uuid_utils.compat import uuid7
 
 from services.deadline import notifications, repository
-from shared.domain.operations import Operation
+from shared.domain.operations import Operation, Step
 from shared.domain.rights import Right
-from shared.domain.stages import Step
 from shared.fulfilment import queue as tasks
 from shared.fulfilment.store import Completed
 from shared.storage import systems

@@ -5,9 +5,8 @@ from datetime import UTC, datetime
 from uuid_utils.compat import uuid7
 
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.levels import Level
 from shared.domain.operations import Operation
-from shared.domain.rights import Right
+from shared.domain.rights import Level, Right
 from shared.fulfilment.store import NewFulfilment
 from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem
 
