@@ -1,6 +1,6 @@
 """Writes the results of tasks in one transaction: states, receipts, sealed data, evidence, and what follows.
 
-Workers of a process that end a batch while a transaction is under way share the next one.
+Batches that end while a transaction is under way share the next one. If that fails, each is written on its own.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ from shared.runtime.loops import backoff
 from shared.runtime.metrics import RETRIES, ROWS, TASK_SECONDS, TASKS
 from shared.runtime.settings import WorkSettings
 from shared.storage import holds, systems
+from shared.storage.postgres import AGAIN, AWAY
 from shared.storage.register import note_conflicts
 from shared.storage.subject_data import encode_identities
 from shared.storage.systems import Finding
@@ -87,24 +88,32 @@ class TaskCompletion:
             mine.cancel()
 
     async def _commit_waiting(self) -> None:
-        """Commits what waits in one transaction; whoever waits is told how it went."""
+        """Commits the next waiting batches in one transaction; a cancelled writer leaves the others to the next one."""
         group: list[tuple[Worked, asyncio.Future[None]]] = []
         size = 0
+        self._waiting = [each for each in self._waiting if not each[1].done()]
         while self._waiting and (not group or size + len(self._waiting[0][0].claims) <= _LARGEST_GROUP):
             group.append(self._waiting.pop(0))
             size += len(group[-1][0].claims)
-        group = [each for each in group if not each[1].cancelled()]
+        try:
+            await self._settle(group)
+        finally:
+            self._waiting[:0] = [each for each in group if not each[1].done()]
+
+    async def _settle(self, group: Sequence[tuple[Worked, asyncio.Future[None]]]) -> None:
+        """Commits these batches together, or one by one if one of them cannot be written."""
+        failure: Exception | None = None
         try:
             await self._commit([worked for worked, _ in group])
-        except asyncio.CancelledError:
-            self._waiting = group + self._waiting  # the next of those who wait commits them
-            raise
-        except Exception as error:  # noqa: BLE001  # each of them decides whether it tries again
-            for _, waits in group:
-                waits.set_exception(error)
-        else:
-            for _, waits in group:
-                waits.set_result(None)
+        except Exception as error:  # noqa: BLE001  # each writer decides whether it tries again
+            failure = error
+        if failure and len(group) > 1 and not isinstance(failure, (*AWAY, *AGAIN)):
+            for each in group:
+                await self._settle([each])
+            return
+        for _, waits in group:
+            if not waits.done():
+                waits.set_exception(failure) if failure else waits.set_result(None)
 
     async def _commit(self, batches: Sequence[Worked]) -> None:
         held = {subject: each for worked in batches for subject, each in worked.held.items()}
