@@ -1,1 +1,5 @@
-"""The composition root of a service: loops, HTTP server, probes."""
+"""Puts a service together: connections, loops, workers, probes and the HTTP server.
+
+`service` is the composition root; a service's `main` names its handlers and its application.
+May import every package of `shared`.
+"""

@@ -1,6 +1,6 @@
 """Writes the results of tasks in one transaction: states, receipts, sealed data, evidence, and what follows.
 
-Batches that end while a transaction is under way share the next one. If that fails, each is written on its own.
+Batches that end while a transaction is under way share the next one (``shared.messaging.group_commit``).
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, assert_never
+from typing import assert_never
 from uuid import UUID
 
 import orjson
@@ -24,12 +24,12 @@ from shared.fulfilment import at_once, failures, parts, queue, reports
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
 from shared.fulfilment.store import Conclude, hold
+from shared.messaging.group_commit import GroupCommit
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import backoff
 from shared.runtime.metrics import RETRIES, ROWS, TASK_SECONDS, TASKS
 from shared.runtime.settings import WorkSettings
 from shared.storage import holds, systems
-from shared.storage.postgres import AGAIN, AWAY
 from shared.storage.register import note_conflicts
 from shared.storage.subject_data import encode_identities
 from shared.storage.systems import Finding
@@ -39,8 +39,6 @@ from shared.systems.engine.grounds import by_rule
 
 log = logging.getLogger(__name__)
 
-_LARGEST_GROUP: Final = 1_000
-"""Tasks of one transaction: more would hold the evidence's head for longer than they save."""
 _OPEN = frozenset({TaskState.READY, TaskState.FAILED})
 _ON_RECORD = frozenset({"exceeded", "found", "changed", "remaining", "reported"})
 """What of a failure stands in the evidence: the limit that has stopped it, and what was done before it."""
@@ -72,50 +70,13 @@ class TaskCompletion:
     ) -> None:
         self.unit_of_work, self.fulfilments, self.settings = unit_of_work, fulfilments, settings
         self._follows = conclude
-        self._waiting: list[tuple[Worked, asyncio.Future[None]]] = []
-        self._turn = asyncio.Lock()
+        self._group: GroupCommit[Worked, None] = GroupCommit(self._commit, lambda worked: len(worked.claims))
 
     async def write(self, worked: Worked) -> None:
         """Concludes what is still ours, and moves on the fulfilments whose stage has ended with it."""
-        mine = asyncio.get_running_loop().create_future()
-        self._waiting.append((worked, mine))
-        try:
-            async with self._turn:
-                if not mine.done():
-                    await self._commit_waiting()
-            await mine
-        finally:
-            mine.cancel()
+        await self._group.commit(worked)
 
-    async def _commit_waiting(self) -> None:
-        """Commits the next waiting batches in one transaction; a cancelled writer leaves the others to the next one."""
-        group: list[tuple[Worked, asyncio.Future[None]]] = []
-        size = 0
-        self._waiting = [each for each in self._waiting if not each[1].done()]
-        while self._waiting and (not group or size + len(self._waiting[0][0].claims) <= _LARGEST_GROUP):
-            group.append(self._waiting.pop(0))
-            size += len(group[-1][0].claims)
-        try:
-            await self._settle(group)
-        finally:
-            self._waiting[:0] = [each for each in group if not each[1].done()]
-
-    async def _settle(self, group: Sequence[tuple[Worked, asyncio.Future[None]]]) -> None:
-        """Commits these batches together, or one by one if one of them cannot be written."""
-        failure: Exception | None = None
-        try:
-            await self._commit([worked for worked, _ in group])
-        except Exception as error:  # noqa: BLE001  # each writer decides whether it tries again
-            failure = error
-        if failure and len(group) > 1 and not isinstance(failure, (*AWAY, *AGAIN)):
-            for each in group:
-                await self._settle([each])
-            return
-        for _, waits in group:
-            if not waits.done():
-                waits.set_exception(failure) if failure else waits.set_result(None)
-
-    async def _commit(self, batches: Sequence[Worked]) -> None:
+    async def _commit(self, batches: Sequence[Worked]) -> Sequence[None]:
         held = {subject: each for worked in batches for subject, each in worked.held.items()}
         disputed = {task_id: each for worked in batches for task_id, each in worked.disputed.items()}
         worked = [pair for each in batches for pair in zip(each.claims, each.results, strict=True)]
@@ -154,6 +115,7 @@ class TaskCompletion:
             if stopped := at_once.done(c for c, _ in counted) - withdrawn:
                 await reports.publish_so_far(tx, stopped)
         self._tell([c for c, _ in kept], withdrawn, tx.now)
+        return [None] * len(batches)
 
     def _conclude(self, claim: Claim, result: Result, now: datetime) -> Conclusion:
         """Decides what becomes of a task."""

@@ -1,1 +1,4 @@
-"""One process: settings, loops, liveness, telemetry."""
+"""Runs one process: settings, loops with heartbeats, metrics and traces.
+
+May import `storage` and `domain`. It knows neither broker nor HTTP.
+"""

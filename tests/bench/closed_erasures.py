@@ -49,7 +49,7 @@ async def measure(ground: Ground) -> list[Row]:
                         work.setdefault(f"{what}_per_request", []).append(float(value - before[what]) / REQUESTS)
                     letters = await running.pool.fetchval("SELECT count(*) FROM intake.letter")
                     notices = await running.pool.fetchval("SELECT count(*) FROM intake.recipient_notice")
-                must("letters to people, of which the twin writes as many", letters, REQUESTS * _LETTERS_EACH)
+                must("letters to people, as many as the twin keeps", letters, REQUESTS * _LETTERS_EACH)
                 must("recipients to be told in the next digest", notices, REQUESTS * len(naive_twin.RECIPIENTS))
                 must("rows left", await copied.rows(), left)
             return REQUESTS / seconds
@@ -70,9 +70,8 @@ async def measure(ground: Ground) -> list[Row]:
 
         figures = await ground.interleaved({"ours": ours, "plain SQL": plain, "naive twin": twin}, "requests/s")
     twin_is = (
-        "the naive twin: erases, looks again and writes the same letters, which ours renders when first read;"
-        " one transaction per step,"
-        f" {naive_twin.WORKERS} workers, no bus"
+        "the naive twin: erases, looks again and keeps the facts of as many letters, which neither renders;"
+        f" one transaction per step, {naive_twin.WORKERS} workers, no bus"
     )
     plain_is = "the same deletes, set-wise, one statement per store, nothing else"
     more = {what: rounded(median(each)) for what, each in work.items()}

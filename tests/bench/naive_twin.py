@@ -1,7 +1,8 @@
 """The naive twin of the product: the same observable work in straightforward code, without bus, batches or encryption.
 
 Each of its workers closes one request after the other: it erases and looks again in three stores.
-It also writes the letters that the product writes, and commits after each step.
+It keeps the facts of as many letters and notices as the product, and commits after each step.
+Neither renders a letter while it closes: the product renders a letter of these requests when it is first read.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from contextlib import AsyncExitStack
 from uuid import UUID, uuid4
 
 import asyncpg
-from jinja2 import Environment
+import orjson
 
 from tests.fixtures.stores import Stores, Subject
 
@@ -27,7 +28,7 @@ CREATE TABLE request (
 CREATE TABLE task (
     task_id uuid PRIMARY KEY, request_id uuid NOT NULL, system text NOT NULL, state text NOT NULL, changed int
 );
-CREATE TABLE letter (letter_id uuid PRIMARY KEY, request_id uuid NOT NULL, kind text NOT NULL, content text NOT NULL);
+CREATE TABLE letter (letter_id uuid PRIMARY KEY, request_id uuid NOT NULL, kind text NOT NULL, facts text NOT NULL);
 CREATE TABLE evidence (seq bigserial PRIMARY KEY, request_id uuid NOT NULL, action text NOT NULL, hash bytea NOT NULL);
 """
 
@@ -37,28 +38,6 @@ _DELETE = {
     "tickets": "DELETE FROM ticket WHERE requester = $1",
 }
 _LEFT = {store: sql.replace("DELETE", "SELECT count(*)") for store, sql in _DELETE.items()}
-_LETTERS = Environment(autoescape=True, trim_blocks=True)
-_ACKNOWLEDGEMENT = _LETTERS.from_string("""\
-Your reference: {{ reference }}
-
-We have received your request to erase your personal data (Art. 17 GDPR). We answer it within one month.
-""")
-_ANSWER = _LETTERS.from_string("""\
-Your reference: {{ reference }}
-
-You asked us to erase your personal data (Art. 17 GDPR). We have done so:
-{% for system, changed in erased.items() %}
-- {{ system }}: {{ changed }} records were deleted, and none is left.
-{% endfor %}
-
-We have asked these recipients to erase what we disclosed to them (Art. 19 GDPR): {{ recipients | join(", ") }}.
-You may complain to a supervisory authority, and seek a judicial remedy.
-""")
-_NOTICE = _LETTERS.from_string("""\
-To {{ recipient }}. Our reference: {{ reference }}
-
-We have erased the personal data of {{ email }}, {{ phone }} (Art. 19 GDPR). Please erase what we disclosed to you.
-""")
 
 
 async def close_all(own_dsn: str, stores: Stores, subjects: int) -> float:
@@ -90,7 +69,7 @@ async def _close(own: asyncpg.Pool, stores: Mapping[str, asyncpg.Pool], subject:
         *(request_id, subject.account_id, subject.email, subject.phone),
     )
     await _record(own, request_id, "request.received")
-    await _write(own, request_id, "acknowledgement", _ACKNOWLEDGEMENT.render(reference=request_id))
+    await _write(own, request_id, "acknowledgement", reference=request_id, article="17")
     erased: dict[str, int] = {}
     for store, value in identity.items():
         task_id = uuid4()
@@ -102,9 +81,8 @@ async def _close(own: asyncpg.Pool, stores: Mapping[str, asyncpg.Pool], subject:
         await own.execute("UPDATE task SET state = 'done', changed = $2 WHERE task_id = $1", task_id, erased[store])
         await _record(own, request_id, "task.concluded")
     for recipient in RECIPIENTS:
-        notice = _NOTICE.render(recipient=recipient, reference=request_id, email=subject.email, phone=subject.phone)
-        await _write(own, request_id, "notice", notice)
-    await _write(own, request_id, "answer", _ANSWER.render(reference=request_id, erased=erased, recipients=RECIPIENTS))
+        await _write(own, request_id, "notice", recipient=recipient, email=subject.email, phone=subject.phone)
+    await _write(own, request_id, "answer", reference=request_id, erased=erased, recipients=RECIPIENTS)
     await own.execute(
         "UPDATE request SET state = 'closed', outcome = 'fulfilled', account_id = NULL, email = NULL, phone = NULL"
         " WHERE request_id = $1",
@@ -113,7 +91,8 @@ async def _close(own: asyncpg.Pool, stores: Mapping[str, asyncpg.Pool], subject:
     await _record(own, request_id, "request.closed")
 
 
-async def _write(own: asyncpg.Pool, request_id: UUID, kind: str, content: str) -> None:
+async def _write(own: asyncpg.Pool, request_id: UUID, kind: str, **facts: object) -> None:
+    content = orjson.dumps(facts).decode()
     await own.execute("INSERT INTO letter VALUES ($1, $2, $3, $4)", uuid4(), request_id, kind, content)
 
 

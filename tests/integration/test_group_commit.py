@@ -1,4 +1,4 @@
-"""Test batches of results that are written in one transaction: a bad or cancelled one costs no other."""
+"""Test what is written in one transaction: a bad or cancelled item costs no other."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from shared.domain.operations import TaskOutcome
 from shared.fulfilment.completion import TaskCompletion, Worked
 from shared.fulfilment.queue import Claim
+from shared.messaging.group_commit import GroupCommit
 from shared.runtime.settings import WorkSettings
 from shared.systems.contract import Receipt
 from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem, SetClock
@@ -30,8 +31,15 @@ class Writers:
         self.completion = TaskCompletion(harness.unit_of_work, harness.fulfilments, harness.concludes, settings)
         self.tasks: list[asyncio.Task[None]] = []
 
-    def write(self, number: int, categories: dict[str, int] = GOOD) -> None:
-        """Begins to write the result of one task."""
+    async def begin(self, bad: int | None = None) -> None:
+        """Writes the first task, and the others once it is in its transaction; ``bad`` cannot be written."""
+        for number in range(4):
+            self._write(number, BAD if number == bad else GOOD)
+            if number == 0:
+                await self.in_transaction()
+        await asyncio.sleep(0)
+
+    def _write(self, number: int, categories: dict[str, int]) -> None:
         claim = self.claims[number]
         receipt = Receipt(claim.task_id, TaskOutcome.ERASED, found=2, changed=2, by_category=categories)
         self.tasks.append(asyncio.create_task(self.completion.write(Worked([claim], [receipt], {}, {}))))
@@ -80,31 +88,25 @@ async def writers(open_harness: OpenHarness, clock: SetClock) -> Writers:
 @pytest.mark.parametrize("bad", [1, 2, 3])
 async def test_batch_that_cannot_be_written_fails_alone(writers: Writers, bad: int) -> None:
     async with writers.behind_a_lock():
-        for number in range(4):
-            writers.write(number, BAD if number == bad else GOOD)
-        await writers.in_transaction()
+        await writers.begin(bad)
     ended = await writers.ended()
     assert ended == [ValidationError if each == bad else None for each in range(4)]
     assert await writers.done() == [each != bad for each in range(4)]
 
 
-async def test_cancelled_writer_leaves_the_rest_of_its_transaction_to_the_next(writers: Writers) -> None:
+async def test_cancelled_writer_is_written_if_its_transaction_is_under_way(writers: Writers) -> None:
     async with writers.behind_a_lock():
-        for number in range(4):
-            writers.write(number)
-        await writers.in_transaction()
+        await writers.begin()
         writers.tasks[0].cancel()
         await asyncio.sleep(0.05)
     assert await writers.ended() == [asyncio.CancelledError, None, None, None]
-    assert await writers.done() == [False, True, True, True]
+    assert await writers.done() == [True] * 4
 
 
 async def test_cancelled_waiter_stops_no_other_of_the_same_transaction(writers: Writers) -> None:
     async with AsyncExitStack() as behind_the_first:
         async with writers.behind_a_lock():
-            for number in range(4):
-                writers.write(number)
-            await writers.in_transaction()
+            await writers.begin()
             second = asyncio.create_task(behind_the_first.enter_async_context(writers.behind_a_lock()))
             await writers.in_transaction(2)
         await second
@@ -112,14 +114,51 @@ async def test_cancelled_waiter_stops_no_other_of_the_same_transaction(writers: 
         writers.tasks[2].cancel()
     ended = await writers.ended()
     assert ended == [None, None, asyncio.CancelledError, None]
-    assert await writers.done() == [True] * 4, "the transaction was under way"
+    assert await writers.done() == [True] * 4
 
 
 async def test_waiter_cancelled_before_its_transaction_is_not_written(writers: Writers) -> None:
     async with writers.behind_a_lock():
-        for number in range(4):
-            writers.write(number)
-        await writers.in_transaction()
+        await writers.begin()
         writers.tasks[2].cancel()
     assert await writers.ended() == [None, None, asyncio.CancelledError, None]
     assert await writers.done() == [True, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("failure", "answers", "transactions"),
+    [
+        (ValueError, ["a", ValueError, "c"], [["a", "b", "c"], ["a"], ["b"], ["c"]]),
+        (ConnectionError, [ConnectionError] * 3, [["a", "b", "c"]]),
+    ],
+)
+async def test_items_are_written_one_by_one_after_a_failure_but_not_in_an_outage(
+    failure: type[Exception], answers: list[object], transactions: list[list[str]]
+) -> None:
+    written: list[list[str]] = []
+
+    async def write(items: Sequence[str]) -> Sequence[str]:
+        await asyncio.sleep(0)
+        written.append([*items])
+        if "b" in items:
+            raise failure
+        return items
+
+    group: GroupCommit[str, str] = GroupCommit(write, len)
+    given = await asyncio.gather(*map(group.commit, "abc"), return_exceptions=True)
+    assert written == transactions
+    assert [type(each) if isinstance(each, Exception) else each for each in given] == answers
+
+
+async def test_transaction_holds_each_key_once_and_a_thousand_rows() -> None:
+    written: list[list[int]] = []
+
+    async def write(items: Sequence[int]) -> Sequence[int]:
+        await asyncio.sleep(0)
+        written.append([*items])
+        return items
+
+    group: GroupCommit[int, int] = GroupCommit(write, abs, lambda rows: rows if rows < 0 else None)
+    rows = [1, 600, -3, 300, -3, 500, 5]
+    assert await asyncio.gather(*map(group.commit, rows)) == rows
+    assert written == [[1, 600, -3, 300, 5], [-3, 500]]

@@ -24,7 +24,13 @@ from services.intake.request.aggregate import Request
 from services.intake.request.causes.person import asks_for
 from services.intake.request.lifecycle import first_state
 from services.intake.settings import IntakeSettings
-from services.intake.submission.group_commit import Accepted, GroupCommit, PreparedRequest, SubmissionContext, Submitted
+from services.intake.submission.group_commit import (
+    Accepted,
+    PreparedRequest,
+    SubmissionContext,
+    SubmissionWriter,
+    Submitted,
+)
 from services.intake.submission.schemas import Submission, scope_of
 from shared.app.service import Running
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity
@@ -66,7 +72,7 @@ class Submissions:
         self._waiting = Quota(settings.waiting)
         self._rate = Rate(per_second=1, burst_seconds=_MINUTE + 0.001)
         most = settings.erasures_per_hour or identity.key_suspension.erasures_per_hour
-        self._commits = GroupCommit(unit_of_work, most)
+        self._commits = SubmissionWriter(unit_of_work, most)
 
     @classmethod
     def of(cls, running: Running, settings: IntakeSettings) -> Self:

@@ -1,11 +1,11 @@
-"""Storing submissions durably: whoever submits while a commit is under way shares the next one."""
+"""Stores submissions durably; those that come while a commit is under way share the next one."""
 
-import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from itertools import islice
+from operator import attrgetter
 from uuid import UUID
 
 from services.intake.access import key_suspension
@@ -20,12 +20,10 @@ from services.intake.request.lifecycle import State
 from services.intake.request.same_person import Marks
 from services.intake.store import lookup, other_requests, repository
 from shared.domain.rights import Right
+from shared.messaging.group_commit import GroupCommit
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.telemetry import sampled_trace
 from shared.storage.vault import Row
-
-_LARGEST_GROUP = 1_000
-"""Requests of one commit: more would hold the evidence's head, and the memory, for longer than they save."""
 
 _CLAIM = """
 INSERT INTO idempotency (channel, idempotency_key, body_hash, request_ids, accepted_at)
@@ -101,20 +99,15 @@ class Submitted:
         return (self.context.caller.channel, key) if key else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    submitted: Submitted
-    accepted: "asyncio.Future[list[Accepted]]"
-
-
-class GroupCommit:
-    """Commits what was submitted since the last commit began, in one transaction."""
+class SubmissionWriter:
+    """Writes submissions, those that come at the same time in one transaction."""
 
     def __init__(self, unit_of_work: UnitOfWorkFactory, erasures_per_hour: int) -> None:
         self._unit_of_work = unit_of_work
         self._erasures_per_hour = erasures_per_hour
-        self._waiting: list[_Waiting] = []
-        self._task: asyncio.Task[None] | None = None
+        self._group: GroupCommit[Submitted, list[Accepted]] = GroupCommit(
+            self._commit, lambda each: len(each.prepared), attrgetter("key")
+        )
 
     async def store(self, prepared: Sequence[PreparedRequest], context: SubmissionContext) -> list[Accepted]:
         """Stores all of them or none; a replay of the same idempotency key gives the first answer again.
@@ -122,27 +115,7 @@ class GroupCommit:
         Raises:
             IdempotencyKeyReused: the key came before with another body
         """
-        accepted: asyncio.Future[list[Accepted]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(Submitted(context, prepared), accepted))
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run())
-        return await accepted
-
-    async def _run(self) -> None:
-        while self._waiting:
-            group, self._waiting = _next_group(self._waiting)
-            answers: Sequence[list[Accepted] | Exception]
-            try:
-                answers = await self._commit([each.submitted for each in group])
-            except Exception as error:  # noqa: BLE001  # every caller must hear of it, whatever it is
-                answers = [error] * len(group)
-            for waiting, answer in zip(group, answers, strict=True):
-                if waiting.accepted.done():
-                    continue
-                if isinstance(answer, Exception):
-                    waiting.accepted.set_exception(answer)
-                else:
-                    waiting.accepted.set_result(answer)
+        return await self._group.commit(Submitted(context, prepared))
 
     async def _commit(self, group: Sequence[Submitted]) -> list[list[Accepted] | Exception]:
         async with self._unit_of_work.begin() as tx:
@@ -181,24 +154,6 @@ def _paused(prepared: PreparedRequest, keys: Collection[str]) -> PreparedRequest
     if prepared.request.key_id in keys and key_suspension.begins_an_erasure(received):
         return replace(prepared, received=key_suspension.pause(received))
     return prepared
-
-
-def _next_group(waiting: Sequence[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:
-    """Those to commit now and those to commit after: each idempotency key once, and no more than the largest group."""
-    now: list[_Waiting] = []
-    later: list[_Waiting] = []
-    taken: set[_Key] = set()
-    size = 0
-    for each in waiting:
-        key, length = each.submitted.key, len(each.submitted.prepared)
-        if key in taken or (now and size + length > _LARGEST_GROUP):
-            later.append(each)
-        else:
-            now.append(each)
-            size += length
-        if key:
-            taken.add(key)
-    return now, later
 
 
 async def _claim_keys(tx: UnitOfWork, group: Sequence[Submitted]) -> dict[_Key | None, list[Accepted] | Exception]:
