@@ -1,1 +1,5 @@
-"""The commands of the privacy team: what they do goes through intake's API with a key, as everybody's calls do."""
+"""The command `dsr`: `main` knows all commands; the rest speaks HTTP with a key, as every client of the API does.
+
+`acting` lists, shows and decides by the API's registry of actions; `requests` and `following` are about requests.
+May import `shared` and, for examples, `services/intake/api/examples.py`; never a database.
+"""

@@ -5,12 +5,10 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
-from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
-import httpx
 import orjson
 import typer
 
@@ -19,7 +17,7 @@ from services.cli.output import AsJson, cell, listed, pairs, plain, say, shown, 
 from shared.domain import reference
 from shared.domain.errors import DsrError
 
-_PAGE, _TRIES = 1000, 3
+_PAGE = 1000
 _PLACE = re.compile(r"[a-z]+(-[a-z]+)*(/[A-Za-z0-9][A-Za-z0-9:._-]*)*")
 _EXAMPLES: Mapping[str, str] = {"integer": "3", "number": "0.5", "boolean": "true", "array": '["…"]'}
 Thing = Annotated[str, typer.Argument(metavar="KIND/ID", help="A request by its id or reference; else as holds/ID.")]
@@ -29,13 +27,6 @@ Everything = Annotated[bool, typer.Option("--all", help="All of them, however ma
 
 class Unclear(DsrError):
     """The API knows nothing of what was typed, or a field is missing; the message says what to type."""
-
-
-class Typed(NamedTuple):
-    """The fields that were typed: texts as they stand, and values from a file of JSON."""
-
-    texts: Mapping[str, str] = {}
-    given: Mapping[str, Any] = {}
 
 
 class Action(NamedTuple):
@@ -58,20 +49,19 @@ class Action(NamedTuple):
 
     @property
     def usage(self) -> str:
-        """How it is typed, but for what it is about."""
+        """Shows how it is typed, without what it is about."""
         return " ".join(f"{name}=…" if name in self.needed else f"[{name}=…]" for name in self.fields)
 
-    def body(self, typed: Typed) -> dict[str, Any] | None:
+    def body(self, typed: Mapping[str, Any]) -> dict[str, Any] | None:
         """The body; None where there are no fields. Raises ``Unclear``."""
-        fields, there = self.fields, {*typed.given, *typed.texts}
-        if unknown := sorted(there - {*fields}):
+        fields = self.fields
+        if unknown := sorted({*typed} - {*fields}):
             takes = f"it takes {', '.join(fields)}" if fields else "it takes none"
             raise Unclear(f"{self.name} has no field {', '.join(unknown)}: {takes}")
-        if missing := [name for name in self.needed if name not in there]:
+        if missing := [name for name in self.needed if name not in typed]:
             about = [f"{each} ({said})" if (said := _explained(each, fields[each])) else each for each in missing]
             raise Unclear(f"{self.name} needs {', '.join(about)}: type {self.name} {self.usage}")
-        texts = {name: _value(name, fields[name], text) for name, text in typed.texts.items()}
-        return {**typed.given, **texts} if fields else None
+        return {name: _value(name, fields[name], value) for name, value in typed.items()} if fields else None
 
     def _resolved(self, schema: Mapping[str, Any]) -> dict[str, Any]:
         """A schema without its references; of a value that may be left out, that of the value."""
@@ -108,26 +98,22 @@ def named(known: Mapping[str, Action], name: str) -> Action:
     raise Unclear(f"there is no action {name} here: {more}")
 
 
+def request_id(text: str) -> str:
+    """The id of a request, by its id or reference; raises ``BadParameter``."""
+    with suppress(ValueError):
+        return str(UUID(text))
+    if known := reference.read(text):
+        return known
+    raise typer.BadParameter(f"write an id, or a reference as {reference.EXAMPLE}: compare each character")
+
+
 def place(text: str) -> str:
     """The path of a thing, or of a kind; raises ``BadParameter``."""
-    if known := _request(text):
-        return f"/v1/requests/{known}"
+    with suppress(typer.BadParameter):
+        return f"/v1/requests/{request_id(text)}"
     if _PLACE.fullmatch(text):
         return f"/v1/{text}"
     raise typer.BadParameter("write KIND/ID, such as holds/ID, or the id or reference of a request")
-
-
-def _request(text: str) -> str | None:
-    with suppress(ValueError):
-        return str(UUID(text))
-    return reference.read(text)
-
-
-def request_id(text: str) -> str:
-    """The id of a request, by its id or reference; raises ``BadParameter``."""
-    if known := _request(text):
-        return known
-    raise typer.BadParameter(f"write an id, or a reference as {reference.EXAMPLE}: compare each character")
 
 
 async def rows(api: Api, path: str, most: int | None = None, **query: Any) -> AsyncIterator[list[dict[str, Any]]]:
@@ -165,7 +151,7 @@ def list_(
     as_json: AsJson,
 ) -> None:
     """Print a list of the API, such as incidents, holds, letters, mail, systems or approvals."""
-    query, path = typed(wanted or ()).texts, place(kind)
+    query, path = typed(wanted or ()), place(kind)
     run(lambda api: print_rows(api, path, None if everything else limit, as_json=as_json, **query))
 
 
@@ -215,7 +201,7 @@ def act(
         refused = False
         for deed in deeds:
             try:
-                await _one(api, deed, _How(yes, dry_run, as_json))
+                await _one(api, deed, ask=dry_run or not yes, dry_run=dry_run, as_json=as_json)
             except ApiRefused as error:
                 if len(deeds) == 1:
                     raise
@@ -227,37 +213,29 @@ def act(
     run(work)
 
 
-def typed(words: Sequence[str]) -> Typed:
-    """What was typed: FIELD=VALUE, FIELD=@FILE, or @FILE with a JSON object of fields.
+def typed(words: Sequence[str]) -> dict[str, Any]:
+    """The fields that were typed: FIELD=VALUE, FIELD=@FILE, or @FILE with a JSON object of fields.
 
     Raises:
         BadParameter: a word is none of these, or a field comes twice.
         OSError: a file cannot be read.
     """
-    texts, given = dict[str, str](), dict[str, Any]()
+    found = dict[str, Any]()
     for word in words:
         name, parted, value = word.partition("=")
-        several = _object(_content(word)) if word.startswith("@") else {}
-        if not parted and not several:
+        if not parted and not word.startswith("@"):
             raise typer.BadParameter("a field is written as FIELD=VALUE or FIELD=@FILE, several as @FILE")
-        one = {} if several else {name: _content(value)}
-        if twice := {*one, *several} & {*texts, *given}:
+        several = _object(_content(word)) if word.startswith("@") else {name: _content(value)}
+        if twice := several.keys() & found.keys():
             raise typer.BadParameter(f"{', '.join(sorted(twice))} comes twice: type it once")
-        texts |= one
-        given |= several
-    return Typed(texts, given)
+        found |= several
+    return found
 
 
 def agreed() -> bool:
     """Asks whether to do it, on standard error: a program may read the rest."""
     typer.echo("Do it? [y/N] ", err=True, nl=False)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
-
-
-class _How(NamedTuple):
-    yes: bool
-    dry_run: bool
-    as_json: bool
 
 
 class _Deed(NamedTuple):
@@ -271,15 +249,11 @@ class _Deed(NamedTuple):
     def path(self) -> str:
         if self.action.name == "create":
             return self.thing
-        return f"{self.thing}/{self.action.name}" if self.approves else f"{self.thing}/actions/{self.action.name}"
-
-    @property
-    def approves(self) -> bool:
-        return self.action.name in _APPROVALS
+        return f"{self.thing}/{'actions/' if self.versioned else ''}{self.action.name}"
 
     @property
     def versioned(self) -> bool:
-        return not (self.approves or self.action.name == "create")
+        return self.action.name not in {"create", *_APPROVALS}
 
 
 def _meant(registry: Sequence[Mapping[str, Any]], thing: str, name: str) -> Action:
@@ -287,42 +261,26 @@ def _meant(registry: Sequence[Mapping[str, Any]], thing: str, name: str) -> Acti
     return named(actions(registry, kind, new=not below), name)
 
 
-async def _one(api: Api, deed: _Deed, how: _How) -> None:
-    """Does it with one thing, once it was shown and agreed to."""
-    if how.yes and not how.dry_run:
-        answer = await (_at_once(api, deed) if deed.versioned else api.post(deed.path, deed.sends))
-    else:
-        read = None if deed.action.name == "create" else await api.get(deed.thing)
-        match = {"If-Match": version_of(read)} if read and deed.versioned else {}
+async def _one(api: Api, deed: _Deed, *, ask: bool, dry_run: bool, as_json: bool) -> None:
+    """Does it with one thing; where it is to ``ask``, once it was tried, shown and agreed to."""
+    thing = deed.thing if ask else f"{deed.thing}/actions"
+    read = await api.get(thing) if deed.versioned or (ask and deed.action.name != "create") else None
+    match = {"If-Match": version_of(read)} if read and deed.versioned else {}
+    if ask:
         await api.post(f"{deed.path}?dry_run=true", deed.sends, match, repeatable=True)
-        lines = [shown(told_by(read))] if read else []
-        if how.dry_run and how.as_json:
-            tell({"action": deed.action.name, "sends": deed.sends, "shows": "\n".join(lines).splitlines()})
-        else:
-            fields = (f"  {name}: {cell(value)}" for name, value in (deed.sends or {}).items())
-            said = "\n".join([*lines, f"{deed.action.name}: {deed.action.says}", *fields])
-            typer.echo(plain(said), err=how.as_json)
-        if how.dry_run:
+        lines = shown(told_by(read)).splitlines() if read else []
+        if dry_run and as_json:
+            tell({"action": deed.action.name, "sends": deed.sends, "shows": lines})
+            return
+        fields = (f"  {name}: {cell(value)}" for name, value in (deed.sends or {}).items())
+        typer.echo(plain("\n".join([*lines, f"{deed.action.name}: {deed.action.says}", *fields])), err=as_json)
+        if dry_run:
             return
         if not agreed():
             raise typer.Abort
-        answer = await api.post(deed.path, deed.sends, match, repeatable=bool(match))
-    done = told_by(answer)
+    done = told_by(await api.post(deed.path, deed.sends, match, repeatable=bool(match)))
     brief = {name: value for name, value in done.items() if name != "id" and isinstance(value, str | int)}
-    tell(done) if how.as_json else say(f"{deed.action.name}: done, {pairs(brief)}")
-
-
-async def _at_once(api: Api, deed: _Deed) -> httpx.Response:
-    """Acts on the thing as it stands, and again where it changes in that moment."""
-    tries = 0
-    while True:
-        tries += 1
-        try:
-            match = {"If-Match": version_of(await api.get(f"{deed.thing}/actions"))}
-            return await api.post(deed.path, deed.sends, match, repeatable=True)
-        except ApiRefused as error:
-            if error.status != HTTPStatus.PRECONDITION_FAILED or tries == _TRIES:
-                raise
+    tell(done) if as_json else say(f"{deed.action.name}: done, {pairs(brief)}")
 
 
 def _print_registry(registry: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
@@ -339,7 +297,7 @@ def _print_registry(registry: Sequence[Mapping[str, Any]], *, as_json: bool) -> 
 
 
 def _explained(name: str, schema: Mapping[str, Any]) -> str:
-    """What a field is for, or which words it takes."""
+    """Explains a field by its words or its title."""
     words = " | ".join(map(str, schema.get("enum", ())))
     title, says = str(schema.get("title", "")), str(schema.get("description", ""))
     own = title if title.casefold() != name.replace("_", " ") else says  # a title of its own names the field
@@ -347,8 +305,9 @@ def _explained(name: str, schema: Mapping[str, Any]) -> str:
     return ": ".join(filter(None, (words or date, own)))
 
 
-def _value(name: str, schema: Mapping[str, Any], text: str) -> Any:
-    if schema.get("type") == "string":
+def _value(name: str, schema: Mapping[str, Any], text: Any) -> Any:
+    """Reads what was typed: a text as it stands, a list of texts with commas, anything else as JSON."""
+    if schema.get("type") == "string" or not isinstance(text, str):
         return text
     if schema.get("items", {}).get("type") == "string" and not text.startswith("["):
         return [each.strip() for each in text.split(",")]

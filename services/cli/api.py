@@ -1,10 +1,9 @@
-"""One caller of intake's API: repeats what may be repeated while intake is away, and says what it refuses and why."""
+"""Calls intake's API: repeats what may be repeated while intake is away, and says what it refuses and why."""
 
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Self, TypeVar
 
@@ -16,7 +15,7 @@ from shared.domain.configuration import Group
 from shared.domain.errors import DsrError, Unavailable
 
 _URL = r"^(https://[^\s/?#@]+|http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?)(/[^\s?#@]*)?$"
-"""The key goes with every call: in clear to nobody but this machine."""
+"""The key goes with every call: in clear to this machine alone."""
 
 
 class ApiSettings(Group, env_prefix="DSR_API_"):
@@ -44,7 +43,7 @@ class ApiSettings(Group, env_prefix="DSR_API_"):
 
 
 PATIENCE_SECONDS = 30.0
-"""How long intake may be away, as while it is rolled, before a command gives up."""
+"""Seconds for which a command waits for intake, such as during a rollout."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 4.0
 _JSON, _PROBLEM = "application/json", "application/problem+json"
 _NO_ROUTE = "urn:dsr:problem:http"
@@ -55,7 +54,7 @@ _SECRET = re.compile(r"[\x21-\x7e]+")
 
 
 class ApiRefused(DsrError):
-    """Intake refuses what a command asks for; ``status``: of the answer, as 409."""
+    """Intake refuses what a command asks for; ``status``: of its answer, such as 409."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -67,34 +66,25 @@ class ApiAway(Unavailable):
 
 
 class Api:
-    """Intake's API with one key.
-
-    Raises:
-        ApiRefused: from every call, where the answer is a refusal; the message says why, field by field.
-        ApiAway: from every call, where there was no answer; whether it was heard is not known.
-    """
+    """Intake's API with one key; every call raises ``ApiRefused`` for a refusal, ``ApiAway`` where no answer came."""
 
     def __init__(self, client: httpx.AsyncClient, patience: float) -> None:
         self._client = client
         self._patience = patience
 
     async def get(self, path: str, /, *, kind: str = _JSON, **query: Any) -> httpx.Response:
-        """What is at that path, of that media type; a parameter that is None is left out."""
+        """Reads what is at that path, of that media type; a parameter that is None is left out."""
         wanted = {name: value for name, value in query.items() if value is not None}
         return await self._call("GET", path, repeatable=True, kind=kind, params=wanted)
 
     async def post(
         self, path: str, body: Any = None, headers: Mapping[str, str] | None = None, *, repeatable: bool = False
     ) -> httpx.Response:
-        """What is answered; ``repeatable``: doing it twice does it once, as with ``If-Match``.
-
-        A body of bytes is JSON already, and is sent as it is.
-        """
+        """Sends a body, or JSON as bytes; ``repeatable``: doing it twice does it once, as with ``If-Match``."""
         content = body if isinstance(body, bytes | None) else orjson.dumps(body)
         typed = {} if content is None else {"Content-Type": "application/json"}
-        return await self._call(
-            "POST", path, repeatable=repeatable, headers={**typed, **(headers or {})}, content=content
-        )
+        sent = {**typed, **(headers or {})}
+        return await self._call("POST", path, repeatable=repeatable, headers=sent, content=content)
 
     async def _call(
         self, method: str, path: str, *, repeatable: bool, kind: str = _JSON, **call: Any
@@ -102,15 +92,17 @@ class Api:
         loop = asyncio.get_running_loop()
         until, pause = loop.time() + self._patience, _FIRST_PAUSE
         while True:
+            wait, again = pause, repeatable
             try:
                 answer = await self._client.request(method, path, **call)
                 if answer.status_code not in _BUSY:
                     return _good(answer, kind)
-                why, again = _told(answer), repeatable or _nothing_done(answer)
-                wait = max(pause, _after(answer))
+                why, again = _told(answer), repeatable or _kind(answer) == _PROBLEM  # then it says that nothing is done
+                after = answer.headers.get("Retry-After", "")
+                wait = max(pause, float(after) if after.isdecimal() else 0.0)
             except httpx.TransportError as error:
                 why = f"{self._client.base_url}: {str(error) or type(error).__name__}"
-                wait, again = pause, repeatable or isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+                again = repeatable or isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
             if not again or loop.time() + wait > until:
                 known = "" if again else "; whether it was done is not known: look before you repeat it"
                 raise ApiAway(f"the API gives no answer ({why}){known}: try again later, or correct DSR_API_URL")
@@ -119,44 +111,29 @@ class Api:
 
 
 def run(work: Callable[[Api], Awaitable[T]]) -> T:
-    """What comes of some work with the API that the environment names; raises ``Misconfigured`` where it names none."""
+    """Does some work with the API that the environment names; raises ``Misconfigured`` where it names none."""
     settings = ApiSettings()
+    token = settings.token
+    if not _SECRET.fullmatch(token):
+        raise ApiRefused("what DSR_API_KEY or DSR_API_KEY_FILE holds is no API key: put in one line, dsr_…", 401)
 
     async def connect() -> T:
-        async with connected(settings) as api:
-            return await work(api)
+        headers = {"Authorization": f"Bearer {token}"}
+        async with httpx.AsyncClient(base_url=settings.url, headers=headers, timeout=_TIMEOUT_SECONDS) as client:
+            return await work(Api(client, PATIENCE_SECONDS))
 
     return asyncio.run(connect())
 
 
-@asynccontextmanager
-async def connected(settings: ApiSettings) -> AsyncIterator[Api]:
-    """The API that these settings name.
-
-    Raises:
-        ApiRefused: what is there as a key can be none.
-    """
-    token = settings.token
-    if not _SECRET.fullmatch(token):
-        raise ApiRefused("what DSR_API_KEY or DSR_API_KEY_FILE holds is no API key: put in one line, dsr_…", 401)
-    headers = {"Authorization": f"Bearer {token}"}
-    async with httpx.AsyncClient(base_url=settings.url, headers=headers, timeout=_TIMEOUT_SECONDS) as client:
-        yield Api(client, PATIENCE_SECONDS)
-
-
 class _Told(dict[str, Any]):
-    """What an answer says; of a name that is not there, that whoever has answered is not this API, or another one."""
+    """An answer; where a name is missing, it is not from this API."""
 
     def __missing__(self, name: str) -> Any:
         raise strange(f"it names no {name!r}")
 
 
 def told_by(answer: httpx.Response) -> dict[str, Any]:
-    """What an answer says.
-
-    Raises:
-        ApiRefused: it is no JSON object, or, whenever that is read, something of it is not there.
-    """
+    """The JSON object of an answer; raises ``ApiRefused`` where it is none, or when a missing name is read."""
     try:
         found = json.loads(answer.content, object_hook=_Told)
     except (ValueError, RecursionError):
@@ -167,14 +144,14 @@ def told_by(answer: httpx.Response) -> dict[str, Any]:
 
 
 def version_of(answer: httpx.Response) -> str:
-    """Which version of a request an answer shows; raises ``ApiRefused``."""
+    """The version that an answer shows; raises ``ApiRefused``."""
     if "ETag" not in answer.headers:
-        raise strange("it names no version of the request (ETag)")
+        raise strange("it names no version (ETag)")
     return str(answer.headers["ETag"])
 
 
 def strange(why: str) -> ApiRefused:
-    """What a command says of an answer that this API would not give, and why it would not."""
+    """The refusal of an answer that this API would not give."""
     another = "set DSR_API_URL to intake's, or take the command of its version"
     return ApiRefused(f"what DSR_API_URL names answers as this API does not ({why}): {another}", HTTPStatus.OK)
 
@@ -186,9 +163,9 @@ def _good(answer: httpx.Response, kind: str) -> httpx.Response:
 
 
 def _told(answer: httpx.Response) -> str:
-    """What a problem (RFC 9457) says, in one line."""
+    """A problem (RFC 9457) in one line."""
     try:
-        problem = json.loads(answer.content if _nothing_done(answer) else b"")
+        problem = json.loads(answer.content if _kind(answer) == _PROBLEM else b"")
         title, wrong = str(problem["title"]), [f"{each['field']}: {each['message']}" for each in problem["errors"]]
         if problem["type"] == _NO_ROUTE:
             asked = f"{answer.request.method} {answer.request.url.path}"
@@ -199,16 +176,5 @@ def _told(answer: httpx.Response) -> str:
         return f"what DSR_API_URL names does not answer as this API does ({said}): set it to that of intake"
 
 
-def _nothing_done(answer: httpx.Response) -> bool:
-    """Whether the API itself says that it has done nothing; a proxy on the way cannot know."""
-    return _kind(answer) == _PROBLEM
-
-
 def _kind(answer: httpx.Response) -> str:
-    said: str = answer.headers.get("content-type", "nothing")
-    return said.partition(";")[0]
-
-
-def _after(answer: httpx.Response) -> float:
-    said = answer.headers.get("Retry-After", "")
-    return float(said) if said.isdecimal() else 0.0
+    return str(answer.headers.get("content-type", "nothing")).partition(";")[0]

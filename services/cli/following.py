@@ -26,9 +26,9 @@ _CLEARED = "\r\x1b[K"
 _OPENED: Final = frozenset({"fulfilment.opened", "fulfilment.begun_anew"})
 _ENDED: Final = frozenset({"task.concluded", "task.recorded"})
 _UNSAID = frozenset({"task_id", "signature", "system", "operation", "searched_by", "categories", "by_category", "kept"})
-"""What of a task's receipt only a program reads."""
+"""Fields of a task's receipt that only a program reads."""
 _FIRST = ("outcome", "failure", "found", "changed", "remaining")
-"""What people want to know of it first."""
+"""Fields that people read first."""
 
 
 class StillOpen(DsrError):
@@ -37,14 +37,14 @@ class StillOpen(DsrError):
 
 @dataclass
 class Progress:
-    """What was seen of one request so far; ``tasks``: each by its system and operation, with what came of it."""
+    """The part of the timeline that was seen; ``tasks``: the outcome of each by its system and operation."""
 
     state: str = ""
     tasks: dict[tuple[str, str], str] = field(default_factory=dict)
     _seen: Counter[bytes] = field(default_factory=Counter)
 
     def news(self, view: Mapping[str, Any], timeline: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-        """What has happened since, in order: entries of the timeline, tasks that changed, a new state."""
+        """News since the last call, in order: entries of the timeline, tasks that changed, a new state."""
         now = Counter(map(_key, timeline))
         new, self._seen = now - self._seen, now
         for entry in timeline:
@@ -58,14 +58,13 @@ class Progress:
 
     @property
     def summary(self) -> str:
-        """How far the tasks of each operation are, in a line: ``erase 1 of 2: cdr · crm fulfilled``."""
-        operations = dict.fromkeys(operation for _, operation in self.tasks)
-        return "; ".join(map(self._summed, operations))
-
-    def _summed(self, operation: str) -> str:
-        of_it = {system: ended for (system, each), ended in self.tasks.items() if each == operation}
-        cells = ", ".join(f"{system} {ended or '·'}" for system, ended in of_it.items())
-        return f"{operation} {sum(map(bool, of_it.values()))} of {len(of_it)}: {cells}"
+        """The progress of the tasks in a line: ``erase 1 of 2: cdr · crm fulfilled``."""
+        found = list[str]()
+        for operation in dict.fromkeys(operation for _, operation in self.tasks):
+            of_it = {system: ended for (system, each), ended in self.tasks.items() if each == operation}
+            cells = ", ".join(f"{system} {ended or '·'}" for system, ended in of_it.items())
+            found.append(f"{operation} {sum(map(bool, of_it.values()))} of {len(of_it)}: {cells}")
+        return "; ".join(found)
 
     def _tasks(self, entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         detail = entry["detail"]
@@ -83,19 +82,18 @@ class Progress:
 
 
 async def follow(api: Api, request_id: str, within: float | None, *, as_json: bool) -> Mapping[str, Any]:
-    """Shows what happens until the request is closed; how it stands then, as the API says it.
+    """Shows what happens until the request is closed; returns how it stands then.
 
     Raises:
         StillOpen: it is not closed after ``within`` seconds.
     """
-    progress, live = Progress(), not as_json and sys.stdout.isatty()
-    view, _ = await _look(api, request_id, progress, as_json=as_json)
+    progress, live, pause = Progress(), not as_json and sys.stdout.isatty(), _FIRST_PAUSE
+    view, _ = await _look(api, request_id, progress, live=live, as_json=as_json)
     with suppress(TimeoutError):
         async with asyncio.timeout(within):
-            pause = _FIRST_PAUSE
             while view["state"] != "closed":
                 await asyncio.sleep(pause)
-                view, new = await _look(api, request_id, progress, as_json=as_json)
+                view, new = await _look(api, request_id, progress, live=live, as_json=as_json)
                 pause = _FIRST_PAUSE if new else min(pause * _GROWS, _LONGEST_PAUSE)
     if live:
         typer.echo(_CLEARED, nl=False)
@@ -105,9 +103,11 @@ async def follow(api: Api, request_id: str, within: float | None, *, as_json: bo
     return view
 
 
-async def _look(api: Api, request_id: str, progress: Progress, *, as_json: bool) -> tuple[dict[str, Any], bool]:
-    """How it stands, and whether anything has happened, which is shown; a terminal has its tasks in the last line."""
-    path, live = f"/v1/requests/{request_id}", not as_json and sys.stdout.isatty()
+async def _look(
+    api: Api, request_id: str, progress: Progress, *, live: bool, as_json: bool
+) -> tuple[dict[str, Any], bool]:
+    """Shows what is new; on a terminal the last line says how far the tasks are."""
+    path = f"/v1/requests/{request_id}"
     view = told_by(await api.get(path))  # before the timeline, which then has all that led to this state
     entries = [entry async for page in rows(api, f"{path}/timeline") for entry in page]
     new = list(progress.news(view, entries))
@@ -123,7 +123,7 @@ async def _look(api: Api, request_id: str, progress: Progress, *, as_json: bool)
 
 
 def line(new: Mapping[str, Any]) -> str | None:
-    """What of that a person reads: a line, or nothing where its entry has said it."""
+    """The line that a person reads; None where an entry has said it."""
     if new["event"] == "state":
         outcome = f": {new['outcome']}" if new["outcome"] else ""
         return f"{'':20}  {new['state']}{outcome}, due {new['due_on']}".replace("_", " ")

@@ -76,10 +76,10 @@ _ADVICE: Mapping[str, str] = {
     "ClientConfigurationError": "correct DSR_POSTGRES_DSN",
     "KafkaError": "start the broker, or correct DSR_KAFKA_BOOTSTRAP",
 }
-"""What to do about an error that is none of ours, by the name of its class or of a base: most are not loaded here."""
+"""Advice for errors of libraries, by the name of the class or of a base: most are not loaded here."""
 
 _STATUS: Mapping[str, int] = {"StillOpen": 3, "ApiAway": 4}
-"""What a script tells apart from a refusal, which is 1, and from wrong usage, which is 2."""
+"""Exit codes other than 1 (refused) and 2 (wrong usage)."""
 _ABORTED = 130
 
 app = typer.Typer(cls=_Imported, pretty_exceptions_enable=False)
@@ -106,7 +106,7 @@ def main() -> None:
         command = context.command_path if context else "dsr"
         typer.echo(f"dsr: {_one_line(error.format_message())} (see `{command} --help`)", err=True)
         sys.exit(error.exit_code)
-    except typer.Abort:  # somebody has said no, or pressed Ctrl-C
+    except typer.Abort:  # the answer was no, or Ctrl-C
         sys.exit(_ABORTED)
     except Exception as error:  # noqa: BLE001  # an operator can do nothing with a traceback
         if _is_interrupt(error):
@@ -131,7 +131,7 @@ def _is_interrupt(error: BaseException | None) -> bool:
 
 
 def explain(error: Exception) -> str:
-    """What went wrong and what to do about it, in one line."""
+    """Explains an error and what to do about it, in one line."""
     match error:
         case DsrError():
             return _one_line(str(error))

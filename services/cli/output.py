@@ -1,4 +1,4 @@
-"""How commands print: tables for people on a terminal, JSON with one value in each line for programs."""
+"""Prints tables for people on a terminal, and JSON with one value in each line for programs."""
 
 import re
 import sys
@@ -27,7 +27,7 @@ def say(text: str) -> None:
 
 
 def tell(value: Any) -> None:
-    """Prints one value for a program, at once: whoever reads a pipe sees it when it happens."""
+    """Prints one value for a program, without delay."""
     typer.echo(orjson.dumps(value))
 
 

@@ -162,6 +162,6 @@ def _body(content: bytes) -> tuple[str, bytes]:
 
 
 def _accepted(request: Mapping[str, Any]) -> str:
-    """A request that is stored; what opens its letters is told to channels alone."""
+    """A request that is stored; only channels get the code of its letters."""
     said = "{request_id}  {state}, due {due_on}".format_map(request)
     return f"{said}, letter code {request['letter_code']}" if request["letter_code"] else said

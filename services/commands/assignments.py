@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 from pydantic import TypeAdapter
+from shared.domain.policy_files import assignments_policy
 
 from shared.domain.assignments import AssignedNumber, Line
 from shared.domain.clock import Moment, SystemClock
@@ -44,7 +45,7 @@ AcceptLosses = Annotated[
 def read(*, as_json: AsJson = False, accept_losses: AcceptLosses = False) -> None:
     """Fill the register from the system that the downstreams file names by `assigns = true`.
 
-    The deadline service does so by itself every so often (`DSR_DEADLINE_ASSIGNMENTS_SECONDS`).
+    The deadline service does so regularly (`DSR_DEADLINE_ASSIGNMENTS_SECONDS`).
     """
     began = SystemClock().now()
     system, rows = asyncio.run(_read())
@@ -71,7 +72,7 @@ def import_file(
 
 
 def rows_of(file: Path) -> Iterator[AssignedNumber]:
-    """What stands in a CSV file of assignments.
+    """Reads the rows of a CSV file of assignments.
 
     Raises:
         Misconfigured: names the line that cannot be used, and never what stands in it.

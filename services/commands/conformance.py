@@ -181,7 +181,7 @@ class _TeamLive(Live):
         self.platform.about(task)
 
     async def hear(self, progress: dict[UUID, dict[str, JsonValue]], delay: timedelta) -> None:
-        """What the team has replied meanwhile."""
+        """Reads what the team has replied meanwhile."""
         await self.platform.hear(progress, delay)
 
 

@@ -49,7 +49,7 @@ def new(  # noqa: PLR0913  # each is an option of the command
     """Make an API key and print it, for the only time.
 
     The role channel submits and follows its own requests, privacy sees and decides all, downstream:<system> fetches
-    the identities of its tasks. What needs two persons needs two keys of different holders. A channel's key submits,
+    the identities of its tasks. What needs two people needs two keys of different holders. A channel's key submits,
     unless it is made to fetch packages; `dsr api-key replace KEY_ID --may fetch` makes the one for the other.
     """
     if not auth.ROLE.fullmatch(role):
@@ -90,7 +90,7 @@ def revoke(key_id: str) -> None:
 
 
 def redate(*, as_json: AsJson = False) -> None:
-    """After a change of the policy or of the holidays, compute the dates of every open request anew."""
+    """Recalculate the dates of every open request after a change of the policy or of holidays."""
     moved = asyncio.run(_redate())
     typer.echo(orjson.dumps({"redated": moved}) if as_json else f"open requests redated: {moved}")
 

@@ -56,7 +56,7 @@ def check(over: Over = None, systems: Systems = None, *, as_json: AsJson = False
 
 
 def _against(read: Policy, systems: Path) -> Mapping[str, Sequence[str]]:
-    """By system what of the policy it does not do as it is declared; nothing is asked of any."""
+    """Names by system what it does not do of the policy, as it is declared; no system is asked."""
     return against_policy(asyncio.run(check_systems(systems, Wiring.of_command(read), live=False)))
 
 

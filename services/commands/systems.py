@@ -149,7 +149,7 @@ def topics(
 ) -> None:
     """Print each bus team's topics, their partitions, its group and user, and the rights that users need at the broker.
 
-    A team's user itself is made by whoever runs the broker, as its password is theirs.
+    The operator of the broker makes a team's user, with its password.
     """
     teams = teams_of(file, os.environ)
     found = {system: described(system, operations, partitions, replicas) for system, operations in teams.items()}
@@ -172,7 +172,7 @@ def teams_of(path: Path, environment: Mapping[str, str]) -> dict[str, frozenset[
 
 
 def described(system: str, operations: frozenset[Operation], partitions: int, replicas: int) -> dict[str, Any]:
-    """What there must be at the broker for one team, in words of JSON."""
+    """Describes as JSON what the broker needs for one team."""
     users = {rights.team_user(system): rights.of_team(system), **asking(system, operations)}
     return {
         "topics": [
@@ -190,7 +190,7 @@ def described(system: str, operations: frozenset[Operation], partitions: int, re
 
 
 def asking(system: str, operations: frozenset[Operation]) -> dict[str, Sequence[Acl]]:
-    """What our own users need, those of the services that ask this team."""
+    """Rights of our services that ask this team."""
     needed = {rights.user_of(service): rights.of_asking(service, system, operations) for service in ServiceName}
     return {user: acls for user, acls in needed.items() if acls}
 

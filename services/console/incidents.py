@@ -15,8 +15,7 @@ from services.console.ids import of_path
 from services.console.lists import ROWS, Link, Row, Table, at_most, show
 from services.console.roles import Power
 from services.intake.incidents import record
-from services.intake.incidents.incident import IncidentRow
-from services.intake.incidents.schemas import IncidentFound
+from services.intake.incidents.incident import IncidentFound, IncidentRow
 from services.web.site import Visit
 
 _HOUR: Final = 3600

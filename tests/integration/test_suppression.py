@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 from prometheus_client import REGISTRY
+from shared.domain.policy_files import SuppressionPolicy
 from uuid_utils.compat import uuid7
 
 from services.amendment import handlers

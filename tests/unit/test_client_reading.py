@@ -13,7 +13,7 @@ import typer
 from uuid_utils.compat import uuid7
 
 from services.cli import api, requests
-from services.cli.acting import Action, Typed, actions, named, place, typed
+from services.cli.acting import Action, actions, named, place, typed
 from services.cli.api import Api, ApiAway, ApiRefused
 from services.cli.following import Progress, line
 from services.cli.output import plain
@@ -60,7 +60,7 @@ def test_a_field_that_is_none_or_comes_twice_is_refused(words: tuple[str, ...]) 
         typed(words)
     with pytest.raises(typer.BadParameter):
         requests.duration("5 minutes")
-    assert typed(("a=b=c",)) == Typed({"a": "b=c"})
+    assert typed(("a=b=c",)) == {"a": "b=c"}
 
 
 # What can be decided is read from the registry of actions, and what was typed becomes the body of one.
@@ -120,7 +120,7 @@ def test_every_action_can_be_typed() -> None:
     ],
 )
 def test_typed_values_are_sent_as_declared(name: str, typed: dict[str, str], sent: dict[str, Any] | None) -> None:
-    assert named(known(), name).body(Typed(typed)) == sent
+    assert named(known(), name).body(typed) == sent
 
 
 # What a command says of an answer that is none of this API.

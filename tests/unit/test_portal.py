@@ -21,7 +21,7 @@ from services.intake.actions.identity import WHY
 from services.intake.actions.registry import ACTIONS
 from services.intake.core.errors import Forbidden
 from services.intake.identity.stopped import Why
-from services.intake.incidents.schemas import RiskDecided
+from services.intake.incidents.incident import RiskDecided
 from services.intake.queries.worklist import Waits
 from services.intake.request.lifecycle import State
 from services.intake.request.reports import coverage

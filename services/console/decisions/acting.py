@@ -21,7 +21,7 @@ from services.console.lists import ROWS, Link, Row, Table, at_most, show
 from services.console.roles import WORDS, Power
 from services.intake.actions import approvals, performing
 from services.intake.actions import kind as offering
-from services.intake.actions.action import Action, Held
+from services.intake.actions.action import Action, Held, settled
 from services.intake.actions.approvals import REQUESTS, Proposal
 from services.intake.actions.correspondence import CONFIRM
 from services.intake.actions.kind import Kind
@@ -199,7 +199,7 @@ async def offered(works: Works, kind: str, rows: Iterable[tuple[object, Any]], p
             proposed[each.subject] += links(each, actions[each.action], person)
         for key, row in rows:
             held = Held(tx, means, person.caller, str(key), row, "")
-            possible = [each for each in mine if await offering.settled(each.may(held))]
+            possible = [each for each in mine if await settled(each.may(held))]
             path = f"/{kind}/{key}"
             found.append([*proposed[str(key)], *(Link(f"{path}/{each.name}", each.title) for each in possible)])
     return found

@@ -3,9 +3,9 @@
 ``dsr api-key new --role ROLE --holder WHO`` makes one and prints it, once. Roles: ``channel`` submits and follows its
 own requests as far as its ``Grant`` goes, ``privacy`` sees and decides all, ``downstream:<system>`` fetches the
 identities of its tasks. ``dsr api-key replace`` makes another key of the same channel and holder: what a channel has
-submitted is the channel's, by whichever key. What needs two persons needs two keys of different holders.
+submitted belongs to the channel, not to a key. What needs two people needs two keys of different holders.
 
-Whoever has signed in at the console calls without a key, as ``person:<holder>``: whose key a holder has, they are. The
+A person who has signed in at the console calls without a key, as ``person:<holder>``. The
 portal calls without a key too, inside the process.
 """
 
@@ -35,7 +35,7 @@ HOLDER = re.compile(r"[a-z][a-z0-9._-]{0,62}")
 _TOKEN = re.compile(r"dsr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _CACHE_SECONDS = 10.0
 _CACHED = 10_000
-"""Key ids that are remembered, most of which somebody has made up."""
+"""Key ids in the cache, at most: most of them may be made up."""
 _GRANT = ("max_level", "rights", "powers", "per_minute", "tenant")
 _KEYS = f"""
 SELECT key_id, hash, role, channel, holder, {", ".join(_GRANT)} FROM api_key
@@ -45,10 +45,10 @@ WHERE key_id = ANY($1) AND revoked_at IS NULL AND (expires_at IS NULL OR expires
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose API key it was, and who holds it.
+    """The channel or person who calls, and what they may do.
 
     ``channel``: what it has in common with the keys that replace it; ``grant``: what it may state and do. ``follows``:
-    the request of which somebody has shown to the portal that it is theirs, however it came.
+    the request that a session of the portal has proved.
     """
 
     key_id: str
@@ -60,7 +60,7 @@ class Caller:
 
     @property
     def actor(self) -> str:
-        """How the evidence names this caller."""
+        """Names this caller in the evidence."""
         return actor_of(self.key_id)
 
     def must_be(self, *roles: str) -> None:
@@ -71,7 +71,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the table says of a key id until then; without a hash there is no such key."""
+    """A cached row of the table; without a hash there is no such key."""
 
     until: float
     hash: bytes | None = None
@@ -82,7 +82,7 @@ class ApiKeys:
     """Finds callers by their API keys.
 
     What the table says is believed for ten seconds, so a revoked key stops working soon. It is asked by one query at a
-    time, for all ids that wait for an answer: whoever tries a thousand unknown keys costs no more than one.
+    time, for all ids that wait for an answer: a thousand unknown keys cost no more than one.
     """
 
     def __init__(self, pool: asyncpg.Pool, clock: Clock) -> None:
@@ -93,7 +93,7 @@ class ApiKeys:
         self._asking: asyncio.Task[None] | None = None
 
     async def caller(self, token: str | None) -> Caller:
-        """Whose API key this bearer token is.
+        """Finds the caller of a bearer token.
 
         Raises:
             Unauthorised: it is none, is unknown, was revoked or has expired
@@ -128,7 +128,7 @@ class ApiKeys:
             except Exception as error:  # noqa: BLE001  # everybody who waits must hear of it
                 for answer in asked.values():
                     answer.set_exception(error)
-                    answer.exception()  # nobody may be waiting any more
+                    answer.exception()  # all who waited may be gone
                 continue
             for key_id, answer in asked.items():
                 self._cache.pop(key_id, None)
@@ -145,13 +145,13 @@ def portal(follows: UUID | None = None) -> Caller:
 
 
 def signed_in(holder: str, grant: Grant) -> Caller:
-    """Somebody of the privacy team who has signed in; ``grant``: what their roles let them do."""
+    """A member of the privacy team who has signed in; ``grant``: what their roles allow."""
     key_id = PERSON + holder
     return Caller(key_id, "privacy", key_id, holder, grant)
 
 
 async def callers(connection: Connection, key_ids: Iterable[str], now: datetime) -> dict[str, Caller]:
-    """Whose keys these are, by id; those that were revoked or have expired are left out."""
+    """Callers by key id, without keys that were revoked or have expired."""
     return {row[0]: _caller(row) for row in await connection.fetch(_KEYS, list(set(key_ids)), now)}
 
 
@@ -217,7 +217,7 @@ def _caller(row: asyncpg.Record) -> Caller:
 
 
 def _hash(secret: str) -> bytes:
-    """What is stored of a key: its secret is 256 random bits, so one round of SHA-256 is enough."""
+    """Hashes a secret of 256 random bits, for which one round of SHA-256 is enough."""
     return hashlib.sha256(secret.encode()).digest()
 
 
@@ -229,7 +229,7 @@ async def _execute(database: str | Connection, statement: str, *arguments: objec
 PORTAL = "portal"
 """The id of the portal, which runs inside intake and calls without a key: the API accepts no such bearer."""
 PERSON = "person:"
-"""How the id of whoever has signed in begins, and calls without a key; no id of a key has such a sign."""
+"""Prefix of the id of a person who has signed in; no id of a key has a colon."""
 
 
 def actor_of(key_id: str) -> str:
@@ -238,9 +238,9 @@ def actor_of(key_id: str) -> str:
 
 
 def of_person(holder: str) -> UUID:
-    """Under which id the evidence has what somebody of ours did about no request: signed in, or searched."""
+    """The id under which the evidence has what a member of staff did about no request."""
     return uuid5(NAMESPACE_URL, f"urn:dsr:person:{holder}")
 
 
 LOOKS: Final = (".read", ".viewed", ".printed", ".fetched", ".exported")
-"""How their actions end. Who did no more has handled nothing."""
+"""Ends of actions that only look. A person who did no more has handled nothing."""

@@ -1,4 +1,4 @@
-"""What an API key of a channel may state and do; pure. What is beyond is refused, and told what the key may."""
+"""Bounds what an API key of a channel may state and do; pure. A refusal says what the key may do."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -8,11 +8,11 @@ from services.intake.core.errors import Forbidden
 from shared.domain.rights import Level, Right
 
 INSTRUCTED: Level = "L3"
-"""Of what a customer says of the person whom an instruction is about: who they are is the customer's to know."""
+"""Level of what a customer states about the subject of an instruction: the customer knows who they are."""
 
 
 class Power(StrEnum):
-    """What the keys of a channel do; one that leaks should not do both."""
+    """Powers of a key; one that leaks should not have both."""
 
     SUBMIT = "submit"
     FETCH = "fetch"
@@ -30,7 +30,7 @@ _WORDS = {
 class Grant:
     """The bounds of one key.
 
-    ``tenant``: the customer of ours who has it, and for whose data alone it speaks; None: for ours. ``level``: the
+    ``tenant``: the customer who has it, and for whose data alone it speaks; None: for our own. ``level``: the
     highest that it may state. ``per_minute``: requests that it may submit in a minute, in each process of intake.
     ``by_hand``: it is the privacy team's, which states only proof that a person can observe.
     """
@@ -63,7 +63,7 @@ class Grant:
             raise Forbidden(f"this key may not ask for {right}: it may ask for {_listed(sorted(self.rights))}")
 
     def must_instruct(self, instruction_id: str | None) -> None:
-        """Raises ``Forbidden`` for an instruction of nobody's, and for a customer's request that names none."""
+        """Raises ``Forbidden`` for an instruction without a customer, and for a customer's request without one."""
         if self.tenant and not instruction_id:
             raise Forbidden(
                 f"this key is {self.tenant}'s: name the instruction by an instruction_id of yours (Art. 28(3)(a))"
@@ -72,7 +72,7 @@ class Grant:
             raise Forbidden("this key is no customer's, so it instructs nothing: leave instruction_id out")
 
     def must_not_vouch(self, *said: object) -> None:
-        """Raises ``Forbidden`` for proof by hand that does not come by itself, where a second person could agree."""
+        """Raises ``Forbidden`` for proof by hand outside the action that a second person approves."""
         if self.by_hand and any(said):
             raise Forbidden("enter proof by hand with /verify, where a second person can agree: leave it out here")
 
@@ -83,7 +83,7 @@ class Grant:
 
 
 ANYTHING = Grant("L3", powers=frozenset(Power), by_hand=True)
-"""Of a key that is no channel's: its role says what it may."""
+"""Bounds of a key of another role, which says what it may do."""
 
 
 def _listed(words: Iterable[str]) -> str:

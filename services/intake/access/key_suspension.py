@@ -22,7 +22,7 @@ from shared.storage.postgres import Connection
 
 R = TypeVar("R", bound=MovingRequest)
 
-# The rows of one minute are locked by whoever counts, so of two processes the second sees what the first has counted.
+# Counting locks the rows of a minute, so of two processes the second sees what the first has counted.
 _COUNT = """
 WITH added AS (
     INSERT INTO erasures_asked AS a (key_id, minute, erasures)

@@ -1,4 +1,4 @@
-"""How much one caller may ask for, and all together: what is beyond is refused at once, and stores nothing."""
+"""Bounds how much one caller may ask for, and all together: the rest is refused and stores nothing."""
 
 import asyncio
 import ipaddress
@@ -12,7 +12,7 @@ _KNOWN = 10_000
 
 
 class Rate:
-    """Calls a second of each caller, of which some may come at once (generic cell rate algorithm)."""
+    """Calls a second of each caller, with a burst (generic cell rate algorithm)."""
 
     def __init__(self, per_second: float, burst_seconds: float) -> None:
         self._each = 1 / per_second
@@ -44,7 +44,7 @@ class Rate:
 
 
 class Quota:
-    """What may be held at a time: so much in all, of which one caller takes at most half."""
+    """Bounds what is held at a time; one caller takes at most half."""
 
     def __init__(self, most: int) -> None:
         self._most = most

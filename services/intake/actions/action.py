@@ -2,17 +2,20 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from inspect import isawaitable
+from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 
 from services.intake.access.auth import Caller
 from services.intake.actions.deciding import Deciding
+from services.intake.letters import correspondence
 from services.intake.request.aggregate import Request, Transition
 from services.intake.store.repository import Requests
 from shared.messaging.unit_of_work import UnitOfWork
 
+T = TypeVar("T")
 Power = Literal["handle", "approve", "release"]
 Options = Sequence[tuple[str, str]]
 """Values that a field offers, each with its label."""
@@ -21,7 +24,7 @@ Pairs = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What an action is about, locked until the unit of work ends, and who acts.
+    """The thing that an action is about, locked until the unit of work ends, and the caller.
 
     ``row``: the locked requests, or the row of another kind. ``version``: for ``If-Match``. ``first``: who has proposed
     what is approved now. ``sealed_under``: whose key the words of a proposal are sealed under.
@@ -41,11 +44,6 @@ class Held:
         """The request, where the action is about one."""
         requests: Requests = self.row
         return requests[UUID(self.key)]
-
-
-async def state(held: Held, _: BaseModel) -> str:
-    """What an approval of an action about a request depends on, unless the action names something else."""
-    return f"{held.request.state}"
 
 
 async def no_facts(_: Held) -> Pairs:
@@ -84,12 +82,12 @@ class Action:
     title: str
     body: type[BaseModel]
     effects: Callable[[Held], Sequence[str]]
-    apply: Callable[[Held, Any], Awaitable[Transition | None]]
+    apply: Callable[[Held, Any], Transition | Awaitable[Transition | None] | None]
     may: Callable[[Held], bool | Awaitable[bool]]
     power: Power = "handle"
     channel: bool = False
     second: Callable[[Held, Any], bool] = lambda _, __: False
-    about: Callable[[Held, Any], Awaitable[str]] = state
+    about: Callable[[Held, Any], str | Awaitable[str]] = lambda held, _: f"{held.request.state}"
     target: Sequence[str] = ()
     shows: Sequence[str] = ()
     choices: Mapping[str, Callable[[Held], Options | Awaitable[Options]]] = field(default_factory=dict)
@@ -126,8 +124,20 @@ def by_two(_: Held, __: BaseModel) -> bool:
 
 
 def plain(*values: str) -> Options:
-    """Words of ours, as they are read."""
+    """Codes, each with itself in plain words as its label."""
     return [(value, value.replace("_", " ")) for value in values]
 
 
 ANOTHER: Final = "A second person must approve it; until then nothing changes."
+
+
+async def noted(held: Held, name: str, words: str | None) -> dict[str, JsonValue]:
+    """Seals a note of the privacy team with the letters of the request; returns where, for the evidence."""
+    if not words:
+        return {}
+    return {"note": str(await correspondence.seal(held.tx, held.request, "explanation", name, words.encode()))}
+
+
+async def settled(value: T | Awaitable[T]) -> T:
+    """The value, once it is there."""
+    return await value if isawaitable(value) else value

@@ -31,14 +31,14 @@ SELECT detail FROM evidence.entry WHERE request_id = $1 AND action = 'task.concl
 
 
 async def words(tx: UnitOfWork, request: Request) -> dict[str, LetterField]:
-    """What the letter says of the answer that was approved; nothing, where no person has decided."""
+    """Facts of the letter about the approved answer; empty where no person has decided."""
     found = await approvals.last_approved(tx, request.request_id, [*_ANSWERS])
     content = await tx.vault.open_one(tx.connection, found[1]) if found else None
     return _words(tx, request, _ANSWERS[found[0]], Answer.model_validate_json(content)) if found and content else {}
 
 
 def _words(tx: UnitOfWork, request: Request, decision: Proposed, said: Answer) -> dict[str, LetterField]:
-    # A reason that has left the policy meanwhile is still the one that two persons gave.
+    # A reason that has left the policy meanwhile is still the one that two people gave.
     reason, by = Term(f"reason.{decision}", said.reason), article(said.article)
     law = say("letter.law", article=by)
     if said.article in _OWED:
@@ -94,7 +94,7 @@ async def _awaited(held: Held) -> list[str]:
 
 
 async def _waits_for(held: Held, _: Nothing) -> str:
-    """What was said of some requests says nothing of others that have come since."""
+    """Names the requests that it waits for: another one voids the approval."""
     return " ".join([str(held.request.postponed), *await _awaited(held)])
 
 
@@ -105,7 +105,7 @@ async def _override(held: Held, _: Nothing) -> Transition:
 
 
 async def _withdraw(held: Held, _: Nothing) -> Transition:
-    """The subject no longer wants it, and is told what had been done already."""
+    """Closes it; the letter says what had been done already."""
     known = {task.task_id: task for task in held.request.tasks or ()}
     for (detail,) in await held.tx.connection.fetch(_CONCLUDED, held.request.request_id):
         content = orjson.loads(detail)

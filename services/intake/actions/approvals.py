@@ -8,7 +8,7 @@ import asyncpg
 from pydantic import BaseModel, Field, JsonValue
 from uuid_utils.compat import uuid7
 
-from services.intake.actions.action import Action, Held
+from services.intake.actions.action import Action, Held, settled
 from services.intake.core.errors import NotFound, NotReady, PreconditionFailed, SamePerson
 from services.intake.core.schemas import Instant
 from shared.domain.errors import Shredded
@@ -38,13 +38,13 @@ REQUESTS: Final = "requests"
 
 
 class Approval(BaseModel):
-    """What one person has proposed."""
+    """A proposal of one person, and its approval."""
 
     approval_id: UUID
     kind: str = Field(description="of what it is about, as in its address: `requests`, `holds`, …")
     subject: str = Field(description="its id")
     action: str
-    shown: dict[str, JsonValue] = Field(description="fields of the proposal that identify nobody")
+    shown: dict[str, JsonValue] = Field(description="fields of the proposal that identify no person")
     proposed_by: str = Field(description="who holds the key, or has signed in")
     proposed_at: Instant
     state: Literal["proposed", "approved", "rejected", "replaced"]
@@ -64,7 +64,7 @@ class Proposal(Approval):
         """Checks that this person may decide it.
 
         Raises:
-            NotReady: it waits for nobody.
+            NotReady: it is decided already.
             SamePerson: they have proposed it.
         """
         if self.state != "proposed":
@@ -88,7 +88,7 @@ async def waiting(
     after: UUID | None = None,
     limit: int = 200,
 ) -> list[Proposal]:
-    """What waits for a second person, the oldest first: of one thing, of one kind, or everything."""
+    """Open proposals, the oldest first: about one thing, about one kind, or all."""
     return [_approval(row) for row in await connection.fetch(_LIST, kind, subject, after, limit)]
 
 
@@ -115,7 +115,7 @@ async def propose(held: Held, kind: str, action: Action, said: BaseModel) -> Pro
         place = sealing.sealed_id
     shown = {name: value for name, value in said.model_dump(mode="json").items() if name in action.shows}
     request_id = UUID(held.key) if kind == REQUESTS else None
-    approval_id, about = uuid7(), await action.about(held, said)
+    approval_id, about = uuid7(), await settled(action.about(held, said))
     await held.tx.connection.execute(
         _PROPOSE,
         *(approval_id, kind, held.key, request_id, action.name, action.target_of(said), about),
@@ -125,7 +125,7 @@ async def propose(held: Held, kind: str, action: Action, said: BaseModel) -> Pro
 
 
 async def body_of(tx: UnitOfWork, action: Action, found: Proposal) -> BaseModel:
-    """What was proposed, in its own words; raises ``Shredded`` where they are no longer kept."""
+    """The proposed body; raises ``Shredded`` where it is no longer kept."""
     if found.body is None:
         return action.body.model_validate(found.shown)
     content = await tx.vault.open_one(tx.connection, found.body)
@@ -136,7 +136,7 @@ async def body_of(tx: UnitOfWork, action: Action, found: Proposal) -> BaseModel:
 
 async def is_void(held: Held, action: Action, found: Proposal) -> bool:
     """Whether what the proposal was about has changed since."""
-    return await action.about(held, await body_of(held.tx, action, found)) != found.about
+    return await settled(action.about(held, await body_of(held.tx, action, found))) != found.about
 
 
 async def must_stand(held: Held, action: Action, found: Proposal) -> None:
@@ -157,7 +157,7 @@ async def forget(tx: UnitOfWork, request_id: UUID, *actions: str) -> None:
 
 
 async def drop(tx: UnitOfWork, subject: UUID, action: str) -> None:
-    """Lets open proposals of that action wait for nobody any more."""
+    """Withdraws the open proposals of that action."""
     query = "UPDATE approval SET state = 'replaced' WHERE subject = $1 AND action = $2 AND state = 'proposed'"
     await tx.connection.execute(query, str(subject), action)
 

@@ -3,6 +3,7 @@
 from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
+from shared.domain.policy_files import Article, Code
 
 from services.intake.core.schemas import NFC, NOT_ASKED, PROOFS_OF, Count, Country, IdentityField, Name, Proofs, Strict
 from services.intake.core.subject_schemas import DataSubject, Email
@@ -45,7 +46,7 @@ class ContactConfirmed(Strict):
 
 
 class QuestionAsked(Strict):
-    """What the requester is asked."""
+    """A question to the requester."""
 
     question: Question = Field(title="What about")
     text: Text = Field(title="The question, in the language of the person")
@@ -70,7 +71,7 @@ class QuestionAsked(Strict):
 
 
 class QuestionReply(Strict):
-    """What the requester answered."""
+    """A reply of the requester."""
 
     subject: DataSubject | None = Field(
         default=None,
@@ -122,18 +123,18 @@ class Answer(Strict):
     reason: Code = Field(examples=["MANIFESTLY_UNFOUNDED"], description="One of the policy's reasons for that")
     article: Article = Field(examples=["12(5)(b)"], description="Of the GDPR, by which the reason holds")
     explanation: Text = Field(
-        title="What the person is told besides", description="It stands in the letter alone. Ask for no ID copy."
+        title="Explanation to the person", description="It stands in the letter alone. Ask for no ID copy."
     )
 
 
 class EndedPart(Answer):
-    """What became of what a retired system held. Where a person can still look, record a result instead."""
+    """An explanation of what became of the data of a retired system. If a copy exists, record a result instead."""
 
     system: System = Field(description="the system whose task has `failure`: `system_retired`")
 
 
 class Balancing(Strict):
-    """What the weighing of an objection finds, and why."""
+    """The result of weighing an objection."""
 
     finding: Finding = Field(
         description="`overridden`: compelling grounds that we can show override it; `legal_claims`: these do; the last"
@@ -150,7 +151,7 @@ class LimitExceeded(Strict):
 
 
 class ManualResult(Strict):
-    """What a person did by hand in a system, and what they found when they looked again."""
+    """The result of work that was done by hand in a system."""
 
     system: System = Field(
         description="the system whose task has `failure`: `not_supported` or `system_retired`, or `not_searched`:"
@@ -177,7 +178,7 @@ class Forwarded(Strict):
 
 
 class ControllerReply(Strict):
-    """What the customer to whom a request was passed on says: that they have it, how they go on."""
+    """The reply of the customer to whom a request was forwarded."""
 
     text: Text = Field(title="What they say", description="In their words; kept sealed")
 

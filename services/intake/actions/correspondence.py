@@ -18,18 +18,6 @@ from services.intake.store import repository
 from services.intake.submission.entered import Entered
 
 
-async def _posted(held: Held, _: Nothing) -> None:
-    await handling.posted(held.tx, held.means.letters, held.row, held.caller.actor)
-
-
-async def _deliver(held: Held, said: AnotherWay) -> None:
-    await handling.deliver(held.tx, held.row, said, held.caller.actor)
-
-
-async def _give_up(held: Held, said: GivenUp) -> None:
-    await handling.give_up(held.tx, held.means.letters, held.row, said, held.caller.actor)
-
-
 def _for_a_person(held: Held) -> bool:
     return bool(held.row.state == "person")
 
@@ -68,14 +56,6 @@ async def _of_letter(held: Held) -> Pairs:
     return [*facts, *([("Until it is delivered", means)] if means else [])]
 
 
-async def _confirm(held: Held, said: Entered) -> None:
-    await held.means.mail.confirm(held.tx, held.row.mail_id, said, held.caller)
-
-
-async def _dismiss(held: Held, said: Dismissed) -> None:
-    await held.means.mail.dismiss(held.tx, held.row.mail_id, said, held.caller)
-
-
 async def _became(held: Held) -> Sequence[UUID]:
     if held.row.state != "confirmed":
         return ()
@@ -89,13 +69,8 @@ def _is_open(held: Held) -> bool:
     return held.row.state in {"proposed", "reply"}
 
 
-async def _reply(held: Held, said: RecipientReply) -> None:
-    await digests.hear(held.tx, held.row, said.reply, held.caller)
-
-
 LETTERS: Final = of_row(
     "letters",
-    UUID,
     lambda tx, key: handling.read(tx.connection, UUID(key)),
     lambda row: str(row.state),
     Action(
@@ -105,7 +80,7 @@ LETTERS: Final = of_row(
         effects=saying(
             "The person is informed from today: an answer is given, a time limit stops, a restriction may be lifted."
         ),
-        apply=_posted,
+        apply=lambda held, _: handling.posted(held.tx, held.means.letters, held.row, held.caller.actor),
         may=lambda held: held.row.way == "post" and held.row.state == "waiting",
         reads=_of_letter,
         final=True,
@@ -115,7 +90,7 @@ LETTERS: Final = of_row(
         title="Deliver again",
         body=AnotherWay,
         effects=_where_it_goes,
-        apply=_deliver,
+        apply=lambda held, said: handling.deliver(held.tx, held.row, said, held.caller.actor),
         may=_for_a_person,
         choices={"way": _ways},
         reads=_of_letter,
@@ -125,7 +100,7 @@ LETTERS: Final = of_row(
         title="Stop delivery",
         body=GivenUp,
         effects=_ends,
-        apply=_give_up,
+        apply=lambda held, said: handling.give_up(held.tx, held.means.letters, held.row, said, held.caller.actor),
         may=_for_a_person,
         reads=_of_letter,
         final=True,
@@ -142,7 +117,7 @@ CONFIRM: Final = Action(
         "Where the sender asks for another person, enter no address of the sender: it would find the sender's own"
         " data. Enter such a request as one that came by post.",
     ),
-    apply=_confirm,
+    apply=lambda held, said: held.means.mail.confirm(held.tx, held.row.mail_id, said, held.caller),
     may=_is_open,
 )
 DISMISS: Final = Action(
@@ -153,13 +128,12 @@ DISMISS: Final = Action(
         "Of what is no request its key, the reason and your name are kept, and its words are destroyed here.",
         "The mailbox stays as it is.",
     ),
-    apply=_dismiss,
+    apply=lambda held, said: held.means.mail.dismiss(held.tx, held.row.mail_id, said, held.caller),
     may=_is_open,
     final=True,
 )
 MAIL: Final = of_row(
     "mail",
-    UUID,
     lambda tx, key: inbox.find(tx.connection, UUID(key)),
     lambda row: str(row.state),
     CONFIRM,
@@ -169,7 +143,6 @@ MAIL: Final = of_row(
 )
 DIGESTS: Final = of_row(
     "recipient-digests",
-    UUID,
     lambda tx, key: digests.find(tx.connection, UUID(key)),
     lambda row: "sent" if row.told_at else "waiting",
     Action(
@@ -177,7 +150,7 @@ DIGESTS: Final = of_row(
         title="Record the recipient's reply",
         body=RecipientReply,
         effects=saying("It holds for every request that the digest tells of. They get no more reminders."),
-        apply=_reply,
+        apply=lambda held, said: digests.hear(held.tx, held.row, said.reply, held.caller),
         may=lambda held: held.row.told_at is not None,
     ),
     titled=lambda held: f"Digest for {held.row.recipient}",

@@ -1,4 +1,4 @@
-"""What actions and pages of requests need: the policies, reading a request, and who may see it."""
+"""Reads requests for those who may see them, and holds the policies that actions need."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Deciding:
 
     @property
     def proving(self) -> Proving:
-        """How what is said to be proved becomes a level."""
+        """Turns stated proof into levels."""
         return Proving(self.identity, self.instants)
 
     async def read(self, request_id: UUID, caller: Caller) -> Request:
@@ -67,7 +67,7 @@ class Deciding:
             return await other_requests.repeated(connection, request.request_id)
 
     async def case_of(self, request: Request) -> list[Request]:
-        """What came in the same message, itself included; nothing, where it came alone."""
+        """The requests of the same message, itself included; empty where it came alone."""
         if request.case_id is None:
             return []
         async with self.unit_of_work.pool.acquire() as connection:
@@ -117,7 +117,7 @@ async def _theirs(connection: Connection, request: Request, caller: Caller) -> b
 async def visible(connection: Connection, request: Request | None, caller: Caller) -> Request:
     """The request, for the privacy team and for the channel that submitted it, by whichever key of the same tenant.
 
-    The portal sees besides what somebody has shown to be theirs.
+    The portal also sees the request that its session has proved.
     """
     if request and (caller.role == "privacy" or await _theirs(connection, request, caller)):
         return request

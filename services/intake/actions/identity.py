@@ -12,7 +12,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from services.intake.actions import approvals
-from services.intake.actions.action import Action, Held, Options, saying
+from services.intake.actions.action import Action, Held, Options, noted, saying
 from services.intake.actions.bodies import ContactConfirmed, ProofConfirmed, ProofRevoked
 from services.intake.core.errors import BadRequest
 from services.intake.core.metrics import REQUESTS
@@ -52,7 +52,7 @@ def entered_by_hand(held: Held) -> bool:
 
 
 async def stated_by(held: Held) -> list[Identity]:
-    """What the requester has stated of who they are; empty once their key is gone."""
+    """Identities that the requester has stated; empty once their key is gone."""
     known = await _known(held.tx, held.request)
     return [each for each in known.identities if each.source == "requester"] if known else []
 
@@ -129,12 +129,9 @@ async def _confirm(held: Held, said: ProofConfirmed) -> Transition:
         await approvals.drop(tx, request.request_id, REVOKE)
     if not await stopped.lift(tx, held.means.identity.links.failures, request.request_id):
         raise BadRequest(f"no link and no code of it has ended; a wrong proof is revoked ({REVOKE})")
-    detail: dict[str, JsonValue] = {"holder": held.caller.holder}
-    if said.note:
-        if not await tx.vault.unshredded(tx.connection, [request.subject_ref]):
-            raise BadRequest("the key of that person is gone, so no note can be kept: leave it out", "note")
-        place = await correspondence.seal(tx, request, "explanation", "proof_lift", said.note.encode())
-        detail["note"] = str(place)
+    if said.note and not await tx.vault.unshredded(tx.connection, [request.subject_ref]):
+        raise BadRequest("the key of that person is gone, so no note can be kept: leave it out", "note")
+    detail = {"holder": held.caller.holder, **await noted(held, "proof_lift", said.note)}
     if request.state is State.CLOSED and request.package_fault is not None:
         request = replace(request, package_fault=await _check_package(tx, request))
     return request.noted("proof.lifted", **detail)
@@ -150,9 +147,7 @@ async def _revoke(held: Held, said: ProofRevoked) -> Transition:
     request.must_be_ours()
     await _forget(tx, request, said.identity)
     detail: dict[str, JsonValue] = {"identity": said.identity, "holder": held.caller.holder}
-    if said.note:
-        note = await correspondence.seal(tx, request, "explanation", "taken_back", said.note.encode())
-        detail["note"] = str(note)
+    detail |= await noted(held, "taken_back", said.note)
     if request.state is State.CLOSED:
         if any(task.changed or task.uncounted for task in request.tasks or ()):
             await incidents.open_one(tx, request.request_id, request.request_id, Fault.NOT_PROVED, downloads=0)

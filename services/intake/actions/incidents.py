@@ -10,9 +10,7 @@ from zoneinfo import ZoneInfo
 from services.intake.actions.action import ANOTHER, Action, Held, Pairs, by_two, saying
 from services.intake.actions.stopped import of_row
 from services.intake.incidents import record
-from services.intake.incidents.incident import Incident
-from services.intake.incidents.schemas import IncidentClosed, IncidentFacts, Notified, RiskDecided
-from shared.messaging.unit_of_work import UnitOfWork
+from services.intake.incidents.incident import IncidentClosed, IncidentFacts, Notified, RiskDecided
 
 
 def _is_open(held: Held) -> bool:
@@ -39,34 +37,10 @@ def _local(held: Held, at: datetime) -> str:
     return f"{at.astimezone(ZoneInfo(held.tx.policy.controller.zone)):%Y-%m-%d %H:%M}"
 
 
-async def _facts(held: Held, _: RiskDecided) -> str:
+def _facts(held: Held, _: RiskDecided) -> str:
     """Digest of the facts; other facts void an approval."""
     facts = held.row.facts
     return hashlib.sha256(facts.model_dump_json().encode()).hexdigest() if facts else ""
-
-
-async def _state(held: Held, said: IncidentFacts) -> None:
-    await record.state(held.tx, held.row, said, held.caller)
-
-
-async def _decide(held: Held, said: RiskDecided) -> None:
-    await record.decide(held.tx, held.means.letters, held.row, said, held.caller, held.first or "")
-
-
-async def _note(held: Held, said: Notified) -> None:
-    await record.note(held.tx, held.row, said, held.caller)
-
-
-async def _close(held: Held, said: IncidentClosed) -> None:
-    await record.close(held.tx, held.row, said, held.caller)
-
-
-async def _read(tx: UnitOfWork, key: str) -> Incident:
-    return await record.load(tx, UUID(key))
-
-
-async def _allowed(held: Held) -> None:
-    await record.must_not_have_handled(held.tx, held.row, held.caller)
 
 
 ACTIONS: Final[Sequence[Action]] = (
@@ -78,7 +52,7 @@ ACTIONS: Final[Sequence[Action]] = (
             "You own the incident from now on; people who have handled its request cannot.",
             "Earlier versions stay on record. If the facts change, the risk is decided again.",
         ),
-        apply=_state,
+        apply=lambda held, said: record.state(held.tx, held.row, said, held.caller),
         may=_is_open,
         reads=_noted,
         known=lambda held: held.row.facts,
@@ -93,7 +67,9 @@ ACTIONS: Final[Sequence[Action]] = (
             "Then each requester that you name gets one letter, in their language (Art. 34).",
             "If it was found later than stated at first, the 72 hours run from then.",
         ),
-        apply=_decide,
+        apply=lambda held, said: record.decide(
+            held.tx, held.means.letters, held.row, said, held.caller, held.first or ""
+        ),
         may=_is_open,
         second=by_two,
         about=_facts,
@@ -109,7 +85,7 @@ ACTIONS: Final[Sequence[Action]] = (
             "It is noted; nothing is sent.",
             "The first notice to the authority ends the 72 hours. Noted after them it counts as late.",
         ),
-        apply=_note,
+        apply=lambda held, said: record.note(held.tx, held.row, said, held.caller),
         may=_is_open,
     ),
     Action(
@@ -117,7 +93,7 @@ ACTIONS: Final[Sequence[Action]] = (
         title="Close the incident",
         body=IncidentClosed,
         effects=saying("Nothing can be added to it."),
-        apply=_close,
+        apply=lambda held, said: record.close(held.tx, held.row, said, held.caller),
         may=_is_open,
         reads=_reading,
         final=True,
@@ -125,12 +101,11 @@ ACTIONS: Final[Sequence[Action]] = (
 )
 INCIDENTS: Final = of_row(
     "incidents",
-    UUID,
-    _read,
+    lambda tx, key: record.load(tx, UUID(key)),
     lambda row: "closed" if row.closed_at else "open",
     *ACTIONS,
     titled=lambda held: f"Incident found {_local(held, held.row.found_at)}",
     due=lambda held: held.row.notify_by,
-    allowed=_allowed,
+    allowed=lambda held: record.must_not_have_handled(held.tx, held.row, held.caller),
     sealed=True,
 )

@@ -3,14 +3,13 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from inspect import isawaitable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 from uuid import UUID
 
 from pydantic import BaseModel, Field, JsonValue
 
 from services.intake.access.auth import Caller
-from services.intake.actions.action import Action, Held, Options, Pairs
+from services.intake.actions.action import Action, Held, Options, Pairs, settled
 from services.intake.actions.deciding import Deciding
 from services.intake.core.errors import NotFound
 from services.intake.request.aggregate import Transition
@@ -36,7 +35,7 @@ class Kind:
 
     ``take``: puts into effect what an action returns; returns the thing as it is then. ``stands``: its state in a word.
     ``recorded``: under which id the evidence has it. ``titled``: how a page names it. ``due``: by when it must be done.
-    ``became``: the requests that it has become. ``channels``: a channel may act, too. ``key``: the type of its id.
+    ``became``: the requests that it has become. ``channels``: a channel may act, too.
     """
 
     name: str
@@ -49,7 +48,6 @@ class Kind:
     due: Callable[[Held], date | datetime | None] = lambda _: None
     became: Callable[[Held], Awaitable[Sequence[UUID]]] = none
     channels: bool = False
-    key: type = UUID
 
     def action(self, name: str, caller: Caller) -> Action:
         """The action of that name.
@@ -65,9 +63,6 @@ class Kind:
         if not found.channel:
             caller.must_be("privacy")
         return found
-
-
-T = TypeVar("T")
 
 
 class Possible(BaseModel):
@@ -107,11 +102,6 @@ async def offer(
         possible = await settled(action.may(held))
         offered = Offered(**dict(await described(held, action)), possible=possible)
         return held, offered, await action.reads(held) if reading and possible else ()
-
-
-async def settled(value: T | Awaitable[T]) -> T:
-    """The value, once it is there."""
-    return await value if isawaitable(value) else value
 
 
 async def described(held: Held, action: Action) -> Possible:

@@ -1,4 +1,4 @@
-"""How two persons release a package that is withheld: each looks into it, and says that all of it is the subject's.
+"""Lets two people release a withheld package: each looks into it, and says that all of it is the subject's.
 
 What is looked at is the package itself, opened a chunk at a time from where it lies: no copy of it is made, and it is
 counted as no download. That somebody looks is on record before the first byte goes out; that they have looked, once the
@@ -42,11 +42,11 @@ class Look:
 
 
 async def look(tx: UnitOfWork, request_id: UUID, caller: Caller) -> Look:
-    """The package that somebody of the privacy team looks into.
+    """Opens a withheld package for a member of the privacy team.
 
     Raises:
         NotFound: there is no such request for this caller.
-        Forbidden: whoever calls may not fetch packages.
+        Forbidden: the caller may not fetch packages.
         IllegalTransition: nothing is withheld.
         Expired: it is no longer kept.
         Shredded: the subject's key is gone.
@@ -65,7 +65,7 @@ async def look(tx: UnitOfWork, request_id: UUID, caller: Caller) -> Look:
 
 
 async def content(unit_of_work: UnitOfWorkFactory, look: Look, caller: Caller) -> AsyncIterator[bytes]:
-    """All of the package, a chunk at a time; whoever has got the last byte has looked.
+    """Streams the package; the reader has looked once the last byte is sent.
 
     Raises:
         Shredded: the package or the subject's key has gone meanwhile; then the answer breaks off.
@@ -83,7 +83,7 @@ async def _note(unit_of_work: UnitOfWorkFactory, look: Look, caller: Caller) -> 
 
 
 async def lookers(connection: Connection, request: Request) -> list[tuple[str, datetime]]:
-    """Who has looked into the package for the reason for which it is withheld now, and when last."""
+    """Those who have looked into the package since it is withheld for this reason, and when."""
     rows = await connection.fetch(_LOOKS, request.package_id, request.package_fault)
     return [(row[0], row[1]) for row in rows]
 
@@ -98,5 +98,5 @@ async def must_have_looked(connection: Connection, request: Request, caller: Cal
 
 
 def about(request: Request) -> str:
-    """What its release is for: this package, for the reason for which it is withheld now."""
+    """Names the package and why it is withheld: another one voids the approval."""
     return f"{request.package_id} {request.package_fault}"

@@ -1,4 +1,4 @@
-"""Takes an action: for the version that was seen, once; where it takes two, a proposal that somebody else approves."""
+"""Takes an action once, for the version that was seen; where it takes two people, proposes it for approval."""
 
 import hmac
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 from services.intake.access.auth import Caller
 from services.intake.actions import approvals
-from services.intake.actions.action import Action, Held, Pairs
+from services.intake.actions.action import Action, Held, Pairs, settled
 from services.intake.actions.approvals import REQUESTS, Proposal
 from services.intake.actions.deciding import Deciding
 from services.intake.actions.kind import Kind, Possible, described
@@ -74,7 +74,7 @@ async def act(
                 held = await _approve(held, kind, action, said, waiting)
                 waiting = None
         else:
-            held = await kind.take(held, await action.apply(held, said))
+            held = await kind.take(held, await settled(action.apply(held, said)))
         done = await _done(held, kind, action, waiting)
         if kind.name == REQUESTS:
             await _remember(tx, basis, made, done)
@@ -86,7 +86,7 @@ async def approve(means: Deciding, kinds: Mapping[str, Kind], approval_id: UUID,
 
     Raises:
         NotFound: there is no such proposal.
-        NotReady: it waits for nobody.
+        NotReady: it is decided already.
         SamePerson: they have proposed it.
         PreconditionFailed: what it was proposed for has changed since.
     """
@@ -104,7 +104,7 @@ async def reject(means: Deciding, kinds: Mapping[str, Kind], approval_id: UUID, 
 
     Raises:
         NotFound: there is no such proposal.
-        NotReady: it waits for nobody.
+        NotReady: it is decided already.
     """
     async with means.unit_of_work.begin() as tx:
         held, kind, action, found = await _proposed(means, kinds, tx, approval_id, caller)
@@ -163,7 +163,7 @@ async def _try(held: Held, action: Action, said: BaseModel) -> None:
     await savepoint.start()
     try:
         nothing_kept = UnitOfWork(held.tx.connection, held.means.unit_of_work)
-        await action.apply(replace(held, tx=nothing_kept, first=held.caller.holder), said)
+        await settled(action.apply(replace(held, tx=nothing_kept, first=held.caller.holder), said))
     finally:
         await savepoint.rollback()
 
@@ -179,7 +179,7 @@ async def _approve(held: Held, kind: Kind, action: Action, said: BaseModel, foun
     await approvals.must_stand(held, action, found)
     await approvals.decide(held.tx, found, "approved", held.caller.holder)
     held = replace(held, first=found.proposed_by)
-    return await kind.take(held, await action.apply(held, said))
+    return await kind.take(held, await settled(action.apply(held, said)))
 
 
 def _detail(held: Held, action: Action, found: Proposal) -> dict[str, JsonValue]:
@@ -201,13 +201,13 @@ async def _done(held: Held, kind: Kind, action: Action, found: Proposal | None =
 
 
 def _fingerprint(tx: UnitOfWork, basis: Basis, action: Action, said: BaseModel) -> bytes:
-    """Who decided what, by whichever key; keyed, since a plain hash of personal data could be guessed."""
+    """Keyed hash of who decided what: a plain hash of personal data could be guessed."""
     words = ("decision", basis.caller.channel, action.name, said.model_dump_json(exclude_defaults=True))
     return hmac.digest(tx.vault.keyring.lookup, "\0".join(words).encode(), "sha256")
 
 
 async def _first_answer(held: Held, kind: Kind, action: Action, basis: Basis, made: bytes) -> Done:
-    """What the same action, on the same version, was answered when it was taken."""
+    """The answer that the same action on the same version got first."""
     row = None
     if kind.name == REQUESTS and basis.version.isdecimal():
         row = await held.tx.connection.fetchrow(

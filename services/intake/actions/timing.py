@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from services.intake.actions.action import ANOTHER, Action, Held, Options, by_two, saying, state
+from services.intake.actions.action import ANOTHER, Action, Held, Options, by_two, saying
 from services.intake.actions.answering import read_as
 from services.intake.actions.bodies import ArrivalCorrection, Extension, Nothing, QuestionAsked, QuestionReply
 from services.intake.actions.identity import entered_by_hand, must_be_the_same_person, stated
@@ -55,18 +55,14 @@ async def _ask(held: Held, said: QuestionAsked) -> Transition:
 
 
 async def _asked(held: Held, said: QuestionAsked) -> str:
-    return await (stated if said.contact_on_file else state)(held, said)
-
-
-async def _withdraw_question(held: Held, _: Nothing) -> Transition:
-    return held.request.take_question_back()
+    return await stated(held, said) if said.contact_on_file else f"{held.request.state}"
 
 
 async def _record_reply(held: Held, said: QuestionReply) -> Transition:
     """The requester has answered a question; an answer that comes too late reopens the request.
 
     Raises:
-        BadRequest: it cannot have come then, or names identities that nobody has asked for.
+        BadRequest: it cannot have come then, or names identities that were not asked for.
     """
     tx, request, means = held.tx, held.request, held.means
     held.caller.grant.must_not_vouch(said.proofs)
@@ -124,7 +120,7 @@ def _arrival(held: Held, said: ArrivalCorrection, now: datetime) -> Arrival:
 
 
 async def _extend(held: Held, said: Extension) -> Transition:
-    """The new date holds, and the subject is told why and when (Art. 12(3)).
+    """Sets the new date, and informs the subject (Art. 12(3)).
 
     Raises:
         ExtensionRefused: with everything that is wrong with it.
@@ -163,7 +159,7 @@ async def _judge(held: Held, request: Request, said: Extension) -> dict[str, Jso
     return {"received": received.lately, "usually": round(received.usually, 1)} if received else {}
 
 
-async def _dates(held: Held, _: Extension) -> str:
+def _dates(held: Held, _: Extension) -> str:
     request = held.request
     return f"{request.received_at.isoformat()} {request.due_on} {request.state is State.CLOSED}"
 
@@ -174,7 +170,7 @@ def _reasons(held: Held) -> Options:
 
 
 def _askable(held: Held) -> Options:
-    """What can be asked as the request stands: nothing while a question is open."""
+    """Questions that can be asked now: none while one is open."""
     request = held.request
     if request.question is not None or request.role == "processor":
         return ()
@@ -219,7 +215,7 @@ ACTIONS: Final[Sequence[Action]] = (
             "No time limit has stopped for it. The person is told nothing of that.",
             "Its letter is printed no more; one that was mailed or read already cannot be called back.",
         ),
-        apply=_withdraw_question,
+        apply=lambda held, _: held.request.take_question_back(),
         may=lambda held: held.request.question is not None and held.request.allows("answer_identity"),
         final=True,
     ),

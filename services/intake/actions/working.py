@@ -7,7 +7,7 @@ import orjson
 from pydantic import JsonValue
 
 from services.intake.actions import package_release
-from services.intake.actions.action import ANOTHER, Action, Held, Options, Pairs, by_two, plain, saying
+from services.intake.actions.action import ANOTHER, Action, Held, Options, Pairs, by_two, noted, plain, saying
 from services.intake.actions.bodies import (
     ControllerReply,
     Forwarded,
@@ -22,25 +22,17 @@ from services.intake.request.aggregate import Transition
 from shared.storage.vault import MANUAL_STEPS, Sealing
 
 
-async def _exceed_limit(held: Held, said: LimitExceeded) -> Transition:
-    return held.request.exceed(said.system, said.limit, held.first or "", held.caller.holder)
-
-
 async def _found(held: Held, said: LimitExceeded) -> str:
-    """How much was found: with another number it is proposed again, whichever tasks wait for it."""
+    """Names how much was found: another number voids the approval."""
     return str(held.request.found_beyond(said.system, said.limit))
 
 
 async def _record_result(held: Held, said: ManualResult) -> Transition:
-    detail: dict[str, JsonValue] = {}
-    if said.note:
-        place = await correspondence.seal(held.tx, held.request, "explanation", said.system, said.note.encode())
-        detail["note"] = str(place)
-    return held.request.record(said.system, said.found, said.changed, **detail)
+    return held.request.record(said.system, said.found, said.changed, **await noted(held, said.system, said.note))
 
 
 async def _manual_steps(held: Held) -> Pairs:
-    """What is to be done by hand, where the systems say so; that it was read is on record."""
+    """Steps to do by hand, as systems give them; the reading is on record."""
     tx, request = held.tx, held.request
     if not await tx.vault.unshredded(tx.connection, [request.subject_ref]):
         return ()
@@ -58,10 +50,6 @@ async def _release_package(held: Held, _: Nothing) -> Transition:
     return held.request.release(held.caller.holder)
 
 
-async def _package(held: Held, _: Nothing) -> str:
-    return package_release.about(held.request)
-
-
 async def _looks(held: Held) -> Pairs:
     looks = await package_release.lookers(held.tx.connection, held.request)
     return [(who, f"has looked into it, {at:%Y-%m-%d %H:%M} UTC") for who, at in looks]
@@ -71,10 +59,6 @@ async def _renew_package(held: Held, _: Nothing) -> Transition:
     renewed = held.request.renew()
     await held.tx.vault.drop_located(held.tx.connection, held.request.subject_ref)
     return renewed
-
-
-async def _lift(held: Held, _: Nothing) -> Transition:
-    return held.request.lift(held.tx.now)
 
 
 async def _forward(held: Held, said: Forwarded) -> Transition:
@@ -139,7 +123,7 @@ ACTIONS: Final[Sequence[Action]] = (
             "Then the task goes on, up to what was found. Where it finds more by then, it waits again.",
             "Look first whose data these are.",
         ),
-        apply=_exceed_limit,
+        apply=lambda held, said: held.request.exceed(said.system, said.limit, held.first or "", held.caller.holder),
         may=lambda held: bool(_limited(held)),
         second=by_two,
         about=_found,
@@ -170,7 +154,7 @@ ACTIONS: Final[Sequence[Action]] = (
         apply=_release_package,
         may=_is_withheld,
         second=by_two,
-        about=_package,
+        about=lambda held, _: package_release.about(held.request),
         reads=_looks,
         proposed="package.release_confirmed",
         final=True,
@@ -191,7 +175,7 @@ ACTIONS: Final[Sequence[Action]] = (
             "The person is told first (Art. 18(3)); only once that letter is there or sent are the systems asked to"
             " process the data again.",
         ),
-        apply=_lift,
+        apply=lambda held, _: held.request.lift(held.tx.now),
         may=_may_lift,
         final=True,
     ),

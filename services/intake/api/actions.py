@@ -28,7 +28,7 @@ from services.intake.api.dependencies import (
 )
 from services.intake.api.paging import Page, Paged
 from services.intake.api.problems import documented
-from services.intake.api.things import SHELVES, body_of
+from services.intake.api.things import COLLECTIONS, body_of
 from services.intake.core.errors import ExtensionRefused, Forbidden, NotFound, NotReady, PreconditionFailed, SamePerson
 from shared.domain.errors import IllegalTransition, Shredded
 
@@ -66,14 +66,13 @@ def registered() -> Sequence[tuple[Registered, type[BaseModel]]]:
 
 
 def _registry() -> Iterator[tuple[Registered, type[BaseModel]]]:
-    for name, shelf in SHELVES.items():
-        if made := shelf.creation:
+    for name, each in COLLECTIONS.items():
+        if made := each.creation:
             yield _registered(name, CREATE, made.title, [made.effects], made.body), made.body
     for kind in KINDS.values():
-        for each in kind.actions.values():
-            if each.offered:
-                more = {"second": each.second is by_two, "channel": each.channel}
-                yield _registered(kind.name, each.name, each.title, each.always, each.body, **more), each.body
+        for action in (each for each in kind.actions.values() if each.offered):
+            more = {"second": action.second is by_two, "channel": action.channel}
+            yield _registered(kind.name, action.name, action.title, action.always, action.body, **more), action.body
 
 
 def _registered(kind: str, name: str, title: str, effects: Any, body: type[BaseModel], **more: bool) -> Registered:

@@ -47,11 +47,11 @@ timeline.json     everything that was done, the oldest first
 certificate.json  the same as evidence, signed; check it offline:
                   dsr certificate verify certificate.json
 receipts.json     what each system has reported, each signed by itself
-plan.json         what an erasure would do, as the systems said before it (where somebody asked)
-recipients.json   who was told of what was done (Art. 19), and what they said
+plan.json         preview of the erasure, where one was made
+recipients.json   recipients that were notified (Art. 19), and their replies
 mail.json         mails that became the request, or answer it, and what was done with them (where there are any)
 letters.json      which letter was written and sent when
-letters/          their text, where whoever made this file may read letters
+letters/          their text, where the maker of this file may read letters
 manifest.json     the SHA-256 of each of these files, who made them, and when
 
 Made for {holder} on {made_at}. The making is on record in the evidence of the case.
@@ -96,7 +96,7 @@ async def build(tx: UnitOfWork, letters: Letters, request_id: UUID, caller: Call
 
 
 def certified(request: Request, today: date, letters: Letters) -> Mapping[str, Any]:
-    """What the certificate of a request says of it: what its subject is told; pure."""
+    """The view of a request that its certificate has: the one of its subject; pure."""
     told = view(replace(request, anonymous=False), today, letters, officer=False)
     return told.model_dump(mode="json", exclude_unset=True)
 

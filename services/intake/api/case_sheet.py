@@ -32,7 +32,7 @@ _MAILS: Final = 20
 
 
 class StatedIdentity(BaseModel):
-    """What the requester says that they are known by."""
+    """An identity that the requester has stated."""
 
     type: IdentityType
     value: str
@@ -43,7 +43,7 @@ class StatedIdentity(BaseModel):
 
 
 class FoundIdentity(BaseModel):
-    """What systems have found for what is stated."""
+    """An identity that systems have found."""
 
     type: IdentityType
     value: str
@@ -53,7 +53,7 @@ class FoundIdentity(BaseModel):
 
 
 class Words(BaseModel):
-    """What the requester has written: the mail that became the request, or an answer to a question."""
+    """Words of the requester: the mail that became the request, or a reply."""
 
     kind: str = Field(description="`mail` or `reply`")
     subject: str
@@ -61,7 +61,7 @@ class Words(BaseModel):
 
 
 class Statement(BaseModel):
-    """What a request is about, for whoever decides about it."""
+    """The case sheet of a request, for those who decide about it."""
 
     request_id: UUID
     reference: str
@@ -80,7 +80,7 @@ class Statement(BaseModel):
 
 
 async def read(unit_of_work: UnitOfWorkFactory, mail: MailUseCases, request_id: UUID, caller: Caller) -> Statement:
-    """Opens the case sheet; that somebody has opened it is on record.
+    """Opens the case sheet; the opening is on record.
 
     Raises:
         NotFound: there is no such request.
@@ -124,7 +124,7 @@ async def read(unit_of_work: UnitOfWorkFactory, mail: MailUseCases, request_id: 
 
 
 async def _methods(tx: UnitOfWork, request_id: UUID) -> Mapping[str, list[str]]:
-    """By which methods identities were proved, by type, as the evidence has it."""
+    """Methods of proof by type of identity, from the evidence."""
     methods: dict[str, dict[str, None]] = {}
     for entry in await evidence.entries(tx.connection, request_id):
         for proof in orjson.loads(entry["detail"]).get("proofs", ()):

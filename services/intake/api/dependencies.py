@@ -1,4 +1,4 @@
-"""What routes are given: the services of the running intake, and who calls."""
+"""Gives routes the services of the running intake, the caller and the version."""
 
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -64,7 +64,7 @@ _bearer = HTTPBearer(
 
 @dataclass(frozen=True)
 class Services:
-    """What the routes work with; the application has it in its state."""
+    """Services of the routes, kept in the state of the application."""
 
     unit_of_work: UnitOfWorkFactory
     tracing: Tracing
@@ -111,7 +111,7 @@ async def only_known_parameters(request: Request) -> None:
 
 
 def _parameters(dependant: Dependant) -> set[str]:
-    """The parameters of the query that a route takes, by itself and by what it depends on."""
+    """Query parameters of a route and of its dependencies."""
     own = {str(each.alias) for each in dependant.query_params}
     return own.union(*map(_parameters, dependant.dependencies))
 
@@ -131,11 +131,11 @@ async def _rehearsable(services: UseServices, *, dry_run: DryRun = False) -> Ser
 
 
 Rehearsable = Annotated[Services, Depends(_rehearsable)]
-"""Of what somebody decides: with ``dry_run`` it is checked, and not done."""
+"""With ``dry_run`` a decision is checked, and not made."""
 
 
 async def caller(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Caller:
-    """Whoever the door has let in."""
+    """The caller whom the door has let in."""
     found: Caller = request.state.caller
     return found
 
@@ -156,11 +156,11 @@ TAGGED: dict[int | str, dict[str, Any]] = {
         }
     }
 }
-"""What the API's document says of an answer that carries an entity tag."""
+"""Documents an answer with an entity tag."""
 DECIDING = TAGGED | documented(
     BadRequest, NotFound, IllegalTransition, PreconditionFailed, TooLarge, UnsupportedType, PreconditionRequired
 )
-"""What the API's document says of every decision."""
+"""Documents the problems of a decision."""
 _ETAG = re.compile('"([1-9][0-9]{0,17}|[0-9a-f]{32})"')
 
 
@@ -196,4 +196,4 @@ async def version(
 
 
 Version = Annotated[str, Depends(version)]
-"""The version for which somebody decides."""
+"""The version that is decided about."""

@@ -83,7 +83,7 @@ def example(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Any:
 
 
 def _said_by(answer: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
-    """What a success is: the first sentence of its model, or its media type."""
+    """Describes a success by the first sentence of its model, or by its media type."""
     [(media_type, media), *_] = answer["content"].items()
     schema = media.get("schema", {})
     found = schemas.get(schema.get("$ref", "").rpartition("/")[2], schema)

@@ -26,7 +26,7 @@ from shared.domain.errors import DsrError
 from shared.storage.postgres import AWAY
 
 IN_PASSING = 16 * 1024
-"""Bytes of a body that the event loop reads by itself: about a millisecond of work."""
+"""Bytes of a body that the event loop reads without a thread: about a millisecond of work."""
 Named = Callable[[str], Awaitable[UUID | None]]
 PREFIX, BATCH, RESULT = "/v1/", "/v1/requests/batch", "/v1/tasks/result"
 CHECK = "/v1/suppression/check"
@@ -129,7 +129,7 @@ class Door:
             self._held.give(caller.channel, len(body))
 
     def _limit(self, path: str) -> int:
-        """How many bytes a body of that path may have, unpacked too."""
+        """Limit of a body in bytes, also once it is unpacked."""
         settings = self._settings
         longer = {BATCH: settings.batch_bytes, CHECK: settings.batch_bytes, RESULT: settings.result_bytes}
         return longer.get(path, settings.body_bytes)
@@ -202,7 +202,7 @@ def _single(scope: Scope) -> dict[bytes, str]:
 
 
 def unpack(body: bytes | bytearray, limit: int) -> bytes:
-    """What a body holds that came as gzip, never more than one byte beyond the limit.
+    """Unpacks a gzip body, never further than one byte beyond the limit.
 
     Raises:
         TooLarge: it is longer than that.

@@ -1,4 +1,4 @@
-"""What leaves the platform: packages and the reports in them by short-lived links, certificates, case files."""
+"""Hands out packages and their reports by short-lived links, certificates and case files."""
 
 import base64
 import hashlib
@@ -45,7 +45,7 @@ _FETCHED: dict[int | str, dict[str, Any]] = {
 
 
 class Wanted(Strict):
-    """What is to be fetched."""
+    """The document that a link is for."""
 
     what: What = Field(
         default="package",
@@ -109,7 +109,7 @@ async def download(
 async def fetched(
     download_id: UUID, caller: Caller, services: Services, asked_for: tuple[str | None, str | None] = (None, None)
 ) -> Response:
-    """What a link hands out; ``asked_for``: ``Range`` and ``If-Range``.
+    """Answers with the document of a link; ``asked_for``: ``Range`` and ``If-Range``.
 
     Raises:
         Expired, Forbidden, IllegalTransition, NotReady, RangeNotSatisfiable, Shredded, Withheld: nothing is handed out.
@@ -163,7 +163,7 @@ async def _report(services: Services, handed: downloads.Download) -> Response:
 
 
 def policy_of(page: bytes) -> str:
-    """What a page that begins so may do: nothing, but have the one style that stands in its head (CSP Level 3)."""
+    """The policy of a page: it may do nothing but use the one style in its head (CSP Level 3)."""
     found = _STYLE.search(page)
     style = f"'sha256-{base64.b64encode(hashlib.sha256(found[1]).digest()).decode()}'" if found else "'none'"
     nothing = ("default-src", "base-uri", "form-action", "frame-ancestors")

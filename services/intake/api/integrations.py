@@ -1,4 +1,4 @@
-"""What other systems call: teams for their tasks on the bus, emitters of events, and senders of marketing."""
+"""Serves other systems: teams with tasks on the bus, emitters of events, and senders of marketing."""
 
 import asyncio
 from datetime import timedelta
@@ -59,7 +59,7 @@ def _shown(token: str, caller: AnyCaller, services: Services) -> IdentityToken:
 
 @router.get("/tasks/identities", responses=documented(Unauthorised, TokenInvalid, TokenExpired, NotReady, Shredded))
 async def identities(token: Claim, caller: AnyCaller, services: UseServices) -> TaskIdentities:
-    """Whom a task on the bus is about, by the types that the system it was sent to needs; the fetching is on record.
+    """Fetch the identities of a task on the bus, of the types that its system needs; the fetching is on record.
 
     For a rectification also what is to be corrected, of the fields that the system can correct.
     """
@@ -117,7 +117,7 @@ async def identities(token: Claim, caller: AnyCaller, services: UseServices) -> 
     },
 )
 async def result(token: Claim, caller: AnyCaller, services: UseServices, request: Request) -> Taken:
-    """What a system holds about the subject of an `export` on the bus: sealed at once, and given out with the package.
+    """Upload the records of the subject of an `export` on the bus: they are sealed, and handed out with the package.
 
     Taken while the task is open, once; the same again changes nothing. Each row has a `category` and fields that the
     system's table in the downstreams file lists, and names the subject in `matched`.
@@ -170,7 +170,7 @@ class ContactPoints(Strict):
 
 @router.post("/suppression/check", responses=documented(TooLarge, TooManyCalls, UnsupportedType))
 async def check_suppression(body: ContactPoints, caller: AnyCaller, services: UseServices) -> Checked:
-    """Ask which of up to 10,000 contact points get no marketing of ours.
+    """Check which of up to 10,000 contact points get no marketing.
 
     It needs a key of a channel that was made for it (`dsr api-key new --role channel --may check`), which may ask about
     so many a minute. Nothing of what is asked is kept but the counts.

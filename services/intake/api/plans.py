@@ -1,4 +1,4 @@
-"""What an erasure would do, before it does it: a dry run for who decides (privacy team)."""
+"""Previews an erasure for the privacy team: a dry run in every system."""
 
 from typing import Literal
 from uuid import UUID
@@ -20,14 +20,14 @@ router = APIRouter(prefix="/v1/requests/{request_id}", tags=["previews"], depend
 
 
 class Preview(BaseModel):
-    """What an erasure would do as the systems stood when they were asked."""
+    """The preview of an erasure, as the systems stood when they were asked."""
 
     request_id: UUID
     preview_id: UUID
     state: Literal["asked", "made"] = Field(description="asked: the systems are being asked; read it again in a moment")
     asked_at: Instant
     made_at: Instant | None
-    policy_version: str = Field(description="of the policy by which it was made and is told")
+    policy_version: str = Field(description="of the policy by which it was made")
     systems: list[PlannedSystem]
 
 

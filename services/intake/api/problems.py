@@ -62,7 +62,7 @@ OTHERS: Mapping[str, tuple[int, str]] = {
 """The codes that no class of errors has, with status and title."""
 _CHALLENGE = 'Bearer realm="data subject requests"'
 _MOST_FAULTS, _LONGEST_NAME = 20, 64
-"""What is told of a body in which everything is wrong."""
+"""Bounds of the answer to a body in which everything is wrong."""
 _ALWAYS = {
     422: "The request is not valid; `errors` says what to change.",
     503: "Nothing was stored; try again.",
@@ -70,7 +70,7 @@ _ALWAYS = {
 
 
 class FieldError(BaseModel):
-    """What is wrong with one field."""
+    """A mistake in one field."""
 
     field: str
     message: str
@@ -87,7 +87,7 @@ class Problem(BaseModel):
 
 
 async def respond(_request: Request, error: Exception) -> Response:
-    """The problem that an error is for whoever called; an unforeseen one is raised again, and logged, by the server."""
+    """Answers with the problem of an error; the server logs an unforeseen one."""
     if isinstance(error, RequestValidationError) and any("If-Match" in each["loc"] for each in error.errors()):
         error = errors.PreconditionRequired("read the request, and send the ETag that you get as If-Match")
     match error:
@@ -108,7 +108,7 @@ async def respond(_request: Request, error: Exception) -> Response:
             detail, headers = str(error.detail), dict(error.headers or {})
             return _response(error.status_code, "http", detail, detail, **headers)
         case ClientDisconnect():
-            return Response(status_code=400)  # nobody is there to read it
+            return Response(status_code=400)  # the client is gone
         case _ if isinstance(error, AWAY):
             _logger.warning("database away: %s", type(error).__name__)
             status, title = OTHERS["unavailable"]
@@ -125,7 +125,7 @@ HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, An
 
 
 def documented(*kinds: type[DsrError]) -> dict[int | str, dict[str, Any]]:
-    """What the API's document says of the problems of an operation, by status."""
+    """Documents the problems of an operation, by status."""
     titles: dict[int | str, list[str]] = {}
     for kind in kinds:
         status = STATUS[kind]

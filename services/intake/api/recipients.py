@@ -1,4 +1,4 @@
-"""Recipients of the data: who was told of what was done, by which digest, and what they have said (Art. 19)."""
+"""Lists the recipients of the data: who was notified, by which digest, and their replies (Art. 19)."""
 
 from datetime import datetime
 from operator import attrgetter
@@ -26,7 +26,7 @@ router = APIRouter(prefix="/v1/requests/{request_id}/recipients", tags=["recipie
 
 
 class NoticeView(BaseModel):
-    """A recipient whom a request concerns, and how far they are told."""
+    """A recipient whom a request concerns, and the state of their notification."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -34,12 +34,12 @@ class NoticeView(BaseModel):
     name: str = Field(description="by what it is known")
     role: Literal["processor", "controller", "joint_controller"] | None
     country: str | None = Field(description="where it is, ISO 3166")
-    what: disclosed.What = Field(description="what they are told of")
+    what: disclosed.What = Field(description="what they are notified of")
     categories: str = Field(description="of which data, in words")
     state: NoticeState
     concerned_at: Instant
     digest_id: UUID | None = Field(description="the digest that tells them; null: the next one does")
-    told_at: Instant | None = Field(description="when they were told last")
+    told_at: Instant | None = Field(description="when they were last notified")
     reminded_at: Instant | None
     settled_at: Instant | None = Field(description="when they had said something, or it was decided not to tell them")
     overdue: bool = Field(description="they say nothing for longer than the policy waits since they were reminded")
@@ -49,9 +49,9 @@ class NoticeView(BaseModel):
 async def list_recipients(
     request_id: UUID, caller: AnyCaller, services: UseServices, paging: Paged
 ) -> Page[NoticeView]:
-    """Who was told of what was done on this request, and what they have said: the list that the person may ask for.
+    """List the recipients that were notified about this request, with their replies: the person may ask for this list.
 
-    Of a request by somebody who has not shown who they are, the privacy team alone reads it.
+    If the requester has not proved who they are, only the privacy team reads it.
     """
     request = await services.use_cases.read(request_id, caller)
     hidden = request.anonymous and caller.role != "privacy"

@@ -42,7 +42,7 @@ _ONE = documented(NotFound)
 
 @router.get("/{request_id}", response_model_exclude_unset=True, responses=TAGGED)
 async def read(request_id: UUID, caller: AnyCaller, services: UseServices, response: Response) -> RequestView:
-    """Where a request stands, what each system did in counts, and the answer in plain words."""
+    """Read where a request stands, what each system did in counts, and the answer in plain words."""
     request = await services.use_cases.read(request_id, caller)
     response.headers["ETag"] = etag(request.version)
     awaited = await services.use_cases.awaited(request)
@@ -67,9 +67,9 @@ async def read_statement(request_id: UUID, caller: AnyCaller, services: UseServi
 async def read_timeline(
     request_id: UUID, caller: AnyCaller, services: UseServices, paging: Paged
 ) -> Page[TimelineEntry]:
-    """Everything that was done about a request, in order, as the evidence has it.
+    """Read everything that was done about a request, in order, from the evidence.
 
-    Of an objection by somebody who has not shown who they are, only the privacy team reads more than its receipt.
+    If the requester has not proved who they are, only the privacy team reads more than the receipt of an objection.
     """
     request = await services.use_cases.read(request_id, caller)
     said = await evidence.entries(services.unit_of_work.pool, request_id)
@@ -95,14 +95,14 @@ async def read_letters(
         ),
     ] = None,
 ) -> Page[LetterView]:
-    """Every letter that was written to the subject about this request; the reading is on record."""
+    """Read the letters to the subject about this request; the reading is on record."""
     found = await services.use_cases.read_letters(request_id, caller, code)
     return paging.cut([LetterView.model_validate(each) for each in found], attrgetter("letter_id"))
 
 
 @router.get("/{request_id}/manual-steps", dependencies=PRIVACY_TEAM, responses=documented(NotFound, Shredded))
 async def read_manual_steps(request_id: UUID, caller: AnyCaller, services: UseServices) -> ManualSteps:
-    """What a person does by hand, in systems that say how: commands, with the ids of the records (privacy team).
+    """Read the steps to do by hand, as systems give them: commands with ids of records (privacy team).
 
     When they have, the action `retry` has it looked for again, or `record-result` enters what they did.
     The reading is on record.

@@ -1,4 +1,4 @@
-"""Submits requests, one or up to a thousand at once."""
+"""Submits one request, or up to a thousand together."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -30,7 +30,7 @@ MAX_IDEMPOTENCY_KEY = 200
 _ENOUGH = 20
 _BRIEFLY: Any = {"include_url": False, "include_input": False}  # the context names the field of several to change
 Read = Callable[[Any], Iterable[tuple[str, Any]]]
-"""What a body submits, each with the place of its fields; raises ``ValidationError``."""
+"""Parts of a body, each with the place of its fields; raises ``ValidationError``."""
 
 
 class _Envelope(Batch):
@@ -44,7 +44,7 @@ async def idempotency_key(
             alias="Idempotency-Key",
             max_length=MAX_IDEMPOTENCY_KEY,
             description="Printable ASCII. A repeat with the same key and body stores nothing and gives the first answer"
-            " again, so that whoever got no answer may simply repeat.",
+            " again, so a caller who got no answer may repeat it.",
         ),
     ] = None,
 ) -> str | None:
@@ -151,7 +151,7 @@ class SubmissionEndpoint:
 
 
 def direct(services: Services) -> dict[str, ASGIApp]:
-    """What the door hands these calls over to, by path."""
+    """Endpoints to which the door hands calls over, by path."""
     declared = [route for route in router.routes if isinstance(route, APIRoute)]
     return {
         route.path: SubmissionEndpoint(route, read, services)

@@ -1,4 +1,4 @@
-"""What waits for the privacy team, in one grammar: list the things of a kind, read one, create one.
+"""Lists, reads and creates what the privacy team works with: holds, incidents, mail, letters, systems and so on.
 
 Letters to print and a mail as it came are documents with routes of their own.
 """
@@ -31,8 +31,7 @@ from services.intake.delivery import handling
 from services.intake.identity import stopped
 from services.intake.identity.stopped import Stopped
 from services.intake.incidents import record
-from services.intake.incidents.incident import Incident, IncidentRow
-from services.intake.incidents.schemas import IncidentFound
+from services.intake.incidents.incident import Incident, IncidentFound, IncidentRow
 from services.intake.letters import delivery
 from services.intake.mail.use_cases import MailView
 from services.intake.recipients import digests
@@ -54,7 +53,7 @@ _GONE = documented(NotReady, Shredded)
 
 
 class HoldView(BaseModel):
-    """A hold: its case, owner and review. Nobody can read any more whose data it holds."""
+    """A hold: its case, owner and review. Whose data it holds cannot be read."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -105,7 +104,7 @@ class Thing(RootModel[One]):
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """How a thing is created; ``apply`` gives it."""
+    """A way to create a thing; ``apply`` returns it."""
 
     title: str
     effects: str
@@ -118,50 +117,30 @@ async def _row(_: Services, held: Held) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
-    """The things of a kind. ``key``: the field that names one; ``page``, ``read``, ``creation``: how it is had."""
+class Collection:
+    """The things of a kind.
+
+    ``key``: the field that names one. ``rows``: up to so many of those that follow that one; ``whole``: all of them.
+    ``read``: one of them. ``shows``: the model that a row becomes, if it is another.
+    """
 
     key: str
-    page: Callable[[Services, Paging], Awaitable[Page[Any]]]
+    rows: Callable[[Services, Connection, UUID | None, int], Awaitable[Sequence[Any]]]
     read: Callable[[Services, Held], Awaitable[Any]] = _row
+    shows: type[BaseModel] | None = None
+    whole: bool = True
     creation: Creation | None = None
 
+    def shown(self, row: Any) -> Any:
+        """A row as the API shows it."""
+        return self.shows.model_validate(row) if self.shows else row
 
-def _whole(key: str, rows: Callable[[Services, Connection], Awaitable[Sequence[Any]]], **more: Any) -> Shelf:
-    """A kind whose list is short enough to be read whole."""
-
-    async def page(services: Services, paging: Paging) -> Page[Any]:
+    async def page(self, services: Services, paging: Paging) -> Page[Any]:
+        """A page of the list."""
+        cut, after = (paging.cut, None) if self.whole else (paging.page, paging.after(UUID))
         async with services.unit_of_work.pool.acquire() as connection:
-            return paging.cut(await rows(services, connection), attrgetter(key))
-
-    return Shelf(key, page, **more)
-
-
-async def _letters(services: Services, paging: Paging) -> Page[Any]:
-    async with services.unit_of_work.pool.acquire() as connection:
-        found = await delivery.waiting(connection, paging.after(UUID), paging.more)
-    return paging.page([OpenLetter.model_validate(each) for each in found], attrgetter("letter_id"))
-
-
-async def _letter(_: Services, held: Held) -> OpenLetter:
-    return OpenLetter.model_validate(held.row)
-
-
-async def _mail(services: Services, paging: Paging) -> Page[Any]:
-    found = await services.use_cases.mail.waiting(None, paging.after(UUID), paging.more)
-    return paging.page(found, attrgetter("mail_id"))
-
-
-async def _holds(_: Services, connection: Connection) -> Sequence[HoldView]:
-    return [HoldView.model_validate(each) for each in await holds.in_force(connection)]
-
-
-async def _hold(_: Services, held: Held) -> HoldView:
-    return HoldView.model_validate(held.row)
-
-
-async def _placed(means: Deciding, tx: UnitOfWork, said: HoldPlaced, caller: Caller) -> HoldView:
-    return HoldView.model_validate(await means.holds.place(tx, said, caller))
+            found = await self.rows(services, connection, after, MOST if self.whole else paging.more)
+        return cut([self.shown(each) for each in found], attrgetter(self.key))
 
 
 async def _digest(_: Services, held: Held) -> DigestView:
@@ -176,19 +155,22 @@ async def _incident(_: Services, held: Held) -> Incident:
     return incident
 
 
-SHELVES: Final[Mapping[str, Shelf]] = {
-    "holds": _whole(
+COLLECTIONS: Final[Mapping[str, Collection]] = {
+    "holds": Collection(
         "hold_id",
-        _holds,
-        read=_hold,
+        lambda _, connection, *__: holds.in_force(connection),
+        shows=HoldView,
         creation=Creation(
-            "Place a hold", "No erasure touches these data until the hold is lifted.", HoldPlaced, _placed
+            "Place a hold",
+            "No erasure touches these data until the hold is lifted.",
+            HoldPlaced,
+            lambda means, tx, said, caller: means.holds.place(tx, said, caller),
         ),
     ),
-    "incidents": _whole(
+    "incidents": Collection(
         "incident_id",
-        lambda _, connection: record.listed(connection),
-        read=_incident,
+        lambda _, connection, *__: record.listed(connection),
+        _incident,
         creation=Creation(
             "Open an incident that was found elsewhere",
             "You own it, unless you have handled its request.",
@@ -196,28 +178,42 @@ SHELVES: Final[Mapping[str, Shelf]] = {
             lambda _, tx, said, caller: record.enter(tx, said, caller),
         ),
     ),
-    "letters": Shelf("letter_id", _letters, _letter),
-    "mail": Shelf("mail_id", _mail, lambda services, held: services.use_cases.mail.read(held.row.mail_id, held.caller)),
-    "recipient-digests": _whole(
-        "digest_id", lambda services, connection: digests.unanswered(connection, silent(services), MOST), read=_digest
+    "letters": Collection(
+        "letter_id",
+        lambda _, connection, after, most: delivery.waiting(connection, after, most),
+        shows=OpenLetter,
+        whole=False,
     ),
-    "stopped-proofs": _whole(
+    "mail": Collection(
+        "mail_id",
+        lambda services, _, after, most: services.use_cases.mail.waiting(None, after, most),
+        lambda services, held: services.use_cases.mail.read(held.row.mail_id, held.caller),
+        whole=False,
+    ),
+    "recipient-digests": Collection(
+        "digest_id",
+        lambda services, connection, _, most: digests.unanswered(connection, silent(services), most),
+        _digest,
+    ),
+    "stopped-proofs": Collection(
         "request_id",
-        lambda services, connection: stopped.waiting(connection, services.use_cases.identity.links.failures),
+        lambda services, connection, *_: stopped.waiting(connection, services.use_cases.identity.links.failures),
     ),
-    "assignment-conflicts": _whole("conflict_id", lambda _, connection: assignment_conflicts.listed(connection)),
-    "sweeps": _whole("sweep_id", lambda _, connection: retention_runs.listed(connection)),
-    "systems": _whole("name", lambda _, connection: quarantines.listed(connection)),
-    "suspended-keys": _whole("key_id", lambda _, connection: key_suspension.read(connection)),
+    "assignment-conflicts": Collection(
+        "conflict_id", lambda _, connection, *__: assignment_conflicts.listed(connection)
+    ),
+    "sweeps": Collection("sweep_id", lambda _, connection, *__: retention_runs.listed(connection)),
+    "systems": Collection("name", lambda _, connection, *__: quarantines.listed(connection)),
+    "suspended-keys": Collection("key_id", lambda _, connection, *__: key_suspension.read(connection)),
 }
-KindName = Annotated[str, Path(description=f"`{'`, `'.join(SHELVES)}`", examples=["holds"])]
+KindName = Annotated[str, Path(description=f"`{'`, `'.join(COLLECTIONS)}`", examples=["holds"])]
 
 
-def shelf(kind: str) -> Shelf:
+def collection(kind: str) -> Collection:
     """The things of that kind; raises ``NotFound``."""
-    if kind not in SHELVES:
-        raise NotFound(f"there is no list {kind}: there are approvals, requests, {', '.join(SHELVES)}")
-    return SHELVES[kind]
+    if kind not in COLLECTIONS:
+        raise NotFound(f"there is no list {kind}: there are approvals, requests, {', '.join(COLLECTIONS)}")
+    return COLLECTIONS[kind]
 
 
 async def body_of(request: Request, model: type[BaseModel]) -> BaseModel:
@@ -233,7 +229,7 @@ async def body_of(request: Request, model: type[BaseModel]) -> BaseModel:
 @router.get("/{kind}", response_model=None, responses={200: {"model": Rows}})
 async def list_things(kind: KindName, services: UseServices, paging: Paged) -> Page[Any]:
     """List what waits for the privacy team, or stands, of a kind: the most urgent first."""
-    return await shelf(kind).page(services, paging)
+    return await collection(kind).page(services, paging)
 
 
 @router.post(
@@ -250,12 +246,12 @@ async def create_thing(
     response: Response,
 ) -> BaseModel:
     """Place a hold, or open an incident that was found elsewhere (privacy team)."""
-    found = shelf(kind)
+    found = collection(kind)
     if found.creation is None:
         raise NotFound(f"nothing is created among {kind}; there are holds and incidents")
     said = await body_of(request, found.creation.body)
     async with services.unit_of_work.begin() as tx:
-        made: BaseModel = await found.creation.apply(services.use_cases, tx, said, caller)
+        made: BaseModel = found.shown(await found.creation.apply(services.use_cases, tx, said, caller))
     if services.kept:
         response.headers["Location"] = f"/v1/{kind}/{getattr(made, found.key)}"
     return made
@@ -311,11 +307,11 @@ async def read_thing(
     kind: KindName, thing_id: str, caller: AnyCaller, services: UseServices, response: Response
 ) -> BaseModel:
     """Read one thing; where it holds words of people, the reading is on record (privacy team)."""
-    found = shelf(kind)
+    found = collection(kind)
     if kind not in KINDS:
         raise NotFound(f"one of {kind} is read with its request")
     async with services.unit_of_work.begin() as tx:
         held = await KINDS[kind].lock(services.use_cases, tx, thing_id, caller, acting=False)
         response.headers["ETag"] = etag(held.version)
-        shown: BaseModel = await found.read(services, held)
+        shown: BaseModel = found.shown(await found.read(services, held))
     return shown

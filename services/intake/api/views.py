@@ -75,7 +75,7 @@ class CaseMember(Referenced):
 
 
 class CaseView(BaseModel):
-    """What came in one message."""
+    """The requests of one message."""
 
     case_number: UUID
     reference: str
@@ -89,7 +89,7 @@ class BatchAccepted(BaseModel):
 
 
 class ForwardingView(BaseModel):
-    """A request about which a customer of ours decides, and whether they have it."""
+    """Forwarding of a request about which a customer decides."""
 
     due_on: date = Field(description="by when it is to be passed on")
     overdue: bool = Field(description="that day is over, and the customer does not have it")
@@ -135,7 +135,7 @@ class RequestView(Referenced):
         description="of an erasure: the same person's open copies for which it waits, or restrictions that oppose it"
     )
     forwarding: ForwardingView | None = Field(
-        default=None, description="of what a customer of ours decides about: whether they have it"
+        default=None, description="of a request about which a customer decides: whether they have it"
     )
     repeated: list[RepeatedView] = Field(
         default=[],
@@ -146,14 +146,14 @@ class RequestView(Referenced):
 
 
 class StepsInSystem(BaseModel):
-    """What a person does in one system, step after step."""
+    """Steps to do by hand in one system."""
 
     system: str
     do: list[str]
 
 
 class ManualSteps(BaseModel):
-    """What a person does by hand, by system; none where the systems say no more than that it is to be done."""
+    """Steps to do by hand, by system; none where the systems give no steps."""
 
     request_id: UUID
     systems: list[StepsInSystem]

@@ -1,5 +1,5 @@
-"""Holds what every package of intake uses: errors, bodies of the API, JSON, moments, retention, metrics.
+"""Holds what every package of intake uses: errors, schemas of bodies, stated times and retention, metrics.
 
 No database, no route, no rule of a single right.
-May import nothing of intake.
+May import nothing else of intake.
 """

@@ -1,4 +1,4 @@
-"""What intake refuses; the first sentence of each docstring is the title of its problem."""
+"""Errors of intake; the first sentence of each docstring is the title of its problem."""
 
 from shared.domain.errors import DsrError
 
@@ -28,7 +28,7 @@ class PreconditionFailed(DsrError):
 
 
 class TooLarge(DsrError):
-    """More was sent than is accepted at once."""
+    """The body is too large."""
 
 
 class RangeNotSatisfiable(DsrError):
@@ -40,11 +40,11 @@ class RangeNotSatisfiable(DsrError):
 
 
 class UnsupportedType(DsrError):
-    """What was sent is of a kind that is not read here."""
+    """The media type or encoding of the body is not supported."""
 
 
 class TooManyCalls(DsrError):
-    """Too much came from here at once; wait as long as ``Retry-After`` says, and send it again."""
+    """There were too many calls; wait as long as ``Retry-After`` says, and send it again."""
 
     def __init__(self, message: str, retry_after: float = 1.0) -> None:
         super().__init__(message)
@@ -70,7 +70,7 @@ class ResultGiven(DsrError):
 
 
 class SamePerson(DsrError):
-    """It takes two persons, and this one has proposed it."""
+    """A second person must approve it."""
 
 
 class Withheld(DsrError):
@@ -90,7 +90,7 @@ class BadRequest(DsrError):
 
 
 class EventRefused(DsrError):
-    """What another service has told of a user takes no effect; it is set aside by name, and its message says why."""
+    """An event of a user takes no effect; it becomes a dead letter with the reason."""
 
 
 class MalformedEvent(EventRefused):
@@ -102,7 +102,7 @@ class NotDeclared(EventRefused):
 
 
 class OrderUnknown(EventRefused):
-    """Of what is told of a number in several partitions nobody knows what was told last."""
+    """The order of events about a number is unknown: they are in several partitions."""
 
 
 class SubjectUnknown(EventRefused):

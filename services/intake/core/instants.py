@@ -19,7 +19,7 @@ _NOT_YET_PROVED = "a proof lies in the future; give the time at which it was pro
 
 @dataclass(frozen=True, slots=True)
 class Instants:
-    """What is believed of a stated time; ``tolerance``: how wrong a channel's clock may be."""
+    """Checks stated times; ``tolerance``: how wrong a channel's clock may be."""
 
     tolerance: timedelta = timedelta(minutes=5)
     oldest: timedelta = timedelta(days=731)

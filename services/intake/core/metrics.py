@@ -1,4 +1,4 @@
-"""What intake alone counts of requests; definitions: ``docs/metrics.md``."""
+"""Metrics of requests; definitions: ``docs/metrics.md``."""
 
 from functools import partial
 

@@ -56,7 +56,7 @@ def place_of(fault: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 NOT_ASKED: Final[JsonDict] = {"form": False}
-"""Of a field that the API takes, and no form asks for."""
+"""Marks a field that the API takes, and no form asks for."""
 
 
 class Strict(BaseModel):
@@ -103,7 +103,7 @@ class Assurance(Strict):
 
 
 class Verification(Strict):
-    """What the requester has proved since."""
+    """Proof of the requester's identity."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"assurance": {"level": "L2", "method": "signed_in_mfa"}}]}
@@ -120,7 +120,7 @@ class Verification(Strict):
 
 
 _NAMES = 64
-"""Names of one object: several times as many as any of ours has."""
+"""Names of one object, at most: several times as many as a valid one has."""
 _OBJECTS = 65_536
 """Objects of one body: as many as a thousand requests with fifty changes each have."""
 
@@ -144,7 +144,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise MalformedBody("a name comes twice in an object")
     if len(found) > _NAMES:
-        raise MalformedBody("an object has more names than any of ours has")
+        raise MalformedBody("an object has too many names")
     return found
 
 
@@ -153,7 +153,7 @@ def _constant(_: str) -> NoReturn:
 
 
 _SHORT = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
-"""Of bodies that are too short to hold too many objects."""
+"""Decodes bodies that are too short to hold too many objects."""
 
 
 def _counting() -> json.JSONDecoder:
@@ -162,7 +162,7 @@ def _counting() -> json.JSONDecoder:
 
     def make(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if next(made) > _OBJECTS:
-            raise MalformedBody("more objects than any body of ours has")
+            raise MalformedBody("the body has too many objects")
         return _object(pairs)
 
     return json.JSONDecoder(object_pairs_hook=make, parse_constant=_constant)

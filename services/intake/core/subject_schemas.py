@@ -1,4 +1,4 @@
-"""Who a request is about, as the requester says it."""
+"""The data subject, as the requester states it."""
 
 from collections.abc import Iterator
 from typing import Annotated, Self
@@ -83,7 +83,7 @@ _SINGLE = (
 
 
 class DataSubject(Strict):
-    """Who the request is about, in the requester's words; at least one identity that a system can be searched by."""
+    """The data subject in the requester's words; at least one identity that a system can be searched by."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"email": "you@example.org"}]})
 

@@ -1,4 +1,5 @@
-"""Incidents: data breaches, documented and reported (Art. 33, 34; 47 CFR 64.2011).
+"""Incidents (Art. 33, 34): facts in versions, the 72 hours, the decision of two people, notices and letters.
 
+`incident` is pure: bodies, the record, who must be notified. `record` stores it, `letters` writes to those concerned.
 May import `mail` and lower packages.
 """

@@ -1,6 +1,6 @@
 """The record of an incident: facts in versions, its 72 hours, the decision of two people, and who was notified.
 
-One opens by itself where a package was handed out that should not have been. Whoever has handled the request does
+One opens where a package was handed out that should not have been. A handler of the request does
 nothing with its incident (REQ-S9). All text is in the vault, under a key with the id of the incident.
 """
 
@@ -17,14 +17,18 @@ from services.intake.access.grant import Power
 from services.intake.core import metrics
 from services.intake.core.errors import BadRequest, Forbidden, NotFound, NotReady
 from services.intake.incidents import letters
-from services.intake.incidents.incident import Entry, Incident, IncidentRow, Said, owed
-from services.intake.incidents.schemas import (
+from services.intake.incidents.incident import (
+    Entry,
+    Incident,
     IncidentClosed,
     IncidentFacts,
     IncidentFound,
+    IncidentRow,
     Notified,
     RiskDecided,
+    Said,
     Whom,
+    owed,
 )
 from services.intake.letters.rendering import Letters
 from services.intake.store import repository
@@ -38,7 +42,7 @@ _CLEAR: Final = {
     *("found_at", "nature", "categories", "people", "records", "controllers", "us_customers"),
     *("risk", "exemption", "whom", "told_at", "complete"),
 }
-"""What of a body the evidence has in clear."""
+"""Fields that the evidence has in clear."""
 _NEW = """
 INSERT INTO incident (incident_id, opened_at, found_at, request_id, package_id, fault, downloads)
 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (package_id) DO NOTHING RETURNING incident_id
@@ -88,7 +92,8 @@ async def enter(tx: UnitOfWork, said: IncidentFound, caller: Caller) -> Incident
     incident_id = await _insert(tx, said.found_at, said.request_id, None, None, 0)
     incident = await load(tx, incident_id or uuid7())
     _log(tx, incident, "entered", {}, caller)
-    return await state(tx, incident, IncidentFacts(**said.model_dump(exclude={"request_id"})), caller)
+    await state(tx, incident, IncidentFacts(**said.model_dump(exclude={"request_id"})), caller)
+    return await load(tx, incident.incident_id)
 
 
 async def must_not_have_handled(tx: UnitOfWork, incident: Incident, caller: Caller) -> None:
@@ -97,7 +102,7 @@ async def must_not_have_handled(tx: UnitOfWork, incident: Incident, caller: Call
         raise Forbidden("you have handled this request: somebody else must see to its incident")
 
 
-async def state(tx: UnitOfWork, incident: Incident, said: IncidentFacts, caller: Caller) -> Incident:
+async def state(tx: UnitOfWork, incident: Incident, said: IncidentFacts, caller: Caller) -> None:
     """States the facts, in a new version; other facts void the decision. Raises ``BadRequest``."""
     _must_be_open(incident)
     if unknown := sorted({*said.categories} - tx.policy.categories.keys()):
@@ -107,16 +112,16 @@ async def state(tx: UnitOfWork, incident: Incident, said: IncidentFacts, caller:
         raise BadRequest("it was on record, or somebody was notified, before then; say when we knew", "found_at")
     owner = None if await _has_handled(tx, incident, caller) else caller.holder
     stated: dict[str, object] = {"owner": owner, "categories": sorted({*said.categories}), "people": said.people}
-    # Nobody alone makes the 72 hours longer: a later time counts with the decision of two.
+    # One person cannot lengthen the 72 hours: a later time counts with the decision of two.
     stated |= {"found_at": min(incident.found_at, said.found_at)}
     if incident.facts != said:
         await tx.connection.execute(_VOID, str(incident.incident_id))
-    return await _put(tx, incident, said, caller, stated)
+    await _put(tx, incident, said, caller, stated)
 
 
 async def decide(
     tx: UnitOfWork, texts: Letters, incident: Incident, said: RiskDecided, caller: Caller, proposer: str
-) -> Incident:
+) -> None:
     """Takes the decision that a second person approves: the letters go out, and a later discovery counts.
 
     Raises ``NotReady``, ``BadRequest``, ``IllegalTransition``.
@@ -129,11 +134,11 @@ async def decide(
         raise BadRequest("only the customer decides about these data, and notifies the data subjects", "concerned")
     written = await letters.write(tx, texts, incident, facts, said)
     more: dict[str, JsonValue] = {"proposed_by": proposer, "concerned": len(said.concerned), "letters": written}
-    return await _put(tx, incident, said, caller, {"found_at": facts.found_at}, proposer, **more)
+    await _put(tx, incident, said, caller, {"found_at": facts.found_at}, proposer, **more)
 
 
-async def note(tx: UnitOfWork, incident: Incident, said: Notified, caller: Caller) -> Incident:
-    """Notes that somebody was notified; one that is noted after the 72 hours is never in time, whatever its date."""
+async def note(tx: UnitOfWork, incident: Incident, said: Notified, caller: Caller) -> None:
+    """Notes a notification; one that is noted after the 72 hours is late, whatever its date."""
     _must_be_open(incident)
     if not incident.found_at <= said.told_at <= tx.now:
         raise BadRequest("nobody is notified before it is found, or in the future; say when it was", "told_at")
@@ -142,10 +147,10 @@ async def note(tx: UnitOfWork, incident: Incident, said: Notified, caller: Calle
     if late and said.delay is None:
         raise BadRequest("after the 72 hours say why it is late (Art. 33(1)), or why it is noted late", "delay")
     told_at = min(filter(None, [incident.told_at, said.told_at])) if said.whom == "authority" else incident.told_at
-    return await _put(tx, incident, said, caller, {"told_at": told_at}, late=late)
+    await _put(tx, incident, said, caller, {"told_at": told_at}, late=late)
 
 
-async def close(tx: UnitOfWork, incident: Incident, said: IncidentClosed, caller: Caller) -> Incident:
+async def close(tx: UnitOfWork, incident: Incident, said: IncidentClosed, caller: Caller) -> None:
     """Closes an incident once two people have decided about it and everybody who must be was notified.
 
     Raises ``NotReady``, ``IllegalTransition``.
@@ -157,7 +162,7 @@ async def close(tx: UnitOfWork, incident: Incident, said: IncidentClosed, caller
             "two people must first decide how high the risk of these facts is (Art. 33(1), 34), and why nobody need be"
             " notified where there is none: propose that, and have somebody else approve it"
         )
-    risk, sent = decision[1], [each.state for each in incident.letters]
+    risk, sent = decision, [each.state for each in incident.letters]
     whom, noted = owed(facts, risk), {each.whom: at for at, each in reversed(incident.notices)}
     missing: set[Whom] = whom - {each.whom for _, each in incident.notices if each.complete}
     if first := sorted(missing - {"subjects"}):
@@ -169,7 +174,7 @@ async def close(tx: UnitOfWork, incident: Incident, said: IncidentClosed, caller
         raise NotReady("data subjects were not notified: note the notice to them (Art. 34(1), 34(3)(c))")
     clocked = whom & {"authority", "controller"} or {"authority"}
     in_time = all(noted.get(each, tx.now) <= incident.notify_by for each in clocked)
-    return await _put(tx, incident, said, caller, {"closed_at": tx.now}, risk=risk.risk, in_time=in_time)
+    await _put(tx, incident, said, caller, {"closed_at": tx.now}, risk=risk.risk, in_time=in_time)
 
 
 async def read(tx: UnitOfWork, incident_id: UUID, caller: Caller) -> Incident:
@@ -201,7 +206,7 @@ async def listed(connection: Connection) -> list[IncidentRow]:
 
 
 async def must_not_own(connection: Connection, request_id: UUID, holder: str) -> None:
-    """Checks that whoever handles the request owns no incident of it; raises ``Forbidden``."""
+    """Checks that the handler of a request owns no incident of it; raises ``Forbidden``."""
     if await connection.fetchval(_OWNS, request_id, holder):
         raise Forbidden("you own the incident of this request, and judge its handling: somebody else must do this")
 
@@ -247,8 +252,8 @@ async def _put(
     changed: Mapping[str, object],
     proposer: str | None = None,
     **more: JsonValue,
-) -> Incident:
-    """Keeps what was said as an entry, and what it changes; returns the incident as it is then."""
+) -> None:
+    """Keeps what was said as an entry, and what it changes."""
     by, approver = proposer or caller.holder, caller.holder if proposer else None
     entry = Entry(entry_id=uuid7(), kind=said.KIND, said_by=by, approved_by=approver, said_at=tx.now, said=said)
     sealing = Sealing(incident.incident_id, "incident", "", entry.model_dump_json().encode(), entry.entry_id)
@@ -258,7 +263,6 @@ async def _put(
     await tx.connection.execute(_CHANGE, incident.incident_id, *row)
     clear = said.model_dump(mode="json", include=_CLEAR)
     _log(tx, incident, said.KIND, {"entry": str(entry.entry_id), **clear, **more}, caller)
-    return await load(tx, incident.incident_id)
 
 
 def _log(tx: UnitOfWork, incident: Incident, what: str, detail: dict[str, JsonValue], caller: Caller) -> None:

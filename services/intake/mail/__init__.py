@@ -1,4 +1,5 @@
-"""Puts incoming mail before an officer, who makes it a request or dismisses it.
+"""Mail of requesters: `inbox` takes in what correspondence has read, `use_cases` is what staff do with it.
 
+Rendering, sending and reading mailboxes belong to `services/correspondence`.
 May import `submission` and lower packages.
 """

@@ -1,6 +1,6 @@
-"""Mail that was read: each once, sealed, and put before a person, unless it is a report about a letter of ours.
+"""Takes in mail that was read: each once, sealed, and for a person to decide unless it reports about a letter.
 
-A copy that came to another address of ours is the same mail. What reports that a letter has not arrived makes that
+A copy to another of our addresses is the same mail. A report that a letter has not arrived makes that
 letter a person's task.
 """
 
@@ -26,7 +26,7 @@ _STATES: Final[Mapping[MailKind, str]] = {
     MailKind.REPLY: "reply",
     MailKind.UNREADABLE: "proposed",
 }
-"""Of the kinds that a person sees."""
+"""States of the kinds that a person sees."""
 _COLUMNS = "mail_id, digest, received_at, by_mx, read_at, state, request_id, reason, decided_by, decided_at"
 _TAKE = """
 INSERT INTO mail (mail_id, digest, received_at, by_mx, read_at, state, request_id, decided_at)
@@ -45,7 +45,7 @@ WHERE mail_id = $1 AND state IN ('proposed', 'reply') RETURNING true
 """
 _REPORTED_WITHIN: Final = timedelta(days=10)
 """After which no mail server tries any more (RFC 5321, 4.5.4.1: at least four or five days)."""
-# What was kept of an earlier report nobody has decided about.
+# An earlier report waits for a decision.
 _BELIEVED = """
 SELECT coalesce(bool_and(d.sent_at IS NULL OR (d.sent_at > $2 AND NOT EXISTS (
     SELECT FROM mail m WHERE m.request_id = d.request_id AND m.read_at >= d.sent_at
@@ -84,7 +84,7 @@ class Mail:
 async def take(tx: UnitOfWork, letters: Letters, mail: MailReceived) -> MailKind | None:
     """Takes in a mail that was read and sealed; None: it was taken before, and this copy is destroyed.
 
-    A report that is not believed is put before a person with its request, as an answer is.
+    A report that is not believed waits for a person with its request, as an answer does.
     """
     kind, mail_id = mail.kind, mail.request_id
     if kind is MailKind.BOUNCE and not await _is_believed(tx, mail.letters):
@@ -143,7 +143,7 @@ async def waiting(connection: Connection, state: str | None, after: tuple[dateti
 
 
 async def contents(tx: UnitOfWork, mails: Sequence[Mail]) -> dict[UUID, MailContent]:
-    """What was read of each of these mails that is kept still."""
+    """Contents of those of these mails that are still kept."""
     kept = await _kept(tx, mails, READ)
     return {each.mail_id: CONTENT.validate_json(kept[str(each.mail_id)]) for each in mails if str(each.mail_id) in kept}
 
@@ -193,9 +193,9 @@ async def keep_with(tx: UnitOfWork, request_id: UUID, mail_id: UUID, kept: UUID)
 
 
 async def _is_believed(tx: UnitOfWork, letters: Sequence[UUID]) -> bool:
-    """Whether a report that letters have not arrived takes back by itself what they told.
+    """Whether a report that letters have not arrived takes effect without a person.
 
-    Whoever has one of them could write such a report: not for ever, and not once they have answered.
+    The reader of a letter could forge such a report: it is believed for a while, and not once they have answered.
     """
     return bool(await tx.connection.fetchval(_BELIEVED, list(letters), tx.now - _REPORTED_WITHIN))
 

@@ -1,4 +1,4 @@
-"""What a person does with mail: reads it, makes it a request, or says why it is none."""
+"""Lets staff read mail, make it a request, or dismiss it."""
 
 import asyncio
 import re
@@ -35,7 +35,7 @@ NoRequest = Literal["advertising", "automatic", "duplicate", "not_about_personal
 _FIRST = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 _REFERENCE = re.compile(r"\bCCP[-\s–.]{0,3}\w{4}[-\s–.]{0,3}\w{4}\b", re.IGNORECASE)
 _RUN = re.compile(r"[A-Za-z0-9_-]{20,}")
-"""What may be a link's token, or a code: a list shows none."""
+"""A possible token of a link, or a code: a list shows none."""
 
 
 class Dismissed(Strict):
@@ -63,12 +63,12 @@ class MailView(BaseModel):
 class MailUseCases:
     """Decides about mail; everything is on record under the id of the mail.
 
-    ``links``: by which the writer can prove at once who they are; None where there is no portal to open them.
+    ``links``: by which the writer can prove who they are; None where there is no portal to open them.
     ``one``: held while an original is open, so that a process holds one long mail in memory.
 
     Raises:
         NotFound: there is no such mail.
-        IllegalTransition: somebody has decided about it.
+        IllegalTransition: it is decided already.
         Shredded: it is no longer kept.
     """
 
@@ -89,9 +89,9 @@ class MailUseCases:
         return [_view(each, _listed(known.get(each.mail_id, MailContent(readable=False)))) for each in mails]
 
     async def read(self, mail_id: UUID, caller: Caller) -> MailView:
-        """Opens what was read of a mail; that somebody has opened it is on record.
+        """Opens what was read of a mail; the opening is on record.
 
-        A link of ours that it spells otherwise than a letter does is good no more.
+        A proof link that it spells otherwise than a letter does is ended.
         """
         async with self.unit_of_work.begin() as tx:
             mail, sealed = await inbox.opened(tx, mail_id)
@@ -107,7 +107,7 @@ class MailUseCases:
     async def raw(self, mail_id: UUID, caller: Caller) -> bytes:
         """The original, with its files; the reading is on record.
 
-        It may quote a letter of ours, and one that came back quotes all of it: the links of the request that it answers
+        It may quote a letter, and one that came back quotes all of it: the links of the request that it answers
         are good no more then.
         """
         async with self.unit_of_work.begin() as tx:

@@ -1,4 +1,5 @@
-"""Hands out packages: links that are good for a day, the check before each release, and single files in them.
+"""Hands out packages of copies: by links that count as downloads, checked before each, withheld if they fit no more.
 
+`downloads` makes and serves links, `releases` checks a package, `unpacking` streams the report out of it.
 May import `incidents` and lower packages.
 """

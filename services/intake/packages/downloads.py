@@ -51,13 +51,13 @@ INSERT INTO download (download_id, package_id, request_id, holder, what, began_a
 _END = "DELETE FROM download WHERE download_id = $1"
 _FORGET = "DELETE FROM download WHERE began_at <= $1"
 _GONE = "UPDATE request SET package_gone = $2 WHERE request_id = $1"
-# An answer that is given anew makes the package available anew, and so does a part that follows.
+# A new answer makes the package available again, and so does a part that follows.
 _DUE = """
 SELECT r.request_id, s.sealed_id, s.kind FROM request r JOIN vault.sealed s USING (subject_ref)
 WHERE r.package_id IS NOT NULL AND r.responded_at <= $1 AND s.created_at <= $1 AND s.kind IN ('package', 'release')
 ORDER BY r.responded_at LIMIT $2 FOR UPDATE OF s SKIP LOCKED
 """
-# Fetched as often as it may be, and nobody may continue a download of it any more.
+# Fetched as often as it may be, and no download of it can be continued.
 _FETCHED = """
 SELECT r.request_id, r.package_id FROM request r
 WHERE r.downloaded = r.package_id AND r.downloads >= $1 AND r.package_gone IS DISTINCT FROM r.package_id
@@ -167,7 +167,7 @@ async def find(connection: Connection, download_id: UUID, caller: Caller, now: d
 async def hand_out(
     tx: UnitOfWork, download_id: UUID, asked: Span | None, settings: IntakeSettings, caller: Caller
 ) -> Download | Fault:
-    """What a link hands out; or why it is withheld by now.
+    """The document of a link, or why it is withheld by now.
 
     Raises:
         Expired: the link is over, or the package is no longer kept.
@@ -220,7 +220,7 @@ async def content(
 
 async def _end(unit_of_work: UnitOfWorkFactory, download: Download, settings: IntakeSettings) -> None:
     async with unit_of_work.begin() as tx:
-        await releases.held(tx, download.request_id)  # waits for whoever has it: nobody would look for it again
+        await releases.held(tx, download.request_id)  # waits for the lock: no job would look for it again
         await tx.connection.execute(_END, download.download_id)
         await _remove_fetched(tx, settings.package_downloads, [download.request_id])
 
@@ -248,9 +248,9 @@ async def run(running: Running, settings: IntakeSettings) -> None:
 
 
 async def remove_due(unit_of_work: UnitOfWorkFactory, kept: timedelta, most: int) -> int:
-    """Removes packages, not all at once, that have been available for so long, and by what their rows were found.
+    """Removes some packages that have been available for so long, and by what their rows were found.
 
-    And those that were fetched as often as they may be (``most``), of which nobody has come back for the rest. Returns
+    And those that were fetched as often as they may be (``most``) and whose links are over. Returns
     how many pieces it has removed.
     """
     async with unit_of_work.begin() as tx:

@@ -49,7 +49,7 @@ _BY_TWO = """
 SELECT true FROM approval
 WHERE request_id = $1 AND action = 'release-package' AND about = $2 AND state = 'approved' LIMIT 1
 """
-# One person has said that a proof was wrong, and nobody else yet.
+# One person has said that a proof was wrong; a second has not approved it.
 _DOUBTED = """
 SELECT EXISTS (SELECT FROM approval WHERE request_id = $1 AND action = 'revoke-proof' AND state = 'proposed')
 """
@@ -133,7 +133,7 @@ async def count(connection: Connection, now: datetime, settings: IntakeSettings)
 
 
 async def check_due(unit_of_work: UnitOfWorkFactory, settings: IntakeSettings) -> int:
-    """Checks packages, not all at once, that were not checked since the register has changed; returns how many."""
+    """Checks some packages that were not checked since the register has changed; returns how many."""
     async with unit_of_work.begin() as tx:
         changed = max(await changed_at(tx.connection) or tx.now - _AGAIN, tx.now - _AGAIN)
         kept = tx.now - timedelta(days=settings.package_days)
@@ -141,7 +141,7 @@ async def check_due(unit_of_work: UnitOfWorkFactory, settings: IntakeSettings) -
         for released in due:
             try:
                 await check(tx, released)
-            except Shredded:  # nobody can tell any more whose it was, and nobody can fetch it
+            except Shredded:  # its owner is unknown, and it cannot be fetched
                 await _note(tx, released, None, None)
     return len(due)
 

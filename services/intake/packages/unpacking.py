@@ -1,6 +1,6 @@
-"""One file of a ZIP that lies in the vault, unpacked while it is read: nobody holds more of it than a block.
+"""Unpacks one file of a ZIP in the vault while it is read, a block at a time.
 
-Where it lies is told by the table of contents at the end of the archive (APPNOTE.TXT 6.3.10, 4.3.6).
+The table of contents at the end of the archive says where the file is (APPNOTE.TXT 6.3.10, 4.3.6).
 """
 
 import io
@@ -18,9 +18,9 @@ from shared.storage.chunks import CHUNK, Chunked
 from shared.storage.vault import Vault
 
 _BLOCK: Final = 2**16
-"""Bytes that are unpacked at once: less than a millisecond of work."""
+"""Bytes of a block: less than a millisecond of work."""
 _LOCAL: Final = struct.Struct("<4s22xHH")
-"""What stands before a file (4.3.7): a mark, and at its end how long the name and what else is said of it are."""
+"""The header of a file (4.3.7): a mark, and at its end the lengths of the name and of the extra field."""
 _MARK: Final = b"PK\x03\x04"
 
 

@@ -1,5 +1,5 @@
-"""Reads and shows many requests: lists, the worklist, figures, plans and the suppression list.
+"""Reads many requests: lists, the worklist, figures for metrics and time limits, previews, the suppression list.
 
-Changes no request.
+Changes no request; a query that one page alone needs stands with it here.
 May import `reviews` and lower packages.
 """

@@ -44,7 +44,7 @@ class Place(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """What ``str`` has written; raises ``ValueError`` if it is none."""
+        """Reads what ``str`` has written; raises ``ValueError``."""
         at, _, row_id = text.partition(".")
         place = cls(int(at), UUID(row_id))
         if not 0 <= place.at < _LAST:
@@ -83,7 +83,7 @@ async def page(connection: Connection, caller: Caller, wanted: Wanted, limit: in
     """The next of them, at most so many, that the caller may see.
 
     A channel sees what its keys have submitted for the tenant of this key, or for none if it has none; by a state none
-    of those whose true one it is not told.
+    of those whose true state it may not know.
     """
     criteria = (moment_at(wanted.after.at), wanted.state, wanted.right, wanted.due_before, limit, wanted.after.row_id)
     if caller.role == "privacy":

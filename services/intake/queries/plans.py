@@ -1,4 +1,4 @@
-"""What an erasure would do: asked of the systems by a dry run, kept for a while, and shown to who decides."""
+"""Previews an erasure: systems are asked by a dry run, and their answers are kept for a while."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
 
 FRESH: Final = timedelta(minutes=10)
-"""So long what the systems have said is shown again; after that they are asked anew."""
+"""For how long a preview is shown again; after that the systems are asked again."""
 _LOST: Final = timedelta(minutes=5)
 """So long a dry run is waited for before it is asked for again."""
 _TASKS = TypeAdapter(tuple[TaskReport, ...])
@@ -47,13 +47,13 @@ class Plan:
 
 
 async def plan(tx: UnitOfWork, request: Request, caller: Caller) -> Plan:
-    """What is known of the plan of a request; where that is nothing, or old, or by another policy, systems are asked.
+    """The preview of a request; where there is none, or it is old or by another policy, systems are asked.
 
     Of what had to be kept it says until when, for as long as it is: the subject's key is kept with it.
 
     Raises:
-        IllegalTransition: it is no erasure, or a customer of ours decides about it.
-        Shredded: nobody is known by it any more.
+        IllegalTransition: it is no erasure, or a customer decides about it.
+        Shredded: its subject is known no more.
     """
     if request.right is not Right.ERASURE:
         raise IllegalTransition(f"only an erasure has a plan, and this is {request.right}: it removes nothing")
@@ -83,7 +83,7 @@ async def read(connection: Connection, request_id: UUID, plan_id: UUID) -> Plan:
 
 
 async def keep(tx: UnitOfWork, planned: Sequence[events.ErasurePlanned]) -> None:
-    """Keeps what the systems have said, where nobody has asked anew meanwhile."""
+    """Keeps the answers of the systems, unless a newer preview was asked for."""
     for event in planned:
         reports = [task.model_dump(mode="json", exclude_none=True) for task in event.tasks]
         kept = await tx.connection.execute(_KEEP, event.request_id, event.plan_id, tx.now, reports)

@@ -39,7 +39,7 @@ class ListedLetter:
 
 @dataclass(frozen=True, slots=True)
 class RequestFile:
-    """What is kept beside one request.
+    """The records that belong to one request.
 
     ``stopped``: for what the proof of who asks waits for a person.
     """
@@ -51,7 +51,7 @@ class RequestFile:
 
 
 async def read(connection: Connection, request_id: UUID, failures: int) -> RequestFile:
-    """What is kept beside that request; ``failures``: so many wrong codes end those of its requester."""
+    """The records of that request; ``failures``: so many wrong codes end those of its requester."""
     letters = [ListedLetter(*row) for row in await connection.fetch(_LETTERS, request_id)]
     notices = await recipients.of_request(connection, request_id)
     holds = await kept_of(connection, request_id)

@@ -1,6 +1,6 @@
-"""How promises are kept, as the privacy team looks at it: what is open and how old, how fast and how much in time.
+"""Counts for the page of time limits: what is open and how old, how fast and how much in time.
 
-Counted when somebody looks, and shown again for a minute: definitions as in ``docs/metrics.md``, of the last 30 days.
+Counted when the page is read, and shown again for a minute: definitions as in ``docs/metrics.md``, of 30 days.
 A request is open until its answer has reached the person, and while a part of it is owed: it is ``unfinished`` then,
 however it is closed. What was done late of an owed part makes the answer as late.
 """
@@ -62,7 +62,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class OnTime:
-    """Of one right: what was answered in the period, how much of it in time, and what is overdue now."""
+    """Answers of one right in the period, those in time, and what is overdue now."""
 
     answered: int
     in_time: int
@@ -111,7 +111,7 @@ async def read(connection: Connection, now: datetime, commitment: Commitment) ->
 
 
 def burn_down(today: date, still: int, came: Mapping[date, int], closed: Mapping[date, int]) -> Sequence[Day]:
-    """What was open at the end of each day, counted back from what is open now; pure."""
+    """Open requests at the end of each day, counted back from those open now; pure."""
     days: list[Day] = []
     for back in range(DAYS):
         day = today - timedelta(days=back)

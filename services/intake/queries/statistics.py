@@ -1,4 +1,4 @@
-"""What intake alone can count: time to close, detection lag, coverage, and who waits for a person.
+"""Counts for metrics: time to close, detection lag, coverage, and requests that wait for a person.
 
 Definitions: ``docs/metrics.md``.
 """
@@ -109,7 +109,7 @@ async def count(connection: Connection, now: datetime) -> None:
 
 
 async def received(connection: Connection, now: datetime, rule: SurgeRule) -> Received:
-    """How many requests came lately, and how many came on average in as many days before."""
+    """Requests that came lately, and the average of as many days before."""
     since = now - timedelta(days=rule.days)
     before = since - timedelta(days=rule.usual_days)
     row = await connection.fetchrow(_RECEIVED, _first_id_at(since), _first_id_at(before))

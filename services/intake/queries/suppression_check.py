@@ -1,7 +1,7 @@
 """Whether contact points get marketing, as imports, mailings and diallers ask before they use them (Art. 21(3)).
 
-It is an oracle: whoever may ask learns who has objected. So it needs a power of its own, answers so many a minute, is
-on record by counts alone, and says nothing but yes or no.
+It is an oracle: a caller learns who has objected. So it needs a power of its own, answers so many a minute, is on
+record by counts alone, and says nothing but yes or no.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ class SuppressionList:
         """Whether each of them is on the list.
 
         Raises:
-            Forbidden: the key is not made for it, or is a customer's, whose marketing is none of ours.
+            Forbidden: the key is not made for it, or belongs to a customer.
             TooManyCalls: the channel asks about more than it may in a minute.
         """
         caller.must_be("channel")
@@ -81,7 +81,7 @@ class SuppressionList:
 
 
 def fingerprint_of(keyring: Keyring, point: ContactPoint) -> bytes | None:
-    """The keyed hash of a contact point; None where nobody can read it."""
+    """The keyed hash of a contact point; None where it is unreadable."""
     kind = IdentityType(point.type)
     try:
         return keyring.fingerprint(Identity(kind, normalise(kind, point.value)))

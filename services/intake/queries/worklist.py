@@ -14,7 +14,7 @@ from shared.storage.postgres import Connection
 
 
 class Waits(StrEnum):
-    """What a request waits for; ``package``: its package is withheld, whether it is closed or not."""
+    """The cause that a request waits for; ``package``: its package is withheld, also where it is closed."""
 
     PERSON = "person"
     PROOF = "proof"
@@ -25,7 +25,7 @@ class Waits(StrEnum):
 
 
 _OPEN = ("state <> 'closed'", "unfinished")
-"""What is open: each has indices of its own, and nothing is in both."""
+"""Conditions of what is open: each has an index, and no request meets both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def ids(wanted: Filters, limit: int) -> tuple[str, Sequence[object]]:
 
 
 def _criteria(wanted: Filters, *, closed: bool) -> tuple[Sequence[str], Sequence[object]]:
-    """What must hold, each of which an index has, and the values in their order."""
+    """Conditions, each with an index, and their values in order."""
     asked: list[tuple[str, Sequence[object]]] = [
         ("waits = ${}", _given(wanted.waits)),
         ("state = ${}", _given(None if closed else wanted.state)),

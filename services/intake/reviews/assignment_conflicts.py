@@ -1,7 +1,7 @@
-"""Contradictions between systems and the register of numbers, and what persons decide of them.
+"""Keeps contradictions between systems and the register of numbers until a person settles them.
 
 The register stands until it is corrected at its source. Who finds that the system is wrong, and cannot have it
-corrected there, settles the conflict: then nobody waits for it any more, and nothing else is done than before.
+corrected there, settles the conflict: requests stop waiting for it, and nothing else changes.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from shared.storage.postgres import Connection
 
 _COLUMNS = "conflict_id, request_id, system, valid_from, valid_to, kind, noticed_at, settled_at, settled_by"
 MOST = 1000
-"""How many are listed."""
+"""Rows of the list, at most."""
 _OPEN = f"SELECT {_COLUMNS} FROM register.conflict WHERE settled_at IS NULL ORDER BY noticed_at LIMIT {MOST}"  # noqa: S608  # constants
 _READ = f"SELECT {_COLUMNS} FROM register.conflict WHERE conflict_id = $1 AND settled_at IS NULL"  # noqa: S608  # constants
 _SETTLE = "UPDATE register.conflict SET settled_at = $2, settled_by = $3 WHERE conflict_id = $1 AND settled_at IS NULL"
@@ -43,7 +43,7 @@ class AssignmentConflict(BaseModel):
 
 
 async def listed(connection: Connection) -> Sequence[AssignmentConflict]:
-    """Those that nobody has settled, the oldest first."""
+    """Conflicts that are not settled, the oldest first."""
     return [AssignmentConflict(**row) for row in await connection.fetch(_OPEN)]
 
 

@@ -38,13 +38,13 @@ CaseNumber = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64, pattern=ONE_LINE.replace("*$", "+$"))
 ]
 STATED: Level = "L3"
-"""Of what the privacy team says of whom a case is about."""
+"""Level of what the privacy team states about a person."""
 _PERSONAL = re.compile(r"@|\+\d{6}|\d{9}")
-"""What an address or a telephone number has, and no number of a case."""
+"""Marks of an address or a telephone number, which no number of a case has."""
 
 
 class HoldReviewed(Strict):
-    """What a review finds: the hold is still needed, until the next review, or it is not."""
+    """The result of a review: the hold is needed until the next one, or no more."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"finding": "not_needed"}]})
 
@@ -77,12 +77,12 @@ class HoldPlaced(Strict):
     )
     subject: DataSubject = Field(
         description="whose data: name every account; an erasure of anybody who may be the same person stops before it."
-        " Nobody can read it again"
+        " It cannot be read again"
     )
 
 
 class Holds:
-    """What the privacy team does with holds."""
+    """Places, reviews and lifts holds."""
 
     def __init__(self, policy: HoldPolicy, processing: Policy) -> None:
         self._policy = policy
@@ -91,7 +91,7 @@ class Holds:
 
     @classmethod
     def of(cls, settings: PolicySettings) -> Self:
-        """By the policy of holds, and the categories and the zone of the policy of processing."""
+        """Reads the policy of holds, and the categories and zone of the policy of processing."""
         return cls(hold_policy(settings.overlay), settings.read_processing())
 
     def today(self, tx: UnitOfWork) -> date:
@@ -99,7 +99,7 @@ class Holds:
         return tx.now.astimezone(self._zone).date()
 
     async def place(self, tx: UnitOfWork, said: HoldPlaced, caller: Caller) -> LegalHold:
-        """Holds the data from now on; whoever places it owns it.
+        """Holds the data from now on; the caller owns the hold.
 
         Raises:
             BadRequest: the policy knows no such reason or category, the review is too far away, or the number is none.
@@ -126,7 +126,7 @@ class Holds:
         return hold
 
     async def review(self, tx: UnitOfWork, hold: LegalHold, said: HoldReviewed, caller: Caller) -> None:
-        """Somebody has looked: it stays until the next review; on the day of a review, it may end with it.
+        """Records a review: the hold stays until the next one, or ends on the day of the review.
 
         Raises:
             IllegalTransition: it is lifted, or a review would end it before its day.
@@ -175,7 +175,7 @@ async def read(connection: Connection, hold_id: UUID) -> LegalHold:
 
 
 async def count(connection: Connection, today: date) -> None:
-    """Counts holds by whether their review is still ahead; one whose review is past is a matter of somebody's."""
+    """Counts holds by whether their review is still ahead."""
     past = [hold.review_on < today for hold in await holds.in_force(connection)]
     HOLDS.labels("ahead").set(past.count(False))
     HOLDS.labels("past").set(past.count(True))

@@ -34,14 +34,14 @@ class KnownSystem(BaseModel):
     name: str
     state: Literal["observe", "on", "quarantined", "retired"]
     reason: str | None = Field(
-        description="why it is quarantined: `changed`: it is declared otherwise than it was accepted, and whoever"
-        " operates it looks into that (`dsr downstreams on`)"
+        description="why it is quarantined. `changed`: its declaration differs from the accepted one, and its operator"
+        " looks into that (`dsr downstreams on`)"
     )
     since: Instant
 
     @property
     def may_be_released(self) -> bool:
-        """Whether two persons let it be worked again: its declaration is the one that was accepted."""
+        """Whether two people may enable it: its declaration is the accepted one."""
         return self.state == "quarantined" and self.reason != CHANGED
 
 

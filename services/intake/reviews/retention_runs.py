@@ -1,4 +1,4 @@
-"""The nightly sweep as the privacy team sees it, and the word of two persons that more may go than the policy's share.
+"""Shows the nightly retention run, and lets two people approve a deletion beyond the policy's share.
 
 Who sweeps and who is asked agree in one table (``downstreams.sweep``). What was confirmed is that very count: whatever
 a night counts anew takes its place, and the first word with it.
@@ -18,7 +18,7 @@ from shared.storage.postgres import Connection
 
 
 class Sweep(BaseModel):
-    """What the last night has left of one ceiling of the policy in one table."""
+    """The state of one maximum retention in one table after the last night."""
 
     sweep_id: UUID = Field(description="of this count: another night has another one")
     system: str
