@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import orjson
 import typer
 from pydantic import TypeAdapter
-from shared.domain.policy_files import assignments_policy
 
 from shared.domain.assignments import AssignedNumber, Line
 from shared.domain.clock import Moment, SystemClock

@@ -9,7 +9,7 @@ from services.console.console import Console, Person, Works, local, person_of
 from services.console.ids import of_path
 from services.console.lists import ROWS, Link, Row, Table, at_most
 from services.console.roles import Power
-from services.intake.api.things import shown_digest
+from services.intake.api.resources import shown_digest
 from services.intake.recipients.digests import UnansweredDigest
 from services.web.site import Visit
 

@@ -12,7 +12,7 @@ from services.console.decisions import acting
 from services.console.ids import place
 from services.console.lists import END, ROWS, Link, Row, Table, cut, show
 from services.console.roles import Power
-from services.intake.api.things import printed
+from services.intake.api.resources import printed
 from services.intake.letters import delivery
 from services.intake.letters.delivery import Delivery
 from services.web.site import Visit

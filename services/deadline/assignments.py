@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import cast
 
-from shared.domain.policy_files import Readings, assignments_policy
-
 from services.deadline import metrics
 from services.deadline.settings import DeadlineSettings
 from shared.app.service import Running

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from services.console import mounting as console
 from services.intake.access.auth import ApiKeys
 from services.intake.actions.deciding import Deciding
-from services.intake.api import actions, downloads, integrations, plans, recipients, requests, submissions, things
+from services.intake.api import actions, downloads, integrations, plans, recipients, requests, resources, submissions
 from services.intake.api.dependencies import Services, only_known_parameters
 from services.intake.api.document import Api
 from services.intake.api.door import Door
@@ -35,7 +35,7 @@ from shared.app.service import Running
 from shared.domain.user_events import Emitter
 from shared.runtime.settings import PolicySettings
 
-_MODULES = (submissions, requests, downloads, plans, recipients, integrations, actions, things)
+_MODULES = (submissions, requests, downloads, plans, recipients, integrations, actions, resources)
 """In the order in which a path is looked for: the general ones come last."""
 
 

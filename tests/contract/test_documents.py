@@ -80,7 +80,7 @@ def test_the_api_document_shows_a_submission_for_each_right_and_what_a_replay_ge
 
 
 def test_each_decision_names_its_version_and_returns_the_next(api: dict[str, Any]) -> None:
-    path = "/v1/{kind}/{thing_id}/actions/{action}"
+    path = "/v1/{kind}/{id}/actions/{action}"
     decision = api["paths"][path]["post"]
     required = {p["name"] for p in decision["parameters"] if p["in"] == "header" and p["required"]}
     assert required == {"If-Match"}

@@ -12,7 +12,7 @@ from deploy.k8s.generate import variables
 from deploy.local.paths import ROOT
 from services.intake.actions.registry import KINDS
 from services.intake.api.actions import registered
-from services.intake.api.things import COLLECTIONS
+from services.intake.api.resources import RESOURCES
 from services.intake.submission.schemas import Submission
 from shared.domain.clock import SystemClock
 from shared.systems.bus.upload import read_result
@@ -69,7 +69,7 @@ def settings() -> Callable[[str], bool]:
 
 def routes() -> Callable[[str], bool]:
     paths = json.loads((ROOT / "docs" / "openapi.json").read_text(encoding="utf-8"))["paths"]
-    named = {"{kind}": f"({'|'.join({*KINDS, *COLLECTIONS, '{kind}'})})", "{action}": f"({'|'.join(_actions())})"}
+    named = {"{kind}": f"({'|'.join({*KINDS, *RESOURCES, '{kind}'})})", "{action}": f"({'|'.join(_actions())})"}
     known = [re.compile(re.sub(r"\{[^}]+\}", lambda each: named.get(each[0], "[^/]+"), path)) for path in paths]
     return lambda name: any(route.fullmatch(name.rstrip("./")) for route in known)
 

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import pytest
 from prometheus_client import REGISTRY
-from shared.domain.policy_files import Readings, assignments_policy
 from uuid_utils.compat import uuid7
 
 from services.deadline.assignments import LOOP, Reader

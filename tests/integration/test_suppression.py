@@ -10,7 +10,6 @@ from uuid import UUID
 
 import pytest
 from prometheus_client import REGISTRY
-from shared.domain.policy_files import SuppressionPolicy
 from uuid_utils.compat import uuid7
 
 from services.amendment import handlers

@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shared.domain.policy_files import assignments_policy
 
 from deploy.demo.company import Size, found
 from deploy.demo.traces import Seeker, signs

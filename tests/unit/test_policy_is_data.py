@@ -11,8 +11,6 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shared.domain.policy_files import POLICY as SWEEP
-from shared.domain.policy_files import suppression_policy, sweep_policy
 from typer.testing import CliRunner
 
 from deploy.local.paths import ROOT

@@ -10,8 +10,6 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
-from shared.domain.policy_files import SweepPolicy
-
 from services.erasure.sweeping.finding import task_of
 from shared.app.service import Service
 from shared.domain import events

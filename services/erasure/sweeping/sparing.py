@@ -6,8 +6,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from shared.domain.policy_files import sweep_policy
-
 from services.erasure.sweeping.finding import task_of
 from shared.app.service import Service
 from shared.domain import events

@@ -3,7 +3,6 @@
 from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
-from shared.domain.policy_files import Article, Code
 
 from services.intake.core.schemas import NFC, NOT_ASKED, PROOFS_OF, Count, Country, IdentityField, Name, Proofs, Strict
 from services.intake.core.subject_schemas import DataSubject, Email

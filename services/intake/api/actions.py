@@ -1,4 +1,4 @@
-"""Actions, and the approvals of a second person: what can be decided about something now, and deciding it."""
+"""Actions, and the approvals of a second person: what can be decided now, and deciding it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -28,7 +28,7 @@ from services.intake.api.dependencies import (
 )
 from services.intake.api.paging import Page, Paged
 from services.intake.api.problems import documented
-from services.intake.api.things import COLLECTIONS, body_of
+from services.intake.api.resources import RESOURCES, body_of
 from services.intake.core.errors import ExtensionRefused, Forbidden, NotFound, NotReady, PreconditionFailed, SamePerson
 from shared.domain.errors import IllegalTransition, Shredded
 
@@ -37,6 +37,9 @@ _TAKING = DECIDING | documented(Forbidden, NotReady, SamePerson, ExtensionRefuse
 _WAITS: Final = "A second person must approve it (`approval_id`); until then nothing changes."
 _DECIDED = documented(NotFound, NotReady, SamePerson, PreconditionFailed, IllegalTransition, Shredded)
 CREATE: Final = "create"
+_NAMES: Final[list[JsonValue]] = [
+    *sorted({each.name for kind in KINDS.values() for each in kind.actions.values() if each.offered})
+]
 
 
 class ApprovalRead(Approval):
@@ -50,10 +53,10 @@ class ApprovalRead(Approval):
 class Registered(BaseModel):
     """One action of the registry, whatever it is about."""
 
-    kind: str = Field(description="the kind of things that it is about", examples=["requests"])
-    name: str = Field(description=f"`{CREATE}`: a new thing, by `POST /v1/{{kind}}`", examples=["refuse"])
+    kind: str = Field(description="the kind of resources that it is about", examples=["requests"])
+    name: str = Field(description=f"`{CREATE}`: a new resource, by `POST /v1/{{kind}}`", examples=["refuse"])
     title: str
-    effects: list[str] = Field(description="what it will do; of some actions it depends on the thing")
+    effects: list[str] = Field(description="what it will do; of some actions it depends on the resource")
     second_person: bool = Field(description="a second person always must approve it")
     channel: bool = Field(description="the channel that submitted a request may act too; else the privacy team alone")
     body_schema: dict[str, JsonValue] = Field(description="JSON Schema of its body")
@@ -66,7 +69,7 @@ def registered() -> Sequence[tuple[Registered, type[BaseModel]]]:
 
 
 def _registry() -> Iterator[tuple[Registered, type[BaseModel]]]:
-    for name, each in COLLECTIONS.items():
+    for name, each in RESOURCES.items():
         if made := each.creation:
             yield _registered(name, CREATE, made.title, [made.effects], made.body), made.body
     for kind in KINDS.values():
@@ -95,7 +98,7 @@ async def list_registry(caller: AnyCaller, paging: Paged) -> Page[Registered]:
 
 
 async def _kind(
-    kind: Annotated[str, Path(description=f"`{'`, `'.join(KINDS)}`", examples=["requests"])], caller: AnyCaller
+    kind: Annotated[str, Path(description="of which kind", json_schema_extra={"enum": [*KINDS]})], caller: AnyCaller
 ) -> Kind:
     found = KINDS.get(kind)
     if found is None or not found.channels:
@@ -105,20 +108,17 @@ async def _kind(
     return found
 
 
-ThingId = Annotated[str, Path(description="its id; of a system its name")]
-
-
-@router.get("/{kind}/{thing_id}/actions", responses=TAGGED | documented(Forbidden, NotFound))
+@router.get("/{kind}/{id}/actions", responses=TAGGED | documented(Forbidden, NotFound))
 async def list_actions(
     of: Annotated[Kind, Depends(_kind)],
-    thing_id: ThingId,
+    resource_id: Annotated[str, Path(alias="id")],
     caller: AnyCaller,
     services: UseServices,
     response: Response,
     paging: Paged,
 ) -> Page[Possible]:
-    """List what you can decide about a thing now: the schema of each body, what it does, and who must approve it."""
-    version, offered = await offering.possible(services.use_cases, of, thing_id, caller)
+    """List what you can decide about a resource now: the schema of each body, what it does, and who must approve it."""
+    version, offered = await offering.possible(services.use_cases, of, resource_id, caller)
     response.headers["ETag"] = etag(version)
     return paging.cut(offered, attrgetter("name"))
 
@@ -132,25 +132,25 @@ async def _action(
 
 
 @router.post(
-    "/{kind}/{thing_id}/actions/{action}",
+    "/{kind}/{id}/actions/{action}",
     responses=_TAKING | {202: {"model": Done, "description": _WAITS}},
 )
 async def act(
     of: Annotated[Kind, Depends(_kind)],
     found: Annotated[Action, Depends(_action)],
-    thing_id: ThingId,
+    resource_id: Annotated[str, Path(alias="id")],
     version: Version,
     caller: AnyCaller,
     services: Rehearsable,
     request: Request,
     response: Response,
 ) -> Done:
-    """Take an action about a thing, or propose it where it takes two: then it waits for a second person.
+    """Take an action about a resource, or propose it where it takes two: then it waits for a second person.
 
     The body is that of the action, as `GET /v1/actions` and `GET …/actions` describe it.
     """
     said = await body_of(request, found.body)
-    done = await performing.act(services.use_cases, of, found, Basis(thing_id, version, caller, of.name), said)
+    done = await performing.act(services.use_cases, of, found, Basis(resource_id, version, caller, of.name), said)
     response.status_code = 202 if done.approval_id else 200
     if services.kept:
         response.headers["ETag"] = etag(done.version)
@@ -163,7 +163,7 @@ async def list_approvals(
     services: UseServices,
     paging: Paged,
     kind: Annotated[str | None, Query(description="of one kind alone, such as `requests`")] = None,
-    subject: Annotated[str | None, Query(description="of one thing alone, by its id")] = None,
+    subject: Annotated[str | None, Query(description="about one alone, by its id")] = None,
 ) -> Page[Approval]:
     """List what waits for a second person (privacy team); what has changed since it was proposed is left out."""
     async with services.unit_of_work.pool.acquire() as connection:
@@ -195,8 +195,8 @@ async def reject(approval_id: UUID, caller: AnyCaller, services: Rehearsable) ->
 
 def bodies() -> Mapping[str, Mapping[str, tuple[str, type[BaseModel]]]]:
     """The bodies of the operations whose path says which it is: by operation and example, with its title."""
-    found: dict[str, dict[str, tuple[str, type[BaseModel]]]] = {"create_thing": {}, "act": {}}
+    found: dict[str, dict[str, tuple[str, type[BaseModel]]]] = {"create_resource": {}, "act": {}}
     for each, body in registered():
-        of = found["create_thing" if each.name == CREATE else "act"]
+        of = found["create_resource" if each.name == CREATE else "act"]
         of[f"{each.kind}/{each.name}"] = (each.title, body)
     return found

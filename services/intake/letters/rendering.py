@@ -6,8 +6,6 @@ Nothing is rendered here: a decision seals facts, and the service of corresponde
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from shared.domain.policy_files import suppression_policy
-
 from services.intake.core.instants import retention
 from services.intake.request import deferrals
 from services.intake.request.disclosed import Disclosed

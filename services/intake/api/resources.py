@@ -12,7 +12,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, ValidationError
 
 from services.intake.access import key_suspension
 from services.intake.access.auth import Caller
@@ -47,7 +47,9 @@ from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage import holds
 from shared.storage.postgres import Connection
 
-router = APIRouter(prefix="/v1", tags=["things"], dependencies=PRIVACY_TEAM, responses=documented(Forbidden, NotFound))
+router = APIRouter(
+    prefix="/v1", tags=["resources"], dependencies=PRIVACY_TEAM, responses=documented(Forbidden, NotFound)
+)
 PAGE: Final[dict[str, Any]] = {"description": "A page (HTML)", "content": {"text/html": {}}}
 _GONE = documented(NotReady, Shredded)
 
@@ -98,13 +100,13 @@ class Rows(Page[IncidentRow | Stopped | UnansweredDigest | One]):
     """A page of a list; every row is of the kind that was asked for."""
 
 
-class Thing(RootModel[One]):
-    """One thing of the kind that was asked for, or that was created."""
+class Found(RootModel[One]):
+    """One resource of the kind that was asked for, or that was created."""
 
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """A way to create a thing; ``apply`` returns it."""
+    """A way to create a resource; ``apply`` returns it."""
 
     title: str
     effects: str
@@ -117,8 +119,8 @@ async def _row(_: Services, held: Held) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Collection:
-    """The things of a kind.
+class Resource:
+    """The resources of a kind.
 
     ``key``: the field that names one. ``rows``: up to so many of those that follow that one; ``whole``: all of them.
     ``read``: one of them. ``shows``: the model that a row becomes, if it is another.
@@ -155,8 +157,8 @@ async def _incident(_: Services, held: Held) -> Incident:
     return incident
 
 
-COLLECTIONS: Final[Mapping[str, Collection]] = {
-    "holds": Collection(
+RESOURCES: Final[Mapping[str, Resource]] = {
+    "holds": Resource(
         "hold_id",
         lambda _, connection, *__: holds.in_force(connection),
         shows=HoldView,
@@ -167,7 +169,7 @@ COLLECTIONS: Final[Mapping[str, Collection]] = {
             lambda means, tx, said, caller: means.holds.place(tx, said, caller),
         ),
     ),
-    "incidents": Collection(
+    "incidents": Resource(
         "incident_id",
         lambda _, connection, *__: record.listed(connection),
         _incident,
@@ -178,42 +180,41 @@ COLLECTIONS: Final[Mapping[str, Collection]] = {
             lambda _, tx, said, caller: record.enter(tx, said, caller),
         ),
     ),
-    "letters": Collection(
+    "letters": Resource(
         "letter_id",
         lambda _, connection, after, most: delivery.waiting(connection, after, most),
         shows=OpenLetter,
         whole=False,
     ),
-    "mail": Collection(
+    "mail": Resource(
         "mail_id",
         lambda services, _, after, most: services.use_cases.mail.waiting(None, after, most),
         lambda services, held: services.use_cases.mail.read(held.row.mail_id, held.caller),
         whole=False,
     ),
-    "recipient-digests": Collection(
+    "recipient-digests": Resource(
         "digest_id",
         lambda services, connection, _, most: digests.unanswered(connection, silent(services), most),
         _digest,
     ),
-    "stopped-proofs": Collection(
+    "stopped-proofs": Resource(
         "request_id",
         lambda services, connection, *_: stopped.waiting(connection, services.use_cases.identity.links.failures),
     ),
-    "assignment-conflicts": Collection(
-        "conflict_id", lambda _, connection, *__: assignment_conflicts.listed(connection)
-    ),
-    "sweeps": Collection("sweep_id", lambda _, connection, *__: retention_runs.listed(connection)),
-    "systems": Collection("name", lambda _, connection, *__: quarantines.listed(connection)),
-    "suspended-keys": Collection("key_id", lambda _, connection, *__: key_suspension.read(connection)),
+    "assignment-conflicts": Resource("conflict_id", lambda _, connection, *__: assignment_conflicts.listed(connection)),
+    "sweeps": Resource("sweep_id", lambda _, connection, *__: retention_runs.listed(connection)),
+    "systems": Resource("name", lambda _, connection, *__: quarantines.listed(connection)),
+    "suspended-keys": Resource("key_id", lambda _, connection, *__: key_suspension.read(connection)),
 }
-KindName = Annotated[str, Path(description=f"`{'`, `'.join(COLLECTIONS)}`", examples=["holds"])]
+KindName = Annotated[str, Path(description="of which kind", json_schema_extra={"enum": [*RESOURCES]})]
+_CREATED: Final[list[JsonValue]] = [name for name, each in RESOURCES.items() if each.creation]
 
 
-def collection(kind: str) -> Collection:
-    """The things of that kind; raises ``NotFound``."""
-    if kind not in COLLECTIONS:
-        raise NotFound(f"there is no list {kind}: there are approvals, requests, {', '.join(COLLECTIONS)}")
-    return COLLECTIONS[kind]
+def resource(kind: str) -> Resource:
+    """The resources of that kind; raises ``NotFound``."""
+    if kind not in RESOURCES:
+        raise NotFound(f"there is no list {kind}: there are approvals, requests, {', '.join(RESOURCES)}")
+    return RESOURCES[kind]
 
 
 async def body_of(request: Request, model: type[BaseModel]) -> BaseModel:
@@ -227,28 +228,28 @@ async def body_of(request: Request, model: type[BaseModel]) -> BaseModel:
 
 
 @router.get("/{kind}", response_model=None, responses={200: {"model": Rows}})
-async def list_things(kind: KindName, services: UseServices, paging: Paged) -> Page[Any]:
+async def list_resources(kind: KindName, services: UseServices, paging: Paged) -> Page[Any]:
     """List what waits for the privacy team, or stands, of a kind: the most urgent first."""
-    return await collection(kind).page(services, paging)
+    return await resource(kind).page(services, paging)
 
 
 @router.post(
     "/{kind}",
     status_code=201,
     response_model=None,
-    responses={201: {"model": Thing}, **documented(BadRequest, MalformedIdentity, TooLarge, UnsupportedType)},
+    responses={201: {"model": Found}, **documented(BadRequest, MalformedIdentity, TooLarge, UnsupportedType)},
 )
-async def create_thing(
-    kind: Annotated[str, Path(description="`holds` or `incidents`", examples=["holds"])],
+async def create_resource(
+    kind: Annotated[str, Path(description="of which kind", json_schema_extra={"enum": _CREATED})],
     caller: AnyCaller,
     services: Rehearsable,
     request: Request,
     response: Response,
 ) -> BaseModel:
     """Place a hold, or open an incident that was found elsewhere (privacy team)."""
-    found = collection(kind)
+    found = resource(kind)
     if found.creation is None:
-        raise NotFound(f"nothing is created among {kind}; there are holds and incidents")
+        raise NotFound(f"nothing is created among {kind}: there are {', '.join(map(str, _CREATED))}")
     said = await body_of(request, found.creation.body)
     async with services.unit_of_work.begin() as tx:
         made: BaseModel = found.shown(await found.creation.apply(services.use_cases, tx, said, caller))
@@ -302,16 +303,20 @@ def _page(document: str) -> Response:
     return Response(content, media_type="text/html", headers=headers)
 
 
-@router.get("/{kind}/{thing_id}", response_model=None, responses={200: {"model": Thing}, **_GONE})
-async def read_thing(
-    kind: KindName, thing_id: str, caller: AnyCaller, services: UseServices, response: Response
+@router.get("/{kind}/{id}", response_model=None, responses={200: {"model": Found}, **_GONE})
+async def read_resource(
+    kind: KindName,
+    resource_id: Annotated[str, Path(alias="id")],
+    caller: AnyCaller,
+    services: UseServices,
+    response: Response,
 ) -> BaseModel:
-    """Read one thing; where it holds words of people, the reading is on record (privacy team)."""
-    found = collection(kind)
+    """Read one resource; where it holds words of people, the reading is on record (privacy team)."""
+    found = resource(kind)
     if kind not in KINDS:
         raise NotFound(f"one of {kind} is read with its request")
     async with services.unit_of_work.begin() as tx:
-        held = await KINDS[kind].lock(services.use_cases, tx, thing_id, caller, acting=False)
+        held = await KINDS[kind].lock(services.use_cases, tx, resource_id, caller, acting=False)
         response.headers["ETag"] = etag(held.version)
         shown: BaseModel = found.shown(await found.read(services, held))
     return shown
