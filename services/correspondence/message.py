@@ -64,5 +64,5 @@ def compose(letter: Outgoing, sender: str, name: str) -> bytes:
     mail["X-Auto-Response-Suppress"] = "All"
     mail.set_content(text_of(letter.html))
     mail.add_alternative(letter.html, subtype="html")
-    mail["Content-Language"] = letter.language  # at the end: whoever sets the content takes such headers away
+    mail["Content-Language"] = letter.language  # last, since setting the content removes such headers
     return mail.as_bytes()

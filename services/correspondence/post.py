@@ -33,7 +33,7 @@ from shared.runtime.loops import Wakeup, retry_while_unavailable, run_periodical
 log = logging.getLogger(__name__)
 
 NAME = "letters"
-"""Of the loop."""
+"""The name of the loop."""
 _STEPS: Final = 8
 """Answers of the server that one letter may wait for; its claim lasts as long."""
 _AT_A_TIME = 90
@@ -41,7 +41,7 @@ _AT_A_TIME = 90
 _LOST = 3
 """Connections that may break off one after the other until the server counts as away."""
 _KEEP: Final = timedelta(days=400)
-"""How long a settled letter is remembered: longer than a request lasts, whose mails it belongs to."""
+"""Days for which a settled letter is remembered: longer than a request lasts."""
 _FORGET_SECONDS = 3_600.0
 _CLOSING, _PERMANENT = 421, 500
 _CLAIM = """
@@ -190,7 +190,7 @@ class Sender:
             mail = compose(letter, sender, company)
             back = return_path(letter.token, settings.return_address)
             await server.sendmail(back, [letter.to], mail)
-        except ValueError:  # of this letter alone: nobody else waits for it
+        except ValueError:  # of this letter alone: no other waits for it
             await self._stop(claimed, "address_unusable")
             return True
         except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPResponseException) as error:

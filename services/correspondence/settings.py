@@ -39,7 +39,7 @@ def context(ca_file: Path | None, variable: str) -> ssl.SSLContext:
 
 
 class SmtpSettings(Group, env_prefix="DSR_SMTP_"):
-    """The mail server of ours that takes letters, signs them (DKIM) and passes them on; ``DSR_SMTP_…``."""
+    """The mail server that accepts letters, signs them (DKIM) and passes them on; ``DSR_SMTP_…``."""
 
     host: str | None = Field(default=None, description="name of the server; none: letters wait until there is one")
     port: int = Field(default=465, ge=1, le=65_535, description="its port")
@@ -87,7 +87,7 @@ class SmtpSettings(Group, env_prefix="DSR_SMTP_"):
         return self.bounces or self.sender or ""
 
     def tls_context(self) -> ssl.SSLContext | None:
-        """How the server's certificate is checked; raises ``Misconfigured``."""
+        """Returns how the server's certificate is checked; raises ``Misconfigured``."""
         return None if self.tls == "none" else context(self.ca_file, "DSR_SMTP_CA_FILE")
 
 
@@ -132,14 +132,14 @@ class ImapSettings(Group, env_prefix="DSR_IMAP_"):
 
     @property
     def name(self) -> str:
-        """By what it is noted how far it was read."""
+        """Returns the key under which its progress is stored."""
         return f"{self.username}@{self.host}:{self.port}/{self.folder}"
 
     def tls_context(self) -> ssl.SSLContext | None:
-        """How the server's certificate is checked; raises ``Misconfigured``."""
+        """Returns how the server's certificate is checked; raises ``Misconfigured``."""
         return None if self.tls == "none" else context(self.ca_file, "DSR_IMAP_CA_FILE")
 
 
 def listed(text: str) -> frozenset[str]:
-    """What stands between commas, in small letters."""
+    """Returns the items between commas, in small letters."""
     return frozenset(each.strip().lower() for each in text.split(",") if each.strip())

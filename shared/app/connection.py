@@ -1,7 +1,7 @@
 """One connection to the HTTP server of a service: what may come over it, and how long it may take.
 
 uvicorn bounds neither the head of a request nor the time in which it comes, and a connection that says nothing stays
-for ever. Here each has a number in ``HttpSettings``, whoever it is that calls:
+for ever. Here each has a bound in ``HttpSettings``:
 
 ==========================================  ===========================================================
 a head that is too long                     431, and the connection is closed
@@ -26,7 +26,7 @@ from uvicorn.server import ServerState
 from shared.runtime.settings import HttpSettings
 
 PROBES = frozenset({"/healthz", "/readyz", "/metrics", "/metrics/privacy"})
-"""What is answered also when there are too many connections: whoever runs the service must not take it for dead."""
+"""Paths that are answered despite too many connections, so that the process is not restarted."""
 _FOR_PROBES = 16
 """Connections beyond the bound that are let in, to be asked for a probe."""
 _TITLES = {
@@ -82,7 +82,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.connections) > self._limits.connections:
             if self._silent:
                 oldest = next(iter(self._silent))
-                del self._silent[oldest]  # it is lost only after others that come at once
+                del self._silent[oldest]  # it closes later than others may connect
                 oldest.transport.abort()
             else:
                 self._crowded = True

@@ -40,7 +40,7 @@ _PROBE_SECONDS = 0.8
 
 
 def bound(http: HttpSettings) -> socket.socket:
-    """Where the service will listen, taken before anything else, so that nobody waits for a port that is another's.
+    """Binds the port of the service before anything else starts.
 
     Raises:
         Misconfigured: this machine has no such address, or another process listens there.
@@ -60,7 +60,7 @@ def bound(http: HttpSettings) -> socket.socket:
 async def serve(
     app: ASGIApp, listener: socket.socket, http: HttpSettings, answer_seconds: float, stopping: asyncio.Event
 ) -> None:
-    """Serves until told to stop, lingers, and then answers what is under way for at most so many seconds."""
+    """Serves until ``stopping`` is set, lingers, and then answers what is under way for so many seconds."""
     config = uvicorn.Config(
         _connection_close_when_stopping(app, stopping),
         http=partial(BoundedProtocol, limits=http, silent={}),  # type: ignore[arg-type]  # it makes a protocol

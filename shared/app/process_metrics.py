@@ -1,4 +1,4 @@
-"""What a service measures of itself every few seconds: outbox, tasks, connections, event-loop lag, evidence."""
+"""Measures a service every few seconds: outbox, tasks, connections, event-loop lag, evidence."""
 
 import asyncio
 from collections.abc import Collection
@@ -41,13 +41,13 @@ class ProcessMetrics:
         metrics.EVIDENCE_BROKEN.labels(self._service).set(self._verifier.broken_at is not None)
 
     async def _outbox(self, connection: Connection) -> None:
-        """Rows leave in the order of their position, so first and last tell how many there are."""
+        """Measures the outbox by its first and last position, since rows leave in order."""
         first = await connection.fetchrow("SELECT position, headers FROM outbox ORDER BY position LIMIT 1")
         last = await connection.fetchval("SELECT position FROM outbox ORDER BY position DESC LIMIT 1")
         waiting, age = 0, 0.0
         if first and last:
             waiting = last - first[0] + 1
-            headers = orjson.loads(first[1])  # those of a dead letter are a stranger's, and one of ours, which counts
+            headers = orjson.loads(first[1])  # a dead letter has the headers of its record, and our own time
             age = self._seconds_since(datetime.fromisoformat(headers.get("dsr_set_aside_at") or headers["ce_time"]))
         metrics.OUTBOX.labels(self._service).set(waiting)
         metrics.OUTBOX_AGE.labels(self._service).set(age)
@@ -65,7 +65,7 @@ class ProcessMetrics:
         return max(0.0, (self._unit_of_work.clock.now() - then).total_seconds())
 
     async def event_loop_lag(self, stopping: asyncio.Event) -> None:
-        """Measures until told to stop how much later than wanted this process comes round."""
+        """Measures the lag of the event loop until ``stopping`` is set."""
         loop = asyncio.get_running_loop()
         wanted = loop.time() + _LAG_SECONDS
         while not await wait(stopping, wanted - loop.time()):

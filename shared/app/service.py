@@ -63,7 +63,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Running:
-    """What a service's own loops and API are given; the lease is renewed where there are downstreams."""
+    """What the loops and the API of a running service share."""
 
     settings: Settings
     unit_of_work: UnitOfWorkFactory
@@ -76,14 +76,14 @@ class Running:
 
 Loop = Callable[[Running], Awaitable[None]]
 Listening = Callable[[Running], tuple[BatchDispatcher, Sequence[str]]]
-"""Who handles, in a group of its own, what comes on these topics."""
+"""Handles records of these topics in a consumer group of its own."""
 Api = Callable[[Running, Sequence[Route]], ASGIApp]
 """Builds the application of a service; the routes are those of probes and metrics, which it has too."""
 
 _COLLECT_EVERY = 50_000
 """Allocations between two runs of the garbage collector: by default it runs many times for each batch, in vain."""
 _SWITCH_SECONDS = 0.001
-"""How long a thread may keep the event loop waiting for the interpreter: a fifth of the default."""
+"""Seconds for which a thread may keep the interpreter from the event loop: a fifth of the default."""
 
 
 def collect_seldom() -> None:
@@ -94,7 +94,7 @@ def collect_seldom() -> None:
 
 
 class Service:
-    """What a service subscribes to, works and serves; ``run()`` does so until SIGTERM."""
+    """Names what a service consumes, works and serves; ``run()`` does so until SIGTERM."""
 
     def __init__(self, name: str) -> None:
         self.name = ServiceName(name)
@@ -120,11 +120,11 @@ class Service:
         self._loops += loops
 
     def hears(self, listening: Listening) -> None:
-        """Hears topics that are not ours in a consumer of its own, so that what comes there delays nothing else."""
+        """Consumes external topics in a consumer of their own, so that they delay nothing else."""
         self._listening.append(listening)
 
     def serves(self, api: Api) -> None:
-        """Serves an API beside health and metrics."""
+        """Serves an API next to health and metrics."""
         self._api = api
 
     def run(self, configure: Callable[[], None] = lambda: None) -> None:
@@ -196,7 +196,7 @@ class Service:
         counting = {name for name, system in known.items() if system.state in COUNTING}
         for operation in self.conclusions:
             able = {each.name for each in downstreams.that_can(operation)} | downstreams.by_hand(operation)
-            # Without ticketing, warnings are events only; a dry run names whoever cannot say anything.
+            # Without ticketing, warnings are events only; a dry run names systems that cannot answer.
             if not able & counting and operation not in {*NOTIFICATIONS, Operation.PLAN}:
                 remedy = f"run `dsr downstreams on {min(able)}`" if able else f"declare one in {file}"
                 raise Misconfigured(f"no downstream that is switched on can {operation}: {remedy}")
@@ -275,7 +275,7 @@ class Service:
     async def _serve(self, running: Running, producer: KafkaProducer, listener: socket) -> None:
         settings = running.settings
         needed: dict[str, Callable[[], Awaitable[bool]]] = {"database": partial(reachable, running.unit_of_work.pool)}
-        if not self._api:  # what an API takes waits in the outbox for the broker, and for whoever hears of it
+        if not self._api:  # what an API accepts waits in the outbox for the broker
             needed |= {"broker": producer.reachable, "loops": running.heartbeats.all_go_round}
         probes = http.probes(running.heartbeats, running.stopping, needed, settings.telemetry.privacy_token)
         app = self._api(running, probes) if self._api else Starlette(routes=probes)

@@ -1,4 +1,4 @@
-"""Runs the loops of a process side by side until it is told to stop; if one ends before or stands still, all end."""
+"""Runs the loops of a process until a stop; if one ends early or stalls, all end."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class LoopEnded(DsrError):
-    """A loop ended or stood still while the service was to go on; the process ends, and whoever runs it restarts it."""
+    """A loop ended early or stalled; the process ends, to be restarted."""
 
 
 _LOOK_EVERY_SECONDS = 2.0
@@ -27,7 +27,7 @@ async def watch(service: ServiceName, heartbeats: Heartbeats, limit_seconds: flo
         LoopEnded: one has not for longer than the limit.
     """
     while not await wait(stopping, _LOOK_EVERY_SECONDS):
-        LOOP_STILL.clear()  # of a loop that has ended in order nothing is told any more
+        LOOP_STILL.clear()  # a loop that ended in order is no longer shown
         for loop, seconds in heartbeats.still_seconds().items():
             LOOP_STILL.labels(service, loop).set(seconds)
             if seconds > limit_seconds:
@@ -36,10 +36,10 @@ async def watch(service: ServiceName, heartbeats: Heartbeats, limit_seconds: flo
 
 
 async def supervise(loops: Mapping[str, Awaitable[None]], stopping: asyncio.Event, seconds: float) -> None:
-    """Runs loops by name; once told to stop they have so many seconds, then they are cancelled.
+    """Runs loops by name; after a stop they have so many seconds, then they are cancelled.
 
-    A loop ends too early however it ends: by returning, by an error, or cancelled by whomever. Whether "somebody asked
-    for it" cannot be told from the task: in Python 3.11 a TaskGroup leaves ``Task.cancelling`` above zero for good.
+    A loop that returns, raises or is cancelled before a stop has ended too early.
+    ``Task.cancelling`` cannot tell a wanted cancellation: in Python 3.11 a TaskGroup leaves it above zero.
 
     Raises:
         ExceptionGroup: what a loop raised, or ``LoopEnded`` if one came to its end too early.
@@ -65,7 +65,7 @@ async def supervise(loops: Mapping[str, Awaitable[None]], stopping: asyncio.Even
 
 
 def _error(loop: asyncio.Future[None], name: str, *, early: bool) -> Exception | None:
-    """What a loop raised, or that it has ended too early."""
+    """Returns what a loop raised, or that it ended too early."""
     error = None if loop.cancelled() else loop.exception()
     if early and error is None:
         log.critical("%s has ended though nobody told it to stop: the process ends too", name)
@@ -76,7 +76,7 @@ def _error(loop: asyncio.Future[None], name: str, *, early: bool) -> Exception |
 
 
 def misconfigured(error: BaseException) -> Misconfigured | None:
-    """What one of several loops found wrong with the configuration, which it was the first to read."""
+    """Returns the error of configuration among those of several loops."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error if isinstance(error, Misconfigured) else None

@@ -1,10 +1,9 @@
-"""What is stopped at once, by what the person has stated, while others are still asked what else they know of them.
+"""Stops marketing or restricts data immediately, by what the requester stated, while systems are still searched.
 
-An objection to marketing ends it as soon as we have it (Art. 21(3)), and so does a withdrawal of that consent (7(3)); a
-restriction protects from the first day (18). None of them waits for a system that is away, or for a person who must
-look, in a system that can be searched by what is known. What is located is stopped after that, by a task of its own
-where a system knows somebody by something that they have not stated; elsewhere what was done at once is the answer.
-A task that stops at once stops no request: what it could not do the other one does.
+An objection ends marketing as soon as it arrives (Art. 21(3)), and so does a withdrawn consent (Art. 7(3)).
+A restriction protects from the first day (Art. 18). Neither waits for a system that is away or for a manual step.
+If the search finds identities that the requester did not state, a later task stops those too.
+A failed immediate task blocks no request: the later task does its work.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -46,10 +45,9 @@ WHERE early.at_once AND early.fulfilment_id = t.fulfilment_id AND early.system =
 
 
 def steps(systems: Mapping[str, Downstream], new: NewFulfilment, stages: Stages) -> tuple[Step, ...]:
-    """What of these stages need not wait until everybody is located.
+    """Returns the steps that need not wait for the search.
 
-    Where another system is still to be asked who else has an address, nobody's data are restricted by it: it may be
-    that of several, also where the one that restricts knows one of them alone.
+    While another system may still name other holders of an address, that address restricts no data.
     """
     verb = new.operation
     located = {step.system for stage in stages for step in stage if step.operation is Operation.LOCATE}
@@ -67,10 +65,7 @@ def _needs(systems: Mapping[str, Downstream], name: str) -> frozenset[IdentityTy
 
 
 async def take_over(tx: UnitOfWork, systems: Mapping[str, Downstream], ids: Sequence[UUID]) -> set[UUID]:
-    """Lets what was done at once, or is still to be answered, stand for what comes next where nothing new is known.
-
-    Whoever does it is not asked for the same twice. Returns the fulfilments of which something stands so.
-    """
+    """Lets immediate tasks replace later ones where the search found nothing new; returns their fulfilments."""
     rows = await tx.connection.fetch(_SAME, ids) if ids else []
     known = await tx.vault.subject_data(tx.connection, [row[3] for row in rows]) if rows else {}
     same = [
@@ -84,7 +79,7 @@ async def take_over(tx: UnitOfWork, systems: Mapping[str, Downstream], ids: Sequ
 
 
 def learned(known: Collection[Identity], needs: Collection[IdentityType]) -> bool:
-    """Whether systems have told of somebody by what a system is searched that they have not stated so themselves."""
+    """Returns whether systems named identities that this system needs and the requester did not state."""
     stated = {_key(each) for each in known if each.source == "requester"}
     told = (each for each in known if each.type in needs and each.type is not IdentityType.NAME)
     return any(_key(each) not in stated or each.shared for each in told)
@@ -95,10 +90,10 @@ def _key(identity: Identity) -> tuple[object, ...]:
 
 
 def details(claim: Claim) -> Mapping[str, bool]:
-    """What a task is told beside what its fulfilment says.
+    """Returns the details of a task that its fulfilment does not have.
 
-    While it stops at once, what goes with a consent stays: it goes once it is known what must stay. And who is located
-    whose marketing is to stop, though several people may have an address: it stops for all of them.
+    An immediate task erases nothing: what goes with a consent goes once it is known what must stay.
+    Marketing stops for everyone who shares an address.
     """
     early = {COPY_FIRST: True} if claim.at_once else {}
     if claim.fulfils != Operation.SUPPRESS:
@@ -107,7 +102,7 @@ def details(claim: Claim) -> Mapping[str, bool]:
 
 
 def ended(conclusion: Conclusion) -> Conclusion:
-    """The end of a task that stops at once: what it could not do it leaves to the one that comes after the locating."""
+    """Cancels an immediate task that failed: the task after the search does its work."""
     claim, report = conclusion.claim, conclusion.report
     undone = conclusion.state is TaskState.FAILED or (report is not None and report.outcome == TaskOutcome.NOT_SEARCHED)
     if not (claim.at_once and undone):
@@ -116,12 +111,12 @@ def ended(conclusion: Conclusion) -> Conclusion:
 
 
 def done(concluded: Iterable[Conclusion]) -> set[UUID]:
-    """The fulfilments of which something was stopped at once."""
+    """Returns the fulfilments with an immediate task that is done."""
     return {each.claim.fulfilment_id for each in concluded if each.claim.at_once and each.state is TaskState.DONE}
 
 
 def listed(identities: Iterable[Identity]) -> list[Identity]:
-    """What goes onto the list of those who get no marketing: nothing unstated that others have as well."""
+    """Returns the identities for the suppression list: none that is unstated and shared with others."""
     known = [*identities]
     others = {(each.type, each.value) for each in unstated(known) if each.shared}
     return [each for each in known if (each.type, each.value) not in others]

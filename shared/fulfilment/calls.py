@@ -1,9 +1,8 @@
-"""The calls by which one batch of tasks is worked: what one task breaks costs that task alone.
+"""Calls an adapter for one batch of tasks; a task that breaks the call fails alone.
 
-A batch that is refused, or breaks the adapter, is called again by halves, down to whoever is to blame. One that meets
-an outage is tried again later as it is: there is no use in asking who is to blame while a system is away. Where that
-happens again and again the system may be there and fail on one task: then a part of the batch goes first, and once
-that has been answered the rest is halved in the same way.
+A batch that is refused, or that breaks the adapter, is called again by halves until the cause is alone.
+A batch that meets an outage is tried again later as a whole.
+After repeated outages, tasks without a suspicion go first; once they are answered, the rest is halved too.
 """
 
 import logging
@@ -27,11 +26,11 @@ from shared.systems.protocols import Operate
 log = logging.getLogger(__name__)
 
 _SILENT = 5
-"""So many calls in a row that met an outage mean that the system has gone away, whoever was to blame before."""
+"""Calls in a row that met an outage, after which the system counts as away."""
 
 
 class UnforeseenError(Refused):
-    """The adapter broke on this task in a way that nobody foresaw; the log says where."""
+    """The adapter broke on this task in an unforeseen way; the log says where."""
 
 
 class Calls:
@@ -56,12 +55,12 @@ class Calls:
         """
         for part in _parts(tasks, suspects):
             if self._silent and not self._answered:
-                break  # it is away: whoever is left need not ask
+                break  # it is away: the rest need not ask
             await self._divide(part)
         return {task.task_id: self._results.get(task.task_id, self._outage) for task in tasks}
 
     async def _divide(self, tasks: Sequence[Task]) -> None:
-        """Calls with all of these, and if that fails, with each half of them, until whoever is to blame is alone."""
+        """Calls with all of these, and if that fails, with each half, until the cause is alone."""
         if not tasks or self._silent >= _SILENT:
             return
         failure = await self._call(tasks)

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 _OPEN = frozenset({TaskState.READY, TaskState.FAILED})
 _ON_RECORD = frozenset({"exceeded", "found", "changed", "remaining", "reported"})
-"""What of a failure stands in the evidence: the limit that has stopped it, and what was done before it."""
+"""Fields of a failure that go into the evidence: the exceeded limit, and what was done before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class TaskCompletion:
         self._group: GroupCommit[Worked, None] = GroupCommit(self._commit, lambda worked: len(worked.claims))
 
     async def write(self, worked: Worked) -> None:
-        """Concludes what is still ours, and moves on the fulfilments whose stage has ended with it."""
+        """Concludes the tasks that are still leased by us, and moves on fulfilments whose stage has ended."""
         await self._group.commit(worked)
 
     async def _commit(self, batches: Sequence[Worked]) -> Sequence[None]:
@@ -90,8 +90,8 @@ class TaskCompletion:
             concluded = [(self._conclude(c, r, tx.now), r) for c, r in worked]
             ours = await queue.conclude(tx.connection, [c for c, _ in concluded], tx.now)
             kept = [(c, r) for c, r in concluded if c.claim.task_id in ours]
-            # Nobody else writes what is leased, so fulfilments are held from here on only; but before anything is
-            # sealed: what a withdrawn request would leave in the vault, nobody would drop.
+            # No other process writes leased tasks, so fulfilments are locked only here. That is before anything is
+            # sealed: what a withdrawn request left in the vault would stay there.
             withdrawn = await hold(tx, {c.claim.fulfilment_id for c, _ in kept})
             await queue.follow_due_dates(tx.connection, [c.claim.task_id for c, _ in kept if c.state in _OPEN])
             if withdrawn:
@@ -178,7 +178,7 @@ class TaskCompletion:
 
 
 async def _note_findings(tx: UnitOfWork, observed: Sequence[tuple[Conclusion, Result]]) -> None:
-    """Keeps in counts what a system has that only observes; nothing else follows from it."""
+    """Counts what an observing system found; nothing else follows from it."""
     found: dict[str, list[Finding]] = {}
     for c, r in observed:
         outcome, rows = (r.outcome, r.found) if isinstance(r, Receipt) else (c.failure or TaskOutcome.NOT_SEARCHED, 0)
@@ -188,7 +188,7 @@ async def _note_findings(tx: UnitOfWork, observed: Sequence[tuple[Conclusion, Re
 
 
 async def _seal(tx: UnitOfWork, kept: Sequence[tuple[Conclusion, Result]]) -> None:
-    """Puts what was yielded, exported and told to a person into the vault, under the subject's key."""
+    """Seals identities, exported records and manual steps under the subject's key."""
     sealings: list[Sealing] = []
     dropped: dict[tuple[str, str], list[UUID]] = {}
     for conclusion, result in kept:
@@ -208,7 +208,7 @@ async def _seal(tx: UnitOfWork, kept: Sequence[tuple[Conclusion, Result]]) -> No
 
 
 async def _drop_uploads(tx: UnitOfWork, kept: Iterable[Conclusion], withdrawn: Collection[UUID]) -> None:
-    """Closes the places of what teams were asked to upload, once their tasks have ended."""
+    """Closes upload places of teams whose tasks have ended."""
     over: dict[str, list[UUID]] = {}
     for c in kept:
         ended = c.state is not TaskState.READY or c.claim.fulfilment_id in withdrawn
@@ -219,7 +219,7 @@ async def _drop_uploads(tx: UnitOfWork, kept: Iterable[Conclusion], withdrawn: C
 
 
 def _log_evidence(tx: UnitOfWork, conclusion: Conclusion) -> None:
-    """Puts a conclusion on record, signed; a repeated "not now" is put on record the first time only."""
+    """Records a conclusion, signed; of repeated postponements only the first."""
     claim = conclusion.claim
     tx.traces[claim.request_id] = claim.traceparent
     named = {"task_id": str(claim.task_id), "system": claim.step.system, "operation": claim.step.operation}
@@ -232,7 +232,7 @@ def _log_evidence(tx: UnitOfWork, conclusion: Conclusion) -> None:
 
 
 def log_concluded(tx: UnitOfWork, request_id: UUID, detail: Mapping[str, JsonValue]) -> None:
-    """Puts the end of a task on record, signed; its sentence is for people alone."""
+    """Records the end of a task, signed and without its sentence."""
     said = {key: value for key, value in detail.items() if key != "sentence"}
     signed = orjson.dumps({"request_id": str(request_id), **said}, option=orjson.OPT_SORT_KEYS)
     signature = base64.b64encode(tx.vault.keyring.signing.sign(signed)).decode()
@@ -240,7 +240,7 @@ def log_concluded(tx: UnitOfWork, request_id: UUID, detail: Mapping[str, JsonVal
 
 
 async def _note_conflicts(tx: UnitOfWork, claims: Sequence[Claim], disputed: Mapping[UUID, Sequence[Conflict]]) -> None:
-    """Keeps contradictions for a person, and puts each on record with the request that met it."""
+    """Stores contradictions of the register for review, each with the request that met it."""
     found = [(claim.request_id, conflict) for claim in claims for conflict in disputed.get(claim.task_id, ())]
     for each in await note_conflicts(tx.connection, found, tx.now):
         named: dict[str, JsonValue] = {"system": each.system, "kind": each.kind}
@@ -250,14 +250,14 @@ async def _note_conflicts(tx: UnitOfWork, claims: Sequence[Claim], disputed: Map
 
 
 async def _note_kept(tx: UnitOfWork, concluded: Sequence[Conclusion], held: Mapping[UUID, Hold]) -> None:
-    """Remembers what was left because of a hold, so that it is asked for again once that is lifted."""
+    """Stores what a legal hold kept, so that it is asked for again once the hold is lifted."""
     left = [c.claim for c in concluded if c.report and _is_held(c.report) and c.claim.subject_ref in held]
     kept = [(c.task_id, c.request_id, c.step.system, held[c.subject_ref].hold_ids) for c in left]
     await holds.note_kept(tx.connection, kept)
 
 
 def _is_systems_word(claim: Claim, result: Result, held: Mapping[UUID, Hold]) -> bool:
-    """Whether an erasure left something for a ground that is not a legal hold, which our own people have placed."""
+    """Returns whether an erasure kept something for a ground of the system, and not for a legal hold."""
     ours = isinstance(result, Receipt) and result.ground == LEGAL_HOLD and claim.subject_ref in held
     return claim.step.operation is Operation.ERASE and not ours
 
@@ -267,12 +267,12 @@ def _is_held(report: TaskReport) -> bool:
 
 
 def _is_left(conclusion: Conclusion) -> bool:
-    """Whether what was to be stopped at once is left to the task that comes after the locating."""
+    """Returns whether an immediate task leaves its work to the task after the search."""
     return conclusion.claim.at_once and conclusion.state is TaskState.CANCELLED
 
 
 def _observed(claim: Claim, result: Result, now: datetime) -> Conclusion | None:
-    """The end of a task of a system that only observes: nobody waits for it, so it never waits for a person."""
+    """Ends the task of a system that only observes; it never waits for a manual step."""
     if claim.observes and isinstance(result, Receipt | NotSearched):
         return Conclusion(claim, TaskState.DONE, None, None, now)
     if claim.observes and isinstance(result, Refused):
@@ -281,7 +281,7 @@ def _observed(claim: Claim, result: Result, now: datetime) -> Conclusion | None:
 
 
 def _keeps(result: Result) -> bool:
-    """Whether something of it goes to the vault."""
+    """Returns whether part of it goes to the vault."""
     if isinstance(result, Receipt):
         return bool(result.identities or result.records or result.parts)
     return isinstance(result, NotSupported) and bool(result.manual_steps)

@@ -1,7 +1,7 @@
-"""What a failed task says for itself, to the privacy team and to the log; the evidence, which stays, has its code.
+"""Words and decides failures of tasks: the sentence for the privacy team and the log, and what a task waits for.
 
-An adapter makes its sentences of words of ours, names from its own settings, and numbers, never of what a system
-answered. This is the second look at them.
+Adapters build sentences from fixed words, configured names and counts, never from a system's answer.
+``sentence_of`` checks them a second time. The evidence has the code alone.
 """
 
 import logging
@@ -28,11 +28,11 @@ from shared.systems.contract import COPY_FIRST, Pending, Receipt, Result
 
 _LONGEST = 300
 _SUSPECT = re.compile(r"@|\+\d|\d{7}")
-"""What an address or a telephone number has, and no sentence of ours: its counts are written in groups of three."""
+"""Matches an address or a telephone number; counts in sentences are written in groups of three digits."""
 
 
 def sentence_of(failure: Refused | Unavailable) -> str:
-    """Why a person must look, or a task waits, in one line; where it could hold anybody's data, what its class says."""
+    """Returns the reason in one line, or that of its class if the line could hold personal data."""
     said = " ".join(str(failure).split())
     if not said or not said.isprintable() or _SUSPECT.search(said):
         said = (type(failure).__doc__ or failure.code).split("\n", 1)[0]
@@ -40,9 +40,9 @@ def sentence_of(failure: Refused | Unavailable) -> str:
 
 
 def why_of(failure: Refused) -> dict[str, JsonValue]:
-    """Its sentence, what was done before it, and where a limit has stopped it, which; the fields of a report so named.
+    """Returns the sentence, what was done before, and the exceeded limit, as fields of a report.
 
-    ``looks_again``: a person was told what to do, and a retry shows whether they have; that stays with the task.
+    ``looks_again``: the task has manual steps, and a retry checks whether they are done.
     """
     why: dict[str, JsonValue] = {"sentence": sentence_of(failure)}
     if failure.done_before:
@@ -55,7 +55,7 @@ def why_of(failure: Refused) -> dict[str, JsonValue]:
 
 
 def counts_of(done: DoneBefore) -> dict[str, JsonValue]:
-    """What was done before a failure, as the fields of a report of that name."""
+    """Returns what was done before a failure, as fields of a report."""
     counts = asdict(done)
     return counts if counts.pop("reported") is False else {**counts, "reported": True}
 
@@ -63,15 +63,15 @@ def counts_of(done: DoneBefore) -> dict[str, JsonValue]:
 log = logging.getLogger(__name__)
 
 BUSY = "busy"
-"""Why a task waits whose system says itself that it wants to be left alone."""
+"""The reason of a task whose system asked for a pause."""
 FORESEEN = frozenset({None, BUSY, COPY_FIRST})
-"""Why a task waits though nothing went wrong with it."""
+"""Reasons to wait that are no failures."""
 _UNREADABLE = 12
 """Attempts, some ten minutes, after which answers that cannot be read are no outage."""
 
 
 def pending(claim: Claim, result: Pending, now: datetime) -> Conclusion:
-    """The system works on it, or says itself that it is busy; or a copy for the same person comes first."""
+    """Postpones a task: the system works on it, is busy, or must answer a copy for the same person first."""
     until = now + result.retry_in
     if result.copy_first:
         owed = "what the same person asked to see is not answered yet: what goes with their consent stays until then"
@@ -83,19 +83,19 @@ def pending(claim: Claim, result: Pending, now: datetime) -> Conclusion:
 
 
 def unavailable(claim: Claim, failure: Unavailable, until: datetime) -> Conclusion:
-    """It is away, as far as anybody can tell."""
+    """Postpones a task whose system is away."""
     return Conclusion(claim, TaskState.READY, None, failure.code, until, {"sentence": sentence_of(failure)})
 
 
 def malformed(claim: Claim, result: object) -> AnswerMalformed | None:
-    """What an answer is that could not be read each time that it was asked for."""
+    """Returns the failure of a task whose answer was unreadable too often."""
     if not isinstance(result, AnswerUnreadable) or claim.failure != result.code or claim.attempt < _UNREADABLE:
         return None
     return AnswerMalformed(f"{sentence_of(result)}, each time that it is asked")
 
 
 def on_record(conclusion: Conclusion) -> Mapping[str, JsonValue] | None:
-    """What stands in the evidence of a task that waits; nothing where it has waited for the same before."""
+    """Returns the evidence of a task that waits; None if it waited for the same reason before."""
     if not _begins(conclusion):
         return None
     until = {"until": conclusion.not_before.isoformat()} if conclusion.failure == BUSY else {}
@@ -103,7 +103,7 @@ def on_record(conclusion: Conclusion) -> Mapping[str, JsonValue] | None:
 
 
 def tell(conclusions: Iterable[Conclusion]) -> None:
-    """Says in the log what tasks have begun to wait for."""
+    """Logs why tasks have begun to wait."""
     begin = [each for each in conclusions if _begins(each)]
     whys = Counter((*each.claim.step, str((each.why or {}).get("sentence"))) for each in begin)
     for (system, operation, why), tasks in whys.items():
@@ -116,13 +116,13 @@ def _begins(conclusion: Conclusion) -> bool:
 
 
 _ASKED = 2
-"""Attempts of a dry run before it says that a system is away: whoever reads it asks again."""
+"""Attempts of a dry run before it reports that a system is away."""
 _UNANSWERED = 5
-"""Attempts before it says that a system has not answered yet: with its pauses about a minute, in which a team can."""
+"""Attempts before it reports that a system has not answered yet: about a minute with the pauses."""
 
 
 def dry_run_ended(claim: Claim, result: Result, now: datetime) -> Conclusion | None:
-    """The end of a task of a dry run that says why nothing could be done now; None for any other."""
+    """Ends a task of a dry run that could do nothing now, with the reason; None for any other task."""
     away = isinstance(result, Unavailable) and claim.attempt >= _ASKED
     silent = isinstance(result, Pending) and claim.attempt >= _UNANSWERED
     if claim.fulfils != Operation.PLAN or not (away or silent or isinstance(result, Refused)):
@@ -138,7 +138,7 @@ def dry_run_ended(claim: Claim, result: Result, now: datetime) -> Conclusion | N
 
 
 def _looked_at(refused: Refused) -> dict[str, object]:
-    """What a system has seen and said of somebody of whom nothing would go as it stands now."""
+    """Returns the counts and states of a system that would erase nothing as it stands now."""
     said: dict[str, object] = {"states": refused.states} if refused.states else {}
     if refused.found is not None:
         said |= {"found": sum(refused.found.values()), "by_category": refused.found}
@@ -146,6 +146,6 @@ def _looked_at(refused: Refused) -> dict[str, object]:
 
 
 def asked_before(claim: Claim, result: Result) -> Result:
-    """What a system has said before an erasure: what of it could not be searched the erasure says by itself."""
+    """Drops from a look before an erasure what could not be searched: the erasure reports that."""
     asks = claim.step.operation is Operation.PLAN and claim.fulfils != Operation.PLAN
     return replace(result, not_searched=None, level=None) if asks and isinstance(result, Receipt) else result

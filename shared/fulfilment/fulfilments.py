@@ -167,7 +167,7 @@ class Fulfilments:
         return frozenset(each for each in asked if not {*categories}.isdisjoint(self.holds.get(each, ())))
 
     async def open_all(self, tx: UnitOfWork, new_fulfilments: Sequence[NewFulfilment]) -> None:
-        """Opens one task per downstream and stage of each opening; the first stage is ready at once."""
+        """Opens one task for each system and stage; the first stage is ready immediately."""
         fulfilments: list[tuple[object, ...]] = []
         tasks: list[_TaskRow] = []
         ids: list[UUID] = []
@@ -213,9 +213,9 @@ class Fulfilments:
             await self._block_if_stuck(tx, {*idle} - postponed)
 
     async def fan_in(self, tx: UnitOfWork, ids: Collection[UUID], conclude: Mapping[Operation, Conclude]) -> None:
-        """Moves on those that have nothing left in their stage: they are blocked, go to the next, or are complete.
+        """Moves on fulfilments whose stage has ended: to blocked, to the next stage, or to complete.
 
-        The caller holds them, so that of two workers who conclude the last tasks of one, one sees that all are.
+        The caller has locked them: of two workers that conclude the last two tasks, the second sees both.
         """
         blocked: list[UUID] = []
         onward: list[UUID] = []
@@ -236,12 +236,11 @@ class Fulfilments:
             await complete_all(tx, complete, conclude)
 
     async def retry(self, tx: UnitOfWork, requests: Sequence[UUID]) -> Mapping[UUID, Collection[str]]:
-        """Goes on with what is blocked; returns the systems that are searched anew, by request.
+        """Goes on with what is blocked; returns the systems that are searched again, by request.
 
-        What failed is tried again; where a system could not be searched, all begins anew. More may be known of the
-        subject by now, and what one system yields reaches every other: so everything is searched again, by tasks of its
-        own, and what was done before stays on the report. Where it was for want of proof alone, only what was not done
-        is searched, by what is located anew: what is proved better now is located as such.
+        Failed tasks are tried again. If a system could not be searched, new tasks search all systems again, since more
+        may be known of the subject by now. What was done before stays on the report.
+        If only proof was missing, new tasks work only what was not done.
 
         Raises:
             Misconfigured: none of the systems is declared any more.
@@ -273,10 +272,7 @@ class Fulfilments:
         await self.fan_in(tx, owed, {})
 
     async def _make_ready(self, tx: UnitOfWork, ids: Sequence[UUID], state: TaskState) -> bool:
-        """Makes the tasks of these fulfilments ready that are in that state, those of the first such stage.
-
-        Returns whether a person must do any of them.
-        """
+        """Makes the tasks ready that are in that state, of the first such stage; returns whether any is manual."""
         ready = set(map(tuple, await tx.connection.fetch(_READY, ids, tx.now, state)))
         for system, operation, by_hand in ready:
             if not by_hand:
@@ -284,7 +280,7 @@ class Fulfilments:
         return any(by_hand for *_, by_hand in ready)
 
     async def _block_if_stuck(self, tx: UnitOfWork, ids: Collection[UUID]) -> None:
-        """Blocks those of which nobody works anything: all that is left of their stage is done by hand."""
+        """Blocks those whose stage has only manual steps left."""
         standing = await tx.connection.fetch(_STANDING, list(ids))
         if stuck := [row[0] for row in standing if not row[1] and row[2]]:
             await block(tx, stuck)
@@ -296,7 +292,7 @@ class Fulfilments:
         systems: Collection[str] | None = None,
         tenant: str | None = None,
     ) -> Stages:
-        """The stages over all systems that count, or over these alone; what a retired one should do, nobody does."""
+        """Returns the stages over all counting systems, or over these; a step of a retired one is manual."""
         if systems is None:
             counting = {step.system for step in self._all_steps if stands(known, step.system) in COUNTING}
             planned = doing(operation, chosen(self.plans[operation], counting))
@@ -307,7 +303,7 @@ class Fulfilments:
         return only(self.plans[operation], frozenset(systems) - gone, operation, asked) + _missing(operation, gone)
 
     def _workable(self, stages: Stages, tenant: str | None = None) -> Stages:
-        """Leaves out the steps that are done by hand."""
+        """Leaves out the manual steps."""
         left = (tuple(step for step in stage if not self._is_by_hand(step, tenant)) for stage in stages)
         return tuple(stage for stage in left if stage)
 
@@ -320,7 +316,7 @@ class Fulfilments:
         first: int = 0,
         tenant: str | None = None,
     ) -> list[_TaskRow]:
-        """One row per task, numbered from stage ``first`` on; those of the first stage are ready at once."""
+        """Returns one row per task, numbered from stage ``first`` on; the first stage is ready immediately."""
         for step in stages[0]:
             self.wake(tx, step)
         rows: list[_TaskRow] = []
@@ -336,7 +332,7 @@ class Fulfilments:
     def _beside(
         self, tx: UnitOfWork, fulfilment_id: UUID, new: NewFulfilment, stages: Stages, known: Mapping[str, Standing]
     ) -> list[_TaskRow]:
-        """Tasks that no other waits for: what is stopped at once, and what is asked of systems which only observe."""
+        """Returns tasks outside the stages: immediate ones, and searches of observing systems."""
         steps = at_once.steps(self.systems, new, stages)
         early = [s for s in steps if stands(known, s.system) in COUNTING and not self._is_by_hand(s, new.tenant)]
         about = (new.due_on, tx.now)
@@ -364,14 +360,14 @@ def _task_row(  # noqa: PLR0913  # the columns of a row
     at_once: bool = False,
     by_hand: Mapping[str, JsonValue] | None = None,
 ) -> _TaskRow:
-    """A task that is worked as soon as its stage is reached; ``by_hand``: why it then waits for a person."""
+    """Returns the row of a task that is due once its stage is reached; ``by_hand``: why it is manual."""
     now_due = TaskState.FAILED if by_hand else TaskState.READY
     state, code = now_due if ready else TaskState.WAITING, NotSupported.code if by_hand else None
     return (uuid7(), fulfilment_id, *step, stage, due_on, state, 0, now, {}, observes, code, by_hand, at_once)
 
 
 def _by_hand(step: Step, *, asks: bool) -> Mapping[str, JsonValue]:
-    """Why a person does that step: the system has no way to, or cannot be asked for one customer's data alone."""
+    """Returns why a step is manual: the system cannot do it, or cannot tell customers' data apart."""
     if asks:
         return why_of(
             NotSupported(f"{step.system} has no way to {step.operation}: do it there by hand, and enter what was done")
@@ -385,12 +381,12 @@ def _by_hand(step: Step, *, asks: bool) -> Mapping[str, JsonValue]:
 
 
 def stands(known: Mapping[str, Standing], system: str) -> SystemState:
-    """Where a system stands; one that comes from no file is on."""
+    """Returns the state of a system; one that comes from no file is on."""
     return known[system].state if system in known else SystemState.ON
 
 
 def chosen(stages: Stages, systems: Collection[str], *, located: bool = False) -> Stages:
-    """What of these stages is a matter of these systems; ``located``: with what is located anywhere."""
+    """Keeps the steps of these systems; ``located``: and every search."""
 
     def of_these(step: Step) -> bool:
         return step.system in systems or (located and step.operation is Operation.LOCATE)
@@ -399,7 +395,7 @@ def chosen(stages: Stages, systems: Collection[str], *, located: bool = False) -
 
 
 def doing(operation: Operation, stages: Stages) -> Stages:
-    """These stages, if any system does it in them: where somebody is located alone nothing was done."""
+    """Returns these stages if any step does the operation; else none, since a search alone does nothing."""
     return stages if any(step.operation is operation for stage in stages for step in stage) else ()
 
 
@@ -409,19 +405,19 @@ def _without(operation: Operation, stages: Stages) -> Stages:
 
 
 def _asked_first(stages: Stages, asked: Collection[str]) -> Stages:
-    """These stages in the systems that are asked; last, what a person does in the others, where nobody is located."""
+    """Returns the stages of the systems that are asked, then the manual steps of the others."""
     others = (step for stage in stages for step in stage if step.system not in asked)
     left = tuple(step for step in others if step.operation not in PREPARING)
     return _without_empty((*chosen(stages, asked), left))
 
 
 def _missing(operation: Operation, systems: Collection[str]) -> Stages:
-    """What a person will be asked about: nobody works a task of a retired system."""
+    """Returns a manual step for each retired system."""
     return (tuple(Step(system, operation) for system in sorted(systems)),) if systems else ()
 
 
 def _named(stages: Stages) -> JsonValue:
-    """The stages as the evidence has them."""
+    """Returns the stages as the evidence has them."""
     return [[f"{step.system}:{step.operation}" for step in stage] for stage in stages]
 
 

@@ -1,4 +1,4 @@
-"""What every service that fulfils does alike with the events of a request."""
+"""Subscribes each service that works tasks to the events of a request."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -26,7 +26,7 @@ from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Conclude, NewFulfilment, hold, wait_for_others
 from shared.messaging.unit_of_work import UnitOfWork
 
-# Fulfilments first, tasks second, as whoever concludes holds them: two orders would be a deadlock.
+# Fulfilments first, tasks second, as the completion locks them: two orders would be a deadlock.
 _HELD = """
 SELECT 1 FROM fulfilment WHERE request_id = ANY($1) AND state IN ('open', 'blocked') ORDER BY fulfilment_id FOR UPDATE
 """
@@ -81,7 +81,7 @@ async def begin(
 
 
 def _told_to(operation: Operation, event: Event) -> dict[str, JsonValue]:
-    """Of a copy, where the person lives, in which language and zone they are answered, and what else they asked for."""
+    """Returns for a copy the country, language and zone of the requester, and what else they asked for."""
     if operation is not Operation.EXPORT or not isinstance(event, RequestVerified):
         return {}
     country: dict[str, JsonValue] = {"country": event.country} if event.country else {}
@@ -98,16 +98,13 @@ async def retry(fulfilments: Fulfilments, events: Sequence[RetryDecided], tx: Un
 
 
 async def confirm(fulfilments: Fulfilments, events: Sequence[LimitConfirmed], tx: UnitOfWork) -> None:
-    """Go on where a limit had stopped a request, up to what two persons have confirmed."""
+    """Go on with a request that a limit stopped, up to what was approved."""
     for event in events:
         await _confirm(tx, fulfilments, event)
 
 
 async def _confirm(tx: UnitOfWork, fulfilments: Fulfilments, confirmed: LimitConfirmed) -> None:
-    """Lets one request touch as much of that system as two persons have confirmed, and goes on with it there.
-
-    Whatever that system had refused is tried again, so that nobody waits for what nobody works on.
-    """
+    """Lets one request touch as much of that system as was approved, and tries again what it had refused."""
     limit, at_most = confirmed.limit, confirmed.at_most
     await tx.connection.execute(_CONFIRMED, confirmed.request_id, confirmed.system, limit, at_most)
     again = await tx.connection.fetch(_AGAIN, confirmed.request_id, confirmed.system, tx.now)

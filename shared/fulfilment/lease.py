@@ -1,12 +1,8 @@
-"""The lease by which a process holds all the tasks that its workers have in hand.
+"""Leases all tasks of a process by one row, which says until when the process is alive by the database's clock.
 
-A process is one row, which says until when it is alive by the database's clock; a task names the process that has it.
-The row is renewed by a thread of its own over a connection of its own, so that an event loop that is busy for seconds
-loses nothing, while a process that is killed, frozen or cut off is found out soon: whoever finds the row past its time
-removes it, and all its tasks are with others.
-
-Who has lost the lease, or could not renew it in time, stops at once: every call under way is cancelled, and what the
-process claims from then on it holds by a new row.
+A thread renews the row over its own connection, so that a busy event loop loses nothing.
+When a process is killed, frozen or cut off, another one deletes the expired row and takes over its tasks.
+A process that lost its lease cancels every call under way, and claims further tasks under a new row.
 """
 
 import asyncio
@@ -42,11 +38,11 @@ T = TypeVar("T")
 
 
 class Lease:
-    """One process's right to the tasks that it has claimed; it lasts ``seconds`` from each renewal."""
+    """Holds the tasks that a process has claimed, for ``seconds`` from each renewal."""
 
     def __init__(self, seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.holder: UUID = uuid7()
-        """What the tasks that are claimed now are held by."""
+        """The id under which tasks are claimed now."""
         self._seconds = seconds
         self._monotonic = monotonic
         self._ends: float | None = None
@@ -54,7 +50,7 @@ class Lease:
         self._loop = asyncio.get_running_loop()
 
     async def hold(self, holder: UUID, call: Coroutine[Any, Any, T]) -> T:
-        """What the call about tasks held by that holder returns; it is cancelled when their lease is lost.
+        """Returns the result of a call about tasks of that holder; cancels the call when their lease is lost.
 
         Raises:
             LeaseLost: it was lost, before or meanwhile.
@@ -136,7 +132,7 @@ class Lease:
 
 
 async def _connect(settings: PostgresSettings, service: ServiceName, seconds: float) -> asyncpg.Connection:
-    """A connection on which nothing takes longer; what a crash of the database forgets of it is renewed at once."""
+    """Connects with a bound for every statement; a renewal that a crash loses is soon repeated."""
     return await asyncpg.connect(
         settings.dsn,
         timeout=seconds,
@@ -162,10 +158,9 @@ class Reaper:
         self._patient_until = -math.inf
 
     async def look(self) -> None:
-        """One look.
+        """Takes back the tasks of expired leases.
 
-        While the database could not be asked nobody could renew a lease either: after that, and after a time in which
-        this process stood still, everybody has the length of a lease to do so.
+        After an outage of the database, or a standstill of this process, each process gets one lease length to renew.
         """
         began, lease = time.monotonic(), self._settings.lease_seconds
         if began - self._looked > lease:

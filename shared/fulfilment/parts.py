@@ -1,4 +1,4 @@
-"""What systems hand over of a subject: sealed in the vault part by part, so that nobody holds a whole copy."""
+"""Seals exported records part by part, so that no process holds a whole copy."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -37,7 +37,7 @@ class Parts:
         """
         task, vault, now = self._tasks[task_id], self._unit_of_work.vault, self._unit_of_work.clock.now()
         async with self._unit_of_work.pool.acquire() as connection, connection.transaction():
-            # The row of the task stays locked until the end, so whoever takes it over comes after this part.
+            # The row of the task stays locked until the end, so a process that takes it over comes after this part.
             await queue.save_progress(connection, {task_id: task.attempt}, {task_id: {"parts": True}})
             if task_id not in self._begun:
                 await vault.drop_from(connection, [task.subject_ref], KIND, task.system)

@@ -16,7 +16,7 @@ from shared.storage.postgres import Connection
 
 
 class TaskState(StrEnum):
-    """Where a task stands; it is claimed when ``READY`` and its time has come, and then ``LEASED``."""
+    """The state of a task; a task that is ``READY`` and due is claimed, and then ``LEASED``."""
 
     WAITING = "waiting"  # for an earlier stage
     READY = "ready"
@@ -26,7 +26,7 @@ class TaskState(StrEnum):
     CANCELLED = "cancelled"
 
 
-# Whoever has read another definition than the accepted one, or knows a system that was never registered, works nothing.
+# A process that read another definition than the accepted one, or an unregistered system, works nothing.
 _STANDS = """coalesce((SELECT CASE hash WHEN $6 THEN state ELSE 'held' END FROM downstreams.system WHERE name = $1),
                    CASE $6 WHEN '' THEN 'on' ELSE 'held' END)"""
 # To plan the claim takes ten times as long, and most looks find nothing.
@@ -56,7 +56,7 @@ RETURNING task.state, task.task_id, task.fulfilment_id, task.attempt, task.progr
           f.request_id, f.subject_ref, f."right", f.searches, f.details, f.traceparent,
           (extract(epoch FROM f.opened_at) * 1000000)::bigint, task.stage, f.confirmed,
           f.operation, task.observes, task.at_once
-"""  # noqa: S608  # put together from texts of ours
+"""  # noqa: S608  # constants
 
 _NOTE = """
 UPDATE task SET progress = task.progress || n.progress
@@ -72,7 +72,7 @@ FROM unnest($1::uuid[], $2::int[], $3::jsonb[]) AS n (task_id, attempt, progress
 JOIN task USING (task_id, attempt) JOIN fulfilment f USING (fulfilment_id) WHERE task.state = 'leased'
 """
 
-# A reply that came while the task was in hand has set its not_before: then it is due again at once.
+# A reply that came while the task was in hand has set its not_before: then it is due again immediately.
 _CONCLUDE = """
 UPDATE task
 SET state = r.state, receipt = r.receipt, failure = r.failure, why = r.why, leased_by = NULL, reaped = 0,
@@ -89,9 +89,8 @@ UPDATE task SET due_on = f.due_on FROM fulfilment f
 WHERE task_id = ANY($1) AND f.fulfilment_id = task.fulfilment_id AND f.due_on <> task.due_on
 """
 
-# Whoever renews in this moment waits for the removal, and then finds that the lease is lost. A database that has just
-# started gives everybody the time to come back. What ends its process is claimed alone from the second time on, and
-# then after pauses, so that others are worked.
+# A process that renews now waits for the deletion, and then finds its lease lost. After a start of the database, every
+# process gets time to come back. A task whose process died twice is claimed alone, and then after pauses.
 _REAP = """
 WITH silent AS (
     DELETE FROM worker_process WHERE alive_until < now() AND pg_postmaster_start_time() < now() - $4::interval
@@ -126,9 +125,9 @@ class LeaseLost(DsrError):
 class Claim:
     """A leased task with what its fulfilment says of it.
 
-    ``opened`` is when that was, in µs; ``failure``: why the attempt before came to nothing; ``confirmed``: how much two
-    persons have confirmed, by system and limit; ``fulfils``: the operation of its fulfilment; ``observes``: the system
-    is only asked, and nothing follows from that; ``at_once``: it waits for no stage, and none waits for it.
+    ``opened``: when its fulfilment was opened, in µs. ``failure``: why the last attempt failed.
+    ``confirmed``: approved counts, by system and limit. ``fulfils``: the operation of its fulfilment.
+    ``observes``: the system is only searched, without an effect. ``at_once``: it belongs to no stage.
     """
 
     task_id: UUID
@@ -153,16 +152,15 @@ class Claim:
 
     @property
     def repair(self) -> bool:
-        """Whether it only sets right what the register says."""
+        """Whether it only repairs a difference that reconciliation found."""
         return bool(self.details.get("repair"))
 
 
 @dataclass(slots=True)
 class Conclusion:
-    """What became of a claimed task; ``READY`` means: again, not before ``not_before``.
+    """The new state of a claimed task; ``READY``: try again, not before ``not_before``.
 
-    ``why``: of what waits for a person, its sentence and the limit that stopped it. ``receipt``: the report as it is
-    stored.
+    ``why``: the sentence of a failure, and the limit that stopped it. ``receipt``: the report as it is stored.
     """
 
     claim: Claim
@@ -186,11 +184,11 @@ async def claim(
     fingerprint: str = "",
     store: str = "",
 ) -> list[Claim]:
-    """Leases up to ``limit`` tasks of one (system, operation), nearest deadline first; what was withdrawn ends here.
+    """Leases up to ``limit`` tasks of one (system, operation), nearest deadline first; withdrawn ones end here.
 
-    None where the holder has no lease, nor where the system is not on by the definition with that fingerprint; of one
-    that observes, what only asks. Without a fingerprint it comes from no file. A task that was with two processes when
-    they went silent comes alone. ``store``: which store is about to be changed, noted with the first attempt.
+    Returns none if the holder has no lease, or if the system is not enabled with that definition (``fingerprint``;
+    empty: it comes from no file). Of an observing system, only searches are leased.
+    A task whose process died twice comes alone. ``store``: the store to be changed, noted with the first attempt.
     """
     if not await connection.fetchval(_DUE, *step, now):
         return []
@@ -208,7 +206,7 @@ async def register(connection: Connection, holder: UUID, lease: timedelta) -> No
 
 
 async def renew(connection: Connection, holder: UUID, lease: timedelta) -> bool:
-    """Holds the lease of a process for longer; false if there is none: a lease that was lost stays lost."""
+    """Renews the lease of a process; returns false if it was lost."""
     status = await connection.execute(
         "UPDATE worker_process SET alive_until = now() + $2 WHERE process_id = $1", holder, lease
     )
@@ -216,17 +214,17 @@ async def renew(connection: Connection, holder: UUID, lease: timedelta) -> bool:
 
 
 async def unregister(connection: Connection, holder: UUID) -> None:
-    """Ends the lease of a process: what it still has in hand goes to others at once."""
+    """Ends the lease of a process; other processes take over its tasks immediately."""
     await connection.execute("DELETE FROM worker_process WHERE process_id = $1", holder)
 
 
 async def save_progress(
     connection: Connection, attempts: Mapping[UUID, int], progress: Mapping[UUID, Mapping[str, JsonValue]]
 ) -> None:
-    """Adds to what is known of tasks in hand, durably, before they take their next step.
+    """Stores the progress of leased tasks before their next step.
 
     Raises:
-        LeaseLost: one of them is no longer ours.
+        LeaseLost: another worker has taken one of them over.
         Withdrawn: the request of one of them was withdrawn meanwhile.
     """
     withdrawn = await connection.fetch(
@@ -251,10 +249,10 @@ async def store_reply(
     now: datetime,
     late: tuple[str, int] = ("", 0),
 ) -> tuple[str, str] | None:
-    """Adds what a team's own system answered to its task and makes it due at once; returns its (system, operation).
+    """Adds a team's answer to its task and makes it due immediately; returns its (system, operation).
 
-    ``late``: a command, and the rows that its erasure found. They count where that command is awaited no more: the task
-    has failed or was asked again meanwhile. Those of the awaited command are judged first.
+    ``late``: a command, and the rows that its erasure found. They count if that command is no longer awaited, since
+    the task has failed or was asked again.
     """
     row = await connection.fetchrow(
         "UPDATE task SET progress = progress || $3 || CASE"
@@ -272,12 +270,12 @@ async def store_reply(
 
 
 async def is_ours(connection: Connection, task_id: UUID) -> bool:
-    """Whether a task is one of this service."""
+    """Returns whether a task belongs to this service."""
     return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM task WHERE task_id = $1)", task_id))
 
 
 async def count_malformed(connection: Connection, system: str, task_id: UUID, command_id: UUID) -> None:
-    """Counts one more reply to a command of a task that could not be read: too many are its failure."""
+    """Counts an unreadable reply to a command of a task; too many fail the task."""
     await connection.execute(
         "UPDATE task SET progress = jsonb_set(progress, '{malformed}', jsonb_build_object('command', $3::text, 'times',"
         " CASE WHEN progress #>> '{malformed,command}' = $3::text THEN (progress #>> '{malformed,times}')::int ELSE 0"
@@ -289,7 +287,7 @@ async def count_malformed(connection: Connection, system: str, task_id: UUID, co
 
 
 async def conclude(connection: Connection, conclusions: Sequence[Conclusion], now: datetime) -> set[UUID]:
-    """Writes what became of claimed tasks; returns the ids of those that were still ours."""
+    """Writes the results of leased tasks; returns the ids of those whose lease still held."""
     rows = await connection.fetch(
         _CONCLUDE,
         [c.claim.task_id for c in conclusions],
@@ -305,7 +303,7 @@ async def conclude(connection: Connection, conclusions: Sequence[Conclusion], no
 
 
 async def follow_due_dates(connection: Connection, task_ids: Sequence[UUID]) -> None:
-    """Gives tasks that were in hand the due date of their fulfilment, which the caller holds."""
+    """Gives tasks the due date of their fulfilment, which the caller has locked."""
     if task_ids:
         await connection.execute(_FOLLOW, task_ids)
 
@@ -320,17 +318,17 @@ async def reap(connection: Connection, now: datetime, settings: WorkSettings) ->
 async def backlog(
     connection: Connection, steps: Collection[tuple[str, str]], limit: int = 100_000
 ) -> dict[tuple[str, str], tuple[int, UUID | None]]:
-    """How many tasks of each (system, operation) wait to be worked, and the oldest; counts up to ``limit`` of each."""
+    """Counts the ready tasks of each (system, operation), up to ``limit``, and returns the oldest."""
     rows = await connection.fetch(_BACKLOG, [each[0] for each in steps], [each[1] for each in steps], limit)
     return {(row[0], row[1]): (row[2], row[3]) for row in rows}
 
 
 async def failed(connection: Connection) -> dict[tuple[str, str], int]:
-    """How many tasks of each (system, operation) failed for good and wait for a person."""
+    """Counts the failed tasks of each (system, operation)."""
     rows = await connection.fetch("SELECT system, operation, count(*) FROM task WHERE state = 'failed' GROUP BY 1, 2")
     return {(row[0], row[1]): row[2] for row in rows}
 
 
 def opened_at(task_id: UUID) -> datetime:
-    """When a task was opened: its id tells (UUIDv7)."""
+    """Returns when a task was opened, from its id (UUIDv7)."""
     return datetime.fromtimestamp((task_id.int >> 80) / 1000, UTC)

@@ -18,7 +18,7 @@ from shared.runtime import metrics
 from shared.runtime.liveness import Heartbeats
 from shared.systems.bus.messages import MalformedReply, TaskReply, answered_by, parse_reply, progress_from_reply
 
-# The command that was sent last: nobody else knows its id, and a team absorbs a repeat of an earlier one.
+# The command that was sent last: its id is a secret, and a team absorbs a repeat of an earlier one.
 _NOTE = """
 UPDATE task t SET failure = $5, why = $6 FROM fulfilment f
 WHERE t.task_id = $1 AND t.system = $2 AND t.operation = $3 AND t.state = 'cancelled' AND t.why IS NULL
@@ -28,9 +28,9 @@ RETURNING f.fulfilment_id, f.request_id
 
 
 async def note(tx: UnitOfWork, system: str, reply: TaskReply) -> None:
-    """Puts on record what a team has done that was called off, once, and reports it to whoever answers the request.
+    """Records once what a team did after its task was cancelled, and reports it to intake.
 
-    Nobody has it look again any more, so its counts are what it says of itself.
+    No second search verifies it, so its counts are the team's own.
     """
     counts = counts_of(DoneBefore(reply.found, reply.changed, reply.remaining, reported=True))
     command = (reply.task_id, system, reply.operation, str(reply.command_id))

@@ -1,4 +1,4 @@
-"""What is done of a request at the moment at which its answer is decided, or it is withdrawn, and what is not."""
+"""Reports what is done and what is not when a request is answered in part, or withdrawn."""
 
 from collections.abc import Collection, Sequence
 from uuid import UUID
@@ -47,14 +47,14 @@ def _is_undone(report: TaskReport) -> bool:
 
 
 async def decided(events: Sequence[AnswerDecided], tx: UnitOfWork) -> list[tuple[AnswerDecided, Completed | None]]:
-    """What is done of these requests; where nothing is owed, what is not done is called off."""
+    """Reports what is done of these requests; cancels the rest where nothing is owed."""
     found = await so_far(tx, [event.request_id for event in events])
     await store.cancel(tx, [event.request_id for event in events if not event.owed])
     return [(event, found.get(event.request_id)) for event in events]
 
 
 async def answer(events: Sequence[AnswerDecided], tx: UnitOfWork) -> None:
-    """Says what is done, for the answer that two persons have decided."""
+    """Publishes what is done, for an answer that was approved."""
     for event, done in await decided(events, tx):
         publish(tx, event, done)
 
@@ -92,7 +92,7 @@ async def publish_so_far(tx: UnitOfWork, ids: Collection[UUID]) -> None:
 
 
 async def so_far(tx: UnitOfWork, requests: Sequence[UUID]) -> dict[UUID, Completed]:
-    """What is done and what is not, by request; those whose work has not begun are left out."""
+    """Returns what is done and what is not, by request; leaves out those whose work has not begun."""
     rows = await tx.connection.fetch(_FULFILMENTS, requests, [*ANSWERING])
     latest = {row[1]: row for row in rows}
     tasks = await tx.connection.fetch(_TASKS, [row[0] for row in latest.values()])

@@ -1,8 +1,8 @@
-"""Loads what stays whatever a system is asked: a legal hold covers it, or a state lasts by which the policy keeps it.
+"""Loads what an erasure must keep: data under a legal hold, or in a state for which the policy keeps it.
 
-Both are asked each time before a system erases (Art. 17(3)), also what a withdrawn consent ends. A state is told by
-another system, which was asked before: what it said stands with its task of the same fulfilment. A customer's own data
-are held by that customer. The engine decides what follows (``remote.py``).
+Both are loaded each time before a system erases (Art. 17(3)), also after a withdrawn consent.
+A state comes from the receipt of another system in the same fulfilment.
+Customers place holds on their own data themselves. The engine decides what follows (``remote.py``).
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -28,7 +28,7 @@ SELECT DISTINCT ON (fulfilment_id, system) fulfilment_id, system = $2, receipt F
 WHERE fulfilment_id = ANY($1) AND operation = 'plan' AND state = 'done' AND (receipt ? 'states' OR system = $2)
 ORDER BY fulfilment_id, system, stage DESC
 """
-# What it has found of them before, nothing of it changed: a dry run knows by all that anybody told.
+# Its findings before any change: a dry run searches by every identity that is known.
 _LOOKED = """
 SELECT DISTINCT ON (fulfilment_id) fulfilment_id, operation, receipt FROM task
 WHERE fulfilment_id = ANY($1) AND system = $2 AND operation IN ('locate', 'plan') AND state = 'done' AND NOT observes
@@ -44,7 +44,7 @@ async def load(
     claims: Sequence[Claim],
     known: Mapping[UUID, SubjectData],
 ) -> Staying:
-    """Loads it as it is now; what a customer of ours decides about, they hold themselves."""
+    """Loads it as it is now; leaves out data about which a customer decides."""
     operation, policy, now = claims[0].step.operation, unit_of_work.policy, unit_of_work.clock.now()
     if operation not in _HINDERED:
         return Staying(system, operation, policy, now, {}, {})
@@ -78,7 +78,7 @@ async def look_again(
     claims: Collection[Claim],
     known: Mapping[UUID, SubjectData],
 ) -> None:
-    """Looks before a step of an erasure whether a hold has come since its tasks were claimed.
+    """Checks before a step of an erasure whether a hold was placed since its tasks were claimed.
 
     Raises:
         Unavailable: one has. The next attempt leaves what it covers, and goes on with the rest.
@@ -98,7 +98,7 @@ async def _first(
     known: Mapping[UUID, SubjectData],
     held: Mapping[UUID, Hold],
 ) -> Mapping[UUID, frozenset[str]]:
-    """By task why it may not erase yet; also one who has shown nothing here may be the person who has there."""
+    """Returns by task why it may not erase yet; an unproved requester may be the same person."""
     if not claims:
         return {}
     keyring, category_of = unit_of_work.vault.keyring, unit_of_work.policy.category_of
@@ -120,7 +120,7 @@ async def _first(
 async def _holds_of(
     connection: Connection, unit_of_work: UnitOfWorkFactory, known: Mapping[UUID, SubjectData]
 ) -> Mapping[UUID, Hold]:
-    """Of the subjects of tasks that are about to be worked, those whose data are held, and by which holds."""
+    """Returns the legal holds on the data of these subjects."""
     ours = {ref: subject.identities for ref, subject in known.items() if subject.tenant is None}
     if not ours or not await holds.exist(connection):
         return {}
@@ -129,7 +129,7 @@ async def _holds_of(
 
 
 def _looked(verb: Operation, receipt: Mapping[str, Any]) -> Findings | None:
-    """What was found there; that nothing was is only shown by who was asked last, by all that is known."""
+    """Returns what was found; only a dry run, which searches by all identities, shows that nothing was."""
     found = receipt.get("found", 0)
     known = verb is Operation.PLAN and receipt.get("outcome") in COUNTED
     return Findings({}, found, receipt.get("by_category", {})) if found or known else None

@@ -1,8 +1,8 @@
-"""What becomes of tasks whose system is not switched on: they wait, are brought before a person, or are dropped.
+"""Moves the tasks of systems that are not enabled: they wait, need manual review, or are cancelled.
 
-A quarantined system still counts. Its tasks wait, at first for a person who accepts it, which costs nobody anything;
-where that takes long, their requests are brought before a person, who may answer without it, in part. As soon as it is
-on again its tasks go on by themselves. The tasks of a retired system are a person's matter at once.
+The tasks of a quarantined system wait until an officer accepts it. If that takes long, their requests need a decision:
+an officer may answer in part without it. Once it is enabled, its tasks go on automatically.
+The tasks of a retired system need a decision immediately.
 """
 
 import logging
@@ -28,8 +28,7 @@ _AT_A_TIME = 500
 _PAST_PATIENCE = """
 SELECT name FROM downstreams.system WHERE state = 'quarantined' AND since < now() - $1::interval
 """
-# An observing system may be one that was retired: what was opened for it before is nobody's. Of a retired one, what is
-# worked by hand there, or failed before, cannot be tried again any more either.
+# An observing system may have been retired before. Manual and failed tasks of a retired system cannot be retried.
 _LEFT_BEHIND = """
 system = ANY($1) AND NOT observes AND failure IS DISTINCT FROM $2
 AND (state = 'ready' AND NOT at_once OR $3 AND state = 'failed')
@@ -80,7 +79,7 @@ class Standings:
         self._told: dict[str, SystemState] = {}
 
     async def look(self) -> None:
-        """One look."""
+        """Reads the states of all systems, and moves their tasks."""
         async with self._unit_of_work.pool.acquire() as connection:
             known = await standings(connection)
             weary = {row[0] for row in await connection.fetch(_PAST_PATIENCE, self._patience)}

@@ -1,4 +1,4 @@
-"""Fulfilments as rows, and what becomes of one: the receipts of its tasks amount to an outcome."""
+"""Stores fulfilments, and derives the outcome of one from the receipts of its tasks."""
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ FULFILMENT = (
 
 
 class FulfilmentState(StrEnum):
-    """Where a fulfilment stands; one that is ``BLOCKED`` waits for somebody to say how it goes on."""
+    """The state of a fulfilment; one that is ``BLOCKED`` waits for a decision."""
 
     OPEN = "open"
     BLOCKED = "blocked"
@@ -46,9 +46,8 @@ class FulfilmentState(StrEnum):
 class NewFulfilment:
     """A request for which work may begin, on all systems or on some.
 
-    ``details`` never holds personal data. ``searches``: false for what tells of the request alone, so that nobody is to
-    be searched for, and the subject's key may be gone. ``tenant``: whose instruction it is; what follows an earlier
-    one of the same request is of the same tenant.
+    ``details`` never holds personal data. ``searches``: false for a notification about the request alone, which
+    works without the subject's key. ``tenant``: the customer whose instruction it is, the same for each of a request.
     """
 
     request_id: UUID
@@ -76,37 +75,37 @@ class Completed:
 
     @property
     def deferred(self) -> bool:
-        """Whether it was put off, for the time in which data had to be kept."""
+        """Whether it was deferred, while data had to be kept."""
         return bool(self.details.get("deferred"))
 
     @property
     def repair(self) -> bool:
-        """Whether it only sets right what the register says, so that nobody waits for it."""
+        """Whether it only repairs a difference that reconciliation found; no request waits for it."""
         return bool(self.details.get("repair"))
 
     @property
     def returned(self) -> bool:
-        """Whether it stops the marketing of somebody whom a system has again, though they are to get none."""
+        """Whether it stops marketing again for a person who is on the suppression list."""
         return bool(self.details.get("returned"))
 
     @property
     def outcome(self) -> Outcome:
-        """What the receipts amount to."""
+        """The outcome of the receipts."""
         return outcome_of(self.reports)
 
     def event(self, package_id: UUID | None = None) -> FulfilmentCompleted:
-        """What to say of it on the bus."""
+        """Returns its completion as an event."""
         return FulfilmentCompleted.about(self, tasks=self.reports, package_id=package_id)
 
     def reported(self, package_id: UUID | None = None) -> FulfilmentReported:
-        """What to say of it on the bus where its answer is decided before all is done."""
+        """Returns its state as an event, for an answer before all is done."""
         return FulfilmentReported.about(self, tasks=self.reports, package_id=package_id)
 
 
 Postpone = Callable[[UnitOfWork, Sequence[Completed]], Awaitable[set[UUID]]]
-"""Which of these fulfilments must wait for other requests of the same person; says so on the bus."""
+"""Returns which fulfilments must wait for other requests of the same person, and publishes it."""
 Conclude = Callable[[Sequence[Completed], UnitOfWork], Awaitable[None]]
-"""What a service does when fulfilments are complete."""
+"""Does what a service does when fulfilments are complete."""
 
 
 def outcome_of(reports: Iterable[TaskReport]) -> Outcome:
@@ -153,7 +152,7 @@ async def hold(tx: UnitOfWork, ids: Collection[UUID]) -> set[UUID]:
 
 
 async def cancel_tasks(tx: UnitOfWork, ids: Collection[UUID]) -> None:
-    """Ends the tasks of these fulfilments that nobody has in hand."""
+    """Cancels the tasks of these fulfilments that are not leased."""
     await tx.connection.execute(
         "UPDATE task SET state = 'cancelled' WHERE fulfilment_id = ANY($1) AND state IN ('waiting', 'ready', 'failed')",
         list(ids),
@@ -161,12 +160,12 @@ async def cancel_tasks(tx: UnitOfWork, ids: Collection[UUID]) -> None:
 
 
 async def begun(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation) -> set[UUID]:
-    """Those of the requests for which this was tried at least once, so that a system may know of it."""
+    """Returns the requests for which this was tried at least once, so that a system may know of it."""
     return {row[0] for row in await tx.connection.fetch(f"{_OF_TASKS} t.attempt > 0", requests, operation)}
 
 
 async def in_hand(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation) -> set[UUID]:
-    """Those of the requests for which a worker is doing it at this moment."""
+    """Returns the requests for which a worker is doing it now."""
     return {row[0] for row in await tx.connection.fetch(f"{_OF_TASKS} t.state = 'leased'", requests, operation)}
 
 
@@ -215,7 +214,7 @@ async def complete_all(tx: UnitOfWork, ids: Sequence[UUID], conclude: Mapping[Op
 
 
 async def block(tx: UnitOfWork, ids: Sequence[UUID]) -> None:
-    """Lets fulfilments wait until somebody says how they go on."""
+    """Blocks fulfilments until an officer decides."""
     stopped = await end(tx, ids, FulfilmentState.BLOCKED)
     if erasures := [each.request_id for each in stopped if each.operation is Operation.ERASE and not each.repair]:
         await open_requests.set_stopped(tx.connection, erasures, stopped=True)
@@ -248,7 +247,7 @@ _PUT_BACK = "UPDATE task SET state = 'waiting' WHERE fulfilment_id = ANY($1) AND
 
 
 async def wait_for_others(tx: UnitOfWork, postpone: Postpone | None, ids: Sequence[UUID]) -> set[UUID]:
-    """Those of these fulfilments that must wait before they erase (the rest); nobody works them until a retry."""
+    """Blocks the fulfilments that must wait before they erase the rest; returns them."""
     if postpone is None or not ids:
         return set()
     rows = await tx.connection.fetch(_BEFORE_ERASING, ids)

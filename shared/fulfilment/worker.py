@@ -1,6 +1,6 @@
-"""Works the tasks of one system and operation: claim, call the downstream, conclude; again while there are any.
+"""Works the tasks of one system and operation: claim, call the adapter, conclude.
 
-Whatever an adapter raises, the tasks it was called with have a result (``calls.py``).
+Each task has a result, whatever an adapter raises (``calls.py``).
 """
 
 import asyncio
@@ -36,7 +36,7 @@ from shared.systems.engine import searching
 from shared.systems.engine.remote import Staying
 from shared.systems.engine.searching import Search
 
-# A person who has looked by hand has entered how much there is, and no account.
+# A result entered by hand has counts, and no account.
 _LOOKED = """
 SELECT fulfilment_id FROM task
 WHERE fulfilment_id = ANY($1) AND operation = 'locate' AND system = ANY($2) AND NOT observes AND state <> 'cancelled'
@@ -52,13 +52,13 @@ log = logging.getLogger(__name__)
 _LOOKING = PREPARING | {Operation.EXPORT}
 _SHREDDED = "the subject's key was shredded before this task was worked"
 _IDLE_LOOKS = 8
-"""Looks' time between two looks where nothing was found: who opens a task wakes us, and who puts one back."""
+"""Poll intervals to wait after an empty poll: a new or postponed task wakes the worker."""
 _PATIENCE = 2
-"""Attempts that may end with an outage before a task is suspected to be what its system fails on."""
+"""Attempts that may meet an outage before a task is suspected as its cause."""
 
 
 class _About(NamedTuple):
-    """A batch: who is known by what, whose their numbers are, and what of theirs stays."""
+    """What a batch needs: the subjects, the register of their numbers, and what must be kept."""
 
     known: Mapping[UUID, SubjectData]
     register: Register | None
@@ -90,7 +90,7 @@ class Worker:
         self._proofs = proof_policy(self._unit_of_work.policy.overlay)
 
     async def run(self, stopping: asyncio.Event, heartbeats: Heartbeats, name: str | None = None) -> None:
-        """Works until told to stop; what is in hand then is finished first.
+        """Works until ``stopping`` is set, and finishes the batch in hand.
 
         ``name``: of its loop, if it is not the only one that works this.
         """
@@ -99,7 +99,7 @@ class Worker:
         while not stopping.is_set():
             began = now()
             worked = await self.work()
-            if worked < self._settings.batch:  # whatever became ready meanwhile has woken us
+            if worked < self._settings.batch:  # a task that became ready has woken us
                 if worked:
                     await gather(now() - began, stopping)
                 looks = 1 if worked else _IDLE_LOOKS
@@ -110,7 +110,7 @@ class Worker:
         holder = self._lease.holder
         claims = await retry_while_unavailable(lambda: self._claim(holder), self._name, self._heartbeats)
         if claims:
-            # By itself: who met an outage here and claimed again would hold tasks of which it knows nothing.
+            # Apart from the claim: after an outage here, a second claim would leave the first tasks leased.
             about = await retry_while_unavailable(partial(self._about, claims), self._name, self._heartbeats)
             traces = [claim.traceparent for claim in claims]
             with self._tracing.together(f"{self._step[1]} {self._step[0]}", traces):
@@ -130,7 +130,7 @@ class Worker:
             return await tasks.claim(connection, self._step, limit, now, holder, system.fingerprint, store)
 
     async def _about(self, claims: Sequence[Claim]) -> _About:
-        """Loads who is known by what, whose their numbers are, and what of theirs stays."""
+        """Loads the subjects, the register of their numbers, and what must be kept."""
         of, register = self._unit_of_work, None
         async with of.pool.acquire() as connection:
             known = await of.vault.subject_data(connection, [each.subject_ref for each in claims])
@@ -138,11 +138,11 @@ class Worker:
                 now, keyring = of.clock.now(), of.vault.keyring
                 register, known = await confirmed_by_register(connection, keyring, known, now, self._proofs)
             staying = await retained_data.load(connection, of, self._downstream, claims, known)
-        # The source of the register is asked with what was said: it must find the account first.
+        # The source of the register is searched by what was stated: it must find the account first.
         return _About(known, None if self._downstream.assigns else register, staying)
 
     async def _results(self, holder: UUID, claims: Sequence[Claim], about: _About) -> list[Result]:
-        """A result for every claim, in order; only those that can be searched for are put to the downstream."""
+        """Returns a result for each claim, in order; calls the adapter for those that can be searched."""
         results: dict[UUID, Result] = {}
         asked: list[Task] = []
         searches: dict[UUID, tuple[Search, bool]] = {}
@@ -170,10 +170,7 @@ class Worker:
         return [staying.settled(claim, results[claim.task_id]) for claim in claims]
 
     async def _without_account(self, claims: Sequence[Claim], results: Mapping[UUID, Result]) -> Mapping[UUID, Result]:
-        """What is no longer unknown where no account is known, since whoever finds accounts has looked.
-
-        Where one of those could not be searched itself, or nobody else finds such accounts, it stays unknown.
-        """
+        """Returns "no match" for tasks that lack an account, once every system that finds accounts was searched."""
         finding = sorted(self._downstream.accounts_found_by)
         lacking = [claim for claim in claims if searching.lacks_account(results[claim.task_id])]
         if not (finding and lacking) or self._step.operation not in ANSWERING | {Operation.PLAN}:
@@ -192,7 +189,7 @@ class Worker:
         }
 
     def _disputed(self, claims: Sequence[Claim], about: _About) -> Mapping[UUID, Sequence[Conflict]]:
-        """By task where the register contradicts what systems say of a number that this one is searched by."""
+        """Returns by task the numbers for which the register contradicts what systems say."""
         known = [(claim, about.known[claim.subject_ref]) for claim in claims if claim.subject_ref in about.known]
         found = {
             claim.task_id: searching.disputed(self._downstream, claim, subject, about.register, self._edge)
@@ -225,7 +222,7 @@ class Worker:
     async def _ask(
         self, holder: UUID, asked: Sequence[Task], claims: Sequence[Claim], about: _About
     ) -> Mapping[UUID, Result]:
-        """What the downstream answers; once the lease is lost the call ends, and nothing of it counts."""
+        """Returns the answers of the adapter; if the lease is lost, the call ends without effect."""
         attempts = {claim.task_id: claim.attempt for claim in claims}
 
         async def save_progress(progress: Mapping[UUID, Mapping[str, JsonValue]]) -> None:

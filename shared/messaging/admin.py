@@ -1,4 +1,4 @@
-"""Makes the topics that the code declares, where nobody else (an operator in a cluster) has made them."""
+"""Creates the topics that the code declares, unless an operator of the cluster did."""
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from shared.runtime.settings import KafkaSettings
 _KNOWN_WITHIN_SECONDS = 30
 _LOOK_EVERY_SECONDS = 0.05
 _SEGMENT_MS = 24 * 3600 * 1000
-"""Of a compacted topic: its newest segment is spared, so a day after it was opened another takes its place."""
+"""Age at which a compacted topic begins a new segment: compaction skips the newest one."""
 
 
 def declared(bus_systems: Sequence[str] = (), emitters: Iterable[str] | None = None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Consuming in whole batches: records in, offsets committed after the work; a record is consumed at least once."""
+"""Consumes in batches and commits offsets after the work: each record at least once."""
 
 import asyncio
 import logging
@@ -32,14 +32,14 @@ _AGAIN_SECONDS = 1.0
 _ANSWER_SECONDS = 30.0
 _SESSION_MS = 10_000
 _REBALANCE_MS = 30_000
-"""How long a group waits for a member that is there and does not join again; each does so beside its work."""
+"""Milliseconds for which a group waits for a live member to join again; members do so during their work."""
 _STOP_SECONDS = 5.0
 _MADE_WITHIN_SECONDS = 60.0
-"""How often to look for topics that were missing."""
+"""Seconds between two looks for missing topics."""
 
 
 class Listener(Protocol):
-    """Who handles what is consumed."""
+    """Handles what is consumed."""
 
     def wants(self, headers: Sequence[tuple[str, bytes | None]]) -> bool:
         """Whether a record with these headers is of interest; the others are passed over unread."""
@@ -61,9 +61,8 @@ class Listener(Protocol):
 class Consumer:
     """One member of a consumer group.
 
-    ``instance`` names it for as long as it may come back (a static member): who joins by that name follows its own
-    earlier self at once, after a kill or an outage, where the group would otherwise wait for the session of the dead.
-    It would also be given what that self was given, without a look at the topics: so those are part of the name.
+    ``instance`` makes it a static member: after a kill or an outage it takes its partitions back immediately, without
+    the session timeout. The broker then gives it the same topics as before, so the topics are part of the name.
     """
 
     settings: KafkaSettings
@@ -72,7 +71,7 @@ class Consumer:
     instance: str | None = None
 
     async def run(self, listener: Listener, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
-        """Consumes what is wanted until told to stop; connects again whenever the broker was away.
+        """Consumes what is wanted until ``stopping`` is set; connects again after an outage of the broker.
 
         It counts as alive while it waits for the broker, but not while the broker refuses it or nothing moves.
         """
@@ -132,7 +131,7 @@ class Consumer:
             await at_work.commit()
 
     async def _missing(self, named: set[str]) -> set[str]:
-        """Which topics the broker does not have: to wait for one would be to hear none; the log names each once."""
+        """Returns the topics that the broker lacks, since waiting for one would stop all; logs each once."""
         client = AIOKafkaClient(**self.settings.client())
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
@@ -150,7 +149,7 @@ class Consumer:
     async def _connected(
         self, topics: Sequence[str], progress: Progress, stopping: asyncio.Event
     ) -> AsyncIterator[AIOKafkaConsumer]:
-        """A member of the group; it leaves it at the end, unless it has a name and is to come back by that."""
+        """Joins the group, and leaves it at the end unless a static member is to come back."""
         decode_record_by_record(self.settings.unpacked_bytes)
         consumer = AIOKafkaConsumer(
             **self.settings.client(),
@@ -178,7 +177,7 @@ class Consumer:
 
 @dataclass
 class _AtWork:
-    """A consumer while it is connected: what it fetches is handled, then committed."""
+    """A connected consumer: fetches, handles and commits."""
 
     of: Consumer
     consumer: AIOKafkaConsumer
@@ -191,7 +190,7 @@ class _AtWork:
     looked_at: float = 0.0
 
     async def go_round(self) -> bool:
-        """Fetches and handles what is next, if there is something; returns whether there was."""
+        """Fetches and handles the next records; returns whether there were any."""
         now = asyncio.get_running_loop().time
         if now() - self.looked_at >= _LOOK_EVERY_SECONDS:
             self.looked_at = now()
@@ -225,7 +224,7 @@ class _AtWork:
                 log.info("offsets not committed: %s", type(error).__name__)
 
     def _hold(self, left: Collection[Message]) -> None:
-        """Goes back to the first record of each partition that was left alone, and fetches no more of it."""
+        """Pauses each partition with unhandled records, at the first of them."""
         first: dict[TopicPartition, int] = {}
         for message in left:
             first.setdefault(TopicPartition(message.topic, message.partition), message.offset or 0)
@@ -236,7 +235,7 @@ class _AtWork:
                 self.consumer.pause(place)
 
     async def _resume(self) -> None:
-        """Fetches again what somebody has resumed; whoever is assigned a paused topic finds out when it is left."""
+        """Resumes the partitions whose topic is no longer paused."""
         paused = await self.listener.paused_topics()
         for topic in self.of.topics:
             TOPIC_PAUSED.labels(self.of.group, topic).set(topic in paused)
@@ -268,7 +267,7 @@ def is_outage(error: BaseException | None) -> bool:
 
 
 def instance(port: int) -> str:
-    """The name of this process in a group: what is started at its place, and reads the same, takes its part over."""
+    """Returns the name of this process in a group: its successor takes its partitions over."""
     return f"{gethostname()}-{port}"
 
 
@@ -279,13 +278,13 @@ def _why_unreadable(record: Any) -> str:
 
 
 def _let_leave(consumer: AIOKafkaConsumer) -> None:
-    """Takes its name from it: the library lets no static member leave, and others would wait for its session."""
+    """Makes it a dynamic member, since the library lets no static member leave."""
     if coordinator := consumer._coordinator:  # noqa: SLF001  # the library has no other way
         coordinator._group_instance_id = None  # noqa: SLF001
 
 
 async def _stop(consumer: AIOKafkaConsumer) -> None:
-    """Ends it; aiokafka may end in the cancellation of a fetch of its own, with its connections still open."""
+    """Stops it, and closes connections that aiokafka leaves open when a fetch of its own is cancelled."""
     leaving = asyncio.create_task(consumer.stop())
     try:
         await asyncio.wait({leaving}, timeout=_STOP_SECONDS)

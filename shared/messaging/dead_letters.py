@@ -1,4 +1,4 @@
-"""What could not be handled: kept on a topic of its own, and counted; a topic that brings too much of it is paused."""
+"""Publishes records that could not be handled to a dead-letter topic; pauses a topic with too many of them."""
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -13,7 +13,7 @@ from shared.runtime.telemetry import traceparent
 from shared.storage.postgres import Connection
 
 OURS = "dsr_"
-"""How the headers begin that a dead letter has besides those of the record that it was."""
+"""The prefix of the headers that a dead letter adds to those of its record."""
 
 REPLAYED_FOR = "dsr_replayed_for"
 """The header by which a dead letter that is sent again names the service that has set it aside: no other reads it."""
@@ -80,7 +80,7 @@ async def paused_since(connection: Connection) -> Sequence[tuple[ServiceName, st
 async def resume(connection: Connection, service: ServiceName, topic: str, besides: int = 0) -> bool:
     """Lets a service read a topic again, and count its dead letters from zero; returns whether it was paused.
 
-    ``besides``: so many may be set aside within a day besides those that any day may bring.
+    ``besides``: additional dead letters that this day may bring.
     """
     status = await connection.execute(
         f"UPDATE {service}.consumed_topic SET since = now(), dead_letters = -$2::integer, paused_at = NULL"  # noqa: S608  # a name of ours

@@ -1,4 +1,4 @@
-"""Decoding what the broker sends record by record, so that one that cannot be read costs no other.
+"""Decodes a fetched batch record by record, so that an unreadable record costs no other.
 
 aiokafka decodes a fetched batch as a whole and raises at its first bad record, again and again, for ever. It takes
 another decoder in one place only: the name ``MemoryRecords`` of its fetcher.
@@ -28,7 +28,7 @@ _CODECS = {2: "snappy", 3: "lz4", 4: "zstd"}
 _GZIP = 1
 
 _BROKEN = (CorruptRecordException, ValueError, IndexError, struct.error)
-"""What decoding raises; a header name that is no UTF-8 is a ``ValueError``."""
+"""Errors of decoding; a header name that is no UTF-8 raises ``ValueError``."""
 
 
 def decode_record_by_record(unpacked_bytes: int) -> None:
@@ -110,7 +110,7 @@ class _Batch:
 
 
 def _one_by_one(head: bytes, body: bytes) -> Iterator[object]:
-    """Each record of a batch by itself, as a batch of one."""
+    """Decodes each record of a batch as a batch of one."""
     base: int = DefaultRecordBatch(head).base_offset
     alone, count = head[:_COUNT_AT] + _COUNT.pack(1), _COUNT.unpack_from(head, _COUNT_AT)[0]
     at, offset = 0, base

@@ -25,7 +25,7 @@ from shared.runtime.loops import retry_while_unavailable
 log = logging.getLogger(__name__)
 
 UNREADABLE = "unreadable"
-"""What a record that cannot be read is counted as: nobody knows its type."""
+"""The type under which an unreadable record is counted."""
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ class Subscription:
 
 
 Handlers = tuple[Handler, ...]
-"""What is called for an event, one after the other in the order of the main."""
+"""The handlers of an event, in the order of their subscription."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class BatchDispatcher(ABC):
     """Applies a batch of records for good: in one transaction, or one each if a record breaks that one.
 
     A record that breaks its own becomes a dead letter, and an outage of the database is waited out. A topic with more
-    dead letters than a day may bring is paused: its records are left alone until somebody resumes it.
+    dead letters than a day may bring is paused: its records wait until an operator resumes it.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class BatchDispatcher(ABC):
 
     @abstractmethod
     async def apply(self, records: Sequence[Message], tx: UnitOfWork) -> None:
-        """What the records bring about, in order."""
+        """Handles the records, in order."""
 
     def wants(self, headers: Sequence[tuple[str, bytes | None]]) -> bool:
         """Whether a record with these headers is to be handled: not what is sent again for another service."""
@@ -84,10 +84,10 @@ class BatchDispatcher(ABC):
 
     @abstractmethod
     def kind_of(self, record: Message) -> str:
-        """What type of record it is counted as."""
+        """Returns the type under which a record is counted."""
 
     def detail(self, error: Exception) -> str:
-        """What is wrong with a record, in words of ours that quote no person's data; nothing, where nobody can say."""
+        """Returns what is wrong with a record, without quoting it; empty if that is unknown."""
         match error:
             case Unreadable():
                 return str(error)
@@ -99,7 +99,7 @@ class BatchDispatcher(ABC):
     async def note_set_aside(  # noqa: B027  # for most nothing follows
         self, record: Message, error: Exception, tx: UnitOfWork
     ) -> None:
-        """What else follows from a record that is set aside, in the same transaction."""
+        """Does what else follows from a dead letter, in the same transaction."""
 
     async def paused_topics(self) -> AbstractSet[str]:
         """The topics that are paused now, by whichever process of this service."""
@@ -214,7 +214,7 @@ class Dispatcher(BatchDispatcher):
 
 
 def _faults(error: ValidationError) -> str:
-    """What is wrong with which field of an event; of a name that no event has only that there is one."""
+    """Returns the faults of an event by field; an unknown field is not named."""
     faults = {f"{_field(each['loc'])}: {each['type']}" for each in error.errors(include_url=False, include_input=False)}
     return "; ".join(sorted(faults)[:_MOST_FAULTS])
 
@@ -226,7 +226,7 @@ def _field(place: tuple[int | str, ...]) -> str:
 
 _MODELS: tuple[type[BaseModel], ...] = (*Event.__subclasses__(), TaskReport, Exceeded)
 _NAMES = frozenset(name for model in _MODELS for name in model.model_fields)
-"""The names that may be told of a record that is no event: any other is a stranger's word."""
+"""Field names that may be logged; any other comes from outside."""
 _MOST_FAULTS = 10
 _RIGHTS = frozenset(right.encode() for right in Right)
 
@@ -234,7 +234,7 @@ _RIGHTS = frozenset(right.encode() for right in Right)
 def _wanted(
     subscriptions: Mapping[str, Sequence[Subscription]],
 ) -> dict[tuple[bytes, bytes], tuple[type[Event], Handlers]]:
-    """What handles an event of a type and a right."""
+    """Returns the handlers of each type and right."""
     wanted = {}
     for kind, several in subscriptions.items():
         for right in Right:

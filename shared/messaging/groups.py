@@ -1,4 +1,4 @@
-"""How far the services have consumed, and letting them consume again; for the drill in docs/operations.md."""
+"""Reads the lag of the services, and rewinds their groups (docs/operations.md)."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +14,7 @@ from shared.runtime.settings import KafkaSettings
 
 
 async def behind(settings: KafkaSettings) -> dict[ServiceName, int]:
-    """How many records each service has not consumed yet."""
+    """Returns the lag of each service, in records."""
     counts = {}
     for service in ServiceName:
         async with _group(settings, service) as (consumer, places):

@@ -1,4 +1,4 @@
-"""What was consumed: inserted first, in the handlers' own transaction, so that a repeat has no effect."""
+"""Deduplicates events: ids are inserted in the handlers' own transaction, so that a repeat has no effect."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

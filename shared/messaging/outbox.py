@@ -1,4 +1,4 @@
-"""What is yet to be published: written with the change it speaks of, sent in order, deleted once acknowledged."""
+"""Stores messages with the change that they announce, sends them in order, and deletes them once acknowledged."""
 
 import asyncio
 import logging
@@ -23,10 +23,10 @@ from shared.storage.postgres import AWAY, Connection
 log = logging.getLogger(__name__)
 
 RELAY = "relay"
-"""The turn of whoever relays a service's outbox."""
+"""The name of the lease for relaying a service's outbox."""
 
 BEHIND = "behind"
-"""Why a message is parked that the broker may well take: another one of its topic and key is."""
+"""The reason to park a message: an earlier one of its topic and key is parked."""
 
 _BATCH = 2_000
 _POLL_SECONDS = 0.05
@@ -96,7 +96,7 @@ class Relay:
     _fault: str | None = field(default=None, init=False)
 
     async def run(self, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
-        """Relays until told to stop, then tries once to send what is left; waits out whoever is away."""
+        """Relays until ``stopping`` is set, then sends once what is left; waits out outages."""
         woken = False
         while True:
             heartbeats.beat("relay")  # before the first wait: a loop that has never beaten is not missed
@@ -124,7 +124,7 @@ class Relay:
                 await connection.add_listener(self._channel, self._called)
                 await self._send_all(connection, turn, stopping, heartbeats)
         except TimeoutError:
-            with suppress(*AWAY):  # nobody may be at its other end
+            with suppress(*AWAY):  # the server may be gone
                 await connection.close(timeout=_CLOSE_SECONDS)
             raise
         finally:

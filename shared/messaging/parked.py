@@ -1,4 +1,4 @@
-"""What the broker refused for good: shown, and put back once its cause is gone."""
+"""Lists messages that the broker refused, and puts them back into the outbox."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -33,7 +33,7 @@ Send = Callable[[Sequence[Message]], Awaitable[None]]
 """Sends messages in order; returns once the broker has all of them, or raises ``BusAway`` or ``MessageRefused``."""
 
 HOW_TO_MAKE_TOPICS = "make it; for a team's, `dsr downstreams topics FILE --create` does"
-"""What to do about a topic that is not there."""
+"""The remedy for a missing topic."""
 
 _FOR_GOOD = (
     MessageSizeTooLargeError,
@@ -41,7 +41,7 @@ _FOR_GOOD = (
     InvalidTimestampError,
     UnsupportedForMessageFormatError,
 )
-"""What the broker answers to a record that it will never take as it is; anything else may be mended meanwhile."""
+"""Errors for a record that the broker will never accept; any other error may pass."""
 
 
 def wrote_to_closed(error: BaseException | None) -> bool:
@@ -58,7 +58,7 @@ class MessageRefused(DsrError):
 
 
 class KafkaProducer:
-    """An idempotent producer (``acks=all``) that is made anew after the broker was away."""
+    """An idempotent producer (``acks=all``), created again after an outage of the broker."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
@@ -162,7 +162,7 @@ class KafkaProducer:
         return f"no broker for us at {place} ({name}): start it, or correct {says}"
 
     def _discard(self) -> None:
-        """Lets a producer that got stuck end by itself: cut short, it would leave its connections behind."""
+        """Lets a stuck producer end on its own: a cancelled one would leave its connections open."""
         producer, self._producer = self._producer, None
         if producer is not None:
             task = asyncio.create_task(_retire(producer))

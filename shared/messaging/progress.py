@@ -28,12 +28,12 @@ Offsets = Mapping[TopicPartition, int]
 
 
 def loop_of(group: str) -> str:
-    """What the loop of a consumer is called where it is watched."""
+    """Returns the name of a consumer's loop in heartbeats."""
     return f"consume:{group}"
 
 
 def lag_loop_of(group: str) -> str:
-    """What the loop is called that polls for it."""
+    """Returns the name of the loop that polls for it."""
     return f"lag:{group}"
 
 
@@ -59,7 +59,7 @@ class Progress:
     def stalled(self, positions: Offsets, ends: Offsets) -> bool:
         """Whether for too many polls a partition has stood at one place though its end is ahead, or none was assigned.
 
-        A poll while a batch is in hand says nothing of places: nobody fetches then.
+        A poll during a batch says nothing about positions, since no fetch runs then.
         """
         self._rejoining_polls = self._rejoining_polls + 1 if self.rejoining else 0
         if self._rejoining_polls > _STALLED_POLLS:
@@ -100,7 +100,7 @@ class Assignments(ConsumerRebalanceListener):  # type: ignore[misc]  # the libra
         self._progress = progress
 
     def on_partitions_revoked(self, _: Sequence[TopicPartition]) -> None:
-        """The group assigns anew."""
+        """Handles a rebalance of the group."""
         self._progress.rejoining = True
 
     def on_partitions_assigned(self, _: Sequence[TopicPartition]) -> None:

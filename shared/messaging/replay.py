@@ -1,4 +1,4 @@
-"""Reading the dead letters of a service, and letting it hear them again."""
+"""Reads the dead letters of a service, and sends them to it again."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _ANSWER_MS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """What was set aside; ``record`` is as it was heard, and ``None`` where nothing of it was kept."""
+    """A dead letter; ``record`` is as it was consumed, and ``None`` if it was unreadable."""
 
     topic: str
     place: str
@@ -28,7 +28,7 @@ class DeadLetter:
 
 
 async def dead_letters(settings: KafkaSettings, service: ServiceName) -> AsyncIterator[DeadLetter]:
-    """What the service has set aside and the broker still keeps, in the order of each partition.
+    """Yields the dead letters of a service that the broker still keeps, in the order of each partition.
 
     Raises:
         Misconfigured: the broker does not say what it has.

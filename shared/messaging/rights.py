@@ -1,4 +1,4 @@
-"""What users of the broker may do there: ours as the code declares it, and those of teams who erase their own store."""
+"""Grants broker rights: to services as the code declares them, and to teams that erase their own store."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ def team_user(system: str) -> str:
 
 
 def team_group(system: str) -> str:
-    """The group in which that team hears its tasks."""
+    """Returns the group in which that team consumes its tasks."""
     return f"team-{system}"
 
 
@@ -51,7 +51,7 @@ def emitter_user(emitter: str) -> str:
 
 
 def of_service(service: ServiceName, teams: Teams) -> Iterator[Acl]:
-    """What one of our services hears and says: what it does not, it may not."""
+    """Yields the rights of a service: the topics that it reads and writes."""
     for topic, access in TOPIC_ACCESS.items():
         if service is access.writer:
             yield writes(topic)
@@ -67,29 +67,29 @@ def of_service(service: ServiceName, teams: Teams) -> Iterator[Acl]:
 
 
 def of_asking(service: ServiceName, system: str, operations: Collection[Operation]) -> Sequence[Acl]:
-    """What a service needs to ask that team for what it does, and to hear its answers."""
+    """Returns the rights of a service to send tasks to that team and to consume its answers."""
     if service not in {FULFILLED_BY[operation] for operation in operations}:
         return []
     return [writes(names.tasks(system)), *reads(names.replies(system), f"{service}-replies")]
 
 
 def of_team(system: str) -> Sequence[Acl]:
-    """What a team needs to hear its tasks and to answer."""
+    """Returns the rights of a team to consume its tasks and to answer."""
     return [*reads(names.tasks(system), team_group(system)), writes(names.replies(system))]
 
 
 def writes(topic: str) -> Acl:
-    """To write to a topic."""
+    """Returns the right to write to a topic."""
     return Acl("topic", topic, ("Write", "Describe"))
 
 
 def reads(topic: str, group: str) -> list[Acl]:
-    """To read a topic in a group."""
+    """Returns the rights to read a topic in a group."""
     return [Acl("topic", topic, ("Read", "Describe")), Acl("group", group, ("Read",))]
 
 
 async def give(settings: KafkaSettings, users: Mapping[str, Sequence[Acl]]) -> bool:
-    """Gives users these rights; what one has already is given again. False: this broker asks nobody who they are.
+    """Grants users these rights; safe to repeat. Returns false if this broker checks no rights.
 
     Raises:
         KafkaError: what the broker answers.

@@ -1,4 +1,4 @@
-"""One unit of work: state, inbox, outbox and evidence change together or not at all."""
+"""Changes state, inbox, outbox and evidence in one transaction."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -20,7 +20,7 @@ from shared.storage.vault import Vault
 
 
 class UnitOfWork:
-    """What a handler works with: the database, the time, what to publish and what to log as evidence.
+    """Gives a handler its database, its time, and ways to publish and to log evidence.
 
     ``now`` is the same instant for everything in it. ``traces`` holds the ``traceparent`` of each request in hand, so
     that what is published continues its trace.
@@ -54,7 +54,7 @@ class UnitOfWork:
         self._entries.append(evidence.Entry(request_id, actor or f"service:{self.service}", action, detail))
 
     def after_commit(self, do: Callable[[], None]) -> None:
-        """Does it once this transaction has committed, and once however often it was asked for."""
+        """Calls it once after this transaction has committed, however often it was given."""
         self._afterwards[do] = None
 
     async def flush(self) -> list[Callable[[], None]]:

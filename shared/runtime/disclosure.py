@@ -1,6 +1,6 @@
-"""What of the metrics about people may leave the privacy team: counts in steps of five, nothing of fewer than five.
+"""Limits metrics about people outside the privacy team: counts in steps of five, and none below five.
 
-Rounding down also hides the step from one scrape to the next, from which a single case could be told.
+Rounding down also hides the difference of two scrapes, which could reveal a single case.
 """
 
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def for_everybody(family: Metric) -> Metric:
 
 
 def everybody() -> CollectorRegistry:
-    """What everybody may read: the machine as it is, requests in steps of five."""
+    """Returns the metrics for everyone: of the machine as they are, of requests in steps of five."""
     registry = CollectorRegistry()
     registry.register(_Discreet())
     return registry

@@ -1,4 +1,4 @@
-"""Whether the loops of this process still run, and until when its consumers have consumed everything."""
+"""Tracks whether the loops of this process run, and until when its consumers have consumed everything."""
 
 import math
 import time
@@ -13,11 +13,11 @@ class Heartbeats:
         self._consumed: dict[str, float] = {}
 
     def beat(self, loop: str, rests: float = 0.0) -> None:
-        """The loop has just gone round, and rests for so many seconds."""
+        """Records that the loop went round, and rests for so many seconds."""
         self._beats[loop] = time.monotonic() + rests
 
     def ended(self, loop: str) -> None:
-        """The loop has come to its end in order, and nobody waits for it to go round again."""
+        """Forgets a loop that ended in order."""
         self._beats.pop(loop, None)
 
     def stalled(self) -> list[str]:

@@ -16,12 +16,12 @@ from shared.storage.postgres import AGAIN, AWAY
 log = logging.getLogger(__name__)
 
 FIGURES = 20
-"""What is counted for figures alone pauses for so many times as long as it took: it costs a twentieth of the time."""
+"""Pause of a loop that only counts, as a multiple of its run: it takes a twentieth of the time."""
 _BEAT_SECONDS = 0.5
 _LONG_BEAT_SECONDS = 5.0
 _GATHER_SECONDS = 0.1
 _QUICK_SECONDS = 0.01
-"""A batch takes about as long where nobody else is at work."""
+"""Seconds of a batch on an idle machine, about."""
 
 T = TypeVar("T")
 
@@ -33,11 +33,11 @@ class Wakeup:
         self._event = asyncio.Event()
 
     def wake(self) -> None:
-        """Wakes whoever waits, now or next; twice before anybody has waited is the same as once."""
+        """Wakes the loop, now or at its next wait."""
         self._event.set()
 
     async def wait(self, seconds: float, stopping: asyncio.Event | None = None) -> bool:
-        """Returns when woken or told to stop, or after so many seconds; whether it was woken."""
+        """Waits for a wake-up, a stop or so many seconds; returns whether it was woken."""
         woken = await wait(self._event, seconds, stopping)
         self._event.clear()
         return woken
@@ -58,10 +58,10 @@ async def wait(event: asyncio.Event, seconds: float, other: asyncio.Event | None
 
 
 async def gather(took: float, stopping: asyncio.Event) -> None:
-    """Lets work gather after a batch that was not full and took so many seconds: the longer, the busier the machine is.
+    """Pauses after a batch that was not full, so that more work gathers: the longer, the busier the machine is.
 
-    Every batch has a price of its own, which its work shares. On a machine at rest a batch is soon done, and nothing
-    waits; on a busy one each loop would otherwise go round for a few at a time, and keep the others from the processor.
+    Each batch has a fixed cost. On an idle machine a batch is quick and nothing waits. On a busy one, loops would
+    otherwise work a few items at a time and keep the others from the processor.
     """
     if took > _QUICK_SECONDS:
         await wait(stopping, min(2 * (took - _QUICK_SECONDS), _GATHER_SECONDS))
@@ -77,10 +77,10 @@ async def run_periodically(
     share: int = 1,
     wakeup: Wakeup | None = None,
 ) -> None:
-    """Does it until told to stop, and waits out a database that is away; ``wakeup`` ends a pause.
+    """Repeats it until ``stopping`` is set, and waits out a database that is away; ``wakeup`` ends a pause.
 
-    After a long run the pause is ``share`` times as long as the run, so that others get their part of the machine. What
-    only counts has ``FIGURES``; what people wait for, and works through all there is, has none (0).
+    After a long run the pause is ``share`` times as long as the run, so that others get their part of the machine.
+    A loop that only counts has ``FIGURES``; one that people wait for has 0.
     """
     loop = asyncio.get_running_loop()
     while not stopping.is_set():
@@ -97,7 +97,7 @@ async def run_periodically(
 async def sleep_until_stopped(
     seconds: float, name: str, stopping: asyncio.Event, heartbeats: Heartbeats, wakeup: Wakeup | None = None
 ) -> None:
-    """Lets the time pass, unless told to stop or woken; the loop ``name`` counts as alive meanwhile."""
+    """Sleeps until the time is over, a stop or a wake-up; the loop ``name`` counts as alive."""
     heartbeats.beat(name, seconds)
     await (wakeup.wait(seconds, stopping) if wakeup else wait(stopping, seconds))
     heartbeats.beat(name)
@@ -105,7 +105,7 @@ async def sleep_until_stopped(
 
 @asynccontextmanager
 async def alive(name: str, heartbeats: Heartbeats) -> AsyncIterator[None]:
-    """While something long is done the loop does not go round, and is alive all the same."""
+    """Keeps a loop alive in the heartbeats during a long call."""
 
     async def beat() -> None:
         while True:
@@ -121,7 +121,7 @@ async def alive(name: str, heartbeats: Heartbeats) -> AsyncIterator[None]:
 
 
 async def retry_while_unavailable(do: Callable[[], Awaitable[T]], name: str, heartbeats: Heartbeats) -> T:
-    """Does it again and again while the database is away; the loop ``name`` counts as alive meanwhile."""
+    """Repeats it while the database is away; the loop ``name`` counts as alive."""
     warned = False
     while True:
         heartbeats.beat(name)
@@ -139,7 +139,7 @@ async def retry_while_unavailable(do: Callable[[], Awaitable[T]], name: str, hea
 def backoff(attempt: int, settings: WorkSettings) -> timedelta:
     """Exponential backoff with full jitter after the attempt that just failed (first = 1), bounded above and below.
 
-    There is no last attempt: a request that waits too long is brought before a person by its deadline.
+    There is no last attempt: the deadline brings a request that waits too long to an officer.
     Source: "Exponential Backoff And Jitter", M. Brooker, 2015.
     """
     ceiling = min(settings.backoff_max_seconds, settings.backoff_seconds * 2 ** min(attempt - 1, 30))

@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 PEOPLE = CollectorRegistry()
-"""What is said of requests, and so of people."""
+"""Metrics about requests, and so about people."""
 
 _TASK = ["service", "system", "operation"]
 
@@ -99,7 +99,7 @@ class Means(Collector):
 
 
 class Percentiles(Collector):
-    """Percentiles that the database has computed, told as a Prometheus summary; by one label, or of all."""
+    """Percentiles from the database, shown as a Prometheus summary; by one label, or of all."""
 
     def __init__(self, name: str, words: str, label: str | None = None) -> None:
         self._name, self._words, self._label = name, words, label

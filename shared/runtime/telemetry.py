@@ -108,7 +108,7 @@ def start_logging(settings: TelemetrySettings) -> None:
 
 
 class DiscreetFormatter(logging.Formatter):
-    """Formats an exception, whoever logs it, without its message."""
+    """Formats an exception without its message."""
 
     def formatException(self, ei: Any) -> str:  # noqa: N802  # the name is logging's
         return where(ei[1])
@@ -118,7 +118,7 @@ class DiscreetFormatter(logging.Formatter):
 
 
 def where(error: BaseException) -> str:
-    """What an error is and where it was raised, without its message, which could quote a person's data."""
+    """Returns the class and place of an error, without its message, which could quote personal data."""
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(where(each) for each in error.exceptions)
     frames = traceback.extract_tb(error.__traceback__)[-3:]

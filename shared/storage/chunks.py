@@ -1,4 +1,4 @@
-"""Large pieces at rest: sealed chunk by chunk under the subject's key, so that nobody holds one of them as a whole.
+"""Seals large pieces chunk by chunk under the subject's key, so that no process holds a whole one.
 
 Each chunk is bound to its piece and its place in it (additional data of AES-GCM), and the piece itself says how many
 there are and how long it is: none can be moved, exchanged or left out unnoticed.
@@ -95,7 +95,7 @@ class ChunkWriter:
 
 
 async def find(connection: Connection, vault: Vault, sealed_id: UUID) -> Chunked | None:
-    """What is known of a piece in chunks, or None if there is no such piece.
+    """Returns the size and hash of a piece in chunks, or None if there is none.
 
     Raises:
         Shredded: its subject's key is gone.

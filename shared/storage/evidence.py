@@ -1,4 +1,4 @@
-"""What was done, provably: an append-only log, one hash chain per service (Art. 5(2); REQ-A1, REQ-A2).
+"""Logs evidence append-only, in one hash chain per service (Art. 5(2); REQ-A1, REQ-A2).
 
 The hash of an entry is SHA-256 over the previous hash and the entry's fields, joined by NUL; anyone can recompute it.
 """
@@ -29,7 +29,7 @@ _OF_REQUEST = f"{_SELECT} request_id = $1 ORDER BY at, chain, seq"
 _FIRST_HEAD = "INSERT INTO evidence.head (chain, seq, hash) VALUES ($1, 0, $2) ON CONFLICT DO NOTHING"
 
 _TYPED: Final = (" ", "@", "\\", "\x7f")
-"""What canonical JSON of codes, counts and references never has, and a text that somebody typed has, or an address."""
+"""Characters of typed text and addresses, which canonical JSON of codes, counts and references never has."""
 _NUMBER = re.compile(r'"\+\d{6,}"')
 
 
@@ -55,7 +55,7 @@ def digest(prev_hash: bytes, chain: str, seq: int, at: datetime, entry_fields: t
 
 
 async def _hold(connection: Connection, chain: str) -> Head:
-    """Holds the end of a chain until the transaction ends: whoever else does waits, and then sees what it has done."""
+    """Locks the end of a chain until the transaction ends; the next writer continues from there."""
     head = await connection.fetchrow(_HOLD_HEAD, chain)
     if head is None:
         await connection.execute(_FIRST_HEAD, chain, GENESIS)

@@ -1,4 +1,4 @@
-"""Legal holds as rows: placed and lifted by intake, and asked for by whoever is about to erase."""
+"""Stores legal holds: intake places and lifts them, and services check them before they erase."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -88,7 +88,7 @@ async def matching(connection: Connection, known: Mapping[Key, HoldMarks]) -> di
 
 
 async def place(connection: Connection, hold: LegalHold, who: HoldMarks) -> None:
-    """Holds the data of whoever has one of these marks from now on."""
+    """Holds the data of subjects with one of these marks from now on."""
     await connection.execute(
         "INSERT INTO vault.legal_hold (hold_id, case_number, owner, reason, categories, placed_at, review_on)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -118,7 +118,7 @@ async def review(connection: Connection, hold_id: UUID, review_on: date) -> None
 
 
 async def lift(connection: Connection, hold_id: UUID, holders: Sequence[str], now: datetime) -> None:
-    """It holds nothing any more, and nobody is known by it."""
+    """Lifts a hold and deletes its marks."""
     query = "UPDATE vault.legal_hold SET lifted_at = $2, lifted_by = $3 WHERE hold_id = $1"
     await connection.execute(query, hold_id, now, list(holders))
     await connection.execute("DELETE FROM vault.hold_mark WHERE hold_id = $1", hold_id)
@@ -126,12 +126,12 @@ async def lift(connection: Connection, hold_id: UUID, holders: Sequence[str], no
 
 
 async def note_kept(connection: Connection, kept: Sequence[tuple[UUID, UUID, str, Sequence[UUID]]]) -> None:
-    """Of each of these tasks, its request and system, because of which holds it left what it was to erase."""
+    """Stores which holds kept what a task was to erase."""
     rows = [(task, hold, request, system) for task, request, system, ids in kept for hold in ids]
     if rows:
         await connection.execute(_KEPT, *map(list, zip(*rows, strict=True)))
 
 
 async def forget_kept(connection: Connection, requests: Collection[UUID]) -> None:
-    """What was left of these is asked for again."""
+    """Forgets what was kept, since it is asked for again."""
     await connection.execute(_FORGET, list(requests))

@@ -1,4 +1,4 @@
-"""Turns: what one process does for all is done by whoever holds the lease, and a token fences off who has lost it.
+"""Leases a turn: one process works for all, and a token fences off a process that has lost the lease.
 
 A holder that freezes, or whose node or connection is lost, is followed by another once its time is over. It may wake
 and go on: what it then writes names its token, and is refused (M. Kleppmann, "How to do distributed locking", 2016).
@@ -55,16 +55,16 @@ class Turn:
         await self.write(connection, _RENEW)
 
     async def release(self, connection: Connection) -> None:
-        """Gives the turn back at once, if it is still ours."""
+        """Gives the turn back, if it is still ours."""
         await connection.execute(_RELEASE, self.name, self.token, timeout=self.lasts.total_seconds())
 
 
 async def take(connection: Connection, name: str, lasts: timedelta) -> Turn | None:
-    """Takes the turn if nobody has it, or if whoever had it has not prolonged it in time."""
+    """Takes the turn if it is free or expired."""
     token = await connection.fetchval(_TAKE, name, lasts, timeout=lasts.total_seconds())
     return None if token is None else Turn(name, token, lasts)
 
 
 async def revoke(connection: Connection, name: str) -> None:
-    """Fences off whoever has the turn until the caller's transaction ends; then anybody may take it."""
+    """Fences off the holder until the caller's transaction ends; then any process may take the turn."""
     await connection.execute(_REVOKE, name)

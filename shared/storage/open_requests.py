@@ -41,7 +41,7 @@ class Other(NamedTuple):
 async def others(
     connection: Connection, of: Mapping[UUID, Marks], kinds: Collection[Kind]
 ) -> dict[UUID, tuple[Other, ...]]:
-    """For each of these requests that has any, the others of the same person; nobody enters one until the end.
+    """Returns the other open requests of the same person; locks out new ones until the end.
 
     Those of the same message are theirs whatever is proved.
     """
@@ -66,7 +66,7 @@ async def others(
 
 
 async def enter(connection: Connection, entered: Iterable[tuple[UUID, Kind, Marks]]) -> None:
-    """Lets others know of these requests from now on; who is known by nothing is known to nobody."""
+    """Enters these requests under their marks."""
     rows = [(request_id, kind.value, *row) for request_id, kind, marks in entered for row in marks.rows]
     if rows:
         await _hold(connection, {row[-1] for row in rows})
@@ -74,18 +74,18 @@ async def enter(connection: Connection, entered: Iterable[tuple[UUID, Kind, Mark
 
 
 async def set_stopped(connection: Connection, erasures: Collection[UUID], *, stopped: bool) -> None:
-    """Whether these erasures are stopped, so that nobody needs to wait for them, or are at work (again)."""
+    """Sets whether these erasures are stopped, so that others need not wait for them."""
     await connection.execute(_STOP, list(erasures), stopped)
 
 
 async def erased(connection: Connection, requests: Collection[UUID]) -> None:
-    """These erasures are over: what earlier requests of the same persons have left is told by them."""
+    """Marks these erasures as done; later requests of the same people read that."""
     if requests:
         await connection.execute(_ERASED, list(requests))
 
 
 async def end(connection: Connection, requests: Collection[UUID]) -> None:
-    """Nobody needs to know of these any more."""
+    """Deletes these requests."""
     if requests:
         await connection.execute(_END, list(requests))
 

@@ -1,4 +1,4 @@
-"""The platform's own database: connections, and how a transaction is given up and begun anew."""
+"""Connects to the platform's own database, and names the errors after which a transaction is repeated."""
 
 import asyncio
 import re
@@ -28,7 +28,7 @@ def keep_alive(connection: Any) -> None:
     """Lets the kernel ask for a connection of asyncpg whether its server is there; one that is slow is waited for.
 
     Raises:
-        ConnectionResetError: it is gone already, of which uvloop would say that a value of ours is wrong.
+        ConnectionResetError: it is gone already, for which uvloop would raise a misleading error.
     """
     transport = connection._transport  # noqa: SLF001  # the library has no way to say so
     if transport.is_closing():
@@ -47,7 +47,7 @@ Connection = asyncpg.Connection | PoolConnectionProxy
 
 AWAY = (
     asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,  # it starts, stops, or ends a session or a statement of ours
+    asyncpg.OperatorInterventionError,  # it starts, stops, or ends our session or statement
     asyncpg.InsufficientResourcesError,  # no connection, memory or place on its disk is left
     asyncpg.PostgresSystemError,  # its disk does not answer
     asyncpg.LockNotAvailableError,
@@ -58,14 +58,14 @@ AWAY = (
     OSError,
     TimeoutError,
 )
-"""What is raised while the database is away or cannot: wait and do the same again."""
+"""Errors of a database that is away: wait and repeat."""
 
 AGAIN = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.InvalidCachedStatementError,  # a schema change has altered a table since the statement was prepared
 )
-"""What is raised when two transactions met: do the same again at once."""
+"""Errors of two transactions that met: repeat immediately."""
 
 HALF_OPEN = {
     "tcp_keepalives_idle": "1",
@@ -74,8 +74,8 @@ HALF_OPEN = {
     "tcp_user_timeout": "4000",
     "client_connection_check_interval": "1000",
 }
-"""Settings of a session by which the server knows within four seconds that nobody is left at its other end: then it
-ends it, also in the middle of a statement, where no time limit for idle transactions applies."""
+"""Session settings by which the server ends the session of a lost client within four seconds, also during a statement,
+where no limit for idle transactions applies."""
 
 _CLOSE_SECONDS = 5.0
 _ARRAYS = {
@@ -191,7 +191,7 @@ async def end_frozen(pool: asyncpg.Pool, seconds: float) -> None:
 
 @asynccontextmanager
 async def may_stand_still(connection: Connection) -> AsyncIterator[None]:
-    """Lets a transaction stand still for a minute, since something long is computed in it that holds up nobody."""
+    """Lets a transaction idle for a minute, for a long computation that blocks no other."""
     await connection.execute("SET LOCAL idle_in_transaction_session_timeout = '60s'")
     yield
     await connection.execute("SET LOCAL idle_in_transaction_session_timeout TO DEFAULT")
@@ -208,7 +208,7 @@ async def reachable(pool: asyncpg.Pool) -> bool:
 
 
 async def close_pool(pool: asyncpg.Pool) -> None:
-    """Closes a pool in order, or at once if the database does not answer any more."""
+    """Closes a pool in order, or immediately if the database no longer answers."""
     try:
         async with asyncio.timeout(_CLOSE_SECONDS):
             await pool.close()
@@ -235,7 +235,7 @@ async def _leave(_: asyncpg.Connection) -> None:
     """Asks nothing of a connection that goes back to the pool: by then asyncpg has ended any transaction.
 
     What it would ask for, four statements each time, undoes settings, locks, cursors and listeners of a session, and
-    nothing of ours makes such: settings are ``SET LOCAL``, locks and cursors end with their transaction.
+    the product makes none: settings are ``SET LOCAL``, locks and cursors end with their transaction.
     """
 
 
@@ -256,7 +256,7 @@ async def update_rows(
     """Updates many rows of a table by their uuid key, in one statement.
 
     ``columns`` gives the SQL type of each column that is set; each row is its key and then a value per column. Table
-    and columns are names of ours, never input.
+    and columns are constants, never input.
     """
     if not rows:
         return

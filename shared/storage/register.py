@@ -41,8 +41,8 @@ _READING = """
 CREATE TEMPORARY TABLE reading (LIKE register.assignment INCLUDING CONSTRAINTS INCLUDING INDEXES) ON COMMIT DROP
 """
 _COLUMNS = ("identity", "holder", "valid_from", "valid_to", "line", "source", "learned_at")
-# A period that the source has corrected must not live on beside the new one; whom it no longer knows it has let go.
-# What was told of a number after the reading had begun (``register_changes``) it cannot know: the next one does.
+# A corrected period replaces the old one; a number that the source no longer lists is free.
+# A change reported after the reading had begun (``register_changes``) is left to the next reading.
 _CORRECTED = """
 DELETE FROM register.assignment a USING (SELECT DISTINCT identity, holder FROM reading) r
 WHERE a.source = $1 AND a.learned_at < $2 AND a.identity = r.identity AND a.holder = r.holder AND NOT EXISTS (
@@ -96,7 +96,7 @@ class Noted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What a reading of the source changed: assignments that are new or corrected, and such that it no longer knows."""
+    """Counts of a reading: new, corrected and removed assignments."""
 
     learned: int
     ended: int
@@ -187,12 +187,12 @@ async def note_reading(connection: Connection, source: str, tried_at: datetime, 
 
 
 async def last_reading(connection: Connection, source: str) -> LastReading:
-    """How the last reading of the source ended, and when it was taken over last."""
+    """The result of the last reading of a source, and the time of the last one that was applied."""
     return LastReading(*await connection.fetchrow(_LAST_READING, source) or (None, None))
 
 
 async def register_for(connection: Connection, keyring: Keyring, identities: Iterable[Identity]) -> Register:
-    """What the register says of these identities' numbers; of no other."""
+    """Returns the register's assignments of these identities' numbers."""
     source = await connection.fetchrow("SELECT namespace, filled_at FROM register.source LIMIT 1")
     if source is None:
         return Register()
@@ -209,7 +209,7 @@ async def register_for(connection: Connection, keyring: Keyring, identities: Ite
 async def confirmed_by_register(
     connection: Connection, keyring: Keyring, known: Mapping[UUID, SubjectData], now: datetime, proofs: ProofPolicy
 ) -> tuple[Register, dict[UUID, SubjectData]]:
-    """What the register says of these subjects' numbers, and the subjects, as well proved as it bears out."""
+    """Returns the register of these subjects' numbers, and the subjects with the proof that it confirms."""
     register = await register_for(connection, keyring, (i for subject in known.values() for i in subject.identities))
     on_file = timedelta(days=proofs.on_file_days)
     return register, {

@@ -1,4 +1,4 @@
-"""What is known of a subject, how pieces of it are put together, and the form in which it is sealed."""
+"""Holds what is known of a subject, merges pieces of it, and encodes it for sealing."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -13,9 +13,9 @@ from shared.domain.rights import NOTHING
 
 @dataclass(frozen=True, slots=True)
 class SubjectData:
-    """What is known of a subject: their identities, and for a rectification the changes that they ask for.
+    """The identities of a subject, and for a rectification the changes that they ask for.
 
-    ``tenant``: the customer of ours who has asked, and in whose data alone they are searched for; None: we decide.
+    ``tenant``: the customer who asked, and whose data alone are searched; None: we are the controller.
     """
 
     identities: tuple[Identity, ...] = ()
@@ -40,7 +40,7 @@ def merged(identities: Iterable[Identity]) -> tuple[Identity, ...]:
 
 
 def less_proved(known: Iterable[Identity], left: Iterable[Identity]) -> tuple[Identity, ...]:
-    """What is known, with as much proof of these as is left; what is proved of them later counts again."""
+    """Lowers the proof of identities to what is left; later proof counts again."""
     levels = {(each.type, each.value): each.level for each in left}
 
     def without(each: Identity) -> Identity:
@@ -69,7 +69,7 @@ def encode(data: SubjectData) -> bytes:
 
 
 def decode(content: bytes) -> SubjectData:
-    """What is known, from how it is sealed."""
+    """Returns what is known, from its sealed form."""
     identities, changes, *tenant = orjson.loads(content)
     return SubjectData(
         tuple(

@@ -11,7 +11,7 @@ from shared.domain.rights import Right
 from shared.storage.postgres import Connection
 
 CHANNELS: Mapping[IdentityType, str] = {IdentityType.EMAIL: "email", IdentityType.PHONE: "phone"}
-"""What a contact point is, and what the list calls it."""
+"""The channel of each type of contact point."""
 
 _ADD = """
 INSERT INTO register.suppression (fingerprint, request_id, "right", channel, since, looked_at)
@@ -19,7 +19,7 @@ SELECT f, r, w, c, $5, $5 FROM unnest($1::bytea[], $2::uuid[], $3::text[], $4::t
 ORDER BY f, r ON CONFLICT DO NOTHING RETURNING request_id
 """
 _LISTED = "SELECT DISTINCT fingerprint FROM register.suppression WHERE fingerprint = ANY($1)"
-# Whoever was given a number after it came onto the list has asked for nothing.
+# A person who got the number after it came onto the list has not objected.
 _STILL_THEIRS = """
 FROM register.suppression s
 WHERE s.fingerprint = ANY($1) AND NOT EXISTS (
@@ -43,7 +43,7 @@ class Entry:
 
 
 async def entries(connection: Connection, fingerprints: Collection[bytes]) -> list[tuple[Entry, datetime]]:
-    """What the list has of these, as far as they are still whose they were, each with the moment since when."""
+    """Returns the entries of these contact points that still belong to the same person."""
     rows = await connection.fetch(_ENTRIES, list(fingerprints)) if fingerprints else []
     return [(Entry(row[0], row[1], Right(row[2]), row[3]), row[4]) for row in rows]
 
@@ -57,7 +57,7 @@ async def add(connection: Connection, entries: Collection[Entry], now: datetime)
 
 
 async def listed(connection: Connection, fingerprints: Collection[bytes]) -> set[bytes]:
-    """Those of these contact points that get no marketing, whoever has them now."""
+    """Returns the listed contact points, independent of their current holder."""
     return {row[0] for row in await connection.fetch(_LISTED, list(fingerprints))} if fingerprints else set()
 
 

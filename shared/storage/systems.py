@@ -42,7 +42,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a system that only observed had of whom asked by that request: rows, or why that is not known."""
+    """The finding of an observing system for a request: rows, or why they are unknown."""
 
     request_id: UUID
     outcome: str
@@ -94,7 +94,7 @@ async def switch_on(connection: Connection, name: str, fingerprint: str) -> list
     """Works a system from now on, by the definition with that hash; returns what it found while it observed.
 
     Raises:
-        Misconfigured: nobody knows the system.
+        Misconfigured: there is no such system.
     """
     async with connection.transaction():
         before = await _locked(connection, name)
@@ -124,7 +124,7 @@ async def retire(connection: Connection, name: str) -> None:
     """Counts on a system no more: what still needs it is brought before a person.
 
     Raises:
-        Misconfigured: nobody knows the system.
+        Misconfigured: there is no such system.
     """
     async with connection.transaction():
         before = await _locked(connection, name)
@@ -143,7 +143,7 @@ async def note_findings(connection: Connection, system: str, found: Sequence[Fin
 
 
 async def findings(connection: Connection, name: str) -> list[Finding]:
-    """What a system found while it observed, the latest last."""
+    """Returns the findings of an observing system, the latest last."""
     rows = await connection.fetch(
         "SELECT request_id, outcome, found, found_at FROM downstreams.finding WHERE system = $1"
         " ORDER BY found_at, request_id",
@@ -153,7 +153,7 @@ async def findings(connection: Connection, name: str) -> list[Finding]:
 
 
 async def forget_findings(connection: Connection, name: str) -> None:
-    """A system begins to observe anew."""
+    """Deletes the findings of a system that begins to observe again."""
     await connection.execute("DELETE FROM downstreams.finding WHERE system = $1", name)
 
 

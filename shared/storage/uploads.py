@@ -18,7 +18,7 @@ _EMPTY = b""
 
 
 class Kept(StrEnum):
-    """What became of an upload."""
+    """The result of an upload."""
 
     NEW = "new"
     SAME = "same"

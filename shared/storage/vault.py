@@ -17,7 +17,7 @@ from shared.storage.subject_data import SubjectData, decode, encode, less_proved
 
 Row = tuple[object, ...]
 MANUAL_STEPS = "manual_steps"
-"""The kind of what a person is told to do in a system, with the ids of the subject's records there."""
+"""The kind of manual steps in a system, with the ids of the subject's records."""
 _KEY = 32
 _NONCE = 12
 
@@ -71,7 +71,7 @@ class Vault:
         )
 
     async def subject_data(self, connection: Connection, subjects: Iterable[UUID]) -> dict[UUID, SubjectData]:
-        """What is known of each subject, their own words and what systems yielded; shredded subjects are left out.
+        """Returns what each subject stated and what systems yielded; leaves out shredded subjects.
 
         Raises:
             UnknownKey: a subject's key is wrapped by a key that the keyring does not have.

@@ -12,7 +12,7 @@ from tests.bench.figures import Row
 
 DATA = ROOT / "docs" / "benchmarks.json"
 ALLOWED = 0.1
-"""By what share a ratio may fall below the lowest of the committed repeats."""
+"""The share by which a ratio may fall below the lowest of the committed repeats."""
 
 
 class Measured(NamedTuple):
@@ -24,7 +24,7 @@ class Measured(NamedTuple):
 
 
 class Baseline(BaseModel):
-    """What ``docs/benchmarks.json`` holds."""
+    """The content of ``docs/benchmarks.json``."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -1,4 +1,4 @@
-"""How long the lists of the console take with 30,000 requests, next to the same lists with 1,000.
+"""Measures the lists of the console with 30,000 requests, next to the same lists with 1,000.
 
 Each filter, pairs of filters and further pages, with most requests open and with most of them closed.
 """

@@ -1,4 +1,4 @@
-"""How long a single submission takes where they come at a constant rate, with all five services at work.
+"""Measures single submissions at a constant rate, with all five services at work.
 
 An open loop: each is timed from when it was to be sent, so that a server that stands still is not let off.
 """

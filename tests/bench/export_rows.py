@@ -91,7 +91,7 @@ async def _most_memory(running: Stack, figures: dict[str, float]) -> AsyncIterat
 
 
 async def _least(dsn: str, phone: str) -> float:
-    """Seconds that nobody can do without: the rows read as text, packed and sealed."""
+    """Returns the unavoidable seconds: the rows read as text, packed and sealed."""
     packer, key, packed = zlib.compressobj(), AESGCM(AESGCM.generate_key(256)), bytearray()
 
     async def take(content: bytes) -> None:

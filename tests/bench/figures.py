@@ -1,4 +1,4 @@
-"""What a bench reports: our figure next to a limit or a twin measured in the same run."""
+"""Reports our figure next to a limit or a twin measured in the same run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What every bench stands on: a real database server, a folder of its own, and how often to repeat."""
+"""Gives a bench a real database server, a folder of its own, and the number of repeats."""
 
 import asyncio
 import secrets
@@ -66,7 +66,7 @@ class Ground:
 
     @asynccontextmanager
     async def program(self, name: str, module: str, *arguments: object) -> AsyncIterator[int]:
-        """The port of a program of ours that is called with port and arguments, running until the block ends."""
+        """Runs a module with a port and arguments until the block ends; yields the port."""
         port, log = free_port(), self.directory / f"{name}.log"
         command = [sys.executable, "-m", module, str(port), *map(str, arguments)]
         child = Child(name, command, log=log, ready=accepts(port), cwd=ROOT)
@@ -83,7 +83,7 @@ class Ground:
     async def interleaved(
         self, arms: Mapping[str, Callable[[], Awaitable[float]]], unit: str
     ) -> dict[str, list[float]]:
-        """What each arm measured, in turn and back again (A B B A A B), each after a checkpoint."""
+        """Returns what each arm measured, in turn and back (A B B A A B), each after a checkpoint."""
         figures: dict[str, list[float]] = {arm: [] for arm in arms}
         for turn in range(self.repeats):
             for arm in list(arms) if turn % 2 == 0 else list(arms)[::-1]:

@@ -1,4 +1,4 @@
-"""How long a client waits for its answers while another sends what is made to be slow, beside the same client alone."""
+"""Measures the answers to a client while another sends hostile input, next to the same client alone."""
 
 import asyncio
 import secrets
@@ -41,7 +41,7 @@ HOSTILE: dict[str, bytes] = {
 
 
 async def measure(ground: Ground) -> list[Row]:
-    """Four clients submit one request after the other, alone and beside everything hostile, in turn."""
+    """Lets four clients submit one request after the other, alone and next to hostile input, in turn."""
     async with ground.seeded(1) as seeded, ground.services(seeded) as running:
         key = await asyncio.to_thread(running.services.key, "channel")
         arms = {
@@ -75,7 +75,7 @@ async def _p99(running: Stack, meanwhile: Callable[[], Awaitable[object]]) -> fl
 
 
 async def _hostile(running: Stack, key: str) -> None:
-    """Everything at once, again and again, and connections that say nothing."""
+    """Sends all hostile input concurrently and repeatedly, and opens silent connections."""
     port = running.services.ports[ServiceName.INTAKE]
     silent = [(await asyncio.open_connection(HOST, port))[1] for _ in range(SILENT)]
 

@@ -1,4 +1,4 @@
-"""How long one request takes from accepted to closed when there is nothing else to do: three SQL stores."""
+"""Measures one request on an idle platform with three SQL stores, from accepted to closed."""
 
 import secrets
 import time

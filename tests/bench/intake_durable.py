@@ -44,7 +44,7 @@ class Loads:
 
 
 async def measure(ground: Ground) -> list[Row]:
-    """Intake alone with its broker and its database, and the bare application, in turn; before it all five at once."""
+    """Measures intake alone and the bare application in turn, after all five services together."""
     async with ground.seeded(1) as seeded, ground.services(seeded) as running:
         loads = Loads(running.client.headers["Authorization"].removeprefix("Bearer "))
         intake = running.services.ports[ServiceName.INTAKE]

@@ -23,7 +23,7 @@ from tests.fixtures.policy import nothing_kept
 
 CUSTOMERS, SUBJECTS = 6_000, 300
 ORDERS, LINES = 3, 4
-"""Of each customer, and of each order."""
+"""Orders of each customer, and lines of each order."""
 _DSN = "BENCH_SHOP_DSN"
 _SCHEMA = f"""
 CREATE TABLE customer (id int PRIMARY KEY, email text NOT NULL UNIQUE);

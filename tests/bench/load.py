@@ -69,7 +69,7 @@ class Loop:
         self.done = asyncio.get_running_loop().create_future()
 
     def next_request(self) -> bytes:
-        """A submission that nobody has sent before."""
+        """Returns a new submission."""
         self._number += 1
         body = orjson.dumps(Subject(self._number).submission())
         return f"{self._head}Idempotency-Key: n{self._number}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body

@@ -1,4 +1,4 @@
-"""How long the portal takes to answer a reference of a request that exists, and of one that does not."""
+"""Measures the portal's answers to a reference that exists and to one that does not."""
 
 import asyncio
 import os

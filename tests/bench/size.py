@@ -1,4 +1,4 @@
-"""How large the product is: lines of each package, and what others build against, counted in the code."""
+"""Counts the lines of each package, and what others build against."""
 
 import json
 import re

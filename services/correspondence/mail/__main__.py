@@ -9,7 +9,7 @@ from services.correspondence.mail.incoming import read
 from shared.domain.mail_content import INCOMING, QUESTION
 
 CPU_SECONDS = 10
-"""Of the processor's time; one of the largest takes two."""
+"""Seconds of processor time for one mail; the largest takes two."""
 MEMORY = 144 * 2**20
 """Bytes; ``parser_process`` hands over a bounded part of a mail."""
 

@@ -25,7 +25,7 @@ from shared.domain.mail_content import Incoming, MailAttachment, MailContent, Ma
 
 _ENVELOPE = ("To", "Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To")
 _SAME = ("From", "To", "Cc", "Date", "Subject", "Message-ID")
-"""What two copies of one mail have in common; what servers add on the way differs."""
+"""Returns a hash that two copies of one mail share, whatever servers add on the way."""
 _BY = re.compile(r"\bby\s+([A-Za-z0-9.-]+)")
 _ADDRESS = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _READABLE = frozenset({"text", "message", "multipart"})
@@ -82,7 +82,7 @@ def _is_to(quoted: str, ours: Ours) -> bool:
 
 
 def _reported(mail: Message, raw: bytes, ours: Ours) -> tuple[MailKind, tuple[UUID, ...]] | None:
-    """What it reports, and of which letters; None: it is no report. One that has a sender a person looks at."""
+    """Returns what a report says of which letters; None for any other mail, and for one with a sender."""
     returned = _returned(mail, ours)
     if not returned and mail.get_content_type() != "multipart/report":
         return None
@@ -121,7 +121,7 @@ def _failed(mail: Message) -> bool | None:
 
 
 def _by_our_exchanger(mail: Message, ours: Ours) -> datetime | None:
-    """When our mail exchanger took it: by the topmost line that names it, since whoever sends can write those below."""
+    """Returns when our mail exchanger took it, by the topmost line that names it: senders can forge those below."""
     for line in headers.all_of(mail, "Received"):
         by = _BY.search(line)
         if by and by[1].lower().rstrip(".") in ours.exchangers:

@@ -1,7 +1,7 @@
-"""Each mail is read in a process of its own, with a bound of time and memory, and without a secret in its environment.
+"""Parses each mail in a process of its own, with bounds of time and memory, and without secrets in its environment.
 
-Anybody can write to us: what they send ends, freezes and holds up nothing. What cannot be read so is put before a
-person, who opens the original. One mail is read at a time, so that the memory of a container can be told beforehand.
+A hostile mail can neither end, freeze nor delay the service. An officer opens the original of an unreadable mail.
+One mail is parsed at a time, so that a container needs a known amount of memory.
 """
 
 import asyncio

@@ -24,11 +24,11 @@ _PHONES, _TRIES, _CERTAIN = 20, 200, 2
 _SENTENCE: Final = re.compile(r"(?<=[.!?;:])\s+(?=[A-ZÀ-Þ¿¡*•-])|\n\s*\n|\n(?=\s*(?:[-*•]|\d+[.)])\s)")
 _ARTICLE: Final = re.compile(r"\bart(?:icle|ikel|iculo|icolo|s)?\.? ?(\d+)")
 _RIGHTS: Final = dict(zip(("15", "16", "17", "18", "20", "21"), Right, strict=False))
-"""By their articles."""
+"""Rights by their articles."""
 
 
 class MailPolicy(BaseModel):
-    """By which words a mail is taken to ask for what."""
+    """Words by which a mail asks for a right."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -85,7 +85,7 @@ def page(html: str) -> Page:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """How the text inside a node is read; ``block``: which paragraph it is part of."""
+    """The style of the text in a node; ``block``: its paragraph."""
 
     unread: bool = False
     hidden: bool = False

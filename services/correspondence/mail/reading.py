@@ -37,12 +37,12 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 NAME: Final = "mailbox"
-"""Of the loop."""
+"""The name of the loop."""
 AWAY: Final = (IMAPClientError, OSError)
 _UNREADABLE: Final = (AttributeError, LookupError, TypeError, ValueError)
-"""What IMAPClient raises at an answer that it does not expect."""
+"""Errors of IMAPClient at an unexpected answer."""
 _TRIES: Final = 2
-"""Of reading one mail; then a person gets its head, and reads it in the mailbox."""
+"""Attempts to read one mail; then an officer gets its head, and reads it in the mailbox."""
 _FOR_ONE: Final = timedelta(minutes=3)
 """After which another process may read the mailbox: longer than reading one mail is allowed to take."""
 _HEAD_BYTES: Final = 2**18
@@ -53,7 +53,7 @@ _NO_TEXT = b"\r\n\r\n[Only the head is kept of a mail that is too long or cannot
 _DROPPED: Final = frozenset({MailKind.DELAYED, MailKind.OURS})
 """Mails of which nothing is kept."""
 _SINCE = "SELECT uid FROM mailbox WHERE name = $1 AND uidvalidity = $2"
-# One row for each mailbox: a mail is claimed where nobody reads another, and it was not read meanwhile.
+# One row for each mailbox: a mail is claimed if no other is being read, and if it is still unread.
 _CLAIM = """
 INSERT INTO mailbox AS m (name, uidvalidity, trying, tries, until) VALUES ($1, $2, $3, 1, $5)
 ON CONFLICT (name) DO UPDATE SET uidvalidity = $2, trying = $3, until = $5,
@@ -96,7 +96,7 @@ class Connection:
         return sorted(uid for uid in found if after is None or uid > after)
 
     def fetch(self, uid: int, longest: int) -> Fetched | None:
-        """That mail; of one that is longer its head; None: somebody has removed it meanwhile."""
+        """Returns a mail, or the head of a longer one; None if it was removed."""
         known: Any = self._client.fetch([uid], ["RFC822.SIZE", "INTERNALDATE"]).get(uid)
         if known is None:
             return None
@@ -168,7 +168,7 @@ class Reader:
         self._away = False
 
     async def run(self) -> None:
-        """Connects, reads and listens until told to stop, again and again."""
+        """Connects, reads and listens until ``stopping`` is set."""
         while not self._stopping.is_set():
             try:
                 connection = await self._in_thread(partial(Connection, self._settings))
@@ -186,7 +186,7 @@ class Reader:
     async def _attend(self, connection: Connection) -> None:
         while not self._stopping.is_set():
             while await self.read_new(connection) and not self._stopping.is_set():
-                continue  # what has come meanwhile was announced to nobody who listens
+                continue  # what arrived meanwhile was not announced to us
             await self._in_thread(connection.listen)
             waited = 0.0
             while not self._stopping.is_set() and waited < self._settings.idle_seconds:
@@ -230,7 +230,7 @@ class Reader:
         return True
 
     async def _read(self, connection: Connection, uid: int, tries: int) -> tuple[bytes, Incoming | None]:
-        """The original and what it says; None: somebody has removed it meanwhile."""
+        """Returns the original and its proposal; None if it was removed."""
         if tries > _TRIES:
             log.warning("a mail could not be read, and a person is told: UID %d, tries %d", uid, tries - 1)
             head = await self._head(connection, uid)
@@ -268,7 +268,7 @@ class Reader:
 
 
 def ours(secret: bytes, imap: ImapSettings, smtp: SmtpSettings) -> Ours:
-    """What is ours, by the settings."""
+    """Returns our own addresses and exchangers, by the settings."""
     own = listed(imap.addresses) | listed(",".join(filter(None, (smtp.sender, smtp.bounces))))
     return Ours(secret, own, listed(imap.exchangers))
 

@@ -1,4 +1,4 @@
-"""What a person does with letters that are delivered: print and post them, send them another way, give one up."""
+"""Handles letters by hand: print and post them, send them another way, or give one up."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -76,7 +76,7 @@ def _sheet(page: Page, back: str) -> Markup:
 
 
 class AnotherWay(Strict):
-    """How a letter is to be delivered now."""
+    """The way in which a letter is to be delivered now."""
 
     way: Literal["email", "post"] = Field(
         title="Way", description="`email`: once more to the same address; `post`: on paper, to the address of record"

@@ -1,4 +1,4 @@
-"""What becomes of a letter on its way: it was accepted or posted, has come back, is given up; each is on record."""
+"""Records the result of a delivery: accepted, posted, returned or given up."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -38,7 +38,7 @@ _OVER: Final = frozenset({"sent", "given_up", "spared"})
 async def sent(
     tx: UnitOfWork, letters: Letters, letter_id: UUID, actor: str | None = None, by_mail: NoticeSettled | None = None
 ) -> Delivery | None:
-    """The mail server has accepted it, or it was posted now: the subject is told.
+    """Records that a letter was accepted or posted, and lets it take effect.
 
     None: it is not one that waits, so nothing has changed. ``by_mail``: when the server took it, and what was sent.
     """
@@ -90,7 +90,7 @@ async def stopped(tx: UnitOfWork, letters: Letters, letter_id: UUID, fault: Faul
 
 
 async def given_up(tx: UnitOfWork, letters: Letters, letter_id: UUID, explanation: UUID, actor: str) -> Delivery | None:
-    """A person says that nobody can deliver it; None: it is over with."""
+    """Gives up a letter that cannot be delivered; None if its delivery has ended."""
     requests, letter = await _held(tx, letters, letter_id, actor)
     if letter is None or letter.state in _OVER:
         return None

@@ -30,7 +30,6 @@ _EVERY_SECONDS = 5.0
 _AT_A_TIME = 200
 _READING = timedelta(minutes=10)
 """A reading of the register may begin so long before its changes can be seen; they are dated by its beginning."""
-_LETTERS = Letters()
 
 # A copy is open while a part of it is owed, a restriction while it is in force.
 _POSTPONED = """
@@ -153,7 +152,7 @@ async def _move(tx: UnitOfWork, found: Iterable[UUID], move: Callable[[Request],
     """Moves each of these requests from its newest state."""
     if not (found := list(found)):
         return
-    requests = await Requests.locked(tx, _LETTERS, found)
+    requests = await Requests.locked(tx, Letters(), found)
     for request in requests.all:
         if transition := move(request):
             await requests.apply(transition)

@@ -1,4 +1,4 @@
-"""What a person is told of a case: one acknowledgement of all that came in one message, and which part an answer is of.
+"""Words letters of a case: one acknowledgement of a message, and the part that an answer is about.
 
 Each request is answered alone, since none may wait for another (Art. 12(3)); each answer names the case.
 """
@@ -16,7 +16,7 @@ from shared.domain.sentences import Fact, Listed, Sentence, Term, say
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What came in one message: id, right and role of each request; the first is the number of the case."""
+    """The requests of one message: id, right and role of each; the first id is the case number."""
 
     requests: Sequence[tuple[UUID, Right, Role]]
 
@@ -26,7 +26,7 @@ class Case:
         return self.requests[0][0]
 
     def acknowledged(self, codes: Sequence[str]) -> Sentence:
-        """What the one acknowledgement says of the others; ``codes``: what opens the letters of each, in order."""
+        """Returns what the acknowledgement says of the others; ``codes``: those of their letters, in order."""
         _, *others = zip(self.requests, codes, strict=True)
         said = tuple(_part(*request, code) for request, code in others)
         key = "case.acknowledged" if all(codes) else "case.acknowledged_without_codes"

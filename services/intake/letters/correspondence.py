@@ -1,7 +1,7 @@
 """Letters to the subject and what proves them, under a key of their own: an erasure leaves it, its expiry ends it.
 
 The record of that key has the id of the request. Its statement says how the subject is reached. A decision keeps what
-its letter needs (``write``). The service of correspondence renders it (``NoticeRequested``): at once where it is sent
+its letter needs (``write``). The service of correspondence renders it (``NoticeRequested``): immediately if it is sent
 or printed, else when it is first read.
 """
 
@@ -40,7 +40,7 @@ from shared.storage.vault import Row, Sealing, Vault
 
 log = logging.getLogger(__name__)
 _REACHED_BY = (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI, IdentityType.ACCOUNT_ID)
-"""Where a letter goes: to the best proved of what the requester has stated, of such to the first of these."""
+"""Where a letter goes: to the best proved of the stated identities, in this order."""
 _CODE_BYTES = 15
 _WRITTEN = """
 SELECT letter_id, l.kind, l.written_at, d.state AS delivery FROM letter l LEFT JOIN delivery d USING (letter_id)
@@ -62,7 +62,7 @@ class Opened:
 
 
 def code(keyring: Keyring, request_id: UUID) -> str:
-    """What opens the letters of a request to a person who also knows its reference; the acknowledgement names it."""
+    """Returns the code that opens the letters of a request together with its reference."""
     digest = keyring.hash(b"letters\0" + request_id.bytes)
     return base64.b32encode(digest[:_CODE_BYTES]).decode()
 
@@ -130,7 +130,7 @@ def write(letters: Letters, request: StoredRequest, letter_of: LetterOf, now: da
 
 
 def named(letter: Sealing) -> dict[str, JsonValue]:
-    """What the evidence says of a letter."""
+    """Returns the evidence of a letter."""
     return {"letter_id": str(letter.sealed_id), "kind": letter.source}
 
 
@@ -171,9 +171,9 @@ async def read(tx: UnitOfWork, request: StoredRequest, caller: Caller, *, by_cod
 
     One that is not rendered yet has no text, and is not ``ready``.
 
-    What went to a customer of ours is for the privacy team alone: the subject may not be told who that is. What proves
-    or opens something is for the subject alone (``masked``). Once the subject's key is gone nobody is shown any more
-    how they were reached (REQ-R11).
+    Letters to a customer are for the privacy team alone, since the subject may not learn who that is.
+    Links and codes are for the subject alone (``masked``). Once the subject's key is shredded, addresses are not
+    shown (REQ-R11).
 
     Raises:
         Shredded: the correspondence has expired.
@@ -227,14 +227,11 @@ _OF_LETTERS: Final = re.compile(r"(?<![A-Z2-7])[A-Z2-7]{24}(?![A-Z2-7])")
 """The code that opens letters (``correspondence.code``)."""
 _GREETING: Final = re.compile(r'<p class="dear">.*?</p>\n?', re.DOTALL)
 _OF_LINK: Final = re.compile(r"(?<!\d)\d{4}[ \u00a0]?\d{4}(?!\d)")
-"""The code that stands beside a link."""
+"""Matches the code next to a link."""
 
 
 def masked(text: str) -> str:
-    """The words of a letter, or of a mail that quotes one, without the links and codes in them.
-
-    Eight digits are a code only where such a link stands beside them, else they may be anything.
-    """
+    """Masks links and codes in a letter, or in a mail that quotes one; eight digits are a code only next to a link."""
     without, links = _LINK.subn(rf"\1{MASK}", text)
     if links:
         without = _OF_LINK.sub(MASK, without)
@@ -247,15 +244,15 @@ def unnamed(html: str) -> str:
 
 
 def tokens_shown(text: str) -> set[str]:
-    """What may be the token of a link in words that are shown, however it is spelled, but in a link that is masked.
+    """Returns possible tokens of links in a shown text, except in links that are masked.
 
-    A mail filter writes a link anew, a mail program breaks it over quoted lines, and a token may stand by itself.
+    Mail filters rewrite links, mail programs break them over quoted lines, and a token may stand alone.
     """
     return {each for spelled in _spellings(_WHOLE.sub(MASK, text)) for each in _windows(spelled)}
 
 
 def _spellings(text: str) -> Iterator[str]:
-    for _ in range(3):  # a filter may write anew what another has
+    for _ in range(3):  # a filter may rewrite what another has rewritten
         yield text
         yield _BREAK.sub("", text)
         text = unquote(text)

@@ -27,9 +27,9 @@ from shared.storage.subject_data import SubjectData
 from shared.storage.vault import Sealing
 
 TO_STRANGERS: Final[frozenset[str]] = TO_OTHERS | {"old_contact"}
-"""Letters to whoever has not asked."""
+"""Letters to others than the requester."""
 BY_ADDRESS: Final[frozenset[str]] = TO_STRANGERS | {"proof_link", "portal_news"}
-"""Letters that go where they say, however the request came; a person tells whoever has no e-mail address."""
+"""Letters with an address of their own; without an e-mail address they are delivered by hand."""
 POSTAL: Final = "postal_address"
 """The kind of a sealed address of record."""
 _PAUSES: Final = (0.03, 0.05, 0.1, 0.2, 0.4, 0.8)
@@ -52,7 +52,7 @@ _OPEN = f"""
 _COUNTED = """
 SELECT way, state, count(*), min(written_at) FROM delivery WHERE state IN ('waiting', 'person') GROUP BY 1, 2
 """
-# Of those that are for whoever has asked: nobody else gets theirs at that address.
+# Letters to requesters: no other letter goes to that address.
 _ADDRESS_KNOWN = """
 UPDATE delivery SET state = 'waiting', fault = NULL
 WHERE request_id = $1 AND way = 'post' AND fault = 'address_unknown' AND kind <> ALL($2)
@@ -71,7 +71,7 @@ WHERE letter_id = $1 AND state = 'person' RETURNING true
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A letter that is to be kept and, where nobody fetches it, delivered; ``tells``: what is said once it is."""
+    """A letter to keep, and to deliver if it is not fetched; ``tells``: what takes effect with its delivery."""
 
     request: StoredRequest
     sealing: Sealing
@@ -80,7 +80,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How far a letter has come; ``request_id``: None of a digest to a recipient."""
+    """The delivery of a letter; ``request_id``: None for a digest to a recipient."""
 
     letter_id: UUID
     request_id: UUID | None
@@ -112,7 +112,7 @@ async def keep(tx: UnitOfWork, letters: Letters, written: Sequence[Written], mor
 async def acknowledge(tx: UnitOfWork, opened: Sequence[tuple[StoredRequest, correspondence.Opened]]) -> None:
     """Has the acknowledgements of new requests delivered, which are kept already.
 
-    An address gets one a day, or whoever writes in its name could have us write to it for ever.
+    An address gets one a day, so that forged mails in its name cannot cause many.
     """
     for request, new in opened:
         if new.acknowledgement is None:
@@ -269,7 +269,7 @@ async def _addressed(tx: UnitOfWork, written: Sequence[Written]) -> tuple[list[S
 async def _mailed_to(
     tx: UnitOfWork, request: StoredRequest, known: SubjectData | None
 ) -> tuple[str | None, str | None]:
-    """Where a letter goes, or why it goes nowhere by itself; after an erasure where the last answer went."""
+    """Returns where a letter goes, or why it needs manual delivery; after an erasure, as the last answer."""
     if known:
         return _reached_at(known.identities)
     last = await tx.connection.fetchval(_LAST_ANSWER, request.request_id, sorted(ANSWERS))
@@ -279,7 +279,7 @@ async def _mailed_to(
 
 
 def _reached_at(known: Sequence[Identity]) -> tuple[str | None, str | None]:
-    """Where a letter goes, or why it goes nowhere by itself; pure.
+    """Returns where a letter goes, or why it needs manual delivery; pure.
 
     While nothing is proved a letter says nothing about anybody, and goes to the address that was given.
     """
@@ -343,7 +343,7 @@ def why(state: str, tells: Sequence[Told]) -> Iterator[str]:
 
 
 def stands(kind: str, state: str, fault: str | None) -> str:
-    """How far the letter has come, in one sentence."""
+    """Returns the state of a delivery in one sentence."""
     letter = f"The letter \u201c{kind.replace('_', ' ')}\u201d"
     if state == "waiting":
         return f"{letter} is still to be delivered."

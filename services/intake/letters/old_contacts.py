@@ -13,7 +13,7 @@ from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.subject_data import SubjectData
 
 _POINTS: Mapping[str, IdentityType] = {"email": IdentityType.EMAIL, "phone": IdentityType.PHONE}
-"""Fields of a rectification that reach somebody."""
+"""Fields of a rectification that are contact points."""
 
 
 def corrects(request: StoredRequest) -> bool:
@@ -23,7 +23,7 @@ def corrects(request: StoredRequest) -> bool:
 
 
 async def notices(tx: UnitOfWork, corrected: Sequence[StoredRequest]) -> list[tuple[StoredRequest, LetterOf]]:
-    """What is to be written to the old contact points of those who were corrected, all read at once."""
+    """Returns the letters to old contact points after corrections, all read together."""
     if not corrected:
         return []
     known = await tx.vault.subject_data(tx.connection, [request.subject_ref for request in corrected])
@@ -35,7 +35,7 @@ async def notices(tx: UnitOfWork, corrected: Sequence[StoredRequest]) -> list[tu
 
 
 async def to_correct(tx: UnitOfWork, request: StoredRequest, written: Sequence[LetterOf]) -> tuple[Sentence, ...]:
-    """What the answer to a rectification says was to be corrected: the fields in their order, and no value."""
+    """Returns the fields of a rectification in their order, without values."""
     if request.right is not Right.RECTIFICATION or request.tenant or not any(kind == "answer" for kind, _ in written):
         return ()
     known = (await tx.vault.subject_data(tx.connection, [request.subject_ref])).get(request.subject_ref, SubjectData())

@@ -1,4 +1,4 @@
-"""Mails that announce a letter in the portal, and questions that nobody needs to read any more."""
+"""Announces letters in the portal by mail, and withdraws letters of closed questions."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -17,7 +17,7 @@ from shared.messaging.unit_of_work import UnitOfWork
 async def notices(tx: UnitOfWork, written: Iterable[StoredRequest]) -> list[tuple[StoredRequest, LetterOf]]:
     """The mails for those of the requests, of which letters are written, that are answered in the portal.
 
-    They go to the address that was proved, if one was: to any other nobody is written to twice (REQ-S5).
+    They go to the proved address; an unproved one gets no second mail (REQ-S5).
     """
     asked = {each.request_id: each for each in written if each.channel == "portal"}
     settings = PortalSettings() if asked else None
@@ -63,13 +63,13 @@ async def known(tx: UnitOfWork, request_id: UUID, question_id: UUID) -> None:
 
 
 async def readable(tx: UnitOfWork, transition: Transition) -> bool:
-    """Whether what it asks in the portal is said by a mail to whoever has asked: else nobody can know of it."""
+    """Returns whether a mail announces the question, without which the requester would not see it."""
     asks = any(isinstance(event, QuestionSent) for event in transition.published)
     return not (asks and transition.request.channel == "portal") or await reaches(tx, transition.request)
 
 
 async def unless_open(tx: UnitOfWork, before: StoredRequest, after: StoredRequest) -> None:
-    """Of a question that is open no more no letter is printed, or anybody's task."""
+    """Ends the delivery of letters with a question that is closed."""
     if before.question is None or before.question == after.question:
         return
     if after.question is None or after.question.question_id != before.question.question_id:

@@ -45,9 +45,9 @@ _PERSON: Final[Mapping[str, LetterField]] = {
     "person": Lines((say("recipient_notice.line", what=Term("known_by", "email"), value="ada@example.org"),)),
     "changes": Lines(),
 }
-"""What a digest says of one person."""
+"""An entry of a digest."""
 _NAMED: Final = frozenset({"answer", "update", "extension", "last_notice", "forwarded", "breach"})
-"""Letters that are shown to somebody who has shown who they are."""
+"""Letters to a requester who is identified."""
 
 
 def sample(letters: Letters, name: str, language: Language) -> NoticeFacts:
@@ -128,7 +128,7 @@ def _answered(letters: Letters) -> Iterator[LetterOf]:
 
 
 def _kept() -> Iterator[TaskReport]:
-    """What stays for its days, and what stays while a contract runs."""
+    """Returns data that is kept for a period, and data that is kept during a contract."""
     last = date(2027, 9, 5)
     calls = Kept(category="call", rule="calls_us_18m", count=102, first=date(2026, 4, 2), last=last, period="P18M")
     yield _report("cdr", TaskOutcome.RETAINED, found=222, changed=120, ground=calls.rule, until=last, kept=(calls,))
@@ -167,7 +167,7 @@ def _report(system: str, outcome: TaskOutcome, **said: object) -> TaskReport:
 
 
 def _decided(decision: str, reason: str, by: str) -> Mapping[str, LetterField]:
-    """What two persons have decided, with the words of one of them."""
+    """Returns an approved decision with its explanation."""
     law = say("letter.law", article=article(by))
     told = Term(f"reason.{decision}", reason)
     return {"reason": told, "article": article(by), "law": law, "explanation": "(…)"}

@@ -36,20 +36,19 @@ class Letters:
         self._told_of_backups: tuple[datetime, Told] | None = None
 
     def reader(self, request: StoredRequest, kind: LetterKind | None = None) -> Reader:
-        """Who reads the letters of a request, that of the kind if one is named."""
+        """Returns the reader of a request's letters, or of those of a kind."""
         outside = kind in TO_OTHERS
         language = self._languages.customers if outside else request.language
         return Reader(language, request.zones[-1], request.country, bool(request.tenant), outside)
 
     def words(self, fact: Fact, reader: Reader) -> str:
-        """What is said, in words."""
+        """Returns a fact in words."""
         return self._wordings.of(reader.language, reader.zone).text(fact)
 
     def remains(self, request: StoredRequest, now: datetime, disclosed: Disclosed | None = None) -> Told:
-        """What stays with us: the record of the request; after an erasure what backups, our list and its key have.
+        """Returns what we keep: the record of the request; after an erasure, backups, the suppression list and the key.
 
-        Also of what was emptied of rows that stay. ``disclosed``: what others are told of the request, if that is
-        known already.
+        ``disclosed``: what was disclosed of the request, if that is known already.
         """
         if request.tenant:
             return ()

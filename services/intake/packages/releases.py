@@ -53,7 +53,6 @@ WHERE request_id = $1 AND action = 'release-package' AND about = $2 AND state = 
 _DOUBTED = """
 SELECT EXISTS (SELECT FROM approval WHERE request_id = $1 AND action = 'revoke-proof' AND state = 'proposed')
 """
-_LETTERS = Letters()
 _CHECKED = """
 UPDATE request SET package_checked_at = $2, package_fault = $3, package_checked_as = $4 WHERE request_id = $1
 """
@@ -151,9 +150,10 @@ async def _tell(tx: UnitOfWork, request_id: UUID, what: str) -> None:
     request = await repository.read(tx.connection, request_id)
     if request is None or request.state is not State.CLOSED:
         return
-    fields: Mapping[str, LetterField] = {"about": f"package_{what}", "fetch": _LETTERS.fetch(request, tx.now)}
-    letter = correspondence.write(_LETTERS, request, ("update", fields), tx.now)
-    await delivery.keep(tx, _LETTERS, [delivery.Written(request, letter)])
+    letters = Letters()
+    fields: Mapping[str, LetterField] = {"about": f"package_{what}", "fetch": letters.fetch(request, tx.now)}
+    letter = correspondence.write(letters, request, ("update", fields), tx.now)
+    await delivery.keep(tx, letters, [delivery.Written(request, letter)])
     tx.log_evidence(request_id, "letter.written", correspondence.named(letter))
 
 

@@ -1,4 +1,4 @@
-"""Accepting submissions: each becomes a request with its due date, its events and its subject sealed in the vault."""
+"""Accepts submissions: each becomes a request with its due date, its events and its sealed subject."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -45,11 +45,11 @@ from shared.storage.subject_data import SubjectData
 
 _MINUTE = 60.0
 _KNOWN: Final[Level] = "L1"
-"""Below it nobody is told whether an account exists (REQ-S5)."""
+"""The level below which no answer reveals whether an account exists (REQ-S5)."""
 
 
 class Submissions:
-    """Prepares what was submitted and stores it, together with what others submit at the same time."""
+    """Prepares submissions and stores those that come at the same time together."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Submissions:
 
     @classmethod
     def of(cls, running: Running, settings: IntakeSettings) -> Self:
-        """Of a running service, by the policies that it reads."""
+        """Returns it for a running service, by the policies that it reads."""
         limits = PolicySettings().read_time_limits()
         return cls(
             running.unit_of_work, limits, identity_policy(running.unit_of_work.policy.overlay), settings, Letters()
@@ -91,7 +91,7 @@ class Submissions:
         follows: str | None = None,
         channel: str | None = None,
     ) -> list[PreparedRequest]:
-        """What is to be stored of each submission, which comes with the place of its fields in the body.
+        """Returns what to store of each submission, which comes with the place of its fields in the body.
 
         ``together``: they came in one message, so they are one case, known by the first of them. ``follows``: the
         Message-ID of the mail by which they came. ``channel``: by which way they came, if they do not say it.
@@ -139,27 +139,27 @@ class Submissions:
     def check(
         self, subject: DataSubject, assurance: Assurance | None, proofs: Sequence[IdentityProof], caller: Caller
     ) -> None:
-        """Raises what ``prepare`` would of who is stated, and of what is said to be proved."""
+        """Raises what ``prepare`` would for this subject and its proofs."""
         caller.grant.must(Power.SUBMIT)
         self._proving.prove(tuple(subject.identities()), assurance, proofs, caller.grant, self._clock.now())
 
     def prepare_told(
         self, submission: Submission, caller: Caller, request_id: UUID, told: Mapping[str, JsonValue], number: int
     ) -> PreparedRequest:
-        """What is to be stored of what an emitter has told, as ``prepare``; ``told``: what the evidence says of that.
+        """Returns what to store of an emitter's event, as ``prepare``; ``told``: its evidence.
 
-        ``number``: the how manieth of the key it is that is stored together.
+        ``number``: how many events of the key are stored together, this one included.
 
         Raises:
             what ``prepare`` raises, and
-            TooManyCalls: more than the key may submit in a minute; ``counted`` counts it once it is stored
+            TooManyCalls: more than the key may submit in a minute; call ``counted`` once it is stored
         """
         if most := caller.grant.per_minute:
             self._rate.must_have_room(caller.key_id, number * _MINUTE / most)
         return self._prepare(submission, caller, self._clock.now(), request_id, "events", told)
 
     def counted(self, caller: Caller) -> None:
-        """Counts one that an emitter has told."""
+        """Counts an event of an emitter."""
         if most := caller.grant.per_minute:
             self._rate.count(caller.key_id, _MINUTE / most)
 
@@ -221,7 +221,7 @@ class Submissions:
         if proved.evidence:
             proof["proofs"] = [*proved.evidence]
         identities, keys = proved.identities, self._vault.keyring
-        person = same_person.NOBODY if tenant else same_person.person(identities, keys)  # of its users we know nobody
+        person = same_person.NOBODY if tenant else same_person.person(identities, keys)
         if tenant:
             identities = tuple(replace(each, level=INSTRUCTED) for each in identities)
         row = self._vault.new_subject(request.subject_ref, SubjectData(identities, submission.changes, tenant), now)
@@ -234,7 +234,7 @@ class Submissions:
         return PreparedRequest(received, marks, row, opened)
 
     def _must_be_consents(self, purposes: Iterable[str]) -> None:
-        """Raises ``BadRequest`` for what nobody processes anything for by consent."""
+        """Raises ``BadRequest`` for a purpose for which no data is processed by consent."""
         if strange := sorted({*purposes} - {*self._consents}):
             known = ", ".join(sorted(self._consents))
             raise BadRequest(
@@ -244,7 +244,7 @@ class Submissions:
 
     @staticmethod
     def _must_be_granted(submission: Submission, caller: Caller) -> None:
-        """Raises ``Forbidden`` for what is more than the key may state or ask for."""
+        """Raises ``Forbidden`` for more than the key may state or ask for."""
         grant = caller.grant
         if submission.channel != "api":
             caller.must_be("privacy")
@@ -255,5 +255,5 @@ class Submissions:
 
 
 def _searched(identities: Iterable[Identity]) -> Iterator[Identity]:
-    """By what somebody would be found: by a name nobody is."""
+    """Yields identities by which systems are searched: all but names."""
     return (each for each in identities if each.type is not IdentityType.NAME)

@@ -1,4 +1,4 @@
-"""What somebody of the privacy team enters: a request that came by post, by mail or by a call, as they have read it.
+"""Enters a request that came by post, mail or phone, as an officer has read it.
 
 It is dated by the day on which it came, and nothing is proved by it: who asks is asked as of any other request.
 """
@@ -26,7 +26,7 @@ _OF_RIGHTS = {"ground": Right.RESTRICTION, "scope": Right.OBJECTION, "purposes":
 
 
 class Entered(Strict):
-    """What a message asks for, and about whom: several rights of it become one case."""
+    """The rights that a message asks for, and its subject; several rights become one case."""
 
     rights: Annotated[tuple[Right, ...], Field(min_length=1, max_length=8)] = Field(title="What it asks for")
     subject: DataSubject
@@ -69,7 +69,7 @@ class Entered(Strict):
 
 
 class EnteredByHand(Entered):
-    """The same of a message that no mailbox of ours has: how it came and when, and how it is answered."""
+    """A message that is not in our mailbox: how and when it came, and how it is answered."""
 
     came_by: Literal["letter", "email", "call"] = Field(title="It came as")
     channel: Literal["email", "post"] = Field(

@@ -44,7 +44,7 @@ _Key = tuple[str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class SubmissionContext:
-    """What came with a submission: who sent it, keyed hashes of any idempotency key and of its body, and its trace."""
+    """The sender of a submission, keyed hashes of its idempotency key and body, and its trace."""
 
     caller: Caller
     idempotency_key: bytes | None
@@ -82,19 +82,19 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """What came together, from one sender: all of it is stored, or nothing."""
+    """Requests of one call: all are stored, or none."""
 
     context: SubmissionContext
     prepared: Sequence[PreparedRequest]
 
     @property
     def requests(self) -> list[Request]:
-        """What it submits."""
+        """The requests as they are stored."""
         return [each.request for each in self.prepared]
 
     @property
     def key(self) -> _Key | None:
-        """What no other submission may have."""
+        """The idempotency key with its channel, if there is one."""
         key = self.context.idempotency_key
         return (self.context.caller.channel, key) if key else None
 

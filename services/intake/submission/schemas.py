@@ -50,7 +50,7 @@ def _go_together(changes: tuple[Change, ...]) -> tuple[Change, ...]:
 Changes = Annotated[
     tuple[Annotated[Change, AfterValidator(_writable)], ...], Field(max_length=50), AfterValidator(_go_together)
 ]
-"""What a rectification asks for: corrections, or statements beside records."""
+"""The changes of a rectification: corrections, or statements next to records."""
 
 
 class Submission(Strict):
@@ -145,7 +145,7 @@ def _any_of(words: object) -> str:
 
 
 def scope_of(submission: Submission) -> str | None:
-    """What narrows the right: the ground of a restriction, also of the interim one, or to what somebody objects."""
+    """Returns the ground of a restriction, or the processing that is objected to."""
     return "accuracy_contested" if submission.contested else submission.ground or submission.scope
 
 
