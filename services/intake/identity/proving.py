@@ -124,11 +124,12 @@ class Proving:
 
     def _method(self, name: str, field: str, grant: Grant) -> Method:
         """Returns a method of the policy that the caller may state: what stays in the evidence is no free text."""
-        known = {each: method for each, method in self.policy.methods.items() if method.by_hand or not grant.by_hand}
-        if name not in known:
+        method = self.policy.methods.get(name)
+        if method is None or (grant.by_hand and not method.by_hand):
+            known = (each for each, method in self.policy.methods.items() if method.by_hand or not grant.by_hand)
             whose = "a person enters one of these methods" if grant.by_hand else "the method is one of these"
             raise BadRequest(f"{whose}: {', '.join(sorted(known))}", field)
-        return known[name]
+        return method
 
 
 def _with(identity: Identity, proofs: Sequence[Proof]) -> Identity:
