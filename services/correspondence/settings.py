@@ -1,4 +1,4 @@
-"""Where letters go out and where mail comes in; ``DSR_MAIL_…``. Without a server letters wait, and say so."""
+"""Settings of outgoing letters and incoming mail; ``DSR_MAIL_…``. Without a server letters wait, and say so."""
 
 import ssl
 from ipaddress import ip_address

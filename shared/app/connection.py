@@ -162,12 +162,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._silent[self] = None
 
     def pause_writing(self) -> None:
-        """The client does not take what it asked for."""
+        """The client does not read the answer."""
         super().pause_writing()
         self._look_again(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
-        """It does again."""
+        """The client reads again."""
         super().resume_writing()
         if self._untaken:
             self._untaken.cancel()

@@ -32,7 +32,7 @@ from shared.runtime.liveness import Heartbeats
 from shared.runtime.settings import HttpSettings
 
 _KEEP_SECONDS = 90
-"""How long a silent connection is kept: longer than a proxy keeps it (60 s is usual), so that the proxy is the one who
+"""Seconds for which a silent connection is kept: longer than a proxy keeps it (60 s is usual), so that the proxy
 closes it; a server that closes first may do so while a request is on its way."""
 
 _PROBE_SECONDS = 0.8

@@ -154,7 +154,7 @@ class Reaper:
         self._fulfilments = fulfilments
         self._settings = settings
         self._looked = math.inf
-        """When the look before succeeded; before the first there is nothing to be late for."""
+        """The time of the last successful look; infinite before the first."""
         self._patient_until = -math.inf
 
     async def look(self) -> None:

@@ -30,9 +30,9 @@ def declared(bus_systems: Sequence[str] = (), emitters: Iterable[str] | None = N
 
 
 def config(name: str) -> dict[str, int | str]:
-    """What the broker is told of a topic: how long it keeps a record, how large one may be, and in which form.
+    """Returns the settings of a topic: retention, largest record, and compression.
 
-    What teams send, in any codec, is kept unpacked: nothing that is read has to be unpacked then.
+    Records of teams are stored uncompressed, so that no reader has to unpack them.
     """
     largest = topics.MAX_DEAD_LETTER_BYTES if name.startswith(topics.DEAD_LETTERS) else topics.MAX_BYTES
     if name == topics.STATUS:

@@ -42,7 +42,7 @@ class Listener(Protocol):
     """Handles what is consumed."""
 
     def wants(self, headers: Sequence[tuple[str, bytes | None]]) -> bool:
-        """Whether a record with these headers is of interest; the others are passed over unread."""
+        """Returns whether a record with these headers is wanted; others are skipped unread."""
         ...
 
     async def handle(self, records: Sequence[Message]) -> Collection[Message]:
@@ -258,7 +258,7 @@ class _AtWork:
 
 
 def is_outage(error: BaseException | None) -> bool:
-    """Whether the broker was away, however aiokafka ends then."""
+    """Returns whether the broker was away, by any error that aiokafka raises then."""
     match error:
         case asyncio.CancelledError() | OSError() | KafkaError(retriable=True):
             return True
@@ -272,7 +272,7 @@ def instance(port: int) -> str:
 
 
 def _why_unreadable(record: Any) -> str:
-    """Why the record could not be decoded; empty if it was."""
+    """Returns why a record could not be decoded; empty if it was."""
     headers = record.headers
     return headers[0][1].decode() if headers and headers[0][0] == UNREADABLE else ""
 

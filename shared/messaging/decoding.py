@@ -66,7 +66,7 @@ class _Batches:
         return _Batch(bytes(self._answer[begin : self._at]), self._limit)
 
     def _end(self) -> int:
-        """Where the next batch ends, or would end."""
+        """Returns the offset at which the next batch ends, or would end."""
         if len(self._answer) - self._at < _HEADER:
             return len(self._answer) + 1
         length: int = _LENGTH.unpack_from(self._answer, self._at)[0]

@@ -35,7 +35,7 @@ Handler = Callable[[Sequence[Any], UnitOfWork], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Which events a handler is called for; of every right where none is given."""
+    """The events for which a handler is called; without a right, those of every right."""
 
     event: type[Event]
     handler: Handler
@@ -78,7 +78,7 @@ class BatchDispatcher(ABC):
         """Handles the records, in order."""
 
     def wants(self, headers: Sequence[tuple[str, bytes | None]]) -> bool:
-        """Whether a record with these headers is to be handled: not what is sent again for another service."""
+        """Returns whether to handle a record with these headers; not if it is replayed for another service."""
         service = self._unit_of_work.service.encode()
         return all(name != dead_letters.REPLAYED_FOR or content == service for name, content in headers)
 
@@ -176,7 +176,7 @@ class Dispatcher(BatchDispatcher):
             metrics.EVENTS.labels(unit_of_work.service, kind, "dead_letter")
 
     def wants(self, headers: Sequence[tuple[str, bytes | None]]) -> bool:
-        """Whether a handler waits for such a record; one without type or known right is wanted, to be set aside."""
+        """Returns whether a handler takes such a record; one without type or known right becomes a dead letter."""
         kind, right = _kind_and_right(headers)
         wanted = (kind, right) in self._wanted or (kind in self._types and right not in _RIGHTS) or not kind
         return wanted and super().wants(headers)

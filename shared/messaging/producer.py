@@ -45,7 +45,7 @@ _FOR_GOOD = (
 
 
 def wrote_to_closed(error: BaseException | None) -> bool:
-    """Whether a connection was gone under aiokafka: uvloop says so of a write to a closed handle, in words alone."""
+    """Returns whether a connection was closed under aiokafka, by the text of uvloop's error."""
     return isinstance(error, RuntimeError) and "the handler is closed" in str(error)
 
 
@@ -119,7 +119,7 @@ class KafkaProducer:
             log.warning("the broker has no topic %s: %s", topic, HOW_TO_MAKE_TOPICS)
 
     async def reachable(self) -> bool:
-        """Whether a broker answers a metadata request now."""
+        """Returns whether a broker answers a metadata request now."""
         try:
             producer = await self._connected()
             async with asyncio.timeout(2):

@@ -1,4 +1,4 @@
-"""How far a consumer is: its lag, until when it has consumed everything, and whether aiokafka has stalled.
+"""Measures a consumer: its lag, until when it has consumed everything, and whether aiokafka has stalled.
 
 One poll of its positions and of the ends of its partitions (offsets of the next record) every two seconds answers all
 three, also while a batch is in hand.
@@ -48,16 +48,16 @@ class Progress:
         self.in_hand: Offsets = {}
         """The first record of each partition that was fetched and is not handled yet."""
         self.rejoining = False
-        """Whether the group has yet to say what this consumer is to fetch; to be given nothing is an answer."""
+        """Whether the group has not yet assigned partitions; an empty assignment is one."""
         self.behind = False
-        """Whether there was something to fetch at the last poll, as far as that is known."""
+        """Whether there was a known record to fetch at the last poll."""
         self._noted_at = 0.0
         self._noted_ends: Offsets = {}
         self._standing: dict[TopicPartition, tuple[int, int]] = {}
         self._rejoining_polls = 0
 
     def stalled(self, positions: Offsets, ends: Offsets) -> bool:
-        """Whether for too many polls a partition has stood at one place though its end is ahead, or none was assigned.
+        """Returns whether a partition with records has not moved for too many polls, or none was assigned.
 
         A poll during a batch says nothing about positions, since no fetch runs then.
         """

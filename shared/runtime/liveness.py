@@ -5,7 +5,7 @@ import time
 
 
 class Heartbeats:
-    """When each loop last went round; one that does not within the limit has stalled. Times are monotonic seconds."""
+    """Keeps when each loop last went round, in monotonic seconds; beyond the limit it has stalled."""
 
     def __init__(self, limit_seconds: float = 60.0) -> None:
         self._limit = limit_seconds
@@ -25,7 +25,7 @@ class Heartbeats:
         return [loop for loop, seconds in self.still_seconds().items() if seconds > self._limit]
 
     async def all_go_round(self) -> bool:
-        """Whether no loop has stalled, as the readiness probe asks for it."""
+        """Returns whether no loop has stalled, for the readiness probe."""
         return not self.stalled()
 
     def still_seconds(self) -> dict[str, float]:

@@ -1,10 +1,9 @@
-"""What each service's own database role may do; a role that does not exist (on one machine none does) is passed by.
+"""Grants each service's database role what it needs; skips roles that do not exist, as on a single machine.
 
-Every service changes its own schema and the vault, can add to the evidence but never change it, and reads the register,
-which deadline fills, and to which intake adds what it is told of a number; where anything contradicts it is noted.
+Every service changes its own schema and the vault, adds evidence without changing it, and reads the register.
+Deadline fills the register, and intake adds reported changes of numbers.
 Correspondence deletes nothing of the vault, and sees neither its holds nor the register.
-The word of two persons about a sweep is noted beside what was counted, and that about a system where it stands.
-Erasure and amendment add to the list of those who get no marketing.
+Intake approves sweeps and sets the state of systems. Erasure and amendment add to the suppression list.
 """
 
 from collections.abc import Iterator

@@ -60,7 +60,7 @@ async def kept_of(connection: Connection, request_id: UUID) -> list[LegalHold]:
 
 
 async def exist(connection: Connection) -> bool:
-    """Whether anybody's data are held at all."""
+    """Returns whether any hold is in force."""
     return bool(await connection.fetchval(_ANY))
 
 
@@ -112,7 +112,7 @@ async def in_force(connection: Connection) -> list[LegalHold]:
 
 
 async def review(connection: Connection, hold_id: UUID, review_on: date) -> None:
-    """It was looked at and stays until the next review."""
+    """Sets the next review of a hold."""
     query = "UPDATE vault.legal_hold SET review_on = $2 WHERE hold_id = $1"
     await connection.execute(query, hold_id, review_on)
 

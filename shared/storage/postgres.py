@@ -100,7 +100,7 @@ def _of_postgres(dsn: str) -> str:
 
 
 def _place(dsn: str) -> str:
-    """Where a database is: hosts and name, without user, password and options."""
+    """Returns hosts and name of a database, without user, password and options."""
     address = urlsplit(dsn)
     return f"{address.netloc.rpartition('@')[2]}{address.path}"
 
@@ -198,7 +198,7 @@ async def may_stand_still(connection: Connection) -> AsyncIterator[None]:
 
 
 async def reachable(pool: asyncpg.Pool) -> bool:
-    """Whether the database answers within two seconds."""
+    """Returns whether the database answers within two seconds."""
     try:
         async with asyncio.timeout(2):
             await pool.fetchval("SELECT 1")

@@ -109,7 +109,7 @@ class TooMuchLost(DsrError):
 
 
 class LastReading(NamedTuple):
-    """When the reading began that was taken over last, and why nothing was taken over of the last one if so."""
+    """The start of the last reading that was applied, and why a later one was not."""
 
     filled_at: datetime | None
     failure: str | None

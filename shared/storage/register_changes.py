@@ -1,6 +1,6 @@
-"""What is told of one number between two readings of the register's source: assigned, or no longer somebody's.
+"""Applies reported changes of one number between two readings of the register: assigned or released.
 
-The source stands above it: what contradicts the register changes nothing there, and is a conflict for a person.
+A change that contradicts the register has no effect, and becomes a conflict for review.
 """
 
 from collections.abc import Sequence
@@ -28,15 +28,12 @@ _CHANGED = "UPDATE register.source SET unannounced = true WHERE source = $1"
 
 
 class RegisterUnfilled(DsrError):
-    """Nobody has filled the register from that source: what is told of one number would vouch for all others."""
+    """The register was not yet filled from that source: one reported number would vouch for all others."""
 
 
 @dataclass(frozen=True, slots=True)
 class NumberTold:
-    """The number that is told of, the register as it is locked, and what it says of the number.
-
-    ``by``: who tells.
-    """
+    """A reported number, with the locked register of its source; ``by``: who reports it."""
 
     connection: Connection
     source: str
@@ -64,7 +61,7 @@ class NumberTold:
         return cls(connection, source, by, number, holder, now, known)
 
     async def assigned(self, since: datetime, line: Line) -> Conflict | None:
-        """It is the account's from then on; or why it cannot be."""
+        """Assigns the number to the account; returns the conflict if it cannot be."""
         period = Assignment(self.number, self.holder, since, None, line).period
         if any(each.period.cut(period) for each in self.known if each.holder != self.holder):
             return self._conflict(since, None, Disagreement.ANOTHER_HOLDER)
@@ -78,7 +75,7 @@ class NumberTold:
         return None
 
     async def released(self, until: datetime) -> Conflict | None:
-        """It is the account's no longer; or why it cannot have been."""
+        """Releases the number; returns the conflict if it was not the account's."""
         own = [each for each in self.known if each.holder == self.holder]
         if any(each.valid_to == until for each in own):
             return None  # as the register has it

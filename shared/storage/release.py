@@ -1,4 +1,4 @@
-"""What the release check needs to know of whoever a package is for: their identities, and the register's own rows."""
+"""Checks before its release that each row of a package belongs to the subject."""
 
 import asyncio
 import zlib
@@ -37,7 +37,7 @@ from shared.storage.postgres import Connection
 from shared.storage.vault import Vault
 
 KIND = "release"
-"""Of the pieces in the vault that say by what the rows of a package were found; they outlive it, not its days."""
+"""The kind of vault pieces with the identities by which rows of a package were found."""
 _NAMESPACE = "SELECT namespace FROM register.source LIMIT 1"
 _ROWS = "SELECT identity, holder, valid_from, valid_to, line FROM register.assignment WHERE identity = ANY($1)"
 _HOLDS = """
@@ -59,7 +59,7 @@ _Spans = Mapping[Named, Sequence[Span]]
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Of what kind rows of a package are and by what they were found, for which right, and when they were collected.
+    """The categories of a package's rows, the identities that found them, its right, and when it was collected.
 
     A package of many rows has several, each of a part of them.
     """
@@ -86,7 +86,7 @@ def sealed(collected_at: datetime, right: Right, rows: Sequence[object], package
 
 
 def rows_of(matched: Iterable[tuple[str, Iterable[Sequence[str | None]]]]) -> Rows:
-    """By what rows were found, as records say it in JSON."""
+    """Returns the identities that found each row, from the JSON of records."""
     return [
         Row(
             category,
@@ -100,7 +100,7 @@ def rows_of(matched: Iterable[tuple[str, Iterable[Sequence[str | None]]]]) -> Ro
 
 
 class ReleaseCheck:
-    """The check of what is for one subject, manifest by manifest: what is known of them is read once for all."""
+    """Checks the manifests of one subject, whose identities are read once."""
 
     def __init__(self, vault: Vault, proofs: ProofPolicy, subject_ref: UUID) -> None:
         self._vault = vault
@@ -109,9 +109,9 @@ class ReleaseCheck:
         self._known: dict[tuple[datetime, Level], Known] = {}
 
     async def fault(self, connection: Connection, manifest: Manifest) -> Fault | None:
-        """Why the first row that is not shown to be the subject's by what is known now is not; None where all are.
+        """Returns why the first row that is not shown to be the subject's is not; None if all are.
 
-        Each row by what is proved as well as its category needs.
+        Each row counts by identities that are proved to the level of its category.
 
         Raises:
             Shredded: the subject's key is gone.
@@ -138,7 +138,7 @@ class ReleaseCheck:
 async def fault_of_package(
     connection: Connection, vault: Vault, proofs: ProofPolicy, subject_ref: UUID, package_id: UUID
 ) -> Fault | None:
-    """Why a row of a package is not shown to be the subject's by what is known now; None where all are.
+    """Returns why a row of a package is not shown to be the subject's; None if all are.
 
     Raises:
         Shredded: the subject's key is gone.
@@ -156,10 +156,9 @@ async def fault_of_package(
 
 
 async def version_of(connection: Connection, proofs: ProofPolicy, subject_ref: UUID, package_id: UUID) -> bytes | None:
-    """By what a check of a package is made: as long as that is the same, so is what it finds.
+    """Returns a hash of what a check depends on: the package, the subject's identities, the register, the policy.
 
-    That is the package with what it was found by, what is known and proved of the subject, the register and the policy.
-    None while a change of the register is not announced: there may be another every moment.
+    The result of a check stands as long as the hash. None while a change of the register is not announced.
     """
     [(changed, unannounced)] = await connection.fetch(_REGISTER)
     if unannounced:
@@ -169,7 +168,7 @@ async def version_of(connection: Connection, proofs: ProofPolicy, subject_ref: U
 
 
 async def changed_at(connection: Connection) -> datetime | None:
-    """When a change of the register could be seen last, if it was ever changed."""
+    """Returns the time of the last change of the register, if there was any."""
     moment: datetime | None = await connection.fetchval("SELECT max(changed_at) FROM register.source")
     return moment
 

@@ -62,5 +62,5 @@ async def listed(connection: Connection, fingerprints: Collection[bytes]) -> set
 
 
 async def in_force(connection: Connection, fingerprints: Collection[bytes]) -> dict[bytes, UUID]:
-    """Those that get none and are still whose they were, as far as the register knows; each with a request."""
+    """Returns the listed contact points that the register does not know to have moved, each with a request."""
     return {row[0]: row[1] for row in await connection.fetch(_IN_FORCE, list(fingerprints))}

@@ -15,11 +15,11 @@ from shared.domain.errors import Misconfigured
 from shared.storage.postgres import Connection
 
 CHANGED = "changed"
-"""Why a system is quarantined whose table or dataset is not the one that was accepted."""
+"""The reason to quarantine a system whose definition is not the accepted one."""
 
 
 class SystemState(StrEnum):
-    """Where a system stands; it is needed for an answer while it is ``ON`` or ``QUARANTINED``."""
+    """The state of a system; an answer needs it while it is ``ON`` or ``QUARANTINED``."""
 
     OBSERVE = "observe"  # new: it is asked, nothing is changed in it, and it counts for nothing
     ON = "on"
@@ -32,7 +32,7 @@ COUNTING = frozenset({SystemState.ON, SystemState.QUARANTINED})
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where one system stands, since when, and the hash of the definition that was accepted."""
+    """The state of a system, its beginning, and the hash of the accepted definition."""
 
     state: SystemState
     hash: str

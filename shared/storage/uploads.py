@@ -1,6 +1,6 @@
-"""Where copies that teams upload lie until their tasks have ended: sealed under the subject's key, one place each.
+"""Stores copies that teams upload until their tasks have ended, sealed under the subject's key.
 
-A place is opened when a team is asked, and dropped with the end of its task: what has no place is not taken.
+A place is opened when a team is asked, and dropped with the end of its task: an upload without a place is refused.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,7 +52,7 @@ class Uploads:
                 await self._vault.seal(connection, new, self._clock.now())
 
     async def take(self, commands: Sequence[UUID]) -> Mapping[UUID, bytes]:
-        """What has come, by command; it stays until the task has ended.
+        """Returns uploads by command; they stay until the task has ended.
 
         Raises:
             Shredded: the key of one of the subjects is gone.

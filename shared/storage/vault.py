@@ -164,7 +164,7 @@ class Vault:
 
     @staticmethod
     async def places(connection: Connection, subject_ref: UUID, kind: str) -> list[tuple[UUID, str, int]]:
-        """Where every piece of that kind of one subject lies, to open one by one: id, source, bytes; oldest first."""
+        """Returns id, source and size of each piece of that kind of a subject, oldest first."""
         query = (
             "SELECT sealed_id, source, octet_length(content) FROM vault.sealed"
             " WHERE subject_ref = $1 AND kind = $2 ORDER BY sealed_id"
@@ -288,7 +288,7 @@ class Vault:
 
     @staticmethod
     async def unshredded(connection: Connection, subjects: Iterable[UUID]) -> set[UUID]:
-        """Those of these subjects whose key is there, held until the end of the transaction."""
+        """Returns the subjects whose key is there, locked until the end of the transaction."""
         rows = await connection.fetch(
             "SELECT subject_ref FROM vault.subject WHERE subject_ref = ANY($1) AND wrapped_key IS NOT NULL FOR SHARE",
             list(subjects),

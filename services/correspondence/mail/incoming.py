@@ -72,12 +72,12 @@ def read(raw: bytes, arrived_at: datetime, ours: Ours, body: bytes | None = None
 
 
 def _is_of(sender: str, ours: Ours) -> bool:
-    """Whether a colleague has sent it: they pass on what others have written."""
+    """Returns whether a colleague sent it, who forwards mails of others."""
     return sender.rpartition("@")[2] in {each.rpartition("@")[2] for each in ours.addresses}
 
 
 def _is_to(quoted: str, ours: Ours) -> bool:
-    """Whether what is quoted was written to us or by us."""
+    """Returns whether the quoted mail was to us or from us."""
     return not ours.addresses.isdisjoint(each.lower() for each in _ADDRESS.findall(quoted))
 
 
@@ -112,7 +112,7 @@ def _kind(mail: Message, ours: Ours) -> tuple[MailKind, tuple[UUID, ...]]:
 
 
 def _failed(mail: Message) -> bool | None:
-    """Whether a report says that it is final; None: it is none. A delay is no failure: servers try for days."""
+    """Returns whether a report is final; None if it is none. A delay is no failure: servers retry for days."""
     try:
         temporary, permanent = flufl.bounce.all_failures(mail)
     except headers.UNREADABLE:

@@ -73,7 +73,7 @@ def propose(mail: MailContent, words: str, policy: MailPolicy, *, forwards: bool
 
 
 def _asks(sentence: str, right: Right, policy: MailPolicy) -> bool:
-    """Whether it asks for that without a negation, except in the very words that ask: ``no advertising``."""
+    """Returns whether it asks for that without a negation, except as in ``no advertising``."""
     if any(_RIGHTS.get(each) is right for each in _ARTICLE.findall(sentence)):
         rests = [sentence]
     else:

@@ -1,11 +1,10 @@
-"""The mailbox is read: whatever is new in it, once, and the server's word awaited; the mailbox stays as it is.
+"""Reads each new mail of the mailbox once, then waits for the server's word; the mailbox stays unchanged.
 
-IMAPClient blocks, so it has a thread of its own. Each round searches until there is nothing new, whatever made it
-begin: what was announced while nobody listened is found all the same. A connection that says nothing for too long
-counts as dead.
+IMAPClient blocks, so it has a thread of its own. Each round searches until there is nothing new, so that mail which
+was announced meanwhile is found too. A connection that is silent for too long counts as dead.
 
-Of all processes one reads the mailbox at a time. It notes each try before it reads a mail: one that ends the process
-twice is not read a third time, and a person gets its head alone.
+One process reads the mailbox at a time. It notes each try before it reads a mail: after two tries that ended the
+process, an officer gets the head of the mail alone.
 """
 
 import asyncio
@@ -113,7 +112,7 @@ class Connection:
         self._client.idle()
 
     def heard(self, seconds: float) -> bool:
-        """Whether the server has said that something has changed, within so many seconds."""
+        """Returns whether the server announced a change within so many seconds."""
         return any(len(each) > 1 and each[1] in {b"EXISTS", b"RECENT"} for each in self._client.idle_check(seconds))
 
     def listen_no_more(self) -> None:

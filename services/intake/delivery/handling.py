@@ -84,7 +84,7 @@ class AnotherWay(Strict):
 
 
 class GivenUp(Strict):
-    """Why a letter cannot be delivered."""
+    """The reason why a letter cannot be delivered."""
 
     explanation: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000), NFC] = Field(
         title="What was tried", description="Kept sealed"

@@ -28,7 +28,7 @@ Fault = Literal[
     "key_gone",
     "acknowledged_today",
 ]
-"""Why a letter waits for a person, or was not sent: by it they know what to do."""
+"""The reason why a letter needs manual delivery, or was not sent."""
 _MARK = "UPDATE delivery SET state = $2, fault = $3, sent_at = $4 WHERE letter_id = $1"
 _TELLS = "UPDATE delivery SET awaited = $2 WHERE letter_id = $1"
 _EXTENSION_TOLD = "UPDATE extension SET told_at = $2 WHERE request_id = $1"
@@ -63,11 +63,9 @@ async def sent(
 
 
 async def stopped(tx: UnitOfWork, letters: Letters, letter_id: UUID, fault: Fault) -> Delivery | None:
-    """It cannot be delivered so, or has come back after it was accepted: a person must see to it.
+    """Hands a letter that failed or came back to an officer; its content does not take effect.
 
-    What it told, or was to say can be read, the subject does not know then.
-
-    None: it is over with, or is a person's already.
+    Returns None if its delivery has ended, or is manual already.
     """
     requests, letter = await _held(tx, letters, letter_id, None)
     back = fault == "returned"

@@ -59,7 +59,7 @@ def with_case(
 
 
 def answers(request: StoredRequest, written: Sequence[LetterOf]) -> bool:
-    """Whether a letter is among these that answers a part of a case."""
+    """Returns whether one of these letters answers a part of a case."""
     return request.case_id is not None and any(kind in ANSWERS for kind, _ in written)
 
 

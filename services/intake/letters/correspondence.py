@@ -40,7 +40,7 @@ from shared.storage.vault import Row, Sealing, Vault
 
 log = logging.getLogger(__name__)
 _REACHED_BY = (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI, IdentityType.ACCOUNT_ID)
-"""Where a letter goes: to the best proved of the stated identities, in this order."""
+"""Types of identities to which letters go; of the stated ones, the best proved counts."""
 _CODE_BYTES = 15
 _WRITTEN = """
 SELECT letter_id, l.kind, l.written_at, d.state AS delivery FROM letter l LEFT JOIN delivery d USING (letter_id)
@@ -68,7 +68,7 @@ def code(keyring: Keyring, request_id: UUID) -> str:
 
 
 def opens(keyring: Keyring, request_id: UUID, shown: str) -> bool:
-    """Whether that is the code of these letters."""
+    """Returns whether that is the code of these letters."""
     return hmac.compare_digest(code(keyring, request_id).encode(), shown.encode())
 
 

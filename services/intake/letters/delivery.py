@@ -1,7 +1,7 @@
-"""How letters reach those who do not fetch them: the table of what is to be sent, was sent, and waits for a person.
+"""Queues letters that are mailed, printed or delivered by hand, in one table.
 
-Who asked by e-mail gets every letter at the address that they gave; once anything of them is proved, at one that is
-proved too, since from then on a letter may say what was found. Who asked by post gets paper, at the address of record.
+A requester who wrote by e-mail gets letters at the address that they gave. Once an identity is proved, letters go to
+a proved address, since they may say what was found. A requester who wrote by post gets paper at the address of record.
 """
 
 import asyncio
@@ -157,7 +157,7 @@ async def _without_text(tx: UnitOfWork, request_id: UUID) -> list[tuple[UUID, st
 
 
 async def read(connection: Connection, letter_id: UUID, *, lock: bool = False) -> Delivery | None:
-    """How far a letter has come, if it is one that is delivered; to lock it, lock its request before."""
+    """Returns the delivery of a letter, if it has one; to lock it, lock its request before."""
     rows = await connection.fetch(f"{_READ} WHERE letter_id = $1{' FOR UPDATE' if lock else ''}", letter_id)
     return _delivery(*rows[0]) if rows else None
 
@@ -165,10 +165,7 @@ async def read(connection: Connection, letter_id: UUID, *, lock: bool = False) -
 async def waiting(
     connection: Connection, after: UUID | None, limit: int, state: str | None = None, way: str | None = None
 ) -> list[Delivery]:
-    """What waits to be delivered, or for a person to see to it: the oldest first, from the one after that on.
-
-    ``state`` and ``way``: those alone.
-    """
+    """Returns open deliveries, the oldest first, from the one after ``after`` on; of one state or way if given."""
     return [_delivery(*row) for row in await connection.fetch(_OPEN, after or UUID(int=0), limit, state, way)]
 
 

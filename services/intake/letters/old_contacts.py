@@ -17,7 +17,7 @@ _POINTS: Mapping[str, IdentityType] = {"email": IdentityType.EMAIL, "phone": Ide
 
 
 def corrects(request: StoredRequest) -> bool:
-    """Whether something of the subject was corrected somewhere, and it is for us to tell them (not for a tenant)."""
+    """Returns whether a correction was made that we must confirm, and not a customer."""
     corrected = any(task.operation == Operation.RECTIFY and task.changed for task in request.tasks or ())
     return request.right is Right.RECTIFICATION and request.tenant is None and corrected
 

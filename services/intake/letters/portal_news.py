@@ -32,7 +32,7 @@ async def notices(tx: UnitOfWork, written: Iterable[StoredRequest]) -> list[tupl
 
 
 async def reaches(tx: UnitOfWork, request: StoredRequest) -> bool:
-    """Whether a mail can say that there is something to read: to an address that they have shown to be theirs."""
+    """Returns whether a mail can announce a letter, to an address that is proved."""
     known = (await tx.vault.subject_data(tx.connection, [request.subject_ref])).get(request.subject_ref)
     return known is not None and proved(known.identities) is not None
 
@@ -58,7 +58,7 @@ WHERE request_id = $1 AND (state = 'person' OR (state = 'waiting' AND way = 'pos
 
 
 async def known(tx: UnitOfWork, request_id: UUID, question_id: UUID) -> None:
-    """It was read elsewhere: nothing waits for its letter any more, which goes out all the same."""
+    """Notes that the question was read in the portal; its letter still goes out."""
     await tx.connection.execute(_KNOWN, request_id, str(question_id))
 
 

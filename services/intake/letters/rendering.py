@@ -85,7 +85,7 @@ class Letters:
         return (say("letter.copies", until=since + timedelta(days=self._settings.package_days)),)
 
     def fetch(self, request: StoredRequest, now: datetime) -> Sentence:
-        """Where a copy can be fetched that is made available now, until when and how often.
+        """Returns where a copy can be fetched that is made available now, until when and how often.
 
         It lies in the portal, where there is one, unless another system of the requester's asked by the API.
         """

@@ -210,7 +210,7 @@ class JointSubmission(BaseModel):
 
 
 def is_joint(body: object) -> bool:
-    """Whether a body becomes several requests."""
+    """Returns whether a body becomes several requests."""
     return isinstance(body, dict) and ("rights" in body or body.get("role") == "both")
 
 
