@@ -60,9 +60,9 @@ async def proposed(platform: Platform, person: Person, state: str = "proposed") 
     """The mail of somebody that waits in that state for an officer."""
 
     async def read() -> dict[str, Any]:
-        for each in await platform.officer.listed("mail", state=state):
+        for each in await platform.officer.listed("mail"):
             shown = await platform.officer.mail(each["mail_id"])
-            if shown and person.email == shown["content"]["sender"]:
+            if shown and (shown["state"], shown["content"]["sender"]) == (state, person.email):
                 return shown
         return {}
 
