@@ -100,6 +100,35 @@ async def test_a_neighbour_whom_its_collation_takes_for_the_subject_is_not_touch
     assert {row[0] for row in await shop.ask("SELECT buyer FROM purchase")} == {"C2", "N1", "N2"}
 
 
+@pytest.mark.usefixtures("system")
+async def test_rows_that_the_server_joins_in_any_case_and_by_long_keys_go_too(shop: Shop) -> None:
+    big = 2**64 - 7
+    await shop.run(
+        "CREATE TABLE box (id bigint unsigned PRIMARY KEY, owner varchar(40), KEY (owner)) ENGINE = InnoDB",
+        "CREATE TABLE item (id int PRIMARY KEY, box bigint unsigned, KEY (box)) ENGINE = InnoDB",
+        f"INSERT INTO box VALUES ({big}, 'c1'), ({big - 1}, 'C2')",
+        f"INSERT INTO item VALUES (1, {big}), (2, {big - 1})",
+        f"GRANT SELECT, UPDATE, DELETE ON {shop.name}.* TO u_{shop.name}@'%'",
+    )
+    boxed = """
+[tables.box]
+category = "box"
+primary_key = ["id"]
+belongs_to = [{ table = "customer", on = { owner = "account_id" } }]
+columns = { id = { class = "T" }, owner = { class = "T" } }
+[tables.item]
+category = "item"
+primary_key = ["id"]
+belongs_to = [{ table = "box", on = { box = "id" } }]
+columns = { id = { class = "T" }, box = { class = "T" } }
+"""
+    boxes = shop.connected(DATASET + boxed)
+    erased = await boxes.receipt(task(ERASE, ANNA))
+    await boxes.close()
+    assert (erased.by_category["box"], erased.by_category["item"]) == (1, 1)
+    assert await shop.ask("SELECT owner, item.id FROM box JOIN item ON box = box.id") == [("C2", 2)]
+
+
 async def test_what_cascades_is_counted_and_a_repeat_tells_the_same(shop: Shop, system: WorkedSystem) -> None:
     planned = await system.receipt(task(Operation.PLAN, ANNA))
     assert planned.by_category == {"account": 1, "number": 1, "order": 5}

@@ -12,8 +12,11 @@ from shared.systems.sql.declaration import Table
 from shared.systems.sql.server import Place
 
 TABLE, PARTITIONED, VIEW, MATERIALISED = "table", "partitioned table", "view", "materialized view"
+UNSIGNED = "bigint unsigned"
 DATE, ZONELESS, ZONED = "date", "timestamp without time zone", "timestamp with time zone"
-TEXT = frozenset({"text", "character varying", "character"})
+TEXT = frozenset({"text", "character varying"})
+PADDED = "bpchar"
+"""What PostgreSQL pads with blanks; ``character`` in a cast would be one letter."""
 _CANNOT_NAME_ANYBODY = frozenset(
     {
         *("boolean", DATE, "double precision", "interval", "real", "smallint", ZONED, ZONELESS),
@@ -124,7 +127,7 @@ def refuse_missing(dataset: Dataset, namespace: str, catalog: Catalog) -> None:
     Raises:
         TableMissing: a table is not there.
         DatasetOutdated: a column is not there.
-        SystemRefused: a table has no transactions.
+        SystemRefused: a table has no transactions, or row security may hide rows of it.
     """
     for (schema, name), columns in named_in(dataset, namespace).items():
         if (relation := catalog.relations.get((schema, name))) is None:
@@ -132,6 +135,11 @@ def refuse_missing(dataset: Dataset, namespace: str, catalog: Catalog) -> None:
         if relation.kind not in {TABLE, PARTITIONED, VIEW, MATERIALISED, "foreign table"}:
             raise SystemRefused(
                 f"{dataset.name}: {schema}.{name} is {relation.kind}; a table must be InnoDB's, which has transactions"
+            )
+        if relation.hiding:
+            raise SystemRefused(
+                f"{dataset.name}: row security may hide rows of {name} from this role, so nothing found would mean"
+                " nothing; let the owner add the policy that `dsr downstreams check` prints"
             )
         if absent := columns - relation.columns.keys():
             raise DatasetOutdated(f"{dataset.name}: {name} has no column {min(absent)}; correct the dataset")

@@ -173,7 +173,7 @@ class Changing:
         relation = self._catalog.relations.get(reference.child)
         parent = self._catalog.relations[reference.parent]
         types = [(relation or parent).types[c] for c in (reference.columns if relation else reference.to)]
-        shown = ", ".join(map(self._server.column, (*reference.columns, *key)))
+        shown = self._server.shown(relation, (*reference.columns, *key))
         columns = [(self._server.column(column), type_) for column, type_ in zip(reference.columns, types, strict=True)]
         tied = Counter[Name]()
         for some in self._server.parts([each for each in by if None not in each]):

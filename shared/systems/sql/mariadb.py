@@ -18,7 +18,7 @@ from asyncmy.errors import MySQLError
 
 from shared.domain.errors import ColumnUnmapped, Misconfigured, Refused, SignInRefused, TableMissing, Unavailable
 from shared.systems.engine.records import Collided, Key
-from shared.systems.sql.catalog import DATE, ZONED, ZONELESS, Catalog, Reference, Relation, SeenColumn
+from shared.systems.sql.catalog import DATE, UNSIGNED, ZONED, ZONELESS, Catalog, Reference, Relation, SeenColumn
 from shared.systems.sql.declaration import Column
 from shared.systems.sql.server import MARIADB, Connection, Looked, Place, Server, Statement, StoreUnprepared
 
@@ -255,6 +255,7 @@ class Maria(Server):
             _COLUMNS.format(where), *asked
         ):
             type_ = "boolean" if declared.startswith("tinyint(1)") else _TYPES.get(kind, kind)
+            type_ = UNSIGNED if type_ == "bigint" and "unsigned" in declared else type_
             may = ("select" in rights.split(","), "update" in rights.split(","))
             loose = "_ci" in collation
             seen = SeenColumn(type_, null == "YES", loose, bool(generation), *may, told=kind, any_case=loose)
@@ -351,7 +352,7 @@ class Maria(Server):
         return {
             "uuid": "UUID()",
             "text": "UUID()",
-            "bigint": "CAST(CONV(LEFT(MD5(UUID()), 15), 16, 10) AS SIGNED)",
+            **dict.fromkeys(("bigint", UNSIGNED), "CAST(CONV(LEFT(MD5(UUID()), 15), 16, 10) AS SIGNED)"),
         }.get(type_)
 
 

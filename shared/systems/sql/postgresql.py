@@ -14,7 +14,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from shared.domain.errors import ColumnUnmapped, Refused, SignInRefused, SystemRefused, TableMissing, Unavailable
 from shared.systems.engine.records import Collided, Key
-from shared.systems.sql.catalog import DATE, TEXT, ZONED, ZONELESS, Catalog, Reference, Relation, SeenColumn
+from shared.systems.sql.catalog import DATE, PADDED, TEXT, ZONED, ZONELESS, Catalog, Reference, Relation, SeenColumn
 from shared.systems.sql.declaration import Column
 from shared.systems.sql.server import Connection, Looked, Place, Server, Statement, StoreUnprepared
 
@@ -145,7 +145,7 @@ class Postgres(Server):
         asked = _arrays(places) if places is not None else (None, None)
         columns: dict[Place, dict[str, SeenColumn]] = {}
         for schema, table, name, type_, *seen in await connection.fetch(_COLUMNS, *asked):
-            column = SeenColumn(type_, *seen)
+            column = SeenColumn(PADDED if type_ == "character" else type_, *seen)
             columns.setdefault((schema, table), {})[name] = replace(column, told=type_, any_case=type_ == "citext")
         unique: dict[Place, set[frozenset[str]]] = {}
         for schema, table, names in await connection.fetch(_UNIQUE, *asked):
@@ -195,6 +195,11 @@ class Postgres(Server):
 
     def text(self, name: str) -> str:
         return f"{self.column(name)}::text"
+
+    def shown(self, relation: Relation | None, names: Sequence[str]) -> str:
+        types = relation.types if relation else {}
+        padded = {name: f"{self.text(name)} AS {self.quoted(name)}" for name in names if types.get(name) == PADDED}
+        return ", ".join(padded.get(name) or self.column(name) for name in names)
 
     def lower(self, expression: str) -> str:
         return f"lower({expression}::text)"
@@ -299,7 +304,7 @@ _AMONG = """($1::text[] IS NULL AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('i
        OR (n.nspname, c.relname) IN (SELECT * FROM unnest($1::text[], $2::text[])))"""
 _FINGERPRINT = """
 WITH o AS MATERIALIZED (
-    SELECT c.oid, c.relkind, n.nspname, c.relname, c.relacl
+    SELECT c.oid, c.relkind, n.nspname, c.relname, c.relacl, c.relrowsecurity, c.relforcerowsecurity
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = ANY($1::text[]) AND c.relname = ANY($2::text[]))
 SELECT md5(concat(
@@ -310,7 +315,9 @@ SELECT md5(concat(
     (SELECT string_agg(i.indexrelid::text, ',' ORDER BY i.indexrelid)
      FROM pg_index i WHERE i.indrelid = ANY(ARRAY(SELECT oid FROM o)) AND i.indisunique AND i.indisvalid),
     (SELECT string_agg(k.oid::text, ',' ORDER BY k.oid)
-     FROM pg_constraint k WHERE k.contype = 'f' AND k.confrelid = ANY(ARRAY(SELECT oid FROM o)))))
+     FROM pg_constraint k WHERE k.contype = 'f' AND k.confrelid = ANY(ARRAY(SELECT oid FROM o))),
+    (SELECT string_agg(concat_ws(' ', p.oid, p.xmin), ',' ORDER BY p.oid)
+     FROM pg_policy p WHERE p.polrelid = ANY(ARRAY(SELECT oid FROM o)))))
 """
 _STORE = """
 SELECT i.id::text, (

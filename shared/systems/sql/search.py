@@ -96,7 +96,7 @@ class Search:
                 found.rows.setdefault(key, row)
                 found.lead(key, ((path.link, end) for end in ends))
         for path in (path for path in table.paths if path.shares):
-            await self._name_all(path, found)
+            await self._name_all(table, path, found)
         return found
 
     def _conditions(self, table: Declared, subjects: Sequence[Subject]) -> Iterator[tuple[str, Sequence[object]]]:
@@ -139,7 +139,7 @@ class Search:
         statement = Sql(self._server)
         statement.values += said
         theirs = "".join(f" AND {statement.among(column, words, 'text')}" for column, words in table.theirs)
-        shown = ", ".join(map(self._server.column, table.columns if how.data else table.judged))
+        shown = self._server.shown(table.relation, table.columns if how.data else table.judged)
         keys = [name for name, _ in table.key_columns]
         order, hint = self._server.sorted(table.relation, keys) if how.sought else (how.order or ", ".join(keys), "")
         ending = f"{how.more} FOR UPDATE" if how.lock and table.relation.lockable else how.more
@@ -195,11 +195,11 @@ class Search:
         self, table: Declared, path: Path, ends: Iterable[tuple[Key, Row]], how: "Reading"
     ) -> list[tuple[Row, list[Key]]]:
         """The rows of a table that lead to some at the end of a path, with the keys of these; NULL joins nothing."""
-        by, far = dict[Key, list[Key]](), _reads([*path.join.on.values()])
+        by, (near, far) = dict[Key, list[Key]](), _joined_by(table, path)
         for key, row in ends:
             if None not in (held := far(row)):
                 by.setdefault(held, []).append(key)
-        found, near, names = list[tuple[Row, list[Key]]](), _reads([*path.join.on]), [*path.join.on]
+        found, names = list[tuple[Row, list[Key]]](), [*path.join.on]
         for condition, said in self._near_conditions(table.relation, names, [*by]):
             for row in await self.read(table, condition, said, how):
                 if keys := by.get(near(row)):
@@ -235,9 +235,9 @@ class Search:
             found -= {(name, key) for key in there}
         return found
 
-    async def _name_all(self, path: Path, found: Found) -> None:
+    async def _name_all(self, table: Declared, path: Path, found: Found) -> None:
         """Names every row at the end of a path to which rows lead that it has found, whosever it is."""
-        end, near = path.end, _reads([*path.join.on])
+        end, (near, far) = path.end, _joined_by(table, path)
         mine = {
             key: near(found.rows[key])
             for key, led in found.parents.items()
@@ -245,7 +245,7 @@ class Search:
         }
         names = [*path.join.on.values()]
         columns = tuple(dict.fromkeys([*names, *end.table.primary_key]))
-        shown, far, by = ", ".join(map(self._server.column, columns)), _reads(names), dict[Key, list[Key]]()
+        shown, by = self._server.shown(end.relation, columns), dict[Key, list[Key]]()
         wanted = sorted((key for key in {*mine.values()} if None not in key), key=repr)
         for condition, said in self._near_conditions(end.relation, names, wanted):
             query = f"SELECT {shown} FROM {self._server.place(end.place)} t WHERE {condition}"
@@ -287,6 +287,21 @@ def _parts(found: Found) -> Iterator[Found]:
         part = Found({key: found.rows[key] for key in keys[first : first + PAGE]})
         part.parents = {key: found.parents[key] for key in part.rows if key in found.parents}
         yield part
+
+
+def _joined_by(table: Declared, path: Path) -> tuple[Callable[[Row], Key], Callable[[Row], Key]]:
+    """Reads what a join compares, here and at its end: in small letters where both columns take any case."""
+    here, there = table.relation.columns, path.end.relation.columns
+    near, far = zip(*path.join.on.items(), strict=True)
+    folded = [n for n, (a, b) in enumerate(path.join.on.items()) if here[a].any_case and there[b].any_case]
+    reads, reads_there = _reads(near), _reads(far)
+    if not folded:
+        return reads, reads_there
+
+    def fold(key: Key) -> Key:
+        return tuple(part.lower() if n in folded and part is not None else part for n, part in enumerate(key))
+
+    return lambda row: fold(reads(row)), lambda row: fold(reads_there(row))
 
 
 def _reads(names: Sequence[str]) -> Callable[[Row], Key]:

@@ -176,6 +176,11 @@ class Server(ABC):
         """Returns a column of the row ``t``."""
         return f"t.{self.quoted(name)}"
 
+    def shown(self, relation: "Relation | None", names: Sequence[str]) -> str:
+        """Returns what reads columns of the row ``t``."""
+        del relation
+        return ", ".join(map(self.column, names))
+
     def sorted(self, relation: "Relation", names: Sequence[str]) -> tuple[str, str]:
         """Returns an order by these columns that no index gives, and what to say of the table for that.
 

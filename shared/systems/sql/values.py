@@ -16,37 +16,39 @@ from pydantic import JsonValue
 from shared.domain.countries import COUNTRIES
 from shared.domain.identities import IdentityType
 from shared.systems.engine.records import as_text
-from shared.systems.sql.catalog import TEXT, Relation
+from shared.systems.sql.catalog import TEXT, UNSIGNED, Relation
 from shared.systems.sql.declaration import Column, State, Table
 
 Row = Mapping[str, Any]
 """What was read of a row, by column; what stands in a document is the document."""
-_INTEGERS = frozenset({"smallint", "mediumint", "int", "integer", "bigint"})
-_OTHER_NUMBERS = frozenset({"decimal", "boolean", "real", "bit"})
+_INTEGERS = frozenset({"smallint", "mediumint", "int", "integer", "bigint", UNSIGNED})
+_OTHER_NUMBERS = frozenset({"decimal", "numeric", "boolean", "real", "bit"})
+_UUID = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
 def adapted(values: Iterable[object], type_: str) -> tuple[list[object], str]:
     """Returns those of some values that a column of that type can hold, and the type in which they are compared."""
     texts = [text for each in values if (text := as_text(each)) is not None]
     if type_ in _INTEGERS:
-        return [int(each) for each in texts if re.fullmatch(r"-?[0-9]{1,18}", each, re.ASCII)], "bigint"
+        of, low = (2**64, 0) if type_ == UNSIGNED else (2**63, -(2**63))
+        numbers = (int(each) for each in texts if re.fullmatch(r"-?[0-9]{1,20}", each, re.ASCII))
+        return [number for number in numbers if low <= number < of], "bigint"
     if type_ in _OTHER_NUMBERS:
         return [int(each) for each in texts if each.isascii() and each.isdigit()], type_
     if type_ == "uuid":
-        return [UUID(each) for each in texts if re.fullmatch(r"[0-9a-fA-F-]{32,36}", each)], type_
+        return [UUID(each) for each in texts if _UUID.fullmatch(each)], type_
     return [*texts], "text" if type_ in TEXT else type_
 
 
-def read(name: str, row: Row, *, padded: bool = False) -> str | None:
-    """Returns what a column holds as text; ``padded``: with blanks."""
-    text = as_text(row[name])
-    return text.rstrip(" ") if padded and text is not None else text
+def read(name: str, row: Row) -> str | None:
+    """Returns what a column holds as text."""
+    return as_text(row[name])
 
 
 def compared(table: Table, relation: Relation, name: str, row: Row) -> str | None:
     """Returns what of a column is compared with an identity, as its ``match`` says."""
     column = table.columns[name]
-    held = read(name, row, padded=relation.types[name] == "character")
+    held = read(name, row)
     if held is None:
         return None
     any_case = column.identity is IdentityType.EMAIL and relation.columns[name].any_case
