@@ -45,7 +45,6 @@ from shared.domain.errors import Shredded
 from shared.domain.identities import MalformedIdentity
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage import holds
-from shared.storage.postgres import Connection
 
 router = APIRouter(
     prefix="/v1", tags=["resources"], dependencies=PRIVACY_TEAM, responses=documented(Forbidden, NotFound)
@@ -127,7 +126,7 @@ class Resource:
     """
 
     key: str
-    rows: Callable[[Services, Connection, UUID | None, int], Awaitable[Sequence[Any]]]
+    rows: Callable[[Services, UnitOfWork, UUID | None, int], Awaitable[Sequence[Any]]]
     read: Callable[[Services, Held], Awaitable[Any]] = _row
     shows: type[BaseModel] | None = None
     whole: bool = True
@@ -140,8 +139,8 @@ class Resource:
     async def page(self, services: Services, paging: Paging) -> Page[Any]:
         """A page of the list."""
         cut, after = (paging.cut, None) if self.whole else (paging.page, paging.after(UUID))
-        async with services.unit_of_work.pool.acquire() as connection:
-            found = await self.rows(services, connection, after, MOST if self.whole else paging.more)
+        async with services.unit_of_work.begin() as tx:
+            found = await self.rows(services, tx, after, MOST if self.whole else paging.more)
         return cut([self.shown(each) for each in found], attrgetter(self.key))
 
 
@@ -160,7 +159,7 @@ async def _incident(_: Services, held: Held) -> Incident:
 RESOURCES: Final[Mapping[str, Resource]] = {
     "holds": Resource(
         "hold_id",
-        lambda _, connection, *__: holds.in_force(connection),
+        lambda _, tx, *__: holds.in_force(tx.connection),
         shows=HoldView,
         creation=Creation(
             "Place a hold",
@@ -171,7 +170,7 @@ RESOURCES: Final[Mapping[str, Resource]] = {
     ),
     "incidents": Resource(
         "incident_id",
-        lambda _, connection, *__: record.listed(connection),
+        lambda _, tx, *__: record.listed(tx.connection),
         _incident,
         creation=Creation(
             "Open an incident that was found elsewhere",
@@ -182,29 +181,29 @@ RESOURCES: Final[Mapping[str, Resource]] = {
     ),
     "letters": Resource(
         "letter_id",
-        lambda _, connection, after, most: delivery.waiting(connection, after, most),
+        lambda _, tx, after, most: delivery.waiting(tx.connection, after, most),
         shows=OpenLetter,
         whole=False,
     ),
     "mail": Resource(
         "mail_id",
-        lambda services, _, after, most: services.use_cases.mail.waiting(None, after, most),
-        lambda services, held: services.use_cases.mail.read(held.row.mail_id, held.caller),
+        lambda services, tx, after, most: services.use_cases.mail.listed(tx, None, after, most),
+        lambda services, held: services.use_cases.mail.show(held.tx, held.row.mail_id, held.caller),
         whole=False,
     ),
     "recipient-digests": Resource(
         "digest_id",
-        lambda services, connection, _, most: digests.unanswered(connection, silent(services), most),
+        lambda services, tx, _, most: digests.unanswered(tx.connection, silent(services), most),
         _digest,
     ),
     "stopped-proofs": Resource(
         "request_id",
-        lambda services, connection, *_: stopped.waiting(connection, services.use_cases.identity.links.failures),
+        lambda services, tx, *_: stopped.waiting(tx.connection, services.use_cases.identity.links.failures),
     ),
-    "assignment-conflicts": Resource("conflict_id", lambda _, connection, *__: assignment_conflicts.listed(connection)),
-    "sweeps": Resource("sweep_id", lambda _, connection, *__: retention_runs.listed(connection)),
-    "systems": Resource("name", lambda _, connection, *__: quarantines.listed(connection)),
-    "suspended-keys": Resource("key_id", lambda _, connection, *__: key_suspension.read(connection)),
+    "assignment-conflicts": Resource("conflict_id", lambda _, tx, *__: assignment_conflicts.listed(tx.connection)),
+    "sweeps": Resource("sweep_id", lambda _, tx, *__: retention_runs.listed(tx.connection)),
+    "systems": Resource("name", lambda _, tx, *__: quarantines.listed(tx.connection)),
+    "suspended-keys": Resource("key_id", lambda _, tx, *__: key_suspension.read(tx.connection)),
 }
 KindName = Annotated[str, Path(description="of which kind", json_schema_extra={"enum": [*RESOURCES]})]
 _CREATED: Final[list[JsonValue]] = [name for name, each in RESOURCES.items() if each.creation]

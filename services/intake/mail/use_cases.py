@@ -80,12 +80,16 @@ class MailUseCases:
     async def waiting(self, state: State | None, after: UUID | None, limit: int) -> Sequence[MailView]:
         """Mails that wait for a person, by when they reached us, with what a list may show."""
         async with self.unit_of_work.begin() as tx:
-            last = await inbox.read(tx.connection, after) if after else None
-            if after and last is None:
-                raise BadRequest("Invalid cursor. Omit it to get the first page.", "cursor")
-            place = (last.received_at, last.mail_id) if last else _FIRST
-            mails = await inbox.waiting(tx.connection, state, place, limit)
-            known = await inbox.contents(tx, mails)
+            return await self.listed(tx, state, after, limit)
+
+    async def listed(self, tx: UnitOfWork, state: State | None, after: UUID | None, limit: int) -> Sequence[MailView]:
+        """The same within a unit of work."""
+        last = await inbox.read(tx.connection, after) if after else None
+        if after and last is None:
+            raise BadRequest("Invalid cursor. Omit it to get the first page.", "cursor")
+        place = (last.received_at, last.mail_id) if last else _FIRST
+        mails = await inbox.waiting(tx.connection, state, place, limit)
+        known = await inbox.contents(tx, mails)
         return [_view(each, _listed(known.get(each.mail_id, MailContent(readable=False)))) for each in mails]
 
     async def read(self, mail_id: UUID, caller: Caller) -> MailView:
@@ -94,14 +98,16 @@ class MailUseCases:
         A proof link that it spells otherwise than a letter does is ended.
         """
         async with self.unit_of_work.begin() as tx:
-            mail, sealed = await inbox.opened(tx, mail_id)
-            tx.log_evidence(mail.request_id or mail_id, "mail.read", _named(mail, caller), caller.actor)
-            content = CONTENT.validate_json(sealed)
-            said = "\n".join(
-                (content.subject, content.name, content.text, *(each.name for each in content.attachments))
-            )
-            ended = await proof_links.end_shown(tx, await asyncio.to_thread(tokens_shown, said))
-            names, stranger = await _named_request(tx.connection, said), await _is_strange(tx, mail, content.sender)
+            return await self.show(tx, mail_id, caller)
+
+    async def show(self, tx: UnitOfWork, mail_id: UUID, caller: Caller) -> MailView:
+        """The same within a unit of work."""
+        mail, sealed = await inbox.opened(tx, mail_id)
+        tx.log_evidence(mail.request_id or mail_id, "mail.read", _named(mail, caller), caller.actor)
+        content = CONTENT.validate_json(sealed)
+        said = "\n".join((content.subject, content.name, content.text, *(each.name for each in content.attachments)))
+        ended = await proof_links.end_shown(tx, await asyncio.to_thread(tokens_shown, said))
+        names, stranger = await _named_request(tx.connection, said), await _is_strange(tx, mail, content.sender)
         return _view(mail, _shown(content, partial(_without, tokens=ended)), names=names, stranger=stranger)
 
     async def raw(self, mail_id: UUID, caller: Caller) -> bytes:
