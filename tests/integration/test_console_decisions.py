@@ -190,7 +190,7 @@ async def test_repudiation_after_the_answer_is_lifted_by_one_officer(door: Opene
     reference = await disowned_after_the_answer(door)
     page = f"/console/requests/{reference}"
     await hanna.open(page)
-    assert "somebody says that they have asked for nothing" in hanna.text
+    assert "the recipient says that they have asked for nothing" in hanna.text
     assert LIFT in hanna.text
     await hanna.open(f"{page}/decide/confirm-proof")
     for said in ("are counted again", "revoke the proof instead"):

@@ -184,7 +184,7 @@ ACTIONS: Final[Sequence[Action]] = (
     _answer(
         "end_part",
         "End the part of a retired system",
-        "Then nothing more is awaited of that system, and the person is told why.",
+        "Then nothing more is awaited of that system, and a letter tells the person why.",
         _end_part,
         lambda held: bool(_retired(held)),
         body=EndedPart,
@@ -198,8 +198,8 @@ ACTIONS: Final[Sequence[Action]] = (
         body=Balancing,
         effects=saying(
             "The data stay restricted until a second person approves it.",
-            "If it is upheld, the processing ends; else the person is told why not, before the restriction is lifted"
-            " (Art. 18(3)).",
+            "If it is upheld, the processing ends; else a letter tells the person why not, before the restriction is"
+            " lifted (Art. 18(3)).",
         ),
         apply=_weigh,
         may=lambda held: held.request.is_weighed and held.request.allows("weigh"),

@@ -40,7 +40,7 @@ BY_TWO: Final = frozenset({Right.ACCESS, Right.PORTABILITY, Right.ERASURE, Right
 """The rights whose requests open data, destroy them, or change the address by which their subject is proved."""
 REVOKE: Final = "revoke-proof"
 WHY: Final[Mapping[stopped.Why, str]] = {
-    "disowned": "somebody says that they have asked for nothing",
+    "disowned": "the recipient says that they have asked for nothing",
     "withheld": "too many links were asked for, so the last was not sent",
     "wrong_codes": "too many wrong codes",
 }
@@ -75,7 +75,7 @@ async def verify(held: Held, said: Verification) -> Transition:
     request.must_be_ours()
     known = await _known(tx, request)
     if known is None:
-        raise Shredded("the subject's key is gone, and nobody can tell any more who has asked")
+        raise Shredded("the subject's key is gone, so the requester is unknown")
     mine = [each for each in known.identities if each.source == "requester"]
     grant = held.caller.grant
     proved = means.proving.prove(mine, said.assurance, said.proofs, grant, tx.now)

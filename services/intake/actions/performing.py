@@ -70,7 +70,7 @@ async def act(
             else:
                 waiting.must_wait_for(basis.caller.holder)
                 if not approves:
-                    raise NotReady("somebody has proposed the same: another role approves it")
+                    raise NotReady("the same is proposed already: another role approves it")
                 held = await _approve(held, kind, action, said, waiting)
                 waiting = None
         else:

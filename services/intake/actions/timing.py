@@ -212,7 +212,7 @@ ACTIONS: Final[Sequence[Action]] = (
         body=Nothing,
         effects=saying(
             "The question about who they are is asked no more, and can be asked again in other words.",
-            "No time limit has stopped for it. The person is told nothing of that.",
+            "No time limit has stopped for it. The person is not informed of that.",
             "Its letter is printed no more; one that was mailed or read already cannot be called back.",
         ),
         apply=lambda held, _: held.request.take_question_back(),
@@ -245,7 +245,7 @@ ACTIONS: Final[Sequence[Action]] = (
         body=Extension,
         effects=saying(
             ANOTHER,
-            "Then the person is told the new date and why (Art. 12(3)): at most two months, and once.",
+            "Then a letter tells the person the new date and why (Art. 12(3)): at most two months, and once.",
         ),
         apply=_extend,
         may=lambda held: held.request.allows("extend") and not held.request.extended,

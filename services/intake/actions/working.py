@@ -149,7 +149,7 @@ ACTIONS: Final[Sequence[Action]] = (
         body=Nothing,
         effects=saying(
             "You say that you have looked into it, and that all of it is this person's.",
-            "A second person must look into it and approve; then it can be fetched again, and the person is told.",
+            "A second person must look into it and approve; then it can be fetched again, and the person is informed.",
         ),
         apply=_release_package,
         may=_is_withheld,
@@ -172,7 +172,7 @@ ACTIONS: Final[Sequence[Action]] = (
         title="Lift the restriction",
         body=Nothing,
         effects=saying(
-            "The person is told first (Art. 18(3)); only once that letter is there or sent are the systems asked to"
+            "The person is informed first (Art. 18(3)); only once that letter is there or sent are the systems asked to"
             " process the data again.",
         ),
         apply=lambda held, _: held.request.lift(held.tx.now),
@@ -184,7 +184,7 @@ ACTIONS: Final[Sequence[Action]] = (
         title="Record the forwarding",
         body=Forwarded,
         effects=saying(
-            "The person is told that the customer answers, and the request is closed.",
+            "A letter tells the person that the customer answers, and the request is closed.",
             "The customer's name stands in the letter only if their contract lets us.",
         ),
         apply=_forward,

@@ -123,7 +123,7 @@ class Door:
                     body = body if isinstance(body, bytearray) else bytearray(body)
                     body += part
                 if len(body) > limit:
-                    raise TooLarge(f"the body is longer than {limit} bytes; send less at once")
+                    raise TooLarge(f"the body is longer than {limit} bytes; send less in one call")
             await self._unpack(scope, headers, caller, body, limit, receive, send)
         finally:
             self._held.give(caller.channel, len(body))
@@ -214,7 +214,7 @@ def unpack(body: bytes | bytearray, limit: int) -> bytes:
     except zlib.error:
         content = b""
     if len(content) > limit:
-        raise TooLarge(f"the body is longer than {limit} bytes, unpacked; send less at once")
+        raise TooLarge(f"the body is longer than {limit} bytes, unpacked; send less in one call")
     if not unpacking.eof or unpacking.unused_data:
         raise RequestValidationError([{"loc": (), "msg": "no gzip, or not one whole", "type": "gzip_invalid"}])
     return content
@@ -236,7 +236,7 @@ def _announced(headers: Mapping[bytes, str], limit: int, *, packed: bool) -> boo
     if headers.get(b"content-encoding", _PLAIN) not in ({_PLAIN, "gzip"} if packed else {_PLAIN}):
         raise UnsupportedType("send it uncompressed")
     if not length.isdecimal() or int(length) > limit:
-        raise TooLarge(f"the body is longer than {limit} bytes; send less at once")
+        raise TooLarge(f"the body is longer than {limit} bytes; send less in one call")
     return True
 
 

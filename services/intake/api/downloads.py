@@ -153,7 +153,7 @@ async def _report(services: Services, handed: downloads.Download) -> Response:
     pool, vault = services.unit_of_work.pool, services.unit_of_work.vault
     packed = await unpacking.find(pool, vault, handed.piece, REPORT)
     if packed is None:
-        raise NotReady("this package has no report: whoever decides about the data answers the person")
+        raise NotReady("this package has no report: the customer who decides about the data answers the person")
     content = unpacking.content(pool, vault, packed)
     head = b""
     while len(head) < _HEAD and (some := await anext(content, None)) is not None:
@@ -196,7 +196,7 @@ async def certify(request_id: UUID, caller: AnyCaller, services: UseServices) ->
     request = await services.use_cases.read(request_id, caller)
     officer = caller.role == "privacy"
     if request.anonymous and not officer:
-        raise NotReady("whoever has asked has not shown who they are: its certificate is for the privacy team")
+        raise NotReady("the requester has not proved who they are: only the privacy team gets the certificate")
     if request.closed_at is None:
         raise NotReady("a request gets its certificate when it is closed")
     unit_of_work = services.unit_of_work

@@ -67,7 +67,7 @@ async def identities(token: Claim, caller: AnyCaller, services: UseServices) -> 
     async with services.unit_of_work.begin() as tx:
         known = await tx.vault.subject_data(tx.connection, [shown.subject_ref])
         if shown.subject_ref not in known:
-            raise Shredded("the subject's key was shredded: there is nobody left to search for")
+            raise Shredded("the subject's key was destroyed: there is no subject to search for")
         proofs = proof_policy(tx.policy.overlay)
         register, known = await confirmed_by_register(tx.connection, tx.vault.keyring, known, tx.now, proofs)
         subject = known[shown.subject_ref]

@@ -11,7 +11,7 @@ from services.intake.core.errors import BadRequest
 from shared.domain.toml_file import read_toml
 
 _NOT_YET = "received_at lies in the future; give the instant at which it arrived"
-_LONG_AGO = "received_at lies longer ago than anything is accepted; ask whoever operates this, if it is true"
+_LONG_AGO = "received_at lies longer ago than anything is accepted; ask the operator, if it is true"
 _BEFORE = "received_at lies before the question was sent; give the instant at which its answer arrived"
 _LATER = "received_at lies after the request was entered here; it was here by then"
 _NOT_YET_PROVED = "a proof lies in the future; give the time at which it was proved"

@@ -99,7 +99,7 @@ async def enter(tx: UnitOfWork, said: IncidentFound, caller: Caller) -> Incident
 async def must_not_have_handled(tx: UnitOfWork, incident: Incident, caller: Caller) -> None:
     """Raises ``Forbidden`` to a caller who has handled the request of the incident."""
     if await _has_handled(tx, incident, caller):
-        raise Forbidden("you have handled this request: somebody else must see to its incident")
+        raise Forbidden("you have handled this request: another person must see to its incident")
 
 
 async def state(tx: UnitOfWork, incident: Incident, said: IncidentFacts, caller: Caller) -> None:
@@ -109,7 +109,7 @@ async def state(tx: UnitOfWork, incident: Incident, said: IncidentFacts, caller:
         known = ", ".join(sorted(tx.policy.categories))
         raise BadRequest(f"the policy has no category {unknown[0]}; give some of {known}", "categories")
     if said.found_at > min([incident.opened_at, *(each.told_at for _, each in incident.notices)]):
-        raise BadRequest("it was on record, or somebody was notified, before then; say when we knew", "found_at")
+        raise BadRequest("it was on record, or a notice went out, before then; say when we knew", "found_at")
     owner = None if await _has_handled(tx, incident, caller) else caller.holder
     stated: dict[str, object] = {"owner": owner, "categories": sorted({*said.categories}), "people": said.people}
     # One person cannot lengthen the 72 hours: a later time counts with the decision of two.
@@ -141,7 +141,7 @@ async def note(tx: UnitOfWork, incident: Incident, said: Notified, caller: Calle
     """Notes a notification; one that is noted after the 72 hours is late, whatever its date."""
     _must_be_open(incident)
     if not incident.found_at <= said.told_at <= tx.now:
-        raise BadRequest("nobody is notified before it is found, or in the future; say when it was", "told_at")
+        raise BadRequest("a notice is neither earlier than the discovery nor in the future; say when it was", "told_at")
     first = said.whom in {"authority", "controller"} and said.whom not in {each.whom for _, each in incident.notices}
     late = first and tx.now > incident.notify_by
     if late and said.delay is None:
@@ -159,8 +159,8 @@ async def close(tx: UnitOfWork, incident: Incident, said: IncidentClosed, caller
     facts, decision = incident.facts, incident.decision
     if not (facts and decision):
         raise NotReady(
-            "two people must first decide how high the risk of these facts is (Art. 33(1), 34), and why nobody need be"
-            " notified where there is none: propose that, and have somebody else approve it"
+            "two people must first decide how high the risk of these facts is (Art. 33(1), 34), and why no notice is"
+            " needed where there is none: propose that, and have another person approve it"
         )
     risk, sent = decision, [each.state for each in incident.letters]
     whom, noted = owed(facts, risk), {each.whom: at for at, each in reversed(incident.notices)}
@@ -208,7 +208,7 @@ async def listed(connection: Connection) -> list[IncidentRow]:
 async def must_not_own(connection: Connection, request_id: UUID, holder: str) -> None:
     """Checks that the handler of a request owns no incident of it; raises ``Forbidden``."""
     if await connection.fetchval(_OWNS, request_id, holder):
-        raise Forbidden("you own the incident of this request, and judge its handling: somebody else must do this")
+        raise Forbidden("you own the incident of this request, and judge its handling: another person must do this")
 
 
 async def count(connection: Connection, now: datetime) -> None:

@@ -172,7 +172,7 @@ async def decide(
 ) -> None:
     """Notes what a person has decided, once, and destroys the original; raises ``IllegalTransition`` if it was."""
     if not await tx.connection.fetchval(_DECIDE, mail_id, state, request_id, reason, actor, tx.now):
-        raise IllegalTransition("somebody else has decided about this mail meanwhile: open it again, and look")
+        raise IllegalTransition("this mail was decided meanwhile: open it again, and look")
     await _destroy(tx, mail_id)
 
 

@@ -60,7 +60,7 @@ async def plan(tx: UnitOfWork, request: Request, caller: Caller) -> Plan:
     request.must_be_ours()
     scheduled = any(map(deferrals.is_kept, request.tasks or ()))
     if request.forgets_its_subject and not scheduled and not request.may_be_done_later:
-        raise Shredded("it is done, and nobody can tell any more whom to look for")
+        raise Shredded("it is done, and its subject is known no more")
     row = await tx.connection.fetchrow(_READ, request.request_id)
     if row is not None and row["policy_version"] == tx.policy.version:
         known = Plan(row["plan_id"], row["asked_at"], row["made_at"], _TASKS.validate_python(row["tasks"] or ()))

@@ -51,7 +51,7 @@ async def read(connection: Connection, conflict_id: UUID) -> AssignmentConflict:
     """The open conflict of that id; raises ``NotFound``."""
     row = await connection.fetchrow(_READ, conflict_id)
     if row is None:
-        raise NotFound("no conflict of that id is open: somebody has settled it, perhaps")
+        raise NotFound("no conflict of that id is open: it may be settled")
     return AssignmentConflict(**row)
 
 

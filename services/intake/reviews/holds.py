@@ -143,7 +143,7 @@ class Holds:
         if self.today(tx) < hold.review_on:
             raise IllegalTransition(f"its review is on {hold.review_on}: before that day two people lift it")
         if caller.holder == hold.owner:
-            raise SamePerson("the owner of a hold does not end it alone: somebody else reviews it")
+            raise SamePerson("the owner of a hold does not end it alone: another person reviews it")
         tx.log_evidence(hold.hold_id, "hold.reviewed", {"finding": said.finding}, caller.actor)
         await lift(tx, hold, [caller.holder], caller)
 
