@@ -234,4 +234,4 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"  made {', '.join(needs['made']) or 'nothing: all was there'}; {_GIVEN[needs['rights_given']]}"
 
 
-_GIVEN = {True: "rights given", False: "this broker asks nobody for rights"}
+_GIVEN = {True: "rights given", False: "this broker asks for no rights"}

@@ -13,7 +13,7 @@ from shared.domain.user_events import EMITTERS, Emitter, read_emitters
 
 
 class IntakeSettings(Group, env_prefix="DSR_INTAKE_"):
-    """What the door lets in; what is beyond is refused with a problem that says so, and stores nothing."""
+    """Bounds of the door; anything beyond is refused with a problem, and stores nothing."""
 
     batch_bytes: int = Field(default=4 * 2**20, ge=1, le=64 * 2**20, description="longest body of a batch")
     result_bytes: int = Field(
@@ -70,7 +70,7 @@ class IntakeSettings(Group, env_prefix="DSR_INTAKE_"):
     package_downloads: int = Field(default=5, ge=1, le=100, description="how often a package is handed out")
 
     def read_emitters(self) -> Mapping[str, Emitter]:
-        """Who tells of users, and what each may say.
+        """Reads the emitters of events, and what each may send.
 
         Raises:
             Misconfigured: the file cannot be used; says what to change.
@@ -79,5 +79,5 @@ class IntakeSettings(Group, env_prefix="DSR_INTAKE_"):
 
     @property
     def instants(self) -> Instants:
-        """What is believed of a stated time."""
+        """Bounds of stated times."""
         return Instants(timedelta(seconds=self.tolerance_seconds), timedelta(days=self.oldest_days))

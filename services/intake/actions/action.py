@@ -73,7 +73,7 @@ class Action:
     sentence by sentence. ``may``: whether it is offered as things stand; ``apply`` has the last word. ``power``: what
     a person needs; ``channel``: the channel that submitted the request may act, too. ``second``: whether another
     person must approve it. ``about``: an approval is void once this is another. ``target``: fields that tell several
-    open proposals apart; ``shows``: fields that lists show, which identify nobody. ``known``: what stands in its form.
+    open proposals apart; ``shows``: fields that lists show, which identify no person. ``known``: what stands in its form.
     ``meanwhile``: what a proposal does, and its rejection undoes. ``final``: it cannot be taken back. ``offered``: it
     can be taken from outside.
     """

@@ -86,7 +86,7 @@ class Deciding:
             request = await repository.read(tx.connection, request_id)
             shown = caller.role == "channel" and correspondence.opens(tx.vault.keyring, request_id, code or "")
             shown = shown and request is not None and request.tenant == caller.grant.tenant
-            shown = shown and request is not None and request.channel not in SENT_TO  # whose code nobody was told
+            shown = shown and request is not None and request.channel not in SENT_TO  # whose code no letter has
             shown = shown or caller.follows == request_id
             if request is None or not shown:
                 request = await visible(tx.connection, request, caller)

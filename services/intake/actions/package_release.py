@@ -1,7 +1,7 @@
 """Lets two people release a withheld package: each looks into it, and says that all of it is the subject's.
 
 What is looked at is the package itself, opened a chunk at a time from where it lies: no copy of it is made, and it is
-counted as no download. That somebody looks is on record before the first byte goes out; that they have looked, once the
+counted as no download. The look is on record before the first byte goes out; that they have looked, once the
 last one has.
 """
 
@@ -73,7 +73,7 @@ async def content(unit_of_work: UnitOfWorkFactory, look: Look, caller: Caller) -
     piece = look.piece
     async for chunk in chunks.read(unit_of_work.pool, unit_of_work.vault, piece, 0, piece.size):
         yield chunk
-    await asyncio.shield(_note(unit_of_work, look, caller))  # who has the last byte may hang up at once
+    await asyncio.shield(_note(unit_of_work, look, caller))  # the client may hang up after the last byte
 
 
 async def _note(unit_of_work: UnitOfWorkFactory, look: Look, caller: Caller) -> None:

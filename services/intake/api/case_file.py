@@ -1,7 +1,7 @@
 """Everything about one case in one ZIP, for who must show that it was handled well; the making is on record (REQ-A1).
 
 The certificate in it holds the whole evidence, signed: ``dsr certificate verify`` checks it offline. Letters are in it
-for who may read them; whoever may not gets when which was written. Nothing else of the vault is.
+for those who may read them; others get when each was written. Nothing else of the vault is in it.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ request.json      where it stands, what each system did in counts, and the answe
 timeline.json     everything that was done, the oldest first
 certificate.json  the same as evidence, signed; check it offline:
                   dsr certificate verify certificate.json
-receipts.json     what each system has reported, each signed by itself
+receipts.json     what each system has reported, each with its own signature
 plan.json         preview of the erasure, where one was made
 recipients.json   recipients that were notified (Art. 19), and their replies
 mail.json         mails that became the request, or answer it, and what was done with them (where there are any)

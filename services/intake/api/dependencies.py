@@ -185,7 +185,7 @@ async def version(
 
     Raises:
         PreconditionRequired: no version is named.
-        BadRequest: it is not an entity tag of ours.
+        BadRequest: it is no entity tag of this API.
     """
     if if_match == "*":
         raise PreconditionRequired("any version is none: read it, and send the ETag that you get as If-Match")

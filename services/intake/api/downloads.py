@@ -189,7 +189,7 @@ def _handed(found: T | Fault) -> T:
 
 @router.get("/requests/{request_id}/certificate", responses=documented(NotFound, NotReady))
 async def certify(request_id: UUID, caller: AnyCaller, services: UseServices) -> dict[str, object]:
-    """The certificate of a closed request: its evidence, signed; of one by somebody unknown, for the privacy team.
+    """Read the certificate of a closed request: its signed evidence; if the requester is unknown, privacy team alone.
 
     `dsr certificate verify FILE` checks it offline.
     """

@@ -48,7 +48,7 @@ class SubmissionAccepted(StateView):
     due_on: date
     letter_code: str | None = Field(
         description="for the requester, whose acknowledgement names it too: with the id it opens the letters of the"
-        " request, also after an erasure; null for the privacy team, since whoever has it is the requester to us"
+        " request, also after an erasure; null for the privacy team, since its holder counts as the requester"
     )
 
 
@@ -140,7 +140,7 @@ class RequestView(Referenced):
     repeated: list[RepeatedView] = Field(
         default=[],
         description="other open requests by which the same person asks for the same (privacy team): each is worked"
-        " unless the person withdraws it, or two persons refuse it",
+        " unless the person withdraws it, or two people refuse it",
     )
     case: CaseView | None = Field(default=None, description="where it came in one message with others: all of them")
 

@@ -79,7 +79,7 @@ _SINGLE = (
     IdentityType.SIP_URI,
     IdentityType.NAME,
 )
-"""Of which there is one."""
+"""Fields that are one value each."""
 
 
 class DataSubject(Strict):

@@ -86,13 +86,13 @@ class RiskDecided(Strict):
     KIND: ClassVar[Kind] = "decided"
     risk: Literal["none", "some", "high"] = Field(
         title="Risk to the rights of the data subjects",
-        description="none: nobody need be notified (Art. 33(1)); high: the data subjects are notified too (Art. 34)",
+        description="none: no notice is needed (Art. 33(1)); high: the data subjects are notified too (Art. 34)",
         examples=["high"],
     )
     exemption: Literal["protected", "averted", "disproportionate"] | None = Field(
         default=None,
         title="Why there are no letters though the risk is high",
-        description="protected: nobody can read the data (Art. 34(3)(a)); averted: the high risk is no longer likely"
+        description="protected: the data cannot be read (Art. 34(3)(a)); averted: the high risk is no longer likely"
         " (b); disproportionate: a public notice instead (c)",
         examples=["protected"],
     )

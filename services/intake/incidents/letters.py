@@ -40,6 +40,8 @@ SELECT request_id, coalesce(case_id, request_id), proved_account, proved_email, 
     WHERE a.request_id = r.request_id AND b.request_id = $2)
 FROM request r WHERE request_id = ANY($1)
 """
+_CUSTOMERS = "a customer decides about these data, and tells the person"
+_SUSPECT = "its letters go to the requester with whose request this happened, who may have got the data"
 
 
 async def written(connection: Connection, incident_id: UUID) -> list[IncidentLetter]:
@@ -80,24 +82,22 @@ async def _concerned(tx: UnitOfWork, incident: Incident, said: RiskDecided) -> S
     def same(one: UUID | None, other: UUID) -> bool:
         if one not in who:
             return False
-        (case, person), (another, somebody) = who[one], who[other]
-        return case == another or person.is_same(somebody)
+        (case, person), (other_case, other_person) = who[one], who[other]
+        return case == other_case or person.is_same(other_person)
 
     chosen = list[Request]()
     # Of several requests of a person, that by which most is known of them.
     for request in sorted(found, key=lambda each: who[each.request_id][1].account is None):
         request_id, stated = request.request_id, known.get(request.subject_ref)
-        faults = {
-            "a customer of ours decides about these data, and tells the person": bool(request.tenant)
-            or request.role == "processor",
-            "its letters go to the requester with whose request this happened, who may have got the data": request_id
-            in sharing
-            or same(incident.request_id, request_id),
-            "its requester has not shown who they are": request.anonymous
-            or bool(stated and all(each.level == NOTHING for each in stated.identities)),
-            "its correspondence has expired": request_id not in reachable,
-        }
-        if fault := next((words for words, holds in faults.items() if holds), None):
+        unproved = stated is not None and all(each.level == NOTHING for each in stated.identities)
+        suspect = request_id in sharing or same(incident.request_id, request_id)
+        faults = (
+            (request.tenant or request.role == "processor", _CUSTOMERS),
+            (suspect, _SUSPECT),
+            (request.anonymous or unproved, "its requester has not shown who they are"),
+            (request_id not in reachable, "its correspondence has expired"),
+        )
+        if fault := next((words for holds, words in faults if holds), None):
             raise BadRequest(f"request {request_id}: {fault}; tell them otherwise, and note that", "concerned")
         if not any(same(each, request_id) for each in (*told, *(each.request_id for each in chosen))):
             chosen.append(request)

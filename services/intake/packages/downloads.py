@@ -215,7 +215,7 @@ async def content(
     async for chunk in chunks.read(unit_of_work.pool, unit_of_work.vault, piece, download.first, download.end):
         yield chunk
     if download.end == piece.size:
-        await asyncio.shield(_end(unit_of_work, download, settings))  # who has the last byte may hang up at once
+        await asyncio.shield(_end(unit_of_work, download, settings))  # the client may hang up after the last byte
 
 
 async def _end(unit_of_work: UnitOfWorkFactory, download: Download, settings: IntakeSettings) -> None:

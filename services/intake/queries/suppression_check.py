@@ -65,7 +65,7 @@ class SuppressionList:
         caller.must_be("channel")
         caller.grant.must(Power.CHECK)
         if caller.grant.tenant:
-            raise Forbidden(f"this key is {caller.grant.tenant}'s: the list is of those who get no marketing of ours")
+            raise Forbidden(f"this key is {caller.grant.tenant}'s: the list is of those who get no marketing from us")
         self._rate.take(caller.channel, len(points) * self._each)
         keyring = self._unit_of_work.vault.keyring
         prints = await asyncio.to_thread(lambda: [fingerprint_of(keyring, each) for each in points])

@@ -1,8 +1,8 @@
 """Legal holds: data of a person that a case needs are kept until two people, or a review, let them go (REQ-R9).
 
-A hold is placed with its case, its reason and the day of its review, at most as far away as the policy says. Whom it is
-about is known by keyed hashes, and sealed in the vault under the id of the hold for whoever must spare their rows; both
-go when it is lifted.
+A hold is placed with its case, its reason and the day of its review, at most as far away as the policy says. Its
+subject is known by keyed hashes, and sealed in the vault under the id of the hold for the services that spare their
+rows; both go when it is lifted.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Shows the nightly retention run, and lets two people approve a deletion beyond the policy's share.
 
 Who sweeps and who is asked agree in one table (``downstreams.sweep``). What was confirmed is that very count: whatever
-a night counts anew takes its place, and the first word with it.
+a later night counts takes its place, and voids a proposal.
 """
 
 from collections.abc import Sequence
@@ -28,13 +28,13 @@ class Sweep(BaseModel):
     action: Literal["delete", "anonymise"]
     state: Literal["unsigned", "no_country", "dry_run", "stopped", "sweeping", "swept", "failed"] = Field(
         description="`dry_run`: new or shortened, so it was only counted; `stopped`: more than the policy's share, so"
-        " two persons must confirm it; `unsigned`: without a valid sign-off nothing is touched; `no_country`: a"
+        " two people must confirm it; `unsigned`: without a valid sign-off nothing is touched; `no_country`: a"
         " maximum by another country's law than ours, and the table does not say which rows are under it: the same"
     )
     night: date
     period: str
     first_kept: date = Field(description="what began on an earlier day is past")
-    due: int = Field(description="rows past the ceiling and spared by nobody, when it was counted")
+    due: int = Field(description="rows past the ceiling that nothing keeps, when it was counted")
     of_rows: int = Field(description="rows of the table, about")
     gone: int
     spared: int = Field(description="rows past it that a restriction, a legal hold or a state of the row keeps")
@@ -69,7 +69,7 @@ async def read(connection: Connection, sweep_id: UUID) -> Sweep:
 async def approve(tx: UnitOfWork, sweep: Sweep, holders: Sequence[str], actor: str) -> None:
     """It goes on within a minute, up to what was counted; raises ``IllegalTransition`` where it is not stopped."""
     if sweep.state != "stopped" or sweep.confirmed_by:
-        raise IllegalTransition("this sweep waits for nobody: only one that is stopped does")
+        raise IllegalTransition("this sweep waits for no approval: only one that is stopped does")
     await tx.connection.execute(_CONFIRM, sweep.sweep_id, list(holders))
     detail: dict[str, JsonValue] = {"system": sweep.system, "ceiling": sweep.ceiling, "by": [*holders]}
     tx.log_evidence(
