@@ -67,15 +67,17 @@ class _Same:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One action.
+    """One action: its form, who may take it, who approves it, and what it does.
 
-    ``name``: in its address. ``title``: in the words of its link, heading and button. ``effects``: what it will do,
-    sentence by sentence. ``may``: whether it is offered as things stand; ``apply`` has the last word. ``power``: what
-    a person needs; ``channel``: the channel that submitted the request may act, too. ``second``: whether another
-    person must approve it. ``about``: an approval is void once this is another. ``target``: fields that tell several
-    open proposals apart; ``shows``: fields that lists show, which identify no person. ``known``: what stands in its form.
-    ``meanwhile``: what a proposal does, and its rejection undoes. ``final``: it cannot be taken back. ``offered``: it
-    can be taken from outside.
+    - ``name`` is in its address, ``title`` on its link and button; ``effects`` say what it will do.
+    - ``body`` is its form; ``choices`` are values to choose from, ``known`` is what the form starts with, ``reads`` are
+      facts to read first.
+    - ``may`` says whether it is offered now; ``apply`` does it, and has the last word.
+    - ``power`` is what a person needs; with ``channel`` the channel that submitted the request may act too.
+    - ``second`` says whether another person must approve it. The approval is void once ``about`` gives another text.
+      ``target`` are fields that tell open proposals apart, ``shows`` fields that lists show: they identify no person.
+      ``meanwhile`` is what a proposal does, and a rejection undoes; ``proposed`` is its name in the evidence.
+    - ``final``: it cannot be taken back. ``offered``: it can be taken through the API.
     """
 
     name: str
