@@ -42,12 +42,10 @@ from shared.storage import evidence
 _MAILS: Final = 20
 _STEPS: Final = ("Received", "Identity", "Work", "Answer", "Closed")
 _STEP: Final = {
-    State.RECEIVED: 1,
     State.AWAITING_IDENTITY: 1,
     State.AWAITING_CLARIFICATION: 2,
     State.IN_PROGRESS: 2,
     State.AWAITING_DECISION: 2,
-    State.RESPONDED: 3,
     State.CLOSED: 3,
 }
 """Which step is the current one."""

@@ -18,6 +18,7 @@ from services.intake.core.errors import BadRequest, Expired, Forbidden, NotFound
 from services.intake.letters import correspondence, portal_news
 from services.intake.letters.rendering import Letters
 from services.intake.packages import downloads as packages
+from services.intake.request import delivery
 from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
 from services.intake.request.messages.answer import standing
@@ -42,7 +43,7 @@ async def note(unit_of_work: UnitOfWorkFactory, letters: Letters, request_id: UU
         request = registry.get(request_id)
         if request is None or request.question is None or not request.question.untold:
             return
-        registry.tell(request.shown(tx.now))
+        registry.tell(delivery.shown(request, tx.now))
         tx.log_evidence(request_id, "question.shown", {"question_id": str(request.question.question_id)})
         await portal_news.known(tx, request_id, request.question.question_id)
         await registry.save()

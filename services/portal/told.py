@@ -66,7 +66,7 @@ def _next(request: Request) -> Iterator[Sentence]:
     if request.package_fault and not request.package_is_gone:
         yield say("portal_next.withheld")
     match request.state:
-        case State.CLOSED | State.RESPONDED:
+        case State.CLOSED:
             if may_sign_in(request):
                 yield say("portal_next.more_proof")
             elif request.resumable:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
 from itertools import product
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from uuid_utils.compat import uuid7
 
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.blockers import blocked_by
-from services.intake.request.lifecycle import TRANSITIONS, Standing, State, first_state
+from services.intake.request.lifecycle import MOVES, Place, State, diagram, first_state
 from shared.domain import reference
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import (
@@ -41,7 +42,6 @@ BY_HAND = STOPPED.model_copy(update={"failure": "not_supported", "exceeded": Non
 COPIED = KEPT.model_copy(update={"operation": "export", "outcome": TaskOutcome.EXPORTED})
 RETIRED = BY_HAND.model_copy(update={"failure": "system_retired"})
 FOLLOWS = {
-    State.RECEIVED: {State.AWAITING_IDENTITY, State.IN_PROGRESS, State.AWAITING_DECISION},
     State.AWAITING_IDENTITY: {State.IN_PROGRESS, State.AWAITING_DECISION, State.CLOSED},
     State.AWAITING_CLARIFICATION: {State.IN_PROGRESS, State.AWAITING_DECISION, State.CLOSED},
     State.IN_PROGRESS: {
@@ -55,7 +55,8 @@ FOLLOWS = {
 
 
 def begin(request: Request, *, identified: bool) -> Transition:
-    request.must_allow("receive")
+    if request.state is not first_state(request.role, identified=identified) or request.question or request.tasks:
+        raise IllegalTransition
     return replace(request, state=first_state(request.role, identified=identified)).receive({})
 
 
@@ -99,7 +100,7 @@ def searched_again(request: Request) -> Transition:
 
 def answered_in_words(request: Request) -> Transition:
     """Somebody says something to a question of a person's about who they are, and proves nothing."""
-    if request.question is None or not request.allows("answer_identity"):
+    if request.question is None or request.state is not State.AWAITING_IDENTITY:
         raise IllegalTransition
     own = replace(request, question=replace(request.question, own_words=True))
     return own.answer(AT, AT, POLICY, identities=False)
@@ -109,40 +110,40 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("receive", lambda r: begin(r, identified=True)),
     ("receive", lambda r: begin(r, identified=False)),
     ("verify", lambda r: r.verify({}, AT, POLICY)),
-    ("ask_identity", lambda r: r.ask(Question.IDENTITY, QUESTION, "Who?", AT, recorded=True)),
-    ("ask_meaning", lambda r: r.ask(Question.CLARIFICATION, QUESTION, "Which?", AT, recorded=True)),
-    ("answer_identity", answered_in_words),
-    ("answer_identity", lambda r: r.take_question_back()),
+    ("ask", lambda r: r.ask(Question.IDENTITY, QUESTION, "Who?", AT, recorded=True)),
+    ("ask", lambda r: r.ask(Question.CLARIFICATION, QUESTION, "Which?", AT, recorded=True)),
+    ("answer", answered_in_words),
+    ("answer", lambda r: r.take_question_back()),
     ("answer", lambda r: r.answer(AT, AT, POLICY, identities=False)),
     ("answer", lambda r: r.answer(AT, AT, POLICY, identities=True)),
     ("give_up", silent),
     ("complete", lambda r: r.complete(a(FulfilmentCompleted), AT)),
-    ("block", lambda r: r.block(a(FulfilmentBlocked))),
-    ("block", lambda r: r.block(a(FulfilmentBlocked, tasks=(COPIED, UNSEARCHED)))),
+    ("stop", lambda r: r.block(a(FulfilmentBlocked))),
+    ("stop", lambda r: r.block(a(FulfilmentBlocked, tasks=(COPIED, UNSEARCHED)))),
     ("retry", lambda r: r.retry()),
     ("retry", searched_again),
-    ("retry_deferred", lambda r: replace(r, tasks=(KEPT,)).retry()),
-    ("confirm", lambda r: replace(r, tasks=(STOPPED,)).exceed("billing", Limit.MAX_ROWS, "officer-1", "officer-2")),
-    ("resume", lambda r: replace(r, suspended=True).resume()),
+    ("retry", lambda r: replace(r, tasks=(KEPT,)).retry()),
+    ("retry", lambda r: replace(r, tasks=(STOPPED,)).exceed("billing", Limit.MAX_ROWS, "officer-1", "officer-2")),
+    ("begin", lambda r: replace(r, suspended=True).resume()),
     ("record", lambda r: replace(r, tasks=(BY_HAND,)).record("billing", 2, 2)),
     ("record", lambda r: replace(r, tasks=(BY_HAND,), owed=True, outcome=PARTLY).record("billing", 2, 2)),
     ("record", lambda r: replace(r, tasks=(RETIRED,)).end_part("billing", "SYSTEM_DESTROYED", "12(4)", "key", {})),
     ("decide", lambda r: r.decide("answer_in_part", "SYSTEM_FAILED", "12(4)", "key", AT, owed=True)),
-    ("report", lambda r: told(r, Outcome.REFUSED)),
-    ("report", lambda r: told(r, PARTLY, STOPPED)),
-    ("done_later", done_later),
+    ("complete", lambda r: told(r, Outcome.REFUSED)),
+    ("complete", lambda r: told(r, PARTLY, STOPPED)),
+    ("follow_up", done_later),
     ("forward", lambda r: r.forward("them", AT)),
-    ("hear_controller", lambda r: replace(r, forwarded_at=AT).hear_controller(AT)),
+    ("follow_up", lambda r: replace(r, forwarded_at=AT).hear_controller(AT)),
     ("withdraw", lambda r: r.withdraw(AT)),
-    ("renew", lambda r: replace(r, package_id=QUESTION, package_fault="another_holder").renew()),
-    ("renew", lambda r: replace(r, package_id=QUESTION, package_fault="another_holder", tasks=(COPIED,)).renew()),
-    ("lift", lambda r: replace(r, right=Right.RESTRICTION).lift(AT)),
-    ("yield_to", lambda r: r.yield_to((QUESTION,), opposed=True)),
-    ("yield_to", lambda r: r.yield_to((QUESTION,), opposed=False)),
+    ("follow_up", lambda r: replace(r, package_id=QUESTION, package_fault="another_holder").renew()),
+    ("follow_up", lambda r: replace(r, package_id=QUESTION, package_fault="another_holder", tasks=(COPIED,)).renew()),
+    ("follow_up", lambda r: replace(r, right=Right.RESTRICTION).lift(AT)),
+    ("stop", lambda r: r.yield_to((QUESTION,), opposed=True)),
+    ("stop", lambda r: r.yield_to((QUESTION,), opposed=False)),
     ("begin", lambda r: replace(r, postponed=True).begin("answered")),
-    ("restricted", lambda r: r.restricted(a(FulfilmentCompleted, operation="restrict"))),
+    ("stop", lambda r: r.restricted(a(FulfilmentCompleted, operation="restrict"))),
     (
-        "weigh",
+        "decide",
         lambda r: replace(r, right=Right.OBJECTION, scope="legitimate_interests").weigh(
             "overridden", "Why.", "key", AT
         ),
@@ -150,8 +151,8 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("withdraw", lambda r: replace(r, right=Right.OBJECTION, scope="legitimate_interests").withdraw(AT)),
     ("answer", lambda r: contested(r).answer(AT, AT, POLICY, identities=False)),
     ("complete", corrected),
-    ("report", lambda r: told(r, Outcome.REFUSED, right=Right.RECTIFICATION, scope="accuracy_contested")),
-    ("extend", lambda r: r.extend(date(2026, 5, 29), "VOLUME", {}, AT, "officer", tell_before=AT)),
+    ("complete", lambda r: told(r, Outcome.REFUSED, right=Right.RECTIFICATION, scope="accuracy_contested")),
+    ("redate", lambda r: r.extend(date(2026, 5, 29), "VOLUME", {}, AT, "officer", tell_before=AT)),
     ("redate", lambda r: r.redate("policy_changed", r.arrival, date(2026, 4, 1), "v2")),
 ]
 
@@ -177,48 +178,46 @@ def every_request() -> Iterator[Request]:
                 yield replace(request, outcome=outcome, resumable=True)
 
 
-def standing(request: Request) -> Standing:
+def place(request: Request) -> Place:
     return "resumable" if request.resumable else request.state
 
 
-def cause_of(named: str, request: Request) -> str:
-    """A late proof or answer reopens; what goes on of a closed request is an erasure that was not done."""
+def move_of(named: str, request: Request) -> str:
+    """A late proof or answer reopens; what moves a closed request otherwise is a follow-up."""
     if named in {"verify", "answer"} and request.resumable:
         return "reopen"
-    if named == "ask_identity" and request.tasks == (UNPROVED,):
-        return "ask_proof"
-    if named == "retry_deferred" and request.state is not State.CLOSED:
-        return "retry"
-    late = {"report": "report_late", "confirm": "confirm_deferred", "record": "record_late", "retry": "retry_deferred"}
-    return late.get(named, named) if request.state is State.CLOSED else named
+    after = named in {"complete", "retry", "record"} and request.state is State.CLOSED
+    return "follow_up" if after else named
 
 
-def test_every_cause_moves_every_request_as_the_table_says_or_not_at_all() -> None:
-    sources, targets, published = defaultdict(set), defaultdict(set), defaultdict(set)
-    for (named, move), request in product(CAUSES, every_request()):
-        cause = cause_of(named, request)
+def test_every_move_leads_where_the_table_says_or_is_refused() -> None:
+    steps, published = defaultdict(set), defaultdict(set)
+    for (named, make), request in product(CAUSES, every_request()):
+        move = move_of(named, request)
         try:
-            transition = move(request)
+            transition = make(request)
         except IllegalTransition:
             continue
         if (transition.request, transition.published) == (request, ()):
             assert len(transition.evidence) == 1  # too late, and named
             continue
         kinds = [type(event) for event in transition.published]
-        assert kinds == [kind for kind in TRANSITIONS[cause].events if kind in kinds]
+        assert kinds == [kind for kind in MOVES[move].events if kind in kinds]
         after = transition.request
-        assert after.state is request.state or after.state in FOLLOWS[request.state]
         if RequestClosed in kinds:
             assert after.state is State.CLOSED
             assert after.responded_at == after.closed_at == AT
             assert after.outcome is not None
-        sources[cause].add(standing(request))
-        targets[cause].add(standing(after))
-        published[cause].update(kinds)
-    for cause, rule in TRANSITIONS.items():
-        assert sources[cause] == rule.sources, cause
-        assert targets[cause] == rule.targets, cause
-        assert published[cause] == set(rule.events), cause
+        steps[move].add(("new" if move == "receive" else place(request), place(after)))
+        published[move].update(kinds)
+    for move, row in MOVES.items():
+        assert steps[move] == {*row.steps()}, move
+        assert published[move] == set(row.events), move
+
+
+def test_the_page_of_the_architecture_shows_the_table() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()
+    assert f"```mermaid\n{diagram()}\n```" in page, "copy services.intake.request.lifecycle.diagram()"
 
 
 def test_every_state_leads_to_the_end() -> None:

@@ -90,7 +90,7 @@ def test_a_consent_that_nobody_has_given_is_not_withdrawn(purposes: list[str]) -
 @pytest.mark.parametrize("state", list(State))
 def test_of_every_request_that_is_open_it_is_said_what_comes_next(state: State) -> None:
     request = a_request(state=state)
-    answered = state in {State.RESPONDED, State.CLOSED}
+    answered = state is State.CLOSED
     assert bool(next_steps(request)) is not answered
     assert may_withdraw(request) is request.allows("withdraw")
 

@@ -19,7 +19,15 @@ from services.correspondence.settings import SmtpSettings
 from services.intake.delivery.handling import Page, document
 from services.intake.letters.delivery import stands, why
 from services.intake.request.aggregate import Request, Transition
-from services.intake.request.causes.delivery import Told, unknown, until_delivered, without_lift
+from services.intake.request.delivery import (
+    Told,
+    delivered,
+    returned,
+    undeliverable,
+    unknown,
+    until_delivered,
+    without_lift,
+)
 from services.intake.request.lifecycle import State
 from services.intake.request.reports import coverage
 from shared.domain.errors import IllegalTransition, Misconfigured
@@ -187,16 +195,16 @@ def test_an_answer_that_is_sent_ends_nothing_until_it_is_delivered(channel: str)
     request, published, told = closing(channel)
     assert (request.state, request.responded_at) == (State.CLOSED, None)
     assert (published, told) == ([], ["answer"])
-    delivered = request.told([{"what": "answer"}], AT)
-    assert [type(each).__name__ for each in delivered.published] == ["RequestClosed"]
-    assert delivered.request.responded_at == AT
-    assert delivered.request.told([{"what": "answer"}], AT).published == ()
+    known = delivered(request, [{"what": "answer"}], AT)
+    assert [type(each).__name__ for each in known.published] == ["RequestClosed"]
+    assert known.request.responded_at == AT
+    assert delivered(known.request, [{"what": "answer"}], AT).published == ()
 
 
 def test_an_erasure_waits_for_a_copy_until_its_answer_is_delivered() -> None:
     request, _, _ = closing("email", right=Right.ACCESS)
     assert request.precedes is Kind.COPY
-    assert request.told([{"what": "answer"}], AT).request.precedes is None
+    assert delivered(request, [{"what": "answer"}], AT).request.precedes is None
 
 
 @pytest.mark.parametrize(("channel", "tells"), [("api", []), ("events", []), ("portal", ["answer"])])
@@ -209,49 +217,49 @@ def test_an_answer_that_is_fetched_is_given_at_once(channel: str, tells: list[st
 def test_an_answer_in_the_portal_that_nobody_could_know_of_is_given_once_the_mail_about_it_was_taken() -> None:
     request, _, _ = closing("portal")
     there: list[Told] = [{"what": "answer", "there": True}]
-    assert request.told(there, AT).published == (), "it was given when it could be read"
+    assert delivered(request, there, AT).published == (), "it was given when it could be read"
     longer = a_request(State.IN_PROGRESS, channel="portal")
     extending = longer.extend(longer.due_on + timedelta(days=9), "VOLUME", {}, AT, "key", tell_before=AT + timedelta(1))
     transition, tells = until_delivered(extending)
-    assert ([each["what"] for each in tells], transition.request.told(tells, AT).published) == (["extension"], ())
-    back = request.untold(there).request
+    assert ([each["what"] for each in tells], delivered(transition.request, tells, AT).published) == (["extension"], ())
+    back = returned(request, there).request
     assert back.responded_at is None
-    delivered = back.told(unknown(there), AT)
-    assert [type(each).__name__ for each in delivered.published] == ["RequestClosed"]
+    known = delivered(back, unknown(there), AT)
+    assert [type(each).__name__ for each in known.published] == ["RequestClosed"]
 
 
 def test_a_letter_that_came_back_takes_its_answer_back_once() -> None:
     request, _, _ = closing("email")
-    delivered = request.told([{"what": "answer"}], AT).request
-    back = delivered.untold([{"what": "answer"}])
+    known = delivered(request, [{"what": "answer"}], AT).request
+    back = returned(known, [{"what": "answer"}])
     assert [type(each).__name__ for each in back.published] == ["LetterReturned"]
     assert back.request.responded_at is None
-    assert back.request.untold([{"what": "answer"}]).published == ()
+    assert returned(back.request, [{"what": "answer"}]).published == ()
 
 
 def test_a_letter_about_a_question_that_is_over_asks_nothing() -> None:
     request = a_request(State.AWAITING_IDENTITY, channel="email")
     about: Told = {"what": "question", "question": "identity", "question_id": str(uuid7()), "condition_recorded": False}
-    assert request.told([about], AT).published == ()
+    assert delivered(request, [about], AT).published == ()
 
 
 def test_who_somebody_is_can_be_asked_anew_once_the_letter_that_asked_is_given_up() -> None:
     request = a_request(State.AWAITING_IDENTITY, channel="email", question=open_question())
     assert request.question
     told: Told = {"what": "question", "question_id": str(request.question.question_id)}
-    given_up = request.undeliverable([told], AT).request
+    given_up = undeliverable(request, [told], AT).request
     assert given_up.question is None
     assert given_up.ask(Question.IDENTITY, uuid7(), "Who?", AT, recorded=False).request.question
     meant = a_request(State.AWAITING_CLARIFICATION, channel="email", question=open_question())
     assert meant.question
     about: Told = {"what": "question", "question_id": str(meant.question.question_id)}
-    assert meant.undeliverable([about], AT).request == meant, "what it waits for may be answered still"
-    assert request.undeliverable([{**told, "question_id": str(uuid7())}], AT).request == request
+    assert undeliverable(meant, [about], AT).request == meant, "what it waits for may be answered still"
+    assert undeliverable(request, [{**told, "question_id": str(uuid7())}], AT).request == request
 
 
 def test_a_restriction_whose_lift_nobody_could_be_told_of_stays() -> None:
     request = a_request(State.CLOSED, channel="email", right=Right.RESTRICTION, lift_told_at=AT, responded_at=AT)
-    given_up = request.undeliverable([{"what": "lift"}], AT)
+    given_up = undeliverable(request, [{"what": "lift"}], AT)
     assert given_up.published == ()
     assert given_up.request.lift_told_at is None
 

@@ -7,20 +7,17 @@ key. Erasures are counted by minute, over all processes.
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TypeVar
 
 from pydantic import BaseModel, Field
 from uuid_utils.compat import uuid7
 
 from services.intake.core.errors import NotFound, SamePerson
 from services.intake.core.schemas import Instant
-from services.intake.request.transition import MovingRequest, Transition
+from services.intake.request.aggregate import Transition
 from shared.domain.events import RequestVerified
 from shared.domain.rights import Right
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
-
-R = TypeVar("R", bound=MovingRequest)
 
 # Counting locks the rows of a minute, so of two processes the second sees what the first has counted.
 _COUNT = """
@@ -70,18 +67,17 @@ async def is_suspended(connection: Connection, key_id: str) -> bool:
     return await connection.fetchval("SELECT true FROM suspended_key WHERE key_id = $1", key_id) is not None
 
 
-def begins_an_erasure(transition: Transition[R]) -> bool:
+def begins_an_erasure(transition: Transition) -> bool:
     """Whether the work on an erasure begins once this is published."""
     return transition.request.right is Right.ERASURE and any(
         isinstance(e, RequestVerified) for e in transition.published
     )
 
 
-def pause(transition: Transition[R]) -> Transition[R]:
+def pause(transition: Transition) -> Transition:
     """The transition without the beginning of the work, which follows when the key is released."""
     published = tuple(event for event in transition.published if not isinstance(event, RequestVerified))
-    waiting = replace(transition.request, suspended=True)
-    return replace(transition, request=waiting, published=published).then(waiting.noted("erasure.suspended"))
+    return replace(transition, published=published).then(transition.request.pause())
 
 
 async def read(connection: Connection) -> list[SuspendedKey]:

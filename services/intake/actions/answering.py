@@ -13,6 +13,7 @@ from services.intake.actions.bodies import Answer, Balancing, EndedPart, Nothing
 from services.intake.request import deferrals
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.letter_kinds import LetterField
+from services.intake.request.lifecycle import State
 from services.intake.request.reasons import Answering, Proposed
 from services.intake.store import other_requests
 from shared.domain.errors import IllegalTransition
@@ -77,7 +78,6 @@ async def _end_part(held: Held, said: EndedPart) -> Transition:
 async def _weigh(held: Held, said: Balancing) -> Transition:
     if not held.request.is_weighed:
         raise IllegalTransition("only an objection to what is done for legitimate interests is weighed")
-    held.request.must_allow("weigh")
     return held.request.weigh(said.finding, said.explanation, held.first or "", held.tx.now)
 
 
@@ -202,7 +202,7 @@ ACTIONS: Final[Sequence[Action]] = (
             " lifted (Art. 18(3)).",
         ),
         apply=_weigh,
-        may=lambda held: held.request.is_weighed and held.request.allows("weigh"),
+        may=lambda held: held.request.is_weighed and held.request.state is State.AWAITING_DECISION,
         second=by_two,
         shows=("finding",),
         proposed="objection.finding_proposed",

@@ -6,7 +6,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from services.intake.core.schemas import NFC, NOT_ASKED, PROOFS_OF, Count, Country, IdentityField, Name, Proofs, Strict
 from services.intake.core.subject_schemas import DataSubject, Email
-from services.intake.request.causes.person import Finding
+from services.intake.request.aggregate import Finding
 from shared.domain.clock import Day, Moment
 from shared.domain.operations import Limit
 from shared.domain.policy_files import Article, Code

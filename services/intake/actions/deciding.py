@@ -13,7 +13,7 @@ from services.intake.letters import correspondence, delivery
 from services.intake.letters.rendering import Letters
 from services.intake.mail.use_cases import MailUseCases
 from services.intake.request.aggregate import Request
-from services.intake.request.causes.delivery import SENT_TO
+from services.intake.request.delivery import SENT_TO
 from services.intake.request.lifecycle import State
 from services.intake.request.reasons import Reasons
 from services.intake.reviews.holds import Holds

@@ -22,9 +22,7 @@ from services.intake.identity.proving import Proved, named
 from services.intake.incidents import record as incidents
 from services.intake.letters import correspondence
 from services.intake.packages import releases
-from services.intake.request import transition
-from services.intake.request.aggregate import Request, Transition
-from services.intake.request.causes.person import asks_for
+from services.intake.request.aggregate import Request, Transition, asks_for
 from services.intake.request.lifecycle import State
 from services.intake.store import lookup, other_requests
 from shared.domain.errors import IllegalTransition, Shredded
@@ -158,7 +156,7 @@ async def _revoke(held: Held, said: ProofRevoked) -> Transition:
 async def _doubted(held: Held) -> Transition:
     """From the first person's word on the package is withheld; once it is rejected it is checked again."""
     request = held.request
-    return transition.Transition(replace(request, package_fault=await _check_package(held.tx, request)))
+    return Transition(replace(request, package_fault=await _check_package(held.tx, request)))
 
 
 async def _check_package(tx: UnitOfWork, request: Request) -> Fault | None:

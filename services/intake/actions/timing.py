@@ -20,7 +20,7 @@ from services.intake.letters import correspondence
 from services.intake.queries import statistics
 from services.intake.request import deferrals
 from services.intake.request.aggregate import Request, Transition
-from services.intake.request.causes.delivery import SENT_TO
+from services.intake.request.delivery import SENT_TO
 from services.intake.request.letter_kinds import LetterField
 from services.intake.request.lifecycle import State
 from services.intake.request.reasons import Extension as Proposed
@@ -29,6 +29,7 @@ from services.intake.store import lookup
 from services.portal.settings import PortalSettings
 from shared.domain.sentences import Term
 from shared.domain.time_limit import Arrival, calc_version, limits
+from shared.domain.time_limit_policy import Question
 from shared.storage.subject_data import encode_identities
 
 REPLY: Final = "record-reply"
@@ -141,7 +142,7 @@ async def _extend(held: Held, said: Extension) -> Transition:
 async def _judge(held: Held, request: Request, said: Extension) -> dict[str, JsonValue]:
     """The record of a surge, for the reason that needs one; raises ``ExtensionRefused`` with every flaw."""
     request.must_be_ours()
-    request.must_allow("extend")
+    request.must_allow("redate")
     policy, received = held.means.policy, None
     if said.reason == policy.extension.surge.reason:
         received = await statistics.received(held.tx.connection, held.tx.now, policy.extension.surge)
@@ -174,18 +175,15 @@ def _askable(held: Held) -> Options:
     request = held.request
     if request.question is not None or request.role == "processor":
         return ()
-    causes = (
-        ("ask_proof" if request.awaits_proof else "ask_identity", "identity", "who they are"),
-        ("ask_meaning", "clarification", "what they mean"),
-    )
-    return [(what, words) for cause, what, words in causes if request.allows(cause)]
+    questions = ((Question.IDENTITY, "who they are"), (Question.CLARIFICATION, "what they mean"))
+    return [(asked.value, words) for asked, words in questions if request.may_ask(asked)]
 
 
 def _may_record_reply(held: Held) -> bool:
     request, asked = held.request, held.request.question
     if asked is None:
         return False
-    return request.allows("answer") or request.resumable or bool(asked.own_words and request.allows("answer_identity"))
+    return request.has_begun or request.resumable or bool(asked.own_words and request.allows("answer"))
 
 
 ACTIONS: Final[Sequence[Action]] = (
@@ -216,7 +214,7 @@ ACTIONS: Final[Sequence[Action]] = (
             "Its letter is printed no more; one that was mailed or read already cannot be called back.",
         ),
         apply=lambda held, _: held.request.take_question_back(),
-        may=lambda held: held.request.question is not None and held.request.allows("answer_identity"),
+        may=lambda held: held.request.question is not None and held.request.state is State.AWAITING_IDENTITY,
         final=True,
     ),
     Action(
@@ -248,7 +246,7 @@ ACTIONS: Final[Sequence[Action]] = (
             "Then a letter tells the person the new date and why (Art. 12(3)): at most two months, and once.",
         ),
         apply=_extend,
-        may=lambda held: held.request.allows("extend") and not held.request.extended,
+        may=lambda held: held.request.allows("redate") and not held.request.extended,
         second=by_two,
         about=_dates,
         shows=("reason", "new_due"),

@@ -104,7 +104,7 @@ def _is_withheld(held: Held) -> bool:
 def _may_lift(held: Held) -> bool:
     request = held.request
     over = request.lifted_at is not None or request.lift_told_at is not None
-    return request.allows("lift") and request.restricts and request.was_restricted and not over
+    return request.allows("follow_up") and request.restricts and request.was_restricted and not over
 
 
 def _may_forward(held: Held) -> bool:

@@ -12,8 +12,9 @@ from services.intake.letters import delivery
 from services.intake.letters.delivery import Delivery
 from services.intake.letters.rendering import Letters
 from services.intake.recipients import digests
+from services.intake.request import delivery as deliveries
 from services.intake.request.aggregate import Transition
-from services.intake.request.causes.delivery import Told, unknown, without_lift
+from services.intake.request.delivery import Told, unknown, without_lift
 from services.intake.store.repository import Requests
 from shared.domain.events import LiftDecided, NoticeSettled
 from shared.messaging.unit_of_work import UnitOfWork
@@ -55,7 +56,7 @@ async def sent(
     request = requests[letter.request_id]
     awaited = [each for each in letter.awaited if "there" not in each]
     await _note_extension(tx, awaited, letter.request_id, at)
-    told = request.told(letter.awaited, at)
+    told = deliveries.delivered(request, letter.awaited, at)
     if any(isinstance(event, LiftDecided) for event in told.published):
         await tx.connection.execute(_TELLS, letter_id, without_lift(letter.awaited))
     await _tell(requests, told)
@@ -83,7 +84,7 @@ async def stopped(tx: UnitOfWork, letters: Letters, letter_id: UUID, fault: Faul
     elif back:
         untold = [*letter.awaited]
     await _note_extension(tx, untold, letter.request_id, None)
-    await _tell(requests, request.untold(untold))
+    await _tell(requests, deliveries.returned(request, untold))
     return letter
 
 
@@ -97,7 +98,7 @@ async def given_up(tx: UnitOfWork, letters: Letters, letter_id: UUID, explanatio
         await digests.not_reached(tx, letter_id)
         return letter
     _log(tx, letter, "letter.given_up", {"explanation": str(explanation)}, actor)
-    await _tell(requests, requests[letter.request_id].undeliverable(letter.awaited, tx.now))
+    await _tell(requests, deliveries.undeliverable(requests[letter.request_id], letter.awaited, tx.now))
     return letter
 
 

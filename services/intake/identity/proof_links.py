@@ -26,7 +26,7 @@ from services.intake.identity.proving import named
 from services.intake.letters import correspondence, delivery
 from services.intake.letters.rendering import Letters
 from services.intake.request.aggregate import Request
-from services.intake.request.causes.delivery import SENT_TO
+from services.intake.request.delivery import SENT_TO
 from services.intake.request.letter_kinds import LetterField
 from services.intake.store import repository
 from services.intake.store.repository import Requests

@@ -14,7 +14,7 @@ from uuid import UUID
 from services.intake.core.metrics import LETTER_WAIT, LETTERS
 from services.intake.letters import correspondence, portal_news
 from services.intake.letters.rendering import Letters
-from services.intake.request.causes.delivery import Told
+from services.intake.request.delivery import Told
 from services.intake.request.letter_kinds import ANSWERS, TO_OTHERS, LetterKind
 from services.intake.request.stored_request import StoredRequest
 from shared.domain.events import NoticeRequested

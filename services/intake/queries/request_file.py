@@ -9,7 +9,7 @@ from services.intake.identity import stopped
 from services.intake.identity.stopped import Why
 from services.intake.recipients import recipients
 from services.intake.recipients.recipients import Notice
-from services.intake.request.causes.delivery import Told
+from services.intake.request.delivery import Told
 from shared.storage.holds import LegalHold, kept_of
 from shared.storage.postgres import Connection
 

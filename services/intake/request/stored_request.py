@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from services.intake.request import deferrals, reports
-from services.intake.request.lifecycle import TRANSITIONS, State
+from services.intake.request.lifecycle import MOVES, State
 from shared.domain.errors import IllegalTransition
 from shared.domain.operations import ANSWERING, Operation, TaskReport
 from shared.domain.precedence import Kind
@@ -155,6 +155,28 @@ class StoredRequest:
         return deferrals.undone(task for task in tasks if task.failure or not task.outcome)
 
     @property
+    def has_begun(self) -> bool:
+        """Whether work on it has begun, and it is not answered."""
+        return self.allows("complete")
+
+    @property
+    def is_in_force(self) -> bool:
+        """Whether it is an answered restriction that was asked for, and that nobody has decided to lift."""
+        asked = self.right is Right.RESTRICTION and self.state is State.CLOSED and not self.resumable
+        restricts = self.outcome in {Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED, Outcome.ASSISTED}
+        return asked and restricts and self.lift_told_at is None and self.lifted_at is None
+
+    @property
+    def search_incomplete(self) -> bool:
+        """Whether more could be found by proof, or by what else the subject is known."""
+        return self.unsearched or deferrals.ambiguous(self.tasks)
+
+    @property
+    def awaits_delivery(self) -> bool:
+        """Whether it is closed, and its answer has not reached the subject yet."""
+        return self.state is State.CLOSED and self.responded_at is None
+
+    @property
     def awaits_report(self) -> bool:
         """Whether two persons have decided how it is answered, as soon as it is known what is done."""
         return self.decided is not None and self.state is not State.CLOSED
@@ -261,18 +283,14 @@ class StoredRequest:
         done_before = work is Outcome.NO_DATA and deferrals.changed(reports.asked_for(self.right, self.tasks))
         return Outcome.FULFILLED if done_before else work
 
-    def allows(self, cause: str) -> bool:
-        """Whether that cause can move a request that stands where this one does."""
-        return ("resumable" if self.resumable else self.state) in TRANSITIONS[cause].sources
+    def allows(self, move: str) -> bool:
+        """Whether that move may start where the request stands (``lifecycle.MOVES``)."""
+        return ("resumable" if self.resumable else self.state) in MOVES[move].sources
 
-    def must_allow(self, cause: str) -> None:
-        """Checks that that cause can move it.
-
-        Raises:
-            IllegalTransition: it stands where that cause moves nothing.
-        """
-        if not self.allows(cause):
-            raise IllegalTransition(f"a request that is {self.state} does not allow: {cause.replace('_', ' ')}")
+    def must_allow(self, move: str) -> None:
+        """Raises ``IllegalTransition`` where that move may not start."""
+        if not self.allows(move):
+            raise IllegalTransition(f"a request that is {self.state} does not allow: {move.replace('_', ' ')}")
 
 
 R = TypeVar("R", bound=StoredRequest)

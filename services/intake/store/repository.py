@@ -21,7 +21,7 @@ from services.intake.letters.rendering import Letters
 from services.intake.recipients import recipients
 from services.intake.request import other_restrictions, status
 from services.intake.request.aggregate import Request, Transition
-from services.intake.request.causes.delivery import Told, until_delivered
+from services.intake.request.delivery import Told, until_delivered
 from services.intake.request.disclosed import DisclosedOfAll
 from services.intake.request.letter_kinds import ANSWERS, LetterField, LetterOf
 from services.intake.request.lifecycle import State

@@ -20,8 +20,7 @@ from services.intake.letters import correspondence
 from services.intake.letters.cases import Case
 from services.intake.letters.rendering import Letters
 from services.intake.request import same_person
-from services.intake.request.aggregate import Request
-from services.intake.request.causes.person import asks_for
+from services.intake.request.aggregate import Request, asks_for
 from services.intake.request.lifecycle import first_state
 from services.intake.settings import IntakeSettings
 from services.intake.submission.group_commit import (

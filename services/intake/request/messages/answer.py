@@ -62,7 +62,6 @@ _DONE = {
 }
 _COPIES = frozenset({Right.ACCESS, Right.PORTABILITY})
 _WAITING = {
-    State.RECEIVED: "answer.received",
     State.AWAITING_IDENTITY: "answer.awaiting_identity",
     State.AWAITING_CLARIFICATION: "answer.awaiting_clarification",
     State.IN_PROGRESS: "answer.in_progress",

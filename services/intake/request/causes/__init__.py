@@ -1,1 +1,0 @@
-"""What moves a request, by whose doing it is."""

@@ -1,0 +1,194 @@
+"""Moves a request by the delivery of a letter: from then on the subject is notified, until it comes back; pure.
+
+In the portal a letter counts as read once it can be read, unless the mail that announces it cannot be delivered
+(``unknown``). By e-mail or post it counts when the next server accepted it, or when it was posted. The end of the
+clock, a question, an extension and the lift of a restriction (Art. 18(3)) wait for that.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from services.intake.request.aggregate import Request, Transition
+from services.intake.request.lifecycle import State
+from shared.domain import events
+from shared.domain.events import Event
+from shared.domain.time_limit_policy import Question
+
+Told = Mapping[str, JsonValue]
+"""What a letter tells: an answer, a lift, a question or an extension, with what its event says besides.
+
+``there``: it can be read in the portal, and was told when that was written; the letter is the mail that says so.
+"""
+SENT_TO: frozenset[str] = frozenset({"email", "post"})
+"""The channels whose letters are sent, and not fetched."""
+
+
+def delivered(request: Request, letter: Sequence[Told], at: datetime) -> Transition:
+    """A letter was delivered; what it says about a state that is over by now is dropped."""
+    published = list[Event]()
+    for each in (one for one in letter if "there" not in one):
+        match each["what"]:
+            case "answer" if request.awaits_delivery:
+                request = replace(request, responded_at=at)
+                published.append(events.RequestClosed.about(request))
+            case "lift" if request.lift_told_at is not None and request.lifted_at is None:
+                request = replace(request, lift_told_at=at)
+                published.append(events.LiftDecided.about(request))
+            case "question" if request.question and request.question.untold and _is_open(request, each):
+                asked = shown(request, at)
+                request = asked.request
+                published += asked.published
+            case "extension" if at < datetime.fromisoformat(str(each["tell_before"])):
+                request = replace(request, due_on=date.fromisoformat(str(each["due_on"])))
+                published.append(events.RequestExtended.about(request, reason=each["reason"], told_at=at))
+    return Transition(request, tuple(published))
+
+
+def returned(request: Request, letter: Sequence[Told]) -> Transition:
+    """A letter that was delivered has come back: the subject does not know what it says."""
+    published = list[Event]()
+    for each in letter:
+        match each["what"]:
+            case "answer" if request.state is State.CLOSED and request.responded_at is not None:
+                request = replace(request, responded_at=None)
+                published.append(events.LetterReturned.about(request, what="answer"))
+            case "question" if (asked := request.question) and _is_open(request, each) and not asked.untold:
+                request = replace(request, question=replace(asked, untold=True))
+                about = {"what": "question", "question_id": asked.question_id}
+                published.append(events.LetterReturned.about(request, **about))
+            case "extension" if request.state is not State.CLOSED:
+                request = replace(request, due_on=date.fromisoformat(str(each["due_before"])))
+                published.append(events.LetterReturned.about(request, what="extension"))
+    return Transition(request, tuple(published))
+
+
+def shown(request: Request, at: datetime) -> Transition:
+    """The open question can be read from now on: it counts as asked, once.
+
+    One about who they are that was overtaken by their proof asks what they mean, and stops no clock.
+    """
+    question = request.question
+    if question is None or not question.untold:
+        return Transition(request)
+    request = replace(request, question=replace(question, asked_at=at, untold=False))
+    about_who = request.state is State.AWAITING_IDENTITY or request.awaits_proof
+    meant = request.state is State.AWAITING_CLARIFICATION and not request.awaits_proof
+    sent = events.QuestionSent.about(
+        request,
+        question_id=question.question_id,
+        question=(Question.IDENTITY if about_who else Question.CLARIFICATION).value,
+        asked_at=at,
+        condition_recorded=bool(question.condition_recorded) and (about_who or meant),
+    )
+    return Transition(request, (sent,))
+
+
+def undeliverable(request: Request, letter: Sequence[Told], at: datetime) -> Transition:
+    """The letter cannot be delivered: an answer counts as given then, and a restriction is not lifted by it.
+
+    A question of identity may be asked again; one about what they mean stays open, as work waits for it.
+    """
+    published = list[Event]()
+    for each in letter:
+        match each["what"]:
+            case "answer" if request.awaits_delivery:
+                request = replace(request, responded_at=at)
+                published.append(events.RequestClosed.about(request))
+            case "lift":
+                request = replace(request, lift_told_at=None)
+            case "question" if request.state is State.AWAITING_IDENTITY and _is_open(request, each):
+                request = replace(request, question=None)
+    return Transition(request, tuple(published))
+
+
+def _is_open(request: Request, told: Told) -> bool:
+    """Whether the question that a letter asks is the one that is open."""
+    return request.question is not None and request.question.question_id == UUID(str(told["question_id"]))
+
+
+Evidence = Sequence[tuple[str, Mapping[str, JsonValue]]]
+_OF_EXTENSION = ("reason", "due_on", "due_before", "tell_before")
+
+
+def until_delivered(transition: Transition, *, readable: bool = True) -> tuple[Transition, list[Told]]:
+    """The transition without what is said only once its letter is delivered, and that.
+
+    What is done of a part while the answer is on its way is said with the answer. Of what is read in the portal nothing
+    waits; what must not be begun before it was told (Art. 18(3)) is not undone either. ``readable``: whoever has asked
+    there gets a mail that says so; else a question waits until they open their request.
+    """
+    if not readable:
+        transition = _unasked(transition)
+    request = transition.request
+    if request.channel == "portal" and transition.letters:
+        there = filter(None, (_told_by(event, transition.evidence) for event in transition.published))
+        return transition, [{**each, "there": True} for each in there]
+    if request.channel not in SENT_TO or request.tenant:
+        return transition, []
+    if not transition.letters:
+        said = (event for event in transition.published if not isinstance(event, events.PartAnswered))
+        return (replace(transition, published=tuple(said)) if request.awaits_delivery else transition), []
+    told, published = list[Told](), list[Event]()
+    for event in transition.published:
+        if isinstance(event, events.RequestClosed):
+            request = replace(request, responded_at=None)
+        if isinstance(event, events.RequestExtended):
+            request = replace(request, due_on=date.fromisoformat(str(_extended(transition.evidence)["due_before"])))
+        if tells := _told_by(event, transition.evidence):
+            told.append(tells)
+        elif not (isinstance(event, events.PartAnswered) and request.awaits_delivery):
+            published.append(event)
+    evidence = tuple((action, _until_informed(detail, told)) for action, detail in transition.evidence)
+    later = replace(transition, request=request, published=tuple(published), evidence=evidence)
+    return (_unasked(later) if any(each["what"] == "question" for each in told) else later), told
+
+
+def unknown(letter: Sequence[Told]) -> list[Told]:
+    """What such a mail was to tell, once nobody can know of it: it is told when it was delivered after all."""
+    return without_lift(
+        [{name: value for name, value in each.items() if name != "there"} for each in letter if "there" in each]
+    )
+
+
+def without_lift(letter: Sequence[Told]) -> list[Told]:
+    """Returns what a letter tells without the lift, which systems were asked for: sent again it asks them no more."""
+    return [each for each in letter if each["what"] != "lift"]
+
+
+def _told_by(event: Event, evidence: Evidence) -> Told | None:
+    match event:
+        case events.RequestClosed():
+            return {"what": "answer"}
+        case events.LiftDecided():
+            return {"what": "lift"}
+        case events.QuestionSent():
+            known = event.model_dump(mode="json", include={"question_id", "question", "condition_recorded"})
+            return {"what": "question", **known}
+        case events.RequestExtended():
+            said = _extended(evidence)
+            return {"what": "extension", **{name: said[name] for name in _OF_EXTENSION}}
+        case _:
+            return None
+
+
+def _unasked(transition: Transition) -> Transition:
+    """The transition with its question open, and not asked yet."""
+    request = transition.request
+    if request.question is None:
+        return transition
+    unread = replace(request, question=replace(request.question, untold=True))
+    published = tuple(each for each in transition.published if not isinstance(each, events.QuestionSent))
+    return replace(transition, request=unread, published=published)
+
+
+def _extended(evidence: Evidence) -> Mapping[str, JsonValue]:
+    return next(detail for action, detail in evidence if action == "extension.approved")
+
+
+def _until_informed(detail: Mapping[str, JsonValue], told: Sequence[Told]) -> Mapping[str, JsonValue]:
+    """What is on record, without an instant that has not come yet."""
+    return {name: value for name, value in detail.items() if not (told and name == "informed_at")}
