@@ -113,8 +113,8 @@ def _arrows() -> Iterator[str]:
         for start, end in row.steps():
             if _drawn(start) != _drawn(end):
                 names.setdefault((_drawn(start), _drawn(end)), {})[name] = None
-    for (start, end), moves in sorted(names.items()):
-        yield f"    {start} --> {end}: {', '.join(moves)}"
+    for (source, target), moves in sorted(names.items()):
+        yield f"    {source} --> {target}: {', '.join(moves)}"
 
 
 def _drawn(place: Place) -> str:
