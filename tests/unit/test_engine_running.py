@@ -104,6 +104,20 @@ async def test_a_large_subject_goes_in_chunks() -> None:
     assert [*system.rows] == [("customer", ("C1",))]
 
 
+@pytest.mark.parametrize("restricted", [False, True])
+async def test_a_large_subject_of_whom_a_hold_keeps_everything_is_restricted_and_reported(*, restricted: bool) -> None:
+    estate = shop(calls=0, orders=3_000)
+    for row in (row for (place, _), row in estate.rows.items() if place == "customer"):
+        row["restricted"] = row["no_mail"] = restricted
+    system = watched(estate)
+    task = estate.task(0, held=frozenset({"account", "invoice"}))
+    [done] = await Served(system, POLICY).erase([task], remembered)
+    assert isinstance(done, Receipt)
+    assert (done.outcome, done.found, done.changed, done.remaining) == (TaskOutcome.RETAINED, 3_001, 0, 3_001)
+    assert system.rows["customer", ("C0",)]["restricted"]
+    assert system.rows["customer", ("C1",)]["restricted"] is restricted
+
+
 async def test_a_lock_that_somebody_holds_is_waited_for_by_trying_again() -> None:
     estate = shop()
     system = watched(estate, collides=3)

@@ -321,17 +321,19 @@ class Erasure:
             place, shapes = {name: n for n, name in enumerate(unit.order)}, unit.shapes
             found = await look(unit, [subject(task, shapes)])
         for made in self._plans(found, shapes):
-            gone = {id(mine) for mine in made.gone}
-            ordered = sorted((*made.gone, *made.reduced), key=lambda mine: place[mine.record.shape.place])
-            for chunk in (ordered[n : n + CHUNK] for n in range(0, len(ordered), CHUNK)):
+            gone, reduced = ({mine.record.name for mine in some} for some in (made.gone, made.reduced))
+            concerned = (m for name, m in made.found.records.items() if name in gone | reduced | made.idle)
+            ordered = sorted(concerned, key=lambda mine: place[mine.record.shape.place])
+            for chunk in (ordered[n : n + CHUNK] for n in range(0, len(ordered) or 1, CHUNK)):
                 await self._begin([task])
                 async with self._system.unit(task.tenant, known=True) as unit:
-                    same = {id(record) for record in await unit.unchanged([mine.record for mine in chunk])}
-                    known = [mine for mine in chunk if id(mine.record) in same]
+                    same = {record.name for record in await unit.unchanged([mine.record for mine in chunk])}
+                    known = [mine for mine in chunk if mine.record.name in same]
                     part = replace(
                         made,
-                        gone=[mine for mine in known if id(mine) in gone],
-                        reduced=[mine for mine in known if id(mine) not in gone],
+                        gone=[mine for mine in known if mine.record.name in gone],
+                        reduced=[mine for mine in known if mine.record.name in reduced],
+                        idle=made.idle & same,
                     )
                     done = await self._apply(unit, [part])
                 self._remember(done)

@@ -77,13 +77,14 @@ class _Noted(BaseModel):
 
     ``left``: what stays, of which was asked whose it is before what tells it had gone. ``others``: what was not proved
     to be theirs then, and is not once they have gone. ``reduced``: of how much of what stays something is taken, by
-    category.
+    category. ``unseen``: of ``kept``, what a hold covers and no search shows any more.
     """
 
     going: list[Going] = []
     counts: dict[str, int] = {}
     reduced: dict[str, int] = {}
     kept: tuple[Kept, ...] = ()
+    unseen: tuple[Kept, ...] = ()
     held: frozenset[str] = frozenset()
     left: set[tuple[str, str]] = set()
     others: set[tuple[str, str]] = set()
@@ -312,8 +313,8 @@ class Stepwise:
 
     async def _begin(self, task: Task) -> None:
         """Looks what is to go; there is a journal where a person was to do a part of it, or a hold came since."""
-        found = await self._find(task)
         journal = self._journals.get(task.task_id) or Journal(task)
+        found = _without_others(journal, await self._find(task))
         if journal.noted.told:
             self._unit.look_by_search(journal, found)
         await self._admit(journal, found)
@@ -322,8 +323,12 @@ class Stepwise:
 
     async def _plan_again(self, task: Task) -> None:
         """Plans what an earlier attempt was to take from what stays, as far as that is found."""
-        found = _unsaid(self._journals[task.task_id], await self._find(task))
-        self._plans[task.task_id] = planning.plan(self._system.name, self._policy, None, found, self.shapes)
+        journal = self._journals[task.task_id]
+        found = _unsaid(journal, _without_others(journal, await self._find(task)))
+        made = planning.plan(self._system.name, self._policy, None, found, self.shapes)
+        if made.refused:
+            raise made.refused
+        self._plans[task.task_id] = made
 
     async def _admit(self, journal: Journal, found: Attribution, *, again: bool = False) -> list[Going]:
         """Takes what is to go into the journal, or raises why nothing may be done; what of it is new.
@@ -349,7 +354,7 @@ class Stepwise:
                 raise ResidueFound(f"{self._system.name} has new records of the subject each time that it is searched")
             journal.noted.rounds += 1
         await self._restrict(made)
-        journal.noted.kept = made.kept(marked=True)
+        journal.noted.kept = (*made.kept(marked=True), *journal.noted.unseen)
         journal.noted.held = journal.task.held
         journal.noted.left = {(place, key[0]) for place, key in made.stays}
         journal.noted.going = [each for each in journal.noted.going if each.name not in made.stays]
@@ -370,7 +375,8 @@ class Stepwise:
         names = {each.name for each in covered} | above
         left = [each for each in noted.going if each.name in names and not each.gone and each.name not in found.records]
         for category, count in Counter(self._categories[each.place] for each in left).items():
-            noted.kept += (Kept(category=category, rule=LEGAL_HOLD, count=count),)
+            noted.unseen += (Kept(category=category, rule=LEGAL_HOLD, count=count),)
+            noted.kept += noted.unseen[-1:]
         noted.going = [each for each in noted.going if each.gone or each.name not in names]
 
     async def _restrict(self, made: Plan) -> None:
@@ -384,7 +390,7 @@ class Stepwise:
             for flag, before in wanted:
                 if before.name == record.name and planning.is_unset(record, FLAGS.index(flag)):
                     raise ResidueFound(f"{self._system.name} took a restriction and does not show it")
-            made.found.records[record.name] = Mine(record, ends=made.found.records[record.name].ends)
+            made.found.records[record.name] = replace(made.found.records[record.name], record=record)
 
     async def _reduce(self, task: Task) -> None:
         """Takes from what stays all that nothing needs, and reads it again: what goes later may be what finds it."""
@@ -447,7 +453,7 @@ def _without_others(journal: Journal, found: Attribution) -> Attribution:
     def leads(mine: Mine) -> bool:
         return mine.record.name in others or any(leads(end) for _, end in mine.ends)
 
-    return Attribution(found.task, {name: mine for name, mine in found.records.items() if not leads(mine)})
+    return replace(found, records={name: mine for name, mine in found.records.items() if not leads(mine)})
 
 
 def _unsaid(journal: Journal, found: Attribution) -> Attribution:
