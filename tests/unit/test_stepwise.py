@@ -30,8 +30,8 @@ class Crash(Exception):
 class Slow(Memory):
     """A system that takes records out one by one, what leads to others first unless ``order`` says otherwise.
 
-    ``crashes_after``: so many records. ``late``: what arrives while others go. ``shared_address``: the second customer has it too, and is told from the first
-    by a letter to the first alone.
+    ``crashes_after``: so many records. ``late``: what arrives while others go. ``shared_address``: the second customer
+    has it too, and a letter alone shows that the first is meant.
     """
 
     crashes_after: int = 1_000
