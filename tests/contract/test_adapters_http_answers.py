@@ -344,6 +344,49 @@ async def test_marketing_goes_to_people_and_stops_with_the_one_who_gets_it(shop:
     assert (done.changed, ada["mail"]) == (1, False)
 
 
+@pytest.mark.parametrize("operation", [Operation.RECTIFY, Operation.SUPPRESS])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(200, content=b"<html>", headers={"content-type": "text/html"}),
+        httpx.Response(204),
+        httpx.Response(200, json=[]),
+    ],
+    ids=["a page", "nothing", "a list"],
+)
+async def test_unreadable_second_look_is_not_reported_as_a_change(
+    tmp_path: Path, operation: Operation, answer: httpx.Response
+) -> None:
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/people"):
+            return httpx.Response(200, json={"items": [{"id": 7, "email": ADA, "name": "Eda"}]})
+        return httpx.Response(200, json={"items": []}) if request.url.path.endswith("/orders") else answer
+
+    (tmp_path / "shop.toml").write_text(DECLARATION_AMENDED)
+    changes = [change("name", "Ada")] if operation is Operation.RECTIFY else []
+    async with declared(tmp_path / "shop.toml", httpx.MockTransport(handle), SetClock()) as engine:
+        [result] = await engine.adapter.amend([task(operation, ADA, *changes)], engine.save_progress)
+    assert isinstance(result, AnswerMalformed), result
+
+
+async def test_correction_of_a_part_of_a_list_leaves_nothing_to_a_person(tmp_path: Path) -> None:
+    ada: dict[str, Any] = {"id": 7, "email": ADA, "names": ["Eda"]}
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.method == "PATCH":
+            ada["names"] = [httpx.Response(200, content=request.content).json()["name"]]
+        searched = request.url.path.endswith(("/people", "/orders"))
+        items = [ada] if request.url.path.endswith("/people") else []
+        return httpx.Response(200, json={"items": items} if searched else ada)
+
+    (tmp_path / "shop.toml").write_text(DECLARATION_AMENDED.replace('path = "name"', 'path = "names.0"'))
+    asked = task(Operation.RECTIFY, ADA, change("name", "Ada", "Eda"))
+    async with declared(tmp_path / "shop.toml", httpx.MockTransport(handle), SetClock()) as engine:
+        [result] = await engine.adapter.amend([asked], engine.save_progress)
+    assert isinstance(result, Receipt), result
+    assert ada["names"] == ["Ada"]
+
+
 # Many people in one call to a system behind HTTP.
 
 DECLARATION_BATCHED = """

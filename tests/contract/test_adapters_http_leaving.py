@@ -336,7 +336,7 @@ find = { get = "/messages", query = { ticket = "{ticket.id}" }, records = "messa
 owner = { by = "user.id" }
 fields = { id = "T", by = "T", ticket = "T" }
 by_hand = [{ do = "shred {each}", each = "Message,{id}" }]
-verify = { search = true }
+verify = { ask = [{ get = "/messages/{id}", gone = [{ status = 404 }] }] }
 """
 Records = dict[str, dict[str, dict[str, Any]]]
 
@@ -413,8 +413,13 @@ async def test_deleted_rest_is_not_reported_again_and_ends_as_erased(engine: Dec
     assert isinstance(told, NotSupported)
     assert told.manual_steps == ("shred Message,13", "read ticket 3 of user 7", "shred 'Ticket,4'", "shred user 7")
 
-    tracker.records["tickets"] = tracker.records["messages"] = {}
+    tracker.records["tickets"] = {}
     del tracker.records["users"]["7"]
+    [told] = await engine.once([erasing])
+    assert isinstance(told, NotSupported), "no search finds the message any more, and it is there"
+    assert told.manual_steps == ("shred Message,13",)
+
+    tracker.records["messages"] = {}
     [done] = await engine.once([erasing])
     assert isinstance(done, Receipt), done
     assert (done.outcome, done.by_category) == (TaskOutcome.ERASED, {"contact": 1, "ticket": 4, "message": 2})

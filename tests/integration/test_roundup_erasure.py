@@ -247,6 +247,20 @@ async def test_a_file_that_the_index_learns_of_only_now_is_erased_with_everythin
     assert ticketing.holds(*customer.values) == []
 
 
+async def test_what_a_hold_covers_and_comes_during_the_erasure_stays(ticketing: Ticketing) -> None:
+    customer, came = Customer(ticketing), list[str]()
+
+    def comes(request: httpx.Request) -> None:
+        if route(request) == "forget" and not came:
+            search = {"name": f"Mine {customer.name}", "klass": "issue", "private_for": customer.user}
+            came.append(ticketing.create("query", **search))
+
+    held = replace(customer.erasure(), held=frozenset({"saved_search"}))
+    result = await ticketing.over(Line(comes)).one(held)
+    assert isinstance(result, ResidueFound), result
+    assert ticketing.get("query", came[0])["name"] == f"Mine {customer.name}"
+
+
 async def test_of_several_changes_to_one_version_the_tracker_takes_one(ticketing: Ticketing) -> None:
     user = f"user/{ticketing.person('Ada', 'ada.versions@example.org')}"
     async with httpx.AsyncClient(base_url=ticketing.http.base_url, auth=ticketing.http.auth) as agents:

@@ -18,6 +18,7 @@ from shared.domain.errors import (
     ResidueFound,
     SystemRefused,
     Unavailable,
+    Withdrawn,
 )
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Limit, Operation, TaskOutcome
@@ -139,6 +140,19 @@ async def test_an_erasure_beyond_the_limit_touches_nothing(crm: Crm) -> None:
     assert done.outcome is TaskOutcome.ERASED
 
 
+async def test_withdrawn_request_leaves_a_customer_without_a_name(crm: Crm) -> None:
+    customer = await crm.add()
+    await crm.sql("UPDATE party_party SET name = NULL WHERE code = $1", customer.code)
+    erase = task(Operation.ERASE, email(customer.emails[0]))
+
+    async def withdraw(_: Any) -> None:
+        crm.withdrawn.add(erase.task_id)
+
+    result = await crm.over(OnTheWay("model.party.party.write", withdraw)).one(erase)
+    assert isinstance(result, Withdrawn), result
+    assert await crm.party(customer) is not None
+
+
 # What a rule keeps of a customer in a real Tryton stays, reduced to that, and nothing else (Art. 17(1)(a), (3)).
 DECLARED = {"invoice_open": "invoice_open", "disputed": "disputed", "last_activity": "last_activity"}
 LEAP_DAY = date(2024, 2, 29)
@@ -179,6 +193,41 @@ async def test_what_is_in_use_stays_without_what_nobody_needs(grounds: Crm, subt
             assert (row["name"], row["restricted"]) == (customer.name, False)
             second = "SELECT id FROM party_contact_mechanism WHERE value_compact = $1"
             assert await grounds.sql(second, customer.emails[1]) == []
+
+
+async def test_row_of_a_kept_customer_is_looked_at_after_it_was_deleted(grounds: Crm) -> None:
+    """No search finds the customer any more by the address that has gone."""
+    emails = ("kept@post.example", "gone@post.example")
+    customer = await grounds.add(emails=emails, contract="active")
+    party = await grounds.party(customer)
+    await grounds.sql("INSERT INTO party_address (party, city, active) VALUES ($1, 'Nebenan', true)", party)
+
+    async def says_yes(_: Any) -> httpx.Response:
+        return httpx.Response(200, json={"id": 0, "result": None})
+
+    lying = grounds.over(OnTheWay("model.party.address.delete", says_yes), grounds=DECLARED)
+    assert isinstance(await lying.one(task(Operation.ERASE, email(emails[1]))), ResidueFound)
+    [left] = await grounds.sql("SELECT count(*) AS n FROM party_address WHERE city = 'Nebenan'")
+    assert left["n"] == 1
+
+
+async def test_row_that_another_customer_has_by_the_next_attempt_is_not_deleted(grounds: Crm) -> None:
+    customer = await grounds.add(contract="active", emails=("a@post.example", "b@post.example"))
+    other = await grounds.add()
+    party, heir = await grounds.party(customer), await grounds.party(other)
+
+    async def is_away(_: Any) -> httpx.Response:
+        return httpx.Response(503)
+
+    erase = task(Operation.ERASE, email("a@post.example"))
+    away = grounds.over(OnTheWay("model.party.contact_mechanism.delete", is_away), grounds=DECLARED)
+    assert isinstance(await away.one(erase), Unavailable)
+    moved = "UPDATE party_contact_mechanism SET party = $1 WHERE party = $2 AND value = 'b@post.example' RETURNING id"
+    assert await grounds.sql(moved, heir, party)
+    await grounds.one(grounds.again(erase))
+    assert await grounds.sql(
+        "SELECT id FROM party_contact_mechanism WHERE party = $1 AND value = 'b@post.example'", heir
+    )
 
 
 async def test_of_an_ended_relationship_name_and_address_stay_restricted_for_seven_years_and_then_go(

@@ -61,7 +61,8 @@ def test_what_lies_below_comes_after_what_it_lies_below() -> None:
     [
         ('verify = { ask = [{ get = "/users/{id}", gone = [{ status = 404 }] }] }', "", "erase needs verify"),
         ("gone = [{ status = 404 }]", "gone = []", "gone"),
-        ('{ ask = [{ get = "/users/{id}", gone = [{ status = 404 }] }] }', "{ settle = '5s' }", "search = true"),
+        ('{ ask = [{ get = "/users/{id}", gone = [{ status = 404 }] }] }', "{ settle = '5s' }", "verify.ask"),
+        ('{ ask = [{ get = "/users/{id}", gone = [{ status = 404 }] }] }', "{ search = true }", "verify.ask"),
         ('delete = "/users/{id}"', 'delete = "/users/{phon}"', "{phon} is known to nobody"),
         ('delete = "/users/{id}"', 'delete = "/users/{user.email}"', "{user.email} is known to nobody"),
         ("/users/{user.id}/tickets", "/users/{account.id}/tickets", "{account.id} is known to nobody"),
@@ -82,6 +83,8 @@ def test_what_lies_below_comes_after_what_it_lies_below() -> None:
         ('owner = { email = "email" }', 'owner = { email = "mail" }', "is no identity type"),
         ("check", "chek", "chek"),
         ('delete = "/users/{id}"', 'delete = "/users/{id}", batch = 5', "must name {ids}"),
+        ('delete = "/users/{id}"', 'delete = "/users/{ids}", query = { of = "{email}" }, batch = 5', "no {email}"),
+        ("gone = [", 'batch = 5, shown = "users.*.id", query = { of = "{ids}" }, gone = [', "no {id}"),
         ('delete = "/users/{id}"', 'delete = "/users/{id}", job = "bulk"', "no job is called bulk"),
         ('read = { get = "/users/{id}" }', "lift = { steps = [{ put = '/x' }], seen = [{ path = 'y' }] }", "need read"),
         ("status = 404", "equals = 'x'", "give a status"),

@@ -149,9 +149,6 @@ class StepUnit(Unit, Protocol):
             ResidueFound: it has been shown for too long.
         """
 
-    def look_by_search(self, journal: Journal, found: Attribution) -> None:
-        """Notes what a search shows no more, where that is all by which one can look."""
-
     def must_be_whole(self, journal: Journal) -> None:
         """Raises where a person must do a part of it, or nobody can look at it again."""
 
@@ -180,9 +177,6 @@ class Moments:
         """Nothing there takes its time: what is still shown was not taken out."""
         system, count = journal.task.system, len([*shown])
         raise ResidueFound(f"{system} still shows {count} of {name} after their erasure")
-
-    def look_by_search(self, journal: Journal, found: Attribution) -> None:
-        """It can be looked at by its id."""
 
     def must_be_whole(self, journal: Journal) -> None:
         """All of it can be erased."""
@@ -315,8 +309,6 @@ class Stepwise:
         """Looks what is to go; there is a journal where a person was to do a part of it, or a hold came since."""
         journal = self._journals.get(task.task_id) or Journal(task)
         found = _without_others(journal, await self._find(task))
-        if journal.noted.told:
-            self._unit.look_by_search(journal, found)
         await self._admit(journal, found)
         self._spare(journal, found)
         self._journals[task.task_id] = journal

@@ -7,7 +7,7 @@ answer fails by name.
 
 import re
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path as File
@@ -217,21 +217,17 @@ class LookAt(Request):
 
 
 class Look(Declared):
-    """How it is looked at again: every request of ``ask`` for each record, ``search`` anew by the identities, or both.
+    """How it is looked at again: every request of ``ask`` for each record, and a ``search`` by the identities too.
+
+    A search alone is no proof: what lies below an erased record is not found by it any more.
 
     ``settle``: how long between two looks, ``within``: after which time what is still there was not erased.
     """
 
-    ask: tuple[LookAt, ...] = ()
+    ask: tuple[LookAt, ...] = Field(min_length=1)
     search: bool = False
     settle: Span = timedelta(seconds=5)
     within: Span = timedelta(minutes=5)
-
-    @model_validator(mode="after")
-    def _looks(self) -> Self:
-        if not self.ask and not self.search:
-            raise ValueError("give a request to ask, or search = true: what was sent is not yet erased")
-        return self
 
 
 class Job(Declared):
@@ -441,7 +437,8 @@ class Declaration(Declared):
     def _unknown(self) -> Iterator[str]:
         """What its resources name and nobody knows there."""
         for name, resource in self.resource.items():
-            yield from self._lacked_by_steps(name, resource)
+            looks = resource.verify.ask if resource.verify else ()
+            yield from self._lacked_by_steps(name, resource, looks)
             for path, whose in resource.owner.items():
                 if whose not in set(IdentityType) and whose.partition(".")[0] not in self.above(name):
                     yield f"resource.{name}: owner.{path}: it lies below no {whose.partition('.')[0]}"
@@ -451,16 +448,19 @@ class Declaration(Declared):
                 yield from self._unknown_in(name, find, {*find.by}, whole=True)
             if resource.everybody is not None:
                 yield from self._unknown_in(name, resource.everybody, set(), whole=False)
-            looks = resource.verify.ask if resource.verify else ()
             for request in (*resource.steps, *looks, *filter(None, [resource.read])):
                 yield from self._unknown_in(name, request, {*IdentityType, *OF_THE_TASK}, whole=False)
 
-    def _lacked_by_steps(self, name: str, resource: Resource) -> Iterator[str]:
+    def _lacked_by_steps(self, name: str, resource: Resource, looks: Sequence[LookAt]) -> Iterator[str]:
         for step in resource.steps:
             if step.job is not None and step.job not in self.job:
                 yield f"resource.{name}: no job is called {step.job}"
-            if step.batch > 1 and "ids" not in step.names:
-                yield f"resource.{name}: a step for {step.batch} records at a time must name {{ids}}"
+        for request in (each for each in (*resource.steps, *looks) if each.batch > 1):
+            many = f"resource.{name}: a request for {request.batch} records at a time"
+            if "ids" not in request.names:
+                yield f"{many} must name {{ids}}"
+            for other in sorted(request.names - {"ids", "task_id"}):
+                yield f"{many} can name no {{{other}}}: they may belong to several people"
 
     def _unknown_in(self, name: str, request: Request, known: set[str], *, whole: bool) -> Iterator[str]:
         """The names that nobody knows there; of what lies above, a search knows all, and a step the id alone."""

@@ -22,7 +22,6 @@ from shared.domain.errors import (
     Unavailable,
 )
 from shared.systems.contract import Result
-from shared.systems.engine.ownership import Attribution
 from shared.systems.engine.records import Record
 from shared.systems.engine.stepwise import Going, Journal, Later, Noting
 from shared.systems.http.declaration import Declaration, Job, LookAt, Resource, Step
@@ -151,7 +150,7 @@ class Steps:
         """Looks at every record of one resource again; who has one that is still there waits."""
         resource = self._resources[name]
         verify = resource.verify
-        if not verify or not verify.ask:
+        if not verify:
             return
         for n, request in enumerate(verify.ask, start=len(resource.erase)):
             # nobody has done it who has not been told
@@ -199,7 +198,7 @@ class Steps:
         if passed > verify.within:
             raise ResidueFound(f"{self._system} says that a {name} was erased, and shows it after {verify.within}")
         # Where each look by its id says that it is gone, the index of the search may lag behind: it is waited for.
-        told = verify.ask and all(each.gone for each in journal.of_place(name))
+        told = all(each.gone for each in journal.of_place(name))
         if not told and not any(step.job for step in resource.erase):
             for each in shown:
                 each.step, each.gone = 0, False
@@ -214,13 +213,6 @@ class Steps:
         return {"id": going.id, **above}
 
     # What a person does there.
-
-    def look_by_search(self, journal: Journal, found: Attribution) -> None:
-        """Notes what a search does not show any more, where a search is all by which one can look."""
-        for each in journal.noted.going:
-            resource = self._resources[each.place]
-            if resource.by_hand and resource.verify and not resource.verify.ask:
-                each.gone = each.name not in found.records
 
     def must_be_whole(self, journal: Journal) -> None:
         """Raises where a part of what was found cannot be erased there.

@@ -273,7 +273,8 @@ def _without(said: object, paths: Collection[str], at_path: str = "") -> object:
             parts = ((name, f"{at_path}.{name}".lstrip("."), each) for name, each in said.items())
             return {name: _without(each, paths, path) for name, path, each in parts if path not in paths}
         case list():
-            return [_without(each, paths, f"{at_path}.{n}".lstrip(".")) for n, each in enumerate(said)]
+            parts = ((f"{at_path}.{n}".lstrip("."), each) for n, each in enumerate(said))
+            return [_without(each, paths, path) for path, each in parts if path not in paths]
         case _:
             return said
 
@@ -384,19 +385,20 @@ class HttpUnit(Steps, Moments):
         return place.record(hit, data=data)
 
     async def again(self, records: Sequence[Record], *, data: bool = False) -> Sequence[Record]:
-        """Reads each by its id."""
+        """Reads each by its id; what the system declares as ``not_found`` is left out."""
         now: list[Record] = []
         for record in records:
             hit: Hit = record.ref
             resource = self._places[hit.resource].resource
             if resource.read is None:
                 raise NotSupported(f"{self._system} reads no {hit.resource} by its id: look there")
-            said = await self._session.ask(resource.read, hit.values)
-            said = said if resource.read.records is None else at(said, resource.read.records)
-            if isinstance(said, Mapping):
-                now.append(self._record(replace(hit, record=said), data=data))
-            elif said is not ABSENT:
-                raise AnswerMalformed(f"{self._system} reads no {hit.resource} by its id")
+            answer = await self._session.read(resource.read, hit.values)
+            if answer is None:
+                continue
+            said = answer.said if resource.read.records is None else at(answer.said, resource.read.records)
+            if not isinstance(said, Mapping):
+                raise AnswerMalformed(f"{self._system} answers with no {hit.resource} where one is read by its id")
+            now.append(self._record(replace(hit, record=said), data=data))
         return now
 
     async def apply(self, changes: Sequence[Change], *, skip_tied: bool = False) -> Applied:

@@ -9,6 +9,7 @@ from uuid import UUID
 from shared.domain.errors import AnswerMalformed, Refused, ResidueFound, Unavailable
 from shared.systems.contract import Checkpoint, Result
 from shared.systems.engine.stepwise import Going, Journal, Later, Standing
+from shared.systems.roundup.copies import CATEGORIES
 from shared.systems.roundup.tracker import (
     BELONGINGS,
     FIELDS,
@@ -133,6 +134,8 @@ class Overwriting:
         come = [Going(place=kind, id=one) for kind, pairs in owned.items() for one, owner in pairs if owner in people]
         if not (new := {each.name: each for each in come if each.name not in known}):
             return None
+        if any(CATEGORIES[kind] in journal.task.held for kind, _ in new):
+            return ResidueFound(f"{system} got records of the subject while they were erased, and a hold covers them")
         noted.rounds += 1
         noted.going += new.values()
         if noted.rounds > _ROUNDS:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from typing import Any
 from uuid import UUID
 
-from shared.domain.errors import Refused, ResidueFound, Withdrawn
+from shared.domain.errors import Refused, ResidueFound, Unavailable, Withdrawn
 from shared.systems.contract import Result
 from shared.systems.engine.records import Record
 from shared.systems.engine.stepwise import Going, Journal, Noting, Standing
@@ -69,23 +69,33 @@ class Steps:
             else:
                 try:
                     await self._delete_rows(journal, standing)
-                except (CrmRefused, Withdrawn) as reason:
+                except (Unavailable, Refused) as reason:
                     ended[journal.task.task_id] = reason
         return ended
 
     async def _delete_rows(self, journal: Journal, standing: Standing) -> None:
-        """Deletes the rows that go of parties that stay."""
+        """Deletes the rows that go of parties that stay, and looks at them again.
+
+        A row that another party has by now is theirs.
+        """
         whole = {int(each.id) for each in journal.of_place(PARTY)}
-        rows: defaultdict[str, set[int]] = defaultdict(set)
+        rows: defaultdict[str, dict[int, int]] = defaultdict(dict)
         for each in journal.noted.going:
             if each.place != PARTY and not each.gone and int(each.above[PARTY]) not in whole:
-                rows[self._models[each.place]].add(int(each.id))
-        for model, ids in rows.items():
-            there = [row["id"] for row in await self._search.rpc.search_in(model, "id", ids, ("id",))]
+                rows[self._models[each.place]][int(each.id)] = int(each.above[PARTY])
+        for model, owners in rows.items():
+            there = await self._of(model, owners)
             async with standing.step(journal.task.task_id):
                 await self._search.rpc.delete(model, there)
+            if left := await self._of(model, owners):
+                raise ResidueFound(f"the CRM deleted rows of {model}, and still shows {len(left)} of them")
         for each in journal.noted.going:
             each.gone = True
+
+    async def _of(self, model: str, owners: Mapping[int, int]) -> list[int]:
+        """The ids of these rows that are there and belong to their party."""
+        found = await self._search.rpc.search_in(model, "id", owners, ("party",))
+        return [row["id"] for row in found if row["party"] == owners[row["id"]]]
 
     async def let_go(self, parties: Collection[int]) -> int:
         """Erases parties that are past their day with what was merged into them; how many are gone.
@@ -112,8 +122,11 @@ class Steps:
         there = await rpc.search_in(PARTY, "id", wanted, ("active", "name"))
         refused = await _whoever(self._deactivate, [row["id"] for row in there if row["active"]])
         left = [row for row in there if row["id"] not in refused]
-        # A party without a name was erased by an attempt before this one, and is not left half done.
-        refused |= await self._wizard({r["id"]: wanted[r["id"]] if r["name"] else () for r in left}, standing)
+        # An inactive party without a name was erased by an attempt before this one, and is not left half done.
+        untouched = {row["id"] for row in left if row["active"] or row["name"]}
+        refused |= await self._wizard(
+            {r["id"]: wanted[r["id"]] if r["id"] in untouched else () for r in left}, standing
+        )
         await rpc.write(PARTY, sorted({*active} & refused.keys()), {"active": True})
         erased = [row["id"] for row in there if row["id"] not in refused]
         for start in range(0, len(erased), CHUNK):
