@@ -455,7 +455,8 @@ class Declaration(Declared):
         for step in resource.steps:
             if step.job is not None and step.job not in self.job:
                 yield f"resource.{name}: no job is called {step.job}"
-        for request in (each for each in (*resource.steps, *looks) if each.batch > 1):
+        requests: list[Step | LookAt] = [*resource.steps, *looks]
+        for request in (each for each in requests if each.batch > 1):
             many = f"resource.{name}: a request for {request.batch} records at a time"
             if "ids" not in request.names:
                 yield f"{many} must name {{ids}}"

@@ -273,8 +273,8 @@ def _without(said: object, paths: Collection[str], at_path: str = "") -> object:
             parts = ((name, f"{at_path}.{name}".lstrip("."), each) for name, each in said.items())
             return {name: _without(each, paths, path) for name, path, each in parts if path not in paths}
         case list():
-            parts = ((f"{at_path}.{n}".lstrip("."), each) for n, each in enumerate(said))
-            return [_without(each, paths, path) for path, each in parts if path not in paths]
+            named = [(f"{at_path}.{n}".lstrip("."), each) for n, each in enumerate(said)]
+            return [_without(each, paths, path) for path, each in named if path not in paths]
         case _:
             return said
 
