@@ -106,7 +106,7 @@ def _run(report: Report, *, leave: bool) -> int:
 async def _demonstrate(report: Report, services: Services, estate: Estate, founded: Company) -> str:
     """Submits every request, shows how they advance, and checks each; returns the id of one."""
     policy = read_policy(OVERLAY)
-    inspector = Inspector(estate, founded, services.directory, policy, report)
+    inspector = Inspector(estate, founded, services.directory, report)
     await inspector.remember()
     keys = [await asyncio.to_thread(services.key, role) for role in ("privacy", "channel")]
     async with DsrClient(services.url, keys[0]) as client, DsrClient(services.url, keys[1]) as channel:

@@ -1,8 +1,8 @@
-"""Amendment: correct (Art. 16), restrict and lift (18), stop marketing and what consent was withdrawn to (21, 7(3))."""
+"""Corrects (Art. 16), restricts and lifts (18), stops marketing and what consent was withdrawn to (21, 7(3))."""
 
 from functools import partial
 
-from services.amendment import handlers, nightly, returned
+from services.amendment import handlers, reconciliation, reimported_contacts
 from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
@@ -21,7 +21,9 @@ for right in handlers.VERBS:
     service.on(events.LiftDecided, partial(handlers.lift, service.fulfilments), right=right)
 for operation in (Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS):
     service.works(operation, concludes=partial(handlers.finish, service.fulfilments))
-service.also(*(partial(each.run, fulfilments=service.fulfilments) for each in (nightly, returned)), nightly.forget)
+for each in (reconciliation, reimported_contacts):  # each night
+    service.also(partial(each.run, fulfilments=service.fulfilments))
+service.also(reconciliation.forget)
 
 if __name__ == "__main__":
     service.run()

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from pydantic import JsonValue
 
-from services.amendment import consent, flags, registers, repairs, returned, stacked
+from services.amendment import consent, overlapping_restrictions, registers, reimported_contacts, repairs
 from shared.domain.events import AnswerDecided, LiftDecided, RequestVerified
 from shared.domain.operations import Operation
 from shared.domain.policy import Policy
@@ -50,18 +50,18 @@ async def begin(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx:
     nowhere = [each for each in new if each.systems == frozenset()]
     await fulfilments.open_all(tx, [each for each in new if each not in nowhere])
     await registers.tell_what_stopped(tx, [each.request_id for each in stops])
-    await finish(fulfilments, [stacked.changes_nothing(each) for each in nowhere], tx)
+    await finish(fulfilments, [overlapping_restrictions.changes_nothing(each) for each in nowhere], tx)
 
 
 async def lift(fulfilments: Fulfilments, events: Sequence[LiftDecided], tx: UnitOfWork) -> None:
     """The subject was told beforehand (Art. 18(3)); from now on no look of the night puts the restriction back."""
     requests = [event.request_id for event in events]
     await repairs.call_off(tx, requests, Operation.RESTRICT)
-    await flags.note(tx, requests)
-    new = await stacked.lifts(tx, fulfilments, events)
+    await overlapping_restrictions.note_flags(tx, requests)
+    new = await overlapping_restrictions.lifts(tx, fulfilments, events)
     nowhere = [each for each in new if each.systems == frozenset()]
     await fulfilments.open_all(tx, [each for each in new if each not in nowhere])
-    await finish(fulfilments, [stacked.changes_nothing(each) for each in nowhere], tx)
+    await finish(fulfilments, [overlapping_restrictions.changes_nothing(each) for each in nowhere], tx)
 
 
 async def finish(fulfilments: Fulfilments, completed: Sequence[Completed], tx: UnitOfWork) -> None:
@@ -69,11 +69,11 @@ async def finish(fulfilments: Fulfilments, completed: Sequence[Completed], tx: U
     answers = [done for done in completed if not done.repair]
     await registers.keep_restrictions(tx, answers)
     restricted = [done for done in answers if done.operation is Operation.RESTRICT]
-    await stacked.note(tx, restricted)
-    await flags.note(tx, [done.request_id for done in restricted])
+    await overlapping_restrictions.note_people(tx, restricted)
+    await overlapping_restrictions.note_flags(tx, [done.request_id for done in restricted])
     lifted = [done.request_id for done in answers if done.operation is Operation.LIFT]
-    await stacked.put_back(tx, fulfilments, lifted)
-    await flags.forget(tx, lifted)
+    await overlapping_restrictions.put_back(tx, fulfilments, lifted)
+    await overlapping_restrictions.forget_flags(tx, lifted)
     if lifted:
         gone = await tx.connection.fetch(_NEVER_IN_FORCE, lifted)
         await tx.vault.drop_collected(tx.connection, [row[0] for row in gone])
@@ -85,7 +85,7 @@ async def finish(fulfilments: Fulfilments, completed: Sequence[Completed], tx: U
     for done in completed:
         if done.repair:
             registers.note_repair(tx, done)
-    await returned.forget(tx, [done for done in completed if done.returned])
+    await reimported_contacts.forget(tx, [done for done in completed if done.returned])
 
 
 async def _correct(fulfilments: Fulfilments, restricted: Sequence[Completed], tx: UnitOfWork) -> None:

@@ -93,7 +93,7 @@ class Reader:
             failure, why = (error.code, str(error)) if isinstance(error, DsrError) else (_OTHER, telemetry.where(error))
             log.error("number register sync failed source=%s error=%s", source.name, why)  # noqa: TRY400
         else:
-            log.info("%s was read: %d learned or corrected, %d ended", source.name, filled.learned, filled.ended)
+            log.info("number register synced source=%s changed=%d ended=%d", source.name, filled.learned, filled.ended)
         async with self.unit_of_work.pool.acquire() as connection:
             await register.note_reading(connection, source.name, began, failure)
             if failure:

@@ -1,8 +1,9 @@
-"""Erasure (Art. 17): remove the subject from every downstream, then shred their key."""
+"""Erases the subject in every system (Art. 17), then destroys their key; runs retention each night."""
 
 from functools import partial
 
-from services.erasure import handlers, planning, precedence, retained, sweeping
+from services.erasure import handlers, planning, precedence
+from services.erasure.retention import exemptions, run
 from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
@@ -22,8 +23,12 @@ service.on(
 service.on(events.RequestWithdrawn, fulfilling.cancel, right=Right.ERASURE)
 service.on(events.RequestClosed, handlers.shred_key, right=Right.ERASURE)
 service.works(Operation.ERASE, concludes=handlers.finish)
-for part in (precedence, planning, retained, sweeping):
-    part.join(service)
+for ended in (events.TimerFired, events.HoldLifted):
+    service.on(ended, partial(handlers.release, service.fulfilments), right=Right.ERASURE)
+precedence.join(service)  # waits for a copy or a restriction of the same person
+planning.join(service)  # previews: what an erasure would do
+exemptions.join(service)
+service.also(run.run)  # the nightly retention run
 
 if __name__ == "__main__":
     service.run()

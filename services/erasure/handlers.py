@@ -1,28 +1,33 @@
-"""What erasure does with its events; each handler gets a batch, and the engine commits, retries and logs."""
+"""Handles the events of erasures: the answer, the end of the work, the end of the subject's key, deferred erasures."""
 
 from collections.abc import Sequence
 
-from services.erasure import keys, suppression
-from shared.domain.events import AnswerDecided, RequestClosed
+from services.erasure import keys
+from shared.domain.events import AnswerDecided, HoldLifted, RequestClosed, TimerFired, TimerKind
 from shared.domain.operations import Operation
-from shared.domain.rights import Outcome
+from shared.domain.policy_files import suppression_policy
+from shared.domain.proofs import proved
+from shared.domain.rights import Level, Outcome, Right
 from shared.fulfilment import reports
+from shared.fulfilment.at_once import suppress
 from shared.fulfilment.fulfilments import Fulfilments
-from shared.fulfilment.store import Completed
+from shared.fulfilment.store import Completed, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 
 _NOT_ERASED = frozenset({Outcome.FORWARDED, Outcome.REFUSED})
+_LEAST: Level = "L1"
+"""An identity that is only stated, and that no system has yielded, may be anybody's."""
 
 
 async def answer(fulfilments: Fulfilments, events: Sequence[AnswerDecided], tx: UnitOfWork) -> None:
-    """Say what is done, for the answer that two persons have decided; what is owed stops nothing else (Art. 17(1))."""
+    """Publishes what is done, for the answer that two people have decided; what is owed blocks nothing else."""
     await reports.answer(events, tx)
     await fulfilments.go_on_without(tx, [event.request_id for event in events if event.owed], Operation.ERASE)
 
 
 async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:
-    """Every downstream was emptied and looked at again: say so; with the last deferred erasure the key goes too."""
-    await suppression.keep(tx, completed)
+    """Publishes that every system was emptied and verified; the last deferred erasure destroys the key."""
+    await suppress_erased(tx, completed)
     for done in completed:
         tx.publish(done.event())
     if request_of := {done.subject_ref: done.request_id for done in completed if done.deferred}:
@@ -30,13 +35,48 @@ async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:
 
 
 async def shred_key(events: Sequence[RequestClosed], tx: UnitOfWork) -> None:
-    """Destroy the subject's key, unless a system had to keep data that can be erased later by that key alone.
+    """Destroys the subject's key, unless a system retains data that can be erased later by that key alone.
 
-    Not while the subject may resume the request: then it must still be known whom it is about. Of what was forwarded or
-    refused nothing was erased, and the letter that says so must still be read.
+    It stays while the subject may resume the request. A forwarded or refused request has erased nothing, and its letter
+    must still be readable.
     """
     latest = {event.subject: event for event in events if event.outcome not in _NOT_ERASED}
     await keys.mark_resumable(tx, {subject: event.resumable for subject, event in latest.items()})
     request_of = {subject: event.request_id for subject, event in latest.items() if not event.resumable}
     withdrawn = {subject for subject, event in latest.items() if event.outcome is Outcome.WITHDRAWN}
     await keys.shred_unless_kept(tx, request_of, ignore_retention_for=withdrawn)
+
+
+async def release(fulfilments: Fulfilments, events: Sequence[TimerFired | HoldLifted], tx: UnitOfWork) -> None:
+    """Erases what these systems retained: the day of its rule has passed, or its hold is lifted.
+
+    A rule retains nothing longer than the letter said. After a hold, a system that retains by another rule says so.
+    """
+    ended = [each for each in events if isinstance(each, HoldLifted) or each.kind is TimerKind.RETENTION]
+    told = await keys.told(tx, [event.request_id for event in ended])
+    new_fulfilments = [
+        NewFulfilment(
+            *(e.request_id, e.subject, e.right, Operation.ERASE, e.due_on),
+            *({"deferred": True, **told.get(e.request_id, {})}, frozenset(e.systems)),
+        )
+        for e in ended
+    ]
+    await fulfilments.open_all(tx, new_fulfilments)
+
+
+async def suppress_erased(tx: UnitOfWork, completed: Sequence[Completed]) -> None:
+    """Suppresses the contact points of erased people before their key goes, where the policy says so.
+
+    An import may bring them back. Not of a person of whom nothing was found, not what others share, such as a family's
+    address, and not for a tenant, who writes to its own customers.
+    """
+    found = {done.subject_ref: done.request_id for done in completed if done.outcome is not Outcome.NO_DATA}
+    if not found or not suppression_policy(tx.policy.overlay).erasure:
+        return
+    points = {}
+    for subject, data in (await tx.vault.subject_data(tx.connection, found)).items():
+        shared = {(each.type, each.value) for each in data.identities if each.shared}
+        if data.tenant is None:
+            known = proved(data.identities, _LEAST)
+            points[found[subject]] = [each for each in known if (each.type, each.value) not in shared]
+    await suppress(tx, points, Right.ERASURE, located=True)

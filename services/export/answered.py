@@ -9,8 +9,8 @@ import asyncpg
 import orjson
 from pydantic import JsonValue
 
-from services.export.report.held import LISTED, OTHER, WITHDRAWN, Legends, Request, Step
-from services.export.report.texts import texts_of
+from services.export.report.request import LISTED, OTHER, WITHDRAWN, Legends, Request, Step
+from services.export.report.words import texts_of
 from shared.domain.identities import IdentityType
 from shared.domain.policy import Policy
 from shared.domain.proofs import Action, proof_policy, proved

@@ -22,8 +22,8 @@ from services.export import package
 from services.export.answered import request_of
 from services.export.due import STEP, Due, gave
 from services.export.package import About, Part
-from services.export.report.held import incomplete
-from services.export.report.texts import texts_of
+from services.export.report.request import incomplete
+from services.export.report.words import texts_of
 from services.export.survey import Category, handed_out
 from shared.app.service import Running
 from shared.domain.errors import DsrError, KeyGone, Refused, Shredded
@@ -185,15 +185,15 @@ class Maker:
             try:
                 await self._lease.hold(due.holder, self._make(due))
             except LeaseLost as lost:
-                log.info("request %s: a package is given up: %s", due.request_id, lost)
+                log.info("package abandoned request_id=%s reason=%s", due.request_id, lost)
             except (Moved, *AGAIN):
                 return timedelta(0)
             except AWAY as error:
-                log.info("request %s: its package waits for the database: %s", due.request_id, type(error).__name__)
+                log.info("database unavailable, package waits request_id=%s error=%s", due.request_id, type(error).__name__)
                 return backoff(due.attempt, self._settings)
             except Exception as error:  # noqa: BLE001  # whatever one fails on, the others are made
                 where = telemetry.where(error)
-                log.error("request %s: no package could be made: %s", due.request_id, where)  # noqa: TRY400
+                log.error("package failed request_id=%s at=%s", due.request_id, where)  # noqa: TRY400
                 return backoff(due.attempt, self._settings)
         return None
 

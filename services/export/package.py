@@ -11,14 +11,14 @@ from datetime import datetime
 
 import orjson
 
-from services.export import pieces, portability, survey, tables
+from services.export import pieces, survey, tables
 from services.export.archive import Archive
 from services.export.attached import DATA, DESCRIPTION, SCHEMA, STEPS, Write
 from services.export.pieces import Piece
-from services.export.readme import README, readme
+from services.export.readme import README, readme, schema
 from services.export.report import page
-from services.export.report.held import LISTS, Request
-from services.export.report.texts import texts_of
+from services.export.report.request import LISTS, Request
+from services.export.report.words import texts_of
 from services.export.survey import Category
 from shared.domain.release import REPORT
 from shared.domain.rights import Right
@@ -70,7 +70,7 @@ async def build(parts: Sequence[Part], about: About, write: Write) -> Mapping[st
     if about.right is Right.ACCESS and not about.request.instructed:
         await _explain(archive, known, about)
     elif about.right is Right.PORTABILITY:
-        await archive.add(SCHEMA, portability.schema(known, about.request))
+        await archive.add(SCHEMA, schema(known, about.request))
     about_files = readme(known, about.right, about.at, about.request, [each.name for each in archive.files])
     await archive.add(README, about_files.encode())
     await archive.add(DESCRIPTION, _description(archive, known, about))

@@ -1,14 +1,14 @@
-"""What stands beside the data of a package in plain text, in the language of the person: which file is what; pure."""
+"""Writes what stands next to the data of a package: which file is what, and the JSON Schema of its records; pure."""
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
+import orjson
+
 from services.export.attached import DATA, DESCRIPTION, FOLDER, SCHEMA, STEPS
-from services.export.report.held import Request
-from services.export.report.texts import texts_of
-from services.export.report.translated import Translated
-from services.export.report.wording import Wording, spoken
+from services.export.report.request import Request
+from services.export.report.words import ReportWords, texts_of
 from services.export.survey import Category
 from shared.domain.release import REPORT
 from shared.domain.rights import Right
@@ -20,15 +20,15 @@ _LAST: Final = {SCHEMA: "schema", DATA: "data", DESCRIPTION: "description", READ
 
 def explained(known: Mapping[str, Category], request: Request, files: Collection[str]) -> Iterator[tuple[str, str]]:
     """Yields what is in each of these files; files of a folder have one line."""
-    texts, language = texts_of(request.language), spoken(request.language)
-    told, say = Translated(request.policy, texts, language), Wording(language, request.zone)
-    yield from ((name, texts.readme[words]) for name, words in _FIRST.items() if name in files)
+    words = ReportWords(request.policy, request.language, request.zone)
+    texts = words.texts
+    yield from ((name, texts.readme[key]) for name, key in _FIRST.items() if name in files)
     for name, category in sorted(known.items()):
-        held = {"kind": told.kind(name), "systems": ", ".join(map(told.filed, category.systems))}
-        yield f"{name}.csv", texts.readme["kind"].format(rows=say.number(category.rows), **held)
+        held = {"kind": words.kind(name), "systems": ", ".join(map(words.filed, category.systems))}
+        yield f"{name}.csv", texts.readme["kind"].format(rows=words.number(category.rows), **held)
     if any(name.startswith(FOLDER) for name in files):
         yield FOLDER, texts.readme["attached"]
-    yield from ((name, texts.readme[words]) for name, words in _LAST.items() if name in files)
+    yield from ((name, texts.readme[key]) for name, key in _LAST.items() if name in files)
 
 
 def readme(known: Mapping[str, Category], right: Right, at: datetime, request: Request, files: Collection[str]) -> str:
@@ -39,13 +39,37 @@ def readme(known: Mapping[str, Category], right: Right, at: datetime, request: R
 def _lines(
     known: Mapping[str, Category], right: Right, at: datetime, request: Request, files: Collection[str]
 ) -> Iterator[str]:
-    texts, language = texts_of(request.language), spoken(request.language)
-    says, told, say = texts.readme, Translated(request.policy, texts, language), Wording(language, request.zone)
-    yield from (says[right].format(moment=say.moment(at)), "")
-    if missing := ", ".join(map(told.filed, sorted(request.missing()))):
+    words = ReportWords(request.policy, request.language, request.zone)
+    says = words.texts.readme
+    yield from (says[right].format(moment=words.moment(at)), "")
+    if missing := ", ".join(map(words.filed, sorted(request.missing()))):
         yield from (says["incomplete"].format(systems=missing), "")
-    for name, words in explained(known, request, {*files, DESCRIPTION}):
-        yield texts.page["pair"].format(what=name, value=words)
+    for name, content in explained(known, request, {*files, DESCRIPTION}):
+        yield words.texts.page["pair"].format(what=name, value=content)
     yield from ("", says["mark"])
     if right is Right.PORTABILITY:
         yield from ("", says["transmission"])
+
+
+def schema(known: Mapping[str, Category], request: Request) -> bytes:
+    """The JSON Schema (2020-12) of a line of the data: by category its fields, their types and what they mean."""
+    return orjson.dumps(
+        {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": "A record of personal data",
+            "type": "object",
+            "required": ["system", "category", "source", "data"],
+            "properties": {name: {"type": "string"} for name in ("system", "category", "source")},
+            "oneOf": [_of(name, held, request) for name, held in sorted(known.items())],
+        },
+        option=orjson.OPT_INDENT_2,
+    )
+
+
+def _of(name: str, held: Category, request: Request) -> dict[str, object]:
+    fields: dict[str, dict[str, object]] = {}
+    for field, kinds in held.fields.items():
+        meaning = texts_of(request.language).meaning(request.meaning(held.systems, name, field), field)
+        fields[field] = {"type": sorted(kinds)} | ({"description": meaning} if meaning else {})
+    data = {"type": "object", "properties": fields, "additionalProperties": False}
+    return {"properties": {"category": {"const": name}, "data": data}}

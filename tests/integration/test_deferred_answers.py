@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.erasure import handlers, keys, retained
+from services.erasure import handlers, keys
 from services.intake.queries import worklist
 from services.intake.queries.worklist import Filters, Waits
 from shared.domain.errors import Misconfigured, ResidueFound
@@ -255,7 +255,7 @@ class Erasure:
             ended = TimerFired.model_validate(
                 self._ended | {"systems": systems, "kind": "retention", "step": "released"}
             )
-            await retained.release(self.harness.fulfilments, [ended], tx)
+            await handlers.release(self.harness.fulfilments, [ended], tx)
 
     async def has_key(self) -> bool:
         async with self.harness.pool.acquire() as connection:

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.amendment import handlers as amendment
-from services.amendment import nightly
+from services.amendment import reconciliation
 from shared.domain.errors import ResidueFound
 from shared.domain.events import LiftDecided, RequestVerified
 from shared.domain.identities import Identity, IdentityType
@@ -47,7 +47,7 @@ async def a_night(harness: Harness, clock: SetClock, *operations: Operation) -> 
     """Lets the night come; how many tasks there were of each operation."""
     clock.pass_by(days=1)
     for _ in range(2):  # two instances, one after the other
-        await nightly.look_at_all(harness.unit_of_work, harness.fulfilments)
+        await reconciliation.look_at_all(harness.unit_of_work, harness.fulfilments)
     return [await harness.worker(CRM, operation).work() for operation in operations]
 
 
@@ -119,10 +119,10 @@ async def test_night_of_a_frozen_process_is_taken_over_once(open_harness: OpenHa
     freezing = Freezing(harness.unit_of_work)
 
     async def looked() -> int:
-        await nightly.look_at_all(harness.unit_of_work, harness.fulfilments)
+        await reconciliation.look_at_all(harness.unit_of_work, harness.fulfilments)
         return await harness.worker(CRM, Operation.RESTRICT).work()
 
-    async with freezing.asleep(nightly.look_at_all(freezing, harness.fulfilments)):
+    async with freezing.asleep(reconciliation.look_at_all(freezing, harness.fulfilments)):
         await until(looked)
     assert [(task.request_id, task.repair) for task in crm.asked] == [
         (event.request_id, False),

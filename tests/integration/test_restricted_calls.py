@@ -11,7 +11,7 @@ import pytest
 
 from deploy.demo.seed.cdr import CdrStore
 from services.amendment import handlers as amendment
-from services.amendment import nightly
+from services.amendment import reconciliation
 from shared.domain.assignments import AssignedNumber, Line
 from shared.domain.events import RequestVerified
 from shared.domain.identities import Identity, IdentityType
@@ -171,7 +171,7 @@ async def read(harness: Harness, *rows: AssignedNumber) -> None:
 async def look(harness: Harness, clock: SetClock, **later: float) -> int:
     """The look of somewhat later; how many tasks it had for the store."""
     clock.pass_by(**later)
-    await nightly.look_at_all(harness.unit_of_work, harness.fulfilments)
+    await reconciliation.look_at_all(harness.unit_of_work, harness.fulfilments)
     return await harness.worker(CDR, Operation.RESTRICT).work()
 
 

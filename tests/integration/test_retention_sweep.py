@@ -14,9 +14,9 @@ from uuid_utils.compat import uuid7
 
 from deploy.demo.company.model import Call
 from deploy.demo.seed.cdr import CdrStore
-from services.erasure.sweeping import copying, sparing, store
-from services.erasure.sweeping.nights import Known, State, Terms
-from services.erasure.sweeping.store import Left
+from services.erasure.retention import exemptions, store
+from services.erasure.retention.rules import Known, State, Terms
+from services.erasure.retention.store import RunResult
 from shared.domain.errors import BlastRadius, Refused, TableMissing, Unavailable
 from shared.domain.events import LiftDecided, RequestClosed, RequestVerified, RequestWithdrawn
 from shared.domain.holds import HoldMarks
@@ -217,15 +217,15 @@ async def test_a_restriction_on_a_ground_of_the_policy_is_spared_until_it_is_lif
         for who, ground in zip(people, grounds, strict=True)
     ]
     async with nights.harness.unit_of_work.begin() as tx:
-        await sparing.begin(asked, tx)
-        await sparing.close([a(RequestClosed, each) for each in asked[:4]], tx)
-        await sparing.end([a(RequestWithdrawn, asked[4])], tx)
-        await sparing.close([a(RequestClosed, asked[5], outcome=Outcome.REFUSED)], tx)
+        await exemptions.begin_restriction(asked, tx)
+        await exemptions.close_restriction([a(RequestClosed, each) for each in asked[:4]], tx)
+        await exemptions.end_restriction([a(RequestWithdrawn, asked[4])], tx)
+        await exemptions.close_restriction([a(RequestClosed, asked[5], outcome=Outcome.REFUSED)], tx)
     await nights.look()
     found = {identity for task in nights.store.spared["call_record"] for identity in task.identities}
     assert found == {*people[:2]}
     async with nights.harness.unit_of_work.begin() as tx:
-        await sparing.end([a(LiftDecided, asked[0])], tx)
+        await exemptions.end_restriction([a(LiftDecided, asked[0])], tx)
     await nights.come()
     assert {identity for task in nights.store.spared["call_record"] for identity in task.identities} == {people[1]}
 
@@ -252,8 +252,8 @@ async def test_pending_access_spares_all_yielded_identities_for_at_most_five_day
         return {identity for task in nights.store.spared["call_record"] for identity in task.identities}
 
     async with nights.harness.unit_of_work.begin() as tx:
-        await copying.begin(asked, tx)
-        await copying.end([a(RequestClosed, asked[2]), a(RequestWithdrawn, asked[3])], tx)
+        await exemptions.begin_copy(asked, tx)
+        await exemptions.end_copy([a(RequestClosed, asked[2]), a(RequestWithdrawn, asked[3])], tx)
         await tx.vault.seal(tx.connection, [Sealing(subjects[4], "records", "crm", b"[]")], tx.now)
         await tx.vault.seal(tx.connection, [Sealing(subjects[1], "records", "cdr", b"[]")], tx.now)
     assert await spared() == {people[0], people[4], ACCOUNT}, "what one system has copied another has not"
@@ -316,7 +316,7 @@ KEY = ("cdr", "acc_cdrs", "calls_19m")
 
 async def stopped(intake: Intake) -> UUID:
     """A night that found too much."""
-    left = Left(
+    left = RunResult(
         *(KEY, "call_record", uuid7(), "delete", State.STOPPED, date(2026, 3, 2), TERMS, date(2026, 3, 1)),
         *(date(2024, 8, 2), "0123456789ab"),
         due=900,

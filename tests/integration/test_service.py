@@ -168,7 +168,7 @@ async def test_it_is_alive_but_not_ready_without_a_broker_and_ends_in_order(eras
 
 EACH = """
 import json, os, sys
-import services.erasure.sweeping, shared.app.service  # takes long, so once for all
+import services.erasure.retention.run, shared.app.service  # takes long, so once for all
 from services.cli.main import main
 
 changes, sys.argv[1:] = json.loads(sys.argv[1]), ["run", "erasure"]

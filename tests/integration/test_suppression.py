@@ -14,9 +14,9 @@ from uuid_utils.compat import uuid7
 
 from services.amendment import handlers
 from services.amendment import handlers as amendment
-from services.amendment.returned import Returned
+from services.amendment.reimported_contacts import Returned
 from services.erasure import handlers as erasure
-from services.erasure import suppression as kept_of_erasures
+from services.erasure import handlers as kept_of_erasures
 from services.intake.access import auth
 from services.intake.access.grant import Grant, Power
 from services.intake.queries.suppression_check import MOST

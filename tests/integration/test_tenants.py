@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.amendment import registers, stacked
+from services.amendment import overlapping_restrictions, registers
 from services.amendment.handlers import begin as amend
 from services.intake.access import auth
 from services.intake.access.grant import Grant, Power
@@ -129,7 +129,7 @@ async def test_a_customers_instruction_touches_no_register_of_ours(open_harness:
         stopped = Completed(uuid7(), event.request_id, event.subject, Right.OBJECTION, Operation.SUPPRESS, {}, ())
         await registers.suppress(tx, [stopped], located=True)
         restricted = (event.request_id, event.subject, Right.RESTRICTION, Operation.RESTRICT)
-        await stacked.note(tx, [Completed(uuid7(), *restricted, {}, ())])
+        await overlapping_restrictions.note_people(tx, [Completed(uuid7(), *restricted, {}, ())])
     assert await harness.pool.fetchval("SELECT tenant FROM fulfilment") == "acme"
     for table in ("register.suppression", "restriction_identity"):
         assert await harness.pool.fetchval(f"SELECT count(*) FROM {table}") == 0, table

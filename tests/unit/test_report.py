@@ -15,10 +15,9 @@ from pydantic import JsonValue
 from deploy.local.paths import ROOT
 from services.export import pieces
 from services.export.pieces import Piece
-from services.export.report.held import LISTED, Request, Step
 from services.export.report.page import render
-from services.export.report.texts import texts_of
-from services.export.report.translated import Translated
+from services.export.report.request import LISTED, Request, Step
+from services.export.report.words import ReportWords, texts_of
 from services.export.survey import Category
 from services.intake.request.letter_kinds import KINDS
 from services.intake.request.reasons import read_reasons
@@ -167,7 +166,7 @@ async def test_no_code_of_a_request_stands_in_the_report_without_its_words(langu
     }
     purposes = read_policy().purposes
     listed = [("purpose", each) for each in purposes] + [(name, str(each)) for name, of in codes.items() for each in of]
-    words = Translated(read_policy(), texts_of(language), language)
+    words = ReportWords(read_policy(), language)
     without = {pair for pair in listed if words.detail(*pair) == pair[1]}
     if language == "en":  # some of its words are the codes
         without = {pair for pair in without if "_" in pair[1]}

@@ -19,8 +19,8 @@ from uuid_utils.compat import uuid7
 from services.cli import files
 from services.cli.api import Api
 from services.cli.files import suppression as command
-from services.erasure.sweeping import nights
-from services.erasure.sweeping.nights import Known, State, Terms
+from services.erasure.retention import rules as nights
+from services.erasure.retention.rules import Known, State, Terms
 from services.intake.request.messages.kept import announced
 from shared.domain.errors import Misconfigured
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport

@@ -6,12 +6,9 @@ from typing import Literal
 
 from services.export.attached import DESCRIPTION
 from services.export.readme import README, explained
-from services.export.report.held import Request, meanings
-from services.export.report.periods import Periods
-from services.export.report.retention import Person
-from services.export.report.texts import Texts
-from services.export.report.translated import Translated
-from services.export.report.wording import Wording
+from services.export.report.request import Request, meanings
+from services.export.report.retention import Periods, Person
+from services.export.report.words import ReportWords
 from services.export.survey import Category
 from shared.domain.policy import ProvidedBy
 from shared.domain.release import REPORT
@@ -48,10 +45,10 @@ class Item:
 
 
 def checklist(
-    known: Mapping[str, Category], request: Request, files: Sequence[str], texts: Texts, say: Wording, told: Translated
+    known: Mapping[str, Category], request: Request, files: Sequence[str], words: ReportWords
 ) -> Iterator[Item]:
     """All items, in the order of the article, tailored to what is held. ``files``: the names of those of the copy."""
-    return _Checklist(known, request, files, texts, say, told).items()
+    return _Checklist(known, request, files, words).items()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +62,9 @@ class _Kind:
 
 class _Checklist:
     def __init__(
-        self,
-        known: Mapping[str, Category],
-        request: Request,
-        files: Sequence[str],
-        texts: Texts,
-        say: Wording,
-        told: Translated,
+        self, known: Mapping[str, Category], request: Request, files: Sequence[str], words: ReportWords
     ) -> None:
-        ours = [texts.page["ours"]]
+        ours = [words.texts.page["ours"]]
         own = {name: _Kind(rows, ours, Category()) for name, rows in request.own.items()}
         held = {name: _Kind(each.rows, each.systems, each) for name, each in known.items()}
         self._known = dict(sorted({**own, **held}.items()))
@@ -81,7 +72,7 @@ class _Checklist:
         self._told_to = {key: each for name in self._known for key, each in self._policy.recipients_of(name).items()}
         self._undeclared = [name for name in self._known if not request.policy.category(name)]
         self._person = Person.of(request.country, known.values())
-        self._texts, self._say, self._told = texts, say, told
+        self._words, self._texts, self._answer = words, words.texts, words.answer
         self._files = list(explained(known, request, [REPORT, *files, DESCRIPTION, README]))
 
     def items(self) -> Iterator[Item]:
@@ -108,17 +99,11 @@ class _Checklist:
         """An item that the policy answers: which kinds of data it does not know is said, and nothing else of them."""
         if not self._undeclared:
             return self._item(name, *sentences, table=table, applies=applies)
-        kinds = ", ".join(map(self._told.kind, self._undeclared))
+        kinds = ", ".join(map(self._words.kind, self._undeclared))
         said = [self._answer("not_described", kinds=kinds)]
         if sentences and len(self._undeclared) < len(self._known):
             said += [self._answer("otherwise"), *sentences]
         return Item(name, self._texts.items[name], said, table, "in_part")
-
-    def _named(self, systems: Sequence[str]) -> str:
-        return ", ".join(map(self._told.system, systems))
-
-    def _answer(self, key: str, /, **values: object) -> str:
-        return self._say.filled(self._texts.answers[key], **values)
 
     def _label(self, category: str, field: str) -> str:
         said = self._request.meaning(self._known[category].systems, category, field)
@@ -133,15 +118,15 @@ class _Checklist:
         for name, held in self._known.items():
             category = self._policy.category(name)
             if category is None:
-                lines.append((name, [self._told.kind(name), self._texts.page["undeclared"], "", ""]))
+                lines.append((name, [self._words.kind(name), self._texts.page["undeclared"], "", ""]))
                 continue
             if held.found.left and held.found.left == held.rows:
-                lines.append((name, [self._told.kind(name), self._texts.page["left_alone"], "", ""]))
+                lines.append((name, [self._words.kind(name), self._texts.page["left_alone"], "", ""]))
                 continue
             for purpose, each in category.purposes.items():
-                words = self._told.purpose(purpose)
+                words = self._words.purpose(purpose)
                 lines.append(
-                    (name, [self._told.kind(name), words, self._texts.bases[each.basis], self._texts.roles[each.role]])
+                    (name, [self._words.kind(name), words, self._texts.bases[each.basis], self._texts.roles[each.role]])
                 )
         table = (self._headings("category", "purpose", "basis", "role"), together(lines))
         return self._by_policy("A15.a", table=table)
@@ -151,7 +136,7 @@ class _Checklist:
         held = filter(None, map(self._policy.category, self._known))
         purposes = {name: self._policy.purposes[name].automation for each in held for name in each.purposes}
         lines = [
-            (None, [self._told.purpose(name), each.logic, each.consequences])
+            (None, [self._words.purpose(name), each.logic, each.consequences])
             for name, each in purposes.items()
             if each != "none"
         ]
@@ -167,10 +152,10 @@ class _Checklist:
                 (
                     name,
                     [
-                        self._told.kind(name),
-                        self._told.category(name),
-                        self._say.number(held.rows),
-                        self._named(held.systems),
+                        self._words.kind(name),
+                        self._words.category(name),
+                        self._words.number(held.rows),
+                        self._words.systems(held.systems),
                     ],
                 )
             )
@@ -182,8 +167,8 @@ class _Checklist:
             (
                 None,
                 [
-                    *(each.name, self._texts.recipients[each.role], self._say.country(each.country)),
-                    *(self._say.contact(each.contact), ", ".join(map(self._told.kind, self._got_by(key)))),
+                    *(each.name, self._texts.recipients[each.role], self._words.country(each.country)),
+                    *(self._words.contact(each.contact), ", ".join(map(self._words.kind, self._got_by(key)))),
                 ],
             )
             for key, each in self._told_to.items()
@@ -198,10 +183,10 @@ class _Checklist:
 
     def _periods(self) -> Item:
         """15(1)(d), with the days that follow for this person's rows."""
-        periods = Periods(self._policy, self._person, self._request.today, self._texts, self._say, self._told)
+        periods = Periods(self._policy, self._person, self._request.today, self._words)
         lines: list[Line] = []
         for name, held in self._known.items():
-            kind = self._told.kind(name)
+            kind = self._words.kind(name)
             if name in self._undeclared:
                 lines.append((name, [kind, self._texts.page["undeclared"], self._answer("no_day")]))
                 continue
@@ -218,7 +203,7 @@ class _Checklist:
         )
         officer = self._policy.officer.of(self._request.country)
         return self._item(
-            "A15.f", complaint, self._answer("officer", name=officer.name, contact=self._say.contact(officer))
+            "A15.f", complaint, self._answer("officer", name=officer.name, contact=self._words.contact(officer))
         )
 
     def _sources(self) -> Item:
@@ -232,7 +217,7 @@ class _Checklist:
             where = self._texts.page["undeclared"]
             if source := sources.get(name):
                 where = self._source(name, source, held.found)
-            lines.append((name, [self._told.kind(name), where, self._named(held.systems)]))
+            lines.append((name, [self._words.kind(name), where, self._words.systems(held.systems)]))
         return self._by_policy("A15.g", table=(self._headings("category", "source", "system"), together(lines)))
 
     def _source(self, name: str, source: ProvidedBy, held: Category) -> str:
@@ -247,13 +232,13 @@ class _Checklist:
     def _transfers(self) -> Item:
         """15(2): safeguards of transfers, recipient by recipient."""
         lines: list[Line] = [
-            (None, [each.name, self._say.country(each.country), self._texts.safeguards[each.safeguard]])
+            (None, [each.name, self._words.country(each.country), self._texts.safeguards[each.safeguard]])
             for each in self._told_to.values()
             if each.safeguard
         ]
         home = self._policy.controller.country
         established = (
-            [self._answer("established", country=self._say.country(home))] if self._policy.is_transfer(home) else []
+            [self._answer("established", country=self._words.country(home))] if self._policy.is_transfer(home) else []
         )
         if not lines:
             return self._by_policy("A15.2", self._answer("no_transfer"), *established, applies=bool(established))
@@ -280,25 +265,25 @@ class _Checklist:
         for name, held in self._known.items():
             if held.found.withheld:
                 told = self._answer("withheld_rows", count=held.found.withheld)
-                lines.append((name, [self._told.kind(name), told]))
+                lines.append((name, [self._words.kind(name), told]))
             for (hidden, whose), rows in sorted(held.found.hidden.items()):
                 why = self._answer(f"hidden_{whose}")
                 said = self._answer("hidden_field", field=self._label(name, hidden), why=why, count=rows)
-                lines.append((name, [self._told.kind(name), said]))
+                lines.append((name, [self._words.kind(name), said]))
         for each in self._request.reports:
             if each.written_by_others:
                 lines.append(
                     (
                         None,
                         [
-                            self._told.system(each.system),
+                            self._words.system(each.system),
                             self._answer("written_by_others", count=each.written_by_others),
                         ],
                     )
                 )
             if each.unattributed:
                 lines.append(
-                    (None, [self._told.system(each.system), self._answer("unattributed", count=each.unattributed)])
+                    (None, [self._words.system(each.system), self._answer("unattributed", count=each.unattributed)])
                 )
         if not lines:
             return self._item("A15.4", self._answer("nothing_withheld"))
@@ -311,7 +296,7 @@ class _Checklist:
             return self._item("A15.X2", self._answer("complete"), applies=False)
         reasons = self._texts.reasons
         lines: list[Line] = [
-            (None, [self._told.system(system), reasons.get(why, reasons["failed"])])
+            (None, [self._words.system(system), reasons.get(why, reasons["failed"])])
             for system, why in sorted(missing.items())
         ]
         table = (self._headings("system", "reason"), lines)

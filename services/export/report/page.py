@@ -13,10 +13,8 @@ from pydantic import JsonValue
 from services.export.attached import File
 from services.export.pieces import Piece
 from services.export.report.checklist import checklist
-from services.export.report.held import Request, Step
-from services.export.report.texts import Texts, texts_of
-from services.export.report.translated import Translated
-from services.export.report.wording import Wording, spoken
+from services.export.report.request import Request, Step
+from services.export.report.words import ReportWords
 from services.export.survey import Category
 from shared.domain.cells import Cells
 from shared.domain.release import REPORT
@@ -52,30 +50,28 @@ class Shown:
 
 def render(known: Mapping[str, Category], request: Request, files: Sequence[File], at: datetime) -> bytes:
     """The page about what is held; ``files``: those of the copy, of which its appendix tells length and hash."""
-    texts = texts_of(request.language)
-    language = spoken(request.language)
-    say, told = Wording(language, request.zone), Translated(request.policy, texts, language)
-    cells = Cells(texts, language, request.zone)
-    shown = [_shown(name, held, request, texts, told, cells, say) for name, held in sorted(known.items())]
-    items = list(checklist(known, request, [each.name for each in files], texts, say, told))
+    words = ReportWords(request.policy, request.language, request.zone)
+    texts, cells = words.texts, Cells(words.texts, words.language, request.zone)
+    shown = [_shown(name, held, request, words, cells) for name, held in sorted(known.items())]
+    items = list(checklist(known, request, [each.name for each in files], words))
     page = _template().render(
-        language=language,
+        language=words.language,
         texts=texts,
         page=texts.page,
-        say=say,
-        told=told,
+        say=words,
+        told=words,
         at=at,
         request=request,
         items=items,
         stands=[(each.id, each.question, texts.page[each.status]) for each in items],
-        files=[(each.name, say.number(each.size), each.sha256) for each in files],
+        files=[(each.name, words.number(each.size), each.sha256) for each in files],
         shown=shown,
         known_by=[
-            (texts.types[each.type], each.value, texts.types.get(each.source) or told.system(each.source))
+            (texts.types[each.type], each.value, texts.types.get(each.source) or words.system(each.source))
             for each in request.identities
         ],
         steps=[
-            (say.moment(each.at), texts.events[each.action], _told(each, texts, told))
+            (words.moment(each.at), texts.events[each.action], _details(each, words))
             for each in request.steps
             if each.action in texts.events
         ],
@@ -83,26 +79,25 @@ def render(known: Mapping[str, Category], request: Request, files: Sequence[File
     return page.encode()
 
 
-def _shown(
-    name: str, held: Category, request: Request, texts: Texts, told: Translated, cells: Cells, say: Wording
-) -> Shown:
+def _shown(name: str, held: Category, request: Request, words: ReportWords, cells: Cells) -> Shown:
+    texts = words.texts
     said = {each: request.meaning(held.systems, name, each) for each in held.fields}
     columns = [Column(each, texts.label(says, each), texts.meaning(says, each)) for each, says in said.items()]
-    systems, declared = ", ".join(map(told.system, held.systems)), request.policy.category(name) is not None
+    systems, declared = words.systems(held.systems), request.policy.category(name) is not None
     if name == _ACCOUNT:
         headings = [texts.page[each] for each in ("entry", "value", "system")]
-        rows = _entries(held.first, {each.name: each.label for each in columns}, told, cells)
+        rows = _entries(held.first, {each.name: each.label for each in columns}, words, cells)
     else:
         filled = [each for each in columns if any(one.data.get(each.name) not in _BLANK for one in held.first)]
         headings = [each.label for each in filled]
         rows = [[cells.shown(each.name, one.data.get(each.name)) for each in filled] for one in held.first]
     extent = texts.page["rows" if len(held.first) < held.rows else "all_shown"]
-    extent = say.filled(extent, shown=len(held.first), rows=held.rows, file=f"{name}.csv")
+    extent = words.filled(extent, shown=len(held.first), rows=held.rows, file=f"{name}.csv")
     return Shown(name, declared, systems, held, columns, headings, rows, extent)
 
 
 def _entries(
-    records: Sequence[Piece], labels: Mapping[str, str], words: Translated, cells: Cells
+    records: Sequence[Piece], labels: Mapping[str, str], words: ReportWords, cells: Cells
 ) -> Sequence[Sequence[str]]:
     """Splits accounts into entries: a system may give its account in several records, and each has its own fields.
 
@@ -124,12 +119,13 @@ def _entries(
     return [[*entry, ", ".join(systems)] for entry, systems in held.items()]
 
 
-def _told(step: Step, texts: Texts, told: Translated) -> str:
+def _details(step: Step, words: ReportWords) -> str:
     """What of a step is shown: what the catalogue names, its codes in words."""
+    texts = words.texts
     shown = {name: step.detail[name] for name in texts.details if step.detail.get(name) is not None}
     return ", ".join(
         texts.page["pair"].format(
-            what=texts.details[name], value=told.detail(name, value, step.detail.get("decision", "extension"))
+            what=texts.details[name], value=words.detail(name, value, step.detail.get("decision", "extension"))
         )
         for name, value in shown.items()
     )

@@ -1,9 +1,11 @@
-"""How long what is held of a person is kept, by the periods of the policy and the dates of their rows; pure."""
+"""States how long data of a person are kept, and what that means for their own rows (Art. 15(1)(d)); pure."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
+from services.export.report.request import LISTS
+from services.export.report.words import ReportWords
 from services.export.survey import Category, lasting
 from shared.domain.policy import AtCeiling, Ceiling, Period, Policy, Rule
 
@@ -107,3 +109,73 @@ def _kept(policy: Policy, name: str, rule: Rule | Ceiling, held: Category, perso
 
 def _moment(text: str) -> date:
     return datetime.fromisoformat(text) if "T" in text else date.fromisoformat(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Periods:
+    """Of one person, on one day."""
+
+    policy: Policy
+    person: Person
+    today: date
+    words: ReportWords
+
+    def of(self, name: str, held: Category) -> Iterator[tuple[str, str]]:
+        """How long what systems call so is kept, and what that means for these rows; at least one line.
+
+        What an erasure has left is kept as the answer to it says, by the rules whose days the rows tell.
+        """
+        found = list(periods_of(self.policy, name, held, self.person, self.today))
+        several = len(dated(found)) > 1
+        if held.left and held.left == held.rows:
+            yield self.words.answer("left_as_told"), ""
+            yield from ((self._how_long(each), self._days(each, several=several)) for each in dated(found))
+            return
+        yield from ((self._how_long(each), self._days(each, several=several)) for each in found)
+        if held.left:
+            yield f"{self.words.answer('left_some', count=held.left)} {self.words.answer('left_as_told')}", ""
+        if is_undecided(self.policy, name, self.person, self.today):
+            yield self.words.answer("undecided"), ""
+        elif not found:
+            yield self.words.answer("while_marketing" if name == LISTS else "no_period"), ""
+
+    def _law_of(self, kept: Kept) -> str | None:
+        """The country by whose law alone a rule keeps."""
+        return self.policy.country_of(self.policy.rules[kept.name]) if kept.keeps else None
+
+    def _how_long(self, kept: Kept) -> str:
+        """Why and how long; the law of another country is a condition, and no row of theirs need be under it."""
+        country, told = self._law_of(kept), self._reason(kept)
+        return f"{self.words.answer('where_law', country=self.words.country(country))} {told}" if country else told
+
+    def _reason(self, kept: Kept) -> str:
+        """What keeps while a state lasts is a condition, unless the data say that it does."""
+        words = self.words.rule(kept.name) if kept.keeps else self.words.ceiling(kept.name)
+        if kept.anchor and kept.period:
+            start = self.words.texts.anchors.get(kept.anchor, kept.anchor)
+            whole = kept.keeps or not self.words.says_how_long(kept.name)
+            key = "criterion" if whole else "criterion_from"
+            begins = self.words.answer(
+                key, anchor=start, **({"period": self.words.period(kept.period)} if whole else {})
+            )
+        elif kept.lasts:
+            begins = self.words.answer("while")
+        else:
+            return f"{self.words.answer('keeps_if')} {words}"
+        return f"{self.words.answer('keeps')} {words} ({begins})" if kept.keeps else f"{words} ({begins})"
+
+    def _days(self, kept: Kept, *, several: bool = False) -> str:
+        """The days of the oldest and the newest row; what is past is told as past, since the row is still there.
+
+        ``several``: other rules may keep some of the rows, so that it is only known when this one ends at the latest.
+        """
+        if not kept.first or not kept.last:
+            return ""
+        if several and kept.keeps and kept.last >= self.today:
+            return self.words.answer("kept_at_most", last=self.words.day(kept.last))
+        over = "_over" if kept.last < self.today else "_oldest_over" if kept.first < self.today else ""
+        once = "_once" if kept.first == kept.last and not over else ""
+        what = "kept" if kept.keeps else "anonymised" if kept.anonymises else "goes"
+        days = {"first": self.words.day(kept.first), "last": self.words.day(kept.last)}
+        said = self.words.answer(f"{what}{over}{once}", **days)
+        return f"{said} {self.words.answer('not_begun')}" if kept.undated else said

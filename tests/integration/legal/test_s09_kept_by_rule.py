@@ -13,7 +13,6 @@ import pytest
 from deploy.demo.seed.cdr import CdrStore
 from deploy.local.paths import ROOT
 from services.erasure import handlers as erasure
-from services.erasure import retained
 from shared.domain.events import EVENT_TYPES, Event, FulfilmentCompleted, RequestReceived, TimerFired
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskReport
@@ -72,7 +71,7 @@ class Case:
         await self.deadline.sweeps(deferrals, at=at)
         [ended] = [e for e in await self._said(self.deadline.pool) if isinstance(e, TimerFired)]
         async with self.harness.unit_of_work.begin() as tx:
-            await retained.release(self.harness.fulfilments, [ended], tx)
+            await erasure.release(self.harness.fulfilments, [ended], tx)
         return await self._work(self._request)
 
     async def _said(self, pool: asyncpg.Pool) -> list[Event]:

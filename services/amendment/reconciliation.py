@@ -91,7 +91,7 @@ async def forget(running: Running) -> None:
             except Unavailable:  # it is asked again
                 continue
             except Refused as refused:
-                log.warning("%s forgets nothing tonight: %s", name, refused.code)
+                log.warning("pruning refused system=%s reason=%s", name, refused.code)
             done[name] = night
 
     await run_periodically(look, "forgetting", _EVERY_SECONDS, running.stopping, running.heartbeats)

@@ -1,6 +1,6 @@
-"""The sweep of each night: what every ceiling in every table wants is counted, asked about, or done.
+"""Runs retention each night: counts every ceiling in every table, then asks for approval or deletes.
 
-One instance has the turn. What it is in the middle of when its process ends is gone on with by the next.
+One instance has the lease. The next one goes on with what it leaves unfinished.
 """
 
 import asyncio
@@ -12,11 +12,10 @@ from functools import partial
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from services.erasure import metrics
-from services.erasure.sweeping import copying, nights, store
-from services.erasure.sweeping.night import Matter, Night
-from services.erasure.sweeping.nights import Known, State, Terms
-from services.erasure.sweeping.store import Figures, Key
+from services.erasure.retention import exemptions, rules, store
+from services.erasure.retention.night import Night, RetentionTarget
+from services.erasure.retention.rules import Known, State, Terms
+from services.erasure.retention.store import Figures, Key
 from shared.app.service import Running
 from shared.domain.errors import Unavailable
 from shared.domain.operations import Operation
@@ -45,7 +44,7 @@ T = TypeVar("T")
 
 
 async def run(running: Running) -> None:
-    """Sweeps until told to stop."""
+    """Runs until the service stops."""
     every = running.downstreams.all if running.downstreams else ()
     sweeper = Sweeper(running.unit_of_work, every, running.heartbeats, running.stopping)
     every_seconds = running.settings.work.sweep_seconds
@@ -53,7 +52,7 @@ async def run(running: Running) -> None:
 
 
 class Sweeper:
-    """Does what a night wants, once in each night."""
+    """Works every system once a night."""
 
     def __init__(
         self,
@@ -72,16 +71,16 @@ class Sweeper:
         self._renewed = 0.0
 
     async def look(self) -> None:
-        """Does what is left of this night, if nobody else does; tells what all nights have left.
+        """Works what is left of this night, if no other instance does; sets the metrics of all nights.
 
-        After a start or an outage there may be restrictions of which this service has yet to hear: nothing goes before.
+        After a start or an outage a restriction may still be on the bus, so nothing is deleted before it is consumed.
         """
         turn = None
         if self._heartbeats.behind_seconds(loop_of(self._unit_of_work.service)) <= _UNHEARD_SECONDS:
             async with self._unit_of_work.pool.acquire() as connection:
                 turn = await lease.take(connection, LOOP, _TURN)
         else:
-            log.info("nothing is swept before what is on the bus is heard: a restriction may be among it")
+            log.info("retention run postponed reason=consumer_lag")
         if turn:
             try:
                 with suppress(TurnLost, SweepStopped):
@@ -99,20 +98,22 @@ class Sweeper:
         async with self._unit_of_work.pool.acquire() as connection:
             known = await store.read(connection)
             standing = await systems.standings(connection)
-            matters = {each.name: list(self._matters(each, known)) for each in self._systems}
-            await store.forget_others(connection, [matter.key for each in matters.values() for matter in each])
+            targets = {each.name: list(self._targets(each, known)) for each in self._systems}
+            await store.forget_others(connection, [target.key for each in targets.values() for target in each])
         for each in self._systems:
             here = standing.get(each.name)
-            left = [matter for matter in matters[each.name] if not nights.is_over(matter.known, night)]
+            left = [target for target in targets[each.name] if not rules.is_over(target.known, night)]
             if left and here is not None and here.state is SystemState.ON and here.hash == each.fingerprint:
                 alive = partial(self._alive, turn)
                 try:
-                    copied = await alive(copying.waiting(self._unit_of_work, self._policy, each.name, self._knowing))
+                    copied = await alive(
+                        exemptions.waiting_for_a_copy(self._unit_of_work, self._policy, each.name, self._knowing)
+                    )
                     await Night(self._unit_of_work, _adapter(each), night, self._policy, alive, copied).run(left)
                 except Unavailable as away:
-                    log.info("%s is not swept yet: %s", each.name, telemetry.where(away))
+                    log.info("retention run postponed system=%s error=%s", each.name, telemetry.where(away))
 
-    def _matters(self, system: Downstream, known: Mapping[Key, Known]) -> Iterator[Matter]:
+    def _targets(self, system: Downstream, known: Mapping[Key, Known]) -> Iterator[RetentionTarget]:
         """Every ceiling of the policy in every table that tells the age of its rows."""
         policy = self._unit_of_work.policy
         for dated in _adapter(system).dated:
@@ -120,7 +121,9 @@ class Sweeper:
                 if (column := dated.anchors.get(ceiling.anchor)) is not None:
                     key = (system.name, dated.table, name)
                     terms, country = Terms.of(policy, ceiling, column), policy.country_of(ceiling)
-                    yield Matter(key, dated.category, ceiling, terms, known.get(key), country, dated.tells_countries)
+                    yield RetentionTarget(
+                        key, dated.category, ceiling, terms, known.get(key), country, dated.tells_countries
+                    )
 
     async def _alive(self, turn: Turn, doing: Awaitable[T]) -> T:
         """Waits for a step of the work; the loop counts as alive meanwhile, and keeps its turn."""
@@ -137,7 +140,7 @@ class Sweeper:
         return await step
 
     async def _renew(self, turn: Turn) -> None:
-        """Keeps the turn; raises ``TurnLost`` where another instance has it."""
+        """Renews the lease; raises ``TurnLost`` if another instance has it."""
         now = asyncio.get_running_loop().time()
         if now - self._renewed > _TURN.total_seconds() / 10:
             async with self._unit_of_work.pool.acquire() as connection:
@@ -146,16 +149,16 @@ class Sweeper:
 
 
 def _show(figures: Figures) -> None:
-    """Tells what the last night has left, in every instance alike; what is swept no more is told no more."""
-    metrics.MISSES.clear()
+    """Sets the metrics of the last night, in every instance alike."""
+    store.MISSES.clear()
     for system, category, missed in figures.missed:
-        metrics.MISSES.labels(system, category).set(missed)
-    metrics.TABLES.clear()
+        store.MISSES.labels(system, category).set(missed)
+    store.TABLES.clear()
     for system in {system for system, _, _ in figures.states}:
         for state in State:
-            metrics.TABLES.labels(system, state).set(0)
+            store.TABLES.labels(system, state).set(0)
     for system, found, tables in figures.states:
-        metrics.TABLES.labels(system, found).set(tables)
+        store.TABLES.labels(system, found).set(tables)
 
 
 def _adapter(system: Downstream) -> Sweepable:

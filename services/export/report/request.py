@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from services.export.report.texts import Texts
+from services.export.report.words import Texts
 from services.export.survey import Category
 from shared.domain.identities import Identity
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched

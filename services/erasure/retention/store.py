@@ -5,12 +5,24 @@ from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
-from services.erasure.sweeping.nights import Known, State, Terms
+from prometheus_client import Counter, Gauge
+
+from services.erasure.retention.rules import Known, State, Terms
+from shared.runtime.metrics import PEOPLE
 from shared.storage.postgres import Connection
 from shared.systems.sweepable import Then
 
 Key = tuple[str, str, str]
 """System, table, and the name of the ceiling."""
+
+MISSES = Gauge(
+    "dsr_retention_misses",
+    "Rows that are past their ceiling for more than a day and still there, spared by nobody",
+    ["system", "category"],
+    registry=PEOPLE,
+)
+TABLES = Gauge("dsr_retention_tables", "Tables with a ceiling, by what the last night found", ["system", "state"])
+GONE = Counter("dsr_retention_rows_total", "Rows that the sweep has removed or anonymised", ["system", "action"])
 
 _READ = """
 SELECT system, table_name, ceiling, state, night, period, zone, anchor, first_kept, sweep_id, counted_on, due,
@@ -50,7 +62,7 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class RunResult:
     """What a night has found or done about one ceiling in one table."""
 
     key: Key
@@ -81,7 +93,7 @@ async def read(connection: Connection) -> dict[Key, Known]:
     }
 
 
-async def leave(connection: Connection, left: Left) -> int:
+async def leave(connection: Connection, left: RunResult) -> int:
     """Notes what this night has found or done, in the place of what the last one did; how many rows are gone by it."""
     terms = (left.terms.period, left.terms.zone, left.terms.anchor)
     counts = (left.due, left.of_rows, left.spared, left.missed, left.undetermined)

@@ -1,8 +1,9 @@
-"""Restrictions of the same people one upon the other: each falls alone, and a system's flag with the last of them.
+"""Lifts a restriction without touching what another one, or the company, needs.
 
-A SQL store hides a row until the last request that hides it is lifted. A CRM and a tracker have one flag for a person:
-while another restriction in force covers everybody that a lifted one covers, nothing is lifted there; where it covers
-some of them, it is put back at once. Whom a restriction covers is known by keyed fingerprints, of which none is a name.
+A SQL store hides a row until the last request that hides it is lifted. A CRM and a tracker have one flag per person.
+While another restriction covers everybody that the lifted one covers, the flag stays; if it covers some of them, the
+flag is set again at once. A flag that the company had set before us stays too. Whom a restriction covers is known by
+keyed fingerprints, of which none is a name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from uuid import UUID
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
-from services.amendment import flags, repairs
+from services.amendment import repairs
 from shared.domain.events import LiftDecided
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
@@ -47,7 +48,7 @@ class _Other:
     covers: bool
 
 
-async def note(tx: UnitOfWork, restricted: Sequence[Completed]) -> None:
+async def note_people(tx: UnitOfWork, restricted: Sequence[Completed]) -> None:
     """Notes whom these restrictions cover, by what is known of the subject now; of a tenant's, no flag is set."""
     known = await tx.vault.subject_data(tx.connection, [done.subject_ref for done in restricted]) if restricted else {}
     rows = {
@@ -68,7 +69,7 @@ async def lifts(tx: UnitOfWork, fulfilments: Fulfilments, events: Sequence[LiftD
     await tx.connection.execute(_LOCK, requests)
     others = await _others(tx, requests)
     new = []
-    left = await flags.left(tx, requests)
+    left = await preexisting_flags(tx, requests)
     for event in events:
         opening = partial(NewFulfilment, event.request_id, event.subject, event.right, Operation.LIFT, event.due_on)
         if as_found := left.get(event.request_id):
@@ -119,3 +120,45 @@ def _lifting(fulfilments: Fulfilments) -> frozenset[str]:
 
 def _flagged(fulfilments: Fulfilments) -> frozenset[str]:
     return _lifting(fulfilments) & frozenset(fulfilments.one_flag)
+
+
+_NOTE_FLAGS = """
+INSERT INTO restriction_flag (request_id, system, reference, was_set)
+SELECT f.request_id, t.system, flag.key, bool_and(flag.value::boolean) AND coalesce((
+    SELECT bool_and(other.was_set) FROM restriction_flag other JOIN restriction r USING (request_id)
+    WHERE other.system = t.system AND other.reference = flag.key AND other.request_id <> f.request_id
+      AND r.lifted_at IS NULL), true)
+FROM fulfilment f JOIN task t USING (fulfilment_id) CROSS JOIN LATERAL jsonb_each(t.progress -> 'flags') flag
+WHERE f.request_id = ANY($1) AND t.operation = 'restrict' AND t.progress ? 'flags'
+GROUP BY 1, 2, 3 ON CONFLICT DO NOTHING
+"""
+# Of two at once, the one that was slower to be noted may be the one that has seen it first.
+_SEEN_UNSET = """
+UPDATE restriction_flag other SET was_set = false FROM restriction_flag mine, restriction r
+WHERE mine.request_id = ANY($1) AND NOT mine.was_set AND other.was_set
+  AND other.system = mine.system AND other.reference = mine.reference
+  AND r.request_id = other.request_id AND r.lifted_at IS NULL
+"""
+_LEFT = """
+SELECT request_id, system, reference FROM restriction_flag WHERE request_id = ANY($1) AND was_set ORDER BY 1, 2, 3
+"""
+
+
+async def note_flags(tx: UnitOfWork, restricted: Sequence[UUID]) -> None:
+    """Notes what the restrictions of these requests have found, whether or not they are done in every system."""
+    if restricted:
+        await tx.connection.execute(_NOTE_FLAGS, restricted)
+        await tx.connection.execute(_SEEN_UNSET, restricted)
+
+
+async def preexisting_flags(tx: UnitOfWork, requests: Sequence[UUID]) -> dict[UUID, dict[str, list[str]]]:
+    """By request and system, whose flag stays when it is lifted: somebody of the company had set it before."""
+    found: dict[UUID, dict[str, list[str]]] = {}
+    for request_id, system, reference in await tx.connection.fetch(_LEFT, requests):
+        found.setdefault(request_id, {}).setdefault(system, []).append(reference)
+    return found
+
+
+async def forget_flags(tx: UnitOfWork, lifted: Sequence[UUID]) -> None:
+    """Forgets what restrictions have found that are lifted."""
+    await tx.connection.execute("DELETE FROM restriction_flag WHERE request_id = ANY($1)", lifted)

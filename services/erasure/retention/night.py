@@ -11,11 +11,10 @@ from zoneinfo import ZoneInfo
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
-from services.erasure import metrics
-from services.erasure.sweeping import nights, store
-from services.erasure.sweeping.nights import Known, State, Terms
-from services.erasure.sweeping.sparing import Spared
-from services.erasure.sweeping.store import Key, Left
+from services.erasure.retention import rules, store
+from services.erasure.retention.exemptions import Exemptions
+from services.erasure.retention.rules import Known, State, Terms
+from services.erasure.retention.store import Key, RunResult
 from shared.domain.errors import DsrError, Refused
 from shared.domain.policy import Ceiling
 from shared.domain.policy_files import SweepPolicy
@@ -42,7 +41,7 @@ class Alive(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Matter:
+class RetentionTarget:
     """One ceiling in one table of a system, and what the last night has left of it.
 
     ``country``: whose law alone it is; None: it is for everybody. ``told``: whether rows of the table say that.
@@ -68,7 +67,7 @@ class Matter:
 
     def stops(self, policy: SweepPolicy, counted: Counted) -> bool:
         """Whether so much must not go before two persons have said so."""
-        return nights.is_stopped(self.known, self.terms, policy, counted)
+        return rules.is_stopped(self.known, self.terms, policy, counted)
 
 
 class Night:
@@ -91,7 +90,7 @@ class Night:
         self._copied = copied
         self._spared: sweepable.Spared = {}
 
-    async def run(self, matters: Sequence[Matter]) -> None:
+    async def run(self, targets: Sequence[RetentionTarget]) -> None:
         """Does all that this night is to do about these.
 
         Raises:
@@ -100,57 +99,57 @@ class Night:
         """
         async with self._unit_of_work.pool.acquire() as connection:
             known = (self._unit_of_work.vault, self._unit_of_work.policy, self._copied)
-            self._sparing = await Spared.of(connection, *known)
-        self._spared, unreadable = self._sparing.of_categories({matter.category for matter in matters})
-        signed = [matter for matter in matters if matter.judged and matter.ceiling.signed(self._night)]
-        readable = [matter for matter in signed if matter.category not in unreadable]
-        for matter in matters:
-            if not matter.judged:
-                await self._leave(replace(self._left(matter, State.NO_COUNTRY), counted_on=None))
-            elif matter not in signed:
-                await self._leave_with_misses(matter, replace(self._left(matter, State.UNSIGNED), counted_on=None))
-            elif matter not in readable:
-                left = replace(self._left(matter, State.FAILED), reason=HOLD_UNREADABLE)
-                await self._leave_with_misses(matter, left)
+            self._sparing = await Exemptions.of(connection, *known)
+        self._spared, unreadable = self._sparing.of_categories({target.category for target in targets})
+        signed = [target for target in targets if target.judged and target.ceiling.signed(self._night)]
+        readable = [target for target in signed if target.category not in unreadable]
+        for target in targets:
+            if not target.judged:
+                await self._leave(replace(self._result(target, State.NO_COUNTRY), counted_on=None))
+            elif target not in signed:
+                await self._leave_with_misses(target, replace(self._result(target, State.UNSIGNED), counted_on=None))
+            elif target not in readable:
+                left = replace(self._result(target, State.FAILED), reason=HOLD_UNREADABLE)
+                await self._leave_with_misses(target, left)
         going = []
-        for matter, found in zip(readable, await self._count([self._due(each) for each in readable]), strict=True):
-            left = self._left(matter, State.SWEEPING)
+        for target, found in zip(readable, await self._count([self._due(each) for each in readable]), strict=True):
+            left = self._result(target, State.SWEEPING)
             if isinstance(found, Refused):
                 await self._leave(replace(left, state=State.FAILED, reason=found.code))
                 continue
             left = replace(left, due=found.due, of_rows=found.rows, undetermined=found.undetermined)
-            if nights.runs_dry(matter.known, matter.terms, self._night):
+            if rules.runs_dry(target.known, target.terms, self._night):
                 await self._leave(replace(left, state=State.DRY_RUN, counted_on=self._night))
-            elif matter.stops(self._policy, found):
-                await self._leave_with_misses(matter, replace(left, state=State.STOPPED))
+            elif target.stops(self._policy, found):
+                await self._leave_with_misses(target, replace(left, state=State.STOPPED))
             else:
                 await self._leave(left)
-                going.append((matter, left))
+                going.append((target, left))
         await self._sweep(going)
 
-    async def _sweep(self, going: Sequence[tuple[Matter, Left]]) -> None:
+    async def _sweep(self, going: Sequence[tuple[RetentionTarget, RunResult]]) -> None:
         """Lets go what nothing is against; what two ceilings want alike is done once."""
-        dues = [replace(self._due(matter), about=left.due) for matter, left in going]
-        keys = {due: matter.key for due, (matter, _) in zip(dues, going, strict=True)}
+        dues = [replace(self._due(target), about=left.due) for target, left in going]
+        keys = {due: target.key for due, (target, _) in zip(dues, going, strict=True)}
 
         async def go_on(due: Due, gone: int) -> None:
             if not gone:
                 await self._alive(self._look_whom_it_spares())
                 return
             await self._alive(self._note_gone(keys[due], gone))
-            metrics.GONE.labels(keys[due][0], due.then).inc(gone)
+            store.GONE.labels(keys[due][0], due.then).inc(gone)
 
         try:
             told = await self._answer(self._adapter.sweep([*keys], self._spared, go_on)) if keys else []
             done: dict[Due, Swept | Refused] = dict(zip(keys, told, strict=True))
         except Refused as refused:
             done = dict.fromkeys(keys, refused)
-        for due, (matter, left) in zip(dues, going, strict=True):
+        for due, (target, left) in zip(dues, going, strict=True):
             if isinstance(result := done[due], Refused):
-                await self._leave_with_misses(matter, replace(left, state=State.FAILED, reason=result.code))
+                await self._leave_with_misses(target, replace(left, state=State.FAILED, reason=result.code))
             else:
                 swept = replace(left, state=State.SWEPT, spared=result.spared)
-                await (self._leave(swept) if result.complete else self._leave_with_misses(matter, swept))
+                await (self._leave(swept) if result.complete else self._leave_with_misses(target, swept))
 
     async def _look_whom_it_spares(self) -> None:
         """Before each step: a hold that came meanwhile must find the data that it is about."""
@@ -180,18 +179,18 @@ class Night:
             raise
         except Exception as error:
             where = telemetry.where(error)
-            log.error("the sweep broke on %s: %s", type(self._adapter).__name__, where)  # noqa: TRY400
+            log.error("unexpected adapter error adapter=%s at=%s", type(self._adapter).__name__, where)  # noqa: TRY400
             raise UnforeseenError(f"the sweep broke: {type(error).__name__}") from error
 
-    async def _leave_with_misses(self, matter: Matter, left: Left) -> None:
+    async def _leave_with_misses(self, target: RetentionTarget, left: RunResult) -> None:
         """Notes it with the rows that are past their ceiling for a day already, and still there."""
-        (found,) = await self._count([matter.due(self._a_day_ago(left))])
+        (found,) = await self._count([target.due(self._a_day_ago(left))])
         await self._leave(replace(left, missed=found.due if isinstance(found, Counted) else 0))
 
-    def _a_day_ago(self, left: Left) -> date:
-        return left.terms.first_kept(nights.a_day_before(self._night))
+    def _a_day_ago(self, left: RunResult) -> date:
+        return left.terms.first_kept(rules.a_day_before(self._night))
 
-    async def _leave(self, left: Left) -> None:
+    async def _leave(self, left: RunResult) -> None:
         system, table, ceiling = left.key
         async with self._unit_of_work.begin() as tx:
             gone = await store.leave(tx.connection, left)
@@ -201,21 +200,21 @@ class Night:
             detail |= {"missed": left.missed, "undetermined": left.undetermined, "reason": left.reason}
             tx.log_evidence(left.sweep_id, f"retention.{left.state}", detail)
 
-    def _due(self, matter: Matter) -> Due:
-        return matter.due(nights.goes_up_to(matter.known, matter.terms, self._night))
+    def _due(self, target: RetentionTarget) -> Due:
+        return target.due(rules.goes_up_to(target.known, target.terms, self._night))
 
-    def _left(self, matter: Matter, state: State) -> Left:
-        known = matter.known
+    def _result(self, target: RetentionTarget, state: State) -> RunResult:
+        known = target.known
         goes_on = known is not None and (known.is_confirmed or known.state is State.SWEEPING)
-        return Left(
-            key=matter.key,
-            category=matter.category,
+        return RunResult(
+            key=target.key,
+            category=target.category,
             sweep_id=known.sweep_id if known and goes_on else uuid7(),
-            action=matter.ceiling.then.value,
+            action=target.ceiling.then.value,
             state=state,
             night=self._night,
-            terms=matter.terms,
+            terms=target.terms,
             counted_on=known.counted_on if known else None,
-            first_kept=self._due(matter).first_kept,
+            first_kept=self._due(target).first_kept,
             policy=self._unit_of_work.policy.version,
         )

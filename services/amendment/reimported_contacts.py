@@ -11,10 +11,11 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
+from prometheus_client import Gauge
 from uuid_utils.compat import uuid7
 
-from services.amendment import metrics, repairs
-from services.amendment.nightly import night_of
+from services.amendment import repairs
+from services.amendment.reconciliation import night_of
 from shared.app.service import Running
 from shared.domain.errors import Unavailable
 from shared.domain.identities import Identity
@@ -37,6 +38,11 @@ from shared.systems.protocols import Marketable
 
 log = logging.getLogger(__name__)
 
+NOT_COMPARED = Gauge(
+    "dsr_marketing_not_compared",
+    "1: whom a system would send marketing to was not compared with the list of who gets none, or not for two days",
+    ["system"],
+)
 LOOP = "returned"
 _EVERY_SECONDS = 60.0
 _TURN = timedelta(minutes=5)
@@ -99,9 +105,9 @@ class Returned:
         since = self._unit_of_work.clock.now() - _LATE
         async with self._unit_of_work.pool.acquire() as connection:
             found = await connection.fetch(_MISSED, [system.name for system in self._systems], since)
-        metrics.NOT_COMPARED.clear()
+        NOT_COMPARED.clear()
         for system, missed in found:
-            metrics.NOT_COMPARED.labels(system).set(missed)
+            NOT_COMPARED.labels(system).set(missed)
 
     async def _in_turn(self, system: Downstream, adapter: Marketable) -> None:
         async with self._unit_of_work.pool.acquire() as connection:
@@ -118,7 +124,7 @@ class Returned:
         except (*AWAY, *AGAIN):
             raise
         except Exception as error:  # noqa: BLE001  # one bad system costs its own look
-            log.warning("%s cannot be compared tonight: %s", system.name, telemetry.where(error))
+            log.warning("suppression comparison failed system=%s at=%s", system.name, telemetry.where(error))
             await self._note(system.name, failed=True)
         finally:
             async with self._unit_of_work.pool.acquire() as connection:
