@@ -24,11 +24,10 @@ from deploy.demo.estate import Estate
 from deploy.demo.report import Report
 from deploy.demo.requests import Case, SubmittedRequest, closed_as_expected, collect, letters, watch
 from deploy.local.certificates import DownloadFailedError
-from deploy.local.java import JavaMissingError
+from deploy.local.kafka_programs import JavaMissingError
 from deploy.local.paths import LOCAL, ROOT
-from deploy.local.postgres_binaries import PostgresMissingError
-from deploy.local.process import ChildFailedError
-from deploy.local.progress import step
+from deploy.local.postgres import PostgresMissingError
+from deploy.local.process import ChildFailedError, step
 from deploy.local.services import OVERLAY, Servers, Services
 from deploy.local.sites import Sites
 from deploy.local.unprivileged import become_unprivileged

@@ -13,7 +13,7 @@ from deploy.demo.seed.analytics import AnalyticsStore
 from deploy.demo.seed.cdr import CdrStore
 from deploy.local import postgres_databases as databases
 from deploy.local.platform import Platform
-from deploy.local.progress import step
+from deploy.local.process import step
 from deploy.local.roundup import Roundup
 from deploy.local.server import side_by_side
 from deploy.local.tryton import Tryton, install

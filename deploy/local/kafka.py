@@ -8,8 +8,8 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.local import kafka_jars
-from deploy.local.java import find_java
+from deploy.local import kafka_programs
+from deploy.local.kafka_programs import find_java
 from deploy.local.paths import CACHE
 from deploy.local.ports import HOST, accepts, free_ports
 from deploy.local.process import Child
@@ -47,7 +47,7 @@ class Kafka(Server):
 
     def prepare(self) -> Child:
         """Fetch the jars and format the data directory, where that was not done yet."""
-        libs = kafka_jars.fetch(CACHE)
+        libs = kafka_programs.fetch(CACHE)
         shutil.rmtree(self.directory / "tmp", ignore_errors=True)
         (self.directory / "tmp").mkdir(parents=True)
         (self.directory / "server.properties").write_text(self.properties())

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Self, cast
@@ -155,3 +156,12 @@ class Child:
     def _close_control_pipe(self) -> None:
         if self._keeper is not None and self._keeper.stdin is not None:
             self._keeper.stdin.close()
+
+
+@contextmanager
+def step(title: str) -> Iterator[None]:
+    """Shows a step while the block runs, also from several threads at a time."""
+    began = time.monotonic()
+    sys.stderr.write(f"-> {title}\n")
+    yield
+    sys.stderr.write(f"   {title}: {time.monotonic() - began:.1f} s\n")

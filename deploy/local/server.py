@@ -6,8 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
-from deploy.local.process import Child
-from deploy.local.progress import step
+from deploy.local.process import Child, step
 
 
 def side_by_side(*work: Callable[[], object]) -> None:

@@ -22,8 +22,7 @@ from aiokafka.errors import KafkaError
 from deploy.local import postgres_databases as databases
 from deploy.local.platform import ExistingServers, Platform
 from deploy.local.ports import free_port
-from deploy.local.process import Child
-from deploy.local.progress import step
+from deploy.local.process import Child, step
 from deploy.local.services import Servers, Services
 from deploy.local.sites import Sites
 from deploy.up import environment, sample

@@ -189,7 +189,9 @@ class Maker:
             except (Moved, *AGAIN):
                 return timedelta(0)
             except AWAY as error:
-                log.info("database unavailable, package waits request_id=%s error=%s", due.request_id, type(error).__name__)
+                log.info(
+                    "database unavailable, package waits request_id=%s error=%s", due.request_id, type(error).__name__
+                )
                 return backoff(due.attempt, self._settings)
             except Exception as error:  # noqa: BLE001  # whatever one fails on, the others are made
                 where = telemetry.where(error)

@@ -16,7 +16,7 @@ from uuid_utils.compat import uuid7
 
 from deploy.local.kafka import Kafka
 from deploy.local.paths import ROOT
-from deploy.local.postgres_binaries import find_postgres
+from deploy.local.postgres import find_postgres
 from deploy.local.postgres_databases import fetch, named
 from shared.domain.events import RequestClosed
 from shared.domain.rights import Outcome, Right

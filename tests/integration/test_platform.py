@@ -18,17 +18,16 @@ import httpx
 import psutil
 import pytest
 
-from deploy.local import certificates, kafka_jars, postgres_databases, venv
+from deploy.local import certificates, kafka_programs, postgres_databases, venv
 from deploy.local.certificates import DownloadFailedError
 from deploy.local.identity_provider import CLIENT, IdentityProvider
-from deploy.local.java import find_java
 from deploy.local.kafka import Kafka
+from deploy.local.kafka_programs import find_java
 from deploy.local.mailbox import Mailbox
 from deploy.local.paths import CACHE, ROOT
 from deploy.local.platform import ExistingServers, Platform
 from deploy.local.ports import HOST
-from deploy.local.postgres import Postgres
-from deploy.local.postgres_binaries import Binaries, packaged
+from deploy.local.postgres import Binaries, Postgres, packaged
 from deploy.local.process import Child, ChildFailedError
 from shared.storage.postgres import connected
 from tests.fixtures.authority import issue
@@ -171,17 +170,17 @@ WITHOUT_NETWORK = "raise SystemExit('no route to host')"
 
 
 def test_a_download_that_was_cut_short_does_not_count_and_the_next_one_does(tmp_path: Path) -> None:
-    with pytest.raises(kafka_jars.JarsMissingError, match=r"kafka_2\.13-4\.3\.1\.jar"):
-        kafka_jars.fetch(tmp_path, CUT_SHORT)
+    with pytest.raises(kafka_programs.JarsMissingError, match=r"kafka_2\.13-4\.3\.1\.jar"):
+        kafka_programs.fetch(tmp_path, CUT_SHORT)
     assert list(tmp_path.rglob("*.jar")) == []
-    whole = kafka_jars.fetch(CACHE)
-    libs = kafka_jars.fetch(tmp_path, COMPLETE.format(str(whole)))
+    whole = kafka_programs.fetch(CACHE)
+    libs = kafka_programs.fetch(tmp_path, COMPLETE.format(str(whole)))
     assert (libs / "kafka_2.13-4.3.1.jar").stat().st_size > 1_000_000
 
 
 def test_what_went_wrong_is_told(tmp_path: Path) -> None:
-    with pytest.raises(kafka_jars.JarsMissingError, match="no route to host"):
-        kafka_jars.fetch(tmp_path, WITHOUT_NETWORK)
+    with pytest.raises(kafka_programs.JarsMissingError, match="no route to host"):
+        kafka_programs.fetch(tmp_path, WITHOUT_NETWORK)
     assert list(tmp_path.rglob("*.jar")) == []
 
 
@@ -274,8 +273,8 @@ def test_downloads_trust_a_company_certificate(proxy: Proxy, tmp_path: Path, mon
         venv.locked_venv("made-up", lock)
     assert "\n" not in str(failed.value)
     fetching = f"import requests; requests.get('{proxy.url}').raise_for_status()"
-    with pytest.raises(kafka_jars.JarsMissingError, match=r"^Apache Kafka .*404 .*SSL_CERT_FILE") as failed:
-        kafka_jars.fetch(tmp_path, fetching)
+    with pytest.raises(kafka_programs.JarsMissingError, match=r"^Apache Kafka .*404 .*SSL_CERT_FILE") as failed:
+        kafka_programs.fetch(tmp_path, fetching)
     assert "\n" not in str(failed.value)
     assert {"uv", "python-requests"} <= set(proxy.asked)
 

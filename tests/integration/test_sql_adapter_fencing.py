@@ -15,8 +15,7 @@ from uuid_utils.compat import uuid7
 
 from deploy.demo.seed.cdr import CdrStore
 from deploy.local import postgres_databases as databases
-from deploy.local.postgres import Postgres
-from deploy.local.postgres_binaries import find_postgres
+from deploy.local.postgres import Postgres, find_postgres
 from shared.domain.clock import SystemClock
 from shared.domain.errors import Overtaken, Unavailable
 from shared.domain.identities import Identity

@@ -19,7 +19,7 @@ import pytest
 
 from deploy.local.kafka import Kafka
 from deploy.local.paths import ROOT
-from deploy.local.postgres_binaries import find_postgres
+from deploy.local.postgres import find_postgres
 from deploy.local.postgres_databases import as_role, fetch
 from deploy.up import environment
 from shared.storage.postgres import connected

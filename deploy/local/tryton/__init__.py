@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from deploy.local.paths import CACHE, ROOT
 from deploy.local.ports import HOST, accepts, free_port
-from deploy.local.postgres_binaries import find_postgres
+from deploy.local.postgres import find_postgres
 from deploy.local.postgres_databases import create, drop, fetch, named, wait_for
 from deploy.local.process import Child
 from deploy.local.server import Server

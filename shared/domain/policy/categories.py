@@ -79,7 +79,7 @@ class Category(Data):
     """A kind of personal data.
 
     ``held_as``: what systems and datasets call what belongs to it; its own name is one of them.
-    ``kept_by``: the retention rules that may keep it in face of an erasure. ``measures``: how it is secured (Art. 32).
+    ``kept_by``: the retention rules that may keep it in face of an erasure.
     """
 
     words: Words
@@ -88,7 +88,6 @@ class Category(Data):
     provided_by: ProvidedBy
     on_erasure: OnErasure
     kept_by: tuple[Word, ...] = ()
-    measures: tuple[Word, ...] = ()
 
     @property
     def consents(self) -> frozenset[str]:

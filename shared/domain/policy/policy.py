@@ -42,12 +42,6 @@ def strange_words(
                 yield Disagreement((table, name, key), said)
 
 
-class Measure(Data):
-    """A measure by which data are secured (Art. 32), as people read it."""
-
-    words: Words
-
-
 class Conflict(NamedTuple):
     """A maximum by law of the EEA that is shorter than what a rule keeps: counsel decides which holds (REQ-R3)."""
 
@@ -68,7 +62,6 @@ class Policy(Data):
     """
 
     purposes: Mapping[Word, Purpose]
-    measures: Mapping[Word, Measure]
     categories: Annotated[Mapping[Word, Category], Field(min_length=1)]
     states: Mapping[Word, Words]
     anchors: Mapping[Word, Words]
@@ -259,8 +252,6 @@ class Policy(Data):
                     yield Disagreement((*place, "held_as"), f"{alias} counts as {other} as well: name it once")
             for strange in sorted(category.purposes.keys() - self.purposes.keys()):
                 yield Disagreement((*place, "purposes"), f"{strange} is no purpose; declare purposes.{strange}")
-            for strange in sorted(set(category.measures) - self.measures.keys()):
-                yield Disagreement((*place, "measures"), f"{strange} is no measure; declare measures.{strange}")
             for rule in category.kept_by:
                 if rule not in self.rules:
                     yield Disagreement((*place, "kept_by"), f"{rule} is no rule; declare rules.{rule}")

@@ -11,7 +11,7 @@ from shared.domain.errors import Fault, Misconfigured, all_of
 from shared.domain.holds import HoldPolicy
 from shared.domain.policy.categories import Category, Data, Other, Purpose, Redaction, Words
 from shared.domain.policy.parties import Authority, Called, Controller, Law, Officer, Recipient
-from shared.domain.policy.policy import Measure, Policy
+from shared.domain.policy.policy import Policy
 from shared.domain.policy.rules import Ceiling, Jurisdiction, NoticeRow, Rule
 from shared.domain.policy_files import AnswerReasons, SuppressionPolicy, SweepPolicy
 from shared.domain.proofs import IdentityPolicy
@@ -28,7 +28,6 @@ OVERLAY: Final = "DSR_POLICY_OVERLAY"
 
 class _Categories(Data):
     purposes: Mapping[Word, Purpose]
-    measures: Mapping[Word, Measure]
     categories: Annotated[Mapping[Word, Category], Field(min_length=1)]
 
 
