@@ -1,1 +1,1 @@
-"""How the platform is run: on one machine and in a cluster."""
+"""Runs the platform: on one machine and in a cluster."""

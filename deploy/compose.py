@@ -1,4 +1,4 @@
-"""What `docker compose up` makes before the services start: keys, schema, topics and the sample shop.
+"""Makes what `docker compose up` needs before the services start: keys, schema, topics and the sample shop.
 
 ``python -m deploy.compose SECRETS TOKENS``, with these folders; what is there already stays as it is.
 """

@@ -11,9 +11,9 @@ import httpx
 _LOOK_AGAIN, _SLOWER = 0.02, 1.5
 """Seconds before the next look, at first, and how much longer each is than the one before."""
 _TRIES = 40
-"""How often something is sent again while the platform cannot store it."""
+"""Repeats of a request while the platform cannot store it."""
 _LISTS, _MOST = frozenset({"/timeline", "/letters", "/recipients"}), 1000
-"""What of a request is a list, and how many rows a page of one has at most."""
+"""The parts of a request that are lists, and the longest page of one."""
 _LIMITS = httpx.Limits(keepalive_expiry=2)
 """A connection that waits as long as the server lets it, five seconds, may be closed while it is used again."""
 
@@ -93,7 +93,7 @@ class DsrClient(httpx.AsyncClient):
         return await self._patiently(partial(self.post, f"/v1/approvals/{approval_id}/approve"))
 
     async def timeline(self, request_id: str) -> Sequence[Mapping[str, Any]]:
-        """What was done about it."""
+        """Returns its timeline."""
         return list((await self.read(request_id, "/timeline"))["data"])
 
     async def download(self, request_id: str, what: str) -> bytes:

@@ -1,4 +1,4 @@
-"""What an erasure does, as a table: by its plan beforehand, and by the receipts afterwards."""
+"""Prints what an erasure does as a table: its plan beforehand, its receipts afterwards."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -49,7 +49,7 @@ def table(systems: Sequence[PlannedSystem], policy: Policy) -> Iterator[str]:
 
 
 def _kept(found: Sequence[PlannedCategory]) -> Mapping[str, int]:
-    """How many rows are kept for which reason, and until when."""
+    """Returns how many rows are kept for which reason, and until when."""
     rows: Counter[str] = Counter()
     for kept in (kept for each in found for kept in each.kept):
         until = f"until {kept.until:%d %B %Y}" if kept.until else "for as long as it lasts"

@@ -1,4 +1,4 @@
-"""What the demonstration prints: sections, in each what was read, and findings that hold or do not."""
+"""Prints the demonstration: sections with what was read, and findings that hold or do not."""
 
 from collections.abc import Mapping
 from itertools import count

@@ -55,7 +55,7 @@ class SubmittedRequest:
 
     @property
     def cells(self) -> Iterator[str]:
-        """What each system has reported last, in two or three words."""
+        """Yields the last report of each system in two or three words."""
         for system in SYSTEMS:
             reports = [task for task in self.view.get("tasks", ()) if task["system"] == system]
             yield _words(reports[-1]) if reports else "·"
@@ -115,7 +115,7 @@ def closed_as_expected(report: Report, request: SubmittedRequest, trusted: bytes
 
 @dataclass(frozen=True)
 class Case:
-    """What one message asks for, by its number, and the plan of its erasure, made before anything is erased."""
+    """The requests of one message, its case number, and the plan of its erasure, made beforehand."""
 
     number: str
     requests: Sequence[SubmittedRequest]

@@ -28,7 +28,7 @@ _BYTEA = re.compile(rb"\\+x((?:[0-9a-f]{2})+)")
 
 
 def signs(customer: Customer, everyone: Sequence[Customer], more: Iterable[str] = ()) -> frozenset[str]:
-    """What only this customer is known by: code, addresses, numbers in digits and groups, and a name nobody shares."""
+    """Returns what identifies this customer alone: code, addresses, numbers in digits and groups, an unshared name."""
     others = [other for other in everyone if other.code != customer.code]
     taken = {phone.number for other in others for phone in other.phones}
     taken |= {email.lower() for other in others for email in other.emails}

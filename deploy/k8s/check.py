@@ -47,7 +47,7 @@ def rendered(folder: Path) -> list[Path]:
 
 
 def faults(objects: Iterable[Object], schemas: Schemas) -> Iterator[str]:
-    """What a strict API server would refuse: unknown fields, wrong types, kinds without a schema."""
+    """Finds what a strict API server would refuse: unknown fields, wrong types, kinds without a schema."""
     definitions = json.loads((schemas.core / "_definitions.json").read_text())
     registry: Registry[Any] = Registry().with_resource(
         "_definitions.json", Resource.from_contents(definitions, default_specification=DRAFT202012)
@@ -68,7 +68,7 @@ def named(each: Object) -> str:
 
 
 def checkov(manifests: Iterable[Path], *options: str) -> "subprocess.CompletedProcess[str]":
-    """What checkov says of these files; status 1 where a check fails."""
+    """Prints what checkov finds in these files; exits 1 if a check fails."""
     files = [option for path in manifests for option in ("-f", str(path))]
     home = RENDERED / "home"  # it leaves a file there
     home.mkdir(parents=True, exist_ok=True)

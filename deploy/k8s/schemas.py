@@ -1,4 +1,4 @@
-"""What the manifests are checked against: the schemas of named releases, fetched once below .local/cache."""
+"""Fetches the schemas that manifests are checked against, once, below .local/cache."""
 
 import hashlib
 import json
@@ -45,7 +45,7 @@ print(json.dumps(schemas))
 
 @dataclass(frozen=True, slots=True)
 class Schemas:
-    """What a strict API server takes: of Kubernetes itself a folder of files, of custom resources by their kind."""
+    """The schemas of a strict API server: a folder of Kubernetes' own, and custom resources by their kind."""
 
     core: Path
     custom: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""Whom downloads trust: the certificates of this machine, since companies look into TLS with an authority of their own.
+"""Lets downloads trust the certificates of this machine: companies inspect TLS with their own authority.
 
 As a program it prints the file; needs the standard library alone.
 """

@@ -84,7 +84,7 @@ class IdentityProvider:
     key: ECKey = field(default_factory=lambda: ECKey.generate_key("P-256", {"kid": "one", "use": "sig"}))
 
     def application(self) -> Starlette:
-        """What is to be served at the issuer."""
+        """Returns the application to serve at the issuer."""
         return Starlette(
             routes=[
                 Route("/.well-known/openid-configuration", self.configuration),
@@ -95,7 +95,7 @@ class IdentityProvider:
         )
 
     async def configuration(self, _: Request) -> Response:
-        """What it says of itself (OpenID Connect Discovery 1.0)."""
+        """Returns its metadata (OpenID Connect Discovery 1.0)."""
         return JSONResponse(
             {
                 "issuer": self.issuer,

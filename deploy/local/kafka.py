@@ -19,7 +19,7 @@ ADMIN = "admin"
 """The user of a guarded broker who may do everything."""
 
 _CHECKPOINT = "bootstrap.checkpoint"
-"""What a formatted folder begins with."""
+"""The first file of a formatted folder."""
 _TRACELESS = ("-XX:-UsePerfData", "-Djava.io.tmpdir=tmp")  # a killed Java would leave files in the system's folder
 
 

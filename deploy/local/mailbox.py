@@ -64,7 +64,7 @@ class Mailbox:
 
 @dataclass
 class Letters:
-    """What was taken, in the order in which it came."""
+    """The mails in the order of their arrival."""
 
     secret: str
     taken: list[EmailMessage] = field(default_factory=list)

@@ -173,7 +173,7 @@ def _initialise(binaries: Binaries, cluster: Path, log: Path) -> None:
 
 
 def _verifier(password: str) -> str:
-    """What PostgreSQL keeps of a password (RFC 5802, RFC 7677), of one iteration.
+    """Returns the verifier that PostgreSQL keeps of a password (RFC 5802, RFC 7677), with one iteration.
 
     Many iterations make words that people choose dear to guess, and each connection dear to open: asyncpg needs 25 ms
     of a core for PostgreSQL's 4,096. Nobody guesses 24 random bytes.

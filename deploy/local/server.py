@@ -1,4 +1,4 @@
-"""What all servers of this machine have in common: prepared once, then started, stopped and killed at will."""
+"""Starts, stops and kills a server of this machine, which is prepared once."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class Server(ABC):
     """
 
     title: str
-    """How it is called while it starts."""
+    """Its name while it starts."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

@@ -104,7 +104,7 @@ class Services:
 
     @property
     def emitters(self) -> Mapping[str, Emitter]:
-        """Who tells of users, by the file that intake will read."""
+        """The emitters of user events, from the file that intake reads."""
         named = self.env.get("DSR_INTAKE_EMITTERS") or os.environ.get("DSR_INTAKE_EMITTERS")
         return read_emitters(Path(named) if named else EMITTERS)
 
@@ -133,7 +133,7 @@ class Services:
         child.env = {**child.env, **settings}
 
     def command(self, *words: str) -> str:
-        """What a command of ``dsr`` prints, with the settings of the services; raises if it fails."""
+        """Runs a command of ``dsr`` with the settings of the services and returns its output; raises if it fails."""
         command = [sys.executable, "-m", "services", *words]
         done = subprocess.run(
             command, cwd=ROOT, env={**os.environ, **self.env}, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""What people open in a browser on this machine: portal, console and mailbox, and who may sign in where."""
+"""Serves what people open in a browser on this machine: portal, console and mailbox, with an identity provider."""
 
 import os
 from collections.abc import Mapping

@@ -129,7 +129,7 @@ def _say_what_runs(folder: Path, declared: Path, pid: int) -> None:
 
 
 def _show(folder: Path) -> None:
-    """What runs where, and what to type next."""
+    """Yields what runs where, and what to type next."""
     known = environment.read(folder)
     if known is None:
         sys.exit(f"It ended again; see {_shown(folder / 'up.log')}")

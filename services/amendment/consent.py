@@ -41,7 +41,7 @@ async def withdrawn_before(tx: UnitOfWork, events: Sequence[RequestVerified]) ->
 
 
 def details(policy: Policy, purposes: Collection[str], before: Collection[str]) -> Mapping[str, JsonValue]:
-    """What its tasks are told: the purposes, whether marketing is one, what is erased, and what stays for others."""
+    """Returns the details of its tasks: purposes, whether marketing is one, what is erased, what stays for others."""
     follows = withdrawal(policy, purposes, before)
     return {
         "purposes": [*purposes],

@@ -1,4 +1,4 @@
-"""What amendment does with its events: one table of restrictions in force, one of suppressed contact points."""
+"""Handles the events of amendments: opens tasks, lifts restrictions, publishes the end."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ VERBS = {
 }
 
 ZONE = "zone"
-"""Of a rectification: in which their times are shown to the person, who may name a record by them."""
+"""The zone in which a person who asks for rectification reads times, and may name a record by them."""
 _DUE = "SELECT request_id, max(due_on) FROM fulfilment WHERE request_id = ANY($1) GROUP BY 1"
 # What was collected for a withdrawn request was kept only to lift by it.
 _NEVER_IN_FORCE = """
@@ -31,11 +31,11 @@ SELECT DISTINCT subject_ref FROM fulfilment
 WHERE request_id = ANY($1) AND operation = 'restrict' AND state = 'cancelled' AND NOT details ? 'repair'
 """
 DETAIL = {Right.RESTRICTION: "ground", Right.OBJECTION: "scope"}
-"""What the scope of a request is called in the tasks that it becomes."""
+"""The name that the scope of a request has in its tasks."""
 
 
 async def begin(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
-    """Open one task per downstream; an objection takes effect in our own suppression list at once (Art. 21(3)).
+    """Opens one task per system; an objection takes effect in our own suppression list immediately (Art. 21(3)).
 
     So does a withdrawal of consent to marketing.
     """
@@ -54,7 +54,7 @@ async def begin(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx:
 
 
 async def lift(fulfilments: Fulfilments, events: Sequence[LiftDecided], tx: UnitOfWork) -> None:
-    """The subject was told beforehand (Art. 18(3)); from now on no look of the night puts the restriction back."""
+    """Lifts restrictions whose subjects were notified (Art. 18(3)); no reconciliation puts them back."""
     requests = [event.request_id for event in events]
     await repairs.call_off(tx, requests, Operation.RESTRICT)
     await overlapping_restrictions.note_flags(tx, requests)
@@ -65,7 +65,7 @@ async def lift(fulfilments: Fulfilments, events: Sequence[LiftDecided], tx: Unit
 
 
 async def finish(fulfilments: Fulfilments, completed: Sequence[Completed], tx: UnitOfWork) -> None:
-    """Every downstream was changed and looked at again: keep the registers, and say so."""
+    """Updates the registers and publishes the end: every system was changed and verified."""
     answers = [done for done in completed if not done.repair]
     await registers.keep_restrictions(tx, answers)
     restricted = [done for done in answers if done.operation is Operation.RESTRICT]
@@ -89,7 +89,7 @@ async def finish(fulfilments: Fulfilments, completed: Sequence[Completed], tx: U
 
 
 async def _correct(fulfilments: Fulfilments, restricted: Sequence[Completed], tx: UnitOfWork) -> None:
-    """What was contested is restricted: correct it. A system lets the later of two operations of a request stand."""
+    """Corrects contested data once it is restricted; the later of two operations of a request wins in a system."""
     if restricted:
         rows = await tx.connection.fetch(_DUE, [done.request_id for done in restricted])
         due = {row[0]: row[1] for row in rows}
@@ -102,7 +102,7 @@ async def _correct(fulfilments: Fulfilments, restricted: Sequence[Completed], tx
 
 
 async def answer(events: Sequence[AnswerDecided], tx: UnitOfWork) -> None:
-    """Says what is done, in our own list as well, for the answer that is decided."""
+    """Publishes what is done, in our own list too, for an answer that is decided."""
     for event, done in await reports.decided(events, tx):
         for listed in await registers.with_list(tx, [done]) if done else [None]:
             reports.publish(tx, event, listed)
@@ -120,7 +120,7 @@ def _details(event: RequestVerified, policy: Policy, before: Collection[str]) ->
 
 
 def _verb(event: RequestVerified) -> Operation:
-    """What is contested restricts until it is corrected (18(1)(a)), an objection until it is weighed (18(1)(d))."""
+    """Returns the operation; contested data (18(1)(a)) and objections to be weighed (18(1)(d)) are restricted first."""
     weighed = event.right is Right.OBJECTION and event.scope == "legitimate_interests"
     contested = event.right is Right.RECTIFICATION and event.scope == "accuracy_contested"
     return Operation.RESTRICT if weighed or contested else VERBS[event.right]

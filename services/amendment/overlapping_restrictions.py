@@ -64,7 +64,7 @@ async def note_people(tx: UnitOfWork, restricted: Sequence[Completed]) -> None:
 
 
 async def lifts(tx: UnitOfWork, fulfilments: Fulfilments, events: Sequence[LiftDecided]) -> list[NewFulfilment]:
-    """What is to be lifted, and where: not by a flag that another restriction needs for all of these people."""
+    """Returns the lifts and their systems, without flags that another restriction needs for all of these people."""
     requests = [event.request_id for event in events]
     await tx.connection.execute(_LOCK, requests)
     others = await _others(tx, requests)
@@ -85,12 +85,12 @@ async def lifts(tx: UnitOfWork, fulfilments: Fulfilments, events: Sequence[LiftD
 
 
 def changes_nothing(new: NewFulfilment) -> Completed:
-    """What changes no system: of a lift, since another restriction is in force in each."""
+    """Returns work that is complete without any system, as a lift while another restriction is in force in each."""
     return Completed(uuid7(), new.request_id, new.subject_ref, new.right, new.operation, new.details, ())
 
 
 async def put_back(tx: UnitOfWork, fulfilments: Fulfilments, lifted: Sequence[UUID]) -> None:
-    """Puts back at once what a flag that has fallen was still needed for."""
+    """Sets a lifted flag again for the restrictions that still need it."""
     flagged = _flagged(fulfilments) if lifted else frozenset[str]()
     others = await _others(tx, lifted) if flagged else {}
     needed = {each.request_id: each.subject_ref for every in others.values() for each in every}
@@ -152,7 +152,7 @@ async def note_flags(tx: UnitOfWork, restricted: Sequence[UUID]) -> None:
 
 
 async def preexisting_flags(tx: UnitOfWork, requests: Sequence[UUID]) -> dict[UUID, dict[str, list[str]]]:
-    """By request and system, whose flag stays when it is lifted: somebody of the company had set it before."""
+    """Returns by request and system whose flag the company had set before us, so that it stays after a lift."""
     found: dict[UUID, dict[str, list[str]]] = {}
     for request_id, system, reference in await tx.connection.fetch(_LEFT, requests):
         found.setdefault(request_id, {}).setdefault(system, []).append(reference)

@@ -1,9 +1,9 @@
-"""The look of each night: what is in force and missing in a system is put back there, and counted.
+"""Reconciles every system with the registers each night: puts back what is in force and missing, and counts it.
 
-A number that has passed to somebody else since is hidden only as long as the register says that it was the subject's.
+A number that has passed to another person is hidden only for the time in which the register shows it as the subject's.
 
-It takes away only what bears the mark of a request of ours that was lifted, as in a store that was restored: what a
-system hides or suppresses without an entry of ours may be an agent's or the customer's.
+It removes only marks of our own lifted requests, as in a restored store. A flag without an entry in our registers may
+be an agent's or the customer's.
 """
 
 import logging
@@ -30,8 +30,8 @@ _AT_A_TIME = 200
 _BEGINS = timedelta(hours=1)
 """After midnight, UTC."""
 
-# Instances at once share the rows; each row is looked at once a night.
-# Sooner where the register has learned something of a number: whoever has it next is not to be hidden for a day.
+# Several instances share the rows; each row is compared once a night.
+# Sooner after a change of the register: the next holder of a number must not be hidden for a day.
 _RESTRICTED = """
 UPDATE restriction SET looked_at = $1
 WHERE request_id IN (
@@ -62,7 +62,7 @@ FROM due LEFT JOIN (SELECT * FROM fulfilment WHERE NOT details ? 'returned') f U
 
 
 class _About(NamedTuple):
-    """Whom an entry is about, and for the sake of which right it stands there."""
+    """The subject of an entry, and the right that it serves."""
 
     subject_ref: UUID
     right: Right

@@ -16,7 +16,7 @@ from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.suppression import CHANNELS, listed
 
 OUR_LIST = "marketing_objections"
-"""What our own register is called beside the systems."""
+"""The name of our own register next to the systems."""
 
 
 async def suppress(tx: UnitOfWork, stops: Iterable[NewFulfilment | Completed], *, located: bool) -> None:
@@ -58,7 +58,7 @@ async def with_list(tx: UnitOfWork, completed: Sequence[Completed]) -> list[Comp
 
 
 async def tell_what_stopped(tx: UnitOfWork, requests: Sequence[UUID]) -> None:
-    """Says what our list has stopped before any system is asked: who has the data from us is told of it (Art. 19)."""
+    """Publishes what our list has stopped before any system is asked, so that recipients are notified (Art. 19)."""
     opened = (await reports.so_far(tx, requests)).values() if requests else ()
     for done in await with_list(tx, [each for each in opened if _lists(each)]):
         tx.publish(done.reported().model_copy(update={"so_far": True}))

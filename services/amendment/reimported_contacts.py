@@ -1,4 +1,4 @@
-"""Who is on the list of those who get no marketing and is wanted for it again somewhere: found each night, and stopped.
+"""Finds each night whom a system would send marketing to although they are suppressed, and stops it.
 
 An import brings back an address that was erased, or that its owner had objected with; whose it was the vault may no
 longer know. So each system is asked whom it would send marketing to, and what it answers is compared by keyed hash. One
@@ -55,7 +55,7 @@ ON CONFLICT (system) DO UPDATE SET compared_at = $2, failed = $3
 """
 _MISSED = "SELECT system, failed OR compared_at < $2 FROM compared WHERE system = ANY($1)"
 _LATE = timedelta(days=2)
-"""For so long a system may be away before that is told."""
+"""The longest that a system may be away before the metric says so."""
 _LAST_TIME = "DELETE FROM vault.returned WHERE system = $1 RETURNING subject_ref, request_id"
 _STOPPED = "DELETE FROM vault.returned WHERE subject_ref = ANY($1) RETURNING subject_ref"
 
@@ -68,7 +68,7 @@ async def run(running: Running, fulfilments: Fulfilments) -> None:
 
 
 async def forget(tx: UnitOfWork, completed: Sequence[Completed]) -> None:
-    """Forgets by what somebody was found again, once it is stopped."""
+    """Forgets the identities of a reimported contact once its marketing is stopped."""
     stopped = await tx.connection.fetch(_STOPPED, [done.subject_ref for done in completed])
     await _forget(tx, [row[0] for row in stopped])
 

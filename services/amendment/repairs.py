@@ -1,4 +1,4 @@
-"""Repairs: tasks that set right in a system what the register says, though nobody asked anew.
+"""Opens repairs: tasks that set a system right by the register, without a new request.
 
 Two things open them: a restriction that was concluded too late, by a worker that slept, and the looks of each night.
 They are worked, retried and counted like any task, but are no answer to anybody, and only what was wrong is on record.
@@ -17,11 +17,11 @@ from shared.messaging.unit_of_work import UnitOfWork
 
 REPAIR: Mapping[str, JsonValue] = {"repair": True}
 MARKED: Mapping[str, JsonValue] = {"repair": True, "marked": True}
-"""Takes away only what bears the mark of the request: what does not may be somebody else's. It looks for nobody."""
+"""Removes only what bears the mark of the request, without a search; anything else may be another's."""
 RETURNED: Mapping[str, JsonValue] = {"repair": True, "returned": True}
-"""Stops the marketing of somebody whom a system has again, though they are on the list of those who get none."""
+"""Stops the marketing of a suppressed person whom a system has again."""
 _LAST = timedelta(days=60)
-"""Due so late that whatever somebody asked for is worked first."""
+"""Due so late that every request is worked first."""
 
 _DECIDED = """
 SELECT DISTINCT request_id FROM fulfilment
@@ -73,7 +73,7 @@ async def decided(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation
 
 
 async def left_as_found(tx: UnitOfWork, requests: Sequence[UUID]) -> dict[UUID, JsonValue]:
-    """Of lifts that were decided: whose flag they were told to leave, by system."""
+    """Returns by request whose flags a decided lift was to leave, by system."""
     return {row[0]: row[1] for row in await tx.connection.fetch(_LEFT, requests)}
 
 

@@ -1,7 +1,7 @@
 """The register of assignments, read from its source every so often, by one process at a time.
 
-What a reading changes is learned; one that fails, or would lose more than the policy allows, changes nothing. Whoever
-checks packages is told of a change once it can be seen.
+A reading that fails, or would lose more assignments than the policy allows, changes nothing. A change is published for
+the release check once it is committed.
 """
 
 import logging

@@ -70,7 +70,7 @@ WATCHED = (TargetName.TRIAGE, TargetName.QUESTION_SENT, TargetName.COLLECTION, T
 
 
 _FACTS = ("request_id", "right", "role", "scope", "received_at", "zones", "calendar", "due_on")
-"""What a clock has as the receipt says it."""
+"""The fields of a clock that the receipt says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ class Clock:
 
     @property
     def dates(self) -> dict[str, str]:
-        """What goes on record when it moves."""
+        """The dates that go on record when they move."""
         names = ("received_at", "due_on", "work_by", "statutory_due_on")
         return {name: getattr(self, name).isoformat() for name in names}
 
@@ -257,7 +257,7 @@ def part(clock: Clock, event: PartAnswered, policy: TimeLimitPolicy) -> Clock:
 
 
 def judged_by(clock: Clock, outcome: Outcome, policy: TimeLimitPolicy) -> tuple[date, datetime]:
-    """By when the request was due; what was forwarded although it was taken for ours, by when to forward it."""
+    """Returns the due date; for a request forwarded although it was taken for ours, the date to forward it by."""
     if outcome is not Outcome.FORWARDED or clock.role == "processor":
         return clock.due_on, clock.due_at
     day = due_on(clock.arrival, clock.right, clock.scope, policy, "processor")
@@ -290,7 +290,7 @@ def _dates(
     *,
     extended: bool = False,
 ) -> dict[str, Any]:
-    """What follows from arrival, due date and questions; while one is open, nobody knows the law's end."""
+    """Returns the dates that follow from arrival, due date and questions; while one is open, the law's is unknown."""
     regime = policy.regime_of(of.calendar)
     counted = [each for each in questions if not_counted(each, arrival, regime, policy) is None]
     paused = replace(arrival, paused_days=paused_days(counted, arrival.zones)) if counted else arrival
@@ -388,7 +388,7 @@ def next_of(dues: Sequence[Due], reported: Collection[str]) -> datetime | None:
 
 
 def tickets_for(clock: Clock, kind: str, fresh: Sequence[Due], now: datetime) -> list[Due]:
-    """Of steps that came at once the last opens a ticket; of missed targets the last for each role, until it is due."""
+    """Returns the last of simultaneous steps; of missed targets the last per role, until the request is due."""
     if kind != TimerKind.TARGET:
         return list(fresh[-1:])
     return [*{each.escalate_to: each for each in fresh}.values()] if now < clock.due_at else []

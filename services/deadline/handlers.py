@@ -1,4 +1,4 @@
-"""What deadline does with its events; each handler gets a batch and leaves commit and retry to the engine."""
+"""Handles events of requests: each handler gets a batch and leaves commit and retry to the engine."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -71,7 +71,7 @@ class Deadlines:
         service.on(RetryDecided, retention.let_go, right=Right.ERASURE)
 
     async def received(self, events: Sequence[RequestReceived], tx: UnitOfWork) -> None:
-        """Computes the dates of a request, once, and starts its clock."""
+        """Computes the dates of a request once and starts its clock."""
         started = [clocks.start(event, self._policy, tx.traces.get(event.request_id)) for event in events]
         await repository.insert(tx.connection, started)
         for clock in started:
@@ -121,7 +121,7 @@ class Deadlines:
         await self.change("forwarded", clocks.forward, events, tx)
 
     async def replied(self, events: Sequence[ControllerReplied], tx: UnitOfWork) -> None:
-        """The customer has replied: nobody reminds them any more, and the ticket is resolved."""
+        """Ends the reminders of a customer who has replied, and resolves the ticket."""
         requests = _requests(events)
         await repository.drop_timers(tx.connection, [(each, TimerKind.CUSTOMER, "") for each in requests])
         known = (await repository.of(tx.connection, requests)).values()
@@ -164,7 +164,7 @@ class Deadlines:
         await notifications.release(self._fulfilments, tx, [clock for clock in after if not clock.outstanding])
 
     async def reopened(self, events: Sequence[RequestReopened], tx: UnitOfWork) -> None:
-        """An answer came after the last notice: the clock runs again, until the day that the subject was told."""
+        """Starts the clock again after a late reply, until the day that the subject was given."""
         await repository.answer(tx.connection, {event.question_id: event.answered_at for event in events}, late=True)
         await self.change("reopened", clocks.resume, events, tx, stopped=True)
 
@@ -181,7 +181,7 @@ class Deadlines:
             await self.change(f"{what}_returned", change, of_kind, tx, stopped=what == "answer")
 
     async def fulfilled(self, events: Sequence[FulfilmentCompleted], tx: UnitOfWork) -> None:
-        """Every system has done its part; what one of them had to keep is noted."""
+        """Records that every system is done, and what one of them retained."""
         await repository.meet(tx.connection, _requests(events), TargetName.COLLECTION)
         await retention.track(events, tx)
 

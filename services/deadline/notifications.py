@@ -1,4 +1,4 @@
-"""What people see in other systems: tickets for the privacy team, a flag on the CRM's contact, what is said daily."""
+"""Shows requests in other systems: tickets for the privacy team, a flag in the CRM, a daily digest."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta

@@ -93,7 +93,7 @@ async def insert(connection: Connection, clocks: Sequence[Clock]) -> None:
 async def hold(
     connection: Connection, requests: Sequence[UUID], *, stopped: bool = False, wait: bool = True
 ) -> list[Clock]:
-    """The clocks of these requests, locked, with questions and timers; those that have stopped only if told so."""
+    """Returns the clocks of these requests, locked, with questions and timers; ``stopped``: also those that stopped."""
     skip = "" if wait else " SKIP LOCKED"
     rows = await connection.fetch(
         f"SELECT {_CLOCK} FROM clock c WHERE request_id = ANY($1) AND ($2 OR responded_at IS NULL)"  # noqa: S608

@@ -1,7 +1,7 @@
 """Deferred erasures (Art. 17(3)): when what a system had to keep may go, and that it may once that day is over.
 
 What is kept by rule goes row by row, so its day is the first on which any of it may go. A shorter rule moves that day
-at once; a longer one never does: people were told the other (REQ-R7).
+immediately; a longer one never does: the letter named the other (REQ-R7).
 """
 
 import logging
@@ -94,7 +94,7 @@ def _due_at(report: TaskReport, policy: Policy, today: date) -> datetime | None:
 def _end_of(kept: Kept, policy: Policy, today: date) -> datetime | None:
     """The end of the first day on which it goes or is reduced, here and where its rule counts, as told or as now.
 
-    A rule that nobody has signed lets nothing go earlier.
+    An unsigned rule lets nothing go earlier.
     """
     if kept.first is None:
         return None

@@ -6,7 +6,7 @@ from shared.domain.configuration import Group
 
 
 class DeadlineSettings(Group, env_prefix="DSR_DEADLINE_"):
-    """How often the clocks and the register's source are looked at, and when what is said daily is written."""
+    """Intervals of the polls of timers and of the register's source, and the hour of the daily digest."""
 
     sweep_seconds: float = Field(
         default=5.0, gt=0, le=3_600, description="how often to look for milestones that have come"

@@ -29,7 +29,7 @@ AGES = {"over 90": 90, "61-90": 60, "31-60": 30, "26-30": 25, "22-25": 21, "15-2
 """Days since receipt, the oldest first, and where one age ends and the next begins."""
 
 DEFERRED_STATES = ("scheduled", "due_in_30_days", "due", "late", "held")
-"""How far the day is away after which a system erases what it had to keep; each is counted once."""
+"""States of a deferred erasure by its day; each is counted once."""
 
 DAYS_LEFT = ("over", *map(str, range(31)), "more")
 """Days until the commitment ends."""

@@ -39,7 +39,7 @@ _EVIDENCE = {
     TimerKind.CUSTOMER: "deadline.controller_silent",
 }
 _EACH = {TimerKind.MILESTONE, TimerKind.TARGET}
-"""Kinds of which every step is reported; of the others only the last of those that came at once."""
+"""Kinds of which every step is reported; of the others only the last of simultaneous steps."""
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -61,7 +61,7 @@ class Poll:
     heartbeats: Heartbeats
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Looks until told to stop; after an outage it catches up batch by batch, without a pause."""
+        """Polls until the service stops; after an outage it catches up batch by batch, without a pause."""
         begun = False
         while not stopping.is_set():
             try:

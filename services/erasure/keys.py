@@ -77,7 +77,7 @@ async def shred_unless_kept(
 
 
 async def told(tx: UnitOfWork, requests: Sequence[UUID]) -> Mapping[UUID, Mapping[str, JsonValue]]:
-    """By request, as details of what is erased there now: by system and rule the period that people were told.
+    """Returns by request, as details of its tasks, the period that the letter named for each system and rule.
 
     And how many rows it has kept until now, the first of them until which day.
     """

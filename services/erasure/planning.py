@@ -1,4 +1,4 @@
-"""What an erasure would do, for who decides about it: a dry run, which asks every system and changes nothing."""
+"""Previews an erasure for the person who decides: a dry run, which asks every system and changes nothing."""
 
 from collections.abc import Sequence
 from functools import partial

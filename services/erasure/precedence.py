@@ -1,4 +1,4 @@
-"""What comes before an erasure of the same person, asked once they are located and nothing is erased yet (G1).
+"""Holds an erasure back for other requests of the same person, once they are located (G1).
 
 It is asked again before it goes on with what had waited for proof, an answer or a person. Whom a request is
 about is known better then than when it was submitted: by every address and account that was located.
@@ -19,7 +19,7 @@ from shared.storage import open_requests
 
 _BEFORE = frozenset({Kind.COPY, Kind.RESTRICTION})
 _LEAST: Level = "L1"
-"""What is only stated, and was found by nobody, may be anybody's."""
+"""An identity that is only stated may be anybody's."""
 
 
 def join(service: Service) -> None:
@@ -28,7 +28,7 @@ def join(service: Service) -> None:
 
 
 async def postponed(tx: UnitOfWork, waiting: Sequence[Completed]) -> set[UUID]:
-    """Those fulfilments that must wait: intake is told for what. Of the others everybody knows now that they begin.
+    """Returns the fulfilments that must wait, and publishes for what; the others are entered as begun.
 
     A copy that is awaited is answered first; a restriction that is asked for or in force opposes the erasure.
     """
@@ -58,5 +58,5 @@ async def postponed(tx: UnitOfWork, waiting: Sequence[Completed]) -> set[UUID]:
 
 
 def _theirs(known: Sequence[Identity]) -> list[Identity]:
-    """What is proved of them, or located, and known to be nobody else's: a family's address tells nobody."""
+    """Returns what is proved or located and not shared; a family's address identifies no one."""
     return [each for each in proved(marked(known, known), _LEAST) if not each.shared]

@@ -1,4 +1,4 @@
-"""Which request a package answers: what the vault, the evidence and the policy say of it."""
+"""Reads the request that a package answers from the vault, the evidence and the policy."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -26,7 +26,7 @@ from shared.storage.suppression import CHANNELS
 
 @cache
 def processing() -> Policy:
-    """What is held, why, how long, and who is told of it, as this process was started with.
+    """Returns the policy that this process was started with.
 
     Raises:
         Misconfigured: a file of it cannot be used.
@@ -66,13 +66,13 @@ async def request_of(tx: UnitOfWork, done: Completed, legends: Legends) -> Reque
 
 
 async def is_listed(tx: UnitOfWork, done: Completed) -> bool:
-    """Whether our own lists have anything of whoever asks for access, so that they have no data in no system alone."""
+    """Whether our own lists have anything of a person who asks for access, so that "no data" would be untrue."""
     known = (await tx.vault.subject_data(tx.connection, [done.subject_ref])).get(done.subject_ref)
     return bool(done.right is Right.ACCESS and await lists_name(tx, known))
 
 
 async def lists_name(tx: UnitOfWork, known: SubjectData | None) -> list[Step]:
-    """What our own lists have of what is proved to be theirs: who gets no marketing, and who consents no more to what.
+    """Returns what our own lists have of their proved identities: suppressed marketing and withdrawn consents.
 
     A customer's instruction is not about our lists.
     """
@@ -91,7 +91,7 @@ async def lists_name(tx: UnitOfWork, known: SubjectData | None) -> list[Step]:
 
 
 async def _steps(tx: UnitOfWork, done: Completed) -> Sequence[Step]:
-    """What happened to the request, and to the others of the same person, which say which they are."""
+    """Returns the history of the request, and of the others of the same person with their ids."""
     others = done.details.get("of_same_person")
     found = [_step(entry, {}) for entry in await evidence.entries(tx.connection, done.request_id)]
     for other in others if isinstance(others, list) else ():

@@ -1,4 +1,4 @@
-"""A ZIP that is written while its files are made (APPNOTE.TXT 6.3.10): nobody holds more of it than a chunk."""
+"""Writes a ZIP while its files are made (APPNOTE.TXT 6.3.10), one chunk in memory at a time."""
 
 import asyncio
 import zipfile
@@ -9,7 +9,7 @@ from datetime import datetime
 from services.export.attached import File, Write
 
 _IN_PASSING = 2**16
-"""Bytes that are packed at once by the event loop: about a millisecond of work."""
+"""Bytes that the event loop packs in one go: about a millisecond of work."""
 
 
 class Archive:
@@ -66,7 +66,7 @@ class Archive:
 
 
 class _Packed:
-    """What was packed and not yet taken: something to write to, in which nobody can go back."""
+    """Buffers packed bytes until they are taken; it cannot seek."""
 
     def __init__(self) -> None:
         self.waiting = bytearray()

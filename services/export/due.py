@@ -1,4 +1,4 @@
-"""Answers that wait for their package, as rows: each is in the hands of one process, for as long as that is alive."""
+"""Queues answers that wait for their package; one live process at a time leases each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from shared.storage.postgres import Connection
 from shared.storage.release import KIND as FOUND_BY
 
 STEP = ("export", "package")
-"""What the loops that make packages are woken by."""
+"""The name by which the package loops are woken."""
 _ADD = """
 INSERT INTO package_due (package_id, fulfilment_id, request_id, subject_ref, decided, due_on, not_before, traceparent)
 SELECT $1, fulfilment_id, request_id, subject_ref, $3, due_on, $4, traceparent FROM fulfilment WHERE fulfilment_id = $2
@@ -51,7 +51,7 @@ class Due:
 
     @property
     def source(self) -> str:
-        """Of the pieces in the vault that say by what its rows were found."""
+        """The source of the pieces in the vault that say by what its rows were found."""
         return str(self.package_id)
 
 
@@ -71,7 +71,7 @@ async def add(tx: UnitOfWork, fulfilments: Fulfilments, done: Completed, *, deci
 async def drop(tx: UnitOfWork, requests: Sequence[UUID]) -> None:
     """Has no package made any more for these requests, and drops what there is of one in the making.
 
-    These rows are locked before any other: whoever makes a package does so as well.
+    These rows are locked before any other, as in the making of a package.
     """
     for package_id, subject in await tx.connection.fetch(_DROP, requests):
         await forget(tx, subject, package_id)
@@ -84,7 +84,7 @@ async def forget(tx: UnitOfWork, subject_ref: UUID, package_id: UUID) -> None:
 
 
 async def claim(connection: Connection, holder: UUID, now: datetime) -> Due | None:
-    """Takes the one that is due first in hand, of those that nobody who is alive has; None where there is none."""
+    """Leases the package that is due first, of those no live process has; None if there is none."""
     if not await connection.fetchval(_ANY, now):
         return None
     row = await connection.fetchrow(_CLAIM, holder, now)
@@ -95,7 +95,7 @@ async def hold(connection: Connection, due: Due) -> None:
     """Keeps it in hand until the end of the transaction.
 
     Raises:
-        LeaseLost: another process has it, or nobody waits for it any more.
+        LeaseLost: another process has it, or it is no longer wanted.
     """
     if not await connection.fetch(_HOLD, due.package_id, due.holder):
         raise LeaseLost("a package is no longer ours to make")

@@ -1,4 +1,4 @@
-"""What export does with the events that it consumes."""
+"""Handles the events of access and portability."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from shared.messaging.unit_of_work import UnitOfWork
 
 
 async def retry(fulfilments: Fulfilments, events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
-    """Go on with what is blocked; what begins anew is collected anew."""
+    """Retries what is blocked; a system that starts over is collected again."""
     anew = await fulfilments.retry(tx, [event.request_id for event in events])
     for event in events:
         if systems := anew.get(event.request_id):
@@ -23,7 +23,7 @@ async def retry(fulfilments: Fulfilments, events: Sequence[RetryDecided], tx: Un
 
 
 async def answer(fulfilments: Fulfilments, events: Sequence[AnswerDecided], tx: UnitOfWork) -> None:
-    """Say what is done, with a package of what there is unless it was refused; the pieces stay for a later one.
+    """Publishes what is done, with a package of what there is unless it was refused; the pieces stay for a later one.
 
     What a system gave that is not shown to be the subject's is left out, and that system named (REQ-S8).
     """
@@ -36,13 +36,13 @@ async def answer(fulfilments: Fulfilments, events: Sequence[AnswerDecided], tx: 
 
 
 async def cancel(events: Sequence[RequestWithdrawn], tx: UnitOfWork) -> None:
-    """Stop what has not begun, and drop what was collected, also what is packed of it at this moment."""
+    """Stops what has not begun, and drops what was collected, also while it is packed."""
     await due.drop(tx, [event.request_id for event in events])
     await fulfilling.cancel(events, tx)
 
 
 async def close(events: Sequence[RequestClosed], tx: UnitOfWork) -> None:
-    """The subject has their answer: what is not owed is not collected any more, and no piece of it is kept."""
+    """Ends the collection of a closed request, and drops its pieces."""
     over = [event for event in events if not event.goes_on]
     await due.drop(tx, [event.request_id for event in over])
     await fulfilment.cancel(tx, [event.request_id for event in over])
@@ -53,7 +53,7 @@ async def close(events: Sequence[RequestClosed], tx: UnitOfWork) -> None:
 
 
 async def finish(fulfilments: Fulfilments, completed: Sequence[Completed], tx: UnitOfWork) -> None:
-    """Have a package made of what was collected, or of what our own lists have; where nothing is, say so at once."""
+    """Queues a package of what was collected, or of what our own lists have; without either, publishes that."""
     for done in completed:
         if due.gave(done) or await is_listed(tx, done):
             await due.add(tx, fulfilments, done, decided=False)

@@ -1,8 +1,8 @@
 """Makes the packages that are due: checks, packs and seals what was collected, chunk by chunk, and then says so.
 
-No transaction is open while a package is made. Each piece of it is stored in one of its own, which holds the row of the
-package, so that nobody writes who has lost it; whoever takes it over from a process that has gone begins it anew, and
-only the last transaction counts: in it the package can be read, what was collected goes, and the answer is published.
+No transaction is open while a package is made. Each piece is stored in a transaction of its own that locks the row of
+the package, so a process that lost the lease writes nothing. The next process starts over. Only the last transaction
+counts: in it the package becomes readable, the collected data go, and the answer is published.
 """
 
 import asyncio
@@ -59,9 +59,9 @@ for _result in ("fits", "withheld"):
 async def check(
     unit_of_work: UnitOfWorkFactory, begin: Begin, due: Due, right: Right, parts: Sequence[Part], now: datetime
 ) -> Mapping[str, Fault]:
-    """By system, why what it gave cannot be handed out; by what all else was found is sealed, part by part.
+    """Returns by system why its copy cannot be released; seals by what every other record was found, part by part.
 
-    So it can be checked again whenever the package is fetched. ``begin``: a transaction of whoever makes the package.
+    The package is checked again at each download. ``begin``: opens a transaction of the process that makes it.
 
     Raises:
         Shredded: the subject's key is gone.
@@ -90,7 +90,7 @@ async def check(
 
 
 def _matched(content: bytes) -> Sequence[tuple[str, Sequence[Sequence[str | None]]]]:
-    """By what each record was found; one that does not say stands here as well."""
+    """Returns by what each record was found, also for one that does not say it."""
     return [(record[0], (record[4:] or [()])[0]) for record in orjson.loads(content)]
 
 
@@ -114,12 +114,12 @@ WHERE fulfilment_id = $1 AND task.system = f.system AND operation = $5 AND state
 
 
 class Moved(DsrError):
-    """What was collected has changed while it was packed: it is packed anew."""
+    """The collected data changed while they were packed: packing starts over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a package is made of, at that moment: where each part lies, and what was done to get it."""
+    """The content of a package at one moment: where each part is stored, and what was done to get it."""
 
     done: Completed
     places: Places
@@ -131,9 +131,9 @@ class Collected:
 
 
 async def run(fulfilments: Fulfilments, running: Running) -> None:
-    """Makes packages for as long as the service runs; one that is in hand when it is told to end, it ends first."""
+    """Makes packages until the service stops; the current one is finished first."""
     if running.lease is None:
-        raise AssertionError("packages are made by whoever holds a lease")
+        raise AssertionError("packages need a lease")
     maker = Maker(running.unit_of_work, fulfilments, running.lease, running.tracing, running.settings.work)
     names = ("packages", *(f"packages:{number}" for number in range(2, ABREAST + 1)))
     await asyncio.gather(*(maker.run(name, running.stopping, running.heartbeats) for name in names))
@@ -158,7 +158,7 @@ class Maker:
         self._settings = settings
 
     async def run(self, name: str, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
-        """Until told to stop."""
+        """Makes packages until the service stops."""
         while not stopping.is_set():
             if not await self.make_next(name, heartbeats):
                 await self._wakeup.wait(_IDLE_LOOKS * self._settings.poll_seconds, stopping)
@@ -295,7 +295,7 @@ class Maker:
 
 
 async def _collected(tx: UnitOfWork, due: Due) -> Collected | None:
-    """What each system gave, part by part as it lies in the vault; nothing of one that did not come to its end.
+    """Returns the parts that each system gave, without those of a system that did not finish.
 
     None where the request's work is no longer done.
     """
@@ -311,7 +311,7 @@ async def _collected(tx: UnitOfWork, due: Due) -> Collected | None:
 
 
 def _say(tx: UnitOfWork, due: Due, done: Completed, package_id: UUID | None) -> None:
-    """Says what is done; whose data are in no system but on a list of our own, is not told that there are none."""
+    """Publishes what is done; a person on our own list alone is never told "no data"."""
     if due.decided:
         tx.publish(done.reported(package_id))
         return
@@ -327,7 +327,7 @@ async def _in_its_place(tx: UnitOfWork, due: Due) -> None:
 
 
 def _lacks(found: Mapping[str, Category], about: About) -> Mapping[str, JsonValue]:
-    """What nobody has written down of what the report is about, by name: somebody has to know that it is so."""
+    """Returns the names of columns and categories that no one has described."""
     if about.right is not Right.ACCESS or about.request.instructed:
         return {}
     return {key: [*names] for key, names in incomplete(found, about.request, texts_of("en")).items()}

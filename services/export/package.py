@@ -38,7 +38,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a package answers."""
+    """The request and the right that a package answers."""
 
     right: Right
     at: datetime
@@ -89,7 +89,7 @@ async def _attach(archive: Archive, parts: Sequence[Part], about: About) -> None
 
 
 async def _explain(archive: Archive, known: Mapping[str, Category], about: About) -> None:
-    """What an access has besides the data: the request itself, and the report (Art. 15(1), (2)).
+    """Adds what an access has next to the data: the request's history and the report (Art. 15(1), (2)).
 
     Where a customer has asked they decide about the data, so what these are for is theirs to say.
     """
@@ -104,7 +104,7 @@ async def _explain(archive: Archive, known: Mapping[str, Category], about: About
 
 
 def _description(archive: Archive, known: Mapping[str, Category], about: About) -> bytes:
-    """What a program reads first: what the package is, and what is in it."""
+    """Returns the description that a program reads first: the package and its files."""
     missing = sorted(about.request.missing())
     description = {
         "right": about.right,

@@ -1,4 +1,4 @@
-"""What systems have given of a subject, as it lies in the vault, and what of it goes into which package; pure."""
+"""Reads the records that systems gave of a subject, and selects what belongs to a package; pure."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What a package will hold, category by category, counted while it is read for the first time; pure."""
+"""Counts what a package will hold, category by category, while its records are read the first time; pure."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -24,7 +24,7 @@ _KINDS: Mapping[type, str] = {
 
 @dataclass(slots=True)
 class Category:
-    """What there is of one category: rows by system and place, its fields and the JSON types met in each.
+    """The content of one category: rows by system and place, its fields and the JSON types of each.
 
     ``first``: the first rows. ``withheld``: in how many rows something of other people's is hidden, and ``hidden``
     which fields, by whose part it is; ``added``: how many the subject has not provided; ``ours``: fields that they have
@@ -49,7 +49,7 @@ class Category:
 
     @property
     def systems(self) -> list[str]:
-        """Whose data it is, by name."""
+        """The names of its systems."""
         return sorted({system for system, _ in self.sources})
 
     def add(self, piece: Piece) -> None:
@@ -94,7 +94,7 @@ def count(pieces: Iterable[Piece], known: dict[str, Category]) -> set[str]:
 
 
 def handed_out(report: TaskReport, known: Mapping[str, Category]) -> TaskReport:
-    """What a system did for a portability, with how many of the records that it found are in the package."""
+    """Returns the report of a system with how many of its records are in a portability package."""
     if report.outcome != TaskOutcome.EXPORTED or report.by_hand:
         return report
     rows = {

@@ -19,7 +19,7 @@ MARK = "'"
 it: whoever takes it away there has the text."""
 _COMPUTED = rf"[=@+\-\uff1d\uff20\uff0b\uff0d{MARK}]"
 _PASSED_OVER = r"\s\"\ufeff\u200b-\u200f\u2060"
-"""What may stand before it at the beginning of a cell."""
+"""Characters that may precede it at the beginning of a cell."""
 _SUSPECT = re.compile(rf"^[\t\r\n]|(?:^|[;{_PASSED_OVER}]){_COMPUTED}")
 _BEGINS_SO = re.compile(rf"[\t\r\n]|[{_PASSED_OVER}]*{_COMPUTED}")
 _GAP = re.compile(rf"([;{_PASSED_OVER}]+)({_COMPUTED}?)")

@@ -1,4 +1,4 @@
-"""What the law, the policy and the contract of the bus say; pure, so it imports nothing else of the product.
+"""Decides what the law and the policy say, and defines the bus; pure, so it imports nothing else of the product.
 
 The request: ``rights``, ``operations``, ``errors``, ``events``, ``topics``, ``user_events``, ``reference``.
 The person: ``identities``, ``proofs``, ``assignments`` (whose a number was), ``precedence``, ``holds``, ``release``.

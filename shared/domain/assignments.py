@@ -1,4 +1,4 @@
-"""Whose a number was, and when: what the register of assignments vouches for, and what follows for a search.
+"""Decides whose a number was, and when, by the register of assignments, and where a system contradicts it.
 
 Pure. A number is a telephone number, or a SIP user or extension with its domain: whatever passes from one person to the
 next. What a requester says of its period can only narrow what the register says (REQ-N1, REQ-N2).
@@ -19,17 +19,17 @@ from shared.domain.rights import Level
 NUMBERS = frozenset({IdentityType.PHONE, IdentityType.SIP_URI})
 """The identities that are assigned for a time."""
 SOURCE = "register"
-"""What a number says of itself whose period the register vouches for."""
+"""The source of a number whose period the register vouches for."""
 
 EVER, NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 Claim = tuple[bytes, str, datetime, datetime | None]
-"""What a system says of a number, by the keyed hash of it: which system, and from when to when it was the subject's."""
+"""A claim of a system: keyed hash of the number, system, and the period in which it was the subject's."""
 
 
 class Line(StrEnum):
-    """Who uses a line: the one who holds it, or several people."""
+    """The users of a line: its holder alone, or several people."""
 
     PERSONAL = "personal"
     SHARED = "shared"
@@ -46,7 +46,7 @@ class Period(NamedTuple):
     until: datetime
 
     def cut(self, other: "Period") -> "Period | None":
-        """What the two have in common, if that is anything."""
+        """Returns the common period, if there is one."""
         common = Period(max(self.since, other.since), min(self.until, other.until))
         return common if common.since < common.until else None
 
@@ -77,7 +77,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class AssignedNumber:
-    """What the source of a register says: a number in its one spelling, and the account that has it or had it."""
+    """A row of the register's source: a number in its one spelling, and the account that has or had it."""
 
     number: Identity
     account_id: str
@@ -86,7 +86,7 @@ class AssignedNumber:
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """What the register says of some numbers, and how it names them and their holders.
+    """The register's entries of some numbers, and the names that it has for them and their holders.
 
     ``namespace``: the system whose accounts are the holders; empty while nobody has filled the register, and then it
     vouches for nothing: a number is searched where the channel states that it was proved. ``filled_at``: when its
@@ -195,7 +195,7 @@ class Register:
 
 
 def _by_number(identities: Iterable[Identity]) -> Iterable[list[Identity]]:
-    """What is said of each number."""
+    """Groups identities by number."""
     numbers = sorted((i for i in identities if i.type in NUMBERS), key=number_of)
     return (list(same) for _, same in groupby(numbers, number_of))
 
@@ -216,7 +216,7 @@ def _within(stated: Sequence[Identity], periods: Iterable[Period], level: Level)
 
 
 def users_account(tenant: str, account_id: str) -> str:
-    """How the register's source names the account of a tenant's user, beside the accounts of our own customers."""
+    """Returns the name of a tenant's user in the register's source, next to our own customers."""
     return f"{tenant}/{account_id}"
 
 
@@ -235,13 +235,13 @@ def _period(identity: Identity) -> Period:
 
 
 def common_to(periods: Iterable[Period], others: Iterable[Period]) -> Iterable[Period]:
-    """What each of these has in common with each of those."""
+    """Yields what each of these has in common with each of those."""
     those = list(others)
     return (common for one in periods for other in those if (common := one.cut(other)) is not None)
 
 
 def without(periods: Iterable[Period], others: Iterable[Period]) -> list[Period]:
-    """What is left of these without those."""
+    """Returns these periods without those."""
     left = list(periods)
     for hole in others:
         around = (Period(EVER, hole.since), Period(hole.until, NEVER))
@@ -271,11 +271,11 @@ def lacking(needs: Collection[IdentityType]) -> Unsearched:
 
 
 _TOLD = frozenset({SOURCE, "requester"})
-"""What a requester says narrows, and contradicts nobody."""
+"""Sources that contradict no one: a requester's dates only narrow."""
 
 
 class Disagreement(StrEnum):
-    """What the register says of a time in which a system takes a number to be the subject's."""
+    """The register's view of a time in which a system takes a number to be the subject's."""
 
     ANOTHER_HOLDER = "another_holder"
     NOT_IN_REGISTER = "not_in_register"
@@ -380,7 +380,7 @@ def _account(identities: Sequence[Identity], register: Register, since: datetime
 def stopped_by(
     register: Register, identities: Sequence[Identity], tenant: str | None, least: Level
 ) -> tuple[Identity, ...]:
-    """What the register vouches for, and every number that the requester states to have today.
+    """Returns what stops marketing: what the register vouches for, and every number that the requester states today.
 
     Raises as ``located_by``.
     """
@@ -393,7 +393,7 @@ def stopped_by(
 def located_by(
     register: Register, identities: Sequence[Identity], tenant: str | None, least: Level
 ) -> tuple[Identity, ...]:
-    """What the register vouches for, without stated numbers where it is in doubt: nobody waits to be located by them.
+    """Returns what the register vouches for, without stated numbers where it is in doubt.
 
     Raises:
         AssignmentInDoubt: as ``Register.vouched``, of a number that the requester does not state

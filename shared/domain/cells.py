@@ -1,4 +1,4 @@
-"""What a record holds, as a person reads it: times and numbers as their language writes them, codes in words; pure.
+"""Shows a record as a person reads it: times and numbers in their language, codes in words; pure.
 
 The files of a package have the values as systems gave them. Whoever names a record may name it by either.
 """
@@ -28,7 +28,7 @@ _ENCODED: Final = "content_base64"
 
 
 class Words(BaseModel):
-    """What stands for values in one language: ``page`` for yes, no and “withheld”, ``values`` for codes, by field.
+    """The words of values in one language: ``page`` for yes, no and “withheld”, ``values`` for codes, by field.
 
     ``fields``: what a field of that name means, where nobody says of a system what it means there; ``columns``: its
     heading.

@@ -1,4 +1,4 @@
-"""What a setting may hold, and what is wrong with one: its name, what it holds, and what to write instead."""
+"""Reads settings and explains a wrong one: its name, its value, and what to write instead."""
 
 import os
 import re
@@ -50,7 +50,7 @@ class Group(BaseSettings, frozen=True, allow_inf_nan=False, populate_by_name=Tru
 
     @classmethod
     def _misspelt(cls) -> set[str]:
-        """What is wrong with each variable that begins as those of this group, and is none of them."""
+        """Returns an error for each unknown variable with the prefix of this group."""
         prefix = cls.model_config["env_prefix"]
         known = {f"{prefix}{name.upper()}" for name in cls.model_fields}
         infos = (info for group in Group.__subclasses__() for info in group.model_fields.values())
@@ -71,12 +71,12 @@ class Group(BaseSettings, frozen=True, allow_inf_nan=False, populate_by_name=Tru
 
 
 def allowed(info: FieldInfo) -> str:
-    """What may be written, and what it is for, in words."""
+    """Describes the allowed values and the purpose of a setting."""
     return _kind(info) + (f" ({info.description})" if info.description else "")
 
 
 def shown(value: object) -> str:
-    """What is written there, cut off where it is long."""
+    """Returns the value, shortened if it is long."""
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 

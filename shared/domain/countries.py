@@ -14,10 +14,10 @@ None else that is free for private use (``XX``, ``ZZ``), and none that is only k
 """
 
 UNION: Final = "EU"
-"""What stands for the Union itself among the states whose law it is; it has no authority of its own."""
+"""The Union itself among the states of a law; it has no authority of its own."""
 
 _MEANT: Final[Mapping[str, str]] = {"UK": "GB", "EL": "GR"}
-"""What is often written instead of the code of a country."""
+"""Codes that are often written instead of the right one."""
 
 
 def country(value: str) -> str:

@@ -34,7 +34,7 @@ class Overtaken(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class DoneBefore:
-    """What was done of a task before it failed, in rows.
+    """The rows that a task changed before it failed.
 
     ``reported``: so the system says, and nobody has verified it.
     """
@@ -77,7 +77,7 @@ class ColumnUnmapped(SystemRefused):
 
 
 class AnswerMalformed(Refused):
-    """What the system answered is larger, deeper or of another form than was agreed; nothing in it was believed."""
+    """The answer of the system is larger, deeper or of another form than agreed; none of it was used."""
 
 
 class NotSupported(Refused):
@@ -190,7 +190,7 @@ T = TypeVar("T")
 
 
 def of_variable(variable: str, read: Callable[[], T]) -> T:
-    """What it reads.
+    """Returns what it reads.
 
     Raises:
         Misconfigured: as it says, and names the variable that says where to read.
@@ -206,7 +206,7 @@ def _above(variable: str, fault: Fault) -> str:
 
 
 def all_of(reads: Iterable[Callable[[], T]]) -> list[T]:
-    """What each of them reads.
+    """Returns what each of them reads.
 
     Raises:
         Misconfigured: says what is wrong with any of them, not with the first alone.

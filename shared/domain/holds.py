@@ -44,7 +44,7 @@ class HoldMarks:
 
     @classmethod
     def of(cls, keyring: Fingerprints, identities: Iterable[Identity]) -> Self:
-        """Of these identities; a name tells nobody."""
+        """Returns the marks of these identities; a name identifies no one."""
         known = (each for each in identities if each.type is not IdentityType.NAME)
         return cls(frozenset((each.type.value, keyring.fingerprint(each)) for each in known))
 
@@ -65,7 +65,7 @@ class HoldMarks:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """What holds one person's data: these holds, and which categories of the policy; ``everything``: all of them."""
+    """The holds on one person's data, and the categories of the policy; ``everything``: all of them."""
 
     hold_ids: tuple[UUID, ...]
     categories: frozenset[str] = field(default_factory=frozenset)

@@ -1,4 +1,4 @@
-"""What a person is known by, one spelling each; numbers are bound to the period in which they were theirs."""
+"""Normalises what identifies a person; numbers are bound to the period in which they were theirs."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -55,13 +55,13 @@ class Identity:
 
 
 def marked(told: Iterable[Identity], known: Iterable[Identity]) -> tuple[Identity, ...]:
-    """What a system would be told; what any system knows as other people's too is marked so, whoever says it."""
+    """Returns the identities for a system, marked as shared if any system knows them as other people's too."""
     shared = {(each.type, each.value) for each in known if each.shared}
     return tuple(replace(each, shared=True) if (each.type, each.value) in shared else each for each in told)
 
 
 def confirmed(told: Iterable[Identity], known: Iterable[Identity]) -> tuple[Identity, ...]:
-    """What a system would be told; an account is no claim where it is proved, or where the register has yielded it."""
+    """Returns the identities for a system; an account that is proved or yielded by the register is no claim."""
     vouched = {
         (each.type, each.value)
         for each in known
@@ -71,14 +71,14 @@ def confirmed(told: Iterable[Identity], known: Iterable[Identity]) -> tuple[Iden
 
 
 def ended(known: Iterable[Identity]) -> tuple[Identity, ...]:
-    """What was a person's until a day and is not shown to be theirs since: today it may be anybody's."""
+    """Returns identities that ended on a day and are not shown to be theirs since: today they may be anybody's."""
     every = tuple(known)
     theirs = {(each.type, each.value) for each in every if each.valid_to is None}
     return tuple(each for each in every if each.valid_to is not None and (each.type, each.value) not in theirs)
 
 
 class MalformedIdentity(DsrError):
-    """What was given cannot be an identity of that type; the message says why and never repeats the value."""
+    """The value is no identity of that type; the message says why and never repeats the value."""
 
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)

@@ -22,7 +22,7 @@ KIND: Final = "mail"
 READ: Final = "mail_content"
 """The kind under which ``MailContent`` is sealed."""
 NOT_VISIBLE: Final = "[not visible] "
-"""How a line of a part begins that is not visible where the mail is read."""
+"""The beginning of a line that is not visible where the mail is read."""
 _HEX = ConfigDict(ser_json_bytes="hex", val_json_bytes="hex")
 Kind = Literal["text", "html", "forwarded", "file"]
 _HEAD_ENDS = re.compile(rb"\r?\n\r?\n")
@@ -30,7 +30,7 @@ _PIECE = 2**16
 
 
 class MailKind(StrEnum):
-    """What is done with a mail."""
+    """The kinds of a mail."""
 
     PROPOSED = "proposed"
     REPLY = "reply"
@@ -70,7 +70,7 @@ class MailPart:
 
 @dataclass(frozen=True, slots=True)
 class MailProposal:
-    """What is certain enough to stand in the form; a person decides.
+    """The proposal for the form; a person decides.
 
     ``rights`` are ticked, ``mentioned`` are not. ``no_subject``: why no data subject is proposed. ``phones``: as they
     are written; where the country code is missing, ask which country's they are.
@@ -88,7 +88,7 @@ class MailProposal:
 
 @dataclass(frozen=True, slots=True)
 class MailContent:
-    """What was read of a mail, and what it seems to ask for.
+    """The content of a mail, and what it seems to ask for.
 
     ``sender``, ``name``: whom it says it is from. ``other_addresses``: what else ``From`` or ``Reply-To`` name: neither
     who they are nor an answer goes by these. ``checks``: results of SPF, DKIM and DMARC, as our own exchanger wrote;
@@ -130,7 +130,7 @@ class Incoming:
 
 
 QUESTION = TypeAdapter(tuple[datetime, Ours, bytes | None], config=_HEX)
-"""By what a mail is read, for the process that reads it: see ``incoming.read``."""
+"""The settings of the process that reads a mail: see ``incoming.read``."""
 INCOMING = TypeAdapter(Incoming)
 CONTENT = TypeAdapter(MailContent)
 

@@ -1,8 +1,9 @@
-"""What a downstream is asked to do and what it answers."""
+"""Defines the operations of a system, their outcomes, and the report of a task."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from enum import StrEnum
+from itertools import zip_longest
 from typing import Annotated, NamedTuple, Self
 from uuid import UUID
 
@@ -29,15 +30,15 @@ class Operation(StrEnum):
 
 
 NOTIFICATIONS = frozenset({Operation.ESCALATE, Operation.FLAG})
-"""What only tells people of a request and is no part of its answer: its failure stops nobody's request."""
+"""Operations that only notify people: their failure stops no request."""
 PREPARING = frozenset({Operation.LOCATE, Operation.PLAN})
-"""What only looks, so that it is known how an answer can be given; it changes nothing, and no answer speaks of it."""
+"""Operations that only search; they change nothing, and no answer mentions them."""
 ANSWERING = frozenset({Operation.EXPORT, Operation.ERASE, Operation.RECTIFY, Operation.RESTRICT, Operation.SUPPRESS})
-"""What the answer to a request follows from: where such a task could not search, somebody must say how to go on."""
+"""Operations that the answer follows from: a person decides about a task that could not search."""
 OF_ONE_PERSON = frozenset(Operation) - NOTIFICATIONS - {Operation.SUPPRESS}
-"""What is done to one person's data alone; marketing is stopped by the address itself, whoever reads it."""
+"""Operations on one person's data alone; marketing stops for the address itself."""
 BY_HAND = ANSWERING | {Operation.LIFT}
-"""What a person does by hand in a system that holds the data and has no way to do it."""
+"""Operations that a person does by hand where a system has no way to do them."""
 FULFILLED_BY: Mapping[Operation, ServiceName] = {
     **dict.fromkeys((Operation.ERASE, Operation.PLAN), ServiceName.ERASURE),
     Operation.EXPORT: ServiceName.EXPORT,
@@ -47,7 +48,7 @@ FULFILLED_BY: Mapping[Operation, ServiceName] = {
 
 
 class TaskOutcome(StrEnum):
-    """What a downstream did, after looking again.
+    """The verified result of a task.
 
     ``planned``: nothing, it says what an erasure would do; ``not_searched``: nothing that is known could be searched
     by; ``not_held``: it has no such field or switch, so there is nothing of the kind to look for; ``unchanged``: it has
@@ -120,7 +121,7 @@ _UNSEARCHED: Mapping[Unsearched, str] = {
 
 
 class Limit(StrEnum):
-    """How much of a system one request may touch; more needs two persons."""
+    """Limits of what one request may touch in a system; more needs dual approval."""
 
     MAX_PEOPLE = "max_people"
     MAX_ROWS = "max_rows"
@@ -138,7 +139,7 @@ class Exceeded(BaseModel):
 
 
 REFERENCE = "[a-z]{0,20}[0-9]{1,12}"
-"""What a system calls a ticket of ours: its number, perhaps with the kind of thing before it."""
+"""The form of a ticket's reference: its number, perhaps after its kind."""
 
 
 class Uncounted(StrEnum):
@@ -204,7 +205,7 @@ COUNTRY_UNKNOWN = "country_unknown"
 
 
 class Kept(BaseModel):
-    """What a system keeps of a category by a rule of the policy (Art. 17(3)): how many rows, and until when.
+    """The rows of a category that a system keeps by a rule of the policy (Art. 17(3)), and until when.
 
     ``first`` and ``last``: the first and the last day on which any of it is kept to the end, each row by its own
     anchor; none where nobody can know. ``anchor``: the earliest anchor, in local days, and ``period`` what was counted
@@ -234,7 +235,7 @@ class Kept(BaseModel):
 
 
 class TaskReport(BaseModel):
-    """What one downstream did, in counts: never what it held.
+    """The report of one system in counts, without any content.
 
     ``searched_by``: by which types of identity it was searched; ``categories``: every kind of data that was searched,
     also in vain, ``no_account``: in vain since no account was found; ``not_searched``: why not, or why not all of it;
@@ -311,3 +312,28 @@ class Step(NamedTuple):
 
 
 Stages = tuple[tuple[Step, ...], ...]
+
+
+def missing_corrections(reports: Iterable[TaskReport] | None) -> tuple[int, ...]:
+    """Returns the places, from 1, of the corrections that no system shows, of a subject whom some system has.
+
+    Empty while a part is still to be done, and where a report says that it was done and not which.
+    """
+    asked = [each for each in reports or () if each.operation == Operation.RECTIFY]
+    has = [each for each in asked if each.outcome in {TaskOutcome.AMENDED, TaskOutcome.UNCHANGED}]
+    if not has or any(each.outcome is None for each in asked) or any(each.corrected is None for each in has):
+        return ()
+    counts = zip_longest(*(each.corrected or () for each in has), fillvalue=0)
+    return tuple(place for place, each in enumerate(counts, 1) if not any(each))
+
+
+def has_statements(reports: Iterable[TaskReport] | None) -> bool:
+    """Whether a request has asked for statements beside records, which are not rewritten."""
+    return any(each.stated for each in reports or ())
+
+
+def combined_corrections(one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """Returns the higher counts of two searches of the same records."""
+    if one is None or other is None:
+        return one or other
+    return tuple(max(pair) for pair in zip_longest(one, other, fillvalue=0))

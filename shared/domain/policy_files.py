@@ -75,18 +75,18 @@ class Differences(_File):
 
     @property
     def edge(self) -> timedelta:
-        """How far apart two systems may note the same change of holder."""
+        """The tolerance between two systems that note the same change of holder."""
         return timedelta(hours=self.edge_hours)
 
 
 class Readings(_File):
-    """How many assignments a reading may lose, at the least and as a share, and still be believed."""
+    """The losses up to which a reading is accepted: a number, or a share."""
 
     lost_anyway: Annotated[int, Field(ge=0, le=1_000_000)]
     most_lost_share: Annotated[float, Field(ge=0, le=1)]
 
     def most_lost(self, known: int) -> int:
-        """How many of the assignments that the register has from its source a reading may lose."""
+        """Returns how many of the known assignments a reading may lose."""
         return max(self.lost_anyway, int(known * self.most_lost_share))
 
 

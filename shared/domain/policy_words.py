@@ -16,7 +16,7 @@ def policy_words(policy: Policy) -> Wordings:
 
 
 def _terms(policy: Policy, wordings: Wordings) -> Iterator[tuple[str, Mapping[Language, str]]]:
-    """How rules, purposes, kinds of data and systems of a policy are read: as what they stand for, if not in our words.
+    """Yields the words of rules, purposes, kinds of data and systems of a policy.
 
     What the company has worded by itself is read in its words, whatever the language. A rule has its article with it,
     and says whether the law obliges us.

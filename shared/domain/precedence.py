@@ -39,7 +39,7 @@ class Marks:
 
     @classmethod
     def of(cls, keyring: Fingerprints, identities: Iterable[Identity]) -> Self:
-        """Of these identities; a number or a SIP address is a line, which people share, so it tells nobody."""
+        """Returns the marks of these identities; people share lines, so a number identifies no one."""
         found: dict[IdentityType, set[bytes]] = {IdentityType.ACCOUNT_ID: set(), IdentityType.EMAIL: set()}
         for each in identities:
             if each.type in found:

@@ -1,4 +1,4 @@
-"""What is proved of a person: each identity to its own level, and none because another is (REQ-S1); pure.
+"""Decides what is proved of a person: each identity by itself, to its own level (REQ-S1); pure.
 
 How much is needed depends on what is held and on what is asked for: both are policy (``shared/policy/identity.toml``).
 """
@@ -28,7 +28,7 @@ _ONE: Final[Level] = "L1"
 
 
 class Action(StrEnum):
-    """What is asked for, as far as the level differs."""
+    """Actions that need different levels."""
 
     ACCESS = "access"
     RECTIFICATION = "rectification"
@@ -41,7 +41,7 @@ class Action(StrEnum):
 
 
 def action_of(right: Right, changes: Iterable[Change] = (), *, restricts: bool = False) -> Action:
-    """What a request asks for; ``restricts``: an objection that restricts until it is weighed (Art. 21(1))."""
+    """Returns the action of a request; ``restricts``: an objection that restricts until it is weighed (Art. 21(1))."""
     match right:
         case Right.OBJECTION:
             return Action.RESTRICTION if restricts else Action.MARKETING_OBJECTION
@@ -120,7 +120,7 @@ class ProofPolicy(BaseModel):
         return named | {category: category for category in self.categories}
 
     def unknown(self, held: Collection[str]) -> list[str]:
-        """What nobody has said anything of."""
+        """Returns the categories that the policy does not know."""
         return sorted(set(held) - self.counts_as.keys())
 
     def needed(self, held: Collection[str]) -> Mapping[Action, Level]:
@@ -224,7 +224,7 @@ def _key(each: Identity) -> tuple[str, str]:
 
 
 class KeySuspensionPolicy(BaseModel):
-    """How many erasures one API key may ask for in an hour before it is suspended."""
+    """The limit of erasures per API key and hour, above which the key is suspended."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -232,7 +232,7 @@ class KeySuspensionPolicy(BaseModel):
 
 
 class LinkPolicy(BaseModel):
-    """What shows that somebody controls a contact: a link, and a code to type instead (REQ-S5).
+    """The limits of verification by a link, or by a code to type instead (REQ-S5).
 
     ``method``: of the policy's methods the one by which they then have proved it.
     """

@@ -57,7 +57,7 @@ class Match(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What kind of thing is handed out, and by what somebody can be found in it."""
+    """A row to release: its category, and the values by which a person can be found in it."""
 
     category: str
     matches: Sequence[Match]
@@ -97,7 +97,7 @@ class ReleaseBlocked(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of whoever something is for.
+    """The known facts of the person whom a package is for.
 
     ``values``: what they are known by; ``stated``: in which times they say that a number was theirs; ``theirs`` and
     ``others``: in which times the register shows it as theirs, or as somebody else's; ``lines``: in which they hold it
@@ -171,7 +171,7 @@ def first_fault(rows: Iterable[Sequence[Match]], known: Known) -> Fault | None:
 
 
 def required(category: str, levels: Mapping[str, Level], names: Mapping[str, Collection[str]]) -> Level:
-    """How well what a row of that category is found by must be proved; the most there is for one of which nobody knows.
+    """Returns the level to which the identity behind a row of that category must be proved; the highest if unknown.
 
     ``levels``: by category of the policy; ``names``: what systems call each.
     """
@@ -182,17 +182,17 @@ def required(category: str, levels: Mapping[str, Level], names: Mapping[str, Col
 
 
 def values_of(identities: Iterable[Identity]) -> frozenset[Named]:
-    """What somebody is known by; a name tells nobody from another."""
+    """Returns the identities of a person without names, which are not unique."""
     return frozenset((i.type.value, i.value) for i in identities if i.type is not IdentityType.NAME)
 
 
 def shared_of(identities: Iterable[Identity]) -> frozenset[Named]:
-    """What systems know to be other people's as well."""
+    """Returns the identities that systems know as other people's too."""
     return frozenset((i.type.value, i.value) for i in identities if i.shared)
 
 
 def names_of(identities: Iterable[Identity]) -> frozenset[frozenset[str]]:
-    """What they are called."""
+    """Returns their names as sets of words."""
     return frozenset(words(i.value) for i in identities if i.type is IdentityType.NAME)
 
 

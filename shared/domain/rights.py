@@ -4,14 +4,14 @@ from enum import StrEnum
 from typing import Final, Literal, get_args
 
 Role = Literal["controller", "processor"]
-"""What we are for the data of a request: we decide about them, or a customer of ours does."""
+"""Our role for the data of a request: we decide about them, or a customer does."""
 
 TENANT = r"[a-z][a-z0-9-]{0,62}"
 """The name of a tenant, a customer of ours who decides about data that we only process: no person's."""
 
 
 class Right(StrEnum):
-    """What a data subject may ask for; the comment names the article."""
+    """The rights of a data subject; the comment names the article."""
 
     ACCESS = "access"  # Art. 15
     RECTIFICATION = "rectification"  # Art. 16
@@ -23,7 +23,7 @@ class Right(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a request ended, as the subject and the register are told."""
+    """The outcome of a request."""
 
     FULFILLED = "fulfilled"
     PARTIALLY_FULFILLED = "partially_fulfilled"
@@ -36,10 +36,10 @@ class Outcome(StrEnum):
 
 
 Level = Literal["L0", "L1", "L2", "L3"]
-"""What each means: see ``shared/policy/identity.toml``."""
+"""Levels of assurance; ``shared/policy/identity.toml`` defines them."""
 LEVELS: tuple[Level, ...] = get_args(Level)
 NOTHING: Final[Level] = "L0"
-"""Of what is only stated."""
+"""The level of an identity that is only stated."""
 
 
 def less(level: Level) -> Level:

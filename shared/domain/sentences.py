@@ -1,4 +1,4 @@
-"""What people are told, before it has words: the key of a sentence and its facts; no language, no template; pure.
+"""Holds sentences before they have words: a key and its facts, without language or template; pure.
 
 ``shared.domain.wording`` has the words of every key in every language.
 """

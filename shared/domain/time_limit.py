@@ -1,4 +1,4 @@
-"""By when a request must be answered (Art. 12(3)), counted as Reg. 1182/71 counts: in local dates, never in hours.
+"""Computes when a request must be answered (Art. 12(3)), as Reg. 1182/71 counts: in local dates, never in hours.
 
 Two clocks: the *commitment* of the privacy notice is never rolled and never paused; the *statutory* limit moves over
 weekends, holidays and suspensions, and only says how bad a miss is.
@@ -23,7 +23,7 @@ ONE_DAY = timedelta(days=1)
 
 
 class Timeliness(StrEnum):
-    """How an answer stands to its time limit."""
+    """The timeliness of an answer."""
 
     ON_TIME = "on_time"
     LATE_COMMITMENT = "late_commitment"
@@ -166,7 +166,7 @@ def calc_version(policy: TimeLimitPolicy) -> str:
 
 
 def timeliness(responded_at: datetime, commit_due_at: datetime, statutory_due_at: datetime) -> Timeliness:
-    """How timely an answer was, by the exclusive ends of both clocks."""
+    """Returns the timeliness of an answer, by the exclusive ends of both clocks."""
     if responded_at < commit_due_at:
         return Timeliness.ON_TIME
     return Timeliness.LATE_COMMITMENT if responded_at < statutory_due_at else Timeliness.BREACH

@@ -1,4 +1,4 @@
-"""What the company has decided about time limits, read from data that counsel signs off (shared/policy)."""
+"""Describes the policy of time limits, which counsel signs (shared/policy/time_limits.toml)."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -15,14 +15,14 @@ TIME_LIMITS = Path(__file__).parents[1] / "policy" / "time_limits.toml"
 
 
 class Question(StrEnum):
-    """What the requester may be asked before the request can be answered."""
+    """Questions to the requester before the request can be answered."""
 
     IDENTITY = "identity"
     CLARIFICATION = "clarification"
 
 
 class TargetName(StrEnum):
-    """By when the staff want to have taken a step; a name that is not here is refused when the policy is read."""
+    """Targets of the staff; the policy may name no others."""
 
     TRIAGE = "triage"
     QUESTION_SENT = "question_sent"

@@ -36,7 +36,7 @@ def _is_model(kind: Any) -> bool:
 
 
 def _models(kind: Any) -> Iterator[Any]:
-    """What may stand there: models, mappings and sequences, whatever union or annotation is around them."""
+    """Yields the models, mappings and sequences within unions and annotations."""
     origin = get_origin(kind)
     if origin in (Union, UnionType):
         for each in get_args(kind):
@@ -105,19 +105,19 @@ def read_with_ours(path: Path, model: type[Content], overlay: Path | None) -> Co
 
 
 def fault_at(files: Sequence[tuple[Path, object]], place: Place, says: str) -> Fault:
-    """What is wrong at a place of files that lie over one another, uppermost first: in that which knows most of it."""
+    """Returns the fault at a place of layered files, in the file that knows most of the place."""
     known = [_depth(content, place) for _, content in files]
     file, _ = files[known.index(max(known))]
     return Fault(says, str(file), ".".join(map(str, place)))
 
 
 def content_of(path: Path) -> Mapping[str, Any]:
-    """What a TOML file holds; nothing where there is no file."""
+    """Returns the content of a TOML file, or nothing if there is none."""
     return _parsed(path, _text(path)) if path.exists() else {}
 
 
 def _depth(content: Any, place: Place) -> int:
-    """How many steps of the way to a key a file knows."""
+    """Returns how many steps of the way to a key a file knows."""
     for depth, step in enumerate(place):
         try:
             content = content[step]
@@ -152,7 +152,7 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _said_of(item: ErrorDetails, model: Any, under: Any) -> Iterator[tuple[Place, str]]:
-    """What is wrong, and where; ``under``: the file beneath, of which a part may be meant whose name is misspelt."""
+    """Yields each mistake and its place; ``under``: the file below, whose part may be misspelt."""
     match item["type"], item["loc"]:
         case "missing", (*place, name, _) if place:
             for step in place:
@@ -166,7 +166,7 @@ def _said_of(item: ErrorDetails, model: Any, under: Any) -> Iterator[tuple[Place
 
 
 def _said(item: ErrorDetails, model: Any) -> Sequence[str]:
-    """What is wrong at one place, a sentence for each mistake."""
+    """Returns the mistakes at one place, a sentence each."""
     mistakes = item.get("ctx", {}).get("error")
     return mistakes.says if isinstance(mistakes, Mistakes) else (_sentence(item, model),)
 

@@ -82,7 +82,7 @@ MAX_DEAD_LETTER_BYTES = 2 * MAX_BYTES
 
 
 DEAD_LETTERS = "dsr.dead-letters."
-"""How the name of every topic of dead letters begins."""
+"""The prefix of every topic of dead letters."""
 
 
 STATUS = "dsr.status"
@@ -93,7 +93,7 @@ TOMBSTONE_MS = 30 * 24 * 3600 * 1000
 
 
 USER_EVENTS = "user.events."
-"""How the name of every topic begins on which another service tells of its users."""
+"""The prefix of every topic of user events."""
 
 
 def user_events(emitter: str) -> str:
@@ -102,7 +102,7 @@ def user_events(emitter: str) -> str:
 
 
 def partitions_of(topic: str, most: int) -> int:
-    """How many partitions a topic has where others have so many: of an emitter one.
+    """Returns the number of partitions of a topic: one for an emitter.
 
     So what it tells is heard in the order in which it tells it, without a record key, which could name somebody.
     """

@@ -1,4 +1,4 @@
-"""What other services tell of their users: events in the past tense that name a person by a subject token alone.
+"""Defines the events of other services about their users, by a subject token alone, and who may emit which.
 
 The identities were posted to intake before (``POST /v1/subjects``) and lie sealed there. Times stand in the data:
 ``ce_time`` is when the event was sent, and no business date. A compatible change keeps the type.
@@ -101,10 +101,10 @@ class NumberPorted(UserEvent):
 
 
 Told = AccountClosed | NumberAssigned | NumberReleased | NumberPorted
-"""What asks for nothing."""
+"""Events that ask for nothing."""
 REQUESTED = "user.requested"
 NUMBERS = ("number.assigned", "number.released", "number.ported")
-"""What only the emitter may say that is authoritative for numbers."""
+"""Events that only the emitter with authority for numbers may send."""
 KINDS: Mapping[str, type[Asked | Told]] = {
     REQUESTED: RightRequested,
     "user.objected_to_marketing": ObjectedToMarketing,
@@ -112,7 +112,7 @@ KINDS: Mapping[str, type[Asked | Told]] = {
     "user.account_closed": AccountClosed,
     **dict(zip(NUMBERS, (NumberAssigned, NumberReleased, NumberPorted), strict=True)),
 }
-"""What an emitter may be declared to say; of the first there is a type for each right."""
+"""Events that an emitter may be declared to send; the first has a type for each right."""
 TYPES: Mapping[str, type[Asked | Told]] = {f"{REQUESTED}.{right}": RightRequested for right in Right} | {
     kind: event for kind, event in KINDS.items() if kind != REQUESTED
 }
@@ -129,7 +129,7 @@ Name = Annotated[str, StringConstraints(pattern=EMITTER_NAME)]
 
 
 class Emitter(BaseModel):
-    """What one emitting service may say; it is the holder of its API keys, with which it posts identities.
+    """The permissions of one emitter; it is the holder of its API keys, with which it posts identities.
 
     What its key may not, it may not either.
     """

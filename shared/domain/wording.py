@@ -26,7 +26,7 @@ _ENGLISH: Final = "en"
 
 
 class Tongue(BaseModel):
-    """How a language writes days and numbers (CLDR), and the first of a month where CLDR does not know."""
+    """The locales of days and numbers (CLDR), and the first of a month where CLDR does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -173,7 +173,7 @@ class Languages(BaseModel):
 
 @cache
 def read_languages(path: Path = WORDINGS / "languages.toml") -> Languages:
-    """Who reads which language; raises ``Misconfigured`` if the file cannot be used."""
+    """Returns the languages by country; raises ``Misconfigured`` if the file cannot be used."""
     return read_toml(path, Languages)
 
 
@@ -219,9 +219,14 @@ def _wrong(language: Language, said: Pattern | None, english: Pattern | None) ->
     if differs := sorted(_facts(said) ^ _facts(english)):
         named = ", ".join(f"{{{name}}}" for name in differs)
         yield f"{language} has other facts than {ENGLISH}; write or delete {named}"
-    forms = {*Locale.parse(LOCALES[language]).plural_form.tags, "other", "on"}
+    forms = _plural_forms(language)
     if not isinstance(said, str) and ("other" not in said or said.keys() - forms):
         yield f"{language} has other plural forms than the language; write {', '.join(sorted(forms - {'on'}))}"
+
+
+@cache
+def _plural_forms(language: Language) -> frozenset[str]:
+    return frozenset({*Locale.parse(LOCALES[language]).plural_form.tags, "other", "on"})
 
 
 def _facts(pattern: Pattern) -> set[str]:

@@ -54,7 +54,7 @@ class Calendar:
         return day
 
     def working_days_between(self, day: date, until: date) -> int:
-        """How many working days come after a day, up to and including another (Art. 3(1)); none before it."""
+        """Counts the working days after a day, up to and including another (Art. 3(1)); none before it."""
         days = (day + timedelta(days=each) for each in range(1, (until - day).days + 1))
         return sum(map(self.is_working_day, days))
 

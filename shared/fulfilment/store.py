@@ -9,9 +9,8 @@ from uuid import UUID
 import asyncpg
 from pydantic import JsonValue
 
-from shared.domain import corrections
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, FulfilmentReported
-from shared.domain.operations import NOTIFICATIONS, PREPARING, Operation, TaskOutcome, TaskReport
+from shared.domain.operations import NOTIFICATIONS, PREPARING, Operation, TaskOutcome, TaskReport, missing_corrections
 from shared.domain.rights import Outcome, Right
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage import open_requests
@@ -119,7 +118,7 @@ def outcome_of(reports: Iterable[TaskReport]) -> Outcome:
         return Outcome.PARTIALLY_FULFILLED
     if outcomes <= {TaskOutcome.NO_MATCH, TaskOutcome.NOT_HELD}:
         return Outcome.NO_DATA
-    return Outcome.PARTIALLY_FULFILLED if corrections.missing(known) else Outcome.FULFILLED
+    return Outcome.PARTIALLY_FULFILLED if missing_corrections(known) else Outcome.FULFILLED
 
 
 async def cancel(tx: UnitOfWork, requests: Sequence[UUID]) -> None:

@@ -19,11 +19,10 @@ from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
 from services.intake.request.messages.kept import of_kept
 from services.intake.request.reports import coverage, kept_from, summed
-from shared.domain import corrections
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, FulfilmentReported
 from shared.domain.holds import LEGAL_HOLD
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Change, Kept, Operation, TaskOutcome, TaskReport
+from shared.domain.operations import Change, Kept, Operation, TaskOutcome, TaskReport, missing_corrections
 from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import Fact, Listed, Sentence, named_system
 from shared.fulfilment.store import outcome_of
@@ -316,7 +315,7 @@ AMENDED: dict[str, Any] = {"outcome": "amended", "found": 1, "changed": 1}
     ],
 )
 def test_uncorrected_part_makes_partial(reports: list[TaskReport], missing: tuple[int, ...], outcome: Outcome) -> None:
-    assert corrections.missing(reports) == missing
+    assert missing_corrections(reports) == missing
     assert outcome_of(reports) is outcome
 
 

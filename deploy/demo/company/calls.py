@@ -11,14 +11,14 @@ from deploy.demo.company.people import CHARACTERS, STAGED
 
 ANONYMOUS = "anonymous"
 SPELLINGS = ("+", "+", "+", "00", "00", "", "000")
-"""What a switch puts before the country code, as often as it does."""
+"""Prefixes that a switch puts before the country code, as often as it does."""
 _DEVICES = ("Yealink SIP-T46U 108.86.0.70", "Grandstream GXP2170 1.0.11.64", "Linphone/5.2.6 (belle-sip/5.3.0)")
 _TRUNK = "Interconnect-SBC/7.4"
 _ON_NET, _OUTGOING, _ANSWERED, _WITHHELD = 0.35, 0.55, 0.82, 0.02
 _DAY, _OPENS, _CLOSES = 86_400, 7 * 3600, 20 * 3600
 _MEAN_SECONDS, _LONGEST_SECONDS = 170, 3 * 3600
 _ALL_CALLS = 150_000
-"""Of so many calls a character has as many as the cast says."""
+"""The number of calls of which a character has as many as the cast says."""
 
 
 class _Scene(NamedTuple):

@@ -1,4 +1,4 @@
-"""What a made-up telecom company knows: its customers, their calls, support tickets and visits; and its calendar."""
+"""Describes a made-up telecom company: customers, calls, support tickets, visits, and its calendar."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -132,7 +132,7 @@ class Ticket(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much of everything there is."""
+    """The size of the company."""
 
     customers: int = 600
     calls: int = 60_000

@@ -41,7 +41,7 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _ANY_NUMBER: Mapping[str, int] = dict.fromkeys(map(str, Limit), 1_000_000_000)
 """No limit: a search for exemptions shows and changes nothing."""
 _ROUNDS = 3
-"""How often each system is asked with what the others have yielded."""
+"""Rounds in which each system is asked with what the others have yielded."""
 
 _NOTE_RESTRICTION = "INSERT INTO spared SELECT * FROM unnest($1::uuid[], $2::uuid[]) ON CONFLICT DO NOTHING"
 _END_RESTRICTION = "DELETE FROM spared WHERE request_id = ANY($1)"

@@ -1,4 +1,4 @@
-"""One night in one system: every ceiling of its tables is counted, then asked about or done, and on record."""
+"""Works one system for one night: counts every ceiling of its tables, asks for approval or deletes, records it."""
 
 import logging
 from collections.abc import Awaitable, Sequence
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 HOLD_UNREADABLE = "hold_unreadable"
-"""Why nothing goes: a hold covers the category, and whom it is about cannot be told."""
+"""The reason of a refusal: a hold covers the category, and its person is not known."""
 
 
 class Alive(Protocol):
@@ -61,17 +61,17 @@ class RetentionTarget:
         return self.country is None or self.told
 
     def due(self, first_kept: date) -> Due:
-        """What is past it, up to a day."""
+        """Returns what is past it, up to a day."""
         (_, table, _), each, zone = self.key, self.ceiling, ZoneInfo(self.terms.zone)
         return Due(table, each.anchor, each.then.value, first_kept, zone, country=self.country)
 
     def stops(self, policy: SweepPolicy, counted: Counted) -> bool:
-        """Whether so much must not go before two persons have said so."""
+        """Whether so much needs dual approval."""
         return rules.is_stopped(self.known, self.terms, policy, counted)
 
 
 class Night:
-    """What one night does in one system."""
+    """Works one system for one night."""
 
     def __init__(
         self,
@@ -168,7 +168,7 @@ class Night:
             return [refused for _ in due]
 
     async def _answer(self, doing: Awaitable[T]) -> T:
-        """What the adapter answers; what it breaks on costs its own system a night, and no request its service.
+        """Returns the adapter's answer; an unexpected error costs its own system one night, and no request.
 
         Raises:
             Refused: it broke in a way that nobody foresaw.

@@ -1,4 +1,4 @@
-"""What a night does about one ceiling in one table; pure."""
+"""Decides what a night does about one ceiling in one table; pure."""
 
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from shared.domain.policy_files import SweepPolicy
 from shared.systems.sweepable import Counted
 
 PERSONS = 2
-"""Who must say that a night may remove more than the policy's share."""
+"""Approvals for a night that removes more than the policy's share."""
 
 
 class State(StrEnum):
-    """What a night has found or done."""
+    """The result of a night."""
 
     UNSIGNED = "unsigned"  # nobody has signed the ceiling, or no longer: nothing is touched
     NO_COUNTRY = "no_country"  # a maximum of another country's law, and no row says which one's it is under: the same
@@ -30,7 +30,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a ceiling says of one column, as text: what it was when a night acted on it is kept beside what was done.
+    """The terms of a ceiling for one column as text, kept next to what a night did by them.
 
     ``anchor``: the beginning, the column in which it stands, and whose law alone it is, if it is not for everybody.
     """
@@ -41,7 +41,7 @@ class Terms:
 
     @classmethod
     def of(cls, policy: Policy, ceiling: Ceiling, column: str) -> Self:
-        """Of a ceiling as the policy has it, for a table that says its beginning in that column."""
+        """Returns the terms of a ceiling for a table that has its anchor in that column."""
         anchor = "/".join(filter(None, [ceiling.anchor, column, policy.country_of(ceiling)]))
         return cls(str(ceiling.period), policy.zone_of(ceiling), anchor)
 
@@ -61,7 +61,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the last night has left; ``counted_on``: when its terms ran dry, before they have removed anything."""
+    """The result of the last night; ``counted_on``: the dry run of its terms, before they removed anything."""
 
     state: State
     night: date
@@ -74,12 +74,12 @@ class Known:
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether two persons have said that what was stopped may go; it may be at work since."""
+        """Whether two people have approved what was stopped; it may be at work since."""
         return self.state in {State.STOPPED, State.SWEEPING} and len(self.confirmed_by) >= PERSONS
 
 
 def is_over(known: Known | None, night: date) -> bool:
-    """Whether nothing is left to do this night; what was stopped goes on as soon as two persons have confirmed it."""
+    """Whether nothing is left to do this night; what was stopped goes on once two people have approved it."""
     if known is None or known.night < night or known.state is State.SWEEPING:
         return False
     return not known.is_confirmed
@@ -93,14 +93,14 @@ def runs_dry(known: Known | None, terms: Terms, night: date) -> bool:
 
 
 def goes_up_to(known: Known | None, terms: Terms, night: date) -> date:
-    """The first day that is kept; of what two persons have confirmed, that of the night on which they were asked."""
+    """Returns the first day that is kept; for what was approved, that of the night on which it was asked."""
     if known and known.is_confirmed and known.terms == terms:
         return known.first_kept
     return terms.first_kept(night)
 
 
 def is_stopped(known: Known | None, terms: Terms, policy: SweepPolicy, counted: Counted) -> bool:
-    """Whether so much must not go before two persons have said so; they have said it of what they were shown."""
+    """Whether so much needs dual approval, unless it was approved for what is found now."""
     if known and known.is_confirmed and known.terms == terms and counted.due <= known.due:
         return False
     return policy.is_too_much(counted.due, counted.rows)

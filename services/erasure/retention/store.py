@@ -1,4 +1,4 @@
-"""What each night leaves of every table and ceiling, as rows that intake shows, and two persons confirm."""
+"""Stores the result of each night by table and ceiling: intake shows it, and two people approve it."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a night has found or done about one ceiling in one table."""
+    """The result of a night for one ceiling in one table."""
 
     key: Key
     category: str
@@ -84,7 +84,7 @@ class RunResult:
 
 
 async def read(connection: Connection) -> dict[Key, Known]:
-    """What the last night has left, everywhere."""
+    """Returns the results of the last night."""
     return {
         (row[0], row[1], row[2]): Known(
             *(State(row[3]), row[4], Terms(row[5], row[6], row[7]), *tuple(row)[8:12], tuple(row[12])),
@@ -116,7 +116,7 @@ async def add_gone(connection: Connection, key: Key, rows: int) -> None:
 
 
 async def figures(connection: Connection) -> Figures:
-    """What is told of all nights at once."""
+    """Returns the figures of all nights."""
     missed = await connection.fetch(_MISSED)
     states = await connection.fetch(_STATES)
     return Figures([(row[0], row[1], row[2]) for row in missed], [(row[0], row[1], row[2]) for row in states])

@@ -53,7 +53,7 @@ def checklist(
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How much is held of a kind of data and where: as systems gave it (``found``), or by ourselves beside them."""
+    """How much is held of a kind of data and where, by systems (``found``) or by ourselves."""
 
     rows: int
     systems: Sequence[str]
@@ -251,7 +251,7 @@ class _Checklist:
         return self._item("A15.3", self._answer("copy"), table=table)
 
     def _glossary(self) -> Item:
-        """Codes and columns; of how many columns nobody has said what they mean."""
+        """Codes and columns, and how many columns have no explanation."""
         found = {name: held.found for name, held in self._known.items()}
         said = [meaning for _, _, meaning in meanings(found, self._request, self._texts)]
         if None not in said:

@@ -120,7 +120,7 @@ def _entries(
 
 
 def _details(step: Step, words: ReportWords) -> str:
-    """What of a step is shown: what the catalogue names, its codes in words."""
+    """Returns the details of a step that the catalogue names, codes in words."""
     texts = words.texts
     shown = {name: step.detail[name] for name in texts.details if step.detail.get(name) is not None}
     return ", ".join(

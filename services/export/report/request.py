@@ -1,4 +1,4 @@
-"""Everything that a report is made of, besides the rows themselves; pure."""
+"""Holds the facts of a report except the rows themselves; pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,13 +16,13 @@ from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearc
 from shared.domain.policy import Policy
 
 Legends = Mapping[str, Mapping[str, Mapping[str, str]]]
-"""By system and category, what each field means."""
+"""The meaning of each field by system and category."""
 NOTHING: Legends = MappingProxyType({})
 """Nothing is explained."""
 
 
 LISTS: Final = "suppression"
-"""The category of what our own lists have of somebody."""
+"""The category of entries in our own lists."""
 LISTED: Final = "suppression.listed"
 WITHDRAWN: Final = "consent.withdrawn"
 OTHER: Final = "other_request"
@@ -70,13 +70,13 @@ class Request:
 
     @property
     def own(self) -> Mapping[str, int]:
-        """How much we hold of them by ourselves, beside all systems, by category: their requests, and the list."""
+        """Counts what we hold of them ourselves, by category: their requests, and the list."""
         listed = sum(step.action in {LISTED, WITHDRAWN} for step in self.steps)
         others = {step.detail[OTHER] for step in self.steps if OTHER in step.detail}
         return {"request_file": 1 + len(others)} | ({LISTS: listed} if listed else {})
 
     def missing(self) -> Mapping[str, str]:
-        """By system, the code of why what it may hold is not in the answer, or not all of it."""
+        """Returns by system the code of why its data are not in the answer, or not all of them."""
         reasons: dict[str, str] = {}
         for each in self.reports:
             if each.outcome == TaskOutcome.NO_LONGER_HELD and each.operation != Operation.LOCATE:
@@ -92,21 +92,21 @@ class Request:
         return reasons
 
     def meaning(self, systems: Sequence[str], category: str, field_name: str) -> str | None:
-        """What a field means, as a dataset explains it: of another kind of data a field of that name means another."""
+        """Returns the meaning of a field as the dataset of that kind of data explains it."""
         legends = [self.legends.get(system, {}) for system in systems]
         said = [legend.get(category, {}).get(field_name) for legend in legends]
         return next(filter(None, said), None)
 
 
 def incomplete(known: Mapping[str, Category], request: Request, texts: Texts) -> Mapping[str, list[str]]:
-    """By what is missing of whom: the columns that nobody explains, the categories of which the policy says nothing."""
+    """Returns the columns without an explanation and the categories that the policy does not describe."""
     columns = [f"{category}.{name}" for category, name, meaning in meanings(known, request, texts) if meaning is None]
     strange = [name for name in sorted(known) if request.policy.category(name) is None]
     return {key: names for key, names in (("unexplained", columns), ("undeclared", strange)) if names}
 
 
 def meanings(known: Mapping[str, Category], request: Request, texts: Texts) -> Iterator[tuple[str, str, str | None]]:
-    """Each category and column that is shown, with what it means; None: nobody says it."""
+    """Yields each category and column that is shown with its meaning; None if there is none."""
     for category, found in sorted(known.items()):
         for name in found.fields:
             yield category, name, texts.meaning(request.meaning(found.systems, category, name), name)

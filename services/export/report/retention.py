@@ -33,7 +33,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Of whom it is told: where they live (ISO 3166), and which of the states lasts that keep data, None: not known.
+    """The person of a report: where they live (ISO 3166), and which states that keep data last (None: not known).
 
     ``anchors``: from when periods count, as the first and last of all that is held of them says it; ``undated``: of
     which of these there is something beside it that does not say it.
@@ -64,7 +64,7 @@ class Person:
 def periods_of(policy: Policy, held_as: str, held: Category, person: Person, today: date) -> Iterator[Kept]:
     """Every period that holds for what systems call so: ceilings first; a law's own where the person lives only.
 
-    What nobody has signed keeps and ends nothing, so it is not told (REQ-R2), nor is a state that does not last.
+    An unsigned rule has no effect and is left out (REQ-R2), and so is a state that does not last.
     """
     for name, ceiling in _ceilings(policy, held_as, person).items():
         if ceiling.signed(today):
@@ -83,7 +83,7 @@ def dated(periods: Iterable[Kept]) -> list[Kept]:
 
 
 def is_undecided(policy: Policy, held_as: str, person: Person, today: date) -> bool:
-    """Whether something is written of how long it is kept, and nobody has signed when it ends for everybody."""
+    """Whether rules exist for it, and none that ends it for everybody is signed."""
     category, ceilings = policy.category(held_as), _ceilings(policy, held_as, person).values()
     rules = [policy.rules[name] for name in category.kept_by] if category else []
     ends = any(each.signed(today) for each in ceilings)
@@ -96,7 +96,7 @@ def _ceilings(policy: Policy, held_as: str, person: Person) -> Mapping[str, Ceil
 
 
 def _kept(policy: Policy, name: str, rule: Rule | Ceiling, held: Category, person: Person, *, keeps: bool) -> Kept:
-    """What does not say itself from when it counts counts as what it belongs to: a message as its ticket."""
+    """Returns one period; a record without an anchor counts as what it belongs to, such as a message as its ticket."""
     anchor = rule.anchor or ""
     moments = held.anchors.get(anchor) or person.anchors.get(anchor)
     days = [policy.release(rule, _moment(each)) for each in moments or ()]
@@ -113,7 +113,7 @@ def _moment(text: str) -> date:
 
 @dataclass(frozen=True, slots=True)
 class Periods:
-    """Of one person, on one day."""
+    """The periods of one person on one day, in words."""
 
     policy: Policy
     person: Person
@@ -121,7 +121,7 @@ class Periods:
     words: ReportWords
 
     def of(self, name: str, held: Category) -> Iterator[tuple[str, str]]:
-        """How long what systems call so is kept, and what that means for these rows; at least one line.
+        """Yields how long a category is kept, and what that means for these rows; at least one line.
 
         What an erasure has left is kept as the answer to it says, by the rules whose days the rows tell.
         """
@@ -149,7 +149,7 @@ class Periods:
         return f"{self.words.answer('where_law', country=self.words.country(country))} {told}" if country else told
 
     def _reason(self, kept: Kept) -> str:
-        """What keeps while a state lasts is a condition, unless the data say that it does."""
+        """Returns the reason; keeping while a state lasts is a condition, unless the data say that it does."""
         words = self.words.rule(kept.name) if kept.keeps else self.words.ceiling(kept.name)
         if kept.anchor and kept.period:
             start = self.words.texts.anchors.get(kept.anchor, kept.anchor)

@@ -9,8 +9,7 @@ from services.intake.request.messages.answer import OUR_LIST, answer, had_been_d
 from services.intake.request.messages.kept import is_held_unseen
 from services.intake.request.reports import changed_by_category, summed
 from services.intake.request.stored_request import StoredRequest, as_told
-from shared.domain import corrections
-from shared.domain.operations import ANSWERING, TaskOutcome, TaskReport
+from shared.domain.operations import ANSWERING, TaskOutcome, TaskReport, has_statements, missing_corrections
 from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import Lines, Listed, Sentence, Term, Told, named_system, say
 
@@ -95,8 +94,8 @@ def _cause(request: StoredRequest) -> str:
     tasks = request.tasks or ()
     if any(map(deferrals.is_kept, tasks)):
         return ""
-    if corrections.missing(tasks):
-        return "unstated" if corrections.stated(tasks) else "uncorrected"
+    if missing_corrections(tasks):
+        return "unstated" if has_statements(tasks) else "uncorrected"
     return "ended" if any(map(deferrals.is_out_of_reach, tasks)) else "unanswered"
 
 

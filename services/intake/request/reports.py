@@ -7,10 +7,17 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from shared.domain import corrections
 from shared.domain.errors import NotSupported
 from shared.domain.identities import IdentityType
-from shared.domain.operations import ANSWERING, PREPARING, Operation, TaskOutcome, TaskReport, Unsearched
+from shared.domain.operations import (
+    ANSWERING,
+    PREPARING,
+    Operation,
+    TaskOutcome,
+    TaskReport,
+    Unsearched,
+    combined_corrections,
+)
 from shared.domain.rights import Outcome, Right
 
 _LEFT = ("not_searched", "level", "ground", "until", "kept", "failure", "sentence", "exceeded")
@@ -75,7 +82,7 @@ def _added_up(reports: list[TaskReport]) -> TaskReport:
         kinds = kinds + Counter(changed_by_category(task)) if erased else kinds | Counter(task.by_category)
     corrected = latest.corrected
     for task in done:
-        corrected = corrections.together(task.corrected, corrected)
+        corrected = combined_corrections(task.corrected, corrected)
     both = {name: _both(name, (*done, latest)) for name in ("searched_by", "categories", "anonymised", "ended")}
     looked = latest.outcome if latest.outcome not in _NOTHING_NOW else done[-1].outcome
     counts = {"outcome": looked, "found": found, "changed": changed if erased else min(changed, found)}

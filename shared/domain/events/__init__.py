@@ -1,4 +1,4 @@
-"""What is said on the bus: facts in the past tense, by reference only, never personal data.
+"""Defines the events on the bus: facts in the past tense, by reference only, never personal data.
 
 A compatible change keeps the type; an incompatible one adds a class with the next version. The class docstring is the
 event's public documentation. The Kafka key is the request id; headers follow the CloudEvents 1.0 Kafka binding.

@@ -1,4 +1,4 @@
-"""What is done of a request: what the services that fulfil say, on the topic of each right (``COMPLETIONS``)."""
+"""Defines the results of fulfilment, on the topic of each right (``COMPLETIONS``)."""
 
 from typing import Literal
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""What every event has: which request it is about, when it occurred, and of which type it is."""
+"""Defines what every event has: its request, when it occurred, and its type."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ UNPUBLISHED = datetime.min.replace(tzinfo=UTC)
 
 
 class Concerned(Protocol):
-    """What an event can be about."""
+    """A request that an event can be about."""
 
     @property
     def request_id(self) -> UUID: ...

@@ -1,4 +1,4 @@
-"""What has become of a request: what intake says, on ``Topic.REQUESTS``."""
+"""Defines the events that intake publishes about requests, on ``Topic.REQUESTS``."""
 
 from datetime import date
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""What is held about people, why, how long, and who is told of it: policy as data, which counsel signs.
+"""Reads the policy of processing: what is held about people, why, how long, and who receives it; counsel signs it.
 
 It stands in ``shared/policy/processing``: ``read_policy`` reads it once; ``Policy`` answers what follows from it. No
 country, period or category stands in code.

@@ -1,4 +1,4 @@
-"""What is held about people, by category: why, on which basis, from whom, and what an erasure does with it; pure."""
+"""Describes the categories of data: purposes, legal basis, source, effect of an erasure, and redaction; pure."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -33,7 +33,7 @@ class ProvidedBy(StrEnum):
 
 
 class OnErasure(StrEnum):
-    """What the day of an erasure does with a category."""
+    """The effect of an erasure on a category."""
 
     DELETE = "delete"
     ANONYMISE = "anonymise"
@@ -57,7 +57,7 @@ class Automation(Data):
 
 
 class Purpose(Data):
-    """What data are processed for (Art. 15(1)(a)), as people read it.
+    """A purpose of processing (Art. 15(1)(a)), as people read it.
 
     ``direct_marketing``: what stops by a mark in systems, and by the list of suppressed contact points (Art. 21(3)).
     ``automation``: which decision is made for it by automated means alone; somebody must say that there is ``none``.
@@ -128,7 +128,7 @@ class Category(Data):
 
 
 class Other(StrEnum):
-    """Whose part of a record it is."""
+    """The owner of a part of a record."""
 
     WITHHELD = "withheld"  # somebody who withheld their number
     UNCONCERNED = "unconcerned"  # somebody with whom the subject had nothing to do

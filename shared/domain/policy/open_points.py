@@ -1,4 +1,4 @@
-"""What is still open in a policy: unsigned rules, sign-offs that end, conflicts; pure."""
+"""Lists what is open in a policy: unsigned rules, sign-offs that end, conflicts; pure."""
 
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -13,7 +13,7 @@ SOON: Final = timedelta(days=60)
 
 
 def open_points(policy: Policy, today: date) -> list[str]:
-    """What a person has yet to do or decide: unsigned rules, sign-offs that end, conflicts, what nobody declared."""
+    """Returns what a person has yet to do: sign rules, renew sign-offs, decide conflicts, declare what is missing."""
     return [*_of_sign_offs(policy, today), *map(str, policy.conflicts()), *_of_categories(policy)]
 
 

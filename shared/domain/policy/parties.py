@@ -1,4 +1,4 @@
-"""Who is named to people: the controller, the data protection officer, recipients and supervisory authorities; pure."""
+"""Names the parties: controller, officer, recipients, authorities, and systems as people read them; pure."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
@@ -32,7 +32,7 @@ Site = Annotated[str, Field(pattern=r"^https://[a-z0-9.-]+(/[\w./-]*)?$")]
 
 
 class Contact(Data):
-    """How somebody can be reached: at least one of the ways."""
+    """Ways to reach a party: at least one."""
 
     email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
     phone: Words | None = None
@@ -52,7 +52,7 @@ class Party(Contact):
 
 
 class Controller(Party):
-    """Who decides about the data (Art. 13(1)(a)); days are counted in their ``zone`` where a rule names none."""
+    """The controller (Art. 13(1)(a)); days are counted in its ``zone`` unless a rule names one."""
 
     zone: Zone
     country: Jurisdiction
@@ -64,7 +64,7 @@ class Officer(Party):
     in_country: Mapping[Jurisdiction, Party] = {}
 
     def of(self, country: str | None) -> Party:
-        """Whom somebody in that country reaches."""
+        """Returns the contact for people in that country."""
         return self.in_country.get(country or "", self)
 
 

@@ -1,4 +1,4 @@
-"""How long something is kept: ISO 8601 periods in calendar months and days, and the day on which one ends; pure."""
+"""Computes periods: ISO 8601 in calendar months and days, and the day on which one ends; pure."""
 
 import re
 from dataclasses import dataclass

@@ -81,7 +81,7 @@ class Policy(Data):
 
     @cached_property
     def version(self) -> str:
-        """Of its content, whatever the order and the comments of the files; stored beside every decision."""
+        """The hash of its content, without order and comments; stored with every decision."""
         content = json.dumps(self.model_dump(exclude={"overlay"}), sort_keys=True, default=_plain)
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
@@ -95,7 +95,7 @@ class Policy(Data):
         return self._held_as.get(held)
 
     def category(self, held: str) -> Category | None:
-        """What the policy says of what a system calls so."""
+        """Returns the category of what a system calls so."""
         return self.categories.get(self._held_as.get(held, ""))
 
     def rule(self, name: str) -> Rule | None:
@@ -168,7 +168,7 @@ class Policy(Data):
         return country not in self.law_of(None).states
 
     def redacts(self, held: str) -> frozenset[Other]:
-        """Whose part of a record is left out of the copy of somebody else, in what a system calls so."""
+        """Returns whose parts are left out of another person's copy, in what a system calls so."""
         category = self.category_of(held)
         return frozenset(other for other, each in self.redaction.items() if each.holds_in(category))
 
@@ -188,7 +188,7 @@ class Policy(Data):
 
     @cached_property
     def by_consent_alone(self) -> frozenset[str]:
-        """What systems call the categories that nothing but consent lets us process."""
+        """The names that systems have for categories processed by consent alone."""
         ending = {name: each for name, each in self.categories.items() if each.by_consent_alone}
         return frozenset().union(*(each.held_as | {name} for name, each in ending.items()))
 
@@ -307,7 +307,7 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """What stops: ``marketing``: with these the last of direct marketing; ``ends``: what was kept for them alone goes.
+    """The effects: ``marketing``: direct marketing ends altogether; ``ends``: what was kept for these purposes alone.
 
     ``concerns``: what is processed for them by consent and for others besides, so that it stays and is no longer used
     for them. Each as systems name what they hold.
@@ -319,7 +319,7 @@ class Withdrawal:
 
 
 def withdrawal(policy: Policy, purposes: Collection[str], before: Collection[str] = ()) -> Withdrawal:
-    """What the withdrawal of consent to these purposes comes to; ``before``: to what else they consent no more.
+    """Returns the effects of a withdrawal of consent; ``before``: purposes that were withdrawn earlier.
 
     What several consents keep ends with the last of them, and so does marketing as a whole: a list and a mark that stop
     all of it are no answer to somebody who still wants some.

@@ -105,7 +105,7 @@ def says_as_shipped(policy: Policy, table: Literal["purposes", "categories", "ru
 
 
 def _beside(name: str, over: Path | None) -> _Content:
-    """What such a file says, once it is what it must be."""
+    """Returns the content of such a file after validation."""
     read_with_ours(_BESIDE / name, BESIDE[name], over)
     return read_with_ours(_BESIDE / name, dict[str, Any], over)
 

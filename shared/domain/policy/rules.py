@@ -23,7 +23,7 @@ Ground = Literal["17(1)(a)", "17(3)(a)", "17(3)(b)", "17(3)(c)", "17(3)(d)", "17
 
 
 class SignOff(Data):
-    """Who has signed a rule, and for how long that holds; ``fictitious``: for demonstrations and tests, nobody has.
+    """The signature of a rule and its term; ``fictitious``: invented for demonstrations and tests.
 
     ``period``: what they have signed, if it is named: that of the rule, or the sign-off is of another.
     """
@@ -45,7 +45,7 @@ class SignOff(Data):
 
 
 class Signed(Data):
-    """What counsel or the DPO signs: unsigned, or when its sign-off has ended, it has no effect (REQ-R2)."""
+    """A part that counsel or the DPO signs; it has no effect without a valid sign-off (REQ-R2)."""
 
     sign_off: SignOff | None = None
 
@@ -75,7 +75,7 @@ def not_signed(rules: Mapping[str, Signed], day: date) -> str:
 
 
 class WhereUnknown(StrEnum):
-    """What is done where nobody can tell whether a record is under the law of a rule's country.
+    """The effect where it is unknown whether a record is under the law of a rule's country.
 
     ``keep``: it stays as if it were, and is told without that law as its ground; ``ask``: nothing goes of the person
     there until somebody has decided.
@@ -121,7 +121,7 @@ class Rule(Signed):
 
 
 class AtCeiling(StrEnum):
-    """What is done with a record past a ceiling."""
+    """The action on a record past a ceiling."""
 
     DELETE = "delete"
     ANONYMISE = "anonymise"

@@ -11,8 +11,16 @@ from services.intake.request.messages.kept import of_kept, of_kept_for_the_rest
 from services.intake.request.messages.restriction import but_not, of_restriction, restricted
 from services.intake.request.reports import changed_by_category, summed
 from services.intake.request.stored_request import StoredRequest, as_told
-from shared.domain import corrections
-from shared.domain.operations import ANSWERING, PREPARING, Operation, TaskOutcome, TaskReport, Unsearched
+from shared.domain.operations import (
+    ANSWERING,
+    PREPARING,
+    Operation,
+    TaskOutcome,
+    TaskReport,
+    Unsearched,
+    has_statements,
+    missing_corrections,
+)
 from shared.domain.rights import Outcome, Right
 from shared.domain.sentences import Listed, Sentence, Term, Told, named_system, named_systems, say
 
@@ -42,9 +50,9 @@ def _is_nothing_portable(request: StoredRequest) -> bool:
 
 def uncorrected(tasks: Sequence[TaskReport]) -> Iterator[Sentence]:
     """Which, by their place in the request: what was to be corrected is told by nobody but the subject."""
-    places = corrections.missing(tasks)
+    places = missing_corrections(tasks)
     asked = max((len(each.corrected or ()) for each in tasks if each.operation == Operation.RECTIFY), default=0)
-    stated = corrections.stated(tasks)
+    stated = has_statements(tasks)
     if places and len(places) == asked:
         yield say("answer.stated_nowhere" if stated else "answer.corrected_nowhere")
     elif places:
@@ -119,7 +127,7 @@ def _answered(request: StoredRequest) -> Iterator[Sentence]:
             yield from _nothing(request)
         case Outcome.PARTIALLY_FULFILLED:
             left = any(_is_open(task) for task in request.tasks or () if task.operation != Operation.LIFT)
-            if request.tasks and not (left or corrections.missing(request.tasks)):
+            if request.tasks and not (left or missing_corrections(request.tasks)):
                 yield from _done(request)
                 yield say("answer.done_since")
                 yield from (said for _, each in sorted(_kept(request.tasks or ()).items()) for said in each)
@@ -148,7 +156,7 @@ def _in_part(done: str, request: StoredRequest) -> Iterator[Sentence]:
     did = request.package_id or any(task.changed or task.uncounted for task in tasks)
     if other and not did:
         yield say("answer.nothing_done", systems=named_systems(other))
-    elif did or not corrections.missing(tasks):
+    elif did or not missing_corrections(tasks):
         yield say(done if did or not kept else "answer.nothing_done_now")
         if other:
             yield say("answer.but_not", systems=named_systems(other))
@@ -190,7 +198,7 @@ def _done(request: StoredRequest) -> Iterator[Sentence]:
         yield from restricted(request)
     elif request.right in {Right.OBJECTION, Right.CONSENT_WITHDRAWAL}:
         yield from _stopped(request)
-    elif corrections.stated(request.tasks):
+    elif has_statements(request.tasks):
         yield say("answer.stated")
     elif request.right is Right.RECTIFICATION:
         yield say("answer.corrected", systems=named_systems(_corrected(request)))
