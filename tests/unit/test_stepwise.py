@@ -41,7 +41,7 @@ class Slow(Memory):
     others: dict[UUID, int] = field(default_factory=dict)
     searched = frozenset({"customer", "orders", "letter", "call"})
     for_many = False
-    seen_again, must_be_whole, look_by_search = Moments.seen_again, Moments.must_be_whole, Moments.look_by_search
+    seen_again, must_be_whole = Moments.seen_again, Moments.must_be_whole
 
     @property
     def steps(self) -> "Slow":
