@@ -1,13 +1,13 @@
 """The HTTP server of a service, and its probes and metrics.
 
-``/healthz``: its loops go round (not: its neighbours are well); a process too busy to answer fails it by not answering.
-``/readyz``: what the service needs now is there, and it is not about to stop. An API needs the database alone: what it
-takes waits in the outbox. All others need the broker too, and that every loop goes round.
+``/healthz``: its loops run; a process that is too busy fails by not answering.
+``/readyz``: its dependencies answer, and it is not stopping. An API needs the database alone, since messages wait in
+the outbox. Other services need the broker too, and that every loop runs.
 ``/metrics``: for any Prometheus, requests in steps of five; ``/metrics/privacy``: for the privacy team's, exactly.
 
-At SIGTERM readiness fails at once, but for a while connections are still accepted and every answer says ``Connection:
-close``, so that a client's next request comes on another connection, to another instance. Then none is accepted any
-more, and what is under way is answered.
+At SIGTERM readiness fails immediately. For a while connections are still accepted, and every answer says
+``Connection: close``, so that a client's next request goes to another instance. Then no connection is accepted, and
+requests under way are answered.
 """
 
 import asyncio
@@ -75,9 +75,9 @@ async def serve(
     server = _Server(config)
     async with asyncio.TaskGroup() as group:  # noqa: TID251  # the process ends with it
         serving = group.create_task(server.serve([listener]))
-        told = group.create_task(stopping.wait())
-        await asyncio.wait((serving, told), return_when=asyncio.FIRST_COMPLETED)
-        if told.cancel():
+        stop = group.create_task(stopping.wait())
+        await asyncio.wait((serving, stop), return_when=asyncio.FIRST_COMPLETED)
+        if stop.cancel():
             return
         await asyncio.sleep(http.linger_seconds)  # no load balancer tells us when it has noticed
         server.should_exit = True

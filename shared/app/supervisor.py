@@ -45,10 +45,10 @@ async def supervise(loops: Mapping[str, Awaitable[None]], stopping: asyncio.Even
         ExceptionGroup: what a loop raised, or ``LoopEnded`` if one came to its end too early.
     """
     running = {asyncio.ensure_future(loop): name for name, loop in loops.items()}
-    told = asyncio.ensure_future(stopping.wait())
+    stop = asyncio.ensure_future(stopping.wait())
     ended: set[asyncio.Future[None]] = set()
     try:
-        await asyncio.wait((told, *running), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((stop, *running), return_when=asyncio.FIRST_COMPLETED)
         if stopping.is_set():
             _, late = await asyncio.wait(running, timeout=seconds)
             if late:
@@ -57,9 +57,9 @@ async def supervise(loops: Mapping[str, Awaitable[None]], stopping: asyncio.Even
         else:
             ended = {loop for loop in running if loop.done()}
     finally:
-        for task in (told, *running):
+        for task in (stop, *running):
             task.cancel()
-        await asyncio.wait((told, *running))
+        await asyncio.wait((stop, *running))
     if errors := [error for loop, name in running.items() if (error := _error(loop, name, early=loop in ended))]:
         raise ExceptionGroup("the process ends", errors)
 
@@ -68,7 +68,7 @@ def _error(loop: asyncio.Future[None], name: str, *, early: bool) -> Exception |
     """Returns what a loop raised, or that it ended too early."""
     error = None if loop.cancelled() else loop.exception()
     if early and error is None:
-        log.critical("%s has ended though nobody told it to stop: the process ends too", name)
+        log.critical("%s has ended before a stop: the process ends too", name)
         return LoopEnded(name)
     if error is not None and not isinstance(error, Exception):
         raise error

@@ -98,8 +98,8 @@ class TaskCompletion:
                 await reports.publish_again(tx, withdrawn)
             await _note_findings(tx, [(c, r) for c, r in kept if c.claim.observes and c.state is not TaskState.READY])
             counted = [(c, r) for c, r in kept if not c.claim.observes]
-            told = [(c, r) for c, r in counted if c.claim.fulfilment_id not in withdrawn and not _is_left(c)]
-            await _seal(tx, told)
+            reported = [(c, r) for c, r in counted if c.claim.fulfilment_id not in withdrawn and not _is_left(c)]
+            await _seal(tx, reported)
             await _drop_uploads(tx, (c for c, _ in kept), withdrawn)
             for conclusion, _ in counted:
                 _log_evidence(tx, conclusion)
@@ -114,7 +114,7 @@ class TaskCompletion:
                 await self.fulfilments.fan_in(tx, ended, self._follows)
             if stopped := at_once.done(c for c, _ in counted) - withdrawn:
                 await reports.publish_so_far(tx, stopped)
-        self._tell([c for c, _ in kept], withdrawn, tx.now)
+        self._report([c for c, _ in kept], withdrawn, tx.now)
         return [None] * len(batches)
 
     def _conclude(self, claim: Claim, result: Result, now: datetime) -> Conclusion:
@@ -143,7 +143,7 @@ class TaskCompletion:
             case _:
                 assert_never(result)
 
-    def _tell(self, kept: Sequence[Conclusion], withdrawn: Collection[UUID], now: datetime) -> None:
+    def _report(self, kept: Sequence[Conclusion], withdrawn: Collection[UUID], now: datetime) -> None:
         """Counts attempts, retries, how long tasks took and how many rows they reported; logs and wakes what waits."""
         service = self.unit_of_work.service
         ended, rows = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
@@ -174,7 +174,7 @@ class TaskCompletion:
         for step, moment in again.items():
             seconds = max(0.0, (moment - now).total_seconds())
             asyncio.get_running_loop().call_later(seconds, self.fulfilments.wakeup(step).wake)
-        failures.tell(kept)
+        failures.log_waiting(kept)
 
 
 async def _note_findings(tx: UnitOfWork, observed: Sequence[tuple[Conclusion, Result]]) -> None:

@@ -102,7 +102,7 @@ def on_record(conclusion: Conclusion) -> Mapping[str, JsonValue] | None:
     return {"reason": conclusion.failure, **until}
 
 
-def tell(conclusions: Iterable[Conclusion]) -> None:
+def log_waiting(conclusions: Iterable[Conclusion]) -> None:
     """Logs why tasks have begun to wait."""
     begin = [each for each in conclusions if _begins(each)]
     whys = Counter((*each.claim.step, str((each.why or {}).get("sentence"))) for each in begin)

@@ -59,9 +59,8 @@ _TRIED_AGAIN = """
 UPDATE fulfilment SET state = 'open', held = false
 WHERE request_id = ANY($1) AND (state = 'blocked' OR state = 'open' AND held) RETURNING fulfilment_id
 """
-# A dry run is never stopped: what could not be asked is what it says. What is owed stops nothing behind it, as long as
-# everybody is located and nothing must be searched anew: what yields identities may go then, since they are kept until
-# nothing is owed any more.
+# A dry run is never stopped: it reports what could not be searched. An owed part stops no later stage, as long as every
+# search has ended: systems that yield identities may erase then, since the vault keeps those while a part is owed.
 _STANDING = """
 SELECT f.fulfilment_id, count(*) FILTER (WHERE t.state IN ('ready', 'leased')) AS open,
        count(*) FILTER (WHERE f.operation <> 'plan' AND (t.state = 'failed' OR t.state = 'waiting' AND f.held
@@ -107,14 +106,13 @@ _TASK: Final = (
 
 
 class Fulfilments:
-    """Opens fulfilments, moves them on, and wakes the workers of whatever becomes ready.
+    """Opens fulfilments, moves them on, and wakes the workers of tasks that become ready.
 
-    ``plans``: by operation, in which stages the downstreams work, if all of them are switched on; where one is not, it
-    is left out. A step, (system, operation), is what a worker works. ``observers``: systems that can be asked while
-    they observe. ``by_hand``: by operation, the systems in which a person does it: nobody works those steps, and their
-    tasks wait until it is entered what was done. ``systems``: by name, what is declared of each. ``one_flag``: those
-    that restrict a person by one flag. ``holds``: by system, the categories that it holds. ``legends``: by system, what
-    its fields mean. ``postpone``: who says which erasures wait for other requests.
+    ``plans``: the stages of each operation, if all systems are enabled; others are left out. A worker works one step,
+    (system, operation). ``observers``: systems that can be searched while they observe. ``by_hand``: by operation, the
+    systems in which it is a manual step. ``systems``: the declaration of each system. ``one_flag``: those that restrict
+    a person by one flag. ``holds``: the categories of each system. ``legends``: the meaning of its fields.
+    ``postpone``: decides which erasures wait for other requests.
     """
 
     def __init__(
@@ -197,7 +195,7 @@ class Fulfilments:
                     *(max(tx.now, after), confirmed, tenant),
                 )
             )
-            tasks += self._beside(tx, fulfilment_id, replace(new, tenant=tenant), stages, known)
+            tasks += self._outside_stages(tx, fulfilment_id, replace(new, tenant=tenant), stages, known)
             tasks += self._tasks(tx, fulfilment_id, stages, new.due_on, tenant=tenant)
             if not self._workable(stages[:1], tenant):
                 idle.append(fulfilment_id)
@@ -247,9 +245,9 @@ class Fulfilments:
         """
         unsearched = await tx.connection.fetch(_UNSEARCHED, requests)
         known = await standings(tx.connection) if unsearched else {}
-        anew: dict[UUID, Collection[str]] = {}
+        searched: dict[UUID, Collection[str]] = {}
         for fulfilment_id, request_id, operation, due_on, first, systems, undone, for_proof, tenant in unsearched:
-            again = anew[request_id] = undone if for_proof else systems
+            again = searched[request_id] = undone if for_proof else systems
             gone = {name for name in again if stands(known, name) not in COUNTING}
             planned = chosen(self._planned(Operation(operation), known, tenant=tenant), systems)
             stages = chosen(planned, {*again} - gone, located=True) + _missing(Operation(operation), gone)
@@ -264,7 +262,7 @@ class Fulfilments:
         postponed = await wait_for_others(tx, self.postpone, stopped)
         await self._make_ready(tx, [row[0] for row in failed if row[0] not in postponed], TaskState.FAILED)
         await self.fan_in(tx, [row[0] for row in (*failed, *unsearched)], {})
-        return anew
+        return searched
 
     async def go_on_without(self, tx: UnitOfWork, requests: Sequence[UUID], operation: Operation) -> None:
         """Lets what waits behind a part that is owed of these requests begin: the part is done when it can be."""
@@ -329,7 +327,7 @@ class Fulfilments:
                 rows.append(_task_row(*row, ready=number == 0, by_hand=hand))
         return rows
 
-    def _beside(
+    def _outside_stages(
         self, tx: UnitOfWork, fulfilment_id: UUID, new: NewFulfilment, stages: Stages, known: Mapping[str, Standing]
     ) -> list[_TaskRow]:
         """Returns tasks outside the stages: immediate ones, and searches of observing systems."""

@@ -72,7 +72,7 @@ async def begin(
     """Open one task per downstream; what yields identities is asked first, and erased last."""
     new_fulfilments = [
         NewFulfilment(
-            *(e.request_id, e.subject, e.right, operation, e.due_on, _told_to(operation, e)),
+            *(e.request_id, e.subject, e.right, operation, e.due_on, _details(operation, e)),
             tenant=e.tenant if isinstance(e, RequestVerified) else None,
         )
         for e in events
@@ -80,7 +80,7 @@ async def begin(
     await fulfilments.open_all(tx, new_fulfilments)
 
 
-def _told_to(operation: Operation, event: Event) -> dict[str, JsonValue]:
+def _details(operation: Operation, event: Event) -> dict[str, JsonValue]:
     """Returns for a copy the country, language and zone of the requester, and what else they asked for."""
     if operation is not Operation.EXPORT or not isinstance(event, RequestVerified):
         return {}
@@ -172,7 +172,7 @@ async def record(
 ) -> None:
     """Ends these tasks with what was entered, and moves on what waited for them.
 
-    What waits no more, since the request was withdrawn or began anew meanwhile, is on record and changes nothing.
+    A result for a task that no longer waits is recorded, and changes nothing.
     """
     places = await tx.connection.fetch(_PLACE, [event.task.task_id for event in events])
     await hold(tx, {row[0] for row in places})

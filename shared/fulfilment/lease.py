@@ -100,12 +100,12 @@ class Lease:
         """Renews it in a thread of its own until ``ended``, and gives it back then."""
         stop = threading.Event()
         keeping = asyncio.ensure_future(asyncio.to_thread(asyncio.run, self._keep(settings, service, stop, heartbeats)))
-        told = asyncio.ensure_future(ended.wait())
+        ending = asyncio.ensure_future(ended.wait())
         try:
-            await asyncio.wait((keeping, told), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((keeping, ending), return_when=asyncio.FIRST_COMPLETED)
         finally:
             stop.set()
-            told.cancel()
+            ending.cancel()
             await keeping
 
     async def _keep(

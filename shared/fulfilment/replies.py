@@ -46,8 +46,8 @@ _KIND = str(TaskReply.model_fields["type"].default)
 class Replies(BatchDispatcher):
     """Stores replies as progress of their tasks.
 
-    Every service that asks a team hears all of its replies. ``alone``: the systems of which this one sets aside what
-    names no task, since it is the first of those that ask them.
+    Every service that asks a team consumes all of its replies. ``alone``: the systems for which this service, the first
+    that asks them, makes dead letters of replies without a known task.
     """
 
     def __init__(

@@ -79,15 +79,15 @@ async def publish_again(tx: UnitOfWork, ids: Collection[UUID]) -> None:
 
 
 async def publish_so_far(tx: UnitOfWork, ids: Collection[UUID]) -> None:
-    """Says what stopped at once of those of these fulfilments that wait for a person, or have none of it left to do.
+    """Publishes the immediate tasks that are done, of fulfilments that are blocked or have no such task left.
 
-    The caller holds them.
+    The caller has locked them.
     """
     rows = await tx.connection.fetch(_STOPPED_AT_ONCE, [*ids])
     if not rows:
         return
     for done in (await so_far(tx, [row[0] for row in rows])).values():
-        if done.fulfilment_id in ids:  # by a report of another, what people have confirmed of it would be forgotten
+        if done.fulfilment_id in ids:  # a report of another would reset what was approved
             tx.publish(done.reported().model_copy(update={"so_far": True}))
 
 

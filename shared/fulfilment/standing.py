@@ -76,7 +76,7 @@ class Standings:
         self._conclude = conclude
         self._fingerprints = fingerprints
         self._patience = timedelta(seconds=settings.quarantine_seconds)
-        self._told: dict[str, SystemState] = {}
+        self._logged: dict[str, SystemState] = {}
 
     async def look(self) -> None:
         """Reads the states of all systems, and moves their tasks."""
@@ -101,9 +101,9 @@ class Standings:
             seen = SystemState.QUARANTINED if other else system.state
             for state in SystemState:
                 SYSTEMS.labels(self._unit_of_work.service, name, state.value).set(state is seen)
-            if self._told.get(name, SystemState.ON) is not seen:
+            if self._logged.get(name, SystemState.ON) is not seen:
                 log.warning("%s is %s: %s", name, seen, "read in another version" if other else system.reason or "-")
-            self._told[name] = seen
+            self._logged[name] = seen
 
     async def _hand_over(self, systems: Sequence[str], failure: Refused, *, retired: bool = False) -> None:
         """Brings what still needs these systems before a person."""

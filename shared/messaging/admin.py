@@ -70,7 +70,7 @@ async def create_topics(
             while True:
                 if set(names) <= set(await admin.list_topics()):
                     return missing
-                await asyncio.sleep(_LOOK_EVERY_SECONDS)  # the broker says yes before all of it knows, and tells nobody
+                await asyncio.sleep(_LOOK_EVERY_SECONDS)  # the broker confirms before all of its nodes know
     finally:
         await admin.close()
 

@@ -141,7 +141,7 @@ class Consumer:
             await client.close()
         missing = set(self.topics) - there
         for topic in sorted(missing - named):
-            log.warning("%s hears nothing on %s, which is not there: %s", self.group, topic, HOW_TO_MAKE_TOPICS)
+            log.warning("%s consumes nothing of %s, which does not exist: %s", self.group, topic, HOW_TO_MAKE_TOPICS)
         named |= missing
         return missing
 

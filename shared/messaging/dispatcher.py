@@ -203,7 +203,7 @@ class Dispatcher(BatchDispatcher):
     def _parse(self, record: Message) -> _Parsed:
         kind, right = record.headers.get("ce_type", ""), record.headers.get("ce_right", "")
         if not kind:
-            raise Unreadable("no header ce_type: nobody knows what type of event it is")
+            raise Unreadable("no header ce_type: the type of the event is unknown")
         if right not in set(Right):
             raise Unreadable("no header ce_right with one of the rights")
         kind_of, handlers = self._wanted[kind.encode(), right.encode()]

@@ -111,7 +111,7 @@ class Assignments(ConsumerRebalanceListener):  # type: ignore[misc]  # the libra
 async def keep_polling(
     consumer: AIOKafkaConsumer, progress: Progress, group: str, topics: Sequence[str], heartbeats: Heartbeats
 ) -> None:
-    """Polls for as long as the consumer lasts; a lag that is not known is not told.
+    """Polls for as long as the consumer lasts; an unknown lag is not shown.
 
     Raises:
         Stalled: the consumer stands still.

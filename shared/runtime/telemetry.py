@@ -22,10 +22,10 @@ _SAMPLED = 1
 
 
 def traceparent(said: str | None) -> str | None:
-    """A ``traceparent`` made anew of the ids in what somebody sent as one, and of whether it is sampled.
+    """Builds a ``traceparent`` from the ids and the sampled flag of a received one.
 
-    Nothing where it is none to the letter (W3C Trace Context, version 00): whatever else stands there could be
-    anybody's data, and is neither stored nor passed on.
+    Returns None unless it is valid (W3C Trace Context, version 00): anything else could be personal data, and is
+    neither stored nor passed on.
     """
     read = _TRACEPARENT.fullmatch(said) if said is not None else None
     return f"00-{read[1]}-{read[2]}-{int(read[3], 16) & _SAMPLED:02x}" if read else None

@@ -1,8 +1,8 @@
-"""Open requests of one person whose order matters to one another: an erasure, a copy that is awaited, a restriction.
+"""Orders open requests of one person across services: an erasure, an awaited copy, a restriction.
 
-Services that know one another by events alone agree here on who comes first: whoever enters a request, or asks for
-others of the same person, holds a lock for each identity until the end of its transaction. So an erasure sees each copy
-and restriction that was accepted before it began. Identities are keyed hashes (REQ-K2).
+A service that enters a request, or reads the others of the same person, locks each identity until its transaction
+ends. So an erasure sees each copy and restriction that was accepted before it began.
+Identities are keyed hashes (REQ-K2).
 """
 
 from collections import defaultdict

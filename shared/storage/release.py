@@ -178,7 +178,7 @@ async def _known(
 ) -> Known:
     subject = (await vault.subject_data(connection, [subject_ref])).get(subject_ref)
     if subject is None:
-        raise Shredded("the subject's key is gone, and nobody can tell any more whose the rows are")
+        raise Shredded("the subject's key is gone, so the owner of the rows is unknown")
     namespace, tenant = await connection.fetchval(_NAMESPACE) or "", subject.tenant
     on_file = at - timedelta(days=proofs.on_file_days), at
     sure = await _sure(connection, vault.keyring, namespace, subject.identities, on_file)
@@ -245,7 +245,7 @@ async def _registered(
     others: dict[Named, list[Span]] = {}
     lines: dict[Named, list[Span]] = {}
     for fingerprint, holder, since, until, line in await connection.fetch(_ROWS, list(numbers)) if numbers else ():
-        own = theirs if line == _PERSONAL else lines  # of a shared line nobody can tell whose a call is
+        own = theirs if line == _PERSONAL else lines  # a call of a shared line has no known owner
         whose = own if holder in accounts else others
         whose.setdefault(numbers[fingerprint], []).append((since, until or _NEVER))
     return theirs, others, lines

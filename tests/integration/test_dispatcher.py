@@ -235,7 +235,7 @@ async def test_unreadable_record_is_parked_alone(open_harness: OpenHarness, capl
 @pytest.mark.parametrize(
     ("headers", "value", "detail"),
     [
-        ({}, b"x" * 880_000, "no header ce_type: nobody knows what type of event it is"),
+        ({}, b"x" * 880_000, "no header ce_type: the type of the event is unknown"),
         ({"ce_type": TYPE}, b"{}", "no header ce_right with one of the rights"),
         ({"ce_type": TYPE, "ce_right": "erasure"}, b"{", "the whole: json_invalid"),
         (
