@@ -242,8 +242,8 @@ OURS = {
         " type(error).__name__ type(key).__name__ route searched"
     ),
     "counts and limits": (
-        "len(left) count times erased.remaining looked.remaining kept left len(answers) len(each) len(hits) len(tasks) limit"
-        " limits.answer_depth limits.answer_items lines answer.status response.status_code looked.found"
+        "len(left) count times erased.remaining looked.remaining kept left len(answers) len(each) len(hits) len(tasks)"
+        " limit limits.answer_depth limits.answer_items lines answer.status response.status_code looked.found"
         " records remaining status"
         " still_found"
     ),
