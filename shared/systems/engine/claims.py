@@ -1,8 +1,8 @@
-"""Whose a row is that an account has found: what it says of itself is compared with what is known of the subject.
+"""Compares rows that were found by an account with what is known of the subject (REQ-N5); pure.
 
-Whoever writes to a help desk may name anybody's account, and a company's staff share one (REQ-N5). So an account leads
-to rows that bear an address of the subject; one that is only claimed to no others unless its own record in the same
-system bears both: a row that merely names it confirms nothing. Of any other a person says whose it is. Pure.
+Anybody may name any account in a message to a help desk, and a company's staff share one. So an account finds rows that
+bear an address of the subject. A claimed account finds other rows only if its own record in the same system bears the
+account and an identity of the subject. For any other row a person decides whose it is.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,18 +17,18 @@ from shared.systems.contract import Task
 _ADDRESSES = frozenset({IdentityType.EMAIL})
 REACHED = frozenset({IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI})
 OWN = REACHED | {IdentityType.CLIENT_ID}
-"""What is a person's own, beside an account that anybody may name."""
+"""Identities of one person; an account is none, since anybody may name it."""
 
 
 NAMED: Mapping[str, IdentityType] = {each.value: each for each in (*REACHED, IdentityType.NAME)}
-"""What a person is named by, by the field of a correction."""
+"""Identity types by the field of a correction."""
 
 
 class Said(NamedTuple):
-    """One thing that a row says of whom it is about, as it stands there.
+    """An identity in a row, spelled as in the row.
 
-    ``of_one``: it stands where each account is declared to be one person's: numbers and names tell nobody apart there.
-    ``record``: it stands in the record of that account or person itself, and not in a row that merely names an account.
+    ``of_one``: each account there is declared to be one person, so numbers and names separate nobody.
+    ``record``: the row is the record of the account or person, and not one that only names an account.
     """
 
     type: IdentityType
@@ -38,14 +38,14 @@ class Said(NamedTuple):
 
 
 Row = tuple[Said, ...]
-"""What one row says of one of its parties, and what the rows say by which it was found."""
+"""Identities of one party of a row, and of the rows that led to it."""
 
 
 def beyond(task: Task, rows: Iterable[Row]) -> BlastRadius | None:
-    """Why nothing may be done with these rows of the task's subject: an account led to those of other people.
+    """Returns why nothing may be done with these rows: an account led to the rows of other people.
 
-    Two persons may confirm for one request how many they are; no setting allows more than one. What was restricted is
-    lifted where it was found.
+    For one request two people may confirm the number of people; no setting allows more than one. A restriction is
+    lifted wherever it is found.
     """
     if task.operation is Operation.LIFT:
         return None
@@ -68,12 +68,11 @@ def beyond(task: Task, rows: Iterable[Row]) -> BlastRadius | None:
 
 
 def others(identities: Iterable[Identity], rows: Iterable[Row]) -> set[frozenset[str]]:
-    """By what else those people are named whom an account alone has found; empty where all rows are the subject's.
+    """Returns the identities of other people whose rows only an account has found; empty where all are the subject's.
 
-    An account that is proved, or that the register has yielded, leads to all that does not bear another's e-mail
-    address: numbers are an account's. Of whom no address is known, one that stands there is theirs. An account that a
-    row has claimed leads to nothing that names anybody else: by an address, a number, or a name where there is nothing
-    else.
+    A proved account, or one from the register, finds every row without another e-mail address, since numbers belong to
+    an account. If no address of the subject is known, one address there counts as theirs. A claimed account finds no
+    row that names somebody else by an address, a number, or a name where the row has nothing else.
     """
     subject = _Subject.of(identities)
     told = [_said_by(row) for row in rows]
@@ -86,16 +85,16 @@ def others(identities: Iterable[Identity], rows: Iterable[Row]) -> set[frozenset
     }
     found = {each for _, each in strange}
     if strange and not subject.has_address and all(certain for certain, _ in strange):
-        found.discard(min(found, key=sorted))  # of whom nothing but a proved account is known one address is theirs
+        found.discard(min(found, key=sorted))  # only a proved account is known: one address counts as theirs
     return found
 
 
 def unconfirmed(identities: Iterable[Identity], rows: Iterable[Row]) -> set[str]:
-    """Accounts that are only claimed, and whose rows here neither are the subject's by anything else nor name another.
+    """Returns claimed accounts whose rows bear neither another identity of the subject nor one of somebody else.
 
-    The record of an account in the same system that bears something of the subject's own confirms it; a row that merely
-    names it, as a ticket does, confirms no other row. What names nobody, as calls and what an erasure has left,
-    contradicts nothing: that makes it nobody's who names its account.
+    The record of an account that also bears an identity of the subject confirms the account. A row that only names the
+    account, such as a ticket, confirms no other row. A row without identities, such as a call, contradicts nothing and
+    confirms nothing.
     """
     subject = _Subject.of(identities)
     rows = [*rows]
@@ -114,11 +113,11 @@ def unconfirmed(identities: Iterable[Identity], rows: Iterable[Row]) -> set[str]
 
 
 def adopted(task: Task, said: Iterable[Row], told: Iterable[Identity]) -> list[Identity]:
-    """What becomes known of the subject of what a row tells, which says that ``said`` of its parties.
+    """Returns the identities of a row that become known of the subject; ``said``: the identities of its parties.
 
-    No address and no number of a row that nothing but an account has found. Where each account is declared to be one
-    person's a number does, and where it is no claim an address as well. Two persons confirm rows, and nobody's
-    identity: of one that needed their word nothing does.
+    Addresses and numbers of a row that only an account has found are left out. Where each account is declared to be one
+    person a number is taken, and for a proved account an address too. Two people confirm rows, not identities: a row
+    that needed their confirmation yields nothing.
     """
     subject = _Subject.of(task.known)
     alone = [row for row in said if subject.has_by_account_alone(frozenset(_spelled(row)))]
@@ -138,7 +137,7 @@ _Told = tuple[IdentityType, str]
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
-    """What is known of somebody: ``own`` today, without accounts; ``certain``: accounts that nobody only claims."""
+    """Known identities: ``own``: valid today, without accounts; ``certain``: accounts that are not only claimed."""
 
     own: frozenset[_Told]
     accounts: frozenset[_Told]
@@ -157,29 +156,29 @@ class _Subject:
         )
 
     def has_by_account_alone(self, told: frozenset[_Told]) -> bool:
-        """Whether an account of theirs stands in a row, and nothing else by which they are known."""
+        """Whether a row bears an account of the subject and no other identity of theirs."""
         return not told.isdisjoint(self.accounts) and told.isdisjoint(self.own)
 
     def recorded(self, row: Row) -> frozenset[_Told]:
-        """The accounts of which a row is the record itself, where it bears something of their own as well."""
+        """Returns the accounts whose own record the row is, if it also bears another identity of the subject."""
         said = frozenset(_spelled(each for each in row if each.record))
         return said & self.accounts if not said.isdisjoint(self.own) else frozenset()
 
     @property
     def has_address(self) -> bool:
-        """Whether an address of theirs is known."""
+        """Whether an e-mail address of the subject is known."""
         return any(kind in _ADDRESSES for kind, _ in self.own)
 
     def is_certain(self, told: frozenset[_Told]) -> bool:
-        """Whether an account of theirs stands in a row that is no claim."""
+        """Whether a row bears an account of the subject that is not only claimed."""
         return not told.isdisjoint(self.certain)
 
     def names_another(self, row: Row) -> bool:
-        """Whether a row bears an address, none of theirs."""
+        """Whether a row bears an e-mail address."""
         return any(kind in _ADDRESSES for kind, _ in _spelled(row))
 
     def strange(self, told: frozenset[_Told], telling: frozenset[_Told], names: frozenset[str]) -> Iterable[str]:
-        """What of a row that nothing but an account has found names somebody else; ``telling``: what may."""
+        """Returns the identities of somebody else in a row that only an account has found; ``telling``: candidates."""
         if not self.has_by_account_alone(told):
             return ()
         if self.is_certain(told):
@@ -191,7 +190,7 @@ class _Subject:
 
 
 def _said_by(row: Row) -> tuple[frozenset[_Told], frozenset[_Told]]:
-    """What a row says, and what of it tells people apart: as a rule all of it."""
+    """Returns the identities of a row, and those of them that separate people: usually all."""
     said, telling = frozenset(_spelled(row)), [each for each in row if _tells(each)]
     return said, said if len(telling) == len(row) else frozenset(_spelled(telling))
 
@@ -209,7 +208,7 @@ def _among(kinds: frozenset[IdentityType], told: Iterable[_Told]) -> frozenset[s
 
 
 def _spelled(row: Iterable[Said]) -> Iterator[_Told]:
-    """Each thing in its one spelling; what cannot be spelled, and is no word for nothing, names somebody too."""
+    """Yields each identity in its normal form; a malformed one counts too if it has a digit or an @."""
     for kind, value, *_ in row:
         text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str("" if value is None else value)
         try:

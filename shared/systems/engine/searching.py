@@ -1,12 +1,12 @@
 """Decides by which identities a system is searched, or why it is not asked; pure (REQ-S1).
 
-A system is searched by what is proved as well as its data need. What is proved less well finds nobody, and narrows: a
-name checks a hit, a period that is stated cuts another.
+A system is searched by identities that are proved to the level that its data require. Identities proved less well are
+not searched by; they only narrow: a name checks a hit, a stated period shortens another.
 
-Somebody who objects, or withdraws consent, is searched by what they have stated: another's row is no part of that. An
-address or a number that stands in their row may be another's as well (a household's line), and an account may stand in
-rows of others (a stranger's ticket). So what systems have told of them finds somebody only where nothing that they have
-stated does, and what remains in doubt a person does by hand (Art. 21(3)).
+For an objection or a withdrawal of consent a system is searched by what the requester has stated. An address or number
+found in their record may belong to a household, and an account may be named in a stranger's ticket. So identities that
+systems have yielded are used only where no stated identity applies, and a person handles what remains in doubt
+(Art. 21(3)).
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -52,11 +52,11 @@ _UNSEARCHED_BY: Final = frozenset({IdentityType.NAME})
 _OF_EVERYTHING: Final = frozenset({Operation.EXPORT, Operation.ERASE, Operation.PLAN})
 _SEARCHING: Final = ANSWERING | {Operation.PLAN}
 CONTACT_POINTS: Final = (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI)
-"""By what somebody is reached, and what others may have in common with them, the most telling first."""
+"""Contact points, which several people may share; the most specific first."""
 
 
 class Asked(Protocol):
-    """A task before it is known by what its system is searched, with what its request says."""
+    """A task whose identities are not chosen yet, with the facts of its request."""
 
     @property
     def task_id(self) -> UUID: ...
@@ -77,7 +77,7 @@ class Asked(Protocol):
 
 
 class Known(Protocol):
-    """What is known of a subject."""
+    """The identities and corrections of a subject."""
 
     @property
     def identities(self) -> tuple[Identity, ...]: ...
@@ -89,11 +89,10 @@ class Known(Protocol):
 
 @dataclass(slots=True)
 class Search:
-    """By what a system is searched, each proved to that ``level``; ``lacks``: why not by all that is known.
+    """Identities to search by, each proved to ``level``; ``lacks``: why some known identities are left out.
 
-    ``not_theirs``: for a repair of what keeps their periods, numbers that the register says were somebody else's all of
-    the time.
-    ``impossible``: there is nothing by which it could be. ``beside``: what is known of the subject and finds nothing.
+    ``not_theirs``: numbers that by the register were never the subject's (repairs in systems that keep periods).
+    ``impossible``: no identity can be used. ``beside``: known identities that must find nothing.
     """
 
     identities: tuple[Identity, ...]
@@ -105,12 +104,12 @@ class Search:
 
     @property
     def lacks_proof_to(self) -> Level | None:
-        """How well what is missing must be proved."""
+        """The level to which the missing identities must be proved."""
         return self.level if self.lacks is Unsearched.NOT_PROVED else None
 
 
 def asked(system: Downstream, claim: Asked, subject: Known, register: Register | None) -> Search | Result:
-    """By what the downstream is searched, or why it is not asked at all."""
+    """Returns the identities to search the system by, or the result of a task that is not sent to it."""
     operation = claim.step.operation
     if claim.searches and not system.tells_apart(subject.tenant):
         return NotSupported(f"{system.name} does not tell the data of our customers apart")
@@ -138,18 +137,16 @@ def search(
     register: Register | None,
     allowed: tuple[Identity, ...] | None = None,
 ) -> Search:
-    """By what that system is searched for a task; ``allowed``: what of the subject it may be searched by.
+    """Returns the identities to search the system by; ``allowed``: the subject's identities that may be used.
 
-    What a system yields is known as well as that by which it was searched, so it is asked by the best there is.
-
-    What others have too (a family's address) is no more than a hint to a system that does not check whose its hits are.
-    An account that is only claimed is told to nobody who does not weigh whose the rows are that it finds.
-    What was theirs until a day is somebody else's, perhaps, to a system that does not know of what time its data is.
-    Marketing stops by the numbers that are stated, whatever the register says of them.
+    Yielded identities count as proved as well as the identity that found them, so the best-proved ones are used.
+    A shared identity (a family's address) is left out for a system that does not check the owner of a hit. A claimed
+    account is left out for a system that does not compare owners. A former number is left out for a system that does
+    not know the time of its data. Marketing stops by stated numbers, whatever the register says.
 
     Raises:
-        AssignmentInDoubt: the register does not tell whose a number is
-        NotSupported: a restriction is to be lifted where it could be found alone by what others have, or may have
+        AssignmentInDoubt: the register does not say who had a number
+        NotSupported: a restriction could be lifted only by identities that others share
     """
     operation, identities = claim.step.operation, subject.identities if allowed is None else allowed
     needs = system.needs if claim.searches else frozenset[IdentityType]()
@@ -168,7 +165,7 @@ def search(
     theirs = (*_vouched(known, subject.tenant, register, level, operation if alone else None), *names)
     told = confirmed(marked(system.may_hear(theirs), known), system.may_hear(known))
     shared = register.subscribed(known, subject.tenant, level) if register else ()
-    # Whoever says whose a number is finds the account: what is stated besides adds nothing to that.
+    # A number that the register assigns finds the account; stated contacts add nothing to it.
     asked = [i for i in heard if i.type not in NUMBERS or (register and not _is_contact(i))]
     lacks = _lacking(asked, (*told, *shared), needs, level)
     told, left_out = _theirs_alone(system, operation, needs, told)
@@ -176,7 +173,7 @@ def search(
         lacks = lacks or Unsearched.HELD_BY_OTHERS
     passed_on = () if operation in NOTIFICATIONS or system.heeds_periods else ended(told)
     told = tuple(each for each in told if each not in passed_on)
-    # Marketing is stopped by what they are reached by today: what they are not is no part of their objection.
+    # Marketing is stopped by the contact points of today; former ones are not part of the objection.
     if operation in OF_ONE_PERSON and any(each.type in needs for each in passed_on):
         lacks = lacks or Unsearched.NO_LONGER_THEIRS
     if operation is Operation.LIFT and lacks in DONE_BY_HAND and not any(each.type in needs for each in told):
@@ -199,18 +196,18 @@ def search(
 
 
 def yielded(system: Downstream, told: Iterable[Identity], level: Level) -> tuple[Identity, ...]:
-    """What a system has told of somebody: as well proved as that by which they were found.
+    """Returns yielded identities, proved to the level of the identity that found them.
 
-    An account is no more than a claim where the system does not assign accounts: whoever writes there may name any.
+    An account is only a claim where the system does not assign accounts, since a writer may name any account there.
     """
     claims = {IdentityType.ACCOUNT_ID} if not system.assigns else set()
     return tuple(replace(each, level=level, claimed=each.type in claims) for each in told)
 
 
 def _led_to(task: Task, yielded: tuple[Identity, ...]) -> tuple[Identity, ...]:
-    """What somebody is known by from now on: of several customers of one address whose marketing stops, the accounts.
+    """Returns the identities that become known; where one address has several customers, their accounts alone.
 
-    How else each of them is reached is no part of what one of them objects to.
+    The other contact points of those customers are not part of the objection.
     """
     accounts = [each for each in yielded if each.type is IdentityType.ACCOUNT_ID]
     several = {each.value for each in (*task.identities, *accounts) if each.type is IdentityType.ACCOUNT_ID}
@@ -218,17 +215,17 @@ def _led_to(task: Task, yielded: tuple[Identity, ...]) -> tuple[Identity, ...]:
 
 
 def unstated(identities: Iterable[Identity]) -> list[Identity]:
-    """The addresses and numbers that the person has not stated: some system says that they are theirs."""
+    """Returns the addresses and numbers that a system has yielded and the person has not stated."""
     known = [*identities]
     stated = {(each.type, each.value) for each in known if each.source == _REQUESTER}
     return [i for i in known if i.type in CONTACT_POINTS and (i.type, i.value) not in stated]
 
 
 def heeded(system: Downstream, claim: Asked, subject: Known) -> tuple[Identity, ...]:
-    """By what that system may be searched where marketing is to stop.
+    """Returns the identities by which a system may be searched to stop marketing.
 
-    Where it knows people by accounts, what is stated, or the account, finds whoever has stated it, and what systems
-    have told beside it might find another; else an address that they have told is taken before a number.
+    Where the system has accounts, stated identities or the account find the requester, and yielded ones might find
+    somebody else. Otherwise a yielded address is preferred to a yielded number.
     """
     stops = claim.fulfils == Operation.SUPPRESS and claim.step.operation in {Operation.LOCATE, Operation.SUPPRESS}
     if not stops or claim.repair or not claim.searches:
@@ -244,16 +241,16 @@ def heeded(system: Downstream, claim: Asked, subject: Known) -> tuple[Identity, 
 
 
 def _of_several(gone: Iterable[Identity], left: Iterable[Identity], needs: Collection[IdentityType]) -> bool:
-    """Whether nothing is left to search by, and what several people have would have been something."""
+    """Whether only identities that several people share could have been searched by."""
     return any(each.shared and each.type in needs for each in gone) and not any(each.type in needs for each in left)
 
 
 def not_asked(
     system: Downstream, operation: Operation, task_id: UUID, changes: Sequence[Change]
 ) -> Receipt | NotSupported | None:
-    """What becomes of a correction with which a system has nothing to do, or which a person makes there; else None.
+    """Returns the result of a correction that does not concern a system, or that a person makes there; else None.
 
-    It is told before anything is searched for: nobody has to prove anything for what concerns other systems.
+    It is decided before any search, so that no proof is asked for systems that are not concerned.
     """
     if operation is not Operation.RECTIFY or not changes:
         return None
@@ -273,9 +270,9 @@ def not_asked(
 def _theirs_alone(
     system: Downstream, operation: Operation, needs: Collection[IdentityType], told: Sequence[Identity]
 ) -> tuple[tuple[Identity, ...], bool]:
-    """What of that no other person has, or may have; and whether a person must look since the rest is not told.
+    """Returns the identities that no other person shares, and whether a person must check because others were left out.
 
-    Whoever assigns accounts need not be told one that others claim: it finds whose it is by what is known besides.
+    A system that assigns accounts needs no claimed account: it finds the account by the other identities.
     """
     shared = [
         each for each in told if each.shared and operation in OF_ONE_PERSON and not system.capable.tells_holders_apart
@@ -292,9 +289,9 @@ def _proof_would_help(
     level: Level,
     register: Register | None,
 ) -> bool:
-    """Whether a system could be searched, or an account be found by which it could, if more were proved.
+    """Whether better proof would allow a search, or the search of another system that yields an account.
 
-    By what is proved as well as the best others were asked already, whatever more is proved of it.
+    Systems that accept the best level reached so far have been searched already.
     """
     known = [each for each in identities if each.type is not IdentityType.NAME]
     best = highest(known)
@@ -310,21 +307,21 @@ def _proof_would_help(
 
 
 def filed_by(needs: Collection[IdentityType], identities: Iterable[Identity]) -> tuple[Identity, ...]:
-    """What is known of a subject without numbers and SIP users where a system files by none of that kind.
+    """Returns the identities without numbers and SIP users of kinds by which the system does not file.
 
-    Whose those are is no matter there, and no doubt about them either.
+    Doubt about the owner of such a number does not matter there.
     """
     return tuple(each for each in identities if each.type not in NUMBERS or each.type in needs)
 
 
 def stops_alone(system: Downstream, claim: Asked) -> bool:
-    """Whether a request's work in a system stops marketing, or locates for that, and this erases nothing."""
+    """Whether the task stops marketing, or locates for it, and erases nothing."""
     erases = not claim.at_once and bool(ending(system, claim.details))
     return claim.fulfils == Operation.SUPPRESS and claim.details.get("marketing") is not False and not erases
 
 
 def by_register(system: Downstream, claim: Asked, subject: Known) -> tuple[Identity, ...]:
-    """What is known of a subject of which a search there heeds what the register says of its time."""
+    """Returns the identities whose periods a search there takes from the register."""
     known = filed_by(system.needs, subject.identities)
     alone = claim.step.operation is Operation.SUPPRESS and stops_alone(system, claim)
     return without_stated(known) if alone else known
@@ -342,9 +339,9 @@ def _vouched(
     level: Level,
     alone: Operation | None = None,
 ) -> tuple[Identity, ...]:
-    """What is proved to that level, numbers as the register vouches for them.
+    """Returns the identities proved to a level, numbers only as the register confirms them.
 
-    ``alone``: the operation, where it stops marketing and nothing else, or locates for that.
+    ``alone``: the operation, where it only stops marketing, or locates for it.
     """
     by = {Operation.SUPPRESS: stopped_by, Operation.LOCATE: located_by}.get(alone) if alone else None
     if register is None:
@@ -357,7 +354,7 @@ def _vouched(
 def _lacking(
     heard: Iterable[Identity], told: Iterable[Identity], needs: Collection[IdentityType], level: Level
 ) -> Unsearched | None:
-    """Why it is not searched by all that is known of the subject."""
+    """Returns why some known identities are not searched by."""
     left = {(each.type, each.value) for each in told if each.type in needs}
     missing = [each for each in heard if (each.type, each.value) not in left]
     if any(each.type in NUMBERS for each in missing):
@@ -366,15 +363,15 @@ def _lacking(
 
 
 def _is_contact(number: Identity) -> bool:
-    """Whether a system gives a number as a contact alone: it says of no time that the number was theirs."""
+    """Whether a system yielded a number as a contact only, without a period of assignment."""
     return number.source != "requester" and number.valid_from is None and number.valid_to is None
 
 
 def with_coverage(system: Downstream, task: Task, result: Result, search: Search, *, narrowed: bool) -> Result:
-    """A receipt with what was searched, by what and by what not; what it yields is as well proved as that.
+    """Returns the receipt with its coverage: the categories searched, by which identities, and what was not searched.
 
-    A change in place concerns a part of what was found: of the rest it says nothing. ``narrowed``: the requester's own
-    dates leave out what is theirs. Of an erasure that part could never be found again, so a person is asked about it.
+    ``narrowed``: the dates that the requester stated leave out records of theirs. After an erasure those records could
+    never be found again, so a person is asked.
     """
     if not isinstance(result, Receipt):
         return result
@@ -394,9 +391,9 @@ def with_coverage(system: Downstream, task: Task, result: Result, search: Search
 
 
 def is_narrowed(system: Downstream, claim: Asked, subject: Known, register: Register | None, level: Level) -> bool:
-    """Whether it was searched for less than is theirs.
+    """Whether stated dates left out a part of the subject's records.
 
-    What yields identities knows a person as a whole; what knows no times is searched for all of a number.
+    A system that yields identities knows the whole person, and one without times is searched for all of a number.
     """
     knows_times = NUMBERS & system.needs and system.capable.knows_times and not system.yields
     if register is None or not knows_times or claim.step.operation not in ANSWERING:
@@ -407,7 +404,7 @@ def is_narrowed(system: Downstream, claim: Asked, subject: Known, register: Regi
 def disputed(
     system: Downstream, claim: Asked, subject: Known, register: Register | None, edge: timedelta
 ) -> Sequence[Conflict]:
-    """Where the register contradicts what systems say of a number that this one is searched by."""
+    """Returns where the register contradicts systems about a number that this system is searched by."""
     searches = claim.searches and claim.step.operation in ANSWERING and NUMBERS & system.needs
     if register is None or not searches or not system.tells_apart(subject.tenant):
         return ()
@@ -415,13 +412,13 @@ def disputed(
 
 
 def lacks_account(result: Result) -> bool:
-    """Whether it, or a part of it, was not searched since no account is known."""
+    """Whether the system, or a part of it, was not searched because no account is known."""
     reason = result.reason if isinstance(result, NotSearched) else getattr(result, "not_searched", None)
     return reason is Unsearched.NO_ACCOUNT
 
 
 def without_account(system: Downstream, result: Result) -> Result:
-    """The result where every system that would have told an account has none: nothing is filed by one there."""
+    """Returns the result where no system has an account of the subject: none of its records is filed by one."""
     categories = system.capable.categories
     if isinstance(result, NotSearched):
         held = tuple(sorted(categories)) or None
@@ -433,9 +430,9 @@ def without_account(system: Downstream, result: Result) -> Result:
 
 
 def in_conflict(result: Result) -> Result:
-    """A result of which it is said that a part was not searched, since nobody knows whose it is.
+    """Returns the result marked as not searched in part, because the owner of a number is disputed.
 
-    Where it is not proved yet who asks, that comes first.
+    Missing proof of the requester's identity takes precedence.
     """
     if isinstance(result, NotSearched) and result.reason is not Unsearched.NOT_PROVED:
         return replace(result, reason=Unsearched.NUMBER_IN_CONFLICT)
@@ -447,13 +444,13 @@ def in_conflict(result: Result) -> Result:
 def by_hand(
     system: Downstream, operation: Operation, tenant: str | None, details: Mapping[str, JsonValue]
 ) -> NotSupported | None:
-    """Why a person must look, if so; ``details``: of the task.
+    """Returns why a person must do the task by hand, if they must; ``details``: those of the task.
 
-    What the policy keeps, restricts or anonymises in an erasure a system that only deletes must not be asked for, and
-    what it keeps while a state lasts no system of which nobody tells that state.
+    A system that only deletes is not asked where the policy keeps, restricts or anonymises. Nor is a system whose state
+    (such as an open invoice) the policy needs and nothing declares.
 
-    What was kept by that consent alone only goes where a system can erase one category and leave the rest. What is
-    held for other reasons too stays, and no system knows what it is used for. To find somebody is none of that.
+    A withdrawn consent ends data only where a system can erase one category and leave the rest. Data held for other
+    reasons stay, and no system knows their use. Locating never needs a person.
     """
     if operation is Operation.LOCATE:
         return None
@@ -475,12 +472,12 @@ def by_hand(
 
 
 def ending(system: Downstream, details: Mapping[str, JsonValue]) -> str:
-    """What of a system goes with the consent that is withdrawn; empty where that is nothing."""
+    """Returns the categories of a system that end with a withdrawn consent, as text; empty for none."""
     return ", ".join(sorted(ends(system, details)))
 
 
 def ends(system: Downstream, details: Mapping[str, JsonValue]) -> frozenset[str]:
-    """The same, by category."""
+    """Returns the categories of a system that end with a withdrawn consent."""
     named = details.get("ends")
     return system.categories & {str(each) for each in named} if isinstance(named, list) else frozenset()
 
