@@ -1,4 +1,4 @@
-"""Finding a subject (Art. 12(2)): from what the requester gave to every identity that a system links to it."""
+"""Finds the identities that a system links to those that the requester gave (Art. 12(2))."""
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -16,9 +16,9 @@ from shared.systems.engine.records import System, Unit
 
 
 async def locate(system: System, unit: Unit, tasks: Sequence[Task]) -> list[Result]:
-    """Follows what the records tell until nothing new is found.
+    """Follows the identities in found records until nothing new is found.
 
-    Found by a number alone, nobody is: it leads on only together with the period in which it was the subject's.
+    A number is followed only together with the period in which the subject had it.
     """
     known, results = {task.task_id: task for task in tasks}, dict[UUID, Result]()
     following = [*tasks]
@@ -50,7 +50,7 @@ async def _look(unit: Unit, tasks: Sequence[Task]) -> list[Attribution]:
 
 
 def _fresh(system: str, known: Task, found: Attribution) -> list[Identity]:
-    """What is new of what the records tell, by what was known when it was seen whose they are."""
+    """Returns new identities of the records, judged by what was known when they were attributed."""
     told = (
         each for mine in found.records.values() for each in adopted(found.task, told_of(mine), _yielded(system, mine))
     )
@@ -58,7 +58,7 @@ def _fresh(system: str, known: Task, found: Attribution) -> list[Identity]:
 
 
 async def _with_shared(system: str, unit: Unit, asked: Task, known: Task) -> Task:
-    """Marks what was told and is not followed where others have it, too."""
+    """Marks yielded identities that are not followed and that other people share."""
     told = leading(asked, known).beside[len(asked.beside) :]
     if not told:
         return known
@@ -76,7 +76,7 @@ def _located(asked: Task, known: Task, records: int) -> Receipt:
 
 
 def _yielded(system: str, mine: Mine) -> Iterator[Identity]:
-    """What a record tells of its subject, with the period in which it holds."""
+    """Yields the identities of a record, with their period."""
     record, clock = mine.record, mine.record.shape.valid
     since, until = (as_utc(at, clock.zone) if clock and at else None for at in record.valid)
     for holder, value in zip(record.shape.holders, record.holders, strict=True):
@@ -93,7 +93,7 @@ def _yielded(system: str, mine: Mine) -> Iterator[Identity]:
 
 
 def _knows(task: Task, identity: Identity) -> bool:
-    """Whether it is known already; an account that somebody only states is not: the register asks who has found it."""
+    """Whether an identity is known; a stated account is not, since the register asks which system has found it."""
     same = (known for known in task.identities if (known.type, known.value) == (identity.type, identity.value))
     if identity.type is IdentityType.ACCOUNT_ID:
         return any(known.source == identity.source for known in same)
@@ -103,7 +103,7 @@ def _knows(task: Task, identity: Identity) -> bool:
 
 
 def _is_superseded(known: Identity, fresh: Sequence[Identity]) -> bool:
-    """A number whose period was not known is known now."""
+    """Whether the period of a number without one has become known."""
     return known.valid_from is None and any(
         (new.type, new.value) == (known.type, known.value) and new.valid_from is not None for new in fresh
     )
@@ -111,13 +111,13 @@ def _is_superseded(known: Identity, fresh: Sequence[Identity]) -> bool:
 
 _CONTACT_POINTS: Final = frozenset({IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI})
 _TELLING: Final = frozenset({IdentityType.EMAIL, IdentityType.ACCOUNT_ID})
-"""What tells one person from another beside an address or a number that both have."""
+"""Identities that separate two people who share an address or a number."""
 FAR: Final = 16
-"""So many steps lead from what a person has said to all that is theirs; what leads on from there is a mix-up."""
+"""Most rounds of following; more mean that records of several people are mixed up."""
 
 
 def endless(system: str) -> NotSupported:
-    """Why nothing is done there: nobody can tell whose all that is to which one record leads after another."""
+    """Refuses a search that does not end: records lead on to more and more others."""
     return NotSupported(
         f"{system} leads from what is known of the subject to ever more addresses and accounts: look whose they are, do"
         " it by hand, and enter what was done"

@@ -43,16 +43,16 @@ _NOBODY = frozenset[Party]()
 
 
 def subject(task: Task, shapes: Sequence[Shape]) -> Subject:
-    """What finds the records of a task, by place."""
+    """Returns the search keys of a task, by place."""
     return Subject(task, {shape.place: keys for shape in shapes if (keys := _keys(task, shape))})
 
 
 def _keys(task: Task, shape: Shape) -> tuple[SearchKey, ...]:
-    """The values of one task in a place (REQ-N1).
+    """Returns the search keys of one task in a place (REQ-N1).
 
-    In a place with times a number, or a SIP address, finds records of its period only, so one without ``valid_from``
-    finds nothing. A place without times shows the present: there it finds something unless it is somebody else's by
-    now. What is not ASCII is searched for in both of its forms (NFC, NFD).
+    In a place with times a number or SIP address finds only records of its period, so one without ``valid_from`` finds
+    nothing. A place without times shows the present: there only current identities are searched for. Text that is not
+    ASCII is searched for in both normal forms (NFC, NFD).
     """
     types = {holder.type for holder in shape.holders if holder.finds}
     keys: list[SearchKey] = []
@@ -67,7 +67,7 @@ def _keys(task: Task, shape: Shape) -> tuple[SearchKey, ...]:
 
 
 def _in_own_time(identity: Identity, clock: Clock) -> tuple[Moment | None, Moment | None]:
-    """The period of an identity in the terms of a clock; where it is not sure, the shorter one."""
+    """Returns the period of an identity by the clock of a place; the shorter one in doubt."""
     since, until = identity.valid_from, identity.valid_to
     match clock.kind:
         case "day":
@@ -82,10 +82,10 @@ def _in_own_time(identity: Identity, clock: Clock) -> tuple[Moment | None, Momen
 
 
 def wall_clock(moment: datetime, zone: ZoneInfo, *, earliest: bool) -> datetime:
-    """A moment as a switch without time zone writes it.
+    """Returns a moment as local time without a zone, as a telephone switch writes it.
 
-    In the hour that autumn repeats, a record can be before or after the moment: the bound moves to the edge of that
-    hour, so that a record that may be another person's belongs to nobody.
+    In the hour that autumn repeats, a record can be before or after the moment. The bound moves to the edge of that
+    hour, so that a doubtful record is attributed to nobody.
     """
     if zone is _UTC:
         return moment.astimezone(UTC).replace(tzinfo=None)
@@ -104,13 +104,13 @@ def wall_clock(moment: datetime, zone: ZoneInfo, *, earliest: bool) -> datetime:
 
 
 def as_utc(moment: date, zone: ZoneInfo) -> datetime:
-    """A time of a system in UTC: one without zone is read in that zone (REQ-N4); of a day it is the beginning."""
+    """Returns a time of a system in UTC; one without a zone is read in ``zone`` (REQ-N4). A day is its start."""
     instant = moment if isinstance(moment, datetime) else datetime.combine(moment, time())
     return (instant if instant.tzinfo else instant.replace(tzinfo=zone)).astimezone(UTC)
 
 
 def _covers(key: SearchKey, at: Moment | None) -> bool:
-    """Whether a record of that time lies in the period; one without a time lies in none."""
+    """Whether a record's time lies in the period of a key; a record without a time lies in none."""
     if key.since is None and key.until is None:
         return True
     return at is not None and (key.since is None or key.since <= at) and (key.until is None or at < key.until)
@@ -121,9 +121,9 @@ def _covers(key: SearchKey, at: Moment | None) -> bool:
 
 @dataclass(slots=True)
 class Mine:
-    """A record of a subject: as which of its parties, and those of theirs to which it leads, by the number of its link.
+    """A record of a subject: their parties in it, and their records that its links lead to, by number of the link.
 
-    ``shared``: it leads to a record of somebody else's by a link that makes it theirs.
+    ``shared``: an owning link of it leads to a record of somebody else.
     """
 
     record: Record
@@ -134,30 +134,30 @@ class Mine:
 
 @dataclass(slots=True)
 class Attribution:
-    """Everything of a system that is one subject's, by place and key."""
+    """All records of one subject in a system, by place and key."""
 
     task: Task
     records: dict[Name, Mine] = field(default_factory=dict)
     unproven: set[Name] = field(default_factory=set)
-    """Records that have an identity of the subject, and that their system has not proved to be theirs."""
+    """Records with an identity of the subject that the system has not proved to be theirs."""
     doubt: Refused | None = None
-    """Why it has not, as it says itself."""
+    """The reason that the system gives."""
 
     def counts(self) -> Counter[str]:
-        """How many records there are, by category."""
+        """Counts the records by category."""
         return Counter([m.record.shape.category for m in self.records.values() if not m.record.shape.facts])
 
 
 _ABOUT: frozenset[Party] = frozenset({None})
 _Owners = Mapping[str, Sequence[tuple[int, SearchKey, bool]]]
-"""By value the subjects who have it, each with its period, and whether that is always."""
+"""Subjects by identity value: position, key, and whether the key has no period."""
 
 
 class Attributor:
-    """Tells whose records are, page by page, in the order in which they were found: the ends of paths first.
+    """Attributes records to subjects, page by page: records that others lead to come first.
 
-    ``hidden``: numbers in times of which an erasure has left what they find to another's bill (REQ-R5): by them nobody
-    else is found there.
+    ``hidden``: numbers in periods in which an erasure left calls for another party's bill (REQ-R5); they find nobody
+    there.
     """
 
     def __init__(self, subjects: Sequence[Subject], shapes: Sequence[Shape], hidden: Sequence[Span] = ()) -> None:
@@ -181,7 +181,7 @@ class Attributor:
         return [(n, frozenset({party}), known) for n, party, known in own]
 
     def add(self, page: Iterable[Record]) -> list[tuple[int, Mine]]:
-        """Takes a page; those of its records that are somebody's, each with the place of the subject."""
+        """Attributes a page of records; returns those of a subject, each with the subject's position."""
         theirs: list[tuple[int, Mine]] = []
         for record in page:  # of one person there may be 20,000
             shape = record.shape
@@ -207,7 +207,7 @@ class Attributor:
         return theirs
 
     def _proved(self, record: Record, whose: Mapping[UUID, bool | Refused]) -> list[tuple[int, Mine]]:
-        """Whose a record is by the proof of its system; of the others it is counted."""
+        """Attributes a record by the proof of its system; notes it for the subjects without proof."""
         proved: dict[int, frozenset[Party]] = {}
         for task_id, is_theirs in whose.items():
             found = self.found[self._positions[task_id]]
@@ -224,7 +224,7 @@ class Attributor:
         return theirs
 
     def forget(self, theirs: Iterable[tuple[int, Mine]]) -> None:
-        """Lets records go, but for those to which others may lead, of which it keeps no data."""
+        """Drops records, except those that others may lead to, whose data are dropped."""
         for position, mine in theirs:
             if mine.record.shape.place in self._led_to:
                 mine.record = mine.record._replace(data=None, ref=None)
@@ -244,7 +244,7 @@ class Attributor:
         return any((s.since is None or s.since <= at) and (s.until is None or at < s.until) for s in spans)
 
     def _lead(self, record: Record, owners: Mapping[int, frozenset[Party]]) -> dict[int, Mine]:
-        """Whose a record is by those to which it leads, and whether these are all theirs."""
+        """Attributes a record by those that its links lead to, and notes whether all of them are the subject's."""
         links = record.shape.links
         ends = [(n, links[n], (links[n].place, key)) for n, key in record.parents]
         sharing = [(n, link.party, name) for n, link, name in ends if link.owns and link.shares]
@@ -272,9 +272,9 @@ class Attributor:
 
 
 class Refusing:
-    """What of a task's records would stop it: some lead to others as well, or are of too many people.
+    """Collects what in a task's records stops it: links to other people's records, or records of too many people.
 
-    Of places that declare how people are told apart all are one list; what a place shows by itself is its own.
+    Places that declare how to separate people share one list of people; any other place has its own.
     """
 
     def __init__(self, task: Task) -> None:
@@ -285,7 +285,7 @@ class Refusing:
         self._has_account = any(each.type is IdentityType.ACCOUNT_ID for each in task.known)
 
     def judges(self, shapes: Iterable[Shape]) -> bool:
-        """Whether any record of these places could stop the task; what proves whose it is tells people apart, too."""
+        """Whether any record of these places could stop the task."""
         return any(shape.apart or any(link.shares for link in shape.links) or self._compares(shape) for shape in shapes)
 
     def _compares(self, shape: Shape) -> bool:
@@ -294,7 +294,7 @@ class Refusing:
         )
 
     def add(self, mine: Mine) -> None:
-        """Takes one of theirs."""
+        """Adds a record of the subject."""
         record, shape = mine.record, mine.record.shape
         if mine.shared and self._shared is None:
             self._shared = shape.place
@@ -306,7 +306,7 @@ class Refusing:
             self._said.update(dict.fromkeys(told_of(mine)))
 
     def refused(self, limits: Limits) -> Refused | None:
-        """Why it must not go on."""
+        """Returns why the task must stop, if it must."""
         if self._task.operation is Operation.LIFT:
             return None
         if self._shared:
@@ -319,7 +319,7 @@ class Refusing:
 
 
 def refusal(found: Attribution, limits: Limits) -> Refused | None:
-    """Why a task must not go on with what was found."""
+    """Returns why a task must stop with what was found, if it must."""
     if doubt := unproven(found):
         return doubt
     refusing = Refusing(found.task)

@@ -1,4 +1,4 @@
-"""What is done to each record of a subject, and what is told of it; pure. The same plan is shown, done and verified."""
+"""Plans what is done to each record of a subject, and reports it; pure. One plan is shown, applied and verified."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -17,9 +17,9 @@ from shared.systems.engine.ownership import Attribution, Mine, refusal
 from shared.systems.engine.records import Change, Kind, Limits, Name, Part, Party, Record, Shape, Span
 
 REDUCED = "reduced:"
-"""Before a category, where what was taken from what stays is noted beside what has gone."""
+"""Prefix of a category for records that stay and are reduced."""
 Values = tuple[tuple[str, str | None], ...]
-"""What columns become."""
+"""New values of columns."""
 _ONE: Final = frozenset[Party]({None})
 """The parties of a record about one person."""
 
@@ -28,9 +28,9 @@ _ONE: Final = frozenset[Party]({None})
 class Plan:
     """What an erasure does to one subject's records, or why it does nothing.
 
-    ``gone``: what goes, whole or for this person. ``stays``: what stays, and why; ``reduced``: of these, what something
-    is to be taken from, or that is to be marked. ``idle``: what a legal hold alone keeps, and is restricted meanwhile.
-    ``hides``: the types of number by which readers do not find it, since a list beside the data says so.
+    ``gone``: records that are deleted, or blanked for this person. ``stays``: records that stay, and why; ``reduced``:
+    those of them that lose columns or are marked. ``idle``: records that only a legal hold keeps, which are restricted.
+    ``hides``: types of number that a list beside the data hides from readers.
     """
 
     found: Attribution
@@ -48,7 +48,7 @@ class Plan:
 
     @property
     def to_mark(self) -> Iterator[tuple[str, Record]]:
-        """What is restricted while it is held, with the flag that it does not bear yet."""
+        """Yields held records that are not restricted yet, each with the flag to set."""
         for name in self.idle:
             record = self.found.records[name].record
             for position, flag in enumerate(("restriction", "marketing")):
@@ -57,22 +57,22 @@ class Plan:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether the plan changes nothing."""
         return not (self.gone or self.reduced or any(True for _ in self.to_mark))
 
     @property
     def gone_by_category(self) -> Counter[str]:
-        """How many records go, by category."""
+        """Counts the records that go, by category."""
         return Counter(mine.record.shape.category for mine in self.gone)
 
     def kept(self, *, marked: bool) -> tuple[Kept, ...]:
-        """What is told of what stays; ``marked``: also how much of what is held shows that."""
+        """Returns the counts of records that stay; ``marked``: also how many held ones show a restriction."""
         records = [(self.found.records[name], stay) for name, stay in self.stays.items()]
         records = [each for each in records if not each[0].record.shape.facts]
         return kept(records, self._restricted() if marked and self.idle else None)
 
     def _restricted(self) -> Mapping[Name, bool]:
-        """Of what a hold keeps, whether it shows it, or leads to what does."""
+        """Returns for each held record whether it, or a record that it leads to, shows the restriction."""
         records = {name: self.found.records[name].record for name in self.idle}
         reached = reach({record.shape.place: record.shape for record in records.values()}.values())
         shown: dict[Name, bool] = {}
@@ -83,9 +83,9 @@ class Plan:
 
 
 def plan(system: str, policy: Policy, limits: Limits | None, found: Attribution, shapes: Sequence[Shape]) -> Plan:
-    """What an erasure would do to what was found, or why it would do nothing.
+    """Plans an erasure of the records found, or says why it does nothing.
 
-    ``limits``: None where it was judged before whose all that is, and how much of it there is.
+    ``limits``: None where owners and amounts were checked before.
     """
     keeping = Keeping(system, policy, found)
     made = Plan(found, refusal(found, limits) if limits else None)
@@ -108,7 +108,7 @@ def plan(system: str, policy: Policy, limits: Limits | None, found: Attribution,
 
 
 def ending(system: str, limits: Limits | None, found: Attribution, categories: Collection[str]) -> Plan:
-    """What goes with a withdrawn consent, of these categories: no rule keeps it, and a state may."""
+    """Plans what a withdrawn consent ends in these categories: no rule keeps records there, and a state may."""
     ends = {name: mine for name, mine in found.records.items() if mine.record.shape.category in categories}
     made = Plan(found, refusal(found, limits) if limits else None)
     if made.refused:
@@ -124,7 +124,7 @@ def ending(system: str, limits: Limits | None, found: Attribution, categories: C
 
 
 def goes_whole(policy: Policy, task: Task, shape: Shape) -> bool:
-    """Whether whatever is one subject's in a place is deleted, since nothing of a record is judged but whose it is."""
+    """Whether all records of a subject in a place are deleted whatever they contain."""
     category = policy.category(shape.category)
     judged = shape.parties or shape.links or shape.states or shape.apart or shape.blanks or shape.keeps is not None
     named = any(each.type is IdentityType.ACCOUNT_ID for each in shape.holders)
@@ -140,9 +140,9 @@ def goes_whole(policy: Policy, task: Task, shape: Shape) -> bool:
 def _reducible(
     shape: Shape, parties: frozenset[Party], fields: frozenset[str], *, lasts: bool
 ) -> tuple[tuple[int, ...], Values]:
-    """What of these parties nothing needs, neither the rules, nor what finds a record, nor what tells its state.
+    """Returns the parts of these parties that no rule, search or state needs, and the new values of their columns.
 
-    The numbers of the parts, and what their columns become; many records are alike.
+    It is cached, since many records are alike.
     """
     numbers: list[int] = []
     for number, part in enumerate(shape.parts):
@@ -159,7 +159,7 @@ def _left_out(mine: Mine, stay: Stay) -> tuple[tuple[int, ...], Values]:
 
 
 def is_more(mine: Mine, stay: Stay) -> bool:
-    """Whether a record that stays has more than is needed, or does not say that it is kept."""
+    """Whether a record that stays must lose columns or be marked as kept."""
     if stay.whole:
         return False
     record = mine.record
@@ -168,13 +168,13 @@ def is_more(mine: Mine, stay: Stay) -> bool:
 
 
 def _is_left(record: Record, gone: Collection[Party]) -> bool:
-    """Whether another party is left in a record."""
+    """Whether a record still names another party."""
     parts = zip(record.shape.parts, record.filled, strict=True)
     return any(filled for part, filled in parts if part.names and part.party is not None and part.party not in gone)
 
 
 def changes(plans: Sequence[Plan], policy: Policy) -> list[Change]:
-    """What is to be done for all of these, each change once for all the records that it is the same for."""
+    """Returns the changes of these plans; records with the same change share one."""
     made = _Changes(policy, ours=all(each.task.tenant is None for each in plans))
     for each in plans:
         for mine in each.reduced:
@@ -195,7 +195,7 @@ def changes(plans: Sequence[Plan], policy: Policy) -> list[Change]:
 
 
 class _Changes:
-    """Changes as they come together; what becomes of a record is decided once for all that are alike."""
+    """Collects changes; records that are alike are decided once."""
 
     def __init__(self, policy: Policy, *, ours: bool) -> None:
         self._policy, self._ours = policy, ours
@@ -203,19 +203,19 @@ class _Changes:
         self._decided: dict[tuple[str, frozenset[Party], tuple[bool, ...]], list[Record]] = {}
 
     def all(self) -> list[Change]:
-        """What came together."""
+        """Returns the changes."""
         made = self._made.items()
         return [Change(kind, each[0].shape, each, values, flag) for (kind, _, values, flag), each in made if each]
 
     def add(self, kind: Kind, record: Record, values: Values = (), flag: str = "") -> None:
-        """One more record of which that becomes."""
+        """Adds a record to a change."""
         self._of(kind, record.shape.place, values, flag).append(record)
 
     def _of(self, kind: Kind, place: str, values: Values = (), flag: str = "") -> list[Record]:
         return self._made.setdefault((kind, place, values, flag), [])
 
     def reduce(self, mine: Mine, stay: Stay) -> None:
-        """Takes from what stays all that nothing needs, and lets it say that it is kept."""
+        """Blanks what no rule needs of a record that stays, and marks it as kept."""
         record, values, mark = mine.record, _left_out(mine, stay)[1], mine.record.shape.flags[2]
         if mark and record.flags[2] is not True:
             if mark.value is None:
@@ -226,7 +226,7 @@ class _Changes:
             self.add(Kind.SET, record, values)
 
     def let_go(self, record: Record, parties: frozenset[Party]) -> None:
-        """What becomes of a record that goes for these parties."""
+        """Deletes, anonymises or blanks a record for these parties."""
         pattern = (record.shape.place, parties, record.filled)
         if (alike := self._decided.get(pattern)) is None:
             shape, of = record.shape, parties if record.shape.parties else {None}
@@ -246,7 +246,7 @@ def _values(parts: Iterable[Part]) -> Values:
 
 
 def without(plans: Sequence[Plan], tied: Mapping[Name, str]) -> dict[int, ForeignHit]:
-    """Which of the plans cannot be carried out, since others refer to what would go, by their place."""
+    """Returns the plans, by position, whose records are referred to by records of others."""
     found: dict[int, ForeignHit] = {}
     for place, each in enumerate(plans):
         if why := next((tied[mine.record.name] for mine in each.gone if mine.record.name in tied), None):
@@ -258,7 +258,7 @@ def without(plans: Sequence[Plan], tied: Mapping[Name, str]) -> dict[int, Foreig
 
 
 def planned(made: Plan) -> Receipt | Refused:
-    """What an erasure would find and leave, or why it would do nothing."""
+    """Returns the receipt of a dry run, or why nothing would be done."""
     counts = made.found.counts()
     if made.refused:
         made.refused.found = None if isinstance(made.refused, ForeignHit) else counts
@@ -267,7 +267,7 @@ def planned(made: Plan) -> Receipt | Refused:
 
 
 def erased(made: Plan, noted: Mapping[str, int], policy: Policy) -> Receipt:
-    """Of an erasure: what was noted as gone, by category, and what stays by ``made``, which has nothing left to do."""
+    """Returns the receipt of an erasure; ``noted`` counts what has gone, and ``made`` (the second look) what stays."""
     gone = {name: n for name, n in noted.items() if not name.startswith(REDUCED)}
     reduced = {name.removeprefix(REDUCED): n for name, n in noted.items() if name.startswith(REDUCED) and n}
     return _anonymised(receipt(made.task, gone, made.kept(marked=True), reduced), made, policy)
@@ -276,7 +276,7 @@ def erased(made: Plan, noted: Mapping[str, int], policy: Policy) -> Receipt:
 def receipt(
     task: Task, gone: Mapping[str, int], stays: Sequence[Kept], reduced: Mapping[str, int] | None = None
 ) -> Receipt:
-    """Reports an erasure: all that was found and does not stay, by category, is gone."""
+    """Returns the receipt of an erasure by what has gone and what stays."""
     erased = Receipt.counted(task, TaskOutcome.ERASED, gone)
     if not stays:
         return erased
@@ -288,7 +288,7 @@ def receipt(
 
 
 def _keeping(receipt: Receipt, stays: Sequence[Kept]) -> Receipt:
-    """The same with what stays of what was found: by the first rule of all, until the last day of all."""
+    """Returns the receipt with what stays: the first rule, and the last day of all rules."""
     if not stays:
         return receipt
     days = [each.last for each in stays]
@@ -307,7 +307,7 @@ def _anonymised(receipt: Receipt, made: Plan, policy: Policy) -> Receipt:
 
 
 def residue(system: str, noted: Mapping[str, int], left: int) -> ResidueFound:
-    """What is told where something is still there after all rounds."""
+    """Returns the failure of an erasure that still finds records after all rounds."""
     failed = ResidueFound(f"{system} still holds rows of the subject after erasing them")
     gone = sum(n for name, n in noted.items() if not name.startswith(REDUCED))
     failed.done_before = DoneBefore(gone + left, gone, left) if gone else None
@@ -315,18 +315,18 @@ def residue(system: str, noted: Mapping[str, int], left: int) -> ResidueFound:
 
 
 def is_unset(record: Record, position: int) -> bool:
-    """Whether a record does not bear one of the flags and can."""
+    """Whether a record could bear a flag and does not."""
     flag, value = record.shape.flags[position], record.flags[position]
     return flag is not None and value is not True
 
 
 def numbers_in(shapes: Iterable[Shape]) -> frozenset[IdentityType]:
-    """The types of number by which somebody is found in these places."""
+    """Returns the types of number by which these places are searched."""
     return frozenset(h.type for shape in shapes for h in shape.holders if h.finds) & NUMBERS
 
 
 def hidden(task: Task, kinds: Collection[IdentityType]) -> list[Span]:
-    """The subject's numbers in their periods, which end now at the latest: later calls are no part of the erasure."""
+    """Returns the subject's numbers with their periods, which end now at the latest."""
     now = task.at
     dated = [(i.value, i.valid_from, i.valid_to) for i in task.identities if i.type in kinds and i.valid_from]
     ended = [Span(value, since, min(until or now, now)) for value, since, until in dated] if now else []
@@ -334,10 +334,9 @@ def hidden(task: Task, kinds: Collection[IdentityType]) -> list[Span]:
 
 
 def reach(shapes: Iterable[Shape]) -> frozenset[str]:
-    """Of the places in which somebody has records, those whose readers know of a restriction.
+    """Returns the places whose readers see a restriction.
 
-    They bear it; or lead to such a place, through however many; or name the account of which such a place has one
-    record.
+    A place bears the flag, or its links lead to such a place, or its rows name the account whose record bears it.
     """
     known = {shape.place: shape for shape in shapes}
     reached = {place for place, shape in known.items() if shape.flags[0]}
