@@ -11,10 +11,9 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
-from prometheus_client import Gauge
 from uuid_utils.compat import uuid7
 
-from services.amendment import repairs
+from services.amendment import metrics, repairs
 from services.amendment.reconciliation import night_of
 from shared.app.service import Running
 from shared.domain.errors import Unavailable
@@ -38,11 +37,6 @@ from shared.systems.protocols import Marketable
 
 log = logging.getLogger(__name__)
 
-NOT_COMPARED = Gauge(
-    "dsr_marketing_not_compared",
-    "1: whom a system would send marketing to was not compared with the list of who gets none, or not for two days",
-    ["system"],
-)
 LOOP = "returned"
 _EVERY_SECONDS = 60.0
 _TURN = timedelta(minutes=5)
@@ -105,9 +99,9 @@ class Returned:
         since = self._unit_of_work.clock.now() - _LATE
         async with self._unit_of_work.pool.acquire() as connection:
             found = await connection.fetch(_MISSED, [system.name for system in self._systems], since)
-        NOT_COMPARED.clear()
+        metrics.NOT_COMPARED.clear()
         for system, missed in found:
-            NOT_COMPARED.labels(system).set(missed)
+            metrics.NOT_COMPARED.labels(system).set(missed)
 
     async def _in_turn(self, system: Downstream, adapter: Marketable) -> None:
         async with self._unit_of_work.pool.acquire() as connection:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
+from services.erasure import metrics
 from services.erasure.retention import rules, store
 from services.erasure.retention.exemptions import Exemptions
 from services.erasure.retention.rules import Known, State, Terms
@@ -137,7 +138,7 @@ class Night:
                 await self._alive(self._look_whom_it_spares())
                 return
             await self._alive(self._note_gone(keys[due], gone))
-            store.GONE.labels(keys[due][0], due.then).inc(gone)
+            metrics.GONE.labels(keys[due][0], due.then).inc(gone)
 
         try:
             told = await self._answer(self._adapter.sweep([*keys], self._spared, go_on)) if keys else []

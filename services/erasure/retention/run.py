@@ -12,6 +12,7 @@ from functools import partial
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
+from services.erasure import metrics
 from services.erasure.retention import exemptions, rules, store
 from services.erasure.retention.night import Night, RetentionTarget
 from services.erasure.retention.rules import Known, State, Terms
@@ -150,15 +151,15 @@ class Sweeper:
 
 def _show(figures: Figures) -> None:
     """Sets the metrics of the last night, in every instance alike."""
-    store.MISSES.clear()
+    metrics.MISSES.clear()
     for system, category, missed in figures.missed:
-        store.MISSES.labels(system, category).set(missed)
-    store.TABLES.clear()
+        metrics.MISSES.labels(system, category).set(missed)
+    metrics.TABLES.clear()
     for system in {system for system, _, _ in figures.states}:
         for state in State:
-            store.TABLES.labels(system, state).set(0)
+            metrics.TABLES.labels(system, state).set(0)
     for system, found, tables in figures.states:
-        store.TABLES.labels(system, found).set(tables)
+        metrics.TABLES.labels(system, found).set(tables)
 
 
 def _adapter(system: Downstream) -> Sweepable:

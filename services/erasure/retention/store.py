@@ -5,24 +5,12 @@ from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
-from prometheus_client import Counter, Gauge
-
 from services.erasure.retention.rules import Known, State, Terms
-from shared.runtime.metrics import PEOPLE
 from shared.storage.postgres import Connection
 from shared.systems.sweepable import Then
 
 Key = tuple[str, str, str]
 """System, table, and the name of the ceiling."""
-
-MISSES = Gauge(
-    "dsr_retention_misses",
-    "Rows that are past their ceiling for more than a day and still there, spared by nobody",
-    ["system", "category"],
-    registry=PEOPLE,
-)
-TABLES = Gauge("dsr_retention_tables", "Tables with a ceiling, by what the last night found", ["system", "state"])
-GONE = Counter("dsr_retention_rows_total", "Rows that the sweep has removed or anonymised", ["system", "action"])
 
 _READ = """
 SELECT system, table_name, ceiling, state, night, period, zone, anchor, first_kept, sweep_id, counted_on, due,
