@@ -199,7 +199,7 @@ def test_a_busy_system_is_on_record_with_its_time_and_in_the_log_once(caplog: py
     assert failures.on_record(waits) == {"reason": "busy", "until": "2026-03-02T09:15:00+00:00"}
     still = replace(waits, claim=replace(CLAIM, failure="busy", attempt=2))
     assert failures.on_record(still) is None
-    failures.tell([waits, waits, still])
+    failures.log_waiting([waits, waits, still])
     [said] = caplog.messages
     assert (
         said
@@ -214,7 +214,7 @@ def test_work_that_a_system_has_in_hand_is_nothing_to_speak_of() -> None:
 def test_a_system_that_is_away_says_so_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     claim = replace(CLAIM, step=ToDo("shop", Operation.ERASE))
     waits = failures.unavailable(claim, Unavailable("shop could not be reached: ConnectError"), NOW)
-    failures.tell([waits])
+    failures.log_waiting([waits])
     assert caplog.messages == ["erase in shop: 1 task(s) wait: shop could not be reached: ConnectError"]
 
 
