@@ -1,6 +1,6 @@
-"""Change in place, reversibly: correct (Art. 16), restrict and lift (Art. 18), stop marketing (Art. 21).
+"""Changes records in place: corrects (Art. 16), restricts and lifts (Art. 18), stops marketing (Art. 21).
 
-Each task has a transaction of its own: find, plan, note, apply; then it is looked at again.
+Each task has its own transaction: find, plan, note, apply. Then it finds again to verify.
 """
 
 from collections import Counter, defaultdict
@@ -23,17 +23,17 @@ from shared.systems.engine.planning import is_unset, numbers_in, reach
 from shared.systems.engine.records import FLAGS, Change, Collided, Kind, Note, Record, Shape, Span, System, Unit
 
 _BEGUN, _COUNTS = "correcting", "counts"
-"""Under which keys the progress of a task says that somebody is being corrected, and what was changed."""
+"""Keys in the progress of a task: a correction has begun, and its counts."""
 _CORRECTION = "correction."
-"""Before the place of a correction, where otherwise the name of a category stands, which has no dot."""
+"""Prefix of the place of a correction among the categories, whose names have no dot."""
 
 
 Later = Callable[[Unit], Awaitable[Result]]
-"""What is looked at again in a later unit, once a change is committed."""
+"""The second look, in a later unit after the commit."""
 
 
 class Amendment:
-    """One call: tasks of one tenant, which have the same operation."""
+    """Changes records for the tasks of one call, all of one tenant and operation."""
 
     def __init__(self, system: System, policy: Policy, save_progress: Checkpoint) -> None:
         self._system, self._policy, self._save_progress = system, policy, save_progress
@@ -41,7 +41,7 @@ class Amendment:
         """The places of the system, as they were when it was looked at."""
 
     async def run(self, tasks: Sequence[Task]) -> list[Result]:
-        """The result of each task, also where it fails: what was committed of the others stays done."""
+        """Returns the result of each task; a committed task stays done if others fail."""
         if tasks[0].operation is Operation.SUPPRESS:
             async with self._system.unit(tasks[0].tenant) as unit:
                 self.shapes = unit.shapes
@@ -49,7 +49,7 @@ class Amendment:
         return [await self._one(task) for task in tasks]
 
     async def _one(self, task: Task, *, places: frozenset[str] | None = None, counted: bool = True) -> Result:
-        """``places``: what it concerns, by category; ``counted``: else what it changes counts once it is erased."""
+        """Works one task. ``places``: its categories; ``counted``: False: changes are counted when they are erased."""
         collisions = 0
         while True:
             looked = False
@@ -74,8 +74,8 @@ class Amendment:
     async def _stop(self, task: Task) -> Result:
         """Erases what a withdrawn consent ends, and marks the rest.
 
-            While a copy for the same person comes first, records that will be erased are marked, too.
-        The store notes none of these: they count once they go.
+        While a copy for the same person comes first, records that will be erased are only marked. They are counted when
+        they are erased.
         """
         ends = frozenset(ending(task)) & {shape.category for shape in self.shapes}
         rest = frozenset(shape.category for shape in self.shapes) - ends
@@ -95,7 +95,7 @@ class Amendment:
 
 
 def _with_marked(rest: Receipt, silenced: Result) -> Result:
-    """One receipt of what was marked in what stays, and in what will be erased."""
+    """Adds up the receipts of marked records that stay and that will be erased."""
     if not isinstance(silenced, Receipt):
         return silenced
     if not silenced.changed:
@@ -106,7 +106,7 @@ def _with_marked(rest: Receipt, silenced: Result) -> Result:
 
 
 def _together(marked: Receipt, erased: Result, went: tuple[str, ...]) -> Result:
-    """One receipt of both: what is noted of a task is added up, so what was erased last counts all of it."""
+    """Returns one receipt of both; the notes of a task add up, so the last receipt counts everything."""
     if not isinstance(erased, Receipt):
         return erased
     if erased.outcome is not TaskOutcome.ERASED:

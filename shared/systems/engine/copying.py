@@ -1,4 +1,4 @@
-"""What a subject is shown of their records (Art. 15, 20), and what of other people's is not (Art. 15(4)); pure."""
+"""Copies records for their subject (Art. 15, 20), without the data of other people (Art. 15(4)); pure."""
 
 import re
 from base64 import b64encode
@@ -17,17 +17,17 @@ from shared.systems.engine.ownership import Mine, as_utc
 from shared.systems.engine.records import ABSENT, Field, Party, Record, Shape, Span
 
 STATEMENT: Final = "statement"
-"""What a person's own statement is called among the fields of a record."""
+"""Field name of the subject's own statement."""
 _LEAST: Final = 6
-"""Characters of base64 that are taken for a value, and not for a chance."""
+"""Fewest base64 characters that count as a value."""
 _INSTANT: Final = timedelta(microseconds=1)
 
 
 class Copies:
-    """Writes records of one system down, as the policy says whose part of them is left out of another's copy.
+    """Copies records of one system, without the parts of other people that the policy redacts.
 
-    ``left``: the numbers by which an erasure has left something, in the times of that: a rule alone keeps it, so that
-    it is shown, and nobody takes it elsewhere (Art. 20).
+    ``left``: numbers and periods for which an erasure kept records by a rule. Those are shown, but not portable
+    (Art. 20).
     """
 
     def __init__(self, system: str, policy: Policy, left: Sequence[Span] = ()) -> None:
@@ -38,7 +38,7 @@ class Copies:
         self._layouts: dict[tuple[str, frozenset[Party], frozenset[tuple[str, Other]]], _Layout] = {}
 
     def record(self, mine: Mine) -> Copied:
-        """One record as its subject sees it."""
+        """Returns one record as its subject sees it."""
         record, shape, data = mine.record, mine.record.shape, mine.record.data or ()
         redacts = self._policy.redacts(shape.category)
         others = _hidden(shape, data, mine.parties, redacts) if shape.parties else {}
@@ -67,7 +67,7 @@ class Copies:
 
 
 def is_left(mine: Mine, left: Mapping[str, Sequence[Span]]) -> bool:
-    """Whether an erasure has left a record for a rule alone, so that nothing is written into it again."""
+    """Whether an erasure kept a record for a rule only, so that it must not be written again."""
     record, shape = mine.record, mine.record.shape
     if record.flags[2]:
         return True
@@ -132,7 +132,7 @@ def _owner(record: Record) -> str | None:
 
 @dataclass(slots=True)
 class _Layout:
-    """What is shown of a record, with its position and whether it is withheld; ``hidden``: why, by label."""
+    """Shown fields of a record: position, field, and whether withheld; ``hidden``: the reason by label."""
 
     shown: list[tuple[int, Field, bool]] = field(default_factory=list)
     hidden: dict[str, str] = field(default_factory=dict)
@@ -165,9 +165,9 @@ def _dialled(data: Sequence[Any], each: Field, position: int) -> Any:
 def _hidden(
     shape: Shape, data: Sequence[Any], mine: Collection[Party], redacts: Collection[Other]
 ) -> Mapping[str, Other]:
-    """Other parties who withheld their number, or with whom the subject had nothing to do (Art. 15(4)).
+    """Returns parties who withheld their number, or whom the subject did not deal with (Art. 15(4)).
 
-    A requester always sees what they dialled themselves.
+    The subject always sees the numbers that they dialled.
     """
     hidden: dict[str, Other] = {}
     for name, party in shape.parties.items():
@@ -181,7 +181,7 @@ def _hidden(
 
 
 def hides(said: object, open_words: Collection[str]) -> bool:
-    """Whether a record that says this hides the party: a word, or a list of them (RFC 3323); what nobody knows does."""
+    """Whether privacy words of a record (RFC 3323) hide the party; unknown words do."""
     words = re.split(r"[\s;,]+", "" if said is None else str(said).casefold())
     return not {word for word in words if word} <= {word.casefold() for word in open_words}
 
@@ -192,7 +192,7 @@ def _is_unconcerned(shape: Shape, data: Sequence[Any], party: str, mine: Collect
 
 
 def _is_same(shape: Shape, data: Sequence[Any], party: str) -> bool:
-    """Whether the record shows a party to be the other one that it mostly is."""
+    """Whether a party is the one that it usually equals (``same_as``)."""
     if (other := shape.parties[party].same_as) is None:
         return False
     theirs = _identifying(shape, data, other)
@@ -210,10 +210,10 @@ def _tells(value: JsonValue, secrets: Collection[str]) -> bool:
 
 
 def _forms(value: str) -> set[str]:
-    """How a value may stand in some other field, such as a call id: as it is, in hexadecimal, in base64.
+    """Returns the forms in which a value may appear in another field, such as a call id: plain, hex, base64.
 
-    Whether a number is written with + or 00, escaped, or neither, the digits stand in it. In base64 it looks otherwise
-    at each of three places; what depends on its neighbours is left out.
+    The digits of a number appear with +, 00 or neither. Base64 has three forms, by offset; characters that depend on
+    neighbouring bytes are left out.
     """
     plain = value.lstrip("+")
     coded = (b64encode(b"\0" * before + plain.encode()).decode().rstrip("=") for before in range(3))

@@ -1,7 +1,7 @@
-"""Erasure (Art. 17): find, plan, note, apply in one transaction; then find and plan again, which must hold nothing.
+"""Erases (Art. 17): finds, plans, notes and applies in one transaction; then finds and plans again to verify.
 
-Many small subjects share a transaction. Of one with more records than that holds they are read first without locks,
-then locked and changed in chunks: what changed meanwhile is left to the next round.
+Many small subjects share a transaction. Records of a subject with more than ``ROWS`` are read first without locks, then
+locked and changed in chunks. A record that changed meanwhile is left to the next round.
 """
 
 import logging
@@ -39,34 +39,34 @@ from shared.systems.engine.records import (
 log = logging.getLogger(__name__)
 
 AT_ONCE = 128
-"""Subjects in one transaction, if they have no more records than it holds."""
+"""Most subjects in one transaction."""
 ROWS = 2_500
-"""Records in one transaction."""
+"""Most records in one transaction."""
 CHUNK = 1_000
-"""Records in one of the transactions of a larger subject."""
+"""Records in one transaction of a larger subject."""
 CLEARED = 10_000
-"""Records in one transaction that deletes them unread."""
+"""Most records in one transaction that deletes them without reading."""
 COLLISIONS = 5
 _Done = Sequence[tuple[Plan, Counter[str]]]
-"""Plans that were carried out, and all that was noted of each task so far."""
+"""Applied plans, each with the counts noted of its task so far."""
 
 
 class _Later(Exception):
-    """A transaction was given up and has changed nothing: some tasks have their result, the others are tried again."""
+    """The transaction was rolled back: some tasks have their result, the others are tried again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """Tasks that begin to change a store: what is to be ``noted`` of each before, and whose counts are ``lost``."""
+    """Tasks that begin to change a store: notes to save first (``noted``), and tasks whose counts are ``lost``."""
 
     noted: Mapping[UUID, Mapping[str, JsonValue]]
     lost: frozenset[UUID]
 
     @classmethod
     def of(cls, system: str, incarnation: str, tasks: Sequence[Task]) -> "Begun":
-        """Compares the store with the one of which earlier attempts have noted that they change it."""
+        """Compares the store with the one that earlier attempts noted."""
         fresh = [task for task in tasks if task.progress.get("store") != incarnation]
-        # What was noted when this attempt was claimed says nothing: it has changed nothing yet.
+        # A note of the current attempt does not count: it has changed nothing yet.
         elsewhere = {
             task.task_id
             for task in fresh
@@ -80,7 +80,7 @@ class Begun:
         return cls(noted, frozenset(elsewhere | {task.task_id for task in tasks if task.progress.get("uncounted")}))
 
     def told(self, tasks: Sequence[Task], results: Sequence[Result]) -> list[Result]:
-        """The results, without counts where they cannot be known: nothing that is there now is no proof of before."""
+        """Returns the results, without counts where the store was replaced."""
         return [
             _without_counts(task, result)
             if task.task_id in self.lost and isinstance(result, Receipt) and result.outcome is not TaskOutcome.NOT_HELD
@@ -97,15 +97,15 @@ def _without_counts(task: Task, receipt: Receipt) -> Receipt:
 
 @dataclass
 class Pace:
-    """Of how many subjects the records fit into one transaction, as it was last seen in a system."""
+    """The number of subjects per transaction that worked last in a system."""
 
     at_once: int = AT_ONCE
 
 
 class Erasure:
-    """One call: tasks of one tenant.
+    """Erases for the tasks of one call, all of one tenant.
 
-    ``categories``: what a withdrawn consent ends; None: everything goes that no rule keeps.
+    ``categories``: those that a withdrawn consent ends; None: all records that no rule keeps.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Erasure:
         self._left = 0
 
     async def run(self, tasks: Sequence[Task]) -> list[Result]:
-        """The result of each task; what was committed of one stays done, whatever comes of the others."""
+        """Returns the result of each task; a committed task stays done if others fail."""
         queue = [[*tasks]]
         collisions = 0
         while queue:
@@ -154,7 +154,7 @@ class Erasure:
         return [task for task in tasks if task.task_id not in self._results]
 
     async def _until_gone(self, tasks: list[Task]) -> list[list[Task]]:
-        """Works these together; parts of them that are to be worked apart."""
+        """Works tasks together; returns groups that must be worked apart."""
         left: Mapping[UUID, int] = {}
         for _ in range(self._system.limits.rounds):
             if not tasks:
@@ -178,10 +178,10 @@ class Erasure:
         return []
 
     async def _remove(self, tasks: Sequence[Task]) -> bool:
-        """Changes what there is of these in one transaction; whether there is more to be changed in the same way.
+        """Changes the records of these tasks in one transaction; returns whether more are left to delete unread.
 
         Raises:
-            TooMany: there is more than one transaction holds; nothing was changed.
+            TooMany: one transaction cannot hold them; nothing was changed
         """
         async with self._system.unit(tasks[0].tenant, known=bool(self.shapes)) as unit:
             self.shapes = unit.shapes
@@ -201,7 +201,7 @@ class Erasure:
         return more
 
     def _goes_whole(self, unit: Unit, clearing: Clearing, sought: Sequence[Subject]) -> bool:
-        """Whether nothing is judged of each record of these, of which there may be very many, and none is of two."""
+        """Whether all records can be deleted unread: nothing about them is judged, and no record is of two subjects."""
         if self._categories is not None or unit.numbers is not None or not clearing.clears(sought):
             return False
         named = (({key.value for key in keys}, place) for each in sought for place, keys in each.keys.items())
@@ -211,10 +211,10 @@ class Erasure:
         return apart and all(planning.goes_whole(self._policy, task, shape) for task, shape in places)
 
     async def _clear(self, unit: Unit, clearing: Clearing, sought: Sequence[Subject]) -> tuple[_Done, bool]:
-        """Deletes as many of these as one transaction holds; whether there may be more.
+        """Deletes as many records as one transaction holds; returns whether there may be more.
 
         Raises:
-            _Later: some are more than the system allows, or were overtaken.
+            _Later: a task exceeds a limit of the system, or was overtaken
         """
         gone = await clearing.clear(sought, CLEARED)
         total = sum(each.total() for each in gone)
@@ -239,7 +239,7 @@ class Erasure:
         return done, total > 0 and self._left > 0
 
     async def _begin(self, tasks: Sequence[Task]) -> None:
-        """Notes which store it is; that itself remembers the rest. And what was withdrawn meanwhile goes no further."""
+        """Notes which store is changed, and stops tasks that were withdrawn meanwhile."""
         fresh = [task for task in tasks if task.task_id not in self._begun]
         begun = {task.task_id: Begun.of(self._system.name, self._system.incarnation, [task]) for task in fresh}
         noted = {task_id: each.noted.get(task_id, {}) for task_id, each in begun.items()}
@@ -247,7 +247,7 @@ class Erasure:
         self._begun |= begun
 
     def _plans(self, found: Sequence[Attribution], shapes: Sequence[Shape]) -> Iterator[Plan]:
-        """What is to be done of each; those of whom nothing may be done have their result."""
+        """Yields the plan of each task; a refused task gets its result."""
         for each in found:
             made = self._plan(each, shapes)
             if made.refused:
@@ -262,10 +262,10 @@ class Erasure:
         return planning.ending(self._system.name, limits, found, self._categories)
 
     async def _apply(self, unit: Unit, plans: Sequence[Plan]) -> _Done:
-        """Carries plans out and notes it, in one transaction; what was noted of each so far.
+        """Applies plans and notes their counts in one transaction; returns the counts so far.
 
         Raises:
-            _Later: a task of them was overtaken; the transaction must not be kept.
+            _Later: a task was overtaken, so the transaction must be rolled back
         """
         emptied: Mapping[Name, Mapping[str, int]] = {}
         while plans:
@@ -281,7 +281,7 @@ class Erasure:
                 plans = [each for place, each in enumerate(plans) if place not in why]
         await self._mark_numbers(unit, plans)
         categories = {shape.place: shape.category for shape in unit.shapes}
-        # Also where nothing is left: from here on, an earlier attempt that slept changes nothing any more.
+        # The note also fences: an earlier attempt that was asleep can change nothing from here on.
         noted = await self._note(unit, [Note(each.task, _counts(each, emptied, categories)) for each in plans])
         return [(each, noted[each.task.task_id]) for each in plans]
 
@@ -293,13 +293,13 @@ class Erasure:
         return noted
 
     def _remember(self, done: _Done) -> None:
-        """Counts what is committed."""
+        """Remembers committed counts and records."""
         for made, noted in done:
             self._noted[made.task.task_id] = noted
             self._gone.setdefault(made.task.task_id, []).extend(mine.record for mine in made.gone)
 
     async def _mark_numbers(self, unit: Unit, plans: Sequence[Plan]) -> None:
-        """What readers obey beside the data: the numbers of what is kept are hidden, as long as anything is."""
+        """Lists the numbers of kept records beside the data, so that readers hide them."""
         if (numbers := unit.numbers) is None or self._categories is not None:
             return
         for for_rule in (True, False):
@@ -316,7 +316,7 @@ class Erasure:
                 await numbers.take(task.request_id)
 
     async def _remove_large(self, task: Task) -> None:
-        """Changes the records of one subject in chunks, what refers to others first."""
+        """Changes the records of one subject in chunks; records that refer to others come first."""
         async with self._system.unit(task.tenant, known=True) as unit:
             place, shapes = {name: n for n, name in enumerate(unit.order)}, unit.shapes
             found = await look(unit, [subject(task, shapes)])
@@ -341,7 +341,7 @@ class Erasure:
                     return
 
     async def _verify(self, tasks: Sequence[Task]) -> Mapping[UUID, int]:
-        """Looks again: those of whom nothing is left to do have their result; of the others, how much is."""
+        """Finds and plans again; finished tasks get their result. Returns how much is left of the others."""
         left: dict[UUID, int] = {}
         if not tasks:
             return left
@@ -364,7 +364,7 @@ class Erasure:
 
 
 def _counts(made: Plan, emptied: Mapping[Name, Mapping[str, int]], categories: Mapping[str, str]) -> Counter[str]:
-    """What is noted of a plan: what goes, what something is taken from, and what others lose by it, by category."""
+    """Counts by category: records that go, records that are reduced, and rows emptied by foreign keys."""
     counts = made.gone_by_category
     for mine in made.reduced:
         counts[f"{REDUCED}{mine.record.shape.category}"] += 1
@@ -380,5 +380,5 @@ def _halves(tasks: Sequence[Task]) -> list[list[Task]]:
 
 
 def overtaken(system: str) -> Overtaken:
-    """What became of a task that is no longer at its turn, or whose store was replaced under its hands."""
+    """Returns the failure of a task that a later attempt has passed, or whose store was replaced."""
     return Overtaken(f"{system}: a later attempt or operation of this request has been here, or it was restored")

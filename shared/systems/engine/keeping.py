@@ -1,9 +1,9 @@
-"""What of a subject's records stays in face of an erasure, by which rule, and until when (Art. 17(3), 6(3)); pure.
+"""Decides which records an erasure keeps, by which rule, and until when (Art. 17(3), 6(3)); pure.
 
-A legal hold covers a category. A rule of the policy keeps a category for a period from an anchor of each record, or for
-as long as a state lasts: records that say so of themselves stay if they are in it, and all do where another place or
-system says it of the person. A record of a place without dates has those of the record to which it belongs. What leads
-to a record that stays, or is referred to by it, stays with it.
+A legal hold keeps a category. A rule of the policy keeps a category for a period from an anchor of each record, or
+while a state lasts. If the records bear the state, those in it stay; if another place or system reports it of the
+person, all stay. A record without dates takes those of the record that it belongs to. A record that leads to a kept
+record, or that a kept record refers to, stays too.
 """
 
 from collections import Counter
@@ -34,23 +34,23 @@ from shared.systems.engine.records import Clock, Moment, Name, Record, Shape
 from shared.systems.states import ErasureRefused, country_unknown, lasting, undated, unknown
 
 TOLD: Final = "told"
-"""By system and rule the period that people were told, as a detail of a deferred erasure: it never becomes longer."""
+"""Key of a deferred erasure's details: the period that was announced, by system and rule; it never becomes longer."""
 _NEVER: Final = date.max
 _EVER: Final = datetime.min.replace(tzinfo=UTC)
 _UTC: Final = Clock("instant", ZoneInfo("UTC"))
 
 
 class RuleUndeclared(SystemRefused):
-    """The policy has something else done with what a place holds than deleting it, and nothing declares how."""
+    """The policy requires something other than deletion in a place, and the declaration does not say how."""
 
 
 class Stay(NamedTuple):
-    """Why a record stays: by which rule, and what is left of it.
+    """Why a record stays: by which rule, and with which fields.
 
-    ``whole``: it stays as it is, in use; else it is reduced to these ``fields`` and restricted. ``lasts``: by a state.
-    ``last``: its last day; None: nobody can know it. ``reduced``: the day on which it is reduced to what another rule
-    keeps longer. ``shown``: of a rule by the law of one country, whether the record says that it is under it. ``led``:
-    it stays with another one.
+    ``whole``: it stays complete and in use; otherwise it is reduced to ``fields`` and restricted. ``lasts``: it stays
+    while a state lasts. ``last``: its last day; None: unknown. ``reduced``: the day on which a shorter rule ends and it
+    is reduced further. ``shown``: for a rule of one country, whether the record names that country. ``led``: it stays
+    because of another record.
     """
 
     rule: str
@@ -66,7 +66,7 @@ class Stay(NamedTuple):
 
     @property
     def longest(self) -> date:
-        """Its last day, to be compared."""
+        """Returns the last day for comparisons; unknown counts as never."""
         return self.last or _NEVER
 
 
@@ -76,7 +76,7 @@ Stays = Mapping[Name, Stay]
 
 @dataclass(frozen=True)
 class _Ruled:
-    """A rule as it holds for one task and place: until a moment it keeps what began since then."""
+    """A rule applied to one task and place; it keeps records that began at or after ``since``."""
 
     name: str
     rule: Rule
@@ -90,40 +90,40 @@ class _Ruled:
     begins: datetime = _EVER
 
     def moment(self, record: Record) -> Moment | None:
-        """From when it counts."""
+        """Returns the time from which the period counts."""
         return record.at if self.anchor is None else record.anchors[self.anchor]
 
     def keeps_still(self, record: Record) -> bool | None:
-        """Whether a record is within its period; None: it has no time, and every rule keeps it."""
+        """Whether a record is within the period; None: it has no time, and every rule keeps it."""
         if (at := self.moment(record)) is None:
             return None
         return self.since is None or not at < self.since
 
     def concerns(self, record: Record) -> bool:
-        """Whether a record may be under its law: what does not tell is kept as long as the longest rule has it."""
+        """Whether the rule may apply to a record by its country; an unknown country is kept by the longest rule."""
         told = record.shape.countries
         return (
             self.country is None or told is None or self.country not in told or record.country in {None, self.country}
         )
 
     def shown(self, record: Record) -> bool | None:
-        """Whether a record says that it is under its law; None: it is everybody's."""
+        """Whether a record names the country of the rule; None: the rule applies in every country."""
         return None if self.country is None else self.country == record.country
 
     def day(self, moment: Moment) -> date:
-        """The local day of an anchor, where the period is counted."""
+        """Returns the local day of an anchor in the zone of the period."""
         if not isinstance(moment, datetime):
             return moment
         return as_utc(moment, self.clock.zone).astimezone(ZoneInfo(self.zone)).date()
 
     def ends(self, day: date) -> date | None:
-        """The last day on which it keeps a record with that anchor."""
+        """Returns the last day on which the rule keeps a record with that anchor."""
         return _last_day(self.period, day, self.zone) if self.period else None
 
 
 @dataclass
 class _Decided:
-    """What rules keep of all records of one pattern: the longest first, and the one that does so by a state."""
+    """The rules that keep records of one pattern, the longest first, and the rule that keeps them by a state."""
 
     keeping: Sequence[_Ruled]
     by_state: _Ruled | None
@@ -133,7 +133,7 @@ class _Decided:
     _fields: frozenset[str] | None = None
 
     def stay(self, record: Record, dated: Record) -> Stay:
-        """Why one of them stays, by the dates of another; of many few days differ."""
+        """Returns why a record stays, by the dates of ``dated``; cached, since many records share a day."""
         longest, shortest = self.keeping[0], self.keeping[-1]
         moment = None if self.by_state else longest.moment(dated)
         day = longest.day(moment) if moment else None
@@ -165,12 +165,12 @@ class _Decided:
 
 @lru_cache(4096)
 def _last_day(period: Period, began: date, zone: str) -> date:
-    """Of many people's records few days differ."""
+    """Returns the last day of a period; cached, since many records share a day."""
     return release(period, began, zone).last_day
 
 
 def does_with(shape: Shape, policy: Policy) -> OnErasure:
-    """What an erasure does with our own records of a place; of what customers alone decide about there are none."""
+    """Returns what the policy does with the company's own records of a place."""
     category = policy.category(shape.category)
     if category is None or (category.is_customers and shape.owners is not None):
         return OnErasure.DELETE
@@ -178,9 +178,9 @@ def does_with(shape: Shape, policy: Policy) -> OnErasure:
 
 
 class Keeping:
-    """What stays of one subject's records, by all rules, holds and states together.
+    """Decides what stays of one subject's records, by all rules, holds and states together.
 
-    ``policy``: None where no rule keeps anything. What a customer decides about is theirs to keep.
+    ``policy``: None where no rule applies. Rules never apply to data that a customer controls.
     """
 
     def __init__(self, system: str, policy: Policy | None, found: Attribution) -> None:
@@ -196,7 +196,7 @@ class Keeping:
         self._unsigned_of = Counter[tuple[str, str]]()
 
     def states(self, shapes: Iterable[Shape]) -> States | None:
-        """Which states of the policy last by what the records say; None where none is declared, or not ours."""
+        """Returns which states of the policy last; None where none is declared, or for a customer's data."""
         states: dict[str, bool | None] = {}
         for shape in shapes:
             for word in (state.word for state in shape.states if state.word):
@@ -204,12 +204,12 @@ class Keeping:
         return states if states and self._task.tenant is None else None
 
     def stays(self) -> dict[Name, Stay]:
-        """What stays.
+        """Returns the records that stay.
 
         Raises:
-            ErasureRefused: a record is in a state in which nothing of theirs goes.
-            GroundUnknown: nobody can tell whether it is, or a state or a country by which something would stay.
-            RuleUnsigned: nobody has signed a rule by which something would stay, nor confirmed that as much goes.
+            ErasureRefused: the state of a record forbids every erasure of the subject
+            GroundUnknown: such a state, or a state or country that a rule depends on, is unknown
+            RuleUnsigned: a rule that would keep records is unsigned, and two people have not confirmed the deletion
         """
         stays: dict[Name, Stay] = {}
         self._refuse(lambda mine, word: self._covered(mine) or word in self._lasting(mine), stays=None)
@@ -235,7 +235,7 @@ class Keeping:
         return self._policy is not None and mine.record.shape.category in self._task.held
 
     def _refuse(self, is_fine: Callable[[Mine, str], bool], stays: Stays | None) -> None:
-        """Raises why nothing goes: a record is in a state by which it does not stay, or does not tell."""
+        """Raises if the state of a record forbids the erasure, or is unknown."""
         unclear: GroundUnknown | None = None
         for mine in self._telling:
             shape = mine.record.shape
@@ -275,7 +275,7 @@ class Keeping:
         return decided.stay(record, dated) if decided.keeping else None
 
     def _decide(self, policy: Policy, record: Record, dated: Record, rules: Sequence[_Ruled]) -> "_Decided":
-        """What rules in force keep of records of this pattern."""
+        """Returns the rules in force that keep records of this pattern."""
         shape, keeping, by_state = record.shape, list[_Ruled](), list[_Ruled]()
         states = self._of(record)
         for each in (each for each in rules if each.concerns(record)):
@@ -307,12 +307,12 @@ class Keeping:
         self._problem = self._problem or problem
 
     def _is_unsigned(self, each: _Ruled, record: Record) -> bool:
-        """Whether nobody has signed a rule that is about a record: also if that is past its period."""
+        """Whether an unsigned rule applies to a record, even past its period."""
         lasts = self._of(record).get(each.rule.lasts_while or "", False)
         return not each.in_force and each.concerns(record) and bool(each.rule.period or lasts)
 
     def _of(self, record: Record) -> States:
-        """Which states last for a record: by itself, by other places, and by other systems."""
+        """Returns the states that last for a record, by itself, other places and other systems."""
         shape = record.shape
         if (elsewhere := self._states.get(shape.place)) is None:
             said: dict[str, bool | None] = {**self._task.states}
