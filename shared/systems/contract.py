@@ -1,17 +1,17 @@
-"""What a downstream system must be able to do, and what it answers.
+"""Defines the tasks that an adapter works and the results that it returns.
 
 Every operation takes a sequence of tasks and returns one result for each, in the same order:
 
-    Receipt      it was done and looked at again
-    NotSearched  nothing that is known of the subject can be searched by here, so nothing was done or found out
-    Pending      the system works on it; ask again later
-    Unavailable  it could not be reached or was busy: the engine retries with backoff
-    Refused      it will never work as asked; a person must look (subclasses name why)
+    Receipt      done, and verified by a second look
+    NotSearched  no known identity of the subject can be searched by here; nothing was done
+    Pending      the system is working on it; ask again later
+    Unavailable  the system is away or busy; the worker retries with backoff
+    Refused      it cannot be done as asked; a person must look (subclasses name why)
 
-Raising ``Unavailable`` or ``SystemRefused`` instead of returning it says the same of every task of the call. After any
-other ``Refused``, or an error that nobody foresaw, the call is made again by halves, until the task to blame is alone;
-after an outage that comes again and again as well. So a repeat of a task id must have no second effect and give the
-same counts as the first, and what was committed for one task is never undone or denied because of another.
+An adapter may raise ``Unavailable`` or ``SystemRefused`` for all tasks of the call. After any other ``Refused`` or an
+unexpected error the call is repeated in halves until the failing task is alone; after repeated outages too. So a
+repeated task id must have no second effect and give the same counts, and a committed task is never undone or reported
+as failed because of another.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ from shared.domain.rights import Level
 from shared.domain.topics import Message
 
 States = Mapping[str, bool | None]
-"""Whether states last for which rules of the policy keep, by what the policy calls them; None: that is not known."""
+"""Whether each state of the policy lasts, by its name; None: unknown."""
 Publish = Callable[[Sequence[Message]], Awaitable[None]]
 """Sends records and returns once the broker has them all (``Producer.send``), or raises a ``DsrError``."""
 
@@ -39,20 +39,21 @@ Publish = Callable[[Sequence[Message]], Awaitable[None]]
 class Task:
     """One operation on one system for one request.
 
-    ``identities`` are the subject's own, and ``changes`` what they want corrected, opened from the vault; ``details``
-    is what the operation needs besides (for ``restrict``: ``{"ground"}``; for ``escalate``: ``{"level", "due_on",
-    "right"}``, with ``escalate_to`` the roles to be told, ``target_on`` if a target was missed, ``lines`` if it is
-    about many requests, and for the level ``resolved`` the ``outcome``; for ``flag``: ``{"open"}``; for ``rectify`` the
-    ``zone`` in which times are shown to them). ``progress``: what earlier attempts noted. ``subject_ref`` points into
-    the vault. ``turn``: when its operation was opened (µs), and its stage. ``confirmed``: how much two persons have, by
-    limit.
-    ``tenant``: the customer of ours in whose data alone it looks for anybody; None: in ours alone. ``not_theirs``:
-    for a repair, numbers of which the register says that they were somebody else's all of the time.
-    ``at``: the instant at which it is worked, by the clock of the service.
-    ``level``: how well each of the identities is proved at least; a name only checks a hit. ``held``: what of the
-    system's categories an erasure leaves as it is, since a legal hold covers it. ``states``: by which rules of the
-    policy may keep something of it, and that other systems tell: whether each lasts, None where nobody could say.
-    ``beside``: what is known of the subject and finds no rows: it tells whose those are that something else has found.
+    - ``identities``: the subject's identities to search by; ``beside``: further ones, which only identify rows found
+    - ``level``: the level to which each identity is proved at least
+    - ``changes``: the corrections that the subject asked for
+    - ``details``: further input of the operation. ``restrict``: ``ground``. ``flag``: ``open``. ``rectify``: ``zone``,
+      the time zone of the subject. ``escalate``: ``level``, ``due_on``, ``right``, ``escalate_to`` (roles), and where
+      they apply ``target_on`` (a missed target), ``lines`` (several requests) and ``outcome``
+    - ``progress``: notes of earlier attempts
+    - ``turn``: when the operation was opened (µs), and its stage
+    - ``confirmed``: by limit, the number that two people have confirmed
+    - ``tenant``: the customer whose data are searched; None: the company's own
+    - ``not_theirs``: for repairs, numbers that by the register were never the subject's
+    - ``at``: the instant of the work, by the service's clock
+    - ``held``: categories that a legal hold keeps
+    - ``states``: states that other systems report
+    - ``subject_ref``: the subject's reference in the vault
     """
 
     task_id: UUID
@@ -78,55 +79,53 @@ class Task:
 
     @property
     def known(self) -> tuple[Identity, ...]:
-        """All that is known of the subject: also that by which nobody is searched."""
+        """Returns all identities of the subject, including those that are not searched by."""
         return (*self.identities, *self.beside)
 
     @property
     def token(self) -> tuple[int, int, int]:
-        """Grows with each attempt and with each operation of the request: where a greater one was, this is too late."""
+        """Returns the fence: it grows with each operation and attempt, and a smaller one must not change anything."""
         return (*self.turn, self.attempt)
 
     @property
     def repair(self) -> bool:
-        """Whether nobody asked anew: what the register says is to be set right where it is not, and that counted."""
+        """Whether it restores a state that our registers require, without a new request."""
         return bool(self.details.get("repair"))
 
     @property
     def stops_marketing(self) -> bool:
-        """Whether it ends marketing and nothing else, or locates for that: by the address, whoever reads it."""
+        """Whether it only stops marketing, or locates for that."""
         return self.operation is Operation.SUPPRESS or bool(self.details.get(STOPS_MARKETING))
 
     @property
     def leads_on(self) -> bool:
-        """Whether an address or a number that a row tells of the subject is followed to other rows.
+        """Whether addresses and numbers found in a row are followed to other rows.
 
-        Whoever objects has said by what, and what stands in their row may be another's too (Art. 21(3)).
+        They are not for an objection: contact points in a row may be those of others (Art. 21(3)).
         """
         return self.repair or not (self.stops_marketing or self.details.get(BY_STATED))
 
     @property
     def marked(self) -> bool:
-        """Whether it takes away only what bears the mark of its request: where nothing is marked, that is nothing."""
+        """Whether it removes only data marked with its request."""
         return bool(self.details.get("marked"))
 
     @property
     def round(self) -> int:
-        """How often it was tried anew by a person after a refusal; what is then sent must not be taken for a repeat."""
+        """Returns how often a person has retried it; each round is new to the system, not a repeat."""
         noted = self.progress.get("round")
         return noted if isinstance(noted, int) else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One thing that a system holds about the subject, readable by the subject.
+    """One record about the subject, as the subject may read it.
 
-    ``portable``: provided by the subject and held under consent or contract (Art. 20), so it goes into a portability
-    package too; everything goes into an access package. ``matched``: every value in it by which a subject can be
-    found, as the system wrote it down, and when it happened; a record without is never handed out (REQ-S8).
-    ``not_provided``: fields of a portable record that are not from the subject, which an access package has alone.
-    ``anchors``: from when periods of the policy count for it, by what the policy calls that; ``states``: which of the
-    states lasts by which its rules keep, None where it should be known and is not. ``hidden``: fields of
-    which they do not see what stands there, to protect others (Art. 15(4)), by whose part it is (``policy.Other``).
+    ``portable``: it also goes into a portability package: provided by the subject under consent or contract (Art. 20).
+    ``not_provided``: fields of a portable record that go into an access package only.
+    ``matched``: values that identify the subject, as the system writes them, with their time; a record without any is
+    never handed out (REQ-S8). ``anchors``: start dates of periods, by the policy's names. ``states``: states that keep
+    it; None: unknown. ``hidden``: fields withheld to protect others (Art. 15(4)), by ``policy.Other``.
     """
 
     category: str
@@ -142,20 +141,21 @@ class Record:
 
 @dataclass(slots=True)
 class Receipt:
-    """Proof of one task: counts in rows or objects, before and after.
+    """Result of one task: counts of records, before and after.
 
-    ``found`` before anything was changed, ``changed`` deleted or altered, ``remaining`` when looked at again.
-    ``not_searched``: why a part could not be searched, where the rest was, ``level``: for want of which proof;
-    ``corrected``: of each of the task's changes, how many records show it now, ``stated``: as a statement beside them;
-    ``uncounted``: why the counts cannot be known; ``unattributed``: rows with numbers that may be anybody's,
-    ``written_by_others``: by third persons, beside theirs; ``narrowed``: their own dates leave out what is theirs;
-    ``kept``: what is kept by rules of the policy; ``reduced``: of how many of these something was taken now, by
-    category; ``categories``: all searched, ``searched_by``: by what; ``states``: which last of those that it tells;
-    ``anonymised``: categories whose changed records stay and tell of nobody; ``ended``: those erased with a consent.
-    ``identities`` and ``records`` go to the
-    vault; ``parts``: in how many parts records were handed over before, where there were too many to hold them all.
-    ``by_account``: kinds of data that were not searched for want of an account; ``no_account``: of which nothing is
-    there, since none was found.
+    - ``found``: before the change; ``changed``: deleted or altered; ``remaining``: at the second look
+    - ``by_category``: found records by category; ``uncounted``: why the counts are unknown
+    - ``kept``, ``ground``, ``until``: records that rules keep, the first rule, and the last day
+    - ``reduced``: kept records that lost columns, by category; ``anonymised``: categories that were anonymised
+    - ``ended``: categories erased with a withdrawn consent
+    - ``categories``, ``searched_by``: categories searched, and the types of identity used
+    - ``not_searched``, ``level``: why a part was not searched, and the level of proof that is missing
+    - ``by_account``, ``no_account``: categories not searched because no account is known, or none was found
+    - ``narrowed``: the subject's own dates leave out records of theirs
+    - ``unattributed``: records with numbers of unknown owner; ``written_by_others``: records of others beside theirs
+    - ``corrected``: for each change, the number of records that show it; ``stated``: as a statement beside them
+    - ``states``: states that the system reports
+    - ``identities``, ``records``: go to the vault; ``parts``: number of parts of records handed over before
     """
 
     task_id: UUID
@@ -189,20 +189,20 @@ class Receipt:
     parts: int = 0
 
     def report(self, system: str, operation: Operation) -> TaskReport:
-        """What may be told of it: the counts, and nothing of whom or what it found."""
+        """Returns the counts for other services, without identities and records."""
         counts = {name: value for name in _REPORTED if (value := getattr(self, name)) is not None}
         return TaskReport(system=system, operation=operation, **counts)
 
     @classmethod
     def counted(cls, task: Task, outcome: TaskOutcome, counts: Mapping[str, int]) -> Self:
-        """All that was found, by category, was changed; ``no_match`` where that is nothing."""
+        """Returns a receipt in which everything found was changed; ``no_match`` for nothing."""
         found = {category: rows for category, rows in counts.items() if rows}
         n = sum(found.values())
         return cls(task.task_id, outcome if n else TaskOutcome.NO_MATCH, found=n, changed=n, by_category=found)
 
     @classmethod
     def planned(cls, task: Task, counts: Mapping[str, int]) -> Self:
-        """What an erasure would find, by category, and nothing of it would stay; ``no_match`` where that is nothing."""
+        """Returns the receipt of a dry run that would keep nothing; ``no_match`` for nothing."""
         found = {category: rows for category, rows in counts.items() if rows}
         n = sum(found.values())
         return cls(task.task_id, TaskOutcome.PLANNED if n else TaskOutcome.NO_MATCH, found=n, by_category=found)
@@ -213,7 +213,7 @@ _REPORTED = tuple(each.name for each in fields(Receipt) if each.name in TaskRepo
 
 @dataclass(frozen=True, slots=True)
 class NotSearched:
-    """The subject could not be searched for: who asks is asked for what would help, or a person decides."""
+    """The subject could not be searched for: the requester is asked for proof or identities, or a person decides."""
 
     task_id: UUID
     reason: Unsearched
@@ -221,19 +221,19 @@ class NotSearched:
 
 
 COPY_FIRST = "copy_first"
-"""What a task is told whose subject is owed a copy, or whose data are held: what it would erase it only stops."""
+"""Detail of a task: a copy is owed first or a hold applies, so data are restricted instead of erased."""
 STOPS_MARKETING = "stops_marketing"
-"""What a task is told that locates somebody whose marketing is to stop, and nothing else."""
+"""Detail of a task that locates a person only to stop marketing."""
 BY_STATED: Final = "by_stated"
-"""What a task is told of whoever objects or withdraws consent: no address that a row tells leads to another row."""
+"""Detail of an objection or withdrawal: identities found in a row lead to no other row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """The system has taken the task and will answer later; what was noted comes back with the next attempt.
+    """The system answers later; notes come back with the next attempt.
 
-    ``busy``: it has not, and says itself that it wants to be left alone for so long. ``copy_first``: it has done what
-    need not wait, and what the same person asked to see comes before the rest.
+    ``busy``: the system has not taken it and asks for a pause. ``copy_first``: the rest waits for a copy that the same
+    person asked for.
     """
 
     task_id: UUID
@@ -244,15 +244,15 @@ class Pending:
 
 Result = Receipt | NotSearched | Pending | Unavailable | Refused
 Checkpoint = Callable[[Mapping[UUID, Mapping[str, JsonValue]]], Awaitable[None]]
-"""Remembers progress per task id durably, *before* anything irreversible, for a repeat after a crash.
+"""Saves progress by task id durably, before anything irreversible, for a repeat after a crash.
 
-Raises ``Withdrawn`` where a request was withdrawn meanwhile, and nothing irreversible may follow; let it pass. Whoever
-has nothing to remember, and takes many steps, asks so before each, with an empty note.
+Raises ``Withdrawn`` if the request was withdrawn: nothing irreversible may follow, so let it propagate. An adapter with
+many steps calls it before each, with an empty note where it has nothing to save.
 """
 
 
 def of_corrections(task: Task, counts: Mapping[str, int], shown: Sequence[int], found: int) -> Receipt:
-    """What came of a task's changes, each ``shown`` now by so many records; ``found``: how many are the subject's."""
+    """Returns the receipt of corrections; ``shown``: records that show each one; ``found``: the subject's records."""
     changed = Receipt.counted(task, TaskOutcome.AMENDED, counts)
     if changed.found:
         return replace(changed, corrected=tuple(shown))

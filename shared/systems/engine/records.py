@@ -1,17 +1,17 @@
-"""What an adapter and the engine tell each other: records, changes, and what a system must be able to do.
+"""Defines the interface of adapters and the engine: records, changes, and the operations of a system.
 
-An adapter knows how to read and write its system, and nothing of the law. It promises:
+An adapter reads and writes its system, and knows nothing of the law. It guarantees:
 
-- ``find`` yields every record that may be a subject's: all that holds one of their values, at whatever time and
-  whosever it is by another spelling (the engine compares exactly), and all that leads to such a record by a join. The
-  ends of a path come before what leads to them. Where a link ``shares``, it names every record to which it leads, and
-  the engine takes those that were not found for other people's.
-- Tuples of a record stand in the order of its shape, always of the same length. Nothing is a dict: of one person there
-  may be 20,000 records.
-- With ``lock``, nobody else changes what was found before the unit ends.
-- ``apply`` changes exactly the records with these keys, in an order that the system needs, or raises and changes
-  nothing. A record that is gone already counts as 0.
-- A unit is one transaction where the system has them: it is kept if its block ends, and undone if that raises.
+- ``find`` yields every record that may be a subject's: each that holds one of their values, at any time and in any
+  spelling (the engine compares exactly), and each that leads to such a record by a join. Records that others lead to
+  come first. A link that ``shares`` names every record that it leads to; the engine attributes those that were not
+  found to other people.
+- Tuples of a record are in the order of its shape, always of the same length. Dicts are avoided, since one person may
+  have 20,000 records.
+- With ``lock``, found records cannot be changed by others until the unit ends.
+- ``apply`` changes exactly the records with these keys, in the order that the system needs, or raises and changes
+  nothing. A record that is already gone counts as 0.
+- A unit is one transaction where the system has transactions: committed when its block ends, rolled back if it raises.
 """
 
 from collections import Counter
@@ -32,17 +32,17 @@ from shared.systems.contract import Task
 from shared.systems.sweepable import Due
 
 ABSENT: Final = object()
-"""What stands in ``Record.data`` for a field that a record has not."""
+"""Marks a field in ``Record.data`` that a record does not have."""
 Key = tuple[Any, ...]
 """The primary key of a record, in the terms of its system."""
 Party = str | None
-"""As whom somebody stands in a record of several people; None: it is about one."""
+"""The role of a person in a record of several people; None: the record is about one person."""
 Moment = datetime | date
 """An instant, a time on a wall clock, or a day, as the clock of its shape says."""
 
 
 def as_text(value: object) -> str | None:
-    """Returns a value as it is compared; of bytes what they spell."""
+    """Returns a value in the form in which it is compared; bytes are decoded."""
     match value:
         case None | str():
             return value
@@ -55,17 +55,17 @@ def as_text(value: object) -> str | None:
 
 
 class Clock(NamedTuple):
-    """How a place writes when something happened; ``zone``: of what has none."""
+    """How a place writes times; ``zone``: for times without a zone."""
 
     kind: Literal["instant", "wall", "day"]
     zone: ZoneInfo
 
 
 class Holder(NamedTuple):
-    """A column that names somebody: as which party, by which type of identity.
+    """A column with an identity of a party.
 
-    ``finds``: subjects are searched by it; else it only tells whom the record names. ``yields``: it may be told to
-    other systems. ``record``: it stands in the record of that account or person itself.
+    ``finds``: subjects are searched by it; otherwise it only identifies the party. ``yields``: other systems may be
+    searched by it. ``record``: the record is that of the account or person itself.
     """
 
     column: str
@@ -79,10 +79,10 @@ class Holder(NamedTuple):
 class Link(NamedTuple):
     """A join from this place to another, or a foreign key.
 
-    ``owns``: the record at its end tells whose this one is, as ``of`` there and as ``party`` here; else that one must
-    only stay with this one: it is on the way, or is referred to. ``shares``: it may lead to several records, so that
-    all of them are named. ``joins``: it is declared as a join, and not a foreign key alone. ``fields``: the fields of
-    rules that are there, and not in this record: what is at the end keeps them, and stays where a rule keeps one.
+    ``owns``: the record at its end decides whose this one is, as party ``of`` there and ``party`` here; otherwise the
+    two records only stay together. ``shares``: it may lead to several records, which are all named. ``joins``: it is
+    declared as a join, and is not only a foreign key. ``fields``: fields of rules that the record at the end holds: it
+    stays where a rule keeps one of them.
     """
 
     place: str
@@ -95,12 +95,12 @@ class Link(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Columns of a record that are always emptied together.
+    """Columns of a record that are always blanked together.
 
-    ``blank``: what each becomes. ``fields``: the fields of rules that it holds, by which a kept record retains it.
-    ``names``: it identifies its party. ``found_by``: a record of one person is found or told apart by it, so that it
-    stays in one that is kept. ``tells``: it says whether a state lasts. ``goes``: it is emptied where the record
-    outlives its person; else only where a rule reduces it.
+    ``blank``: their new values. ``fields``: fields of rules that it holds; a kept record retains it for them.
+    ``names``: it identifies its party. ``found_by``: a record of one person is found or identified by it, so a kept
+    record retains it. ``tells``: it shows whether a state lasts. ``goes``: it is blanked when the record outlives its
+    person; otherwise only when a rule reduces the record.
     """
 
     party: Party
@@ -113,14 +113,14 @@ class Part(NamedTuple):
 
 
 class State(NamedTuple):
-    """A state in which a record must stay: the word of the dataset for it, and that of the policy if it has one."""
+    """A state in which a record must stay: the word of the dataset, and that of the policy if there is one."""
 
     reason: str
     word: str | None
 
 
 class Flag(NamedTuple):
-    """A mark that readers obey; ``stays``: nothing lifts it. ``value``: what its column holds then, if it is one."""
+    """A flag that readers obey; ``stays``: it is never lifted. ``value``: the value of its column when set."""
 
     column: str = ""
     stays: bool = False
@@ -128,13 +128,12 @@ class Flag(NamedTuple):
 
 
 class Field(NamedTuple):
-    """A column in ``Record.data``: how people see it, and how it is corrected; one without a name is the whole record.
+    """A column in ``Record.data``: how it is shown and corrected; without a name it is the whole record.
 
-    ``readable``: how a value is shown. ``kind``: its class. ``shown``: it is part of a copy. ``open``: another party
-    sees it too. ``portable``: it was provided by the person. ``rectifies``: the field of a correction that it holds.
-    ``fact``: it holds a fact of today, which may have to be corrected. ``part``: it is a part of a document, which
-    stays without it where it has none. ``dialled``: the position of the field with the same number in E.164, which is
-    shown instead. ``same``: whether two spellings are one value; None: they must be equal.
+    ``readable``: formats a value. ``kind``: its class. ``shown``: it is part of a copy. ``open``: other parties see it
+    too. ``portable``: the person provided it. ``rectifies``: the field of a correction that it holds. ``fact``: it
+    holds a current fact, which may have to be corrected. ``part``: an optional part of a document. ``dialled``: the
+    position of the same number in E.164, which is shown instead. ``same``: compares two spellings; None: equality.
     """
 
     column: str
@@ -154,10 +153,10 @@ class Field(NamedTuple):
 
 
 class PartyShape(NamedTuple):
-    """A party of a record; ``withheld``: the position of the field that says whether they hid their number.
+    """A party of a record; ``withheld``: the position of the field that says whether they withheld their number.
 
-    ``open_words``: the words there that hide nothing. ``nobody``: values that name nobody. ``seen_by``: the parties
-    that are shown it; None: all. ``same_as``: the party that it mostly is.
+    ``open_words``: words there that withhold nothing. ``nobody``: values that name no person. ``seen_by``: parties
+    that may see this one; None: all. ``same_as``: the party that it usually equals.
     """
 
     nobody: tuple[str, ...] = ("",)
@@ -173,22 +172,23 @@ FLAGS: Final = ("restriction", "marketing", "kept")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Shape:
-    """A place of a system (a table, a kind of record): what all of its records have in common, said once.
+    """A place of a system (a table, a kind of record), with the properties that all of its records share.
 
-    ``anchors``: what the policy calls the
-    beginnings of its periods, with their clocks. ``owners``: what tells a tenant's records apart (None: ours), where
-    they say it. ``valid``: they say from when to when they hold, by this clock. ``person``: one column tells people
-    apart; ``declared_person``: it is declared so, for all places together. ``one_account``: each account is one
-    person's. ``keeps``: what a rule keeps is reduced to its fields. ``bill_of``: the party whose bill needs it.
-    ``blanks``: it outlives a person; else it is deleted with them, unless another party is left. ``anonymise``: it is
-    rewritten without its people where the policy says so. ``stated``: statements stand beside its records.
-    ``countries``: by country of whose law its records may be, in the words of the policy; None: they do not say.
-    ``key_is_account``: its key is the account. ``whole``: what a state or a hold keeps stays as it is, and no period
-    keeps anything. ``mails``: it may be used for marketing, also where nothing marks who wants none.
-    ``unattributed``: it may have numbers of which nobody can tell whose. ``attached``: it goes with the record to which
-    it leads, and no limit counts it. ``periods``: it knows whose a number was when, so that former ones are asked for.
-    ``assigns``: a record says that its first holder was assigned to them. ``facts``: its records only tell what keeps
-    those to which they lead. ``spare``: no rule needs its records.
+    - ``anchors``: start times of periods, by the policy's names, with their clocks
+    - ``owners``: the values that identify each tenant's records (None: the company's own)
+    - ``clock``: how it writes the time of a record; ``valid``: how it writes the period in which a record holds
+    - ``apart``: a column separates people: ``declared`` for all places together, or ``taken`` for this place alone
+    - ``one_account``: each account is one person; ``key_is_account``: the key is the account
+    - ``keeps``: the fields to which a rule reduces a record; ``bill_of``: the party whose bill needs the record
+    - ``blanks``: a record outlives its person; otherwise it is deleted unless another party is left
+    - ``anonymise``: the policy may have it anonymised; ``whole``: kept records stay complete, and no period keeps any
+    - ``stated``: statements are stored beside its records
+    - ``countries``: countries whose law may apply, in the policy's words; None: the records do not say
+    - ``mails``: it may be used for marketing, even without a flag
+    - ``unattributed``: it may hold numbers of unknown owner; ``periods``: it knows who had a number when
+    - ``attached``: a record goes with the one that it leads to, and no limit counts it
+    - ``assigns``: a record proves that its first holder was assigned to the person
+    - ``facts``: its records only show what keeps those that they lead to; ``spare``: no rule needs its records
     """
 
     place: str
@@ -224,7 +224,7 @@ class Shape:
 
 
 class Statement(NamedTuple):
-    """What a person has stated beside a record of theirs; ``column``: by which they stand in it."""
+    """A person's statement beside their record; ``column``: the column that identifies them there."""
 
     column: str
     field: str
@@ -235,14 +235,16 @@ class Statement(NamedTuple):
 class Record(NamedTuple):
     """One row, ticket, party or contact as it is now.
 
-    ``holders``: the values as they are compared. ``anchors``, ``at``: as they are written there. ``states``: whether
-    each lasts; None: it does not say. ``tenant``: for whom it is processed, in small letters. ``country``: under whose
-    law it is, where it says that. ``parents``: each with the number of its link. ``filled``: by part, whether there is
-    anything to empty: a value that is neither what it becomes, nor (of a part that ``names``) a word for nobody.
-    ``flags``: whether each is set; None: neither its word nor its opposite stands there, or nothing can bear it.
-    ``data``: the values of its fields, where that was asked for. ``ref``: whatever the adapter needs to know it again.
-    ``whose``: by task whether its system has proved it to be that subject's, or why it has not; None: its holders tell.
-    ``rows``: for how many it stands, of a system that tells no more than counts.
+    - ``holders``: identities in the form in which they are compared
+    - ``at``, ``anchors``: times as the system writes them
+    - ``states``: whether each lasts; None: unknown
+    - ``tenant``: the customer for whom it is processed, in lower case; ``country``: the country whose law applies
+    - ``parents``: keys of the records that it leads to, each with the number of its link
+    - ``filled``: for each part, whether there is something to blank
+    - ``flags``: whether each is set; None: unknown, or the place has none
+    - ``data``: values of the fields, if asked for; ``ref``: what the adapter needs to find it again
+    - ``whose``: by task, whether its system proved it to be the subject's, or why not; None: its holders decide
+    - ``rows``: the number of records that it stands for, in a system that reports counts only
     """
 
     shape: Shape
@@ -266,17 +268,17 @@ class Record(NamedTuple):
 
     @property
     def name(self) -> "Name":
-        """What tells it from all others of its system."""
+        """Returns its unique name in the system."""
         return self.shape.place, self.key
 
 
 Page = Sequence[Record]
 Name = tuple[str, Key]
-"""What tells a record from all others of its system."""
+"""The unique name of a record in its system: place and key."""
 
 
 class SearchKey(NamedTuple):
-    """One value by which a subject is searched in a place; ``since``/``until``: half-open, in its own clock."""
+    """A value to search for in a place; ``since``/``until``: half-open, by the clock of the place."""
 
     type: IdentityType
     value: str
@@ -285,14 +287,14 @@ class SearchKey(NamedTuple):
 
 
 class Subject(NamedTuple):
-    """Whose records are sought: a task, and by place what finds theirs (``ownership.subject``)."""
+    """A task and its search keys by place (``ownership.subject``)."""
 
     task: Task
     keys: Mapping[str, tuple[SearchKey, ...]]
 
 
 class Kind(StrEnum):
-    """What becomes of records."""
+    """Kinds of change."""
 
     DELETE = "delete"
     SET = "set"  # columns get these values: blanked, reduced or corrected
@@ -303,10 +305,10 @@ class Kind(StrEnum):
 
 
 class Change(NamedTuple):
-    """The same change of many records of one place.
+    """One change of many records of a place.
 
-    ``values``: by column, as text. ``flag``: which of the flags is set or lifted. ``statement``: what a request
-    puts beside them.
+    ``values``: new values by column, as text. ``flag``: the flag to set or lift. ``statement``: the statement to store
+    beside the records.
     """
 
     kind: Kind
@@ -327,37 +329,37 @@ class Span(NamedTuple):
 
 
 Listed = tuple[UUID, Span]
-"""A number that a request hides from readers in a period."""
+"""A number and period that a request hides from readers."""
 
 
 class Numbers(Protocol):
-    """A list beside the data of numbers that readers do not see, each in its period (Art. 18)."""
+    """A list of numbers and periods beside the data, which readers hide (Art. 18)."""
 
     @property
     def place(self) -> str: ...
 
     async def listed(self, requests: Collection[UUID]) -> Sequence[Listed]:
-        """What stands there for these requests."""
+        """Returns the entries of these requests."""
 
     async def put(self, spans: Sequence[Listed], *, kept: bool = False) -> int:
-        """Adds what is missing; ``kept``: for what an erasure has left. How many were new."""
+        """Adds missing entries and returns their number; ``kept``: for records that an erasure left."""
 
     async def take(self, request: UUID, spans: Sequence[Span] | None = None) -> int:
-        """Removes these, or all of the request; how many."""
+        """Removes these entries, or all of the request, and returns their number."""
 
     async def kept(self, numbers: Collection[str]) -> Sequence[Span]:
-        """In which times an erasure has left what these numbers find."""
+        """Returns the periods of these numbers in which an erasure left records."""
 
 
 class Applied(NamedTuple):
-    """How many records each change has changed; ``emptied``: by record that went, what others refer to nobody now."""
+    """Number of records changed by each change; ``emptied``: by deleted record, rows whose reference was emptied."""
 
     rows: Sequence[int]
     emptied: Mapping[Name, Mapping[str, int]]
 
 
 class Tied(ForeignHit):
-    """Records refer to some that were to go, and do not go with them; ``why``: a sentence for each of the latter."""
+    """Records that stay refer to records that were to be deleted; ``why``: a sentence for each of the latter."""
 
     def __init__(self, why: Mapping[Name, str]) -> None:
         super().__init__(next(iter(why.values())))
@@ -365,11 +367,11 @@ class Tied(ForeignHit):
 
 
 class Collided(Unavailable):
-    """Somebody else holds a lock that was needed; nothing was changed, and it is tried again."""
+    """Another transaction holds a needed lock; nothing was changed, and it is tried again."""
 
 
 class Note(NamedTuple):
-    """What a transaction has done of a task, by category; ``first``: a repeat keeps what was noted first."""
+    """Counts of a task in a transaction, by category; ``first``: a repeat keeps the first counts."""
 
     task: Task
     counts: Mapping[str, int]
@@ -381,11 +383,11 @@ class Unit(Protocol):
 
     @property
     def shapes(self) -> Sequence[Shape]:
-        """Its places as they are today, the ends of paths before what leads to them."""
+        """The places of the system; places that others lead to come first."""
 
     @property
     def order(self) -> Sequence[str]:
-        """The same places, those whose records refer to others before these: in that order records can go."""
+        """The places in the order in which records can be deleted: referring records first."""
 
     @property
     def numbers(self) -> Numbers | None:
@@ -393,113 +395,113 @@ class Unit(Protocol):
 
     @property
     def remembers(self) -> bool:
-        """Whether it notes what it does of a task with the data; else the progress of the task has it."""
+        """Whether counts are noted beside the data; otherwise they are in the task's progress."""
 
     def find(
         self, subjects: Sequence[Subject], *, lock: bool = False, data: bool = False, most: int | None = None
     ) -> AsyncGenerator[Page]:
-        """All records that may be one of the subjects', in pages of at most 2,500 or so.
+        """Yields all records that may be one of the subjects', in pages of about 2,500 at most.
 
         ``most``: once there are more than that, the rest need not be read.
         """
 
     async def unchanged(self, records: Sequence[Record]) -> Sequence[Record]:
-        """Locks these, and returns those that are still as they were."""
+        """Locks these records and returns those that are unchanged."""
 
     async def again(self, records: Sequence[Record], *, data: bool = False) -> Sequence[Record]:
-        """The same as they are now; those that are gone are left out. ``parents`` are taken over."""
+        """Reads these records again; deleted ones are left out, and ``parents`` are copied."""
 
     async def apply(self, changes: Sequence[Change], *, skip_tied: bool = False) -> Applied:
-        """Changes these records; ``skip_tied``: leaves those to which others refer that do not go.
+        """Changes these records; ``skip_tied``: leaves out records that others refer to.
 
         Raises:
-            Tied: others refer to records that go; nothing was changed yet.
-            ForeignHit: a key does not tell records apart.
+            Tied: others refer to records to be deleted; nothing was changed yet
+            ForeignHit: a key is not unique
         """
 
     async def note(self, notes: Sequence[Note]) -> Mapping[UUID, Counter[str]]:
-        """Notes in this transaction what it does; all that was noted of each task so far.
+        """Notes counts in this transaction and returns the totals of each task.
 
-        A task that is missing was overtaken: then the transaction must not be kept.
+        A task that is missing in the answer was overtaken; the transaction must then be rolled back.
         """
 
     async def strays(self, gone: Sequence[Record]) -> Collection[Name]:
-        """Those of these records, which are gone, to which a record still leads that counts."""
+        """Returns the deleted records that a record of the subject still leads to."""
 
     async def unattributed(self) -> int:
-        """How many records have a number that may be anybody's, up to a limit."""
+        """Counts records with a number of unknown owner, up to a limit."""
 
     async def reference(self, records: Sequence[Record]) -> Sequence[str]:
-        """A digest of each, with the place before it: the same as long as the system is the same."""
+        """Returns a stable digest of each record, prefixed with its place."""
 
     async def size(self, place: str) -> int:
-        """How many records there are in a place, whosever they are."""
+        """Counts all records of a place."""
 
     async def past(self, due: Due, after: Record | None, *, most: int) -> Page:
-        """The next records whose anchor lies before a day, by age, locked; those that need nothing are left out."""
+        """Locks and returns the next records past their day, oldest first; those that need no change are left out."""
 
 
 @runtime_checkable
 class Clearing(Protocol):
-    """A unit that also deletes by what finds records, of subjects or past a day, where nothing is judged of each."""
+    """A unit that can also delete unread, by search keys or by age, where records need no judgement."""
 
     def clears(self, subjects: Sequence[Subject]) -> bool:
-        """Whether what finds the subjects' records finds these alone, and nothing leads or refers to them."""
+        """Whether the search keys find only the subjects' records, and nothing leads or refers to them."""
 
     async def count(self, subjects: Sequence[Subject]) -> Sequence[int]:
-        """How many there are of each."""
+        """Counts the records of each subject."""
 
     async def clear(self, subjects: Sequence[Subject], most: int) -> Sequence[Counter[str]]:
-        """Deletes them, as many at most; how many of each, by place."""
+        """Deletes at most so many; returns the counts of each subject, by place."""
 
     def clears_past(self, due: Due) -> bool:
-        """Whether every record that is past that day can go, and nothing leads or refers to it."""
+        """Whether every record past that day can be deleted, and nothing leads or refers to it."""
 
     async def count_past(self, due: Due) -> int:
-        """How many there are."""
+        """Counts the records past that day."""
 
     async def clear_past(self, due: Due, most: int) -> int:
-        """Deletes the oldest of them, as many at most; how many."""
+        """Deletes at most so many of the oldest, and returns their number."""
 
 
 class System(Protocol):
-    """What a system has besides: its name, its limits, and units for our data or for one tenant's."""
+    """A system: its name, its limits, and units for the company's data or for one tenant's."""
 
     @property
     def name(self) -> str: ...
 
     def knows(self, tenant: str | None) -> bool:
-        """Whether it tells that tenant's data apart; None: ours."""
+        """Whether it can separate that tenant's data; None: the company's own."""
 
     @property
     def incarnation(self) -> str:
-        """Which store it is, as the last unit that changes has found it."""
+        """The identity of the store, as the last changing unit found it."""
 
     @property
     def limits(self) -> "Limits": ...
 
     @property
     def part(self) -> int:
-        """How many records of one copy are held, and handed over together where there are more."""
+        """Most records of one copy in memory; larger copies are handed over in parts."""
 
     def unit(
         self, tenant: str | None = None, *, reading: bool = False, known: bool = False
     ) -> AbstractAsyncContextManager[Unit]:
-        """One transaction; ``reading``: it changes nothing, and is stricter about what is not declared.
+        """Opens a transaction; ``reading``: it changes nothing, and checks the declaration more strictly.
 
-        ``known``: an earlier unit of the same call has looked whether the system is as declared.
+        ``known``: an earlier unit of the same call has compared the system with its declaration.
 
         Raises:
-            Unavailable: it is away or busy.
-            Refused: it is not as declared, or not prepared for being changed.
+            Unavailable: the system is away or busy
+            Refused: the system differs from its declaration, or is not prepared for changes
         """
 
 
 class Limits(Protocol):
-    """How much one request may touch."""
+    """Limits of one request."""
 
     @property
     def rounds(self) -> int:
-        """How often records that keep arriving are chased."""
+        """Most rounds of an erasure in which new records keep arriving."""
 
     def excess(self, task: Task, *, rows: int = 0, people: int = 0) -> BlastRadius | None: ...
