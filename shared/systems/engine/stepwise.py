@@ -1,6 +1,6 @@
-"""Erasure in a system without transactions: what is to go is noted first, taken out step by step, and looked for again.
+"""Erases in a system without transactions: notes the records in a journal, erases them step by step, searches again.
 
-Ids alone are noted: what a record says stays with its system.
+The journal holds ids only; the content of a record stays in its system.
 """
 
 import asyncio
@@ -29,11 +29,11 @@ from shared.systems.protocols import Operate
 
 Only = TypeVar("Only")
 NOTED = "steps"
-"""Under which key the journal stands in the progress of its task."""
+"""Key of the journal in the progress of its task."""
 
 
 class Later(Unavailable):
-    """The system is to be asked again after that time; ``busy``: it says so itself."""
+    """Ask the system again after that time; ``busy``: the system asked for the pause."""
 
     def __init__(self, message: str, after: timedelta, *, busy: bool = False) -> None:
         super().__init__(message)
@@ -41,17 +41,17 @@ class Later(Unavailable):
         self.busy = busy
 
     def pending(self, task_id: UUID) -> Pending:
-        """What that is for one task."""
+        """Returns it as the result of a task."""
         return Pending(task_id, self.after, self.busy)
 
 
 class Going(BaseModel):
-    """One record that is to go, and how far that is.
+    """One record to erase, and its progress.
 
-    ``above``: the ids of what it lies below, by place. ``way``: in which of the ways of its place a person does it.
-    ``step``: how many steps were answered. ``gone``: the system shows it no more. ``job``: what was begun for it, and
-    ``since`` when; ``ran``: that was told to go on. ``alone``: it shares a request with nobody. ``attached``: how many
-    records go with it, by category.
+    ``above``: ids of the records above it, by place. ``way``: which manual instruction of its place applies. ``step``:
+    number of answered steps. ``gone``: the system no longer shows it. ``job``: the job that was started for it, and
+    ``since`` when; ``ran``: the job was continued. ``alone``: it is sent in a call of its own. ``attached``: number of
+    records that go with it, by category.
     """
 
     place: str
@@ -68,16 +68,17 @@ class Going(BaseModel):
 
     @property
     def name(self) -> tuple[str, tuple[str]]:
-        """What tells it from every other record of the system."""
+        """Returns its unique name in the system."""
         return self.place, (str(self.id),)
 
 
 class _Noted(BaseModel):
-    """``looked``: since when a place shows what should be gone. ``told``: all is done that can be; a person is told.
+    """The saved state of a journal.
 
-    ``left``: what stays, of which was asked whose it is before what tells it had gone. ``others``: what was not proved
-    to be theirs then, and is not once they have gone. ``reduced``: of how much of what stays something is taken, by
-    category. ``unseen``: of ``kept``, what a hold covers and no search shows any more.
+    ``looked``: since when a place still shows erased records. ``told``: the interface can do no more, and a person does
+    the rest. ``left``: records that stay, attributed before the records that identify them were erased. ``others``:
+    records that were not proved to be the subject's, and never will be. ``reduced``: kept records that lose columns, by
+    category. ``unseen``: the part of ``kept`` that a hold covers and no search shows any more.
     """
 
     going: list[Going] = []
@@ -96,67 +97,67 @@ class _Noted(BaseModel):
 
 @dataclass(slots=True)
 class Journal:
-    """How far the erasure of one task is; ``noted`` is what of it is durable once it was saved."""
+    """The progress of one erasure; ``noted`` is its saved state."""
 
     task: Task
     noted: _Noted = field(default_factory=_Noted)
 
     @classmethod
     def of(cls, task: Task) -> Self | None:
-        """What an earlier attempt has noted."""
+        """Returns the journal of an earlier attempt, if there is one."""
         said = task.progress.get(NOTED)
         return cls(task, _Noted.model_validate(said)) if isinstance(said, dict) else None
 
     @property
     def progress(self) -> Mapping[UUID, Mapping[str, JsonValue]]:
-        """As it is noted."""
+        """Returns the progress to save."""
         return {self.task.task_id: {NOTED: self.noted.model_dump(mode="json")}}
 
     def of_place(self, place: str) -> list[Going]:
-        """What goes of one place."""
+        """Returns the records to erase in a place."""
         return [each for each in self.noted.going if each.place == place]
 
 
 class Noting(Protocol):
-    """Makes durable how far these tasks are, or all; raises ``Withdrawn`` where one is to go no further."""
+    """Saves the progress of these tasks, or of all; raises ``Withdrawn`` if a request was withdrawn."""
 
     async def __call__(self, tasks: Collection[UUID] | None = None) -> None: ...
 
 
 class StepUnit(Unit, Protocol):
-    """A system that takes its steps one by one."""
+    """A unit of a system that erases step by step."""
 
     others: dict[UUID, int]
 
     @property
     def searched(self) -> frozenset[str]:
-        """The places whose records are looked for by a search once more."""
+        """The places that are searched again after the erasure."""
 
     @property
     def for_many(self) -> bool:
         """Whether one search finds the records of several subjects."""
 
     def going(self, record: Record) -> Going:
-        """What is noted of a record that is to go."""
+        """Returns the journal entry of a record."""
 
     async def carry(self, journals: Sequence[Journal], note: Noting) -> Mapping[UUID, Result]:
-        """Goes as far as it can with what is to go, and ``note``s that; of those that wait, or failed, the result."""
+        """Takes all possible steps and saves progress by ``note``; returns results of tasks that wait or failed."""
 
     def seen_again(self, journal: Journal, name: str, shown: Iterable[Going]) -> Later:
-        """When to look again at what is still shown, and what of it is told to go once more.
+        """Returns when to look again at records that are still shown, some of which are erased again.
 
         Raises:
-            ResidueFound: it has been shown for too long.
+            ResidueFound: they have been shown for too long
         """
 
     def must_be_whole(self, journal: Journal) -> None:
-        """Raises where a person must do a part of it, or nobody can look at it again."""
+        """Raises if a person must do a part, or a part cannot be verified."""
 
 
 class Moments:
-    """What units have in common whose every call is a moment of its own.
+    """Base of units in which every call stands alone, without a transaction.
 
-    ``others``: by task, how much that is not theirs third parties have written in what is.
+    ``others``: by task, the number of records that third parties wrote in the subject's records.
     """
 
     numbers: Numbers | None = None
@@ -166,34 +167,34 @@ class Moments:
         self.others: dict[UUID, int] = {}
 
     async def unchanged(self, records: Sequence[Record]) -> Sequence[Record]:
-        """Nothing is locked there."""
+        """Returns all records: nothing can be locked."""
         return records
 
     async def note(self, notes: Sequence[Note]) -> Mapping[UUID, Counter[str]]:
-        """Nothing is noted there: the progress of a task has its counts."""
+        """Returns the counts: they are saved in the progress of the task."""
         return {each.task.task_id: Counter(each.counts) for each in notes}
 
     def seen_again(self, journal: Journal, name: str, shown: Iterable[Going]) -> Later:
-        """Nothing there takes its time: what is still shown was not taken out."""
+        """Raises: erased records disappear at once there, so a record that is still shown was not erased."""
         system, count = journal.task.system, len([*shown])
         raise ResidueFound(f"{system} still shows {count} of {name} after their erasure")
 
     def must_be_whole(self, journal: Journal) -> None:
-        """All of it can be erased."""
+        """Raises nothing: everything can be erased."""
 
     async def strays(self, gone: Sequence[Record]) -> Collection[Name]:
-        """What lies below another goes before it."""
+        """Returns none: records below others are erased before them."""
         del gone
         return ()
 
     async def unattributed(self) -> int:
-        """It has none."""
+        """Returns 0: it has no numbers of unknown owner."""
         return 0
 
 
 @runtime_checkable
 class StepSystem(System, Protocol):
-    """A system whose units are such."""
+    """A system that erases step by step; ``abreast``: tasks worked side by side."""
 
     @property
     def steps(self) -> StepUnit: ...
@@ -203,7 +204,7 @@ class StepSystem(System, Protocol):
 
 
 class OneUnit(Generic[Only]):
-    """Serves each call by the only unit of a system, ``steps``; nothing tells one store of it from another."""
+    """A system with one unit, ``steps``, for all calls, and without an identity of its store."""
 
     incarnation = ""
     part = 500
@@ -212,7 +213,7 @@ class OneUnit(Generic[Only]):
         self.name, self.limits, self.steps, self.abreast = name, limits, unit, abreast
 
     def knows(self, tenant: str | None) -> bool:
-        """Returns true: it is asked about every subject."""
+        """Returns true: it is searched for every subject."""
         del tenant
         return True
 
@@ -220,13 +221,13 @@ class OneUnit(Generic[Only]):
     async def unit(
         self, tenant: str | None = None, *, reading: bool = False, known: bool = False
     ) -> AsyncIterator[Only]:
-        """Every call there is a moment of its own."""
+        """Yields the unit; there is no transaction."""
         del tenant, reading, known
         yield self.steps
 
 
 class Stepwise:
-    """One call: the tasks of several subjects, whose records may share a request."""
+    """Erases for the tasks of one call, whose records may share requests to the system."""
 
     def __init__(self, system: StepSystem, policy: Policy, save_progress: Checkpoint) -> None:
         self._system, self._unit, self._policy, self._save_progress = system, system.steps, policy, save_progress
@@ -242,7 +243,7 @@ class Stepwise:
         return self._unit.shapes
 
     async def run(self, tasks: Sequence[Task]) -> list[Result]:
-        """One result for each task, in order."""
+        """Returns one result for each task, in order."""
         self._journals = {task.task_id: journal for task in tasks if (journal := Journal.of(task))}
         for journal in self._open():
             if journal.noted.finished:
@@ -262,14 +263,14 @@ class Stepwise:
         return [each for each in self._journals.values() if each.task.task_id not in self._ended]
 
     async def _note(self, tasks: Collection[UUID] | None = None) -> None:
-        """Makes durable how far every task is, ended or not, before anything irreversible follows."""
+        """Saves the progress of every task before anything irreversible."""
         standing = {key: j for key, j in self._journals.items() if not isinstance(self._ended.get(key), Withdrawn)}
         known = (journal for key, journal in standing.items() if tasks is None or key in tasks)
         if noted := {key: value for journal in known for key, value in journal.progress.items()}:
             await self._save_progress(noted)
 
     async def _note_what_was_done(self) -> None:
-        """The same at the end; what was done is no less done where a request was withdrawn meanwhile."""
+        """Saves the progress at the end, also of requests that were withdrawn meanwhile."""
         try:
             await self._note()
         except Withdrawn:
@@ -278,7 +279,7 @@ class Stepwise:
                     await self._note([task_id])
 
     async def _each(self, tasks: Sequence[Task], do: Callable[[Task], Awaitable[None]], *, looks: bool = True) -> None:
-        """Does it for every task side by side; whoever fails takes no further step."""
+        """Does it for every task side by side; a failed task takes no further step."""
         if self._unit.for_many and tasks and looks:
             found = await look(self._unit, [subject(task, self.shapes) for task in tasks])
             self._found = {each.task.task_id: each for each in found}
@@ -306,7 +307,7 @@ class Stepwise:
         return found
 
     async def _begin(self, task: Task) -> None:
-        """Looks what is to go; there is a journal where a person was to do a part of it, or a hold came since."""
+        """Plans a task; it has a journal already if a person did a part, or a hold was placed since."""
         journal = self._journals.get(task.task_id) or Journal(task)
         found = _without_others(journal, await self._find(task))
         await self._admit(journal, found)
@@ -314,7 +315,7 @@ class Stepwise:
         self._journals[task.task_id] = journal
 
     async def _plan_again(self, task: Task) -> None:
-        """Plans what an earlier attempt was to take from what stays, as far as that is found."""
+        """Plans again the reductions of an earlier attempt, for the records that are found."""
         journal = self._journals[task.task_id]
         found = _unsaid(journal, _without_others(journal, await self._find(task)))
         made = planning.plan(self._system.name, self._policy, None, found, self.shapes)
@@ -323,9 +324,9 @@ class Stepwise:
         self._plans[task.task_id] = made
 
     async def _admit(self, journal: Journal, found: Attribution, *, again: bool = False) -> list[Going]:
-        """Takes what is to go into the journal, or raises why nothing may be done; what of it is new.
+        """Adds records to the journal and returns the new ones, or raises why nothing may be done.
 
-        ``again``: it has come while the rest went; of that no more than the system lets it chase.
+        ``again``: the records arrived during the erasure; their rounds are limited.
         """
         known, limits = {each.name for each in journal.noted.going}, self._system.limits
         if not again:
@@ -358,7 +359,7 @@ class Stepwise:
         return new
 
     def _spare(self, journal: Journal, found: Attribution) -> None:
-        """Leaves what a hold covers and no search shows any more, since what leads there may have gone."""
+        """Spares records under a hold that no search shows any more, since the records that lead there were erased."""
         noted, held = journal.noted, journal.task.held if journal.task.tenant is None else ()
         covered = [each for each in noted.going if not each.gone and self._categories[each.place] in held]
         if not covered:
@@ -372,7 +373,7 @@ class Stepwise:
         noted.going = [each for each in noted.going if each.gone or each.name not in names]
 
     async def _restrict(self, made: Plan) -> None:
-        """Marks what a hold alone keeps, and reads it again."""
+        """Restricts records that only a hold keeps, and reads them again."""
         wanted = [*made.to_mark]
         if not wanted:
             return
@@ -385,7 +386,7 @@ class Stepwise:
             made.found.records[record.name] = replace(made.found.records[record.name], record=record)
 
     async def _reduce(self, task: Task) -> None:
-        """Takes from what stays all that nothing needs, and reads it again: what goes later may be what finds it."""
+        """Reduces kept records and reads them again, before the records that lead to them are erased."""
         made = self._plans.pop(task.task_id, None)
         if made is None or not made.reduced:
             return
@@ -396,7 +397,7 @@ class Stepwise:
             raise ResidueFound(f"{self._system.name} was told to keep less, and shows something else")
 
     async def _search_again(self, task: Task) -> None:
-        """Searches once more by the identities: what came meanwhile is erased too."""
+        """Searches again by the identities; records that arrived meanwhile are erased too."""
         journal = self._journals[task.task_id]
         places = self._unit.searched
         if (journal.noted.going or journal.noted.kept) and places:
@@ -413,7 +414,7 @@ class Stepwise:
         self._ended[task.task_id] = self._finish(journal)
 
     def _finish(self, journal: Journal) -> Receipt:
-        """Nothing is left to do: the ids are forgotten, and the counts stay for a repeat."""
+        """Ends a task: the journal forgets the ids and keeps the counts for a repeat."""
         counts = Counter(self._categories[each.place] for each in journal.noted.going)
         for each in journal.noted.going:
             counts.update(each.attached)
@@ -430,7 +431,7 @@ class Stepwise:
 
 
 def _count_attached(going: Sequence[Going], found: Sequence[Mine]) -> None:
-    """Notes with what goes how many records go with it."""
+    """Counts, for each record to erase, the records that go with it."""
     by_name = {each.name: each for each in going}
     for mine in (mine for mine in found if mine.record.shape.attached):
         category = mine.record.shape.category
@@ -439,7 +440,7 @@ def _count_attached(going: Sequence[Going], found: Sequence[Mine]) -> None:
 
 
 def _without_others(journal: Journal, found: Attribution) -> Attribution:
-    """The same without what was not theirs when they were still there."""
+    """Returns what was found, without records that were not proved to be the subject's before."""
     others = {(place, (key,)) for place, key in journal.noted.others}
 
     def leads(mine: Mine) -> bool:
@@ -449,7 +450,7 @@ def _without_others(journal: Journal, found: Attribution) -> Attribution:
 
 
 def _unsaid(journal: Journal, found: Attribution) -> Attribution:
-    """The same without what has gone, which a search may still show; of what is going no state is asked any more."""
+    """Returns what was found, without erased records, and without the states of records being erased."""
     noted = {each.name: each for each in journal.noted.going}
     left = {name: mine for name, mine in found.records.items() if name not in noted or not noted[name].gone}
     for name in noted.keys() & left.keys():
@@ -459,9 +460,9 @@ def _unsaid(journal: Journal, found: Attribution) -> Attribution:
 
 
 async def apart(operate: Operate, tasks: Sequence[Task], save_progress: Checkpoint, abreast: int) -> list[Result]:
-    """Works each task by itself, ``abreast`` of them side by side, so that none fails for another.
+    """Works each task alone, ``abreast`` at a time, so that none fails because of another.
 
-    A task that waits has not begun, so a request that is withdrawn meanwhile changes nothing.
+    A waiting task has not begun, so a request that is withdrawn meanwhile changes nothing.
     """
     gate = asyncio.Semaphore(abreast)
 
@@ -477,11 +478,11 @@ async def apart(operate: Operate, tasks: Sequence[Task], save_progress: Checkpoi
 
 
 LOOK_SECONDS = 0.5
-"""So often the engine is asked while steps are taken, however many they are."""
+"""Seconds between two checks for withdrawn requests while steps are taken."""
 
 
 class Standing:
-    """The tasks of one call, worked in steps of which ``at_once`` are taken side by side."""
+    """The tasks of one call that are not withdrawn; ``at_once`` steps are taken side by side."""
 
     def __init__(self, tasks: Iterable[UUID], save_progress: Checkpoint, at_once: int = 1) -> None:
         self._standing = set(tasks)
@@ -492,10 +493,10 @@ class Standing:
 
     @asynccontextmanager
     async def step(self, *tasks: UUID) -> AsyncIterator[None]:
-        """The time for one step that is taken for these tasks; for none: one that must be taken.
+        """Wraps one step for these tasks; without tasks the step must always be taken.
 
         Raises:
-            Withdrawn: none of them stands any more; the step must not be taken.
+            Withdrawn: all of them were withdrawn, so the step must not be taken
         """
         async with self._gate:
             if time.monotonic() >= self._look_at:
@@ -505,7 +506,7 @@ class Standing:
             yield
 
     async def withdrawn(self) -> dict[UUID, Withdrawn]:
-        """Asks now; the tasks whose requests were withdrawn by now."""
+        """Checks now, and returns the tasks whose requests were withdrawn."""
         self._look_at = time.monotonic() + LOOK_SECONDS
         try:
             await self._save_progress({task: {} for task in self._standing})
