@@ -1,4 +1,4 @@
-"""What every system must do of what it can: checks on invented people, each of which ends with a word."""
+"""Checks what a system can do, on invented people; each check ends with one word."""
 
 import secrets
 import time
@@ -25,7 +25,7 @@ from shared.systems.downstream import Downstream
 
 
 class Word(StrEnum):
-    """What is said of a check."""
+    """The result of a check."""
 
     YES = "yes"
     NO = "no"
@@ -36,7 +36,7 @@ class Word(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What came of one check; ``reason``: in words of ours, without anything of a person; ``seconds``: until gone."""
+    """Result of a check; ``reason``: without personal data; ``seconds``: until the data were gone."""
 
     word: Word
     reason: str = ""
@@ -51,7 +51,7 @@ YES = Finding(Word.YES)
 
 
 class Unmet(Exception):  # it ends a check with what was found
-    """A check ends here, with this."""
+    """Ends a check with a result."""
 
     def __init__(self, word: Word, reason: str) -> None:
         super().__init__(reason)
@@ -59,7 +59,7 @@ class Unmet(Exception):  # it ends a check with what was found
 
 
 def unless(holds: object, reason: str) -> None:
-    """Ends the check where something does not hold."""
+    """Ends the check if a condition does not hold."""
     if not holds:
         raise Unmet(Word.NO, reason)
 
@@ -88,7 +88,7 @@ def receipt_of(result: Result, *wanted: TaskOutcome) -> Receipt:
 
 
 def of_failure(failure: DsrError) -> Finding:
-    """What a failure says about the system."""
+    """Returns the result that a failure means."""
     match failure:
         case NotSupported():
             return Finding(Word.NOT_DECLARED, str(failure))
@@ -101,17 +101,17 @@ def of_failure(failure: DsrError) -> Finding:
 
 
 Findings = Mapping[str, Finding]
-"""By the name of the check."""
+"""Results by the name of the check."""
 
 
 def status(systems: Iterable[Findings]) -> int:
-    """0 only where nothing is ``no`` or ``unknown``, 1 for a ``no``, 2 where it could not be found out."""
+    """Returns 0 if nothing is ``no`` or ``unknown``, 1 for a ``no``, else 2."""
     words = {finding.word for findings in systems for finding in findings.values()}
     return 1 if Word.NO in words else 2 if Word.UNKNOWN in words else 0
 
 
 def lines_of(system: str, findings: Findings) -> Iterator[str]:
-    """A table of one system."""
+    """Returns the results of a system as a table."""
     yield system
     width = max(map(len, findings), default=0)
     for check, finding in findings.items():
@@ -119,7 +119,7 @@ def lines_of(system: str, findings: Findings) -> Iterator[str]:
 
 
 def as_json(findings: Findings) -> dict[str, dict[str, object]]:
-    """The same for a program."""
+    """Returns the results for a program."""
     told = {check: {"word": e.word, "reason": e.reason, "seconds": e.seconds} for check, e in findings.items()}
     return {check: {k: v for k, v in each.items() if v not in (None, "")} for check, each in told.items()}
 
@@ -127,15 +127,15 @@ def as_json(findings: Findings) -> dict[str, dict[str, object]]:
 # About whom.
 
 PREFIX = "dsr-conformance-"
-"""How every identity of an invented person begins, where its type has room for it."""
+"""Prefix of the identities of invented people."""
 _SINCE = datetime(2020, 1, 1, tzinfo=UTC)
 _DRAMA = "+4420794600"
-"""Numbers that are kept for plays (Ofcom): nobody's, a hundred of them."""
+"""A hundred numbers that Ofcom reserves for drama."""
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody invented: by each type of identity one value, and a name that all of them share."""
+    """An invented person: one value of each type of identity, and a name that all of them share."""
 
     key: str
     email: str
@@ -144,7 +144,7 @@ class Person:
 
     @property
     def values(self) -> dict[str, str]:
-        """What a seed is given."""
+        """The values for a seed."""
         return {
             "key": self.key,
             "email": self.email,
@@ -155,7 +155,7 @@ class Person:
         }
 
     def identities(self, needs: Collection[IdentityType]) -> tuple[Identity, ...]:
-        """What a system that needs these types is told."""
+        """Returns the identities for a system that needs these types."""
         known = (Identity(kind, self.values[kind.value], level="L2") for kind in IdentityType if kind in needs)
         dated = {IdentityType.PHONE, IdentityType.SIP_URI}
         return tuple(replace(each, valid_from=_SINCE) if each.type in dated else each for each in known)
@@ -163,7 +163,7 @@ class Person:
 
 @dataclass
 class People:
-    """Gives invented people, no two alike, all of one run."""
+    """Creates different invented people of one run."""
 
     run: str = field(default_factory=lambda: secrets.token_hex(4))
     domain: str = "example.com"
@@ -171,18 +171,18 @@ class People:
 
     @property
     def prefix(self) -> str:
-        """How everybody of this run begins."""
+        """The prefix of this run."""
         return f"{PREFIX}{self.run}-"
 
     def another(self) -> Person:
-        """Somebody who is nobody."""
+        """Creates a person."""
         number = len(self.made)
         key = f"{self.prefix}{number}"
         self.made.append(Person(key, f"{key}@{self.domain}", f"{_DRAMA}{number % 100:02d}"))
         return self.made[-1]
 
     def neighbours(self, person: Person) -> list[Person]:
-        """People of the same name whose addresses contain the person's, or match it where a search takes patterns."""
+        """Creates people of the same name whose addresses contain the person's, or match it as a pattern."""
         local, _, domain = person.email.partition("@")
         alike = (
             f"{self.prefix}x{local}@{domain}",
@@ -201,47 +201,47 @@ _DUE = date(2100, 1, 1)
 
 
 class Examined(Protocol):
-    """One system: its adapter, and its own way to hold something about a person."""
+    """A system: its adapter, and its own way to hold data about a person."""
 
     @property
     def downstream(self) -> Downstream:
-        """What is declared of it, with its adapter."""
+        """The declared system."""
 
     async def put(self, person: Person, rows: int) -> int | None:
-        """Lets it hold about so many rows about the person; how many those are, where that can be told."""
+        """Creates about so many rows of the person; returns their number, if known."""
 
     async def share(self, person: Person, other: Person) -> bool:
-        """Lets it hold rows in which both are; False: it has none, or nobody says how."""
+        """Creates rows of both people; False: the system has none, or none is declared."""
 
     async def held(self, person: Person) -> int | None:
-        """How many rows it holds about them now, looked up past the adapter; None: that cannot be told."""
+        """Counts their rows without the adapter; None: unknown."""
 
     def about(self, task: Task) -> None:
-        """Says whom a task will be about, where the system asks for that by itself."""
+        """Announces the person of a task to a system that asks for it."""
 
     async def hear(self, progress: dict[UUID, dict[str, JsonValue]], delay: timedelta) -> None:
-        """Waits so long at most, and adds to the progress what the system has answered meanwhile."""
+        """Waits at most so long, and adds answers of the system to the progress."""
 
 
 class Died(DsrError):
-    """The worker was killed, for a test."""
+    """Simulates a killed worker."""
 
 
 @dataclass
 class Engine:
-    """Keeps progress, and asks again while a result is pending, for ``patience`` of the system's own time."""
+    """Keeps progress and repeats pending tasks, at most for ``patience``."""
 
     examined: Examined
     patience: timedelta = timedelta(minutes=2)
     progress: dict[UUID, dict[str, JsonValue]] = field(default_factory=dict)
 
     async def save_progress(self, noted: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
-        """Remembers, as the queue does."""
+        """Saves progress, as the queue does."""
         for task_id, more in noted.items():
             self.progress.setdefault(task_id, {}).update(more)
 
     async def once(self, tasks: Sequence[Task], save_progress: Checkpoint | None = None) -> Sequence[Result]:
-        """One call with the progress of now."""
+        """Makes one call with the current progress."""
         known = [replace(task, progress=dict(self.progress.get(task.task_id, {}))) for task in tasks]
         operate = self.examined.downstream.operate(tasks[0].operation)
         results = await operate(known, save_progress or self.save_progress)
@@ -250,7 +250,7 @@ class Engine:
         return results
 
     async def run(self, tasks: Sequence[Task]) -> list[Result]:
-        """One result for each task, in order; pending, where it has had no answer in time."""
+        """Returns one result for each task, in order; pending if there was no answer in time."""
         final: dict[UUID, Result] = {}
         left = self.patience
         while waiting := [task for task in tasks if not _is_final(final.get(task.task_id))]:
@@ -286,20 +286,20 @@ class Trial:
 
     @property
     def system(self) -> Downstream:
-        """What is declared of it."""
+        """The declared system."""
         return self.examined.downstream
 
     def can(self, *operations: Operation) -> bool:
-        """Whether it has all of these."""
+        """Whether it can do all of these."""
         return all(map(self.system.can, operations))
 
     async def seeded(self, person: Person | None = None) -> tuple[Person, int | None]:
-        """Somebody about whom it holds something, and how many rows that are."""
+        """Creates a person with rows; returns both."""
         person = person or self.people.another()
         return person, await self.examined.put(person, self.rows)
 
     def task(self, operation: Operation, person: Person, *changes: Change) -> Task:
-        """A task about somebody."""
+        """Returns a task about a person."""
         task = Task(
             task_id=uuid4(),
             request_id=uuid4(),
@@ -317,23 +317,23 @@ class Trial:
         return task
 
     def engine(self) -> Engine:
-        """One that remembers nothing yet."""
+        """Returns a caller without progress."""
         return Engine(self.examined, self.patience)
 
     async def ask(self, operation: Operation, person: Person, *changes: Change) -> Result:
-        """How a task about somebody ends."""
+        """Works a task about a person."""
         return (await self.engine().run([self.task(operation, person, *changes)]))[0]
 
 
 # What is seen.
 
 LOOKS = (Operation.LOCATE, Operation.EXPORT)
-"""What shows whether somebody is there."""
+"""Operations that show whether a person is there."""
 _FOUND = {Operation.LOCATE: TaskOutcome.LOCATED, Operation.EXPORT: TaskOutcome.EXPORTED}
 
 
 async def look(trial: Trial, person: Person) -> int | None:
-    """How much of somebody it shows now; None: it can show nothing."""
+    """Counts the records shown of a person; None: it cannot show any."""
     for operation in LOOKS:
         if trial.can(operation):
             receipt = receipt_of(await trial.ask(operation, person), _FOUND[operation], TaskOutcome.NO_MATCH)
@@ -342,19 +342,19 @@ async def look(trial: Trial, person: Person) -> int | None:
 
 
 async def has_kept(trial: Trial, person: Person, held: int | None) -> bool:
-    """Whether no row of theirs has gone, as far as that can be told; a history may have grown."""
+    """Whether no row of theirs has gone, as far as known; a history may have grown."""
     now = await trial.examined.held(person)
     return now is None or held is None or now >= held
 
 
 async def records(trial: Trial, person: Person) -> list[Record]:
-    """A copy of all that it holds of somebody."""
+    """Returns a copy of all records of a person."""
     receipt = receipt_of(await trial.ask(Operation.EXPORT, person), TaskOutcome.EXPORTED, TaskOutcome.NO_MATCH)
     return list(receipt.records)
 
 
 async def shown(trial: Trial, person: Person) -> object:
-    """All that can be seen of somebody without changing anything."""
+    """Returns all that can be seen of a person without a change."""
     if trial.can(Operation.EXPORT):
         return sorted(repr((each.category, each.source, dict(each.data))) for each in await records(trial, person))
     return await look(trial, person)
@@ -364,7 +364,7 @@ async def shown(trial: Trial, person: Person) -> object:
 
 
 async def foreign(trial: Trial) -> Finding:
-    """Neighbours of the same name, with addresses that contain the person's, remain as they were, field by field."""
+    """Checks that neighbours with the same name and similar addresses are unchanged, field by field."""
     person, _ = await trial.seeded()
     neighbours = [await trial.seeded(each) for each in trial.people.neighbours(person)]
     before = [await shown(trial, each) for each, _ in neighbours]
@@ -376,7 +376,7 @@ async def foreign(trial: Trial) -> Finding:
 
 
 async def sharing(trial: Trial) -> Finding:
-    """Of a row of two people the other's part remains, and finds them as before; the person is in it no more."""
+    """Checks that a row of two people keeps the other person's part and no longer names the subject."""
     person, other = trial.people.another(), trial.people.another()
     if not await trial.examined.share(person, other):
         return Finding(Word.SKIPPED, "say how a row of two people comes into it, as shared = { sql = [...] }")
@@ -391,14 +391,14 @@ async def sharing(trial: Trial) -> Finding:
 
 
 def _of_others(rows: Sequence[Record], person: Person) -> Iterator[tuple[str, str, str]]:
-    """What rows say, but for what names the person."""
+    """Returns rows without the fields that name the person."""
     theirs = set(person.values.values())
     for row in rows:
         yield from ((row.source, name, str(value)) for name, value in row.data.items() if str(value) not in theirs)
 
 
 class Check(NamedTuple):
-    """What is tried of a system that can do all of these."""
+    """Declares a check for systems that can do all of these operations."""
 
     needs: tuple[Operation, ...]
     do: Callable[[Trial], Awaitable[Finding]]
@@ -408,7 +408,7 @@ _MOST_NOTES = 12
 
 
 async def found(trial: Trial) -> Finding:
-    """Who was seeded is found, and who was not is not."""
+    """A seeded person is found, and another is not."""
     if not any(map(trial.can, LOOKS)):
         return Finding(Word.NOT_DECLARED)
     person, _ = await trial.seeded()
@@ -418,7 +418,7 @@ async def found(trial: Trial) -> Finding:
 
 
 async def exported(trial: Trial) -> Finding:
-    """A copy has what was seeded, each row traced to the person, and nothing of the neighbour beside them."""
+    """A copy has the seeded rows, each traced to the person, and no row of a neighbour."""
     person, held = await trial.seeded()
     neighbour, _ = await trial.seeded()
     receipt = receipt_of(await trial.ask(Operation.EXPORT, person), TaskOutcome.EXPORTED)
@@ -450,7 +450,7 @@ async def rectified(trial: Trial) -> Finding:
 
 
 async def changed(trial: Trial, operations: Sequence[Operation]) -> Finding:
-    """Somebody is restricted and is not any more, or gets no marketing; the adapter looks again at each change."""
+    """A person is restricted and released, or excluded from marketing; the adapter verifies each change."""
     person, held = await trial.seeded()
     for operation in operations:
         receipt_of(await trial.ask(operation, person), TaskOutcome.AMENDED)
@@ -459,7 +459,7 @@ async def changed(trial: Trial, operations: Sequence[Operation]) -> Finding:
 
 
 async def erased(trial: Trial) -> Finding:
-    """What is found is erased and counted, and a copy had shown all of it (Art. 15)."""
+    """Found records are erased and counted, and a copy had shown all of them (Art. 15)."""
     person, held = await trial.seeded()
     copy = await records(trial, person) if trial.can(Operation.EXPORT) else None
     receipt = receipt_of(await trial.ask(Operation.ERASE, person), TaskOutcome.ERASED)
@@ -474,7 +474,7 @@ async def erased(trial: Trial) -> Finding:
 
 
 async def gone(trial: Trial) -> Finding:
-    """After an erasure another look finds nothing, in the time that the file gives; it is told how long that took."""
+    """After an erasure a second look finds nothing within the declared time; the time is reported."""
     person, _ = await trial.seeded()
     receipt_of(await trial.ask(Operation.ERASE, person), TaskOutcome.ERASED)
     began, left = time.monotonic(), trial.patience
@@ -490,7 +490,7 @@ async def gone(trial: Trial) -> Finding:
 
 
 async def repeated(trial: Trial) -> Finding:
-    """The same task again tells the same, and does nothing."""
+    """A repeated task has the same result and changes nothing."""
     person, _ = await trial.seeded()
     engine, task = trial.engine(), trial.task(Operation.ERASE, person)
     [first] = await engine.run([task])
@@ -500,7 +500,7 @@ async def repeated(trial: Trial) -> Finding:
 
 
 async def killed(trial: Trial) -> Finding:
-    """Killed at each note of progress, the same task again ends with the counts that it would have had."""
+    """A task killed at each save of progress ends with the same counts when it is repeated."""
     for at in range(_MOST_NOTES):
         person, held = await trial.seeded()
         engine, task = trial.engine(), trial.task(Operation.ERASE, person)
@@ -529,7 +529,7 @@ async def killed(trial: Trial) -> Finding:
 
 
 async def nobody(trial: Trial) -> Finding:
-    """Of somebody whom the system does not know nothing is found, changed or left."""
+    """Nothing is found, changed or left of a person whom the system does not know."""
     other, held = await trial.seeded()
     receipt = receipt_of(await trial.ask(Operation.ERASE, trial.people.another()), TaskOutcome.NO_MATCH)
     unless((receipt.found, receipt.changed, receipt.remaining) == (0, 0, 0), "its counts do not add up")
@@ -538,7 +538,7 @@ async def nobody(trial: Trial) -> Finding:
 
 
 async def in_order(trial: Trial) -> Finding:
-    """Results come in the order of the tasks, of known and unknown people; nothing asked is nothing done."""
+    """Results are in the order of the tasks, for known and unknown people; no task, no result."""
     first, held = await trial.seeded()
     last, _ = await trial.seeded()
     operate = trial.system.operate(Operation.ERASE)
@@ -553,7 +553,7 @@ async def in_order(trial: Trial) -> Finding:
 
 
 async def withdrawn(trial: Trial) -> Finding:
-    """What was withdrawn before the first step is left as it was."""
+    """A task that was withdrawn before the first step changes nothing."""
     person, held = await trial.seeded()
 
     async def is_withdrawn(_noted: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
@@ -590,7 +590,7 @@ CHECKS: Mapping[str, Check] = {
 
 
 async def run(check: Check, trial: Trial) -> Finding:
-    """What came of one check, whatever its system does."""
+    """Runs a check; returns a result whatever the system does."""
     if not trial.can(*check.needs):
         return Finding(Word.NOT_DECLARED)
     try:

@@ -1,8 +1,8 @@
-"""What a system with an HTTP interface is asked, declared in one TOML file: data, not code.
+"""Declares the requests of a system with an HTTP API, in one TOML file without code.
 
-A *resource* is a kind of record: how it is found, whose it is, what of it is shown, how it is erased and looked at
-again. Every request is one method and path, and says what counts as ``done``, ``not_found`` and ``refused``; any other
-answer fails by name.
+A *resource* is a kind of record: how it is found, who owns it, which fields are shown, how it is erased and verified.
+Each request is one method and path, with the answers that count as ``done`` and ``not_found``; any other answer fails
+by name.
 """
 
 import re
@@ -47,7 +47,7 @@ def _address(value: str) -> str:
 
 
 Span = Annotated[timedelta, BeforeValidator(_span, json_schema_input_type=str)]
-"""A time, as ``30s``, ``5m``, ``1h``, ``30d``."""
+"""A duration, as ``30s``, ``5m``, ``1h``, ``30d``."""
 Address = Annotated[str, AfterValidator(_address)]
 Text = Annotated[str, AfterValidator(_template)]
 Body = Annotated[JsonValue, AfterValidator(_template)]
@@ -55,16 +55,16 @@ Conditions = tuple[Condition, ...]
 
 
 class Declared(BaseModel):
-    """A table of which every key is known."""
+    """A table that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 class Request(Declared):
-    """One request: a method with its path, and what its answers mean.
+    """One request: a method with its path, and the meaning of its answers.
 
-    A 2xx answer is a success, and so is whatever fulfils a condition of ``done`` (404 for what is gone already).
-    ``permission``: what the vendor calls the right that a 403 says is missing.
+    A 2xx answer is a success, and so is one that meets a condition of ``done`` (404 for a record already gone).
+    ``permission``: the vendor's name of the right that is missing when it answers 403.
     """
 
     get: Address | None = None
@@ -89,12 +89,12 @@ class Request(Declared):
 
     @property
     def method(self) -> str:
-        """In capital letters."""
+        """The method in capital letters."""
         return next(each for each in ("get", "post", "put", "patch", "delete") if getattr(self, each)).upper()
 
     @property
     def path(self) -> str:
-        """Its template."""
+        """The template of the path."""
         return str(getattr(self, self.method.lower()))
 
     @property
@@ -104,14 +104,14 @@ class Request(Declared):
 
 
 class Pages(Declared):
-    """How the next page is asked for. Where pages end is judged by the page as it came, before anything is left out.
+    """How the next page is requested.
 
-    ``page``: ``parameter`` counts from 1; ``last_id``: the id of the last record of a page goes there. They end where
-    ``more`` is false, or without it with an empty page, or with ``end = "short"`` with one of fewer than ``size``
-    records: only where ``size`` is certainly what the system gives. ``cursor``: what ``next`` leads to goes into
-    ``parameter``. ``link``: ``next`` leads to the address of the next page, of which path and query are used. Nothing,
-    or null, or ``more`` false, ends them. ``of_body``: parameters are fields of the body. A page of more than ``size``
-    records is an error.
+    ``page``: ``parameter`` counts from 1. ``last_id``: ``parameter`` is the id of the last record. Both end where
+    ``more`` is false; without ``more`` they end with an empty page, or by ``end = "short"`` with one of fewer than
+    ``size`` records. Use ``short`` only if the system always fills a page. ``cursor``: the value at ``next`` goes into
+    ``parameter``. ``link``: ``next`` is the address of the next page; its path and query are used. Both end where the
+    value is missing or null, or ``more`` is false. ``of_body``: parameters are fields of the body. A page of more than
+    ``size`` records is an error.
     """
 
     kind: Literal["page", "last_id", "cursor", "link"]
@@ -137,7 +137,7 @@ class Pages(Declared):
 
 
 class Read(Request):
-    """How a record is read; ``records``: where it stands in the answer, if it is not all of that."""
+    """How a record is read; ``records``: its path in the answer, if it is not the whole answer."""
 
     records: Path | None = None
 
@@ -145,7 +145,7 @@ class Read(Request):
 class Listing(Read):
     """How records are listed, page by page.
 
-    ``records``: where they stand in the answer, itself a list if left out; a single object is one record.
+    ``records``: their path in the answer; left out, the answer is the list. A single object is one record.
     """
 
     id: Path = "id"
@@ -155,8 +155,8 @@ class Listing(Read):
 class Find(Listing):
     """How records are searched: by each identity of the types in ``by``, or once for each record of the parent.
 
-    ``foreign``: what is done where the search brings records of others too: ``refuse`` them all, or ``count`` those,
-    where others have written in what is the subject's.
+    ``foreign``: if the search also returns records of others, ``refuse`` all records, or ``count`` theirs where others
+    write in the subject's records.
     """
 
     by: frozenset[IdentityType] = frozenset()
@@ -164,7 +164,7 @@ class Find(Listing):
 
 
 class Step(Request):
-    """One request of a change; with ``batch`` one for so many records at a time, with ``job`` followed to its end."""
+    """One request of a change; ``batch``: records in one request; ``job``: the job to follow to its end."""
 
     batch: int = Field(default=1, ge=1, le=1000)
     job: str | None = None
@@ -172,11 +172,11 @@ class Step(Request):
 
 
 class ByHand(Declared):
-    """What a person does there about a record that the interface cannot erase: a command, or words.
+    """What a person does about a record that the API cannot erase: a command, or words.
 
-    ``when``: of which records. ``each``: what stands for a record at ``{each}``, up to a hundred of them, ``between``
-    two of which that is put; without it ``do`` is told of each by itself. Ids alone can be named: a command holds
-    nothing that somebody else has written.
+    ``when``: conditions of the record. ``each``: the text for one record; ``{each}`` in ``do`` stands for up to a
+    hundred of them, joined by ``between``. Without ``each``, ``do`` is repeated for each record. Templates name ids
+    only, so that a command never contains text from a record.
     """
 
     when: Conditions = ()
@@ -194,15 +194,14 @@ class ByHand(Declared):
 
     @property
     def names(self) -> set[str]:
-        """The names that its templates use, besides that of its own."""
+        """The names that its templates use, without ``each``."""
         return names_in([self.do, self.each]) - {"each"}
 
 
 class LookAt(Request):
-    """One request by which a record is looked at again, and what its answer must be where the record is gone.
+    """One request that verifies an erasure, and the answers that show the record as gone.
 
-    ``batch``: at so many at a time; then ``shown`` is where the ids of those stand that are still there, as
-    ``tickets.*.id``, so that one that stays does not keep the others.
+    ``batch``: records in one request; then ``shown`` is the path of the ids that are still there, as ``tickets.*.id``.
     """
 
     gone: Conditions = Field(min_length=1)
@@ -217,11 +216,11 @@ class LookAt(Request):
 
 
 class Look(Declared):
-    """How it is looked at again: every request of ``ask`` for each record, and a ``search`` by the identities too.
+    """How an erasure is verified: by every request of ``ask`` for each record, and by ``search`` with the identities.
 
-    A search alone is no proof: what lies below an erased record is not found by it any more.
+    A search alone proves nothing: records below an erased record are not found any more.
 
-    ``settle``: how long between two looks, ``within``: after which time what is still there was not erased.
+    ``settle``: time between two looks. ``within``: after this time a record that is still there was not erased.
     """
 
     ask: tuple[LookAt, ...] = Field(min_length=1)
@@ -231,9 +230,9 @@ class Look(Declared):
 
 
 class Job(Declared):
-    """Work that a system does in its own time: how it is followed, by the states that it names.
+    """How a job of the system is followed, by its states.
 
-    ``run``: the request that it waits for when it is ``ready``. A state that is not listed is waited for as pending.
+    ``run``: the request that continues a job in state ``ready``. A state that is not listed counts as pending.
     """
 
     id: Path
@@ -248,7 +247,7 @@ class Job(Declared):
 
 
 class Rate(Declared):
-    """How many calls a system allows; ``match``: to paths that begin so, with that method before them, or to all."""
+    """How many calls a system allows; ``match``: method and beginning of the paths; left out, all paths."""
 
     match: str = ""
     calls: int = Field(ge=1, le=1_000_000)
@@ -256,9 +255,9 @@ class Rate(Declared):
 
 
 class Auth(Declared):
-    """A header by which the system lets us in; ``{NAME}`` in its value is taken from the environment.
+    """The header that authenticates; ``{NAME}`` in its value is taken from the environment.
 
-    ``basic``: the value is user and password with a colon between them, and sent as HTTP Basic has it.
+    ``basic``: the value is ``user:password``, sent by HTTP Basic.
     """
 
     header: str = "Authorization"
@@ -267,11 +266,11 @@ class Auth(Declared):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The environment variables that it names."""
+        """Names of the environment variables."""
         return tuple(_VARIABLE.findall(self.value))
 
     def headers(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """The header, with what the environment holds."""
+        """Returns the header with values of the environment."""
         value = _VARIABLE.sub(lambda found: environment[found[1]], self.value)
         return {self.header: f"Basic {b64encode(value.encode()).decode()}" if self.basic else value}
 
@@ -280,12 +279,12 @@ class Auth(Declared):
 
 _NAME = r"^[a-z][a-z0-9_]{0,40}$"
 FIELD = re.compile(r"[a-z][A-Za-z0-9_]{0,40}")
-"""What a field of a record may be called."""
+"""The form of a field name."""
 OF_THE_TASK = frozenset({"task_id", "id", "ids", "job", "asserted", "current"})
 SHOWN = frozenset({"A", "M", "C"})
-"""The classes of fields that a subject is shown."""
+"""The classes of fields that the subject sees."""
 CHANGES = ("restrict", "lift", "suppress")
-"""The lists of steps of a resource that change a record in place and keep it."""
+"""Changes that keep the record."""
 
 
 def _listed(value: object) -> object:
@@ -293,31 +292,31 @@ def _listed(value: object) -> object:
 
 
 class Correction(Declared):
-    """How one field of a record is corrected, and the path where the corrected value must be read afterwards."""
+    """How a field is corrected, and the path where the new value must be read afterwards."""
 
     path: Path
     steps: tuple[Step, ...] = Field(min_length=1)
 
 
 class Change(Declared):
-    """How a record is restricted, lifted or kept out of marketing, and by which condition that is seen in it."""
+    """How a record is restricted, lifted or excluded from marketing, and the condition that shows it."""
 
     steps: tuple[Step, ...] = Field(min_length=1)
     seen: Conditions = Field(min_length=1)
 
 
 class Resource(Declared):
-    """One kind of record; ``find``: one search, or several where one of them alone brings not all.
+    """One kind of record; ``find``: one search, or several if one does not find all records.
 
-    ``owner``: paths of a record, each with the identity type that must be the subject's there, or the field of what it
-    lies below (``user.id``) that must be equal; all must agree, but one that it ``yields`` of a type of which none is
-    known for certain. ``yields``: further identities of the subject.
-    Where an account is the id of a record, it is the record of that account itself; of any other it is only named.
-    ``everybody``: how all of its records are listed, whoever they are of: each night those without the mark of
-    ``suppress`` are compared with the list of those who get no marketing.
-    ``by_hand``: what a person does where the interface cannot erase; they look again by ``verify`` when they have.
-    ``fields``: class of each field, as in a dataset (A, B, C, M, T); ``explain``: what those that are shown mean, for
-    whoever gets a copy. ``read``: one record by its id.
+    ``owner``: paths in a record, each with the identity type of the subject that it must hold, or the field of a record
+    above (``user.id``) that it must equal. All must agree. An exception is a path that it also ``yields``, of a type of
+    which no identity is known for certain. ``yields``: further identities of the subject. A record whose id is an
+    account is the record of that account; any other account is only named.
+    ``everybody``: lists all records: each night those without the mark of ``suppress`` are compared with the
+    suppression list.
+    ``by_hand``: what a person does where the API cannot erase; afterwards ``verify`` looks again.
+    ``fields``: the class of each field, as in a dataset (A, B, C, M, T). ``explain``: the meaning of shown fields, for
+    the reader of a copy. ``read``: reads one record by its id.
     """
 
     category: str = Field(pattern=_NAME)
@@ -374,28 +373,28 @@ class Resource(Declared):
 
     @property
     def shown(self) -> frozenset[str]:
-        """The fields that its subject is shown."""
+        """Fields that the subject sees."""
         return frozenset(name for name, kind in self.fields.items() if kind in SHOWN)
 
     @property
     def tells(self) -> frozenset[str]:
-        """The types of identity that stand in its records, of whom they are about."""
+        """Types of identity in its records."""
         return frozenset(IdentityType).intersection([*self.owner.values(), *self.yields.values()])
 
     @property
     def accounts_recorded(self) -> frozenset[str]:
-        """The path of the account whose own record each is; empty where its records merely name one."""
+        """The path of the account whose own record it is; empty where records only name an account."""
         named = (*self.owner.items(), *self.yields.items())
         return frozenset(path for path, kind in named if kind == IdentityType.ACCOUNT_ID and path == self.id)
 
     @property
     def id(self) -> Path:
-        """Where the id of a record stands."""
+        """The path of the id of a record."""
         return self.find[0].id
 
     @property
     def steps(self) -> Iterator[Step]:
-        """Every step of it."""
+        """Yields every step."""
         yield from self.erase
         for correction in self.rectify.values():
             yield from correction.steps
@@ -405,9 +404,9 @@ class Resource(Declared):
 
 
 class Declaration(Declared):
-    """One system: how it lets us in, how fast it may be asked, and its resources.
+    """One system: authentication, rate limits and resources.
 
-    ``busy``: answers after which it is asked again later, besides 429 and 503. ``check``: a harmless request.
+    ``busy``: answers that mean "later", in addition to 429 and 503. ``check``: a harmless request.
     """
 
     auth: Auth
@@ -424,7 +423,7 @@ class Declaration(Declared):
         return self
 
     def _lost(self) -> Iterator[str]:
-        """What is wrong with how its resources lie below one another."""
+        """Yields faults in the order of the resources."""
         named = [(name, each.of) for name, each in self.resource.items() if each.of is not None]
         if lost := [f"resource.{name}: of names no resource: {of}" for name, of in named if of not in self.resource]:
             yield from lost
@@ -435,7 +434,7 @@ class Declaration(Declared):
             yield "resources lie below one another in a circle"
 
     def _unknown(self) -> Iterator[str]:
-        """What its resources name and nobody knows there."""
+        """Yields names that are unknown where they are used."""
         for name, resource in self.resource.items():
             looks = resource.verify.ask if resource.verify else ()
             yield from self._lacked_by_steps(name, resource, looks)
@@ -464,7 +463,7 @@ class Declaration(Declared):
                 yield f"{many} can name no {{{other}}}: they may belong to several people"
 
     def _unknown_in(self, name: str, request: Request, known: set[str], *, whole: bool) -> Iterator[str]:
-        """The names that nobody knows there; of what lies above, a search knows all, and a step the id alone."""
+        """Yields unknown names of a request; a search knows all fields of records above, and a step only their ids."""
         yield from self._unknown_of(name, request.names, known, f"{request.path} is asked", whole=whole)
 
     def _unknown_of(
@@ -477,41 +476,41 @@ class Declaration(Declared):
                 yield f"resource.{name}: {{{each}}} is known to nobody where {where}"
 
     def above(self, name: str) -> tuple[str, ...]:
-        """A resource's ancestors, the nearest first."""
+        """Returns the resources above, the nearest first."""
         parent = self.resource[name].of
         return () if parent is None else (parent, *self.above(parent))
 
     @property
     def order(self) -> tuple[str, ...]:
-        """The resources, each after the one that it lies below."""
+        """The resources, each after the one above it."""
         below = {name: {each.of} if each.of else set[str]() for name, each in self.resource.items()}
         return tuple(TopologicalSorter(below).static_order())
 
     @property
     def never_told_apart(self) -> tuple[str, ...]:
-        """The resources filed by an account alone, where no record of it bears something of a person's."""
+        """Resources found only by an account whose own record bears no identity of a person."""
         if any(each.accounts_recorded and each.tells & OWN for each in self.resource.values()):
             return ()
         found = {name: self._found_by(name) for name in self.resource}
         return tuple(name for name, by in found.items() if IdentityType.ACCOUNT_ID in by and not by & OWN)
 
     def _found_by(self, name: str) -> frozenset[str]:
-        """The types of identity by which its records are found, or that they tell, and what they lie below does."""
+        """Returns the types of identity that find its records or stand in them or in those above."""
         each = self.resource[name]
         above = frozenset[str]() if each.of is None else self._found_by(each.of)
         return above.union(each.tells, *(find.by for find in each.find))
 
     @property
     def searched_by(self) -> frozenset[IdentityType]:
-        """Whatever any of its resources is searched by."""
+        """Types of identity that the resources are searched by."""
         return frozenset(kind for each in self.resource.values() for find in each.find for kind in find.by)
 
     @property
     def yields(self) -> frozenset[IdentityType]:
-        """Whatever any of its records tells of whom it is about."""
+        """Types of identity that the records yield."""
         return frozenset(kind for each in self.resource.values() for kind in each.yields.values())
 
 
 def read_declaration(path: File) -> Declaration:
-    """The declaration in that file; raises ``Misconfigured`` naming every wrong key."""
+    """Reads a declaration; raises ``Misconfigured`` naming every wrong key."""
     return read_toml(path, Declaration)
