@@ -37,11 +37,11 @@ NAVIGATION: Final[Sequence[tuple[str, Sequence[tuple[str, str, Power]]]]] = (
     ("Worklist", (("/", "Worklist", Power.SEE), ("/new", "New request", Power.HANDLE))),
     ("Approvals", (("/approvals", "Approvals", Power.SEE),)),
     ("Mail", (("/mail", "Mail", Power.READ),)),
-    ("Systems", (("/systems", "Systems", Power.SEE), ("/stopped", "Stopped", Power.SEE))),
+    ("Systems", (("/systems", "Systems", Power.SEE), ("/stopped", "Blocked", Power.SEE))),
     (
         "Reports",
         (
-            ("/sla", "Time limits", Power.SEE),
+            ("/sla", "SLA", Power.SEE),
             ("/incidents", "Incidents", Power.SEE),
             ("/holds", "Legal holds", Power.SEE),
             ("/post", "Letters", Power.READ),

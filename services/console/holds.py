@@ -32,7 +32,7 @@ PLACE = Decision(
     power=Power.HANDLE,
     when=lambda _: True,
     does=saying(
-        "No erasure and no sweep touches these data until two persons, or a review, lift the hold.",
+        "No erasure and no retention run touches these data until two people, or a review, lift the hold.",
         "You own it. Whom it is about is kept sealed, and nobody can read it again.",
     ),
     body=HoldPlaced,
@@ -77,7 +77,7 @@ class HoldPages:
         ]
         columns = ("Case", "Reason", "Categories", "Owner", "Review", "Decide")
         actions = offered(Subject(self.works, person), _BACK, [PLACE])
-        lead = "What a case needs is erased by nobody until two persons, or a review, let it go."
+        lead = "Data that a legal case needs. They are not erased until two people, or a review, lift the hold."
         table = Table("In force", lead, columns, rows, "No hold is in force.", actions)
         return show(visit, "Legal holds", [table])
 

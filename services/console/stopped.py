@@ -36,7 +36,7 @@ class Stopped:
     works: Works
 
     async def show(self, visit: Visit) -> Response:
-        """What has stopped, until two persons let it go?"""
+        """Shows what is blocked until two people release it."""
         person = person_of(visit)
         async with self.works.services.unit_of_work.pool.acquire() as connection:
             keys = await key_suspension.read(connection)
@@ -50,7 +50,7 @@ class Stopped:
         named = ((each.conflict_id, each) for each in conflicts)
         disputes = await acting.offered(self.works, "assignment-conflicts", named, person)
         tables = [_keys(keys, open_keys), _sweeps(stopped, runs), _conflicts(conflicts, disputes)]
-        return show(visit, "Stopped", [*tables, _proofs(self.works, proofs)])
+        return show(visit, "Blocked", [*tables, _proofs(self.works, proofs)])
 
 
 def _keys(found: Sequence[key_suspension.SuspendedKey], links: Sequence[Sequence[Link]]) -> Table:

@@ -15,7 +15,7 @@ from services.web.site import Visit
 from shared.storage.systems import CHANGED
 
 _STANDS = {
-    "observe": "asked, and counts for nothing yet",
+    "observe": "searched, and never changed",
     "on": "worked",
     "quarantined": "quarantined",
     "retired": "gone",
