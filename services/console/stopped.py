@@ -57,8 +57,8 @@ def _keys(found: Sequence[key_suspension.SuspendedKey], links: Sequence[Sequence
     rows = [
         Row((each.holder, each.key_id, str(each.waiting)), offered) for each, offered in zip(found, links, strict=True)
     ]
-    lead = "A key that asked for more erasures in an hour than the policy allows: its erasures wait."
-    return Table("API keys", lead, ("Held by", "Key", "Waiting", "Decide"), rows, "No API key is suspended.")
+    lead = "Keys that asked for more erasures in an hour than the policy allows. Their erasures wait."
+    return Table("API keys", lead, ("Holder", "Key", "Waiting erasures", "Decide"), rows, "No API key is suspended.")
 
 
 def _sweeps(found: Sequence[Sweep], links: Sequence[Sequence[Link]]) -> Table:
@@ -66,9 +66,9 @@ def _sweeps(found: Sequence[Sweep], links: Sequence[Sequence[Link]]) -> Table:
         Row((f"{each.system}, {each.table_name}", each.ceiling, str(each.due), str(each.of_rows)), offered)
         for each, offered in zip(found, links, strict=True)
     ]
-    columns = ("Table", "Ceiling", "Rows that would go", "Rows in all", "Decide")
-    lead = "More is past its ceiling in a night than the policy's share of the table."
-    return Table("Nightly sweep", lead, columns, rows, "No sweep is stopped.")
+    columns = ("Table", "Ceiling", "Rows to delete", "Rows in total", "Decide")
+    lead = "Nightly runs that would delete a larger share of a table than the policy allows."
+    return Table("Retention runs", lead, columns, rows, "No retention run is blocked.")
 
 
 def _conflicts(found: Sequence[AssignmentConflict], links: Sequence[Sequence[Link]]) -> Table:
@@ -79,14 +79,14 @@ def _conflicts(found: Sequence[AssignmentConflict], links: Sequence[Sequence[Lin
         )
         for each, offered in zip(found, links, strict=True)
     ]
-    lead = "A system takes a number to be somebody's in a time for which the register does not: nothing is done there."
+    lead = "A system and the number register disagree about who had a number. Nothing is done there."
     columns = ("System", "The register says", "Met by", "Decide")
     return Table(
         "Disputes about numbers",
         at_most(lead, found, assignment_conflicts.MOST),
         columns,
         rows,
-        "Nothing contradicts the register.",
+        "No system contradicts the register.",
     )
 
 
@@ -102,12 +102,12 @@ def _proofs(works: Works, found: Sequence[StoppedProof]) -> Table:
         for each in found
     ]
     lead = (
-        "No link and no code settles these: ask another way, enter how they proved who they are, or whose a proof is."
+        "A link or code cannot prove these requesters. Ask in another way, or enter how they proved their identity."
     )
     return Table(
-        "Proof of who asks",
+        "Proof of identity",
         at_most(lead, found, stopped_proofs.MOST),
         ("Request", "Why", "Since"),
         rows,
-        "No proof waits for a person.",
+        "No request waits for proof by a person.",
     )
