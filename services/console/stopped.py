@@ -101,9 +101,7 @@ def _proofs(works: Works, found: Sequence[StoppedProof]) -> Table:
         )
         for each in found
     ]
-    lead = (
-        "A link or code cannot prove these requesters. Ask in another way, or enter how they proved their identity."
-    )
+    lead = "A link or code cannot prove these requesters. Ask in another way, or enter how they proved their identity."
     return Table(
         "Proof of identity",
         at_most(lead, found, stopped_proofs.MOST),
