@@ -321,6 +321,8 @@ async def test_what_is_put_back_is_worked_when_its_pause_is_over(open_harness: O
     await eventually(is_done, within=20)
     stopping.set()
     await working
+    assert await harness.states(request) == {"crm:erase": "done"}
+    assert await harness.actions(request) == ["fulfilment.opened", "task.postponed", "task.concluded"]
 
 
 def done(task: Task) -> Receipt:
