@@ -19,7 +19,7 @@ def configure() -> None:
     calendar(policy.commitment.staff_calendar)  # the first reads all of them, which must not be while a request waits
     Deadlines(policy, service.fulfilments).subscribe(service)
     for operation in (Operation.ESCALATE, Operation.FLAG):
-        service.works(operation, concludes=partial(notifications.told, service.fulfilments))
+        service.works(operation, concludes=partial(notifications.record, service.fulfilments))
     settings = DeadlineSettings()
     service.also(partial(timers.run, policy=policy, settings=settings, fulfilments=service.fulfilments))
     service.also(partial(statistics.run, policy=policy))

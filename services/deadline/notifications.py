@@ -53,7 +53,7 @@ async def release(fulfilments: Fulfilments, tx: UnitOfWork, stopped: Sequence[Cl
         await _open(fulfilments, tx, operation, ends)
 
 
-async def told(fulfilments: Fulfilments, completed: Sequence[Completed], tx: UnitOfWork) -> None:
+async def record(fulfilments: Fulfilments, completed: Sequence[Completed], tx: UnitOfWork) -> None:
     """Records that the privacy team has its ticket, or that the flag is set or gone.
 
     A worker may have begun a ticket or flag while it was ended: then it is ended once more.
@@ -68,7 +68,7 @@ async def told(fulfilments: Fulfilments, completed: Sequence[Completed], tx: Uni
             await _open(fulfilments, tx, done.operation, [(done, tx.now.date(), done.details)])
 
 
-async def say_daily(fulfilments: Fulfilments, tx: UnitOfWork, policy: TimeLimitPolicy) -> None:
+async def open_digest(fulfilments: Fulfilments, tx: UnitOfWork, policy: TimeLimitPolicy) -> None:
     """Opens the ticket of the day: how many requests are open, and which are nearly due or overdue, by reference alone.
 
     Those who are named for it get it as soon as one is nearly due.

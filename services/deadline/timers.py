@@ -97,7 +97,7 @@ class Poll:
             of_kind = {kind: [each for each in due if each[1].kind == kind] for kind in (DAILY, FLAG, *TimerKind)}
             after = await retention.fire(tx, of_kind[TimerKind.RETENTION])
             for about, timer in of_kind[DAILY]:
-                await notifications.say_daily(self.fulfilments, tx, self.policy)
+                await notifications.open_digest(self.fulfilments, tx, self.policy)
                 tomorrow = notifications.hour_of(tx.now + timedelta(days=1), self.settings.digest_hour, self.policy)
                 after.append((about, replace(timer, due_at=tomorrow)))
             flagged = await repository.of(tx.connection, [about for about, _ in of_kind[FLAG]])
@@ -114,7 +114,7 @@ class Poll:
         """Publishes the steps of requests and opens their tickets; returns the timers as they are afterwards."""
         requests = list({about for about, _ in due})
         held = await repository.hold(tx.connection, requests, stopped=True, wait=False)
-        clocks, after, told = {clock.request_id: clock for clock in held}, [], []
+        clocks, after, tickets = {clock.request_id: clock for clock in held}, [], []
         for about, timer in due:
             if (clock := clocks.get(about)) is None:  # in the hands of a handler: at the next look
                 continue
@@ -126,8 +126,8 @@ class Poll:
             tx.traces[about] = clock.traceparent
             for each in unmet if kind in _EACH else unmet[-1:]:
                 _publish(tx, clock, timer, each)
-            told += [(clock, each) for each in tickets_for(clock, kind, unmet, tx.now)]
-        await notifications.warn(self.fulfilments, tx, told)
+            tickets += [(clock, each) for each in tickets_for(clock, kind, unmet, tx.now)]
+        await notifications.warn(self.fulfilments, tx, tickets)
         return after
 
 

@@ -53,11 +53,11 @@ async def release(fulfilments: Fulfilments, events: Sequence[TimerFired | HoldLi
     A rule retains nothing longer than the letter said. After a hold, a system that retains by another rule says so.
     """
     ended = [each for each in events if isinstance(each, HoldLifted) or each.kind is TimerKind.RETENTION]
-    told = await keys.told(tx, [event.request_id for event in ended])
+    promised = await keys.promised_periods(tx, [event.request_id for event in ended])
     new_fulfilments = [
         NewFulfilment(
             *(e.request_id, e.subject, e.right, Operation.ERASE, e.due_on),
-            *({"deferred": True, **told.get(e.request_id, {})}, frozenset(e.systems)),
+            *({"deferred": True, **promised.get(e.request_id, {})}, frozenset(e.systems)),
         )
         for e in ended
     ]

@@ -36,7 +36,7 @@ ORDER BY u.subject_ref, t.system
 """
 
 # A later receipt holds what it was told by then: its periods are as long at most.
-_TOLD = """
+_PROMISED = """
 SELECT f.request_id, t.system, t.receipt -> 'kept' FROM fulfilment f JOIN task t USING (fulfilment_id)
 WHERE f.request_id = ANY($1) AND t.operation = 'erase' AND t.state = 'done' AND t.receipt ? 'kept'
 ORDER BY t.task_id
@@ -76,14 +76,14 @@ async def shred_unless_kept(
         tx.log_evidence(request_of[subject], "key.shredded", {"subject_ref": str(subject), "algorithm": "AES-256-GCM"})
 
 
-async def told(tx: UnitOfWork, requests: Sequence[UUID]) -> Mapping[UUID, Mapping[str, JsonValue]]:
+async def promised_periods(tx: UnitOfWork, requests: Sequence[UUID]) -> Mapping[UUID, Mapping[str, JsonValue]]:
     """Returns by request, as details of its tasks, the period that the letter named for each system and rule.
 
     And how many rows it has kept until now, the first of them until which day.
     """
     periods: dict[UUID, dict[str, dict[str, JsonValue]]] = {}
     rows: dict[UUID, dict[str, JsonValue]] = {}
-    for request_id, system, kept in await tx.connection.fetch(_TOLD, requests):
+    for request_id, system, kept in await tx.connection.fetch(_PROMISED, requests):
         ruled = [each for each in kept if "period" in each]
         said = {each["rule"]: each["period"] for each in ruled}
         periods.setdefault(request_id, {}).setdefault(system, {}).update(said)

@@ -39,11 +39,11 @@ async def plan(fulfilments: Fulfilments, events: Sequence[PlanAsked], tx: UnitOf
     """Ask every system what an erasure would do; the latest dry run of a request takes the place of any other."""
     latest = {event.request_id: event for event in events}
     await tx.connection.execute(_OLD, list(latest))
-    told = await keys.told(tx, list(latest))
+    promised = await keys.promised_periods(tx, list(latest))
     new_fulfilments = [
         NewFulfilment(
             *(e.request_id, e.subject, e.right, Operation.PLAN, e.due_on),
-            {**told.get(e.request_id, {}), "plan_id": str(e.plan_id)},
+            {**promised.get(e.request_id, {}), "plan_id": str(e.plan_id)},
             tenant=e.tenant,
         )
         for e in latest.values()

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.export import answered, handlers, making
+from services.export import answered, handlers, package_builder
 from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
@@ -22,7 +22,7 @@ for right in (Right.ACCESS, Right.PORTABILITY):
     service.on(events.RequestWithdrawn, handlers.cancel, right=right)
     service.on(events.RequestClosed, handlers.close, right=right)
 service.works(Operation.EXPORT, concludes=partial(handlers.finish, service.fulfilments))
-service.also(partial(making.run, service.fulfilments))
+service.also(partial(package_builder.run, service.fulfilments))
 
 if __name__ == "__main__":
     service.run(answered.read_ahead)

@@ -45,7 +45,7 @@ class Alive(Protocol):
 class RetentionTarget:
     """One ceiling in one table of a system, and what the last night has left of it.
 
-    ``country``: whose law alone it is; None: it is for everybody. ``told``: whether rows of the table say that.
+    ``country``: whose law alone it is; None: it is for everybody. ``shows_country``: whether its rows say which.
     """
 
     key: Key
@@ -54,12 +54,12 @@ class RetentionTarget:
     terms: Terms
     known: Known | None
     country: str | None = None
-    told: bool = False
+    shows_country: bool = False
 
     @property
     def judged(self) -> bool:
-        """Whether it can be told which rows it is about."""
-        return self.country is None or self.told
+        """Whether its rows can be selected."""
+        return self.country is None or self.shows_country
 
     def due(self, first_kept: date) -> Due:
         """Returns what is past it, up to a day."""
@@ -141,8 +141,8 @@ class Night:
             metrics.GONE.labels(keys[due][0], due.then).inc(gone)
 
         try:
-            told = await self._answer(self._adapter.sweep([*keys], self._spared, go_on)) if keys else []
-            done: dict[Due, Swept | Refused] = dict(zip(keys, told, strict=True))
+            results = await self._answer(self._adapter.sweep([*keys], self._spared, go_on)) if keys else []
+            done: dict[Due, Swept | Refused] = dict(zip(keys, results, strict=True))
         except Refused as refused:
             done = dict.fromkeys(keys, refused)
         for due, (target, left) in zip(dues, going, strict=True):

@@ -33,7 +33,7 @@ async def flagged(deadline: Harness, claimed: tasks.Claim) -> None:
     async with deadline.unit_of_work.begin() as tx:
         conclusion = tasks.Conclusion(claimed, tasks.TaskState.DONE, None, None, deadline.now)
         await tasks.conclude(tx.connection, [conclusion], deadline.now)
-        await notifications.told(deadline.fulfilments, [done], tx)
+        await notifications.record(deadline.fulfilments, [done], tx)
 
 
 async def test_a_warning_that_reached_the_privacy_team_is_put_on_record(deadline: Harness) -> None:
@@ -41,7 +41,7 @@ async def test_a_warning_that_reached_the_privacy_team_is_put_on_record(deadline
         uuid7(), uuid7(), uuid7(), Right.ACCESS, Operation.ESCALATE, {"level": "overdue_commitment"}, reports=()
     )
     async with deadline.unit_of_work.begin() as tx:
-        await notifications.told(deadline.fulfilments, [done], tx)
+        await notifications.record(deadline.fulfilments, [done], tx)
     assert await deadline.evidence("deadline.escalated") == [{"level": "overdue_commitment", "systems": {}}]
 
 

@@ -399,7 +399,7 @@ async def figures(deadline: Harness) -> tuple[float | None, ...]:
     await deadline.pool.execute("DELETE FROM task")
     await deadline.pool.execute("DELETE FROM fulfilment")
     async with deadline.unit_of_work.begin() as tx:
-        await notifications.say_daily(deadline.fulfilments, tx, POLICY)
+        await notifications.open_digest(deadline.fulfilments, tx, POLICY)
     (ticket,) = await deadline.details()
     assert ticket["lines"][len(Right)].startswith(f"all: {sum(ages):.0f} open")
     return (sum(ages), *late, len(ticket["lines"]) - len(Right) - 1)

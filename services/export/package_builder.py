@@ -46,10 +46,27 @@ from shared.runtime.metrics import RELEASES
 from shared.runtime.settings import WorkSettings
 from shared.storage.chunks import Begin, Chunked, ChunkWriter
 from shared.storage.postgres import AGAIN, AWAY, Connection
-from shared.storage.release import KIND, Manifest, ReleaseCheck, rows_of, sealed
 from shared.storage.release import KIND as FOUND_BY
+from shared.storage.release import Manifest, ReleaseCheck, rows_of, sealed
 from shared.storage.vault import Sealing
 
+log = logging.getLogger(__name__)
+
+ABREAST = 2
+"""Packages that a process makes at a time: one of very many records holds up no other."""
+_PATIENCE = 5
+"""Attempts after which a person is asked whether it can be made at all."""
+_BROKE = "no package could be made of what it gave: the log says where that ends"
+_WITHHELD = "nothing was handed out: "
+_GONE = "the subject's key was shredded before the package was made"
+
+Places = Sequence[tuple[UUID, str, int]]
+
+_FAILED = """
+UPDATE task SET state = 'failed', receipt = NULL, failure = f.failure, why = f.why
+FROM unnest($2::text[], $3::text[], $4::jsonb[]) AS f (system, failure, why)
+WHERE fulfilment_id = $1 AND task.system = f.system AND operation = $5 AND state = 'done'
+"""
 _SERVICE = "export"
 _IDLE_LOOKS = 8
 for _result in ("fits", "withheld"):
@@ -81,11 +98,11 @@ async def check(
             continue
         content = sealed(now, right, matched, due.package_id)
         async with begin() as connection:
-            await vault.seal(connection, [Sealing(due.subject_ref, KIND, due.source, content)], now)
+            await vault.seal(connection, [Sealing(due.subject_ref, FOUND_BY, due.source, content)], now)
     if not parts:  # what is in no system, but on a list of our own: there is no row that could be somebody else's
         nothing = sealed(now, right, [], due.package_id)
         async with begin() as connection:
-            await vault.seal(connection, [Sealing(due.subject_ref, KIND, due.source, nothing)], now)
+            await vault.seal(connection, [Sealing(due.subject_ref, FOUND_BY, due.source, nothing)], now)
     return faults
 
 
@@ -94,26 +111,7 @@ def _matched(content: bytes) -> Sequence[tuple[str, Sequence[Sequence[str | None
     return [(record[0], (record[4:] or [()])[0]) for record in orjson.loads(content)]
 
 
-log = logging.getLogger(__name__)
-
-ABREAST = 2
-"""Packages that a process makes at a time: one of very many records holds up no other."""
-_PATIENCE = 5
-"""Attempts after which a person is asked whether it can be made at all."""
-_BROKE = "no package could be made of what it gave: the log says where that ends"
-_WITHHELD = "nothing was handed out: "
-_GONE = "the subject's key was shredded before the package was made"
-
-Places = Sequence[tuple[UUID, str, int]]
-
-_FAILED = """
-UPDATE task SET state = 'failed', receipt = NULL, failure = f.failure, why = f.why
-FROM unnest($2::text[], $3::text[], $4::jsonb[]) AS f (system, failure, why)
-WHERE fulfilment_id = $1 AND task.system = f.system AND operation = $5 AND state = 'done'
-"""
-
-
-class Moved(DsrError):
+class SourceChanged(DsrError):
     """The collected data changed while they were packed: packing starts over."""
 
 
@@ -134,12 +132,12 @@ async def run(fulfilments: Fulfilments, running: Running) -> None:
     """Makes packages until the service stops; the current one is finished first."""
     if running.lease is None:
         raise AssertionError("packages need a lease")
-    maker = Maker(running.unit_of_work, fulfilments, running.lease, running.tracing, running.settings.work)
+    builder = PackageBuilder(running.unit_of_work, fulfilments, running.lease, running.tracing, running.settings.work)
     names = ("packages", *(f"packages:{number}" for number in range(2, ABREAST + 1)))
-    await asyncio.gather(*(maker.run(name, running.stopping, running.heartbeats) for name in names))
+    await asyncio.gather(*(builder.run(name, running.stopping, running.heartbeats) for name in names))
 
 
-class Maker:
+class PackageBuilder:
     """Makes the packages that are due, one after the other."""
 
     def __init__(
@@ -186,7 +184,7 @@ class Maker:
                 await self._lease.hold(due.holder, self._make(due))
             except LeaseLost as lost:
                 log.info("package abandoned request_id=%s reason=%s", due.request_id, lost)
-            except (Moved, *AGAIN):
+            except (SourceChanged, *AGAIN):
                 return timedelta(0)
             except AWAY as error:
                 log.info(
@@ -235,7 +233,7 @@ class Maker:
             tx.traces[due.request_id] = due.traceparent
             await waiting.hold(tx.connection, due)
             if await _collected(tx, due) != collected:
-                raise Moved("what was collected has changed while it was packed")
+                raise SourceChanged("what was collected has changed while it was packed")
             if found is None:
                 await waiting.forget(tx, due.subject_ref, due.package_id)
             else:
@@ -258,7 +256,7 @@ class Maker:
         async with self._unit_of_work.pool.acquire() as connection:
             content = await self._unit_of_work.vault.open_one(connection, place)
         if content is None:
-            raise Moved("a part of what was collected has gone while it was packed")
+            raise SourceChanged("a part of what was collected has gone while it was packed")
         return content
 
     @asynccontextmanager
@@ -281,7 +279,7 @@ class Maker:
             await waiting.hold(tx.connection, due)
             await waiting.forget(tx, due.subject_ref, due.package_id)
             if await _collected(tx, due) != collected:
-                raise Moved("what was collected has changed while it was looked at")
+                raise SourceChanged("what was collected has changed while it was looked at")
             if faults:
                 said: JsonValue = {system: fault.value for system, fault in faults.items()}
                 tx.log_evidence(due.request_id, "package.withheld", {"faults": said})
