@@ -115,27 +115,6 @@ def test_a_shorter_maximum_by_law_is_a_conflict_and_overrides_nothing() -> None:
     assert str(policy.rules["calls_us_18m"].period) == "P18M"
 
 
-@pytest.mark.parametrize(
-    ("rule", "country", "says_so"),
-    [
-        ("calls_us_18m", "DE", False),
-        ("invoices_de", "DE", True),
-        ("invoices_de", None, True),
-        ("invoices_de", "GB", False),
-    ],
-)
-def test_only_union_law_is_an_obligation(tmp_path: Path, rule: str, country: str | None, *, says_so: bool) -> None:
-    (tmp_path / "categories.toml").write_text(
-        '[categories.invoice]\nkept_by = ["open_invoice", "invoices_84m", "invoices_de"]\n'
-    )
-    (tmp_path / "retention.toml").write_text(
-        '[rules.invoices_de]\ncategory = "invoice"\nwords = "tax"\nperiod = "P10Y"\nanchor = "invoice_date"\n'
-        'jurisdiction = "DE"\nlegal_source = "§ 147 AO"\nground = "17(3)(b)"\n'
-    )
-    policy = read_policy(tmp_path)
-    assert policy.is_legal_obligation(policy.rules[rule], country) is says_so
-
-
 def test_a_slip_of_the_pen_in_a_period_stops_before_anything_is_read_by_it(tmp_path: Path) -> None:
     folder = changed(tmp_path, 'period = "P18M"\nanchor = "call_start"', 'period = "P18D"\nanchor = "call_start"')
     with pytest.raises(Misconfigured) as wrong:

@@ -58,7 +58,7 @@ class Policy(Data):
     ``beside``: what the other files of the policy say, by name; ``overlay``: where the company's own files lie.
     ``states``, ``anchors``: what rules may last for, and from what periods may count; systems tell them by these words.
     ``anywhere``: where every authority can be found, for somebody whose country is not known. ``laws``: the first is
-    ours, and that of whoever lives where none of them is in force. ``systems``: as people read their names.
+    ours. ``systems``: as people read their names.
     """
 
     purposes: Mapping[Word, Purpose]
@@ -154,18 +154,9 @@ class Policy(Data):
         everybodys = {None, UNION, self.controller.country}
         return None if rule.jurisdiction in everybodys else rule.jurisdiction
 
-    def law_of(self, country: str | None) -> Law:
-        """The law that is in force there; elsewhere, and where it is not known, the first."""
-        first, *others = self.laws.values()
-        return next((law for law in others if country in law.states), first)
-
-    def is_legal_obligation(self, rule: Rule, country: str | None) -> bool:
-        """Whether a letter to that country may say "legal obligation": it is by Union or Member State law (REQ-R1)."""
-        return rule.ground == "17(3)(b)" and rule.jurisdiction in self.law_of(country).states
-
     def is_transfer(self, country: str) -> bool:
         """Whether what somebody gets there leaves the area of our law (Art. 15(2), 44)."""
-        return country not in self.law_of(None).states
+        return country not in next(iter(self.laws.values())).states
 
     def redacts(self, held: str) -> frozenset[Other]:
         """Returns whose parts are left out of another person's copy, in what a system calls so."""
