@@ -1,4 +1,4 @@
-"""Deadline (Art. 12(3)): keep the clock of each request, warn, bring in a person; and read whose each number is."""
+"""Keeps the clock of each request (Art. 12(3)), reminds and escalates; syncs the number register from its source."""
 
 from functools import partial
 
@@ -17,13 +17,13 @@ def configure() -> None:
     """Reads the policy and adds the handlers and loops; raises ``Misconfigured``."""
     policy = PolicySettings().read_time_limits()
     calendar(policy.commitment.staff_calendar)  # the first reads all of them, which must not be while a request waits
-    Deadlines(policy, service.fulfilments).subscribe(service)
+    Deadlines(policy, service.fulfilments).subscribe(service)  # every event that moves a clock
     for operation in (Operation.ESCALATE, Operation.FLAG):
         service.works(operation, concludes=partial(notifications.record, service.fulfilments))
     settings = DeadlineSettings()
-    service.also(partial(timers.run, policy=policy, settings=settings, fulfilments=service.fulfilments))
-    service.also(partial(statistics.run, policy=policy))
-    service.also(partial(assignments.run, settings=settings))
+    service.also(partial(timers.run, policy=policy, settings=settings, fulfilments=service.fulfilments))  # one poll
+    service.also(partial(statistics.run, policy=policy))  # the SLA metrics
+    service.also(partial(assignments.run, settings=settings))  # the number register
 
 
 if __name__ == "__main__":

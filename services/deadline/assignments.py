@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import cast
 
-from services.deadline import metrics
+from prometheus_client import Gauge
+
 from services.deadline.settings import DeadlineSettings
 from shared.app.service import Running
 from shared.domain.errors import DsrError
@@ -26,6 +27,16 @@ from shared.systems.protocols import Assigning
 
 log = logging.getLogger(__name__)
 
+ASSIGNMENTS_READ = Gauge(
+    "dsr_assignments_read_timestamp_seconds",
+    "When the reading began that the register of assignments was filled from",
+    ["system"],
+)
+ASSIGNMENTS_FAILED = Gauge(
+    "dsr_assignments_reading_failed",
+    "1 if nothing of the last reading was taken over, by the reason why",
+    ["system", "reason"],
+)
 LOOP = "assignments"
 _LOOK_SECONDS = 2.0
 _AGAIN = timedelta(minutes=1)
@@ -62,10 +73,10 @@ class Reader:
             if self.source is not None:
                 last = await register.last_reading(connection, self.source.name)
                 read_at = last.filled_at.timestamp() if last.filled_at else 0
-                metrics.ASSIGNMENTS_READ.labels(self.source.name).set(read_at)
+                ASSIGNMENTS_READ.labels(self.source.name).set(read_at)
                 reason = last.failure if last.failure in _REASONS or last.failure is None else _OTHER
                 for each in _REASONS:
-                    metrics.ASSIGNMENTS_FAILED.labels(self.source.name, each).set(each == reason)
+                    ASSIGNMENTS_FAILED.labels(self.source.name, each).set(each == reason)
 
     async def _turn(self, source: Downstream) -> Turn | None:
         """A lease until the next reading: its holder reads, and no other process meanwhile."""

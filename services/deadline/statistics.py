@@ -14,14 +14,13 @@ from zoneinfo import ZoneInfo
 
 from prometheus_client import Gauge
 
-from services.deadline import metrics
 from services.deadline.clock import start_of
 from services.deadline.retention import INCIDENT
 from shared.app.service import Running
 from shared.domain.rights import Right
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy
 from shared.runtime.loops import FIGURES, run_periodically
-from shared.runtime.metrics import FIGURES_AT, Ranks
+from shared.runtime.metrics import FIGURES_AT, PEOPLE, Percentiles, Ranks
 from shared.storage.postgres import Connection
 
 PERIOD = timedelta(days=30)
@@ -37,6 +36,27 @@ DAYS_LEFT = ("over", *map(str, range(31)), "more")
 _CLOCKS = ("commitment", "statutory")
 _YES_NO = ("yes", "no")
 _EVERY_SECONDS = 10.0
+
+
+def _gauge(name: str, about: str, *labels: str) -> Gauge:
+    return Gauge(name, about, labels, registry=PEOPLE)
+
+
+OPEN_BY_AGE = _gauge("dsr_requests_open", "Open requests by age in days since receipt", "right", "age")
+OPEN_BY_DAYS_LEFT = _gauge("dsr_requests_open_by_days_left", "Open requests by days until they are due", "days")
+DUE_SOON = _gauge("dsr_requests_due_soon", "Open requests that are due within seven days", "right")
+OVERDUE = _gauge("dsr_requests_overdue", "Open requests whose day is over", "right", "clock")
+_HOW = ("right", "outcome", "timeliness", "extended")
+ANSWERED_BY_OUTCOME = _gauge("dsr_requests_answered", "Requests answered in the last 30 days", *_HOW)
+QUESTIONS = _gauge("dsr_questions_asked", "Questions sent in the last 30 days", "question", "in_time")
+PROCESSOR_OPEN = _gauge("dsr_processor_requests_open", "Requests that we have yet to forward", "in_time")
+PROCESSOR_FORWARDED = _gauge("dsr_processor_forwarded", "Requests forwarded in the last 30 days", "in_time")
+REACHED_DUE = _gauge("dsr_requests_reached_due", "Requests whose commitment ended in the last 30 days", "right")
+EXTENDED = _gauge("dsr_requests_extended", "Of those, how many were extended", "right")
+DEFERRED_UNTIL = _gauge("dsr_erasures_deferred", "What a system had to keep until it is erased", "system", "state")
+TIME_TO_RESPOND = Percentiles("dsr_time_to_respond_days", "From receipt to the answer, last 30 days", "right")
+SUSPENSION = Percentiles("dsr_suspension_days", "From a question to its answer, last 30 days", "question")
+PROCESSOR_DAYS = Percentiles("dsr_processor_forwarding_days", "From receipt to forwarding, last 30 days")
 
 # What is owed of a request that was answered in part is open, and due when the request was.
 OPEN = """
@@ -121,33 +141,33 @@ async def count(connection: Connection, now: datetime, policy: TimeLimitPolicy) 
     today = now.astimezone(here).date()
     opened = await connection.fetch(OPEN, today, now, age_limits(today, here))
     rows, ages = [row for row in opened if row["right"] is not None], [*AGES]
-    _set(metrics.OPEN_BY_AGE, product(Right, AGES), ((row["right"], ages[row["older_than"]], row["n"]) for row in rows))
-    _set(metrics.DUE_SOON, product(Right), ((row["right"], row["due_soon"]) for row in rows))
+    _set(OPEN_BY_AGE, product(Right, AGES), ((row["right"], ages[row["older_than"]], row["n"]) for row in rows))
+    _set(DUE_SOON, product(Right), ((row["right"], row["due_soon"]) for row in rows))
     _set(
-        metrics.OVERDUE,
+        OVERDUE,
         product(Right, _CLOCKS),
         ((row["right"], clock, row[clock]) for row in rows for clock in _CLOCKS),
     )
     left = [(DAYS_LEFT[row["days_left"]], row["n"]) for row in opened if row["days_left"] is not None]
-    _set(metrics.OPEN_BY_DAYS_LEFT, product(DAYS_LEFT), left)
-    metrics.ANSWERED_BY_OUTCOME.clear()
-    _set(metrics.ANSWERED_BY_OUTCOME, (), await connection.fetch(ANSWERED, since))
+    _set(OPEN_BY_DAYS_LEFT, product(DAYS_LEFT), left)
+    ANSWERED_BY_OUTCOME.clear()
+    _set(ANSWERED_BY_OUTCOME, (), await connection.fetch(ANSWERED, since))
     responded = await connection.fetch(RESPONDED, since)
-    for role, told in (("controller", metrics.TIME_TO_RESPOND), ("processor", metrics.PROCESSOR_DAYS)):
+    for role, told in (("controller", TIME_TO_RESPOND), ("processor", PROCESSOR_DAYS)):
         told.put({row["right"]: Ranks(row["n"], *row["days"]) for row in responded if row["role"] == role})
     forwarded = [row for row in responded if row["role"] == "processor"]
     in_time = [("yes", row["in_time"]) for row in forwarded] + [("no", row["n"] - row["in_time"]) for row in forwarded]
-    _set(metrics.PROCESSOR_FORWARDED, product(_YES_NO), in_time)
-    _set(metrics.PROCESSOR_OPEN, product(_YES_NO), await connection.fetch(TO_FORWARD, now))
+    _set(PROCESSOR_FORWARDED, product(_YES_NO), in_time)
+    _set(PROCESSOR_OPEN, product(_YES_NO), await connection.fetch(TO_FORWARD, now))
     fell_due = await connection.fetch(FELL_DUE, since, now)
-    _set(metrics.REACHED_DUE, product(Right), ((right, number) for right, number, _ in fell_due))
-    _set(metrics.EXTENDED, product(Right), ((right, extended) for right, _, extended in fell_due))
+    _set(REACHED_DUE, product(Right), ((right, number) for right, number, _ in fell_due))
+    _set(EXTENDED, product(Right), ((right, extended) for right, _, extended in fell_due))
     suspended = await connection.fetch(SUSPENDED, since)
-    metrics.SUSPENSION.put({kind: Ranks(n, days[0], days[1], total) for kind, n, days, total in suspended})
-    _set(metrics.QUESTIONS, product(Question, _YES_NO), await connection.fetch(ASKED, since))
+    SUSPENSION.put({kind: Ranks(n, days[0], days[1], total) for kind, n, days, total in suspended})
+    _set(QUESTIONS, product(Question, _YES_NO), await connection.fetch(ASKED, since))
     deferred = await connection.fetch(DEFERRED, now, now - INCIDENT, now + PERIOD)
-    metrics.DEFERRED_UNTIL.clear()
-    _set(metrics.DEFERRED_UNTIL, product({row["ref"] for row in deferred}, DEFERRED_STATES), deferred)
+    DEFERRED_UNTIL.clear()
+    _set(DEFERRED_UNTIL, product({row["ref"] for row in deferred}, DEFERRED_STATES), deferred)
 
 
 def age_limits(today: date, zone: ZoneInfo) -> list[datetime]:

@@ -13,9 +13,10 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID
 
+from prometheus_client import Counter
 from pydantic import JsonValue
 
-from services.deadline import metrics, notifications, repository, retention
+from services.deadline import notifications, repository, retention
 from services.deadline.clock import DAILY, FLAG, STEPPING, Clock, Due, Timer, due_by, next_of, schedule, tickets_for
 from services.deadline.repository import EVERY_REQUEST
 from services.deadline.settings import DeadlineSettings
@@ -28,10 +29,14 @@ from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import sleep_until_stopped
+from shared.runtime.metrics import PEOPLE
 from shared.storage.postgres import AGAIN, AWAY
 
 log = logging.getLogger(__name__)
 
+TARGETS_MISSED = Counter(
+    "dsr_targets_missed_total", "Targets that passed without their step", ["target"], registry=PEOPLE
+)
 _EVIDENCE = {
     TimerKind.MILESTONE: "deadline.approaching",
     TimerKind.TARGET: "deadline.target_missed",
@@ -143,6 +148,6 @@ def _publish(tx: UnitOfWork, clock: Clock, timer: Timer, due: Due) -> None:
         detail["question"] = asked.question
     if kind is TimerKind.TARGET:
         detail["escalate_to"] = [*due.escalate_to]
-        tx.after_commit(partial(metrics.TARGETS_MISSED.labels(due.name).inc))
+        tx.after_commit(partial(TARGETS_MISSED.labels(due.name).inc))
     tx.log_evidence(clock.request_id, action, detail)
     tx.publish(TimerFired.about(clock, kind=kind, step=due.step, due_on=due.day, days=due.days, **what))

@@ -1,4 +1,4 @@
-"""Export: give the subject a copy of their data (Art. 15), or the portable part of it (Art. 20)."""
+"""Gives the subject a copy of their data (Art. 15), or the portable part of it (Art. 20)."""
 
 from functools import partial
 

@@ -7,7 +7,7 @@ import asyncpg
 from uuid_utils.compat import uuid7
 
 from services.deadline import statistics
-from services.deadline.metrics import ANSWERED_BY_OUTCOME
+from services.deadline.statistics import ANSWERED_BY_OUTCOME
 from shared.runtime import disclosure, metrics
 from tests.integration.deadline.conftest import POLICY
 
