@@ -4,7 +4,6 @@ import re
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 from uuid import UUID
@@ -12,21 +11,15 @@ from uuid import UUID
 import orjson
 import typer
 
-from services.cli.api import Api, ApiRefused, run, strange, told_by, version_of
+from services.cli.api import Api, ApiRefused, run, told_by
 from services.cli.output import AsJson, cell, listed, pairs, plain, say, shown, tell
 from shared.domain import reference
-from shared.domain.errors import DsrError
 
 _PAGE = 1000
 _PLACE = re.compile(r"[a-z]+(-[a-z]+)*(/[A-Za-z0-9][A-Za-z0-9:._-]*)*")
-_EXAMPLES: Mapping[str, str] = {"integer": "3", "number": "0.5", "boolean": "true", "array": '["…"]'}
 Thing = Annotated[str, typer.Argument(metavar="KIND/ID", help="A request by its id or reference; else as holds/ID.")]
 Limit = Annotated[int, typer.Option(min=1, help="how many at most")]
 Everything = Annotated[bool, typer.Option("--all", help="All of them, however many there are.")]
-
-
-class Unclear(DsrError):
-    """The API knows nothing of what was typed, or a field is missing; the message says what to type."""
 
 
 class Action(NamedTuple):
@@ -37,39 +30,40 @@ class Action(NamedTuple):
     schema: Mapping[str, Any] = {}
 
     @property
-    def needed(self) -> Sequence[str]:
-        """The fields that must be there."""
-        return [*self.schema.get("required", ())]
-
-    @property
     def fields(self) -> Mapping[str, Mapping[str, Any]]:
-        """The fields by name, those that must be there first."""
+        """The schemas of the fields by name, the required ones first."""
         known = self.schema.get("properties", {})
-        return {name: self._resolved(known[name]) for name in dict.fromkeys([*self.needed, *known])}
+        return {name: known[name] for name in dict.fromkeys([*self.schema.get("required", ()), *known])}
 
     @property
     def usage(self) -> str:
         """Shows how it is typed, without what it is about."""
-        return " ".join(f"{name}=…" if name in self.needed else f"[{name}=…]" for name in self.fields)
+        needed = self.schema.get("required", ())
+        return " ".join(f"{name}=…" if name in needed else f"[{name}=…]" for name in self.fields)
 
     def body(self, typed: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The body; None where there are no fields. Raises ``Unclear``."""
-        fields = self.fields
-        if unknown := sorted({*typed} - {*fields}):
-            takes = f"it takes {', '.join(fields)}" if fields else "it takes none"
-            raise Unclear(f"{self.name} has no field {', '.join(unknown)}: {takes}")
-        if missing := [name for name in self.needed if name not in typed]:
-            about = [f"{each} ({said})" if (said := _explained(each, fields[each])) else each for each in missing]
-            raise Unclear(f"{self.name} needs {', '.join(about)}: type {self.name} {self.usage}")
-        return {name: _value(name, fields[name], value) for name, value in typed.items()} if fields else None
+        """The body, which the API checks; None where there are no fields. Raises ``BadParameter``."""
+        if not self.fields and not typed:
+            return None
+        return {name: self._value(name, value) for name, value in typed.items()}
 
-    def _resolved(self, schema: Mapping[str, Any]) -> dict[str, Any]:
-        """A schema without its references; of a value that may be left out, that of the value."""
-        more = {name: said for name, said in schema.items() if name not in {"$ref", "anyOf"}}
-        if "$ref" in schema:
-            return self._resolved(self.schema["$defs"][schema["$ref"].rpartition("/")[2]]) | more
-        several = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
-        return self._resolved(several[0]) | more if len(several) == 1 else dict(schema)
+    def _value(self, name: str, text: Any) -> Any:
+        """Reads what was typed: a text as it is, a list of texts with commas, anything else as JSON."""
+        schema = self._resolved(self.fields.get(name, {"type": "string"}))
+        if schema.get("type") == "string" or not isinstance(text, str):
+            return text
+        if schema.get("items", {}).get("type") == "string" and not text.startswith("["):
+            return [each.strip() for each in text.split(",")]
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:
+            raise typer.BadParameter(f"{name} is no text: write it as JSON ({schema.get('type', 'value')})") from None
+
+    def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The schema behind a reference, and of an optional value that of the value."""
+        kinds = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
+        found: Mapping[str, Any] = kinds[0] if len(kinds) == 1 else schema
+        return self.schema["$defs"][found["$ref"].rpartition("/")[2]] if "$ref" in found else found
 
 
 _APPROVALS = {
@@ -87,15 +81,6 @@ def actions(registry: Sequence[Mapping[str, Any]], kind: str, *, new: bool) -> d
         each["name"]: Action(each["name"], " ".join((f"{each['title']}.", *each["effects"])), each["body_schema"])
         for each in mine
     }
-
-
-def named(known: Mapping[str, Action], name: str) -> Action:
-    """The action of that name; raises ``Unclear``, which names those that there are."""
-    if name in known:
-        return known[name]
-    meant = get_close_matches(name, known, n=1)
-    more = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(sorted(known)) or 'none'}"
-    raise Unclear(f"there is no action {name} here: {more}")
 
 
 def request_id(text: str) -> str:
@@ -122,8 +107,6 @@ async def rows(api: Api, path: str, most: int | None = None, **query: Any) -> As
     while left:
         page = told_by(await api.get(path, **query, cursor=cursor, limit=min(left, _PAGE)))
         found, cursor = page["data"], page["next_cursor"]
-        if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-            raise strange("its data are no list of objects")
         if found:
             yield found
         if cursor is None:
@@ -225,7 +208,9 @@ def typed(words: Sequence[str]) -> dict[str, Any]:
         name, parted, value = word.partition("=")
         if not parted and not word.startswith("@"):
             raise typer.BadParameter("a field is written as FIELD=VALUE or FIELD=@FILE, several as @FILE")
-        several = _object(_content(word)) if word.startswith("@") else {name: _content(value)}
+        several = json_of(_content(word)) if word.startswith("@") else {name: _content(value)}
+        if not isinstance(several, dict):
+            raise typer.BadParameter("the fields must be one JSON object, by name")
         if twice := several.keys() & found.keys():
             raise typer.BadParameter(f"{', '.join(sorted(twice))} comes twice: type it once")
         found |= several
@@ -258,14 +243,14 @@ class _Deed(NamedTuple):
 
 def _meant(registry: Sequence[Mapping[str, Any]], thing: str, name: str) -> Action:
     kind, _, below = thing.removeprefix("/v1/").partition("/")
-    return named(actions(registry, kind, new=not below), name)
+    return actions(registry, kind, new=not below).get(name, Action(name, ""))  # the API names those that there are
 
 
 async def _one(api: Api, deed: _Deed, *, ask: bool, dry_run: bool, as_json: bool) -> None:
     """Does it with one thing; where it is to ``ask``, once it was tried, shown and agreed to."""
     thing = deed.thing if ask else f"{deed.thing}/actions"
     read = await api.get(thing) if deed.versioned or (ask and deed.action.name != "create") else None
-    match = {"If-Match": version_of(read)} if read and deed.versioned else {}
+    match = {"If-Match": read.headers["ETag"]} if read and deed.versioned else {}
     if ask:
         await api.post(f"{deed.path}?dry_run=true", deed.sends, match, repeatable=True)
         lines = shown(told_by(read)).splitlines() if read else []
@@ -290,33 +275,9 @@ def _print_registry(registry: Sequence[Mapping[str, Any]], *, as_json: bool) -> 
             where = kind if new else f"{kind}/ID"
             for each in actions(registry, kind, new=new).values():
                 if as_json:
-                    fields = {"fields": dict(each.fields), "needs": each.needed}
-                    tell({"about": where, "action": each.name, "does": each.says, **fields})
+                    tell({"about": where, "action": each.name, "does": each.says, "schema": each.schema})
                 else:
                     say(f"{each.name} {where} {each.usage}\n    {each.says}")
-
-
-def _explained(name: str, schema: Mapping[str, Any]) -> str:
-    """Explains a field by its words or its title."""
-    words = " | ".join(map(str, schema.get("enum", ())))
-    title, says = str(schema.get("title", "")), str(schema.get("description", ""))
-    own = title if title.casefold() != name.replace("_", " ") else says  # a title of its own names the field
-    date = "YYYY-MM-DD" if schema.get("format") == "date" else ""
-    return ": ".join(filter(None, (words or date, own)))
-
-
-def _value(name: str, schema: Mapping[str, Any], text: Any) -> Any:
-    """Reads what was typed: a text as it stands, a list of texts with commas, anything else as JSON."""
-    if schema.get("type") == "string" or not isinstance(text, str):
-        return text
-    if schema.get("items", {}).get("type") == "string" and not text.startswith("["):
-        return [each.strip() for each in text.split(",")]
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        kind = str(schema.get("type", "value"))
-        example = _EXAMPLES.get(kind, '{"…": "…"}')
-        raise Unclear(f"{name} is no text: write it as JSON ({kind}), as {example}") from None
 
 
 def _content(text: str) -> str:
@@ -325,11 +286,9 @@ def _content(text: str) -> str:
     return sys.stdin.read() if text == "@-" else Path(text[1:]).read_text(encoding="utf-8")
 
 
-def _object(text: str) -> dict[str, Any]:
+def json_of(text: str | bytes) -> Any:
+    """The JSON that was given; raises ``BadParameter``, which says where it is none."""
     try:
-        found = orjson.loads(text)
+        return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise typer.BadParameter(f"the fields are not JSON (line {error.lineno}, column {error.colno})") from None
-    if not isinstance(found, dict):
-        raise typer.BadParameter("the fields must be one JSON object, by name")
-    return found
+        raise typer.BadParameter(f"this is not JSON (line {error.lineno}, column {error.colno})") from None

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Self, TypeVar
 
@@ -120,37 +121,23 @@ def run(work: Callable[[Api], Awaitable[T]]) -> T:
     async def connect() -> T:
         headers = {"Authorization": f"Bearer {token}"}
         async with httpx.AsyncClient(base_url=settings.url, headers=headers, timeout=_TIMEOUT_SECONDS) as client:
-            return await work(Api(client, PATIENCE_SECONDS))
+            try:
+                return await work(Api(client, PATIENCE_SECONDS))
+            except KeyError as error:
+                raise _strange(f"it names no {error}") from error
 
     return asyncio.run(connect())
 
 
-class _Told(dict[str, Any]):
-    """An answer; where a name is missing, it is not from this API."""
-
-    def __missing__(self, name: str) -> Any:
-        raise strange(f"it names no {name!r}")
-
-
 def told_by(answer: httpx.Response) -> dict[str, Any]:
-    """The JSON object of an answer; raises ``ApiRefused`` where it is none, or when a missing name is read."""
-    try:
-        found = json.loads(answer.content, object_hook=_Told)
-    except (ValueError, RecursionError):
-        raise strange("it is not JSON") from None
-    if not isinstance(found, _Told):
-        raise strange("it is no JSON object")
-    return found
+    """The JSON object of an answer; raises ``ApiRefused`` where it is none."""
+    with suppress(ValueError, RecursionError):
+        if isinstance(found := json.loads(answer.content), dict):
+            return found
+    raise _strange("it is no JSON object")
 
 
-def version_of(answer: httpx.Response) -> str:
-    """The version that an answer shows; raises ``ApiRefused``."""
-    if "ETag" not in answer.headers:
-        raise strange("it names no version (ETag)")
-    return str(answer.headers["ETag"])
-
-
-def strange(why: str) -> ApiRefused:
+def _strange(why: str) -> ApiRefused:
     """The refusal of an answer that this API would not give."""
     another = "set DSR_API_URL to intake's, or take the command of its version"
     return ApiRefused(f"what DSR_API_URL names answers as this API does not ({why}): {another}", HTTPStatus.OK)

@@ -1,27 +1,39 @@
 """``dsr request``: hand requests in, list, show and follow them, through the API."""
 
+import asyncio
+import math
 import re
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import uuid4
 
 import orjson
 import typer
 
-from services.cli import following
-from services.cli.acting import Everything, Limit, print_rows, request_id
+from services.cli.acting import Everything, Limit, json_of, print_rows, request_id, rows
 from services.cli.api import Api, ApiAway, run, told_by
-from services.cli.output import AsJson, say, table, tell
+from services.cli.output import AsJson, pairs, say, table, tell
 from services.intake.api.examples import EXAMPLES
+from shared.domain.errors import DsrError
 from shared.domain.rights import Right
 
 request = typer.Typer(help="Requests of data subjects, through the API (DSR_API_URL, DSR_API_KEY).")
 RequestId = Annotated[str, typer.Argument(metavar="REQUEST_ID", parser=request_id, help="Its id, or its reference.")]
 _TIME = re.compile(r"(\d{1,7})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_FIRST_PAUSE, _LONGEST_PAUSE, _GROWS = 0.3, 5.0, 1.3
+_UNSAID: Final = {"task_id", "signature", "system", "operation", "searched_by", "categories", "by_category", "kept"}
+"""Fields of a task's receipt that only a program reads."""
+_FIRST: Final = ("outcome", "failure", "found", "changed", "remaining")
+"""Fields that people read first."""
+
+
+class StillOpen(DsrError):
+    """A request that is followed is not closed within the time that one would wait for it."""
 
 
 @request.command()
@@ -100,8 +112,7 @@ def follow(
 ) -> None:
     """Print what is done about a request as it is done, task by task, until it is closed.
 
-    On a terminal the last line says how far its tasks are. In JSON each line is an `entry` of the timeline, a
-    `task` with what came of it, or a `state`; the last is that of its closing.
+    In JSON each line is an `entry` of the timeline or a `state`; the last is that of its closing.
     """
     seconds = duration(within).total_seconds() if within else None
     run(lambda api: _follow(api, request_id, seconds, as_json=as_json))
@@ -133,9 +144,61 @@ def _task(task: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 async def _follow(api: Api, request_id: str, within: float | None, *, as_json: bool) -> None:
-    view = await following.follow(api, request_id, within, as_json=as_json)
+    """Prints what is new until the request is closed; the API has no push, so it is asked less often in silence."""
+    path, pause, state, seen = f"/v1/requests/{request_id}", _FIRST_PAUSE, "", Counter[bytes]()
+    until = asyncio.get_running_loop().time() + within if within is not None else math.inf
+    while True:
+        view = told_by(await api.get(path))  # before the timeline, which then has all that led to this state
+        entries = [entry async for page in rows(api, f"{path}/timeline") for entry in page]
+        new = news(entries, seen)
+        if view["state"] != state:
+            state = view["state"]
+            new.append({"event": "state", "state": state, "outcome": view["outcome"], "due_on": view["due_on"]})
+        for each in new:
+            tell(each) if as_json else say(line(each))
+        if state == "closed":
+            break
+        pause = _FIRST_PAUSE if new else min(pause * _GROWS, _LONGEST_PAUSE)
+        if (left := until - asyncio.get_running_loop().time()) <= 0:
+            stands = f"the request stands at {state} after {within:g} seconds"
+            raise StillOpen(f"{stands}: follow it again, or longer (--within)")
+        await asyncio.sleep(min(pause, left))
     if not as_json:
         say(shown(view))
+
+
+def news(timeline: Sequence[Mapping[str, Any]], seen: Counter[bytes]) -> list[dict[str, Any]]:
+    """The entries that were not seen yet, in their order; one may come late between others."""
+    now = Counter(map(_key, timeline))
+    new = now - seen
+    seen.update(new)
+    found = list[dict[str, Any]]()
+    for entry in timeline:
+        if new[_key(entry)] > 0:
+            new[_key(entry)] -= 1
+            found.append({"event": "entry", **entry})
+    return found
+
+
+def line(new: Mapping[str, Any]) -> str:
+    """The line of an entry or of a new state that a person reads."""
+    if new["event"] == "state":
+        outcome = f": {new['outcome']}" if new["outcome"] else ""
+        return f"{'':20}  {new['state']}{outcome}, due {new['due_on']}".replace("_", " ")
+    detail, at = new["detail"], f"{new['at'][:19].replace('T', ' ')}Z"
+    said = {name: value for name, value in detail.items() if name not in _UNSAID and value not in (None, 0)}
+    if "stages" in detail:
+        stages = (" and ".join(step.partition(":")[0] for step in stage) for stage in detail["stages"])
+        text = f"{detail['operation']}: {', then '.join(stages)}"
+    elif "system" in detail:
+        text = f"{detail.get('operation', '')} {detail['system']}: {pairs(said, _FIRST)}"
+    else:
+        text = pairs(said)
+    return f"{at}  {new['service']:9}  {new['action']:22}  {text}".rstrip()
+
+
+def _key(entry: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)
 
 
 def _read(file: Path) -> bytes:
@@ -148,11 +211,7 @@ def _read(file: Path) -> bytes:
 
 def _body(content: bytes) -> tuple[str, bytes]:
     """Where it goes; the body is sent as it was written, so that the API sees a name that comes twice."""
-    try:
-        found = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        raise typer.BadParameter(f"the request is not JSON (line {error.lineno}, column {error.colno})") from None
-    if isinstance(found, list):
+    if isinstance(found := json_of(content), list):
         return "/v1/requests/batch", b'{"requests": %s}' % content
     if not isinstance(found, dict):
         raise typer.BadParameter(

