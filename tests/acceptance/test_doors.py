@@ -7,7 +7,7 @@ import sys
 from uuid import uuid4
 
 from deploy.local.paths import ROOT
-from tests.acceptance.client import PROOF, RIGHTS, Case, Door
+from tests.acceptance.client import PROOF, Case
 from tests.acceptance.events import statuses
 from tests.acceptance.mails import BOUNCE, code_in, link_in, mail, proof, proposed, text_of
 from tests.acceptance.platforms import Platform
@@ -126,17 +126,6 @@ async def test_mail_confirmed_by_an_officer_is_a_request(platform: Platform) -> 
 
 
 @scenario()
-async def test_mail_dismissed_by_an_officer_leaves_nothing(platform: Platform) -> None:
-    """A mail that is no request is dismissed, its text is gone, and nobody is written to."""
-    person = platform.somebody()
-    platform.mailbox.put(mail(person, "Buy now!", subject="Offer"))
-    mail_id = (await proposed(platform, person))["mail_id"]
-    await platform.officer.dismiss(mail_id, "advertising")
-    assert (await platform.officer.get(f"/v1/mail/{mail_id}")).status_code == 410
-    assert not [each for each in platform.mail.taken if each.to == person.email]
-
-
-@scenario()
 async def test_reply_to_a_letter_is_filed_with_its_request(platform: Platform) -> None:
     """An answer to a letter of ours finds its request; one with a forged reference waits as a new mail."""
     person, stranger = platform.somebody(), platform.somebody()
@@ -170,23 +159,6 @@ async def test_bounce_finds_its_letter(platform: Platform) -> None:
 
 
 # User events.
-
-
-@scenario(rows=tuple(RIGHTS))
-async def test_event_asks_for_a_right(platform: Platform, right: str) -> None:
-    """A user event becomes a request whose id is its token, and ``dsr.status`` says where it stands, without names."""
-    person = platform.somebody()
-    await platform.shop.hold(person)
-    before = await platform.shop.held(person)
-    async with platform.emitter("selfcare") as selfcare:
-        case = await selfcare.asks(person, right)
-        said = await statuses(platform.kafka.bootstrap, case.request_id)
-        assert {each["right"] for each in said} == {right}
-        assert said[-1]["outcome"] == "fulfilled"
-        assert person.email not in json.dumps(said)
-        assert (await case.view())["right"] == right
-    if right not in {"access", "portability"}:
-        assert await platform.shop.held(person) != before
 
 
 @scenario()
@@ -321,13 +293,16 @@ async def test_batch_is_stored_whole_or_not_at_all(platform: Platform) -> None:
 async def test_message_with_several_rights_is_one_case(platform: Platform) -> None:
     """One message asks for a copy and an erasure: one case number, and the copy comes before the erasure."""
     person = platform.somebody()
-    await platform.shop.hold(person)
+    for system in (platform.shop, platform.helpdesk, platform.billing):
+        await system.hold(person)
     access, erasure = await platform.ask_jointly(person, "access", "erasure")
     views = [await each.closed() for each in (access, erasure)]
     assert [(view["right"], view["outcome"]) for view in views] == [("access", "fulfilled"), ("erasure", "fulfilled")]
     assert len({view["case"]["case_number"] for view in views}) == 1
-    assert [each["city"] for each in (await access.package()).of("shop") if "city" in each] == [BERLIN]
-    assert await platform.shop.held(person) == NOTHING
+    package = await access.package()
+    assert [each["city"] for each in package.of("shop")] == [BERLIN]
+    for system in (platform.shop, platform.helpdesk, platform.billing):
+        assert (len(package.of(system.name)), await system.held(person)) == (1, NOTHING)
 
 
 @scenario()
@@ -346,23 +321,6 @@ async def test_instruction_of_a_customer_waits_where_its_data_are_not_told_apart
         assert (await acme.get(f"/v1/requests/{ours.request_id}")).status_code == 404
         await case.act("withdraw")
         assert (await case.closed())["outcome"] == "withdrawn"
-
-
-@scenario()
-async def test_wrong_key_or_role_gets_nothing(platform: Platform) -> None:
-    """Without a key nothing is answered; a channel decides nothing and sees no other's request; a team submits none."""
-    case = await platform.ask(platform.somebody(), "restriction", proved=False)
-    said = platform.somebody().submission("access")
-    nobody = Door(platform.services.url, "dsr_guessed_key")
-    async with nobody, platform.door("channel") as other, platform.door("downstream:billing") as team:
-        assert (await nobody.refused(said)).status_code == 401
-        assert (await nobody.get(f"/v1/requests/{case.request_id}")).status_code == 401
-        assert (await team.refused(said)).status_code == 403
-        assert (await other.get(f"/v1/requests/{case.request_id}")).status_code == 404
-        assert (await platform.channel.get("/v1/letters")).status_code == 403
-        refusal = {"decision": "refuse", "reason": "EXCESSIVE", "article": "12(5)(b)", "explanation": "Every day."}
-        assert await case.refused("decision", **refusal) == "forbidden"
-    assert (await case.view())["state"] == "awaiting_identity"
 
 
 # The command.

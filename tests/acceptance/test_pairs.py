@@ -1,6 +1,7 @@
 """Each right under each condition, each in a kind of system: what is answered, what is sent, and what is there then."""
 
 import importlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.acceptance.client import RIGHTS, Person, tasks
+from tests.acceptance.events import statuses
 from tests.acceptance.pairs import CONDITIONS, COPIES, KINDS, Pair, fulfilled, named, rows, untouched
 from tests.acceptance.platforms import Platform
 from tests.acceptance.scenario import scenario
@@ -58,13 +60,18 @@ def having(condition: str) -> tuple[str, ...]:
 
 @scenario(rows=[*rows("found", start=0), *named("found", ("consent_withdrawal", "billing"), ("objection", "tickets"))])
 async def test_found(platform: Platform, pair: Pair) -> None:
-    """What is found is worked, a neighbour keeps everything, and the person has a letter."""
+    """A user event asks: what is found is worked, a neighbour keeps everything, ``dsr.status`` names no person."""
     person, neighbour = platform.somebody(), platform.somebody()
     system = platform.systems[pair.kind]
     await system.hold(person)
     await system.hold(neighbour)
     before, theirs = await system.held(person), await system.held(neighbour)
-    await fulfilled(platform, pair, person, before, await platform.ask(person, pair.right))
+    async with platform.emitter("selfcare") as selfcare:
+        case = await selfcare.asks(person, pair.right)
+        said = await statuses(platform.kafka.bootstrap, case.request_id)
+        assert ({each["right"] for each in said}, said[-1]["state"]) == ({pair.right}, "closed")
+        assert person.email not in json.dumps(said)
+        await fulfilled(platform, pair, person, before, case)
     assert await system.held(neighbour) == theirs
 
 
@@ -198,18 +205,6 @@ async def test_kept_by_a_rule(platform: Platform, pair: Pair) -> None:
     assert await system.held(neighbour) == theirs
 
 
-@scenario(rows=rows("kept by a rule", rights=NOT_ERASURE, kinds=tuple(KEPT), start=3))
-async def test_rule_that_keeps_is_no_obstacle_to_other_rights(platform: Platform, pair: Pair) -> None:
-    """A rule by which something is kept holds against an erasure, and against no other right."""
-    person, neighbour = platform.somebody(), platform.somebody()
-    system = platform.systems[pair.kind]
-    await hold_kept(platform, pair.kind, person)
-    await system.hold(neighbour)
-    before, theirs = await system.held(person), await system.held(neighbour)
-    await fulfilled(platform, pair, person, before, await platform.ask(person, pair.right))
-    assert await system.held(neighbour) == theirs
-
-
 @scenario(rows=rows("legal hold", rights=("erasure",), start=0))
 async def test_legal_hold_keeps_until_two_persons_lift_it(platform: Platform, pair: Pair) -> None:
     """What a hold covers stays, the rest goes; once two persons have lifted it that goes too (Art. 17(3)(e))."""
@@ -238,12 +233,18 @@ async def test_legal_hold_keeps_until_two_persons_lift_it(platform: Platform, pa
     assert await system.held(neighbour) == theirs
 
 
-@scenario(rows=rows("legal hold", rights=NOT_ERASURE, start=5))
-async def test_legal_hold_is_no_obstacle_to_other_rights(platform: Platform, pair: Pair) -> None:
-    """A hold keeps data from being erased, and from nothing else that somebody may ask for."""
+NO_OBSTACLE = rows("legal hold", rights=NOT_ERASURE, start=5)
+named("kept by a rule", *((pair.right, pair.kind if pair.kind in KEPT else "helpdesk") for pair in NO_OBSTACLE))
+
+
+@scenario(rows=NO_OBSTACLE)
+async def test_what_keeps_data_from_erasure_is_no_obstacle_to_other_rights(platform: Platform, pair: Pair) -> None:
+    """A legal hold and a rule that keeps hold against an erasure, and against no other right."""
     person, neighbour = platform.somebody(), platform.somebody()
     system = platform.systems[pair.kind]
-    await system.hold(person)
+    await hold_kept(platform, pair.kind if pair.kind in KEPT else "helpdesk", person)
+    if pair.kind not in KEPT:
+        await system.hold(person)
     await system.hold(neighbour)
     before, theirs = await system.held(person), await system.held(neighbour)
     await platform.officer.place_hold(person)

@@ -15,9 +15,8 @@ from deploy.demo.traces import Seeker
 from tests.acceptance.client import Case
 from tests.acceptance.platforms import Platform
 from tests.acceptance.scenario import FRAGILE, scenario
-from tests.acceptance.systems import BERLIN, NOTHING, SINCE
+from tests.acceptance.systems import SINCE
 from tests.acceptance.test_systems import declared
-from tests.fixtures.package_check import check
 
 
 @scenario()
@@ -61,12 +60,31 @@ async def test_key_is_destroyed_after_an_erasure(platform: Platform) -> None:
     accepted = await platform.channel.accepted(person.submission("erasure"))
     case = Case(platform.channel, accepted["request_id"])
     await case.closed()
+    letters = str(await case.seen_by(platform.officer).letters())
+    assert ("••••" in letters, accepted["letter_code"] in letters) == (True, False)
     assert "key.shredded" in await case.seen_by(platform.officer).actions("key.shredded")
     assert await platform.officer.found(person.email) == []
     for code in ("", "00000000"):
         assert await platform.channel.letters_with(code, case.request_id) == []
     opened = await platform.channel.letters_with(accepted["letter_code"], case.request_id)
     assert opened == ["acknowledgement", "answer"]
+
+
+@scenario()
+async def test_package_is_fetched_five_times_and_not_while_its_proof_is_doubted(platform: Platform) -> None:
+    """A package goes after its fifth download, and is withheld once an officer says that a proof was wrong."""
+    fetched, doubted = platform.somebody(), platform.somebody()
+    cases = []
+    for person in (fetched, doubted):
+        await platform.shop.hold(person)
+        cases.append(await platform.ask(person, "access"))
+    for case in cases:
+        await case.closed()
+    for _ in range(5):
+        assert (await cases[0].package()).of("shop")
+    await cases[1].seen_by(platform.officer).act("revoke-proof", identity="email")
+    refused = [await platform.channel.status_of(case.request_id, "/package") for case in cases]
+    assert refused == [httpx.codes.GONE, httpx.codes.CONFLICT]
 
 
 @scenario()
@@ -108,51 +126,6 @@ async def test_certificate_verifies_offline_until_anything_in_it_is_changed(plat
         {**certified, "entries": [*certified["entries"][:-1], {**last, "action": "request.received"}]},
     ):
         assert not await verified(changed)
-
-
-@scenario()
-async def test_erasure_waits_for_the_copy_of_the_same_person(platform: Platform) -> None:
-    """A copy and an erasure asked together: the copy has everything, and then it is erased (Art. 15, 17)."""
-    person = platform.somebody()
-    for system in (platform.shop, platform.helpdesk, platform.billing):
-        await system.hold(person)
-    copy, erasure = await platform.channel.ask_together([person.submission(each) for each in ("access", "erasure")])
-    views = [await each.closed() for each in (copy, erasure)]
-    assert [view["outcome"] for view in views] == ["fulfilled", "fulfilled"]
-    package = await copy.package()
-    assert [len(package.of(name)) for name in ("shop", "helpdesk", "billing")] == [1, 1, 1]
-    for system in (platform.shop, platform.helpdesk, platform.billing):
-        assert await system.held(person) == NOTHING
-
-
-@scenario()
-async def test_restriction_is_lifted_after_the_person_was_told(platform: Platform) -> None:
-    """A restriction is set, and is lifted by an officer once the person was informed (Art. 18(3))."""
-    person = platform.somebody()
-    await platform.shop.hold(person)
-    case = await platform.ask(person, "restriction")
-    await case.closed()
-    assert (await platform.shop.held(person)).restricted is True
-    officer = case.seen_by(platform.officer)
-    await officer.act("lift")
-    actions = await officer.actions("restriction.lift_completed")
-    assert (await platform.shop.held(person)).restricted is False
-    letters = [each["kind"] for each in await officer.letters()]
-    assert letters.count("update") == 1
-    assert actions.index("restriction.lift_completed") > actions.index("letter.written")
-
-
-@scenario()
-async def test_package_is_fetched_by_who_asked_and_holds_each_call(platform: Platform) -> None:
-    """A package is for the channel that asked; another channel does not learn that it exists (Art. 15(3))."""
-    person = platform.somebody()
-    await platform.shop.hold(person)
-    case = await platform.ask(person, "access")
-    await case.closed()
-    assert [each["city"] for each in (await case.package()).of("shop")] == [BERLIN]
-    async with platform.door("channel") as other:
-        assert await other.status_of(case.request_id, "/package") == httpx.codes.NOT_FOUND
-    assert not check(await platform.channel.download(case.request_id, "package")).faults
 
 
 LABELS = {

@@ -171,6 +171,8 @@ async def test_restriction_that_is_lifted_is_announced_first(platform: Platform)
     await platform.clock.reaches(8)
     await case.seen_by(platform.officer).act("lift")
     await eventually(lambda: _free(platform, person), within=240, every=0.2)
+    actions = await case.actions("restriction.lift_completed")
+    assert actions.index("restriction.lift_completed") > actions.index("letter.written")
     await case.did("letter.written", "update")
 
 
