@@ -132,17 +132,6 @@ CREATE TABLE awaits (
     PRIMARY KEY (request_id, other)
 );
 
--- What a person or a channel decided about a request, and what was answered: a repeat gets that again.
-CREATE TABLE decision (
-    request_id  uuid   NOT NULL REFERENCES request ON DELETE CASCADE,
-    version     bigint NOT NULL,             -- of the request that it was made for
-    fingerprint bytea  NOT NULL,             -- keyed: of what was decided, and by which API key
-    state       text   NOT NULL,
-    due_on      date   NOT NULL,
-    approval_id uuid,                        -- for which it waits then
-    PRIMARY KEY (request_id, version)
-);
-
 -- What one person has proposed, until a second one approves or rejects it. Its words are in the vault.
 CREATE TABLE approval (
     approval_id uuid PRIMARY KEY,

@@ -226,14 +226,14 @@ class Crowd:
                 self.to_be_entered.add(request_id)
 
     async def _decide(self, who: DsrClient, request_id: str, what: str, body: dict[str, object] | None = None) -> int:
-        """Decides, for the version that was read; an answer that was lost is asked for again for the same one."""
+        """Decides, for the version that was read; after a lost answer the request is read again."""
         path = f"/v1/requests/{request_id}"
         while True:
             view = await self._insist(who, "GET", path)
             headers = {"If-Match": view.headers.get("ETag", "")}
             answer = await self._insist(who, "POST", f"{path}/actions/{what}", headers, body)
             if answer.status_code != httpx.codes.PRECONDITION_FAILED:
-                late = what in {"withdraw", "record-result"} and answer.status_code == httpx.codes.CONFLICT
+                late = what in {"withdraw", "record-result", "lift"} and answer.status_code == httpx.codes.CONFLICT
                 if not answer.is_success and not late:
                     self.refused[answer.status_code] += 1
                 return answer.status_code

@@ -275,7 +275,7 @@ async def listed(intake: Intake, proposed: httpx.Response) -> bool:
 async def test_every_action_is_offered_described_and_taken_once(
     intake: Intake, database: str, subtests: pytest.Subtests
 ) -> None:
-    """Refused without, for a stale or by the wrong key; done by one of two who race; a repeat gets the first answer."""
+    """Refused without, for a stale or by the wrong key; done by one of two who race; a repeat does nothing."""
     assert {*ONE, *TWO} == {each.name for each in ACTIONS if each.offered}
     other = await intake.another(database, "other-channel", role="channel")
     for action, (prepare, body) in {**ONE, **TWO}.items():
@@ -311,11 +311,7 @@ async def test_every_action_is_offered_described_and_taken_once(
             after = await done(intake, path)
             who = intake.officer if first is both[0] else intake.colleague
             again = await who.post(address, json=body, headers=version)
-            assert (again.status_code, again.json(), again.headers["ETag"]) == (
-                first.status_code,
-                first.json(),
-                first.headers["ETag"],
-            )
+            assert status_and_problem(again) == (412, "precondition_failed")
             assert first.headers["ETag"] == after[0] != version["If-Match"]
             assert await done(intake, path) == after
 
@@ -453,8 +449,6 @@ async def test_concurrent_lifts_are_done_once(intake: Intake, database: str, clo
         )
     async with running(database, clock, keys) as restarted:
         answers.append(await restarted.officer.post(f"{path}/actions/lift", headers=headers))
-    assert {(answer.status_code, answer.text, answer.headers["ETag"]) for answer in answers} == {
-        (200, answers[0].text, answers[0].headers["ETag"])
-    }
+    assert sorted(answer.status_code for answer in answers) == [200, 412, 412]
     assert (await intake.types()).count("lift_decided") == 1
     assert (await intake.actions(path)).count("restriction.lift_decided") == 1

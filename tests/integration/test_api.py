@@ -751,7 +751,7 @@ async def test_replacement_key_sees_and_repeats_submissions_of_the_old_key(intak
     seen = {"If-Match": (await by(replacement, "GET", path)).headers["ETag"]}
     withdrawn = await intake.channel.post(f"{path}/actions/withdraw", headers=seen)
     repeated = await by(replacement, "POST", f"{path}/actions/withdraw", headers=seen)
-    assert (withdrawn.status_code, repeated.status_code, repeated.json()) == (200, 200, withdrawn.json())
+    assert (withdrawn.status_code, repeated.status_code) == (200, 412)
     assert is_problem(await by(stranger, "POST", f"{path}/actions/withdraw", headers=seen), 404, "not_found")
     await auth.revoke(database, old_id, intake.clock.now())
     assert (await by(replacement, "GET", path)).json()["outcome"] == "withdrawn"

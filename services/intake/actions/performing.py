@@ -1,6 +1,5 @@
 """Takes an action once, for the version that was seen; where it takes two people, proposes it for approval."""
 
-import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -45,7 +44,7 @@ class Basis:
 async def act(
     means: Deciding, kind: Kind, action: Action, basis: Basis, said: BaseModel, *, approves: bool = True
 ) -> Done:
-    """Takes an action, or proposes it; the same once more on the same version gets the first answer.
+    """Takes an action, or proposes it.
 
     The very same proposal of another person is approved by it; ``approves``: whether the caller may do that.
 
@@ -58,9 +57,8 @@ async def act(
     """
     async with means.unit_of_work.begin() as tx:
         held = await kind.lock(means, tx, basis.key, basis.caller, acting=True)
-        made = _fingerprint(tx, basis, action, said)
         if held.version != basis.version:
-            return await _first_answer(held, kind, action, basis, made)
+            raise PreconditionFailed("it has changed since then: read it again, and decide about it as it stands now")
         waiting: Proposal | None = None
         if action.second(held, said):
             await _try(held, action, said)
@@ -75,10 +73,7 @@ async def act(
                 waiting = None
         else:
             held = await kind.take(held, await settled(action.apply(held, said)))
-        done = await _done(held, kind, action, waiting)
-        if kind.name == REQUESTS:
-            await _remember(tx, basis, made, done)
-        return done
+        return await _done(held, kind, action, waiting)
 
 
 async def approve(means: Deciding, kinds: Mapping[str, Kind], approval_id: UUID, caller: Caller) -> Done:
@@ -197,34 +192,4 @@ async def _done(held: Held, kind: Kind, action: Action, found: Proposal | None =
         approval_id=found.approval_id if found else None,
         requests=await kind.became(held),
         version=held.version,
-    )
-
-
-def _fingerprint(tx: UnitOfWork, basis: Basis, action: Action, said: BaseModel) -> bytes:
-    """Keyed hash of who decided what: a plain hash of personal data could be guessed."""
-    words = ("decision", basis.caller.channel, action.name, said.model_dump_json(exclude_defaults=True))
-    return hmac.digest(tx.vault.keyring.lookup, "\0".join(words).encode(), "sha256")
-
-
-async def _first_answer(held: Held, kind: Kind, action: Action, basis: Basis, made: bytes) -> Done:
-    """The answer that the same action on the same version got first."""
-    row = None
-    if kind.name == REQUESTS and basis.version.isdecimal():
-        row = await held.tx.connection.fetchrow(
-            "SELECT state, due_on, approval_id FROM decision"
-            " WHERE request_id = $1 AND version = $2 AND fingerprint = $3",
-            *(UUID(basis.key), int(basis.version), made),
-        )
-    if row is None:
-        raise PreconditionFailed("nothing was done: read it again, and decide about it as it stands now")
-    version = str(int(basis.version) + 1)
-    return Done(kind=kind.name, id=basis.key, action=action.name, version=version, **dict(row))
-
-
-async def _remember(tx: UnitOfWork, basis: Basis, made: bytes, done: Done) -> None:
-    """Keeps the answer to an action that was taken for that version of a request."""
-    await tx.connection.execute(
-        "INSERT INTO decision (request_id, version, fingerprint, state, due_on, approval_id)"
-        " VALUES ($1, $2, $3, $4, $5, $6)",
-        *(UUID(basis.key), int(basis.version), made, done.state, done.due_on, done.approval_id),
     )

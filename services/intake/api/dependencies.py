@@ -175,9 +175,8 @@ async def version(
         str,
         Header(
             alias="If-Match",
-            description="The `ETag` of what this is decided about, as `GET` or the last action gave it. The same action"
-            " on the same version of a request again does nothing and gives the first answer, so a caller who got no"
-            " answer may repeat it; any other is refused once the request has changed.",
+            description="The `ETag` of what this is decided about, as `GET` or the last action gave it. Any action is"
+            " refused once that has changed, so a caller who got no answer may repeat it: nothing is done twice.",
         ),
     ],
 ) -> str:
