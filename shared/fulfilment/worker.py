@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from shared.domain.assignments import Conflict, Register
 from shared.domain.errors import KeyGone, Unavailable
-from shared.domain.operations import ANSWERING, PREPARING, Operation, Step
+from shared.domain.operations import ANSWERING, PREPARING, Operation, Step, TaskOutcome
 from shared.domain.policy_files import assignments_policy
 from shared.domain.proofs import proof_policy
 from shared.fulfilment import at_once, retained_data
@@ -30,7 +30,7 @@ from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import alive, gather, retry_while_unavailable
 from shared.storage.register import confirmed_by_register
 from shared.storage.subject_data import SubjectData
-from shared.systems.contract import Result, Task
+from shared.systems.contract import NotSearched, Receipt, Result, Task
 from shared.systems.downstream import Downstream
 from shared.systems.engine import searching
 from shared.systems.engine.remote import Staying
@@ -145,25 +145,31 @@ class Worker:
         """Returns a result for each claim, in order; calls the adapter for those that can be searched."""
         results: dict[UUID, Result] = {}
         asked: list[Task] = []
-        searches: dict[UUID, tuple[Search, bool]] = {}
+        searches: list[tuple[Task, Search, bool]] = []
         system, known, register, staying = self._downstream, *about
         for claim in claims:
             subject = known.get(claim.subject_ref) if claim.searches else SubjectData()
-            found = staying.instead(claim) or (
-                searching.asked(system, claim, subject, register) if subject else KeyGone(_SHREDDED)
-            )
+            instead = staying.instead(claim)
+            # A dry run that found nothing reports no part that it could not search: that is reported here.
+            if instead and not (isinstance(instead, Receipt) and instead.outcome is TaskOutcome.NO_MATCH):
+                results[claim.task_id] = instead
+                continue
+            found = searching.asked(system, claim, subject, register) if subject else KeyGone(_SHREDDED)
             if isinstance(found, Search) and subject:
+                task = staying.instructed(claim, self._task(claim, subject, found))
                 narrowed = searching.is_narrowed(system, claim, subject, register, found.level)
-                searches[claim.task_id] = (found, narrowed)
-                asked.append(staying.instructed(claim, self._task(claim, subject, found)))
+                searches.append((task, found, narrowed))
+                if instead:
+                    results[claim.task_id] = instead
+                else:
+                    asked.append(task)
             elif not isinstance(found, Search):
-                results[claim.task_id] = found
+                results[claim.task_id] = found if instead is None or isinstance(found, NotSearched) else instead
         if asked:
             async with alive(self._name, self._heartbeats):
                 results |= await self._ask(holder, asked, claims, about)
         results |= await self._without_account(claims, results)
-        for task in asked:
-            search, narrowed = searches[task.task_id]
+        for task, search, narrowed in searches:
             results[task.task_id] = searching.with_coverage(
                 system, task, results[task.task_id], search, narrowed=narrowed
             )

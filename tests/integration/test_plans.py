@@ -346,6 +346,25 @@ async def test_what_a_hold_covers_is_counted_where_located_and_not_erased(intake
     assert [is_held_unseen(reports[each]) for each in ("crm", "shop")] == [False, True]
 
 
+@pytest.mark.parametrize("held", [False, True])
+async def test_part_that_was_not_searched_is_reported_under_a_hold_too(
+    intake: Intake, open_harness: OpenHarness, *, held: bool
+) -> None:
+    needs = frozenset({IdentityType.EMAIL, IdentityType.ACCOUNT_ID})
+    answers = {PLAN: each(none), ERASE: each(none)}
+    shop = ScriptedSystem("shop", needs, needed="L2", may_refuse=True, answers=answers)
+    harness = await open_harness(shop)
+    stated = Identity(IdentityType.ACCOUNT_ID, "C1", level="L0")
+    await harness.open(NewFulfilment(uuid7(), await harness.subject(EMAIL, stated), *_ERASURE))
+    await worked(harness, ("shop", PLAN))
+    if held:
+        await placed(intake)
+    await worked(harness, ("shop", ERASE))
+    query = "SELECT receipt ->> 'outcome', receipt ->> 'not_searched' FROM task WHERE operation = 'erase'"
+    assert [tuple(row) for row in await harness.pool.fetch(query)] == [("no_match", "not_proved")]
+    assert len(shop.asked) == (1 if held else 2)
+
+
 async def test_hold_matches_identities_of_the_only_system(intake: Intake, open_harness: OpenHarness) -> None:
     found = each(lambda task: Receipt(task.task_id, TaskOutcome.LOCATED, 1, identities=(ACCOUNT,)))
     crm = ScriptedSystem("crm", yields=frozenset({IdentityType.ACCOUNT_ID}), answers={Operation.LOCATE: found})
