@@ -1,4 +1,4 @@
-"""A system with an HTTP interface as the services ask for it, served by the engine."""
+"""Serves a declared HTTP system through the engine, and states its capabilities."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -49,7 +49,7 @@ class HttpAdapter(Served):
         await self._session.close()
 
     async def inspect(self) -> Sequence[str]:
-        """Makes the harmless request of the declaration; raises what a task would be answered."""
+        """Sends the request of ``check``; raises what a task would get."""
         await self._session.ask(self._declaration.check, {})
         return ()
 
@@ -59,7 +59,7 @@ class HttpAdapter(Served):
         return self._session.asked
 
     async def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]:
-        """By what those are known whose record shows no stop, of the resources that list everybody, page by page."""
+        """Yields, page by page, the identities of records in ``everybody`` without the marketing mark."""
         system = self._system.name
         for resource in self._declaration.resource.values():
             if resource.everybody is None or resource.suppress is None:
@@ -110,7 +110,7 @@ class HttpAdapter(Served):
 
 
 def _known(system: str, resource: Resource, record: Mapping[str, Any]) -> Iterator[Identity]:
-    """By what a record tells of whom it is; a value that can be no identity reaches nobody."""
+    """Yields the identities in a record; skips values that are none."""
     kinds = set(IdentityType)
     owned = {path: IdentityType(whose) for path, whose in resource.owner.items() if whose in kinds}
     for path, kind in (owned | {**resource.yields}).items():

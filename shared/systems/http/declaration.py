@@ -331,7 +331,6 @@ class Resource(Declared):
     yields: Mapping[Path, IdentityType] = {}
     fields: Mapping[str, Literal["A", "B", "C", "M", "T"]] = {}
     explain: Mapping[str, str] = {}
-    portable: bool = True
     read: Read | None = None
     refuse_when: tuple[Refusal, ...] = ()
     erase: tuple[Step, ...] = ()

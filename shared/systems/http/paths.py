@@ -1,7 +1,4 @@
-"""Paths into JSON answers, conditions that an answer or a record is tested by, and templates of requests; pure.
-
-A state that the policy knows keeps what its rules say. For any other nothing of theirs goes.
-"""
+"""Reads paths in JSON, tests conditions on answers and records, and fills templates of requests; pure."""
 
 import json
 import re
@@ -18,11 +15,11 @@ from shared.systems.states import STATES, Reason
 Path = Annotated[str, StringConstraints(pattern=r"^[^.*\s]+(\.[^.*\s]+)*$", max_length=200)]
 """Names and positions of a list, joined by dots: ``users.0.email``."""
 AnyPath = Annotated[str, StringConstraints(pattern=r"^[^.*\s]+(\.\*)?(\.[^.*\s]+)*$", max_length=200)]
-"""The same, or one with ``*`` for any part of a list that the record has: ``requesters.*.id``."""
+"""A path that may have one ``*`` for any element of a list: ``requesters.*.id``."""
 
 
 def at(said: object, path: str) -> object:
-    """What stands there in an answer, or ``ABSENT``; null is there."""
+    """Returns the value at a path, or ``ABSENT``; null is a value."""
     for name in path.split("."):
         if isinstance(said, Mapping) and name in said:
             said = said[name]
@@ -34,7 +31,7 @@ def at(said: object, path: str) -> object:
 
 
 def each_at(said: object, path: str) -> list[object]:
-    """What stands there: one thing, or with ``*`` in the path one for each part of that list."""
+    """Returns the value at a path, or with ``*`` one for each element of the list."""
     listed, star, below = path.partition(".*")
     if not star:
         return [at(said, path)]
@@ -45,7 +42,7 @@ def each_at(said: object, path: str) -> list[object]:
 
 
 def names_twice(text: bytes) -> bool:
-    """Whether an object of JSON has two values of one name, of which every reader takes another (RFC 8259, 4)."""
+    """Returns whether an object has the same name twice, which parsers read differently (RFC 8259, 4)."""
     twice = False
 
     def note(pairs: list[tuple[str, object]]) -> None:
@@ -57,7 +54,7 @@ def names_twice(text: bytes) -> bool:
 
 
 class Answer(BaseModel):
-    """What of an answer conditions look at: its status, and its JSON, if it is any."""
+    """The status of an answer, and its JSON, if it has any."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
@@ -66,10 +63,7 @@ class Answer(BaseModel):
 
 
 class Condition(BaseModel):
-    """All of what is named here holds: the status, and what a path of the answer or of a record leads to.
-
-    ``equals`` and ``is_in`` say what of it; a path alone must lead to something.
-    """
+    """A condition on the status of an answer, the value at a path, or both; a path alone needs any value."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -88,13 +82,13 @@ class Condition(BaseModel):
         return self
 
     def holds(self, answer: Answer) -> bool:
-        """Whether the answer is so."""
+        """Returns whether an answer meets the condition."""
         if self.status is not None and answer.status != self.status:
             return False
         return self.path is None or self._compares(at(answer.said, self.path))
 
     def holds_of(self, record: object) -> bool:
-        """Whether a record is so."""
+        """Returns whether a record meets the condition."""
         return self.path is not None and self._compares(at(record, self.path))
 
     def _compares(self, value: object) -> bool:
@@ -108,22 +102,20 @@ class Condition(BaseModel):
 
 
 def same(value: object, declared: JsonValue) -> bool:
-    """Whether they are the same JSON: true is not 1."""
+    """Returns whether two values are the same JSON: true is not 1."""
     return value == declared and isinstance(value, bool) == isinstance(declared, bool)
 
 
 def any_holds(conditions: Iterable[Condition], answer: Answer) -> bool:
-    """Whether one of the conditions holds; of none, none does."""
+    """Returns whether an answer meets one of the conditions."""
     return any(each.holds(answer) for each in conditions)
 
 
 class Refusal(Condition):
-    """In which state of a record nothing of the subject may be erased, and why, in a word of ours.
+    """A state of a record in which nothing of the subject may be erased, or a rule of the policy keeps the record.
 
-    Where that is a state while which a rule of the policy keeps it, it stays by that rule.
-
-    ``over``: the values that say that it is not so; with them any other is one that nobody knows. Of a state that rules
-    of the policy rest on a record without a value says neither.
+    ``over``: the values that end the state; any other value is unknown then. For a state of the policy, a record
+    without a value is unknown too.
     """
 
     reason: Reason
@@ -131,11 +123,11 @@ class Refusal(Condition):
 
     @property
     def word(self) -> str | None:
-        """What the rules of the policy call the state; None: they have none for it."""
+        """The name of the state in the policy; None: the policy has none."""
         return STATES.get(self.reason)
 
     def lasts(self, record: object) -> bool | None:
-        """Whether it lasts by a record; None: that does not tell."""
+        """Returns whether a record is in the state; None: unknown."""
         if self.holds_of(record):
             return True
         if self.path is None or not (self.word or self.over):
@@ -156,26 +148,21 @@ class Refusal(Condition):
         return self
 
     def lasts_by(self, value: JsonValue) -> bool:
-        """Whether it lasts where that value stands."""
+        """Returns whether a value means that the state lasts."""
         return same(value, self.equals) if "equals" in self.model_fields_set else value in (self.is_in or ())
 
 
-# Templates of paths, queries and bodies: values put in by name, each written as its place needs it. A value that stands
-# alone in a body keeps the JSON type it came with; in a path it is quoted, so that none can lead elsewhere.
+# Templates of paths, queries and bodies. A value alone in a body keeps its JSON type; in a path it is quoted.
 
 _SLOT = re.compile(r"\{([a-z_]+(?:\.[A-Za-z0-9_]+)*)\}")
 _NOWHERE = frozenset({"", ".", ".."})
 
 Values = Mapping[str, Any]
-"""What can be put in, by name: identities, ``id``, ``ids``, ``task_id``, ``job``, ``user.id`` of what is above."""
+"""Values by name: identities, ``id``, ``ids``, ``task_id``, ``job``, ``user.id`` of a record above."""
 
 
 def names_in(template: JsonValue) -> set[str]:
-    """The names that a template uses.
-
-    Raises:
-        ValueError: a brace belongs to no name
-    """
+    """Returns the names that a template uses; raises ``ValueError`` for a brace without a name."""
     match template:
         case str():
             if re.search(r"[{}]", _SLOT.sub("", template)):
@@ -190,11 +177,7 @@ def names_in(template: JsonValue) -> set[str]:
 
 
 def in_path(template: str, values: Values) -> str:
-    """A path with the values in it.
-
-    Raises:
-        Refused: a value is missing, or cannot be one part of a path
-    """
+    """Returns a path with the values; raises ``Refused`` if one is missing or cannot be a segment of a path."""
 
     def part(slot: re.Match[str]) -> str:
         text = _text(_value(slot, values))
@@ -206,12 +189,12 @@ def in_path(template: str, values: Values) -> str:
 
 
 def in_text(template: str, values: Values) -> str:
-    """A text with the values in it; whoever sends it encodes it."""
+    """Returns a text with the values, not encoded."""
     return _SLOT.sub(lambda slot: _text(_value(slot, values)), template)
 
 
 def in_body(template: JsonValue, values: Values) -> JsonValue:
-    """A body with the values in it."""
+    """Returns a body with the values."""
     match template:
         case str():
             if alone := _SLOT.fullmatch(template):

@@ -1,4 +1,4 @@
-"""One declared system over HTTP: asked no faster than it allows, and believed in nothing but what was declared."""
+"""Sends the requests of a declaration within its rates, and accepts only declared answers."""
 
 import asyncio
 from collections import deque
@@ -28,21 +28,18 @@ from shared.systems.http.settings import DeclaredHttpSettings
 from shared.systems.http_client import SIGN_IN, HttpClient, connect
 
 PATIENCE = timedelta(seconds=5)
-"""A wait that is longer is not slept through: the task is given back with the time."""
+"""The longest sleep; for a longer wait the task is returned to the queue."""
 _BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _IN_PART = frozenset({HTTPStatus.NON_AUTHORITATIVE_INFORMATION, HTTPStatus.PARTIAL_CONTENT})
 _UNSAID = timedelta(seconds=60)
-"""How long a system is left alone that is busy and does not say for how long."""
+"""The pause after a busy answer without ``Retry-After``."""
 _SHORTEST = timedelta(seconds=1)
-"""How long at least, whatever it says: ``Retry-After: 0`` with each answer would be asked without end."""
+"""The shortest pause: ``Retry-After: 0`` would repeat a request without end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Further:
-    """What one call adds to a declared request: fields of query or body, headers, or the link that it follows instead.
-
-    ``link``: the address of a further page, of which path and query alone are used.
-    """
+    """What one call adds to a declared request; ``link``: the address of a next page, of which path and query count."""
 
     query: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -90,18 +87,18 @@ class Session:
         await self._client.close()
 
     async def ask(self, request: Request, values: Values, further: Further = NOTHING_MORE) -> object:
-        """What the system says to a request, as JSON; ``ABSENT`` where it says nothing, or says that it is done.
+        """Returns the JSON of an answer; ``ABSENT`` if it has none or meets a condition of ``done``.
 
         Raises:
-            Later, Unavailable: it is busy or away.
-            SignInRefused: it does not let us in, or not to this.
-            Refused: it fulfils no condition that is known.
+            Later, Unavailable: the system is busy or away.
+            SignInRefused: the credentials or their rights are insufficient.
+            Refused: the answer is not declared.
         """
         answer = await self.read(request, values, further)
         return ABSENT if answer is None else answer.said
 
     async def read(self, request: Request, values: Values, further: Further = NOTHING_MORE) -> Answer | None:
-        """The answer to a request that is done, or None where a condition of ``not_found`` holds; raises as ``ask``."""
+        """Returns an answer, or None if it meets a condition of ``not_found``; raises as ``ask``."""
         answer = await self._answer(request, values, further)
         if any_holds(request.not_found, answer):
             return None
@@ -111,7 +108,7 @@ class Session:
         return answer
 
     async def look(self, request: Request, values: Values) -> Answer:
-        """The answer to a request whatever it is, unless the system is busy, away or does not let us in."""
+        """Returns any answer, unless the system is busy, away or refuses the credentials."""
         answer = await self._answer(request, values, NOTHING_MORE)
         if answer.status in SIGN_IN or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self._must_succeed(request, answer)
@@ -159,11 +156,7 @@ class Session:
         return options
 
     def _said(self, response: httpx.Response) -> object:
-        """The JSON of an answer, if it is any; of an answer that fails the status says enough.
-
-        Raises:
-            AnswerMalformed: it is said to be JSON, and is none, or has an object with two values of one name.
-        """
+        """Returns the JSON of an answer; raises ``AnswerMalformed`` if it is invalid or repeats a name."""
         if not response.content or "json" not in response.headers.get("content-type", ""):
             return ABSENT
         try:
@@ -194,11 +187,11 @@ class Session:
         return " and ".join(self._declaration.auth.secrets) + ", and the rights of that account"
 
     def _after(self, response: httpx.Response) -> timedelta:
-        """How long a busy system is left alone, for no longer than its table lets it: one answer stops it for all."""
+        """Returns the pause for a busy system, up to the limit of its table."""
         return min(max(self._asked_for(response.headers.get("retry-after", "").strip()), _SHORTEST), self._longest)
 
     def _asked_for(self, said: str) -> timedelta:
-        """How long it wants to be: seconds, a date, or nothing that can be read."""
+        """Reads ``Retry-After``: seconds or a date."""
         if said.isdecimal():
             return timedelta(seconds=int(said[:9]))
         try:
@@ -209,7 +202,7 @@ class Session:
 
 
 class Budget:
-    """The limits that a declaration names, and what the system itself has said of a pause; for one process."""
+    """Enforces the declared rates and the pauses that a system asked for, within one process."""
 
     def __init__(self, system: str, rates: Sequence[Rate], clock: Clock) -> None:
         self._system = system
@@ -218,15 +211,11 @@ class Budget:
         self._paused_until = clock.now()
 
     def pause(self, after: timedelta) -> None:
-        """Nothing is asked for so long: the system has said so."""
+        """Sends nothing for that time."""
         self._paused_until = max(self._paused_until, self._clock.now() + after)
 
     async def take(self, method: str, path: str) -> None:
-        """Waits until one more call may be made.
-
-        Raises:
-            Later: that would be too long.
-        """
+        """Waits until one more call is allowed; raises ``Later`` if the wait is too long."""
         now = self._clock.now()
         matching = [(rate, calls) for rate, calls in self._windows if _matches(rate, method, path)]
         turns = (calls[0] + rate.per for rate, calls in matching if len(calls) == rate.calls)
@@ -245,28 +234,25 @@ def _matches(rate: Rate, method: str, path: str) -> bool:
     return f"{method} {path}".startswith(rate.match) or path.startswith(rate.match)
 
 
-# From one page of records to the next; where pages end is judged by the page as it came.
-
 Following = tuple[dict[str, Any], str | None]
 """The query fields of the next page, and the link to it where the system gives one."""
 
-
 Page = Sequence[Mapping[str, Any]]
-"""The records of one page, as they come."""
+"""The records of one page."""
 MOST: Final = 10_000
-"""Pages of one search; with more it has no end."""
+"""The most pages of one search."""
 _PATIENT = timedelta(minutes=15)
-"""How long at most a page is waited for by whoever has time."""
+"""The longest wait for a page if ``patient``."""
 
 
 async def pages_of(
     system: str, session: Session, listing: Listing, values: Values, *, patient: bool = False
 ) -> AsyncIterator[Page]:
-    """Every page. ``patient``: a system that wants to be left alone is waited for, with a page of nothing now and then.
+    """Yields every page; ``patient``: waits for a busy system and yields empty pages meanwhile.
 
     Raises:
-        AnswerMalformed: pages come again, have no end, or records are none.
-        Later: the system is to be asked again after a time.
+        AnswerMalformed: pages repeat or have no end, or their content is no list of records.
+        Later: the system is busy.
     """
     pages, before, waited = listing.pages, set[str](), timedelta()
     asked, link = first_page(pages), None
@@ -308,17 +294,17 @@ def _records(system: str, listing: Listing, said: object) -> Page:
 
 
 def first_page(pages: Pages | None) -> dict[str, Any]:
-    """The query fields by which the first page is asked for."""
+    """Returns the query fields of the first page."""
     return {str(pages.parameter): 1} if pages and pages.kind == "page" else {}
 
 
 def next_page(
     system: str, pages: Pages, answer: Answer, records: Sequence[object], asked: Mapping[str, Any]
 ) -> Following | None:
-    """How the page after this one is asked for, which had the records of these ids; None where this is the last.
+    """Returns how to request the page after the one with these ids; None if it was the last.
 
     Raises:
-        AnswerMalformed: whether there is another page cannot be told, or this one is longer than pages are.
+        AnswerMalformed: the page is too long, or does not say whether it is the last.
     """
     if len(records) > pages.size:
         raise AnswerMalformed(f"{system} gives pages of more than size = {pages.size} records: what size do they have?")

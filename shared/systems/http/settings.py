@@ -1,4 +1,4 @@
-"""How a system is reached that is declared in a file of its own."""
+"""The table of a system with a declared HTTP API."""
 
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,7 @@ SHIPPED = Path(__file__).parents[2] / "policy" / "http"
 
 
 def path_of(declaration: str) -> Path:
-    """The file of a declaration: of one that ships with the product by its name, else a path."""
+    """Returns the file of a shipped declaration by its name, or a path ending in .toml."""
     return Path(declaration) if declaration.endswith(".toml") else SHIPPED / f"{declaration}.toml"
 
 
@@ -30,5 +30,5 @@ class DeclaredHttpSettings(HttpSettings):
 
     @property
     def rounds(self) -> int:
-        """How often records that keep arriving are chased."""
+        """How often new records are searched for during an erasure."""
         return 5

@@ -1,6 +1,6 @@
-"""The steps of an erasure: sent for some records, of several people too, followed where they began a job, looked at.
+"""Erases records step by step, also of several people at once; follows jobs, and verifies each record.
 
-What a person does where the interface cannot erase is told once, by ids alone, and looked for again when they have.
+Where the API cannot erase, a person gets manual steps that name ids only; afterwards the records are verified.
 """
 
 import hashlib
@@ -31,17 +31,17 @@ from shared.systems.http_client import together
 
 Some = TypeVar("Some")
 Part = Sequence[tuple[Journal, Going]]
-"""The records of one call, each with the journal that it belongs to."""
+"""The records of one call, each with its journal."""
 _SLOWER = 4
-"""Looked again after this part of the time that has passed, so that a month costs some fifty looks."""
+"""The pause is the elapsed time divided by this, so that a month takes about fifty looks."""
 _AT_A_TIME = 100
-"""How many records one command names."""
+"""The most records in one command."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What may stand in a command that a person runs: nothing that a shell, or a search, reads as anything but a name."""
+"""The ids allowed in a command: without characters that a shell or a search interprets."""
 
 
 class Steps:
-    """Takes records out of one system, and looks."""
+    """Erases and verifies records of one system."""
 
     def __init__(self, system: str, declaration: Declaration, session: Session, clock: Clock) -> None:
         self._system, self._session, self._clock = system, session, clock
@@ -52,14 +52,14 @@ class Steps:
         self.searched = frozenset(name for name, each in looks.items() if each and each.search)
 
     def going(self, record: Record) -> Going:
-        """What is noted of a record that is to go."""
+        """Returns the journal entry of a record to erase."""
         hit = record.ref
         ways = enumerate(self._resources[hit.resource].by_hand)
         way = next((n for n, each in ways if not each.when or any(c.holds_of(hit.record) for c in each.when)), 0)
         return Going(place=hit.resource, id=hit.id, above={each.resource: each.id for each in hit.line}, way=way)
 
     async def carry(self, journals: Sequence[Journal], note: Noting) -> Mapping[UUID, Result]:
-        """Goes as far as it can, children before what they lie below; of those that wait, or failed, the result."""
+        """Erases as far as possible, children first; returns the results of tasks that wait or failed."""
         call = _Call(journals)
         for name in reversed(self._order):
             for n, step in enumerate(self._resources[name].erase):
@@ -68,7 +68,7 @@ class Steps:
         return call.ended
 
     async def _take(self, call: "_Call", name: str, n: int, step: Step, note: Noting) -> None:
-        """One step of one resource, for all subjects."""
+        """Takes one step of one resource, for all subjects."""
         if not (todo := call.at(name, n)):
             return
         await note()  # raises where a request was withdrawn meanwhile
@@ -88,7 +88,7 @@ class Steps:
         await together(*(call.end(partial(self._follow, name, part, job), part) for _, part in sorted(jobs.items())))
 
     async def _sent(self, call: "_Call", name: str, n: int, step: Step, part: Part) -> None:
-        """One call; refused for several people it is made by halves, until who is to blame is alone."""
+        """Sends one call; if it is refused for several people, sends it by halves until the cause is alone."""
         try:
             await self._send(name, n, step, part)
         except (SystemRefused, AnswerMalformed):
@@ -101,7 +101,7 @@ class Steps:
             await together(*(call.end(partial(self._sent, call, name, n, step, each), each) for each in halves))
 
     async def _send(self, name: str, n: int, step: Step, part: Part) -> None:
-        """One call for these records; a job that it began is noted, and followed later."""
+        """Sends one call for these records; notes the job that it started."""
         journal, going = part[0]
         values = {**self._values(journal, going), "ids": [each.id for _, each in part]}
         once = {step.idempotency: _key(f"{name}.{n}", part)} if step.idempotency else {}
@@ -116,11 +116,11 @@ class Steps:
             each.job, each.since, each.ran = str(job_id), self._clock.now(), False
 
     async def _follow(self, name: str, part: Part, job: Job) -> None:
-        """Returns once the job is done; what failed for several people together is begun for each by themselves.
+        """Returns once the job is done; a job that failed for several people is started again for each of them.
 
         Raises:
-            Later: the system works on it.
-            Refused: it has failed, or did not end in time.
+            Later: the job is running.
+            Refused: the job has failed, or did not end in time.
         """
         began = part[0][1]
         passed = self._clock.now() - (began.since or self._clock.now())
@@ -130,7 +130,7 @@ class Steps:
             return
         if state in job.failed:
             several = len({journal.task.task_id for journal, _ in part}) > 1
-            for _, each in part:  # a person's retry begins another one
+            for _, each in part:  # a retry starts another job
                 each.job, each.alone = "", several
             if several:
                 raise self._later(timedelta())
@@ -147,13 +147,13 @@ class Steps:
         return Later(f"{self._system} works on it", after)
 
     async def _look(self, call: "_Call", name: str) -> None:
-        """Looks at every record of one resource again; who has one that is still there waits."""
+        """Verifies every record of one resource; tasks with a record that is still there wait."""
         resource = self._resources[name]
         verify = resource.verify
         if not verify:
             return
         for n, request in enumerate(verify.ask, start=len(resource.erase)):
-            # nobody has done it who has not been told
+            # a person erases only after getting the manual steps
             every = [(j, each) for j, each in call.at(name, n) if j.noted.told or not resource.by_hand]
             parts = _parts(every, 1 if resource.by_hand else request.batch)
             await together(
@@ -163,7 +163,7 @@ class Steps:
             each.gone = True
 
     async def _look_at(self, call: "_Call", resource: Resource, name: str, request: LookAt, part: Part) -> None:
-        """Looks at some records; who has one that is still there waits, and the others are looked at without it."""
+        """Verifies some records; if one is still there, its task waits and the others are verified without it."""
         left = part
         while left:
             values = {**self._values(*left[0]), "ids": [each.id for _, each in left]}
@@ -185,10 +185,10 @@ class Steps:
         raise self.seen_again(journal, name, shown)
 
     def seen_again(self, journal: Journal, name: str, shown: Iterable[Going]) -> Later:
-        """When to look again at what is still shown, and what of it is told to go once more.
+        """Returns when to verify records again that are still shown, and which are erased once more.
 
         Raises:
-            ResidueFound: it has been shown for too long.
+            ResidueFound: they have been shown for too long.
         """
         resource, now = self._resources[name], self._clock.now()
         verify = resource.verify
@@ -197,7 +197,7 @@ class Steps:
         passed = now - journal.noted.looked.setdefault(name, now)
         if passed > verify.within:
             raise ResidueFound(f"{self._system} says that a {name} was erased, and shows it after {verify.within}")
-        # Where each look by its id says that it is gone, the index of the search may lag behind: it is waited for.
+        # If every look by id shows a record as gone, the search index may lag behind.
         told = all(each.gone for each in journal.of_place(name))
         if not told and not any(step.job for step in resource.erase):
             for each in shown:
@@ -205,21 +205,19 @@ class Steps:
         return self._later(max(verify.settle, passed / _SLOWER))
 
     def _values(self, journal: Journal, going: Going) -> dict[str, object]:
-        """What templates may name of it: the identities, its id, and those of what it lies below."""
+        """Returns the values for templates: identities, its id, and the ids of records above."""
         return {each.type.value: each.value for each in journal.task.identities} | self._ids_of(going)
 
     def _ids_of(self, going: Going) -> dict[str, object]:
         above: dict[str, object] = {f"{name}.{self._ids[name]}": value for name, value in going.above.items()}
         return {"id": going.id, **above}
 
-    # What a person does there.
-
     def must_be_whole(self, journal: Journal) -> None:
-        """Raises where a part of what was found cannot be erased there.
+        """Checks that the API can erase all records.
 
         Raises:
-            NotSupported: a person does it, and is told how where the declaration says it.
-            AnswerMalformed: an id is none that could stand in what they are told.
+            NotSupported: a person must erase some, by the declared manual steps.
+            AnswerMalformed: an id cannot be part of a command.
         """
         names = dict.fromkeys(each.place for each in journal.noted.going)
         bare = [name for name in reversed(self._order) if name in names and not self._resources[name].erase]
@@ -230,7 +228,7 @@ class Steps:
             raise NotSupported(f"{said}; GET …/manual-steps says how" if told else said, told)
 
     def _told(self, name: str, left: Sequence[Going]) -> Iterator[str]:
-        """Each step about one resource, with the ids of the records that it is about."""
+        """Yields the manual steps for one resource."""
         for n, way in enumerate(self._resources[name].by_hand):
             known = [self._ids_of(each) for each in left if each.way == n]
             if not all(_ID.fullmatch(str(value)) for values in known for value in values.values()):
@@ -244,7 +242,7 @@ class Steps:
 
 @dataclass
 class _Call:
-    """The tasks of one call, and the results of those that take no further step."""
+    """The tasks of one call, and the results of those that have ended."""
 
     journals: Sequence[Journal]
 
@@ -252,14 +250,14 @@ class _Call:
         self.ended: dict[UUID, Result] = {}
 
     def at(self, name: str, n: int) -> list[tuple[Journal, Going]]:
-        """What of one resource has come to that step."""
+        """Returns the records of one resource at that step."""
         left = (each for each in self.journals if each.task.task_id not in self.ended)
         return [
             (journal, each) for journal in left for each in journal.of_place(name) if each.step == n and not each.gone
         ]
 
     async def end(self, work: Callable[[], Awaitable[None]], part: Part) -> None:
-        """Does it for these; where it waits or fails, they take no further step."""
+        """Does work for some records; if it waits or fails, their tasks take no further step."""
         tasks = [journal.task.task_id for journal, _ in part]
         try:
             await work()
@@ -279,6 +277,6 @@ def _parts(some: Sequence[Some], size: int) -> Iterator[Sequence[Some]]:
 
 
 def _key(key: str, part: Part) -> str:
-    """The same for the same records of the same tasks, at each repeat."""
+    """Returns an idempotency key that is the same at each repeat."""
     said = "\n".join(sorted(f"{journal.task.task_id} {journal.task.round} {key} {each.id}" for journal, each in part))
     return hashlib.sha256(said.encode()).hexdigest()

@@ -1,6 +1,6 @@
-"""A declared system as the engine has it: its resources as places, and the records that a search brings.
+"""Offers the resources of a declared system to the engine as places, and finds, reads and changes their records.
 
-It has no transactions: what is to go is taken out step by step (``steps.py``), and what is changed is read again.
+The system has no transactions: ``steps.py`` erases step by step, and a changed record is read again.
 """
 
 import hashlib
@@ -46,16 +46,14 @@ _DOES = {
 }
 
 
-# Who is found: each record is checked to be theirs before it is believed.
-
 _LONGEST_ID = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One record that is the subject's: of which resource, under which id, what it says, and what it lies below.
+    """One record of the subject, with the record above it.
 
-    ``by``: what it was found by; ``theirs``: by path what of theirs stands in it, in its one spelling.
+    ``by``: the identity that found it; ``theirs``: by path the normalised identities of the subject in it.
     """
 
     task: Task
@@ -68,12 +66,12 @@ class Hit:
 
     @property
     def name(self) -> Name:
-        """What tells it from every other record of the system."""
+        """The unique name in the system."""
         return self.resource, (str(self.id),)
 
     @property
     def line(self) -> "Iterator[Hit]":
-        """What it lies below, the nearest first."""
+        """The records above, the nearest first."""
         above = self.above
         while above is not None:
             yield above
@@ -81,7 +79,7 @@ class Hit:
 
     @property
     def values(self) -> dict[str, Any]:
-        """What templates may name of it: identities, its id, and every field of what it lies below."""
+        """The values for templates: identities, its id, and every field of the records above."""
         said: dict[str, Any] = {each.type.value: each.value for each in self.task.identities} | {"id": self.id}
         for above in self.line:
             said |= {f"{above.resource}.{path}": value for path, value in _leaves(above.record)}
@@ -89,9 +87,9 @@ class Hit:
 
 
 class Search:
-    """Searches one system by what a task knows of its subject.
+    """Searches one system by the identities of a task.
 
-    ``others``: by task, how many records of others stood in what is theirs, where the declaration says to count those.
+    ``others``: by task, the number of other people's records, if the declaration says to count them.
     """
 
     def __init__(self, system: str, declaration: Declaration, session: Session) -> None:
@@ -102,11 +100,10 @@ class Search:
         self.others: dict[UUID, int] = {}
 
     async def find(self, task: Task) -> AsyncGenerator[Sequence[Hit]]:
-        """Every record of the subject, of every resource, each once, page by page; of leaves nothing is held.
+        """Yields every record of the subject once, page by page; holds only records with records below.
 
         Raises:
-            ForeignHit: the search brings somebody else's too, and the declaration does not say to skip them.
-            AnswerMalformed: pages come again, have no end, or records are none.
+            ForeignHit: the search also returns records of others, and the declaration does not say to count them.
         """
         seen, held = set[Name](), dict[str, list[Hit]]()
         self.others[task.task_id] = 0
@@ -126,7 +123,7 @@ class Search:
     def _searches(
         self, task: Task, name: str, held: Mapping[str, Sequence[Hit]]
     ) -> Iterator[tuple[Find, Identity | None, Hit | None, Mapping[str, Any]]]:
-        """Each search of a resource: by what, or below what."""
+        """Yields each search of a resource: by an identity, or below a record."""
         resource = self._declaration.resource[name]
         for find in resource.find:
             if resource.of is None:
@@ -156,9 +153,9 @@ class Search:
 def _theirs(
     resource: Resource, record: Mapping[str, Any], above: Hit | None, identities: Sequence[Identity]
 ) -> Mapping[str, str] | None:
-    """By what the record is shown to be the subject's: every owner that is declared agrees; else None.
+    """Returns the identities that show the record to be the subject's; None unless every declared owner agrees.
 
-    One of a kind of which nothing is known yet, and that the record tells, agrees with whatever else does.
+    A type that the record yields, and of which none is known for certain, agrees if another owner does.
     """
     matched: dict[str, str] = {}
     rests_on, tells = False, False
@@ -184,7 +181,7 @@ def _theirs(
 
 
 def _is_below(whose: str, values: Collection[object], above: Hit | None) -> bool:
-    """Whether a record names the field of what it was found below."""
+    """Returns whether a record names the declared field of a record above."""
     parent, _, field_of_it = whose.partition(".")
     line = () if above is None else (above, *above.line)
     over = next((each for each in line if each.resource == parent), None)
@@ -193,17 +190,17 @@ def _is_below(whose: str, values: Collection[object], above: Hit | None) -> bool
 
 
 def _is_theirs_alone(identity: Identity) -> bool:
-    """Whether it is of nobody else who is known, and no claim."""
+    """Returns whether an identity is verified and not shared."""
     return not identity.shared and not identity.claimed
 
 
 def is_text(value: object) -> TypeGuard[str | int]:
-    """Whether it is text or a whole number."""
+    """Returns whether a value is text or a whole number."""
     return isinstance(value, str | int) and not isinstance(value, bool)
 
 
 def spelled(kind: IdentityType, value: object) -> str:
-    """An identity in its one spelling; empty, where it can be none."""
+    """Returns an identity normalised; empty if it is invalid."""
     if not is_text(value):
         return ""
     try:
@@ -213,7 +210,7 @@ def spelled(kind: IdentityType, value: object) -> str:
 
 
 def _leaves(record: Mapping[str, Any], below: str = "") -> list[tuple[str, Any]]:
-    """Every value of a record that is neither object nor list, by its path."""
+    """Returns every value of a record that is neither object nor list, with its path."""
     leaves: list[tuple[str, Any]] = []
     for name, value in record.items():
         path = f"{below}{name}"
@@ -224,18 +221,15 @@ def _leaves(record: Mapping[str, Any], below: str = "") -> list[tuple[str, Any]]
     return leaves
 
 
-# Places and records.
-
-
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A resource, and its shape."""
+    """A resource and its shape."""
 
     resource: Resource
     shape: Shape
 
     def record(self, hit: Hit, *, data: bool = False) -> Record:
-        """One of its records."""
+        """Returns one of its records for the engine."""
         said, shape = hit.record, self.shape
         return Record(
             shape,
@@ -250,7 +244,7 @@ class _Place:
         )
 
     def _data(self, hit: Hit) -> tuple[Any, ...]:
-        """The fields of a copy; of a correction what it may replace, and all the rest together."""
+        """Returns the fields of a copy; for a correction the fields that it may replace, and the rest as one."""
         resource, said = self.resource, hit.record
         if hit.task.operation is not Operation.RECTIFY:
             return tuple(said.get(each.column, ABSENT) for each in self.shape.fields)
@@ -267,7 +261,7 @@ class _Place:
 
 
 def _without(said: object, paths: Collection[str], at_path: str = "") -> object:
-    """The same without what stands at these paths."""
+    """Returns the value without these paths."""
     match said:
         case Mapping():
             parts = ((name, f"{at_path}.{name}".lstrip("."), each) for name, each in said.items())
@@ -284,7 +278,7 @@ def _all(conditions: Sequence[Condition], said: object) -> bool:
 
 
 def _holder(hit: Hit, holder: Holder) -> str | None:
-    """What of a record tells whom it is about: what is the subject's, or else the first that stands there."""
+    """Returns the identity in a record: the subject's, or else the first one there."""
     if not holder.column:
         return hit.by.value if hit.by and hit.by.type is holder.type else None
     told = (str(value) for value in each_at(hit.record, holder.column) if is_text(value))
@@ -305,10 +299,7 @@ def _shape(name: str, resource: Resource) -> Shape:
             None,
         ),
         fields=(
-            *(
-                Field(each, each, _as_it_is, kind=kind, shown=kind in SHOWN, portable=resource.portable)
-                for each, kind in resource.fields.items()
-            ),
+            *(Field(each, each, _as_it_is, kind=kind, shown=kind in SHOWN) for each, kind in resource.fields.items()),
             *(Field(e.path, name, _as_it_is, shown=False, rectifies=name) for name, e in resource.rectify.items()),
             Field("", "", _as_it_is, kind="A", shown=False, fact=True),
         ),
@@ -323,7 +314,7 @@ def _as_it_is(value: Any) -> Any:
 
 
 def _holders(resource: Resource) -> Iterator[Holder]:
-    """Whom its records name; by a column without a name those are found that show not by what."""
+    """Yields the holders of its records; one without a column finds records that do not show the identity."""
     by = frozenset[IdentityType]().union(*(find.by for find in resource.find))
     owners = {path: IdentityType(whose) for path, whose in resource.owner.items() if whose in set(IdentityType)}
     for kind in sorted(by - {*owners.values()}):
@@ -339,7 +330,7 @@ def _holders(resource: Resource) -> Iterator[Holder]:
 def _steps(
     resource: Resource, operation: Operation, change: Change, said: Mapping[str, Any]
 ) -> Iterator[tuple[Step | None, Mapping[str, Any]]]:
-    """The steps of a change of one record, with what their templates may name of it; None where there are none."""
+    """Yields the steps of a change with the values for their templates; None if none are declared."""
     if operation is not Operation.RECTIFY:
         declared = getattr(resource, operation)
         yield from ((step, {}) for step in (declared.steps if declared else (None,)))
@@ -351,7 +342,7 @@ def _steps(
 
 
 class HttpUnit(Steps, Moments):
-    """Every call is a moment of its own."""
+    """Finds and changes records without a transaction."""
 
     for_many = False
 
@@ -367,7 +358,7 @@ class HttpUnit(Steps, Moments):
     async def find(
         self, subjects: Sequence[Subject], *, lock: bool = False, data: bool = False, most: int | None = None
     ) -> AsyncGenerator[Page]:
-        """The records of each; ``data``: every field of them must be classified."""
+        """Yields the records of each subject; ``data``: every field must be classified."""
         del lock
         found = 0
         for each in subjects:
@@ -385,7 +376,7 @@ class HttpUnit(Steps, Moments):
         return place.record(hit, data=data)
 
     async def again(self, records: Sequence[Record], *, data: bool = False) -> Sequence[Record]:
-        """Reads each by its id; what the system declares as ``not_found`` is left out."""
+        """Reads each record by its id; leaves out those that are ``not_found``."""
         now: list[Record] = []
         for record in records:
             hit: Hit = record.ref
@@ -402,11 +393,7 @@ class HttpUnit(Steps, Moments):
         return now
 
     async def apply(self, changes: Sequence[Change], *, skip_tied: bool = False) -> Applied:
-        """Takes the steps of a change in place, record by record.
-
-        Raises:
-            NotSupported: a resource has none; others were changed before.
-        """
+        """Changes records one by one; raises ``NotSupported`` if a resource declares no steps."""
         del skip_tied
         for each in changes:
             resource, name = self._places[each.shape.place].resource, each.shape.place
@@ -422,25 +409,25 @@ class HttpUnit(Steps, Moments):
         return Applied([len(each.records) for each in changes], {})
 
     async def reference(self, records: Sequence[Record]) -> Sequence[str]:
-        """A digest of each id."""
+        """Returns a digest of each id."""
         digests = [hashlib.sha256(f"{self._system} {record.key[0]}".encode()).hexdigest()[:32] for record in records]
         return [f"{record.shape.place} {digest}" for record, digest in zip(records, digests, strict=True)]
 
     async def size(self, place: str) -> int:
-        """Nobody can list them."""
+        """Not supported: the API lists no records."""
         del place
         raise NotSupported(f"{self._system} does not tell how many records there are")
 
     async def past(self, due: Due, after: Record | None, *, most: int) -> Page:
-        """Nobody can list them."""
+        """Not supported: the API lists no records."""
         del due, after, most
         raise NotSupported(f"{self._system} does not list what is past its day")
 
 
 def must_be_classified(system: str, resource: Resource, record: Mapping[str, Any]) -> None:
-    """Raises ``ColumnUnmapped`` where a record has a field that nobody has classified."""
+    """Raises ``ColumnUnmapped`` if a record has an unclassified field."""
     if unknown := record.keys() - resource.fields.keys():
-        # Whatever else stands where a field's name should could be somebody's name or number.
+        # A malformed field name could be personal data.
         names = sorted({each if FIELD.fullmatch(each) else "one whose name is none" for each in unknown})
         raise ColumnUnmapped(f"{system} has fields that its declaration does not classify: {', '.join(names)}")
 

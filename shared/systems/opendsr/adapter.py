@@ -1,4 +1,4 @@
-"""Erasure and access at an OpenDSR processor: look, erase, look again; each step a request of its own."""
+"""Erases and exports at an OpenDSR processor by separate requests: access, erasure, access again."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ from shared.systems.opendsr.settings import OpenDsrSettings
 
 
 class _Asking(NamedTuple):
-    """A task, when its first request was submitted, and whether an earlier attempt may have done so."""
+    """A task, the time of its first request, and whether an earlier attempt may have submitted it."""
 
     task: Task
     submitted: str
@@ -37,10 +37,10 @@ class _Asking(NamedTuple):
 
 
 class OpenDsrAdapter:
-    """Erases and gives access at one processor.
+    """Serves one processor.
 
-    OpenDSR says ``completed`` and no more. So an access request before tells how much there is, and one afterwards must
-    find nothing. The ids derive from the task, so a repeat asks about the same three requests.
+    OpenDSR reports only ``completed``. So an access request before the erasure counts the results, and one afterwards
+    must find none. The ids derive from the task, so a repeat asks about the same three requests.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class OpenDsrAdapter:
         return ()
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Closes the connections."""
         await self._processor.close()
 
     async def ask(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
@@ -114,8 +114,8 @@ class OpenDsrAdapter:
         except Withdrawn:
             raise
         except Refused as refused:
-            # A person's retry must ask anew: the processor would answer the same ids with the same completed requests.
-            # Also where a limit was confirmed, it is judged by how much there is then.
+            # A retry needs new ids: for the same ids the processor returns the same completed requests.
+            # After a confirmed limit the results are counted again.
             again: dict[str, JsonValue] = {"found": None} if isinstance(refused, BlastRadius) else {}
             await save({task.task_id: {"round": task.round + 1, **again}})
             raise
@@ -146,7 +146,7 @@ class OpenDsrAdapter:
             )
             for category, data in await self._results(task, status.results_url, found)
         )
-        # Its words for its categories stay with the records, which are sealed; the count goes into the evidence.
+        # The processor's category names stay in the sealed records; the evidence has only the count.
         return Receipt(task.task_id, TaskOutcome.EXPORTED, found=found, by_category={"record": found}, records=records)
 
     def _must_be_few(self, task: Task, found: int) -> None:

@@ -1,4 +1,4 @@
-"""One OpenDSR 2.0 processor over HTTPS: submit a request once, ask where it stands, fetch what it found."""
+"""Submits requests to an OpenDSR 2.0 processor over HTTPS, reads their status, and fetches their results."""
 
 import binascii
 import hashlib
@@ -31,23 +31,22 @@ from shared.systems.opendsr.settings import OpenDsrSettings
 
 API_VERSION = "2.0"
 RAW = "raw"
-"""The format of identities: a hash of a number or an address gives it away all the same."""
+"""The format of identities. A hash of a number or an address would reveal it as well."""
 _Category = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
-"""It becomes the name of a file, and stands in the evidence for ever: a word, never an address or a number."""
+"""A word, never an address or a number: it becomes a file name and stays in the evidence."""
 _Results = list[dict[str, JsonValue]] | dict[_Category, list[dict[str, JsonValue]]]
 _RESULTS: TypeAdapter[_Results] = TypeAdapter(_Results)
 
 
 class RequestType(StrEnum):
-    """What a processor can be asked for; OpenDSR knows no rectification, restriction or objection."""
+    """The request types that this adapter uses."""
 
     ACCESS = "access"
     ERASURE = "erasure"
-    PORTABILITY = "portability"
 
 
 class RequestStatus(StrEnum):
-    """How far the processor is; OpenDSR knows no failed and no partial."""
+    """The states of a request; OpenDSR has no state for failed or partial."""
 
     PENDING = "pending"
     IN_PROGRESS = "in_progress"
@@ -56,7 +55,7 @@ class RequestStatus(StrEnum):
 
 
 class _Answer(BaseModel):
-    # encoded_request repeats the identities, and controllers must not keep it: what is not named here is dropped.
+    # Unknown fields are dropped: encoded_request repeats the identities, and controllers must not keep it.
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
@@ -64,13 +63,13 @@ AnswerT = TypeVar("AnswerT", bound=_Answer)
 
 
 class Accepted(_Answer):
-    """The processor has taken the request."""
+    """The answer to an accepted request."""
 
     subject_request_id: UUID
 
 
 class Status(Accepted):
-    """Where a request stands and, once completed, how many results there were and where they can be fetched."""
+    """The state of a request and, once completed, the number and address of its results."""
 
     request_status: RequestStatus
     results_count: Annotated[int, Field(strict=True, ge=0, le=MOST)] | None = None
@@ -78,21 +77,21 @@ class Status(Accepted):
 
 
 class SupportedIdentity(_Answer):
-    """One identity type in one format."""
+    """An identity type in one format."""
 
     identity_type: str
     identity_format: str
 
 
 class Discovery(_Answer):
-    """What the processor supports."""
+    """The request and identity types that a processor supports."""
 
     supported_identities: tuple[SupportedIdentity, ...]
     supported_subject_request_types: tuple[str, ...]
 
 
 def subject_request_id(task_id: UUID, purpose: str, round_: int) -> UUID:
-    """A UUIDv4 by its form, and always the same for the same step of the same task: the processor absorbs a repeat."""
+    """Returns the same UUIDv4 for each repeat of a step, so that the processor absorbs repeats."""
     digest = hashlib.sha256(f"{task_id}:{purpose}:{round_}".encode()).digest()
     return UUID(bytes=digest[:16], version=4)
 
@@ -100,7 +99,7 @@ def subject_request_id(task_id: UUID, purpose: str, round_: int) -> UUID:
 def request_body(
     request_id: UUID, kind: RequestType, identities: Sequence[Identity], submitted_at: str, settings: OpenDsrSettings
 ) -> dict[str, JsonValue]:
-    """The body of ``POST /requests``; raises ``Refused`` when the processor has no type for any of the identities."""
+    """Returns the body of ``POST /requests``; raises ``Refused`` if no identity has a type of the processor."""
     known, others = (
         [_identity(names[i.type], form) for i in identities if i.type in names for form in forms(i.value)]
         for names in (settings.identities, settings.extensions)
@@ -127,16 +126,16 @@ def _identity(type_: str, value: str) -> JsonValue:
 
 
 def is_foreign(data: JsonValue, identities: Sequence[Identity], settings: OpenDsrSettings) -> bool:
-    """Whether a result names an identity of a type by which we asked that is not the subject's.
+    """Returns whether a result names another person, by a type of identity that the request used.
 
-    Names are compared without case and punctuation, at any depth, and all that stands below one is looked at.
+    Names of fields are compared at any depth, without case and punctuation.
     """
     own = _own(identities, settings)
     return any(_plain(value) not in own[name] for name, value in _named(data, own, None) if value.strip())
 
 
 def named_in(data: JsonValue, identities: Sequence[Identity], settings: OpenDsrSettings) -> tuple[Match, ...]:
-    """Those of the subject's identities that a result names: without any, nobody can tell whose it is."""
+    """Returns the identities of the subject that a result names."""
     said = [(name, _plain(value)) for name, value in _named(data, _own(identities, settings), None)]
     return tuple(
         Match(each.type, each.value)
@@ -146,7 +145,7 @@ def named_in(data: JsonValue, identities: Sequence[Identity], settings: OpenDsrS
 
 
 def _own(identities: Sequence[Identity], settings: OpenDsrSettings) -> dict[str, set[str]]:
-    """In which forms each name may hold an identity of the subject's."""
+    """Returns the identities of the subject by the name of the field that may hold them."""
     own: dict[str, set[str]] = {}
     for type_, name in {**settings.identities, **settings.extensions}.items():
         values = [identity.value for identity in identities if identity.type is type_]
@@ -156,7 +155,7 @@ def _own(identities: Sequence[Identity], settings: OpenDsrSettings) -> dict[str,
 
 
 def _named(data: JsonValue, names: Mapping[str, object], below: str | None) -> Iterator[tuple[str, str]]:
-    """Every text, with the one of the names below which it stands."""
+    """Yields every text below one of these names, with that name."""
     match data:
         case dict():
             for name, value in data.items():
@@ -182,7 +181,7 @@ def _plain(value: str) -> str:
 
 
 def read(model: type[AnswerT], said: Any, system: str) -> AnswerT:
-    """Read an answer; raises ``AnswerMalformed`` that names the fields which are wrong, never what they hold."""
+    """Reads an answer; raises ``AnswerMalformed`` that names the wrong fields, never their values."""
     try:
         return model.model_validate(said)
     except ValidationError as error:
@@ -192,11 +191,7 @@ def read(model: type[AnswerT], said: Any, system: str) -> AnswerT:
 
 
 def results(said: Any, count: int, system: str) -> list[tuple[str, dict[str, JsonValue]]]:
-    """What an access request found, as (category, data): a JSON list of objects, or such lists by category.
-
-    Raises:
-        AnswerMalformed: it is neither, or not as many as the processor counted.
-    """
+    """Reads the results of an access request, as (category, data); raises ``AnswerMalformed`` if the count differs."""
     try:
         found = _RESULTS.validate_python(said)
     except ValidationError:
@@ -209,19 +204,16 @@ def results(said: Any, count: int, system: str) -> list[tuple[str, dict[str, Jso
     return each
 
 
-# One processor.
-
-
 SIGNATURE_HEADER = "X-OpenDSR-Signature"
 DOMAIN_HEADER = "X-OpenDSR-Processor-Domain"
 
 
 class SignatureWrong(Refused):
-    """An answer was not signed by the processor whose certificate is configured; nothing in it was believed."""
+    """An answer was not signed by the configured certificate and is ignored."""
 
 
 class ProcessorCertificate:
-    """The pinned certificate of one processor."""
+    """The pinned certificate of a processor."""
 
     def __init__(self, path: Path, domain: str) -> None:
         try:
@@ -236,7 +228,7 @@ class ProcessorCertificate:
         self._domain = domain
 
     def verify(self, body: bytes, headers: Mapping[str, str], now: datetime) -> None:
-        """Raises ``SignatureWrong`` unless the body was signed by this certificate, in its time, for its domain."""
+        """Raises ``SignatureWrong`` unless this certificate, valid now, signed the body for its domain."""
         if not self._certificate.not_valid_before_utc <= now <= self._certificate.not_valid_after_utc:
             raise SignatureWrong(f"the certificate of {self._domain} is not valid today; fetch the new one")
         if headers.get(DOMAIN_HEADER) != self._domain:
@@ -262,7 +254,7 @@ AcceptedT = TypeVar("AcceptedT", bound=Accepted)
 
 
 class Processor:
-    """Speaks HTTP with one processor and believes only what it signed, where its certificate is configured."""
+    """Calls one processor; verifies the signature of each answer if a certificate is configured."""
 
     def __init__(
         self,
@@ -293,11 +285,11 @@ class Processor:
         self._client = HttpClient(system, connection, sign_in=sign_in, limits=settings)
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Closes the connections."""
         await self._client.close()
 
     async def discover(self) -> None:
-        """Refuse, before anybody's identity is sent, a processor that cannot do what we will ask of it."""
+        """Refuses an unsuitable processor before any identity is sent."""
         answer = self._expect(await self._call("GET", "discovery"), HTTPStatus.OK)
         discovery = read(Discovery, self._client.json(answer), self._system)
         missing = {RequestType.ACCESS, RequestType.ERASURE} - set(discovery.supported_subject_request_types)
@@ -310,26 +302,24 @@ class Processor:
             raise Refused(f"{self._system} does not take {', '.join(lacking)} as it is written (raw)")
 
     async def submit(self, request_id: UUID, body: dict[str, JsonValue]) -> None:
-        """Hand a request in; a processor that calls a repeat a mistake is asked whether it has it already."""
+        """Submits a request; if the processor rejects a repeat, checks that it has the request."""
         answer = await self._call("POST", "requests", json=body)
         if answer.status_code in _DUPLICATE and await self.status(request_id) is not None:
             return
         self._read(Accepted, self._expect(answer, HTTPStatus.CREATED), request_id)
 
     async def status(self, request_id: UUID) -> Status | None:
-        """Where a request stands; ``None`` if the processor has never heard of it."""
+        """Returns the status of a request; ``None`` if the processor does not know it."""
         answer = await self._call("GET", f"requests/{request_id}")
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return None
         return self._read(Status, self._expect(answer, HTTPStatus.OK), request_id)
 
     async def results(self, address: str, count: int) -> list[tuple[str, dict[str, JsonValue]]]:
-        """What an access request found, as (category, data); signed like every other answer, whoever keeps it.
+        """Fetches and verifies the results of an access request, as (category, data).
 
         Raises:
-            Refused: they lie where we do not go.
-            SignatureWrong: the processor has not signed them.
-            AnswerMalformed: they are no results, or not as many as it counted.
+            Refused: the address is on a host that is not listed.
         """
         try:
             url = httpx.URL(address)

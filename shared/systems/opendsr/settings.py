@@ -1,4 +1,4 @@
-"""How one OpenDSR processor is reached, and by which of its identity types a subject is known there."""
+"""The table of an OpenDSR processor: its address, and its names for types of identities."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +24,7 @@ KNOWN_TYPES = frozenset(
         "roku_publisher_id",
     }
 )
-"""The identity types of OpenDSR 2.0, section 5.1: a telephone number or a SIP address is not among them."""
+"""The identity types of OpenDSR 2.0, section 5.1; it has none for phone numbers and SIP addresses."""
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
