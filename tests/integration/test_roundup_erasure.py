@@ -9,9 +9,10 @@ import httpx
 import pytest
 from uuid_utils.compat import uuid7
 
-from shared.domain.errors import BlastRadius, ForeignHit, NotSupported, Refused, ResidueFound, Unavailable
+from shared.domain.errors import BlastRadius, DoneBefore, ForeignHit, NotSupported, Refused, ResidueFound, Unavailable
+from shared.domain.holds import LEGAL_HOLD
 from shared.domain.operations import Limit, Operation, TaskOutcome
-from shared.systems.contract import Receipt, Task
+from shared.systems.contract import Pending, Receipt, Task
 from tests.fixtures.downstream import email, name, phone, receipt, task
 from tests.fixtures.roundup import PRIVACY, Customer, Line, Lying, Ticketing, route
 
@@ -247,17 +248,34 @@ async def test_a_file_that_the_index_learns_of_only_now_is_erased_with_everythin
     assert ticketing.holds(*customer.values) == []
 
 
-async def test_what_a_hold_covers_and_comes_during_the_erasure_stays(ticketing: Ticketing) -> None:
-    customer, came = Customer(ticketing), list[str]()
+def arriving(ticketing: Ticketing, customer: Customer, came: list[str], **settings: object) -> Ticketing:
+    """Returns the tracker, in which a saved search of the customer arrives once their user was overwritten."""
 
     def comes(request: httpx.Request) -> None:
         if route(request) == "forget" and not came:
             search = {"name": f"Mine {customer.name}", "klass": "issue", "private_for": customer.user}
             came.append(ticketing.create("query", **search))
 
-    held = replace(customer.erasure(), held=frozenset({"saved_search"}))
-    result = await ticketing.over(Line(comes)).one(held)
-    assert isinstance(result, ResidueFound), result
+    return ticketing.over(Line(comes), **settings)
+
+
+async def test_record_that_arrives_during_an_erasure_is_erased_or_kept_by_its_hold(ticketing: Ticketing) -> None:
+    for held in (frozenset[str](), frozenset({"saved_search"})):
+        customer, came = Customer(ticketing), list[str]()
+        growing, asked = arriving(ticketing, customer, came), replace(customer.erasure(), held=held)
+        result = await growing.one(asked)
+        if isinstance(result, Pending):
+            result = await growing.one(ticketing.again(asked))
+        kept = [(each.rule, each.category, each.count) for each in receipt(result).kept or ()]
+        assert kept == ([(LEGAL_HOLD, "saved_search", 1)] if held else [])
+        assert ticketing.get("query", came[0])["name"] == (f"Mine {customer.name}" if held else "[erased]")
+
+
+async def test_records_that_arrive_during_an_erasure_count_toward_its_limit(ticketing: Ticketing) -> None:
+    customer, came = Customer(ticketing), list[str]()
+    result = await arriving(ticketing, customer, came, max_rows=5).one(customer.erasure())
+    assert isinstance(result, BlastRadius), result
+    assert result.done_before == DoneBefore(found=5, changed=5)
     assert ticketing.get("query", came[0])["name"] == f"Mine {customer.name}"
 
 

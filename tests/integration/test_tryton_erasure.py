@@ -311,6 +311,23 @@ async def test_by_night_former_customers_and_contacts_kept_for_marketing_alone_g
     assert [each.due for each in again if isinstance(each, Counted)] == [1, 0]
 
 
+async def test_former_customer_who_signs_a_contract_during_a_retention_run_stays(crm: Crm) -> None:
+    former = await crm.add(contract="ended", contract_ended_on=date(2019, 2, 28))
+
+    async def signs(_: Any) -> None:
+        again = "UPDATE party_party SET contract = 'active', write_date = now() WHERE code = $1"
+        await crm.sql(again, former.code)
+
+    adapter = crm.over(OnTheWay("model.party.party.write", signs), grounds=DECLARED).adapter
+    assert isinstance(adapter, TrytonAdapter)
+    due = Due("party.party", "relationship_end", "delete", date(2019, 3, 2), ZoneInfo("America/New_York"))
+    with pytest.raises(Unavailable):
+        await adapter.sweep([due], {}, nothing)
+    await adapter.sweep([due], {}, nothing)
+    rows = await crm.sql("SELECT active, name FROM party_party WHERE code = $1", former.code)
+    assert [(row["active"], row["name"]) for row in rows] == [(True, former.name)]
+
+
 # Locating and exporting a customer in a real Tryton: the subject, all of them, and nobody else.
 MOVED = datetime(2025, 3, 1, 9, 30, tzinfo=UTC)
 

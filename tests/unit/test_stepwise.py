@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from pydantic import JsonValue
 
+from shared.domain.errors import BlastRadius, DoneBefore
 from shared.domain.holds import LEGAL_HOLD
 from shared.domain.operations import TaskOutcome
 from shared.domain.policy import Policy
@@ -153,3 +154,13 @@ async def test_what_a_hold_covers_and_no_search_shows_is_reported_though_more_ar
     assert ("orders", ("o0",)) in trying.system.rows
     assert isinstance(done, Receipt)
     assert [(each.rule, each.category, each.count) for each in done.kept or ()] == [(LEGAL_HOLD, "invoice", 1)]
+
+
+async def test_refusal_after_a_partial_erasure_reports_what_was_erased() -> None:
+    trying = attempts(shared=False, crashes_after=10, order=("customer", "letter", "orders", "call"))
+    trying.system.limits = Limits(max_people=2, max_rows=4)
+    trying.system.late["letter", ("l2",)] = {"email": "p0@example.org", "no_mail": False}
+    refused = await trying.run()
+    assert isinstance(refused, BlastRadius)
+    assert refused.done_before == DoneBefore(found=4, changed=4)
+    assert ("letter", ("l2",)) in trying.system.rows

@@ -1,6 +1,6 @@
-"""What is past a ceiling goes by night, whoever it is about (Art. 5(1)(e)): a page of records in each transaction.
+"""Deletes records that are past a ceiling of the policy (Art. 5(1)(e)), one page in each transaction.
 
-Nothing needs to be noted to go on after a crash: what is gone is no longer due.
+It notes nothing: after a crash the records that are gone are no longer due.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -8,22 +8,17 @@ from collections.abc import AsyncIterator, Sequence
 from shared.domain.errors import Refused
 from shared.systems.engine.looking import look
 from shared.systems.engine.ownership import subject
-from shared.systems.engine.records import Change, Clearing, Kind, Name, Record, System, Unit
+from shared.systems.engine.records import Change, Kind, Name, Record, System, Unit
 from shared.systems.sweepable import Counted, Due, GoOn, Spared, Swept
 
 PAGE = 1_000
 """Records in one transaction."""
-CLEARED = 20_000
-"""The same where they are deleted unread."""
 
 
 async def count(system: System, due: Due, spared: Spared) -> Counted | Refused:
-    """How many records are due and stay for no reason, of how many in the place."""
+    """Counts the records that are due and not exempt, and all records of the place."""
     try:
         async with system.unit(reading=True) as unit:
-            if (clearing := _unread(unit, due, spared)) is not None:
-                n = await clearing.count_past(due)
-                return Counted(n, max(n, await unit.size(due.table)))
             stay, n, unknown = await _spared(unit, due, spared), 0, 0
             async for page in _pages(unit, due):
                 unknown += sum(record.country is None for record in page) if due.country else 0
@@ -34,7 +29,7 @@ async def count(system: System, due: Due, spared: Spared) -> Counted | Refused:
 
 
 async def sweep(system: System, due: Sequence[Due], spared: Spared, go_on: GoOn) -> list[Swept | Refused]:
-    """Lets each go, those first that refer to others, and what goes before what stays."""
+    """Deletes or anonymises what is due: places that refer to others first, and deletions before other changes."""
     async with system.unit() as unit:
         place = {name: n for n, name in enumerate(unit.order)}
     done: dict[Due, Swept | Refused] = {}
@@ -48,13 +43,10 @@ async def sweep(system: System, due: Sequence[Due], spared: Spared, go_on: GoOn)
 
 async def _sweep(system: System, due: Due, spared: Spared, go_on: GoOn) -> Swept:
     async with system.unit() as unit:
-        unread = _unread(unit, due, spared) is not None
-        stay = set[Name]() if unread else await _spared(unit, due, spared)
-    if unread:
-        return await _clear(system, due, spared, go_on)
+        stay = await _spared(unit, due, spared)
     gone, left, tied = 0, set[Name](), True
     kind = Kind.DELETE if due.then == "delete" else Kind.ANONYMISE
-    while tied:  # what a record that has gone now referred to goes in the next round
+    while tied:  # a record to which a deleted one referred goes in the next round
         tied, before, last = False, gone, None
         while True:
             await go_on(due, 0)
@@ -73,28 +65,8 @@ async def _sweep(system: System, due: Due, spared: Spared, go_on: GoOn) -> Swept
     return Swept(gone, len(left), complete=not left and gone >= due.about)
 
 
-def _unread(unit: Unit, due: Due, spared: Spared) -> Clearing | None:
-    """The same, where nothing is judged of a record that is due: neither its state, nor its law, nor whose it is."""
-    shape = next(shape for shape in unit.shapes if shape.place == due.table)
-    judged = due.then != "delete" or due.country is not None or shape.states or spared.get(shape.category)
-    return unit if not judged and isinstance(unit, Clearing) and unit.clears_past(due) else None
-
-
-async def _clear(system: System, due: Due, spared: Spared, go_on: GoOn) -> Swept:
-    gone = 0
-    while True:
-        await go_on(due, 0)
-        async with system.unit(known=True) as unit:
-            clearing = _unread(unit, due, spared)
-            done = await clearing.clear_past(due, CLEARED) if clearing else 0
-        if not done:
-            return Swept(gone, 0, complete=gone >= due.about)
-        gone += done
-        await go_on(due, done)
-
-
 def _goes(record: Record, due: Due) -> bool:
-    """Whether a record is under the law whose ceiling it is, and in no state in which an erasure may be refused."""
+    """Whether the ceiling applies to a record, and no state of it lasts by which an erasure may be refused."""
     return due.country in {None, record.country} and all(lasts is False for lasts in record.states)
 
 
@@ -106,7 +78,7 @@ async def _pages(unit: Unit, due: Due) -> AsyncIterator[Sequence[Record]]:
 
 
 async def _spared(unit: Unit, due: Due, spared: Spared) -> set[Name]:
-    """The records of the place that belong to people whose data stay."""
+    """Returns the records of the place that belong to exempt people."""
     category = next(shape.category for shape in unit.shapes if shape.place == due.table)
     tasks = spared.get(category, ())
     found = await look(unit, [subject(task, unit.shapes) for task in tasks]) if tasks else []

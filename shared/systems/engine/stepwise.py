@@ -4,6 +4,7 @@ The journal holds ids only; the content of a record stays in its system.
 """
 
 import asyncio
+import copy
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, JsonValue
 
-from shared.domain.errors import Refused, ResidueFound, Unavailable, Withdrawn
+from shared.domain.errors import DoneBefore, Refused, ResidueFound, Unavailable, Withdrawn
 from shared.domain.holds import LEGAL_HOLD
 from shared.domain.operations import Kept, TaskOutcome
 from shared.domain.policy import Policy
@@ -48,7 +49,7 @@ class Later(Unavailable):
 class Going(BaseModel):
     """One record to erase, and its progress.
 
-    ``above``: ids of the records above it, by place. ``way``: which manual instruction of its place applies. ``step``:
+    ``above``: ids of the records above it, by place. ``way``: which of several ways of its place applies. ``step``:
     number of answered steps. ``gone``: the system no longer shows it. ``job``: the job that was started for it, and
     ``since`` when; ``ran``: the job was continued. ``alone``: it is sent in a call of its own. ``attached``: number of
     records that go with it, by category.
@@ -112,6 +113,13 @@ class Journal:
     def progress(self) -> Mapping[UUID, Mapping[str, JsonValue]]:
         """Returns the progress to save."""
         return {self.task.task_id: {NOTED: self.noted.model_dump(mode="json")}}
+
+    @property
+    def done(self) -> DoneBefore | None:
+        """Returns what was erased before a failure; ``reported``: not all of it was verified."""
+        changed = [each for each in self.noted.going if each.gone or each.step]
+        found, unverified = len(self.noted.going), not all(each.gone for each in changed)
+        return DoneBefore(found, len(changed), found - len(changed), reported=unverified) if changed else None
 
     def of_place(self, place: str) -> list[Going]:
         """Returns the records to erase in a place."""
@@ -257,7 +265,16 @@ class Stepwise:
         self._ended |= await self._unit.carry(self._open(), self._note)
         await self._each([journal.task for journal in self._open()], self._search_again)
         await self._note_what_was_done()
-        return [self._ended[task.task_id] for task in tasks]
+        return [self._with_what_was_done(task.task_id) for task in tasks]
+
+    def _with_what_was_done(self, task_id: UUID) -> Result:
+        """Returns the result of a task; a refusal says what was erased before it."""
+        result, journal = self._ended[task_id], self._journals.get(task_id)
+        if not isinstance(result, Refused) or journal is None or not (done := journal.done):
+            return result
+        result = copy.copy(result)  # several tasks may share one refusal
+        result.done_before = result.done_before or done
+        return result
 
     def _open(self) -> list[Journal]:
         return [each for each in self._journals.values() if each.task.task_id not in self._ended]

@@ -2,16 +2,13 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
 from shared.domain.errors import AnswerMalformed, Refused, ResidueFound, Unavailable
 from shared.systems.contract import Checkpoint, Result
-from shared.systems.engine.stepwise import Going, Journal, Later, Standing
-from shared.systems.roundup.copies import CATEGORIES
+from shared.systems.engine.stepwise import Going, Journal, Standing
 from shared.systems.roundup.tracker import (
-    BELONGINGS,
     FIELDS,
     LEFT,
     ROWS,
@@ -27,8 +24,6 @@ Records = Mapping[str, Sequence[str]]
 """Ids by class."""
 ERASED: Final = "[erased]"
 _HANGING: Final = ("file", "msg", "query", "issue")
-_ROUNDS: Final = 5
-"""How often records that keep arriving are chased."""
 _BLANK: Final[Mapping[str, Item]] = {
     "issue": {"title": ERASED},
     "msg": {"content": ERASED, "summary": ERASED, "messageid": "", "inreplyto": ""},
@@ -71,7 +66,7 @@ class Overwriting:
         standing = Standing(going, self._save_progress)
         for classes in (_HANGING, ("user",)):
             wishes = [
-                (task_id, _wish(each, journal, closed))
+                (task_id, each, _wish(each, journal, closed))
                 for task_id, journal in going.items()
                 for classname in classes
                 for each in journal.of_place(classname)
@@ -82,23 +77,27 @@ class Overwriting:
                     ended |= await self._together(left)
         return ended
 
-    async def _together(self, wishes: Sequence[tuple[UUID, Item]]) -> Mapping[UUID, Result]:
+    async def _together(self, wishes: Sequence[tuple[UUID, Going, Item]]) -> Mapping[UUID, Result]:
         try:
-            asked = {"records": [record for _, record in wishes], "staff": self._tracker.staff_roles}
+            asked = {"records": [record for *_, record in wishes], "staff": self._tracker.staff_roles}
             answer = await self._tracker.privacy("overwrite", asked, FIELDS)
         except (Unavailable, Refused) as failure:
-            return {task_id: failure for task_id, _ in wishes}
+            return {task_id: failure for task_id, *_ in wishes}
         reasons: defaultdict[UUID, Counter[str]] = defaultdict(Counter)
+        refused = set[int]()
         system = self._tracker.system
         for position, why in member(answer, "left", LEFT, system):
             if position >= len(wishes):
                 raise AnswerMalformed(f"{system} left records as they were that it was not asked to overwrite")
-            task_id, record = wishes[position]
-            reasons[task_id][f"{record['class']} {why}"] += 1
+            task_id, each, _ = wishes[position]
+            reasons[task_id][f"{each.place} {why}"] += 1
+            refused.add(position)
+        for position, (_, each, _) in enumerate(wishes):
+            each.step = int(position not in refused)
         return {task_id: Refused(_counted(whys)) for task_id, whys in reasons.items()}
 
     async def _look(self, written: Sequence[Journal], closed: str | None) -> Mapping[UUID, Result]:
-        """Reads all of it again, with its history, and whether more has come."""
+        """Reads all of it again, with its history."""
         records, says = _all_of(written), defaultdict[str, dict[str, Item]](dict)
         fields = {classname: [*blank(classname, "0", closed)] for classname in records}
         for batch in batches([(classname, one) for classname, ids in records.items() for one in ids]):
@@ -106,9 +105,7 @@ class Overwriting:
             for classname, items in (await self._tracker.privacy("values", wanted, VALUES)).items():
                 says[classname] |= items
         rows = await self._tracker.of_records("history", records, ROWS)
-        asked = {"people": records.get("user", ()), "staff": self._tracker.staff_roles}
-        owned = await self._tracker.privacy("records", asked, BELONGINGS)
-        looked = {each.task.task_id: self._looked(each, says, rows, owned, closed) for each in written}
+        looked = {each.task.task_id: self._looked(each, says, rows, closed) for each in written}
         return {task_id: result for task_id, result in looked.items() if result}
 
     def _looked(
@@ -116,7 +113,6 @@ class Overwriting:
         journal: Journal,
         says: Mapping[str, Mapping[str, Item]],
         rows: Mapping[str, Mapping[str, int]],
-        owned: Mapping[str, Sequence[tuple[str, str]]],
         closed: str | None,
     ) -> Result | None:
         noted, system = journal.noted, self._tracker.system
@@ -130,17 +126,7 @@ class Overwriting:
             return ResidueFound(f"after the erasure {kept} records of {system} still hold their data")
         if lines:
             return ResidueFound(f"the history of {system} still has {lines} rows of these records")
-        people, known = {str(each.id) for each in journal.of_place("user")}, {each.name for each in noted.going}
-        come = [Going(place=kind, id=one) for kind, pairs in owned.items() for one, owner in pairs if owner in people]
-        if not (new := {each.name: each for each in come if each.name not in known}):
-            return None
-        if any(CATEGORIES[kind] in journal.task.held for kind, _ in new):
-            return ResidueFound(f"{system} got records of the subject while they were erased, and a hold covers them")
-        noted.rounds += 1
-        noted.going += new.values()
-        if noted.rounds > _ROUNDS:
-            return ResidueFound(f"{system} has new records of the subject each time that it is searched")
-        return Later(f"{system} has more of the subject", timedelta()).pending(journal.task.task_id)
+        return None
 
 
 def _wish(each: Going, journal: Journal, closed: str | None) -> Item:

@@ -5,7 +5,7 @@ REST cannot remove it: that takes the routes in ``deploy/downstreams/roundup/tra
 """
 
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from functools import partial
@@ -190,6 +190,7 @@ class TicketUnit(Moments):
         self.shapes: Sequence[Shape] = [*_SHAPES.values()] if scope in {"all", "desk"} else [USER]
         self.order: Sequence[str] = [shape.place for shape in reversed(self.shapes)]
         self._rows = 0
+        self._erasing: dict[UUID, Journal] = {}
 
     # Reading.
 
@@ -216,6 +217,24 @@ class TicketUnit(Moments):
             yield page
             if most is not None and found > most:
                 return
+        yield await self._arrived({task.task_id for task in tasks} & self._erasing.keys())
+
+    async def _arrived(self, tasks: Collection[UUID]) -> list[Record]:
+        """Records that arrived while their users were overwritten: no search by identity finds them any more."""
+        journals = {key: self._erasing[key] for key in tasks}
+        people = {key: {str(each.id) for each in journal.of_place("user")} for key, journal in journals.items()}
+        known = {key: {each.name for each in journal.noted.going} for key, journal in journals.items()}
+        if not (users := sorted(set[str]().union(*people.values()), key=int)):
+            return []
+        asked = {"people": users, "staff": self._tracker.staff_roles}
+        owned = await self._tracker.privacy("records", asked, BELONGINGS)
+        return [
+            Record(_SHAPES[kind], (one,), parents=((0, (owner,)),), whose={key: True})
+            for kind, pairs in owned.items()
+            for one, owner in pairs
+            for key in journals
+            if owner in people[key] and (kind, (one,)) not in known[key]
+        ]
 
     async def _users(
         self, tasks: Sequence[Task], hits: Candidates, proofs: Mapping[UUID, Mapping[str, bool]]
@@ -337,6 +356,7 @@ class TicketUnit(Moments):
     async def carry(self, journals: Sequence[Journal], note: Callable[[], Awaitable[None]]) -> Mapping[UUID, Result]:
         """Overwrites all that was noted, and looks at it."""
         del note
+        self._erasing = {each.task.task_id: each for each in journals}
         return await Overwriting(self._tracker, self._save_progress).carry(journals)
 
     # What is past its day.

@@ -7,6 +7,7 @@ party. All of it is removed afterwards.
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -26,7 +27,7 @@ from shared.systems.tryton.customer import (
     country,
     lines,
 )
-from shared.systems.tryton.rpc import CHUNK, CrmRefused, Search
+from shared.systems.tryton.rpc import CHUNK, CrmRefused, Search, Versions
 
 
 class Steps:
@@ -37,10 +38,10 @@ class Steps:
         self.searched, self.for_many = frozenset(models), True
 
     def going(self, record: Record) -> Going:
-        """What is noted of a record that is to go; a party that is in use has a step more."""
+        """Returns the journal entry of a record; ``way`` is 1 for an inactive party."""
         row = record.ref.row
         above: dict[str, str | int] = {} if record.shape.place == PARTY else {PARTY: int(row["party"])}
-        return Going(place=record.shape.place, id=int(row["id"]), above=above, step=int(not row.get("active", True)))
+        return Going(place=record.shape.place, id=int(row["id"]), above=above, way=int(not row.get("active", True)))
 
     async def carry(self, journals: Sequence[Journal], note: Noting) -> Mapping[UUID, Result]:
         """Erases parties with their rows, and of those that stay the rows that go; of those that fail, why."""
@@ -54,9 +55,12 @@ class Steps:
         for task_id, going in parties.items():
             for each in going:
                 wanted[int(each.id)].append(task_id)
-        active = {int(each.id) for going in parties.values() for each in going if not each.step}
+        active = {int(each.id) for going in parties.values() for each in going if not each.way}
         refused: Mapping[int, Result] = await self._erase(wanted, active, standing) if wanted else {}
         left = await self._residues(wanted)
+        erased = wanted.keys() - refused.keys() - left
+        for each in (each for journal in journals for each in journal.noted.going):
+            each.gone |= int(each.id if each.place == PARTY else each.above[PARTY]) in erased
         ended: dict[UUID, Result] = {}
         for journal in journals:
             ids = [int(each.id) for each in parties[journal.task.task_id]]
@@ -89,38 +93,44 @@ class Steps:
                 await self._search.rpc.delete(model, there)
             if left := await self._of(model, owners):
                 raise ResidueFound(f"the CRM deleted rows of {model}, and still shows {len(left)} of them")
-        for each in journal.noted.going:
-            each.gone = True
+            for each in journal.noted.going:
+                each.gone |= self._models[each.place] == model and int(each.id) in owners
 
     async def _of(self, model: str, owners: Mapping[int, int]) -> list[int]:
         """The ids of these rows that are there and belong to their party."""
         found = await self._search.rpc.search_in(model, "id", owners, ("party",))
         return [row["id"] for row in found if row["party"] == owners[row["id"]]]
 
-    async def let_go(self, parties: Collection[int]) -> int:
-        """Erases parties that are past their day with what was merged into them; how many are gone.
+    async def let_go(self, parties: Collection[int], seen: Versions) -> int:
+        """Erases parties that are past their day, with their merged duplicates; returns how many are gone.
 
         Raises:
-            ResidueFound: something of one is left.
+            Unavailable: one was changed since it was read (``seen``), so it must be judged again
+            ResidueFound: something of one is left
         """
         every = await self._search.with_merged(parties)
         there = await self._search.rpc.search_in(PARTY, "id", every, ("active",))
         active = {row["id"] for row in there if row["active"]}
-        refused = await self._erase(dict.fromkeys(every, ()), active, None)
+        refused = await self._erase(dict.fromkeys(every, ()), active, None, seen)
         if await self._residues(every - refused.keys()):
             raise ResidueFound("the CRM erased parties that are past their ceiling, and something of them is there")
         return len({*parties} - refused.keys())
 
     async def _erase(
-        self, wanted: Mapping[int, Collection[UUID]], active: Collection[int], standing: Standing | None
+        self,
+        wanted: Mapping[int, Collection[UUID]],
+        active: Collection[int],
+        standing: Standing | None,
+        seen: Versions | None = None,
     ) -> dict[int, Refused]:
-        """Erases these; those that the wizard refuses are as they were before, and those that nobody wants erased.
+        """Erases parties; returns by party why one was refused, and leaves that one as it was.
 
-        ``wanted``: by which tasks; ``active``: those to make active again. Returns why, by party.
+        ``wanted``: by which tasks; ``active``: those to make active again; ``seen``: versions that must still hold.
         """
         rpc = self._search.rpc
         there = await rpc.search_in(PARTY, "id", wanted, ("active", "name"))
-        refused = await _whoever(self._deactivate, [row["id"] for row in there if row["active"]])
+        ending = [row["id"] for row in there if row["active"] or seen]
+        refused = await _whoever(partial(self._deactivate, seen=seen), ending)
         left = [row for row in there if row["id"] not in refused]
         # An inactive party without a name was erased by an attempt before this one, and is not left half done.
         untouched = {row["id"] for row in left if row["active"] or row["name"]}
@@ -133,8 +143,8 @@ class Steps:
             refused |= await _whoever(self._forget, erased[start : start + CHUNK])
         return refused
 
-    async def _deactivate(self, parties: Sequence[int]) -> None:
-        await self._search.rpc.write(PARTY, parties, {"active": False})
+    async def _deactivate(self, parties: Sequence[int], seen: Versions | None) -> None:
+        await self._search.rpc.write(PARTY, parties, {"active": False}, seen)
 
     async def _forget(self, parties: Sequence[int]) -> None:
         """Customer numbers are required and unique: the row's own number stands in for it."""

@@ -43,6 +43,7 @@ from shared.systems.tryton.customer import (
     IDENTIFIER,
     KINDS,
     PARTY,
+    VERSION,
     Customer,
     Row,
     correctable,
@@ -374,7 +375,8 @@ class TrytonUnit(Moments, Steps):
         versions: dict[str, str] = {}
         for each in changes:
             if each.kind is Kind.DELETE:
-                rows.append(await self.let_go([int(record.key[0]) for record in each.records]))
+                seen = {f"{PARTY},{record.key[0]}": record.ref for record in each.records}
+                rows.append(await self.let_go([int(record.key[0]) for record in each.records], seen))
                 continue
             for record in each.records:
                 customer, row, task = record.ref
@@ -405,14 +407,14 @@ class TrytonUnit(Moments, Steps):
         domain = [[grounds.contract, "=", contract], [day, "<", _day(due.first_kept)], ["replaced_by", "=", None]]
         while True:
             rows = await self._search.rpc.search(
-                PARTY, [*domain, ["id", ">", last]], ["id"], min(most, _PAGE), more=grounds.names
+                PARTY, [*domain, ["id", ">", last]], ["id", VERSION], min(most, _PAGE), more=grounds.names
             )
             ids = {row["id"] for row in rows}
             if not ended and ids:
                 assigned = await self._search.rpc.search_in(ASSIGNMENT, "party", ids, ("party",))
                 ids -= {row["party"] for row in assigned}
             if ids or not rows:
-                return [self._places.swept(row) for row in rows if row["id"] in ids]
+                return [self._places.swept(row)._replace(ref=row[VERSION]) for row in rows if row["id"] in ids]
             last = rows[-1]["id"]
 
 
