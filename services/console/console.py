@@ -51,13 +51,26 @@ NAVIGATION: Final[Sequence[tuple[str, Sequence[tuple[str, str, Power]]]]] = (
 """The five places at the top of every page; each with its pages: path, word, and the power that it needs."""
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link to a page of the console, and its words."""
+
+    path: str
+    word: str
+
+
 @dataclass(frozen=True)
 class Works:
-    """What the pages work with: the same use cases as the API, as whoever has signed in."""
+    """The use cases of the API, the settings, and the identity provider."""
 
     services: Services
     settings: ConsoleSettings
     provider: Provider
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Returns the time zone of the controller."""
+        return ZoneInfo(self.services.processing.controller.zone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +165,7 @@ class Console(Site):
             "navigation": _navigation(person, here),
             "here": here,
             "officer": policy.officer.of(None),
-            "at": partial(shown, zone=ZoneInfo(policy.controller.zone)),
+            "at": partial(shown, zone=self.works.zone),
             "zone": policy.controller.zone,
             "spell": spelled,
             "reference": reference.of,
@@ -188,8 +201,8 @@ def shown(at: datetime | None, zone: ZoneInfo) -> str:
 
 
 def local(works: Works, at: datetime | None) -> str:
-    """The same, in the zone of the controller."""
-    return shown(at, ZoneInfo(works.services.processing.controller.zone))
+    """Returns an instant in the zone of the controller."""
+    return shown(at, works.zone)
 
 
 def spelled(word: object) -> str:

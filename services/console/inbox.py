@@ -1,19 +1,16 @@
 """Shows the mailbox: which mails wait for a person, what one says and seems to ask for, and what becomes of it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, Literal
+from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from babel import Locale
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from services.console.console import Console, Works, local, person_of
-from services.console.decisions.decision import LANGUAGES
-from services.console.decisions.page import About
-from services.console.ids import of_path, place
-from services.console.lists import END, ROWS, Link, Row, Table, cut, show
+from services.console.console import Console, Link, Works, local, person_of
+from services.console.form import LANGUAGES
 from services.console.roles import Power
 from services.intake.actions import kind
 from services.intake.actions.correspondence import DISMISS
@@ -25,14 +22,10 @@ from services.web.site import Visit
 from shared.domain.mail_content import MailContent
 from shared.domain.wording import ENGLISH
 
-_TITLES: Final[Sequence[tuple[Literal["proposed", "reply"], str, str]]] = (
-    ("proposed", "To be read", "The time limit runs from the moment at which it reached us."),
-    ("reply", "Answers to letters of ours", "Enter with its request what it says, or make it a new request."),
-)
 _STRANGER = "It answers a letter that went to another address: do not take it for the requester's word."
 
 
-_COLUMNS: Final = ("Mail", "From", "Reached us", "Asks for", "Language", "Domain authenticated", "Urgent", "Answers")
+COLUMNS: Final = ("Mail", "From", "Reached us", "Asks for", "Language", "Domain authenticated", "Urgent", "Answers")
 _NO_SUBJECT: Final = {
     "forwards": "It passes on what another person has written: enter whom it is about yourself.",
     "for_another": "The writer seems to speak for another person: enter whom it is about yourself.",
@@ -47,9 +40,8 @@ def routes(console: Console) -> list[BaseRoute]:
     """The mailbox, a mail, and its original."""
     inbox = Inbox(console.works)
     return [
-        console.private("/mail", inbox.show, Power.READ),
-        console.private("/mail/{mail_id}", inbox.mail, Power.READ),
-        console.private("/mail/{mail_id}/raw", inbox.raw, Power.READ),
+        console.private("/mail/{mail_id:uuid}", inbox.mail, Power.READ),
+        console.private("/mail/{mail_id:uuid}/raw", inbox.raw, Power.READ),
     ]
 
 
@@ -58,31 +50,6 @@ class Inbox:
     """The pages of the mailbox."""
 
     works: Works
-
-    async def show(self, visit: Visit) -> Response:
-        """Lists what waits: from whom, what it seems to ask, in which language, and whether it sounds urgent."""
-        tables = list[Table]()
-        for state, title, lead in _TITLES:
-            after = place(visit, state)
-            found = await self.works.services.use_cases.mail.waiting(state, after, ROWS + 1)
-            mails, more = cut(found, ROWS, f"/mail?{state}=", lambda each: each.mail_id)
-            none = END if after else "None."
-            tables.append(Table(title, lead, _COLUMNS, [self._row(each) for each in mails], none, more=more))
-        return show(visit, "Mail", tables)
-
-    def _row(self, read: MailView) -> Row:
-        mail, content = read, read.content
-        cells = (
-            Link(f"/mail/{mail.mail_id}", content.subject or "No subject"),
-            content.sender or "–",
-            local(self.works, mail.received_at),
-            _words(content.proposal.rights) or "–",
-            _spoken(content),
-            "yes" if content.authenticated else "no",
-            _words(content.proposal.urgent) or "–",
-            Link(f"/requests/{mail.request_id}", "request") if mail.request_id else "–",
-        )
-        return Row(cells)
 
     async def mail(self, visit: Visit) -> Response:
         """Shows what a mail says; the reading is on record."""
@@ -104,7 +71,9 @@ class Inbox:
         return visit.page("mail.html", mail=read, content=content, facts=facts, links=links, noted=noted)
 
     async def _read(self, visit: Visit) -> MailView:
-        return await self.works.services.use_cases.mail.read(of_path(visit, "mail_id"), person_of(visit).caller)
+        return await self.works.services.use_cases.mail.read(
+            visit.request.path_params["mail_id"], person_of(visit).caller
+        )
 
     async def _answers(self, visit: Visit, request_id: UUID) -> Sequence[Link]:
         """What can be done with the request that a mail answers, because of what it says."""
@@ -114,16 +83,34 @@ class Inbox:
 
     async def raw(self, visit: Visit) -> Response:
         """The original with its files, to be opened with care; the reading is on record."""
-        raw = await self.works.services.use_cases.mail.raw(of_path(visit, "mail_id"), person_of(visit).caller)
+        raw = await self.works.services.use_cases.mail.raw(
+            visit.request.path_params["mail_id"], person_of(visit).caller
+        )
         headers = {"Content-Disposition": 'attachment; filename="mail.eml"'}
         return Response(raw, media_type="application/octet-stream", headers=headers)
 
 
-async def proposed(works: Works, visit: Visit, about: About) -> About:
-    """The page by which a mail becomes a request, with what it says and seems to ask for; the reading is on record."""
-    read = await works.services.use_cases.mail.read(UUID(visit.request.path_params["key"]), person_of(visit).caller)
+async def proposed(works: Works, visit: Visit) -> tuple[str, Sequence[tuple[str, str]], Form]:
+    """Reads a mail that becomes a request: its subject, what it says, and the form filled; the reading is on record."""
+    mail_id = UUID(visit.request.path_params["key"])
+    read = await works.services.use_cases.mail.read(mail_id, person_of(visit).caller)
     facts = [*_facts(works, read), *((each.title or "It says", each.text) for each in read.content.parts)]
-    return replace(about, title=read.content.subject or about.title, facts=facts, known=_form(read.content))
+    return read.content.subject, facts, _form(read.content)
+
+
+def cells(works: Works, mail: MailView) -> Sequence[str | Link]:
+    """Returns a row of the mailbox."""
+    content = mail.content
+    return (
+        Link(f"/mail/{mail.mail_id}", content.subject or "No subject"),
+        content.sender or "–",
+        local(works, mail.received_at),
+        _words(content.proposal.rights) or "–",
+        _spoken(content),
+        "yes" if content.authenticated else "no",
+        _words(content.proposal.urgent) or "–",
+        Link(f"/requests/{mail.request_id}", "request") if mail.request_id else "–",
+    )
 
 
 def _facts(works: Works, read: MailView) -> list[tuple[str, str]]:

@@ -2,45 +2,14 @@
 
 from starlette.routing import BaseRoute
 
-from services.console import (
-    case_page,
-    digests,
-    entry,
-    holds,
-    inbox,
-    incidents,
-    outgoing,
-    package_page,
-    queue,
-    request_page,
-    sign_in,
-    sla_page,
-    stopped,
-    systems,
-)
+from services.console import actions, inbox, incidents, queue, request_page, sign_in, sla_page, tables
 from services.console.console import Console, Works
-from services.console.decisions import acting
 from services.console.provider import Provider
 from services.console.settings import ConsoleSettings
 from services.intake.api.dependencies import Services
 
-_PAGES = (
-    sign_in,
-    queue,
-    request_page,
-    package_page,
-    stopped,
-    systems,
-    holds,
-    inbox,
-    outgoing,
-    digests,
-    entry,
-    incidents,
-    sla_page,
-    case_page,
-    acting,  # last: its paths are the widest
-)
+_PAGES = (sign_in, queue, request_page, tables, inbox, incidents, sla_page, actions)
+"""In this order: the paths of actions are the widest."""
 
 
 def built(services: Services, settings: ConsoleSettings) -> tuple[Console, list[BaseRoute]]:

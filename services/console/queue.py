@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Final, TypeVar
 from urllib.parse import urlencode
-from zoneinfo import ZoneInfo
 
 from starlette.datastructures import QueryParams
 from starlette.responses import Response
@@ -104,8 +103,7 @@ class Worklist:
     @property
     def today(self) -> date:
         """The day of the controller."""
-        zone = ZoneInfo(self.works.services.processing.controller.zone)
-        return self.works.services.unit_of_work.clock.now().astimezone(zone).date()
+        return self.works.services.unit_of_work.clock.now().astimezone(self.works.zone).date()
 
 
 def filters(asked: QueryParams, today: date) -> Filters:

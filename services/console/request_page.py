@@ -4,27 +4,29 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from operator import itemgetter
 from typing import Any, Final
+from uuid import UUID
 
 import asyncpg
 import orjson
+from pydantic import JsonValue
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from services.console import case_sheet, entries
+from services.console.actions import in_words, links
 from services.console.console import Console, Person, Works, person_of
-from services.console.decisions.acting import in_words, links
-from services.console.decisions.decision import LANGUAGES
-from services.console.ids import of_path
+from services.console.decision import CLOSED, opened
+from services.console.form import LANGUAGES
 from services.console.roles import ROLES, Power
-from services.intake.access.auth import LOOKS
-from services.intake.actions import approvals, performing
+from services.intake.access.auth import LOOKS, PERSON
+from services.intake.actions import approvals, package_release, performing
 from services.intake.actions import kind as offering
 from services.intake.actions.approvals import REQUESTS
 from services.intake.actions.deciding import visible
 from services.intake.actions.identity import WHY
 from services.intake.actions.registry import KINDS
-from services.intake.api import views
+from services.intake.api import downloads, views
 from services.intake.api.views import RequestView
+from services.intake.core.errors import Forbidden
 from services.intake.letters import delivery
 from services.intake.mail import inbox
 from services.intake.queries import plans, request_file
@@ -37,6 +39,7 @@ from services.intake.request.planned import planned
 from services.intake.store.repository import read
 from services.web.site import Visit
 from shared.domain.policy import Policy
+from shared.domain.release import Fault
 from shared.storage import evidence
 
 _MAILS: Final = 20
@@ -55,9 +58,11 @@ def routes(console: Console) -> list[BaseRoute]:
     """The pages of one request that show and do not decide."""
     page = RequestPage(console.works)
     return [
-        console.private("/requests/{request_id}", page.story, Power.SEE, sends=True),
-        console.private("/requests/{request_id}/plan", page.plan, Power.SEE),
-        console.private("/requests/{request_id}/letters", page.letters, Power.READ),
+        console.private("/requests/{request_id:uuid}", page.story, Power.SEE, sends=True),
+        console.private("/requests/{request_id:uuid}/plan", page.plan, Power.SEE),
+        console.private("/requests/{request_id:uuid}/letters", page.letters, Power.READ),
+        console.private("/requests/{request_id:uuid}/package", page.package, Power.READ, sends=True),
+        console.private("/requests/{request_id:uuid}/case-file", page.case_file, Power.AUDIT),
     ]
 
 
@@ -85,7 +90,7 @@ class RequestPage:
         means, key, kind = self.works.services.use_cases, str(request.request_id), KINDS[REQUESTS]
         _, decisions = await offering.possible(means, kind, key, person.caller)
         waiting = await performing.waiting(means, KINDS, person.caller, proposed)
-        sheet = await case_sheet.opened(self.works, person, request.request_id) if visit.sent else case_sheet.CLOSED
+        sheet = await opened(self.works, person, request.request_id) if visit.sent else CLOSED
         return visit.page(
             "request.html",
             **sheet,
@@ -116,7 +121,7 @@ class RequestPage:
         """What would the erasure do? The systems are asked, and nothing is changed."""
         person = person_of(visit)
         async with self.works.services.unit_of_work.begin() as tx:
-            request_id = of_path(visit)
+            request_id = _id(visit)
             request = await visible(tx.connection, await read(tx.connection, request_id), person.caller)
             plan = await plans.plan(tx, request, person.caller)
         systems = planned(plan.tasks, self.works.services.processing) if plan.made_at else []
@@ -125,14 +130,32 @@ class RequestPage:
     async def letters(self, visit: Visit) -> Response:
         """What did we write? The reading is on record."""
         person, use_cases = person_of(visit), self.works.services.use_cases
-        request = await use_cases.read(of_path(visit), person.caller)
+        request = await use_cases.read(_id(visit), person.caller)
         written = await use_cases.read_letters(request.request_id, person.caller, None)
         return visit.page("letters_read.html", request=request, letters=written)
+
+    async def package(self, visit: Visit) -> Response:
+        """Shows why a package is withheld, and hands it out for a check by a form; each look is on record."""
+        services, person = self.works.services, person_of(visit)
+        if visit.sent:
+            link = await downloads.begin(_id(visit), "inspection", person.caller, services)
+            return await downloads.fetched(link.download_id, person.caller, services)
+        request = await services.use_cases.read(_id(visit), person.caller)
+        request.must_be_withheld()
+        async with services.unit_of_work.pool.acquire() as connection:
+            looks = await package_release.lookers(connection, request)
+        return visit.page("package.html", request=request, why=Fault(str(request.package_fault)).sentence, looks=looks)
+
+    async def case_file(self, visit: Visit) -> Response:
+        """Exports the case as a ZIP; the export is on record. Raises ``Forbidden`` for a link on another site."""
+        if visit.request.headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
+            raise Forbidden("another site has led here: open the request in the console, and take its file there")
+        return await downloads.exported(_id(visit), person_of(visit).caller, self.works.services)
 
     async def _seen(self, visit: Visit) -> tuple[Person, Request]:
         person = person_of(visit)
         async with self.works.services.unit_of_work.begin() as tx:
-            request_id = of_path(visit)
+            request_id = _id(visit)
             request = await visible(tx.connection, await read(tx.connection, request_id), person.caller)
             tx.log_evidence(request_id, "request.viewed", {"holder": person.holder}, person.caller.actor)
         return person, request
@@ -165,10 +188,32 @@ def _roles(power: Power) -> str:
     return " or ".join(role for role, powers in ROLES.items() if power in powers)
 
 
+def _id(visit: Visit) -> UUID:
+    request_id: UUID = visit.request.path_params["request_id"]
+    return request_id
+
+
 def _entry(row: asyncpg.Record) -> dict[str, Any]:
     detail = orjson.loads(row["detail"])
-    known = {"at": row["at"], "by": entries.by(row["actor"], row["chain"]), "action": row["action"]}
-    return {**known, "said": entries.said(detail), "trace": detail.get("trace")}
+    known = {"at": row["at"], "by": _by(row["actor"], row["chain"]), "action": row["action"]}
+    said = [(name.replace("_", " "), _said(value)) for name, value in detail.items() if value not in (None, "", [], {})]
+    return {**known, "said": said, "trace": detail.get("trace")}
+
+
+def _by(actor: str, service: str) -> str:
+    """Names the account of a person, a key, or a service."""
+    kind, _, name = actor.partition(":")
+    if kind == "service":
+        return name if name == service else f"{name} ({service})"
+    return actor.removeprefix(PERSON) if actor.startswith(PERSON) else f"key {actor.removeprefix('key:')}"
+
+
+def _said(value: JsonValue) -> str:
+    if isinstance(value, list):
+        return ", ".join(_said(each) for each in value)
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {_said(each)}" for name, each in value.items())
+    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
 
 
 def _notice(notice: Notice, policy: Policy) -> dict[str, object]:

@@ -1,15 +1,16 @@
-"""Signing in and out: by the identity provider, with a second factor (issue 15)."""
+"""Signs staff in by the identity provider, with a second factor, and out."""
 
 from dataclasses import asdict, dataclass
 
+from pydantic import JsonValue
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from services.console import on_record
 from services.console.console import Console, Works, person_of, signed_in
 from services.console.id_token import NotSignedIn, SignedIn
 from services.console.provider import Question
 from services.console.roles import WORDS, Power
+from services.intake.access.auth import PERSON, of_person
 from services.intake.access.quota import address_of
 from services.web.site import Visit
 from shared.messaging.unit_of_work import UnitOfWork
@@ -78,10 +79,10 @@ class SigningIn:
         who = await self.works.provider.answer(question, dict(visit.request.query_params))
         to = str(visit.session.data.pop("to", "/"))
         forwarded, proxies = visit.request.headers.get("x-forwarded-for", ""), self.works.services.settings.proxies
+        address = address_of(visit.request.scope, forwarded, proxies)
         async with self.works.services.unit_of_work.begin() as tx:
-            address = address_of(visit.request.scope, forwarded, proxies)
             await bind(tx, who)
-            on_record.signed_in(tx, who.holder, who.roles, address)
+            _log(tx, who.holder, "console.signed_in", roles=[*who.roles], **{"from": address})
         visit.session.principal = who.holder
         visit.session.data = {"name": who.name, "roles": [*who.roles]}
         visit.session.renew()
@@ -103,8 +104,12 @@ class SigningIn:
 
     async def _end(self, visit: Visit, holder: str) -> None:
         async with self.works.services.unit_of_work.begin() as tx:
-            if visit.form.get("where") == "everywhere":
+            where = "everywhere" if visit.form.get("where") == "everywhere" else "here"
+            if where == "everywhere":
                 await visit.site.sessions.end_all(holder, tx.connection)
-                on_record.signed_out(tx, holder, "everywhere")
-            else:
-                on_record.signed_out(tx, holder, "here")
+            _log(tx, holder, "console.signed_out", where=where)
+
+
+def _log(tx: UnitOfWork, holder: str, action: str, **detail: JsonValue) -> None:
+    """Records a sign-in or sign-out in the evidence, without cookie and token."""
+    tx.log_evidence(of_person(holder), action, {"holder": holder, **detail}, f"{PERSON}{holder}")

@@ -15,9 +15,7 @@ from zoneinfo import ZoneInfo
 import orjson
 import pytest
 
-from services.console import digests as digests_page
-from services.console import inbox, incidents, outgoing, queue
-from services.console.decisions import acting
+from services.console import queue, tables
 from services.intake.identity import stopped
 from services.intake.reviews import assignment_conflicts
 from shared.domain import notices as tokens
@@ -254,7 +252,7 @@ async def test_every_truncated_list_leads_to_its_end(console: OpenedConsole, mon
     intake, hanna = console.intake, await console.member("hanna")
     paths = {path for path in console.site.powers if "{" not in path}
     assert paths - {*GOES_ON, *SAYS_SO, *SHORT, *FORMS} == set(), "a list that is new is looked at here"
-    for module in (acting, digests_page, incidents, inbox, outgoing, queue):
+    for module in (queue, tables):
         monkeypatch.setattr(module, "ROWS", 1)
     for module in (assignment_conflicts, stopped):
         monkeypatch.setattr(module, "MOST", 1)
@@ -264,14 +262,14 @@ async def test_every_truncated_list_leads_to_its_end(console: OpenedConsole, mon
         (await intake.officer.post(f"{path}/actions/extend", json=PROPOSAL)).raise_for_status()
     for statement in MANY.split(";"):
         await intake.unit_of_work.pool.execute(statement.replace("$1", f"'{id_of(path)}'"))
-    for path, tables in GOES_ON.items():
+    for path, many in GOES_ON.items():
         page = (await hanna.open(f"/console{path}")).html
         onward = ONWARD.findall(page)
-        assert len(onward) == tables, path
+        assert len(onward) == many, path
         for following in onward:
             assert await walked(hanna, f"/console{path}", page, following) == 3, path
-    for path, tables in SAYS_SO.items():
-        assert (await hanna.open(f"/console{path}")).text.count("The first 1 are shown") == tables, path
+    for path, many in SAYS_SO.items():
+        assert (await hanna.open(f"/console{path}")).text.count("The first 1 are shown") == many, path
 
 
 # Pages of the console on incidents, promises and who did what.

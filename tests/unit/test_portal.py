@@ -11,10 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
-from services.console import incidents, queue, roles
-from services.console.decisions import form
-from services.console.decisions.decision import LANGUAGES as OFFERED
-from services.console.decisions.generated import fields_of
+from services.console import form, queue, roles
+from services.console.form import LANGUAGES as OFFERED
 from services.console.roles import ROLES, Power, Role, granted, powers
 from services.intake.access.grant import Power as OfKey
 from services.intake.actions.identity import WHY
@@ -212,11 +210,11 @@ def test_each_table_of_words_has_those_of_everything_that_it_is_asked_for() -> N
 
 
 def test_wrong_field_is_explained_in_our_words() -> None:
-    decision = replace(incidents.ENTER, body=RiskDecided, asks=fields_of(RiskDecided.model_json_schema()))
+    asks = form.fields_of(RiskDecided.model_json_schema(), {})
     said = {"risk": ["high"], "reasons": ["So."], "concerned": ["nobody"]}
-    wrong = form.read(decision, Form(said), ZoneInfo("UTC"))
-    assert isinstance(wrong, list)
-    assert "write a reference as 019c0000-…" in wrong[0].text
+    body, wrong = form.read(RiskDecided, asks, Form(said), ZoneInfo("UTC"))
+    assert body is None
+    assert "write an ID such as 019c0000-…" in wrong[0].text
 
 
 def test_every_decision_has_a_name_of_its_own() -> None:
