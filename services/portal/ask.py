@@ -1,7 +1,7 @@
 """Asking: one question a page, the answers to check, and sending them, by the same use case as the API."""
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -13,17 +13,19 @@ from services.intake.access import auth
 from services.intake.core.errors import BadRequest
 from services.intake.request.lifecycle import State
 from services.intake.submission.group_commit import SubmissionContext
-from services.portal import answers, verifying
 from services.portal import draft as drafts
-from services.portal.answers import draft_of, signed_in_of
-from services.portal.draft import Draft, Fault
+from services.portal import proof
+from services.portal.draft import Draft, Fault, Number
 from services.portal.portal import LINKED, Portal, Works, at, countries, language_of, spoken
+from services.portal.proof import signed_in_of
 from services.web.forms import FormError
 from services.web.site import Visit
 from shared.domain import reference
 from shared.domain.identities import MalformedIdentity
+from shared.domain.policy import Policy
+from shared.domain.policy.categories import Purpose
 from shared.domain.rights import Right
-from shared.domain.sentences import Sentence, say
+from shared.domain.sentences import Sentence, Term, say
 
 RIGHTS = (
     Right.ACCESS,
@@ -99,7 +101,7 @@ class Asking:
         if draft.right is Right.CONSENT_WITHDRAWAL:
             purposes = self.works.services.unit_of_work.policy.purposes
             named = sorted(self.works.services.unit_of_work.policy.consents)
-            options = [(name, answers.purpose(visit, name, purposes), "") for name in named]
+            options = [(name, _purpose(visit, name, purposes), "") for name in named]
             chosen: Sequence[str] = draft.detail.get("purposes", ())
             return _choose(visit, "purposes", "portal.consent_title", options, chosen, faults, kind="checkbox")
         if draft.right is Right.RESTRICTION:
@@ -172,7 +174,7 @@ class Asking:
             return await self._send(visit, draft)
         # Sent with another mark, the answers have changed since the page was shown.
         errors = [FormError("send", spoken(visit, say("portal_error.other_answers")))] if visit.sent else []
-        shown = answers.shown(visit, draft, self.works.services.unit_of_work.policy)
+        shown = _shown(visit, draft, self.works.services.unit_of_work.policy)
         return visit.page("check.html", errors, answers=shown, shown=mark)
 
     async def sent(self, visit: Visit) -> Response:
@@ -202,7 +204,7 @@ class Asking:
             (change,) = draft.detail.get("changes", ({},))
             values = {name: change.get(name) or "" for name in ("field", "current", "asserted")}
             values["contested"] = "yes" if draft.detail.get("contested") else ""
-        options = [(each, answers.field_name(visit, each), "") for each in drafts.FIELDS]
+        options = [(each, _field_name(visit, each), "") for each in drafts.FIELDS]
         return visit.page("correction.html", _errors_of(visit, faults), values=values, options=options)
 
     async def _send(self, visit: Visit, draft: Draft) -> Response:
@@ -226,7 +228,7 @@ class Asking:
         # To an address that nobody has proved nothing is written, also where an account is proved by sign-in.
         proved = {each.identity for each in submission.proofs}
         asked = accepted.state == State.AWAITING_IDENTITY or (bool(proved) and "email" not in proved)
-        link_id = verifying.link_id(visit, f"draft {draft.key}")  # sent twice it has one link, and one code
+        link_id = proof.link_id(visit, f"draft {draft.key}")  # sent twice it has one link, and one code
         sent: dict[str, JsonValue] = {
             "request_id": str(accepted.request_id),
             "reference": reference.of(accepted.request_id),
@@ -287,5 +289,69 @@ def _errors_of(visit: Visit, faults: Sequence[Fault]) -> list[FormError]:
 
 
 def _number(draft: Draft, place: int) -> dict[str, str]:
-    known = draft.numbers[place - 1] if place <= len(draft.numbers) else drafts.Number()
+    known = draft.numbers[place - 1] if place <= len(draft.numbers) else Number()
     return known.model_dump()
+
+
+def draft_of(visit: Visit) -> Draft:
+    """What was said so far in this session."""
+    said = visit.session.data.get("draft")
+    return Draft.model_validate_json(said) if isinstance(said, str) else Draft.begun()
+
+
+def _shown(visit: Visit, draft: Draft, policy: Policy) -> Sequence[tuple[str, str, str]]:
+    """What was said, each with its label and the page on which it can be changed."""
+
+    def said(key: str) -> str:
+        return spoken(visit, say(key))
+
+    country = dict(countries(language_of(visit.request))).get(draft.country, "")
+    exactly = _exactly(visit, draft, policy)
+    return [
+        (said("portal.asked_for"), said(f"portal_right.{draft.right}"), "/ask/right"),
+        *([(said("portal.exactly"), exactly, "/ask/detail")] if exactly else []),
+        (said("portal.email"), draft.email, "/ask/contact"),
+        (said("portal.name"), draft.name, "/ask/contact"),
+        (said("portal.country_short"), country, "/ask/contact"),
+        (said("portal.account"), _account(visit, draft), "/ask/details"),
+        (said("portal.numbers"), "\n".join(map(_number_words, draft.numbers)), "/ask/details"),
+    ]
+
+
+def _purpose(visit: Visit, name: str, purposes: Mapping[str, Purpose]) -> str:
+    """What is done with data, in the language of the page where it has words, else as the policy calls it."""
+    told = spoken(visit, Term("purpose", name))
+    return purposes[name].words if told == name.replace("_", " ") else told
+
+
+def _field_name(visit: Visit, name: str) -> str:
+    """What a field is called that can be corrected."""
+    return spoken(visit, say(f"portal_field.{name.replace('.', '_')}"))
+
+
+def _exactly(visit: Visit, draft: Draft, policy: Policy) -> str:
+    match draft.right:
+        case Right.RESTRICTION:
+            return spoken(visit, say(f"portal_ground.{draft.detail['ground']}"))
+        case Right.OBJECTION:
+            return spoken(visit, say(f"portal_scope.{draft.detail['scope']}"))
+        case Right.CONSENT_WITHDRAWAL:
+            return "\n".join(_purpose(visit, each, policy.purposes) for each in draft.detail["purposes"])
+        case Right.RECTIFICATION:
+            return "\n".join(
+                f"{_field_name(visit, each['field'])}: {each['current'] or '…'} → {each['asserted']}"
+                for each in draft.detail["changes"]
+            )
+        case _:
+            return ""
+
+
+def _account(visit: Visit, draft: Draft) -> str:
+    """What is sent as the customer number: that of the sign-in, whatever was typed."""
+    signed_in = signed_in_of(visit)
+    return spoken(visit, say("portal.account_signed", account=signed_in.account_id)) if signed_in else draft.account
+
+
+def _number_words(said: Number) -> str:
+    period = f" ({said.since or '…'} – {said.until or '…'})" if said.since or said.until else ""
+    return f"{said.number}{period}"

@@ -25,7 +25,7 @@ from services.intake.request.messages.answer import standing
 from services.intake.store.repository import Requests
 from services.portal import told
 from services.portal.portal import TRIES, NotProved, Overtaken, Portal, Works, at, language_of, spoken
-from services.portal.shown import may_follow
+from services.portal.proof import may_follow
 from services.web.forms import FormError
 from services.web.site import Visit
 from shared.domain import reference

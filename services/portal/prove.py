@@ -21,18 +21,14 @@ from services.intake.identity import proof_links
 from services.intake.identity.proof_links import Used
 from services.intake.request.aggregate import Request
 from services.intake.store import lookup
-from services.portal import draft as drafts
-from services.portal import verifying
-from services.portal.answers import signed_in_of
+from services.portal import proof
 from services.portal.draft import SignedIn
 from services.portal.portal import LINKED, Portal, Works, at, follows_now, said, spoken
-from services.portal.shown import marks, may_follow, proved_by
+from services.portal.proof import may_follow, signed_in_of
 from services.web.forms import FormError
 from services.web.site import Visit
 from shared.domain import reference
-from shared.domain.identities import Identity
 from shared.domain.sentences import say
-from shared.storage.keyring import Keyring
 
 
 def routes(portal: Portal) -> list[BaseRoute]:
@@ -133,10 +129,10 @@ class Proving:
             return at(visit, "/ask/right")
         if visit.session.data.get("request") != str(request.request_id):
             follows_now(visit, str(request.request_id))
-        vouched = await self._vouched(request, who)
-        await verifying.verify(self.works, request.request_id, vouched)
-        request = await verifying.read(self.works, request.request_id)
-        if vouched and not await proved_by(self.works, request, {*marks(who, self._keyring)}):
+        vouched = await proof.vouched_of(self.works, request, who)
+        await proof.verify(self.works, request.request_id, vouched)
+        request = await proof.read(self.works, request.request_id)
+        if vouched and not await proof.vouches(self.works, request, who):
             visit.session.data["noted"] = "proof_late"
         return await self._follows(visit, request)
 
@@ -148,7 +144,7 @@ class Proving:
 
     def _sends(self, visit: Visit, named: str, wrong: int) -> Response:
         """Goes on to the page of the code; whether there is anything to send is looked up once that is on its way."""
-        link_id = verifying.link_id(visit, f"{named} {visit.form.get('page')}")
+        link_id = proof.link_id(visit, f"{named} {visit.form.get('page')}")
         visit.session.data["waiting"] = {"request": named, "link": str(link_id), "wrong": wrong}
         visit.session.wanted = True
         response = at(visit, "/code")
@@ -170,21 +166,21 @@ class Proving:
         follows_now(visit, str(used.request_id), **{LINKED: used.address.hex()})
         visit.session.renew()
         use_cases = self.works.services.use_cases
-        request = await verifying.read(self.works, used.request_id)
+        request = await proof.read(self.works, used.request_id)
         together = await use_cases.case_of(request) or [request]
         async with self.works.services.unit_of_work.begin() as tx:
             contact = await proof_links.of_link(tx, used)
         if contact:
             for each in together:
-                await verifying.confirm(self.works, each.request_id, contact)
-        proof = IdentityProof(identity="email", method=use_cases.identity.links.method)
+                await proof.confirm(self.works, each.request_id, contact)
+        by_link = IdentityProof(identity="email", method=use_cases.identity.links.method)
         who = signed_in_of(visit)
-        vouched = await self._vouched(request, who) if who else []
+        vouched = await proof.vouched_of(self.works, request, who) if who else []
         for request_id in await self.works.links.proved_by(used, together):
             # Who has signed in and asked in this session is one person with who has the link in it (decision record 9).
             besides = vouched if asked_here and request_id == used.request_id else []
-            await verifying.verify(self.works, request_id, [*besides, proof])
-        await verifying.verify(self.works, used.request_id, vouched)
+            await proof.verify(self.works, request_id, [*besides, by_link])
+        await proof.verify(self.works, used.request_id, vouched)
         return await self._follows(visit, request)
 
     async def _follows(self, visit: Visit, request: Request) -> Response:
@@ -207,22 +203,10 @@ class Proving:
                 request_id = await lookup.named(connection, str(waiting["request"]))
                 shown = request_id and await proof_links.may_follow(connection, request_id, auth.portal())
             if request_id and shown:
-                request = await verifying.read(self.works, request_id)
-                if await self._vouched(request, who):
+                request = await proof.read(self.works, request_id)
+                if await proof.vouched_of(self.works, request, who):
                     return request
-        return await verifying.read(self.works, UUID(known)) if isinstance(known, str) else None
-
-    async def _vouched(self, request: Request, who: SignedIn) -> list[IdentityProof]:
-        """What the customer portal vouches for of what the request states."""
-        unit_of_work = self.works.services.unit_of_work
-        async with unit_of_work.pool.acquire() as connection:
-            known = (await unit_of_work.vault.subject_data(connection, [request.subject_ref])).get(request.subject_ref)
-        stated: tuple[Identity, ...] = known.identities if known else ()
-        return drafts.vouched(who, tuple(each for each in stated if each.source == "requester"))
-
-    @property
-    def _keyring(self) -> Keyring:
-        return self.works.services.unit_of_work.vault.keyring
+        return await proof.read(self.works, UUID(known)) if isinstance(known, str) else None
 
 
 def _page() -> str:
