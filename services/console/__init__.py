@@ -1,1 +1,1 @@
-"""The console of the privacy team: what waits, a request's whole story, and every decision with what it will do."""
+"""The console of the privacy team: worklist, requests, decisions, lists and reports."""

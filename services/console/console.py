@@ -1,4 +1,4 @@
-"""The console as a site: who has signed in, what they may do, and where they are."""
+"""The console as a site: the signed-in person, their powers, and the navigation."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -75,7 +75,7 @@ class Works:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who has signed in."""
+    """The person who has signed in."""
 
     holder: str
     name: str
@@ -83,21 +83,21 @@ class Person:
 
     @property
     def powers(self) -> frozenset[Power]:
-        """What their roles let them do."""
+        """Returns what their roles permit."""
         return roles.powers(self.roles)
 
     @property
     def caller(self) -> Caller:
-        """As whom the use cases know them."""
+        """Returns the caller of the use cases."""
         return auth.signed_in(self.holder, roles.granted(self.roles))
 
     def may(self, power: Power) -> bool:
-        """Whether one of their roles has that power."""
+        """Returns whether one of their roles has that power."""
         return power in self.powers
 
 
 def signed_in(session: Session) -> Person | None:
-    """Whose session it is; None before they have signed in."""
+    """Returns the person of a session; None before the sign-in."""
     if session.principal is None:
         return None
     listed = session.data.get("roles")
@@ -106,7 +106,7 @@ def signed_in(session: Session) -> Person | None:
 
 
 def person_of(visit: Visit) -> Person:
-    """Who has signed in; every page but those of the sign-in itself has one."""
+    """Returns the signed-in person; every page except those of the sign-in has one."""
     person: Person = visit.request.state.person
     return person
 
@@ -120,18 +120,18 @@ class Console(Site):
         settings = works.settings
         idle, longest = timedelta(minutes=settings.idle_minutes), timedelta(hours=settings.session_hours)
         sessions = Sessions(works.services.unit_of_work, "console", idle, longest)
-        # Lax: whoever comes back from the provider, or by a link in a ticket, comes from another site.
+        # Lax: the way back from the provider, and links in tickets, come from other sites.
         super().__init__(BASE, settings.url, Pages(_TEMPLATES), sessions, "lax")
 
     def private(self, path: str, handler: Handler, power: Power, *, sends: bool = False) -> Route:
-        """A page for those who have that power; whoever has not signed in is asked to, and then comes back to it."""
+        """Returns a page for people with that power; others sign in first and then return to it."""
 
         async def for_the_signed_in(visit: Visit) -> Response:
             person = signed_in(visit.session)
             if person is None:
                 if visit.sent:
                     raise FormExpired(
-                        "you are signed out: nothing was done; sign in, and open the page anew", visit.form
+                        "you are signed out: nothing was done; sign in, and open the page again", visit.form
                     )
                 visit.session.data["to"] = _within(visit.request)
                 visit.session.wanted = True
@@ -145,7 +145,7 @@ class Console(Site):
         return self.page(path, for_the_signed_in, sends=sends)
 
     def facts(self, request: Request) -> dict[str, Any]:
-        """What every page may name."""
+        """Returns what every template may name."""
         person = getattr(request.state, "person", None)
         policy = self.works.services.processing
         here = request.url.path.removeprefix(self.base)
@@ -173,12 +173,12 @@ class Console(Site):
         }
 
     def error_page(self, request: Request, status: int, error: Exception) -> Response:
-        """What went wrong and what to do, in the words of the API, and where to go on."""
-        title, text = _told(status, error)
+        """Returns the page of an error, in the words of the API."""
+        title, text = _explained(status, error)
         sent = getattr(request.state, "form", Form())
         written = error.written if isinstance(error, FormExpired) else written_in(sent)
-        told = {"title": title, "text": text, "errors": (), "csrf": lambda: "", "written": written}
-        response = self.pages.show("error.html", status, {**self.facts(request), **told})
+        page = {"title": title, "text": text, "errors": (), "csrf": lambda: "", "written": written}
+        response = self.pages.show("error.html", status, {**self.facts(request), **page})
         if seconds := getattr(error, "retry_after", None):
             response.headers["Retry-After"] = str(max(1, round(seconds)))
         return response
@@ -196,7 +196,7 @@ def _navigation(person: Person | None, here: str) -> Sequence[tuple[str, str, bo
 
 
 def shown(at: datetime | None, zone: ZoneInfo) -> str:
-    """An instant as it is read in the controller's zone, which it names; nothing where there is none."""
+    """Returns an instant in that zone, with the name of the zone; empty for None."""
     return at.astimezone(zone).strftime("%Y-%m-%d %H:%M %Z") if at else ""
 
 
@@ -206,17 +206,17 @@ def local(works: Works, at: datetime | None) -> str:
 
 
 def spelled(word: object) -> str:
-    """A word of ours as it is read: without underscores, or in other words where that says nothing."""
+    """Returns a code in plain words."""
     return _READ_AS.get(str(word), str(word).replace("_", " "))
 
 
 def in_pages(sentence: str | None) -> str:
-    """A sentence of the API as it is read here: without the calls that it names."""
+    """Returns a sentence of the API without the calls that it names."""
     return _OF_THE_API.sub("", sentence or "")
 
 
 def _within(request: Request) -> str:
-    """The page that was asked for, with what it was asked for."""
+    """Returns the path and the query of the page that was asked for."""
     query = f"?{request.url.query}" if request.url.query else ""
     return request.url.path.removeprefix(BASE) + query
 
@@ -231,12 +231,12 @@ _TITLES: Mapping[type[Exception], str] = {
 }
 
 
-def _told(status: int, error: Exception) -> tuple[str, str]:
+def _explained(status: int, error: Exception) -> tuple[str, str]:
     if isinstance(error, AWAY):
         return "The database does not answer", "Nothing was done. Try again in a moment."
     if isinstance(error, HTTPException):
         return _TITLES[errors.NotFound], "Check the address, or use the worklist."
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, errors.Overloaded):
-        return "Something went wrong on our side", "It is in our log. Try again later."
+        return "Something went wrong on our side", "Try again later. The error is in the log of the service."
     title = next((title for kind, title in _TITLES.items() if isinstance(error, kind)), "This could not be done")
     return title, in_pages(getattr(error, "detail", None) or str(error))

@@ -16,7 +16,7 @@ from shared.domain import wording
 from shared.domain.wording import Language
 
 Kind = Literal["text", "area", "lines", "numbers", "choose", "choices", "number", "day", "moment", "check"]
-"""How a field is asked for.
+"""The kind of a field.
 
 ``lines``: one value a line; ``numbers``: telephone numbers, one a line; ``moment``: day and time in the zone of the
 controller.
@@ -45,7 +45,7 @@ _MESSAGES: Final[Mapping[str, str]] = {
     "less_than_equal": "enter at most {le}",
     "uuid_parsing": "write an ID such as 019c0000-…, as shown on the page of a request",
 }
-"""By pydantic's types of errors; in braces the bound."""
+"""Keyed by pydantic's error types; the braces hold the bound."""
 
 
 @dataclass(frozen=True, slots=True)

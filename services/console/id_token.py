@@ -1,4 +1,4 @@
-"""Who has signed in, by the token of the identity provider (OpenID Connect Core 1.0, 3.1.3.7); pure."""
+"""Checks the ID token of the identity provider (OpenID Connect Core 1.0, 3.1.3.7)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ _BEYOND: Final = 10**12
 
 
 class NotSignedIn(Forbidden):
-    """The sign-in was not completed: begin anew, and if it fails again, show this to whoever runs the provider."""
+    """The sign-in failed: start again, and if it fails again, show this to the operator of the provider."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """Who has signed in: the holder of whatever key they have, by which name they are shown, and their roles.
+    """The person who has signed in: holder of their API keys, name and roles.
 
     ``issuer`` and ``subject`` (`iss`, `sub`) identify the account at the provider: a holder belongs to one of them.
     """
@@ -39,7 +39,7 @@ class SignedIn:
 
 
 def read(token: str, keys: KeySet, settings: ConsoleSettings, nonce: str, now: datetime) -> SignedIn:
-    """Who the token says has signed in, in answer to the question with that nonce.
+    """Reads who has signed in; the token must answer the sign-in with that nonce.
 
     Raises:
         NotSignedIn: the token is not of that provider, not for us, not of now, not an answer to our question, or says
@@ -65,15 +65,15 @@ def _fault(said: Mapping[str, Any], settings: ConsoleSettings, nonce: str, now: 
     methods, context = _texts(said.get("amr")), _texts([said.get("acr")])
     checks = (
         (said.get("iss") == settings.issuer, "iss: the token is of another issuer"),
-        (settings.client_id in audiences, "aud: the token is for somebody else"),
+        (settings.client_id in audiences, "aud: the token is for another client"),
         (
             azp == settings.client_id or (azp is None and len(audiences) == 1),
-            "azp: the token was issued to somebody else",
+            "azp: the token was issued to another client",
         ),
         (issued - skew <= now, "iat: the token is of the future; set the clocks"),
         (now <= issued + _OLDEST_SECONDS + skew, "iat: the token is too old"),
         (now < expires + skew, "exp: the token has expired"),
-        (bool(nonce) and said.get("nonce") == nonce, "nonce: the token answers another question than ours"),
+        (bool(nonce) and said.get("nonce") == nonce, "nonce: the token answers another sign-in"),
         (isinstance(said.get("sub"), str) and bool(said["sub"]), "sub: the token does not say whose it is"),
         (
             not amr.isdisjoint(methods) or not acr.isdisjoint(context),
@@ -95,7 +95,7 @@ def _who(said: Mapping[str, Any], settings: ConsoleSettings) -> SignedIn:
     roles = tuple(role for value, role in settings.named.items() if value in named)
     if not roles:
         raise NotSignedIn(
-            f"{settings.roles_claim}: it names none of {', '.join(settings.named)}: nobody has given you a role here"
+            f"{settings.roles_claim}: it names none of {', '.join(settings.named)}: you have no role here"
         )
     name = said.get("name")
     return SignedIn(said["iss"], said["sub"], holder, name if isinstance(name, str) and name else holder, roles)
@@ -115,7 +115,7 @@ def _texts(value: object) -> list[str]:
 
 
 def _seconds(value: object) -> float:
-    """A time of the token; one that is none, or is beyond any calendar, is long over."""
+    """Returns a time of the token; an invalid one counts as expired."""
     if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) >= _BEYOND:
         return float("-inf")
     return float(value)

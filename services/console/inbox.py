@@ -1,4 +1,4 @@
-"""Shows the mailbox: which mails wait for a person, what one says and seems to ask for, and what becomes of it."""
+"""The page of a mail: what it says, what it seems to ask for, and the next steps."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ _DIFFERENT: Final = (
 
 
 def routes(console: Console) -> list[BaseRoute]:
-    """The mailbox, a mail, and its original."""
+    """Returns the page of a mail, and its original."""
     inbox = Inbox(console.works)
     return [
         console.private("/mail/{mail_id:uuid}", inbox.mail, Power.READ),
@@ -47,7 +47,7 @@ def routes(console: Console) -> list[BaseRoute]:
 
 @dataclass(frozen=True)
 class Inbox:
-    """The pages of the mailbox."""
+    """The pages of a mail."""
 
     works: Works
 
@@ -76,13 +76,13 @@ class Inbox:
         )
 
     async def _answers(self, visit: Visit, request_id: UUID) -> Sequence[Link]:
-        """What can be done with the request that a mail answers, because of what it says."""
+        """Returns the actions on the request that a mail answers."""
         person = person_of(visit)
         _, found = await kind.possible(self.works.services.use_cases, KIND, str(request_id), person.caller)
         return [Link(f"/requests/{request_id}/decide/{each.name}", each.title) for each in found if each.name == REPLY]
 
     async def raw(self, visit: Visit) -> Response:
-        """The original with its files, to be opened with care; the reading is on record."""
+        """Returns the original with its files; the reading is on record."""
         raw = await self.works.services.use_cases.mail.raw(
             visit.request.path_params["mail_id"], person_of(visit).caller
         )
@@ -114,7 +114,7 @@ def cells(works: Works, mail: MailView) -> Sequence[str | Link]:
 
 
 def _facts(works: Works, read: MailView) -> list[tuple[str, str]]:
-    """Everything that a mail says of itself, and what it seems to ask for."""
+    """Returns what a mail says about itself, and what it seems to ask for."""
     mail, content, proposal = read, read.content, read.content.proposal
     by = "as our mail exchanger wrote" if mail.by_mx else "as the mailbox says"
     checks = ", ".join(f"{name.upper()} {result}" for name, result in content.checks.items()) or "nothing written"
@@ -140,12 +140,12 @@ def _words(said: Sequence[str]) -> str:
 
 
 def _spoken(content: MailContent) -> str:
-    """The language in which it is written, by its name."""
+    """Returns the name of its language."""
     return (Locale(ENGLISH).languages.get(content.language) if content.language else None) or "not sure"
 
 
 def _doubts(content: MailContent) -> Iterator[str]:
-    """Reasons for a person to look before they enter whom it is about."""
+    """Yields reasons to check the sender before entering the subject."""
     proposal = content.proposal
     if content.other_addresses:
         yield _DIFFERENT

@@ -1,4 +1,4 @@
-"""The console as it is mounted beside the API, where it has an identity provider."""
+"""Mounts the console next to the API, if it has an identity provider."""
 
 from starlette.routing import BaseRoute
 
@@ -13,13 +13,13 @@ _PAGES = (sign_in, queue, request_page, tables, inbox, incidents, sla_page, acti
 
 
 def built(services: Services, settings: ConsoleSettings) -> tuple[Console, list[BaseRoute]]:
-    """The console and all its pages."""
+    """Returns the console and all its pages."""
     console = Console(Works(services, settings, Provider(settings, services.unit_of_work.clock)))
     return console, [route for each in _PAGES for route in each.routes(console)]
 
 
 def mounted(services: Services) -> list[BaseRoute]:
-    """The console; nothing where it is not switched on. Raises ``Misconfigured``."""
+    """Returns the console; nothing without an identity provider. Raises ``Misconfigured``."""
     settings = ConsoleSettings()
     if settings.issuer is None:
         return []

@@ -1,7 +1,6 @@
-"""Plots as SVG, made here: shapes with attributes and classes alone, which a strict CSP lets pass; pure.
+"""Draws plots as SVG with classes instead of styles, as a strict CSP requires.
 
-Colours are the stylesheet's, so they follow the dark and forced colours. Beside each plot stands its table: the picture
-is one image for who cannot see it, with a title that says what it shows.
+Colours come from the stylesheet, so they follow dark and forced colours. Each plot has a title and a table next to it.
 """
 
 from collections.abc import Sequence

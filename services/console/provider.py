@@ -27,11 +27,11 @@ _DISCOVERY: Final = "/.well-known/openid-configuration"
 
 
 class ProviderAway(Overloaded):
-    """The identity provider does not answer: nobody can sign in until it does; who has signed in goes on."""
+    """The identity provider does not answer: sign-ins wait; open sessions continue."""
 
 
 class _Discovered(BaseModel):
-    """What the provider says of itself (OpenID Connect Discovery 1.0, 3)."""
+    """The configuration of the provider (OpenID Connect Discovery 1.0, 3)."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -43,7 +43,7 @@ class _Discovered(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What one browser was sent to the provider with, and what its answer must fit."""
+    """The secrets of one sign-in, which the answer must match."""
 
     state: str
     nonce: str
@@ -51,12 +51,12 @@ class Question:
 
     @classmethod
     def new(cls) -> "Question":
-        """One that nobody can guess."""
+        """Creates random secrets."""
         return cls(*(secrets.token_urlsafe(32) for _ in range(3)))
 
 
 class Provider:
-    """What is asked of the provider; what it says of itself, and its keys, are believed for an hour."""
+    """The client of the provider; its configuration and its keys are cached for an hour."""
 
     def __init__(self, settings: ConsoleSettings, clock: Clock) -> None:
         self._settings = settings
@@ -67,7 +67,7 @@ class Provider:
         self._until = 0.0
 
     async def address(self, question: Question) -> str:
-        """Where a browser goes to sign in; raises ``ProviderAway``."""
+        """Returns the address for the sign-in; raises ``ProviderAway``."""
         known = await self._discovered()
         challenge = base64.urlsafe_b64encode(hashlib.sha256(question.verifier.encode()).digest()).rstrip(b"=").decode()
         asked = {
@@ -86,24 +86,24 @@ class Provider:
         return f"{address}{'&' if '?' in address else '?'}{urlencode(asked)}"
 
     async def answer(self, question: Question, said: dict[str, str]) -> SignedIn:
-        """Who has signed in, by what the browser has come back with.
+        """Reads who has signed in from the answer that the browser brings.
 
         Raises:
-            NotSignedIn: it is no answer to the question, or the provider does not say who it is.
+            NotSignedIn: the answer does not match, or the provider refuses the sign-in.
             ProviderAway: it does not answer.
         """
         if not hmac.compare_digest(said.get("state", "").encode(), question.state.encode()):
-            raise NotSignedIn("state: this is no answer to a question of this browser")
+            raise NotSignedIn("state: the answer does not belong to a sign-in of this browser")
         if said.get("iss", self._settings.issuer) != self._settings.issuer:  # RFC 9207
             raise NotSignedIn("iss: another provider has answered")
         if "code" not in said:
-            raise NotSignedIn("the provider has let nobody in")
+            raise NotSignedIn("the provider refused the sign-in")
         token = await self._exchange(said["code"], question.verifier)
         keys = await self._keys_for(token)
         return id_token.read(token, keys, self._settings, question.nonce, self._clock.now())
 
     async def _exchange(self, code: str, verifier: str) -> str:
-        """The token for a code, which is good once (RFC 6749, 4.1.3)."""
+        """Exchanges a code, once, for a token (RFC 6749, 4.1.3)."""
         known, settings = await self._discovered(), self._settings
         body = {"grant_type": "authorization_code", "code": code, "redirect_uri": self._back, "code_verifier": verifier}
         auth = None
@@ -111,23 +111,23 @@ class Provider:
             body["client_id"] = settings.client_id
         else:
             auth = httpx.BasicAuth(settings.client_id, settings.client_secret.get_secret_value())
-        status, told = await self._ask("POST", str(known.token_endpoint), data=body, auth=auth)
-        token = told.get("id_token") if isinstance(told, dict) else None
+        status, answer = await self._ask("POST", str(known.token_endpoint), data=body, auth=auth)
+        token = answer.get("id_token") if isinstance(answer, dict) else None
         if status != httpx.codes.OK or not isinstance(token, str):
             raise NotSignedIn("the provider gives no token for this code: it was used, or is too old")
         return token
 
     async def _keys_for(self, token: str) -> KeySet:
-        """The provider's keys; asked for anew where the token names one that we do not know."""
+        """Returns the keys of the provider; fetches them again if the token names an unknown key."""
         try:
             named = extract_compact(token.encode()).headers().get("kid")
         except (JoseError, ValueError):
             raise NotSignedIn("the provider's token cannot be read") from None
         if self._keys is None or named not in {key.kid for key in self._keys.keys}:
             known = await self._discovered()
-            _, told = await self._ask("GET", str(known.jwks_uri))
+            _, answer = await self._ask("GET", str(known.jwks_uri))
             try:
-                self._keys = KeySet.import_key_set(told)
+                self._keys = KeySet.import_key_set(answer)
             except (JoseError, ValueError, TypeError, KeyError):
                 raise ProviderAway("the provider's keys cannot be read") from None
         return self._keys
@@ -136,15 +136,15 @@ class Provider:
         now = self._clock.now().timestamp()
         if self._known is None or now > self._until:
             name = self._settings.issuer or ""
-            _, told = await self._ask("GET", name.rstrip("/") + _DISCOVERY)
+            _, answer = await self._ask("GET", name.rstrip("/") + _DISCOVERY)
             try:
-                known = _Discovered.model_validate(told)
+                known = _Discovered.model_validate(answer)
                 for each in (known.authorization_endpoint, known.token_endpoint, known.jwks_uri):
                     issuer_url(str(each).partition("?")[0])
             except (ValidationError, ValueError):
                 raise ProviderAway("the provider does not say where to sign in") from None
             if known.issuer != name:
-                raise ProviderAway("the provider calls itself otherwise than DSR_CONSOLE_ISSUER does")
+                raise ProviderAway("the issuer of the provider differs from DSR_CONSOLE_ISSUER")
             self._known, self._keys, self._until = known, None, now + _KNOWN_SECONDS
         return self._known
 

@@ -1,12 +1,12 @@
 """The worklist: what is due next, what it waits for, and the next step."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Final, TypeVar
+from typing import Annotated, Final, Literal
 from urllib.parse import urlencode
 
-from starlette.datastructures import QueryParams
+from pydantic import BaseModel, Field, PlainValidator, ValidationError
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
@@ -29,7 +29,7 @@ ROWS: Final = 50
 _SOON: Final = 7
 _LONGEST: Final = 100
 WAITS: Final = {
-    Waits.PERSON: "a decision of ours",
+    Waits.PERSON: "our decision",
     Waits.PROOF: "proof of who asks",
     Waits.REPLY: "an answer of the person",
     Waits.OTHERS: "other requests of the same person",
@@ -45,8 +45,17 @@ _VIEWS: Final[Sequence[tuple[str, Mapping[str, str]]]] = (
     ("Package withheld", {"waits": "package"}),
     ("Closed", {"state": "closed"}),
 )
-_NAMES: Final = frozenset({"waits", "state", "right", "due", "system", "after"})
-E = TypeVar("E", Waits, State, Right)
+
+
+class _Query(BaseModel, extra="forbid"):
+    """The query of the worklist."""
+
+    waits: Waits | None = None
+    state: State | None = None
+    right: Right | None = None
+    due: Literal["overdue", "soon"] | None = None
+    system: Annotated[str, Field(max_length=_LONGEST, pattern=r"^[^\x00-\x1f\x7f]*$")] | None = None
+    after: Annotated[Place, PlainValidator(Place.read)] | None = None
 
 
 def routes(console: Console) -> list[BaseRoute]:
@@ -65,7 +74,7 @@ class Worklist:
     works: Works
 
     async def show(self, visit: Visit) -> Response:
-        """What is due next?"""
+        """Shows what is due next."""
         asked = visit.request.query_params
         today = self.today
         wanted = filters(asked, today)
@@ -91,7 +100,7 @@ class Worklist:
         )
 
     async def search(self, visit: Visit) -> Response:
-        """Whose request is it? What is searched for stands in no address and in no log."""
+        """Finds requests of a person; the search text goes into no address and no log."""
         if not visit.sent or not (text := visit.form.get("text").strip()):
             return visit.go("/")
         async with self.works.services.unit_of_work.begin() as tx:
@@ -102,43 +111,20 @@ class Worklist:
 
     @property
     def today(self) -> date:
-        """The day of the controller."""
+        """Returns today, in the zone of the controller."""
         return self.works.services.unit_of_work.clock.now().astimezone(self.works.zone).date()
 
 
-def filters(asked: QueryParams, today: date) -> Filters:
-    """What the query of the page asks for; raises ``BadRequest`` for what the page does not have."""
-    if unknown := sorted({*asked} - _NAMES):
-        raise BadRequest(f"the worklist has no filter {unknown[0][:40]}; it has {', '.join(sorted(_NAMES))}")
-    system = asked.get("system", "").strip().lower()
-    if not system.isprintable() or len(system) > _LONGEST:
-        raise BadRequest("system is the name of a system, as in the catalogue", "system")
-    due = asked.get("due", "")
+def filters(asked: Mapping[str, str], today: date) -> Filters:
+    """Reads the filters from the query; raises ``BadRequest`` for an unknown or invalid one."""
+    try:
+        said = _Query.model_validate({name: value for name, value in asked.items() if value})
+    except ValidationError as error:
+        wrong = str(error.errors()[0]["loc"][0])[:_LONGEST]
+        raise BadRequest(f"the worklist has no such filter: {wrong}", wrong) from None
     days = {"overdue": today, "soon": today + timedelta(days=_SOON)}
-    if due and due not in days:
-        raise BadRequest("due is overdue or soon", "due")
-    found = Filters(
-        waits=_one(Waits, asked, "waits"),
-        state=_one(State, asked, "state"),
-        right=_one(Right, asked, "right"),
-        due_before=days.get(due),
-        system=system or None,
-    )
-    if not (after := asked.get("after")):
-        return found
-    try:
-        return replace(found, after=Place.read(after))
-    except ValueError:
-        raise BadRequest("after is no place in the list; begin with its first page", "after") from None
-
-
-def _one(kind: type[E], asked: QueryParams, name: str) -> E | None:
-    if not (value := asked.get(name)):
-        return None
-    try:
-        return kind(value)
-    except ValueError:
-        raise BadRequest(f"{name} is one of {', '.join(kind)}", name) from None
+    system = said.system.strip().lower() if said.system else None
+    return Filters(said.waits, said.state, said.right, days.get(said.due or ""), system, said.after)
 
 
 def _row(request: Request, today: date, listed: State | None) -> dict[str, object]:

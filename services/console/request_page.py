@@ -1,4 +1,4 @@
-"""A request's whole story on one page; that somebody has looked at it is on record."""
+"""The page of a request: status, actions, systems, letters and evidence; each look is on record."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -73,7 +73,7 @@ class RequestPage:
     works: Works
 
     async def story(self, visit: Visit) -> Response:
-        """What is its whole story? A button opens the case sheet in it."""
+        """Shows the request; a button opens the case sheet."""
         person, request = await self._seen(visit)
         view = await self._view(request)
         failures = self.works.services.use_cases.identity.links.failures
@@ -84,9 +84,9 @@ class RequestPage:
             mails = await inbox.of_request(connection, request.request_id, _MAILS)
             for each in mails:
                 entries += await evidence.entries(connection, each.mail_id)
-        told = [_entry(each) for each in sorted(entries, key=itemgetter("at"))]
+        shown = [_entry(each) for each in sorted(entries, key=itemgetter("at"))]
         policy = self.works.services.unit_of_work.policy
-        traces, trace = self.works.settings.traces, next((each["trace"] for each in told if each["trace"]), None)
+        traces, trace = self.works.settings.traces, next((each["trace"] for each in shown if each["trace"]), None)
         means, key, kind = self.works.services.use_cases, str(request.request_id), KINDS[REQUESTS]
         _, decisions = await offering.possible(means, kind, key, person.caller)
         waiting = await performing.waiting(means, KINDS, person.caller, proposed)
@@ -108,8 +108,8 @@ class RequestPage:
                 for each, _ in waiting
                 for action in [kind.actions[each.action]]
             ],
-            done=[each for each in told if not each["action"].endswith(LOOKS)],
-            looked=[each for each in told if each["action"].endswith(LOOKS)],
+            done=[each for each in shown if not each["action"].endswith(LOOKS)],
+            looked=[each for each in shown if each["action"].endswith(LOOKS)],
             trace=traces.replace("{trace}", trace) if traces and trace else None,
             decisions=[each for each in decisions if person.may(Power(each.needs))],
             others=[(each.title, _roles(Power(each.needs))) for each in decisions if not person.may(Power(each.needs))],
@@ -118,7 +118,7 @@ class RequestPage:
         )
 
     async def plan(self, visit: Visit) -> Response:
-        """What would the erasure do? The systems are asked, and nothing is changed."""
+        """Shows what the erasure would do; the systems are only searched."""
         person = person_of(visit)
         async with self.works.services.unit_of_work.begin() as tx:
             request_id = _id(visit)
@@ -128,7 +128,7 @@ class RequestPage:
         return visit.page("plan.html", request=request, plan=plan, systems=systems)
 
     async def letters(self, visit: Visit) -> Response:
-        """What did we write? The reading is on record."""
+        """Shows the letters; the reading is on record."""
         person, use_cases = person_of(visit), self.works.services.use_cases
         request = await use_cases.read(_id(visit), person.caller)
         written = await use_cases.read_letters(request.request_id, person.caller, None)
@@ -161,7 +161,7 @@ class RequestPage:
         return person, request
 
     async def _view(self, request: Request) -> RequestView:
-        """As the API shows it to an officer."""
+        """Returns the request as the API shows it to an officer."""
         use_cases = self.works.services.use_cases
         awaited, case = await use_cases.awaited(request), await use_cases.case_of(request)
         today = self.works.services.unit_of_work.clock.now().date()
@@ -176,7 +176,7 @@ def path(request: Request) -> Sequence[tuple[str, bool, bool]]:
 
 
 def _undelivered(letters: Iterable[ListedLetter]) -> Iterator[tuple[ListedLetter, Sequence[str]]]:
-    """Each letter for whose delivery something waits, with how far it has come and what that means."""
+    """Yields each letter that is not delivered, with its status and what that means."""
     for each in letters:
         state = each.state or ""
         if means := [*delivery.why(state, each.tells)]:
@@ -184,7 +184,7 @@ def _undelivered(letters: Iterable[ListedLetter]) -> Iterator[tuple[ListedLetter
 
 
 def _roles(power: Power) -> str:
-    """Which roles have that power."""
+    """Names the roles that have that power."""
     return " or ".join(role for role, powers in ROLES.items() if power in powers)
 
 

@@ -1,6 +1,6 @@
-"""What whoever has signed in may see and do: by role, as tables; pure.
+"""Declares what each role may see and do.
 
-Who must be two persons is no matter of roles: the use cases ask for two holders. One person with two roles is one.
+Dual approval does not depend on roles: the use cases require two holders. One person with two roles counts once.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from services.intake.access.grant import ANYTHING, Grant
 
 
 class Role(StrEnum):
-    """What somebody of the privacy team is, as the identity provider says."""
+    """A role of the privacy team, as the identity provider names it."""
 
     HANDLER = "handler"
     APPROVER = "approver"
@@ -22,7 +22,7 @@ class Role(StrEnum):
 
 
 class Power(StrEnum):
-    """What pages are for: each asks for one of these."""
+    """A power: each page needs one."""
 
     SEE = "see"
     READ = "read"
@@ -36,8 +36,8 @@ WORDS: Final[Mapping[Power, str]] = {
     Power.SEE: "see where requests stand, in counts",
     Power.READ: "read letters, mail, packages that are withheld, and what people have written",
     Power.HANDLE: "decide about requests, propose, and enter what came",
-    Power.APPROVE: "agree with what another person proposes",
-    Power.RELEASE: "be one of the two persons who let go what was stopped",
+    Power.APPROVE: "approve what another person proposes",
+    Power.RELEASE: "release what is blocked, as one of two people",
     Power.AUDIT: "export a case",
 }
 ROLES: Final[Mapping[Role, frozenset[Power]]] = {
@@ -52,15 +52,15 @@ _OF_THE_API: Final[Mapping[Power, frozenset[grant.Power]]] = {
     Power.APPROVE: frozenset({grant.Power.SUBMIT}),
     Power.RELEASE: frozenset({grant.Power.SUBMIT}),
 }
-"""What of the powers of an API key they need: the use cases refuse everybody else, whatever a page has let pass."""
+"""The powers of an API key that each needs: the use cases check them again."""
 
 
 def powers(roles: Iterable[Role]) -> frozenset[Power]:
-    """What somebody with these roles may do."""
+    """Returns the powers of these roles."""
     return frozenset(power for role in roles for power in ROLES[role])
 
 
 def granted(roles: Iterable[Role]) -> Grant:
-    """What the use cases let somebody with these roles do."""
+    """Returns what the use cases permit with these roles."""
     of_the_api = frozenset(each for power in powers(roles) for each in _OF_THE_API.get(power, frozenset()))
     return replace(ANYTHING, powers=of_the_api)

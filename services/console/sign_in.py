@@ -37,7 +37,7 @@ async def bind(tx: UnitOfWork, who: SignedIn) -> None:
 
 
 def routes(console: Console) -> list[BaseRoute]:
-    """The pages that need nobody to have signed in."""
+    """Returns the pages that need no session, and the page of the signed-in person."""
     signing = SigningIn(console.works)
     return [
         console.page("/sign-in", signing.welcome),
@@ -55,14 +55,14 @@ class SigningIn:
     works: Works
 
     async def welcome(self, visit: Visit) -> Response:
-        """Who are you? The provider asks, and not we."""
+        """Shows the way to the identity provider."""
         if signed_in(visit.session):
             return visit.go("/")
         visit.session.wanted = True
         return visit.page("sign_in.html")
 
     async def begin(self, visit: Visit) -> Response:
-        """On to the provider: by GET, since `form-action` would stop the redirect of a form in some browsers."""
+        """Redirects to the provider by GET: some browsers apply `form-action` to redirects of a form."""
         question = Question.new()
         address = await self.works.provider.address(question)
         visit.session.data["question"] = asdict(question)
@@ -70,11 +70,11 @@ class SigningIn:
         return Response(status_code=303, headers={"Location": address})
 
     async def back(self, visit: Visit) -> Response:
-        """Back from the provider, once for each question; on under another cookie to the page that was asked for."""
+        """Takes the answer of the provider, once, and continues with a new cookie to the page that was asked for."""
         asked = visit.session.data.pop("question", None)
         if not isinstance(asked, dict):
-            raise NotSignedIn("nothing was asked from this browser, or it was answered: begin anew")
-        await visit.site.sessions.keep(visit.session)  # the question is used up, whatever comes of it
+            raise NotSignedIn("this browser has no open sign-in: start again")
+        await visit.site.sessions.keep(visit.session)  # one answer for each question
         question = Question(**{name: str(value) for name, value in asked.items()})
         who = await self.works.provider.answer(question, dict(visit.request.query_params))
         to = str(visit.session.data.pop("to", "/"))
@@ -89,7 +89,7 @@ class SigningIn:
         return visit.go(to)
 
     async def me(self, visit: Visit) -> Response:
-        """As whom am I signed in, and what may I do?"""
+        """Shows the account, its roles and its powers."""
         powers = person_of(visit).powers
         return visit.page("me.html", may_do=[words for power, words in WORDS.items() if power in powers])
 

@@ -1,4 +1,4 @@
-"""The page that shows whether promises are kept: plots, with their tables folded below them."""
+"""The SLA page: plots, with their tables folded below them."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -27,7 +27,7 @@ def routes(console: Console) -> list[BaseRoute]:
 
 
 class SlaPage:
-    """The page, and its figures for as long as they are shown again."""
+    """The page, and its figures for a minute."""
 
     def __init__(self, works: Works) -> None:
         self._unit_of_work = works.services.unit_of_work
@@ -35,7 +35,7 @@ class SlaPage:
         self._figures: Sla | None = None
 
     async def show(self, visit: Visit) -> Response:
-        """Do we keep our promise, by right and by system?"""
+        """Shows response times and open requests, by right and by system."""
         figures = await self._read()
         return visit.page(
             "sla.html",

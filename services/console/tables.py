@@ -32,7 +32,7 @@ from shared.storage.postgres import Connection
 from shared.storage.systems import CHANGED
 
 ROWS: Final = 200
-"""How many rows a list shows at a time."""
+"""The rows that a list shows at a time."""
 Cells = Sequence[str | Link]
 Find = Callable[["View", int], Awaitable[Sequence[Any]]]
 """Reads at most so many rows."""
@@ -45,7 +45,7 @@ _CHANGED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Who looks at a list, and after which row it goes on."""
+    """The person who looks at a list, and the row after which it continues."""
 
     works: Works
     person: Person

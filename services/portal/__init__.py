@@ -1,1 +1,1 @@
-"""The portal: where people ask for their rights, prove who they are, and follow what becomes of it."""
+"""The portal: people make a privacy request, prove their identity, and follow the request."""

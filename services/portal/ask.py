@@ -1,4 +1,4 @@
-"""Asking: one question a page, the answers to check, and sending them, by the same use case as the API."""
+"""Making a request: one question a page, the answers to check, and the submission."""
 
 import hmac
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ _EASTERNMOST = timedelta(hours=14)
 
 
 def routes(portal: Portal) -> list[BaseRoute]:
-    """The pages of asking."""
+    """Returns the pages of a new request."""
     asking = Asking(portal.works)
     pages = {
         "right": asking.right,
@@ -61,17 +61,17 @@ def routes(portal: Portal) -> list[BaseRoute]:
 
 @dataclass(frozen=True)
 class Asking:
-    """The pages of asking; what was said so far is held by the session, and nothing is stored before it is sent."""
+    """The pages of a new request; the session holds the draft until it is submitted."""
 
     works: Works
 
     @property
     def _today(self) -> date:
-        """The day that it is where it is latest (UTC+14): nobody is refused their own today."""
+        """Returns the day in the easternmost time zone (UTC+14): no requester's own day is in the future."""
         return (self.works.services.unit_of_work.clock.now() + _EASTERNMOST).date()
 
     async def right(self, visit: Visit) -> Response:
-        """What do you want us to do?"""
+        """Asks for the right."""
         draft = draft_of(visit)
         faults: list[Fault] = []
         if visit.sent:
@@ -80,12 +80,12 @@ class Asking:
                 same = right == draft.right
                 return _goes_on(visit, draft.with_(right=right, detail=draft.detail if same else {}))
         options = [_option(visit, f"portal_right.{right}", right) for right in RIGHTS]
-        besides = ("/port-my-number", spoken(visit, say("portal.port_title")))
+        aside = ("/port-my-number", spoken(visit, say("portal.port_title")))
         chosen = (draft.right,) if draft.right else ()
-        return _choose(visit, "right", "portal.right_title", options, chosen, faults, besides=besides, back="/")
+        return _choose(visit, "right", "portal.right_title", options, chosen, faults, besides=aside, back="/")
 
     async def detail(self, visit: Visit) -> Response:
-        """What exactly: what is wrong, why, or to what?"""
+        """Asks for the ground, the scope, the purposes or the corrections."""
         draft = draft_of(visit)
         if draft.right is None or not draft.needs_detail:
             return at(visit, f"/ask/{draft.next}")
@@ -111,7 +111,7 @@ class Asking:
         return _choose(visit, "scope", "portal.scope_title", options, (draft.detail.get("scope"),), faults)
 
     async def whom(self, visit: Visit) -> Response:
-        """For you, or for somebody else?"""
+        """Asks whether the request is for another person."""
         draft = draft_of(visit)
         faults: list[Fault] = []
         if visit.sent:
@@ -124,7 +124,7 @@ class Asking:
         return _choose(visit, "whom", "portal.whom_title", options, (draft.whom,), faults)
 
     async def contact(self, visit: Visit) -> Response:
-        """Where may we write to?"""
+        """Asks for the contact."""
         draft, language = draft_of(visit), language_of(visit.request)
         faults: list[Fault] = []
         values = {"email": draft.email, "name": draft.name, "country": draft.country}
@@ -140,7 +140,7 @@ class Asking:
         return visit.page("contact.html", _errors_of(visit, faults), values=values, countries=options)
 
     async def details(self, visit: Visit) -> Response:
-        """By what else may we find you?"""
+        """Asks for the account and the numbers."""
         draft = draft_of(visit)
         faults: list[Fault] = []
         if visit.sent:
@@ -164,7 +164,7 @@ class Asking:
         return visit.page("details.html", _errors_of(visit, faults), values=values, numbers=numbers, more=more)
 
     async def check(self, visit: Visit) -> Response:
-        """Is this right? Then it is sent."""
+        """Shows all answers; the button submits them."""
         draft = draft_of(visit)
         if draft.next != "check":
             done = "sent" in visit.session.data and "draft" not in visit.session.data
@@ -178,7 +178,7 @@ class Asking:
         return visit.page("check.html", errors, answers=shown, shown=mark)
 
     async def sent(self, visit: Visit) -> Response:
-        """What happens next, and by when?"""
+        """Shows the reference, the date and the next step."""
         said = visit.session.data.get("sent")
         if not isinstance(said, dict):
             return at(visit, "/")
@@ -208,7 +208,7 @@ class Asking:
         return visit.page("correction.html", _errors_of(visit, faults), values=values, options=options)
 
     async def _send(self, visit: Visit, draft: Draft) -> Response:
-        """Hands it in; the same draft twice is one request. Then who has asked is asked to prove it, whoever it is."""
+        """Submits the draft, once, and sends the link that proves the contact."""
         self.works.count_sending(visit.request)
         services, caller = self.works.services, auth.portal()
         try:
@@ -240,7 +240,7 @@ class Asking:
         follows = {"signed_in", "request", LINKED}
         kept = {name: value for name, value in visit.session.data.items() if name in follows}
         visit.session.data = {**kept, "sent": sent, "waiting": waiting}
-        if submission.proofs:  # the customer portal vouches for it: who has asked follows it at once
+        if submission.proofs:  # the customer portal vouches for it
             visit.session.data["request"] = visit.session.principal = str(accepted.request_id)
         if asked:
             asker = self.works.asker(visit.request)
@@ -262,7 +262,7 @@ def _choose(
     faults: Sequence[Fault],
     **more: object,
 ) -> Response:
-    """The page of a question with its choices."""
+    """Returns the page of a question with its choices."""
     known = {"kind": "radio", "besides": None, "back": "/ask/right", **more}
     title: Sentence = say(question)
     hint: Sentence = say(f"{question}_hint")
@@ -279,12 +279,12 @@ def _choose(
 
 
 def _option(visit: Visit, key: str, value: str) -> tuple[str, str, str]:
-    """A choice, its words, and what is said of it besides."""
+    """Returns a choice, its words and its hint."""
     return value, spoken(visit, say(key)), spoken(visit, say(f"{key}_more"))
 
 
 def _errors_of(visit: Visit, faults: Sequence[Fault]) -> list[FormError]:
-    """What is wrong, in the words of the page."""
+    """Returns faults in the language of the page."""
     return [FormError(field, spoken(visit, said)) for field, said in faults]
 
 
@@ -294,13 +294,13 @@ def _number(draft: Draft, place: int) -> dict[str, str]:
 
 
 def draft_of(visit: Visit) -> Draft:
-    """What was said so far in this session."""
+    """Returns the draft of this session."""
     said = visit.session.data.get("draft")
     return Draft.model_validate_json(said) if isinstance(said, str) else Draft.begun()
 
 
 def _shown(visit: Visit, draft: Draft, policy: Policy) -> Sequence[tuple[str, str, str]]:
-    """What was said, each with its label and the page on which it can be changed."""
+    """Returns each answer with its label and the page that changes it."""
 
     def said(key: str) -> str:
         return spoken(visit, say(key))
@@ -319,13 +319,13 @@ def _shown(visit: Visit, draft: Draft, policy: Policy) -> Sequence[tuple[str, st
 
 
 def _purpose(visit: Visit, name: str, purposes: Mapping[str, Purpose]) -> str:
-    """What is done with data, in the language of the page where it has words, else as the policy calls it."""
-    told = spoken(visit, Term("purpose", name))
-    return purposes[name].words if told == name.replace("_", " ") else told
+    """Returns the words of a purpose: in the language of the page, or else those of the policy."""
+    words = spoken(visit, Term("purpose", name))
+    return purposes[name].words if words == name.replace("_", " ") else words
 
 
 def _field_name(visit: Visit, name: str) -> str:
-    """What a field is called that can be corrected."""
+    """Returns the words of a field."""
     return spoken(visit, say(f"portal_field.{name.replace('.', '_')}"))
 
 
@@ -347,7 +347,7 @@ def _exactly(visit: Visit, draft: Draft, policy: Policy) -> str:
 
 
 def _account(visit: Visit, draft: Draft) -> str:
-    """What is sent as the customer number: that of the sign-in, whatever was typed."""
+    """Returns the customer number that is sent: that of the sign-in comes first."""
     signed_in = signed_in_of(visit)
     return spoken(visit, say("portal.account_signed", account=signed_in.account_id)) if signed_in else draft.account
 

@@ -1,4 +1,4 @@
-"""What somebody has said so far of the request that they want to make, and what is wrong with it; pure."""
+"""The draft of a request: its answers, what is missing, and what is wrong; pure."""
 
 import hashlib
 import re
@@ -34,7 +34,7 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 class SignedIn(BaseModel):
-    """Who has signed in at the customer portal, as it says in a token; ``method``: how, as the policy names it."""
+    """The account that has signed in at the customer portal; ``method``: of proof, as the policy names it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,7 +44,7 @@ class SignedIn(BaseModel):
 
 
 class Number(BaseModel):
-    """A telephone number, and the days from which and until which it was theirs."""
+    """A telephone number, and the first and last day on which the person had it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,7 +54,7 @@ class Number(BaseModel):
 
 
 class Draft(BaseModel):
-    """A request that is being written; ``details``: whether the page of numbers was passed. It is known by ``key``."""
+    """A request that is being written; ``details``: whether the page of numbers was passed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -71,26 +71,26 @@ class Draft(BaseModel):
 
     @classmethod
     def begun(cls) -> Self:
-        """One in which nothing is said."""
+        """Returns an empty draft."""
         return cls(key=str(uuid4()))
 
     def with_(self, **said: object) -> "Draft":
-        """With what one page has said."""
+        """Returns the draft with these answers."""
         return self.model_copy(update=said)
 
     def mark(self, signed_in: SignedIn | None) -> str:
-        """By which a page that has shown it knows it again; another one once it, or who asks, has changed."""
+        """Returns a hash of the answers and of the sign-in."""
         who = signed_in.model_dump_json() if signed_in else ""
         return hashlib.sha256(f"{self.model_dump_json()}{who}".encode()).hexdigest()[:32]
 
     @property
     def needs_detail(self) -> bool:
-        """Whether the right has to be said more exactly."""
+        """Returns whether the right needs a ground, a scope, purposes or corrections."""
         return self.right in _DETAILED
 
     @property
     def next(self) -> Step:
-        """The page that asks for what is missing first; the last one shows all of it."""
+        """Returns the page of the first missing answer, or the last page."""
         if self.right is None:
             return "right"
         if self.needs_detail and not self.detail:
@@ -102,10 +102,10 @@ class Draft(BaseModel):
         return "check" if self.details else "details"
 
     def submission(self, language: Language, signed_in: SignedIn | None, zones: Sequence[str]) -> Submission:
-        """What is submitted; ``zones``: in which of them their days may be meant (IANA).
+        """Returns the submission; ``zones``: the time zones in which its days may be meant.
 
         Raises:
-            ValidationError, MalformedIdentity: it cannot be; no page lets that through.
+            ValidationError, MalformedIdentity: an answer is invalid; every page checks its own.
         """
         account = signed_in.account_id if signed_in else self.account
         subject = {
@@ -124,7 +124,7 @@ class Draft(BaseModel):
 
 
 def read_right(form: Form) -> tuple[Right | None, list[Fault]]:
-    """Which right was chosen."""
+    """Reads the right."""
     chosen = form.get("right")
     if chosen in set(Right):
         return Right(chosen), []
@@ -132,7 +132,7 @@ def read_right(form: Form) -> tuple[Right | None, list[Fault]]:
 
 
 def read_detail(right: Right, form: Form, consents: frozenset[str]) -> tuple[dict[str, Any], list[Fault]]:
-    """What a restriction, an objection or a withdrawn consent says more exactly, as the API takes it."""
+    """Reads the ground, the scope or the purposes, as the API takes them."""
     match right:
         case Right.RESTRICTION if form.get("ground") in GROUNDS:
             return {"ground": form.get("ground")}, []
@@ -145,7 +145,7 @@ def read_detail(right: Right, form: Form, consents: frozenset[str]) -> tuple[dic
 
 
 def read_correction(form: Form) -> tuple[dict[str, Any], list[Fault]]:
-    """What is wrong, and what is right (Art. 16), as the API takes it."""
+    """Reads a correction (Art. 16), as the API takes it."""
     faults: list[Fault] = []
     if form.get("field") not in FIELDS:
         faults.append(("field", say("portal_error.choose")))
@@ -168,7 +168,7 @@ def _writable(change: Mapping[str, Any]) -> bool:
 
 
 def read_contact(form: Form, countries: frozenset[str]) -> tuple[dict[str, str], list[Fault]]:
-    """Where to write to, and who they are."""
+    """Reads the contact and the name."""
     said = {name: form.get(name) for name in ("email", "name", "country")}
     faults: list[Fault] = []
     if not said["email"]:
@@ -183,7 +183,7 @@ def read_contact(form: Form, countries: frozenset[str]) -> tuple[dict[str, str],
 
 
 def read_details(form: Form, country: str, today: date) -> tuple[dict[str, Any], list[Fault]]:
-    """An account, and numbers with their periods; all of it may be left out."""
+    """Reads the account, and numbers with their periods; all are optional."""
     account, faults = form.get("account"), list[Fault]()
     if account and (len(account) > _SHORT or not _reads(IdentityType.ACCOUNT_ID, account)):
         faults.append(("account", say("portal_error.account")))
@@ -194,7 +194,7 @@ def read_details(form: Form, country: str, today: date) -> tuple[dict[str, Any],
 
 
 def wrong_numbers(numbers: Sequence[Number], country: str, today: date) -> list[Fault]:
-    """What is wrong with the numbers, of which some are written as they are dialled in that country."""
+    """Checks the numbers; one without a country code is dialled in that country."""
     pairs = zip(NUMBERS, numbers, strict=False)
     return [fault for place, each in pairs for fault in _wrong_number(place, each, country, today)]
 
@@ -228,7 +228,7 @@ def _day(text: str) -> date | None:
 
 
 def _period(each: Number, zones: Sequence[str]) -> Mapping[str, datetime]:
-    """From where the first day begins first until where the last one, which was theirs still, ends last."""
+    """Returns the widest period that these days can mean in the zones."""
     since, until = (_day(said) for said in (each.since, each.until))
     found = {"since": min(_begins(since, zones))} if since else {}
     return found | ({"until": max(_begins(until + timedelta(days=1), zones))} if until else {})
@@ -250,7 +250,7 @@ def _reads(kind: IdentityType, value: str, region: str | None = None) -> bool:
 
 
 def _proofs(subject: Mapping[str, Any], signed_in: SignedIn | None) -> list[IdentityProof]:
-    """What the customer portal vouches for, of what is stated."""
+    """Returns what the customer portal proves of the draft."""
     if signed_in is None:
         return []
     proved = [IdentityProof(identity="account_id", method=signed_in.method)]
@@ -267,7 +267,7 @@ def _same(kind: IdentityType, one: str, other: str) -> bool:
 
 
 def vouched(signed_in: SignedIn, stated: tuple[Identity, ...]) -> list[IdentityProof]:
-    """What the customer portal vouches for, of what a request states that was made before."""
+    """Returns what the customer portal proves of an existing request."""
     proofs = []
     for kind, field, value in (
         (IdentityType.ACCOUNT_ID, "account_id", signed_in.account_id),

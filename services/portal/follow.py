@@ -1,9 +1,11 @@
-"""Following a request: what happens next and by when, what was found where, questions, letters, report, package."""
+"""Following a request: its status, questions, letters, report and package."""
 
 import hmac
 import secrets
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID, uuid5
 
 from starlette.responses import Response
@@ -18,12 +20,12 @@ from services.intake.core.errors import BadRequest, Expired, Forbidden, NotFound
 from services.intake.letters import correspondence, portal_news
 from services.intake.letters.rendering import Letters
 from services.intake.packages import downloads as packages
-from services.intake.request import delivery
+from services.intake.request import deferrals, delivery
 from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
 from services.intake.request.messages.answer import standing
+from services.intake.request.reports import Covered
 from services.intake.store.repository import Requests
-from services.portal import told
 from services.portal.portal import TRIES, NotProved, Overtaken, Portal, Works, at, language_of, spoken
 from services.portal.proof import may_follow
 from services.web.forms import FormError
@@ -31,13 +33,14 @@ from services.web.site import Visit
 from shared.domain import reference
 from shared.domain.errors import Shredded
 from shared.domain.notices import Reader
+from shared.domain.operations import TaskOutcome
 from shared.domain.rights import Right
-from shared.domain.sentences import Fact, Term, say
+from shared.domain.sentences import Fact, Sentence, Term, named_system, say
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 
 
 async def note(unit_of_work: UnitOfWorkFactory, letters: Letters, request_id: UUID) -> None:
-    """Notes that their page shows the open question of a request now; once, and nothing where it was told before."""
+    """Records, once, that the page shows the open question of a request."""
     async with unit_of_work.begin() as tx:
         registry = await Requests.locked(tx, letters, [request_id])
         request = registry.get(request_id)
@@ -55,7 +58,15 @@ _NONCE = 22
 _VERSION = 18
 """Digits of the highest version that a request may have."""
 _LEADS_HERE = frozenset({"proof_link", "portal_news"})
-"""Letters that say no more than how to open this very page."""
+"""Letters that only lead to this page."""
+_SEARCHED: Final = frozenset(
+    {
+        *(TaskOutcome.EXPORTED, TaskOutcome.ERASED, TaskOutcome.AMENDED, TaskOutcome.RETAINED),
+        *(TaskOutcome.NO_MATCH, TaskOutcome.UNCHANGED),
+    }
+)
+"""The outcomes of a completed search."""
+_COUNTS_ZERO: Final = frozenset({TaskOutcome.NO_MATCH, TaskOutcome.UNCHANGED})
 _NOTED = ("answered", "withdrawn", "not_withdrawn", "fetching", "proof_late")
 
 
@@ -75,12 +86,12 @@ def routes(portal: Portal) -> list[BaseRoute]:
 
 @dataclass(frozen=True)
 class Following:
-    """The pages of one's own request, for whoever has proved that it is theirs in this session."""
+    """The pages of a request, for the person who has proved in this session that it is theirs."""
 
     works: Works
 
     async def status(self, visit: Visit) -> Response:
-        """Where is it, until when, what was found where?"""
+        """Shows the status, the date and what was found."""
         request = await self._shown(visit)
         use_cases, settings = self.works.services.use_cases, self.works.services.settings
         today = self.works.services.unit_of_work.clock.now().date()
@@ -91,7 +102,7 @@ class Following:
 
         found = [
             {"system": words(each.system), "kind": words(each.kind), "count": words(each.count)}
-            for each in told.found_where(view.coverage)
+            for each in found_where(view.coverage)
         ]
         noted = visit.session.data.pop("noted", None)
         used_up = view.package and await self._is_used_up(request)
@@ -104,22 +115,22 @@ class Following:
             due=words(request.due_on),
             ended=request.closed_at is not None,
             answer=words(standing(request, today)),
-            next=[words(each) for each in told.next_steps(request)],
+            next=[words(each) for each in next_steps(request)],
             question=await self._question(request),
             answerable=_answerable(request),
-            sign_in=self.works.settings.sign_in_url if told.may_sign_in(request) else None,
+            sign_in=self.works.settings.sign_in_url if may_sign_in(request) else None,
             package=link,
             used_up=used_up,
             report=view.package and request.right is Right.ACCESS,
             package_days=settings.package_days,
             package_times=settings.package_downloads,
             found=found,
-            may_withdraw=told.may_withdraw(request),
+            may_withdraw=may_withdraw(request),
             saved=spoken(visit, say(f"portal.{noted}")) if noted in _NOTED else "",
         )
 
     async def answer(self, visit: Visit) -> Response:
-        """What did we ask you?"""
+        """Shows our question and takes the answer."""
         request = await self._shown(visit)
         wrong: list[FormError] = []
         if visit.sent:
@@ -140,7 +151,7 @@ class Following:
         return visit.page("answer.html", wrong, question=question, question_id=request.question.question_id)
 
     async def _take_answer(self, visit: Visit, text: str) -> None:
-        """Enters the answer to the question that the page has shown, however often the request changes meanwhile.
+        """Records the answer to the question that the page has shown; retries if the request changes meanwhile.
 
         Raises:
             Overtaken: that question is no longer open; the page gives the text back.
@@ -157,9 +168,9 @@ class Following:
         raise Overtaken(text)
 
     async def withdraw(self, visit: Visit) -> Response:
-        """Really stop?"""
+        """Withdraws the request after a confirmation."""
         request = await self._mine(visit)
-        if not told.may_withdraw(request):
+        if not may_withdraw(request):
             visit.session.data["noted"] = "not_withdrawn"
             return at(visit, "/request")
         if visit.sent:
@@ -170,7 +181,7 @@ class Following:
         return visit.page("withdraw.html", version=request.version)
 
     async def letters(self, visit: Visit) -> Response:
-        """What did you write?"""
+        """Shows the letters."""
         request = await self._mine(visit)
         use_cases = self.works.services.use_cases
         try:
@@ -185,27 +196,26 @@ class Following:
         return visit.page("letters.html", letters=shown)
 
     async def report(self, visit: Visit) -> Response:
-        """What do you hold of me? The report of the package as it was made, to be read here or printed."""
+        """Shows the report of the package."""
         request = await self._mine(visit)
         caller = auth.portal(request.request_id)
         link = await downloads.begin(request.request_id, "report", caller, self.works.services)
         return await downloads.fetched(link.download_id, caller, self.works.services)
 
     async def package(self, visit: Visit) -> Response:
-        """The report and the data, as the API hands them out.
+        """Hands out the package.
 
-        Its link is good for one download, which a browser continues where it broke off: a double click is counted once.
-        Each page that is shown has a link of its own, and none ends another's.
+        Each page has its own link, good for one download that a browser may resume: a double click counts once.
         """
         request, link = await self._mine(visit), visit.request.query_params.get("link", "")
         if not hmac.compare_digest(_link(visit, request, link[:_NONCE]).encode(), link.encode()):
             return at(visit, "/request")
-        caller, portal_news = auth.portal(request.request_id), visit.request.headers
+        caller, headers = auth.portal(request.request_id), visit.request.headers
         download_id = uuid5(request.request_id, link)
         used = not await self.works.links.once(link)
         if not used:
             await downloads.begin(request.request_id, "package", caller, self.works.services, download_id)
-        asked_for = (portal_news.get("range"), portal_news.get("if-range"))
+        asked_for = (headers.get("range"), headers.get("if-range"))
         try:
             if not used or asked_for[0]:
                 return await downloads.fetched(download_id, caller, self.works.services, asked_for)
@@ -216,7 +226,7 @@ class Following:
         return at(visit, "/request")
 
     async def sign_out(self, visit: Visit) -> Response:
-        """Ends this session, or every session of this request."""
+        """Ends this session, or all sessions of this request."""
         if visit.sent:
             if visit.form.get("where") == "everywhere" and visit.session.principal:
                 await visit.site.sessions.end_all(visit.session.principal)
@@ -231,7 +241,7 @@ class Following:
             return await packages.is_used_up(connection, request.request_id, request.package_id, most)
 
     async def _mine(self, visit: Visit) -> Request:
-        """The request that this session has proved to be theirs; raises ``NotProved``."""
+        """Returns the request that this session has proved; raises ``NotProved``."""
         known = visit.session.data.get("request")
         if not isinstance(known, str):
             raise NotProved("prove first that the request is yours", visit.form)
@@ -244,7 +254,7 @@ class Following:
         return request
 
     async def _shown(self, visit: Visit) -> Request:
-        """The same, for a page that shows its question."""
+        """Returns the request, and records that its question is shown."""
         request = await self._mine(visit)
         if request.question is None or not request.question.untold:
             return request
@@ -252,14 +262,14 @@ class Following:
         return await self._mine(visit)
 
     async def _basis(self, visit: Visit, request: Request) -> Basis:
-        """The version that the page has shown: what has changed since is looked at first."""
+        """Returns the version that the page has shown."""
         version = visit.form.get("version")
         if not version.isdecimal() or not version.isascii() or len(version) > _VERSION:
             raise BadRequest("the page is not whole")
         return Basis(str(request.request_id), version, auth.portal(request.request_id))
 
     async def _question(self, request: Request) -> str:
-        """The words of a question that can be answered here; of one about who they are, what a person has written."""
+        """Returns the text of a question that can be answered here, or that an officer has written."""
         own = request.question is not None and request.question.own_words and request.state is State.AWAITING_IDENTITY
         if not (own or _answerable(request)):
             return ""
@@ -271,12 +281,79 @@ class Following:
 
 
 def _answerable(request: Request) -> bool:
-    """Whether there is a question that is answered by words; one about who they are is answered by proof."""
+    """Returns whether a text answers the question; one about identity needs proof."""
     open_now = request.state in {State.AWAITING_CLARIFICATION, State.IN_PROGRESS} or request.resumable
     return request.question is not None and not request.awaits_proof and open_now
 
 
 def _link(visit: Visit, request: Request, nonce: str | None = None) -> str:
-    """A link to the package as it is now, for this session alone: of that nonce, or a new one."""
+    """Returns a link to the package for this session; ``nonce``: of an earlier link."""
     nonce = nonce or secrets.token_urlsafe(16)
     return f"{nonce}{visit.session.mark(f'package {request.package_id} {nonce}')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One line: a system, a kind of data, and the number of records, if it can be counted."""
+
+    system: Fact
+    kind: Fact
+    count: Fact
+
+
+def found_where(covered: Iterable[Covered]) -> tuple[Found, ...]:
+    """Returns every kind of data that was searched, once, with the number of records found."""
+    places: dict[tuple[str, str], list[Covered]] = {}
+    for each in covered:
+        if each.category or each.result in _SEARCHED:
+            places.setdefault((each.system, each.category or ""), []).append(each)
+    return tuple(_found(places[place]) for place in sorted(places))
+
+
+def _found(there: list[Covered]) -> Found:
+    first, most = there[0], max(each.found for each in there)
+    counted = most or all(each.category or each.result in _COUNTS_ZERO for each in there)
+    kind = Term("category", first.category) if first.category else say("portal.found_any_kind")
+    return Found(named_system(first.system), kind, most if counted else say("portal.found_uncounted"))
+
+
+def next_steps(request: Request) -> tuple[Sentence, ...]:
+    """Returns what happens next, and what the person can do."""
+    return tuple(_next(request))
+
+
+def may_withdraw(request: Request) -> bool:
+    """Returns whether a request is open, or its restriction is in force."""
+    return request.is_in_force or request.allows("withdraw")
+
+
+def may_sign_in(request: Request) -> bool:
+    """Returns whether a sign-in would prove more."""
+    waits = request.state is State.AWAITING_DECISION or request.resumable
+    return request.state is State.AWAITING_IDENTITY or (waits and bool(deferrals.unproved(request.tasks)))
+
+
+def _next(request: Request) -> Iterator[Sentence]:
+    if request.package_fault and not request.package_is_gone:
+        yield say("portal_next.withheld")
+    match request.state:
+        case State.CLOSED:
+            if may_sign_in(request):
+                yield say("portal_next.more_proof")
+            elif request.resumable:
+                yield say("portal_next.resumable")
+            return
+        case State.AWAITING_IDENTITY:
+            by_link = "portal_next.proof_by_post" if request.channel == "post" else "portal_next.proof"
+            yield say("portal_next.more_proof" if deferrals.unproved(request.tasks) else by_link)
+        case State.AWAITING_CLARIFICATION:
+            yield say("portal_next.question")
+        case State.AWAITING_DECISION if may_sign_in(request):
+            yield say("portal_next.more_proof")
+            yield say("portal_next.person_meanwhile")
+        case State.AWAITING_DECISION:
+            yield say("portal_next.person")
+        case _:
+            asks = request.question is not None and not request.awaits_proof
+            work = "portal_next.question_at_work" if asks else "portal_next.at_work"
+            yield say("portal_next.postponed" if request.postponed else work)

@@ -1,4 +1,4 @@
-"""Pages that ask nothing: the start, the notice of Art. 13, where to complain, and what is not asked for here."""
+"""Pages that only inform: the start, the privacy notice (Art. 13), complaints, and what the portal does not do."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ _MONTHS = 12
 
 
 def routes(portal: Portal) -> list[BaseRoute]:
-    """The pages that ask nothing."""
+    """The pages that only inform."""
     informing = Informing(portal.works)
     return [
         portal.page("/", informing.home),
@@ -26,26 +26,26 @@ def routes(portal: Portal) -> list[BaseRoute]:
         portal.page("/{language}/notice", informing.notice),
         portal.page("/{language}/complain", informing.complain),
         portal.page("/{language}/port-my-number", informing.port),
-        portal.page("/{language}/for-somebody-else", informing.for_somebody),
+        portal.page("/{language}/for-somebody-else", informing.for_another),
     ]
 
 
 @dataclass(frozen=True)
 class Informing:
-    """The pages that ask nothing."""
+    """The pages that only inform."""
 
     works: Works
 
     async def home(self, visit: Visit) -> Response:
-        """In the language that the browser asks for."""
+        """Redirects to the language of the browser."""
         return RedirectResponse(f"{visit.site.base}/{language_of(visit.request)}/", 303)
 
     async def start(self, visit: Visit) -> Response:
-        """What can I ask for, what does it cost, how long does it take?"""
+        """Explains what can be requested, at no cost, and by when we answer."""
         return visit.page("start.html", days=self._days)
 
     async def notice(self, visit: Visit) -> Response:
-        """What do you do with what I write here (Art. 13)?"""
+        """Shows the privacy notice (Art. 13)."""
         periods = retention()
         return visit.page(
             "notice.html",
@@ -55,25 +55,25 @@ class Informing:
         )
 
     async def complain(self, visit: Visit) -> Response:
-        """To whom in my country (Art. 77)?"""
+        """Lists the supervisory authorities (Art. 77)."""
         policy, names = self.works.services.processing, Locale.parse(language_of(visit.request)).territories
         named = ((str(names[code]), authority) for code, authority in policy.authorities.items())
         known = sorted(named, key=lambda each: as_sorted(each[0]))
         return visit.page("complain.html", authorities=known, anywhere=policy.anywhere)
 
     async def port(self, visit: Visit) -> Response:
-        """Taking a number along is no request of this kind, and has a way of its own."""
+        """Explains how to port a number, which is not a privacy request."""
         return _said(visit, "portal.port_title", (say("portal.port_lead"), say("portal.port_data")), _PORT_STEPS)
 
-    async def for_somebody(self, visit: Visit) -> Response:
-        """A person decides about a request for somebody else: how to write to us."""
+    async def for_another(self, visit: Visit) -> Response:
+        """Explains how to write to us for another person."""
         due = say("portal.other_due", days=self._days)
         paragraphs = (say("portal.other_lead"), say("portal.other_write"), due, say("portal.other_no_id"))
         return _said(visit, "portal.other_title", paragraphs, _OTHER_STEPS)
 
     @property
     def _days(self) -> int:
-        """Within how many days the privacy notice promises an answer."""
+        """Returns the days within which the privacy notice promises an answer."""
         return self.works.services.use_cases.policy.commitment.days
 
 

@@ -1,4 +1,4 @@
-"""The portal as it is mounted beside the API, where it has an address."""
+"""Mounts the portal next to the API, if it has an address."""
 
 from starlette.routing import BaseRoute
 
@@ -17,7 +17,7 @@ _HOUR = 3600
 
 
 def links(unit_of_work: UnitOfWorkFactory, letters: Letters, policy: LinkPolicy) -> ProofLinks | None:
-    """What sends the links that the portal opens; None where it is not switched on."""
+    """Returns the sender of the links that the portal opens; None without an address."""
     settings = PortalSettings()
     if not settings.url:
         return None
@@ -25,7 +25,7 @@ def links(unit_of_work: UnitOfWorkFactory, letters: Letters, policy: LinkPolicy)
 
 
 def mounted(services: Services, links: ProofLinks | None) -> list[BaseRoute]:
-    """The portal; nothing where it is not switched on. Raises ``Misconfigured``."""
+    """Returns the portal; nothing without an address. Raises ``Misconfigured``."""
     if links is None:
         return []
     settings = PortalSettings()

@@ -31,18 +31,18 @@ from shared.storage.postgres import AWAY
 
 BASE: Final = "/portal"
 LINKED: Final = "linked"
-"""Under what a session holds the mark of the address whose link was used in it."""
+"""The key under which a session holds the mark of the address whose link was used in it."""
 _GO_ON: Final = frozenset({"signed_in", "draft"})
-"""What a session holds besides a request: it goes on when another one is proved in it."""
+"""The keys of a session that stay when another request is proved in it."""
 TRIES: Final = 5
-"""How often a page enters what a person sent while the request changes."""
+"""The attempts of a page to record an answer while the request changes."""
 _TEMPLATES = Path(__file__).parent / "templates"
 _NAMES: Mapping[Language, str] = {each: str(Locale.parse(each).display_name).capitalize() for each in LANGUAGES}
 
 
 @dataclass(frozen=True)
 class Works:
-    """What the pages work with: the same use cases as the API, as a channel of the portal's own."""
+    """The use cases of the API, the settings, the links and the sign-in tokens."""
 
     services: Services
     settings: PortalSettings
@@ -51,21 +51,21 @@ class Works:
     sendings: Rate
 
     def count_sending(self, request: Request) -> None:
-        """Counts a request that is sent, or a reference that is given; raises ``TooManyCalls`` for too many."""
+        """Counts a submission or a reference; raises ``TooManyCalls`` above the limit."""
         self.sendings.take(self.asker(request))
 
     def asker(self, request: Request) -> str:
-        """From where somebody asks."""
+        """Returns the address of the visitor."""
         forwarded = request.headers.get("x-forwarded-for", "")
         return address_of(request.scope, forwarded, self.services.settings.proxies)
 
 
 class NotProved(FormExpired):
-    """Nobody has proved in this session that a request is theirs, or the session has ended."""
+    """The session has proved no request, or has ended."""
 
 
 class Overtaken(errors.PreconditionFailed):
-    """The question that was answered is no longer open; ``written`` is the answer, for the page that says so."""
+    """The question is no longer open; ``written``: the answer, which the page shows again."""
 
     def __init__(self, *written: str) -> None:
         super().__init__("the question is no longer open")
@@ -83,17 +83,17 @@ class Portal(Site):
         super().__init__(BASE, settings.url, Pages(_TEMPLATES), sessions, "lax")
 
     def page(self, path: str, handler: Handler, *, sends: bool = False) -> Route:
-        """A page at that path, in our languages and no others."""
+        """Returns a page at that path, in each of our languages."""
 
         async def in_language(visit: Visit) -> Response:
             if visit.request.path_params.get("language", LANGUAGES[0]) not in LANGUAGES:
-                raise errors.NotFound("no page of ours is in that language")
+                raise errors.NotFound("the portal has no pages in that language")
             return await handler(visit)
 
         return super().page(path, in_language, sends=sends)
 
     def facts(self, request: Request) -> dict[str, Any]:
-        """What every page may name: the words of its language, and whom people reach."""
+        """Returns what every template may name: words, languages and contacts."""
         language, policy = language_of(request), self.works.services.processing
         reader = Reader(language, policy.controller.zone, None)
         words = self.works.services.use_cases.letters.words
@@ -116,11 +116,11 @@ class Portal(Site):
         }
 
     def error_page(self, request: Request, status: int, error: Exception) -> Response:
-        """What went wrong and what to do, in the words of a page: never what the API tells a program."""
+        """Returns the page of an error, in its own words instead of those of the API."""
         facts = self.facts(request)
-        title, text = _told(status, error)
+        title, text = _explained(status, error)
         kept = "draft" in getattr(error, "holds", ())
-        if kept:  # it is the page that is of no session any more, and not what they are writing
+        if kept:  # only the page has expired, and the draft is kept
             title, text = "portal_error.kept_title", "portal_error.kept"
         page = {"title": facts["say"](title), "paragraphs": [facts["say"](text)], "steps": (), "errors": ()}
         page["links"] = [(facts["home"], facts["say"]("portal.to_start"))]
@@ -138,12 +138,12 @@ class Portal(Site):
 
 
 def _is_draft(session: Session) -> bool:
-    """Whether it holds what somebody is writing, and nobody has proved anything in it."""
+    """Returns whether a session holds only a draft."""
     return session.principal is None and "signed_in" not in session.data
 
 
 def language_of(request: Request) -> Language:
-    """That of the path; where it names none, that which the browser asks for first."""
+    """Returns the language of the path, or else the first one that the browser asks for."""
     path = request.url.path.removeprefix(BASE).strip("/").partition("/")[0]
     if path in LANGUAGES:
         return path
@@ -152,31 +152,31 @@ def language_of(request: Request) -> Language:
 
 
 def follows_now(visit: Visit, reference: str, **shown: JsonValue) -> None:
-    """From now on this session follows that request, by what was ``shown``; what somebody is writing in it goes on."""
+    """Lets this session follow a request, by what was ``shown``; its draft stays."""
     kept = {name: value for name, value in visit.session.data.items() if name in _GO_ON}
     visit.session.data = {**kept, "request": reference, **shown}
     visit.session.principal = reference
 
 
 def at(visit: Visit, path: str) -> Response:
-    """Goes on at another page, in the language of this one."""
+    """Redirects to another page in the same language."""
     return visit.go(f"/{language_of(visit.request)}{path}")
 
 
 def said(
-    visit: Visit, title: str, text: str, path: str, link: str, besides: Sequence[tuple[str, str, str]] = ()
+    visit: Visit, title: str, text: str, path: str, link: str, more: Sequence[tuple[str, str, str]] = ()
 ) -> Response:
-    """A page that says one thing, and leads on; ``besides``: sentences more, each with its link and the words of it."""
+    """Returns a page with one message and a link; ``more``: further sentences, each with a link and its words."""
     base, language = visit.site.base, visit.request.path_params["language"]
-    links = [(where, spoken(visit, say(words))) for _, where, words in besides]
+    links = [(where, spoken(visit, say(words))) for _, where, words in more]
     links.append((f"{base}/{language}{path}", spoken(visit, say(link))))
-    paragraphs = [spoken(visit, say(each)) for each in (text, *(more for more, _, _ in besides))]
+    paragraphs = [spoken(visit, say(each)) for each in (text, *(sentence for sentence, _, _ in more))]
     facts = {"paragraphs": paragraphs, "written": (), "steps": (), "links": links}
     return visit.page("said.html", title=spoken(visit, say(title)), **facts)
 
 
 def spoken(visit: Visit, said: Fact, zone: str | None = None) -> str:
-    """A sentence in the language of the page; ``zone``: of a request, whose letters name the days there; else ours."""
+    """Returns a sentence in the language of the page; ``zone``: for its days, by default that of the controller."""
     portal = cast("Portal", visit.site)
     reader = Reader(language_of(visit.request), zone or portal.works.services.processing.controller.zone, None)
     return portal.works.services.use_cases.letters.words(said, reader)
@@ -184,14 +184,14 @@ def spoken(visit: Visit, said: Fact, zone: str | None = None) -> str:
 
 @cache
 def countries(language: Language) -> tuple[tuple[str, str], ...]:
-    """Every country (ISO 3166) by its name in that language, in the order of these names."""
+    """Returns every country (ISO 3166) with its name in that language, sorted by name."""
     named = Locale.parse(language).territories.items()
     known = [(code, str(name)) for code, name in named if code in COUNTRIES]
     return tuple(sorted(known, key=lambda each: as_sorted(each[1])))
 
 
 def as_sorted(name: str) -> str:
-    """A name as it stands in a list: letters with an accent among those without."""
+    """Returns a sort key: letters with an accent sort among those without."""
     alike = str.maketrans("ÀÁÂÄÅÇÉÈÊÍÎÑÓÔÖØÚÜÝ", "AAAAACEEEIINOOOOUUY")
     return name.upper().translate(alike)
 
@@ -201,7 +201,7 @@ def _without_language(request: Request, language: Language) -> str:
     return path.removeprefix(f"/{language}") if path.startswith(f"/{language}/") else "/"
 
 
-_TOLD: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
+_ERRORS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
     (NotProved, "unproved"),
     (FormExpired, "expired"),
     ((errors.TooManyCalls, errors.Overloaded), "many"),
@@ -212,12 +212,12 @@ _TOLD: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
     (errors.NotReady, "none"),
     (AWAY, "away"),
 )
-"""What a page says of an error, by the word of its key."""
+"""The text of each error, by its key."""
 
 
-def _told(status: int, error: Exception) -> tuple[str, str]:
-    """The keys of the title and the text."""
-    said = next((word for kinds, word in _TOLD if isinstance(error, kinds)), None)
+def _explained(status: int, error: Exception) -> tuple[str, str]:
+    """Returns the keys of the title and the text."""
+    said = next((word for kinds, word in _ERRORS if isinstance(error, kinds)), None)
     if said is None and status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
         said = "missing"
     if said is None:

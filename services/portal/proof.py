@@ -1,4 +1,4 @@
-"""What a visitor has proved in this session: by a link, a code or a sign-in; and which requests they may follow."""
+"""Proofs of a session, by a link, a code or a sign-in, and the requests that it may follow."""
 
 from collections.abc import Iterator, Sequence
 from uuid import UUID
@@ -39,7 +39,7 @@ async def read(works: Works, request_id: UUID) -> Request:
 async def may_follow(works: Works, visit: Visit, request: Request) -> bool:
     """Returns whether this session has shown an identity by which the request is proved.
 
-    A request states what somebody typed, which may belong to another person. So a stated part opens nothing that was
+    A request states what was typed, which may belong to another person. So a stated part opens nothing that was
     found by the proved parts. Where nothing is proved, nothing is found, and any part opens the request.
     """
     linked, who = visit.session.data.get(LINKED), signed_in_of(visit)

@@ -1,7 +1,6 @@
-"""Proving who one is: a link or a code that went to a contact, or a session of the customer portal.
+"""Proving an identity: by a link or a code sent to a contact, or by a sign-in at the customer portal.
 
-Until then every page says the same, whether the person or the request is known or not: nothing is looked up before the
-answer is on its way.
+Before the proof every page is the same for known and unknown people: the lookup runs after the response.
 """
 
 import secrets
@@ -51,9 +50,9 @@ class Proving:
     works: Works
 
     async def link(self, visit: Visit) -> Response:
-        """Is it you who has asked for this? Opening the page uses up nothing; its buttons do."""
+        """Asks whether the visitor made the request; only the buttons use up the link."""
         token = visit.request.path_params["token"]
-        answer = visit.form.get("answer")  # neither, where it was no button that has sent the form
+        answer = visit.form.get("answer")
         if answer not in {"mine", "not_me"} and (asked := await self._asked(token)):
             begun = not any(each.begins_by_proof for each in asked)
             return visit.page("prove.html", asked=[_named(visit, each) for each in asked], begun=begun)
@@ -66,7 +65,7 @@ class Proving:
         return await self._let_in(visit, used)
 
     async def _asked(self, token: str) -> list[Request]:
-        """What a link confirms; nothing where the link is good no more."""
+        """Returns the requests that a link confirms; none for an expired link."""
         request_id = await self.works.links.look(token)
         if request_id is None:
             return []
@@ -75,7 +74,7 @@ class Proving:
         return await use_cases.case_of(request) or [request]
 
     async def code(self, visit: Visit) -> Response:
-        """Which code did we send?"""
+        """Takes the code."""
         policy, waiting = self.works.services.use_cases.identity.links, visit.session.data.get("waiting")
         if not isinstance(waiting, dict):
             return at(visit, "/follow")
@@ -94,14 +93,14 @@ class Proving:
         return visit.page("code.html", wrong, minutes=policy.code_minutes, page=_page())
 
     async def again(self, visit: Visit) -> Response:
-        """Another link and code, to the same contact."""
+        """Sends another link and code to the same contact."""
         waiting = visit.session.data.get("waiting")
         if not visit.sent or not isinstance(waiting, dict):
             return at(visit, "/follow")
         return self._sends(visit, str(waiting["request"]), int(str(waiting["wrong"])))
 
     async def follow(self, visit: Visit) -> Response:
-        """What is the reference of the request? Whatever it is, the next page is the same."""
+        """Takes a reference; the next page is the same for every reference."""
         if not visit.sent:
             return visit.page("follow.html", page=_page())
         named = visit.form.get("reference")
@@ -112,9 +111,9 @@ class Proving:
         return self._sends(visit, named, 0)
 
     async def signed_in(self, visit: Visit) -> Response:
-        """Takes a sign-in at the customer portal: shows what it would confirm, and counts once that is confirmed."""
+        """Takes a sign-in at the customer portal; it counts once the visitor confirms it."""
         if self.works.tokens is None:
-            raise NotFound("nobody vouches for sign-ins here")
+            raise NotFound("the portal takes no sign-ins")
         token = visit.form.get("token") if visit.sent else visit.request.query_params.get("token", "")
         who, token_id = self.works.tokens.read(token, self.works.services.unit_of_work.clock.now())
         request = await self._theirs(visit, who)
@@ -137,13 +136,13 @@ class Proving:
         return await self._follows(visit, request)
 
     async def forget(self, visit: Visit) -> Response:
-        """Whoever asks is not the one who has signed in: what they write is sent without that."""
+        """Forgets the sign-in of another person; the draft is submitted without it."""
         if visit.sent:
             visit.session.data.pop("signed_in", None)
         return at(visit, "/ask/details")
 
     def _sends(self, visit: Visit, named: str, wrong: int) -> Response:
-        """Goes on to the page of the code; whether there is anything to send is looked up once that is on its way."""
+        """Continues to the page of the code; the lookup runs after the response."""
         link_id = proof.link_id(visit, f"{named} {visit.form.get('page')}")
         visit.session.data["waiting"] = {"request": named, "link": str(link_id), "wrong": wrong}
         visit.session.wanted = True
@@ -157,10 +156,10 @@ class Proving:
             await self.works.links.send(request_id, link_id, auth.portal(), asker)
 
     async def _let_in(self, visit: Visit, used: Used) -> Response:
-        """Whoever controls the contact of a request follows it from now on, and has proved that it is theirs.
+        """Records the proof of a contact, and lets the session follow its request.
 
-        They have proved as much of what came in the same message, where it states the same address. Where somebody else
-        has proved the request before, they do not follow it.
+        The proof also counts for requests of the same message with the same address. A request that another person has
+        proved stays closed.
         """
         asked_here = visit.session.data.get("request") == str(used.request_id)
         follows_now(visit, str(used.request_id), **{LINKED: used.address.hex()})
@@ -177,23 +176,23 @@ class Proving:
         who = signed_in_of(visit)
         vouched = await proof.vouched_of(self.works, request, who) if who else []
         for request_id in await self.works.links.proved_by(used, together):
-            # Who has signed in and asked in this session is one person with who has the link in it (decision record 9).
-            besides = vouched if asked_here and request_id == used.request_id else []
-            await proof.verify(self.works, request_id, [*besides, by_link])
+            # One session is one person: its sign-in and its link prove the request together (decision record 9).
+            signed = vouched if asked_here and request_id == used.request_id else []
+            await proof.verify(self.works, request_id, [*signed, by_link])
         await proof.verify(self.works, used.request_id, vouched)
         return await self._follows(visit, request)
 
     async def _follows(self, visit: Visit, request: Request) -> Response:
-        """Goes on to the request, if what it is proved by was shown in this session."""
+        """Continues to the request, if this session has proved it."""
         if await may_follow(self.works, visit, request):
             return at(visit, "/request")
         del visit.session.data["request"]
         visit.session.principal = None
         waiting: dict[str, JsonValue] = {"request": str(request.request_id), "link": str(uuid7()), "wrong": 0}
-        visit.session.data["waiting"] = waiting  # who signs in now sees it at once, if it is theirs
+        visit.session.data["waiting"] = waiting  # a sign-in now opens it, if it is theirs
         sign_in = self.works.settings.sign_in_url
-        besides = [("portal.not_shown_sign_in", sign_in, "portal.sign_in")] if sign_in else []
-        return said(visit, "portal.not_shown_title", "portal.not_shown", "/", "portal.to_start", besides)
+        more = [("portal.not_shown_sign_in", sign_in, "portal.sign_in")] if sign_in else []
+        return said(visit, "portal.not_shown_title", "portal.not_shown", "/", "portal.to_start", more)
 
     async def _theirs(self, visit: Visit, who: SignedIn) -> Request | None:
         """Returns the request that a sign-in is for: the one they asked to see last, if it states who they are."""
@@ -210,11 +209,11 @@ class Proving:
 
 
 def _page() -> str:
-    """By what a page is known that asks for a link: each that is shown may ask for one."""
+    """Returns the ID of a page: each page may ask for one link."""
     return secrets.token_urlsafe(16)
 
 
 def _named(visit: Visit, request: Request) -> tuple[str, str]:
-    """What was asked for, and the day on which that came."""
+    """Returns the words of a request, and the day on which it came."""
     day = say("portal.day", day=request.received_at)
     return spoken(visit, say(f"portal_right.{request.right}")), spoken(visit, day, request.zones[-1])

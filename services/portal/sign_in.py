@@ -1,4 +1,4 @@
-"""Who has signed in at the company's customer portal, by a token that it has signed (JWS, RFC 7515; JWT, RFC 7519).
+"""Reads the signed tokens of the company's customer portal (JWS, RFC 7515; JWT, RFC 7519).
 
 ``sub`` is the account, ``aud`` this portal, ``jti`` lets it be used once. ``email`` counts only if ``email_verified``
 is ``true``. ``amr`` (RFC 8176) states a second factor by ``mfa``, or by ``pwd`` with ``otp``, ``hwk``, ``sc`` or
@@ -28,7 +28,7 @@ LONGEST_SECONDS: Final = 300
 _SKEW_SECONDS: Final = 60
 _LONGEST: Final = 4096
 _SECOND: Final = frozenset({"otp", "hwk", "sc", "swk"})
-_REFUSED = "the sign-in cannot be used: it is too old, or not for this page; sign in anew"
+_REFUSED = "the sign-in cannot be used: it is too old, or not for this page; sign in again"
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,17 @@ class SignInTokens:
 
     @classmethod
     def of(cls, settings: PortalSettings) -> Self | None:
-        """By the settings; None where nobody vouches for anybody. Raises ``Misconfigured``."""
+        """Returns the reader by the settings; None without keys. Raises ``Misconfigured``."""
         if settings.sign_in_keys is None or settings.sign_in_issuer is None:
             return None
         keys = of_variable("DSR_PORTAL_SIGN_IN_KEYS", partial(_read, settings.sign_in_keys))
         return cls(keys, settings.sign_in_issuer, settings.url)
 
     def read(self, token: str, now: datetime) -> tuple[SignedIn, str]:
-        """Who has signed in, and the id of the token.
+        """Reads who has signed in, and the ID of the token.
 
         Raises:
-            BadRequest: it is no token of that issuer, is not for us, or not of now.
+            BadRequest: the token is of another issuer, for another audience, or expired.
         """
         if len(token) > _LONGEST:
             raise BadRequest(_REFUSED)

@@ -1,4 +1,4 @@
-"""What a form of a page says, and what is wrong with it."""
+"""Forms of pages, and their errors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ _TYPE = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True, slots=True)
 class FormError:
-    """What is wrong with one field, in the words that stand at the field and in the summary."""
+    """The error of one field, shown at the field and in the summary."""
 
     field: str
     text: str
@@ -24,26 +24,26 @@ class FormError:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The fields of a form, without blanks around them."""
+    """The fields of a form, stripped."""
 
     fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def get(self, name: str) -> str:
-        """What a field says; nothing where it is empty or missing."""
+        """Returns the value of a field; empty if it is missing."""
         return self.fields.get(name, ("",))[-1]
 
     def all(self, name: str) -> Sequence[str]:
-        """Every choice of a field that takes several."""
+        """Returns every value of a field."""
         return self.fields.get(name, ())
 
 
 async def read_form(request: Request) -> Form:
-    """The form that was sent.
+    """Reads the form of a POST.
 
     Raises:
-        UnsupportedType: it is no form, or has files.
-        TooLarge: it is longer than any form of ours.
-        BadRequest: it has more fields than any form of ours, or is no text.
+        UnsupportedType: the body is no form, or has files.
+        TooLarge: the form is longer than ``LONGEST``.
+        BadRequest: the form has too many fields, or is not text.
     """
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != _TYPE:
         raise UnsupportedType("send the form of the page")

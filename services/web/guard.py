@@ -1,4 +1,4 @@
-"""What every answer of a site carries, and what no page is asked for: calls from other sites, and too many of them."""
+"""Adds security headers to every response; refuses calls from other sites, and too many calls."""
 
 import logging
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ HEADERS: Mapping[str, str] = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
     "X-Robots-Tag": "noindex",
 }
-"""Of every answer that does not say otherwise, as the report does; pages are kept by no cache besides."""
+"""The headers of every response, unless a page sets its own; pages are also never cached."""
 _SECURE: Mapping[str, str] = {"Strict-Transport-Security": "max-age=31536000"}
 STATIC: Final = "/static/"
 
@@ -54,7 +54,7 @@ class Guard:
     refuse: ASGIApp = field(repr=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes the call on, or answers it with a page that says why not."""
+        """Passes the call on, or answers with the page of the refusal."""
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -85,36 +85,36 @@ class Guard:
         if not _is_static(scope):
             self.pages.take(address_of(scope, headers.get("x-forwarded-for", ""), self.proxies))
         if scope["method"] not in _READING and self._is_foreign(headers):
-            raise Forbidden("this was sent by a page that is not ours")
+            raise Forbidden("another site sent this form")
 
     def _is_foreign(self, headers: Headers) -> bool:
-        """Whether a page of another site has sent it, as far as the browser says; the form's token decides besides."""
+        """Returns whether another site sent the call, by its headers; the token of the form is checked later."""
         if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
             return True
         origin = headers.get("origin", "null")
         try:
             return origin != "null" and urlsplit(origin)[:2] != urlsplit(self.url)[:2]
-        except ValueError:  # it is no address, so it is none of ours
+        except ValueError:  # not an address
             return True
 
 
 def _is_static(scope: Scope) -> bool:
-    """Whether a file of ours is asked for, which is the same for everybody; ``root_path``: where the site is."""
+    """Returns whether a static file is asked for; ``root_path``: the base of the site."""
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", "")).startswith(STATIC)
 
 
 def refused(request: Request) -> Exception:
-    """Why a call went no further."""
+    """Returns why a call was refused."""
     error: Exception = request.state.refused
     return error
 
 
 def origin(url: str) -> str:
-    """The scheme and host of an address by which people reach a site.
+    """Returns the scheme and host of the address of a site.
 
     Raises:
-        ValueError: it is none, or is unencrypted and not on this machine alone.
+        ValueError: it is no such address, or is unencrypted and not local.
     """
     parts = urlsplit(url)
     local = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "localhost"}

@@ -1,4 +1,4 @@
-"""Pages from templates: everything that stands in one is escaped, and a name that nobody gave is an error."""
+"""Pages from templates: all values are escaped, and an undefined name is an error."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -13,21 +13,21 @@ STATIC_FILES = Path(__file__).parent / "static"
 
 
 class Pages:
-    """The templates of a site, which stand on those that all share."""
+    """The templates of a site, on top of the shared ones."""
 
     def __init__(self, *folders: Path) -> None:
         self._environment = _environment(folders)
 
     @property
     def names(self) -> Sequence[str]:
-        """Every template."""
+        """Returns the name of every template."""
         return self._environment.list_templates()
 
     def show(self, template: str, status: int, facts: dict[str, Any]) -> HTMLResponse:
-        """The page of that template.
+        """Renders a template.
 
         Raises:
-            TemplateError: a name that stands in it is not given.
+            TemplateError: the template uses an undefined name.
         """
         return HTMLResponse(self._environment.get_template(template).render(facts), status)
 

@@ -1,6 +1,6 @@
-"""Sessions of whoever has a page open: known by a cookie of 256 random bits, of which the table has the hash alone.
+"""Sessions of a browser: a cookie of 256 random bits, of which the database stores only the hash.
 
-What a session holds is sealed under a key that follows from the cookie: nobody reads it from the database.
+The data of a session are sealed under a key derived from the cookie, so the database alone cannot read them.
 """
 
 import hashlib
@@ -23,12 +23,12 @@ _TOKEN_BYTES: Final = 32
 _TOKEN_LENGTH: Final = 43
 _NONCE_BYTES: Final = 12
 _SLIDES: Final = timedelta(minutes=1)
-"""How much a session may have been used before the table hears of it."""
+"""The age at which the stored expiry of a session in use is renewed."""
 _READ = """
 SELECT principal, sealed, began_at, expires_at FROM web_session
 WHERE session_hash = $1 AND site = $2 AND expires_at > $3
 """
-# One that has expired may lie there until it is swept, and its cookie still be sent.
+# An expired session stays in the table until it is swept; its cookie may still be sent.
 _BEGIN = """
 INSERT INTO web_session AS s (session_hash, site, principal, sealed, began_at, expires_at)
 VALUES ($1, $2, $3, $4, $5, $6)
@@ -46,9 +46,9 @@ _END_ALL = "DELETE FROM web_session WHERE principal = $1 AND site = $2"
 
 @dataclass(eq=False)
 class Session:
-    """One session; ``principal``: whose it is once they have signed in. A page that has a form makes it ``wanted``.
+    """One session; ``principal``: the account after a sign-in; ``wanted``: a page with a form needs it.
 
-    ``given``: the browser has shown its cookie. Until it holds something there is no row of it.
+    ``given``: the browser has sent its cookie. An empty session has no row.
     """
 
     began_at: datetime
@@ -65,25 +65,25 @@ class Session:
 
     @property
     def csrf(self) -> str:
-        """What every form of this session carries, and no other site can know."""
+        """Returns the token of every form of this session."""
         return self.mark("csrf")
 
     def mark(self, of: str) -> str:
-        """What this session alone can have been shown of that."""
+        """Returns a keyed mark that only this session can make."""
         return hmac.digest(_key(self.token), of.encode(), "sha256").hex()
 
     def is_mine(self, csrf: str) -> bool:
-        """Whether a form comes from a page of this session."""
+        """Returns whether a form comes from a page of this session."""
         return self.given and hmac.compare_digest(self.csrf.encode(), csrf.encode())
 
     def renew(self) -> None:
-        """Takes another cookie: whoever has proved who they are goes on under one that nobody can have known before."""
+        """Changes the cookie after a proof of identity, against session fixation."""
         if self.stored and self.replaces is None:
             self.replaces = _hash(self.token)
         self.token, self.stored, self.wanted, self.expires_at = secrets.token_urlsafe(_TOKEN_BYTES), False, True, None
 
     def end(self) -> None:
-        """Signs out."""
+        """Ends the session."""
         self.ended = True
 
 
@@ -93,10 +93,9 @@ def _never(_session: Session) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """The sessions of one site; one ends when it was not used for ``idle``, and at the latest after ``longest``.
+    """The sessions of one site; each ends after ``idle`` without use, and at the latest after ``longest``.
 
-    ``drafting``: whether a session holds nothing but what somebody is writing; it lasts for ``draft``, so that nobody
-    loses that because they took their time (WCAG 2.2, 2.2.1: more than twenty hours).
+    ``drafting``: whether a session holds only a draft; it lasts for ``draft`` (WCAG 2.2, 2.2.1: over twenty hours).
     """
 
     unit_of_work: UnitOfWorkFactory
@@ -107,7 +106,7 @@ class Sessions:
     draft: timedelta = timedelta(hours=24)
 
     async def read(self, token: str | None) -> Session:
-        """The session of that cookie; one that holds nothing where there is none, or it has ended or expired."""
+        """Returns the session of a cookie; an empty one if it has ended or expired."""
         now = self.unit_of_work.clock.now()
         if token is None or len(token) != _TOKEN_LENGTH or not token.isascii():
             return Session(now)
@@ -127,7 +126,7 @@ class Sessions:
         )
 
     async def keep(self, session: Session) -> None:
-        """Writes what has changed of it; one that was ended meanwhile stays ended."""
+        """Stores the changes of a session; one that was ended meanwhile stays ended."""
         now = self.unit_of_work.clock.now()
         async with self.unit_of_work.pool.acquire() as connection:
             if session.ended:
@@ -156,7 +155,7 @@ class Sessions:
             session.stored, session.expires_at, session.before = True, expires_at, content
 
     async def end_all(self, principal: str, transaction: Connection | None = None) -> None:
-        """Signs somebody out everywhere; at once, or with a transaction."""
+        """Ends all sessions of an account, in the transaction if there is one."""
         await (transaction or self.unit_of_work.pool).execute(_END_ALL, principal, self.site)
 
     async def _drop(self, connection: Connection, session: Session) -> None:
@@ -174,7 +173,7 @@ def _state(data: dict[str, JsonValue]) -> bytes:
 
 
 def _hash(token: str) -> bytes:
-    """What the table knows it by: 256 random bits, so one round of SHA-256 is enough."""
+    """Returns the stored ID; the token has 256 random bits, so one round of SHA-256 is enough."""
     return hashlib.sha256(b"id\0" + token.encode()).digest()
 
 

@@ -1,4 +1,4 @@
-"""A site: its pages, each of which is a function of a visit; what they raise is answered in the look of the site."""
+"""A site: each page is a function of a visit, and each error has a page."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -30,14 +30,14 @@ from shared.storage.postgres import AWAY
 _READING = frozenset({"GET", "HEAD"})
 _BURST_SECONDS = 30.0
 _WORTH_KEEPING = 12
-"""Characters of a text that somebody would not like to write again."""
+"""The least characters of a text that an error page gives back."""
 
 
 class FormExpired(Forbidden):
-    """The form is of no session that goes on: nothing was done; the page is to be opened anew.
+    """The session of a form has ended: nothing was done.
 
-    ``written``: what somebody wrote in it at length, so that they need not write it again. ``holds``: what the session
-    that goes on in that browser holds, by name.
+    ``written``: the long texts of the form, which the error page gives back. ``holds``: the keys of the session that
+    goes on in that browser.
     """
 
     def __init__(self, words: str, form: Form | None = None, holds: Collection[str] = ()) -> None:
@@ -47,7 +47,7 @@ class FormExpired(Forbidden):
 
 
 def written_in(form: Form) -> list[str]:
-    """What somebody wrote in a form at length."""
+    """Returns the long texts of a form."""
     return [text for name, texts in form.fields.items() if name != "csrf" for text in texts if _is_long(text)]
 
 
@@ -57,7 +57,7 @@ def _is_long(text: str) -> bool:
 
 @dataclass(slots=True)
 class Visit:
-    """One call of a page: who calls, and what their form says."""
+    """One call of a page: its session and its form."""
 
     site: "Site"
     request: Request
@@ -66,21 +66,21 @@ class Visit:
 
     @property
     def sent(self) -> bool:
-        """Whether a form was sent."""
+        """Returns whether a form was sent."""
         return self.request.method not in _READING
 
     def page(self, template: str, errors: Sequence[FormError] = (), /, **facts: object) -> Response:
-        """The page of that template; with errors it is shown again, so that what is wrong can be mended."""
+        """Renders a template; with errors the status is 422."""
         known = {**self.site.facts(self.request), "csrf": self._csrf, "form": self.form, **facts, "errors": errors}
         status = HTTPStatus.UNPROCESSABLE_ENTITY if errors else HTTPStatus.OK
         return self.site.pages.show(template, status, known)
 
     def go(self, path: str) -> Response:
-        """Goes on at another page of the site."""
+        """Redirects to another page of the site."""
         return RedirectResponse(self.site.base + path, HTTPStatus.SEE_OTHER)
 
     def _csrf(self) -> Markup:
-        """The field that every form has."""
+        """Returns the hidden field of every form."""
         self.session.wanted = True
         return Markup('<input type="hidden" name="csrf" value="{}">').format(self.session.csrf)
 
@@ -89,7 +89,7 @@ Handler = Callable[[Visit], Awaitable[Response]]
 
 
 class Site(ABC):
-    """What is served below ``base``, as ``/portal``; ``url``: where people reach it (scheme and host).
+    """The pages below ``base``, such as ``/portal``; ``url``: the scheme and host of the site.
 
     ``same_site``: of the cookie (``strict`` or ``lax``).
     """
@@ -102,19 +102,19 @@ class Site(ABC):
 
     @abstractmethod
     def facts(self, request: Request) -> dict[str, Any]:
-        """What every template of the site may name."""
+        """Returns what every template of the site may name."""
 
     @abstractmethod
     def error_page(self, request: Request, status: int, error: Exception) -> Response:
-        """The page that says what went wrong, and what to do."""
+        """Returns the page of an error."""
 
     def page(self, path: str, handler: Handler, *, sends: bool = False) -> Route:
-        """A page at that path; ``sends``: it has a form that comes back there."""
+        """Returns a page at that path; ``sends``: it has a form that is sent there."""
         methods = ["GET", "POST"] if sends else ["GET"]
         return Route(path, partial(self._answer, handler), methods=methods, name=f"{self.sessions.site}:{path}")
 
     def mounted(self, routes: Sequence[BaseRoute], proxies: int, pages_a_second: float) -> list[BaseRoute]:
-        """The site, guarded, and the way to it from its address without a slash at the end."""
+        """Returns the guarded site, and the redirect from its address without a slash."""
         handlers: dict[Any, Any] = dict.fromkeys((DsrError, HTTPException, *AWAY, Exception), self._error)
         static = Mount("/static", StaticFiles(directory=STATIC_FILES))
         inside = Starlette(routes=[static, *routes], exception_handlers=handlers)
@@ -131,7 +131,7 @@ class Site(ABC):
         if request.method not in _READING:
             form = await read_form(request)
             if not session.is_mine(form.get("csrf")):
-                raise FormExpired("the page was open for too long; open it anew", form, session.data)
+                raise FormExpired("the page was open for too long; open it again", form, session.data)
         response = await handler(Visit(self, request, session, form))
         await self.sessions.keep(session)
         if session.ended:
@@ -145,7 +145,7 @@ class Site(ABC):
 
     async def _error(self, request: Request, error: Exception) -> Response:
         if isinstance(error, ClientDisconnect):
-            return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody is there to read it
+            return Response(status_code=HTTPStatus.BAD_REQUEST)
         return self.error_page(request, status_of(error), error)
 
     def _refuse(self) -> ASGIApp:
@@ -157,7 +157,7 @@ class Site(ABC):
 
 
 def status_of(error: Exception) -> int:
-    """The status with which an error is answered."""
+    """Returns the status of an error."""
     if isinstance(error, HTTPException):
         return error.status_code
     if isinstance(error, DsrError):

@@ -25,8 +25,8 @@ from services.intake.request.lifecycle import State
 from services.intake.request.reports import coverage
 from services.portal import draft as drafts
 from services.portal.draft import Draft, SignedIn
+from services.portal.follow import found_where, may_sign_in, may_withdraw, next_steps
 from services.portal.settings import PortalSettings
-from services.portal.told import found_where, may_sign_in, may_withdraw, next_steps
 from services.web.forms import Form
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
