@@ -116,4 +116,4 @@ def filled(path: str, request_id: str) -> str:
     """The path of a request that there is, and of nothing else that there is."""
     nothing = str(uuid7())
     there = {"request_id": request_id, "kind": "holds"}
-    return re.sub(r"\{(\w+)\}", lambda named: there.get(named[1], nothing), path)
+    return re.sub(r"\{(\w+)(?::uuid)?\}", lambda named: there.get(named[1], nothing), path)
