@@ -7,8 +7,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from services.console.console import Console, Works, person_of, signed_in
-from services.console.id_token import NotSignedIn, SignedIn
-from services.console.provider import Question
+from services.console.provider import NotSignedIn, Question, SignedIn
 from services.console.roles import WORDS, Power
 from services.intake.access.auth import PERSON, of_person
 from services.intake.access.quota import address_of

@@ -1,7 +1,7 @@
 """Making a request: one question a page, the answers to check, and the submission."""
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -91,24 +91,26 @@ class Asking:
             return at(visit, f"/ask/{draft.next}")
         if draft.right is Right.RECTIFICATION:
             return await self._correction(visit, draft)
+        offered = [*self._detail_options(visit, draft.right)]
         faults: list[Fault] = []
         if visit.sent:
-            detail, faults = drafts.read_detail(
-                draft.right, visit.form, self.works.services.unit_of_work.policy.consents
-            )
+            detail, faults = drafts.read_detail(draft.right, visit.form, [each[0] for each in offered])
             if not faults:
                 return _goes_on(visit, draft.with_(detail=detail))
-        if draft.right is Right.CONSENT_WITHDRAWAL:
-            purposes = self.works.services.unit_of_work.policy.purposes
-            named = sorted(self.works.services.unit_of_work.policy.consents)
-            options = [(name, _purpose(visit, name, purposes), "") for name in named]
-            chosen: Sequence[str] = draft.detail.get("purposes", ())
-            return _choose(visit, "purposes", "portal.consent_title", options, chosen, faults, kind="checkbox")
-        if draft.right is Right.RESTRICTION:
-            options = [_option(visit, f"portal_ground.{each}", each) for each in drafts.GROUNDS]
-            return _choose(visit, "ground", "portal.ground_title", options, (draft.detail.get("ground"),), faults)
-        options = [_option(visit, f"portal_scope.{each}", each) for each in drafts.SCOPES]
-        return _choose(visit, "scope", "portal.scope_title", options, (draft.detail.get("scope"),), faults)
+        field, title, several = drafts.DETAILS[draft.right]
+        said = draft.detail.get(field, ())
+        chosen = said if several else [said]
+        return _choose(visit, field, title, offered, chosen, faults, kind="checkbox" if several else "radio")
+
+    def _detail_options(self, visit: Visit, right: Right) -> Iterator[tuple[str, str, str]]:
+        policy = self.works.services.unit_of_work.policy
+        match right:
+            case Right.CONSENT_WITHDRAWAL:
+                yield from ((name, _purpose(visit, name, policy.purposes), "") for name in sorted(policy.consents))
+            case Right.RESTRICTION:
+                yield from (_option(visit, f"portal_ground.{each}", each) for each in drafts.GROUNDS)
+            case _:
+                yield from (_option(visit, f"portal_scope.{each}", each) for each in drafts.SCOPES)
 
     async def whom(self, visit: Visit) -> Response:
         """Asks whether the request is for another person."""

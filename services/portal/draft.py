@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final, Literal, Self
 from uuid import uuid4
@@ -27,7 +27,15 @@ SCOPES: Final = ("direct_marketing", "legitimate_interests")
 Step = Literal["right", "detail", "whom", "contact", "details", "check"]
 Fault = tuple[str, Sentence]
 """A field, and what is wrong with it."""
-_DETAILED = {Right.RECTIFICATION, Right.RESTRICTION, Right.OBJECTION, Right.CONSENT_WITHDRAWAL}
+DETAILS: Final = {
+    Right.RESTRICTION: ("ground", "portal.ground_title", False),
+    Right.OBJECTION: ("scope", "portal.scope_title", False),
+    Right.CONSENT_WITHDRAWAL: ("purposes", "portal.consent_title", True),
+}
+"""By right: the field that makes it exact, its question, and whether it takes several values.
+
+A rectification has its own page.
+"""
 _SHORT, _LONG = 64, 2000
 _UNWRITABLE = {"name": "portal_error.name", "email": "portal_error.email", "phone": "portal_error.number"}
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -86,7 +94,7 @@ class Draft(BaseModel):
     @property
     def needs_detail(self) -> bool:
         """Returns whether the right needs a ground, a scope, purposes or corrections."""
-        return self.right in _DETAILED
+        return self.right is Right.RECTIFICATION or self.right in DETAILS
 
     @property
     def next(self) -> Step:
@@ -118,9 +126,8 @@ class Draft(BaseModel):
             ],
         }
         known = {"right": self.right, "subject": subject, "language": language, **self.detail}
-        submission = Submission.model_validate({**known, "proofs": _proofs(subject, signed_in)})
-        tuple(submission.subject.identities())
-        return submission
+        stated = tuple(Submission.model_validate(known).subject.identities())
+        return Submission.model_validate({**known, "proofs": vouched(signed_in, stated) if signed_in else []})
 
 
 def read_right(form: Form) -> tuple[Right | None, list[Fault]]:
@@ -131,17 +138,13 @@ def read_right(form: Form) -> tuple[Right | None, list[Fault]]:
     return None, [("right", say("portal_error.right"))]
 
 
-def read_detail(right: Right, form: Form, consents: frozenset[str]) -> tuple[dict[str, Any], list[Fault]]:
+def read_detail(right: Right, form: Form, offered: Collection[str]) -> tuple[dict[str, Any], list[Fault]]:
     """Reads the ground, the scope or the purposes, as the API takes them."""
-    match right:
-        case Right.RESTRICTION if form.get("ground") in GROUNDS:
-            return {"ground": form.get("ground")}, []
-        case Right.OBJECTION if form.get("scope") in SCOPES:
-            return {"scope": form.get("scope")}, []
-        case Right.CONSENT_WITHDRAWAL if (chosen := [*dict.fromkeys(form.all("purposes"))]) and consents >= {*chosen}:
-            return {"purposes": chosen}, []
-    field = {Right.RESTRICTION: "ground", Right.OBJECTION: "scope"}.get(right, "purposes")
-    return {}, [(field, say("portal_error.choose"))]
+    field, _, several = DETAILS[right]
+    chosen = [*dict.fromkeys(form.all(field) if several else [form.get(field)])]
+    if not chosen or not {*offered} >= {*chosen}:
+        return {}, [(field, say("portal_error.choose"))]
+    return {field: chosen if several else chosen[0]}, []
 
 
 def read_correction(form: Form) -> tuple[dict[str, Any], list[Fault]]:
@@ -249,16 +252,6 @@ def _reads(kind: IdentityType, value: str, region: str | None = None) -> bool:
     return True
 
 
-def _proofs(subject: Mapping[str, Any], signed_in: SignedIn | None) -> list[IdentityProof]:
-    """Returns what the customer portal proves of the draft."""
-    if signed_in is None:
-        return []
-    proved = [IdentityProof(identity="account_id", method=signed_in.method)]
-    if signed_in.email and _same(IdentityType.EMAIL, signed_in.email, subject["email"]):
-        proved.append(IdentityProof(identity="email", method=signed_in.method))
-    return proved
-
-
 def _same(kind: IdentityType, one: str, other: str) -> bool:
     try:
         return normalise(kind, one, None) == normalise(kind, other, None)
@@ -267,7 +260,7 @@ def _same(kind: IdentityType, one: str, other: str) -> bool:
 
 
 def vouched(signed_in: SignedIn, stated: tuple[Identity, ...]) -> list[IdentityProof]:
-    """Returns what the customer portal proves of an existing request."""
+    """Returns what the customer portal proves of the stated identities."""
     proofs = []
     for kind, field, value in (
         (IdentityType.ACCOUNT_ID, "account_id", signed_in.account_id),

@@ -87,7 +87,7 @@ async def kept(intake: Intake) -> list[int]:
     return [await intake.unit_of_work.pool.fetchval(f"SELECT count(*) FROM {each}") for each in tables]
 
 
-async def test_a_question_about_who_they_are_is_taken_back_asked_anew_and_answered(console: OpenedConsole) -> None:
+async def test_identity_question_is_withdrawn_asked_again_and_answered(console: OpenedConsole) -> None:
     intake, hanna = console.intake, await console.member("hanna")
     path = await intake.submit(assurance=None)
     page, asked = f"/console/requests/{id_of(path)}", {"question": "identity", "condition_recorded": "yes"}
@@ -108,7 +108,7 @@ async def test_a_question_about_who_they_are_is_taken_back_asked_anew_and_answer
     assert (await hanna.open(f"{page}/decide/withdraw-question")).status == 404
 
 
-async def test_a_form_is_mended_where_it_is_wrong_and_nothing_is_done_meanwhile(console: OpenedConsole) -> None:
+async def test_invalid_form_does_nothing_and_shows_its_errors(console: OpenedConsole) -> None:
     intake, hanna = console.intake, await console.member("hanna")
     path = await intake.submit()
     for form, said in (
@@ -125,7 +125,7 @@ async def test_a_form_is_mended_where_it_is_wrong_and_nothing_is_done_meanwhile(
     assert (await intake.view(path))["received_at"] == "2026-03-01T05:00:00+00:00", "in the zone of the controller"
 
 
-async def test_what_has_changed_since_the_page_was_opened_is_looked_at_first(console: OpenedConsole) -> None:
+async def test_decision_on_a_stale_page_is_refused(console: OpenedConsole) -> None:
     intake, hanna = console.intake, await console.member("hanna")
     path = await intake.submit()
     await hanna.open(f"/console/requests/{id_of(path)}/decide/withdraw")

@@ -143,7 +143,7 @@ async def test_decision_on_an_incident_waits_among_approvals_of_others(console: 
     assert "The BlnBDI has closed its case." in owner.text
 
 
-async def test_a_package_is_looked_into_by_the_two_who_release_it(console: OpenedConsole) -> None:
+async def test_two_approvers_check_a_withheld_package(console: OpenedConsole) -> None:
     intake = console.intake
     path = await withheld(intake)
     page = f"/console/requests/{id_of(path)}"

@@ -27,7 +27,7 @@ from tests.fixtures.portal import Visitor, opened
 from tests.integration.test_mail_read import mail, take, waiting
 
 
-async def test_whoever_has_signed_in_comes_to_the_page_that_they_asked_for(console: OpenedConsole) -> None:
+async def test_sign_in_returns_to_the_page_that_was_asked_for(console: OpenedConsole) -> None:
     path = await console.intake.submit()
     visitor = await console.visitor().open(f"/console/requests/{id_of(path)}")
     assert (visitor.path, visitor.status) == ("/console/sign-in", 200)
@@ -55,7 +55,7 @@ async def test_an_answer_is_good_once_and_for_the_browser_that_asked(console: Op
     assert (await hanna.open(back)).status == 403
 
 
-async def test_a_token_signed_by_another_key_lets_nobody_in(console: OpenedConsole) -> None:
+async def test_id_token_of_another_key_is_refused(console: OpenedConsole) -> None:
     visitor = console.visitor()
     await console.member("hanna")  # whose key is known from now on
     other = type(console.provider)(console.provider.issuer, console.url).key
@@ -169,7 +169,7 @@ async def test_sign_out_everywhere_reaches_a_page_being_answered(sessions: Sessi
     assert (await sessions.read(other.token)).stored
 
 
-async def test_who_signs_in_goes_on_under_another_cookie(sessions: Sessions, clock: SetClock) -> None:
+async def test_sign_in_changes_the_cookie(sessions: Sessions, clock: SetClock) -> None:
     session = await signed_in(sessions, clock)
     before = session.token
     session.renew()
@@ -241,7 +241,7 @@ async def test_queue_shows_earliest_due_first(console: OpenedConsole, monkeypatc
     assert listed(await hanna.open(f"/console/{following.replace('&amp;', '&')}")) == [first]
 
 
-async def test_a_request_is_told_on_one_page_and_whoever_looks_is_on_record(console: OpenedConsole) -> None:
+async def test_request_page_shows_everything_and_records_the_look(console: OpenedConsole) -> None:
     intake, hanna = console.intake, await console.member("hanna")
     intake.channel.headers["traceparent"] = f"00-{TRACE}-00f067aa0ba902b7-01"
     path = await intake.submit(right="erasure")
@@ -346,7 +346,7 @@ async def found(intake: Intake, path: str) -> None:
         await tx.vault.seal(tx.connection, sealings, tx.now)
 
 
-async def test_it_shows_who_asks_how_that_was_proved_what_is_asked_and_who_was_found(intake: Intake) -> None:
+async def test_case_sheet_shows_identities_proofs_and_accounts(intake: Intake) -> None:
     path = await intake.submit(**STATES)
     await found(intake, path)
     await intake.ask(path, "identity")
@@ -373,7 +373,7 @@ async def test_it_shows_who_asks_how_that_was_proved_what_is_asked_and_who_was_f
     assert [(each["detail"], each["actor"][:4]) for each in opened] == [({"holder": "officer-1"}, "key:")]
 
 
-async def test_it_shows_the_mail_that_has_become_each_request_of_a_case(intake: Intake) -> None:
+async def test_case_sheet_shows_the_mail_of_a_case(intake: Intake) -> None:
     await take(intake, mail())
     [listed] = await waiting(intake)
     subject = {"email": "ada@mail.example", "country": "DE"}
@@ -386,7 +386,7 @@ async def test_it_shows_the_mail_that_has_become_each_request_of_a_case(intake: 
         assert "Auskunft" in words["text"]
 
 
-async def test_a_channel_opens_none_and_after_the_key_is_destroyed_nobody_does(intake: Intake) -> None:
+async def test_case_sheet_is_closed_to_channels_and_after_key_destruction(intake: Intake) -> None:
     path = await intake.submit(**STATES)
     assert (await intake.channel.get(f"{path}/statement")).status_code == 403
     async with intake.unit_of_work.begin() as tx:
@@ -398,7 +398,7 @@ async def test_a_channel_opens_none_and_after_the_key_is_destroyed_nobody_does(i
     assert "statement.read" not in await intake.actions(path)
 
 
-async def test_it_is_opened_by_a_button_on_the_page_of_a_request(console: OpenedConsole) -> None:
+async def test_button_opens_the_case_sheet(console: OpenedConsole) -> None:
     intake, hanna, ugo = console.intake, await console.member("hanna"), await console.member("ugo")
     path = await intake.submit(**STATES)
     await hanna.open(f"/console/requests/{id_of(path)}")
@@ -414,7 +414,7 @@ async def test_it_is_opened_by_a_button_on_the_page_of_a_request(console: Opened
     assert "action=" in ugo.html or "<form" not in ugo.html
 
 
-async def test_it_stands_beside_every_action(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_case_sheet_is_shown_next_to_every_action(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
     path = await intake.submit(**STATES)
     offered = (await intake.officer.get(f"{path}/actions")).json()["data"]
     beside = {each["name"] for each in offered}

@@ -143,7 +143,7 @@ async def test_before_proof_every_page_says_the_same_of_a_request_that_exists_an
     assert len(await door.letters()) == 3, "and who is reached by it gets a letter each time"
 
 
-async def test_the_portal_calls_by_no_key_that_the_api_accepts(door: Opened) -> None:
+async def test_api_refuses_the_identity_of_the_portal(door: Opened) -> None:
     reference = await asked(door.visitor())
     pool = door.intake.unit_of_work.pool
     assert await pool.fetchval("SELECT key_id FROM request") == "portal"
@@ -191,7 +191,7 @@ WRONG: tuple[tuple[str, dict[str, str], str], ...] = (
 )
 
 
-async def test_what_is_wrong_stands_at_its_field_and_in_the_summary(door: Opened) -> None:
+async def test_error_is_shown_at_its_field_and_in_the_summary(door: Opened) -> None:
     ada = door.visitor()
     await ada.open("/portal/en/ask/right")
     await ada.send(right="rectification")
@@ -205,7 +205,7 @@ async def test_what_is_wrong_stands_at_its_field_and_in_the_summary(door: Opened
         assert f'id="{field}"' in ada.html, error
 
 
-async def test_what_somebody_writes_is_shown_as_text(door: Opened) -> None:
+async def test_entered_text_is_escaped(door: Opened) -> None:
     ada = door.visitor()
     await ada.open("/portal/en/ask/right")
     await ada.send(right="rectification")
@@ -219,7 +219,7 @@ async def test_what_somebody_writes_is_shown_as_text(door: Opened) -> None:
     assert "<b>Ada" not in ada.html
 
 
-async def test_nothing_is_looked_up_before_the_answer(door: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_reference_is_looked_up_after_the_response(door: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     reference, asks = await asked(door.visitor()), list[str]()
     visitor = door.visitor()
     await visitor.open("/portal/en/follow")
@@ -268,7 +268,7 @@ async def test_every_page_is_there_in_every_language(door: Opened) -> None:
     assert (await accepts.open("/portal/xx/")).status == 404
 
 
-async def test_whoever_asks_for_another_is_told_how_to_write_to_us_and_nobody_is_searched(door: Opened) -> None:
+async def test_request_for_another_person_shows_how_to_write_to_us(door: Opened) -> None:
     eve = door.visitor()
     await eve.open("/portal/de/ask/right")
     await eve.send(right="access")
@@ -302,7 +302,7 @@ async def again(door: Opened, reference: str, at: str) -> None:
     await (await door.visitor(at).open("/portal/en/follow")).send(reference=reference)
 
 
-async def test_who_asks_with_anothers_address_uses_up_nothing_of_what_its_owner_needs(door: Opened) -> None:
+async def test_stranger_does_not_use_up_the_links_of_an_address(door: Opened) -> None:
     strangers = [await asked(door.visitor(STRANGER)) for _ in range(6)]
     assert len(await door.letters()) == 5, "so many first ones, by one who asks"
     for reference in strangers * 2:
@@ -365,7 +365,7 @@ async def test_the_button_sends_what_its_page_has_shown_and_nothing_else(door: O
     assert ada.path == "/portal/en/sent"
 
 
-async def test_whoever_sends_twice_or_goes_back_sees_that_it_was_sent(door: Opened) -> None:
+async def test_second_submission_shows_the_first(door: Opened) -> None:
     ada = door.visitor()
     await at_the_check(ada)
     again = Visitor(ada.client, ada.path, ada.status, ada.html)
@@ -375,7 +375,7 @@ async def test_whoever_sends_twice_or_goes_back_sees_that_it_was_sent(door: Open
     assert await door.intake.unit_of_work.pool.fetchval("SELECT count(*) FROM request") == 1
 
 
-async def test_two_clicks_at_once_make_one_request_one_mail_and_its_code_is_good(door: Opened) -> None:
+async def test_double_click_makes_one_request_and_one_mail(door: Opened) -> None:
     ada = door.visitor()
     await at_the_check(ada)
     again = Visitor(ada.client, ada.path, ada.status, ada.html)
@@ -387,7 +387,7 @@ async def test_two_clicks_at_once_make_one_request_one_mail_and_its_code_is_good
 
 
 @pytest.mark.parametrize("page", ["follow", "again"])
-async def test_two_clicks_for_another_link_send_one_and_its_code_is_good(door: Opened, page: str) -> None:
+async def test_double_click_sends_one_link(door: Opened, page: str) -> None:
     ada = door.visitor()
     reference = await asked(ada)
     await ada.open("/portal/en/follow" if page == "follow" else "/portal/en/code")
@@ -399,7 +399,7 @@ async def test_two_clicks_for_another_link_send_one_and_its_code_is_good(door: O
     assert ada.path == "/portal/en/request"
 
 
-async def test_a_day_that_cannot_be_sent_stands_at_its_field(door: Opened) -> None:
+async def test_invalid_day_is_shown_at_its_field(door: Opened) -> None:
     for since in ("20240101", "2024-W10", "2024-W10-1", "2090-01-01"):
         ada = door.visitor()
         with pytest.raises(AssertionError):
@@ -407,7 +407,7 @@ async def test_a_day_that_cannot_be_sent_stands_at_its_field(door: Opened) -> No
         assert (ada.status, 'href="#since1"' in ada.html) == (422, True)
 
 
-async def test_a_number_that_is_none_without_its_country_is_asked_for_again(door: Opened) -> None:
+async def test_number_is_asked_again_when_its_country_changes(door: Opened) -> None:
     ada = door.visitor()
     await at_the_check(ada, number1="030 901820")
     await (await ada.open("/portal/en/ask/contact")).send(email="ada@example.org", country="")
@@ -418,7 +418,7 @@ async def test_a_number_that_is_none_without_its_country_is_asked_for_again(door
     assert ada.path == "/portal/en/sent"
 
 
-async def test_what_somebody_wrote_is_not_lost_by_taking_their_time(door: Opened) -> None:
+async def test_draft_and_typed_text_survive_a_long_pause(door: Opened) -> None:
     ada, ben = door.visitor(), door.visitor()
     await at_the_check(ada)
     door.intake.clock.at += timedelta(hours=20)
@@ -452,7 +452,7 @@ async def test_an_answer_to_a_question_that_is_no_longer_open_is_given_back(door
     assert (await door.intake.types()).count("question_answered") == 1
 
 
-async def test_a_page_that_was_only_looked_at_is_in_no_table(door: Opened) -> None:
+async def test_page_without_a_form_stores_no_session(door: Opened) -> None:
     ada, pool = door.visitor(), door.intake.unit_of_work.pool
     await ada.open("/portal/en/ask/right")
     await ada.client.head("/portal/en/ask/contact")
@@ -526,7 +526,7 @@ async def test_the_link_of_one_tab_ends_that_of_no_other_and_each_goes_on_with_i
     assert (await ada.client.get(other)).content == b"everything"
 
 
-async def test_what_has_changed_since_the_page_was_shown_is_looked_at_first(door: Opened) -> None:
+async def test_withdrawal_on_a_stale_page_is_refused(door: Opened) -> None:
     ada = door.visitor()
     reference = await asked(ada)
     await (await ada.open(link_in((await door.letters())[0]))).send()
@@ -536,7 +536,7 @@ async def test_what_has_changed_since_the_page_was_shown_is_looked_at_first(door
     assert (await door.intake.officer.get(f"/v1/requests/{reference}")).json()["outcome"] is None
 
 
-async def test_a_session_shows_the_request_that_was_proved_and_no_other(door: Opened) -> None:
+async def test_session_shows_only_the_request_that_it_proved(door: Opened) -> None:
     ada, ben = door.visitor(), door.visitor()
     mine = references.of(UUID(await asked(ada)))
     theirs = references.of(UUID(await asked(ben, email="ben@example.org")))

@@ -87,7 +87,7 @@ def test_address_counts_only_if_verified_by_the_token(clock: SetClock, verified:
         {"key": OKPKey.generate_key("Ed25519", {"kid": "k1"})},
     ],
 )
-def test_a_token_that_is_not_of_now_or_not_for_us_lets_nobody_in(clock: SetClock, wrong: dict[str, Any]) -> None:
+def test_expired_or_foreign_sign_in_token_is_refused(clock: SetClock, wrong: dict[str, Any]) -> None:
     with pytest.raises(BadRequest):
         reads(clock, token(clock, **wrong))
     made_up = token(clock).rpartition(".")[0] + "."
@@ -247,7 +247,7 @@ async def test_before_the_button_the_letter_and_the_page_say_what_was_asked_for(
     assert (page.path, await door.intake.types()) == (link_in(letter), ["received"]), "no button has sent that"
 
 
-async def test_what_nobody_has_asked_for_stays_undone_and_no_more_is_sent_for_it(door: Opened) -> None:
+async def test_disowned_request_is_not_worked_and_sends_no_more_mail(door: Opened) -> None:
     eve, ada = door.visitor(), door.visitor()
     reference = await asked(eve)
     await (await eve.open("/portal/en/follow")).send(reference=reference)
@@ -348,7 +348,7 @@ async def finds(intake: Intake, path: str, *identities: Identity) -> None:
         await tx.vault.seal(tx.connection, [Sealing(ref, "identities", "crm", content)], tx.now)
 
 
-async def test_whose_address_a_stranger_has_typed_gives_the_stranger_nothing_by_the_button(door: Opened) -> None:
+async def test_confirming_a_strangers_request_gives_the_stranger_nothing(door: Opened) -> None:
     eve, ada, intake = door.visitor(), door.visitor(), door.intake
     path = f"/v1/requests/{await asked(eve, email=ADA, account=EVES)}"
     await signs_in(door, eve, EVES)
@@ -369,7 +369,7 @@ async def test_whose_address_a_stranger_has_typed_gives_the_stranger_nothing_by_
     assert await waiting(door) == [], "nobody of ours need look"
 
 
-async def test_whoever_signs_in_at_a_strangers_request_proves_nothing_of_it(door: Opened) -> None:
+async def test_sign_in_proves_no_request_of_a_stranger(door: Opened) -> None:
     eve, ada, intake = door.visitor(), door.visitor(), door.intake
     path = f"/v1/requests/{await asked(eve, email=EVE, account=ADAS)}"
     (letter,) = await door.letters()
@@ -386,7 +386,7 @@ async def test_whoever_signs_in_at_a_strangers_request_proves_nothing_of_it(door
     assert "retry_decided" not in await intake.types()
 
 
-async def test_whoever_has_signed_in_before_they_open_a_strangers_link_proves_nothing_of_it(door: Opened) -> None:
+async def test_earlier_sign_in_proves_no_request_of_a_stranger(door: Opened) -> None:
     eve, ada = door.visitor(), door.visitor()
     await signs_in(door, ada, ADAS)
     path = f"/v1/requests/{await asked(eve, email=EVE, account=ADAS)}"
@@ -433,7 +433,7 @@ async def test_another_persons_proof_is_refused_with_a_clear_answer_and_changes_
     assert (await levels(intake, path))["account_id"] == "L2", "the first accepted proof determines who asks"
 
 
-async def test_what_a_channel_proves_in_one_call_is_one_persons(intake: Intake) -> None:
+async def test_proofs_of_one_call_belong_to_one_person(intake: Intake) -> None:
     path = await intake.submit(subject=SUBJECT, assurance=None, proofs=[LINKED])
     await blocked(intake, path, COPIED, UNPROVED)
     (await intake.channel.post(f"{path}/actions/verify", json={"proofs": [LINKED, SIGNED_IN]})).raise_for_status()
@@ -446,7 +446,7 @@ async def test_a_proof_that_comes_while_systems_are_at_work_is_refused(intake: I
     assert (late.status_code, (await levels(intake, path))["account_id"]) == (409, "L0")
 
 
-async def test_whoever_signs_in_at_an_answered_request_is_told_that_it_changes_nothing(door: Opened) -> None:
+async def test_sign_in_after_the_answer_says_that_nothing_changes(door: Opened) -> None:
     ada = door.visitor()
     path = f"/v1/requests/{await asked(ada, account=ADAS)}"
     await presses(door, ada)
@@ -504,7 +504,7 @@ CORRECTED = {"changes": [{"field": "email", "asserted": "mallory@example.org"}]}
 
 
 @pytest.mark.parametrize("right", ["access", "portability", "erasure", "rectification"])
-async def test_what_hands_out_erases_or_corrects_data_takes_a_second_person(intake: Intake, right: str) -> None:
+async def test_proof_by_hand_for_export_erasure_or_correction_needs_dual_approval(intake: Intake, right: str) -> None:
     path = await unproved(intake, right, **(CORRECTED if right == "rectification" else {}))
     assert await verified(intake, path, "officer") == (202, "awaiting_identity")
     assert await verified(intake, path, "officer") == (409, "awaiting_identity")
@@ -515,7 +515,7 @@ async def test_what_hands_out_erases_or_corrects_data_takes_a_second_person(inta
     assert [each["holder"] for each in proposed] == ["officer-1", "officer-2"]
 
 
-async def test_what_only_restricts_takes_one_person_and_a_channel_needs_none(intake: Intake) -> None:
+async def test_proof_by_hand_for_a_restriction_needs_one_person(intake: Intake) -> None:
     path = await unproved(intake, "restriction", ground="unlawful")
     assert await verified(intake, path, "officer") == (200, "in_progress")
     assert await verified(intake, await unproved(intake), "channel", **PROOF) == (200, "in_progress")

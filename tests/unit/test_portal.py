@@ -71,7 +71,7 @@ def test_a_session_of_the_customer_portal_proves_its_account_and_its_own_address
         assert submission.subject.account_id == "CU-17", "what they type is not what they have shown"
 
 
-def test_what_nobody_vouches_for_is_submitted_without_any_proof() -> None:
+def test_unproved_identities_are_submitted_without_proof() -> None:
     submission = FULL.with_(account="CU-17", numbers=(drafts.Number(number="+4930901820", since="2021-03-31"),))
     stated = submission.submission("de", None, ZONES)
     assert stated.proofs == ()
@@ -80,20 +80,20 @@ def test_what_nobody_vouches_for_is_submitted_without_any_proof() -> None:
 
 
 @pytest.mark.parametrize("purposes", [[], ["marketing", "made_up"]])
-def test_a_consent_that_nobody_has_given_is_not_withdrawn(purposes: list[str]) -> None:
+def test_unknown_consent_is_not_withdrawn(purposes: list[str]) -> None:
     _, faults = drafts.read_detail(Right.CONSENT_WITHDRAWAL, Form({"purposes": purposes}), frozenset({"marketing"}))
     assert [field for field, _ in faults] == ["purposes"]
 
 
 @pytest.mark.parametrize("state", list(State))
-def test_of_every_request_that_is_open_it_is_said_what_comes_next(state: State) -> None:
+def test_open_request_shows_its_next_step(state: State) -> None:
     request = a_request(state=state)
     answered = state is State.CLOSED
     assert bool(next_steps(request)) is not answered
     assert may_withdraw(request) is request.allows("withdraw")
 
 
-def test_where_more_proof_is_needed_it_is_said_for_what() -> None:
+def test_next_step_asks_for_more_proof() -> None:
     waits = a_request(state=State.AWAITING_IDENTITY)
     assert [each.key for each in next_steps(waits)] == ["portal_next.proof"]
     assert [each.key for each in next_steps(replace(waits, tasks=(UNPROVED,)))] == ["portal_next.more_proof"]
@@ -102,14 +102,14 @@ def test_where_more_proof_is_needed_it_is_said_for_what() -> None:
 
 
 @pytest.mark.parametrize("state", [State.IN_PROGRESS, State.AWAITING_CLARIFICATION])
-def test_nobody_whom_we_have_asked_something_reads_that_they_need_do_nothing(state: State) -> None:
+def test_open_question_is_the_next_step(state: State) -> None:
     asked = a_request(state=state, question=open_question(uuid7()))
     [said] = [each.key for each in next_steps(asked)]
     assert said in {"portal_next.question", "portal_next.question_at_work"}
 
 
 @pytest.mark.parametrize("state", [State.AWAITING_IDENTITY, State.AWAITING_DECISION, State.CLOSED])
-def test_what_needs_a_second_factor_is_asked_for_also_once_a_code_was_typed(state: State) -> None:
+def test_second_factor_is_asked_for_after_a_code(state: State) -> None:
     ended: dict[str, Any] = {"outcome": Outcome.PARTIALLY_FULFILLED, "resumable": True}
     waits = a_request(state=state, tasks=(UNPROVED,), **(ended if state is State.CLOSED else {}))
     assert may_sign_in(waits)
@@ -125,7 +125,7 @@ def reported(system: str, number: int, **said: Any) -> TaskReport:
     return TaskReport.model_validate(known | said)
 
 
-def test_every_kind_that_was_searched_stands_once_with_what_the_last_search_has_found() -> None:
+def test_each_searched_category_is_listed_once() -> None:
     kinds = ("account", "profile")
     before = reported("crm", 1, found=1, changed=1, by_category={"profile": 1}, categories=kinds, outcome="amended")
     after = reported("crm", 2, found=2, changed=2, by_category={"account": 1, "profile": 1}, categories=kinds)
@@ -168,7 +168,7 @@ PLACES = st.sampled_from(["DE", "", "US"])
     | st.fixed_dictionaries({"number1": NUMBERS, "until1": DAYS, "country": PLACES, "name": WORDS, "account": WORDS})
     | st.fixed_dictionaries({"email": WORDS, "name": WORDS, "country": WORDS, "account": WORDS, "number1": WORDS})
 )
-def test_what_no_page_complains_of_can_be_sent(said: dict[str, str]) -> None:
+def test_accepted_answers_make_a_valid_submission(said: dict[str, str]) -> None:
     form = Form({"email": ("ada@example.org",), **{name: (value.strip(),) for name, value in said.items()}})
     contact, wrong = drafts.read_contact(form, frozenset({"DE", "US"}))
     details, more = drafts.read_details(form, contact["country"], date(2026, 3, 2))
@@ -193,16 +193,16 @@ def test_a_period_has_the_whole_of_its_first_and_its_last_day_wherever_they_are_
     assert drafts.wrong_numbers(numbers, "DE", date(2026, 3, 2)) == []
 
 
-def test_the_button_of_a_page_that_was_shown_before_somebody_signed_in_sends_nothing() -> None:
+def test_sign_in_changes_the_mark_of_the_check_page() -> None:
     who = SignedIn(account_id="CU-17", method="account")
     assert len({FULL.mark(None), FULL.mark(who), FULL.mark(who.model_copy(update={"account_id": "CU-18"}))}) == 3
 
 
-def test_why_a_proof_waits_is_said_of_every_reason_that_there_is() -> None:
+def test_each_reason_for_a_blocked_proof_has_words() -> None:
     assert WHY.keys() == set(get_args(Why))
 
 
-def test_each_table_of_words_has_those_of_everything_that_it_is_asked_for() -> None:
+def test_each_code_has_words() -> None:
     assert {*queue.WAITS} == {*Waits}
     assert {*roles.WORDS} == {*Power}
     assert {*OFFERED} == {*LANGUAGES}
@@ -222,7 +222,7 @@ def test_every_decision_has_a_name_of_its_own() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_who_only_looks_is_refused_by_the_use_cases_too() -> None:
+def test_use_cases_refuse_an_auditor() -> None:
     with pytest.raises(Forbidden):
         granted([Role.AUDITOR]).must(OfKey.SUBMIT)
 

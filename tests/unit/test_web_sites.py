@@ -21,7 +21,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from services.console.id_token import NotSignedIn, SignedIn, read
+from services.console.provider import NotSignedIn, SignedIn, read
 from services.console.roles import Role
 from services.console.settings import ConsoleSettings
 from services.intake.access.auth import Caller
@@ -298,7 +298,7 @@ def who(settings: ConsoleSettings = SETTINGS, nonce: str = "n", now: datetime = 
     return read(jwt.encode({"alg": "ES256", "kid": "one"}, said, KEY), KEYS, settings, nonce, now)
 
 
-def test_a_token_says_whose_key_somebody_would_have_and_which_roles() -> None:
+def test_id_token_names_holder_and_roles() -> None:
     assert who(name="Anna Weber") == SignedIn(SAID["iss"], "7f", "a.weber", "Anna Weber", (Role.HANDLER,))
     assert who(roles=["dsr-approver", "dsr-handler"]).roles == (Role.HANDLER, Role.APPROVER)
     assert who(aud=["dsr-console", "other"], azp="dsr-console").name == "a.weber"
@@ -340,12 +340,12 @@ def test_a_token_says_whose_key_somebody_would_have_and_which_roles() -> None:
         ({"preferred_username": None}, "preferred_username"),
     ],
 )
-def test_a_token_that_does_not_hold_lets_nobody_in(changed: dict[str, Any], said: str) -> None:
+def test_invalid_id_token_is_refused(changed: dict[str, Any], said: str) -> None:
     with pytest.raises(NotSignedIn, match=said):
         who(**changed)
 
 
-def test_an_answer_to_no_question_lets_nobody_in() -> None:
+def test_id_token_without_a_sign_in_is_refused() -> None:
     with pytest.raises(NotSignedIn, match="nonce"):
         who(nonce="")
 
@@ -357,7 +357,7 @@ def test_clocks_may_differ_by_as_much_as_the_settings_say() -> None:
         who(now=NOW + timedelta(seconds=120))
 
 
-def test_a_token_that_nobody_or_the_wrong_one_has_signed_lets_nobody_in() -> None:
+def test_id_token_with_a_wrong_signature_is_refused() -> None:
     signed = [
         jwt.encode({"alg": "ES256", "kid": "one"}, SAID, ECKey.generate_key("P-256", {"kid": "one"})),
         jwt.encode({"alg": "HS256", "kid": "one"}, SAID, OctKey.import_key(b"x" * 32)),
