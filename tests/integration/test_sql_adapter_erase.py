@@ -18,7 +18,7 @@ from deploy.local import postgres_databases as databases
 from shared.domain.errors import BlastRadius, ForeignHit, Unavailable, Withdrawn
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
-from shared.systems.engine import erasing
+from shared.systems.engine import erasing, retention
 from shared.systems.sql.catalog import DatasetOutdated
 from shared.systems.sql.settings import path_of
 from shared.systems.sql.system import SqlUnit
@@ -189,8 +189,10 @@ async def test_where_nothing_is_judged_the_same_rows_go_unread(
     empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, judged: bool
 ) -> None:
     monkeypatch.setattr(erasing, "CLEARED", 7)
+    monkeypatch.setattr(retention, "CLEARED", 7)
     if judged:
         monkeypatch.setattr(SqlUnit, "clears", lambda *_: False)
+        monkeypatch.setattr(SqlUnit, "clears_past", lambda *_: False)
     (tmp_path / "lines.toml").write_text(DATASET_OF_LINES, encoding="utf-8")
     dsn = await with_tables(empty_database, LINES)
     start = datetime(2026, 1, 1, tzinfo=UTC)

@@ -443,7 +443,7 @@ class Unit(Protocol):
 
 @runtime_checkable
 class Clearing(Protocol):
-    """A unit that can also delete by search keys without reading, where records need no judgement."""
+    """A unit that can also delete unread, by search keys or by age, where records need no judgement."""
 
     def clears(self, subjects: Sequence[Subject]) -> bool:
         """Whether the search keys find only the subjects' records, and nothing leads or refers to them."""
@@ -453,6 +453,15 @@ class Clearing(Protocol):
 
     async def clear(self, subjects: Sequence[Subject], most: int) -> Sequence[Counter[str]]:
         """Deletes at most so many; returns the counts of each subject, by place."""
+
+    def clears_past(self, due: Due) -> bool:
+        """Whether every record past that day can be deleted, and nothing leads or refers to it."""
+
+    async def count_past(self, due: Due) -> int:
+        """Counts the records past that day."""
+
+    async def clear_past(self, due: Due, most: int) -> int:
+        """Deletes at most so many of the oldest, and returns their number."""
 
 
 class System(Protocol):

@@ -149,6 +149,30 @@ class SqlUnit:
     def _places(self, subjects: Sequence[Subject]) -> list[str]:
         return [name for name in self._tables if any(name in subject.keys for subject in subjects)]
 
+    def clears_past(self, due: Due) -> bool:
+        """Whether rows of the table can go unread."""
+        return self._tables[due.table].clear
+
+    async def count_past(self, due: Due) -> int:
+        """How many rows are past that day."""
+        place, theirs, said, _ = self._past(due)
+        return int((await self._connection.fetch(f"SELECT count(*) FROM {place} t WHERE {theirs}", *said))[0][0])
+
+    async def clear_past(self, due: Due, most: int) -> int:
+        """Deletes the oldest of them."""
+        self._seen.references.refuse_undeclared(self._seen.dataset)
+        place, theirs, said, anchor = self._past(due)
+        some = f"SELECT t.ctid FROM {place} t WHERE {theirs} ORDER BY {anchor} LIMIT {most}"
+        return await self._connection.execute(
+            f"DELETE FROM {place} t WHERE t.ctid = ANY(ARRAY({some})) AND {theirs}", *said
+        )
+
+    def _past(self, due: Due) -> tuple[str, str, Sequence[object], str]:
+        statement, table = Statement(self._server), self._tables[due.table]
+        anchor = self._server.column(table.table.anchors[due.anchor])
+        theirs = f"{anchor} < {statement.value(*_before(self._server, table, due))}"
+        return self._server.place(table.place), theirs, statement.values, anchor
+
     def _leave_out(self, table: Declared, found: Found, requests: Collection[str]) -> None:
         """What stands in the table beside the data for a request itself is none of what its subject has."""
         if self._numbers and self._numbers.place == table.name and SIDE[0] in table.columns:

@@ -145,12 +145,18 @@ class Declared:
 
     @cached_property
     def exact(self) -> bool:
-        """Whether rows can be deleted unread: one column and their time say whose they are; no row leads to them."""
+        """Whether the server itself tells whose its rows are, by one column and their time, and nothing else is led."""
         table, relation, searched = self.table, self.relation, [*self.table.searched]
         plain = len(searched) == 1 and self._is_plain(searched[0])
         timed = table.happened is None or relation.types[table.happened] == ZONED
+        return self.clear and plain and timed
+
+    @cached_property
+    def clear(self) -> bool:
+        """Whether the server can delete rows of it unread: nothing leads to them, and nothing stands beside them."""
+        relation = self.relation
         own = self.server.combines and relation.kind == TABLE and relation.lockable and not relation.partitions
-        return own and self.alone and table.tenant is None and not table.stated and plain and timed
+        return own and self.alone and self.table.tenant is None and not self.table.stated
 
     @cached_property
     def _filled(self) -> Sequence[Callable[[Row], bool]]:
