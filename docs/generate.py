@@ -15,8 +15,7 @@ from docs import codes, commands, reference
 from services.intake import app
 from shared import __version__
 from shared.domain import topics
-from shared.domain.events import EVENT_TYPES, Event
-from shared.domain.events.requests import RequestStatus
+from shared.domain.events import EVENT_TYPES, Event, RequestStatus
 from shared.domain.operations import FULFILLED_BY
 from shared.domain.topics import TOPIC_ACCESS, ServiceName, Topic
 from shared.domain.user_events import TYPES, UserEvent

@@ -13,7 +13,7 @@ from shared.domain.rights import Right
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
-from shared.storage import consents
+from shared.storage import suppression
 
 
 async def withdrawn_before(tx: UnitOfWork, events: Sequence[RequestVerified]) -> Mapping[UUID, frozenset[str]]:
@@ -32,10 +32,10 @@ async def withdrawn_before(tx: UnitOfWork, events: Sequence[RequestVerified]) ->
         for each in asked
     }
     new = [(key, purpose) for each in asked for key in prints[each.request_id] for purpose in each.purposes]
-    await consents.withdraw(tx.connection, new, tx.now)
-    noted = await consents.withdrawn_by(tx.connection, set().union(*prints.values()))
+    await suppression.withdraw(tx.connection, new, tx.now)
+    noted = await suppression.withdrawn(tx.connection, set().union(*prints.values()))
     return {
-        request_id: frozenset(purpose for key, purpose in noted if key in theirs)
+        request_id: frozenset(purpose for key, purpose, _ in noted if key in theirs)
         for request_id, theirs in prints.items()
     }
 

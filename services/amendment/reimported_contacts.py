@@ -11,9 +11,10 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
+from prometheus_client import Gauge
 from uuid_utils.compat import uuid7
 
-from services.amendment import metrics, repairs
+from services.amendment import repairs
 from services.amendment.reconciliation import night_of
 from shared.app.service import Running
 from shared.domain.errors import Unavailable
@@ -36,6 +37,12 @@ from shared.systems.downstream import Downstream
 from shared.systems.protocols import Marketable
 
 log = logging.getLogger(__name__)
+
+NOT_COMPARED = Gauge(
+    "dsr_marketing_not_compared",
+    "1: a system's marketing recipients were not compared with the suppression list, or not for two days",
+    ["system"],
+)
 
 LOOP = "returned"
 _EVERY_SECONDS = 60.0
@@ -99,9 +106,9 @@ class Returned:
         since = self._unit_of_work.clock.now() - _LATE
         async with self._unit_of_work.pool.acquire() as connection:
             found = await connection.fetch(_MISSED, [system.name for system in self._systems], since)
-        metrics.NOT_COMPARED.clear()
+        NOT_COMPARED.clear()
         for system, missed in found:
-            metrics.NOT_COMPARED.labels(system).set(missed)
+            NOT_COMPARED.labels(system).set(missed)
 
     async def _in_turn(self, system: Downstream, adapter: Marketable) -> None:
         async with self._unit_of_work.pool.acquire() as connection:

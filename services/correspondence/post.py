@@ -22,8 +22,7 @@ from services.correspondence.settings import SmtpSettings
 from shared.app.service import Running
 from shared.domain import notices as tokens
 from shared.domain.errors import Shredded
-from shared.domain.events import NoticeSettled
-from shared.domain.events.notices import DeliveryFault
+from shared.domain.events import DeliveryFault, NoticeSettled
 from shared.domain.notices import NoticeText, address_in, opened
 from shared.domain.text import in_ascii
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory

@@ -49,20 +49,14 @@ class SmtpSettings(Group, env_prefix="DSR_SMTP_"):
     password: SecretStr | None = Field(default=None, description="that user's password")
     sender: Address | None = Field(default=None, description="address that letters come from and answers go to")
     bounces: Address | None = Field(
-        default=None,
-        description="address that reports of non-delivery come to, with +token before the @; the sender's, if left out",
+        default=None, description="address for bounces, with +token before the @; by default the sender"
     )
     timeout_seconds: float = Field(default=30.0, gt=0, le=600, description="how long an answer of the server may take")
     poll_seconds: float = Field(default=5.0, ge=0.01, le=600, description="how often to look for letters")
-    backoff_seconds: float = Field(
-        default=30.0, ge=0.01, le=3_600, description="first pause after a letter was not taken; doubles each time"
-    )
+    backoff_seconds: float = Field(default=30.0, ge=0.01, le=3_600, description="first pause after a failure; doubles")
     backoff_max_seconds: float = Field(default=3_600.0, ge=0.01, le=86_400, description="longest such pause")
     put_off_hours: float = Field(
-        default=48.0,
-        ge=0.01,
-        le=720,
-        description="how long a server may put a letter off (4xx) until a person must see to it",
+        default=48.0, ge=0.01, le=720, description="how long a server may defer a letter (4xx)"
     )
 
     @model_validator(mode="after")
@@ -101,9 +95,7 @@ class ImapSettings(Group, env_prefix="DSR_IMAP_"):
     username: str | None = Field(default=None, description="our user there")
     password: SecretStr | None = Field(default=None, description="that user's password")
     folder: str = Field(default="INBOX", description="the folder that is read")
-    addresses: str = Field(
-        default="", description="our own addresses, separated by commas: what comes from them is no request"
-    )
+    addresses: str = Field(default="", description="our own addresses, comma-separated: their mail is no request")
     exchangers: str = Field(
         default="",
         description="names of our mail exchangers as they write them into Received, separated by commas: a mail has"
@@ -111,15 +103,10 @@ class ImapSettings(Group, env_prefix="DSR_IMAP_"):
     )
     first_days: int = Field(default=30, ge=0, le=366, description="how old a mail may be when a mailbox is first read")
     message_bytes: int = Field(
-        default=25 * 2**20,
-        ge=2**16,
-        le=25 * 2**20,
-        description="longest mail that is kept whole; of a longer its head",
+        default=25 * 2**20, ge=2**16, le=25 * 2**20, description="longest mail kept; of a longer one its head"
     )
     timeout_seconds: float = Field(default=30.0, gt=0, le=600, description="how long an answer of the server may take")
-    idle_seconds: float = Field(
-        default=300.0, ge=1, le=1_500, description="how long to wait for the server's word before asking it again"
-    )
+    idle_seconds: float = Field(default=300.0, ge=1, le=1_500, description="how long to idle before asking again")
     backoff_seconds: float = Field(default=10.0, ge=0.01, le=3_600, description="pause before the next connection")
 
     @model_validator(mode="after")

@@ -8,25 +8,10 @@ from shared.domain.configuration import Group
 class DeadlineSettings(Group, env_prefix="DSR_DEADLINE_"):
     """Intervals of the polls of timers and of the register's source, and the hour of the daily digest."""
 
-    sweep_seconds: float = Field(
-        default=5.0, gt=0, le=3_600, description="how often to look for milestones that have come"
-    )
+    sweep_seconds: float = Field(default=5.0, gt=0, le=3_600, description="how often to look for due timers")
     assignments_seconds: float = Field(
-        default=900.0,
-        ge=1,
-        le=86_400,
-        description="how often the register of assignments is read from the system that says whose a number is",
+        default=900.0, ge=1, le=86_400, description="how often the number register is read"
     )
     batch: int = Field(default=1_000, ge=1, le=100_000, description="rows of one transaction")
-    digest_hour: int = Field(
-        default=7,
-        ge=0,
-        le=23,
-        description="from which hour on the daily digest and page are written, where the controller is",
-    )
-    on_the_way_seconds: float = Field(
-        default=60,
-        ge=0,
-        le=86_400,
-        description="how long a step may be on its way to us before its target counts as missed",
-    )
+    digest_hour: int = Field(default=7, ge=0, le=23, description="hour of the daily digest, controller's zone")
+    on_the_way_seconds: float = Field(default=60, ge=0, le=86_400, description="grace before a target counts as missed")

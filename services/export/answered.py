@@ -19,7 +19,7 @@ from shared.domain.wording import LANGUAGES
 from shared.fulfilment.store import Completed
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.settings import PolicySettings
-from shared.storage import consents, evidence, suppression
+from shared.storage import evidence, suppression
 from shared.storage.subject_data import SubjectData
 from shared.storage.suppression import CHANNELS
 
@@ -85,7 +85,7 @@ async def lists_name(tx: UnitOfWork, known: SubjectData | None) -> list[Step]:
         Step(since, LISTED, {"contact_point": points[each.fingerprint].value, "right": each.right})
         for each, since in entries
     ]
-    for key, purpose, since in await consents.noted(tx.connection, points):
+    for key, purpose, since in await suppression.withdrawn(tx.connection, points):
         steps.append(Step(since, WITHDRAWN, {"contact_point": points[key].value, "purpose": purpose}))
     return steps
 

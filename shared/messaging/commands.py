@@ -10,14 +10,10 @@ import orjson
 import typer
 
 from shared.domain.topics import ServiceName
+from shared.messaging import dead_letters as letters
 from shared.messaging import parked as parking
-from shared.messaging.dead_letters import paused_since
-from shared.messaging.dead_letters import resume as resume_topic
 from shared.messaging.groups import behind
 from shared.messaging.groups import rewind as set_back
-from shared.messaging.replay import DeadLetter
-from shared.messaging.replay import dead_letters as read_dead_letters
-from shared.messaging.replay import replay as send_again
 from shared.runtime.settings import KafkaSettings
 from shared.storage.postgres import PostgresSettings, connected
 
@@ -73,7 +69,7 @@ def paused(*, as_json: AsJson = False) -> None:
 
     async def read() -> Sequence[tuple[ServiceName, str, datetime]]:
         async with connected(PostgresSettings().dsn) as connection:
-            return await paused_since(connection)
+            return await letters.paused_since(connection)
 
     found = asyncio.run(read())
     if as_json:
@@ -105,7 +101,7 @@ def resume(
 
     async def end_pause() -> bool:
         async with connected(PostgresSettings().dsn) as connection:
-            return await resume_topic(connection, service, topic, besides)
+            return await letters.resume(connection, service, topic, besides)
 
     resumed = asyncio.run(end_pause())
     said = f"{service} reads {topic} again" if resumed else f"{service} had not paused {topic}"
@@ -116,8 +112,8 @@ def resume(
 def list_dead_letters(service: ServiceName, *, as_json: AsJson = False) -> None:
     """Print what a service has set aside: where it was, why, and when, without its content."""
 
-    async def read() -> Sequence[DeadLetter]:
-        return [letter async for letter in read_dead_letters(KafkaSettings(), service)]
+    async def read() -> Sequence[letters.DeadLetter]:
+        return [letter async for letter in letters.dead_letters(KafkaSettings(), service)]
 
     for letter in asyncio.run(read()):
         fields = {"topic": letter.topic, "place": letter.place, "at": letter.at, "reason": letter.reason}
@@ -127,7 +123,7 @@ def list_dead_letters(service: ServiceName, *, as_json: AsJson = False) -> None:
 @dead_letters.command("replay")
 def replay_dead_letters(service: ServiceName, *, as_json: AsJson = False) -> None:
     """Send what was set aside to its topic again; harmless when repeated, for what was handled has no second effect."""
-    sent, unreadable = asyncio.run(send_again(KafkaSettings(), service))
+    sent, unreadable = asyncio.run(letters.replay(KafkaSettings(), service))
     said = f"{sent} sent again" + (
         f", {unreadable} could not be read and have no content to send" if unreadable else ""
     )

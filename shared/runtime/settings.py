@@ -29,34 +29,23 @@ class KafkaSettings(Group, env_prefix="DSR_KAFKA_"):
     """Where the broker is; ``DSR_KAFKA_…``."""
 
     bootstrap: Annotated[str, AfterValidator(_of_hosts)] = Field(
-        description="host:port of one or more brokers, separated by commas"
+        description="host:port of one or more brokers, comma-separated"
     )
-    batch_records: int = Field(
-        default=500, ge=1, le=100_000, description="records of one poll, handled in one transaction"
-    )
+    batch_records: int = Field(default=500, ge=1, le=100_000, description="records of one poll and transaction")
     record_bytes: int = Field(
-        default=1024 * 1024,
-        ge=1024,
-        le=16 * 1024 * 1024,
-        description="largest record that is handled; a larger one is stepped over",
+        default=1024 * 1024, ge=1024, le=16 * 1024 * 1024, description="largest record that is handled"
     )
     unpacked_bytes: int = Field(
-        default=16 * 1024 * 1024,
-        ge=1024 * 1024,
-        le=256 * 1024 * 1024,
-        description="what a compressed batch may unpack to",
+        default=16 * 1024 * 1024, ge=1024 * 1024, le=256 * 1024 * 1024, description="largest batch, unpacked"
     )
     dead_letters_a_day: int = Field(
-        default=100,
-        ge=1,
-        le=1_000_000,
-        description="dead letters of one topic in a day, above which a service pauses it",
+        default=100, ge=1, le=1_000_000, description="most dead letters of a topic a day; then it pauses"
     )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        default="PLAINTEXT", description="protocol of the broker; anything but one machine wants SASL_SSL"
+        default="PLAINTEXT", description="protocol of the broker; SASL_SSL in production"
     )
     sasl_mechanism: Literal["SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        default="SCRAM-SHA-512", description="how the password is proved without being sent"
+        default="SCRAM-SHA-512", description="how the password is proved"
     )
     username: str | None = Field(default=None, description="the service's own user at the broker")
     password: SecretStr | None = Field(default=None, description="that user's password")
@@ -88,25 +77,15 @@ class HttpSettings(Group, env_prefix="DSR_HTTP_"):
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(ge=1, le=65_535, description="port to listen on")
     linger_seconds: float = Field(
-        default=10.0,
-        ge=0,
-        le=3_600,
-        description="how long after SIGTERM connections are still accepted, until load balancers have noticed",
+        default=10.0, ge=0, le=3_600, description="how long to accept connections after SIGTERM"
     )
-    connections: int = Field(
-        default=512, ge=1, le=100_000, description="connections at a time; probes are answered beyond"
-    )
+    connections: int = Field(default=512, ge=1, le=100_000, description="connections at a time, without probes")
     head_bytes: int = Field(default=16 * 1024, ge=1024, le=2**20, description="longest request line and headers")
-    unread_bytes: int = Field(
-        default=2**20,
-        ge=0,
-        le=2**30,
-        description="how much of a body is still taken after its answer, before it is cut",
-    )
+    unread_bytes: int = Field(default=2**20, ge=0, le=2**30, description="most that is read of a body after its answer")
     head_seconds: float = Field(default=10.0, gt=0, le=3600, description="how long a request's headers may take")
     body_seconds: float = Field(default=30.0, gt=0, le=3600, description="how long its body may take")
     answer_seconds: float = Field(
-        default=60.0, gt=0, le=3600, description="how long a client may leave an answer lie before it is cut off"
+        default=60.0, gt=0, le=3600, description="how long a client may take to read an answer"
     )
 
 
@@ -121,26 +100,20 @@ class WorkSettings(Group, env_prefix="DSR_WORK_"):
 
     downstreams: Path = Field(description="TOML file that declares the downstream systems")
     batch: int = Field(default=300, ge=1, le=10_000, description="tasks of one system and operation claimed at a time")
-    lease_seconds: float = Field(
-        default=3.0, ge=0.5, le=60, description="how long a process that went silent keeps what it has in hand"
-    )
+    lease_seconds: float = Field(default=3.0, ge=0.5, le=60, description="lease of the tasks of a silent process")
     poll_seconds: float = Field(
-        default=0.25, ge=0.01, le=60, description="how often to look for tasks that nobody woke us for"
+        default=0.25, ge=0.01, le=60, description="how often to look for tasks without a wake-up"
     )
-    backoff_seconds: float = Field(
-        default=0.5, ge=0.01, le=3_600, description="first pause after an unavailable system; doubles each time"
-    )
+    backoff_seconds: float = Field(default=0.5, ge=0.01, le=3_600, description="first pause after an outage; doubles")
     backoff_max_seconds: float = Field(default=300.0, ge=0.01, le=86_400, description="longest such pause")
     quarantine_seconds: float = Field(
         default=900.0,
         ge=0,
         le=604_800,
-        description="how long tasks of a quarantined system wait until a person may answer their requests without it",
+        description="wait before a request may be answered without a quarantined system",
     )
 
-    sweep_seconds: float = Field(
-        default=60.0, ge=0.1, le=3_600, description="how often to look whether a night's sweep has something left to do"
-    )
+    sweep_seconds: float = Field(default=60.0, ge=0.1, le=3_600, description="how often to look for retention work")
 
     @model_validator(mode="after")
     def _pauses_grow(self) -> Self:
@@ -157,12 +130,11 @@ class PolicySettings(Group, env_prefix="DSR_POLICY_"):
     time_limits: FilePath = Field(
         default=TIME_LIMITS,
         validation_alias=AliasChoices("DSR_POLICY_TIME_LIMITS", OLD_TIME_LIMITS),
-        description="TOML file of the policy of time limits",
+        description="TOML file of the time limits",
     )
 
     overlay: Path | None = Field(
-        default=None,
-        description="folder of the company's own files of the policy of processing, whose keys go over those shipped",
+        default=None, description="folder of the company's own policy files, which override those shipped"
     )
 
     def read_processing(self) -> Policy:
@@ -186,9 +158,7 @@ class TelemetrySettings(Group, env_prefix="DSR_TELEMETRY_"):
     """Metrics, traces and logs; ``DSR_TELEMETRY_…``."""
 
     otlp_endpoint: str | None = Field(
-        default=None,
-        pattern=r"^https?://[^\s/]+",
-        description="base URL of an OTLP/HTTP collector; none: traces are not sent",
+        default=None, pattern=r"^https?://[^\s/]+", description="base URL of an OTLP/HTTP collector"
     )
     sample_ratio: float = Field(default=0.1, ge=0, le=1, description="share of new traces that are recorded")
     privacy_token: SecretStr | None = Field(
@@ -206,20 +176,15 @@ class ProcessSettings(Group, env_prefix="DSR_PROCESS_"):
     """When a loop counts as dead, and how long an orderly end may take; ``DSR_PROCESS_…``."""
 
     still_seconds: float = Field(
-        default=60.0, gt=0, le=86_400, description="a loop that has not gone round for so long fails the liveness probe"
+        default=60.0, gt=0, le=86_400, description="stalled loops fail the liveness probe after this"
     )
     give_up_seconds: float = Field(
-        default=180.0, gt=0, le=86_400, description="a loop that has not gone round for so long ends the process"
+        default=180.0, gt=0, le=86_400, description="stalled loops end the process after this"
     )
     drain_seconds: float = Field(
-        default=30.0,
-        gt=0,
-        le=3_600,
-        description="how long what is in hand at SIGTERM may take; then it is left to others",
+        default=30.0, gt=0, le=3_600, description="how long work in hand may take after SIGTERM"
     )
-    outbox_seconds: float = Field(
-        default=20.0, gt=0, le=3_600, description="how long it may take then to send what waits in the outbox"
-    )
+    outbox_seconds: float = Field(default=20.0, gt=0, le=3_600, description="how long sending the outbox may take then")
 
     @model_validator(mode="after")
     def _is_unwell_before_it_ends(self) -> Self:
@@ -232,14 +197,9 @@ class ProcessSettings(Group, env_prefix="DSR_PROCESS_"):
 class ClockSettings(Group, env_prefix="DSR_CLOCK_"):
     """Which clock a service goes by; ``DSR_CLOCK_…``."""
 
-    file: FilePath | None = Field(
-        default=None,
-        description="for tests: a file with the seconds by which the clock is ahead; refused in production",
-    )
+    file: FilePath | None = Field(default=None, description="file with the seconds to add to the clock; tests only")
     environment: Literal["production", "test"] = Field(
-        default="production",
-        validation_alias="DSR_ENVIRONMENT",
-        description="test allows what only tests may do",
+        default="production", validation_alias="DSR_ENVIRONMENT", description="test allows a shifted clock"
     )
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
-"""The list of contact points that get no marketing (Art. 21(3)): keyed hashes, of which none names anybody."""
+"""Lists contact points that get no marketing (Art. 21(3)) and withdrawn consents (7(3)), by keyed hash alone."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -28,6 +28,12 @@ WHERE s.fingerprint = ANY($1) AND NOT EXISTS (
         WHERE b.identity = a.identity AND b.holder = a.holder AND b.valid_from <= s.since))
 ORDER BY s.fingerprint, s.since DESC
 """
+_WITHDRAW = """
+INSERT INTO register.consent_withdrawn (fingerprint, purpose, since)
+SELECT DISTINCT f, p, $3::timestamptz FROM unnest($1::bytea[], $2::text[]) AS n (f, p) ORDER BY f, p
+ON CONFLICT (fingerprint, purpose) DO UPDATE SET since = excluded.since
+"""
+_WITHDRAWN = "SELECT fingerprint, purpose, since FROM register.consent_withdrawn WHERE fingerprint = ANY($1)"
 _IN_FORCE = f"SELECT DISTINCT ON (s.fingerprint) s.fingerprint, s.request_id {_STILL_THEIRS}"
 _ENTRIES = f'SELECT s.fingerprint, s.request_id, s."right", s.channel, s.since {_STILL_THEIRS}'
 
@@ -64,3 +70,14 @@ async def listed(connection: Connection, fingerprints: Collection[bytes]) -> set
 async def in_force(connection: Connection, fingerprints: Collection[bytes]) -> dict[bytes, UUID]:
     """Returns the listed contact points that the register does not know to have moved, each with a request."""
     return {row[0]: row[1] for row in await connection.fetch(_IN_FORCE, list(fingerprints))}
+
+
+async def withdraw(connection: Connection, withdrawn: Iterable[tuple[bytes, str]], now: datetime) -> None:
+    """Notes which contact points no longer consent to which purpose."""
+    if columns := [list(column) for column in zip(*withdrawn, strict=True)]:
+        await connection.execute(_WITHDRAW, *columns, now)
+
+
+async def withdrawn(connection: Connection, fingerprints: Collection[bytes]) -> list[tuple[bytes, str, datetime]]:
+    """Returns the purposes to which these contact points no longer consent, and since when."""
+    return [tuple(row) for row in await connection.fetch(_WITHDRAWN, list(fingerprints))] if fingerprints else []

@@ -21,8 +21,7 @@ from services.intake import app
 from services.intake.api.actions import registered
 from services.intake.api.problems import STATUS
 from services.intake.submission.schemas import Submission
-from shared.domain.events import EVENT_TYPES
-from shared.domain.events.requests import RequestStatus
+from shared.domain.events import EVENT_TYPES, RequestStatus
 from shared.domain.rights import Right
 from shared.domain.topics import TOPIC_ACCESS
 from shared.domain.user_events import KINDS

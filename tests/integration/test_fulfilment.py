@@ -25,7 +25,7 @@ from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
 from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment.store import Completed, NewFulfilment
-from shared.storage import consents, suppression
+from shared.storage import suppression
 from shared.storage.release import fault_of_package
 from shared.storage.suppression import CHANNELS, Entry
 from shared.storage.vault import Sealing
@@ -482,7 +482,7 @@ async def test_subject_on_our_suppression_list_alone_is_not_told_no_data(open_ha
             for each in (EMAIL_SERVICES, PHONE_SERVICES)
         ]
         await suppression.add(tx.connection, listed, tx.now)
-        await consents.withdraw(
+        await suppression.withdraw(
             tx.connection, [(fingerprint(each), "analytics") for each in (EMAIL_SERVICES, PHONE_SERVICES)], tx.now
         )
     await collected(harness, event)

@@ -19,10 +19,10 @@ from uuid import UUID
 
 from imapclient import IMAPClient
 from imapclient.exceptions import IMAPClientError
+from prometheus_client import Gauge
 from uuid_utils.compat import uuid7
 
 from services.correspondence.mail import parser_process
-from services.correspondence.metrics import MAILBOX_READ_AT
 from services.correspondence.settings import ImapSettings, SmtpSettings, listed
 from shared.app.service import Running
 from shared.domain.events import MailReceived
@@ -35,6 +35,7 @@ from shared.storage.vault import Sealing
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+MAILBOX_READ_AT = Gauge("dsr_mailbox_read_timestamp_seconds", "When the mailbox was last read to its end")
 NAME: Final = "mailbox"
 """The name of the loop."""
 AWAY: Final = (IMAPClientError, OSError)

@@ -8,10 +8,10 @@ from typing import Protocol, TypeVar
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
+from prometheus_client import Counter
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
-from services.erasure import metrics
 from services.erasure.retention import rules, store
 from services.erasure.retention.exemptions import Exemptions
 from services.erasure.retention.rules import Known, State, Terms
@@ -28,6 +28,8 @@ from shared.systems.contract import Task
 from shared.systems.sweepable import Counted, Due, Sweepable, SweepStopped, Swept
 
 log = logging.getLogger(__name__)
+
+GONE = Counter("dsr_retention_rows_total", "Rows that the run has deleted or anonymised", ["system", "action"])
 
 T = TypeVar("T")
 
@@ -138,7 +140,7 @@ class Night:
                 await self._alive(self._look_whom_it_spares())
                 return
             await self._alive(self._note_gone(keys[due], gone))
-            metrics.GONE.labels(keys[due][0], due.then).inc(gone)
+            GONE.labels(keys[due][0], due.then).inc(gone)
 
         try:
             results = await self._answer(self._adapter.sweep([*keys], self._spared, go_on)) if keys else []

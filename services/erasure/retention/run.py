@@ -12,7 +12,8 @@ from functools import partial
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from services.erasure import metrics
+from prometheus_client import Gauge
+
 from services.erasure.retention import exemptions, rules, store
 from services.erasure.retention.night import Night, RetentionTarget
 from services.erasure.retention.rules import Known, State, Terms
@@ -26,6 +27,7 @@ from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import telemetry
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import run_periodically
+from shared.runtime.metrics import PEOPLE
 from shared.storage import lease, systems
 from shared.storage.lease import Turn, TurnLost
 from shared.storage.systems import SystemState
@@ -33,6 +35,14 @@ from shared.systems.downstream import Downstream
 from shared.systems.sweepable import Sweepable, SweepStopped
 
 log = logging.getLogger(__name__)
+
+MISSES = Gauge(
+    "dsr_retention_misses",
+    "Rows that have been past their ceiling for more than a day and are not exempt",
+    ["system", "category"],
+    registry=PEOPLE,
+)
+TABLES = Gauge("dsr_retention_tables", "Tables with a ceiling, by what the last night found", ["system", "state"])
 
 LOOP = "retention"
 _TURN = timedelta(minutes=5)
@@ -151,15 +161,15 @@ class Sweeper:
 
 def _show(figures: Figures) -> None:
     """Sets the metrics of the last night, in every instance alike."""
-    metrics.MISSES.clear()
+    MISSES.clear()
     for system, category, missed in figures.missed:
-        metrics.MISSES.labels(system, category).set(missed)
-    metrics.TABLES.clear()
+        MISSES.labels(system, category).set(missed)
+    TABLES.clear()
     for system in {system for system, _, _ in figures.states}:
         for state in State:
-            metrics.TABLES.labels(system, state).set(0)
+            TABLES.labels(system, state).set(0)
     for system, found, tables in figures.states:
-        metrics.TABLES.labels(system, found).set(tables)
+        TABLES.labels(system, found).set(tables)
 
 
 def _adapter(system: Downstream) -> Sweepable:

@@ -6,7 +6,7 @@ from uuid_utils.compat import uuid7
 
 from services.intake.request.stored_request import StoredRequest, as_told
 from shared.domain import topics
-from shared.domain.events.requests import RequestStatus
+from shared.domain.events import RequestStatus
 from shared.domain.topics import Message
 from shared.messaging.unit_of_work import UnitOfWork
 

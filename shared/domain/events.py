@@ -1,17 +1,236 @@
-"""Defines the events that intake publishes about requests, on ``Topic.REQUESTS``."""
+"""Defines the events on the bus: facts in the past tense, by reference only, never personal data.
 
-from datetime import date
-from typing import Annotated, Literal
+A compatible change keeps the type; an incompatible one adds a class with the next version. The class docstring is the
+event's public documentation. The Kafka key is the request id; headers follow the CloudEvents 1.0 Kafka binding.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from functools import cache
+from typing import Annotated, ClassVar, Literal, Protocol, Self, Unpack
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from uuid_utils.compat import uuid7
 
-from shared.domain.events.event import Event, SubjectRef
+from shared.domain.mail_content import MailKind
 from shared.domain.operations import Limit, TaskReport
 from shared.domain.rights import Outcome, Right, Role
 from shared.domain.text import Word
-from shared.domain.topics import Topic
+from shared.domain.time_limit_policy import Question
+from shared.domain.topics import COMPLETIONS, Topic
 
+SubjectRef = UUID
+"""Points at a subject in the vault; says nothing about who it is."""
+
+
+UNPUBLISHED = datetime.min.replace(tzinfo=UTC)
+"""When an event occurs that is not published yet."""
+
+
+class Concerned(Protocol):
+    """A request that an event can be about."""
+
+    @property
+    def request_id(self) -> UUID: ...
+    @property
+    def subject_ref(self) -> SubjectRef: ...
+    @property
+    def right(self) -> Right: ...
+
+
+class Event(BaseModel):
+    """A fact about one request."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    topics: ClassVar[Mapping[Right, Topic]]
+
+    event_id: UUID = Field(default_factory=uuid7)
+    request_id: UUID
+    occurred_at: AwareDatetime
+    right: Right
+
+    def __init_subclass__(cls, *, topic: Topic | Mapping[Right, Topic], **_config: Unpack[ConfigDict]) -> None:
+        cls.topics = dict.fromkeys(Right, topic) if isinstance(topic, Topic) else topic
+
+    @classmethod
+    def about(cls, request: Concerned, **fields: object) -> Self:
+        """This event about a request: what it does not say otherwise is as the request has it, field by field.
+
+        It occurs when it is published: ``UnitOfWork.publish`` sets the instant.
+        """
+        known: dict[str, object] = {"occurred_at": UNPUBLISHED, "subject": request.subject_ref}
+        for name in _in_common(cls, type(request)):
+            known[name] = getattr(request, name)
+        return cls.model_validate(known | fields)
+
+    def occurs(self, at: datetime) -> None:
+        """Sets when it occurs: when it is published."""
+        self.__dict__["occurred_at"] = at
+
+
+@cache
+def _in_common(event: type[Event], concerned: type[Concerned]) -> tuple[str, ...]:
+    """The fields of the event that whatever it is about has too, as an attribute or as a field of a data class."""
+    has = {*dir(concerned), *getattr(concerned, "__dataclass_fields__", ())}
+    return tuple(name for name in event.model_fields if name in has)
+
+
+@cache
+def type_of(event: type[Event]) -> str:
+    """The ``ce_type`` of an event class."""
+    return str(event.model_fields["type"].default)
+
+
+# Results of fulfilment, on the topic of each right.
+class FulfilmentCompleted(Event, topic=COMPLETIONS):
+    """Every downstream has done its part and was looked at again.
+
+    ``deferred``: it is the erasure of what had to be kept at first, and the request was answered long before.
+    """
+
+    type: Literal["dsr.fulfilment.completed.v1"] = "dsr.fulfilment.completed.v1"
+    operation: Word
+    outcome: Outcome
+    tasks: tuple[TaskReport, ...]
+    package_id: UUID | None = None
+    deferred: bool = False
+
+
+class FulfilmentBlocked(Event, topic=COMPLETIONS):
+    """At least one downstream failed for good or could not be searched; somebody must say what happens next.
+
+    ``deferred``: it is the erasure of what had to be kept at first.
+    """
+
+    type: Literal["dsr.fulfilment.blocked.v1"] = "dsr.fulfilment.blocked.v1"
+    operation: Word
+    tasks: tuple[TaskReport, ...]
+    deferred: bool = False
+
+
+class FulfilmentPostponed(Event, topic=Topic.ERASURE_COMPLETIONS):
+    """Nothing of it is done yet: other requests of the same person come first, as their data have shown.
+
+    ``opposed``: one of them is a restriction, which wants the data kept; a person must say which holds.
+    ``dsr.request.retry_decided.v1`` lets it go on.
+    """
+
+    type: Literal["dsr.fulfilment.postponed.v1"] = "dsr.fulfilment.postponed.v1"
+    operation: Word
+    awaits: tuple[UUID, ...]
+    opposed: bool = False
+
+
+class FulfilmentReported(Event, topic=COMPLETIONS):
+    """What is done of a request whose answer was decided or that was withdrawn, and what is not (no outcome).
+
+    Where the work ends with that, and something was in hand at that moment, it comes again with what became of it.
+    ``package_id``: a copy of what could be collected. ``so_far``: nothing is decided: it is what stopped at once.
+    """
+
+    type: Literal["dsr.fulfilment.reported.v1"] = "dsr.fulfilment.reported.v1"
+    operation: Word | Literal[""]
+    outcome: Outcome
+    tasks: tuple[TaskReport, ...]
+    package_id: UUID | None = None
+    so_far: bool = False
+
+
+class ErasurePlanned(Event, topic=Topic.ERASURE_COMPLETIONS):
+    """What an erasure would do in each system, asked for by ``dsr.request.plan_asked.v1``: nothing was changed."""
+
+    type: Literal["dsr.fulfilment.erasure_planned.v1"] = "dsr.fulfilment.erasure_planned.v1"
+    plan_id: UUID
+    tasks: tuple[TaskReport, ...]
+
+
+# The event of the deadline service.
+class TimerKind(StrEnum):
+    """What a timer is about.
+
+    ``milestone``: an open request is due soon or overdue. ``target``: the staff missed a step. ``question``: the
+    requester has not answered. ``customer``: a customer has not replied to a forwarded request. ``retention``: a system
+    may keep data no longer.
+    """
+
+    MILESTONE = "milestone"
+    TARGET = "target"
+    QUESTION = "question"
+    CUSTOMER = "customer"
+    RETENTION = "retention"
+
+
+class TimerFired(Event, topic=Topic.DEADLINES):
+    """The time of ``step`` has come.
+
+    ``days``: days left before ``due_on``, days since the question, or working days since a request was forwarded.
+    """
+
+    type: Literal["dsr.timer.fired.v1"] = "dsr.timer.fired.v1"
+    subject: SubjectRef
+    kind: TimerKind
+    step: Word
+    due_on: date
+    days: int = 0
+    question_id: UUID | None = None
+    question: Question | None = None
+    systems: tuple[Word, ...] = ()
+
+
+# Letters and mails between intake and correspondence, by id alone: their text and addressee are in the vault.
+Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+"""A digest in hex."""
+DeliveryFault = Literal["refused", "put_off", "address_unknown", "address_unusable", "key_gone"]
+"""Why the mail server, or we, cannot deliver a letter by e-mail."""
+
+
+class NoticeRequested(Event, topic=Topic.NOTICES):
+    """A letter is to be rendered, and sent by e-mail if ``by_mail`` says so; else it is printed, or read now.
+
+    ``kind``: of the letter. ``threaded``: it joins the mails that the requester and we have exchanged. It comes again
+    for a letter that is to be sent once more. A digest to a recipient tells of many requests: ``request_id`` is its own
+    id, and ``right`` says nothing.
+    """
+
+    type: Literal["dsr.notice.requested.v1"] = "dsr.notice.requested.v1"
+    notice_id: UUID
+    kind: Word
+    by_mail: bool
+    threaded: bool
+
+
+class NoticeSettled(Event, topic=Topic.DELIVERIES):
+    """The mail server has accepted a letter, or it cannot be delivered by e-mail and a person must see to it.
+
+    ``sha256``: of the letter as it was sent (HTML, UTF-8), in hex.
+    """
+
+    type: Literal["dsr.notice.settled.v1"] = "dsr.notice.settled.v1"
+    notice_id: UUID
+    state: Literal["sent", "failed"]
+    fault: DeliveryFault | None = None
+    sha256: Sha256 | None = None
+
+
+class MailReceived(Event, topic=Topic.DELIVERIES):
+    """A mail was read from the mailbox and sealed; it is about no request yet, and says no right.
+
+    ``request_id``: the id of the mail. ``digest``: keyed, of what two copies of one mail have in common. ``letters``:
+    those that it answers, or that it says have not arrived. ``by_our_exchanger``: ``received_at`` is what our own mail
+    exchanger wrote; else it is the mailbox's.
+    """
+
+    type: Literal["dsr.mail.received.v1"] = "dsr.mail.received.v1"
+    kind: MailKind
+    digest: Sha256
+    received_at: AwareDatetime
+    by_our_exchanger: bool
+    letters: tuple[UUID, ...]
+
+
+# Events that intake publishes about requests.
 Zone = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$", max_length=64)]
 Calendar = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2}(-[A-Z0-9]{1,4})?)?$")]
 Reason = Annotated[str, StringConstraints(pattern=r"^[A-Z_]{1,64}$")]
@@ -280,3 +499,9 @@ class RequestStatus(BaseModel):
     due_on: date = Field(description="by when it must be answered")
     outcome: Outcome | None
     closed_at: AwareDatetime | None
+
+
+EVENT_TYPES = {
+    type_of(event): event for topic in Topic for event in Event.__subclasses__() if topic in event.topics.values()
+}
+"""Event class by its ``ce_type``, topic by topic: everything that can be heard on the bus."""
