@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from enum import StrEnum
 from typing import Self
 from uuid import UUID
@@ -104,8 +104,3 @@ def is_stopped(known: Known | None, terms: Terms, policy: SweepPolicy, counted: 
     if known and known.is_confirmed and known.terms == terms and counted.due <= known.due:
         return False
     return policy.is_too_much(counted.due, counted.rows)
-
-
-def a_day_before(night: date) -> date:
-    """As of when what is past counts as missed: for a day it could have gone."""
-    return night - timedelta(days=1)

@@ -1,4 +1,4 @@
-"""Runs retention each night: counts every ceiling in every table, then asks for approval or deletes.
+"""Runs retention each night: counts every ceiling in every table, then asks for approval or deletes, and records it.
 
 One instance has the lease. The next one goes on with what it leaves unfinished.
 """
@@ -7,21 +7,27 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
+from pydantic import JsonValue
+from uuid_utils.compat import uuid7
 
 from services.erasure.retention import exemptions, rules, store
-from services.erasure.retention.night import Night, RetentionTarget
+from services.erasure.retention.exemptions import Exemptions
 from services.erasure.retention.rules import Known, State, Terms
-from services.erasure.retention.store import Figures, Key
+from services.erasure.retention.store import Figures, Key, RunResult
 from shared.app.service import Running
-from shared.domain.errors import Unavailable
+from shared.domain.errors import DsrError, Refused, Unavailable
 from shared.domain.operations import Operation
+from shared.domain.policy import Ceiling
 from shared.domain.policy_files import SweepPolicy, sweep_policy
+from shared.fulfilment.calls import UnforeseenError
 from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import telemetry
@@ -30,9 +36,12 @@ from shared.runtime.loops import run_periodically
 from shared.runtime.metrics import PEOPLE
 from shared.storage import lease, systems
 from shared.storage.lease import Turn, TurnLost
+from shared.storage.postgres import AGAIN, AWAY
 from shared.storage.systems import SystemState
+from shared.systems import sweepable
+from shared.systems.contract import Task
 from shared.systems.downstream import Downstream
-from shared.systems.sweepable import Sweepable, SweepStopped
+from shared.systems.sweepable import Counted, Due, Sweepable, SweepStopped, Swept
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +51,7 @@ MISSES = Gauge(
     ["system", "category"],
     registry=PEOPLE,
 )
+GONE = Counter("dsr_retention_rows_total", "Rows that the run has deleted or anonymised", ["system", "action"])
 TABLES = Gauge("dsr_retention_tables", "Tables with a ceiling, by what the last night found", ["system", "state"])
 
 LOOP = "retention"
@@ -52,6 +62,41 @@ _UNHEARD_SECONDS = 30.0
 """For how long a restriction may be on the bus unheard: longer than a busy consumer is behind."""
 
 T = TypeVar("T")
+
+HOLD_UNREADABLE = "hold_unreadable"
+"""The reason of a refusal: a hold covers the category, and its person is not known."""
+
+
+class Alive(Protocol):
+    """Waits for a step of the work while the loop counts as alive; raises ``SweepStopped`` where none may follow."""
+
+    async def __call__(self, doing: Awaitable[T]) -> T: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionTarget:
+    """One ceiling in one table of a system, and what the last night has left of it.
+
+    ``country``: whose law alone it is; None: it is for everybody. ``shows_country``: whether its rows say which.
+    """
+
+    key: Key
+    category: str
+    ceiling: Ceiling
+    terms: Terms
+    known: Known | None
+    country: str | None = None
+    shows_country: bool = False
+
+    @property
+    def judged(self) -> bool:
+        """Whether its rows can be selected."""
+        return self.country is None or self.shows_country
+
+    def due(self, first_kept: date) -> Due:
+        """Returns what is past it, up to a day."""
+        (_, table, _), each, zone = self.key, self.ceiling, ZoneInfo(self.terms.zone)
+        return Due(table, each.anchor, each.then.value, first_kept, zone, country=self.country)
 
 
 async def run(running: Running) -> None:
@@ -157,6 +202,153 @@ class Sweeper:
             async with self._unit_of_work.pool.acquire() as connection:
                 await turn.renew(connection)
             self._renewed = now
+
+
+class Night:
+    """Works one system for one night."""
+
+    def __init__(
+        self,
+        unit_of_work: UnitOfWorkFactory,
+        adapter: Sweepable,
+        night: date,
+        policy: SweepPolicy,
+        alive: Alive,
+        copied: Sequence[Task],
+    ) -> None:
+        self._unit_of_work = unit_of_work
+        self._adapter = adapter
+        self._night = night
+        self._policy = policy
+        self._alive = alive
+        self._copied = copied
+        self._spared: sweepable.Spared = {}
+
+    async def run(self, targets: Sequence[RetentionTarget]) -> None:
+        """Does all that this night is to do about these.
+
+        Raises:
+            Unavailable: the system is away; what is left is tried again.
+            SweepStopped: this process is not to go on.
+        """
+        async with self._unit_of_work.pool.acquire() as connection:
+            known = (self._unit_of_work.vault, self._unit_of_work.policy, self._copied)
+            self._sparing = await Exemptions.of(connection, *known)
+        self._spared, unreadable = self._sparing.of_categories({target.category for target in targets})
+        signed = [target for target in targets if target.judged and target.ceiling.signed(self._night)]
+        readable = [target for target in signed if target.category not in unreadable]
+        for target in targets:
+            if not target.judged:
+                await self._leave(replace(self._result(target, State.NO_COUNTRY), counted_on=None))
+            elif target not in signed:
+                await self._leave_with_misses(target, replace(self._result(target, State.UNSIGNED), counted_on=None))
+            elif target not in readable:
+                left = replace(self._result(target, State.FAILED), reason=HOLD_UNREADABLE)
+                await self._leave_with_misses(target, left)
+        going = []
+        for target, found in zip(readable, await self._count([self._due(each) for each in readable]), strict=True):
+            left = self._result(target, State.SWEEPING)
+            if isinstance(found, Refused):
+                await self._leave(replace(left, state=State.FAILED, reason=found.code))
+                continue
+            left = replace(left, due=found.due, of_rows=found.rows, undetermined=found.undetermined)
+            if rules.runs_dry(target.known, target.terms, self._night):
+                await self._leave(replace(left, state=State.DRY_RUN, counted_on=self._night))
+            elif rules.is_stopped(target.known, target.terms, self._policy, found):
+                await self._leave_with_misses(target, replace(left, state=State.STOPPED))
+            else:
+                await self._leave(left)
+                going.append((target, left))
+        await self._sweep(going)
+
+    async def _sweep(self, going: Sequence[tuple[RetentionTarget, RunResult]]) -> None:
+        """Lets go what nothing is against; what two ceilings want alike is done once."""
+        dues = [replace(self._due(target), about=left.due) for target, left in going]
+        keys = {due: target.key for due, (target, _) in zip(dues, going, strict=True)}
+
+        async def go_on(due: Due, gone: int) -> None:
+            if not gone:
+                await self._alive(self._look_whom_it_spares())
+                return
+            await self._alive(self._note_gone(keys[due], gone))
+            GONE.labels(keys[due][0], due.then).inc(gone)
+
+        try:
+            results = await self._answer(self._adapter.sweep([*keys], self._spared, go_on)) if keys else []
+            done: dict[Due, Swept | Refused] = dict(zip(keys, results, strict=True))
+        except Refused as refused:
+            done = dict.fromkeys(keys, refused)
+        for due, (target, left) in zip(dues, going, strict=True):
+            if isinstance(result := done[due], Refused):
+                await self._leave_with_misses(target, replace(left, state=State.FAILED, reason=result.code))
+            else:
+                swept = replace(left, state=State.SWEPT, spared=result.spared)
+                await (self._leave(swept) if result.complete else self._leave_with_misses(target, swept))
+
+    async def _look_whom_it_spares(self) -> None:
+        """Before each step: a hold that came meanwhile must find the data that it is about."""
+        async with self._unit_of_work.pool.acquire() as connection:
+            if await self._sparing.is_outdated(connection):
+                raise SweepStopped("a restriction or a hold has come: the next look goes on without what it is about")
+
+    async def _note_gone(self, key: Key, gone: int) -> None:
+        async with self._unit_of_work.pool.acquire() as connection:
+            await store.add_gone(connection, key, gone)
+
+    async def _count(self, due: Sequence[Due]) -> Sequence[Counted | Refused]:
+        try:
+            return await self._answer(self._adapter.count(due, self._spared)) if due else []
+        except Refused as refused:
+            return [refused for _ in due]
+
+    async def _answer(self, doing: Awaitable[T]) -> T:
+        """Returns the adapter's answer; an unexpected error costs its own system one night, and no request.
+
+        Raises:
+            Refused: it broke in a way that nobody foresaw.
+        """
+        try:
+            return await self._alive(doing)
+        except (DsrError, *AWAY, *AGAIN):
+            raise
+        except Exception as error:
+            where = telemetry.where(error)
+            log.error("unexpected adapter error adapter=%s at=%s", type(self._adapter).__name__, where)  # noqa: TRY400
+            raise UnforeseenError(f"the sweep broke: {type(error).__name__}") from error
+
+    async def _leave_with_misses(self, target: RetentionTarget, left: RunResult) -> None:
+        """Notes it with the rows that are past their ceiling for a day already, and still there."""
+        (found,) = await self._count([target.due(left.terms.first_kept(self._night - timedelta(days=1)))])
+        await self._leave(replace(left, missed=found.due if isinstance(found, Counted) else 0))
+
+    async def _leave(self, left: RunResult) -> None:
+        system, table, ceiling = left.key
+        async with self._unit_of_work.begin() as tx:
+            gone = await store.leave(tx.connection, left)
+            detail: dict[str, JsonValue] = {"system": system, "table": quote(table), "ceiling": ceiling}
+            detail |= {"action": left.action, "first_kept": left.first_kept.isoformat(), "policy": left.policy}
+            detail |= {"due": left.due, "of_rows": left.of_rows, "gone": gone, "spared": left.spared}
+            detail |= {"missed": left.missed, "undetermined": left.undetermined, "reason": left.reason}
+            tx.log_evidence(left.sweep_id, f"retention.{left.state}", detail)
+
+    def _due(self, target: RetentionTarget) -> Due:
+        return target.due(rules.goes_up_to(target.known, target.terms, self._night))
+
+    def _result(self, target: RetentionTarget, state: State) -> RunResult:
+        known = target.known
+        goes_on = known is not None and (known.is_confirmed or known.state is State.SWEEPING)
+        return RunResult(
+            key=target.key,
+            category=target.category,
+            sweep_id=known.sweep_id if known and goes_on else uuid7(),
+            action=target.ceiling.then.value,
+            state=state,
+            night=self._night,
+            terms=target.terms,
+            counted_on=known.counted_on if known else None,
+            first_kept=self._due(target).first_kept,
+            policy=self._unit_of_work.policy.version,
+        )
 
 
 def _show(figures: Figures) -> None:
