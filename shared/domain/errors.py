@@ -25,18 +25,18 @@ class Unavailable(DsrError):
 
 
 class AnswerUnreadable(Unavailable):
-    """An answer broke off or cannot be read: the system is away, or a person must look where it is always so."""
+    """The system's answer broke off or cannot be read; if it happens every time, an officer must look."""
 
 
 class Overtaken(Unavailable):
-    """A later attempt, or a later operation of the same request, has been at the store: this one changes nothing."""
+    """A later attempt or operation of the same request reached the store first; this one changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class DoneBefore:
     """The rows that a task changed before it failed.
 
-    ``reported``: so the system says, and nobody has verified it.
+    ``reported``: the counts come from the system and were not verified.
     """
 
     found: int
@@ -46,12 +46,11 @@ class DoneBefore:
 
 
 class Refused(DsrError):
-    """The downstream system will not do it as asked; ``code`` says why in a word, the message in a sentence.
+    """The downstream system refuses the task; ``code`` gives the reason, the message explains it.
 
-    ``done_before``: what had been changed all the same. ``states``: which states last by which others may have to keep
-    something, where it tells them; None: it should be known, and is not. ``found``: of a dry run, the rows by category
-    of which none would go while this is so, where they were counted; ``unsigned``: what the rules speak of that nobody
-    has signed, of each rule: once all are signed, the task goes on by itself.
+    ``done_before``: what was changed before. ``states``: states that may make other systems keep data; None means
+    unknown. ``found``: rows by category that a dry run counted and that all stay. ``unsigned``: unsigned rules that
+    cover these rows; the task continues once all are signed.
     """
 
     done_before: DoneBefore | None = None
@@ -61,11 +60,11 @@ class Refused(DsrError):
 
 
 class SystemRefused(Refused):
-    """The system as a whole is at fault, or what is declared of it: every task of it would be refused alike."""
+    """The system or its declaration is wrong, so every task of it would be refused."""
 
 
 class SignInRefused(SystemRefused):
-    """The system does not let us in, or does not let us do this: check the user, its password and its rights."""
+    """The system rejects our user: check the user, its password and its rights."""
 
 
 class TableMissing(SystemRefused):
@@ -73,17 +72,17 @@ class TableMissing(SystemRefused):
 
 
 class ColumnUnmapped(SystemRefused):
-    """A table has a column that the dataset does not classify, so what it holds about people is unknown."""
+    """A table has a column that the dataset does not classify, so its personal data are unknown."""
 
 
 class AnswerMalformed(Refused):
-    """The answer of the system is larger, deeper or of another form than agreed; none of it was used."""
+    """The system's answer is larger, deeper or of another form than agreed; none of it was used."""
 
 
 class NotSupported(Refused):
-    """The system has no way to do this: do it there by hand, and enter what was done.
+    """The system cannot do this: an officer does it by hand and enters the result.
 
-    ``manual_steps``: how, with ids of the subject's records; they go to the vault, and nowhere else.
+    ``manual_steps``: instructions with ids of the subject's records; stored in the vault only.
     """
 
     def __init__(self, message: str = "", manual_steps: Sequence[str] = ()) -> None:
@@ -92,21 +91,21 @@ class NotSupported(Refused):
 
 
 class ForeignHit(Refused):
-    """The system's search returned people who are not the subject; nothing was done to anybody."""
+    """The system's search returned people other than the subject; nothing was changed."""
 
 
 class SeveralPeople(ForeignHit):
-    """Several people hold what is known of the subject, as an address of a household; nothing was done to anybody."""
+    """Several people share the subject's identities, such as a household's address; nothing was changed."""
 
 
 class ResidueFound(Refused):
-    """The system reported success, and looking again still found the subject."""
+    """The system reported success, but a second search still found the subject."""
 
 
 class BlastRadius(Refused):
-    """The task would touch more people or rows than the configured limit; nothing was done.
+    """The task would change more people or rows than the configured limit; nothing was changed.
 
-    ``exceeded``: which limit, and by how much; without it nobody can confirm that more may be touched.
+    ``exceeded``: which limit, and by how much; needed to confirm a higher limit.
     """
 
     def __init__(self, message: str, exceeded: Exceeded | None = None) -> None:
@@ -115,27 +114,27 @@ class BlastRadius(Refused):
 
 
 class RuleUnsigned(BlastRadius):
-    """A rule without a valid sign-off would keep rows: nothing was done, and they go once two persons confirm it."""
+    """An unsigned rule would keep rows; nothing was changed, and dual approval erases them."""
 
 
 class GroundInvalid(Refused):
-    """A system keeps data on a ground that is no signed rule of the policy: they stay until a person has decided."""
+    """A system keeps data on a ground without a signed rule; they stay until an officer decides."""
 
 
 class GroundUnknown(Refused):
-    """A system does not tell whether data must stay: nothing goes, there or elsewhere, until somebody has looked."""
+    """A system does not report whether data must stay; nothing is erased anywhere until an officer decides."""
 
 
 class ErasureOpposed(Refused):
-    """A legal hold, or a restriction that the person asked for, keeps what a withdrawn consent would erase."""
+    """A legal hold or a requested restriction keeps data that a withdrawn consent would erase."""
 
 
 class KeyGone(Refused):
-    """The subject's key was shredded before the task was worked: there is nobody left to search for."""
+    """The subject's key was destroyed before the task ran, so the subject cannot be searched for."""
 
 
 class SystemQuarantined(Refused):
-    """Nothing is done in the system until a person has accepted it; the task goes on by itself when it is on again."""
+    """The system is paused until an officer accepts it; then the task continues."""
 
 
 class SystemRetired(Refused):
@@ -143,7 +142,7 @@ class SystemRetired(Refused):
 
 
 class Withdrawn(Refused):
-    """The request was withdrawn while the task was worked: no further step is taken, and nobody needs to look."""
+    """The request was withdrawn while the task ran; it stops here and needs no review."""
 
 
 class IllegalTransition(DsrError):
@@ -151,7 +150,7 @@ class IllegalTransition(DsrError):
 
 
 class Shredded(DsrError):
-    """The subject's key was destroyed after closure; what it sealed cannot be read by anyone."""
+    """The subject's key was destroyed after closure, so the sealed data are unreadable."""
 
 
 class UnknownKey(DsrError):

@@ -22,11 +22,11 @@ from shared.domain.time_limit_policy import Question
 from shared.domain.topics import COMPLETIONS, Topic
 
 SubjectRef = UUID
-"""Points at a subject in the vault; says nothing about who it is."""
+"""Points at a subject in the vault without identifying a person."""
 
 
 UNPUBLISHED = datetime.min.replace(tzinfo=UTC)
-"""When an event occurs that is not published yet."""
+"""The time of an event that is not published yet."""
 
 
 class Concerned(Protocol):
@@ -56,9 +56,9 @@ class Event(BaseModel):
 
     @classmethod
     def about(cls, request: Concerned, **fields: object) -> Self:
-        """This event about a request: what it does not say otherwise is as the request has it, field by field.
+        """Returns this event about a request; fields that are not given are copied from the request.
 
-        It occurs when it is published: ``UnitOfWork.publish`` sets the instant.
+        ``UnitOfWork.publish`` sets the time.
         """
         known: dict[str, object] = {"occurred_at": UNPUBLISHED, "subject": request.subject_ref}
         for name in _in_common(cls, type(request)):
@@ -66,13 +66,13 @@ class Event(BaseModel):
         return cls.model_validate(known | fields)
 
     def occurs(self, at: datetime) -> None:
-        """Sets when it occurs: when it is published."""
+        """Sets the time of publication."""
         self.__dict__["occurred_at"] = at
 
 
 @cache
 def _in_common(event: type[Event], concerned: type[Concerned]) -> tuple[str, ...]:
-    """The fields of the event that whatever it is about has too, as an attribute or as a field of a data class."""
+    """Returns the fields that the event shares with the class it is about."""
     has = {*dir(concerned), *getattr(concerned, "__dataclass_fields__", ())}
     return tuple(name for name in event.model_fields if name in has)
 
@@ -85,9 +85,9 @@ def type_of(event: type[Event]) -> str:
 
 # Results of fulfilment, on the topic of each right.
 class FulfilmentCompleted(Event, topic=COMPLETIONS):
-    """Every downstream has done its part and was looked at again.
+    """Every system has done its part and was verified.
 
-    ``deferred``: it is the erasure of what had to be kept at first, and the request was answered long before.
+    ``deferred``: the erasure of data that were retained at first; the request was answered before.
     """
 
     type: Literal["dsr.fulfilment.completed.v1"] = "dsr.fulfilment.completed.v1"
@@ -99,9 +99,9 @@ class FulfilmentCompleted(Event, topic=COMPLETIONS):
 
 
 class FulfilmentBlocked(Event, topic=COMPLETIONS):
-    """At least one downstream failed for good or could not be searched; somebody must say what happens next.
+    """At least one system failed for good or could not be searched; an officer decides how to continue.
 
-    ``deferred``: it is the erasure of what had to be kept at first.
+    ``deferred``: the erasure of data that were retained at first.
     """
 
     type: Literal["dsr.fulfilment.blocked.v1"] = "dsr.fulfilment.blocked.v1"
@@ -111,10 +111,10 @@ class FulfilmentBlocked(Event, topic=COMPLETIONS):
 
 
 class FulfilmentPostponed(Event, topic=Topic.ERASURE_COMPLETIONS):
-    """Nothing of it is done yet: other requests of the same person come first, as their data have shown.
+    """The erasure has not begun: other requests of the same person come first.
 
-    ``opposed``: one of them is a restriction, which wants the data kept; a person must say which holds.
-    ``dsr.request.retry_decided.v1`` lets it go on.
+    ``opposed``: one of them is a restriction, which keeps the data; an officer must decide which one prevails.
+    ``dsr.request.retry_decided.v1`` continues the erasure.
     """
 
     type: Literal["dsr.fulfilment.postponed.v1"] = "dsr.fulfilment.postponed.v1"
@@ -124,10 +124,10 @@ class FulfilmentPostponed(Event, topic=Topic.ERASURE_COMPLETIONS):
 
 
 class FulfilmentReported(Event, topic=COMPLETIONS):
-    """What is done of a request whose answer was decided or that was withdrawn, and what is not (no outcome).
+    """Reports what is done, and what is not (no outcome), for a request with a decided answer or a withdrawal.
 
-    Where the work ends with that, and something was in hand at that moment, it comes again with what became of it.
-    ``package_id``: a copy of what could be collected. ``so_far``: nothing is decided: it is what stopped at once.
+    It is published again if a task was still running when the work ended. ``package_id``: a copy of the collected
+    data. ``so_far``: nothing is decided yet; the report lists what stopped immediately.
     """
 
     type: Literal["dsr.fulfilment.reported.v1"] = "dsr.fulfilment.reported.v1"
@@ -139,7 +139,7 @@ class FulfilmentReported(Event, topic=COMPLETIONS):
 
 
 class ErasurePlanned(Event, topic=Topic.ERASURE_COMPLETIONS):
-    """What an erasure would do in each system, asked for by ``dsr.request.plan_asked.v1``: nothing was changed."""
+    """Reports what an erasure would do in each system; answers ``dsr.request.plan_asked.v1``. Nothing was changed."""
 
     type: Literal["dsr.fulfilment.erasure_planned.v1"] = "dsr.fulfilment.erasure_planned.v1"
     plan_id: UUID
@@ -148,11 +148,11 @@ class ErasurePlanned(Event, topic=Topic.ERASURE_COMPLETIONS):
 
 # The event of the deadline service.
 class TimerKind(StrEnum):
-    """What a timer is about.
+    """The kind of a timer.
 
     ``milestone``: an open request is due soon or overdue. ``target``: the staff missed a step. ``question``: the
-    requester has not answered. ``customer``: a customer has not replied to a forwarded request. ``retention``: a system
-    may keep data no longer.
+    requester has not answered. ``customer``: a customer has not replied to a forwarded request. ``retention``: the
+    retention period of a system has ended.
     """
 
     MILESTONE = "milestone"
@@ -163,7 +163,7 @@ class TimerKind(StrEnum):
 
 
 class TimerFired(Event, topic=Topic.DEADLINES):
-    """The time of ``step`` has come.
+    """A step of a timer is due.
 
     ``days``: days left before ``due_on``, days since the question, or working days since a request was forwarded.
     """
@@ -183,15 +183,15 @@ class TimerFired(Event, topic=Topic.DEADLINES):
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 """A digest in hex."""
 DeliveryFault = Literal["refused", "put_off", "address_unknown", "address_unusable", "key_gone"]
-"""Why the mail server, or we, cannot deliver a letter by e-mail."""
+"""Reasons why a letter cannot be delivered by e-mail."""
 
 
 class NoticeRequested(Event, topic=Topic.NOTICES):
-    """A letter is to be rendered, and sent by e-mail if ``by_mail`` says so; else it is printed, or read now.
+    """Requests the rendering of a letter, and its delivery by e-mail if ``by_mail`` is set.
 
-    ``kind``: of the letter. ``threaded``: it joins the mails that the requester and we have exchanged. It comes again
-    for a letter that is to be sent once more. A digest to a recipient tells of many requests: ``request_id`` is its own
-    id, and ``right`` says nothing.
+    ``kind``: the kind of letter. ``threaded``: the mail continues the conversation with the requester. The event is
+    repeated to send a letter again. A digest to a recipient covers many requests: ``request_id`` is the digest's own
+    id, and ``right`` has no meaning.
     """
 
     type: Literal["dsr.notice.requested.v1"] = "dsr.notice.requested.v1"
@@ -202,9 +202,9 @@ class NoticeRequested(Event, topic=Topic.NOTICES):
 
 
 class NoticeSettled(Event, topic=Topic.DELIVERIES):
-    """The mail server has accepted a letter, or it cannot be delivered by e-mail and a person must see to it.
+    """The mail server has accepted a letter, or the letter cannot be delivered and an officer must act.
 
-    ``sha256``: of the letter as it was sent (HTML, UTF-8), in hex.
+    ``sha256``: the digest of the letter as sent (HTML, UTF-8), in hex.
     """
 
     type: Literal["dsr.notice.settled.v1"] = "dsr.notice.settled.v1"
@@ -215,11 +215,11 @@ class NoticeSettled(Event, topic=Topic.DELIVERIES):
 
 
 class MailReceived(Event, topic=Topic.DELIVERIES):
-    """A mail was read from the mailbox and sealed; it is about no request yet, and says no right.
+    """A mail was read from the mailbox and sealed; it is not assigned to a request yet, and ``right`` has no meaning.
 
-    ``request_id``: the id of the mail. ``digest``: keyed, of what two copies of one mail have in common. ``letters``:
-    those that it answers, or that it says have not arrived. ``by_our_exchanger``: ``received_at`` is what our own mail
-    exchanger wrote; else it is the mailbox's.
+    ``request_id``: the id of the mail. ``digest``: a keyed hash that is equal for copies of one mail. ``letters``: the
+    letters that it answers or reports as undelivered. ``by_our_exchanger``: our own mail exchanger wrote
+    ``received_at``; otherwise the mailbox did.
     """
 
     type: Literal["dsr.mail.received.v1"] = "dsr.mail.received.v1"
@@ -237,9 +237,9 @@ Reason = Annotated[str, StringConstraints(pattern=r"^[A-Z_]{1,64}$")]
 
 
 class RequestReceived(Event, topic=Topic.REQUESTS):
-    """Somebody has asked; the clock runs from ``received_at``, whoever they turn out to be.
+    """A request has arrived; the clock runs from ``received_at``, before the identity is verified.
 
-    ``tenant``: the customer of ours whose instruction it is. ``purposes``: to which consent is withdrawn (Art. 7(3)).
+    ``tenant``: the customer who instructs us. ``purposes``: purposes to which consent is withdrawn (Art. 7(3)).
     """
 
     type: Literal["dsr.request.received.v1"] = "dsr.request.received.v1"
@@ -260,13 +260,12 @@ Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
 
 
 class RequestVerified(Event, topic=Topic.REQUESTS):
-    """The requester is the data subject; fulfilment may begin.
+    """The requester is verified as the data subject; fulfilment may begin.
 
-    ``country``: where they live, if said; ``language``: in which they are answered; ``zones``: in which their days are
-    counted, the last of them where they are.
-    ``tenant``: it is the instruction of this customer of ours, and concerns that customer's data alone.
-    ``purposes``: to which consent is withdrawn (Art. 7(3)).
-    ``of_same_person``: of an access, the other requests of the same person, whose files are part of it.
+    ``country``: country of residence, if stated. ``language``: language of the answer. ``zones``: time zones in which
+    days are counted; the requester's own is last. ``tenant``: the customer who instructs us; only that customer's data
+    are concerned. ``purposes``: purposes to which consent is withdrawn (Art. 7(3)). ``of_same_person``: for an access,
+    the person's other requests, whose files it includes.
     """
 
     type: Literal["dsr.request.verified.v1"] = "dsr.request.verified.v1"
@@ -282,7 +281,7 @@ class RequestVerified(Event, topic=Topic.REQUESTS):
 
 
 class RequestWithdrawn(Event, topic=Topic.REQUESTS):
-    """The subject no longer wants it; what has not begun must not begin."""
+    """The subject has withdrawn the request; no further work may begin."""
 
     type: Literal["dsr.request.withdrawn.v1"] = "dsr.request.withdrawn.v1"
     subject: SubjectRef
@@ -295,9 +294,9 @@ class RequestExpired(Event, topic=Topic.REQUESTS):
 
 
 class RetryDecided(Event, topic=Topic.REQUESTS):
-    """A person has looked at the failed tasks and wants them tried again, or what came before has ended.
+    """An officer has decided to retry the failed tasks, or an earlier request has ended.
 
-    ``regardless``: of an erasure: two persons decided that it waits for no other request of the same person.
+    ``regardless``: two officers decided that the erasure does not wait for other requests of the same person.
     """
 
     type: Literal["dsr.request.retry_decided.v1"] = "dsr.request.retry_decided.v1"
@@ -306,11 +305,11 @@ class RetryDecided(Event, topic=Topic.REQUESTS):
 
 
 class AnswerDecided(Event, topic=Topic.REQUESTS):
-    """Two persons have decided to refuse a request, or to answer it with what is done by now.
+    """Two officers have decided to refuse a request, or to answer it with the work done so far.
 
-    Or no answer has come to the question by what else the requester is known: then it is answered with what was found.
-    ``owed``: what is missing is still to be done, and the work on it goes on; else it ends. Whoever works on it says
-    what is done (``dsr.fulfilment.reported.v1``); the answer follows from that.
+    It is also published when a question about further identities stays unanswered. ``owed``: the missing work
+    continues; otherwise it ends. The fulfilling service replies with ``dsr.fulfilment.reported.v1``, from which the
+    answer follows.
     """
 
     type: Literal["dsr.request.answer_decided.v1"] = "dsr.request.answer_decided.v1"
@@ -320,9 +319,9 @@ class AnswerDecided(Event, topic=Topic.REQUESTS):
 
 
 class LimitConfirmed(Event, topic=Topic.REQUESTS):
-    """Two persons have confirmed that this request may touch more of a system than its limit allows, up to ``at_most``.
+    """Two officers have confirmed that this request may exceed a system's limit, up to ``at_most``.
 
-    If the system finds more than that by now, the task waits for them again.
+    If the system finds more than that, the task waits for approval again.
     """
 
     type: Literal["dsr.request.limit_confirmed.v1"] = "dsr.request.limit_confirmed.v1"
@@ -333,7 +332,7 @@ class LimitConfirmed(Event, topic=Topic.REQUESTS):
 
 
 class TaskRecorded(Event, topic=Topic.REQUESTS):
-    """A person has done by hand what a system has no way to do, and entered what was done, in counts."""
+    """An officer has done a task by hand and entered the result, in counts."""
 
     type: Literal["dsr.request.task_recorded.v1"] = "dsr.request.task_recorded.v1"
     subject: SubjectRef
@@ -341,7 +340,7 @@ class TaskRecorded(Event, topic=Topic.REQUESTS):
 
 
 class RequestForwarded(Event, topic=Topic.REQUESTS):
-    """The customer who decides about the data, or about a part of them, has the request; their answer is awaited."""
+    """The request was forwarded to the customer who is the controller; their reply is awaited."""
 
     type: Literal["dsr.request.forwarded.v1"] = "dsr.request.forwarded.v1"
     subject: SubjectRef
@@ -350,7 +349,7 @@ class RequestForwarded(Event, topic=Topic.REQUESTS):
 
 
 class ControllerReplied(Event, topic=Topic.REQUESTS):
-    """The customer to whom a request was passed on has said how they go on: nobody reminds them any more."""
+    """The customer has replied to a forwarded request; reminders end."""
 
     type: Literal["dsr.request.controller_replied.v1"] = "dsr.request.controller_replied.v1"
     subject: SubjectRef
@@ -358,7 +357,7 @@ class ControllerReplied(Event, topic=Topic.REQUESTS):
 
 
 class QuestionSent(Event, topic=Topic.REQUESTS):
-    """The requester was asked who they are, or what they mean; work on what is clear goes on.
+    """The requester was asked to prove their identity or to clarify; other work on the request continues.
 
     ``condition_recorded``: reasonable doubt about the identity (Art. 12(6)), or a large quantity of data (Recital 63).
     """
@@ -371,11 +370,11 @@ class QuestionSent(Event, topic=Topic.REQUESTS):
 
 
 class LetterReturned(Event, topic=Topic.REQUESTS):
-    """A letter that had been delivered has come back: the subject does not have what it was to tell them.
+    """A delivered letter was returned, so the subject did not get it.
 
-    Of an answer the clock runs again, until ``dsr.request.closed.v1`` says when they had it after all; a question, by
-    its ``question_id``, counts as not asked until ``dsr.request.question_sent.v1`` names it again; an extension counts
-    as not granted until ``dsr.request.extended.v1`` says when they were told.
+    After an answer, the clock runs again until ``dsr.request.closed.v1``. A question counts as not asked until
+    ``dsr.request.question_sent.v1`` names its ``question_id`` again. An extension counts as not granted until
+    ``dsr.request.extended.v1``.
     """
 
     type: Literal["dsr.request.letter_returned.v1"] = "dsr.request.letter_returned.v1"
@@ -392,7 +391,7 @@ class QuestionAnswered(Event, topic=Topic.REQUESTS):
 
 
 class RequestExtended(Event, topic=Topic.REQUESTS):
-    """Two persons have extended the time limit, and the subject was told why and until when (Art. 12(3))."""
+    """Two officers have extended the time limit, and the subject was notified of reason and date (Art. 12(3))."""
 
     type: Literal["dsr.request.extended.v1"] = "dsr.request.extended.v1"
     reason: Reason
@@ -401,7 +400,7 @@ class RequestExtended(Event, topic=Topic.REQUESTS):
 
 
 class RequestRedated(Event, topic=Topic.REQUESTS):
-    """The time limits are to be computed anew: the receipt was corrected, or the policy or a calendar has changed."""
+    """The time limits must be computed again: the receipt was corrected, or the policy or a calendar has changed."""
 
     type: Literal["dsr.request.redated.v1"] = "dsr.request.redated.v1"
     cause: Literal["receipt_corrected", "policy_changed"]
@@ -412,7 +411,7 @@ class RequestRedated(Event, topic=Topic.REQUESTS):
 
 
 class RequestReopened(Event, topic=Topic.REQUESTS):
-    """The answer to a question came after the last notice; the clock runs again, until ``due_on``."""
+    """The requester answered a question after the last notice; the clock runs again, until ``due_on``."""
 
     type: Literal["dsr.request.reopened.v1"] = "dsr.request.reopened.v1"
     subject: SubjectRef
@@ -424,9 +423,8 @@ class RequestReopened(Event, topic=Topic.REQUESTS):
 class RequestClosed(Event, topic=Topic.REQUESTS):
     """The subject has their answer; the clock stopped at ``responded_at``.
 
-    ``resumable``: it was closed for want of a reply, and the subject may resume it at any time. ``outstanding``: the
-    systems whose part of the answer is still owed; it stays due when the request was. ``goes_on``: the work on what is
-    missing does not end with the answer.
+    ``resumable``: it was closed without a reply, and the subject may resume it at any time. ``outstanding``: systems
+    whose part of the answer is still owed, by the same due date. ``goes_on``: the missing work continues.
     """
 
     type: Literal["dsr.request.closed.v1"] = "dsr.request.closed.v1"
@@ -439,9 +437,9 @@ class RequestClosed(Event, topic=Topic.REQUESTS):
 
 
 class PartAnswered(Event, topic=Topic.REQUESTS):
-    """Of a request that was answered, something that was owed is done; ``outstanding``: what is owed still.
+    """A part that was owed after the answer is done; ``outstanding``: systems that still owe theirs.
 
-    Where its package is withheld and made anew, all of it is owed again, until that is done.
+    If its package is withheld and built again, all parts are owed until the new one is ready.
     """
 
     type: Literal["dsr.request.part_answered.v1"] = "dsr.request.part_answered.v1"
@@ -450,9 +448,9 @@ class PartAnswered(Event, topic=Topic.REQUESTS):
 
 
 class HoldLifted(Event, topic=Topic.REQUESTS):
-    """No legal hold covers what these systems kept of the subject any more: they are asked to erase it after all.
+    """The last legal hold on the subject's data in these systems has ended; they are asked to erase them.
 
-    What another rule keeps still, they keep by that rule.
+    Data that another rule retains stay.
     """
 
     type: Literal["dsr.request.hold_lifted.v1"] = "dsr.request.hold_lifted.v1"
@@ -462,9 +460,9 @@ class HoldLifted(Event, topic=Topic.REQUESTS):
 
 
 class PlanAsked(Event, topic=Topic.REQUESTS):
-    """A person wants to see what an erasure would do as the systems stand now: a dry run, which changes nothing.
+    """An officer requests a preview of an erasure, which changes nothing.
 
-    ``plan_id``: of what is asked; the answer names it. ``tenant``: whose instruction the request is.
+    ``plan_id``: names the preview in the answer. ``tenant``: the customer who instructs us.
     """
 
     type: Literal["dsr.request.plan_asked.v1"] = "dsr.request.plan_asked.v1"
@@ -475,7 +473,7 @@ class PlanAsked(Event, topic=Topic.REQUESTS):
 
 
 class LiftDecided(Event, topic=Topic.REQUESTS):
-    """The subject has been told (Art. 18(3)) and the restriction is to be lifted."""
+    """The subject was notified (Art. 18(3)), and the restriction is to be lifted."""
 
     type: Literal["dsr.request.lift_decided.v1"] = "dsr.request.lift_decided.v1"
     subject: SubjectRef
@@ -483,10 +481,10 @@ class LiftDecided(Event, topic=Topic.REQUESTS):
 
 
 class RequestStatus(BaseModel):
-    """Where a request stands now.
+    """The current status of a request.
 
-    Each record holds the whole of it, so the latest of a key replaces all before it. A record without a value
-    (tombstone) says that the records of the request have expired.
+    Each record is complete, so the latest one of a key replaces the others. A record without a value (tombstone) means
+    that the records of the request have expired.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -504,4 +502,4 @@ class RequestStatus(BaseModel):
 EVENT_TYPES = {
     type_of(event): event for topic in Topic for event in Event.__subclasses__() if topic in event.topics.values()
 }
-"""Event class by its ``ce_type``, topic by topic: everything that can be heard on the bus."""
+"""Event classes on the bus by ``ce_type``, topic by topic."""

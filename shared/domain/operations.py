@@ -44,16 +44,15 @@ FULFILLED_BY: Mapping[Operation, ServiceName] = {
     Operation.EXPORT: ServiceName.EXPORT,
     **dict.fromkeys((Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS), ServiceName.AMENDMENT),
 }
-"""Which service asks systems for it."""
+"""The service that runs each operation."""
 
 
 class TaskOutcome(StrEnum):
     """The verified result of a task.
 
-    ``planned``: nothing, it says what an erasure would do; ``not_searched``: nothing that is known could be searched
-    by; ``not_held``: it has no such field or switch, so there is nothing of the kind to look for; ``unchanged``: it has
-    the subject, and not what is said to be wrong; ``no_longer_held``: it is out of use, and two persons have said what
-    became of what it held; nobody has looked there.
+    ``planned``: a preview of an erasure. ``not_searched``: no known identity can be searched there. ``not_held``: the
+    system has no such field or switch. ``unchanged``: it holds the subject, but not the contested value.
+    ``no_longer_held``: it is out of use, and two officers recorded what became of its data; it was not searched.
     """
 
     LOCATED = "located"
@@ -71,7 +70,7 @@ class TaskOutcome(StrEnum):
 
 
 class Unsearched(StrEnum):
-    """Why a system, or a part of it, could not be searched for a subject: that is not the same as finding nothing."""
+    """Reasons why a system, or a part of it, could not be searched; different from finding nothing."""
 
     NOTHING_TO_SEARCH_BY = "nothing_to_search_by"
     NUMBER_WITHOUT_PERIOD = "number_without_period"
@@ -88,12 +87,12 @@ class Unsearched(StrEnum):
 
     @property
     def sentence(self) -> str:
-        """What the privacy team reads of it."""
+        """Returns the explanation for the privacy team."""
         return _UNSEARCHED[self]
 
 
 DONE_BY_HAND = frozenset({Unsearched.HELD_BY_OTHERS, Unsearched.NO_LONGER_THEIRS, Unsearched.LINE_SHARED})
-"""Why a system is not searched in which a person can tell what is theirs."""
+"""Reasons for which an officer can still identify the subject's data by hand."""
 
 _UNSEARCHED: Mapping[Unsearched, str] = {
     Unsearched.NOTHING_TO_SEARCH_BY: "nothing that is known of the subject can be searched by there",
@@ -143,7 +142,7 @@ REFERENCE = "[a-z]{0,20}[0-9]{1,12}"
 
 
 class Uncounted(StrEnum):
-    """Why nobody can know how many rows were found and changed."""
+    """Reasons why the number of rows found and changed is unknown."""
 
     STORE_REPLACED = "store_replaced"
 
@@ -201,18 +200,17 @@ class Change(BaseModel):
 
 
 COUNTRY_UNKNOWN = "country_unknown"
-"""Why something is kept of which nobody can tell whose law it is under: a ground that names no country's law."""
+"""The ground for data that are kept although it is unknown which country's law applies."""
 
 
 class Kept(BaseModel):
     """The rows of a category that a system keeps by a rule of the policy (Art. 17(3)), and until when.
 
-    ``first`` and ``last``: the first and the last day on which any of it is kept to the end, each row by its own
-    anchor; none where nobody can know. ``anchor``: the earliest anchor, in local days, and ``period`` what was counted
-    from it (ISO 8601): what people were told. ``reduced``: the first day on which a row of which something is kept
-    longer by another rule is reduced to that. ``shown``: of a rule by the law of one country, whether something shows
-    that it applies; False: it is kept as if it did, and told without that law. ``restricted``: of what a legal hold
-    keeps, and nothing else needs, how many show that they are used for nothing else.
+    ``first``, ``last``: the earliest and the latest day on which a row's retention ends; None if unknown. ``anchor``:
+    the earliest start of the period, in local days, and ``period`` its length (ISO 8601), as the letter states them.
+    ``reduced``: the first day on which a row is reduced to the part that another rule keeps longer. ``shown``: whether
+    the data show that one country's law applies; if False, they are kept, and the letter does not name that law.
+    ``restricted``: how many of the rows under a legal hold alone are marked as used for nothing else.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -230,32 +228,28 @@ class Kept(BaseModel):
 
     @property
     def ground(self) -> str:
-        """Why it is kept, in a word for whoever it is about."""
+        """Returns the reason for the subject, in one word."""
         return COUNTRY_UNKNOWN if self.shown is False else self.rule
 
 
 class TaskReport(BaseModel):
     """The report of one system in counts, without any content.
 
-    ``searched_by``: by which types of identity it was searched; ``categories``: every kind of data that was searched,
-    also in vain, ``no_account``: in vain since no account was found; ``not_searched``: why not, or why not all of it;
-    ``level``: how well something must be proved to be the requester's, where that was missing. ``sentence``: what a
-    failure says for itself, in words and numbers of ours; ``exceeded``: by which limit it was stopped. ``uncounted``:
-    why nobody can know how many rows it found and changed, as where the store was restored from a backup meanwhile;
-    then these counts are 0 and mean nothing. ``unattributed``: how many rows it has, up to a limit, with numbers that
-    may be anybody's; ``written_by_others``: how many messages and files of third persons stand beside theirs, neither
-    handed out nor changed. ``narrowed``: the requester's own dates leave out a time at which a number was theirs.
-    ``by_hand``: a person did it there and entered what was done; ``not_asked``: since the system does not tell the data
-    of our customers apart, and a customer has asked. ``reported``: its counts are what the system says, and nobody has
-    verified them; with a failure, they are what was done before that. ``kept``: what is kept by which rule, with
-    ``ground`` the first of them and ``until`` the last day of all, ``reduced``: of how many of these something was
-    taken now. ``anonymised``: categories whose changed records stay, and tell of nobody any more. ``ended``: those
-    whose changed records were erased with the consent that kept them. ``corrected``: of each correction, in the order
-    in which they were asked for, how many records show it now; ``stated``: as a statement
-    beside them, none of which was rewritten. ``states``: which of the states last that it tells, by which others may
-    have to keep something. ``unsigned``: of what a dry run has found and nothing would go of, what rules speak of that
-    nobody has signed. ``handed_out``: by category how many of what was found are in a package that holds what is
-    portable alone (Art. 20); the rest is none of it. Without outcome and failure it was not begun.
+    ``searched_by``: types of the identities searched by. ``categories``: every category that was searched, with or
+    without a match; ``no_account``: categories without a match because no account was found. ``not_searched``: why the
+    search was left out or is incomplete. ``level``: the assurance level that was missing. ``sentence``: the explanation
+    of a failure. ``exceeded``: the limit that stopped the task. ``uncounted``: why the counts are unknown; they are 0.
+    ``unattributed``: rows with numbers that may belong to other people, counted up to a limit. ``written_by_others``:
+    messages and files of third persons, neither exported nor changed. ``narrowed``: the requester's dates leave out a
+    time in which a number was theirs. ``by_hand``: an officer did the work and entered the result. ``not_asked``: the
+    system cannot separate the data of our customers, and a customer asked. ``reported``: the counts are not verified;
+    with a failure, they are from before it. ``kept``: rows kept, by rule; ``ground`` is the first rule, ``until`` the
+    last day of all. ``reduced``: kept rows that lost a part now. ``anonymised``: categories whose records stay without
+    a reference to a person. ``ended``: categories erased with the consent. ``corrected``: changed records by
+    correction, in the order requested; ``stated``: the same for statements added next to a record. ``states``: states
+    that may make other systems keep data. ``unsigned``: unsigned rules that keep all that a dry run found.
+    ``handed_out``: records by category in a portability package (Art. 20). Without outcome and failure, the task has
+    not begun.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
