@@ -1,7 +1,7 @@
-"""The register of assignments, read from its source every so often, by one process at a time.
+"""Syncs the number register from its source at intervals, one process at a time.
 
-A reading that fails, or would lose more assignments than the policy allows, changes nothing. A change is published for
-the release check once it is committed.
+A sync that fails, or would lose more assignments than the policy allows, changes nothing. The release check is notified
+of a change once it is committed.
 """
 
 import logging
@@ -40,13 +40,13 @@ ASSIGNMENTS_FAILED = Gauge(
 LOOP = "assignments"
 _LOOK_SECONDS = 2.0
 _AGAIN = timedelta(minutes=1)
-"""After which a reading that failed is tried again, where the next one is further away."""
+"""The longest wait before a failed sync is retried."""
 _OTHER = "failed"
 _REASONS = (register.TooMuchLost.code, "unavailable", _OTHER)
 
 
 async def run(running: Running, settings: DeadlineSettings) -> None:
-    """Reads for as long as the service runs."""
+    """Syncs the register while the service runs."""
     declared = running.downstreams.all if running.downstreams else ()
     source = next((each for each in declared if each.assigns), None)
     every = timedelta(seconds=settings.assignments_seconds)
@@ -56,7 +56,7 @@ async def run(running: Running, settings: DeadlineSettings) -> None:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads the source that the downstreams file names, if it names one, when the last reading is old enough."""
+    """Syncs from the source that the downstreams file names, when the last sync is old enough."""
 
     unit_of_work: UnitOfWorkFactory
     source: Downstream | None
@@ -65,7 +65,7 @@ class Reader:
     heartbeats: Heartbeats
 
     async def look(self) -> None:
-        """Reads if it is time, publishes what has changed, and shows when the source was read last."""
+        """Syncs if it is time, publishes changes, and sets the metrics of the last sync."""
         if self.source is not None and (turn := await self._turn(self.source)) is not None:
             await self._read(self.source, turn)
         async with self.unit_of_work.pool.acquire() as connection:
@@ -79,7 +79,7 @@ class Reader:
                     ASSIGNMENTS_FAILED.labels(self.source.name, each).set(each == reason)
 
     async def _turn(self, source: Downstream) -> Turn | None:
-        """A lease until the next reading: its holder reads, and no other process meanwhile."""
+        """Takes the lease until the next sync, so that no other process syncs."""
         async with self.unit_of_work.pool.acquire() as connection:
             known = (await standings(connection)).get(source.name)
             accepted = known is not None and known.state is SystemState.ON and known.hash == source.fingerprint
@@ -100,7 +100,7 @@ class Reader:
                     read_at=began,
                     believed=self.believed,
                 )
-        except Exception as error:  # noqa: BLE001  # an answer that nobody foresaw must not end the process
+        except Exception as error:  # noqa: BLE001  # an unexpected answer must not end the process
             failure, why = (error.code, str(error)) if isinstance(error, DsrError) else (_OTHER, telemetry.where(error))
             log.error("number register sync failed source=%s error=%s", source.name, why)  # noqa: TRY400
         else:

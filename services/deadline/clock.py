@@ -1,4 +1,4 @@
-"""The clock of a request: what moves its dates, and when to report which step of it; pure.
+"""Computes the dates of a request, and when to report which step; pure.
 
 One function for each cause:
 
@@ -16,8 +16,7 @@ closed               ``stop``     judged; what is owed runs  judged
 part answered        ``part``     judged again               judged again
 ===================  ===========  =========================  ==============================================
 
-Each timer has a list of steps in the order of time. A step is reported once, by its name, however often its instant is
-computed again.
+Each timer has a list of steps in chronological order. A step is reported once, by name, even if its time changes.
 """
 
 from collections.abc import Collection, Sequence
@@ -59,23 +58,22 @@ from shared.domain.time_limit_policy import TargetName, TimeLimitPolicy
 from shared.domain.working_days import calendar, last_common_working_day
 
 FLAG, DAILY = "flag", "daily"
-"""Kinds of timers that publish nothing: the flag in the CRM, and the daily tickets."""
+"""Timers that publish no event: the flag in the CRM, and the daily ticket."""
 
 STEPPING = frozenset(TimerKind) - {TimerKind.RETENTION}
-"""Kinds of timers of one request that report steps."""
+"""Timers that report steps of one request."""
 
 REMINDER, LAST_NOTICE, ESCALATION = "reminder", "last_notice", "controller_silent"
 WATCHED = (TargetName.TRIAGE, TargetName.QUESTION_SENT, TargetName.COLLECTION, TargetName.REVIEW)
 """The staff's targets; an answer meets all of them. ``extend_or_answer`` is a milestone."""
 
-
 _FACTS = ("request_id", "right", "role", "scope", "received_at", "zones", "calendar", "due_on")
-"""The fields of a clock that the receipt says."""
+"""The fields of a clock that are copied from the receipt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timer:
-    """When to look at a request next; ``ref``: a question or system; ``reported``: the steps that were reported."""
+    """The next time to check a request; ``ref``: a question or system; ``reported``: steps already reported."""
 
     kind: str
     ref: str = ""
@@ -85,9 +83,9 @@ class Timer:
 
 
 class Due(NamedTuple):
-    """An instant (UTC) at which a step is reported once; ``day`` is the date to show.
+    """A step and the time (UTC) to report it; ``day`` is the date to show.
 
-    ``days``: before it is due, or since it waits. A ticket is opened under the name ``level``, if there is one.
+    ``days``: days left, or days of waiting. ``level``: the name of the ticket to open, if any.
     """
 
     at: datetime
@@ -99,13 +97,13 @@ class Due(NamedTuple):
 
     @property
     def step(self) -> str:
-        """The name without its number of days."""
+        """Returns the name without its number of days."""
         return self.name.removesuffix(f"_{self.days}")
 
 
 @dataclass(frozen=True, slots=True)
 class AskedQuestion(Suspension):
-    """A question to the requester; ``in_time``: asked without undue delay; ``None`` if the clock did not run."""
+    """A question to the requester; ``in_time``: whether it was asked without undue delay; None if the clock stood."""
 
     question_id: UUID
     request_id: UUID
@@ -116,8 +114,8 @@ class AskedQuestion(Suspension):
 class Clock:
     """The dates of one request; ``due_at`` and ``statutory_due_at`` are the exclusive ends of the days, UTC.
 
-    ``promised_on``: the day before it was extended. ``pausing``: an open question stops the statutory clock. ``met``:
-    targets whose step was taken. ``outstanding``: systems whose part is still owed although it was answered.
+    ``promised_on``: the due date before an extension. ``pausing``: an open question stops the statutory clock.
+    ``met``: targets whose step was taken. ``outstanding``: systems that still owe their part of the answer.
     """
 
     request_id: UUID
@@ -148,31 +146,31 @@ class Clock:
 
     @property
     def arrival(self) -> Arrival:
-        """When and where the request arrived."""
+        """Returns when and where the request arrived."""
         return Arrival(self.received_at, self.zones, self.calendar)
 
     @property
     def extended(self) -> bool:
-        """Whether two people have extended the time limit."""
+        """Returns whether the time limit was extended."""
         return self.promised_on is not None
 
     @property
     def dates(self) -> dict[str, str]:
-        """The dates that go on record when they move."""
+        """Returns the dates that are recorded in the evidence when they move."""
         names = ("received_at", "due_on", "work_by", "statutory_due_on")
         return {name: getattr(self, name).isoformat() for name in names}
 
     def timer(self, kind: TimerKind) -> Timer | None:
-        """Its timer of a kind of which it has at most one."""
+        """Returns the timer of a kind that occurs at most once."""
         return next((each for each in self.timers if each.kind == kind), None)
 
     def without(self, *kinds: TimerKind) -> tuple[Timer, ...]:
-        """Its timers but those of these kinds."""
+        """Returns the timers except those of these kinds."""
         return tuple(each for each in self.timers if each.kind not in kinds)
 
 
 def start(event: RequestReceived, policy: TimeLimitPolicy, traceparent: str | None) -> Clock:
-    """The clock of a received request; a request that was found late is not judged before it was known."""
+    """Starts the clock of a received request; a target is not missed before the request was known."""
     arrival = Arrival(event.received_at, event.zones, event.calendar)
     facts = {name: getattr(event, name) for name in _FACTS}
     clock = Clock(subject_ref=event.subject, traceparent=traceparent, **facts, **_dates(event, arrival, policy))
@@ -183,7 +181,7 @@ def start(event: RequestReceived, policy: TimeLimitPolicy, traceparent: str | No
 
 
 def recount(clock: Clock, _event: Event, policy: TimeLimitPolicy) -> Clock:
-    """Computes the dates that follow from arrival, due date and questions, and when to look at the request next."""
+    """Computes the dates from arrival, due date and questions, and the next time to check the request."""
     dates = _dates(clock, clock.arrival, policy, clock.questions, extended=clock.extended)
     new = replace(clock, **dates)
     timers = (replace(each, due_at=next_of(schedule(new, each, policy), each.reported)) for each in new.timers)
@@ -191,13 +189,13 @@ def recount(clock: Clock, _event: Event, policy: TimeLimitPolicy) -> Clock:
 
 
 def forward(clock: Clock, event: RequestForwarded, policy: TimeLimitPolicy) -> Clock:
-    """A customer has the request: they are reminded until they reply."""
+    """Starts reminders to the customer who has the request."""
     timers = (*clock.without(TimerKind.CUSTOMER), Timer(TimerKind.CUSTOMER))
     return recount(replace(clock, forwarded_at=event.forwarded_at, timers=timers), event, policy)
 
 
 def extend(clock: Clock, event: RequestExtended, policy: TimeLimitPolicy) -> Clock:
-    """Extends the time limit to the day of the event; a letter later than the law allows extends nothing (12(3))."""
+    """Extends the time limit to the day of the event, unless the letter came too late (Art. 12(3))."""
     if event.told_at >= limits(clock.arrival, policy).commit_due_instant:
         return clock
     extended = replace(clock, due_on=event.due_on, promised_on=clock.promised_on or clock.due_on)
@@ -205,34 +203,34 @@ def extend(clock: Clock, event: RequestExtended, policy: TimeLimitPolicy) -> Clo
 
 
 def shorten(clock: Clock, event: LetterReturned, policy: TimeLimitPolicy) -> Clock:
-    """The letter of the extension came back: due as before, or by now as the receipt says."""
+    """Undoes an extension whose letter was returned."""
     before = clock.promised_on
     if before is None:
         return clock
-    if clock.timer(TimerKind.TARGET):  # a reopened request has none, and is due later than by its receipt
+    if clock.timer(TimerKind.TARGET):  # a reopened request has none, and a later due date
         before = min(before, due_on(clock.arrival, clock.right, clock.scope, policy, clock.role))
     return recount(_reported(replace(clock, due_on=before, promised_on=None)), event, policy)
 
 
 def resume(clock: Clock, event: RequestReopened, policy: TimeLimitPolicy) -> Clock:
-    """An answer came after the closure: the clock runs until that day; what came before the answer is not reported."""
+    """Restarts the clock after a late reply, until the new due date; earlier steps are not reported."""
     running = recount(replace(_running(clock), due_on=event.due_on), event, policy)
     return recount(_watched(running, policy, event.answered_at), event, policy)
 
 
 def run_on(clock: Clock, event: LetterReturned, policy: TimeLimitPolicy) -> Clock:
-    """The answer has come back: the clock runs by the same dates, and reports what has come since."""
+    """Restarts the clock, with the same dates, after the answer was returned."""
     return recount(_watched(_running(clock), policy, clock.responded_at), event, policy)
 
 
 def redate(clock: Clock, event: RequestRedated, policy: TimeLimitPolicy) -> Clock:
-    """The arrival, the policy or a holiday has changed; steps that were reported stay reported."""
+    """Applies a changed arrival, policy or holiday; reported steps stay reported."""
     arrived = replace(clock, received_at=event.received_at, zones=event.zones, calendar=event.calendar)
     return recount(replace(arrived, due_on=event.due_on), event, policy)
 
 
 def stop(clock: Clock, event: RequestClosed, policy: TimeLimitPolicy) -> Clock:
-    """The request was answered: judged, and no longer watched but for what is still owed."""
+    """Stops the clock of an answered request, and judges its timeliness; only owed parts are still watched."""
     _, ended_at = judged_by(clock, event.outcome, policy)
     over = (TimerKind.TARGET, TimerKind.QUESTION, *(() if event.outstanding else (TimerKind.MILESTONE,)))
     return replace(
@@ -247,7 +245,7 @@ def stop(clock: Clock, event: RequestClosed, policy: TimeLimitPolicy) -> Clock:
 
 
 def part(clock: Clock, event: PartAnswered, policy: TimeLimitPolicy) -> Clock:
-    """Something that was owed is done, and the answer is as late as the last of it; or something is owed again."""
+    """Records a part that was owed; the last part decides the timeliness. A part may also be owed again."""
     if event.outstanding:
         owed = replace(clock, outstanding=event.outstanding)
         return owed if clock.outstanding else _watched(owed, policy, clock.responded_at)
@@ -257,7 +255,7 @@ def part(clock: Clock, event: PartAnswered, policy: TimeLimitPolicy) -> Clock:
 
 
 def judged_by(clock: Clock, outcome: Outcome, policy: TimeLimitPolicy) -> tuple[date, datetime]:
-    """Returns the due date; for a request forwarded although it was taken for ours, the date to forward it by."""
+    """Returns the due date; for a request that was forwarded to a customer, the date to forward it by."""
     if outcome is not Outcome.FORWARDED or clock.role == "processor":
         return clock.due_on, clock.due_at
     day = due_on(clock.arrival, clock.right, clock.scope, policy, "processor")
@@ -270,7 +268,7 @@ def _running(clock: Clock) -> Clock:
 
 
 def _watched(clock: Clock, policy: TimeLimitPolicy, until: datetime | None) -> Clock:
-    """Watched again; what had come by then counts as reported."""
+    """Restarts the milestones; steps due by ``until`` count as reported."""
     dues = milestones_of(clock, policy)
     reported = tuple(each.name for each in dues if until is not None and each.at <= until)
     timer = Timer(TimerKind.MILESTONE, "", next_of(dues, reported), reported)
@@ -278,7 +276,7 @@ def _watched(clock: Clock, policy: TimeLimitPolicy, until: datetime | None) -> C
 
 
 def _reported(clock: Clock) -> Clock:
-    """Its milestones are all to be reported again: another due date holds."""
+    """Resets the milestones after a new due date."""
     return replace(clock, timers=(*clock.without(TimerKind.MILESTONE), Timer(TimerKind.MILESTONE)))
 
 
@@ -290,12 +288,12 @@ def _dates(
     *,
     extended: bool = False,
 ) -> dict[str, Any]:
-    """Returns the dates that follow from arrival, due date and questions; while one is open, the law's is unknown."""
+    """Returns the dates computed from arrival, due date and questions."""
     regime = policy.regime_of(of.calendar)
     counted = [each for each in questions if not_counted(each, arrival, regime, policy) is None]
     paused = replace(arrival, paused_days=paused_days(counted, arrival.zones)) if counted else arrival
     found = limits(paused, policy)
-    # A request that was reopened may be due after what its receipt alone would give.
+    # A reopened request may be due later than its receipt alone would give.
     statutory = max(found.statutory_due_extended if extended else found.statutory_due, of.due_on)
     if of.due_on <= found.commit_due:
         work_by = min(found.work_by, of.due_on)
@@ -313,7 +311,7 @@ def _dates(
 
 
 def schedule(clock: Clock, timer: Timer, policy: TimeLimitPolicy) -> list[Due]:
-    """The steps of a timer, in the order of time."""
+    """Returns the steps of a timer in chronological order."""
     match timer.kind:
         case TimerKind.MILESTONE:
             return milestones_of(clock, policy)
@@ -328,7 +326,7 @@ def schedule(clock: Clock, timer: Timer, policy: TimeLimitPolicy) -> list[Due]:
 
 
 def milestones_of(clock: Clock, policy: TimeLimitPolicy) -> list[Due]:
-    """The milestones of an open request; none that came before its receipt."""
+    """Returns the milestones of an open request after its receipt."""
     rules, prompt, found = policy.milestones, policy.prompt, []
     for days in rules.approaching_days:
         at = end_of(clock.due_on - timedelta(days=days + 1), clock.zones)
@@ -346,7 +344,7 @@ def milestones_of(clock: Clock, policy: TimeLimitPolicy) -> list[Due]:
 
 
 def targets_of(clock: Clock, policy: TimeLimitPolicy) -> list[Due]:
-    """The staff's targets, but those that end no sooner than the request itself."""
+    """Returns the staff's targets that end before the request is due."""
     found = [
         Due(ends.instant, name, ends.day, 0, f"target_{name}", (ends.escalate_to,))
         for name in WATCHED
@@ -356,7 +354,7 @@ def targets_of(clock: Clock, policy: TimeLimitPolicy) -> list[Due]:
 
 
 def notices_of(question: AskedQuestion, clock: Clock, policy: TimeLimitPolicy) -> list[Due]:
-    """The reminders and the last notice of an open question, each from the start of the controller's day."""
+    """Returns the reminders and the last notice of an open question, each at the start of the controller's day."""
     zone = ZoneInfo(policy.commitment.controller_zone)
     asked_on = arrival_date(question.asked_at, clock.zones)
     days, last = silence(question.asked_at, clock.arrival, clock.due_on, policy)
@@ -365,7 +363,7 @@ def notices_of(question: AskedQuestion, clock: Clock, policy: TimeLimitPolicy) -
 
 
 def customer_notices(clock: Clock, policy: TimeLimitPolicy) -> list[Due]:
-    """The reminders of a customer until they reply, and the ticket for our own staff."""
+    """Returns the reminders to a customer, and the escalation to our staff."""
     if clock.forwarded_at is None:
         return []
     zone, rules, working = ZoneInfo(policy.commitment.controller_zone), policy.forwarding, calendar(clock.calendar)
@@ -378,22 +376,22 @@ def customer_notices(clock: Clock, policy: TimeLimitPolicy) -> list[Due]:
 
 
 def due_by(dues: Sequence[Due], reported: Collection[str], now: datetime) -> list[Due]:
-    """Those that have come by ``now`` and were not reported."""
+    """Returns the steps that are due by ``now`` and not reported."""
     return [each for each in dues if each.at <= now and each.name not in reported]
 
 
 def next_of(dues: Sequence[Due], reported: Collection[str]) -> datetime | None:
-    """When to look again; ``None`` when every step was reported."""
+    """Returns the time of the next step; None if every step was reported."""
     return next((each.at for each in dues if each.name not in reported), None)
 
 
 def tickets_for(clock: Clock, kind: str, fresh: Sequence[Due], now: datetime) -> list[Due]:
-    """Returns the last of simultaneous steps; of missed targets the last per role, until the request is due."""
+    """Returns the last of simultaneous steps; for targets, the last per role while the request is not due."""
     if kind != TimerKind.TARGET:
         return list(fresh[-1:])
     return [*{each.escalate_to: each for each in fresh}.values()] if now < clock.due_at else []
 
 
 def start_of(day: date, zone: ZoneInfo) -> datetime:
-    """The instant (UTC) at which a day begins there."""
+    """Returns the time (UTC) at which a day begins in a zone."""
     return datetime.combine(day, time(), zone).astimezone(UTC)

@@ -46,14 +46,14 @@ Change = Callable[[Clock, Any, TimeLimitPolicy], Clock]
 
 
 class Deadlines:
-    """The handlers, by one policy."""
+    """Handles events by one policy."""
 
     def __init__(self, policy: TimeLimitPolicy, fulfilments: Fulfilments) -> None:
         self._policy = policy
         self._fulfilments = fulfilments
 
     def subscribe(self, service: Service) -> None:
-        """Names the handler of each event."""
+        """Subscribes each handler to its event."""
         service.on(RequestReceived, self.received)
         service.on(RequestVerified, self.verified)
         service.on(QuestionSent, self.asked)
@@ -80,7 +80,7 @@ class Deadlines:
             tx.log_evidence(clock.request_id, "deadline.computed", computed)
 
     async def verified(self, events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
-        """Meets triage; flags the subject in the CRM if it stays open, but not for a customer's instruction."""
+        """Meets the triage target; schedules the flag in the CRM, except for a customer's instruction."""
         await repository.meet(tx.connection, _requests(events), *_TRIAGED)
         ours = [event.request_id for event in events if event.tenant is None]
         if ours and self._fulfilments.plans[Operation.FLAG]:
@@ -88,7 +88,7 @@ class Deadlines:
             await repository.flag(tx.connection, ours, at)
 
     async def asked(self, events: Sequence[QuestionSent], tx: UnitOfWork) -> None:
-        """A question opens a suspension; whether it stops the statutory clock, or why not, goes on record."""
+        """Opens a suspension; records whether it stops the statutory clock, or why not."""
         await repository.meet(tx.connection, _requests(events), *_TRIAGED)
         held = {clock.request_id: clock for clock in await repository.hold(tx.connection, _requests(events))}
         asked = []
@@ -111,17 +111,17 @@ class Deadlines:
         await self.change("question_sent", clocks.recount, events, tx)
 
     async def answered(self, events: Sequence[QuestionAnswered], tx: UnitOfWork) -> None:
-        """An answer closes a suspension: the statutory limit moves by the whole days between the two."""
+        """Closes a suspension; the statutory limit moves by the whole days between question and answer."""
         await repository.answer(tx.connection, {event.question_id: event.answered_at for event in events})
         await self.change("question_answered", clocks.recount, events, tx)
 
     async def forwarded(self, events: Sequence[RequestForwarded], tx: UnitOfWork) -> None:
-        """A customer who decides about the data has the request: they are reminded until they reply."""
+        """Starts reminders to the customer who has the request."""
         await repository.meet(tx.connection, _requests(events), *_TRIAGED)
         await self.change("forwarded", clocks.forward, events, tx)
 
     async def replied(self, events: Sequence[ControllerReplied], tx: UnitOfWork) -> None:
-        """Ends the reminders of a customer who has replied, and resolves the ticket."""
+        """Ends the reminders to a customer who has replied, and resolves the ticket."""
         requests = _requests(events)
         await repository.drop_timers(tx.connection, [(each, TimerKind.CUSTOMER, "") for each in requests])
         known = (await repository.of(tx.connection, requests)).values()
@@ -152,7 +152,7 @@ class Deadlines:
             await tx.connection.execute(_NOTHING_LATER, _requests(no_longer))
 
     async def part_answered(self, events: Sequence[PartAnswered], tx: UnitOfWork) -> None:
-        """Something that was owed is done, and with the last of it the warnings end; or it is owed again."""
+        """Records a part that was owed; the warnings end with the last part. A part may also be owed again."""
         event_of = {event.request_id: event for event in events}
         found = await repository.hold(tx.connection, list(event_of), stopped=True)
         held = [each for each in found if each.outstanding or event_of[each.request_id].outstanding]
@@ -164,12 +164,12 @@ class Deadlines:
         await notifications.release(self._fulfilments, tx, [clock for clock in after if not clock.outstanding])
 
     async def reopened(self, events: Sequence[RequestReopened], tx: UnitOfWork) -> None:
-        """Starts the clock again after a late reply, until the day that the subject was given."""
+        """Restarts the clock after a late reply, until the new due date."""
         await repository.answer(tx.connection, {event.question_id: event.answered_at for event in events}, late=True)
         await self.change("reopened", clocks.resume, events, tx, stopped=True)
 
     async def returned(self, events: Sequence[LetterReturned], tx: UnitOfWork) -> None:
-        """A letter has come back: an answer's clock runs again; an extension or a question never took place."""
+        """Handles a returned letter: restarts the clock of an answer, or undoes an extension or a question."""
         asked = [event for event in events if event.question_id]
         query = "DELETE FROM question WHERE question_id = ANY($1)"
         await tx.connection.execute(query, [event.question_id for event in asked])
@@ -181,16 +181,16 @@ class Deadlines:
             await self.change(f"{what}_returned", change, of_kind, tx, stopped=what == "answer")
 
     async def fulfilled(self, events: Sequence[FulfilmentCompleted], tx: UnitOfWork) -> None:
-        """Records that every system is done, and what one of them retained."""
+        """Meets the collection target, and schedules the erasure of retained data."""
         await repository.meet(tx.connection, _requests(events), TargetName.COLLECTION)
         await retention.track(events, tx)
 
     async def change(
         self, cause: str, change: Change, events: Sequence[Any], tx: UnitOfWork, *, stopped: bool = False
     ) -> None:
-        """Changes the clocks of these requests as the last event of each says.
+        """Changes the clocks of these requests by the last event of each.
 
-        Dates that moved go on record, and the work on those requests follows their due dates.
+        Records dates that moved, and moves the due dates of the work on these requests.
         """
         event_of = {event.request_id: event for event in events}
         held = await repository.hold(tx.connection, list(event_of), stopped=stopped) if events else []

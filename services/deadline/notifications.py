@@ -23,13 +23,13 @@ from shared.storage.systems import findings, to_announce
 
 SOON = timedelta(days=7)
 LISTED = 100
-"""So many requests are in one daily ticket, the longest due first."""
+"""The most requests that one daily ticket lists, the longest due first."""
 
 Details = Mapping[str, Any]
 
 
 async def warn(fulfilments: Fulfilments, tx: UnitOfWork, dues: Sequence[tuple[Clock, Due]]) -> None:
-    """Opens a ticket for what has a level, or comments on the one that is open."""
+    """Opens a ticket for each step with a level, or comments on the open one."""
     warnings = [(clock, clock.due_on, _warning(clock, due)) for clock, due in dues if due.level]
     await _open(fulfilments, tx, Operation.ESCALATE, warnings)
 
@@ -41,7 +41,7 @@ async def flag(fulfilments: Fulfilments, tx: UnitOfWork, clocks: Iterable[Clock]
 
 
 async def release(fulfilments: Fulfilments, tx: UnitOfWork, stopped: Sequence[Clock]) -> None:
-    """The requests are answered: resolve the tickets that they have, and take their flags away."""
+    """Resolves the tickets of answered requests, and removes their flags."""
     if not stopped:
         return
     requests = [clock.request_id for clock in stopped]
@@ -54,9 +54,9 @@ async def release(fulfilments: Fulfilments, tx: UnitOfWork, stopped: Sequence[Cl
 
 
 async def record(fulfilments: Fulfilments, completed: Sequence[Completed], tx: UnitOfWork) -> None:
-    """Records that the privacy team has its ticket, or that the flag is set or gone.
+    """Records in the evidence that a ticket was opened, or a flag set or removed.
 
-    A worker may have begun a ticket or flag while it was ended: then it is ended once more.
+    If a worker started a ticket or flag while it was being ended, it is ended again.
     """
     for done in completed:
         flags = done.operation is Operation.FLAG
@@ -69,9 +69,9 @@ async def record(fulfilments: Fulfilments, completed: Sequence[Completed], tx: U
 
 
 async def open_digest(fulfilments: Fulfilments, tx: UnitOfWork, policy: TimeLimitPolicy) -> None:
-    """Opens the ticket of the day: how many requests are open, and which are nearly due or overdue, by reference alone.
+    """Opens the daily ticket: counts of open requests, and the ids of those that are nearly due or overdue.
 
-    Those who are named for it get it as soon as one is nearly due.
+    If a request is nearly due, the ticket goes to the people whom the policy names.
     """
     if not fulfilments.plans[Operation.ESCALATE]:
         return
@@ -82,7 +82,7 @@ async def open_digest(fulfilments: Fulfilments, tx: UnitOfWork, policy: TimeLimi
     numbers = [*counted.items(), ("all", tuple(map(sum, zip(*counted.values(), strict=True))))]
     lines = [f"{name}: {n} open, {soon} due in {SOON.days} days, {late} overdue" for name, (n, soon, late) in numbers]
     last = day + timedelta(days=rules.daily_page_days)
-    # What is due by the last day ends by its midnight here, since the controller's zone is one of every request's.
+    # Every request's zones include the controller's, so the last day ends by its midnight here.
     near = await tx.connection.fetch(repository.NEAREST, [*Right], end_of(last, (zone,)), last, tx.now, LISTED + 1)
     lines += [f"{row[0]}: {'was due on' if row[2] else 'due on'} {row[1].isoformat()}" for row in near[:LISTED]]
     lines += ["and more"] * (len(near) > LISTED)
@@ -92,14 +92,14 @@ async def open_digest(fulfilments: Fulfilments, tx: UnitOfWork, policy: TimeLimi
     details: dict[str, JsonValue] = {"level": "digest", "lines": [*lines]}
     if near:
         details |= {"level": "daily_page", "escalate_to": [*rules.daily_page_to]}
-    # Ticket and evidence are found by this in place of a request's id. A task names a right; this is about all of them.
+    # This id replaces a request id. A task needs a right, although the digest covers all rights.
     about = uuid5(NAMESPACE_URL, f"urn:dsr:digest:{day.isoformat()}")
     ticket = NewFulfilment(about, about, Right.ACCESS, Operation.ESCALATE, day, details, searches=False)
     await fulfilments.open_all(tx, [ticket])
 
 
 def hour_of(now: datetime, hour: int, policy: TimeLimitPolicy) -> datetime:
-    """The instant of today's daily ticket, where the controller is."""
+    """Returns the time of today's daily ticket, in the controller's zone."""
     zone = ZoneInfo(policy.commitment.controller_zone)
     return datetime.combine(now.astimezone(zone).date(), time(hour), zone).astimezone(UTC)
 
@@ -107,7 +107,7 @@ def hour_of(now: datetime, hour: int, policy: TimeLimitPolicy) -> datetime:
 async def _open(
     fulfilments: Fulfilments, tx: UnitOfWork, operation: Operation, about: Iterable[tuple[Concerned, date, Details]]
 ) -> None:
-    # Only a flag that is set searches for the subject; it is found by the request when it is taken away.
+    # Only setting a flag searches for the subject; it is removed by request id.
     opened = [
         NewFulfilment(
             *(each.request_id, each.subject_ref, each.right, operation, due_on, details),

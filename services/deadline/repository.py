@@ -1,4 +1,4 @@
-"""The tables of the deadline service: clocks, timers and questions."""
+"""Reads and writes the tables of the deadline service: clocks, timers and questions."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from shared.domain.time_limit_policy import Question
 from shared.storage.postgres import Connection, column_types, update_rows
 
 EVERY_REQUEST = UUID(int=0)
-"""Stands for the request of a timer that is about all of them."""
+"""The request id of a timer that is about all requests."""
 
 _COLUMNS = tuple(field.name for field in fields(Clock) if field.name not in {"questions", "timers"})
 _QUESTION_COLUMNS = tuple(field.name for field in fields(AskedQuestion))
@@ -25,15 +25,15 @@ _CLOCK = ", ".join(f'c."{name}"' for name in _COLUMNS)
 _LISTS = ("zones", "met", "outstanding")
 
 _TIMER = "request_id, kind, ref, due_at, reported, detail"
-# Timers in the hands of another instance are left to it. Targets are judged only by what was consumed. Data that was
-# kept is not due before the answer: until then the work on the request may go on.
+# Skips timers that another instance has locked. Targets are judged only up to what was consumed. Retained data are
+# not due before the answer, since work on the request may continue until then.
 DUE = f"""
 SELECT {_TIMER} FROM timer t
 WHERE due_at <= $1 AND reported <> 'released' AND (kind <> 'target' OR due_at <= $2)
       AND (kind <> 'retention' OR EXISTS (SELECT FROM clock c WHERE c.request_id = t.request_id
                                           AND c.responded_at IS NOT NULL))
 ORDER BY due_at LIMIT $3 FOR UPDATE OF t SKIP LOCKED
-"""  # noqa: S608  # names of ours
+"""  # noqa: S608  # our own names
 _PUT_TIMERS = f"""
 INSERT INTO timer ({_TIMER})
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::jsonb[])
@@ -70,7 +70,7 @@ SELECT "right", count(*) AS open, count(*) FILTER (WHERE due_at > $1 AND due_at 
 FROM (SELECT "right", due_at FROM clock WHERE responded_at IS NULL
       UNION ALL SELECT "right", due_at FROM clock WHERE outstanding <> '') AS owed GROUP BY "right" ORDER BY "right"
 """
-# By right, as the index of what is open is ordered; and by instants first, since days are not in it.
+# By right, as the index of open requests is ordered; by time first, since the index has no days.
 NEAREST = """
 SELECT request_id, due_on, due_at <= $4 AS overdue
 FROM (
@@ -84,7 +84,7 @@ FROM (
 
 
 async def insert(connection: Connection, clocks: Sequence[Clock]) -> None:
-    """Stores the clocks of requests that have just been received, with their timers."""
+    """Stores the clocks of received requests, with their timers."""
     rows = _rows(clocks, _COLUMNS)
     await connection.copy_records_to_table("clock", records=rows, columns=_COLUMNS)
     await put_timers(connection, [(clock.request_id, each) for clock in clocks for each in clock.timers])
@@ -113,13 +113,13 @@ async def hold(
 
 
 async def of(connection: Connection, requests: Sequence[UUID]) -> dict[UUID, Clock]:
-    """The clocks of these requests, whether or not they run; not locked."""
+    """Returns the clocks of these requests, running or stopped, without a lock."""
     rows = await connection.fetch(f"SELECT {_CLOCK} FROM clock c WHERE request_id = ANY($1)", requests)  # noqa: S608
     return {row[0]: _clock_of(row) for row in rows}
 
 
 async def save(connection: Connection, before: Sequence[Clock], after: Sequence[Clock]) -> None:
-    """Writes clocks whole, but for what never changes, and their timers as far as they have changed."""
+    """Writes changed clocks and timers; columns that never change are left out."""
     await update_rows(connection, "clock", "request_id", _TYPES, _rows(after, ("request_id", *_TYPES)))
     old = {(clock.request_id, each.kind, each.ref): each for clock in before for each in clock.timers}
     new = {(clock.request_id, each.kind, each.ref): each for clock in after for each in clock.timers}
@@ -130,20 +130,20 @@ async def save(connection: Connection, before: Sequence[Clock], after: Sequence[
 async def due_timers(
     connection: Connection, until: datetime, judged_until: datetime, limit: int
 ) -> list[tuple[UUID, Timer]]:
-    """Up to ``limit`` timers that are due, the longest due first; ``judged_until``: targets by then."""
+    """Returns up to ``limit`` due timers, the longest due first; targets up to ``judged_until``."""
     return [_timer_of(row) for row in await connection.fetch(DUE, until, judged_until, limit)]
 
 
 async def timers_of(
     connection: Connection, requests: Sequence[UUID], kinds: Sequence[str] = tuple(STEPPING)
 ) -> list[tuple[UUID, Timer]]:
-    """The timers of these requests and kinds; by default those with steps."""
+    """Returns the timers of these requests and kinds; by default those with steps."""
     query = f"SELECT {_TIMER} FROM timer WHERE request_id = ANY($1) AND kind = ANY($2) ORDER BY request_id, kind, ref"  # noqa: S608
     return [_timer_of(row) for row in await connection.fetch(query, requests, kinds)]
 
 
 async def of_other_policies(connection: Connection, version: str) -> list[tuple[UUID, Timer]]:
-    """Scheduled systems whose day another version of the policy gave."""
+    """Returns retention timers that were computed by another version of the policy."""
     rows = await connection.fetch(
         f"SELECT {_TIMER} FROM timer WHERE kind = 'retention' AND due_at IS NOT NULL AND reported = ''"  # noqa: S608
         " AND detail ->> 'policy' <> $1 AND detail -> 'kept' <> '[]' ORDER BY request_id, ref LIMIT 1000 FOR UPDATE",
@@ -166,12 +166,12 @@ async def drop_timers(connection: Connection, keys: Sequence[tuple[UUID, str, st
 
 
 async def flag(connection: Connection, requests: Sequence[UUID], at: datetime) -> None:
-    """Notes when to flag the subjects of these requests in the CRM, once for each that is open."""
+    """Schedules the flag in the CRM for each open request, once."""
     await connection.execute(_FLAG, requests, at)
 
 
 async def meet(connection: Connection, requests: Sequence[UUID], *targets: str) -> None:
-    """Notes that the step of these targets was taken."""
+    """Records that these targets were met."""
     await connection.execute(_MET, requests, ",".join(targets))
 
 
@@ -182,12 +182,12 @@ async def insert_questions(connection: Connection, asked: Iterable[AskedQuestion
 
 
 async def answer(connection: Connection, answered_at: Mapping[UUID, datetime], *, late: bool = False) -> None:
-    """Notes answers by question; the first one counts, but for one that came after the closure (``late``)."""
+    """Records answers by question; the first one counts, unless it came after the closure (``late``)."""
     await connection.execute(_ANSWER, list(answered_at), list(answered_at.values()), late)
 
 
 async def end_questions(connection: Connection, responded_at: Mapping[UUID, datetime]) -> set[UUID]:
-    """Closes the open questions of requests that were answered all the same; returns those requests."""
+    """Closes the open questions of answered requests; returns those requests."""
     rows = await connection.fetch(_END_QUESTIONS, list(responded_at), list(responded_at.values()))
     return {row[0] for row in rows}
 

@@ -1,7 +1,7 @@
-"""Deferred erasures (Art. 17(3)): when what a system had to keep may go, and that it may once that day is over.
+"""Schedules deferred erasures (Art. 17(3)): publishes when a system may no longer retain data.
 
-What is kept by rule goes row by row, so its day is the first on which any of it may go. A shorter rule moves that day
-immediately; a longer one never does: the letter named the other (REQ-R7).
+Each row has its own day, so the first of them is scheduled. A shorter rule moves that day immediately. A longer rule
+never does, since the letter named the earlier day (REQ-R7).
 """
 
 import logging
@@ -28,13 +28,13 @@ from shared.messaging.unit_of_work import UnitOfWork
 log = logging.getLogger(__name__)
 
 INCIDENT = timedelta(hours=24)
-"""A deferred erasure that is due for longer and not executed is an incident (REQ-R8)."""
+"""The time after which an overdue deferred erasure is an incident (REQ-R8)."""
 
 _DONE = ("done",)
 
 
 async def track(events: Sequence[FulfilmentCompleted | FulfilmentBlocked], tx: UnitOfWork) -> None:
-    """Notes what each system had to keep and until when; what was erased later is done."""
+    """Records what each system retains and until when, and what was erased later."""
     reports = [
         (event.request_id, report)
         for event in events
@@ -62,7 +62,7 @@ async def track(events: Sequence[FulfilmentCompleted | FulfilmentBlocked], tx: U
 
 
 async def _keep(tx: UnitOfWork, request_id: UUID, report: TaskReport, *, again: bool) -> Timer:
-    """Schedules the erasure; leaves it to a person where no day is known, or again one that is over."""
+    """Schedules the erasure; leaves it to an officer if no day is known, or if the day has passed before."""
     due_at = _due_at(report, tx.policy, tx.policy.today(tx.now))
     held = due_at is None or (again and due_at <= tx.now)
     kept = [each.model_dump(mode="json", exclude_none=True) for each in report.kept or ()]
@@ -80,9 +80,9 @@ async def _keep(tx: UnitOfWork, request_id: UUID, report: TaskReport, *, again: 
 
 
 def _due_at(report: TaskReport, policy: Policy, today: date) -> datetime | None:
-    """When the first day is over on which some of it may go; ``None``: no day is known.
+    """Returns the end of the first day on which some of the data may go; None if no day is known.
 
-    What a legal hold keeps is asked for again when the hold is lifted; what says no day holds up none of the rest.
+    Data under a legal hold are asked for again when the hold ends. Data without a day do not delay the others.
     """
     if not report.kept:
         return end_of(report.until, (policy.controller.zone,)) if report.until else None
@@ -92,9 +92,9 @@ def _due_at(report: TaskReport, policy: Policy, today: date) -> datetime | None:
 
 
 def _end_of(kept: Kept, policy: Policy, today: date) -> datetime | None:
-    """The end of the first day on which it goes or is reduced, here and where its rule counts, as told or as now.
+    """Returns the end of the first day on which the data go or are reduced, in our zone and the rule's zone.
 
-    An unsigned rule lets nothing go earlier.
+    The day is the earlier one of the letter and today's policy. An unsigned rule does not shorten it.
     """
     if kept.first is None:
         return None
@@ -106,7 +106,7 @@ def _end_of(kept: Kept, policy: Policy, today: date) -> datetime | None:
 
 
 async def redate(tx: UnitOfWork) -> int:
-    """Moves up to a thousand days that a shorter rule of a new policy ends earlier; what would be past is due now."""
+    """Moves up to a thousand timers that a shorter rule of a new policy ends earlier, at the earliest to now."""
     version, today = tx.policy.version, tx.policy.today(tx.now)
     moved = []
     for about, timer in await repository.of_other_policies(tx.connection, version):
@@ -121,7 +121,7 @@ async def redate(tx: UnitOfWork) -> int:
 
 
 async def let_go(events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
-    """A person has decided that what is held without a day may go now; only once the request was answered."""
+    """Releases data without a day after an officer's decision, if the request was answered."""
     clocks = await repository.of(tx.connection, [event.request_id for event in events])
     answered = [about for about, clock in clocks.items() if clock.responded_at]
     found = await repository.timers_of(tx.connection, answered, [TimerKind.RETENTION])
@@ -132,7 +132,7 @@ async def let_go(events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
 
 
 async def fire(tx: UnitOfWork, due: Sequence[tuple[UUID, Timer]]) -> list[tuple[UUID, Timer]]:
-    """Publishes for each request which systems may no longer keep what they had to keep of its subject."""
+    """Publishes for each request the systems that may no longer retain data of its subject."""
     clocks = await repository.of(tx.connection, [about for about, _ in due])
     ordered = sorted(due, key=lambda each: (each[0], each[1].ref))
     for about, group in groupby(ordered, key=itemgetter(0)):

@@ -25,7 +25,7 @@ from shared.storage.postgres import Connection
 
 PERIOD = timedelta(days=30)
 AGES = {"over 90": 90, "61-90": 60, "31-60": 30, "26-30": 25, "22-25": 21, "15-21": 14, "8-14": 7, "0-7": 0}
-"""Days since receipt, the oldest first, and where one age ends and the next begins."""
+"""Age groups in days since receipt, the oldest first, each with its lower bound."""
 
 DEFERRED_STATES = ("scheduled", "due_in_30_days", "due", "late", "held")
 """States of a deferred erasure by its day; each is counted once."""
@@ -58,7 +58,7 @@ TIME_TO_RESPOND = Percentiles("dsr_time_to_respond_days", "From receipt to the a
 SUSPENSION = Percentiles("dsr_suspension_days", "From a question to its answer, last 30 days", "question")
 PROCESSOR_DAYS = Percentiles("dsr_processor_forwarding_days", "From receipt to forwarding, last 30 days")
 
-# What is owed of a request that was answered in part is open, and due when the request was.
+# A part that is still owed after the answer counts as open, with the request's due date.
 OPEN = """
 SELECT "right", width_bucket(received_at, $3::timestamptz[]) AS older_than,
        CASE WHEN due_at <= $2 THEN 0 ELSE LEAST(GREATEST(due_on - $1::date, 0) + 1, 32) END AS days_left,
@@ -78,7 +78,7 @@ SELECT "right", outcome, timeliness, CASE WHEN promised_on IS NOT NULL THEN 'yes
 FROM clock WHERE role = 'controller' AND responded_at > $1 GROUP BY 1, 2, 3, 4
 """
 
-# What was passed on for a customer is one figure, whatever was asked.
+# Requests forwarded for customers are one figure, without the right.
 RESPONDED = """
 SELECT role, CASE role WHEN 'controller' THEN "right" ELSE '' END AS "right", count(*) AS n,
        count(*) FILTER (WHERE timeliness = 'on_time') AS in_time, percentile_disc(ARRAY[0.5, 0.95]::float8[])
@@ -89,7 +89,7 @@ FROM clock WHERE role IN ('controller', 'processor') AND responded_at > $1
 GROUP BY 1, 2
 """
 
-# The day that was promised first: where it was moved, what it was before stays.
+# Counts by the first promised day, even if an extension moved it.
 FELL_DUE = """
 SELECT "right", count(*), 0 FROM clock
 WHERE role = 'controller' AND promised_on IS NULL AND due_at > $1 AND due_at <= $2 GROUP BY 1
@@ -123,7 +123,7 @@ FROM timer WHERE kind = 'retention' AND reported <> 'done' GROUP BY 1, 2
 
 
 async def run(running: Running, policy: TimeLimitPolicy) -> None:
-    """Counts for as long as the service runs."""
+    """Counts while the service runs."""
 
     async def look() -> None:
         unit_of_work = running.unit_of_work
@@ -136,7 +136,7 @@ async def run(running: Running, policy: TimeLimitPolicy) -> None:
 
 
 async def count(connection: Connection, now: datetime, policy: TimeLimitPolicy) -> None:
-    """Counts once; days are those of the controller's zone."""
+    """Counts once; days are in the controller's zone."""
     here, since = ZoneInfo(policy.commitment.controller_zone), now - PERIOD
     today = now.astimezone(here).date()
     opened = await connection.fetch(OPEN, today, now, age_limits(today, here))
@@ -171,12 +171,12 @@ async def count(connection: Connection, now: datetime, policy: TimeLimitPolicy) 
 
 
 def age_limits(today: date, zone: ZoneInfo) -> list[datetime]:
-    """The midnights at which requests of one age begin, the oldest first."""
+    """Returns the midnights at which the age groups begin, the oldest first."""
     return [start_of(today - timedelta(days=days), zone) for days in AGES.values() if days]
 
 
 def _set(gauge: Gauge, cells: Iterable[tuple[str, ...]], rows: Iterable[Iterable[Any]]) -> None:
-    """Sets every cell to the sum of its rows, each its labels and then a number: a panel shows zero, not nothing."""
+    """Sets every cell to the sum of its rows (labels, then a number), so that a panel shows zero instead of no data."""
     counted = Count[tuple[str, ...]]()
     for *labels, number in rows:
         counted[tuple(labels)] += number

@@ -1,7 +1,7 @@
 """The poll: finds the timers that are due, reports each step once, and opens tickets where one is named.
 
-Each look takes a batch of due timers of every kind, publishes their steps and notes which were reported, in one
-transaction; several instances share the timers.
+Each poll takes a batch of due timers, publishes their steps and records them as reported, in one transaction.
+Instances share the timers.
 """
 
 import asyncio
@@ -44,20 +44,20 @@ _EVIDENCE = {
     TimerKind.CUSTOMER: "deadline.controller_silent",
 }
 _EACH = {TimerKind.MILESTONE, TimerKind.TARGET}
-"""Kinds of which every step is reported; of the others only the last of simultaneous steps."""
+"""Kinds that report every step; others report only the last of simultaneous steps."""
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 async def run(running: Running, policy: TimeLimitPolicy, settings: DeadlineSettings, fulfilments: Fulfilments) -> None:
-    """Looks for due timers for as long as the service runs."""
+    """Polls due timers while the service runs."""
     poll = Poll(running.unit_of_work, policy, settings, fulfilments, running.heartbeats)
     await poll.run(running.stopping)
 
 
 @dataclass(frozen=True)
 class Poll:
-    """Looks for due timers again and again, a batch in a transaction."""
+    """Polls due timers, one batch per transaction."""
 
     unit_of_work: UnitOfWorkFactory
     policy: TimeLimitPolicy
@@ -66,7 +66,7 @@ class Poll:
     heartbeats: Heartbeats
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Polls until the service stops; after an outage it catches up batch by batch, without a pause."""
+        """Polls until the service stops; after an outage it catches up without a pause."""
         begun = False
         while not stopping.is_set():
             try:
@@ -78,7 +78,7 @@ class Poll:
             await sleep_until_stopped(self.settings.sweep_seconds, "timers", stopping, self.heartbeats)
 
     async def begin(self) -> bool:
-        """Applies a policy that has changed, and starts the daily timer if there is none yet."""
+        """Applies a changed policy, and creates the daily timer if it is missing."""
         async with self.unit_of_work.begin() as tx:
             while await retention.redate(tx):
                 pass
@@ -88,9 +88,9 @@ class Poll:
         return True
 
     async def look(self) -> int:
-        """Reports what is due of one batch; returns how many timers it looked at.
+        """Reports one batch of due timers; returns the size of the batch.
 
-        A step may have been taken while its event is still on the bus: no target is judged beyond what was consumed.
+        An event on the bus may already meet a target, so targets are judged only up to what was consumed.
         """
         self.heartbeats.beat("timers")
         behind = self.heartbeats.behind_seconds(loop_of(ServiceName.DEADLINE))
@@ -116,12 +116,12 @@ class Poll:
     async def _report(
         self, tx: UnitOfWork, due: Sequence[tuple[UUID, Timer]], judged_until: datetime
     ) -> list[tuple[UUID, Timer]]:
-        """Publishes the steps of requests and opens their tickets; returns the timers as they are afterwards."""
+        """Publishes due steps and opens tickets; returns the updated timers."""
         requests = list({about for about, _ in due})
         held = await repository.hold(tx.connection, requests, stopped=True, wait=False)
         clocks, after, tickets = {clock.request_id: clock for clock in held}, [], []
         for about, timer in due:
-            if (clock := clocks.get(about)) is None:  # in the hands of a handler: at the next look
+            if (clock := clocks.get(about)) is None:  # locked by a handler: the next poll reports it
                 continue
             kind, dues = TimerKind(timer.kind), schedule(clock, timer, self.policy)
             fresh = due_by(dues, timer.reported, judged_until if kind is TimerKind.TARGET else tx.now)
