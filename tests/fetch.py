@@ -3,7 +3,7 @@
 import sys
 
 from deploy.k8s import check, schemas
-from deploy.local import kafka_programs, roundup, tryton
+from deploy.local import kafka, roundup, tryton
 from deploy.local.paths import CACHE, LOCAL
 from deploy.local.server import side_by_side
 from deploy.local.unprivileged import become_unprivileged
@@ -36,4 +36,4 @@ def _cluster() -> None:
 if __name__ == "__main__":
     become_unprivileged()
     of_deploy = (_programs, _cluster) if "deploy" in sys.argv else ()
-    side_by_side(lambda: kafka_programs.fetch(CACHE), _systems, *of_deploy)
+    side_by_side(lambda: kafka.fetch(CACHE), _systems, *of_deploy)

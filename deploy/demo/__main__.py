@@ -24,7 +24,7 @@ from deploy.demo.estate import Estate
 from deploy.demo.report import Report
 from deploy.demo.requests import Case, SubmittedRequest, closed_as_expected, collect, letters, watch
 from deploy.local.certificates import DownloadFailedError
-from deploy.local.kafka_programs import JavaMissingError
+from deploy.local.kafka import JavaMissingError
 from deploy.local.paths import LOCAL, ROOT
 from deploy.local.postgres import PostgresMissingError
 from deploy.local.process import ChildFailedError, step

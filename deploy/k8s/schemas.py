@@ -16,7 +16,7 @@ import yaml
 
 from deploy.local import certificates
 from deploy.local.certificates import DownloadFailedError
-from deploy.local.kafka_programs import find_java
+from deploy.local.kafka import find_java
 from deploy.local.paths import CACHE
 from deploy.local.venv import alone
 

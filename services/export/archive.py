@@ -1,15 +1,37 @@
 """Writes a ZIP while its files are made (APPNOTE.TXT 6.3.10), one chunk in memory at a time."""
 
 import asyncio
+import hashlib
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from services.export.attached import File, Write
-
+Write = Callable[[bytes], Awaitable[None]]
 _IN_PASSING = 2**16
 """Bytes that the event loop packs in one go: about a millisecond of work."""
+
+
+@dataclass(slots=True)
+class File:
+    """A file of the archive: its length in bytes and its SHA-256, unpacked."""
+
+    name: str
+    put: Write
+    size: int = 0
+    _hash: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+
+    @property
+    def sha256(self) -> str:
+        """In hexadecimal."""
+        return self._hash.hexdigest()
+
+    async def write(self, content: bytes) -> None:
+        """Adds to the file."""
+        self.size += len(content)
+        self._hash.update(content)
+        await self.put(content)
 
 
 class Archive:

@@ -12,9 +12,8 @@ from datetime import datetime
 import orjson
 
 from services.export import pieces, survey, tables
-from services.export.archive import Archive
-from services.export.attached import DATA, DESCRIPTION, SCHEMA, STEPS, Write
-from services.export.pieces import Piece
+from services.export.archive import Archive, Write
+from services.export.pieces import DATA, DESCRIPTION, SCHEMA, STEPS, Piece
 from services.export.readme import README, readme, schema
 from services.export.report import page
 from services.export.report.request import LISTS, Request

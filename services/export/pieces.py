@@ -1,13 +1,38 @@
 """Reads the records that systems gave of a subject, and selects what belongs to a package; pure."""
 
+import hashlib
+import re
+from base64 import b64decode
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 import orjson
 from pydantic import JsonValue
 
-from services.export.attached import Attached, apart
 from shared.domain.rights import Right
+
+DATA: Final = "data.jsonl"
+DESCRIPTION: Final = "package.json"
+STEPS: Final = "request.jsonl"
+SCHEMA: Final = "schema.json"
+FOLDER: Final = "files/"
+ENCODED: Final = "content_base64"
+"""The field in which a system gives the content of a file."""
+NAMED: Final = "content_file"
+"""The field of a record in a package that names the file with that content."""
+_OPENED: Final = re.compile(
+    "pdf|txt|csv|log|md|json|xml|ics|vcf|eml|png|jpe?g|gif|bmp|tiff?|webp|heic|wav|mp3|m4a|ogg|opus|flac|mp4|mov|webm"
+    "|docx?|odt|rtf|xlsx?|ods|pptx?|odp|zip|gz"
+)
+"""Endings by which a computer shows or plays a file; any other may have it run, or show a page as if it were ours."""
+
+
+class Attached(NamedTuple):
+    """A file of the package and what is in it."""
+
+    name: str
+    content: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +81,28 @@ def read(system: str, content: bytes, right: Right, portable: Callable[[str], bo
             if kept:
                 shown, file = apart(kept)
                 yield Piece(system, category, source, shown, anchors, states, attached=file)
+
+
+def apart(data: dict[str, JsonValue]) -> tuple[dict[str, JsonValue], Attached | None]:
+    """Splits a record into its fields, with a file name in place of the content, and the file, if it has one.
+
+    The name is a hash of the content with the record's ending, so it is stable and names no person. Content that is not
+    Base64 stays in the record.
+    """
+    encoded = data.get(ENCODED)
+    if not isinstance(encoded, str):
+        return data, None
+    try:
+        content = b64decode(encoded, validate=True)
+    except ValueError:
+        return data, None
+    name = f"{FOLDER}file-{hashlib.sha256(content).hexdigest()[:12]}.{_ending(data.get('name'))}"
+    return {NAMED if key == ENCODED else key: name if key == ENCODED else data[key] for key in data}, Attached(
+        name, content
+    )
+
+
+def _ending(name: JsonValue) -> str:
+    """Returns the ending of a name if a computer only shows or plays such files."""
+    ending = name.rpartition(".")[2].lower() if isinstance(name, str) else ""
+    return ending if _OPENED.fullmatch(ending) else "bin"

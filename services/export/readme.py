@@ -6,7 +6,7 @@ from typing import Final
 
 import orjson
 
-from services.export.attached import DATA, DESCRIPTION, FOLDER, SCHEMA, STEPS
+from services.export.pieces import DATA, DESCRIPTION, FOLDER, SCHEMA, STEPS
 from services.export.report.request import Request
 from services.export.report.words import ReportWords, texts_of
 from services.export.survey import Category

@@ -54,13 +54,9 @@ class Limits:
     commit_due_instant: datetime
     work_by: date
     statutory_due: date
-    statutory_due_instant: datetime
-    extension_notice_due: date
     end_of_three_months: date
     commit_due_extended: date
-    commit_due_extended_instant: datetime
     statutory_due_extended: date
-    statutory_due_extended_instant: datetime
     calc_version: str
 
 
@@ -149,13 +145,9 @@ def _limits(
         commit_due_instant=end_of(commit, zones),
         work_by=last_common_working_day(commit, (holidays, calendar(staff_calendar))),
         statutory_due=statutory,
-        statutory_due_instant=end_of(statutory, zones),
-        extension_notice_due=commit,
         end_of_three_months=three_months,
         commit_due_extended=commit_extended,
-        commit_due_extended_instant=end_of(commit_extended, zones),
         statutory_due_extended=statutory_extended,
-        statutory_due_extended_instant=end_of(statutory_extended, zones),
         calc_version=version,
     )
 

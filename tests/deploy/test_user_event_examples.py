@@ -6,8 +6,8 @@ import os
 import subprocess
 from functools import partial
 
-from deploy.local import kafka_programs
-from deploy.local.kafka_programs import find_java
+from deploy.local import kafka
+from deploy.local.kafka import find_java
 from deploy.local.paths import CACHE, ROOT
 from tests.fixtures.live import Live
 
@@ -18,7 +18,7 @@ async def test_an_event_of_the_java_example_becomes_a_request_and_closes(live: L
     subject, key = live.somebody(), live.services.key("channel", "selfcare")
     said = {name: subject.submission("access")[name] for name in ("subject", "assurance", "proofs")}
     env = {"API": live.services.url, "API_KEY": key, "KAFKA": live.services.env["DSR_KAFKA_BOOTSTRAP"]}
-    jars = kafka_programs.fetch(CACHE)
+    jars = kafka.fetch(CACHE)
     command = [str(find_java()), "-cp", f"{jars}/*", str(EXAMPLE), json.dumps(said)]
     told = {"env": {**os.environ, **env}, "capture_output": True, "text": True, "timeout": 120}
     done = await asyncio.to_thread(partial(subprocess.run, command, check=False, **told))

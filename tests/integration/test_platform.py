@@ -18,11 +18,10 @@ import httpx
 import psutil
 import pytest
 
-from deploy.local import certificates, kafka_programs, postgres_databases, venv
+from deploy.local import certificates, kafka, postgres_databases, venv
 from deploy.local.certificates import DownloadFailedError
 from deploy.local.identity_provider import CLIENT, IdentityProvider
-from deploy.local.kafka import Kafka
-from deploy.local.kafka_programs import find_java
+from deploy.local.kafka import Kafka, find_java
 from deploy.local.mailbox import Mailbox
 from deploy.local.paths import CACHE, ROOT
 from deploy.local.platform import ExistingServers, Platform
@@ -170,17 +169,17 @@ WITHOUT_NETWORK = "raise SystemExit('no route to host')"
 
 
 def test_a_download_that_was_cut_short_does_not_count_and_the_next_one_does(tmp_path: Path) -> None:
-    with pytest.raises(kafka_programs.JarsMissingError, match=r"kafka_2\.13-4\.3\.1\.jar"):
-        kafka_programs.fetch(tmp_path, CUT_SHORT)
+    with pytest.raises(kafka.JarsMissingError, match=r"kafka_2\.13-4\.3\.1\.jar"):
+        kafka.fetch(tmp_path, CUT_SHORT)
     assert list(tmp_path.rglob("*.jar")) == []
-    whole = kafka_programs.fetch(CACHE)
-    libs = kafka_programs.fetch(tmp_path, COMPLETE.format(str(whole)))
+    whole = kafka.fetch(CACHE)
+    libs = kafka.fetch(tmp_path, COMPLETE.format(str(whole)))
     assert (libs / "kafka_2.13-4.3.1.jar").stat().st_size > 1_000_000
 
 
 def test_what_went_wrong_is_told(tmp_path: Path) -> None:
-    with pytest.raises(kafka_programs.JarsMissingError, match="no route to host"):
-        kafka_programs.fetch(tmp_path, WITHOUT_NETWORK)
+    with pytest.raises(kafka.JarsMissingError, match="no route to host"):
+        kafka.fetch(tmp_path, WITHOUT_NETWORK)
     assert list(tmp_path.rglob("*.jar")) == []
 
 
@@ -273,8 +272,8 @@ def test_downloads_trust_a_company_certificate(proxy: Proxy, tmp_path: Path, mon
         venv.locked_venv("made-up", lock)
     assert "\n" not in str(failed.value)
     fetching = f"import requests; requests.get('{proxy.url}').raise_for_status()"
-    with pytest.raises(kafka_programs.JarsMissingError, match=r"^Apache Kafka .*404 .*SSL_CERT_FILE") as failed:
-        kafka_programs.fetch(tmp_path, fetching)
+    with pytest.raises(kafka.JarsMissingError, match=r"^Apache Kafka .*404 .*SSL_CERT_FILE") as failed:
+        kafka.fetch(tmp_path, fetching)
     assert "\n" not in str(failed.value)
     assert {"uv", "python-requests"} <= set(proxy.asked)
 

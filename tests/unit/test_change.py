@@ -10,8 +10,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from uuid_utils.compat import uuid7
 
-from services.export.attached import FOLDER, NAMED, apart
-from services.export.pieces import Piece
+from services.export.pieces import FOLDER, NAMED, Piece, apart
 from services.intake.core.errors import BadRequest
 from services.intake.core.subject_schemas import DataSubject
 from services.intake.letters.old_contacts import old_points

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from services.export.attached import DESCRIPTION
+from services.export.pieces import DESCRIPTION
 from services.export.readme import README, explained
 from services.export.report.request import Request, meanings
 from services.export.report.retention import Periods, Person

@@ -10,7 +10,7 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from pydantic import JsonValue
 
-from services.export.attached import File
+from services.export.archive import File
 from services.export.pieces import Piece
 from services.export.report.checklist import checklist
 from services.export.report.request import Request, Step
