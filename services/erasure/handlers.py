@@ -1,4 +1,4 @@
-"""Handles the events of erasures: the answer, the end of the work, the end of the subject's key, deferred erasures."""
+"""Handles answers, completed work, the subject's key and deferred erasures."""
 
 from collections.abc import Sequence
 
@@ -16,17 +16,17 @@ from shared.messaging.unit_of_work import UnitOfWork
 
 _NOT_ERASED = frozenset({Outcome.FORWARDED, Outcome.REFUSED})
 _LEAST: Level = "L1"
-"""An identity that is only stated, and that no system has yielded, may be anybody's."""
+"""The least assurance level: a stated identity without proof may belong to another person."""
 
 
 async def answer(fulfilments: Fulfilments, events: Sequence[AnswerDecided], tx: UnitOfWork) -> None:
-    """Publishes what is done, for the answer that two people have decided; what is owed blocks nothing else."""
+    """Publishes the work done for a decided answer; owed parts do not block the rest."""
     await reports.answer(events, tx)
     await fulfilments.go_on_without(tx, [event.request_id for event in events if event.owed], Operation.ERASE)
 
 
 async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:
-    """Publishes that every system was emptied and verified; the last deferred erasure destroys the key."""
+    """Publishes that every system was erased and verified; the last deferred erasure destroys the key."""
     await suppress_erased(tx, completed)
     for done in completed:
         tx.publish(done.event())
@@ -37,8 +37,8 @@ async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:
 async def shred_key(events: Sequence[RequestClosed], tx: UnitOfWork) -> None:
     """Destroys the subject's key, unless a system retains data that can be erased later by that key alone.
 
-    It stays while the subject may resume the request. A forwarded or refused request has erased nothing, and its letter
-    must still be readable.
+    The key stays while the subject may resume the request. After a forwarded or refused request nothing was erased, and
+    its letter must stay readable.
     """
     latest = {event.subject: event for event in events if event.outcome not in _NOT_ERASED}
     await keys.mark_resumable(tx, {subject: event.resumable for subject, event in latest.items()})
@@ -48,9 +48,9 @@ async def shred_key(events: Sequence[RequestClosed], tx: UnitOfWork) -> None:
 
 
 async def release(fulfilments: Fulfilments, events: Sequence[TimerFired | HoldLifted], tx: UnitOfWork) -> None:
-    """Erases what these systems retained: the day of its rule has passed, or its hold is lifted.
+    """Erases data that systems retained, after the day of the rule or the end of the hold.
 
-    A rule retains nothing longer than the letter said. After a hold, a system that retains by another rule says so.
+    A rule retains nothing longer than the letter said. After a hold, another rule may still retain data.
     """
     ended = [each for each in events if isinstance(each, HoldLifted) or each.kind is TimerKind.RETENTION]
     promised = await keys.promised_periods(tx, [event.request_id for event in ended])
@@ -67,8 +67,8 @@ async def release(fulfilments: Fulfilments, events: Sequence[TimerFired | HoldLi
 async def suppress_erased(tx: UnitOfWork, completed: Sequence[Completed]) -> None:
     """Suppresses the contact points of erased people before their key goes, where the policy says so.
 
-    An import may bring them back. Not of a person of whom nothing was found, not what others share, such as a family's
-    address, and not for a tenant, who writes to its own customers.
+    This stops marketing after a later import. It leaves out people without data, shared contact points such as a
+    family's address, and tenants, who write to their own customers.
     """
     found = {done.subject_ref: done.request_id for done in completed if done.outcome is not Outcome.NO_DATA}
     if not found or not suppression_policy(tx.policy.overlay).erasure:

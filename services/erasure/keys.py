@@ -1,4 +1,4 @@
-"""The end of a subject's key: as soon as nothing has to be found by it any more, and not a moment earlier."""
+"""Destroys a subject's key once no data must be found with it any more."""
 
 from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.systems.engine.grounds import KEPT_ROWS
 
-# Two deferred erasures of one subject that end at once must not each wait for the other.
+# Serializes two deferred erasures of one subject, so that the last one sees the other's result.
 _LOCK = "SELECT 1 FROM vault.subject WHERE subject_ref = ANY($1) ORDER BY subject_ref FOR UPDATE"
 
 KEPT = """
@@ -21,7 +21,7 @@ WHERE f.request_id = ANY($1) AND t.operation = 'erase' AND t.state = 'done'
 ORDER BY f.subject_ref, t.system
 """
 
-# The request was answered, and a person may still have it tried again: from now on it is a deferred erasure.
+# An answered request whose erasure an officer may still retry becomes a deferred erasure.
 _UNDONE = """
 WITH undone AS (
     UPDATE fulfilment f SET details = details || '{"deferred": true}'
@@ -35,7 +35,7 @@ WHERE t.operation = 'erase'
 ORDER BY u.subject_ref, t.system
 """
 
-# A later receipt holds what it was told by then: its periods are as long at most.
+# A later receipt has the periods named before, so its own are not longer.
 _PROMISED = """
 SELECT f.request_id, t.system, t.receipt -> 'kept' FROM fulfilment f JOIN task t USING (fulfilment_id)
 WHERE f.request_id = ANY($1) AND t.operation = 'erase' AND t.state = 'done' AND t.receipt ? 'kept'
@@ -46,7 +46,7 @@ _RESUMABLE = "SELECT subject_ref FROM resumable WHERE subject_ref = ANY($1)"
 
 
 async def mark_resumable(tx: UnitOfWork, resumable: Mapping[UUID, bool]) -> None:
-    """Notes of these subjects whether they may still resume their request, for which it must be known who they are."""
+    """Records whether these subjects may resume their request, which needs their key."""
     await tx.connection.execute(
         "INSERT INTO resumable SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING",
         [subject for subject, may in resumable.items() if may],
@@ -59,12 +59,10 @@ async def mark_resumable(tx: UnitOfWork, resumable: Mapping[UUID, bool]) -> None
 async def shred_unless_kept(
     tx: UnitOfWork, request_of: Mapping[UUID, UUID], ignore_retention_for: Collection[UUID] = frozenset()
 ) -> None:
-    """Destroys the keys of these subjects, each known by their request.
+    """Destroys the keys of these subjects; ``request_of`` names their requests.
 
-    The key stays where a system keeps data, or where the erasure failed, could not search or was never begun: then it
-    can be tried again.
-
-    ``ignore_retention_for``: those of them who want nothing erased any more, so that nothing has to be found again.
+    The key stays if a system retains data, or if an erasure failed, was incomplete or did not begin, so that it can be
+    retried. ``ignore_retention_for``: subjects who withdrew, whose data need not be found again.
     """
     await tx.connection.execute(_LOCK, list(request_of))
     kept = await _kept(tx, [request for subject, request in request_of.items() if subject not in ignore_retention_for])
@@ -77,9 +75,9 @@ async def shred_unless_kept(
 
 
 async def promised_periods(tx: UnitOfWork, requests: Sequence[UUID]) -> Mapping[UUID, Mapping[str, JsonValue]]:
-    """Returns by request, as details of its tasks, the period that the letter named for each system and rule.
+    """Returns task details by request: the period that the letter named for each system and rule.
 
-    And how many rows it has kept until now, the first of them until which day.
+    They include the number of rows kept, and the earliest day on which one ends.
     """
     periods: dict[UUID, dict[str, dict[str, JsonValue]]] = {}
     rows: dict[UUID, dict[str, JsonValue]] = {}
@@ -103,7 +101,7 @@ async def promised_periods(tx: UnitOfWork, requests: Sequence[UUID]) -> Mapping[
 
 
 async def _kept(tx: UnitOfWork, requests: Sequence[UUID]) -> dict[UUID, list[str]]:
-    """The systems that still hold something, by subject: the latest receipt says so, or the erasure is not done."""
+    """Returns the systems that still hold data, by subject: they retain them, or the erasure is not done."""
     kept: dict[UUID, set[str]] = {}
     for query in (KEPT, _UNDONE):
         for subject, system in await tx.connection.fetch(query, requests):

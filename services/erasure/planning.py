@@ -1,4 +1,4 @@
-"""Previews an erasure for the person who decides: a dry run, which asks every system and changes nothing."""
+"""Previews an erasure for the deciding officer: a dry run in every system that changes nothing."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -16,7 +16,7 @@ from shared.fulfilment.store import Completed, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.systems import COUNTING, standings
 
-# What a worker has in hand ends, and nothing follows from it.
+# Tasks that a worker already runs end without effect.
 _OLD = """
 WITH old AS (
     UPDATE fulfilment SET state = 'cancelled' WHERE request_id = ANY($1) AND operation = 'plan' AND state = 'open'
@@ -30,13 +30,13 @@ _CANNOT_SAY = "it has no way to say beforehand what it would erase"
 
 
 def join(service: Service) -> None:
-    """Lets the service make dry runs."""
+    """Subscribes the handlers of previews."""
     service.on(PlanAsked, partial(plan, service.fulfilments), right=Right.ERASURE)
     service.works(Operation.PLAN, concludes=partial(planned, service.fulfilments))
 
 
 async def plan(fulfilments: Fulfilments, events: Sequence[PlanAsked], tx: UnitOfWork) -> None:
-    """Ask every system what an erasure would do; the latest dry run of a request takes the place of any other."""
+    """Opens a dry run in every system; the latest one of a request replaces any other."""
     latest = {event.request_id: event for event in events}
     await tx.connection.execute(_OLD, list(latest))
     promised = await keys.promised_periods(tx, list(latest))
@@ -58,7 +58,7 @@ async def plan(fulfilments: Fulfilments, events: Sequence[PlanAsked], tx: UnitOf
 
 
 async def planned(fulfilments: Fulfilments, completed: Sequence[Completed], tx: UnitOfWork) -> None:
-    """Every system has said what an erasure would do, or why it could not say it; of others, that they cannot."""
+    """Publishes the preview, including the systems that cannot preview."""
     silent = await _cannot_say(fulfilments, tx)
     for done in completed:
         asked = [report for report in done.reports if report.operation == Operation.PLAN or report.failure]
@@ -66,7 +66,7 @@ async def planned(fulfilments: Fulfilments, completed: Sequence[Completed], tx: 
 
 
 async def _cannot_say(fulfilments: Fulfilments, tx: UnitOfWork) -> list[TaskReport]:
-    """The systems that erase and cannot say what they would do; those that count."""
+    """Returns reports of the active systems that erase but cannot preview."""
     known = await standings(tx.connection)
     erasing, planning = (
         {step.system for stage in fulfilments.plans.get(verb, ()) for step in stage if step.operation is verb}

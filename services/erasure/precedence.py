@@ -1,7 +1,7 @@
-"""Holds an erasure back for other requests of the same person, once they are located (G1).
+"""Postpones an erasure for other requests of the same person (G1).
 
-It is asked again before it goes on with what had waited for proof, an answer or a person. Whom a request is
-about is known better then than when it was submitted: by every address and account that was located.
+It is checked once the person's records are located, and again before waiting work continues. By then every address and
+account is known, which was not the case at submission.
 """
 
 from collections.abc import Sequence
@@ -19,18 +19,18 @@ from shared.storage import open_requests
 
 _BEFORE = frozenset({Kind.COPY, Kind.RESTRICTION})
 _LEAST: Level = "L1"
-"""An identity that is only stated may be anybody's."""
+"""The least assurance level: a stated identity without proof may belong to another person."""
 
 
 def join(service: Service) -> None:
-    """Lets the service look for it before it erases."""
+    """Registers the check that runs before an erasure."""
     service.fulfilments.postpone = postponed
 
 
 async def postponed(tx: UnitOfWork, waiting: Sequence[Completed]) -> set[UUID]:
-    """Returns the fulfilments that must wait, and publishes for what; the others are entered as begun.
+    """Returns the fulfilments that must wait, and publishes the reason; enters the others as begun.
 
-    A copy that is awaited is answered first; a restriction that is asked for or in force opposes the erasure.
+    A requested copy comes first. A restriction that is requested or in force opposes the erasure.
     """
     known = await tx.vault.subject_data(tx.connection, [each.subject_ref for each in waiting])
     marks = {
@@ -58,5 +58,5 @@ async def postponed(tx: UnitOfWork, waiting: Sequence[Completed]) -> set[UUID]:
 
 
 def _theirs(known: Sequence[Identity]) -> list[Identity]:
-    """Returns what is proved or located and not shared; a family's address identifies no one."""
+    """Returns proved or located identities that are not shared; a family's address identifies no one."""
     return [each for each in proved(marked(known, known), _LEAST) if not each.shared]

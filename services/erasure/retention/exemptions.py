@@ -1,7 +1,7 @@
-"""Exempts people from the retention run: restrictions on some grounds, legal holds, copies that are not made yet.
+"""Exempts people from the retention run: restrictions on some grounds, legal holds, and copies not made yet.
 
-A copy is collected within seconds of proof. Where a person must look first, nights pass; what is confirmed then must
-still be there, for as many days as the policy says, since no ceiling may depend on who asks.
+A copy is usually collected seconds after proof. If an officer must review it first, nights may pass; until then the
+data stay, for at most as many days as the policy says.
 """
 
 from collections import defaultdict
@@ -36,12 +36,12 @@ _COPIES = (Right.ACCESS, Right.PORTABILITY)
 _IN_FORCE = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED})
 """Outcomes of a restriction that is in force."""
 _LEAST: Level = "L1"
-"""An identity that is only stated exempts nothing."""
+"""The least assurance level: a stated identity without proof exempts nothing."""
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _ANY_NUMBER: Mapping[str, int] = dict.fromkeys(map(str, Limit), 1_000_000_000)
-"""No limit: a search for exemptions shows and changes nothing."""
+"""No limit, since a search for exemptions changes nothing."""
 _ROUNDS = 3
-"""Rounds in which each system is asked with what the others have yielded."""
+"""The number of times that systems are searched with identities found in others."""
 
 _NOTE_RESTRICTION = "INSERT INTO spared SELECT * FROM unnest($1::uuid[], $2::uuid[]) ON CONFLICT DO NOTHING"
 _END_RESTRICTION = "DELETE FROM spared WHERE request_id = ANY($1)"
@@ -61,7 +61,7 @@ Reason = tuple[UUID, tuple[str, ...]]
 
 
 def join(service: Service) -> None:
-    """Lets the service consume the events of restrictions and copies."""
+    """Subscribes the handlers of restrictions and copies."""
     service.on(events.RequestVerified, begin_restriction, right=Right.RESTRICTION)
     for lifted in (events.LiftDecided, events.RequestWithdrawn):
         service.on(lifted, end_restriction, right=Right.RESTRICTION)
@@ -73,7 +73,7 @@ def join(service: Service) -> None:
 
 
 async def begin_restriction(verified: Sequence[RequestVerified], tx: UnitOfWork) -> None:
-    """Exempts a restriction on a ground that the policy names (Art. 18(1)(b), (c))."""
+    """Begins the exemption of a restriction on a ground that the policy names (Art. 18(1)(b), (c))."""
     spares = sweep_policy(tx.policy.overlay).spares
     begun = [event for event in verified if event.scope in spares]
     await tx.connection.execute(_NOTE_RESTRICTION, [e.request_id for e in begun], [e.subject for e in begun])
@@ -85,13 +85,13 @@ async def end_restriction(lifted: Sequence[LiftDecided | RequestWithdrawn], tx: 
 
 
 async def close_restriction(closed: Sequence[RequestClosed], tx: UnitOfWork) -> None:
-    """Ends the exemption of a request whose answer restricts nothing."""
+    """Ends the exemption of a request that was answered without a restriction."""
     over = [event.request_id for event in closed if event.outcome not in _IN_FORCE]
     await tx.connection.execute(_END_RESTRICTION, over)
 
 
 async def begin_copy(verified: Sequence[RequestVerified], tx: UnitOfWork) -> None:
-    """Exempts a person who waits for a copy; a tenant's data is not ours to end."""
+    """Begins the exemption of a person who waits for a copy; tenants delete their own data."""
     ours = [event for event in verified if event.tenant is None]
     known = ([e.request_id for e in ours], [e.subject for e in ours], [tx.now] * len(ours))
     await tx.connection.execute(_NOTE_COPY, *known)
@@ -103,7 +103,7 @@ async def end_copy(over: Sequence[RequestClosed | RequestWithdrawn], tx: UnitOfW
 
 
 class Exemptions:
-    """Everybody whose data stay this night, as tasks that find their rows."""
+    """The people whose data stay this night, as tasks that find their rows."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class Exemptions:
 
     @classmethod
     async def of(cls, connection: Connection, vault: Vault, policy: Policy, copied: Sequence[Task]) -> "Exemptions":
-        """Returns those of now; ``copied``: who waits for a copy."""
+        """Reads the current exemptions; ``copied``: people who wait for a copy."""
         rows = await connection.fetch(_RESTRICTED)
         in_force = await holds.in_force(connection)
         refs = {row[1] for row in rows} | {hold.hold_id for hold in in_force}
@@ -138,13 +138,13 @@ class Exemptions:
         return cls(restricted, copied, held, policy.category_of, _reasons([row[0] for row in rows], in_force))
 
     async def is_outdated(self, connection: Connection) -> bool:
-        """Whether a restriction or a hold has come since, so that more must stay."""
+        """Returns whether a restriction or hold was added since."""
         restricted = [row[0] for row in await connection.fetch(_RESTRICTED)]
         now = _reasons(restricted, await holds.in_force(connection))
         return not now <= self._reasons
 
     def of_categories(self, categories: Collection[str]) -> tuple[Mapping[str, Sequence[Task]], frozenset[str]]:
-        """Returns who is exempt in each category, and the categories under a hold on a person who is not known."""
+        """Returns the exempt people by category, and the categories under a hold on an unknown person."""
         found: defaultdict[str, list[Task]] = defaultdict(list)
         unreadable: set[str] = set()
         for category in categories:
@@ -161,9 +161,9 @@ class Exemptions:
 async def waiting_for_a_copy(
     unit_of_work: UnitOfWorkFactory, policy: SweepPolicy, system: str, knowing: Collection[Downstream]
 ) -> Sequence[Task]:
-    """Returns the people whose copy that system has not made, by all that any system yields of them.
+    """Returns the people whose copy that system has not made, with identities found in every system.
 
-    A system that is away yields nothing, and the run does not wait for it.
+    The run does not wait for an unavailable system.
     """
     bound = unit_of_work.clock.now() - timedelta(days=policy.copied_within_days)
     async with unit_of_work.pool.acquire() as connection:
@@ -181,7 +181,7 @@ async def waiting_for_a_copy(
 
 
 async def _located_by(system: Downstream, unit_of_work: UnitOfWorkFactory, people: Sequence[Task]) -> list[Task]:
-    """Returns the same people with what that system yields of them."""
+    """Adds the identities that one system holds of these people."""
     given = {each.task_id: system.may_hear(each.identities) for each in people}
     asked = [
         replace(
@@ -210,7 +210,7 @@ def _with(task: Task, result: object) -> Task:
 
 
 async def _note_nothing(_progress: object) -> None:
-    """A search leaves nothing to remember."""
+    """Ignores progress, since a search changes nothing."""
 
 
 def _person(request_id: UUID, ref: UUID, known: SubjectData) -> Task:
@@ -218,7 +218,7 @@ def _person(request_id: UUID, ref: UUID, known: SubjectData) -> Task:
 
 
 def _task(request_id: UUID, ref: UUID, known: Iterable[Identity]) -> Task:
-    """Returns a task that finds the rows of a subject in any system, and is worked by none."""
+    """Builds a task that only describes whose rows to find."""
     return Task(request_id, request_id, ref, "", Operation.ERASE, identities=tuple(known))
 
 
@@ -228,6 +228,6 @@ def _reasons(restricted: Iterable[UUID], in_force: Iterable[LegalHold]) -> froze
 
 
 def _of_all_time(identity: Identity) -> Identity:
-    """Returns the same; a number without a period counts for all time, so that rather too much is held."""
+    """Extends a number without a period to all time, so that no held data are missed."""
     numbered = identity.type in NUMBERS and identity.valid_from is None
     return replace(identity, valid_from=_LONG_AGO) if numbered else identity

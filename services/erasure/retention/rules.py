@@ -1,4 +1,4 @@
-"""Decides what a night does about one ceiling in one table; pure."""
+"""Decides what a retention run does about one ceiling in one table; pure."""
 
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -13,26 +13,26 @@ from shared.domain.policy_files import SweepPolicy
 from shared.systems.sweepable import Counted
 
 PERSONS = 2
-"""Approvals for a night that removes more than the policy's share."""
+"""The approvals needed to remove more than the policy's share in one night."""
 
 
 class State(StrEnum):
     """The result of a night."""
 
-    UNSIGNED = "unsigned"  # nobody has signed the ceiling, or no longer: nothing is touched
-    NO_COUNTRY = "no_country"  # a maximum of another country's law, and no row says which one's it is under: the same
-    DRY_RUN = "dry_run"  # new or shortened: it was counted, and acts from the next night on
-    STOPPED = "stopped"  # more than the policy's share: two persons must say that it may go
-    SWEEPING = "sweeping"  # at work
+    UNSIGNED = "unsigned"  # the ceiling has no valid sign-off: nothing is changed
+    NO_COUNTRY = "no_country"  # the ceiling is one country's law, and rows do not name theirs: nothing is changed
+    DRY_RUN = "dry_run"  # new or shortened: counted tonight, deleted from the next night on
+    STOPPED = "stopped"  # more than the policy's share: dual approval is needed
+    SWEEPING = "sweeping"
     SWEPT = "swept"
-    FAILED = "failed"  # the system refused, or whom a hold is about cannot be told
+    FAILED = "failed"  # the system refused, or the subject of a hold is unknown
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The terms of a ceiling for one column as text, kept next to what a night did by them.
+    """The terms of a ceiling for one column, as text that is stored with the result.
 
-    ``anchor``: the beginning, the column in which it stands, and whose law alone it is, if it is not for everybody.
+    ``anchor``: the start of the period, its column, and the country if the ceiling is one country's law.
     """
 
     period: str
@@ -41,14 +41,14 @@ class Terms:
 
     @classmethod
     def of(cls, policy: Policy, ceiling: Ceiling, column: str) -> Self:
-        """Returns the terms of a ceiling for a table that has its anchor in that column."""
+        """Returns the terms of a ceiling for a table with its anchor in that column."""
         anchor = "/".join(filter(None, [ceiling.anchor, column, policy.country_of(ceiling)]))
         return cls(str(ceiling.period), policy.zone_of(ceiling), anchor)
 
     def first_kept(self, today: date) -> date:
-        """The first day whose records are kept today: what began on an earlier one is past.
+        """Returns the first day whose records are kept today; earlier records are past.
 
-        The period of what began then ends with the end of its last day (``release``), so it goes from the next day on.
+        A period ends with its last day (``release``), so a record may go from the next day on.
         """
         period = parse_period(self.period)
         ordinals = range(today.toordinal() + 1)
@@ -61,7 +61,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The result of the last night; ``counted_on``: the dry run of its terms, before they removed anything."""
+    """The result of the last night; ``counted_on``: the night of the dry run."""
 
     state: State
     night: date
@@ -74,33 +74,33 @@ class Known:
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether two people have approved what was stopped; it may be at work since."""
+        """Returns whether a stopped deletion has dual approval; it may have begun."""
         return self.state in {State.STOPPED, State.SWEEPING} and len(self.confirmed_by) >= PERSONS
 
 
 def is_over(known: Known | None, night: date) -> bool:
-    """Whether nothing is left to do this night; what was stopped goes on once two people have approved it."""
+    """Returns whether nothing is left to do this night; a stopped deletion continues after dual approval."""
     if known is None or known.night < night or known.state is State.SWEEPING:
         return False
     return not known.is_confirmed
 
 
 def runs_dry(known: Known | None, terms: Terms, night: date) -> bool:
-    """Whether it is new, or removes what it did not remove before: then this night only counts."""
+    """Returns whether this night only counts, because the ceiling is new or shorter."""
     if known is None or known.counted_on is None or known.terms.anchor != terms.anchor:
         return True
     return known.terms.first_kept(night) < terms.first_kept(night)
 
 
 def goes_up_to(known: Known | None, terms: Terms, night: date) -> date:
-    """Returns the first day that is kept; for what was approved, that of the night on which it was asked."""
+    """Returns the first day that is kept; after an approval, that of the night which asked for it."""
     if known and known.is_confirmed and known.terms == terms:
         return known.first_kept
     return terms.first_kept(night)
 
 
 def is_stopped(known: Known | None, terms: Terms, policy: SweepPolicy, counted: Counted) -> bool:
-    """Whether so much needs dual approval, unless it was approved for what is found now."""
+    """Returns whether the deletion needs dual approval that it does not have yet."""
     if known and known.is_confirmed and known.terms == terms and counted.due <= known.due:
         return False
     return policy.is_too_much(counted.due, counted.rows)

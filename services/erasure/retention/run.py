@@ -1,6 +1,6 @@
 """Runs retention each night: counts every ceiling in every table, then asks for approval or deletes, and records it.
 
-One instance has the lease. The next one goes on with what it leaves unfinished.
+One instance holds the lease. The next one continues its unfinished work.
 """
 
 import asyncio
@@ -56,28 +56,29 @@ TABLES = Gauge("dsr_retention_tables", "Tables with a ceiling, by what the last 
 
 LOOP = "retention"
 _TURN = timedelta(minutes=5)
-"""Longer than one statement may take in a store."""
+"""Duration of the lease: longer than one statement may take in a store."""
 _BEAT_SECONDS = 0.5
 _UNHEARD_SECONDS = 30.0
-"""For how long a restriction may be on the bus unheard: longer than a busy consumer is behind."""
+"""The longest consumer lag with which the run may start, so that no restriction is missed."""
 
 T = TypeVar("T")
 
 HOLD_UNREADABLE = "hold_unreadable"
-"""The reason of a refusal: a hold covers the category, and its person is not known."""
+"""The refusal if a hold covers the category and its subject is unknown."""
 
 
 class Alive(Protocol):
-    """Waits for a step of the work while the loop counts as alive; raises ``SweepStopped`` where none may follow."""
+    """Waits for a step while the loop counts as alive; raises ``SweepStopped`` if the process must stop."""
 
     async def __call__(self, doing: Awaitable[T]) -> T: ...
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionTarget:
-    """One ceiling in one table of a system, and what the last night has left of it.
+    """One ceiling in one table of a system, and its result of the last night.
 
-    ``country``: whose law alone it is; None: it is for everybody. ``shows_country``: whether its rows say which.
+    ``country``: the country whose law sets the ceiling; None: it applies to all. ``shows_country``: whether rows name
+    their country.
     """
 
     key: Key
@@ -90,11 +91,11 @@ class RetentionTarget:
 
     @property
     def judged(self) -> bool:
-        """Whether its rows can be selected."""
+        """Returns whether the rows under the ceiling can be selected."""
         return self.country is None or self.shows_country
 
     def due(self, first_kept: date) -> Due:
-        """Returns what is past it, up to a day."""
+        """Returns the selection of rows past the ceiling, up to a day."""
         (_, table, _), each, zone = self.key, self.ceiling, ZoneInfo(self.terms.zone)
         return Due(table, each.anchor, each.then.value, first_kept, zone, country=self.country)
 
@@ -127,7 +128,7 @@ class Sweeper:
         self._renewed = 0.0
 
     async def look(self) -> None:
-        """Works what is left of this night, if no other instance does; sets the metrics of all nights.
+        """Runs the rest of this night, unless another instance does; sets the metrics.
 
         After a start or an outage a restriction may still be on the bus, so nothing is deleted before it is consumed.
         """
@@ -170,7 +171,7 @@ class Sweeper:
                     log.info("retention run postponed system=%s error=%s", each.name, telemetry.where(away))
 
     def _targets(self, system: Downstream, known: Mapping[Key, Known]) -> Iterator[RetentionTarget]:
-        """Every ceiling of the policy in every table that tells the age of its rows."""
+        """Yields every ceiling of the policy for every table with a date column for it."""
         policy = self._unit_of_work.policy
         for dated in _adapter(system).dated:
             for name, ceiling in policy.ceilings_of(dated.category).items():
@@ -182,7 +183,7 @@ class Sweeper:
                     )
 
     async def _alive(self, turn: Turn, doing: Awaitable[T]) -> T:
-        """Waits for a step of the work; the loop counts as alive meanwhile, and keeps its turn."""
+        """Waits for a step; meanwhile the loop counts as alive and keeps its lease."""
         step = asyncio.ensure_future(doing)
         try:
             while not step.done():
@@ -225,11 +226,11 @@ class Night:
         self._spared: sweepable.Spared = {}
 
     async def run(self, targets: Sequence[RetentionTarget]) -> None:
-        """Does all that this night is to do about these.
+        """Counts these targets, then deletes or asks for approval.
 
         Raises:
-            Unavailable: the system is away; what is left is tried again.
-            SweepStopped: this process is not to go on.
+            Unavailable: the system is away; the rest is tried again.
+            SweepStopped: the process must stop.
         """
         async with self._unit_of_work.pool.acquire() as connection:
             known = (self._unit_of_work.vault, self._unit_of_work.policy, self._copied)
@@ -262,7 +263,7 @@ class Night:
         await self._sweep(going)
 
     async def _sweep(self, going: Sequence[tuple[RetentionTarget, RunResult]]) -> None:
-        """Lets go what nothing is against; what two ceilings want alike is done once."""
+        """Deletes what may go; equal deletions of two ceilings run once."""
         dues = [replace(self._due(target), about=left.due) for target, left in going]
         keys = {due: target.key for due, (target, _) in zip(dues, going, strict=True)}
 
@@ -286,7 +287,7 @@ class Night:
                 await (self._leave(swept) if result.complete else self._leave_with_misses(target, swept))
 
     async def _look_whom_it_spares(self) -> None:
-        """Before each step: a hold that came meanwhile must find the data that it is about."""
+        """Checks before each step that no new restriction or hold protects the rows."""
         async with self._unit_of_work.pool.acquire() as connection:
             if await self._sparing.is_outdated(connection):
                 raise SweepStopped("a restriction or a hold has come: the next look goes on without what it is about")
@@ -305,7 +306,7 @@ class Night:
         """Returns the adapter's answer; an unexpected error costs its own system one night, and no request.
 
         Raises:
-            Refused: it broke in a way that nobody foresaw.
+            Refused: the adapter failed unexpectedly.
         """
         try:
             return await self._alive(doing)
@@ -317,7 +318,7 @@ class Night:
             raise UnforeseenError(f"the sweep broke: {type(error).__name__}") from error
 
     async def _leave_with_misses(self, target: RetentionTarget, left: RunResult) -> None:
-        """Notes it with the rows that are past their ceiling for a day already, and still there."""
+        """Records the result with the number of rows that should have gone a day ago."""
         (found,) = await self._count([target.due(left.terms.first_kept(self._night - timedelta(days=1)))])
         await self._leave(replace(left, missed=found.due if isinstance(found, Counted) else 0))
 
@@ -352,7 +353,7 @@ class Night:
 
 
 def _show(figures: Figures) -> None:
-    """Sets the metrics of the last night, in every instance alike."""
+    """Sets the metrics of the last night; every instance shows the same."""
     MISSES.clear()
     for system, category, missed in figures.missed:
         MISSES.labels(system, category).set(missed)

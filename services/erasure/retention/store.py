@@ -1,4 +1,4 @@
-"""Stores the result of each night by table and ceiling: intake shows it, and two people approve it."""
+"""Stores the result of each night by table and ceiling; intake shows it for approval."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ async def read(connection: Connection) -> dict[Key, Known]:
 
 
 async def leave(connection: Connection, left: RunResult) -> int:
-    """Notes what this night has found or done, in the place of what the last one did; how many rows are gone by it."""
+    """Replaces the last result by this night's; returns how many rows this run has removed."""
     terms = (left.terms.period, left.terms.zone, left.terms.anchor)
     counts = (left.due, left.of_rows, left.spared, left.missed, left.undetermined)
     gone = await connection.fetchval(
@@ -94,12 +94,12 @@ async def leave(connection: Connection, left: RunResult) -> int:
 
 
 async def forget_others(connection: Connection, keys: Collection[Key]) -> None:
-    """Forgets what the policy or the downstreams file names no more."""
+    """Deletes results that the policy or the downstreams file no longer names."""
     await connection.execute(_FORGET, *([key[part] for key in keys] for part in range(3)))
 
 
 async def add_gone(connection: Connection, key: Key, rows: int) -> None:
-    """Counts what is gone, step by step: a process may end before the night does."""
+    """Adds removed rows after each step, since a process may end before the run does."""
     await connection.execute(_GONE, *key, rows)
 
 
