@@ -1,4 +1,4 @@
-"""A withdrawal of consent (Art. 7(3)): which systems it concerns, and what ends in them, as the policy says."""
+"""Decides by the policy which systems a withdrawal of consent concerns, and what ends there (Art. 7(3))."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -17,9 +17,9 @@ from shared.storage import suppression
 
 
 async def withdrawn_before(tx: UnitOfWork, events: Sequence[RequestVerified]) -> Mapping[UUID, frozenset[str]]:
-    """Notes to what each request withdraws consent; by request to what the same person consents no more in all.
+    """Records the withdrawals; returns by request all purposes to which the person no longer consents.
 
-    A customer's instruction is about the consents that the customer has.
+    A customer's instruction concerns the customer's own consents and is left out.
     """
     asked = [each for each in events if each.purposes and each.tenant is None]
     known = await tx.vault.subject_data(tx.connection, [each.subject for each in asked]) if asked else {}
@@ -41,7 +41,7 @@ async def withdrawn_before(tx: UnitOfWork, events: Sequence[RequestVerified]) ->
 
 
 def details(policy: Policy, purposes: Collection[str], before: Collection[str]) -> Mapping[str, JsonValue]:
-    """Returns the details of its tasks: purposes, whether marketing is one, what is erased, what stays for others."""
+    """Returns the task details: purposes, whether marketing is one, what is erased, and what stays."""
     follows = withdrawal(policy, purposes, before)
     return {
         "purposes": [*purposes],
@@ -53,7 +53,7 @@ def details(policy: Policy, purposes: Collection[str], before: Collection[str]) 
 
 
 async def where(tx: UnitOfWork, fulfilments: Fulfilments, new: NewFulfilment) -> NewFulfilment:
-    """The same in the systems that it concerns: marketing may be in any; what else, as they declare what they hold."""
+    """Limits the work to the systems it concerns; marketing may be in any system."""
     if new.right is not Right.CONSENT_WITHDRAWAL or new.details.get("marketing"):
         return new
     held = {str(each) for key in ("ends", "concerns") for each in _listed(new.details.get(key))}

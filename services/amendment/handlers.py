@@ -23,21 +23,21 @@ VERBS = {
 }
 
 ZONE = "zone"
-"""The zone in which a person who asks for rectification reads times, and may name a record by them."""
+"""The task detail with the requester's time zone, by which they may name a record."""
 _DUE = "SELECT request_id, max(due_on) FROM fulfilment WHERE request_id = ANY($1) GROUP BY 1"
-# What was collected for a withdrawn request was kept only to lift by it.
+# Data collected for a withdrawn request were kept only for its lift.
 _NEVER_IN_FORCE = """
 SELECT DISTINCT subject_ref FROM fulfilment
 WHERE request_id = ANY($1) AND operation = 'restrict' AND state = 'cancelled' AND NOT details ? 'repair'
 """
 DETAIL = {Right.RESTRICTION: "ground", Right.OBJECTION: "scope"}
-"""The name that the scope of a request has in its tasks."""
+"""The task detail that holds the scope of a request, by right."""
 
 
 async def begin(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
-    """Opens one task per system; an objection takes effect in our own suppression list immediately (Art. 21(3)).
+    """Opens one task per system.
 
-    So does a withdrawal of consent to marketing.
+    An objection or a withdrawal of consent to marketing takes effect in our suppression list immediately (Art. 21(3)).
     """
     before = await consent.withdrawn_before(tx, events)
     told = [_details(e, tx.policy, before.get(e.request_id, ())) for e in events]
@@ -89,7 +89,7 @@ async def finish(fulfilments: Fulfilments, completed: Sequence[Completed], tx: U
 
 
 async def _correct(fulfilments: Fulfilments, restricted: Sequence[Completed], tx: UnitOfWork) -> None:
-    """Corrects contested data once it is restricted; the later of two operations of a request wins in a system."""
+    """Corrects contested data once they are restricted; the later operation of a request wins in a system."""
     if restricted:
         rows = await tx.connection.fetch(_DUE, [done.request_id for done in restricted])
         due = {row[0]: row[1] for row in rows}
@@ -102,7 +102,7 @@ async def _correct(fulfilments: Fulfilments, restricted: Sequence[Completed], tx
 
 
 async def answer(events: Sequence[AnswerDecided], tx: UnitOfWork) -> None:
-    """Publishes what is done, in our own list too, for an answer that is decided."""
+    """Publishes the work done for a decided answer, including our own list."""
     for event, done in await reports.decided(events, tx):
         for listed in await registers.with_list(tx, [done]) if done else [None]:
             reports.publish(tx, event, listed)

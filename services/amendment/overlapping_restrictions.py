@@ -1,9 +1,8 @@
-"""Lifts a restriction without touching what another one, or the company, needs.
+"""Lifts a restriction without changing what another restriction, or the company, needs.
 
-A SQL store hides a row until the last request that hides it is lifted. A CRM and a tracker have one flag per person.
-While another restriction covers everybody that the lifted one covers, the flag stays; if it covers some of them, the
-flag is set again at once. A flag that the company had set before us stays too. Whom a restriction covers is known by
-keyed fingerprints, of which none is a name.
+A SQL store hides a row until the last request that hides it is lifted. A CRM and a tracker have one flag per person. If
+another restriction covers all people of the lifted one, the flag stays. If it covers some of them, the flag is set
+again immediately. A flag that the company set before us stays too. People are compared by keyed fingerprints.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,7 @@ from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Completed, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 
-# Of two lifts at once the second waits here, and then sees that the first is decided.
+# The second of two simultaneous lifts waits here, and then sees that the first is decided.
 _LOCK = """
 SELECT FROM restriction WHERE lifted_at IS NULL AND request_id IN (
     SELECT other.request_id FROM restriction_identity mine JOIN restriction_identity other USING (fingerprint)
@@ -41,7 +40,7 @@ WHERE mine.request_id = ANY($1) AND other.request_id <> ALL($1) GROUP BY 1, 2, 3
 
 @dataclass(frozen=True, slots=True)
 class _Other:
-    """Another restriction in force; ``covers``: everybody that the lifted one covers."""
+    """Another restriction in force; ``covers``: it covers all people of the lifted one."""
 
     request_id: UUID
     subject_ref: UUID
@@ -49,7 +48,7 @@ class _Other:
 
 
 async def note_people(tx: UnitOfWork, restricted: Sequence[Completed]) -> None:
-    """Notes whom these restrictions cover, by what is known of the subject now; of a tenant's, no flag is set."""
+    """Records the people whom these restrictions cover; a tenant's restriction sets no flag."""
     known = await tx.vault.subject_data(tx.connection, [done.subject_ref for done in restricted]) if restricted else {}
     rows = {
         (done.request_id, tx.vault.keyring.fingerprint(identity))
@@ -64,7 +63,7 @@ async def note_people(tx: UnitOfWork, restricted: Sequence[Completed]) -> None:
 
 
 async def lifts(tx: UnitOfWork, fulfilments: Fulfilments, events: Sequence[LiftDecided]) -> list[NewFulfilment]:
-    """Returns the lifts and their systems, without flags that another restriction needs for all of these people."""
+    """Returns the lifts and their systems, without flags that another restriction still needs."""
     requests = [event.request_id for event in events]
     await tx.connection.execute(_LOCK, requests)
     others = await _others(tx, requests)
@@ -85,7 +84,7 @@ async def lifts(tx: UnitOfWork, fulfilments: Fulfilments, events: Sequence[LiftD
 
 
 def changes_nothing(new: NewFulfilment) -> Completed:
-    """Returns work that is complete without any system, as a lift while another restriction is in force in each."""
+    """Returns completed work without any system, such as a lift while another restriction is in force."""
     return Completed(uuid7(), new.request_id, new.subject_ref, new.right, new.operation, new.details, ())
 
 
@@ -103,7 +102,7 @@ async def put_back(tx: UnitOfWork, fulfilments: Fulfilments, lifted: Sequence[UU
 
 
 async def _others(tx: UnitOfWork, requests: Sequence[UUID]) -> Mapping[UUID, list[_Other]]:
-    """For each of these requests the restrictions of the same people that are in force, and stay so."""
+    """Returns by request the other restrictions of the same people that stay in force."""
     rows = await tx.connection.fetch(_OTHERS, requests)
     gone = await repairs.decided(tx, [row[1] for row in rows], Operation.LIFT)
     found: dict[UUID, list[_Other]] = {}
@@ -132,7 +131,7 @@ FROM fulfilment f JOIN task t USING (fulfilment_id) CROSS JOIN LATERAL jsonb_eac
 WHERE f.request_id = ANY($1) AND t.operation = 'restrict' AND t.progress ? 'flags'
 GROUP BY 1, 2, 3 ON CONFLICT DO NOTHING
 """
-# Of two at once, the one that was slower to be noted may be the one that has seen it first.
+# Of two simultaneous restrictions, the one recorded last may have seen the flag first.
 _SEEN_UNSET = """
 UPDATE restriction_flag other SET was_set = false FROM restriction_flag mine, restriction r
 WHERE mine.request_id = ANY($1) AND NOT mine.was_set AND other.was_set
@@ -145,14 +144,14 @@ SELECT request_id, system, reference FROM restriction_flag WHERE request_id = AN
 
 
 async def note_flags(tx: UnitOfWork, restricted: Sequence[UUID]) -> None:
-    """Notes what the restrictions of these requests have found, whether or not they are done in every system."""
+    """Records the flags that these restrictions found, done or not."""
     if restricted:
         await tx.connection.execute(_NOTE_FLAGS, restricted)
         await tx.connection.execute(_SEEN_UNSET, restricted)
 
 
 async def preexisting_flags(tx: UnitOfWork, requests: Sequence[UUID]) -> dict[UUID, dict[str, list[str]]]:
-    """Returns by request and system whose flag the company had set before us, so that it stays after a lift."""
+    """Returns by request and system the flags that the company set before us; they stay after a lift."""
     found: dict[UUID, dict[str, list[str]]] = {}
     for request_id, system, reference in await tx.connection.fetch(_LEFT, requests):
         found.setdefault(request_id, {}).setdefault(system, []).append(reference)
@@ -160,5 +159,5 @@ async def preexisting_flags(tx: UnitOfWork, requests: Sequence[UUID]) -> dict[UU
 
 
 async def forget_flags(tx: UnitOfWork, lifted: Sequence[UUID]) -> None:
-    """Forgets what restrictions have found that are lifted."""
+    """Deletes the recorded flags of lifted restrictions."""
     await tx.connection.execute("DELETE FROM restriction_flag WHERE request_id = ANY($1)", lifted)

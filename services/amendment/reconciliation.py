@@ -1,8 +1,8 @@
-"""Reconciles every system with the registers each night: puts back what is in force and missing, and counts it.
+"""Reconciles every system with the registers each night: restores what is in force and missing.
 
-A number that has passed to another person is hidden only for the time in which the register shows it as the subject's.
+A number that has passed to another person is hidden only for the period in which it was the subject's.
 
-It removes only marks of our own lifted requests, as in a restored store. A flag without an entry in our registers may
+It removes only marks of lifted requests, for example in a restored store. A flag without an entry in our registers may
 be an agent's or the customer's.
 """
 
@@ -30,8 +30,8 @@ _AT_A_TIME = 200
 _BEGINS = timedelta(hours=1)
 """After midnight, UTC."""
 
-# Several instances share the rows; each row is compared once a night.
-# Sooner after a change of the register: the next holder of a number must not be hidden for a day.
+# Instances share the rows, and each row is compared once a night. After a change of the number register it is compared
+# sooner, so that the next holder of a number is not hidden for a day.
 _RESTRICTED = """
 UPDATE restriction SET looked_at = $1
 WHERE request_id IN (
@@ -69,13 +69,13 @@ class _About(NamedTuple):
 
 
 async def run(running: Running, fulfilments: Fulfilments) -> None:
-    """Looks until told to stop."""
+    """Reconciles until the service stops."""
     look = partial(look_at_all, running.unit_of_work, fulfilments)
     await run_periodically(look, "nightly", _EVERY_SECONDS, running.stopping, running.heartbeats)
 
 
 async def forget(running: Running) -> None:
-    """Lets each system forget, once a night and at the start, what it keeps of our own and is old."""
+    """Lets each adapter delete its old notes, once a night and at the start."""
     keepers: list[tuple[str, object]] = (
         [(each.name, each.adapter) for each in running.downstreams.all] if running.downstreams else []
     )
@@ -88,7 +88,7 @@ async def forget(running: Running) -> None:
                 continue
             try:
                 await adapter.forget()
-            except Unavailable:  # it is asked again
+            except Unavailable:  # retried at the next look
                 continue
             except Refused as refused:
                 log.warning("pruning refused system=%s reason=%s", name, refused.code)
@@ -98,7 +98,7 @@ async def forget(running: Running) -> None:
 
 
 async def look_at_all(unit_of_work: UnitOfWorkFactory, fulfilments: Fulfilments) -> None:
-    """Looks at every entry that was not looked at since this night began, or since the register tells something new."""
+    """Checks every entry not checked since this night began, or since the number register changed."""
     for statement, open_repairs in (
         (_RESTRICTED, partial(_put_back, Operation.RESTRICT)),
         (_SUPPRESSED, partial(_put_back, Operation.SUPPRESS)),
@@ -114,7 +114,7 @@ async def look_at_all(unit_of_work: UnitOfWorkFactory, fulfilments: Fulfilments)
 
 
 async def _take_away(tx: UnitOfWork, fulfilments: Fulfilments, found: Mapping[UUID, _About]) -> None:
-    """One repair for each request that was lifted; who it is about need not be known."""
+    """Opens one repair for each lifted request; the subject need not be known."""
     await repairs.call_off(tx, list(found), Operation.LIFT, repairs.MARKED)
     marked = partial(repairs.repair, tx, operation=Operation.LIFT, details=repairs.MARKED)
     await fulfilments.open_all(tx, [marked(request_id, *about) for request_id, about in found.items()])
@@ -123,7 +123,7 @@ async def _take_away(tx: UnitOfWork, fulfilments: Fulfilments, found: Mapping[UU
 async def _put_back(
     operation: Operation, tx: UnitOfWork, fulfilments: Fulfilments, found: Mapping[UUID, _About]
 ) -> None:
-    """One repair for each request whose subject is still known, and whose lift is not decided."""
+    """Opens one repair for each request whose subject is known and whose lift is not decided."""
     requests: Sequence[UUID] = list(found)
     await repairs.call_off(tx, requests, operation)
     subjects = [about.subject_ref for about in found.values()]
@@ -140,6 +140,6 @@ async def _put_back(
 
 
 def night_of(now: datetime) -> datetime:
-    """When the night began that this moment, or the day that it is in, belongs to."""
+    """Returns the start of the night to which this time belongs."""
     midnight = (now - _BEGINS).replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight + _BEGINS

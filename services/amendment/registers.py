@@ -1,4 +1,4 @@
-"""The company's own registers: who is restricted, and which contact points get no marketing."""
+"""Keeps our own registers: restrictions in force, and contact points that get no marketing."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,14 +16,14 @@ from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.suppression import CHANNELS, listed
 
 OUR_LIST = "marketing_objections"
-"""The name of our own register next to the systems."""
+"""The name of our suppression list in reports."""
 
 
 async def suppress(tx: UnitOfWork, stops: Iterable[NewFulfilment | Completed], *, located: bool) -> None:
-    """Adds every contact point that is known of the subjects of what stops marketing, as a keyed fingerprint.
+    """Adds the subjects' contact points to the suppression list, as keyed fingerprints.
 
-    What they have stated at once and, once it is ``located``, what systems have named of them: later imports of it stay
-    suppressed (Art. 21(3)). A customer's instruction is about that customer's marketing, and not about ours.
+    Stated contact points are added immediately, those found in systems once they are ``located``, so that later imports
+    stay suppressed (Art. 21(3)). A customer's instruction does not concern our marketing.
     """
     listing = [each for each in stops if _is_listed(each.details)]
     known = await tx.vault.subject_data(tx.connection, [each.subject_ref for each in listing]) if listing else {}
@@ -37,12 +37,12 @@ async def suppress(tx: UnitOfWork, stops: Iterable[NewFulfilment | Completed], *
 
 
 def _is_listed(details: Mapping[str, JsonValue]) -> bool:
-    """Whether marketing is what stops: of a withdrawal of consent to something else our list knows nothing."""
+    """Returns whether marketing stops; other withdrawals of consent do not concern our list."""
     return details.get("marketing") is not False
 
 
 async def with_list(tx: UnitOfWork, completed: Sequence[Completed]) -> list[Completed]:
-    """These, with what our own list did of each that stops marketing: an effect of it like that of any system."""
+    """Adds a report of our suppression list to each piece of work that stops marketing."""
     stops = {done.request_id: done.subject_ref for done in completed if _lists(done)}
     known = await tx.vault.subject_data(tx.connection, stops.values()) if stops else {}
     told = []
@@ -58,7 +58,7 @@ async def with_list(tx: UnitOfWork, completed: Sequence[Completed]) -> list[Comp
 
 
 async def tell_what_stopped(tx: UnitOfWork, requests: Sequence[UUID]) -> None:
-    """Publishes what our list has stopped before any system is asked, so that recipients are notified (Art. 19)."""
+    """Publishes what our list has stopped before any system is done, so that recipients are notified (Art. 19)."""
     opened = (await reports.so_far(tx, requests)).values() if requests else ()
     for done in await with_list(tx, [each for each in opened if _lists(each)]):
         tx.publish(done.reported().model_copy(update={"so_far": True}))
@@ -84,7 +84,7 @@ def _report(done: Completed, points: Sequence[IdentityType]) -> TaskReport:
 
 
 async def keep_restrictions(tx: UnitOfWork, completed: Sequence[Completed]) -> None:
-    """Notes restrictions that are now in force and those that are no longer."""
+    """Records restrictions that are now in force or lifted."""
     for done in completed:
         if done.operation is Operation.RESTRICT and done.outcome is not Outcome.NO_DATA:
             await tx.connection.execute(
@@ -105,7 +105,7 @@ async def keep_restrictions(tx: UnitOfWork, completed: Sequence[Completed]) -> N
 
 
 def note_repair(tx: UnitOfWork, done: Completed) -> None:
-    """Puts on record what was wrong, by system; nothing where all was as the register says."""
+    """Records by system what a repair changed, if anything."""
     wrong: dict[str, JsonValue] = {report.system: report.changed for report in done.reports if report.changed}
     if wrong:
         what = "suppression.returned" if done.returned else f"{done.right}.repaired"

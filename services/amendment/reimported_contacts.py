@@ -1,8 +1,8 @@
-"""Finds each night whom a system would send marketing to although they are suppressed, and stops it.
+"""Finds each night suppressed people to whom a system would send marketing, and stops it.
 
-An import brings back an address that was erased, or that its owner had objected with; whose it was the vault may no
-longer know. So each system is asked whom it would send marketing to, and what it answers is compared by keyed hash. One
-process compares a system, once a night.
+An import may bring back a contact point after an erasure or an objection, when the vault no longer knows the subject.
+So each system lists its marketing recipients, which are compared by keyed hash. One process compares a system, once a
+night.
 """
 
 import logging
@@ -47,7 +47,7 @@ NOT_COMPARED = Gauge(
 LOOP = "returned"
 _EVERY_SECONDS = 60.0
 _TURN = timedelta(minutes=5)
-"""Longer than a system may take for one page."""
+"""Duration of the lease: longer than a system may take for one page."""
 
 _COMPARED = "SELECT EXISTS (SELECT FROM compared WHERE system = $1 AND compared_at >= $2)"
 _NOTE = """
@@ -56,26 +56,26 @@ ON CONFLICT (system) DO UPDATE SET compared_at = $2, failed = $3
 """
 _MISSED = "SELECT system, failed OR compared_at < $2 FROM compared WHERE system = ANY($1)"
 _LATE = timedelta(days=2)
-"""The longest that a system may be away before the metric says so."""
+"""The time without a comparison after which the metric reports a system."""
 _LAST_TIME = "DELETE FROM vault.returned WHERE system = $1 RETURNING subject_ref, request_id"
 _STOPPED = "DELETE FROM vault.returned WHERE subject_ref = ANY($1) RETURNING subject_ref"
 
 
 async def run(running: Running, fulfilments: Fulfilments) -> None:
-    """Compares until told to stop."""
+    """Compares until the service stops."""
     systems = running.downstreams.all if running.downstreams else ()
     returned = Returned(running.unit_of_work, systems, fulfilments, running.heartbeats)
     await run_periodically(returned.look, LOOP, _EVERY_SECONDS, running.stopping, running.heartbeats)
 
 
 async def forget(tx: UnitOfWork, completed: Sequence[Completed]) -> None:
-    """Forgets the identities of a reimported contact once its marketing is stopped."""
+    """Deletes the identities of a reimported contact once its marketing is stopped."""
     stopped = await tx.connection.fetch(_STOPPED, [done.subject_ref for done in completed])
     await _forget(tx, [row[0] for row in stopped])
 
 
 class Returned:
-    """Compares each system with the list; one that is away is asked again."""
+    """Compares each system with the suppression list; an unavailable one is retried."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Returned:
         self._heartbeats = heartbeats
 
     async def look(self) -> None:
-        """Compares what is switched on and was not compared since this night began."""
+        """Compares active systems that were not compared since this night began."""
         async with self._unit_of_work.pool.acquire() as connection:
             known = await standings(connection)
         for system in self._systems:
@@ -102,7 +102,7 @@ class Returned:
         await self._show()
 
     async def _show(self) -> None:
-        """Tells where the last look has failed, or there was none for days; in every instance alike."""
+        """Sets the metric of failed or missing comparisons; every instance shows the same."""
         since = self._unit_of_work.clock.now() - _LATE
         async with self._unit_of_work.pool.acquire() as connection:
             found = await connection.fetch(_MISSED, [system.name for system in self._systems], since)
@@ -124,7 +124,7 @@ class Returned:
             return
         except (*AWAY, *AGAIN):
             raise
-        except Exception as error:  # noqa: BLE001  # one bad system costs its own look
+        except Exception as error:  # noqa: BLE001  # a failing system does not stop the others
             log.warning("suppression comparison failed system=%s at=%s", system.name, telemetry.where(error))
             await self._note(system.name, failed=True)
         finally:
@@ -133,7 +133,7 @@ class Returned:
 
     async def _compare(self, turn: Turn, system: Downstream, adapter: Marketable) -> None:
         pages = aiter(adapter.would_get_marketing())
-        page = await anext(pages, None)  # what is still to be stopped in a system that is away is not called off
+        page = await anext(pages, None)  # repairs in an unavailable system stay open
         async with self._unit_of_work.begin() as tx:
             before = await tx.connection.fetch(_LAST_TIME, system.name)
             await repairs.call_off(tx, [row[1] for row in before], Operation.SUPPRESS, repairs.RETURNED)
@@ -146,7 +146,7 @@ class Returned:
         await self._note(system.name, failed=False)
 
     async def _stop(self, tx: UnitOfWork, system: Downstream, page: Sequence[Sequence[Identity]]) -> None:
-        """Opens a repair for each who is on the list; by what is not listed only where nothing else finds them."""
+        """Opens a repair for each listed person; uses unlisted identities only if no listed one finds them."""
         fingerprint = tx.vault.keyring.fingerprint
         points = [{fingerprint(each): each for each in person if each.type in CHANNELS} for person in page]
         listed = await suppression.in_force(tx.connection, {one for each in points for one in each})

@@ -1,7 +1,7 @@
-"""Opens repairs: tasks that set a system right by the register, without a new request.
+"""Opens repairs: tasks that correct a system by the register, without a new request.
 
-Two things open them: a restriction that was concluded too late, by a worker that slept, and the looks of each night.
-They are worked, retried and counted like any task, but are no answer to anybody, and only what was wrong is on record.
+A restriction that a stalled worker concluded too late and the nightly reconciliation open them. They run, retry and
+count like other tasks, but answer no request. Only changes are recorded.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,11 +17,11 @@ from shared.messaging.unit_of_work import UnitOfWork
 
 REPAIR: Mapping[str, JsonValue] = {"repair": True}
 MARKED: Mapping[str, JsonValue] = {"repair": True, "marked": True}
-"""Removes only what bears the mark of the request, without a search; anything else may be another's."""
+"""Removes only data with the mark of the request, without a search."""
 RETURNED: Mapping[str, JsonValue] = {"repair": True, "returned": True}
-"""Stops the marketing of a suppressed person whom a system has again."""
+"""Stops the marketing of a suppressed person who was imported again."""
 _LAST = timedelta(days=60)
-"""Due so late that every request is worked first."""
+"""The due date of repairs, so late that every request comes first."""
 
 _DECIDED = """
 SELECT DISTINCT request_id FROM fulfilment
@@ -60,7 +60,7 @@ def repair(
     systems: Iterable[str] | None = None,
     details: Mapping[str, JsonValue] = REPAIR,
 ) -> NewFulfilment:
-    """A repair by that operation, in all systems or in some."""
+    """Builds a repair by an operation, in all systems or in some."""
     due_on = (tx.now + _LAST).date()
     where = None if systems is None else frozenset(systems)
     searches = "marked" not in details
@@ -68,19 +68,19 @@ def repair(
 
 
 async def decided(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation) -> set[UUID]:
-    """Those of the requests for which this was decided, whether or not any of it is done."""
+    """Returns the requests for which the operation was decided, done or not."""
     return {row[0] for row in await tx.connection.fetch(_DECIDED, requests, operation)}
 
 
 async def left_as_found(tx: UnitOfWork, requests: Sequence[UUID]) -> dict[UUID, JsonValue]:
-    """Returns by request whose flags a decided lift was to leave, by system."""
+    """Returns by request and system the flags that a decided lift leaves."""
     return {row[0]: row[1] for row in await tx.connection.fetch(_LEFT, requests)}
 
 
 async def call_off(
     tx: UnitOfWork, requests: Sequence[UUID], operation: Operation, details: Mapping[str, JsonValue] = REPAIR
 ) -> None:
-    """Ends the repairs of these requests that are not done, and forgets those that are."""
+    """Cancels the open repairs of these requests, and deletes the finished ones."""
     ended = await tx.connection.fetch(_ENDED, requests, operation, details)
     await tx.connection.execute(_CALLED_OFF, [row[0] for row in ended])
     await tx.connection.execute(_FORGOTTEN, requests, operation, details)

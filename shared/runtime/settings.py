@@ -77,7 +77,7 @@ class HttpSettings(Group, env_prefix="DSR_HTTP_"):
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(ge=1, le=65_535, description="port to listen on")
     linger_seconds: float = Field(
-        default=10.0, ge=0, le=3_600, description="how long to accept connections after SIGTERM"
+        default=10.0, ge=0, le=3_600, description="how long after SIGTERM connections are accepted"
     )
     connections: int = Field(default=512, ge=1, le=100_000, description="connections at a time, without probes")
     head_bytes: int = Field(default=16 * 1024, ge=1024, le=2**20, description="longest request line and headers")

@@ -176,7 +176,7 @@ def test_the_password_does_not_show_when_settings_are_printed() -> None:
 
 
 # The sentence of a failure: what its adapter says, unless somebody's data could be in it.
-GENERAL = "The system's search returned people who are not the subject; nothing was done to anybody."
+GENERAL = "The system's search returned people other than the subject; nothing was changed."
 
 
 def test_a_failure_says_which_limit_has_stopped_it_and_how_much_was_found() -> None:
