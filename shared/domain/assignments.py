@@ -36,7 +36,7 @@ class Line(StrEnum):
 
 
 class AssignmentInDoubt(Refused):
-    """The register names several holders of a number for one time, or does not tell which of them is asking."""
+    """The register names several holders of a number for one time, or does not show which one is asking."""
 
 
 class Period(NamedTuple):
@@ -51,7 +51,7 @@ class Period(NamedTuple):
         return common if common.since < common.until else None
 
     def lasts_beyond(self, length: timedelta) -> bool:
-        """Whether it is longer than that."""
+        """Returns whether it is longer than ``length``."""
         return self.until - self.since > length
 
 
@@ -71,7 +71,7 @@ class Assignment:
 
     @property
     def period(self) -> Period:
-        """In which it was theirs."""
+        """Returns the period of the assignment."""
         return Period(self.valid_from, self.valid_to or NEVER)
 
 
@@ -102,7 +102,7 @@ class Register:
     settled: Collection[Claim] = frozenset()
 
     def of(self, number: Identity) -> Sequence[Assignment]:
-        """Everybody's assignments of a number."""
+        """Returns all assignments of a number."""
         return (self.assignments or {}).get(self.fingerprint(number), ())
 
     def vouched(
@@ -128,7 +128,7 @@ class Register:
         return (*others, *(identity for periods in theirs for identity in periods))
 
     def not_theirs(self, identities: Sequence[Identity], vouched: Sequence[Identity]) -> tuple[Identity, ...]:
-        """The numbers that the register knows, of which ``vouched`` has no period: somebody else's all of the time."""
+        """Returns registered numbers without a period in ``vouched``: other people's at all times."""
         theirs = {number_of(identity) for identity in vouched}
         numbers = (same[0] for same in _by_number(identities))
         return tuple(number for number in numbers if number_of(number) not in theirs and self.of(number))
@@ -136,7 +136,7 @@ class Register:
     def subscribed(
         self, identities: Sequence[Identity], tenant: str | None = None, least: Level = "L0"
     ) -> tuple[Identity, ...]:
-        """Each line that this person holds and others use as well, in the periods in which the register says so."""
+        """Returns each shared line that this person holds, with the periods of the register."""
         holders = self.holders(identities, tenant, least)
         lines: list[Identity] = []
         for stated in _by_number(identities):
@@ -226,7 +226,7 @@ def _is_dated(identity: Identity) -> bool:
 
 
 def number_of(identity: Identity) -> tuple[str, str]:
-    """Which number it is, whoever says it and of whatever time."""
+    """Returns type and value of a number, without source and period."""
     return identity.type, identity.value
 
 
@@ -250,7 +250,7 @@ def without(periods: Iterable[Period], others: Iterable[Period]) -> list[Period]
 
 
 def _joined(periods: Iterable[Period]) -> list[Period]:
-    """The same time in as few periods as possible."""
+    """Joins adjacent periods."""
     joined: list[Period] = []
     for period in sorted(periods):
         if joined and period.since <= joined[-1].until:
@@ -271,11 +271,11 @@ def lacking(needs: Collection[IdentityType]) -> Unsearched:
 
 
 _TOLD = frozenset({SOURCE, "requester"})
-"""Sources that contradict no one: a requester's dates only narrow."""
+"""Sources that cause no contradiction: a requester's dates only narrow."""
 
 
 class Disagreement(StrEnum):
-    """The register's view of a time in which a system takes a number to be the subject's."""
+    """The register's answer where a system shows a number as the subject's."""
 
     ANOTHER_HOLDER = "another_holder"
     NOT_IN_REGISTER = "not_in_register"
@@ -298,7 +298,7 @@ class Conflict:
 def conflicts_of(
     register: Register, identities: Sequence[Identity], edge: timedelta, tenant: str | None = None
 ) -> tuple[Conflict, ...]:
-    """Every contradiction between the register and what systems have yielded of one subject.
+    """Returns the contradictions between the register and the systems about one subject.
 
     None is what the register cannot know yet (a time after its source was read last), what differs by no more than
     ``edge``, what the requester did not ask for, and what a person has settled.
@@ -357,7 +357,7 @@ def check_contact_points(
 
 
 def _account(identities: Sequence[Identity], register: Register, since: datetime, now: datetime) -> Identity | None:
-    """The one account to which both contact points lead."""
+    """Returns the only account that both contact points share."""
     found = [each for each in identities if each.source == register.namespace and each.level >= _ONE]
     accounts = [each for each in found if each.type is IdentityType.ACCOUNT_ID]
     if len(accounts) != 1:
@@ -405,13 +405,13 @@ def located_by(
 
 
 def at_their_word(identities: Iterable[Identity], least: Level) -> tuple[Identity, ...]:
-    """The numbers that the requester states to have today, proved to that level."""
+    """Returns the numbers that the requester states to have today, with at least that assurance level."""
     stated = [i for i in identities if i.type in NUMBERS and i.source == "requester" and i.level >= least]
     gone = ended(stated)
     return tuple(each for each in stated if each not in gone)
 
 
 def without_stated(identities: Sequence[Identity], least: Level = "L0") -> tuple[Identity, ...]:
-    """These without the numbers that the requester states, whoever says them besides."""
+    """Returns the identities without numbers that the requester states."""
     stated = {number_of(each) for each in at_their_word(identities, least)}
     return tuple(each for each in identities if number_of(each) not in stated)

@@ -1,4 +1,4 @@
-"""The countries and territories of the world by their codes (ISO 3166-1 alpha-2)."""
+"""Lists countries and territories by code (ISO 3166-1 alpha-2)."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -21,7 +21,7 @@ _MEANT: Final[Mapping[str, str]] = {"UK": "GB", "EL": "GR"}
 
 
 def country(value: str) -> str:
-    """The same; raises ``ValueError`` where it is the code of no country."""
+    """Returns the code; raises ``ValueError`` if no country has it."""
     if value not in COUNTRIES:
         instead = f"write {_MEANT[value]}" if value in _MEANT else "write its two letters (ISO 3166-1), as DE"
         raise ValueError(f"{value} is no country: {instead}")
@@ -29,7 +29,7 @@ def country(value: str) -> str:
 
 
 def stated(value: str) -> str:
-    """The same, as somebody has sent it; raises ``ValueError``, which quotes nothing of that."""
+    """Returns a code that a client sent; raises ``ValueError`` without quoting it."""
     if value not in COUNTRIES:
         instead = _MEANT.get(value) or "its two letters in capitals (ISO 3166-1), as DE"
         raise ValueError(f"that is the code of no country: write {instead}")
@@ -37,5 +37,5 @@ def stated(value: str) -> str:
 
 
 def state(value: str) -> str:
-    """The same; raises ``ValueError`` where it is neither the code of a country nor that of the Union."""
+    """Returns the code of a country or of the Union; raises ``ValueError`` for any other."""
     return value if value == UNION else country(value)

@@ -1,4 +1,4 @@
-"""Legal holds: whom one is about, as keyed hashes, and which categories it covers (Art. 17(3)(e)); pure."""
+"""Matches legal holds with people, by keyed hashes, and with categories (Art. 17(3)(e)); pure."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from shared.domain.precedence import Fingerprints
 from shared.domain.toml_file import read_with_ours
 
 LEGAL_HOLD: Final = "legal_hold"
-"""The rule of the policy by which held data are kept: the ground of whatever says so."""
+"""The rule by which held data are kept."""
 
 POLICY = Path(__file__).parents[1] / "policy" / "holds.toml"
 
@@ -22,7 +22,7 @@ Reason = Annotated[str, StringConstraints(pattern="^[A-Z_]{1,64}$")]
 
 
 class HoldPolicy(BaseModel):
-    """Why data may be held, each reason with its words, and for how many months at most without a review."""
+    """The allowed reasons of a hold with their texts, and the longest time without a review, in months."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,7 +38,7 @@ def hold_policy(overlay: Path | None = None) -> HoldPolicy:
 
 @dataclass(frozen=True, slots=True)
 class HoldMarks:
-    """Keyed hashes of all that one person is known by, each with the type of the identity."""
+    """Keyed hashes of one person's identities, each with its type."""
 
     rows: frozenset[tuple[str, bytes]] = field(default_factory=frozenset)
 
@@ -50,7 +50,7 @@ class HoldMarks:
 
     @property
     def accounts(self) -> frozenset[bytes]:
-        """Those of accounts."""
+        """Returns the marks of accounts."""
         return frozenset(mark for kind, mark in self.rows if kind == IdentityType.ACCOUNT_ID)
 
     def concerns(self, other: "HoldMarks") -> bool:

@@ -1,4 +1,4 @@
-"""Holds what was read of a mail: written by the process that reads it, sealed with it, and opened by every page; pure.
+"""Describes a parsed mail: the parser writes it, the vault seals it, and pages show it; pure.
 
 Nothing in it proves anything: not its sender, not its day.
 """

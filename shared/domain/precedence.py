@@ -1,4 +1,4 @@
-"""Why a request is the matter of another one of the same person, so that it is known which comes first; pure."""
+"""Matches requests of the same person, so that it is known which comes first; pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -8,11 +8,11 @@ from typing import Final, Protocol, Self
 from shared.domain.identities import Identity, IdentityType
 
 REQUEST: Final = "request"
-"""The type of a mark that is another request of the same message."""
+"""The type of a mark for another request in the same message."""
 
 
 class Kind(StrEnum):
-    """Why others must know of a request."""
+    """The kind of a request that other requests consider."""
 
     COPY = "copy"
     RESTRICTION = "restriction"
@@ -21,7 +21,7 @@ class Kind(StrEnum):
 
 
 class Fingerprints(Protocol):
-    """Hashes identities under a key of its own."""
+    """Hashes identities with a key."""
 
     def fingerprint(self, identity: Identity) -> bytes: ...
 
@@ -48,7 +48,7 @@ class Marks:
 
     @property
     def rows(self) -> list[tuple[str, bytes]]:
-        """Each with its type."""
+        """Returns each mark with its type."""
         accounts = [(IdentityType.ACCOUNT_ID.value, mark) for mark in sorted(self.accounts)]
         emails = [(IdentityType.EMAIL.value, mark) for mark in sorted(self.emails)]
         return [*accounts, *emails, *((REQUEST, mark) for mark in sorted(self.requests))]

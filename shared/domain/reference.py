@@ -1,4 +1,4 @@
-"""The short reference of a request, as people read, write and dictate it: ``CCP-7K2M-94QD``; pure.
+"""Computes the short reference of a request that people read and dictate, such as ``CCP-7K2M-94QD``; pure.
 
 It follows from the id of the request. Its last character is a check: one wrong character, or two that changed places,
 never make another reference.
@@ -23,7 +23,7 @@ _REMEMBERED: Final = 4096
 
 @lru_cache(_REMEMBERED)
 def of(request_id: UUID) -> str:
-    """The reference of the request with that id."""
+    """Returns the reference of a request."""
     number = int.from_bytes(hashlib.sha256(request_id.bytes).digest()[:_DIGEST_BYTES], "big")
     digits: list[int] = []
     for _ in range(_LENGTH - 1):
@@ -35,7 +35,7 @@ def of(request_id: UUID) -> str:
 
 
 def read(text: str) -> str | None:
-    """The reference that somebody has written, however they group it, or as the id of the request; None: it is none."""
+    """Reads a reference in any grouping, or a request id; returns None for other text."""
     try:
         return of(UUID(text.strip()))
     except ValueError:

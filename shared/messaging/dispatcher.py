@@ -1,4 +1,4 @@
-"""Dispatching a batch of records to handlers: one transaction for all; only a record that breaks it is set aside."""
+"""Dispatches a batch of records to handlers in one transaction; only a failing record becomes a dead letter."""
 
 import logging
 from abc import ABC, abstractmethod
@@ -54,7 +54,7 @@ class _Parsed:
 
 
 class Unreadable(DsrError):
-    """A record cannot be read, or is too large; the message says why. It is stepped over, and nothing else is."""
+    """A record is unreadable or too large; it is skipped, and the message gives the reason."""
 
 
 class BatchDispatcher(ABC):
@@ -102,7 +102,7 @@ class BatchDispatcher(ABC):
         """Does what else follows from a dead letter, in the same transaction."""
 
     async def paused_topics(self) -> AbstractSet[str]:
-        """The topics that are paused now, by whichever process of this service."""
+        """Returns the topics that this service has paused."""
         self._paused = await self._patiently(partial(dead_letters.paused, self._unit_of_work.pool))
         return self._paused
 
@@ -246,7 +246,7 @@ def _wanted(
 
 
 def _kind_and_right(headers: Sequence[tuple[str, bytes | None]]) -> tuple[bytes, bytes]:
-    """The two headers that decide whether a record is looked at any closer: they come first."""
+    """Returns type and right from the headers of a record, which decide whether it is read."""
     kind = right = b""
     for name, value in headers:
         if name == "ce_type":
@@ -259,7 +259,7 @@ def _kind_and_right(headers: Sequence[tuple[str, bytes | None]]) -> tuple[bytes,
 
 
 def _runs(parsed: Sequence[_Parsed]) -> list[tuple[Handlers, list[Event]]]:
-    """Groups events by their handlers, few groups, without ever putting two events of one request out of order.
+    """Groups events by handler in few groups, and keeps the order of each request's events.
 
     Of verified(A), verified(B), closed(A) it makes two calls, begin([A, B]) and close([A]); were there another
     verified(A) behind, it would need a third: begin([A]).

@@ -30,7 +30,7 @@ BEHIND = "behind"
 
 _BATCH = 2_000
 _POLL_SECONDS = 0.05
-"""Between looks for what other instances add; at rest fewer, since they notify the process that relays."""
+"""Seconds between polls for messages of other instances, which also notify the relaying process."""
 _STANDBY_SECONDS = 0.5
 _CLOSE_SECONDS = 0.5
 _TURN = timedelta(seconds=3)
@@ -53,7 +53,7 @@ _TRACEPARENT = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def message(event: Event, service: ServiceName, traceparent: str | None) -> Message:
-    """An event as a Kafka record: CloudEvents 1.0 binary content mode, key = request id."""
+    """Returns an event as a Kafka record (CloudEvents 1.0 binary content mode, key = request id)."""
     headers = {
         "ce_type": type_of(type(event)),  # first, with the right: a reader that waits for neither looks no further
         "ce_right": event.right,
@@ -117,7 +117,7 @@ class Relay:
                 return
 
     async def _take_turn(self, connection: Connection, stopping: asyncio.Event, heartbeats: Heartbeats) -> bool:
-        """Relays unless another process does; returns whether it has."""
+        """Relays unless another process holds the lease; returns whether it did."""
         turn = None
         try:
             if turn := await take(connection, RELAY, self.lasts):

@@ -1,4 +1,4 @@
-"""Producing in whole batches: one broker round trip for hundreds of records, in order, without duplicates."""
+"""Produces whole batches, in order and without duplicates: one round trip for hundreds of records."""
 
 import asyncio
 import logging
@@ -50,7 +50,7 @@ def wrote_to_closed(error: BaseException | None) -> bool:
 
 
 class BusAway(DsrError):
-    """The broker did not acknowledge in time; nothing is lost, the same is sent again later."""
+    """The broker did not acknowledge in time; the messages are sent again later."""
 
 
 class MessageRefused(DsrError):
@@ -113,7 +113,7 @@ class KafkaProducer:
             raise BusAway(f"the broker did not take {len(messages)} message(s): its connection was gone") from error
 
     def _name_missing(self, topics: Collection[str]) -> None:
-        """Says in the log which of these topics the broker does not have."""
+        """Logs the topics that the broker does not have."""
         known = self._producer.client.cluster.topics() if self._producer else set()
         for topic in sorted(set(topics) - known):
             log.warning("the broker has no topic %s: %s", topic, HOW_TO_MAKE_TOPICS)

@@ -39,26 +39,26 @@ class UnitOfWork:
         self._afterwards: dict[Callable[[], None], None] = {}
 
     def publish(self, event: Event) -> None:
-        """Publishes once this transaction has committed, at whose instant the event occurred."""
+        """Publishes the event once this transaction has committed."""
         event.occurs(self.now)
         self.send(outbox.message(event, self.service, self.traces.get(event.request_id)))
 
     def send(self, message: Message) -> None:
-        """Sends it to the broker once this transaction has committed."""
+        """Sends the message once this transaction has committed."""
         self._messages.append(message)
 
     def log_evidence(
         self, request_id: UUID, action: str, detail: Mapping[str, JsonValue], actor: str | None = None
     ) -> None:
-        """Adds to the evidence of the request; ``actor`` is the service unless a person or a key did it."""
+        """Adds to the evidence of a request; ``actor`` is the service unless an officer or a key is given."""
         self._entries.append(evidence.Entry(request_id, actor or f"service:{self.service}", action, detail))
 
     def after_commit(self, do: Callable[[], None]) -> None:
-        """Calls it once after this transaction has committed, however often it was given."""
+        """Calls the function once after this transaction has committed."""
         self._afterwards[do] = None
 
     async def flush(self) -> list[Callable[[], None]]:
-        """Writes what was published and recorded; returns what is to be done after the commit."""
+        """Writes messages and evidence; returns the functions to call after the commit."""
         if self._messages:
             await outbox.insert(self.connection, self._messages)
             self.after_commit(self._relay.wake)
@@ -80,7 +80,7 @@ class UnitOfWorkFactory:
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[UnitOfWork]:
-        """A transaction that commits when the block ends and rolls back when it raises."""
+        """Opens a transaction that commits when the block ends and rolls back when it raises."""
         async with self.pool.acquire() as connection:
             async with connection.transaction():
                 tx = UnitOfWork(connection, self)

@@ -24,12 +24,12 @@ FULFILLING = (ServiceName.ERASURE, ServiceName.EXPORT, ServiceName.AMENDMENT, Se
 
 
 def role(service: ServiceName) -> str:
-    """The database role of a service."""
+    """Returns the database role of a service."""
     return f"dsr_{service}"
 
 
 def _privileges() -> Iterator[tuple[str, str]]:
-    """Every role, with one privilege at a time that it needs."""
+    """Yields each role with each privilege that it needs."""
     for service in ServiceName:
         name = role(service)
         for schema in (service.value, "vault"):
@@ -67,7 +67,7 @@ def _privileges() -> Iterator[tuple[str, str]]:
 
 
 async def give(connection: asyncpg.Connection | PoolConnectionProxy) -> None:
-    """Gives every role that exists what it needs, in the caller's transaction; harmless when repeated."""
+    """Grants the privileges to existing roles, in the caller's transaction; safe to repeat."""
     there = {row[0] for row in await connection.fetch("SELECT rolname FROM pg_roles")}
     for name, privilege in _privileges():
         if name in there:

@@ -34,7 +34,7 @@ WHERE k.request_id = ANY($1) AND h.hold_id = k.hold_id AND h.lifted_at IS NOT NU
 
 @dataclass(frozen=True, slots=True)
 class LegalHold:
-    """A hold, without whom it is about: that the vault has, under its id."""
+    """A hold; the vault stores its subject under the same id."""
 
     hold_id: UUID
     case_number: str
@@ -51,7 +51,7 @@ _COLUMNS = ", ".join(each.name for each in fields(LegalHold))
 
 
 async def kept_of(connection: Connection, request_id: UUID) -> list[LegalHold]:
-    """The holds because of which something of that request was kept."""
+    """Returns the holds that kept data of a request."""
     query = (
         f"SELECT {_COLUMNS} FROM vault.legal_hold WHERE hold_id IN"  # noqa: S608  # constants
         " (SELECT hold_id FROM vault.hold_kept WHERE request_id = $1) ORDER BY placed_at"
@@ -65,7 +65,7 @@ async def exist(connection: Connection) -> bool:
 
 
 async def matching(connection: Connection, known: Mapping[Key, HoldMarks]) -> dict[Key, Hold]:
-    """For each of these people whose data are held: by which holds, and which categories."""
+    """Returns the holds and their categories by subject, for those under a hold."""
     if not known:
         return {}
     marks = {mark for each in known.values() for _, mark in each.rows}
@@ -88,7 +88,7 @@ async def matching(connection: Connection, known: Mapping[Key, HoldMarks]) -> di
 
 
 async def place(connection: Connection, hold: LegalHold, who: HoldMarks) -> None:
-    """Holds the data of subjects with one of these marks from now on."""
+    """Places a hold on subjects with one of these marks."""
     await connection.execute(
         "INSERT INTO vault.legal_hold (hold_id, case_number, owner, reason, categories, placed_at, review_on)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -99,14 +99,14 @@ async def place(connection: Connection, hold: LegalHold, who: HoldMarks) -> None
 
 
 async def read(connection: Connection, hold_id: UUID) -> LegalHold | None:
-    """The hold of that id, if there is one."""
+    """Returns a hold by its id, or None."""
     query = f"SELECT {_COLUMNS} FROM vault.legal_hold WHERE hold_id = $1"  # noqa: S608
     row = await connection.fetchrow(query, hold_id)
     return LegalHold(**row) if row else None
 
 
 async def in_force(connection: Connection) -> list[LegalHold]:
-    """Every hold that is not lifted, the next review first."""
+    """Returns the holds in force, the next review first."""
     query = f"SELECT {_COLUMNS} FROM vault.legal_hold WHERE lifted_at IS NULL ORDER BY review_on, hold_id"  # noqa: S608
     return [LegalHold(**row) for row in await connection.fetch(query)]
 
@@ -126,12 +126,12 @@ async def lift(connection: Connection, hold_id: UUID, holders: Sequence[str], no
 
 
 async def note_kept(connection: Connection, kept: Sequence[tuple[UUID, UUID, str, Sequence[UUID]]]) -> None:
-    """Stores which holds kept what a task was to erase."""
+    """Records which holds kept the data of a task."""
     rows = [(task, hold, request, system) for task, request, system, ids in kept for hold in ids]
     if rows:
         await connection.execute(_KEPT, *map(list, zip(*rows, strict=True)))
 
 
 async def forget_kept(connection: Connection, requests: Collection[UUID]) -> None:
-    """Forgets what was kept, since it is asked for again."""
+    """Deletes the record of kept data, since they are erased again."""
     await connection.execute(_FORGET, list(requests))

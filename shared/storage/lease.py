@@ -28,7 +28,7 @@ _REVOKE = "UPDATE lease SET token = token + 1, held_until = clock_timestamp() WH
 
 
 class TurnLost(DsrError):
-    """Another process has taken the turn over; what this one still writes is refused."""
+    """Another process holds the lease; writes of this one are refused."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The downstream systems that the platform knows: which are worked, by which definition, and what new ones found.
+"""Stores the downstream systems: their state, accepted definition, and findings while they only observe.
 
 One table that every service reads; a task is claimed only where it says that the system is on, by the very definition
 that the process has read. So whatever is switched holds from the next claim on, in every process.
@@ -51,7 +51,7 @@ class Finding:
 
 
 async def standings(connection: Connection) -> dict[str, Standing]:
-    """Every system that was ever registered, by name."""
+    """Returns every registered system by name."""
     rows = await connection.fetch("SELECT name, state, hash, reason, since FROM downstreams.system ORDER BY name")
     return {row[0]: Standing(SystemState(row[1]), *tuple(row)[2:]) for row in rows}
 
@@ -91,7 +91,7 @@ async def register(connection: Connection, declared: Mapping[str, str]) -> dict[
 
 
 async def switch_on(connection: Connection, name: str, fingerprint: str) -> list[Finding]:
-    """Works a system from now on, by the definition with that hash; returns what it found while it observed.
+    """Activates a system with the definition of that hash; returns its findings as an observer.
 
     Raises:
         Misconfigured: there is no such system.
@@ -108,7 +108,7 @@ async def switch_on(connection: Connection, name: str, fingerprint: str) -> list
 
 
 async def quarantine(connection: Connection, name: str, reason: str) -> None:
-    """Lets everything that needs a system wait.
+    """Quarantines a system; its tasks wait.
 
     Raises:
         Misconfigured: the system is not in use.
@@ -121,7 +121,7 @@ async def quarantine(connection: Connection, name: str, reason: str) -> None:
 
 
 async def retire(connection: Connection, name: str) -> None:
-    """Counts on a system no more: what still needs it is brought before a person.
+    """Retires a system; an officer decides about tasks that still need it.
 
     Raises:
         Misconfigured: there is no such system.
@@ -133,7 +133,7 @@ async def retire(connection: Connection, name: str) -> None:
 
 
 async def note_findings(connection: Connection, system: str, found: Sequence[Finding]) -> None:
-    """Keeps what a system that only observes was found to have; of one request, the last time counts."""
+    """Records findings of an observing system; the last one of a request counts."""
     await connection.executemany(
         "INSERT INTO downstreams.finding (system, request_id, outcome, found, found_at) VALUES ($1, $2, $3, $4, $5)"
         " ON CONFLICT (system, request_id) DO UPDATE"
@@ -158,7 +158,7 @@ async def forget_findings(connection: Connection, name: str) -> None:
 
 
 async def to_announce(connection: Connection) -> list[str]:
-    """The systems that were switched on and whose findings the privacy team has not been given; given from now on."""
+    """Returns activated systems whose findings were not reported yet, and marks them as reported."""
     rows = await connection.fetch(
         "UPDATE downstreams.system SET announced = true WHERE NOT announced AND state <> 'observe' RETURNING name"
     )

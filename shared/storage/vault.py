@@ -1,4 +1,4 @@
-"""Personal data at rest: AES-256-GCM under one key per subject, itself wrapped; shred the key, and all is gone."""
+"""Seals personal data with AES-256-GCM under a wrapped key per subject; destroying the key erases them."""
 
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -17,14 +17,14 @@ from shared.storage.subject_data import SubjectData, decode, encode, less_proved
 
 Row = tuple[object, ...]
 MANUAL_STEPS = "manual_steps"
-"""The kind of manual steps in a system, with the ids of the subject's records."""
+"""The kind of instructions for manual work, with ids of the subject's records."""
 _KEY = 32
 _NONCE = 12
 
 TAKEN_BACK = "taken_back"
-"""The source of identities whose proof was wrong, each with the level that is left of what was proved before."""
+"""The source of identities whose proof was revoked, each with its remaining assurance level."""
 DROPPED = "dropped"
-"""The source of identities that the requester stated and that count for nothing any more."""
+"""The source of stated identities that are no longer used."""
 _OF_REQUESTER = ["requester", TAKEN_BACK, DROPPED]
 
 
@@ -40,19 +40,19 @@ class Sealing:
 
 
 class Vault:
-    """Seals and opens, a batch at a time, inside the caller's transaction."""
+    """Seals and opens data in batches, inside the caller's transaction."""
 
     def __init__(self, keyring: Keyring) -> None:
         self.keyring = keyring
 
     def new_subject(self, subject_ref: UUID, data: SubjectData, now: datetime) -> Row:
-        """A row of ``vault.subject`` with a fresh key, and what is known sealed under it."""
+        """Builds a row of ``vault.subject`` with a new key and the sealed data."""
         return self.new_record(subject_ref, encode(data), (), now)[0]
 
     def new_record(
         self, ref: UUID, statement: bytes, sealings: Sequence[Sealing], now: datetime
     ) -> tuple[Row, list[Row]]:
-        """A row of ``vault.subject`` with a fresh key and a statement under it, and rows of pieces under it too."""
+        """Builds a row of ``vault.subject`` with a new key and a sealed statement, and rows of sealed pieces."""
         chance = os.urandom(_KEY + 2 * _NONCE)  # one call of the system instead of three
         secret, nonce, another = chance[:_KEY], chance[_KEY:-_NONCE], chance[-_NONCE:]
         key = AESGCM(secret)
@@ -109,7 +109,7 @@ class Vault:
         await connection.copy_records_to_table("sealed", schema_name="vault", columns=columns, records=rows)
 
     async def statement(self, connection: Connection, ref: UUID) -> bytes:
-        """The statement of one record.
+        """Returns the statement of one record.
 
         Raises:
             Shredded: its key is gone.
@@ -119,12 +119,12 @@ class Vault:
         return _open(*found, ref.bytes)
 
     async def statements(self, connection: Connection, refs: Iterable[UUID]) -> dict[UUID, bytes]:
-        """The statement of each record whose key is there."""
+        """Returns the statement of each record that has a key."""
         found = await self._subjects(connection, list(set(refs)))
         return {ref: _open(key, sealed, ref.bytes) for ref, (key, sealed) in found.items()}
 
     async def open_kind(self, connection: Connection, subject_ref: UUID, kind: str) -> list[tuple[UUID, str, bytes]]:
-        """Every piece of that kind of one subject as (id, source, content), oldest first.
+        """Returns the pieces of a kind of one subject as (id, source, content), oldest first.
 
         Raises:
             Shredded: the subject's key is gone.
@@ -141,7 +141,7 @@ class Vault:
     async def open_named(
         self, connection: Connection, subjects: Collection[UUID], kind: str, sources: Sequence[str]
     ) -> dict[str, bytes]:
-        """Pieces of that kind of these subjects by their source; those whose key is gone are left out."""
+        """Returns the pieces of a kind of these subjects by source; leaves out subjects without a key."""
         keys = await self._subjects(connection, list(subjects))
         query = (
             "SELECT subject_ref, source, content FROM vault.sealed"
@@ -151,7 +151,7 @@ class Vault:
         return {row[1]: _open(keys[row[0]][0], row[2], row[0].bytes) for row in rows}
 
     async def latest(self, connection: Connection, subjects: Iterable[UUID], kind: str) -> dict[UUID, bytes]:
-        """The last piece of that kind of each of these subjects whose key is there."""
+        """Returns the last piece of a kind of each subject that has a key."""
         refs = list(set(subjects))
         keys = await self._subjects(connection, refs)
         rows = await connection.fetch(
@@ -172,7 +172,7 @@ class Vault:
         return [(row[0], row[1], row[2]) for row in await connection.fetch(query, subject_ref, kind)]
 
     async def open_one(self, connection: Connection, sealed_id: UUID, *, lock: bool = False) -> bytes | None:
-        """One piece by its id, or None if there is no such piece; ``lock``: it stays so until this commits.
+        """Returns one piece by its id, or None; ``lock``: locks it until the transaction ends.
 
         Raises:
             Shredded: its subject's key is gone.
@@ -187,7 +187,7 @@ class Vault:
     async def rewrite(
         self, connection: Connection, sealed_ids: Collection[UUID], change: Callable[[UUID, bytes, bytes], bytes | None]
     ) -> None:
-        """Puts into each of these pieces what ``change`` makes of its id, its content and its record's statement.
+        """Replaces each piece by the result of ``change``, called with id, content and the record's statement.
 
         With None a piece stays as it is. Pieces that are gone, or whose key is, are left out.
         """
@@ -211,7 +211,7 @@ class Vault:
             )
 
     async def replace(self, connection: Connection, sealing: Sealing) -> None:
-        """Puts other content into a piece that is there.
+        """Replaces the content of an existing piece.
 
         Raises:
             Shredded: its subject's key is gone.
@@ -224,13 +224,13 @@ class Vault:
 
     @staticmethod
     async def drop_kind(connection: Connection, subjects: Sequence[UUID], kind: str, but: UUID | None = None) -> None:
-        """Deletes every piece of that kind of these subjects, but one that is to stay."""
+        """Deletes the pieces of a kind of these subjects, except one."""
         statement = "DELETE FROM vault.sealed WHERE subject_ref = ANY($1) AND kind = $2"
         await connection.execute(f"{statement} AND ($3::uuid IS NULL OR sealed_id <> $3)", subjects, kind, but)
 
     @staticmethod
     async def drop_given(connection: Connection, subject_ref: UUID, systems: Collection[str]) -> None:
-        """Deletes what these systems gave of a subject; what the others gave stays."""
+        """Deletes the data of one subject that these systems gave."""
         await connection.execute(
             "DELETE FROM vault.sealed WHERE subject_ref = $1 AND kind IN ('records', 'upload') AND source = ANY($2)",
             subject_ref,
@@ -239,25 +239,25 @@ class Vault:
 
     @staticmethod
     async def drop_from(connection: Connection, subjects: Collection[UUID], kind: str, system: str) -> None:
-        """Deletes every piece of that kind that comes from that system, of these subjects."""
+        """Deletes the pieces of a kind from one source, of these subjects."""
         if subjects:
             statement = "DELETE FROM vault.sealed WHERE subject_ref = ANY($1) AND kind = $2 AND source = $3"
             await connection.execute(statement, list(subjects), kind, system)
 
     @staticmethod
     async def keep_from(connection: Connection, subject_ref: UUID, kind: str, source: str) -> None:
-        """Deletes every piece of that kind of one subject that does not come from there."""
+        """Deletes the pieces of a kind of one subject from all other sources."""
         statement = "DELETE FROM vault.sealed WHERE subject_ref = $1 AND kind = $2 AND source <> $3"
         await connection.execute(statement, subject_ref, kind, source)
 
     @staticmethod
     async def drop_one(connection: Connection, sealed_id: UUID) -> None:
-        """Deletes the piece of that id."""
+        """Deletes one piece by its id."""
         await connection.execute("DELETE FROM vault.sealed WHERE sealed_id = $1", sealed_id)
 
     @staticmethod
     async def drop_located(connection: Connection, subject_ref: UUID) -> None:
-        """Deletes what systems yielded of a subject: they are asked again with what the requester has said since."""
+        """Deletes identities that systems yielded; they are searched again with new statements."""
         await connection.execute(
             "DELETE FROM vault.sealed WHERE subject_ref = $1 AND kind = 'identities' AND source <> ALL($2)",
             subject_ref,
@@ -266,7 +266,7 @@ class Vault:
 
     @staticmethod
     async def drop_collected(connection: Connection, subjects: Sequence[UUID]) -> None:
-        """Deletes what systems gave of these subjects, and packages made of it; what the requester said stays."""
+        """Deletes collected data and packages of these subjects; statements stay."""
         await connection.execute(
             "DELETE FROM vault.sealed WHERE subject_ref = ANY($1)"
             " AND (kind IN ('records', 'upload', 'package', 'release', 'manual_steps')"
@@ -277,7 +277,7 @@ class Vault:
 
     @staticmethod
     async def shred(connection: Connection, subjects: Sequence[UUID], now: datetime) -> list[UUID]:
-        """Destroys the keys of these subjects; returns those whose key was still there."""
+        """Destroys the keys of these subjects; returns those that still had one."""
         rows = await connection.fetch(
             "UPDATE vault.subject SET wrapped_key = NULL, statement = NULL, shredded_at = $2"
             " WHERE subject_ref = ANY($1) AND wrapped_key IS NOT NULL RETURNING subject_ref",
@@ -288,7 +288,7 @@ class Vault:
 
     @staticmethod
     async def unshredded(connection: Connection, subjects: Iterable[UUID]) -> set[UUID]:
-        """Returns the subjects whose key is there, locked until the end of the transaction."""
+        """Returns the subjects that have a key, locked until the transaction ends."""
         rows = await connection.fetch(
             "SELECT subject_ref FROM vault.subject WHERE subject_ref = ANY($1) AND wrapped_key IS NOT NULL FOR SHARE",
             list(subjects),
@@ -296,7 +296,7 @@ class Vault:
         return {row[0] for row in rows}
 
     async def key(self, connection: Connection, subject_ref: UUID) -> AESGCM:
-        """The key of one subject, for what is sealed in chunks.
+        """Returns the key of one subject, to seal in chunks.
 
         Raises:
             Shredded: it is gone.
@@ -311,7 +311,7 @@ class Vault:
         return keys
 
     async def _subjects(self, connection: Connection, refs: Sequence[UUID]) -> dict[UUID, tuple[AESGCM, bytes]]:
-        """The key, and what is sealed under it, of those of these subjects whose key is there."""
+        """Returns key and sealed data of the subjects that have a key."""
         rows = await connection.fetch(
             "SELECT subject_ref, kek_id, wrapped_key, statement FROM vault.subject"
             " WHERE subject_ref = ANY($1) AND wrapped_key IS NOT NULL",
@@ -332,7 +332,7 @@ def _seal(key: AESGCM, content: bytes, bound_to: bytes, nonce: bytes | None = No
 
 
 def _together(said: tuple[Identity, ...], more: tuple[Identity, ...], source: str) -> tuple[Identity, ...]:
-    """Returns what is known once a later piece is read."""
+    """Merges a later piece into the known data."""
     if source == TAKEN_BACK:
         return less_proved(said, more)
     if source == DROPPED:
