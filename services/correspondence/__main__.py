@@ -1,4 +1,4 @@
-"""Correspondence: renders letters, sends them by e-mail, and reads the mailbox."""
+"""Renders letters, sends them by e-mail, and reads the mailbox."""
 
 from functools import partial
 

@@ -15,7 +15,7 @@ from email.utils import format_datetime
 from shared.domain.notices import text_of
 
 _ID = re.compile(r"<[!-;=?-~]{3,250}>")
-"""A Message-ID as others know it again; what else people's programs write there leads to no thread."""
+"""A valid Message-ID; other values are left out of the thread."""
 _WHOLE = SMTP.clone(max_line_length=900, cte_type="7bit")
 """A Message-ID of more than 76 characters, as Outlook writes them, would be encoded, and be none any more. In ASCII
 alone, a letter goes by every server as it is.
@@ -39,18 +39,18 @@ class Outgoing:
 
 
 def message_id(token: str, sender: str) -> str:
-    """The Message-ID of a letter: the same however often it is tried, so that a repeat is recognised."""
+    """Returns the Message-ID of a letter: equal for each attempt, so that a repeat is recognised."""
     return f"<{token}@{sender.rpartition('@')[2]}>"
 
 
 def return_path(token: str, bounces: str) -> str:
-    """The envelope's sender of one letter."""
+    """Returns the envelope sender of a letter."""
     local, _, domain = bounces.rpartition("@")
     return f"{local}+{token}@{domain}"
 
 
 def compose(letter: Outgoing, sender: str, name: str) -> bytes:
-    """The mail, as it is signed and sent; ``name``: the company's; raises ``ValueError`` where it cannot be one."""
+    """Builds the mail; ``name``: the company's; raises ``ValueError`` for unusable data."""
     mail = EmailMessage(policy=_WHOLE)
     mail["From"] = Address(name, addr_spec=sender)
     mail["To"] = letter.to

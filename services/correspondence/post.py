@@ -34,13 +34,13 @@ log = logging.getLogger(__name__)
 NAME = "letters"
 """The name of the loop."""
 _STEPS: Final = 8
-"""Answers of the server that one letter may wait for; its claim lasts as long."""
+"""Server answers that one letter may wait for; its lease lasts as long."""
 _AT_A_TIME = 90
 """Letters of one connection: servers close it after a hundred."""
 _LOST = 3
-"""Connections that may break off one after the other until the server counts as away."""
+"""Successive broken connections after which the server counts as unavailable."""
 _KEEP: Final = timedelta(days=400)
-"""Days for which a settled letter is remembered: longer than a request lasts."""
+"""Days until a settled letter is deleted: longer than a request lasts."""
 _FORGET_SECONDS = 3_600.0
 _CLOSING, _PERMANENT = 421, 500
 _CLAIM = """
@@ -78,7 +78,7 @@ class Claimed:
 async def settle(
     tx: UnitOfWork, notice_id: UUID, fault: DeliveryFault | None = None, sha256: str | None = None
 ) -> None:
-    """Notes what became of a letter, once, and publishes it."""
+    """Records the result of a letter once, and publishes it."""
     state = "failed" if fault else "sent"
     row = await tx.connection.fetchrow(_SETTLE, notice_id, state, tx.now)
     if row:
@@ -182,7 +182,7 @@ class Sender:
         return server
 
     async def _send(self, server: aiosmtplib.SMTP, claimed: Claimed, letter: Outgoing) -> bool:
-        """Hands one over, and notes what became of it; whether the server may be asked for another."""
+        """Sends a letter and records the result; returns whether to continue with this server."""
         settings, company = self._settings, self._unit_of_work.policy.controller.name
         sender = settings.sender or ""
         try:
@@ -218,21 +218,21 @@ class Sender:
         await self._settle(claimed, fault)
 
     async def _wait(self, claimed: Claimed, error: Exception) -> None:
-        """The server is away, or takes nothing."""
+        """Handles an unavailable server."""
         if not self._away:
             log.warning("letters wait for the mail server: %s", type(error).__name__)
         self._away = True
         await self._later(claimed)
 
     async def _put_off(self, claimed: Claimed) -> None:
-        """The server does not take it for now (4xx); if it has said so for long enough, a person must see to it."""
+        """Handles a temporary refusal (4xx); after the limit, an officer must act."""
         async with self._unit_of_work.begin() as tx:
             since: datetime | None = await tx.connection.fetchval(_PUT_OFF, claimed.notice_id, tx.now)
             for_long = since is not None and tx.now - since >= timedelta(hours=self._settings.put_off_hours)
         await (self._stop(claimed, "put_off") if for_long else self._later(claimed))
 
     async def _later(self, claimed: Claimed) -> None:
-        """Tries it again after a pause that grows."""
+        """Schedules a retry after a growing pause."""
         settings = self._settings
         pause = min(settings.backoff_max_seconds, settings.backoff_seconds * 2 ** min(claimed.tries - 1, 30))
         async with self._unit_of_work.begin() as tx:
@@ -258,7 +258,7 @@ async def run(running: Running, settings: SmtpSettings, wakeup: Wakeup) -> None:
 
 
 async def forget(running: Running) -> None:
-    """Forgets letters that were settled long ago."""
+    """Deletes letters that were settled long ago."""
 
     async def look() -> None:
         await running.unit_of_work.pool.execute(_FORGET, running.unit_of_work.clock.now() - _KEEP)

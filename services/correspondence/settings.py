@@ -1,4 +1,4 @@
-"""Settings of outgoing letters and incoming mail; ``DSR_MAIL_…``. Without a server letters wait, and say so."""
+"""Reads the settings of outgoing letters and incoming mail; without a server, letters wait."""
 
 import ssl
 from ipaddress import ip_address
@@ -39,7 +39,7 @@ def context(ca_file: Path | None, variable: str) -> ssl.SSLContext:
 
 
 class SmtpSettings(Group, env_prefix="DSR_SMTP_"):
-    """The mail server that accepts letters, signs them (DKIM) and passes them on; ``DSR_SMTP_…``."""
+    """The mail server that signs (DKIM) and forwards letters; ``DSR_SMTP_…``."""
 
     host: str | None = Field(default=None, description="name of the server; none: letters wait until there is one")
     port: int = Field(default=465, ge=1, le=65_535, description="its port")
@@ -77,7 +77,7 @@ class SmtpSettings(Group, env_prefix="DSR_SMTP_"):
 
     @property
     def return_address(self) -> str:
-        """Where reports of non-delivery go, without a token."""
+        """Returns the address for bounces, without a token."""
         return self.bounces or self.sender or ""
 
     def tls_context(self) -> ssl.SSLContext | None:
@@ -86,7 +86,7 @@ class SmtpSettings(Group, env_prefix="DSR_SMTP_"):
 
 
 class ImapSettings(Group, env_prefix="DSR_IMAP_"):
-    """The mailbox that people write to, which is read and left as it is; ``DSR_IMAP_…``."""
+    """The mailbox for incoming mail, which is read and not changed; ``DSR_IMAP_…``."""
 
     host: str | None = Field(default=None, description="name of the server; none: no mailbox is read")
     port: int = Field(default=993, ge=1, le=65_535, description="its port")

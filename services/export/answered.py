@@ -66,7 +66,7 @@ async def request_of(tx: UnitOfWork, done: Completed, legends: Legends) -> Reque
 
 
 async def is_listed(tx: UnitOfWork, done: Completed) -> bool:
-    """Whether our own lists have anything of a person who asks for access, so that "no data" would be untrue."""
+    """Returns whether our own lists hold data of a person who requests access."""
     known = (await tx.vault.subject_data(tx.connection, [done.subject_ref])).get(done.subject_ref)
     return bool(done.right is Right.ACCESS and await lists_name(tx, known))
 

@@ -10,12 +10,12 @@ from datetime import datetime
 
 Write = Callable[[bytes], Awaitable[None]]
 _IN_PASSING = 2**16
-"""Bytes that the event loop packs in one go: about a millisecond of work."""
+"""Bytes that the event loop packs at a time: about a millisecond of work."""
 
 
 @dataclass(slots=True)
 class File:
-    """A file of the archive: its length in bytes and its SHA-256, unpacked."""
+    """A file of the archive, with size in bytes and SHA-256 of its content."""
 
     name: str
     put: Write
@@ -24,7 +24,7 @@ class File:
 
     @property
     def sha256(self) -> str:
-        """In hexadecimal."""
+        """Returns the digest in hex."""
         return self._hash.hexdigest()
 
     async def write(self, content: bytes) -> None:
@@ -50,7 +50,7 @@ class Archive:
 
     @asynccontextmanager
     async def file(self, name: str) -> AsyncIterator[File]:
-        """A file to be written; ends with the block."""
+        """Opens a file to write to until the block ends."""
         entry = zipfile.ZipInfo(name, self._stamp)
         entry.compress_type = zipfile.ZIP_DEFLATED
         opened = self._zip.open(entry, "w", force_zip64=self._large)
@@ -71,7 +71,7 @@ class Archive:
         self.files.append(made)
 
     async def add(self, name: str, content: bytes) -> None:
-        """A file that is there as a whole."""
+        """Adds a complete file."""
         async with self.file(name) as opened:
             await opened.write(content)
 
@@ -98,7 +98,7 @@ class _Packed:
         return len(content)
 
     def flush(self) -> None:
-        """There is nothing behind it."""
+        """Does nothing: there is no file below."""
 
     def close(self) -> None:
-        """It holds nothing open."""
+        """Does nothing: it holds nothing open."""

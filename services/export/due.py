@@ -16,7 +16,7 @@ from shared.storage.postgres import Connection
 from shared.storage.release import KIND as FOUND_BY
 
 STEP = ("export", "package")
-"""The name by which the package loops are woken."""
+"""The step that wakes the package loops."""
 _ADD = """
 INSERT INTO package_due (package_id, fulfilment_id, request_id, subject_ref, decided, due_on, not_before, traceparent)
 SELECT $1, fulfilment_id, request_id, subject_ref, $3, due_on, $4, traceparent FROM fulfilment WHERE fulfilment_id = $2
@@ -38,7 +38,7 @@ _DROP = "DELETE FROM package_due WHERE request_id = ANY($1) RETURNING package_id
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A package that this process makes: ``attempt`` is the first, or follows one that has come to nothing."""
+    """A package that this process builds; ``attempt`` counts from one."""
 
     holder: UUID
     package_id: UUID
@@ -51,19 +51,19 @@ class Due:
 
     @property
     def source(self) -> str:
-        """The source of the pieces in the vault that say by what its rows were found."""
+        """Returns the source of the vault pieces that record how the rows were found."""
         return str(self.package_id)
 
 
 def gave(done: Completed) -> set[str]:
-    """The systems whose copy has come to its end, and that are not asked for another one."""
+    """Returns the systems whose copy is complete."""
     collecting = [report for report in done.reports if report.operation not in PREPARING]
     given = {report.system for report in collecting if report.outcome == TaskOutcome.EXPORTED}
     return given - {report.system for report in collecting if not report.outcome}
 
 
 async def add(tx: UnitOfWork, fulfilments: Fulfilments, done: Completed, *, decided: bool) -> None:
-    """Has a package made of what was collected."""
+    """Queues a package of the collected data."""
     await tx.connection.execute(_ADD, uuid7(), done.fulfilment_id, decided, tx.now)
     fulfilments.wake(tx, STEP)
 
@@ -102,10 +102,10 @@ async def hold(connection: Connection, due: Due) -> None:
 
 
 async def postpone(connection: Connection, due: Due, not_before: datetime) -> None:
-    """Gives it back, to be tried again by anybody."""
+    """Releases the package, to be retried by any process."""
     await connection.execute(_AGAIN, due.package_id, due.holder, not_before)
 
 
 async def end(connection: Connection, due: Due) -> None:
-    """It is made, or a person is asked first."""
+    """Removes a package that is built or blocked."""
     await connection.execute("DELETE FROM package_due WHERE package_id = $1", due.package_id)

@@ -23,12 +23,12 @@ from shared.domain.release import REPORT
 from shared.domain.rights import Right
 
 _LARGE = 2**30
-"""Bytes of all that was collected from which on a file of the package may have more than 2 GiB."""
+"""The size of the collected data in bytes from which a file may exceed 2 GiB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of what a system has given, as JSON, opened when it is read; ``size`` in bytes."""
+    """A part of a system's copy, as JSON, opened when it is read; ``size`` in bytes."""
 
     system: str
     size: int
@@ -78,7 +78,7 @@ async def build(parts: Sequence[Part], about: About, write: Write) -> Mapping[st
 
 
 async def _attach(archive: Archive, parts: Sequence[Part], about: About) -> None:
-    """The files that hang on records, each once."""
+    """Adds the files attached to records, each once."""
     written: set[str] = set()
     for part in parts:
         for one in await asyncio.to_thread(_of, part.system, await part.open(), about, None):
@@ -121,12 +121,12 @@ def _description(archive: Archive, known: Mapping[str, Category], about: About) 
 
 
 def _lines(system: str, content: bytes, about: About, known: dict[str, Category]) -> tuple[bytes, set[str], bool]:
-    """The records of one part as JSON Lines, counted with what is known; their categories, and whether files hang."""
+    """Counts the records of one part; returns JSON Lines, the categories, and whether files are attached."""
     found = _of(system, content, about, None)
     return b"".join(one.line for one in found), survey.count(found, known), any(one.attached for one in found)
 
 
 def _of(system: str, content: bytes, about: About, category: str | None) -> list[Piece]:
-    """The records of one part, of one category or of all."""
+    """Returns the records of one part, of one category or all."""
     found = pieces.read(system, content, about.right, about.request.portable)
     return [one for one in found if category in {None, one.category}]

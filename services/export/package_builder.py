@@ -53,9 +53,9 @@ from shared.storage.vault import Sealing
 log = logging.getLogger(__name__)
 
 ABREAST = 2
-"""Packages that a process makes at a time: one of very many records holds up no other."""
+"""Packages that a process builds at a time, so that a large one does not delay the others."""
 _PATIENCE = 5
-"""Attempts after which a person is asked whether it can be made at all."""
+"""Attempts after which an officer decides."""
 _BROKE = "no package could be made of what it gave: the log says where that ends"
 _WITHHELD = "nothing was handed out: "
 _GONE = "the subject's key was shredded before the package was made"
@@ -124,7 +124,7 @@ class Collected:
 
     @property
     def systems(self) -> set[str]:
-        """Which have given something."""
+        """Returns the systems that gave data."""
         return {system for _, system, _ in self.places}
 
 
@@ -261,7 +261,7 @@ class PackageBuilder:
 
     @asynccontextmanager
     async def _ours(self, due: Due) -> AsyncIterator[Connection]:
-        """A transaction in which a piece of the package is stored, as long as it is ours to make."""
+        """Opens a transaction to store a piece while this process holds the package."""
         async with self._unit_of_work.pool.acquire() as connection, connection.transaction():
             await waiting.hold(connection, due)
             yield connection
@@ -339,7 +339,7 @@ def _log_built(tx: UnitOfWork, done: Completed, sealed: Chunked, records: int, a
 
 
 async def withhold(tx: UnitOfWork, done: Completed, failures: Mapping[str, Refused]) -> None:
-    """Blocks what was complete: what these systems gave is dropped, and tried again as whatever else has failed."""
+    """Blocks a completed collection: drops the data of these systems, which can be retried like other failures."""
     await drop(tx, done, failures)
     systems, codes = list(failures), [each.code for each in failures.values()]
     for blocked in await end(tx, [done.fulfilment_id], FulfilmentState.BLOCKED):

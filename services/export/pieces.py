@@ -18,18 +18,18 @@ STEPS: Final = "request.jsonl"
 SCHEMA: Final = "schema.json"
 FOLDER: Final = "files/"
 ENCODED: Final = "content_base64"
-"""The field in which a system gives the content of a file."""
+"""The field with the content of a file."""
 NAMED: Final = "content_file"
-"""The field of a record in a package that names the file with that content."""
+"""The field that names the file in the package."""
 _OPENED: Final = re.compile(
     "pdf|txt|csv|log|md|json|xml|ics|vcf|eml|png|jpe?g|gif|bmp|tiff?|webp|heic|wav|mp3|m4a|ogg|opus|flac|mp4|mov|webm"
     "|docx?|odt|rtf|xlsx?|ods|pptx?|odp|zip|gz"
 )
-"""Endings by which a computer shows or plays a file; any other may have it run, or show a page as if it were ours."""
+"""File endings that a computer only shows or plays; another ending might run code."""
 
 
 class Attached(NamedTuple):
-    """A file of the package and what is in it."""
+    """A file of the package with its content."""
 
     name: str
     content: bytes
@@ -58,7 +58,7 @@ class Piece:
 
     @property
     def line(self) -> bytes:
-        """As it stands in a file of JSON Lines."""
+        """Returns the record as a line of JSON."""
         said = {"system": self.system, "category": self.category, "source": self.source, "data": self.data}
         said |= {"hidden": self.hidden} if self.hidden else {}
         return orjson.dumps(said, option=orjson.OPT_APPEND_NEWLINE)

@@ -32,7 +32,7 @@ def explained(known: Mapping[str, Category], request: Request, files: Collection
 
 
 def readme(known: Mapping[str, Category], right: Right, at: datetime, request: Request, files: Collection[str]) -> str:
-    """``files``: the names of those of the package."""
+    """Returns the text of the readme; ``files``: the names of the package's files."""
     return "\n".join([*_lines(known, right, at, request, files), ""])
 
 
@@ -52,7 +52,7 @@ def _lines(
 
 
 def schema(known: Mapping[str, Category], request: Request) -> bytes:
-    """The JSON Schema (2020-12) of a line of the data: by category its fields, their types and what they mean."""
+    """Returns the JSON Schema (2020-12) of a data line: fields by category, with types and meanings."""
     return orjson.dumps(
         {
             "$schema": "https://json-schema.org/draft/2020-12/schema",

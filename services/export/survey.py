@@ -11,7 +11,7 @@ from shared.domain.operations import TaskOutcome, TaskReport
 from shared.domain.release import LEFT, withholds
 
 SHOWN = 100
-"""Rows of a category that the report shows; the table of the category has all."""
+"""The rows of a category that the report shows; its table has all."""
 _KINDS: Mapping[type, str] = {
     str: "string",
     bool: "boolean",
@@ -49,7 +49,7 @@ class Category:
 
     @property
     def systems(self) -> list[str]:
-        """The names of its systems."""
+        """Returns the names of its systems."""
         return sorted({system for system, _ in self.sources})
 
     def add(self, piece: Piece) -> None:
@@ -78,7 +78,7 @@ class Category:
 
 
 def lasting(said: Collection[bool | None]) -> bool | None:
-    """Whether a state lasts, of which several places say so, or not, or do not know it."""
+    """Combines what several places say about a state; None if unknown."""
     return True if True in said else None if None in said else False
 
 

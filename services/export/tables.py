@@ -19,7 +19,7 @@ MARK = "'"
 it: whoever takes it away there has the text."""
 _COMPUTED = rf"[=@+\-\uff1d\uff20\uff0b\uff0d{MARK}]"
 _PASSED_OVER = r"\s\"\ufeff\u200b-\u200f\u2060"
-"""Characters that may precede it at the beginning of a cell."""
+"""Characters that may come before it at the beginning of a cell."""
 _SUSPECT = re.compile(rf"^[\t\r\n]|(?:^|[;{_PASSED_OVER}]){_COMPUTED}")
 _BEGINS_SO = re.compile(rf"[\t\r\n]|[{_PASSED_OVER}]*{_COMPUTED}")
 _GAP = re.compile(rf"([;{_PASSED_OVER}]+)({_COMPUTED}?)")
@@ -27,17 +27,17 @@ _SEPARATOR = re.compile(r"[;\t\r\n]")
 
 
 def heading(columns: Sequence[str]) -> bytes:
-    """The first line of a table with these fields, in UTF-8; system and place come first."""
+    """Returns the heading line in UTF-8; system and source come first."""
     return _lines([["system", "source", *map(cell, columns)]])
 
 
 def rows(pieces: Iterable[Piece], columns: Sequence[str]) -> bytes:
-    """A line for each; a field that one does not have is empty."""
+    """Returns a line for each record; a missing field is empty."""
     return _lines(map(cell, [one.system, one.source, *(one.data.get(name) for name in columns)]) for one in pieces)
 
 
 def cell(value: JsonValue) -> str:
-    """A value as it stands in a table: texts as they are, or after a mark, everything else as JSON writes it."""
+    """Returns a value as a table cell: text as it is or after a mark, other values as JSON."""
     match value:
         case None:
             return ""

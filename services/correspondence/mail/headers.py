@@ -14,11 +14,11 @@ from typing import Final
 from services.correspondence.mail.readable import decoded
 
 LONGEST: Final = 4_096
-"""Characters of a header that are looked at."""
+"""The longest part of a header that is read, in characters."""
 NAME: Final = 120
 LINE: Final = 300
 UNREADABLE = (MessageError, ValueError, LookupError, AttributeError, TypeError, OverflowError, RecursionError)
-"""Errors that the standard library raises at what people and machines send."""
+"""Errors that the standard library raises for malformed mail."""
 _UNSEEN: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Control characters, and those that turn the direction in which a text is shown."""
 _ASIDE: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\((?:[^()\\]|\\.)*\)')
@@ -63,7 +63,7 @@ def checked(mail: Message, exchangers: Collection[str]) -> tuple[Mapping[str, st
 
 
 def author(mail: Message) -> str:
-    """The first address in ``From``."""
+    """Returns the first address in ``From``."""
     return next((address for _, address in _all(raw(mail, "From"))), "")
 
 
@@ -76,23 +76,23 @@ def _all(header: str) -> list[tuple[str, str]]:
 
 
 def all_of(mail: Message, name: str) -> list[str]:
-    """The headers of that name as they came, each in one line and no longer than is looked at."""
+    """Returns the raw headers of a name, each in one line and shortened."""
     found = (value for each, value in mail.raw_items() if each.lower() == name.lower())
     return [" ".join(str(value)[:LONGEST].split()) for value in found]
 
 
 def raw(mail: Message, name: str) -> str:
-    """The first header of that name as it came; empty where there is none."""
+    """Returns the first raw header of a name, or an empty text."""
     return next(iter(all_of(mail, name)), "")
 
 
 def header(mail: Message, name: str) -> str:
-    """The same as people read it."""
+    """Returns the first header of a name, decoded."""
     return cleaned(plain(raw(mail, name)))
 
 
 def plain(text: str) -> str:
-    """Its encoded words (RFC 2047) in plain, in whichever character set they are."""
+    """Decodes encoded words (RFC 2047) of any character set."""
     said = text.encode("utf-8", "surrogateescape")
     if b"=?" not in said:
         return decoded(said, None)
@@ -103,10 +103,10 @@ def plain(text: str) -> str:
 
 
 def cleaned(text: str) -> str:
-    """In one line, without what cannot be seen."""
+    """Returns the text in one line, without invisible characters."""
     return " ".join(characters(text).split())
 
 
 def characters(text: str) -> str:
-    """Without control characters, and what is no character."""
+    """Removes control characters and invalid characters."""
     return _UNSEEN.sub("", text.encode("utf-8", "replace").decode("utf-8"))

@@ -32,7 +32,7 @@ _READABLE = frozenset({"text", "message", "multipart"})
 _WORD = re.compile(r"\w+")
 _FOLDER = re.compile(r"^.*[/\\]")
 _LONGEST, _LONGEST_IN_ALL, _PARTS, _DEEP, _OTHERS = 20_000, 100_000, 50, 20, 5
-"""Bounds of what is shown of a mail: characters of a part and of all, parts, parts in parts, addresses."""
+"""Limits of a mail: characters of a part and in all, parts, nesting, addresses."""
 
 
 def read(raw: bytes, arrived_at: datetime, ours: Ours, body: bytes | None = None) -> Incoming:
@@ -97,7 +97,7 @@ def _reported(mail: Message, raw: bytes, ours: Ours) -> tuple[MailKind, tuple[UU
 
 
 def _returned(mail: Message, ours: Ours) -> tuple[UUID, ...]:
-    """The letters by whose return path it came."""
+    """Returns the letters by whose return path the mail came."""
     to = " ".join(headers.raw(mail, name) for name in _ENVELOPE)
     return tuple(tokens.letters_in(ours.secret, to))
 
@@ -134,7 +134,7 @@ def _by_our_exchanger(mail: Message, ours: Ours) -> datetime | None:
 
 
 def _leaves(mail: Message, deep: int = 0, within: Message | None = None) -> Iterator[tuple[Message | None, Message]]:
-    """Each part that is no container, with the forwarded mail that it is in; that itself comes before its parts."""
+    """Yields each part that is no container, with its forwarded mail; that mail comes first."""
     inside = mail.get_payload() if mail.is_multipart() else None
     nested = [each for each in inside if isinstance(each, Message)] if isinstance(inside, list) else []
     if not nested or deep > _DEEP or mail.get_content_maintype() not in {"multipart", "message"}:
@@ -150,7 +150,7 @@ def _leaves(mail: Message, deep: int = 0, within: Message | None = None) -> Iter
 
 
 class _Read:
-    """The readable parts and the files of a mail, and the visible words of its own body."""
+    """Collects the readable parts and files of a mail, and the visible words of its body."""
 
     def __init__(self, mail: Message) -> None:
         self.parts: list[MailPart] = []
@@ -167,7 +167,7 @@ class _Read:
 
     @property
     def said(self) -> str:
-        """The visible words of its body: what HTML hides may stand in its plain text, too."""
+        """Returns the visible words of the body; text hidden in HTML may appear in the plain text."""
         return "" if not self._sure else self._html if self._hides else self._plain or self._html
 
     def _take(self, forwarded: Message | None, part: Message) -> None:
@@ -229,6 +229,6 @@ def _typed(data: bytes) -> str:
 
 
 def _digest(mail: Message, body: bytes, secret: bytes) -> bytes:
-    """Keyed, of what two copies of one mail have in common."""
+    """Returns a keyed digest that is equal for copies of one mail."""
     said = "\n".join(f"{name}: {headers.raw(mail, name)}" for name in _SAME)
     return hmac.digest(secret, b"mail\0" + said.encode("utf-8", "surrogateescape") + b"\0" + body, "sha256")

@@ -20,11 +20,11 @@ from shared.domain.toml_file import read_toml
 
 POLICY = Path(__file__).parents[3] / "shared" / "policy" / "mail.toml"
 _PHONES, _TRIES, _CERTAIN = 20, 200, 2
-"""Numbers that are proposed and tried for each country; rights that one mail asks for without doubt."""
+"""Limits: numbers proposed, candidates tried per country, and rights proposed for one mail."""
 _SENTENCE: Final = re.compile(r"(?<=[.!?;:])\s+(?=[A-ZÀ-Þ¿¡*•-])|\n\s*\n|\n(?=\s*(?:[-*•]|\d+[.)])\s)")
 _ARTICLE: Final = re.compile(r"\bart(?:icle|ikel|iculo|icolo|s)?\.? ?(\d+)")
 _RIGHTS: Final = dict(zip(("15", "16", "17", "18", "20", "21"), Right, strict=False))
-"""Rights by their articles."""
+"""Rights by article."""
 
 
 class MailPolicy(BaseModel):
@@ -42,12 +42,12 @@ class MailPolicy(BaseModel):
 
 @cache
 def mail_policy(path: Path = POLICY) -> MailPolicy:
-    """The policy in that file; raises ``Misconfigured`` if it cannot be used."""
+    """Reads the policy; raises ``Misconfigured`` if it cannot be used."""
     return read_toml(path, MailPolicy)
 
 
 def propose(mail: MailContent, words: str, policy: MailPolicy, *, forwards: bool) -> MailProposal:
-    """Proposes what ``words``, the visible ones of the writer alone, say; ``forwards``: a mail of somebody else."""
+    """Builds a proposal from the writer's visible words; ``forwards``: the mail forwards another person's."""
     sentences = [folded(each) for each in _SENTENCE.split(words)]
     asked = [right for right in policy.rights if any(_asks(each, right, policy) for each in sentences)]
     rights = asked if len(asked) <= _CERTAIN else []
@@ -82,7 +82,7 @@ def _asks(sentence: str, right: Right, policy: MailPolicy) -> bool:
 
 
 def _rest(sentence: str, line: str) -> str | None:
-    """The sentence without the words of a line of the policy; None where it lacks them."""
+    """Returns the sentence without the words of a policy line; None if it lacks one."""
     for each in _patterns(line):
         sentence, found = each.subn(" ", sentence)
         if not found:
@@ -92,7 +92,7 @@ def _rest(sentence: str, line: str) -> str | None:
 
 @cache
 def _patterns(line: str) -> list[re.Pattern[str]]:
-    """``+`` joins what must occur in one sentence, ``|`` is or, ``*`` any letters."""
+    """Compiles a policy line: ``+`` joins required parts, ``|`` is or, ``*`` is any letters."""
     return [
         re.compile(r"\s".join(rf"(?<!\w)(?:{_either(word)})(?!\w)" for word in part.split()))
         for part in line.split(" + ")
@@ -104,7 +104,7 @@ def _either(word: str) -> str:
 
 
 def _phones(text: str, regions: Sequence[str]) -> list[str]:
-    """Numbers as they are written: whose country is not in them a person says."""
+    """Returns phone numbers as written; an officer adds a missing country."""
     found: dict[int, str] = {}
     for region in regions:
         for each in phonenumbers.PhoneNumberMatcher(text, region, max_tries=_TRIES):

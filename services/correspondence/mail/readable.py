@@ -34,7 +34,7 @@ _LONGEST, _FEW = 8_000, 30
 
 
 def decoded(data: bytes, charset: str | None) -> str:
-    """Its characters: as it says, else as UTF-8, else as they look, first of all to the west of Europe."""
+    """Decodes text: as declared, else as UTF-8, else by detection with preference for Western Europe."""
     for each in filter(None, (charset, "utf-8")):
         try:
             return data.decode(each)
@@ -85,7 +85,7 @@ def page(html: str) -> Page:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """The style of the text in a node; ``block``: its paragraph."""
+    """Style of the text in a node; ``block``: its paragraph."""
 
     unread: bool = False
     hidden: bool = False
@@ -108,7 +108,7 @@ def _hides(css: str) -> bool:
 
 
 def own(text: str) -> tuple[str, str]:
-    """The visible words of the writer alone, and those that they quote."""
+    """Splits text into the writer's words and quoted words."""
     seen = _BLANK_LINES.sub("\n\n", _NOT_SEEN.sub("", text))[:_LONGEST]
     first, *others = EmailReplyParser(languages=[*MAIL_LANGUAGES]).read(seen).replies
     said, quoted = ("", [first.content]) if first.headers else (first.content, [])
@@ -117,7 +117,7 @@ def own(text: str) -> tuple[str, str]:
 
 
 def language(text: str) -> str | None:
-    """The language in which it is written (ISO 639); None where that is not sure, as of a few words."""
+    """Detects the language (ISO 639); None if uncertain, such as for a few words."""
     words = " ".join(_WORD.findall(text))
     found = gcld3.NNetLanguageIdentifier(0, _SAMPLE).FindLanguage(text=words)
     return found.language.partition("-")[0] if found.is_reliable and len(words) >= _FEW else None

@@ -44,14 +44,14 @@ _UNREADABLE: Final = (AttributeError, LookupError, TypeError, ValueError)
 _TRIES: Final = 2
 """Attempts to read one mail; then an officer gets its head, and reads it in the mailbox."""
 _FOR_ONE: Final = timedelta(minutes=3)
-"""After which another process may read the mailbox: longer than reading one mail is allowed to take."""
+"""Duration of the lease: longer than reading one mail may take."""
 _HEAD_BYTES: Final = 2**18
 _LISTEN_SECONDS = 10.0
-"""Less than a loop may stand still for."""
+"""Shorter than the limit for a stalled loop."""
 _NO_MAIL = b"Subject: [A mail that the mailbox does not hand out]\r\n\r\n[UID %d of our mailbox: read it there.]\r\n"
 _NO_TEXT = b"\r\n\r\n[Only the head is kept of a mail that is too long or cannot be read. Read it in the mailbox.]\r\n"
 _DROPPED: Final = frozenset({MailKind.DELAYED, MailKind.OURS})
-"""Mails of which nothing is kept."""
+"""Kinds of mail that are not stored."""
 _SINCE = "SELECT uid FROM mailbox WHERE name = $1 AND uidvalidity = $2"
 # One row for each mailbox: a mail is claimed if no other is being read, and if it is still unread.
 _CLAIM = """
@@ -67,7 +67,7 @@ _UNTIL = "UPDATE mailbox SET uid = $3, until = $4 WHERE name = $1 AND uidvalidit
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A mail as it lies in the mailbox, and when that says it came (UTC)."""
+    """A raw mail and the mailbox's time of receipt (UTC)."""
 
     raw: bytes
     arrived_at: datetime
@@ -91,7 +91,7 @@ class Connection:
         self.uidvalidity = int(selected[b"UIDVALIDITY"])
 
     def new(self, after: int | None, since: date) -> list[int]:
-        """The mails after that one, or where none is known those since that day, the oldest first."""
+        """Returns the mails after a known one, else those since a day, the oldest first."""
         found = self._client.search(["SINCE", since] if after is None else ["UID", f"{after + 1}:*"])
         return sorted(uid for uid in found if after is None or uid > after)
 
@@ -109,7 +109,7 @@ class Connection:
         return Fetched(raw if whole else raw.rstrip() + _NO_TEXT, _utc(known[b"INTERNALDATE"]))
 
     def listen(self) -> None:
-        """Tells the server that its word is awaited."""
+        """Starts IDLE."""
         self._client.idle()
 
     def heard(self, seconds: float) -> bool:
@@ -117,17 +117,17 @@ class Connection:
         return any(len(each) > 1 and each[1] in {b"EXISTS", b"RECENT"} for each in self._client.idle_check(seconds))
 
     def listen_no_more(self) -> None:
-        """Ends that, and asks whether the server is still there: one that is gone is noticed only here."""
+        """Ends IDLE, and checks that the server still answers."""
         self._client.idle_done()
         self._client.noop()
 
     def close(self) -> None:
-        """Leaves."""
+        """Closes the connection."""
         self._client.shutdown()
 
 
 def _utc(at: datetime) -> datetime:
-    """IMAPClient gives local time without a zone."""
+    """Converts the naive local time of IMAPClient to UTC."""
     return at.astimezone(UTC)
 
 
@@ -214,7 +214,7 @@ class Reader:
         return len(uids)
 
     async def _take(self, connection: Connection, uid: int) -> bool:
-        """Whatever is wrong with one mail, the next is read; False: another process reads the mailbox."""
+        """Reads one mail and continues after an error; returns False if another process holds the mailbox."""
         now, validity = self._unit_of_work.clock.now(), connection.uidvalidity
         claim = (self._settings.name, validity, uid, now, now + _FOR_ONE)
         tries = await self._retried(partial(self._unit_of_work.pool.fetchval, _CLAIM, *claim))
@@ -244,7 +244,7 @@ class Reader:
         return mail.raw, reading.result()
 
     async def _head(self, connection: Connection, uid: int) -> Fetched | None:
-        """The head of a mail, or what stands for it where the server does not hand that out either."""
+        """Returns the head of a mail, or a placeholder if the server does not return it."""
         try:
             return await self._in_thread(partial(connection.fetch, uid, 0))
         except AWAY:

@@ -1,4 +1,4 @@
-"""The checklist of Art. 15(1)(a) to (h) and 15(2): every item answered, or not applicable with its reason; pure."""
+"""Answers the checklist of Art. 15(1)(a) to (h) and 15(2), item by item; pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from shared.domain.policy import ProvidedBy
 from shared.domain.release import REPORT
 
 Line = tuple[str | None, Sequence[str]]
-"""Its cells, and the category that it is about, if it is about one; of several, with a blank between them."""
+"""The categories of a line, separated by blanks, and its cells."""
 Table = tuple[Sequence[str], Sequence[Line]]
-"""Headings, and lines."""
+"""Headings and lines."""
 
 
 def together(lines: Sequence[Line]) -> Sequence[Line]:
-    """The same lines, in which kinds of data of which the same is said stand in one."""
+    """Joins lines that say the same about several kinds of data."""
     about: dict[tuple[str, ...], list[tuple[str, str]]] = {}
     for name, (kind, *said) in lines:
         about.setdefault(tuple(said), []).append((name or "", kind))
@@ -47,13 +47,13 @@ class Item:
 def checklist(
     known: Mapping[str, Category], request: Request, files: Sequence[str], words: ReportWords
 ) -> Iterator[Item]:
-    """All items, in the order of the article, tailored to what is held. ``files``: the names of those of the copy."""
+    """Yields all items in the order of the article; ``files``: the names of the copy's files."""
     return _Checklist(known, request, files, words).items()
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How much is held of a kind of data and where, by systems (``found``) or by ourselves."""
+    """The number of rows of a kind of data and their systems."""
 
     rows: int
     systems: Sequence[str]
@@ -96,7 +96,7 @@ class _Checklist:
         return Item(name, self._texts.items[name], sentences, table, "answered" if applies else "not_applicable")
 
     def _by_policy(self, name: str, *sentences: str, table: Table | None = None, applies: bool = True) -> Item:
-        """An item that the policy answers: which kinds of data it does not know is said, and nothing else of them."""
+        """Builds an item from the policy; kinds of data without a description are listed as such."""
         if not self._undeclared:
             return self._item(name, *sentences, table=table, applies=applies)
         kinds = ", ".join(map(self._words.kind, self._undeclared))
@@ -221,7 +221,7 @@ class _Checklist:
         return self._by_policy("A15.g", table=(self._headings("category", "source", "system"), together(lines)))
 
     def _source(self, name: str, source: ProvidedBy, held: Category) -> str:
-        """Where rows are from; what stands among the person's own and is not from them is counted, or named."""
+        """Returns the source of rows; counts rows and names fields that the person did not provide."""
         if source is not ProvidedBy.PERSON:
             return self._texts.sources[source]
         from_us = "added" if held.added == held.rows else "added_some"
@@ -251,7 +251,7 @@ class _Checklist:
         return self._item("A15.3", self._answer("copy"), table=table)
 
     def _glossary(self) -> Item:
-        """Codes and columns, and how many columns have no explanation."""
+        """Counts explained columns, and those without an explanation."""
         found = {name: held.found for name, held in self._known.items()}
         said = [meaning for _, _, meaning in meanings(found, self._request, self._texts)]
         if None not in said:
@@ -290,7 +290,7 @@ class _Checklist:
         return self._item("A15.4", table=(self._headings("category", "detail"), lines))
 
     def _missing(self) -> Item:
-        """Art. 12(4): which systems' part is not in it, why, and what can be done about that."""
+        """Art. 12(4): lists missing systems, the reasons, and the remedy."""
         missing = self._request.missing()
         if not missing:
             return self._item("A15.X2", self._answer("complete"), applies=False)

@@ -1,4 +1,4 @@
-"""The page: HTML that is read in any browser and printed, without script and without anything from elsewhere; pure."""
+"""Renders the report as one HTML page without scripts or external resources; pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ from shared.domain.release import REPORT
 _FOLDER: Final = Path(__file__).parent
 _BLANK: Final[tuple[JsonValue, ...]] = (None, "", [])
 _ACCOUNT: Final = "account"
-"""The kind of data of which people have one, which every system holds in its own way."""
+"""The kind of data that each system holds once per person, in its own form."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A field of data and its heading; ``meaning``: None where neither dataset nor catalogue explains it."""
+    """A field and its heading; ``meaning``: None if neither dataset nor catalogue explains it."""
 
     name: str
     label: str
@@ -36,7 +36,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A category as the page shows it: whether the policy knows it, where it is held, its fields, a table of them."""
+    """A category as the page shows it: fields, table and systems; ``declared``: the policy describes it."""
 
     name: str
     declared: bool
@@ -49,7 +49,7 @@ class Shown:
 
 
 def render(known: Mapping[str, Category], request: Request, files: Sequence[File], at: datetime) -> bytes:
-    """The page about what is held; ``files``: those of the copy, of which its appendix tells length and hash."""
+    """Renders the page; its appendix lists size and hash of ``files``."""
     words = ReportWords(request.policy, request.language, request.zone)
     texts, cells = words.texts, Cells(words.texts, words.language, request.zone)
     shown = [_shown(name, held, request, words, cells) for name, held in sorted(known.items())]

@@ -16,9 +16,9 @@ from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearc
 from shared.domain.policy import Policy
 
 Legends = Mapping[str, Mapping[str, Mapping[str, str]]]
-"""The meaning of each field by system and category."""
+"""The meanings of fields by system and category."""
 NOTHING: Legends = MappingProxyType({})
-"""Nothing is explained."""
+"""No explanations."""
 
 
 LISTS: Final = "suppression"
@@ -64,7 +64,7 @@ class Request:
     legends: Legends = field(default_factory=dict)
 
     def portable(self, category: str) -> bool:
-        """Whether it can be taken elsewhere; what the policy does not name is held on no basis that is known."""
+        """Returns whether a category is portable; one that the policy does not name is not."""
         declared = self.policy.category(category)
         return declared is not None and declared.portable
 

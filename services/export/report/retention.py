@@ -46,7 +46,7 @@ class Person:
 
     @classmethod
     def of(cls, country: str | None, known: Iterable[Category]) -> "Person":
-        """As what is held of them tells: a state that one system names keeps what others hold."""
+        """Combines the states and anchors of all categories; a state in one system may keep data in others."""
         states: dict[str, bool | None] = {}
         anchors: dict[str, tuple[str, str]] = {}
         undated: set[str] = set()
@@ -78,12 +78,12 @@ def periods_of(policy: Policy, held_as: str, held: Category, person: Person, tod
 
 
 def dated(periods: Iterable[Kept]) -> list[Kept]:
-    """Those that keep until a day which the rows tell."""
+    """Returns the periods that keep data until a known day."""
     return [each for each in periods if each.keeps and each.last]
 
 
 def is_undecided(policy: Policy, held_as: str, person: Person, today: date) -> bool:
-    """Whether rules exist for it, and none that ends it for everybody is signed."""
+    """Returns whether an unsigned rule leaves the period undecided, with no signed ceiling."""
     category, ceilings = policy.category(held_as), _ceilings(policy, held_as, person).values()
     rules = [policy.rules[name] for name in category.kept_by] if category else []
     ends = any(each.signed(today) for each in ceilings)
@@ -113,7 +113,7 @@ def _moment(text: str) -> date:
 
 @dataclass(frozen=True, slots=True)
 class Periods:
-    """The periods of one person on one day, in words."""
+    """Words the periods of one person on one day."""
 
     policy: Policy
     person: Person
@@ -140,11 +140,11 @@ class Periods:
             yield self.words.answer("while_marketing" if name == LISTS else "no_period"), ""
 
     def _law_of(self, kept: Kept) -> str | None:
-        """The country by whose law alone a rule keeps."""
+        """Returns the country whose law alone sets the rule."""
         return self.policy.country_of(self.policy.rules[kept.name]) if kept.keeps else None
 
     def _how_long(self, kept: Kept) -> str:
-        """Why and how long; the law of another country is a condition, and no row of theirs need be under it."""
+        """Words reason and period; a country's law is worded as a condition."""
         country, told = self._law_of(kept), self._reason(kept)
         return f"{self.words.answer('where_law', country=self.words.country(country))} {told}" if country else told
 

@@ -79,7 +79,7 @@ def texts_of(language: str) -> Texts:
 
 @dataclass(frozen=True)
 class ReportWords:
-    """One policy in one language (English if there are no words in it), with times of one zone (IANA)."""
+    """Words a policy in one language (else English), with times in one zone (IANA)."""
 
     policy: Policy
     asked_language: str
@@ -87,12 +87,12 @@ class ReportWords:
 
     @cached_property
     def language(self) -> Language:
-        """The language of the words."""
+        """Returns the language of the words."""
         return next((each for each in LANGUAGES if each == self.asked_language), ENGLISH)
 
     @cached_property
     def texts(self) -> Texts:
-        """Its texts."""
+        """Returns the texts of the language."""
         return texts_of(self.language)
 
     @property
@@ -105,7 +105,7 @@ class ReportWords:
 
     @cached_property
     def place(self) -> str:
-        """The city that names the zone of the times."""
+        """Returns the city that names the time zone."""
         if self.zone == _UTC:
             return self.zone
         return str(get_timezone_location(self.zone, locale=self._locale, return_city=True))
@@ -134,7 +134,7 @@ class ReportWords:
         return country(code, self._locale)
 
     def contact(self, contact: Contact) -> str:
-        """Returns every way to reach somebody."""
+        """Returns all contact details."""
         return ", ".join(each for each in (contact.email, contact.phone, *contact.address) if each)
 
     def answer(self, key: str, /, **values: object) -> str:
@@ -183,7 +183,7 @@ class ReportWords:
         return self.texts.ceilings.get(name, words) if self.says_how_long(name) else words
 
     def says_how_long(self, ceiling: str) -> bool:
-        """Whether the words of a ceiling are those shipped, which name its period."""
+        """Returns whether a ceiling has the shipped words, which name its period."""
         return self._as_shipped("ceilings", ceiling)
 
     def rule(self, name: str) -> str:
