@@ -63,7 +63,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Running:
-    """What the loops and the API of a running service share."""
+    """The resources that loops and API of a running service share."""
 
     settings: Settings
     unit_of_work: UnitOfWorkFactory

@@ -98,7 +98,7 @@ def names(column: str, value: JsonValue, sought: str | float, zone: str) -> bool
 
 
 def _is_in(when: datetime, said: str, zone: str) -> bool:
-    """Whether a text has minutes and seconds of a moment: of most records it has not, which is told faster."""
+    """Returns whether a text has the minutes and seconds of a time; a fast check that most records fail."""
     try:
         return f"{when.astimezone(ZoneInfo(zone)):%M:%S}" in said
     except OverflowError:

@@ -82,7 +82,7 @@ def shown(value: object) -> str:
 
 
 def are_hosts(text: str) -> bool:
-    """Whether these are hosts, each with a port or without, separated by commas."""
+    """Returns whether the text is a comma-separated list of hosts, with or without ports."""
     found = [_HOST.fullmatch(each.strip()) for each in text.split(",")]
     return all(each and (each[1] is None or 1 <= int(each[1]) <= _HIGHEST_PORT) for each in found)
 
@@ -104,7 +104,7 @@ def _kind(info: FieldInfo) -> str:
 
 
 def bounds(info: FieldInfo) -> str:
-    """In words from where up to where a number may be, with a blank before them; nothing where it has no limits."""
+    """Describes the limits of a number, after a blank; empty without limits."""
     limits = {name: getattr(each, name) for each in info.metadata for name in ("ge", "gt", "le") if hasattr(each, name)}
     lowest = f" from {limits['ge']}" if "ge" in limits else f" above {limits['gt']}" if "gt" in limits else ""
     return lowest + (f" up to {limits['le']}" if "le" in limits else "")

@@ -170,7 +170,7 @@ def _parsed(value: str, region: str | None) -> str:
 
 @lru_cache(maxsize=300)
 def _plan(calling_code: str) -> re.Pattern[str] | None:
-    """Every valid national number under a calling code, as one pattern."""
+    """Returns one pattern for all valid national numbers of a calling code."""
     regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(calling_code))
     if regions is None:
         return None

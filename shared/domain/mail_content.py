@@ -112,7 +112,7 @@ class MailContent:
 
     @property
     def text(self) -> str:
-        """Every readable part."""
+        """Returns the text of all readable parts."""
         return "\n\n".join(each.text for each in self.parts)
 
 

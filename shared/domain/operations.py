@@ -292,14 +292,14 @@ class TaskReport(BaseModel):
 
     @property
     def reason(self) -> str | None:
-        """Why it waits for a person, in a sentence."""
+        """Returns why the task waits for an officer, as a sentence."""
         if self.not_searched in set(Unsearched) and not self.sentence:
             return Unsearched(str(self.not_searched)).sentence
         return self.sentence
 
 
 class Step(NamedTuple):
-    """One task to be: this operation on this system."""
+    """A step of a plan: an operation on a system."""
 
     system: str
     operation: Operation
@@ -322,7 +322,7 @@ def missing_corrections(reports: Iterable[TaskReport] | None) -> tuple[int, ...]
 
 
 def has_statements(reports: Iterable[TaskReport] | None) -> bool:
-    """Whether a request has asked for statements beside records, which are not rewritten."""
+    """Returns whether a request asks for statements next to records, which stay unchanged."""
     return any(each.stated for each in reports or ())
 
 

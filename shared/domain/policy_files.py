@@ -59,7 +59,7 @@ class SweepPolicy(_File):
     copied_within_days: Annotated[int, Field(ge=0, le=30)]
 
     def is_too_much(self, due: int, rows: int) -> bool:
-        """Whether removing so many of these rows in one night needs dual approval."""
+        """Returns whether removing so many rows in one night needs dual approval."""
         return due > self.few and due > self.share * rows
 
     def night(self, local: datetime) -> datetime:
@@ -69,7 +69,7 @@ class SweepPolicy(_File):
 
 
 class Differences(_File):
-    """When two systems contradict one another; ``edge_hours``: what is shorter is no difference."""
+    """When two systems contradict each other; ``edge_hours``: shorter differences are ignored."""
 
     edge_hours: Annotated[int, Field(ge=0, le=24 * 31)]
 

@@ -54,7 +54,7 @@ class Marks:
         return [*accounts, *emails, *((REQUEST, mark) for mark in sorted(self.requests))]
 
     def is_same(self, other: "Marks") -> bool:
-        """Whether both have an account in common or, where one has none, an e-mail address: a family may share that."""
+        """Returns whether both share an account or, if one has none, an e-mail address."""
         if self.accounts and other.accounts:
             return not self.accounts.isdisjoint(other.accounts)
         return not self.emails.isdisjoint(other.emails)

@@ -56,7 +56,7 @@ def action_of(right: Right, changes: Iterable[Change] = (), *, restricts: bool =
 
 
 def restricts(right: Right, operation: Operation) -> bool:
-    """Whether an objection is one that restricts, as its work shows."""
+    """Returns whether an objection restricts the data, as its tasks show."""
     return right is Right.OBJECTION and operation in {Operation.RESTRICT, Operation.LIFT}
 
 
@@ -145,7 +145,7 @@ def proof_policy(overlay: Path | None = None) -> ProofPolicy:
 
 
 def proved(identities: Iterable[Identity], least: Level) -> tuple[Identity, ...]:
-    """Those of a person's identities that are proved to be theirs, to that level at least."""
+    """Returns the identities that are proved to at least that level."""
     return tuple(identity for identity in identities if identity.level >= least)
 
 
@@ -155,7 +155,7 @@ def highest(identities: Iterable[Identity]) -> Level:
 
 
 def two_contact_points(identities: Iterable[Identity]) -> bool:
-    """Whether an e-mail address and a number are proved, each by itself: together they prove more than either."""
+    """Returns whether an e-mail address and a number are both proved; together they prove more."""
     return {i.type for i in proved(identities, _ONE)} >= _CONTACT_POINTS
 
 
@@ -175,7 +175,7 @@ def without_proof_of(identities: Iterable[Identity], wrong: Identity) -> tuple[I
 
 
 def proved_alone(identities: Iterable[Identity]) -> bool:
-    """Whether somebody has proved who they are without two contact points, as with a second factor."""
+    """Returns whether the identity is proved without two contact points, such as by a second factor."""
     return any(not each.together for each in proved(identities, _TWO))
 
 
@@ -193,7 +193,7 @@ def raised(identity: Identity, most: Level, *, alone: bool) -> Identity:
 
 
 def as_stated(identities: Iterable[Identity]) -> tuple[Identity, ...]:
-    """The same as if nothing of them were proved."""
+    """Returns the identities without their proofs."""
     return tuple(replace(each, level=NOTHING, together=False, proved_since=None) for each in identities)
 
 

@@ -35,7 +35,7 @@ ASSIGNED = "assigned"
 
 
 def withholds(data: Mapping[str, Any]) -> bool:
-    """Whether a row hides something of other people's, in a field or in what its history says of one."""
+    """Returns whether a row hides other people's data, in a field or in its history."""
     former = data.get("former")
     said = former.values() if isinstance(former, dict) else ()
     return WITHHELD in data.values() or any(
@@ -64,7 +64,7 @@ class Row(NamedTuple):
 
 
 class Fault(StrEnum):
-    """Why a row is not the subject's, as far as can be told."""
+    """Reasons why a row is not shown to be the subject's."""
 
     UNTRACED = "untraced"
     ANOTHER_TENANT = "another_tenant"
@@ -76,7 +76,7 @@ class Fault(StrEnum):
 
     @property
     def sentence(self) -> str:
-        """What the privacy team reads of it."""
+        """Returns the explanation for the privacy team."""
         return _SENTENCES[self]
 
 
@@ -118,15 +118,15 @@ class Known:
     names: Collection[frozenset[str]] = frozenset()
 
     def is_named(self, matches: Iterable[Match]) -> bool:
-        """Whether one of these values is a name of theirs."""
+        """Returns whether one of these values is the subject's name."""
         return any(match.type == IdentityType.NAME and words(match.value) in self.names for match in matches)
 
     def fault(self, match: Match) -> Fault | None:
-        """Why it cannot be told from this value that the row is theirs."""
+        """Returns why this value does not show the row to be the subject's."""
         return self._fault(match) if (match.tenant or None) == self.tenant else Fault.ANOTHER_TENANT
 
     def contradicts(self, assigned: Sequence[Match]) -> bool:
-        """Whether the register shows a number as somebody else's at a time at which a row says that it is theirs."""
+        """Returns whether the register shows a number as another person's while the row shows it as the subject's."""
         if not assigned:
             return False
         moments = [match.at or self.at for match in assigned]
@@ -153,7 +153,7 @@ class Known:
 
 
 def first_fault(rows: Iterable[Sequence[Match]], known: Known) -> Fault | None:
-    """Why the first row that is not shown to be the subject's is not; None where all are."""
+    """Returns the fault of the first row that is not the subject's, or None."""
     cleared: set[Match] = set()
     for row in rows:
         if known.contradicts([match for match in row if match.type == ASSIGNED]):
@@ -203,7 +203,7 @@ def words(name: str) -> frozenset[str]:
 
 
 def stated_of(identities: Iterable[Identity]) -> Mapping[Named, Sequence[Span]]:
-    """In which times the requester says that a number was theirs, where they say it at all."""
+    """Returns the periods in which the requester says that a number was theirs."""
     stated: dict[Named, list[Span]] = {}
     for each in identities:
         if each.type in _DATED and each.source == "requester" and (each.valid_from or each.valid_to):

@@ -43,5 +43,5 @@ NOTHING: Final[Level] = "L0"
 
 
 def less(level: Level) -> Level:
-    """One level less."""
+    """Returns the next lower level."""
     return LEVELS[max(0, LEVELS.index(level) - 1)]

@@ -49,7 +49,7 @@ def in_letters(address: str) -> str:
 
 
 def in_ascii(address: str) -> str:
-    """The same address with its domain in ASCII (A-labels), as mail is sent; what cannot be stays as it is."""
+    """Returns the address with its domain in ASCII (A-labels), or unchanged if it has none."""
     local, at, domain = address.rpartition("@")
     try:
         return address if domain.isascii() else f"{local}{at}{idna.encode(domain, uts46=True).decode()}"

@@ -32,7 +32,7 @@ class Timeliness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """When and where a request reached the organisation; ``received_at`` is an aware instant, whatever its zone."""
+    """When and where a request arrived; ``received_at`` is an aware time in any zone."""
 
     received_at: datetime
     zones: tuple[str, ...]
@@ -62,7 +62,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A limit of our own: due before ``instant`` (UTC, exclusive), told to people as ``day``."""
+    """An internal limit: due before ``instant`` (UTC, exclusive), shown as ``day``."""
 
     day: date
     instant: datetime
@@ -71,7 +71,7 @@ class Target:
 
 @lru_cache(maxsize=1024)
 def zone_infos(zones: tuple[str, ...]) -> tuple[ZoneInfo, ...]:
-    """The zones by name, looked up once; raises ``ValueError`` for none, or one that nobody knows."""
+    """Returns time zones by name; raises ``ValueError`` for none, or an unknown one."""
     if not zones:
         raise ValueError("a receipt needs at least one time zone")
     try:
@@ -81,32 +81,32 @@ def zone_infos(zones: tuple[str, ...]) -> tuple[ZoneInfo, ...]:
 
 
 def arrival_date(received_at: datetime, zones: tuple[str, ...]) -> date:
-    """The earliest local date of the receipt: the day of the event, which is not counted (Art. 3(1))."""
+    """Returns the earliest local date of the receipt, which is not counted (Art. 3(1))."""
     if received_at.tzinfo is None:
         raise ValueError("a receipt must say its offset from UTC")
     return min([received_at.astimezone(zone).date() for zone in zone_infos(zones)])
 
 
 def add_months(day: date, months: int) -> date:
-    """The same day of a later month, or that month's last day (Art. 3(2)(c)); never chained."""
+    """Returns the same day of a later month, or its last day (Art. 3(2)(c)); never chained."""
     year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
     return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
 
 
 @lru_cache(maxsize=8192)
 def commitment(received_on: date, days: int) -> date:
-    """The earlier of so many days and one month: in February a month is the shorter of the two."""
+    """Returns the earlier of so many days and one month, which is shorter in February."""
     return min(received_on + timedelta(days=days), add_months(received_on, ONE_MONTH))
 
 
 def commit_due(received_at: datetime, zones: tuple[str, ...], policy: TimeLimitPolicy) -> date:
-    """The day by which the privacy notice promises an answer; cheap enough to be asked for every request."""
+    """Returns the day by which the privacy notice promises an answer."""
     return commitment(arrival_date(received_at, zones), policy.commitment.days)
 
 
 @lru_cache(maxsize=8192)
 def end_of(day: date, zones: tuple[str, ...]) -> datetime:
-    """The first instant, UTC, at which the day is over in one of the zones: in the easternmost."""
+    """Returns the time (UTC) at which a day ends in the easternmost zone."""
     following = day + ONE_DAY
     return min(
         datetime(following.year, following.month, following.day, tzinfo=zone).astimezone(UTC)
@@ -115,7 +115,7 @@ def end_of(day: date, zones: tuple[str, ...]) -> datetime:
 
 
 def limits(arrival: Arrival, policy: TimeLimitPolicy) -> Limits:
-    """Both clocks of a request, plain and extended; what arrives on one day under one calendar is computed once."""
+    """Returns both clocks of a request, plain and extended; cached by day, zones and calendar."""
     received_on = arrival_date(arrival.received_at, arrival.zones)
     given = (policy.commitment.days, policy.commitment.staff_calendar, calc_version(policy))
     return _limits(received_on, arrival.zones, arrival.calendar, arrival.paused_days, *given)
@@ -153,7 +153,7 @@ def _limits(
 
 
 def calc_version(policy: TimeLimitPolicy) -> str:
-    """Names the rules, the policy and the holiday data that a stored date was computed with."""
+    """Returns the versions of rules, policy and holidays that a date was computed with."""
     return f"rules-{RULES_VERSION}/policy-{policy.version}/holidays-{holidays_version()}"
 
 
@@ -165,7 +165,7 @@ def timeliness(responded_at: datetime, commit_due_at: datetime, statutory_due_at
 
 
 def target(span: Span, arrival: Arrival, policy: TimeLimitPolicy) -> Target:
-    """When a limit of our own ends: hours are elapsed hours, days are local dates that end in the easternmost zone."""
+    """Returns the end of an internal limit; days are local dates that end in the easternmost zone."""
     if span.hours is not None:
         instant = arrival.received_at.astimezone(UTC) + timedelta(hours=span.hours)
         return Target(arrival_date(instant, arrival.zones), instant, span.escalate_to)
@@ -187,7 +187,7 @@ def _target(span: Span, received_on: date, zones: tuple[str, ...], calendar_name
 def due_on(
     arrival: Arrival, right: Right, scope: str | None, policy: TimeLimitPolicy, role: Role = "controller"
 ) -> date:
-    """The day by which to answer a request: the commitment, or a shorter limit of our own for what it is."""
+    """Returns the due date of a request: the commitment, or a shorter internal limit."""
     commit = commit_due(arrival.received_at, arrival.zones, policy)
     shorter = policy.override_for(right, scope, role)
     return commit if shorter is None else min(commit, target(shorter, arrival, policy).day)
@@ -196,7 +196,7 @@ def due_on(
 def due_at(
     day: date, arrival: Arrival, right: Right, scope: str | None, policy: TimeLimitPolicy, role: Role = "controller"
 ) -> datetime:
-    """The exclusive end of the day by which to answer, UTC; or of a shorter limit in hours, if it ends on that day."""
+    """Returns the exclusive end of the due date (UTC), or of a shorter limit in hours on that day."""
     shorter = policy.override_for(right, scope, role)
     if shorter is not None and (ends := target(shorter, arrival, policy)).day == day:
         return min(ends.instant, end_of(commit_due(arrival.received_at, arrival.zones, policy), arrival.zones))
@@ -204,7 +204,7 @@ def due_at(
 
 
 class NotCounted(StrEnum):
-    """Why a suspension leaves the statutory clock running."""
+    """Reasons why a suspension does not stop the statutory clock."""
 
     ASKED_TOO_LATE = "asked_too_late"
     CONDITION_NOT_RECORDED = "condition_not_recorded"
@@ -225,7 +225,7 @@ class Suspension:
 
 
 def not_counted(suspension: Suspension, arrival: Arrival, regime: str, policy: TimeLimitPolicy) -> NotCounted | None:
-    """Why this question does not stop the statutory clock; ``None`` if it does."""
+    """Returns why a question does not stop the statutory clock; None if it does."""
     rules = policy.suspension
     if suspension.question not in rules.scope.get(regime, frozenset()):
         return NotCounted.OUT_OF_SCOPE
@@ -235,14 +235,14 @@ def not_counted(suspension: Suspension, arrival: Arrival, regime: str, policy: T
 
 
 def asked_in_time(asked_at: datetime, arrival: Arrival, policy: TimeLimitPolicy) -> bool:
-    """Whether a question was sent without undue delay: within so many working days of the receipt (REQ-T8)."""
+    """Returns whether a question was sent within the working days of the policy (REQ-T8)."""
     received_on = arrival_date(arrival.received_at, arrival.zones)
     latest = calendar(arrival.calendar).add_working_days(received_on, policy.suspension.window_working_days)
     return max(asked_at.astimezone(zone).date() for zone in zone_infos(arrival.zones)) <= latest
 
 
 def paused_days(counted: Iterable[Suspension], zones: tuple[str, ...]) -> int:
-    """Whole local days between questions and their answers, each day once; the zone with the fewest decides."""
+    """Counts the local days between questions and answers, each once, in the zone with the fewest."""
     periods = [(each.asked_at, each.answered_at) for each in counted if each.answered_at is not None]
     return min(len(_days(periods, zone)) for zone in zone_infos(zones))
 

@@ -65,7 +65,7 @@ class Commitment(_Data):
 
 
 class Milestones(_Data):
-    """When a request that is still open is told of."""
+    """When to report an open request."""
 
     approaching_days: tuple[Length, ...]
     escalate_days: Annotated[int, Field(ge=0, le=10_000)]
@@ -116,7 +116,7 @@ class SurgeRule(_Data):
 
 
 class ExtensionRules(_Data):
-    """Why a request may be extended (Art. 12(3)); anything else is no reason."""
+    """The reasons for which a request may be extended (Art. 12(3))."""
 
     reasons: frozenset[str]
     surge: SurgeRule
@@ -133,7 +133,7 @@ class SuspensionRules(_Data):
 
 
 class ForwardingRules(_Data):
-    """When a customer who has said nothing of a request that we passed on is reminded, and when we look ourselves."""
+    """When to remind a customer of a forwarded request, and when to escalate."""
 
     reminder_working_days: Annotated[tuple[Length, ...], Field(min_length=1)]
     escalation_working_days: Length
@@ -157,7 +157,7 @@ class RecipientRules(_Data):
 
 
 class TimeLimitPolicy(_Data):
-    """Everything about time that is policy rather than law; ``version`` is stored beside every computed date."""
+    """The company's time limits; ``version`` is stored with every computed date."""
 
     version: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")
     commitment: Commitment

@@ -65,7 +65,7 @@ _LISTS = frozenset({"tuple_type", "list_type", "set_type", "frozen_set_type"})
 
 
 class Mistakes(ValueError):
-    """Everything that a model finds wrong with itself, a sentence for each."""
+    """Reports all faults of a model, a sentence each."""
 
     def __init__(self, says: Sequence[str]) -> None:
         super().__init__("; ".join(says))

@@ -1,4 +1,4 @@
-"""The topics of the bus: each has one writing service; the broker's access rules say the same as this table."""
+"""Lists the topics of the bus with the writing service of each; the broker's rights follow this table."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -86,7 +86,7 @@ DEAD_LETTERS = "dsr.dead-letters."
 
 
 STATUS = "dsr.status"
-"""Where each request stands, for services that show it: compacted, so each keeps its latest record."""
+"""The compacted topic with the current status of each request."""
 
 TOMBSTONE_MS = 30 * 24 * 3600 * 1000
 """For how long it is still told there that the records of a request have expired: longer than a reader is away."""
@@ -130,7 +130,7 @@ def replies(system: str) -> str:
 
 
 def is_foreign(topic: str) -> bool:
-    """Whether others than our services write to this topic: teams, and emitters."""
+    """Returns whether teams or emitters write to this topic."""
     return topic.startswith(USER_EVENTS) or (topic.startswith("dsr.tasks.") and topic.endswith(".replies"))
 
 

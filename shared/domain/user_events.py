@@ -163,7 +163,7 @@ class Emitter(BaseModel):
         return self
 
     def may_say(self, kind: str) -> bool:
-        """Whether it may send events of that ``ce_type``."""
+        """Returns whether it may send events of a ``ce_type``."""
         name, _, right = kind.rpartition(".")
         return right in self.rights if name == REQUESTED else kind in self.types and kind in TYPES
 

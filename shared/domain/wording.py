@@ -131,7 +131,7 @@ class Wording:
 
 
 class Wordings:
-    """Every language."""
+    """Returns all languages."""
 
     def __init__(self, catalogues: Mapping[Language, Mapping[str, Pattern]]) -> None:
         self._catalogues = catalogues
@@ -145,7 +145,7 @@ class Wordings:
         return known
 
     def with_terms(self, terms: Mapping[str, Mapping[Language, str]]) -> "Wordings":
-        """These, and over them words of terms by their keys."""
+        """Returns these wordings with additional terms."""
         catalogues = self._catalogues.items()
         return Wordings(
             {lang: {**known, **{key: said[lang] for key, said in terms.items()}} for lang, known in catalogues}
@@ -153,7 +153,7 @@ class Wordings:
 
     @cached_property
     def keys(self) -> frozenset[str]:
-        """Every key; each language has them all."""
+        """Returns the keys, equal in all languages."""
         return frozenset(self._catalogues[ENGLISH])
 
 

@@ -35,7 +35,7 @@ class Calendar:
         self._holidays = cache(partial(_read, source))
 
     def is_working_day(self, day: date) -> bool:
-        """Whether action can be expected on this day."""
+        """Returns whether the day is a working day."""
         return not self.known or (day.weekday() < SATURDAY and day not in self._holidays(day.year))
 
     def roll_forward(self, day: date) -> date:

@@ -74,7 +74,7 @@ async def paused(pool: asyncpg.Pool) -> AbstractSet[str]:
 
 
 async def paused_since(connection: Connection) -> Sequence[tuple[ServiceName, str, datetime]]:
-    """Every paused topic of every service, and since when."""
+    """Returns the paused topics of all services, and since when."""
     found = []
     for service in ServiceName:
         rows = await connection.fetch(

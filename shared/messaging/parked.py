@@ -21,7 +21,7 @@ SELECT position, topic, key, value, headers FROM back
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """One message; of its content only how large it is."""
+    """A parked message, with the size of its content only."""
 
     service: ServiceName
     position: int
@@ -35,7 +35,7 @@ class Parked:
 
 
 async def parked(dsn: str) -> list[Parked]:
-    """Every parked message of every service, in the order of each outbox."""
+    """Returns the parked messages of all services, in the order of each outbox."""
     found: list[Parked] = []
     async with connected(dsn) as connection:
         for service in ServiceName:

@@ -23,7 +23,7 @@ _LITERAL, _ALLOW = 3, 3
 
 @dataclass(frozen=True, slots=True)
 class Acl:
-    """One right of a user at the broker: operations on one topic or group of that very name."""
+    """A user's right at the broker: operations on one topic or group."""
 
     kind: str
     name: str

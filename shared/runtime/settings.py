@@ -16,7 +16,7 @@ from shared.domain.time_limit_policy import TIME_LIMITS, TimeLimitPolicy, read_p
 from shared.storage.postgres import PostgresSettings
 
 OLD_TIME_LIMITS = "DSR_DEADLINE_POLICY"
-"""What ``DSR_POLICY_TIME_LIMITS`` was called: it is still read."""
+"""The former name of ``DSR_POLICY_TIME_LIMITS``, which is still read."""
 
 
 def _of_hosts(text: str) -> str:
@@ -26,7 +26,7 @@ def _of_hosts(text: str) -> str:
 
 
 class KafkaSettings(Group, env_prefix="DSR_KAFKA_"):
-    """Where the broker is; ``DSR_KAFKA_…``."""
+    """The connection to the broker; ``DSR_KAFKA_…``."""
 
     bootstrap: Annotated[str, AfterValidator(_of_hosts)] = Field(
         description="host:port of one or more brokers, comma-separated"
@@ -72,7 +72,7 @@ class KafkaSettings(Group, env_prefix="DSR_KAFKA_"):
 
 
 class HttpSettings(Group, env_prefix="DSR_HTTP_"):
-    """Where the service listens, for health and metrics, and for intake the API; ``DSR_HTTP_…``."""
+    """The HTTP server of a service: health, metrics, and intake's API; ``DSR_HTTP_…``."""
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(ge=1, le=65_535, description="port to listen on")
@@ -90,13 +90,13 @@ class HttpSettings(Group, env_prefix="DSR_HTTP_"):
 
 
 class VaultSettings(Group, env_prefix="DSR_VAULT_"):
-    """Where the keys are; ``DSR_VAULT_…``."""
+    """The vault's keys; ``DSR_VAULT_…``."""
 
     keyring: FilePath = Field(description="JSON file of keys, made by `dsr key new`")
 
 
 class WorkSettings(Group, env_prefix="DSR_WORK_"):
-    """How tasks are worked; ``DSR_WORK_…``."""
+    """How tasks run; ``DSR_WORK_…``."""
 
     downstreams: Path = Field(description="TOML file that declares the downstream systems")
     batch: int = Field(default=300, ge=1, le=10_000, description="tasks of one system and operation claimed at a time")
@@ -125,7 +125,7 @@ class WorkSettings(Group, env_prefix="DSR_WORK_"):
 
 
 class PolicySettings(Group, env_prefix="DSR_POLICY_"):
-    """What the company has decided, as data that counsel signs off; ``DSR_POLICY_…``."""
+    """The company's policy files; ``DSR_POLICY_…``."""
 
     time_limits: FilePath = Field(
         default=TIME_LIMITS,
@@ -173,7 +173,7 @@ class TelemetrySettings(Group, env_prefix="DSR_TELEMETRY_"):
 
 
 class ProcessSettings(Group, env_prefix="DSR_PROCESS_"):
-    """When a loop counts as dead, and how long an orderly end may take; ``DSR_PROCESS_…``."""
+    """When a loop counts as stalled, and how long a shutdown may take; ``DSR_PROCESS_…``."""
 
     still_seconds: float = Field(
         default=60.0, gt=0, le=86_400, description="stalled loops fail the liveness probe after this"

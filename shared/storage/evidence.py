@@ -39,7 +39,7 @@ Head = tuple[int, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing that was done about one request; ``detail`` holds codes, counts and references only."""
+    """An entry about a request; ``detail`` holds only codes, counts and references."""
 
     request_id: UUID
     actor: str
@@ -91,7 +91,7 @@ def _coded(entry: Entry) -> str:
 
 
 async def entries(pool: asyncpg.Pool | Connection, request_id: UUID) -> list[asyncpg.Record]:
-    """Every entry about a request, of all chains, the oldest first."""
+    """Returns the entries about a request from all chains, the oldest first."""
     return list(await pool.fetch(_OF_REQUEST, request_id))
 
 

@@ -46,7 +46,7 @@ class Contact(Data):
 
 
 class Party(Contact):
-    """Somebody by name, and how to reach them."""
+    """A name with contact details."""
 
     name: Words
 

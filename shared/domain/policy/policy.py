@@ -116,15 +116,15 @@ class Policy(Data):
         return now.astimezone(ZoneInfo(self.controller.zone)).date()
 
     def zone_of(self, rule: Rule | Ceiling) -> str:
-        """Where the days of a rule are counted."""
+        """Returns the zone in which the days of a rule are counted."""
         return rule.zone or self.controller.zone
 
     def release(self, rule: Rule | Ceiling, anchor: date | datetime) -> Release | None:
-        """When a rule lets go of a record with that anchor; None: when the state is over for which it lasts."""
+        """Returns when a rule releases a record; None if it lasts as long as a state."""
         return release(rule.period, anchor, self.zone_of(rule)) if rule.period else None
 
     def keeps(self, held: str) -> bool:
-        """Whether a rule keeps something of what a system calls so for a period."""
+        """Returns whether a rule keeps a category for a period."""
         category = self.category(held)
         return any(self.rules[name].period for name in category.kept_by) if category else False
 
@@ -135,13 +135,13 @@ class Policy(Data):
         return frozenset(each.lasts_while for each in rules if each.lasts_while)
 
     def keeping_nothing(self) -> "Policy":
-        """The same in which no rule keeps anything: what a system can do is examined without what it must not."""
+        """Returns the policy without rules, to examine a system's abilities."""
         goes = {"kept_by": (), "on_erasure": OnErasure.DELETE}
         free = {n: each.model_copy(update=goes) if each.kept_by else each for n, each in self.categories.items()}
         return self.with_other(categories=free)
 
     def with_other(self, **parts: Any) -> "Policy":
-        """The same with other parts, and so of another version."""
+        """Returns the policy with other parts, and so another version."""
         return Policy(**{name: getattr(self, name) for name in Policy.model_fields} | parts)
 
     def ceilings_of(self, held: str) -> Mapping[str, Ceiling]:
@@ -155,7 +155,7 @@ class Policy(Data):
         return None if rule.jurisdiction in everybodys else rule.jurisdiction
 
     def is_transfer(self, country: str) -> bool:
-        """Whether what somebody gets there leaves the area of our law (Art. 15(2), 44)."""
+        """Returns whether a disclosure there is a transfer to a third country (Art. 15(2), 44)."""
         return country not in next(iter(self.laws.values())).states
 
     def redacts(self, held: str) -> frozenset[Other]:
@@ -194,7 +194,7 @@ class Policy(Data):
         ]
 
     def disagreements(self) -> Iterator[Disagreement]:
-        """Every two parts that cannot both hold."""
+        """Yields contradictions between two parts."""
         yield from self._of_categories()
         yield from strange_words(self.states, self.anchors, self.rules, self.ceilings)
         yield from self._of_rules()

@@ -1,4 +1,4 @@
-"""Why and how long something is kept: rules that keep in face of an erasure, ceilings that hold for everybody; pure."""
+"""Defines retention: rules that keep data despite an erasure, and ceilings for everyone; pure."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -40,7 +40,7 @@ class SignOff(Data):
         return release(self.expires, self.on, COUNTED_IN).last_day
 
     def is_valid(self, day: date) -> bool:
-        """Whether it holds on that day."""
+        """Returns whether the sign-off is valid on a day."""
         return self.on <= day <= self.last_day
 
 
@@ -50,7 +50,7 @@ class Signed(Data):
     sign_off: SignOff | None = None
 
     def signed(self, day: date) -> bool:
-        """Whether a sign-off of it is valid on that day."""
+        """Returns whether a valid sign-off exists on a day."""
         return self.sign_off is not None and self.sign_off.is_valid(day)
 
     def _must_be_what_was_signed(self, period: Period | None) -> None:
