@@ -16,8 +16,7 @@ from services.intake.actions.approvals import REQUESTS
 from services.intake.actions.registry import KINDS
 from services.intake.core.errors import BadRequest
 from services.intake.queries import worklist
-from services.intake.queries.listing import Place
-from services.intake.queries.worklist import Filters, Waits
+from services.intake.queries.worklist import Filters, Place, Waits
 from services.intake.request.aggregate import Request
 from services.intake.request.blockers import blocked_by
 from services.intake.request.lifecycle import State

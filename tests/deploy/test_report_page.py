@@ -9,7 +9,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.intake.delivery.handling import MARGIN, Page, document
-from services.intake.letters.previews import sample
+from services.letters import sample
 from shared.domain.rights import Right
 from shared.domain.wording import LANGUAGES
 from tests.fixtures.browser import eyes

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 from uuid_utils.compat import uuid7
 
-from services.intake.letters.previews import sample, samples
 from services.intake.letters.rendering import Letters
 from services.intake.request import letter_kinds
 from services.intake.request.aggregate import Request
@@ -21,6 +20,7 @@ from services.intake.request.letter_kinds import KINDS, TO_OTHERS, LetterField
 from services.intake.request.lifecycle import State
 from services.intake.request.reasons import read_reasons
 from services.letters import letters as commands
+from services.letters import sample, samples
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
 from shared.domain.notices import NoticeText, Reader

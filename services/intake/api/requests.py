@@ -25,8 +25,8 @@ from services.intake.api.views import (
 )
 from services.intake.core.errors import Forbidden, NotFound
 from services.intake.core.schemas import Instant
-from services.intake.queries import listing
-from services.intake.queries.listing import FIRST, Place, Wanted
+from services.intake.queries import worklist
+from services.intake.queries.worklist import Filters, Place
 from services.intake.request.lifecycle import State
 from services.intake.request.stored_request import as_told
 from services.intake.store import lookup
@@ -151,8 +151,8 @@ async def list_requests(
 ) -> Page[RequestListed]:
     """List the requests that this channel has submitted; the privacy team sees all."""
     caller.must_be("channel", "privacy")
-    wanted = Wanted(paging.after(Place.read) or FIRST, state, right, due_before)
+    wanted = Filters(state=state, right=right, due_before=due_before, after=paging.after(Place.read))
     async with services.unit_of_work.pool.acquire() as connection:
-        page = paging.page(await listing.page(connection, caller, wanted, paging.more), listing.place)
+        page = paging.page(await worklist.accepted(connection, caller, wanted, paging.more), worklist.accepted_at)
     told = page.data if caller.role == "privacy" else map(as_told, page.data)
     return Page(data=[RequestListed.model_validate(each) for each in told], next_cursor=page.next_cursor)

@@ -43,7 +43,7 @@ DO NOTHING RETURNING true
 """
 _NOTED = (*("letter_id", "request_id", "kind", "way", "state", "fault", "awaited", "written_at", "written_on"),)
 _READ = """
-SELECT letter_id, request_id, kind, way, state, fault, awaited, written_at, sent_at FROM delivery
+SELECT letter_id, request_id, kind, way, state, fault, coalesce(awaited, '[]'), written_at FROM delivery
 """
 _OPEN = f"""
 {_READ} WHERE state IN ('waiting', 'person') AND letter_id > $1
@@ -90,7 +90,6 @@ class Delivery:
     fault: str | None
     awaited: Sequence[Told]
     written_at: datetime
-    sent_at: datetime | None
 
 
 async def keep(tx: UnitOfWork, letters: Letters, written: Sequence[Written], more: Sequence[Sealing] = ()) -> None:
@@ -159,14 +158,14 @@ async def _without_text(tx: UnitOfWork, request_id: UUID) -> list[tuple[UUID, st
 async def read(connection: Connection, letter_id: UUID, *, lock: bool = False) -> Delivery | None:
     """Returns the delivery of a letter, if it has one; to lock it, lock its request before."""
     rows = await connection.fetch(f"{_READ} WHERE letter_id = $1{' FOR UPDATE' if lock else ''}", letter_id)
-    return _delivery(*rows[0]) if rows else None
+    return Delivery(*rows[0]) if rows else None
 
 
 async def waiting(
     connection: Connection, after: UUID | None, limit: int, state: str | None = None, way: str | None = None
 ) -> list[Delivery]:
     """Returns open deliveries, the oldest first, from the one after ``after`` on; of one state or way if given."""
-    return [_delivery(*row) for row in await connection.fetch(_OPEN, after or UUID(int=0), limit, state, way)]
+    return [Delivery(*row) for row in await connection.fetch(_OPEN, after or UUID(int=0), limit, state, way)]
 
 
 async def forget(connection: Connection, request_id: UUID) -> None:
@@ -309,11 +308,6 @@ async def count(connection: Connection, now: datetime) -> None:
             LETTERS.labels(way, state).set(found.get((way, state), (0, now))[0])
         waits = found.get((way, "waiting"), (0, now))[1]
         LETTER_WAIT.labels(way).set(max(0.0, (now - waits).total_seconds()))
-
-
-def _delivery(*row: object) -> Delivery:
-    letter_id, request_id, kind, way, state, fault, awaited, *more = row
-    return Delivery(letter_id, request_id, kind, way, state, fault, awaited or (), *more)  # type: ignore[arg-type]
 
 
 _NOT_DELIVERED: Final = frozenset({"waiting", "person"})

@@ -1,16 +1,69 @@
-"""The queue of the privacy team: what is open by its due date, what waits for what, and what was closed lately."""
+"""Lists requests by page: those of a channel in the order of acceptance, and the queue of the privacy team.
+
+Ids do not give that order: that of an event's request was made when its identities were posted, up to days before.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from typing import Final, NamedTuple, Self
+from uuid import UUID
 
-from services.intake.queries.listing import Place, microseconds, moment_at
+from services.intake.access.auth import Caller
 from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
 from services.intake.store.repository import read_all
 from shared.domain.rights import Right
 from shared.storage.postgres import Connection
+
+_WANTED = """
+(r.accepted_at, r.request_id) > ($1, $6::uuid) AND ($2::text IS NULL OR r.state = $2)
+AND ($3::text IS NULL OR r."right" = $3) AND ($4::date IS NULL OR r.due_on < $4)
+ORDER BY r.accepted_at, r.request_id LIMIT $5
+"""
+_ALL = f"SELECT r.request_id FROM request r WHERE {_WANTED}"  # noqa: S608  # constants
+# Key by key, so that each is read in its index and no further than the page goes.
+_OWN = f"""
+SELECT page.request_id FROM api_key k CROSS JOIN LATERAL (
+    SELECT r.request_id, r.accepted_at FROM request r
+    WHERE r.key_id = k.key_id AND r.tenant IS NOT DISTINCT FROM $8 AND ($2::text IS NULL OR NOT r.anonymous)
+      AND {_WANTED}
+) AS page WHERE k.channel = $7 ORDER BY page.accepted_at, page.request_id LIMIT $5
+"""  # noqa: S608  # constants
+
+
+_LAST: Final = 10**17
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Place(NamedTuple):
+    """The place of a row in a list: its rank by the order of the list, and its id."""
+
+    at: int
+    row_id: UUID
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Reads what ``str`` has written; raises ``ValueError``."""
+        at, _, row_id = text.partition(".")
+        place = cls(int(at), UUID(row_id))
+        if not 0 <= place.at < _LAST:
+            raise ValueError("no place in a list")
+        return place
+
+    def __str__(self) -> str:
+        return f"{self.at}.{self.row_id}"
+
+
+def _rank(moment: datetime) -> int:
+    """Returns the rank of a moment; ``_moment_at`` reverses it."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _moment_at(rank: int) -> datetime:
+    """Returns the moment of that rank."""
+    return _EPOCH + timedelta(microseconds=rank)
 
 
 class Waits(StrEnum):
@@ -46,6 +99,27 @@ class Page:
 
     requests: Sequence[Request]
     following: Place | None
+
+
+async def accepted(connection: Connection, caller: Caller, wanted: Filters, limit: int) -> Sequence[Request]:
+    """Returns the next requests, at most so many, that the caller may see, in the order of acceptance.
+
+    A channel sees what its keys have submitted for the tenant of this key, or for none if it has none. By a state it
+    sees none of those whose true state it may not know.
+    """
+    after = wanted.after or Place(0, UUID(int=0))
+    criteria = (_moment_at(after.at), wanted.state, wanted.right, wanted.due_before, limit, after.row_id)
+    if caller.role == "privacy":
+        rows = await connection.fetch(_ALL, *criteria)
+    else:
+        rows = await connection.fetch(_OWN, *criteria, caller.channel, caller.grant.tenant)
+    found = {request.request_id: request for request in await read_all(connection, [row[0] for row in rows])}
+    return [found[row[0]] for row in rows]
+
+
+def accepted_at(request: Request) -> Place:
+    """Returns where the list by acceptance goes on after a request."""
+    return Place(_rank(request.accepted_at), request.request_id)
 
 
 async def page(connection: Connection, wanted: Filters, limit: int) -> Page:
@@ -96,7 +170,7 @@ def _criteria(wanted: Filters, *, closed: bool) -> tuple[Sequence[str], Sequence
         ("systems IS NOT NULL AND systems @> ${}", _given([wanted.system] if wanted.system else None)),
     ]
     if wanted.after and closed:
-        asked.append(("(closed_at, request_id) < (${}, ${}::uuid)", (moment_at(wanted.after.at), wanted.after.row_id)))
+        asked.append(("(closed_at, request_id) < (${}, ${}::uuid)", (_moment_at(wanted.after.at), wanted.after.row_id)))
     elif wanted.after:
         day = date.fromordinal(max(1, min(wanted.after.at, date.max.toordinal())))
         asked.append(("(due_on, request_id) > (${}, ${}::uuid)", (day, wanted.after.row_id)))
@@ -114,5 +188,5 @@ def _given(value: object) -> Sequence[object]:
 
 def _place(last: Request, *, closed: bool) -> Place:
     if closed and last.closed_at:
-        return Place(microseconds(last.closed_at), last.request_id)
+        return Place(_rank(last.closed_at), last.request_id)
     return Place(last.due_on.toordinal(), last.request_id)

@@ -1,6 +1,6 @@
 """Writes the letters again, to be reviewed in the diff: ``python -m tests.unit.letters``."""
 
-from services.intake.letters.previews import sample, samples
+from services.letters import sample, samples
 from shared.domain.wording import LANGUAGES
 from tests.fixtures.words import LETTERS, RENDERER
 from tests.unit.letters.reviewed import file_of
