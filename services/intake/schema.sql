@@ -189,6 +189,17 @@ CREATE TABLE incident_letter (
     PRIMARY KEY (incident_id, request_id)
 );
 
+-- Other requests of the same person: by the proved account or, where one has proved none, by the proved e-mail address.
+CREATE VIEW same_person AS
+SELECT r.request_id, o.request_id AS other, r.proved_account AS mark
+FROM request r JOIN request o ON o.proved_account = r.proved_account
+WHERE o.request_id <> r.request_id AND o.tenant IS NOT DISTINCT FROM r.tenant
+UNION ALL
+SELECT r.request_id, o.request_id, r.proved_email
+FROM request r JOIN request o ON o.proved_email = r.proved_email
+WHERE o.request_id <> r.request_id AND o.tenant IS NOT DISTINCT FROM r.tenant
+  AND (o.proved_account IS NULL OR r.proved_account IS NULL);
+
 -- The letters of requests, which are in the vault under these ids.
 CREATE VIEW letter AS
 SELECT sealed_id AS letter_id, subject_ref AS request_id, source AS kind, created_at AS written_at

@@ -15,18 +15,15 @@ from shared.domain.events import LiftDecided
 from shared.domain.sentences import Lines, say
 from shared.storage.postgres import Connection
 
-# The same person by what is proved of them, as in ``same_person``; what amendment keeps of whom a restriction covers
-# may know of more, so the letters also say that whatever else restricts stays.
+# Amendment may know of more whom a restriction covers, so the letters also say that whatever else restricts stays.
 _IN_FORCE = """
-SELECT o.request_id, o.received_at FROM request r JOIN request o ON o.request_id <> r.request_id
-   AND (o.proved_account = r.proved_account
-        OR o.proved_email = r.proved_email AND (o.proved_account IS NULL OR r.proved_account IS NULL))
-WHERE r.request_id = $1 AND o."right" IN ('restriction', 'objection', 'rectification')
+SELECT o.request_id, o.received_at FROM same_person s JOIN request o ON o.request_id = s.other
+WHERE s.request_id = $1 AND o."right" IN ('restriction', 'objection', 'rectification')
   AND o.lift_told_at IS NULL AND o.lifted_at IS NULL
   AND jsonb_path_exists(coalesce(o.tasks, '[]'), '$[*] ? (@.operation == "restrict" && @.outcome == "amended")')
 ORDER BY o.received_at
 """
-# Whoever lifts two of one person at once, each in a transaction of its own, would take the other's for in force.
+# Two transactions that lift two restrictions of one person would each take the other's for in force.
 _HOLD = """
 SELECT pg_advisory_xact_lock(key) FROM (
     SELECT DISTINCT ('x' || encode(substr(mark, 1, 8), 'hex'))::bit(64)::bigint AS key
@@ -35,10 +32,8 @@ SELECT pg_advisory_xact_lock(key) FROM (
 """
 # Of what was lifted before only what recipients were told of, while a letter about it can still be written.
 _SAME_PERSON = """
-SELECT r.request_id, o.request_id FROM request r JOIN request o ON o.request_id <> r.request_id
-   AND (o.proved_account = r.proved_account
-        OR o.proved_email = r.proved_email AND (o.proved_account IS NULL OR r.proved_account IS NULL))
-WHERE r.request_id = ANY($1) AND o."right" IN ('restriction', 'objection', 'rectification')
+SELECT s.request_id, o.request_id FROM same_person s JOIN request o ON o.request_id = s.other
+WHERE s.request_id = ANY($1) AND o."right" IN ('restriction', 'objection', 'rectification')
   AND (o.lifted_at IS NULL
        OR EXISTS (SELECT FROM recipient_notice n WHERE n.request_id = o.request_id)
           AND EXISTS (SELECT FROM vault.subject v WHERE v.subject_ref = o.request_id AND v.wrapped_key IS NOT NULL))

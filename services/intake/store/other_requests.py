@@ -50,11 +50,10 @@ UPDATE request SET proved_account = coalesce($2, proved_account), proved_email =
 WHERE request_id = $1
 """
 _REPEATED = """
-SELECT o.request_id, o.received_at FROM request r JOIN request o
-  ON (o.proved_account = r.proved_account
-      OR o.proved_email = r.proved_email AND (o.proved_account IS NULL OR r.proved_account IS NULL))
-WHERE r.request_id = $1 AND o.request_id <> r.request_id AND o.state <> 'closed' AND o."right" = r."right"
-  AND o.scope IS NOT DISTINCT FROM r.scope AND o.role = r.role AND o.tenant IS NOT DISTINCT FROM r.tenant
+SELECT o.request_id, o.received_at FROM same_person s JOIN request r USING (request_id)
+JOIN request o ON o.request_id = s.other
+WHERE s.request_id = $1 AND o.state <> 'closed' AND o."right" = r."right"
+  AND o.scope IS NOT DISTINCT FROM r.scope AND o.role = r.role
 ORDER BY o.received_at
 """
 
@@ -145,18 +144,12 @@ async def awaited_by(connection: Connection, request_ids: Sequence[UUID]) -> dic
     return found
 
 
-_LEFT = """
-o."right" = 'erasure' AND o.state = 'closed' AND o.request_id <> r.request_id AND o.tenant IS NOT DISTINCT FROM r.tenant
-AND jsonb_path_exists(coalesce(o.tasks, '[]'), '$[*] ? (@.operation == "erase" && @.outcome == "retained")')
+_ERASURES = """
+SELECT r.subject_ref, o.request_id, o.subject_ref, s.mark
+FROM same_person s JOIN request r USING (request_id) JOIN request o ON o.request_id = s.other
+WHERE s.request_id = ANY($1) AND o."right" = 'erasure' AND o.state = 'closed'
+  AND jsonb_path_exists(coalesce(o.tasks, '[]'), '$[*] ? (@.operation == "erase" && @.outcome == "retained")')
 """
-_ERASURES = f"""
-SELECT r.subject_ref, o.request_id, o.subject_ref, o.proved_account
-FROM request r JOIN request o ON o.proved_account = r.proved_account WHERE r.request_id = ANY($1) AND {_LEFT}
-UNION ALL
-SELECT r.subject_ref, o.request_id, o.subject_ref, o.proved_email
-FROM request r JOIN request o ON o.proved_email = r.proved_email WHERE r.request_id = ANY($1) AND {_LEFT}
-  AND (o.proved_account IS NULL OR r.proved_account IS NULL)
-"""  # noqa: S608  # put together from texts of ours
 _REQUESTER = "requester"
 _SOURCE = "erasure"
 """Of the piece in which it is sealed; each identity has the system that has told it."""
@@ -198,25 +191,14 @@ def _key(identity: Identity) -> tuple[object, ...]:
     return identity.type, identity.value, identity.valid_from, identity.valid_to, identity.source
 
 
-# The same person as `same_person` has it: by the account or, where one has proved none, by the e-mail address.
-_OTHERS = """
-SELECT r.request_id, o.request_id FROM request r JOIN request o ON o.proved_account = r.proved_account
-WHERE r.request_id = ANY($1) AND o.request_id <> r.request_id AND o.tenant IS NOT DISTINCT FROM r.tenant
-UNION
-SELECT r.request_id, o.request_id FROM request r JOIN request o ON o.proved_email = r.proved_email
-WHERE r.request_id = ANY($1) AND o.request_id <> r.request_id AND o.tenant IS NOT DISTINCT FROM r.tenant
-  AND (o.proved_account IS NULL OR r.proved_account IS NULL)
-ORDER BY 2
-"""
-
+_OTHERS = "SELECT request_id, other FROM same_person WHERE request_id = ANY($1) ORDER BY other"
 # As ``packages.remove_due`` counts: an answer or a part that follows makes a package available again.
-_KEPT = f"""
-SELECT theirs.request_id, max(greatest(o.responded_at, s.created_at))
-FROM ({_OTHERS}) AS theirs (request_id, other) JOIN request o ON o.request_id = theirs.other
-JOIN vault.sealed s ON s.sealed_id = o.package_id
-WHERE o.responded_at IS NOT NULL AND o.package_gone IS DISTINCT FROM o.package_id
-GROUP BY theirs.request_id
-"""  # noqa: S608 - a constant
+_KEPT = """
+SELECT p.request_id, max(greatest(o.responded_at, s.created_at))
+FROM same_person p JOIN request o ON o.request_id = p.other JOIN vault.sealed s ON s.sealed_id = o.package_id
+WHERE p.request_id = ANY($1) AND o.responded_at IS NOT NULL AND o.package_gone IS DISTINCT FROM o.package_id
+GROUP BY p.request_id
+"""
 
 
 async def copies_available_since(tx: UnitOfWork, request_ids: Sequence[UUID]) -> Mapping[UUID, datetime]:
