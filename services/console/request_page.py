@@ -1,7 +1,7 @@
 """The page of a request: status, actions, systems, letters and evidence; each look is on record."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
@@ -31,14 +31,11 @@ from services.intake.letters import delivery
 from services.intake.mail import inbox
 from services.intake.queries import plans, request_file
 from services.intake.queries.request_file import ListedLetter
-from services.intake.recipients.recipients import Notice
-from services.intake.request import disclosed
 from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
 from services.intake.request.planned import planned
 from services.intake.store.repository import read
 from services.web.site import Visit
-from shared.domain.policy import Policy
 from shared.domain.release import Fault
 from shared.storage import evidence
 
@@ -99,7 +96,7 @@ class RequestPage:
             view=view,
             letters=kept.letters,
             undelivered=[*_undelivered(kept.letters)],
-            recipients=[_notice(each, policy) for each in kept.notices],
+            recipients=[each.shown(policy) for each in kept.notices],
             holds=kept.holds,
             stopped=[WHY[each] for each in kept.stopped],
             mails=mails,
@@ -214,13 +211,3 @@ def _said(value: JsonValue) -> str:
     if isinstance(value, dict):
         return "; ".join(f"{name}: {_said(each)}" for name, each in value.items())
     return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
-
-
-def _notice(notice: Notice, policy: Policy) -> dict[str, object]:
-    known = policy.recipients.get(notice.recipient)
-    kinds: Sequence[str] = notice.categories
-    return {
-        **{name: value for name, value in asdict(notice).items() if name != "explanation"},
-        "name": known.name if known else notice.recipient,
-        "categories": disclosed.words(policy, kinds),
-    }

@@ -12,7 +12,7 @@ from pydantic import JsonValue, ValidationError
 from uuid_utils.compat import uuid7
 
 from services.intake.request.aggregate import Request
-from services.intake.request.disclosed import DisclosedOfAll, Done, Extent, done, extents, recipients
+from services.intake.request.disclosed import Disclosed, DisclosedOfAll, Done, Extent, recipients
 from services.intake.request.lifecycle import State
 from services.intake.submission.schemas import Submission
 from shared.domain.errors import NotSupported
@@ -145,7 +145,7 @@ def answered(right: Right, *tasks: TaskReport, outcome: Outcome = Outcome.FULFIL
     ],
 )
 def test_what_others_are_told_is_what_was_done_and_of_which_data(request_: Request, expected: Done | None) -> None:
-    assert done(request_, POLICY) == expected
+    assert Disclosed(request_, POLICY).done == expected
 
 
 def test_what_others_are_told_is_looked_at_anew_once_a_request_is_another() -> None:
@@ -153,8 +153,8 @@ def test_what_others_are_told_is_looked_at_anew_once_a_request_is_another() -> N
     after = replace(before, tasks=(*(before.tasks or ()), report("erase", contact=2)))
     assert every.of(before).done is every.of(before).done  # looked at once
     for request in (before, after, before):
-        told = every.of(request)
-        assert (told.done, told.extents) == (done(request, POLICY), extents(request, POLICY))
+        told, known = every.of(request), Disclosed(request, POLICY)
+        assert (told.done, told.extents) == (known.done, known.extents)
     assert every.of(before).done != every.of(after).done
 
 
@@ -169,7 +169,7 @@ def test_who_is_told_of_an_erasure_is_exactly_who_has_what_went(rows: dict[str, 
     left = [kept(category, each) for category, (_, each) in rows.items() if each]
     task = report("erase", sum(gone for gone, _ in rows.values()), **found)
     task = TaskReport.model_validate({**task.model_dump(), "kept": left})
-    said = done(answered(Right.ERASURE, task), POLICY)
+    said = Disclosed(answered(Right.ERASURE, task), POLICY).done
     assert (said.categories if said else frozenset()) == frozenset(map(POLICY.category_of, went))
 
 
@@ -179,9 +179,10 @@ def test_whoever_has_what_a_hold_keeps_hears_that_it_is_restricted_and_of_what_i
         task = report("erase", changed=0, newsletter=1)
         task = TaskReport.model_validate({**task.model_dump(), "kept": left})
         request = answered(Right.ERASURE, task, outcome=Outcome.PARTIALLY_FULFILLED)
-        assert extents(request, POLICY).keys() == told
-        assert done(request, POLICY) == (Done("erased", MARKETING_DISCLOSED) if told else None)
-        assert all(each == Extent(gone=False, kept=True, held=True) for each in extents(request, POLICY).values())
+        disclosed = Disclosed(request, POLICY)
+        assert disclosed.extents.keys() == told
+        assert disclosed.done == (Done("erased", MARKETING_DISCLOSED) if told else None)
+        assert all(each == Extent(gone=False, kept=True, held=True) for each in disclosed.extents.values())
 
 
 def test_only_whoever_has_such_data_is_told() -> None:

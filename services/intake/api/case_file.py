@@ -74,7 +74,7 @@ async def build(tx: UnitOfWork, letters: Letters, request_id: UUID, caller: Call
         "timeline.json": _json(timeline),
         "certificate.json": _json(certificate.build(shown, entries, tx.vault.keyring)),
         "receipts.json": _json([each for each in timeline if "signature" in each["detail"]]),
-        "recipients.json": _json([{k: v for k, v in asdict(each).items() if k != "explanation"} for each in notices]),
+        "recipients.json": _json([asdict(each) for each in notices]),
         "letters.json": _json([dict(row) for row in await tx.connection.fetch(_LETTERS, request_id)]),
     }
     mails = await inbox.of_request(tx.connection, request_id, _MAILS)

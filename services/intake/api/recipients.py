@@ -18,9 +18,8 @@ from services.intake.api.problems import documented
 from services.intake.core.errors import NotFound
 from services.intake.core.schemas import Instant
 from services.intake.recipients import recipients
-from services.intake.recipients.recipients import Notice, NoticeState, silent_before
+from services.intake.recipients.recipients import NoticeState, silent_before
 from services.intake.request import disclosed
-from shared.domain.policy import Policy
 
 router = APIRouter(prefix="/v1/requests/{request_id}/recipients", tags=["recipients"], responses=documented(NotFound))
 
@@ -58,7 +57,7 @@ async def list_recipients(
     async with services.unit_of_work.pool.acquire() as connection:
         found = [] if hidden else await recipients.of_request(connection, request_id)
     before, policy = silent(services), services.unit_of_work.policy
-    views = [NoticeView.model_validate(_shown(each, policy, before)) for each in found]
+    views = [NoticeView.model_validate(each.shown(policy) | {"overdue": each.is_overdue(before)}) for each in found]
     return paging.cut(views, attrgetter("recipient"))
 
 
@@ -66,15 +65,3 @@ def silent(services: Services) -> datetime:
     """Returns before when a reminder must have been written for a person to ask now."""
     unit_of_work = services.unit_of_work
     return silent_before(unit_of_work.policy, services.use_cases.policy, unit_of_work.clock.now())
-
-
-def _shown(notice: Notice, policy: Policy, before: datetime) -> dict[str, object]:
-    known = policy.recipients.get(notice.recipient)
-    said = {name: getattr(notice, name) for name in Notice.__dataclass_fields__}
-    return said | {
-        "name": known.name if known else notice.recipient,
-        "role": known.role if known else None,
-        "country": known.country if known else None,
-        "categories": disclosed.words(policy, notice.categories),
-        "overdue": notice.is_overdue(before),
-    }

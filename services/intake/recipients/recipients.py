@@ -5,7 +5,7 @@ The next digest of a recipient tells them (``recipient_digests``).
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, time, timedelta
 from enum import StrEnum
 from typing import Final
@@ -62,6 +62,13 @@ class Notice:
     told_at: datetime | None
     reminded_at: datetime | None
     settled_at: datetime | None
+
+    def shown(self, policy: Policy) -> dict[str, object]:
+        """The notice with what the policy says of the recipient, and the categories in words."""
+        known = policy.recipients.get(self.recipient)
+        about = {"role": known.role, "country": known.country} if known else {"role": None, "country": None}
+        categories = disclosed.words(policy, self.categories)
+        return asdict(self) | about | {"name": known.name if known else self.recipient, "categories": categories}
 
     def is_overdue(self, silent: datetime) -> bool:
         """Whether they are silent since a reminder before then, so that a person must ask them."""

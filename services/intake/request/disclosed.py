@@ -1,6 +1,7 @@
 """To whom what was done must be told (Art. 19): what was done of which data, and who has those; pure."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -37,22 +38,74 @@ class Done:
     over: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much of a category was erased: whether anything went, and whether anything is kept, in all systems together.
+
+    ``reduced``: what is kept has lost all but the fields of its rule, and is restricted (Art. 18). ``held``: what a
+    legal hold alone keeps is restricted. ``last``: the last day of what is kept; None where nothing is, or nobody can
+    know.
+    """
+
+    gone: bool
+    kept: bool = False
+    reduced: bool = False
+    last: date | None = None
+    held: bool = False
+
+
 @dataclass
 class Disclosed:
-    """What others are told of one request as it stands, looked at once."""
+    """What recipients are told of one request as it stands, worked out once."""
 
     request: StoredRequest
     policy: Policy
 
     @cached_property
     def done(self) -> Done | None:
-        """As ``done`` says it."""
-        return done(self.request, self.policy, lambda: self.extents)
+        """What recipients must be told of an answered request; None where nothing was done that concerns them.
+
+        An objection to marketing or a withdrawn consent stops those who do it for us, even if none of our systems knows
+        the person. A customer's instruction concerns that customer's recipients. What stops, or is restricted, takes
+        effect before the rest is done, so recipients are told at once. Those who were told of a restriction are told
+        of its lift when the objection is refused or the request is withdrawn.
+        """
+        request, policy = self.request, self.policy
+        so_far, over = request.begun_to_stop, _is_over(request)
+        if request.tenant or not (request.outcome in _ANSWERED or so_far or over):
+            return None
+        if not over and (stopped := _stopped(request, policy)):
+            return Done("stopped", stopped)
+        every = summed(request.tasks)
+        for what, operation in _OPERATIONS.items():
+            if (so_far or over) and what != "restricted":
+                continue
+            tasks = [t for t in every if t.operation == operation]
+            changed = [t for t in tasks if _has_changed(t)]
+            if all(t.stated for t in changed) and changed:
+                return Done("stated", _categories(changed, policy))
+            reduced = frozenset(self.extents if tasks and operation is Operation.ERASE else ())
+            if changed or reduced:
+                lifted = what == "restricted" and request.lifted_at is not None
+                return Done("lifted" if lifted else what, _categories(changed, policy) | reduced, over)
+        return None
 
     @cached_property
-    def extents(self) -> Mapping[str, "Extent"]:
-        """As ``extents`` says it."""
-        return extents(self.request, self.policy)
+    def extents(self) -> Mapping[str, Extent]:
+        """How much was erased of each category of which any was, or what is kept was reduced or restricted."""
+        policy, found = self.policy, defaultdict[str, list[Extent]](list)
+        for task in (t for t in summed(self.request.tasks) if t.operation == Operation.ERASE):
+            went, kept = _certain(task), [each for each in task.kept or () if each.category]
+            for name in {*task.by_category, *(str(each.category) for each in kept)}:
+                if category := policy.category_of(name):
+                    mine = [each for each in kept if each.category == name and each.count]
+                    left = bool(mine) or bool(task.by_category.get(name) and name not in went)
+                    reduced = any(_is_reduced(task, each, policy) for each in mine)
+                    held = any(each.restricted for each in mine)
+                    extent = Extent(name in went, left, reduced, _last(each.last for each in mine), held)
+                    found[category].append(extent)
+        every = {category: _together(each) for category, each in found.items()}
+        return {category: each for category, each in every.items() if each.gone or each.reduced or each.held}
 
 
 class DisclosedOfAll:
@@ -68,40 +121,6 @@ class DisclosedOfAll:
         if known is None or known.request is not request:
             known = self._known[request.request_id] = Disclosed(request, self.policy)
         return known
-
-
-def done(
-    request: StoredRequest, policy: Policy, erased: Callable[[], Mapping[str, "Extent"]] | None = None
-) -> Done | None:
-    """What others are to be told of a request that is answered; None where nothing was done that concerns them.
-
-    ``erased``: how much was, where that is known already.
-
-    Whoever has objected to marketing, or withdrawn consent, wants it stopped by whoever does it for us as well, whether
-    or not a system of ours knows them. A customer's instruction is about that customer's recipients. What stops, and
-    what is restricted, is told while the rest is still to be done or decided: it is so already. So whoever was told of
-    the restriction of an objection that is not followed, or of a request that is withdrawn, is told that it is lifted.
-    """
-    so_far, over = request.begun_to_stop, _is_over(request)
-    if request.tenant or not (request.outcome in _ANSWERED or so_far or over):
-        return None
-    if not over and (stopped := _stopped(request, policy)):
-        return Done("stopped", stopped)
-    every = summed(request.tasks)
-    for what, operation in _OPERATIONS.items():
-        if (so_far or over) and what != "restricted":
-            continue
-        tasks = [t for t in every if t.operation == operation]
-        changed = [t for t in tasks if _has_changed(t)]
-        if all(t.stated for t in changed) and changed:
-            return Done("stated", _categories(changed, policy))
-        reduced = frozenset[str]()
-        if tasks and operation is Operation.ERASE:
-            reduced = frozenset(erased() if erased else extents(request, policy))
-        if changed or reduced:
-            lifted = what == "restricted" and request.lifted_at is not None
-            return Done("lifted" if lifted else what, _categories(changed, policy) | reduced, over)
-    return None
 
 
 def restricted(request: StoredRequest, policy: Policy) -> frozenset[str]:
@@ -122,49 +141,15 @@ def _has_changed(task: TaskReport) -> bool:
     return bool(task.changed or task.uncounted or (task.stated and any(task.corrected or ())))
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """How much of a category was erased: whether anything went, and whether anything is kept, in all systems together.
-
-    ``reduced``: what is kept has lost all but the fields of its rule, and is restricted (Art. 18). ``held``: what a
-    legal hold alone keeps is restricted. ``last``: the last day of what is kept; None where nothing is, or nobody can
-    know.
-    """
-
-    gone: bool
-    kept: bool = False
-    reduced: bool = False
-    last: date | None = None
-    held: bool = False
-
-
-def extents(request: StoredRequest, policy: Policy) -> Mapping[str, Extent]:
-    """How much was erased of each category of the policy of which any was, or what is kept was reduced or restricted.
-
-    Of one that is not here nobody knows more than that it is concerned.
-    """
-    found: dict[str, list[Extent]] = {}
-    for task in (t for t in summed(request.tasks) if t.operation == Operation.ERASE):
-        went, kept = _certain(task), [each for each in task.kept or () if each.category]
-        for name in {*task.by_category, *(str(each.category) for each in kept)}:
-            if category := policy.category_of(name):
-                mine = [each for each in kept if each.category == name and each.count]
-                days = [each.last for each in mine]
-                left = bool(mine) or bool(task.by_category.get(name) and name not in went)
-                last = max((day for day in days if day), default=None) if None not in days else None
-                reduced = any(_is_reduced(task, each, policy) for each in mine)
-                held = any(each.restricted for each in mine)
-                found.setdefault(category, []).append(Extent(name in went, left, reduced, last, held))
-    every = {category: _together(each) for category, each in found.items()}
-    return {category: each for category, each in every.items() if each.gone or each.reduced or each.held}
-
-
 def _together(extents: Sequence[Extent]) -> Extent:
-    days = [each.last for each in extents if each.kept]
-    last = max((day for day in days if day), default=None) if None not in days else None
     gone, kept = any(each.gone for each in extents), any(each.kept for each in extents)
     reduced, held = any(each.reduced for each in extents), any(each.held for each in extents)
-    return Extent(gone, kept, reduced, last, held)
+    return Extent(gone, kept, reduced, _last(each.last for each in extents if each.kept), held)
+
+
+def _last(days: Iterable[date | None]) -> date | None:
+    known = [*days]
+    return max((day for day in known if day), default=None) if None not in known else None
 
 
 def _is_reduced(task: TaskReport, kept: Kept, policy: Policy) -> bool:
