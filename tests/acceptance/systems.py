@@ -309,7 +309,6 @@ auth = { value = "Bearer {HELPDESK_TOKEN}" }
 check = { get = "/me" }
 [resource.contact]
 category = "contact"
-portable = true
 find = { get = "/contacts", query = { email = "{email}" }, by = ["email"], records = "contacts" }
 owner = { email = "email" }
 fields = { id = "T", email = "A", name = "A", city = "M", contract = "M", restricted = "T", marketing = "M" }
