@@ -35,6 +35,7 @@ from shared.storage import grants
 from shared.systems.file import read
 from tests.fixtures.observation import (
     DASHBOARDS,
+    DECLARING,
     GRAFANA,
     METRICS,
     PanelQuery,
@@ -350,7 +351,7 @@ def test_every_service_is_given_that_token_where_there_is_one() -> None:
 
 
 # No metric is declared in vain: each is set or counted by the product, and a test names each.
-DECLARED = [ROOT / "shared" / "runtime" / "metrics.py", *sorted(ROOT.glob("services/**/metrics.py"))]
+DECLARED = [ROOT / "shared" / "runtime" / "metrics.py", *DECLARING]
 PRODUCT = [path for folder in ("services", "shared") for path in sorted((ROOT / folder).rglob("*.py"))]
 TESTS = [path for folder in ("unit", "integration") for path in sorted((ROOT / "tests" / folder).rglob("test_*.py"))]
 _SUFFIXES = ("", "_count", "_sum")
@@ -369,8 +370,15 @@ def variables() -> dict[str, str]:
 
 
 def used(tree: ast.Module) -> Iterator[str]:
-    """Which of those variables a module uses: `metrics.OPEN`, called or handed on, or `OPEN.labels` once imported."""
-    imported = {
+    """Which of those variables a module uses: `metrics.OPEN`, or `OPEN` where it is imported or declared."""
+    known = {
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    known |= {
         alias.asname or alias.name
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and str(node.module).endswith(".metrics")
@@ -380,14 +388,14 @@ def used(tree: ast.Module) -> Iterator[str]:
         match node:
             case ast.Attribute(value=ast.Name(id="metrics"), attr=name):
                 yield name
-            case ast.Attribute(value=ast.Name(id=name)) if name in imported:
+            case ast.Name(id=name, ctx=ast.Load()) if name in known:
                 yield name
 
 
 @cache
 def used_somewhere() -> set[str]:
-    texts = [path.read_text() for path in PRODUCT if path not in DECLARED]
-    return {name for text in texts if "metrics" in text for name in used(ast.parse(text))}
+    texts = [path.read_text() for path in PRODUCT if path.name != "metrics.py"]
+    return {name for text in texts if re.search("metrics|prometheus", text) for name in used(ast.parse(text))}
 
 
 @cache
