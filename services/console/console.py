@@ -224,7 +224,7 @@ def _within(request: Request) -> str:
 _READ_AS: Mapping[str, str] = {"blast_radius": "more than one request may touch"}
 _TITLES: Mapping[type[Exception], str] = {
     FormExpired: "This page was open for too long",
-    errors.TooManyCalls: "Too much at once",
+    errors.TooManyCalls: "Too many requests",
     errors.Forbidden: "You may not do this",
     errors.NotFound: "There is nothing here",
     errors.PreconditionFailed: "The request has changed since you opened the page",

@@ -38,7 +38,7 @@ class ConsoleSettings(Group, env_prefix="DSR_CONSOLE_"):
     )
     holder_claim: str = Field(
         default="preferred_username",
-        description="claim that says who somebody is, as the holder of their API key: a reference to an account, never"
+        description="claim with the account, as the holder of their API key: a reference to an account, never"
         " changed or given to another person, and no name",
     )
     roles_claim: str = Field(
@@ -60,10 +60,10 @@ class ConsoleSettings(Group, env_prefix="DSR_CONSOLE_"):
     skew_seconds: int = Field(default=60, ge=0, le=300, description="how far the provider's clock may be from ours")
     idle_minutes: int = Field(default=30, ge=5, le=240, description="minutes after which an unused session ends")
     session_hours: int = Field(
-        default=8, ge=1, le=12, description="hours after which any session ends, and roles are asked for anew"
+        default=8, ge=1, le=12, description="hours after which any session ends, and roles are read again"
     )
     pages_a_second: float = Field(
-        default=10.0, gt=0, le=1_000_000, description="pages a second of one address, thirty times as many at once"
+        default=10.0, gt=0, le=1_000_000, description="pages a second of one address; thirty times as many in a burst"
     )
     traces: str | None = Field(
         default=None,
@@ -72,7 +72,7 @@ class ConsoleSettings(Group, env_prefix="DSR_CONSOLE_"):
 
     @property
     def named(self) -> Mapping[str, Role]:
-        """What each value of the claim makes of somebody."""
+        """Returns the role of each value of the claim."""
         return {getattr(self, role): role for role in Role}
 
     @property

@@ -122,7 +122,7 @@ def _incident(view: View, each: Any) -> Cells:
         Link(f"/incidents/{each.incident_id}", word) if view.person.may(Power.READ) else word,
         incidents.clock(view.works, each),
         ", ".join(map(spelled, each.categories or ())) or "not stated",
-        each.owner or "nobody",
+        each.owner or "none",
         "a second person" if each.proposed_by else "",
     )
 

@@ -82,7 +82,7 @@ class Asking:
         options = [_option(visit, f"portal_right.{right}", right) for right in RIGHTS]
         aside = ("/port-my-number", spoken(visit, say("portal.port_title")))
         chosen = (draft.right,) if draft.right else ()
-        return _choose(visit, "right", "portal.right_title", options, chosen, faults, besides=aside, back="/")
+        return _choose(visit, "right", "portal.right_title", options, chosen, faults, aside=aside, back="/")
 
     async def detail(self, visit: Visit) -> Response:
         """Asks for the ground, the scope, the purposes or the corrections."""
@@ -227,7 +227,7 @@ class Asking:
         digest = hmac.digest(secret, draft.model_dump_json().encode(), "sha256")
         with services.tracing.serve("submit", None) as trace:
             (accepted,) = await services.submissions.accept(prepared, SubmissionContext(caller, key, digest, trace))
-        # To an address that nobody has proved nothing is written, also where an account is proved by sign-in.
+        # An unproved address gets no letters, also where a sign-in proves the account.
         proved = {each.identity for each in submission.proofs}
         asked = accepted.state == State.AWAITING_IDENTITY or (bool(proved) and "email" not in proved)
         link_id = proof.link_id(visit, f"draft {draft.key}")  # sent twice it has one link, and one code
@@ -265,7 +265,7 @@ def _choose(
     **more: object,
 ) -> Response:
     """Returns the page of a question with its choices."""
-    known = {"kind": "radio", "besides": None, "back": "/ask/right", **more}
+    known = {"kind": "radio", "aside": None, "back": "/ask/right", **more}
     title: Sentence = say(question)
     hint: Sentence = say(f"{question}_hint")
     return visit.page(

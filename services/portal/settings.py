@@ -21,21 +21,21 @@ class PortalSettings(Group, env_prefix="DSR_PORTAL_"):
         " machine; without it there is no portal",
     )
     sign_in_url: str | None = Field(
-        default=None, description="page of the customer portal that sends whoever has signed in back with a token"
+        default=None, description="page of the customer portal that returns a signed-in visitor with a token"
     )
     sign_in_issuer: str | None = Field(default=None, description="who issues those tokens (`iss`)")
     sign_in_keys: FilePath | None = Field(default=None, description="JWK set by which they are checked (RFC 7517)")
     idle_minutes: int = Field(default=30, ge=5, le=240, description="minutes after which an unused session ends")
     session_hours: int = Field(default=8, ge=1, le=24, description="hours after which any session ends")
     pages_a_second: float = Field(
-        default=5.0, gt=0, le=1_000_000, description="pages a second of one address, thirty times as many at once"
+        default=5.0, gt=0, le=1_000_000, description="pages a second of one address; thirty times as many in a burst"
     )
 
     sendings_an_hour: float = Field(
         default=30.0,
         gt=0,
         le=1_000_000,
-        description="requests that one address may send, and references that it may give, in an hour, or at once",
+        description="requests and references that one address may send in an hour; a burst may use them all",
     )
 
     @model_validator(mode="after")
