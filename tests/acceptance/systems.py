@@ -73,7 +73,8 @@ primary_key = ["account_id"]
 person = "account_id"
 restrict = {{ restricted = true }}
 no_marketing = {{ marketing = false }}
-states.active_contract = {{ column = "contract", in = ["active"], over = ["ended"] }}
+states.active_contract = {{ column = "contract", in = ["active"], over = ["ended", "disputed"] }}
+states.dispute = {{ column = "contract", in = ["disputed"], over = ["active", "ended"] }}
 [tables.customer.columns]
 account_id = {{ class = "A", identity = "account_id", explain = "your customer number" }}
 name = {{ class = "M", rectifies = "name", explain = "your name" }}
@@ -314,7 +315,10 @@ owner = { email = "email" }
 fields = { id = "T", email = "A", name = "A", city = "M", contract = "M", restricted = "T", marketing = "M" }
 explain = { email = "your e-mail address", name = "your name", city = "where you live", contract = "whether you have a contract", marketing = "whether you get marketing" }
 read = { get = "/contacts/{id}" }
-refuse_when = [{ path = "contract", in = ["active"], over = ["ended"], reason = "active_contract" }]
+refuse_when = [
+    { path = "contract", in = ["active"], over = ["ended", "disputed"], reason = "active_contract" },
+    { path = "contract", in = ["disputed"], over = ["active", "ended"], reason = "dispute" },
+]
 erase = [{ delete = "/contacts/{id}", done = [{ status = 404 }] }]
 verify = { ask = [{ get = "/contacts/{id}", gone = [{ status = 404 }] }], search = true }
 restrict = { steps = [{ patch = "/contacts/{id}", body = { restricted = true } }], seen = [{ path = "restricted", equals = true }] }

@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 from deploy.demo.company import Phone
-from tests.acceptance.client import LONG_AGO, MORE_TIME, RIGHTS, Case, Person, tasks
+from tests.acceptance.client import LONG_AGO, MORE_TIME, RIGHTS, Case, Person, failure, tasks
 from tests.acceptance.platforms import Platform
 from tests.acceptance.scenario import scenario
 from tests.acceptance.systems import NOTHING, SINCE, away
@@ -261,6 +262,18 @@ async def test_invoice_is_kept_for_its_years_in_part_and_no_longer(platform: Pla
     assert (task["until"], task["remaining"]) == (f"{year + 5}-01-15", 1)
     assert [row[:3] for row in await platform.shop.invoices(person)] == [(date(year - 2, 1, 15), 4200, None)]
     assert f"15 January {year + 5}" in await platform.answered(case)
+
+
+@scenario(rows=("shop", "archive", "helpdesk"))
+async def test_state_that_no_rule_covers_refuses_the_erasure(platform: Platform, kind: str) -> None:
+    """An account under dispute, which no rule of the policy keeps, stays until a person has decided (Art. 17(3)(e))."""
+    person = platform.somebody()
+    system: Any = platform.systems[kind]
+    await system.hold(person, contract="disputed")
+    before = await system.held(person)
+    view = await (await platform.ask(person, "erasure")).judged()
+    assert (failure(view, kind), view["outcome"]) == ("erasure_refused", None)
+    assert await system.held(person) == before
 
 
 @scenario()

@@ -43,6 +43,7 @@ async def test_overdue_request_is_warned_of_once_with_one_ticket_until_its_answe
     await case.seen_by(platform.colleague).act("balancing/approval")
     await case.closed()
     await ticketed(platform, case, "resolved")
+    await case.did("deadline.overdue", "statutory")
 
 
 @scenario(on=TIMED)
