@@ -14,12 +14,12 @@ from tests.fixtures.joined_shop import shop, shop_dsn
 from tests.fixtures.mail_server import server
 from tests.fixtures.mobile import mobile, mobile_dsn
 from tests.fixtures.nights import nights
-from tests.fixtures.open_engine import clock, open_harness
+from tests.fixtures.open_engine import clock, harness, open_harness
 from tests.fixtures.recipients import disclosing
 
-__all__ = ["clock", "command", "console", "disclosing", "intake", "open_harness", "partly", "server", "unidentified"]
+__all__ = ["clock", "command", "console", "disclosing", "harness", "intake", "open_harness", "partly", "server"]
 __all__ += ["analytics_store", "calls", "cdr_store", "customer_store", "customers", "events", "settings"]
-__all__ += ["explained", "mobile", "mobile_dsn", "nights", "shop", "shop_dsn"]
+__all__ += ["explained", "mobile", "mobile_dsn", "nights", "shop", "shop_dsn", "unidentified"]
 
 
 @pytest.fixture

@@ -1,14 +1,11 @@
 """Website events lose their people after fourteen months, and whoever tries finds nobody in them again."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from operator import attrgetter
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from deploy.demo.company.model import Visit
 from deploy.demo.seed.analytics import AnalyticsStore
@@ -18,7 +15,7 @@ from shared.domain.operations import OF_ONE_PERSON, Change, Limit, Operation, Sh
 from shared.systems.contract import Receipt
 from shared.systems.sweepable import Swept
 from tests.fixtures.analytics import counted, due, sweep, visit
-from tests.fixtures.cdr import SqlEngine, ask, engine, with_tables
+from tests.fixtures.cdr import SqlEngine, ask, store_of
 from tests.fixtures.downstream import email, receipt, task
 
 PEOPLE = [f"{n:04}.browser-of-{n:04}" for n in range(30)]
@@ -133,20 +130,7 @@ columns = { id = { class = "T" }, mail = { class = "A", identity = "email" }, ac
 """  # noqa: E501
 AT = datetime(2026, 11, 27, tzinfo=UTC)
 ALL = "SELECT (SELECT count(*) FROM customer), (SELECT count(*) FROM contract), (SELECT count(*) FROM call)"
-
-
-@pytest.fixture
-async def dsn(empty_database: str) -> str:
-    """A shop's database."""
-    return await with_tables(empty_database, SCHEMA)
-
-
-@pytest.fixture
-async def shop(dsn: str, tmp_path: Path) -> AsyncIterator[SqlEngine]:
-    """Its adapter."""
-    (tmp_path / "shop.toml").write_text(DATASET, encoding="utf-8")
-    async with engine(dsn, tmp_path / "shop.toml", {}) as shop:
-        yield shop
+dsn, shop = store_of(SCHEMA, DATASET)
 
 
 def account(value: str, *, claimed: bool) -> Identity:

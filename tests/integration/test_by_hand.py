@@ -51,14 +51,6 @@ async def asked(harness: Harness, right: Right, operation: Operation) -> UUID:
     return new.request_id
 
 
-async def todo(harness: Harness) -> TaskReport:
-    """What was last said to wait for a person."""
-    query = "SELECT convert_from(value, 'UTF8') FROM outbox ORDER BY position DESC LIMIT 1"
-    event = FulfilmentBlocked.model_validate_json(await harness.pool.fetchval(query))
-    (task,) = (task for task in event.tasks if task.failure)
-    return task
-
-
 async def enter(harness: Harness, request: UUID, task: TaskReport, found: int = 3) -> None:
     known = {"task_id": task.task_id, "system": task.system, "operation": task.operation, "by_hand": True}
     done = TaskReport.model_validate({**known, "outcome": TaskOutcome.AMENDED, "found": found})
@@ -72,7 +64,7 @@ async def test_unsupported_operation_completes_by_manual_entry(open_harness: Ope
     harness = await open_harness(ScriptedSystem("crm"), Team("billing"))
     request = await asked(harness, Right.ACCESS, operation)
     await harness.worker("crm", operation).work()
-    task = await todo(harness)
+    task = await harness.manual_task()
     assert (harness.completed, await harness.fulfilment_state(request)) == ([], "blocked")
     assert (task.system, task.failure) == ("billing", "not_supported")
     assert task.sentence == f"billing has no way to {operation}: do it there by hand, and enter what was done"
@@ -260,7 +252,7 @@ async def test_one_person_ends_nothing_that_a_limit_has_stopped(
     harness = await open_harness(billing)
     request = await asked(harness, right, operation)
     await harness.worker("billing", operation).work()
-    task = await todo(harness)
+    task = await harness.manual_task()
     await enter(harness, request, task, found=5)
     assert harness.completed == []
     path = await intake.submit(right=right)

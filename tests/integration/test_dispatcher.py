@@ -4,63 +4,62 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Sequence
+from uuid import UUID
 
 import pytest
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import IllegalTransition
-from shared.domain.events import Event, FulfilmentCompleted, RequestVerified, RequestWithdrawn, type_of
+from shared.domain.events import Event, FulfilmentCompleted, RequestVerified, RequestWithdrawn, TimerFired, type_of
 from shared.domain.rights import Right
-from shared.domain.topics import Message
-from shared.messaging.admin import create_topics
-from shared.messaging.consumer import Consumer
-from shared.messaging.dead_letters import dead_letter
+from shared.domain.topics import Message, ServiceName
+from shared.messaging.dead_letters import REPLAYED_FOR, dead_letter, paused_since, resume
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import run_periodically
-from shared.runtime.settings import KafkaSettings
+from shared.storage.evidence import verify
+from shared.storage.postgres import connected
 from tests.fixtures.dispatching import (
     PERSONAL,
     Diary,
     as_sent,
     dead_letters,
     dispatcher,
-    heard,
     noted,
+    record_of,
     spoiled,
     unreadable,
     verified,
 )
-from tests.fixtures.engine import OpenHarness
+from tests.fixtures.engine import Harness, SetClock
 from tests.fixtures.events import a
-from tests.fixtures.hostile import CODECS, Headers, NoText, batch, packed, send_raw
 from tests.fixtures.told import Count
 
 
-async def test_a_batch_is_handed_over_in_one_transaction(open_harness: OpenHarness) -> None:
-    harness, diary = await open_harness(), Diary()
+async def test_a_batch_is_handed_over_in_one_transaction(harness: Harness) -> None:
+    diary = Diary()
     events = [verified() for _ in range(50)]
-    await dispatcher(harness, (RequestVerified, diary.begin)).handle([heard(event) for event in events])
+    await dispatcher(harness, (RequestVerified, diary.begin)).handle([record_of(event) for event in events])
     assert diary.batches == [events]
     unit_of_work = await harness.pool.fetchval("SELECT count(DISTINCT xmin::text) FROM evidence.entry")
     assert (await noted(harness), unit_of_work) == (50, 1)
 
 
-async def test_what_was_handled_and_what_was_set_aside_is_counted_once_each(open_harness: OpenHarness) -> None:
-    harness, diary = await open_harness(), Diary()
+async def test_what_was_handled_and_what_was_set_aside_is_counted_once_each(harness: Harness) -> None:
+    diary = Diary()
     kind = {"service": harness.unit_of_work.service, "type": type_of(RequestVerified)}
     handled, dead = (Count("dsr_events_heard_total", **kind, result=how) for how in ("handled", "dead_letter"))
-    known = heard(verified())
+    known = record_of(verified())
     listener = dispatcher(harness, (RequestVerified, diary.begin))
-    await listener.handle([known, heard(verified())])
+    await listener.handle([known, record_of(verified())])
     await listener.handle([known, spoiled(verified())])
     assert (handled.added, dead.added) == (2, 1)
 
 
-async def test_event_counts_only_from_the_topic_of_its_rights_service(open_harness: OpenHarness) -> None:
-    harness, diary = await open_harness(), Diary()
-    record = heard(a(FulfilmentCompleted, right=Right.ERASURE))
-    another = heard(a(FulfilmentCompleted, right=Right.ACCESS))
+async def test_event_counts_only_from_the_topic_of_its_rights_service(harness: Harness) -> None:
+    diary = Diary()
+    record = record_of(a(FulfilmentCompleted, right=Right.ERASURE))
+    another = record_of(a(FulfilmentCompleted, right=Right.ACCESS))
     forged = [
         Message(another.topic, b"", record.value, record.headers),
         Message("dsr.deadlines", b"", record.value, record.headers),
@@ -70,9 +69,9 @@ async def test_event_counts_only_from_the_topic_of_its_rights_service(open_harne
     assert (len(diary.batches), await noted(harness), len(await dead_letters(harness))) == (1, 1, len(forged))
 
 
-async def test_a_repeated_record_has_no_second_effect(open_harness: OpenHarness) -> None:
-    harness, diary = await open_harness(), Diary()
-    known, fresh = heard(verified()), heard(verified())
+async def test_a_repeated_record_has_no_second_effect(harness: Harness) -> None:
+    diary = Diary()
+    known, fresh = record_of(verified()), record_of(verified())
     listener = dispatcher(harness, (RequestVerified, diary.begin))
     await listener.handle([known])
     await listener.handle([known, fresh, fresh])
@@ -80,27 +79,27 @@ async def test_a_repeated_record_has_no_second_effect(open_harness: OpenHarness)
     assert await noted(harness) == 2
 
 
-async def test_an_event_of_another_right_or_type_is_not_heard(open_harness: OpenHarness) -> None:
-    listener = dispatcher(await open_harness(), (RequestVerified, Diary().begin))
+async def test_an_event_of_another_right_or_type_is_not_heard(harness: Harness) -> None:
+    listener = dispatcher(harness, (RequestVerified, Diary().begin))
     withdrawn = a(RequestWithdrawn, right=Right.ERASURE)
-    nobodys = Message("dsr.requests", b"", b"", {**heard(verified()).headers, "ce_right": "oblivion"})
+    nobodys = Message("dsr.requests", b"", b"", {**record_of(verified()).headers, "ce_right": "oblivion"})
 
-    assert listener.wants(as_sent(heard(verified())))
-    assert not listener.wants(as_sent(heard(verified(Right.ACCESS))))
-    assert not listener.wants(as_sent(heard(withdrawn)))
+    assert listener.wants(as_sent(record_of(verified())))
+    assert not listener.wants(as_sent(record_of(verified(Right.ACCESS))))
+    assert not listener.wants(as_sent(record_of(withdrawn)))
     assert listener.wants(as_sent(nobodys)), "a right that nobody knows is set aside, not passed over"
 
 
-@pytest.mark.parametrize(("sent", "reason"), [(spoiled, "ValidationError"), (heard, "illegal_transition")])
+@pytest.mark.parametrize(("sent", "reason"), [(spoiled, "ValidationError"), (record_of, "illegal_transition")])
 async def test_a_record_that_is_unreadable_or_breaks_its_handler_is_set_aside_alone_with_its_effect_and_never_logged(
-    open_harness: OpenHarness, caplog: pytest.LogCaptureFixture, sent: Callable[[Event], Message], reason: str
+    harness: Harness, caplog: pytest.LogCaptureFixture, sent: Callable[[Event], Message], reason: str
 ) -> None:
-    harness, diary = await open_harness(), Diary()
+    diary = Diary()
     events = [verified() for _ in range(5)]
     bad = sent(events[3])
     diary.breaks_on = lambda event: IllegalTransition(PERSONAL) if event == events[3] else None
     with caplog.at_level(logging.DEBUG):
-        records = [*map(heard, events[:3]), bad, heard(events[4])]
+        records = [*map(record_of, events[:3]), bad, record_of(events[4])]
         await dispatcher(harness, (RequestVerified, diary.begin)).handle(records)
     letters = await dead_letters(harness)
     assert [(letter["topic"], letter["value"]) for letter in letters] == [("dsr.dead-letters.erasure", bad.value)]
@@ -110,8 +109,8 @@ async def test_a_record_that_is_unreadable_or_breaks_its_handler_is_set_aside_al
     assert PERSONAL not in caplog.text
 
 
-async def test_a_dead_letter_has_no_header_too_large_and_says_how_many_it_lacks(open_harness: OpenHarness) -> None:
-    harness, many = await open_harness(), dict.fromkeys(map(str, range(50)), "")
+async def test_a_dead_letter_has_no_header_too_large_and_says_how_many_it_lacks(harness: Harness) -> None:
+    many = dict.fromkeys(map(str, range(50)), "")
     for headers, passed_on in (
         ({"a": "1"}, {"a": "1"}),
         ({"a": "1", "traceparent": "0" * 2_200_000}, {"a": "1", "dsr_headers_cut": "1"}),
@@ -126,20 +125,18 @@ async def test_a_dead_letter_has_no_header_too_large_and_says_how_many_it_lacks(
         assert letter == Message("dsr.dead-letters.erasure", b"k", b"v", passed_on | why)
 
 
-async def test_a_value_that_the_database_refuses_is_the_records_fault_and_no_outage(open_harness: OpenHarness) -> None:
-    harness = await open_harness()
+async def test_a_value_that_the_database_refuses_is_the_records_fault_and_no_outage(harness: Harness) -> None:
 
     async def insert(events: Sequence[Event], tx: UnitOfWork) -> None:
         for event in events:
             await tx.connection.execute("SELECT $1::int", str(event.request_id))
 
     async with asyncio.timeout(60):
-        await dispatcher(harness, (RequestVerified, insert)).handle([heard(verified())])
+        await dispatcher(harness, (RequestVerified, insert)).handle([record_of(verified())])
     assert len(await dead_letters(harness)) == 1
 
 
-async def test_while_the_database_is_away_records_wait_and_none_is_set_aside(open_harness: OpenHarness) -> None:
-    harness = await open_harness()
+async def test_while_the_database_is_away_records_wait_and_none_is_set_aside(harness: Harness) -> None:
     tried = asyncio.Event()
     attempts: list[int] = []
 
@@ -154,17 +151,17 @@ async def test_while_the_database_is_away_records_wait_and_none_is_set_aside(ope
             tried.set()
 
     async with asyncio.timeout(60):
-        await dispatcher(harness, (RequestVerified, begin)).handle([heard(verified()) for _ in range(3)])
+        await dispatcher(harness, (RequestVerified, begin)).handle([record_of(verified()) for _ in range(3)])
     assert tried.is_set()
     assert attempts == [3, 3]
     assert await noted(harness) == 3
     assert await dead_letters(harness) == []
 
 
-async def test_busy_database_is_awaited(open_harness: OpenHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_busy_database_is_awaited(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A statement cancelled, a full disk, no memory, a disk that fails, a lock, a standby, a session ended."""
     monkeypatch.setattr("shared.runtime.loops._BEAT_SECONDS", 0)
-    harness, states = await open_harness(), ["57014", "53100", "53200", "58030", "55P03", "25006", "57P05"]
+    states = ["57014", "53100", "53200", "58030", "55P03", "25006", "57P05"]
     left = [*states]
 
     async def begin(events: Sequence[Event], tx: UnitOfWork) -> None:
@@ -175,7 +172,7 @@ async def test_busy_database_is_awaited(open_harness: OpenHarness, monkeypatch: 
             await tx.connection.execute(raising)
 
     async with asyncio.timeout(60):
-        await dispatcher(harness, (RequestVerified, begin)).handle([heard(verified()) for _ in range(3)])
+        await dispatcher(harness, (RequestVerified, begin)).handle([record_of(verified()) for _ in range(3)])
     assert (left, await noted(harness), await dead_letters(harness)) == ([], 3, [])
 
     stopping, heartbeats, again = asyncio.Event(), Heartbeats(), [*states]
@@ -189,8 +186,8 @@ async def test_busy_database_is_awaited(open_harness: OpenHarness, monkeypatch: 
     await run_periodically(look, "test", 0, stopping, heartbeats)
 
 
-async def test_events_of_one_request_are_never_put_out_of_order(open_harness: OpenHarness) -> None:
-    harness, order = await open_harness(), list[tuple[str, Event]]()
+async def test_events_of_one_request_are_never_put_out_of_order(harness: Harness) -> None:
+    order = list[tuple[str, Event]]()
 
     async def begin(events: Sequence[Event], _tx: UnitOfWork) -> None:
         order.extend(("begin", event) for event in events)
@@ -202,7 +199,7 @@ async def test_events_of_one_request_are_never_put_out_of_order(open_harness: Op
     withdrawn = a(RequestWithdrawn, about=first.request_id, right=Right.ERASURE, subject=first.subject)
     again = first.model_copy(update={"event_id": uuid7()})
     listener = dispatcher(harness, (RequestVerified, begin), (RequestWithdrawn, cancel))
-    await listener.handle([heard(event) for event in (first, withdrawn, second, again)])
+    await listener.handle([record_of(event) for event in (first, withdrawn, second, again)])
     of_first = [(name, event) for name, event in order if event.request_id == first.request_id]
     assert of_first == [("begin", first), ("cancel", withdrawn), ("begin", again)]
     assert ("begin", second) in order
@@ -211,10 +208,10 @@ async def test_events_of_one_request_are_never_put_out_of_order(open_harness: Op
 TYPE = "dsr.request.verified.v1"
 
 
-async def test_unreadable_record_is_parked_alone(open_harness: OpenHarness, caplog: pytest.LogCaptureFixture) -> None:
-    harness, diary = await open_harness(), Diary()
+async def test_unreadable_record_is_parked_alone(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    diary = Diary()
     dead = Count("dsr_events_heard_total", service="erasure", type="unreadable", result="dead_letter")
-    records = [heard(verified()), unreadable(), heard(verified())]
+    records = [record_of(verified()), unreadable(), record_of(verified())]
     assert await dispatcher(harness, (RequestVerified, diary.begin)).handle(records) == []
     [letter] = await dead_letters(harness)
     assert (letter["value"], json.loads(letter["headers"])) == (
@@ -247,108 +244,78 @@ async def test_unreadable_record_is_parked_alone(open_harness: OpenHarness, capl
     ids=["no type", "no right", "no JSON", "wrong fields"],
 )
 async def test_what_is_wrong_with_a_record_is_on_record_by_field_and_without_its_values(
-    open_harness: OpenHarness, caplog: pytest.LogCaptureFixture, headers: dict[str, str], value: bytes, detail: str
+    harness: Harness, caplog: pytest.LogCaptureFixture, headers: dict[str, str], value: bytes, detail: str
 ) -> None:
-    harness, diary = await open_harness(), Diary()
+    diary = Diary()
     listener = dispatcher(harness, (RequestVerified, diary.begin))
     record = Message("dsr.requests", b"", value, headers, partition=2, offset=7)
     assert listener.wants([(name, content.encode()) for name, content in headers.items()])
-    assert await listener.handle([record, heard(verified())]) == []
+    assert await listener.handle([record, record_of(verified())]) == []
     [letter] = await dead_letters(harness)
     assert json.loads(letter["headers"])["dsr_detail"] == detail
     assert f"record dsr.requests 2:7 set aside: {detail}" in caplog.text
     assert await noted(harness) == 1
 
 
-# One bad record costs one record: what cannot be read is told with its place, and what stands around it is handled.
-NOTHING: Headers = []
-NO_TEXT: Headers = [(NoText("name"), b"value")]
+# Above its limit of records that were set aside a topic is left alone, until somebody says so.
+async def test_above_its_limit_of_dead_letters_a_topic_is_left_alone_and_others_are_not(
+    harness: Harness, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    diary = Diary()
+    listener = dispatcher(harness, (RequestVerified, diary.begin), (TimerFired, diary.begin), limit=2)
+    elsewhere = record_of(a(TimerFired, right=Right.ERASURE))
+    bad = [unreadable(offset=offset) for offset in range(5)]
+    good = record_of(verified())
+    assert await listener.handle([*bad, good, elsewhere]) == [*bad[3:], good]
+    assert (len(await dead_letters(harness)), await noted(harness)) == (3, 1)
+    assert "it is paused: dsr consumers resume erasure dsr.requests" in caplog.text
+
+    after_a_restart = dispatcher(harness, (RequestVerified, diary.begin), limit=2)
+    assert await after_a_restart.paused_topics() == {"dsr.requests"}
+    assert await after_a_restart.handle([good]) == [good]
+    async with connected(database) as operator:
+        assert [(each[0], each[1]) for each in await paused_since(operator)] == [("erasure", "dsr.requests")]
+        assert [await resume(operator, ServiceName.ERASURE, "dsr.requests") for _ in range(2)] == [True, False]
+    assert await after_a_restart.paused_topics() == set()
+    assert await after_a_restart.handle([good]) == []
+    assert await noted(harness) == 2
 
 
-class Ear:
-    """Hears everything; wants what has no type, and what cannot be read is handed over all the same."""
+async def test_record_that_would_leak_into_evidence_is_parked_alone(harness: Harness, database: str) -> None:
+    events = [verified() for _ in range(5)]
 
-    def __init__(self, enough: int) -> None:
-        self.heard: list[Message] = []
-        self.stopping = asyncio.Event()
-        self._enough = enough
+    async def note(batch: Sequence[RequestVerified], tx: UnitOfWork) -> None:
+        for event in batch:
+            said = PERSONAL if event.event_id == bad.event_id else "code"
+            tx.log_evidence(event.request_id, "noted", {"said": said})
 
-    def wants(self, headers: Sequence[tuple[str, bytes | None]]) -> bool:
-        """Whether it is one of ours."""
-        return all(name.isascii() for name, _ in headers)
-
-    async def handle(self, records: Sequence[Message]) -> Sequence[Message]:
-        """Notes them."""
-        self.heard += records
-        if len(self.heard) >= self._enough:
-            self.stopping.set()
-        return ()
-
-    async def paused_topics(self) -> Sequence[str]:
-        """None."""
-        return ()
+    bad = events[2]
+    listener = dispatcher(harness, (RequestVerified, note))
+    assert await listener.handle([record_of(event) for event in events]) == []
+    [letter] = await dead_letters(harness)
+    assert UUID(json.loads(letter["value"])["request_id"]) == bad.request_id
+    noted_of = await harness.pool.fetch("SELECT request_id, detail FROM evidence.entry ORDER BY seq")
+    assert [row["request_id"] for row in noted_of] == [each.request_id for each in events if each is not bad]
+    assert PERSONAL not in str(noted_of) + str(dict(letter))
+    assert await verify(database) == {"erasure": None}
 
 
-async def heard_again(bootstrap: str, topic: str, enough: int, **settings: int) -> list[Message]:
-    """What a consumer hands over of a topic."""
-    ear = Ear(enough)
-    consumer = Consumer(KafkaSettings.model_validate({"bootstrap": bootstrap, **settings}), topic, [topic])
-    async with asyncio.timeout(60):
-        await consumer.run(ear, ear.stopping, Heartbeats())
-    return ear.heard
+async def test_dead_letters_of_another_day_do_not_count(harness: Harness, clock: SetClock) -> None:
+    listener = dispatcher(harness, limit=2)
+    for _ in range(3):
+        assert await listener.handle([unreadable(), unreadable()]) == []
+        clock.pass_by(days=1)
+    assert await listener.paused_topics() == set()
 
 
-@pytest.fixture
-async def topic(kafka_bootstrap: str) -> str:
-    """A topic of this test alone, with one partition."""
-    name = f"test.unreadable.{uuid7().hex}"
-    await create_topics(kafka_bootstrap, [name], partitions=1)
-    return name
-
-
-BAD = {codec: ((packed(batch((b"bad", NOTHING)), codec),), f"a batch in the codec {codec}") for codec in CODECS} | {
-    "header name": ((batch((b"bad", NO_TEXT)),), "a header name that is no text, or a length that is wrong"),
-    "bomb": ((batch((bytes(4_000_000), NOTHING), gzip=True),), "a batch that unpacks to more than 1048576 bytes"),
-    "oversize": ((batch((bytes(600_000), NOTHING)),), "600003 bytes, more than 500000"),
-    "oversize header": ((batch((b"", [("traceparent", bytes(600_000))])),), "600014 bytes, more than 500000"),
-}
-
-
-@pytest.mark.parametrize("kind", BAD)
-async def test_unreadable_record_is_skipped_with_place_and_reason(kafka_bootstrap: str, topic: str, kind: str) -> None:
-    (bad, why), good = BAD[kind], batch((b"good", NOTHING))
-    await send_raw(kafka_bootstrap, topic, good, *bad, good)
-    records = await heard_again(kafka_bootstrap, topic, 3, record_bytes=500_000, unpacked_bytes=1024 * 1024)
-    assert [(record.partition, record.offset, record.value, record.unreadable) for record in records] == [
-        (0, 0, b"good", ""),
-        (0, 1, b"", why),
-        (0, 2, b"good", ""),
-    ]
-
-
-@pytest.mark.parametrize("gzip", [False, True])
-async def test_neighbours_in_its_batch_are_read(kafka_bootstrap: str, topic: str, gzip: bool) -> None:  # noqa: FBT001
-    five: list[tuple[bytes, Headers]] = [(b"%d" % n * 200, NO_TEXT if n in (1, 3) else NOTHING) for n in range(5)]
-    await send_raw(kafka_bootstrap, topic, batch(*five, gzip=gzip))
-    records = await heard_again(kafka_bootstrap, topic, 5)
-    assert [(record.offset, record.value[:1], bool(record.unreadable)) for record in records] == [
-        (0, b"0", False),
-        (1, b"", True),
-        (2, b"2", False),
-        (3, b"", True),
-        (4, b"4", False),
-    ]
-
-
-async def test_it_is_not_heard_again_by_the_next_member_of_the_group(kafka_bootstrap: str, topic: str) -> None:
-    await send_raw(kafka_bootstrap, topic, batch((b"bad", NO_TEXT)), packed(batch((b"bad", NOTHING)), "zstd"))
-    assert len(await heard_again(kafka_bootstrap, topic, 2)) == 2
-    await send_raw(kafka_bootstrap, topic, batch((b"good", NOTHING)))
-    assert [record.value for record in await heard_again(kafka_bootstrap, topic, 1)] == [b"good"]
-
-
-async def test_on_a_topic_of_replies_the_broker_unpacks_what_a_team_has_compressed(kafka_bootstrap: str) -> None:
-    name = f"dsr.tasks.{uuid7().hex}.replies"
-    await create_topics(kafka_bootstrap, [name], partitions=1)
-    await send_raw(kafka_bootstrap, name, *(packed(batch((codec.encode(), NOTHING)), codec) for codec in CODECS))
-    assert [record.value.decode() for record in await heard_again(kafka_bootstrap, name, 3)] == list(CODECS)
+async def test_replayed_record_reaches_its_service_alone_and_is_not_parked_again(harness: Harness) -> None:
+    listener = dispatcher(harness, (RequestVerified, Diary().begin), limit=1)
+    good, bad = record_of(verified()), spoiled(verified())
+    for service, wanted in ((ServiceName.ERASURE, True), (ServiceName.DEADLINE, False)):
+        again = Message(good.topic, good.key, good.value, {**good.headers, REPLAYED_FOR: service})
+        assert listener.wants(as_sent(again)) is wanted
+    broken = [Message(bad.topic, bad.key, bad.value, {**bad.headers, REPLAYED_FOR: ServiceName.ERASURE})] * 5
+    assert await listener.handle([*broken, good]) == []
+    assert await noted(harness) == 1
+    assert await dead_letters(harness) == []
+    assert await listener.paused_topics() == frozenset()

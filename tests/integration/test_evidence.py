@@ -19,16 +19,18 @@ from uuid_utils.compat import uuid7
 from deploy.local.paths import ROOT
 from services.intake.core.instants import retention
 from services.intake.jobs import expiry, orphans
+from shared.domain.events import RequestWithdrawn
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.precedence import Kind, Marks
+from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.runtime.metrics import PEOPLE
 from shared.storage import certificate, evidence, open_requests
 from shared.storage.evidence import ChainVerifier
-from shared.storage.vault import Sealing
 from tests.fixtures.databases import tables_with
 from tests.fixtures.engine import Harness, OpenHarness
+from tests.fixtures.events import a
 from tests.fixtures.handed_out import GIVEN
 from tests.fixtures.intake import Intake, id_of
 from tests.fixtures.recipients import digests
@@ -80,18 +82,8 @@ async def tampered(harness: Harness, statement: str) -> None:
         await connection.execute(statement)
 
 
-async def test_a_chain_that_nobody_touched_holds(open_harness: OpenHarness, database: str) -> None:
-    harness = await open_harness()
-    requests = await written(harness)
-    rows = await chain(harness)
-    assert [row["seq"] for row in rows] == list(range(1, 11))
-    assert [row["request_id"] for row in rows[::2]] == requests
-    assert await evidence.verify(database) == {"erasure": None}
-
-
 @pytest.mark.parametrize("column", COLUMNS)
-async def test_a_changed_column_is_found(open_harness: OpenHarness, database: str, column: str) -> None:
-    harness = await open_harness()
+async def test_a_changed_column_is_found(harness: Harness, database: str, column: str) -> None:
     await written(harness)
     before = (await chain(harness))[4]
     assert set(before.keys()) == COLUMNS.keys()
@@ -101,15 +93,13 @@ async def test_a_changed_column_is_found(open_harness: OpenHarness, database: st
 
 
 @pytest.mark.parametrize(("statement", "broken_at"), OTHERWISE_CHANGED.values(), ids=OTHERWISE_CHANGED)
-async def test_gap_or_swap_is_found(open_harness: OpenHarness, database: str, statement: str, broken_at: int) -> None:
-    harness = await open_harness()
+async def test_gap_or_swap_is_found(harness: Harness, database: str, statement: str, broken_at: int) -> None:
     await written(harness)
     await tampered(harness, statement)
     assert await evidence.verify(database) == {"erasure": broken_at}
 
 
-async def test_the_database_refuses_to_change_what_is_on_record(open_harness: OpenHarness) -> None:
-    harness = await open_harness()
+async def test_the_database_refuses_to_change_what_is_on_record(harness: Harness) -> None:
     await written(harness, 1)
     for statement in (
         "UPDATE evidence.entry SET action = 'x'",
@@ -121,10 +111,12 @@ async def test_the_database_refuses_to_change_what_is_on_record(open_harness: Op
     assert len(await chain(harness)) == 2
 
 
-async def test_writers_at_once_make_one_chain(open_harness: OpenHarness, database: str) -> None:
+async def test_concurrent_writers_make_one_chain_that_holds(open_harness: OpenHarness, database: str) -> None:
     harness, other = await open_harness(), await open_harness()
     await asyncio.gather(written(harness, 20), written(other, 20))
-    assert len(await chain(harness)) == 80
+    rows = await chain(harness)
+    assert [row["seq"] for row in rows] == list(range(1, 81))
+    assert all(first["request_id"] == second["request_id"] for first, second in zip(rows[::2], rows[1::2], strict=True))
     assert await evidence.verify(database) == {"erasure": None}
 
 
@@ -155,12 +147,12 @@ async def command(dsn: str, *words: str) -> tuple[int | None, list[str]]:
     return process.returncode, told.decode().splitlines()
 
 
-async def test_nothing_is_on_record_of_what_was_rolled_back(open_harness: OpenHarness) -> None:
-    harness = await open_harness()
+async def test_rolled_back_work_leaves_no_evidence_and_no_event(harness: Harness) -> None:
 
     async def fail() -> None:
         async with harness.unit_of_work.begin() as tx:
             tx.log_evidence(uuid7(), "task.concluded", {})
+            tx.publish(a(RequestWithdrawn, right=Right.ERASURE))
             await tx.flush()
             raise KeyError
 
@@ -168,6 +160,7 @@ async def test_nothing_is_on_record_of_what_was_rolled_back(open_harness: OpenHa
         await fail()
     await written(harness, 1)
     assert [row["seq"] for row in await chain(harness)] == [1, 2]
+    assert await harness.outbox() == []
 
 
 def test_the_hash_of_an_entry_never_changes() -> None:
@@ -182,30 +175,18 @@ async def stepped(harness: Harness, verifier: ChainVerifier, steps: int = 7) -> 
         return [(await verifier.step(connection, 4), verifier.broken_at is not None) for _ in range(steps)]
 
 
-async def test_a_chain_that_nobody_touched_holds_round_after_round(open_harness: OpenHarness) -> None:
-    harness, verifier = await open_harness(), ChainVerifier(ServiceName.ERASURE)
-    await written(harness, 10)
-    steps = await stepped(harness, verifier, 11)
-    assert [checked for checked, _ in steps] == [4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4]
-    assert not any(broken for _, broken in steps)
-
-
-async def test_an_empty_chain_holds(open_harness: OpenHarness) -> None:
-    harness = await open_harness()
-    assert await stepped(harness, ChainVerifier(ServiceName.ERASURE), 2) == [(0, False), (0, False)]
-
-
-async def test_what_is_written_during_a_round_is_a_part_of_it(open_harness: OpenHarness) -> None:
-    harness, verifier = await open_harness(), ChainVerifier(ServiceName.ERASURE)
+async def test_untouched_chain_holds_round_after_round_and_includes_new_entries(harness: Harness) -> None:
+    verifier = ChainVerifier(ServiceName.ERASURE)
+    assert await stepped(harness, verifier, 2) == [(0, False)] * 2
     await written(harness, 3)
-    first = await stepped(harness, verifier, 1)
+    assert await stepped(harness, verifier, 1) == [(4, False)]
     await written(harness, 3)
-    assert [*first, *await stepped(harness, verifier, 3)] == [(4, False), (4, False), (4, False), (4, False)]
+    assert await stepped(harness, verifier, 11) == [(4, False)] * 11
 
 
 @pytest.mark.parametrize("number", [3, 13, 20])
-async def test_what_is_changed_during_a_round_is_found_within_the_next(open_harness: OpenHarness, number: int) -> None:
-    harness, verifier = await open_harness(), ChainVerifier(ServiceName.ERASURE)
+async def test_what_is_changed_during_a_round_is_found_within_the_next(harness: Harness, number: int) -> None:
+    verifier = ChainVerifier(ServiceName.ERASURE)
     await written(harness, 10)
     await stepped(harness, verifier, 3)
     await tampered(harness, f"UPDATE evidence.entry SET hash = prev_hash WHERE seq = {number}")
@@ -214,8 +195,8 @@ async def test_what_is_changed_during_a_round_is_found_within_the_next(open_harn
     assert steps[-1][1], "it stays broken for as long as it is"
 
 
-async def test_a_chain_that_was_restored_holds_after_a_whole_round(open_harness: OpenHarness) -> None:
-    harness, verifier = await open_harness(), ChainVerifier(ServiceName.ERASURE)
+async def test_a_chain_that_was_restored_holds_after_a_whole_round(harness: Harness) -> None:
+    verifier = ChainVerifier(ServiceName.ERASURE)
     await written(harness, 10)
     await tampered(harness, "UPDATE evidence.entry SET actor = actor || 'x' WHERE seq = 2")
     assert (await stepped(harness, verifier, 1))[0][1]
@@ -229,8 +210,7 @@ ADA = ("Ada Lovelace", "ada@example.com", "+4930123456", "Straße", "sip:ada@x")
 TYPED: list[JsonValue] = [*ADA, {"Ada L": 1}, ["a b"]]
 
 
-async def test_typed_text_never_enters_evidence(open_harness: OpenHarness) -> None:
-    harness = await open_harness()
+async def test_typed_text_never_enters_evidence(harness: Harness) -> None:
     for typed in TYPED:
         with pytest.raises(ValueError, match="would hold free text"):
             async with harness.unit_of_work.begin() as tx:
@@ -357,9 +337,7 @@ async def test_who_may_resume_their_request_is_still_known(intake: Intake, unide
 
 async def test_what_systems_gave_ends_a_week_after_the_answer(intake: Intake) -> None:
     path = await intake.submit()
-    async with intake.unit_of_work.begin() as tx:
-        subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", id_of(path))
-        await tx.vault.seal(tx.connection, [Sealing(subject, "records", "crm", b"[]")], tx.now)
+    await intake.seal(path, "records")
     await intake.complete(path)
     intake.clock.at += timedelta(days=7)
     assert await end(intake) == {}

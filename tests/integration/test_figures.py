@@ -34,7 +34,7 @@ from shared.storage.keyring import Keyring
 from shared.storage.postgres import PostgresSettings, connect_pool
 from shared.storage.vault import Vault
 from tests.fixtures import told as fixtures
-from tests.fixtures.engine import TRACING, OpenHarness, ScriptedSystem, SetClock, each
+from tests.fixtures.engine import TRACING, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a
 from tests.fixtures.handed_out import GIVEN
 from tests.fixtures.intake import Intake, id_of
@@ -175,8 +175,7 @@ STEP = {"service": "erasure", "system": "crm", "operation": "erase"}
 told_of = partial(fixtures.told, service="erasure")
 
 
-async def test_outbox_reports_its_oldest_message_and_parked_ones(open_harness: OpenHarness, clock: SetClock) -> None:
-    harness = await open_harness()
+async def test_outbox_reports_its_oldest_message_and_parked_ones(harness: Harness, clock: SetClock) -> None:
     metrics = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
     await metrics.look()
     assert (told_of("dsr_outbox_messages"), told_of("dsr_outbox_oldest_seconds")) == (0, 0)
@@ -199,8 +198,7 @@ async def test_outbox_reports_its_oldest_message_and_parked_ones(open_harness: O
     assert told_of("dsr_outbox_parked") == 3
 
 
-async def test_record_of_another_producer_counts_from_parking(open_harness: OpenHarness, clock: SetClock) -> None:
-    harness = await open_harness()
+async def test_record_of_another_producer_counts_from_parking(harness: Harness, clock: SetClock) -> None:
     for headers in ({}, {"ce_time": "yesterday"}):
         await harness.pool.execute("DELETE FROM outbox")
         async with harness.unit_of_work.begin() as tx:
@@ -268,8 +266,7 @@ async def test_concluded_tasks_count_retries_durations_and_rows(open_harness: Op
     }
 
 
-async def test_connections_and_evidence_are_told(open_harness: OpenHarness) -> None:
-    harness = await open_harness()
+async def test_connections_and_evidence_are_told(harness: Harness) -> None:
     await harness.subject()
     async with harness.unit_of_work.begin() as tx:
         tx.log_evidence(await harness.subject(), "request.closed", {})
@@ -287,8 +284,8 @@ async def test_connections_and_evidence_are_told(open_harness: OpenHarness) -> N
     assert told_of("dsr_evidence_broken") == 1
 
 
-async def test_a_process_that_is_busy_tells_how_late_it_came(open_harness: OpenHarness) -> None:
-    harness, stopping = await open_harness(), asyncio.Event()
+async def test_a_process_that_is_busy_tells_how_late_it_came(harness: Harness) -> None:
+    stopping = asyncio.Event()
     measuring = asyncio.create_task(
         ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps).event_loop_lag(stopping)
     )

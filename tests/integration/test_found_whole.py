@@ -1,7 +1,7 @@
 """A store is searched by all that it knows of a person, in either form of their text, whatever the right."""
 
 import unicodedata
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -25,7 +25,7 @@ from shared.systems.tryton.settings import TrytonSettings
 from tests.fakes import slow_crm, slow_ticketing
 from tests.fakes.opendsr_responder import MailingSystem, application
 from tests.fakes.slow_answers import SlowApplication
-from tests.fixtures.cdr import SqlEngine, ask, engine, with_tables
+from tests.fixtures.cdr import SqlEngine, ask, engine, store_of
 from tests.fixtures.customer_store import CustomerStore
 from tests.fixtures.downstream import WorkedSystem, email, task
 from tests.fixtures.engine import SetClock
@@ -96,20 +96,7 @@ FOUND: Mapping[Operation, Mapping[str, int]] = {
     Operation.ERASE: {"customer": 1, "login": 2, "call": 2, "note": 1, "newsletter": 1},
 }
 """What each right is about of what they have: by what was said, by joins, by an account, by addresses of that."""
-
-
-@pytest.fixture
-async def dsn(empty_database: str) -> str:
-    """A shop's database with two customers."""
-    return await with_tables(empty_database, SCHEMA)
-
-
-@pytest.fixture
-async def shop(dsn: str, tmp_path: Path) -> AsyncIterator[SqlEngine]:
-    """Its adapter."""
-    (tmp_path / "shop.toml").write_text(DATASET, encoding="utf-8")
-    async with engine(dsn, tmp_path / "shop.toml", {}) as shop:
-        yield shop
+dsn, shop = store_of(SCHEMA, DATASET)
 
 
 async def done(shop: SqlEngine, operation: Operation, said: Identity = SAID, confirmed: int = 3) -> Result:
@@ -174,7 +161,7 @@ async def test_what_leads_on_and_on_is_a_persons_task(shop: SqlEngine, dsn: str,
     chain = "SELECT 'A-' || n, 'a' || n || '@example.org', 'a' || n + 1 || '@example.org' FROM generate_series(1, 60) n"
     await ask(dsn, f"INSERT INTO customer (id, email, billing) {chain}")
     assert isinstance(await done(shop, Operation.EXPORT, email("a1@example.org")), BlastRadius)
-    async with engine(dsn, tmp_path / "shop.toml", {"max_people": 1_000}) as wide:
+    async with engine(dsn, tmp_path / "store.toml", {"max_people": 1_000}) as wide:
         assert isinstance(await done(wide, Operation.EXPORT, email("a1@example.org"), 1_000), NotSupported)
 
 

@@ -244,8 +244,7 @@ async def test_a_fulfilment_ends_with_the_stages_that_it_was_opened_with(open_ha
     assert await after.fulfilment_state(request) == "complete"
 
 
-async def test_a_request_that_no_system_can_fulfil_is_refused_by_name(open_harness: OpenHarness) -> None:
-    harness = await open_harness()
+async def test_a_request_that_no_system_can_fulfil_is_refused_by_name(harness: Harness) -> None:
     with pytest.raises(Misconfigured, match="no downstream system can erase"):
         await begun(harness)
     assert await harness.pool.fetchval("SELECT count(*) FROM fulfilment") == 0
@@ -292,16 +291,14 @@ async def close(harness: Harness, *events: RequestClosed) -> set[UUID]:
     return {ref for (ref,) in await rows(harness, KEYS)}
 
 
-async def test_a_closed_erasure_shreds_the_key_of_its_subject_and_of_nobody_else(open_harness: OpenHarness) -> None:
-    harness = await open_harness()
+async def test_a_closed_erasure_shreds_the_key_of_its_subject_and_of_nobody_else(harness: Harness) -> None:
     event, other = await verified(harness, Right.ERASURE), await verified(harness, Right.ERASURE)
     closed = a(RequestClosed, about=event, outcome=Outcome.FULFILLED)
     assert await close(harness, closed, closed) == {other.subject}
     assert await harness.actions(event.request_id) == ["key.shredded"]
 
 
-async def test_an_erasure_that_was_forwarded_keeps_its_key_since_nothing_was_erased(open_harness: OpenHarness) -> None:
-    harness = await open_harness()
+async def test_an_erasure_that_was_forwarded_keeps_its_key_since_nothing_was_erased(harness: Harness) -> None:
     event = await verified(harness, Right.ERASURE)
     closed = a(RequestClosed, about=event, outcome=Outcome.FORWARDED)
     assert await close(harness, closed) == {event.subject}
@@ -367,8 +364,7 @@ async def test_correction_states_the_zone_of_times_even_after_a_restriction(open
     assert await rows(harness, told) == [("rectify", event.zones[-1]), ("restrict", event.zones[-1])]
 
 
-async def test_nobody_but_the_service_itself_sees_the_tables_of_a_service_by_default(open_harness: OpenHarness) -> None:
-    harness = await open_harness()
+async def test_nobody_but_the_service_itself_sees_the_tables_of_a_service_by_default(harness: Harness) -> None:
     with pytest.raises(asyncpg.UndefinedTableError):
         await harness.pool.fetch("SELECT * FROM restriction")
 

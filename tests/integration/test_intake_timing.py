@@ -277,37 +277,30 @@ async def test_the_last_notice_is_written_once_however_often_it_is_heard(intake:
     assert (await intake.actions(path)).count("question.notice_late") == 2
 
 
-async def test_late_question_is_asked_once_by_the_platform(intake: Intake, clock: SetClock) -> None:
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [("target", "triage"), ("target", "question_sent")],
+        [("milestone", "approaching")],
+        [("milestone", "overdue_commitment")],
+    ],
+)
+async def test_late_question_is_asked_once_by_the_platform(
+    intake: Intake, clock: SetClock, steps: list[tuple[str, str]]
+) -> None:
     silent, asked, known = [await intake.submit(assurance=proof) for proof in (None, None, PROOF["assurance"])]
     await intake.ask(asked, "identity")
     clock.pass_by(days=3)
-    events = [
-        fired("target", target, id_of(path))
-        for path in (silent, asked, known)
-        for target in ("triage", "question_sent")
-    ]
+    events = [fired(*step, id_of(path)) for path in (silent, asked, known) for step in steps]
     for _ in range(2):
         await intake.consume(*events)
     sent = [event for event in await intake.published() if event["type"] == "dsr.request.question_sent.v1"]
     (letter,) = await intake.letters(silent)
-    assert [UUID(event["request_id"]) for event in sent] == [UUID(id_of(asked)), UUID(id_of(silent))]
+    assert [event["request_id"] for event in sent] == [id_of(asked), id_of(silent)]
     assert (letter["kind"], "confirm your request" in letter["body"]) == ("question", True)
     assert sent[-1]["condition_recorded"] is False
     await intake.unanswered(silent, sent[-1]["question_id"], "last_notice", "identity")
     assert (await intake.view(silent))["outcome"] == "unidentified"
-
-
-@pytest.mark.parametrize("warning", ["approaching", "overdue_commitment"])
-async def test_short_limit_asks_once_with_its_warnings(intake: Intake, clock: SetClock, warning: str) -> None:
-    silent, asked, known = [await intake.submit(assurance=proof) for proof in (None, None, PROOF["assurance"])]
-    await intake.ask(asked, "identity")
-    clock.pass_by(days=1)
-    for _ in range(2):
-        await intake.consume(*[fired("milestone", warning, id_of(path)) for path in (silent, asked, known)])
-    assert [letter["kind"] for letter in await intake.letters(silent)] == ["question"]
-    assert [
-        event["request_id"] for event in await intake.published() if event["type"].endswith("question_sent.v1")
-    ] == [id_of(asked), id_of(silent)]
 
 
 async def test_question_without_stored_words_is_cited_by_its_letter_date(intake: Intake) -> None:

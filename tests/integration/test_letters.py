@@ -11,7 +11,6 @@ from uuid_utils.compat import uuid7
 
 from services.intake.access.auth import create
 from services.intake.letters.delivery import count
-from shared.domain import notices as tokens
 from shared.domain.events import FulfilmentCompleted
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Right
@@ -21,7 +20,7 @@ from shared.storage.vault import Sealing
 from tests.fixtures.engine import SetClock
 from tests.fixtures.events import a
 from tests.fixtures.intake import PROOF, WORDS, Intake, id_of, reference_of
-from tests.fixtures.letters_sent import PROVED, asked, column, come_back, of, open_letters, send
+from tests.fixtures.letters_sent import PROVED, asked, column, deliver, last_comes_back, of, open_letters, send
 from tests.fixtures.mail_server import SENDER, MailServer
 from tests.fixtures.recipients import digests
 from tests.fixtures.told import Count, told
@@ -44,14 +43,14 @@ async def erased(intake: Intake) -> tuple[str, dict[str, str]]:
     """The same of an erasure that is closed, and whose subject's key is gone."""
     path, code = await submitted(intake)
     await intake.complete(path, operation=Operation.ERASE, tasks=(ERASED,))
-    async with intake.unit_of_work.begin() as tx:
-        subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", id_of(path))
-        assert await tx.vault.shred(tx.connection, [subject], tx.now) == [subject]
+    await intake.shred(path)
     return path, code
 
 
 async def test_after_an_erasure_the_letters_are_read_by_the_privacy_team_and_by_their_code(intake: Intake) -> None:
     path, code = await erased(intake)
+    for wrong in ({}, {"Letter-Code": "AAAAAAAAAAAAAAAAAAAAAAAA"}, {"Letter-Code": ""}):
+        assert (await intake.channel.get(f"{path}/letters", headers=wrong)).status_code == 403
     for reader, headers in ((intake.officer, {}), (intake.channel, code)):
         answer = await reader.get(f"{path}/letters", headers=headers)
         acknowledgement, closing = answer.raise_for_status().json()["data"]
@@ -104,16 +103,6 @@ async def asked_for(intake: Intake) -> list[str]:
     """The letters that correspondence was asked to render."""
     query = "SELECT value FROM outbox WHERE topic = 'dsr.notices' ORDER BY position"
     return [json.loads(row["value"])["notice_id"] for row in await intake.unit_of_work.pool.fetch(query)]
-
-
-async def test_after_an_erasure_the_channel_reads_no_letters_without_their_code(intake: Intake) -> None:
-    path, _ = await erased(intake)
-    statuses = [
-        (await intake.channel.get(f"{path}/letters", headers=headers)).status_code
-        for headers in ({}, {"Letter-Code": "AAAAAAAAAAAAAAAAAAAAAAAA"}, {"Letter-Code": ""})
-    ]
-    assert statuses == [403, 403, 403]
-    assert await intake.details(path, "letters.read") == []
 
 
 async def test_another_channel_reads_letters_by_their_code_alone(intake: Intake, database: str) -> None:
@@ -202,14 +191,12 @@ async def test_clock_stops_at_delivery_and_resumes_at_a_bounce(intake: Intake, s
     assert await column(intake, path, "responded_at") == intake.clock.now()
     assert closed["responded_at"].startswith(f"{intake.clock.now():%Y-%m-%dT%H:%M}")
     acknowledgement, answer = server.taken
-    [letter_id] = tokens.letters_in(intake.unit_of_work.vault.keyring.lookup, answer.sender)
-    await come_back(intake, str(letter_id))
+    letter_id = await last_comes_back(intake, server)
     assert (await of(intake, path))[3:] == ["letter_returned"]
     assert await column(intake, path, "responded_at") is None
     [task] = await open_letters(intake)
     assert (task["kind"], task["state"], task["fault"]) == ("answer", "person", "returned")
-    again = await intake.officer.post(f"/v1/letters/{letter_id}/actions/deliver", json={"way": "email"})
-    assert again.status_code == 200, again.text
+    await deliver(intake, letter_id)
     assert await send(intake, server) == 1
     assert (await of(intake, path))[4:] == ["closed"]
     assert server.taken[2].mail["Message-ID"] == answer.mail["Message-ID"]
@@ -244,12 +231,10 @@ async def test_bounced_lift_stays_lifted_and_its_letter_goes_out_again(intake: I
     assert STAYS in await answer(intake, path), "its letter waits"
     await send(intake, server)
     await intake.complete(path, operation=Operation.LIFT)
-    [letter_id] = tokens.letters_in(intake.unit_of_work.vault.keyring.lookup, server.taken[-1].sender)
-    await come_back(intake, str(letter_id))
+    letter_id = await last_comes_back(intake, server)
     assert [each["fault"] for each in await open_letters(intake)] == ["returned"]
     assert f"was lifted on {intake.clock.now():%-d %B %Y}." in await answer(intake, path)
-    again = await intake.officer.post(f"/v1/letters/{letter_id}/actions/deliver", json={"way": "email"})
-    assert again.status_code == 200, again.text
+    await deliver(intake, letter_id)
     await send(intake, server)
     assert (await of(intake, path)).count("lift_decided") == 1, "systems are asked once"
 
@@ -278,13 +263,11 @@ async def test_extension_takes_effect_with_its_accepted_letter(intake: Intake, s
     assert await column(intake, path, "due_on") > due_on
     assert (await of(intake, path))[-1] == "extended"
     assert await intake.unit_of_work.pool.fetchval(told) == intake.clock.now()
-    [letter_id] = tokens.letters_in(intake.unit_of_work.vault.keyring.lookup, server.taken[-1].sender)
-    await come_back(intake, str(letter_id))
+    letter_id = await last_comes_back(intake, server)
     assert (await intake.published())[-1]["what"] == "extension"
     assert await column(intake, path, "due_on") == due_on
     assert await intake.unit_of_work.pool.fetchval(told) is None
-    again = await intake.officer.post(f"/v1/letters/{letter_id}/actions/deliver", json={"way": "email"})
-    assert again.status_code == 200, again.text
+    await deliver(intake, letter_id)
     intake.clock.pass_by(days=1)
     await send(intake, server)
     assert (await of(intake, path))[-2:] == ["letter_returned", "extended"]
@@ -302,12 +285,10 @@ async def test_refused_address_needs_review_and_allows_post(intake: Intake, serv
     [task] = await open_letters(intake)
     letter = f"/v1/letters/{task['letter_id']}"
     assert (task["state"], task["fault"]) == ("person", "refused")
-    assert (await intake.officer.post(f"{letter}/actions/deliver", json={"way": "post"})).status_code == 409, (
-        "no address yet"
-    )
+    await deliver(intake, task["letter_id"], "post", 409)
     window = {"lines": ["Ada Quarzfels", "Musterstraße 1 <b>", "50667 Köln"], "on_file_in": "crm"}
     (await intake.officer.post(f"{path}/actions/record-address", json=window)).raise_for_status()
-    assert (await intake.officer.post(f"{letter}/actions/deliver", json={"way": "post"})).status_code == 200
+    await deliver(intake, task["letter_id"], "post")
     printed = await intake.officer.get("/v1/letters/print")
     assert "Ada Quarzfels<br>Musterstraße 1 &lt;b&gt;<br>50667 Köln" in printed.text
     assert printed.headers["Cache-Control"] == "no-store"
@@ -318,19 +299,21 @@ async def test_refused_address_needs_review_and_allows_post(intake: Intake, serv
     assert await column(intake, path, "responded_at") == intake.clock.now()
 
 
+async def give_all_up(intake: Intake) -> int:
+    letters, given_up = await open_letters(intake), {"explanation": "The letter came back twice."}
+    for each in letters:
+        path = f"/v1/letters/{each['letter_id']}/actions/give-up"
+        (await intake.officer.post(path, json=given_up)).raise_for_status()
+    return len(letters)
+
+
 async def test_undeliverable_answer_is_given_up_and_lifts_nothing(intake: Intake, server: MailServer) -> None:
     path = await asked(intake, right="restriction", ground="unlawful", channel="post", **PROVED)
     await intake.consume(a(FulfilmentCompleted, about=id_of(path), **DONE))
-    for task in await open_letters(intake):
-        given_up = {"explanation": "The letter came back twice."}
-        answer = await intake.officer.post(f"/v1/letters/{task['letter_id']}/actions/give-up", json=given_up)
-        assert answer.status_code == 200, answer.text
+    await give_all_up(intake)
     assert (await of(intake, path))[-1] == "closed"
     (await intake.officer.post(f"{path}/actions/lift")).raise_for_status()
-    [task] = await open_letters(intake)
-    await intake.officer.post(
-        f"/v1/letters/{task['letter_id']}/actions/give-up", json={"explanation": "Nobody lives there."}
-    )
+    assert await give_all_up(intake) == 1
     assert "lift_decided" not in await of(intake, path)
     assert (await intake.officer.post(f"{path}/actions/lift")).status_code == 200, (
         "it is in force, and may be lifted later"
@@ -346,8 +329,7 @@ async def test_after_an_erasure_a_letter_goes_where_the_answer_went(intake: Inta
     await intake.complete(path, **erasure, outcome="partially_fulfilled", tasks=(held,))
     await send(intake, server)
     server.taken.clear()
-    async with intake.unit_of_work.begin() as tx:
-        await tx.vault.shred(tx.connection, [await column(intake, path, "subject_ref")], tx.now)
+    await intake.shred(path)
     gone = TaskReport(**known | {"task_id": uuid7()}, outcome=TaskOutcome.ERASED, changed=1)
     await intake.complete(path, **erasure, outcome="fulfilled", tasks=(gone,), deferred=True)
     await send(intake, server)
@@ -384,8 +366,7 @@ async def test_what_was_found_goes_to_no_address_that_nobody_vouches_for(intake:
     assert await send(intake, server) == 0
     [task] = await open_letters(intake)
     assert (task["kind"], task["fault"]) == ("answer", "address_not_proved")
-    refused = await intake.officer.post(f"/v1/letters/{task['letter_id']}/actions/deliver", json={"way": "email"})
-    assert refused.status_code == 409
+    await deliver(intake, task["letter_id"], status=409)
     assert "closed" not in await of(intake, path)
 
 
@@ -424,9 +405,7 @@ async def test_a_letter_that_the_server_puts_off_for_days_is_a_persons_task(inta
         assert [each["state"] for each in await open_letters(intake)] == [state], hours
     [letter] = await open_letters(intake)
     assert letter["fault"] == "put_off"
-    (
-        await intake.officer.post(f"/v1/letters/{letter['letter_id']}/actions/deliver", json={"way": "email"})
-    ).raise_for_status()
+    await deliver(intake, letter["letter_id"])
     server.answers = ["451 later"]
     await send(intake, server)
     assert (await open_letters(intake))[0]["state"] == "waiting", "its days begin anew"

@@ -31,12 +31,13 @@ from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.settings import Settings
 from shared.storage.postgres import connect_pool
+from tests.fixtures import letters_sent
 from tests.fixtures.console import OpenedConsole, opened_console
 from tests.fixtures.databases import in_process
 from tests.fixtures.engine import TRACING
 from tests.fixtures.intake import Intake, id_of, reference_of
 from tests.fixtures.letters_sent import send
-from tests.fixtures.mail_server import SENDER, mail_server
+from tests.fixtures.mail_server import SENDER, Taken, mail_server
 from tests.fixtures.mailbox_server import MailboxServer, mailbox_server
 from tests.fixtures.portal import Opened, code_in, link_in, opened
 from tests.fixtures.told import Count, told
@@ -413,14 +414,17 @@ async def test_link_in_the_thread_proves_a_mail_by_address(intake: Intake, monke
         assert stranger.status == 403
 
 
-# Reports that a letter has not arrived: which letter, whether it is believed, and that it is kept.
-async def test_a_report_that_a_letter_has_not_arrived_is_told_by_its_token_and_a_delay_is_none(intake: Intake) -> None:
-    subject = {"email": "ada@example.org", "country": "DE"}
-    asked = {"right": "access", "channel": "email", "subject": subject}
-    (await intake.officer.post("/v1/requests", json=asked)).raise_for_status()
+async def acknowledged(intake: Intake) -> Taken:
+    """Returns the acknowledgement of a request that came by e-mail, as the server took it."""
+    await letters_sent.asked(intake)
     async with mail_server() as server:
         await send(intake, server)
-        [taken] = server.taken
+        return server.taken[0]
+
+
+# Reports that a letter has not arrived: which letter, whether it is believed, and that it is kept.
+async def test_a_report_that_a_letter_has_not_arrived_is_told_by_its_token_and_a_delay_is_none(intake: Intake) -> None:
+    taken = await acknowledged(intake)
     assert await take(intake, report(taken.sender, "delayed", "4.0.0", "1")) == "delayed"
     assert (await intake.officer.get("/v1/letters")).json()["data"] == []
     assert await take(intake, report(taken.sender, "failed", "5.1.1", "2")) == "bounce"
@@ -434,12 +438,7 @@ async def test_a_report_that_a_letter_has_not_arrived_is_told_by_its_token_and_a
 
 @pytest.mark.parametrize("why", ["it has a sender", "its sender is unknown", "it comes late", "they have answered"])
 async def test_bounce_that_the_recipient_may_have_forged_is_manual(intake: Intake, why: str) -> None:
-    subject = {"email": "ada@example.org", "country": "DE"}
-    asked = {"right": "access", "channel": "email", "subject": subject}
-    (await intake.officer.post("/v1/requests", json=asked)).raise_for_status()
-    async with mail_server() as server:
-        await send(intake, server)
-        [taken] = server.taken
+    taken = await acknowledged(intake)
     if why == "they have answered":
         await take(intake, mail(more=f"In-Reply-To: {taken.mail['Message-ID']}\n"))
     intake.clock.pass_by(days=11 if why == "it comes late" else 1)

@@ -22,7 +22,8 @@ from tests.fixtures.customer_store import CustomerStore
 from tests.fixtures.downstream import WorkedSystem, email, task
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a
-from tests.fixtures.freezing import Freezing, until
+from tests.fixtures.freezing import Freezing
+from tests.fixtures.live import eventually
 from tests.fixtures.roundup import Ticketing
 from tests.fixtures.tryton import Crm
 
@@ -123,7 +124,7 @@ async def test_night_of_a_frozen_process_is_taken_over_once(open_harness: OpenHa
         return await harness.worker(CRM, Operation.RESTRICT).work()
 
     async with freezing.asleep(reconciliation.look_at_all(freezing, harness.fulfilments)):
-        await until(looked)
+        await eventually(looked)
     assert [(task.request_id, task.repair) for task in crm.asked] == [
         (event.request_id, False),
         (event.request_id, True),

@@ -15,10 +15,9 @@ from shared.domain.topics import ServiceName
 from shared.systems.contract import Receipt, Result, Task
 from tests.fixtures.engine import OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
-from tests.fixtures.intake import Intake, approve, id_of
+from tests.fixtures.intake import WHY, Intake, approve, id_of
 
 LEGITIMATE = {"right": "objection", "scope": "legitimate_interests"}
-WHY = "The number was used to defraud others, as the files of 2026 show."
 RESTRICTED = TaskReport(task_id=uuid7(), system="billing", operation="restrict", outcome=TaskOutcome.AMENDED, found=3)
 
 
@@ -28,13 +27,6 @@ async def restricted(intake: Intake) -> str:
     said = {"right": Right.OBJECTION, "operation": Operation.RESTRICT, "tasks": (RESTRICTED,)}
     await intake.complete(path, **said)
     return path
-
-
-async def weigh(intake: Intake, path: str, finding: str) -> None:
-    (
-        await intake.officer.post(f"{path}/actions/weigh", json={"finding": finding, "explanation": WHY})
-    ).raise_for_status()
-    (await approve(intake.colleague, path)).raise_for_status()
 
 
 async def test_objection_is_answered_by_two_approvers_and_not_by_the_restriction(intake: Intake) -> None:
@@ -53,7 +45,7 @@ async def test_objection_is_answered_by_two_approvers_and_not_by_the_restriction
 
 async def test_upheld_it_stays_restricted_and_erasure_is_offered(intake: Intake) -> None:
     path = await restricted(intake)
-    await weigh(intake, path, "upheld")
+    await intake.weigh(path, "upheld")
     shown = await intake.view(path)
     assert shown["outcome"] == "fulfilled"
     assert "Art. 17(1)(c)" in shown["answer"]
@@ -71,7 +63,7 @@ async def test_overridden_objection_is_explained_and_then_lifted(intake: Intake)
         ("consent", "Art. 7(3)"),
     ):
         path = await restricted(intake)
-        await weigh(intake, path, finding)
+        await intake.weigh(path, finding)
         shown, letter = await intake.view(path), (await intake.letters(path))[-1]
         assert (shown["outcome"], letter["kind"]) == ("refused", "answer")
         lifting = "we decided to lift the restriction that it had brought, and tell you so before we do"

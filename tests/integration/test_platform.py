@@ -112,44 +112,37 @@ def test_no_server_outlives_an_owner_that_was_killed_with_9(folder: Path) -> Non
     assert "database system is shut down" in (folder / "postgres" / "postgres.log").read_text()
 
 
-def test_a_killed_child_takes_its_own_children_with_it(folder: Path) -> None:
+@pytest.mark.parametrize(("end", "status"), [(Child.kill, 128 + 9), (Child.stop, None)])
+def test_an_ended_child_leaves_no_child_of_its_own(
+    folder: Path, end: Callable[[Child], object], status: int | None
+) -> None:
     child = Child("family", [sys.executable, "-c", _FAMILY], log=folder / "family.log", ready=lambda: _told(folder) > 0)
     child.start()
-    grandchild = psutil.Process(_told(folder))
-    child.kill()
-    assert not grandchild.is_running()
-    assert child.wait() == 128 + 9
-
-
-def test_a_stopped_child_leaves_no_child_of_its_own(folder: Path) -> None:
-    child = Child("family", [sys.executable, "-c", _FAMILY], log=folder / "family.log", ready=lambda: _told(folder) > 0)
-    with child:
-        family = [psutil.Process(child.pid), psutil.Process(_told(folder))]
+    family = [psutil.Process(child.pid), psutil.Process(_told(folder))]
+    end(child)
     assert [each.is_running() for each in family] == [False, False]
+    assert status is None or child.wait() == status
 
 
 def _told(folder: Path) -> int:
     return int((folder / "family.log").read_text().strip() or 0)
 
 
-def test_a_child_that_ends_early_is_told_with_the_end_of_its_log(folder: Path) -> None:
-    child = Child("hasty", [sys.executable, "-c", "exit('no bread')"], log=folder / "hasty.log", ready=lambda: False)
-    with pytest.raises(ChildFailedError, match=r"hasty ended with status 1 before it was ready(.|\n)*no bread"):
-        child.start()
-
-
-def test_a_child_that_is_late_is_stopped_and_told(folder: Path) -> None:
-    command = [sys.executable, "-c", "import time; time.sleep(600)"]
-    child = Child("late", command, log=folder / "late.log", ready=lambda: False, ready_within=0.5)
-    with pytest.raises(ChildFailedError, match="late was not ready within"):
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ([sys.executable, "-c", "exit('no bread')"], r"ended with status 1 before it was ready(.|\n)*no bread"),
+        ([sys.executable, "-c", "import time; time.sleep(600)"], "was not ready within"),
+        (["/nowhere/ghost"], r"could not be started(.|\n)*FileNotFoundError"),
+    ],
+)
+def test_a_child_that_does_not_become_ready_is_stopped_and_reported(
+    folder: Path, command: list[str], said: str
+) -> None:
+    child = Child("mine", command, log=folder / "mine.log", ready=lambda: False, ready_within=2)
+    with pytest.raises(ChildFailedError, match=f"mine {said}"):
         child.start()
     assert not child.running
-
-
-def test_a_program_that_does_not_exist_is_told(folder: Path) -> None:
-    child = Child("ghost", [folder / "ghost"], log=folder / "ghost.log")
-    with pytest.raises(ChildFailedError, match=r"ghost could not be started(.|\n)*FileNotFoundError"):
-        child.start()
 
 
 def test_two_children_with_one_log_never_run_at_the_same_time(folder: Path) -> None:
@@ -168,19 +161,14 @@ COMPLETE = "import shutil, sys; shutil.copytree({!r}, sys.argv[2], dirs_exist_ok
 WITHOUT_NETWORK = "raise SystemExit('no route to host')"
 
 
-def test_a_download_that_was_cut_short_does_not_count_and_the_next_one_does(tmp_path: Path) -> None:
-    with pytest.raises(kafka.JarsMissingError, match=r"kafka_2\.13-4\.3\.1\.jar"):
-        kafka.fetch(tmp_path, CUT_SHORT)
-    assert list(tmp_path.rglob("*.jar")) == []
+def test_an_incomplete_download_does_not_count_and_the_next_one_does(tmp_path: Path) -> None:
+    for program, why in ((CUT_SHORT, r"kafka_2\.13-4\.3\.1\.jar"), (WITHOUT_NETWORK, "no route to host")):
+        with pytest.raises(kafka.JarsMissingError, match=why):
+            kafka.fetch(tmp_path, program)
+        assert list(tmp_path.rglob("*.jar")) == []
     whole = kafka.fetch(CACHE)
     libs = kafka.fetch(tmp_path, COMPLETE.format(str(whole)))
     assert (libs / "kafka_2.13-4.3.1.jar").stat().st_size > 1_000_000
-
-
-def test_what_went_wrong_is_told(tmp_path: Path) -> None:
-    with pytest.raises(kafka.JarsMissingError, match="no route to host"):
-        kafka.fetch(tmp_path, WITHOUT_NETWORK)
-    assert list(tmp_path.rglob("*.jar")) == []
 
 
 # What `make up` runs beside the platform: the mailbox shows every letter, and a password keeps strangers out.

@@ -7,10 +7,9 @@ import pytest
 from shared.domain.events import FulfilmentReported
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
-from tests.fixtures.engine import SetClock
 from tests.fixtures.events import a
 from tests.fixtures.handed_out import GIVEN
-from tests.fixtures.intake import LAST, PROOF, Intake, id_of
+from tests.fixtures.intake import PROOF, Intake, id_of
 from tests.integration.test_unsearched import COPIED, UNSEARCHED, blocked, report
 
 LINKED = {"identity": "email", "method": "email_link", "on_file_since": "2020-01-01T00:00:00Z"}
@@ -30,12 +29,6 @@ async def asked(intake: Intake) -> str:
     path = await submitted(intake)
     await blocked(intake, path, COPIED, UNPROVED)
     return path
-
-
-async def give_up(intake: Intake, path: str, clock: SetClock) -> None:
-    question_id = str((await intake.published())[-1]["question_id"])
-    clock.at = LAST
-    await intake.unanswered(path, question_id, "last_notice", "identity")
 
 
 async def test_what_is_proved_begins_at_once_and_it_is_on_record_by_what(intake: Intake) -> None:
@@ -84,8 +77,8 @@ async def test_with_the_proof_the_rest_goes_on(intake: Intake, asked: str) -> No
     ]
 
 
-async def test_unproved_rest_at_the_last_notice_is_resumable(intake: Intake, asked: str, clock: SetClock) -> None:
-    await give_up(intake, asked, clock)
+async def test_unproved_rest_at_the_last_notice_is_resumable(intake: Intake, asked: str) -> None:
+    await intake.leave_unanswered(asked, "identity")
     said = (await intake.published())[-1]
     assert (said["type"], said["outcome"], said["owed"]) == (
         "dsr.request.answer_decided.v1",

@@ -23,13 +23,12 @@ from shared.domain.rights import Outcome, Right
 from shared.domain.time_limit_policy import read_policy
 from shared.runtime.metrics import PEOPLE
 from tests.fixtures.events import a
-from tests.fixtures.intake import Intake, approve, id_of, reference_of
+from tests.fixtures.intake import Intake, id_of, reference_of
 from tests.fixtures.letters_sent import send
 from tests.fixtures.mail_server import MailServer
 from tests.fixtures.recipients import (
     ADA,
     CITY,
-    WHY,
     content,
     digest_of,
     digests,
@@ -352,17 +351,10 @@ async def told(intake: Intake, recipient: str = "mailer") -> dict[str, str]:
     return said
 
 
-async def weigh(intake: Intake, path: str, finding: str) -> None:
-    (
-        await intake.officer.post(f"{path}/actions/weigh", json={"finding": finding, "explanation": WHY})
-    ).raise_for_status()
-    (await approve(intake.colleague, path)).raise_for_status()
-
-
 async def test_the_restriction_of_an_objection_is_told_and_that_it_is_lifted(disclosing: Intake) -> None:
     path = await restricted(disclosing, Right.OBJECTION)
     assert await told(disclosing) == {reference_of(path): "restricted"}
-    await weigh(disclosing, path, "overridden")
+    await disclosing.weigh(path, "overridden")
     assert await told(disclosing) == {}, "it is not lifted yet"
     assert "We tell those" not in (await disclosing.letters(path))[-1]["body"]
     await disclosing.consume(lift(path, Right.OBJECTION))
@@ -390,7 +382,7 @@ async def test_nobody_is_told_that_data_are_free_which_another_request_restricts
     assert await told(disclosing, "carrier") == {both[0]: "lifted"}
     states = {name: each["what"] for name, each in (await listed(disclosing, first)).items()}
     assert states == {"mailer": "restricted", "carrier": "lifted"}, "her calls nothing else restricts"
-    await weigh(disclosing, second, "overridden")
+    await disclosing.weigh(second, "overridden")
     await disclosing.consume(lift(second, Right.OBJECTION))
     assert await told(disclosing) == dict.fromkeys(both, "lifted"), "by now, of both"
 

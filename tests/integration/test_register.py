@@ -61,8 +61,7 @@ async def vouched(harness: Harness, *stated: Identity) -> Sequence[tuple[datetim
     return [(each.valid_from, each.valid_to) for each in register.vouched(known) if each.type is PHONE]
 
 
-async def test_a_reading_corrects_learns_and_ends_forgets_nobody_and_names_nobody(open_harness: OpenHarness) -> None:
-    harness = await open_harness()
+async def test_a_reading_corrects_learns_and_ends_forgets_nobody_and_names_nobody(harness: Harness) -> None:
     assert await filled(harness, assigned(ADA, JANUARY), assigned(BEN, None)) == Filled(1, 0, 1)
     assert await vouched(harness, number(None)) == [(JANUARY, None)]
     assert await filled(harness, assigned(ADA, MARCH)) == Filled(1, 0, 0), "the source has corrected the period"
@@ -79,8 +78,7 @@ async def test_a_reading_corrects_learns_and_ends_forgets_nobody_and_names_nobod
         assert value.encode().hex() not in dump
 
 
-async def test_nothing_another_source_or_namespace_replaces_nothing(open_harness: OpenHarness) -> None:
-    harness = await open_harness()
+async def test_nothing_another_source_or_namespace_replaces_nothing(harness: Harness) -> None:
     await filled(harness, assigned(ADA, JANUARY))
     with pytest.raises(Misconfigured, match="as it was"):
         await filled(harness)
@@ -95,8 +93,7 @@ async def test_nothing_another_source_or_namespace_replaces_nothing(open_harness
         assert await fill(*given) == Filled(1, 1, 0), "a person has said that it is right"
 
 
-async def test_of_two_ends_the_earlier_one_holds(open_harness: OpenHarness) -> None:
-    harness = await open_harness()
+async def test_of_two_ends_the_earlier_one_holds(harness: Harness) -> None:
     ends = (assigned(ADA, JANUARY, MAY), assigned(ADA, JANUARY, MARCH), assigned(ADA, JANUARY))
     await filled(harness, *ends, assigned(BEN, MAY, MARCH))
     assert await vouched(harness, number(None)) == [(JANUARY, MARCH)]

@@ -1,7 +1,6 @@
 """Changing people in SQL stores: corrections (Art. 16), flags (Art. 18, 21), and where there is no place for them."""
 
 import re
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from shared.domain.errors import DoneBefore, NotSupported
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.systems.contract import Task
-from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, engine, number, with_tables
+from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, engine, number, store_of
 from tests.fixtures.customer_store import CustomerStore
 from tests.fixtures.downstream import email, phone, receipt, task
 
@@ -289,20 +288,7 @@ state = { class = "T" }
 mails = { class = "T" }
 """
 STATES = "SELECT id, state::text FROM customer ORDER BY id"
-
-
-@pytest.fixture
-async def dsn(empty_database: str) -> str:
-    """The database of some customers."""
-    return await with_tables(empty_database, SCHEMA)
-
-
-@pytest.fixture
-async def switching(dsn: str, tmp_path: Path) -> AsyncIterator[SqlEngine]:
-    """Its adapter."""
-    (tmp_path / "customers.toml").write_text(DATASET, encoding="utf-8")
-    async with engine(dsn, tmp_path / "customers.toml", {}) as switching:
-        yield switching
+dsn, switching = store_of(SCHEMA, DATASET)
 
 
 async def test_lifted_restriction_restores_the_former_state(switching: SqlEngine, dsn: str) -> None:
@@ -327,8 +313,8 @@ columns.id = { class = "T" }
 columns.caller = { class = "A", identity = "phone" }
 columns.began = { class = "M" }
 """
-    (tmp_path / "customers.toml").write_text(DATASET + calls, encoding="utf-8")
-    async with engine(dsn, tmp_path / "customers.toml", {}) as switching:
+    (tmp_path / "store.toml").write_text(DATASET + calls, encoding="utf-8")
+    async with engine(dsn, tmp_path / "store.toml", {}) as switching:
         stopped = await switching.receipt(task(Operation.SUPPRESS, ANNAS_ADDRESS))
         copied = await switching.receipt(task(Operation.EXPORT, ANNAS_ADDRESS))
     assert (stopped.found, stopped.not_searched) == (1, None)

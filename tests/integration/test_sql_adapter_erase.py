@@ -1,7 +1,7 @@
 """Erasing callers and callees from real call records: two people in every row, numbers that change hands."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -23,7 +23,21 @@ from shared.systems.sql.catalog import DatasetOutdated
 from shared.systems.sql.settings import path_of
 from shared.systems.sql.system import SqlUnit
 from shared.systems.sweepable import Counted, Due, Swept
-from tests.fixtures.cdr import ANNA, BORIS, CHIARA, OURS, SqlEngine, ask, at, call, each, engine, number, with_tables
+from tests.fixtures.cdr import (
+    ANNA,
+    BORIS,
+    CHIARA,
+    OURS,
+    SqlEngine,
+    ask,
+    at,
+    call,
+    each,
+    engine,
+    number,
+    store_of,
+    with_tables,
+)
 from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.written_calls import Written, write
 
@@ -248,20 +262,7 @@ answers = { class = "T" }
 sender = { class = "A", identity = "email" }
 """
 LEFT = "SELECT 'a' || id FROM account UNION SELECT 'c' || id FROM contact UNION SELECT 'l' || id FROM letter ORDER BY 1"
-
-
-@pytest.fixture
-async def dsn(empty_database: str) -> str:
-    """The database of some accounts."""
-    return await with_tables(empty_database, SCHEMA)
-
-
-@pytest.fixture
-async def accounts(dsn: str, tmp_path: Path) -> AsyncIterator[SqlEngine]:
-    """Its adapter."""
-    (tmp_path / "accounts.toml").write_text(DATASET, encoding="utf-8")
-    async with engine(dsn, tmp_path / "accounts.toml", {}) as accounts:
-        yield accounts
+dsn, accounts = store_of(SCHEMA, DATASET)
 
 
 @pytest.mark.parametrize("back", ["", "DEFERRABLE", None], ids=["a column emptied", "deferred", "no circle"])
@@ -323,7 +324,7 @@ async def test_the_check_names_what_would_be_refused_or_hidden_at_work(dsn: str,
         'email = { class = "A", identity = "email", party = "a" }', 'email = { class = "A", identity = "email" }'
     )
     parties = parties.replace('answers = { class = "T" }', 'answers = { class = "A", party = "b" }')
-    (tmp_path / "accounts.toml").write_text(parties, encoding="utf-8")
+    (tmp_path / "store.toml").write_text(parties, encoding="utf-8")
     await ask(dsn, f"CREATE ROLE {name} LOGIN PASSWORD 'x'")
     for statement in (
         f"GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA public TO {name}",
@@ -335,7 +336,7 @@ async def test_the_check_names_what_would_be_refused_or_hidden_at_work(dsn: str,
         "REVOKE USAGE ON SCHEMA public FROM PUBLIC",
     ):
         await ask(dsn, statement)
-    async with engine(databases.as_role(dsn, name, "x"), tmp_path / "accounts.toml", {}) as checked:
+    async with engine(databases.as_role(dsn, name, "x"), tmp_path / "store.toml", {}) as checked:
         said = "; ".join(await checked.adapter.inspect())
     await ask(dsn, f"DROP OWNED BY {name}")
     await ask(dsn, f"DROP ROLE {name}")

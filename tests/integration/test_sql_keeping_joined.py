@@ -1,6 +1,5 @@
 """What a rule keeps of rows that joins lead to: what leads there stays with it, reduced, and goes with the last."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ from shared.domain.policy import Policy, WhereUnknown, parse_period
 from shared.storage.postgres import connected
 from shared.systems.contract import Task
 from shared.systems.sql.dataset import Dataset
-from tests.fixtures.cdr import SqlEngine, ask, engine, with_tables
+from tests.fixtures.cdr import SqlEngine, ask, engine, store_of
 from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.mobile import DATASET, PEOPLE, RULE, SHAPES, E, about, deferred, filled, held
 from tests.fixtures.policy import signed_policy
@@ -374,20 +373,7 @@ dialled = {{ class = "B" }}
 cell = {{ class = "M" }}
 kept = {{ class = "T" }}
 """
-
-
-@pytest.fixture
-async def dsn(empty_database: str) -> str:
-    """A database whose calls have the account of whoever made them, and refer to it."""
-    return await with_tables(empty_database, SCHEMA)
-
-
-@pytest.fixture
-async def calls(dsn: str, tmp_path: Path) -> AsyncIterator[SqlEngine]:
-    """Its adapter, where rules are signed."""
-    (tmp_path / "calls.toml").write_text(DATASET_RULES, encoding="utf-8")
-    async with engine(dsn, tmp_path / "calls.toml", {}, signed_policy()) as calls:
-        yield calls
+dsn, calls = store_of(SCHEMA, DATASET_RULES, signed_policy)
 
 
 def of(who: str, account: str, operation: Operation = Operation.ERASE) -> Task:

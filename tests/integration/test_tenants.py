@@ -9,7 +9,7 @@ from services.amendment import overlapping_restrictions, registers
 from services.amendment.handlers import begin as amend
 from services.intake.access import auth
 from services.intake.access.grant import Grant, Power
-from shared.domain.events import FulfilmentBlocked, RequestVerified, TaskRecorded
+from shared.domain.events import RequestVerified, TaskRecorded
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.release import Fault, Match
@@ -37,14 +37,6 @@ async def instructed(
     return new
 
 
-async def todo(harness: Harness) -> TaskReport:
-    """What was last said to wait for a person."""
-    query = "SELECT convert_from(value, 'UTF8') FROM outbox ORDER BY position DESC LIMIT 1"
-    event = FulfilmentBlocked.model_validate_json(await harness.pool.fetchval(query))
-    (task,) = (task for task in event.tasks if task.failure)
-    return task
-
-
 async def test_instruction_is_done_where_tenants_are_separate(open_harness: OpenHarness) -> None:
     crm = ScriptedSystem("crm", yields=frozenset({PHONE}))
     cdr = ScriptedSystem("cdr", needs=frozenset({EMAIL, PHONE}), tenants=ACME)
@@ -56,7 +48,7 @@ async def test_instruction_is_done_where_tenants_are_separate(open_harness: Open
     await harness.worker("crm").work()
     assert (crm.asked, harness.completed) == ([], [])
     assert await harness.fulfilment_state(new.request_id) == "blocked"
-    task = await todo(harness)
+    task = await harness.manual_task()
     assert (task.system, task.failure, task.not_asked) == ("crm", "not_supported", True)
     done = task.model_copy(update={"outcome": "erased", "failure": None, "found": 1, "changed": 1, "by_hand": True})
     async with harness.unit_of_work.begin() as tx:

@@ -19,9 +19,9 @@ from shared.fulfilment.store import FulfilmentState, NewFulfilment
 from shared.storage.subject_data import encode_identities
 from shared.storage.vault import Sealing
 from shared.systems.contract import NotSearched, Receipt, Record, Result, Task
-from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
+from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
-from tests.fixtures.intake import LAST, Intake, id_of
+from tests.fixtures.intake import Intake, id_of
 
 MORE = {"text": "My number is in the form.", "subject": {"phones": [{"number": "+442079460000"}], "account_id": "C1"}}
 LITTLE = {"text": "I have had no number."}
@@ -100,14 +100,8 @@ async def test_an_answer_that_names_nothing_is_read_by_a_person(intake: Intake, 
     assert (await intake.types())[-1] == "question_answered"
 
 
-async def give_up(intake: Intake, path: str, clock: SetClock) -> None:
-    question_id = str((await intake.published())[-1]["question_id"])
-    clock.at = LAST
-    await intake.unanswered(path, question_id, "last_notice", "clarification")
-
-
-async def test_unanswered_question_ends_with_what_was_found(intake: Intake, asked: str, clock: SetClock) -> None:
-    await give_up(intake, asked, clock)
+async def test_unanswered_question_ends_with_what_was_found(intake: Intake, asked: str) -> None:
+    await intake.leave_unanswered(asked, "clarification")
     said = (await intake.published())[-1]
     assert (said["type"], said["outcome"], said["owed"]) == (
         "dsr.request.answer_decided.v1",
@@ -127,11 +121,11 @@ async def test_unanswered_question_ends_with_what_was_found(intake: Intake, aske
     assert "what you mean" not in notice["body"]
 
 
-async def test_unknown_stranger_is_unidentified_and_may_resume(intake: Intake, clock: SetClock) -> None:
+async def test_unknown_stranger_is_unidentified_and_may_resume(intake: Intake) -> None:
     path = await intake.submit()
     nothing = report("crm", outcome=TaskOutcome.NO_MATCH)
     await blocked(intake, path, nothing, UNSEARCHED)
-    await give_up(intake, path, clock)
+    await intake.leave_unanswered(path, "clarification")
     await intake.consume(a(FulfilmentReported, about=id_of(path), tasks=(nothing, UNSEARCHED)))
     shown = await intake.view(path)
     assert (shown["state"], shown["outcome"], shown["resumable"]) == ("closed", "unidentified", True)
@@ -153,10 +147,10 @@ async def test_unknown_stranger_is_unidentified_and_may_resume(intake: Intake, c
 
 
 @pytest.mark.parametrize("found", [0, 4])
-async def test_finding_counts_until_the_outcome_is_known(intake: Intake, clock: SetClock, found: int) -> None:
+async def test_finding_counts_until_the_outcome_is_known(intake: Intake, found: int) -> None:
     path = await intake.submit()
     await blocked(intake, path, UNSEARCHED)
-    await give_up(intake, path, clock)
+    await intake.leave_unanswered(path, "clarification")
     late = report("ticketing", outcome=TaskOutcome.EXPORTED, found=found)
     await intake.consume(a(FulfilmentReported, about=id_of(path), tasks=(late, UNSEARCHED)))
     assert (await intake.view(path))["outcome"] == ("partially_fulfilled" if found else "unidentified")

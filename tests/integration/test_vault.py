@@ -35,7 +35,7 @@ from shared.storage.vault import Sealing, Vault
 from shared.systems.contract import Checkpoint, Receipt, Record, Result, Task
 from shared.systems.protocols import HandOver
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock
-from tests.fixtures.intake import Intake, id_of
+from tests.fixtures.intake import Intake
 from tests.fixtures.packages import described, exporting, fetched, pack
 
 ADA = Identity(IdentityType.EMAIL, "ada@example.org")
@@ -44,8 +44,7 @@ NUMBER = Identity(
 )
 
 
-async def test_what_is_sealed_for_a_subject_is_read_back_as_it_was(open_harness: OpenHarness) -> None:
-    harness = await open_harness()
+async def test_what_is_sealed_for_a_subject_is_read_back_as_it_was(harness: Harness) -> None:
     ref = uuid7()
     change = Change(field="email", current="ada@example.org", asserted="ada@example.net")
     async with harness.unit_of_work.begin() as tx:
@@ -62,7 +61,7 @@ SEALS_NOTHING: list[tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]] =
 
 @pytest.mark.parametrize("instead", [None, *SEALS_NOTHING], ids=["sealed", "in clear", "in base64"])
 async def test_nothing_of_it_stands_in_the_database_in_clear_and_the_search_that_says_so_would_find_it(
-    open_harness: OpenHarness,
+    harness: Harness,
     database: str,
     monkeypatch: pytest.MonkeyPatch,
     instead: tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]] | None,
@@ -71,7 +70,6 @@ async def test_nothing_of_it_stands_in_the_database_in_clear_and_the_search_that
         seal, unseal = instead
         monkeypatch.setattr(vault, "_seal", lambda _key, content, *_: seal(content))
         monkeypatch.setattr(vault, "_open", lambda _key, content, _ref: unseal(content))
-    harness = await open_harness()
     ref = await harness.subject(ADA)
     async with harness.unit_of_work.begin() as tx:
         await tx.vault.seal(tx.connection, [Sealing(ref, "records", "crm", b"Ada Lovelace")], tx.now)
@@ -81,8 +79,7 @@ async def test_nothing_of_it_stands_in_the_database_in_clear_and_the_search_that
     assert places == ({"address": {"vault.subject"}, "name": {"vault.sealed"}} if instead else {})
 
 
-async def test_identities_that_systems_yield_are_known_once_each(open_harness: OpenHarness) -> None:
-    harness = await open_harness()
+async def test_identities_that_systems_yield_are_known_once_each(harness: Harness) -> None:
     ref = await harness.subject(ADA)
     async with harness.unit_of_work.begin() as tx:
         pieces = [Sealing(ref, "identities", "crm", encode_identities([ADA, NUMBER])) for _ in range(2)]
@@ -95,8 +92,7 @@ async def test_identities_that_systems_yield_are_known_once_each(open_harness: O
     assert later[ref].identities == (replace(ADA, shared=True), NUMBER)
 
 
-async def test_a_shredded_subject_cannot_be_read_by_anyone(open_harness: OpenHarness, clock: SetClock) -> None:
-    harness = await open_harness()
+async def test_a_shredded_subject_cannot_be_read_by_anyone(harness: Harness, clock: SetClock) -> None:
     ref, other = await harness.subject(ADA), await harness.subject(NUMBER)
     sealing = Sealing(ref, "package", "export", b"everything")
     async with harness.unit_of_work.begin() as tx:
@@ -117,9 +113,8 @@ async def test_a_shredded_subject_cannot_be_read_by_anyone(open_harness: OpenHar
 
 @pytest.mark.parametrize(("name", "error"), [("k2", UnknownKey), ("k1", InvalidTag)])
 async def test_a_keyring_without_the_key_opens_nothing_though_it_has_another_of_the_same_name(
-    open_harness: OpenHarness, tmp_path: Path, name: str, error: type[Exception]
+    harness: Harness, tmp_path: Path, name: str, error: type[Exception]
 ) -> None:
-    harness = await open_harness()
     ref = await harness.subject()
     keyring.create(tmp_path / "other.json", active=name)
     stranger = Vault(keyring.load(tmp_path / "other.json"))
@@ -128,8 +123,7 @@ async def test_a_keyring_without_the_key_opens_nothing_though_it_has_another_of_
             await stranger.subject_data(connection, [ref])
 
 
-async def test_a_retired_key_still_opens_what_it_sealed(open_harness: OpenHarness, tmp_path: Path) -> None:
-    harness = await open_harness()
+async def test_a_retired_key_still_opens_what_it_sealed(harness: Harness, tmp_path: Path) -> None:
     ref = await harness.subject(ADA)
     keyring.create(tmp_path / "next.json", active="k2")
     fresh, retired = keyring.load(tmp_path / "next.json"), harness.unit_of_work.vault.keyring
@@ -150,8 +144,7 @@ async def test_a_retired_key_still_opens_what_it_sealed(open_harness: OpenHarnes
            FROM vault.subject a WHERE a.subject_ref = $1 AND b.subject_ref = $2""",
     ],
 )
-async def test_what_was_sealed_for_one_subject_opens_for_no_other(open_harness: OpenHarness, swap: str) -> None:
-    harness = await open_harness()
+async def test_what_was_sealed_for_one_subject_opens_for_no_other(harness: Harness, swap: str) -> None:
     one, other = await harness.subject(ADA), await harness.subject(NUMBER)
     async with harness.unit_of_work.begin() as tx:
         await tx.vault.seal(tx.connection, [Sealing(one, "records", "crm", b"hers")], tx.now)
@@ -179,18 +172,6 @@ async def swept(intake: Intake) -> dict[str, float]:
     return {what: number for what, number in found.items() if number}
 
 
-async def seal(intake: Intake, path: str, kind: str, source: str = "crm") -> None:
-    async with intake.unit_of_work.begin() as tx:
-        subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", id_of(path))
-        await tx.vault.seal(tx.connection, [Sealing(subject, kind, source, b"[]")], tx.now)
-
-
-async def shred(intake: Intake, path: str) -> None:
-    async with intake.unit_of_work.begin() as tx:
-        subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", id_of(path))
-        await tx.vault.shred(tx.connection, [subject], tx.now)
-
-
 async def erased(intake: Intake, **report: object) -> str:
     """An erasure that is closed, with what its only system reported."""
     path = await intake.submit(right="erasure")
@@ -204,16 +185,16 @@ async def test_what_ended_requests_had_collected_is_found_after_an_hour(intake: 
     answered, pieces, at_work = [await intake.submit() for _ in range(3)]
     shredded = await intake.submit(right="erasure")
     for kind, path in withdrawn.items():
-        await seal(intake, path, kind)
+        await intake.seal(path, kind)
     for kind in ("package", "identities", "letter"):
-        await seal(intake, answered, kind)
+        await intake.seal(answered, kind)
     for path in (pieces, at_work, shredded):
-        await seal(intake, path, "records")
+        await intake.seal(path, "records")
     for path in (*withdrawn.values(), shredded):
         (await intake.channel.post(f"{path}/actions/withdraw")).raise_for_status()
     for path in (answered, pieces):
         await intake.complete(path)
-    await shred(intake, shredded)
+    await intake.shred(shredded)
     assert await swept(intake) == {}
     intake.clock.at += LATER
     assert await swept(intake) == {"collected": 4}, "what is handed out, at work, or gone is none"
@@ -227,7 +208,7 @@ async def test_key_of_a_finished_erasure_is_found(intake: Intake) -> None:
         intake.clock.at += LATER
         finished = report.get("outcome") in {"erased", "no_match"} and "not_searched" not in report
         assert (await swept(intake)).get("key", 0) == finished, report
-        await shred(intake, path)
+        await intake.shred(path)
         assert "key" not in await swept(intake)
 
 
@@ -269,8 +250,7 @@ async def read(harness: Harness, piece: Chunked, first: int = 0, end: int | None
     return b"".join([each async for each in chunks.read(harness.pool, vault, piece, first, upto)])
 
 
-async def test_any_part_of_it_is_read_as_it_was_written_and_it_goes_with_the_piece(open_harness: OpenHarness) -> None:
-    harness = await open_harness()
+async def test_any_part_of_it_is_read_as_it_was_written_and_it_goes_with_the_piece(harness: Harness) -> None:
     piece = await written(harness, await harness.subject())
     assert await harness.pool.fetchval("SELECT count(*) FROM vault.chunk") == 3
     async with harness.pool.acquire() as connection:
@@ -300,8 +280,7 @@ async def test_any_part_of_it_is_read_as_it_was_written_and_it_goes_with_the_pie
     ],
     ids=["moved", "of another piece of the same subject", "changed"],
 )
-async def test_swapped_chunk_opens_as_nothing(open_harness: OpenHarness, change: str) -> None:
-    harness = await open_harness()
+async def test_swapped_chunk_opens_as_nothing(harness: Harness, change: str) -> None:
     subject = await harness.subject()
     piece, other = await written(harness, subject), await written(harness, subject, bytes(len(CONTENT)))
     if "position = 1 - position" in change:
@@ -311,8 +290,7 @@ async def test_swapped_chunk_opens_as_nothing(open_harness: OpenHarness, change:
         await read(harness, piece)
 
 
-async def test_one_that_is_missing_and_a_key_that_is_gone_break_it_off(open_harness: OpenHarness) -> None:
-    harness = await open_harness()
+async def test_one_that_is_missing_and_a_key_that_is_gone_break_it_off(harness: Harness) -> None:
     piece = await written(harness, subject := await harness.subject())
     await harness.pool.execute("DELETE FROM vault.chunk WHERE position = 2")
     with pytest.raises(Shredded):
@@ -323,8 +301,7 @@ async def test_one_that_is_missing_and_a_key_that_is_gone_break_it_off(open_harn
         await read(harness, piece, 0, 1)
 
 
-async def test_a_piece_that_says_to_be_another_is_none(open_harness: OpenHarness) -> None:
-    harness = await open_harness()
+async def test_a_piece_that_says_to_be_another_is_none(harness: Harness) -> None:
     subject = await harness.subject()
     piece, other = await written(harness, subject), await written(harness, subject, b"shorter")
     await harness.pool.execute(

@@ -52,9 +52,18 @@ from tests.fixtures.live import eventually
 from tests.fixtures.worker_harness import CRM, claimed, cut_off, opened
 
 
-async def test_a_batch_is_claimed_called_and_concluded(open_harness: OpenHarness) -> None:
-    crm = ScriptedSystem("crm")
-    harness = await open_harness(crm)
+@pytest.fixture
+def crm() -> ScriptedSystem:
+    return ScriptedSystem("crm")
+
+
+@pytest.fixture
+async def harness(open_harness: OpenHarness, crm: ScriptedSystem) -> Harness:
+    """The engine of erasure over the CRM."""
+    return await open_harness(crm)
+
+
+async def test_a_batch_is_claimed_called_and_concluded(crm: ScriptedSystem, harness: Harness) -> None:
     requests = await opened(harness, 20)
     assert await harness.worker("crm").work() == 20
     assert len(crm.asked) == 20
@@ -64,9 +73,8 @@ async def test_a_batch_is_claimed_called_and_concluded(open_harness: OpenHarness
     assert await harness.worker("crm").work() == 0
 
 
-async def test_a_task_carries_whose_it_is_what_is_known_and_by_when_it_is_due(open_harness: OpenHarness) -> None:
-    crm = ScriptedSystem("crm")
-    harness = await open_harness(crm)
+async def test_a_task_carries_whose_it_is_what_is_known_and_by_when_it_is_due(harness: Harness) -> None:
+    crm = harness.systems["crm"]
     [request] = await opened(harness)
     await harness.worker("crm").work()
     [task] = crm.asked
@@ -75,11 +83,9 @@ async def test_a_task_carries_whose_it_is_what_is_known_and_by_when_it_is_due(op
     assert task.details["right"] == "erasure"
 
 
-async def test_unavailable_system_is_asked_with_growing_pauses(open_harness: OpenHarness, clock: SetClock) -> None:
-    crm = ScriptedSystem("crm")
-
+async def test_unavailable_system_is_asked_with_growing_pauses(harness: Harness, clock: SetClock) -> None:
+    crm = harness.systems["crm"]
     crm.answers[Operation.ERASE] = each(lambda _: Unavailable("no answer"))
-    harness = await open_harness(crm)
     [request] = await opened(harness)
     worker = harness.worker("crm", backoff_seconds=1)
     assert await worker.work() == 1
@@ -93,8 +99,8 @@ async def test_unavailable_system_is_asked_with_growing_pauses(open_harness: Ope
     assert [task.attempt for task in crm.asked] == [1, 2, 3]
 
 
-async def test_unforeseen_error_fails_one_task(open_harness: OpenHarness, caplog: pytest.LogCaptureFixture) -> None:
-    crm = ScriptedSystem("crm")
+async def test_unforeseen_error_fails_one_task(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    crm = harness.systems["crm"]
     bad: set[UUID] = set()
 
     async def break_on_some(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
@@ -104,7 +110,6 @@ async def test_unforeseen_error_fails_one_task(open_harness: OpenHarness, caplog
         return [Receipt(task.task_id, TaskOutcome.ERASED, 1, 1) for task in asked]
 
     crm.answers[Operation.ERASE] = break_on_some
-    harness = await open_harness(crm)
     requests = await opened(harness, 5)
     bad.add(requests[2])
     with caplog.at_level(logging.DEBUG):
@@ -117,21 +122,18 @@ async def test_unforeseen_error_fails_one_task(open_harness: OpenHarness, caplog
     assert "ada@example.org" not in caplog.text
 
 
-async def test_an_answer_for_too_few_tasks_is_an_answer_for_none(open_harness: OpenHarness) -> None:
-    crm = ScriptedSystem("crm")
-
+async def test_an_answer_for_too_few_tasks_is_an_answer_for_none(crm: ScriptedSystem, harness: Harness) -> None:
     async def forget_one(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
         return [Receipt(task.task_id, TaskOutcome.ERASED, 1, 1) for task in asked[1:]]
 
     crm.answers[Operation.ERASE] = forget_one
-    harness = await open_harness(crm)
     await opened(harness, 3)
     await harness.worker("crm").work()
     assert await harness.pool.fetchval("SELECT count(*) FROM task WHERE failure = 'unforeseen_error'") == 3
 
 
-async def test_pending_task_is_asked_later_or_at_its_reply(open_harness: OpenHarness, clock: SetClock) -> None:
-    crm = ScriptedSystem("crm")
+async def test_pending_task_is_asked_later_or_at_its_reply(harness: Harness, clock: SetClock) -> None:
+    crm = harness.systems["crm"]
 
     async def wait_for_the_team(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
         clock.pass_by(seconds=1)
@@ -142,7 +144,6 @@ async def test_pending_task_is_asked_later_or_at_its_reply(open_harness: OpenHar
         return [Pending(task.task_id, timedelta(hours=6)) for task in asked]
 
     crm.answers[Operation.ERASE] = wait_for_the_team
-    harness = await open_harness(crm)
     _, answered = await opened(harness, 2)
     worker = harness.worker("crm")
     assert await worker.work() == 2
@@ -170,8 +171,7 @@ async def test_reply_to_a_failed_task_counts_at_its_retry(open_harness: OpenHarn
     assert (await harness.pool.fetchval("SELECT progress FROM task"))["found"] == 3
 
 
-async def test_reply_of_another_system_has_no_effect(open_harness: OpenHarness, clock: SetClock) -> None:
-    harness = await open_harness(ScriptedSystem("crm"))
+async def test_reply_of_another_system_has_no_effect(harness: Harness, clock: SetClock) -> None:
     await opened(harness)
     task_id = await harness.pool.fetchval("SELECT task_id FROM task")
     async with harness.pool.acquire() as connection:
@@ -181,9 +181,7 @@ async def test_reply_of_another_system_has_no_effect(open_harness: OpenHarness, 
     assert await harness.pool.fetchval("SELECT progress FROM task") == {}
 
 
-async def test_shredded_key_fails_the_task_by_name(open_harness: OpenHarness, clock: SetClock) -> None:
-    crm = ScriptedSystem("crm")
-
+async def test_shredded_key_fails_the_task_by_name(crm: ScriptedSystem, harness: Harness, clock: SetClock) -> None:
     async def shred_meanwhile(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
         async with harness.unit_of_work.begin() as tx:
             await tx.vault.shred(tx.connection, [asked[0].subject_ref], clock.now())
@@ -191,7 +189,6 @@ async def test_shredded_key_fails_the_task_by_name(open_harness: OpenHarness, cl
         return [Receipt(task.task_id, TaskOutcome.EXPORTED, found=1, records=(record,)) for task in asked]
 
     crm.answers[Operation.ERASE] = shred_meanwhile
-    harness = await open_harness(crm)
     requests = await opened(harness, 2)
     await harness.worker("crm").work()
     rows = await harness.pool.fetch("SELECT failure FROM task ORDER BY task_id")
@@ -200,8 +197,8 @@ async def test_shredded_key_fails_the_task_by_name(open_harness: OpenHarness, cl
     assert await harness.states(requests[0]) == {"crm:erase": "failed"}
 
 
-async def test_what_was_done_is_concluded_once_the_database_is_back(open_harness: OpenHarness, database: str) -> None:
-    crm = ScriptedSystem("crm")
+async def test_what_was_done_is_concluded_once_the_database_is_back(harness: Harness, database: str) -> None:
+    crm = harness.systems["crm"]
 
     async def cut_the_database(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
         outsider = await asyncpg.connect(database)
@@ -214,7 +211,6 @@ async def test_what_was_done_is_concluded_once_the_database_is_back(open_harness
         return [Receipt(task.task_id, TaskOutcome.ERASED, 1, 1) for task in asked]
 
     crm.answers[Operation.ERASE] = cut_the_database
-    harness = await open_harness(crm)
     [request] = await opened(harness)
     async with asyncio.timeout(60):
         assert await harness.worker("crm").work() == 1
@@ -222,9 +218,7 @@ async def test_what_was_done_is_concluded_once_the_database_is_back(open_harness
     assert len(crm.asked) == 1
 
 
-async def test_tasks_with_unread_identities_in_an_outage_are_worked(open_harness: OpenHarness) -> None:
-    crm = ScriptedSystem("crm")
-    harness = await open_harness(crm)
+async def test_tasks_with_unread_identities_in_an_outage_are_worked(crm: ScriptedSystem, harness: Harness) -> None:
     [request] = await opened(harness)
     vault = cut_off(harness)
     async with asyncio.timeout(60):
@@ -233,9 +227,9 @@ async def test_tasks_with_unread_identities_in_an_outage_are_worked(open_harness
     assert [task.attempt for task in crm.asked] == [1]
 
 
-async def test_a_worker_works_until_told_to_stop_and_then_finishes_what_it_has(open_harness: OpenHarness) -> None:
+async def test_a_worker_works_until_told_to_stop_and_then_finishes_what_it_has(harness: Harness) -> None:
     begun, stopping = asyncio.Event(), asyncio.Event()
-    crm = ScriptedSystem("crm")
+    crm = harness.systems["crm"]
 
     async def stop_meanwhile(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
         begun.set()
@@ -243,7 +237,6 @@ async def test_a_worker_works_until_told_to_stop_and_then_finishes_what_it_has(o
         return [Receipt(task.task_id, TaskOutcome.ERASED, 1, 1) for task in asked]
 
     crm.answers[Operation.ERASE] = stop_meanwhile
-    harness = await open_harness(crm)
     [request] = await opened(harness)
     working = asyncio.create_task(harness.worker("crm").run(stopping, Heartbeats()))
     await begun.wait()
@@ -253,13 +246,11 @@ async def test_a_worker_works_until_told_to_stop_and_then_finishes_what_it_has(o
     assert await harness.states(request) == {"crm:erase": "done"}
 
 
-async def test_what_systems_yield_and_hand_out_is_sealed_for_the_subject(open_harness: OpenHarness) -> None:
-    crm = ScriptedSystem("crm")
+async def test_what_systems_yield_and_hand_out_is_sealed_for_the_subject(crm: ScriptedSystem, harness: Harness) -> None:
     number = Identity(IdentityType.PHONE, "+442079460000", source="crm")
     record = Record("contact", "party", {"name": "Ada"})
     found = Receipt(UUID(int=0), TaskOutcome.EXPORTED, 1, identities=(number,), records=(record,))
     crm.answers[Operation.ERASE] = each(lambda task: replace(found, task_id=task.task_id))
-    harness = await open_harness(crm)
     await opened(harness)
     await harness.worker("crm").work()
     subject = crm.asked[0].subject_ref
@@ -280,9 +271,9 @@ async def taken_over(harness: Harness, clock: SetClock) -> tuple[tasks.Claim, ta
     return mine, theirs
 
 
-async def test_a_late_conclusion_of_a_worker_that_lost_its_lease_has_no_effect(open_harness: OpenHarness) -> None:
+async def test_a_late_conclusion_of_a_worker_that_lost_its_lease_has_no_effect(harness: Harness) -> None:
     slow, quick = asyncio.Event(), asyncio.Event()
-    crm = ScriptedSystem("crm")
+    crm = harness.systems["crm"]
 
     async def hang(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
         del crm.answers[Operation.ERASE]
@@ -291,7 +282,6 @@ async def test_a_late_conclusion_of_a_worker_that_lost_its_lease_has_no_effect(o
         return [TableMissing("late") for _ in asked]
 
     crm.answers[Operation.ERASE] = hang
-    harness = await open_harness(crm)
     [request] = await opened(harness)
     first = asyncio.create_task(harness.worker("crm").work())
     await slow.wait()
@@ -305,10 +295,8 @@ async def test_a_late_conclusion_of_a_worker_that_lost_its_lease_has_no_effect(o
     assert await harness.actions(request) == ["fulfilment.opened", "task.concluded"]
 
 
-async def test_what_is_put_back_is_worked_when_its_pause_is_over(open_harness: OpenHarness) -> None:
-    crm = ScriptedSystem("crm")
+async def test_what_is_put_back_is_worked_when_its_pause_is_over(crm: ScriptedSystem, harness: Harness) -> None:
     crm.answers[Operation.ERASE] = each(lambda task: Unavailable("busy") if task.attempt < 3 else done(task))
-    harness = await open_harness(crm)
     harness.unit_of_work = replace(harness.unit_of_work, clock=SystemClock())
     [request] = await opened(harness)
     stopping = asyncio.Event()
@@ -329,8 +317,7 @@ def done(task: Task) -> Receipt:
     return Receipt(task.task_id, TaskOutcome.ERASED, found=1, changed=1)
 
 
-async def test_late_conclusion_before_the_heir_has_no_effect(open_harness: OpenHarness, clock: SetClock) -> None:
-    harness = await open_harness(ScriptedSystem("crm"))
+async def test_late_conclusion_before_the_heir_has_no_effect(harness: Harness, clock: SetClock) -> None:
     [request] = await opened(harness)
     mine, theirs = await taken_over(harness, clock)
     assert (mine.attempt, theirs.attempt) == (1, 2)
@@ -343,9 +330,8 @@ async def test_late_conclusion_before_the_heir_has_no_effect(open_harness: OpenH
 
 
 @pytest.mark.parametrize("taken", [True, False])
-async def test_lost_lease_stops_the_work_too(open_harness: OpenHarness, *, taken: bool) -> None:
+async def test_lost_lease_stops_the_work_too(crm: ScriptedSystem, harness: Harness, *, taken: bool) -> None:
     begun, stopped = asyncio.Event(), asyncio.Event()
-    crm = ScriptedSystem("crm")
 
     async def work_for_ever(_asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
         begun.set()
@@ -356,7 +342,6 @@ async def test_lost_lease_stops_the_work_too(open_harness: OpenHarness, *, taken
         raise AssertionError
 
     crm.answers[Operation.ERASE] = work_for_ever
-    harness = await open_harness(crm)
     [request] = await opened(harness)
     monotonic = [0.0]
     lease = Lease(3600, lambda: monotonic[0])
@@ -377,8 +362,7 @@ async def test_lost_lease_stops_the_work_too(open_harness: OpenHarness, *, taken
     assert await harness.outbox() == []
 
 
-async def test_a_process_that_lost_its_lease_works_on_by_a_new_one(open_harness: OpenHarness) -> None:
-    harness = await open_harness(ScriptedSystem("crm"))
+async def test_a_process_that_lost_its_lease_works_on_by_a_new_one(harness: Harness) -> None:
     [request] = await opened(harness)
     lost = harness.lease.holder
     await harness.silence(harness.lease)
@@ -390,12 +374,9 @@ async def test_a_process_that_lost_its_lease_works_on_by_a_new_one(open_harness:
     assert await harness.states(request) == {"crm:erase": "done"}
 
 
-async def test_what_was_claimed_by_a_lease_that_is_lost_by_now_is_not_begun(open_harness: OpenHarness) -> None:
-    harness = await open_harness(ScriptedSystem("crm"))
+async def test_what_was_claimed_by_a_lease_that_is_lost_by_now_is_not_begun(harness: Harness) -> None:
     lost = harness.lease.holder
-    await harness.silence(harness.lease)
-    await harness.reap()
-    await harness.renew(harness.lease)
+    await harness.lose_lease()
 
     async def begin() -> None:
         pytest.fail("it was begun")
@@ -404,8 +385,7 @@ async def test_what_was_claimed_by_a_lease_that_is_lost_by_now_is_not_begun(open
         await harness.lease.hold(lost, begin())
 
 
-async def test_thread_renews_the_lease_under_load(open_harness: OpenHarness, clock: SetClock, database: str) -> None:
-    harness = await open_harness(ScriptedSystem("crm"))
+async def test_thread_renews_the_lease_under_load(harness: Harness, clock: SetClock, database: str) -> None:
     await opened(harness)
     lease, ended = Lease(2), asyncio.Event()
     running = asyncio.create_task(lease.run(PostgresSettings(dsn=database), ServiceName.ERASURE, ended, Heartbeats()))
@@ -431,18 +411,13 @@ async def test_a_thread_that_cannot_renew_ends_its_process(database: str) -> Non
         await lease.run(PostgresSettings(dsn=database), without_migrations, asyncio.Event(), Heartbeats())
 
 
-async def test_task_that_ends_its_process_twice_is_leased_alone(open_harness: OpenHarness, clock: SetClock) -> None:
-    harness = await open_harness(ScriptedSystem("crm"))
+async def test_task_that_ends_its_process_twice_is_leased_alone(harness: Harness, clock: SetClock) -> None:
     await opened(harness, 3)
     for _ in range(2):
         assert len(await claimed(harness, clock)) == 3
-        await harness.silence(harness.lease)
-        assert await harness.reap() == {CRM: 3}
-        await harness.renew(harness.lease)
+        assert await harness.lose_lease() == {CRM: 3}
     [poison] = await claimed(harness, clock)
-    await harness.silence(harness.lease)
-    assert await harness.reap() == {CRM: 1}
-    await harness.renew(harness.lease)
+    assert await harness.lose_lease() == {CRM: 1}
     others = [await claimed(harness, clock) for _ in range(3)]
     assert [len(each) for each in others] == [1, 1, 0]
     assert poison.task_id not in {claim.task_id for each in others for claim in each}
@@ -450,15 +425,12 @@ async def test_task_that_ends_its_process_twice_is_leased_alone(open_harness: Op
     assert [claim.task_id for claim in await claimed(harness, clock)] == [poison.task_id]
 
 
-async def test_what_came_through_a_call_is_no_longer_worked_alone(open_harness: OpenHarness, clock: SetClock) -> None:
-    crm = ScriptedSystem("crm")
-    harness = await open_harness(crm)
+async def test_what_came_through_a_call_is_no_longer_worked_alone(harness: Harness, clock: SetClock) -> None:
+    crm = harness.systems["crm"]
     await opened(harness, 3)
     for _ in range(2):
         await claimed(harness, clock)
-        await harness.silence(harness.lease)
-        await harness.reap()
-        await harness.renew(harness.lease)
+        await harness.lose_lease()
 
     async def be_away(_asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
         raise Unavailable("no answer")
@@ -470,16 +442,13 @@ async def test_what_came_through_a_call_is_no_longer_worked_alone(open_harness: 
     assert len(await claimed(harness, clock)) == 3
 
 
-async def test_a_note_is_there_at_the_next_attempt(open_harness: OpenHarness, clock: SetClock) -> None:
-    crm = ScriptedSystem("crm")
-
+async def test_a_note_is_there_at_the_next_attempt(crm: ScriptedSystem, harness: Harness, clock: SetClock) -> None:
     async def count_then_break(asked: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         await save_progress({task.task_id: {"found": 7} for task in asked})
         await save_progress({task.task_id: {"party": "42"} for task in asked})
         raise Unavailable("the line broke after the erasure")
 
     crm.answers[Operation.ERASE] = count_then_break
-    harness = await open_harness(crm)
     await opened(harness, 2)
     worker = harness.worker("crm")
     await worker.work()
@@ -489,8 +458,7 @@ async def test_a_note_is_there_at_the_next_attempt(open_harness: OpenHarness, cl
     assert [task.progress for task in crm.asked[2:]] == [{"found": 7, "party": "42"}] * 2
 
 
-async def test_a_note_fails_once_the_lease_is_lost(open_harness: OpenHarness, clock: SetClock) -> None:
-    harness = await open_harness(ScriptedSystem("crm"))
+async def test_a_note_fails_once_the_lease_is_lost(harness: Harness, clock: SetClock) -> None:
     await opened(harness)
     mine, theirs = await taken_over(harness, clock)
     async with harness.pool.acquire() as connection:
@@ -500,16 +468,13 @@ async def test_a_note_fails_once_the_lease_is_lost(open_harness: OpenHarness, cl
     assert await harness.pool.fetchval("SELECT progress FROM task") == {"found": 2}
 
 
-async def test_a_worker_that_lost_one_lease_still_gives_back_the_others(open_harness: OpenHarness) -> None:
-    crm = ScriptedSystem("crm")
-
+async def test_a_worker_that_lost_one_lease_still_gives_back_the_others(crm: ScriptedSystem, harness: Harness) -> None:
     async def lose_one(asked: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         await harness.pool.execute("UPDATE task SET attempt = attempt + 1 WHERE task_id = $1", asked[0].task_id)
         await save_progress({task.task_id: {"found": 1} for task in asked})
         pytest.fail("nothing irreversible may follow a note that failed")
 
     crm.answers[Operation.ERASE] = lose_one
-    harness = await open_harness(crm)
     requests = await opened(harness, 2)
     await harness.worker("crm").work()
     states = sorted([(await harness.states(request))["crm:erase"] for request in requests])
@@ -531,7 +496,7 @@ class Moment:
     ("pause", "away", "taken"), [(0.5, False, True), (4, False, False), (0.5, True, False)], ids=str
 )
 async def test_a_look_takes_back_what_is_silent_unless_nobody_could_be_heard(
-    open_harness: OpenHarness,
+    harness: Harness,
     clock: SetClock,
     monkeypatch: pytest.MonkeyPatch,
     pause: float,
@@ -541,7 +506,6 @@ async def test_a_look_takes_back_what_is_silent_unless_nobody_could_be_heard(
 ) -> None:
     moment = Moment()
     monkeypatch.setattr(leasing, "time", moment)
-    harness = await open_harness(ScriptedSystem("crm"))
     [request] = await opened(harness)
     await claimed(harness, clock)
     settings = WorkSettings.model_validate({"downstreams": "none", "lease_seconds": 0.5})
@@ -604,8 +568,7 @@ async def test_sooner_due_is_worked_first(open_harness: OpenHarness, clock: SetC
     assert await harness.actions(second) == ["fulfilment.opened"]
 
 
-async def test_the_last_of_several_new_dates_of_a_request_counts(open_harness: OpenHarness) -> None:
-    harness = await open_harness(ScriptedSystem("crm"))
+async def test_the_last_of_several_new_dates_of_a_request_counts(harness: Harness) -> None:
     [request] = await opened(harness)
     await hear(harness, extended(request), redated(request))
     assert await days(harness, request) == {"ready": SOONER, "fulfilment": SOONER}
@@ -620,8 +583,7 @@ async def test_stages_to_come_move_too_and_what_is_done_keeps_its_date(open_harn
     assert await days(harness, request) == {"done": DUE, "ready": SOONER, "waiting": SOONER, "fulfilment": SOONER}
 
 
-async def test_task_in_hand_is_redated_and_concluded(open_harness: OpenHarness, clock: SetClock) -> None:
-    harness = await open_harness(ScriptedSystem("crm"))
+async def test_task_in_hand_is_redated_and_concluded(harness: Harness, clock: SetClock) -> None:
     [request] = await opened(harness)
     [claim] = await claimed(harness, clock)
     await hear(harness, redated(request))
@@ -632,8 +594,7 @@ async def test_task_in_hand_is_redated_and_concluded(open_harness: OpenHarness, 
     assert [claim.due_on for claim in await claimed(harness, clock)] == [SOONER]
 
 
-async def test_new_date_and_conclusion_do_not_block(open_harness: OpenHarness, clock: SetClock) -> None:
-    harness = await open_harness(ScriptedSystem("crm"))
+async def test_new_date_and_conclusion_do_not_block(harness: Harness, clock: SetClock) -> None:
     [request] = await opened(harness)
     [claim] = await claimed(harness, clock)
     conclusion = tasks.Conclusion(claim, tasks.TaskState.FAILED, None, "refused", clock.now())
@@ -646,10 +607,9 @@ async def test_new_date_and_conclusion_do_not_block(open_harness: OpenHarness, c
     assert await days(harness, request) == {"failed": SOONER, "fulfilment": SOONER}
 
 
-async def test_a_failed_task_is_tried_again_by_its_new_date(open_harness: OpenHarness, clock: SetClock) -> None:
-    crm = ScriptedSystem("crm")
+async def test_a_failed_task_is_tried_again_by_its_new_date(harness: Harness, clock: SetClock) -> None:
+    crm = harness.systems["crm"]
     crm.answers[Operation.ERASE] = each(lambda _: Refused("an invoice is unpaid"))
-    harness = await open_harness(crm)
     [request] = await opened(harness)
     await harness.worker("crm").work()
     assert await harness.fulfilment_state(request) == "blocked"
@@ -658,8 +618,7 @@ async def test_a_failed_task_is_tried_again_by_its_new_date(open_harness: OpenHa
     assert [claim.due_on for claim in await claimed(harness, clock)] == [SOONER]
 
 
-async def test_what_was_withdrawn_or_is_not_known_here_is_left_alone(open_harness: OpenHarness) -> None:
-    harness = await open_harness(ScriptedSystem("crm"))
+async def test_what_was_withdrawn_or_is_not_known_here_is_left_alone(harness: Harness) -> None:
     [request] = await opened(harness)
     await harness.withdraw(request)
     await hear(harness, redated(request), redated(uuid7()))

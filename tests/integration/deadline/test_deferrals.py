@@ -16,7 +16,8 @@ from shared.domain.rights import Outcome, Right
 from shared.messaging import inbox
 from shared.runtime import disclosure, metrics
 from tests.fixtures.events import a
-from tests.fixtures.freezing import Freezing, until
+from tests.fixtures.freezing import Freezing
+from tests.fixtures.live import eventually
 from tests.fixtures.policy import signed_policy
 from tests.integration.deadline.conftest import ARRIVED, POLICY, Harness, daily, deferrals, milestones
 
@@ -242,7 +243,7 @@ async def test_what_a_frozen_sweep_had_in_hand_is_said_by_another_and_once(deadl
     freezing, sleeping = frozen(deadline)
     async with freezing.asleep(sleeping.look()):
         assert await deadline.said() == {}
-        await until(deadline.sweep().look)
+        await eventually(deadline.sweep().look)
     said = (await deadline.said())[request.request_id]
     assert said
     assert said == list(dict.fromkeys(said))
@@ -258,7 +259,7 @@ async def test_frozen_writer_of_a_daily_message_is_replaced_once(deadline: Harne
     await deadline.only(daily)
     async with freezing.asleep(sleeping.look()):
         assert await deadline.tickets() == []
-        await until(deadline.sweep().look)
+        await eventually(deadline.sweep().look)
     assert await deadline.tickets() == ["daily_page"]
     assert not await deadline.sweep().look()
 
