@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import re
 import shutil
 import signal
 import socket
@@ -420,7 +421,7 @@ async def opened(grounds: Grounds, name: str) -> AsyncIterator[Platform]:
             settings,
             ["billing"],
             broker.env_of,
-            policy=POLICY,
+            policy=_policy(folder / "policy"),
         )
         services.set("correspondence", {"DSR_SMTP_POLL_SECONDS": "0.5", **_mail_settings(mail, mailbox)})
         portal = {"DSR_PORTAL_PAGES_A_SECOND": "1000", "DSR_PORTAL_SENDINGS_AN_HOUR": "10000"}
@@ -515,6 +516,14 @@ async def _behind_proxies(
     shop.ours, archive.ours, helpdesk.url = through["shop"], through["archive"], through["helpdesk"]
     crm.url, tickets.url = through["crm"], through["tickets"]
     return {system: links[port] for system, port in ports.items()}
+
+
+def _policy(folder: Path) -> Path:
+    """Writes the policy, in which the rule of consents is unsigned; returns its folder."""
+    shutil.copytree(POLICY, folder)
+    signed = (rules := folder / "retention.toml").read_text()
+    rules.write_text(re.sub(r"\[rules\.consents_36m\.sign_off\]\n(\w.*\n)+", "", signed))
+    return folder
 
 
 def _declared(folder: Path, systems: list[System]) -> Path:

@@ -4,9 +4,10 @@ import asyncio
 import itertools
 import json
 import socket
+import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -71,6 +72,7 @@ name = "{name}"
 category = "account"
 primary_key = ["account_id"]
 person = "account_id"
+tenant = "tenant"
 restrict = {{ restricted = true }}
 no_marketing = {{ marketing = false }}
 states.active_contract = {{ column = "contract", in = ["active"], over = ["ended", "disputed"] }}
@@ -83,7 +85,9 @@ city = {{ class = "M", rectifies = "address.city", explain = "where you live" }}
 contract = {{ class = "M", explain = "whether you have a contract" }}
 restricted = {{ class = "T" }}
 marketing = {{ class = "M", explain = "whether you get marketing" }}
+tenant = {{ class = "T" }}
 [tables.call_record]
+ours = true
 category = "call"
 primary_key = ["id"]
 on_erase = "blank"
@@ -105,6 +109,7 @@ noted = {{ class = "M", explain = "what the switch noted" }}
 """  # noqa: E501  # an inline table of TOML is one line
 INVOICES = """
 [tables.invoice]
+ours = true
 category = "billing"
 primary_key = ["id"]
 at = { happened = "ended", relationship_end = "ended" }
@@ -120,6 +125,7 @@ note = { class = "C", explain = "what was noted" }
 kept = { class = "T" }
 restricted = { class = "T" }
 [tables.delivery]
+ours = true
 category = "account"
 primary_key = ["id"]
 restrict = { restricted = true }
@@ -130,12 +136,40 @@ email = { class = "A", identity = "email", explain = "your e-mail address" }
 city = { class = "M", rectifies = "address.city", explain = "where it was delivered" }
 restricted = { class = "T" }
 marketing = { class = "M", explain = "whether you get marketing" }
+tour = { class = "T" }
+[tables.parcel]
+ours = true
+category = "account"
+primary_key = ["id"]
+belongs_to = [{ table = "delivery", on = { tour = "tour" } }]
+restrict = { restricted = true }
+no_marketing = { marketing = false }
+[tables.parcel.columns]
+id = { class = "T" }
+tour = { class = "T" }
+restricted = { class = "T" }
+marketing = { class = "M", explain = "whether you get marketing" }
+[tables.consent]
+ours = true
+category = "consent_record"
+primary_key = ["id"]
+at = { happened = "withdrawn", consent_withdrawn = "withdrawn" }
+restrict = { restricted = true }
+keep.mark = { kept = true }
+keep.fields = { name = [], withdrawn = ["withdrawn"] }
+[tables.consent.columns]
+id = { class = "T" }
+email = { class = "A", identity = "email", explain = "your e-mail address" }
+withdrawn = { class = "M", explain = "when you withdrew your consent" }
+kept = { class = "T" }
+restricted = { class = "T" }
 """
 TABLES = """
 CREATE TABLE customer (
     account_id varchar(40) PRIMARY KEY, name varchar(80) NOT NULL, email varchar(80) NOT NULL,
     city varchar(80) NOT NULL,
-    contract varchar(8) NOT NULL, restricted {flag} NOT NULL DEFAULT {off}, marketing {flag} NOT NULL DEFAULT {on}
+    contract varchar(8) NOT NULL, restricted {flag} NOT NULL DEFAULT {off}, marketing {flag} NOT NULL DEFAULT {on},
+    tenant varchar(8) NOT NULL DEFAULT 'shop'
 );
 CREATE INDEX customer_email ON customer (email);
 CREATE TABLE call_record (
@@ -154,9 +188,18 @@ CREATE TABLE invoice (
 CREATE INDEX invoice_email ON invoice (email);
 CREATE TABLE delivery (
     id int PRIMARY KEY, email text, city text, restricted boolean NOT NULL DEFAULT false,
-    marketing boolean NOT NULL DEFAULT true
+    marketing boolean NOT NULL DEFAULT true, tour int
 );
 CREATE INDEX delivery_email ON delivery (email);
+CREATE TABLE parcel (
+    id int PRIMARY KEY, tour int, restricted boolean NOT NULL DEFAULT false, marketing boolean NOT NULL DEFAULT true
+);
+CREATE INDEX parcel_tour ON parcel (tour);
+CREATE TABLE consent (
+    id int PRIMARY KEY, email text, withdrawn date, kept boolean NOT NULL DEFAULT false,
+    restricted boolean NOT NULL DEFAULT false
+);
+CREATE INDEX consent_email ON consent (email);
 CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS
     'BEGIN RETURN CASE TG_OP WHEN ''UPDATE'' THEN OLD END; END';
 CREATE TRIGGER stuck BEFORE UPDATE OR DELETE ON customer FOR EACH ROW
@@ -171,6 +214,8 @@ accounts = "customers"
 dsn_env = "{variable}"
 dataset = "{name}.toml"
 max_rows = 60
+ours = ["shop"]
+tenants = {{ acme = ["acme"] }}
 """
 
 
@@ -213,10 +258,16 @@ class Shop(Calls):
         finally:
             await connection.close()
 
-    async def hold(self, person: Person, contract: str = "ended", city: str = BERLIN) -> None:
-        """A customer; in the city ``stuck`` a trigger undoes every change."""
-        row = (person.account_id, person.name, person.email, city, contract)
-        await self.rows("INSERT INTO customer VALUES ($1, $2, $3, $4, $5)", *row)
+    async def hold(self, person: Person, contract: str = "ended", city: str = BERLIN, tenant: str = "shop") -> None:
+        """Enters a customer, of the shop or of its tenant; in the city ``stuck`` a trigger undoes every change."""
+        number = person.account_id if tenant == "shop" else f"{tenant}-{person.account_id}"
+        row = (number, person.name, person.email, city, contract, tenant)
+        await self.rows("INSERT INTO customer VALUES ($1, $2, $3, $4, $5, false, true, $6)", *row)
+
+    async def tenants(self, person: Person) -> list[str]:
+        """Names the tenants who have a person as a customer, the shop among them."""
+        found = await self.rows("SELECT tenant FROM customer WHERE email = $1 ORDER BY tenant", person.email)
+        return [tenant for (tenant,) in found]
 
     async def hold_call(self, caller: str, callee: str, began: datetime, withheld: str = "", noted: str = "") -> None:
         """A call; ``withheld``: the number that the network knew of a caller who asked that it is not shown."""
@@ -246,6 +297,20 @@ class Shop(Calls):
         query = "SELECT count(*), city, restricted, marketing FROM delivery WHERE email = $1 GROUP BY 2, 3, 4"
         return [Held(*row) for row in await self.rows(query, person.email)]
 
+    async def hold_parcel(self, *people: Person) -> None:
+        """Enters one parcel for the deliveries of all these people, which are on one tour."""
+        tour = next(_ids)
+        for person in people:
+            await self.rows("UPDATE delivery SET tour = $1 WHERE email = $2", tour, person.email)
+        await self.rows("INSERT INTO parcel VALUES ($1, $1)", tour)
+
+    async def hold_consent(self, person: Person, withdrawn: date) -> None:
+        await self.rows("INSERT INTO consent VALUES ($1, $2, $3)", next(_ids), person.email, withdrawn)
+
+    async def consents(self, person: Person) -> int:
+        """Counts the consents of a person."""
+        return len(await self.rows("SELECT FROM consent WHERE email = $1", person.email))
+
     async def held(self, person: Person) -> Held:
         query = "SELECT city, restricted, marketing FROM customer WHERE account_id = $1 OR email = $2"
         return _held(await self.rows(query, person.account_id, person.email))
@@ -270,7 +335,7 @@ class Archive(Calls):
         return [tuple(row) for row in await self.server.ask(self.database, query)]
 
     async def hold(self, person: Person, contract: str = "ended") -> None:
-        row = f"'{person.account_id}', '{person.name}', '{person.email}', '{BERLIN}', '{contract}', 0, 1"
+        row = f"'{person.account_id}', '{person.name}', '{person.email}', '{BERLIN}', '{contract}', 0, 1, 'shop'"
         await self.server.run(f"INSERT INTO customer VALUES ({row})", database=self.database)
 
     async def hold_call(self, caller: str, callee: str, began: datetime) -> None:
@@ -540,6 +605,12 @@ class Tickets:
         await self.create("query", name="My tickets", klass="issue", private_for=user)
         version = {"If-Match": (await self.call("GET", f"issue/{ticket}"))["@etag"]}
         await self.call("PATCH", f"issue/{ticket}", json={"title": "Bill"}, headers=version)
+
+    def remembers(self, title: str) -> bool:
+        """Whether the history of any ticket has that title."""
+        with closing(sqlite3.connect(f"file:{self.roundup.database}?mode=ro", uri=True)) as database:
+            query = "SELECT count(*) FROM issue__journal WHERE instr(params, ?)"
+            return bool(database.execute(query, [title]).fetchone()[0])
 
     async def hold_shared(self, person: Person, other: Person) -> None:
         """Enters a ticket of the one, on which the other has written too."""

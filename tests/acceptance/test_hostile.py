@@ -7,7 +7,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 import httpx
@@ -25,6 +25,7 @@ from tests.fixtures.package_check import check
 from tests.fixtures.wire import JUNK
 
 MIB = 2**20
+CONSENT_ENDED = date(2025, 3, 31)
 CUT = 0
 """The connection was closed without an answer."""
 Send = Callable[[Platform, Door], Awaitable[Sequence[int]]]
@@ -371,6 +372,35 @@ async def test_more_rows_than_the_limit_wait_for_two_officers(platform: Platform
         return await platform.shop.deliveries(person) == ([after] if after.rows else [])
 
     assert await eventually(reached, within=180)
+
+
+@scenario()
+async def test_row_that_leads_to_others_stops_the_erasure(platform: Platform) -> None:
+    """A parcel for the deliveries of two people is not erased for one of them, and a person is asked (Art. 5(1)(f))."""
+    person, other = platform.somebody(), platform.somebody()
+    await platform.shop.hold_deliveries(person, 1)
+    await platform.shop.hold_deliveries(other, 1)
+    await platform.shop.hold_parcel(person, other)
+    before = [await platform.shop.deliveries(each) for each in (person, other)]
+    view = await (await platform.ask(person, "erasure")).judged()
+    assert (failure(view, "shop"), view["outcome"]) == ("foreign_hit", None)
+    assert [await platform.shop.deliveries(each) for each in (person, other)] == before
+
+
+@scenario()
+async def test_unsigned_rule_keeps_its_rows_until_two_officers_confirm(platform: Platform) -> None:
+    """Rows that an unsigned rule would keep are erased only after two officers have confirmed it (Art. 17(3))."""
+    person = platform.somebody()
+    await platform.shop.hold_consent(person, CONSENT_ENDED)
+    case = (await platform.ask(person, "erasure")).seen_by(platform.officer)
+    view = await case.judged()
+    assert (failure(view, "shop"), view["outcome"]) == ("rule_unsigned", None)
+    await case.act("confirmation", system="shop", limit="unsigned_rows")
+    assert await case.refused("confirmation", system="shop", limit="unsigned_rows") == "same_person"
+    assert await platform.shop.consents(person) == 1
+    await case.seen_by(platform.colleague).act("confirmation", system="shop", limit="unsigned_rows")
+    assert (await case.closed())["outcome"] == "fulfilled"
+    assert await platform.shop.consents(person) == 0
 
 
 @scenario()

@@ -368,6 +368,7 @@ async def test_what_an_erasure_finds_the_access_before_it_has_shown(platform: Pl
     await platform.shop.hold_invoice(person, date(2010, 3, 31))
     await platform.crm.hold_identifier(person, "BE0897290877")
     await platform.tickets.hold_all(person, "A former title")
+    assert platform.tickets.remembers("A former title") is True
     await platform.register_read()
     access = await platform.ask(person, "access")
     assert (await access.closed())["outcome"] == "fulfilled"
@@ -382,3 +383,4 @@ async def test_what_an_erasure_finds_the_access_before_it_has_shown(platform: Pl
     shown = Counter((each["system"], each["category"]) for each in package.records)
     wanted = Counter({(name, kind): rows for name, kinds in found.items() for kind, rows in kinds.items()})
     assert wanted - shown == {}
+    assert platform.tickets.remembers("A former title") is False
