@@ -1,4 +1,4 @@
-"""``dsr list``, ``dsr show`` and ``dsr act``: whatever the API knows, by its registry of actions."""
+"""``dsr list``, ``dsr show`` and ``dsr act``: list and show anything of the API, and take its actions."""
 
 import re
 import sys
@@ -12,7 +12,7 @@ import orjson
 import typer
 
 from services.cli.api import Api, ApiRefused, run, told_by
-from services.cli.output import AsJson, cell, listed, pairs, plain, say, shown, tell
+from services.cli.output import AsJson, cell, listed, plain, say, shown, tell
 from shared.domain import reference
 
 _PAGE = 1000
@@ -37,19 +37,24 @@ class Action(NamedTuple):
 
     @property
     def usage(self) -> str:
-        """Shows how it is typed, without what it is about."""
+        """Shows how it is typed, without its object."""
         needed = self.schema.get("required", ())
         return " ".join(f"{name}=…" if name in needed else f"[{name}=…]" for name in self.fields)
 
     def body(self, typed: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The body, which the API checks; None where there are no fields. Raises ``BadParameter``."""
+        """Reads texts as they are, lists of texts with commas, the rest as JSON; raises ``BadParameter``.
+
+        The API checks the body. None: there are no fields.
+        """
         if not self.fields and not typed:
             return None
         return {name: self._value(name, value) for name, value in typed.items()}
 
     def _value(self, name: str, text: Any) -> Any:
-        """Reads what was typed: a text as it is, a list of texts with commas, anything else as JSON."""
-        schema = self._resolved(self.fields.get(name, {"type": "string"}))
+        schema = self.fields.get(name, {"type": "string"})
+        [schema, *others] = [each for each in schema.get("anyOf", [schema]) if each.get("type") != "null"]
+        if "$ref" in schema and not others:
+            schema = self.schema["$defs"][schema["$ref"].rpartition("/")[2]]
         if schema.get("type") == "string" or not isinstance(text, str):
             return text
         if schema.get("items", {}).get("type") == "string" and not text.startswith("["):
@@ -59,15 +64,9 @@ class Action(NamedTuple):
         except orjson.JSONDecodeError:
             raise typer.BadParameter(f"{name} is no text: write it as JSON ({schema.get('type', 'value')})") from None
 
-    def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The schema behind a reference, and of an optional value that of the value."""
-        kinds = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
-        found: Mapping[str, Any] = kinds[0] if len(kinds) == 1 else schema
-        return self.schema["$defs"][found["$ref"].rpartition("/")[2]] if "$ref" in found else found
-
 
 _APPROVALS = {
-    "approve": Action("approve", "Approve what another person has proposed: it is done."),
+    "approve": Action("approve", "Approve the proposal of another person: it is done."),
     "reject": Action("reject", "Reject a proposal, or withdraw your own: nothing is done."),
 }
 
@@ -76,10 +75,10 @@ def actions(registry: Sequence[Mapping[str, Any]], kind: str, *, new: bool) -> d
     """The actions about one thing of a kind; ``new``: those that make one."""
     if kind == "approvals":
         return _APPROVALS
-    mine = [each for each in registry if each["kind"] == kind and (each["name"] == "create") == new]
     return {
         each["name"]: Action(each["name"], " ".join((f"{each['title']}.", *each["effects"])), each["body_schema"])
-        for each in mine
+        for each in registry
+        if each["kind"] == kind and (each["name"] == "create") == new
     }
 
 
@@ -163,10 +162,10 @@ def act(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would do, and do nothing.")] = False,
     as_json: AsJson,
 ) -> None:
-    """Decide about something, or propose or approve it where that takes two people; shows first what it will do.
+    """Take an action, or propose it where a second person must approve; show first what it will do.
 
-    A thing is decided about as it was shown: where it has changed meanwhile, nothing is done. Where one of several
-    things is refused, the others are still decided, and the status is 1.
+    An action applies to its object as it was shown: if that has changed meanwhile, nothing is done. If one of several
+    is refused, the others are still taken, and the status is 1.
     """
     things = [place(each) for each in words or () if "=" not in each and not each.startswith("@")]
     fields = typed([each for each in words or () if "=" in each or each.startswith("@")])
@@ -178,18 +177,21 @@ def act(
             return
         if not things:
             raise typer.BadParameter("name what it is about: a request, or KIND/ID")
-        deeds = [_Deed(each, action := _meant(registry, each, name), action.body(fields)) for each in things]
+        kinds = [each.removeprefix("/v1/").partition("/") for each in things]
+        unknown = Action(name, "")  # the API names those that there are
+        meant = [actions(registry, kind, new=not below).get(name, unknown) for kind, _, below in kinds]
+        bodies = [each.body(fields) for each in meant]
         if not (yes or dry_run or sys.stdin.isatty()):
             raise typer.BadParameter("no terminal to ask on: --yes does it without, --dry-run shows what it would do")
         refused = False
-        for deed in deeds:
+        for thing, action, body in zip(things, meant, bodies, strict=True):
             try:
-                await _one(api, deed, ask=dry_run or not yes, dry_run=dry_run, as_json=as_json)
+                await _one(api, thing, action, body, ask=dry_run or not yes, dry_run=dry_run, as_json=as_json)
             except ApiRefused as error:
-                if len(deeds) == 1:
+                if len(things) == 1:
                     raise
                 refused = True
-                typer.echo(plain(f"dsr: {deed.thing.removeprefix('/v1/')}: {error}"), err=True)
+                typer.echo(plain(f"dsr: {thing.removeprefix('/v1/')}: {error}"), err=True)
         if refused:
             raise typer.Exit(1)
 
@@ -223,61 +225,41 @@ def agreed() -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-class _Deed(NamedTuple):
-    """One action on one thing, with its body."""
-
-    thing: str
-    action: Action
-    sends: Mapping[str, Any] | None
-
-    @property
-    def path(self) -> str:
-        if self.action.name == "create":
-            return self.thing
-        return f"{self.thing}/{'actions/' if self.versioned else ''}{self.action.name}"
-
-    @property
-    def versioned(self) -> bool:
-        return self.action.name not in {"create", *_APPROVALS}
-
-
-def _meant(registry: Sequence[Mapping[str, Any]], thing: str, name: str) -> Action:
-    kind, _, below = thing.removeprefix("/v1/").partition("/")
-    return actions(registry, kind, new=not below).get(name, Action(name, ""))  # the API names those that there are
-
-
-async def _one(api: Api, deed: _Deed, *, ask: bool, dry_run: bool, as_json: bool) -> None:
-    """Does it with one thing; where it is to ``ask``, once it was tried, shown and agreed to."""
-    thing = deed.thing if ask else f"{deed.thing}/actions"
-    read = await api.get(thing) if deed.versioned or (ask and deed.action.name != "create") else None
-    match = {"If-Match": read.headers["ETag"]} if read and deed.versioned else {}
+async def _one(
+    api: Api, thing: str, action: Action, body: Mapping[str, Any] | None, *, ask: bool, dry_run: bool, as_json: bool
+) -> None:
+    """Takes an action about one thing; ``ask``: once it was tried, shown and agreed to."""
+    new, versioned = action.name == "create", action.name not in {"create", *_APPROVALS}
+    path = thing if new else f"{thing}/{'actions/' if versioned else ''}{action.name}"
+    read = await api.get(thing if ask else f"{thing}/actions") if versioned or (ask and not new) else None
+    match = {"If-Match": read.headers["ETag"]} if read and versioned else {}
     if ask:
-        await api.post(f"{deed.path}?dry_run=true", deed.sends, match, repeatable=True)
+        await api.post(f"{path}?dry_run=true", body, match, repeatable=True)
         lines = shown(told_by(read)).splitlines() if read else []
         if dry_run and as_json:
-            tell({"action": deed.action.name, "sends": deed.sends, "shows": lines})
+            tell({"action": action.name, "sends": body, "shows": lines})
             return
-        fields = (f"  {name}: {cell(value)}" for name, value in (deed.sends or {}).items())
-        typer.echo(plain("\n".join([*lines, f"{deed.action.name}: {deed.action.says}", *fields])), err=as_json)
+        fields = (f"  {name}: {cell(value)}" for name, value in (body or {}).items())
+        typer.echo(plain("\n".join([*lines, f"{action.name}: {action.says}", *fields])), err=as_json)
         if dry_run:
             return
         if not agreed():
             raise typer.Abort
-    done = told_by(await api.post(deed.path, deed.sends, match, repeatable=bool(match)))
-    brief = {name: value for name, value in done.items() if name != "id" and isinstance(value, str | int)}
-    tell(done) if as_json else say(f"{deed.action.name}: done, {pairs(brief)}")
+    done = told_by(await api.post(path, body, match, repeatable=bool(match)))
+    brief = " ".join(f"{key}={value}" for key, value in done.items() if key != "id" and isinstance(value, str | int))
+    tell(done) if as_json else say(f"{action.name}: done, {brief}")
 
 
 def _print_registry(registry: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     """Prints every action with its fields."""
-    for kind in dict.fromkeys(["approvals", *(each["kind"] for each in registry)]):
-        for new in (True, False) if kind != "approvals" else (False,):
-            where = kind if new else f"{kind}/ID"
-            for each in actions(registry, kind, new=new).values():
-                if as_json:
-                    tell({"about": where, "action": each.name, "does": each.says, "schema": each.schema})
-                else:
-                    say(f"{each.name} {where} {each.usage}\n    {each.says}")
+    kinds = dict.fromkeys(each["kind"] for each in registry)
+    for kind, new in [("approvals", False), *((kind, new) for kind in kinds for new in (True, False))]:
+        where = kind if new else f"{kind}/ID"
+        for each in actions(registry, kind, new=new).values():
+            if as_json:
+                tell({"about": where, "action": each.name, "does": each.says, "schema": each.schema})
+            else:
+                say(f"{each.name} {where} {each.usage}\n    {each.says}")
 
 
 def _content(text: str) -> str:

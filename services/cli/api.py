@@ -1,11 +1,10 @@
-"""Calls intake's API: repeats what may be repeated while intake is away, and says what it refuses and why."""
+"""Calls intake's API: retries what may be retried while intake is away, and reports refusals with their reasons."""
 
 import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from http import HTTPStatus
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -50,16 +49,13 @@ _JSON, _PROBLEM = "application/json", "application/problem+json"
 _NO_ROUTE = "urn:dsr:problem:http"
 _BUSY = frozenset({429, 502, 503, 504})
 _TIMEOUT_SECONDS = 60.0
+_ANOTHER = "DSR_API_URL does not answer as this API does: set it to intake's, or take the command of its version"
 T = TypeVar("T")
 _SECRET = re.compile(r"[\x21-\x7e]+")
 
 
 class ApiRefused(DsrError):
-    """Intake refuses what a command asks for; ``status``: of its answer, such as 409."""
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
+    """Intake refuses what a command asks for."""
 
 
 class ApiAway(Unavailable):
@@ -116,7 +112,7 @@ def run(work: Callable[[Api], Awaitable[T]]) -> T:
     settings = ApiSettings()
     token = settings.token
     if not _SECRET.fullmatch(token):
-        raise ApiRefused("what DSR_API_KEY or DSR_API_KEY_FILE holds is no API key: put in one line, dsr_…", 401)
+        raise ApiRefused("what DSR_API_KEY or DSR_API_KEY_FILE holds is no API key: put in one line, dsr_…")
 
     async def connect() -> T:
         headers = {"Authorization": f"Bearer {token}"}
@@ -124,7 +120,7 @@ def run(work: Callable[[Api], Awaitable[T]]) -> T:
             try:
                 return await work(Api(client, PATIENCE_SECONDS))
             except KeyError as error:
-                raise _strange(f"it names no {error}") from error
+                raise ApiRefused(f"{_ANOTHER} (it names no {error})") from error
 
     return asyncio.run(connect())
 
@@ -134,19 +130,13 @@ def told_by(answer: httpx.Response) -> dict[str, Any]:
     with suppress(ValueError, RecursionError):
         if isinstance(found := json.loads(answer.content), dict):
             return found
-    raise _strange("it is no JSON object")
-
-
-def _strange(why: str) -> ApiRefused:
-    """The refusal of an answer that this API would not give."""
-    another = "set DSR_API_URL to intake's, or take the command of its version"
-    return ApiRefused(f"what DSR_API_URL names answers as this API does not ({why}): {another}", HTTPStatus.OK)
+    raise ApiRefused(f"{_ANOTHER} (it is no JSON object)")
 
 
 def _good(answer: httpx.Response, kind: str) -> httpx.Response:
     if answer.is_success and _kind(answer) == kind:
         return answer
-    raise ApiRefused(_told(answer), answer.status_code)
+    raise ApiRefused(_told(answer))
 
 
 def _told(answer: httpx.Response) -> str:
@@ -159,8 +149,7 @@ def _told(answer: httpx.Response) -> str:
             return f"{title}: this API has no {asked}: correct DSR_API_URL, or take the command of its version"
         return f"{title.rstrip('.')}: {'; '.join(wrong) or problem['detail']}"
     except (ValueError, KeyError, TypeError):
-        said = f"{answer.status_code}, {_kind(answer)}"
-        return f"what DSR_API_URL names does not answer as this API does ({said}): set it to that of intake"
+        return f"{_ANOTHER} ({answer.status_code}, {_kind(answer)})"
 
 
 def _kind(answer: httpx.Response) -> str:

@@ -1,8 +1,7 @@
-"""``dsr suppression check`` and ``dsr letters print``: a list of one's own is compared, and letters become a file."""
+"""``dsr suppression check`` compares a mailing list; ``dsr letters print`` writes letters into a file."""
 
 import os
 import re
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,11 +9,9 @@ import typer
 
 from services.cli.api import Api, run, told_by
 from services.cli.output import AsJson, say, tell
-from shared.domain.errors import Misconfigured
 
 suppression = typer.Typer(help="The list of those who get no marketing, through the API (DSR_API_URL, DSR_API_KEY).")
 _AT_ONCE = 10_000
-_MAILED = "not_suppressed"
 _SHEET = re.compile(r'<section class="sheet" id="([0-9a-f-]{36})">')
 
 
@@ -25,27 +22,27 @@ def _group() -> None:
 
 @suppression.command()
 def check(
-    file: Annotated[Path, typer.Argument(help="an address or a number in each line; -: standard input")],
+    file: Annotated[
+        typer.FileText,
+        typer.Argument(encoding="utf-8-sig", help="an address or a number in each line; -: standard input"),
+    ],
     *,
     as_json: AsJson,
 ) -> None:
-    """Print whom of a list to take out before it is used: who gets no marketing, and what cannot be read.
+    """Print whom to take out of a mailing list: who gets no marketing, and what cannot be read.
 
-    For the list of a system that no night compares (`dsr downstreams check` names those). Status 1 if anything is to be
-    taken out. The key is one that may ask (`dsr api-key new --role channel --may check`).
+    Use it for a system that the nightly run does not compare (`dsr downstreams check` names those). Status 1 if
+    anything is to be taken out. The key is one that may ask (`dsr api-key new --role channel --may check`).
     """
-    points = [(number, said) for number, line in enumerate(_lines(file), 1) if (said := line.strip())]
+    points = [(number, said) for number, line in enumerate(file, 1) if (said := line.strip())]
 
     async def work(api: Api) -> None:
         out = 0
-        for first in range(0, len(points), _AT_ONCE):
-            part = points[first : first + _AT_ONCE]
-            asked = {
-                "contact_points": [{"type": "email" if "@" in said else "phone", "value": said} for _, said in part]
-            }
-            answers = told_by(await api.post("/v1/suppression/check", asked, repeatable=True))["answers"]
-            for (line, said), answer in zip(part, answers, strict=True):
-                if answer != _MAILED:
+        for part in (points[first : first + _AT_ONCE] for first in range(0, len(points), _AT_ONCE)):
+            asked = [{"type": "email" if "@" in said else "phone", "value": said} for _, said in part]
+            told = told_by(await api.post("/v1/suppression/check", {"contact_points": asked}, repeatable=True))
+            for (line, said), answer in zip(part, told["answers"], strict=True):
+                if answer != "not_suppressed":
                     out += 1
                     each = {"line": line, "contact_point": said, "answer": answer}
                     tell(each) if as_json else say(f"{line}  {answer}  {said}")
@@ -82,12 +79,3 @@ def print_letters(
             tell({"letter_id": letter_id}) if as_json else say(letter_id)
 
     run(work)
-
-
-def _lines(file: Path) -> list[str]:
-    """The lines of a file; raises ``Misconfigured``."""
-    try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured(f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8'}") from None
-    return text.splitlines()

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import indent
 from typing import Annotated, Any
 
@@ -68,12 +68,3 @@ def cell(value: Any) -> str:
         return " ".join(value.split()) if value else "–"
     plain_list = isinstance(value, list) and not any(isinstance(each, dict) for each in value)
     return ", ".join(map(str, value)) if plain_list else orjson.dumps(value).decode()
-
-
-def pairs(values: Mapping[str, Any], names: Iterable[str] = ()) -> str:
-    """Names with their values, in a line: those names first."""
-    order = dict.fromkeys([*(name for name in names if name in values), *values])
-    said = {name: values[name] for name in order}
-    return " ".join(
-        f"{name}={value if isinstance(value, str) else orjson.dumps(value).decode()}" for name, value in said.items()
-    )

@@ -1,22 +1,24 @@
-"""``dsr request``: hand requests in, list, show and follow them, through the API."""
+"""``dsr request``: submits, lists, shows and follows requests through the API."""
 
 import asyncio
 import math
 import re
-import sys
-from collections import Counter
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from datetime import timedelta
-from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 from uuid import uuid4
 
 import orjson
 import typer
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
 
 from services.cli.acting import Everything, Limit, json_of, print_rows, request_id, rows
 from services.cli.api import Api, ApiAway, run, told_by
-from services.cli.output import AsJson, pairs, say, table, tell
+from services.cli.output import AsJson, plain, say, table, tell
 from services.intake.api.examples import EXAMPLES
 from shared.domain.errors import DsrError
 from shared.domain.rights import Right
@@ -26,14 +28,10 @@ RequestId = Annotated[str, typer.Argument(metavar="REQUEST_ID", parser=request_i
 _TIME = re.compile(r"(\d{1,7})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _FIRST_PAUSE, _LONGEST_PAUSE, _GROWS = 0.3, 5.0, 1.3
-_UNSAID: Final = {"task_id", "signature", "system", "operation", "searched_by", "categories", "by_category", "kept"}
-"""Fields of a task's receipt that only a program reads."""
-_FIRST: Final = ("outcome", "failure", "found", "changed", "remaining")
-"""Fields that people read first."""
 
 
 class StillOpen(DsrError):
-    """A request that is followed is not closed within the time that one would wait for it."""
+    """A followed request is still open after ``--within``."""
 
 
 @request.command()
@@ -44,9 +42,9 @@ def example(right: Right) -> None:
 
 @request.command()
 def submit(
-    file: Annotated[Path, typer.Argument(help="JSON: a request, or a list of up to 1,000; -: standard input")] = Path(
-        "-"
-    ),
+    file: Annotated[
+        typer.FileBinaryRead, typer.Argument(help="JSON: a request, or a list of up to 1,000; -: standard input")
+    ] = "-",  # type: ignore[assignment]  # typer opens it
     *,
     follow: Annotated[
         bool, typer.Option("--follow", help="Then follow what was submitted until it is closed.")
@@ -60,7 +58,7 @@ def submit(
     key = idempotency_key or str(uuid4())
 
     async def work(api: Api) -> None:
-        path, body = _body(_read(file))
+        path, body = _body(file)
         try:
             answer = await api.post(path, body, {"Idempotency-Key": key}, repeatable=True)
         except ApiAway as error:
@@ -110,7 +108,7 @@ def follow(
     ] = None,
     as_json: AsJson,
 ) -> None:
-    """Print what is done about a request as it is done, task by task, until it is closed.
+    """Show the progress of a request until it is closed: on a terminal as a table of its tasks, which is redrawn.
 
     In JSON each line is an `entry` of the timeline or a `state`; the last is that of its closing.
     """
@@ -119,104 +117,83 @@ def follow(
 
 
 def duration(text: str) -> timedelta:
-    """A time as 30s, 5m, 2h or 1d; raises ``BadParameter``."""
+    """Reads a time as 30s, 5m, 2h or 1d; raises ``BadParameter``."""
     if not (found := _TIME.fullmatch(text)):
         raise typer.BadParameter("a time is written as 30s, 5m, 2h or 1d")
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
-def shown(view: Mapping[str, Any]) -> str:
-    """A request: where it stands, what blocks it, its answer, and a row for each task."""
+def shown(view: Mapping[str, Any], timeline: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Describes a request: its state, what blocks it, its answer, and a row for each task.
+
+    Until the answer has its tasks, they are read from the ``timeline``.
+    """
     outcome = f": {view['outcome']}" if view["outcome"] else ""
     state = f"{view['state']}{outcome}".replace("_", " ")
     warned = f" ({view['warning'].replace('_', ' ')})" if view["warning"] else ""
     heading = f"{view['right']} {view['request_id']}: {state}, due {view['due_on']}{warned}"
     blocked = [f"blocked by {each['kind']}: {each['message']}" for each in view["blocked_by"]]
-    tasks = [_task(each) for each in view["tasks"]]
+    tasks = [_task(each) for each in view["tasks"] or progress(timeline)]
     return "\n".join(filter(None, (heading, *blocked, view["answer"], table(tasks) if tasks else "")))
 
 
 def _task(task: Mapping[str, Any]) -> tuple[str, ...]:
-    came = task.get("outcome") or task.get("failure") or "not begun"
+    came = task.get("outcome") or task.get("failure") or "waiting"
     counts = ", ".join(f"{task[name]:,} {name}" for name in ("found", "changed", "remaining") if task.get(name))
-    why = task.get("sentence") or task.get("not_searched") or ""
+    why = task.get("sentence") or task.get("not_searched") or task.get("reason") or ""
     return f"  {task['system']}", task["operation"], came, counts, why
 
 
+def progress(timeline: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the last report of each task, in the order in which the tasks are worked."""
+    found = dict[tuple[str, str], dict[str, Any]]()
+    for detail in (entry["detail"] for entry in timeline):
+        for step in (step for stage in detail.get("stages", ()) for step in stage):
+            system, _, operation = step.partition(":")
+            found[system, operation] = {"system": system, "operation": operation}
+        if "task_id" in detail and "system" in detail:
+            found[detail["system"], detail["operation"]] = detail
+    return [*found.values()]
+
+
 async def _follow(api: Api, request_id: str, within: float | None, *, as_json: bool) -> None:
-    """Prints what is new until the request is closed; the API has no push, so it is asked less often in silence."""
-    path, pause, state, seen = f"/v1/requests/{request_id}", _FIRST_PAUSE, "", Counter[bytes]()
-    until = asyncio.get_running_loop().time() + within if within is not None else math.inf
-    while True:
-        view = told_by(await api.get(path))  # before the timeline, which then has all that led to this state
-        entries = [entry async for page in rows(api, f"{path}/timeline") for entry in page]
-        new = news(entries, seen)
-        if view["state"] != state:
-            state = view["state"]
-            new.append({"event": "state", "state": state, "outcome": view["outcome"], "due_on": view["due_on"]})
-        for each in new:
-            tell(each) if as_json else say(line(each))
-        if state == "closed":
-            break
-        pause = _FIRST_PAUSE if new else min(pause * _GROWS, _LONGEST_PAUSE)
-        if (left := until - asyncio.get_running_loop().time()) <= 0:
-            stands = f"the request stands at {state} after {within:g} seconds"
-            raise StillOpen(f"{stands}: follow it again, or longer (--within)")
-        await asyncio.sleep(min(pause, left))
+    """Shows what is new until the request is closed. The API has no push: it is polled, less often in silence."""
+    path, pause, state, seen, clock = f"/v1/requests/{request_id}", _FIRST_PAUSE, "", set[bytes](), time.monotonic
+    until = clock() + within if within is not None else math.inf
+    with nullcontext() if as_json else Live(console=Console(), auto_refresh=False, transient=True) as live:
+        while True:
+            view = told_by(await api.get(path))  # before the timeline, which then has all that led to this state
+            entries = [entry async for page in rows(api, f"{path}/timeline") for entry in page]
+            keyed = {orjson.dumps(each): each for each in entries}  # an entry may come late, between others
+            new = [{"event": "entry", **each} for key, each in keyed.items() if key not in seen]
+            seen.update(keyed)
+            if view["state"] != state:
+                state = view["state"]
+                new.append({"event": "state", "state": state, "outcome": view["outcome"], "due_on": view["due_on"]})
+            for each in new if as_json else ():
+                tell(each)
+            if live:
+                live.update(Text(plain(shown(view, entries)), no_wrap=True, overflow="ellipsis"), refresh=True)
+            if state == "closed" or (left := until - clock()) <= 0:
+                break
+            pause = _FIRST_PAUSE if new else min(pause * _GROWS, _LONGEST_PAUSE)
+            await asyncio.sleep(min(pause, left))
     if not as_json:
-        say(shown(view))
+        say(shown(view, entries))
+    if state != "closed":
+        stands = f"the request stands at {state} after {within:g} seconds"
+        raise StillOpen(f"{stands}: follow it again, or longer (--within)")
 
 
-def news(timeline: Sequence[Mapping[str, Any]], seen: Counter[bytes]) -> list[dict[str, Any]]:
-    """The entries that were not seen yet, in their order; one may come late between others."""
-    now = Counter(map(_key, timeline))
-    new = now - seen
-    seen.update(new)
-    found = list[dict[str, Any]]()
-    for entry in timeline:
-        if new[_key(entry)] > 0:
-            new[_key(entry)] -= 1
-            found.append({"event": "entry", **entry})
-    return found
-
-
-def line(new: Mapping[str, Any]) -> str:
-    """The line of an entry or of a new state that a person reads."""
-    if new["event"] == "state":
-        outcome = f": {new['outcome']}" if new["outcome"] else ""
-        return f"{'':20}  {new['state']}{outcome}, due {new['due_on']}".replace("_", " ")
-    detail, at = new["detail"], f"{new['at'][:19].replace('T', ' ')}Z"
-    said = {name: value for name, value in detail.items() if name not in _UNSAID and value not in (None, 0)}
-    if "stages" in detail:
-        stages = (" and ".join(step.partition(":")[0] for step in stage) for stage in detail["stages"])
-        text = f"{detail['operation']}: {', then '.join(stages)}"
-    elif "system" in detail:
-        text = f"{detail.get('operation', '')} {detail['system']}: {pairs(said, _FIRST)}"
-    else:
-        text = pairs(said)
-    return f"{at}  {new['service']:9}  {new['action']:22}  {text}".rstrip()
-
-
-def _key(entry: Mapping[str, Any]) -> bytes:
-    return orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)
-
-
-def _read(file: Path) -> bytes:
-    if str(file) != "-":
-        return file.read_bytes()
-    if sys.stdin.isatty():
-        raise typer.BadParameter("name a file, or pipe the request in; `dsr request example access` prints one")
-    return sys.stdin.buffer.read()
-
-
-def _body(content: bytes) -> tuple[str, bytes]:
+def _body(file: typer.FileBinaryRead) -> tuple[str, bytes]:
     """Where it goes; the body is sent as it was written, so that the API sees a name that comes twice."""
+    if file.isatty():
+        raise typer.BadParameter("name a file, or pipe the request in; `dsr request example access` prints one")
+    content = file.read()
     if isinstance(found := json_of(content), list):
         return "/v1/requests/batch", b'{"requests": %s}' % content
     if not isinstance(found, dict):
-        raise typer.BadParameter(
-            "a request is a JSON object, several are a list of them; `dsr request example` has one"
-        )
+        raise typer.BadParameter("a request is a JSON object, several are a list; `dsr request example` prints one")
     return "/v1/requests", content
 
 

@@ -35,7 +35,7 @@ def test_the_image_has_what_the_services_require_and_no_tool_of_ours() -> None:
     services, _, rest = text.partition("# The services\n")[2].partition("\n\n")
     names = {line.partition("==")[0] for line in locked(ROOT / "requirements.image.lock")}
     assert names_in(services) <= names
-    assert names_in(rest) & names <= {"rich"}, "typer needs rich; what else only we need stays out"
+    assert not names_in(rest) & names, "what only tests and tools need stays out"
 
 
 def test_what_is_required_is_what_was_decided() -> None:

@@ -35,12 +35,24 @@ async def test_a_request_is_submitted_once_listed_followed_and_read(command: Com
     open_still = await command("request", "follow", request_id, "--within", "0s", "--json")
     assert (open_still.status, open_still.values[-1]["event"]) == (3, "state")
     assert "the request stands at in_progress after 0 seconds: follow it again" in open_still.err
-    following = asyncio.create_task(command("request", "follow", request_id, "--text"))
+    following = asyncio.create_task(command("request", "follow", request_id, "--json"))
     await intake.complete(f"/v1/requests/{request_id}")
-    followed = await following
-    lines = followed.out.splitlines()
-    assert (followed.status, lines[0][20:].split()[:2]) == (0, ["intake", "request.received"])
-    assert f"access {request_id}: closed: fulfilled, due" in followed.out
+    events = (await following).values
+    assert (events[0]["event"], events[0]["action"]) == ("entry", "request.received")
+    assert events[-1] == {"event": "state", "state": "closed", "outcome": "fulfilled", "due_on": accepted["due_on"]}
+    assert len({orjson.dumps(each) for each in events}) == len(events), "each is printed once"
+    followed = await command("request", "follow", request_id, "--text")
+    assert followed.out.startswith(f"access {request_id}: closed: fulfilled, due")
+
+
+async def test_progress_is_redrawn_on_a_terminal(
+    command: Command, intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    path = await intake.submit()
+    shown = await command("request", "follow", id_of(path), "--within", "0s", "--text", sits_there=True)
+    drawn, last = shown.out.split("\x1b[?25h")
+    assert (shown.status, "in progress" in drawn, "in progress" in last) == (3, True, True)
 
 
 async def test_decision_is_shown_and_needs_two_approvers(command: Command, intake: Intake, tmp_path: Path) -> None:

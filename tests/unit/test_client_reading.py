@@ -1,7 +1,6 @@
 """What people read of a request and its tasks, and what becomes of what they type, from the registry of actions."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import cache, partial
@@ -17,7 +16,6 @@ from services.cli import api, requests
 from services.cli.acting import Action, actions, place, typed
 from services.cli.api import Api, ApiAway, ApiRefused
 from services.cli.output import plain
-from services.cli.requests import line, news
 from services.intake.api.actions import registered
 from shared.domain.operations import Operation, TaskReport
 from tests.fixtures.command import run
@@ -149,7 +147,7 @@ def test_an_answer_that_is_none_of_ours_names_the_setting_to_correct(
     monkeypatch.setenv("DSR_API_KEY", "dsr_k")
     monkeypatch.setattr(httpx, "AsyncClient", partial(httpx.AsyncClient, transport=httpx.MockTransport(answered)))
     ended = run((*words.split(), "--text"))
-    said = r"dsr: what DSR_API_URL names answers as this API does not .* set DSR_API_URL"
+    said = r"dsr: DSR_API_URL does not answer as this API does: set it to intake's"
     assert (ended.status, bool(re.match(said, ended.err))) == (1, True), ended.err
 
 
@@ -161,40 +159,24 @@ def test_file_without_requests_is_not_sent(tmp_path: Path, monkeypatch: pytest.M
     assert (ended.status, "a request is a JSON object" in ended.err) == (2, True)
 
 
-# Following shows what is new once, in its order.
-def entry(action: str, at: int = 0, service: str = "erasure", **detail: Any) -> dict[str, Any]:
-    stamp = f"2026-03-02T09:00:{at:02}+00:00"
-    return {"at": stamp, "service": service, "actor": service, "action": action, "detail": detail}
-
-
-def test_each_entry_is_shown_once_even_if_it_comes_late() -> None:
-    seen = Counter[bytes]()
-    first, late, last = entry("request.received", 1), entry("task.postponed", 2), entry("letter.written", 3)
-    assert len(news([first, last], seen)) == 2
-    assert [new["action"] for new in news([first, late, last], seen)] == ["task.postponed"]
-    assert news([first, late, last], seen) == []
-    assert len(news([first, late, last, last], seen)) == 1, "the same twice"
-
-
-@pytest.mark.parametrize(
-    ("new", "shown"),
-    [
-        (
-            entry("fulfilment.opened", operation="erase", stages=[["crm:erase"], ["cdr:erase", "shop:erase"]]),
-            "2026-03-02 09:00:00Z  erasure    fulfilment.opened       erase: crm, then cdr and shop",
-        ),
-        (
-            entry("task.concluded", found=4, operation="erase", outcome="erased", remaining=0, system="crm"),
-            "2026-03-02 09:00:00Z  erasure    task.concluded          erase crm: outcome=erased found=4",
-        ),
-        (
-            {"state": "closed", "outcome": "partially_fulfilled", "due_on": "2026-04-02"},
-            f"{'':20}  closed: partially fulfilled, due 2026-04-02",
-        ),
-    ],
-)
-def test_each_entry_and_each_state_has_a_line(new: dict[str, Any], shown: str) -> None:
-    assert line({"event": "state" if "state" in new else "entry", **new}) == shown
+def test_progress_has_each_planned_task_and_its_last_report() -> None:
+    crm = {"task_id": "1", "system": "crm", "operation": "erase"}
+    done = {**crm, "outcome": "erased", "found": 4, "changed": 4, "remaining": 0}
+    details = (
+        {"policy": "7"},
+        {"operation": "erase", "stages": [["crm:erase"], ["cdr:erase"]]},
+        {**crm, "reason": "busy"},
+    )
+    timeline = [{"detail": each} for each in details]
+    running = {**VIEW, "state": "in_progress", "warning": None, "answer": "", "blocked_by": [], "tasks": []}
+    assert requests.shown(running, timeline).splitlines()[1:] == [
+        "  crm  erase  waiting    busy",
+        "  cdr  erase  waiting",
+    ]
+    assert requests.shown(running, [*timeline, {"detail": done}]).splitlines()[1:] == [
+        "  crm  erase  erased   4 found, 4 changed",
+        "  cdr  erase  waiting",
+    ]
 
 
 def test_nothing_that_a_terminal_obeys_is_printed() -> None:
