@@ -16,7 +16,7 @@ from deploy.local.unprivileged import become_unprivileged
 from deploy.up import environment, sample
 from deploy.up.environment import Lock
 from shared.domain.errors import Misconfigured
-from shared.systems.check import check, demanding, emitters_beside
+from shared.systems.check import check, demanding, emitter_faults
 from shared.systems.registry import Wiring
 
 HERE = LOCAL / "up"
@@ -80,7 +80,7 @@ def _mistakes(declared: Path) -> tuple[list[str], list[str]]:
         return [str(fault) for fault in error.faults], []
     used = [demanding(each) for each in checked if each.declared is None or each.declared.enabled]
     emitters = os.environ.get("DSR_INTAKE_EMITTERS")
-    beside = emitters_beside(Path(emitters), checked) if emitters else ()
+    beside = emitter_faults(Path(emitters), checked) if emitters else ()
     wrong = [f"[{each.name}]: {fault}" if not fault.file else str(fault) for each in used for fault in each.faults]
     return [*wrong, *map(str, beside)], [str(fault) for each in used for fault in each.by_person]
 

@@ -29,7 +29,7 @@ def _terms(policy: Policy, wordings: Wordings) -> Iterator[tuple[str, Mapping[La
     yield f"ground.{COUNTRY_UNKNOWN}", said(say("kept_by.ground", ground=unknown, article=article("17(3)")))
     for name, rule in policy.rules.items():
         known = f"ground.{name}" in wordings.keys and says_as_shipped(policy, "rules", name)
-        for word in (name, *rule.told_as):
+        for word in (name, *rule.reported_as):
             ground = Term("ground", name) if known else rule.words
             by = "kept_by.obligation" if rule.ground == "17(3)(b)" else "kept_by.ground"
             yield f"ground.{word}", said(say(by, ground=ground, article=article(rule.ground)))

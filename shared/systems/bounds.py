@@ -1,4 +1,4 @@
-"""What any system may say of a task: more goes into no evidence, no certificate and no other system's search."""
+"""Checks the plausibility of results: implausible ones enter no evidence, certificate or further search."""
 
 import re
 from dataclasses import replace
@@ -10,20 +10,19 @@ from shared.domain.operations import REFERENCE
 from shared.systems.contract import Receipt, Result
 
 MOST = 1_000_000_000
-"""Rows or objects that one count may come to: no subject has more, and what says so is broken."""
+"""Highest plausible count of rows."""
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2100, 12, 31)
-"""Nobody had a number before, and nothing is kept until after."""
+"""No number was assigned before the first day, and nothing is kept after the last."""
 _CATEGORY = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _WORD = re.compile(r"(?!.*\d{4})[a-z][a-z0-9_]{1,47}")
-"""A word of a team's, or a rule of the policy; what has four digits in a row could be a number of somebody's."""
+"""A word of a team, or a rule of the policy. Four digits in a row could be part of a phone number."""
 _REFERENCE = re.compile(REFERENCE)
 
 
 def believable(result: Result, system: str) -> Result:
-    """The result, if it can be one, else an ``AnswerMalformed`` in its place.
+    """Returns the result if it is plausible, else ``AnswerMalformed``.
 
-    A period that begins before 1900 begins then, and one that ends after 2100 has no end: some systems write so what
-    they do not know.
+    Dates before 1900 become 1900, and ends after 2100 become open, since some systems write unknown dates so.
     """
     if not isinstance(result, Receipt):
         return result
@@ -35,7 +34,7 @@ def believable(result: Result, system: str) -> Result:
 
 
 def _faults(receipt: Receipt) -> list[str]:
-    """What it says that cannot be."""
+    """Returns what is implausible."""
     counts = (
         receipt.found,
         receipt.changed,
@@ -52,9 +51,7 @@ def _faults(receipt: Receipt) -> list[str]:
         "a ground that is no word": receipt.ground is None or _WORD.fullmatch(receipt.ground),
         "a reference that is none": receipt.reference is None or _REFERENCE.fullmatch(receipt.reference),
         f"a day that is not from {FIRST_DAY} to {LAST_DAY}": FIRST_DAY <= (receipt.until or FIRST_DAY) <= LAST_DAY,
-        "an identity that nobody has": all(
-            0 < len(each.value) <= LONGEST and each.value.isprintable() for each in known
-        ),
+        "an implausible identity": all(0 < len(each.value) <= LONGEST and each.value.isprintable() for each in known),
     }
     return [fault for fault, fine in holds.items() if not fine]
 

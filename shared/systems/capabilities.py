@@ -1,4 +1,4 @@
-"""States what one system can do and what it holds, as its adapter knows it from what is declared of the system."""
+"""States what one system can do and what it holds, as its adapter knows from the declaration."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,36 +9,36 @@ from shared.domain.policy import OnErasure
 from shared.systems.states import STATES, Telling
 
 Legend = Mapping[str, Mapping[str, str]]
-"""By category, what the fields of its records mean."""
+"""Meanings of record fields, by category."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """The defaults are those of a system about which an adapter knows nothing more than its table says.
+    """Capabilities of a system; the defaults are those of a system that declares nothing but its table.
 
-    What it does: ``operations``: those that its table names; ``on_erasure``: what it does with a category on the day of
-    an erasure; ``erases_by_category``, ``spares_by_category``: it erases some categories alone, or leaves some;
-    ``silences``: categories in which marketing can stop without an erasure; ``corrects``: it holds what may have to be
-    corrected; ``stated``: categories whose records bear statements; ``one_flag``: it restricts a person by one flag,
-    which the last of several restrictions lifts; ``keeps_periods``: it restricts a number in a period;
-    ``asks_before_marketing``: it asks itself who gets none; ``abreast``: batches under way at a time.
+    What it does: ``operations``: those in its table; ``on_erasure``: how it erases a category; ``erases_by_category``,
+    ``spares_by_category``: it can erase, or leave, single categories; ``silences``: categories in which marketing can
+    stop without an erasure; ``corrects``: it holds data that may need correction; ``stated``: categories that take
+    statements; ``one_flag``: one flag restricts a person, and the last lift clears it; ``keeps_periods``: it restricts
+    a number in a period; ``asks_before_marketing``: it asks us before it sends marketing; ``abreast``: concurrent
+    batches.
 
-    What it holds: ``categories``: all of a kind of system, each searched in every task; ``holds``: those that are
-    declared; ``not_held``: operations that concern nothing of it; ``tenants``: whose data it separates (None: any);
-    ``legend``; ``not_compared``: what of it is not compared with the list of those who get no marketing.
+    What it holds: ``categories``: those of this kind of system, searched in every task; ``holds``: declared ones;
+    ``not_held``: operations that concern nothing there; ``tenants``: customers whose data it separates (None: any);
+    ``legend``; ``not_compared``: parts not compared with the suppression list.
 
-    How it finds: ``searched_by``, ``yields``: types of identity (None: it cannot say); ``leads_on``: it may find more
-    by what it yields (None: by whatever it needs); ``knows_times``: a period leaves records out; ``heeds_periods``: it
-    finds nothing of a later holder; ``tells_holders_apart``, ``tells_people_apart``: it notices that several people
-    have one address; ``weighs_claims``: it compares claimed accounts with what its records say; ``never_told_apart``:
-    what is filed by an account alone.
+    How it finds: ``searched_by``, ``yields``: identity types (None: unknown); ``leads_on``: it may find more by what it
+    yields (None: by what it needs); ``knows_times``: a period leaves records out; ``heeds_periods``: it finds nothing
+    of a later holder; ``tells_holders_apart``, ``tells_people_apart``: it notices that several people share an address;
+    ``weighs_claims``: it compares claimed accounts with its records; ``unconfirmed_accounts``: places filed by account
+    alone.
 
-    What keeps: ``may_refuse``: it may say that nothing may be erased now; ``telling``: what of it says whether a state
-    lasts; ``states``: further states that it tells; ``knows_no_states``: it tells no state of contracts and invoices;
-    ``against_policy``, ``done_by_hand``: a sentence for each part of the policy that it cannot do, or a person does.
+    What keeps: ``may_refuse``: it may refuse an erasure now; ``telling``: places that show whether a state lasts;
+    ``states``: further states that it reports; ``knows_no_states``: it reports none of contracts and invoices;
+    ``against_policy``, ``done_by_hand``: a sentence for each part of the policy that it cannot do, or that a person
+    does.
 
-    ``undeclared``: operations for which its declaration has nothing; ``lacks``: names of tables, resources or columns
-    by what their declaration lacks.
+    ``undeclared``: operations without a declaration; ``lacks``: places, by what their declaration lacks.
     """
 
     operations: frozenset[Operation] = frozenset(Operation)
@@ -68,7 +68,7 @@ class Capabilities:
     tells_holders_apart: bool = False
     tells_people_apart: bool = False
     weighs_claims: bool = False
-    never_told_apart: tuple[str, ...] = ()
+    unconfirmed_accounts: tuple[str, ...] = ()
 
     may_refuse: bool = False
     telling: Sequence[Telling] = ()
@@ -82,5 +82,5 @@ class Capabilities:
 
     @property
     def tells(self) -> frozenset[str]:
-        """The states of the policy of which it tells whether they last."""
+        """Returns the states of the policy that the system reports."""
         return self.states.union(STATES[each.reason] for each in self.telling if each.reason in STATES)

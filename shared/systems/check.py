@@ -1,4 +1,4 @@
-"""What a check finds of each system of a downstreams file: every mistake at once, in it and in the live system."""
+"""Checks each system of a downstreams file: reports all mistakes in the file and in the live system together."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,20 +14,19 @@ from shared.systems.http.declaration import read_declaration
 from shared.systems.http.settings import path_of
 from shared.systems.protocols import Inspectable
 from shared.systems.registry import Downstreams, Wiring, connect
-from shared.systems.relations import beside_the_register, speaking_of, with_states
+from shared.systems.relations import speaking_of, with_register, with_states
 from shared.systems.sql.dataset import Dataset
 
 _ADDRESS, _STORE, _SECRET = "http://not-set.invalid", "postgresql://not-set.invalid/", "not-set"
-"""What stands for a variable that is not set, while the file alone is checked."""
+"""Placeholders for unset variables while only the file is checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One system: what is declared of it, and what is wrong.
+    """One system: its declaration, and what is wrong.
 
-    ``by_person``: what of the policy a person sees to there as it is declared; it can be used all the same.
-    ``unset``: variables that it names and that are not set, so it was checked by its file alone; ``looked``: whether
-    the live system was asked.
+    ``by_person``: parts of the policy that a person does there; the system is usable. ``unset``: variables that are not
+    set, so only its file was checked; ``looked``: the live system was asked.
     """
 
     name: str
@@ -39,10 +38,10 @@ class Checked:
 
 
 async def check(path: Path, wiring: Wiring, only: str | None = None, *, live: bool = True) -> Sequence[Checked]:
-    """Every system of the file, or one; the live systems side by side.
+    """Checks every system of the file, or one; live systems side by side.
 
     Raises:
-        Misconfigured: there is no such file or system, or the file is no TOML.
+        Misconfigured: the file or the system is missing, or the file is not TOML
     """
     tables = tables_of(path)
     if only is not None and only not in tables:
@@ -50,20 +49,20 @@ async def check(path: Path, wiring: Wiring, only: str | None = None, *, live: bo
     places = Table.each_of(path, tables)
     policy = proof_policy(wiring.policy.overlay)
     read = {name: _read(places[name], table, wiring, policy) for name, table in tables.items()}
-    read = dict(zip(read, _together(_told(list(read.values()), places, wiring), places), strict=True))
+    read = dict(zip(read, _together(_with_states(list(read.values()), places, wiring), places), strict=True))
     chosen = [each for name, each in read.items() if only in {None, name}]
     try:
         looked = await asyncio.gather(
             *(_looked(places[each.name], each) if live else _as_it_is(each) for each in chosen)
         )
-        return [_beside_policy(places[each.name], each) for each in looked]
+        return [_against_policy(places[each.name], each) for each in looked]
     finally:
         adapters = [each.declared.adapter for each in read.values() if each.declared and each.declared.adapter]
         await asyncio.gather(*(adapter.close() for adapter in adapters))
 
 
-def emitters_beside(path: Path, checked: Sequence[Checked]) -> Sequence[Fault]:
-    """What is wrong with a file of emitters, by itself and beside these systems."""
+def emitter_faults(path: Path, checked: Sequence[Checked]) -> Sequence[Fault]:
+    """Returns what is wrong in a file of emitters, also in relation to these systems."""
     try:
         emitters = read_emitters(path)
     except Misconfigured as error:
@@ -82,32 +81,32 @@ def emitters_beside(path: Path, checked: Sequence[Checked]) -> Sequence[Fault]:
 
 
 def against_policy(checked: Sequence[Checked]) -> Mapping[str, Sequence[str]]:
-    """By system what of the policy it cannot do or does not say how to do, or that nobody can tell it."""
+    """Returns, by system, the parts of the policy that it cannot do or does not declare."""
     cannot = "its table cannot be used, so nothing is known of it: dsr downstreams check says why"
-    told: dict[str, Sequence[str]] = {}
+    found: dict[str, Sequence[str]] = {}
     for each in checked:
         known = each.declared if each.declared and (each.declared.adapter or not each.declared.enabled) else None
         if says := [*known.by_person, *known.capable.against_policy] if known else [cannot]:
-            told[each.name] = says
-    return told
+            found[each.name] = says
+    return found
 
 
 def demanding(checked: Checked) -> Checked:
-    """The same; that a variable is not set is a fault, since this very system is to be looked at."""
+    """Returns the check with unset variables as faults, because this system is to be asked."""
     unset = (Fault(f"export {name}, or check the file alone with --file-only") for name in checked.unset)
     return replace(checked, faults=(*checked.faults, *unset))
 
 
 def working(checked: Sequence[Checked]) -> Downstreams:
-    """The systems that are in use and have no fault, as the services would have them."""
+    """Returns the systems in use without faults, as the services would load them."""
     declared = [each.declared for each in checked if each.declared and each.declared.enabled and each.declared.adapter]
     spoken = [replace(each, accounts_from=speaking_of(each.accounts, declared)) for each in declared]
-    return Downstreams({each.name: each for each in beside_the_register(spoken)})
+    return Downstreams({each.name: each for each in with_register(spoken)})
 
 
 @dataclass(frozen=True)
 class _Environment(Mapping[str, str]):
-    """The environment, with something in the place of what is not set; ``unset`` names what was asked for."""
+    """The environment with placeholders; ``unset`` collects the missing names that were read."""
 
     known: Mapping[str, str] = field(repr=False)
     stand_ins: Mapping[str, str]
@@ -127,7 +126,7 @@ class _Environment(Mapping[str, str]):
 
 
 def _read(place: Table, table: object, wiring: Wiring, policy: ProofPolicy) -> Checked:
-    """What the file says of it, with its adapter; also of one that is not enabled."""
+    """Reads a declaration and connects its adapter, also if it is not enabled."""
     written = table if isinstance(table, dict) else {}
     addresses = {value[2:-1]: _ADDRESS for value in written.values() if str(value).startswith("${")}
     environment = _Environment(wiring.environment, addresses | {str(written.get("dsn_env")): _STORE})
@@ -142,7 +141,7 @@ def _read(place: Table, table: object, wiring: Wiring, policy: ProofPolicy) -> C
 
 
 def _faults_of_what_it_names(place: Table, written: Mapping[str, object]) -> Sequence[Fault]:
-    """What is wrong with the dataset or the declaration of a table that cannot be used itself."""
+    """Checks the dataset or declaration of a table that itself has faults."""
     key, load = _NAMED.get(str(written.get("adapter")), ("", None))
     if load is None or not isinstance(name := written.get(key), str):
         return ()
@@ -159,8 +158,8 @@ _NAMED: Mapping[str, tuple[str, Callable[[str], object]]] = {
 }
 
 
-def _told(read: Sequence[Checked], places: Mapping[str, Table], wiring: Wiring) -> Sequence[Checked]:
-    """The same, with the states by which data may have to stay, and that none of them tells."""
+def _with_states(read: Sequence[Checked], places: Mapping[str, Table], wiring: Wiring) -> Sequence[Checked]:
+    """Adds the states that keep data and that no system reports."""
     usable = [each.declared for each in read if each.declared and each.declared.adapter]
     known = {each.name: each for each in with_states(usable, wiring.policy)}
     return [_with(places[each.name], each, known[each.name]) if each.name in known else each for each in read]
@@ -172,7 +171,7 @@ def _with(place: Table, read: Checked, declared: Downstream) -> Checked:
 
 
 def _together(read: Sequence[Checked], places: Mapping[str, Table]) -> Sequence[Checked]:
-    """The same, with what is wrong of several systems together."""
+    """Adds faults that several systems cause together."""
     assigning = [each.name for each in read if each.declared and each.declared.assigns and each.declared.enabled]
     if len(assigning) < 2:  # noqa: PLR2004  # one says it, and another contradicts it
         return read
@@ -183,8 +182,8 @@ def _together(read: Sequence[Checked], places: Mapping[str, Table]) -> Sequence[
     ]
 
 
-def _beside_policy(place: Table, read: Checked) -> Checked:
-    """The same, with what of the policy its declaration says not how to do; known by the files, whatever is there."""
+def _against_policy(place: Table, read: Checked) -> Checked:
+    """Adds the parts of the policy that the declaration does not cover."""
     says = read.declared.capable.against_policy if read.declared else ()
     return replace(read, faults=(*read.faults, *map(place.fault, says)))
 
@@ -194,7 +193,7 @@ async def _as_it_is(read: Checked) -> Checked:
 
 
 async def _looked(place: Table, read: Checked) -> Checked:
-    """The same, with what is wrong with the live system."""
+    """Adds the faults of the live system."""
     adapter: object = read.declared.adapter if read.declared and read.declared.enabled else None
     if read.faults or read.unset or not isinstance(adapter, Inspectable):
         return read

@@ -17,7 +17,7 @@ from shared.systems.check import Checked
 from shared.systems.downstream import Downstream
 from shared.systems.file import read
 from shared.systems.registry import Wiring
-from shared.systems.relations import untold
+from shared.systems.relations import without_account_source
 from shared.systems.sql.notes import schema_for
 from shared.systems.sql.settings import SqlSettings
 
@@ -38,28 +38,28 @@ def check(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what each system of a downstreams file will be asked to do, and everything that is wrong with it.
+    """Says what each system of a downstreams file will be asked to do, and everything that is wrong with it.
 
-    A system whose variables are not set is checked by the file alone, and that is said. Status 1 if anything is wrong:
-    in the file, in what it names, or in a live system (does it answer, let us in, is it as declared and prepared). And
-    where a person sees to what the policy wants, as it is declared: the services work with such a system all the same.
+    A system whose variables are not set is checked by the file alone. Status 1 if anything is wrong in the file, in the
+    files that it names, or in a live system (unreachable, access denied, not as declared or not prepared), and if a
+    person must do a part of the policy.
     """
     wiring = Wiring.of_command()
     checked = asyncio.run(checking.check(file, wiring, system, live=not file_only))
     if system and not file_only:
         checked = [checking.demanding(each) for each in checked]
-    beside = checking.emitters_beside(emitters, checked) if emitters and not system else ()
-    found = report(checked, beside)
+    emitter_problems = checking.emitter_faults(emitters, checked) if emitters and not system else ()
+    found = report(checked, emitter_problems)
     typer.echo(orjson.dumps(found) if as_json else "\n".join(lines_of(found)))
-    if beside or any(each.faults or each.by_person for each in checked):
+    if emitter_problems or any(each.faults or each.by_person for each in checked):
         raise typer.Exit(1)
 
 
 @downstreams.command()
 def prepare(file: Path, *, as_json: AsJson = False) -> None:
-    """Print what the owner of each SQL store of a downstreams file runs once: a table of ours, and who may write it.
+    """Prints the statements that the owner of each SQL store runs once: a table of ours and its grants.
 
-    The role is the one that the store's connection string names; nothing is run.
+    The role is the one in the store's connection string. Nothing is run.
     """
     found = statements(file, os.environ)
     if as_json:
@@ -69,10 +69,10 @@ def prepare(file: Path, *, as_json: AsJson = False) -> None:
 
 
 def statements(path: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """What prepares each SQL store that the file declares, also those that are not enabled yet.
+    """Returns the statements that prepare each declared SQL store, enabled or not.
 
     Raises:
-        Misconfigured: the file cannot be used, or a connection string is not set or names no user.
+        Misconfigured: the file is unusable, or a connection string is not set or names no user
     """
     stores = [each for each in read(path, environment) if isinstance(each.settings, SqlSettings)]
     printed = all_of(partial(_statements, path, each, environment) for each in stores)
@@ -91,14 +91,11 @@ def _statements(path: Path, store: Downstream, environment: Mapping[str, str]) -
 
 
 def report(checked: Sequence[Checked], emitters: Sequence[Fault] = ()) -> dict[str, Any]:
-    """What is declared of each system, what is wrong, and the order in which an erasure works those that are right.
-
-    ``emitters``: what is wrong with the file of emitters.
-    """
+    """Returns the declarations, the faults, and the order in which an erasure works the systems without faults."""
     usable = checking.working(checked)
     systems: dict[str, Any] = {}
-    mute = untold(usable.all)
-    never = {each.name: [*each.never_told_apart] for each in usable.all if each.never_told_apart}
+    mute = without_account_source(usable.all)
+    never = {each.name: [*each.unconfirmed_accounts] for each in usable.all if each.unconfirmed_accounts}
     for each in checked:
         declared = each.declared
         said = systems[each.name] = {
@@ -110,8 +107,8 @@ def report(checked: Sequence[Checked], emitters: Sequence[Fault] = ()) -> dict[s
             "looked_at": each.looked,
         }
         if declared is not None and declared.adapter is not None and declared.enabled:
-            said |= _declared(declared) | ({"no_account_told": [declared.accounts]} if each.name in mute else {})
-            said |= {"never_told_apart": never[each.name]} if each.name in never else {}
+            said |= _declared(declared) | ({"no_account_source": [declared.accounts]} if each.name in mute else {})
+            said |= {"unconfirmed_accounts": never[each.name]} if each.name in never else {}
     stages = [[f"{step.operation} {step.system}" for step in stage] for stage in usable.stages(Operation.ERASE)]
     return {"systems": systems, "erasure": stages} | ({"emitters": _said(emitters)} if emitters else {})
 
@@ -121,7 +118,7 @@ def _said(faults: Sequence[Fault]) -> list[dict[str, Any]]:
 
 
 def _declared(declared: Downstream) -> dict[str, Any]:
-    """What a system will be asked to do, and what not."""
+    """Returns what a system will be asked to do, and what not."""
     can = declared.capable
     lacking = can.undeclared
     asked_for = [each for each in Operation if each is not Operation.PLAN]  # it comes with erasing
@@ -133,7 +130,7 @@ def _declared(declared: Downstream) -> dict[str, Any]:
         said["unknown_categories"] = [*declared.unknown]
     if by_hand := [each for each in Operation if declared.by_hand(each) or each in lacking - declared.not_held]:
         said["by_hand"] = by_hand
-    names_none = Operation.RECTIFY in declared.not_held  # what is said to hold nothing of the kind lacks nothing
+    names_none = Operation.RECTIFY in declared.not_held  # it holds nothing to correct, so it lacks nothing
     lacks = ((key, tuple(can.lacks.get(key, ()))) for key in _SAID if key != "uncorrected" or not names_none)
     said |= {key: names for key, names in lacks if names}
     if not_compared := declared.not_compared:
@@ -144,7 +141,7 @@ def _declared(declared: Downstream) -> dict[str, Any]:
 
 
 def lines_of(found: Mapping[str, Any]) -> list[str]:
-    """The same: a line for each system, one for each thing that is wrong with it, and one for the order."""
+    """Renders the report: lines for each system and its faults, and one for the order."""
     lines: list[str] = []
     for name, system in found["systems"].items():
         lines.append(f"{name}  ({system['adapter'] or '?'})  {_line(system)}")
@@ -159,21 +156,21 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
 
 _SAID: Mapping[str, str] = {
     "by_hand": "by hand",
-    "unrestricted": "a person restricts in what shows no restriction",
-    "uncorrected": "a person corrects in what declares no rectifies",
-    "tenants": "tells apart",
-    "not_told_apart": "max_people counts nobody, for want of person",
-    "never_shown": "never shown, for want of a party",
-    "texts_not_searched": "mentions of people in free text are not searched, a person looks",
+    "unrestricted": "restricted by hand, since it shows no restriction",
+    "uncorrected": "corrected by hand, since it declares no rectifies",
+    "tenants": "separates",
+    "people_not_counted": "max_people cannot count, since no person is declared",
+    "never_shown": "never shown, since no party is declared",
+    "texts_not_searched": "free text is not searched, a person looks",
     "unexplained": "shown without a word of what it is, for want of explain",
-    "untold": "what is filed by it is not seen, for want of yields",
-    "claims_accounts": "only claims the accounts that it names, and rows of them that name others are left to a person",
-    "never_told_apart": "whose it is a person says unless the account is proved, for want of the account's own record",
-    "no_account_told": "nobody tells an account_id of its namespace (accounts names that of who does)",
-    "not_compared": "not compared by night with the list of who gets no marketing",
-    "asks_before_marketing": "asks itself who gets no marketing",
+    "not_yielded": "not followed, since yields lacks it",
+    "claims_accounts": "its accounts are only claims, and rows that name others are left to a person",
+    "unconfirmed_accounts": "a person decides whose it is unless the account is proved",
+    "no_account_source": "no system yields an account_id of its namespace (accounts)",
+    "not_compared": "not compared with the suppression list",
+    "asks_before_marketing": "asks before it sends marketing",
 }
-"""How what is declared of a system is said in one line, with the names that it is about."""
+"""Texts of the report, by key of a capability."""
 
 
 def _line(system: Mapping[str, Any]) -> str:
@@ -187,7 +184,7 @@ def _line(system: Mapping[str, Any]) -> str:
 
 
 def _strictest(unknown: Sequence[str] | None) -> str:
-    """What is missing for the level of proof that a system needs."""
+    """Says which proof a system needs without declared categories."""
     if unknown is None:
         return ""
     missing = f"{', '.join(unknown)} in no category of the policy" if unknown else "no categories declared"

@@ -1,4 +1,4 @@
-"""The downstreams file: one table for each system, read without connecting to any; a mistake says what to write."""
+"""Reads the downstreams file, one table per system, without connecting; errors say what to write instead."""
 
 import hashlib
 import re
@@ -39,14 +39,14 @@ class Table:
 
     @classmethod
     def each_of(cls, file: Path, names: Mapping[str, object]) -> Mapping[str, Self]:
-        """Those of these names."""
+        """Returns a table for each name."""
         return {name: cls(file, name) for name in names}
 
     def __str__(self) -> str:
         return f"{self.file}: [{self.name}]"
 
     def fault(self, says: str) -> Fault:
-        """What is wrong with the table."""
+        """Returns a fault of this table."""
         return Fault(says, str(self.file), f"[{self.name}]")
 
 
@@ -56,12 +56,12 @@ _NAME = r"[a-z][a-z0-9-]*"
 
 
 class System(BaseModel):
-    """What every table says, and the rest of it by its ``adapter``."""
+    """Keys common to all tables; the others depend on ``adapter``."""
 
     model_config = ConfigDict(frozen=True)
 
     needs: frozenset[IdentityType] = Field(min_length=1, description="identity types, any of which it is searched by")
-    yields: frozenset[IdentityType] = Field(default=frozenset(), description="identity types that it knows besides")
+    yields: frozenset[IdentityType] = Field(default=frozenset(), description="identity types that it also knows")
     assigns: bool = Field(
         default=False,
         description="true: it says whose a number is and when, and the register is filled from it",
@@ -75,7 +75,7 @@ class System(BaseModel):
         description="namespace of its account ids, its own name if left out; customers: those that a customer states",
     )
     categories: frozenset[str] = Field(
-        default=frozenset(), description="what it holds, where its kind or its dataset does not tell"
+        default=frozenset(), description="what it holds, where its kind or its dataset does not say"
     )
     conformance: Conformance | None = Field(
         default=None, description="how `dsr conformance` fills it with invented people, and removes them"
@@ -85,18 +85,17 @@ class System(BaseModel):
 
 
 _NO_PART = frozenset({"enabled", "conformance"})
-"""Keys that change nothing about how a system is worked."""
+"""Keys that do not affect how a system is worked."""
 _SEARCHED = {name: info for name, info in System.model_fields.items() if name != "settings"}
 
 
 def read(path: Path, environment: Mapping[str, str], kind: str | None = None) -> tuple[Downstream, ...]:
-    """All systems of a downstreams file, in its order and without adapters; paths in it are relative to its folder.
+    """Returns the systems of a downstreams file in order, without adapters; its paths are relative to its folder.
 
-    ``kind``: those of that adapter alone; of the others nothing is looked at. A value ``"${NAME}"`` is taken from the
-    environment: an address may differ where the file is the same.
+    ``kind``: only systems of that adapter. A value ``"${NAME}"`` comes from the environment.
 
     Raises:
-        Misconfigured: names the file, the table and the key, and says what to write instead.
+        Misconfigured: names the file, the table and the key, and says what to write instead
     """
     tables = tables_of(path)
     chosen = {name: table for name, table in tables.items() if kind is None or _kind(table) == kind}
@@ -105,10 +104,10 @@ def read(path: Path, environment: Mapping[str, str], kind: str | None = None) ->
 
 
 def tables_of(path: Path) -> Mapping[str, object]:
-    """The tables of a downstreams file as they are written.
+    """Returns the tables of a downstreams file as written.
 
     Raises:
-        Misconfigured: there is no such file, or none in it.
+        Misconfigured: the file is missing or empty
     """
     if not path.is_file():
         fault = "is a folder" if path.is_dir() else "is not there"
@@ -120,10 +119,10 @@ def tables_of(path: Path) -> Mapping[str, object]:
 
 
 def in_use(path: Path) -> set[str]:
-    """The names of the systems that a downstreams file declares and does not disable, without reading the rest.
+    """Returns the names of the enabled systems of a file, without reading the rest.
 
     Raises:
-        Misconfigured: the file cannot be read.
+        Misconfigured: the file cannot be read
     """
     tables = read_toml(path, dict[str, dict[str, Any]])
     return {name for name, table in tables.items() if table.get("enabled", True)}
@@ -134,10 +133,10 @@ def _kind(table: object) -> object:
 
 
 def declare(place: Table, table: object, environment: Mapping[str, str]) -> Downstream:
-    """What a table declares, without adapter.
+    """Returns the declaration of a table, without adapter.
 
     Raises:
-        Misconfigured: says of every key what to write instead.
+        Misconfigured: says for every key what to write instead
     """
     if not isinstance(table, dict):
         raise Misconfigured(place.fault(f"is not a table; write [{place.name}] above the keys of a system"))
@@ -208,7 +207,7 @@ def _anchored(settings: AdapterSettings, folder: Path) -> AdapterSettings:
 
 
 def of_system(declared: Downstream) -> str:
-    """The hash of the table as it is written, without what the environment holds, and of the file that it names."""
+    """Hashes a table as written, with the file that it names, without values of the environment."""
     match declared.settings:
         case SqlSettings() as settings:
             file = path_of(settings.dataset)
@@ -220,5 +219,5 @@ def of_system(declared: Downstream) -> str:
 
 
 def digest(content: object) -> str:
-    """The hash of something that is written, with its keys in the order in which they are."""
+    """Hashes a written value; the order of its keys counts."""
     return hashlib.sha256(orjson.dumps(content, default=str)).hexdigest()

@@ -1,8 +1,7 @@
-"""One HTTP client for every adapter that speaks it, one bound for all answers, and one reading of what can go wrong.
+"""Provides one HTTP client for all adapters, with limits on answers and one mapping of failures.
 
-Calls continue the trace of the requests that they are made for (W3C Trace Context). What a system says about a failure
-may hold personal data: only its status is passed on. An answer may come packed in the two ways that we ask for, and is
-unpacked no further than it may be long.
+Calls continue the trace of their request (W3C Trace Context). Error messages contain only the status, since answers may
+hold personal data. Compressed answers are unpacked up to the limit.
 """
 
 import asyncio
@@ -25,14 +24,14 @@ _UNPACKED = frozenset({"", "identity"})
 _PACKED = frozenset({"gzip", "x-gzip", "deflate"})
 _EITHER_HEADER = 32 + zlib.MAX_WBITS
 _IDLE_SECONDS = 1.0
-"""After which a connection is used no more: servers close one that stands still (gunicorn after 2), just as we ask."""
+"""Idle time after which a connection is closed; some servers close one after 2 seconds."""
 Done = TypeVar("Done")
 
 
 def connect(*, headers: Mapping[str, str] = {}, abreast: int = 100, **options: Any) -> httpx.AsyncClient:
-    """An httpx client, with options of its own, whose calls continue the current trace; it keeps no cookies.
+    """Returns an httpx client that continues the current trace and keeps no cookies.
 
-    ``abreast``: how many connections it may have.
+    ``abreast``: most connections.
     """
     return httpx.AsyncClient(
         limits=httpx.Limits(max_connections=abreast, keepalive_expiry=_IDLE_SECONDS),
@@ -44,7 +43,7 @@ def connect(*, headers: Mapping[str, str] = {}, abreast: int = 100, **options: A
 
 
 class HttpClient:
-    """One system's HTTP interface; ``sign_in`` tells the operator what to check where it does not let us in."""
+    """One system's HTTP interface; ``sign_in``: what the operator should check if access is denied."""
 
     def __init__(
         self,
@@ -62,18 +61,17 @@ class HttpClient:
         self._refused = refused
 
     async def close(self) -> None:
-        """Closes the connections."""
         await self._client.aclose()
 
     async def send(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Response:
-        """The whole answer, whatever its status.
+        """Returns the whole answer, whatever its status.
 
         Raises:
-            Unavailable: the system could not be reached, or took too long over its answer.
-            AnswerUnreadable: it broke off its answer, or what it says is no HTTP.
-            AnswerMalformed: it is larger than an answer may be, unpacked too, or packed in another way than we ask for.
+            Unavailable: the system cannot be reached, or answers too slowly
+            AnswerUnreadable: the answer broke off, or is not HTTP
+            AnswerMalformed: the answer is too large, also when unpacked, or has an unknown encoding
         """
-        # Not by `asyncio.timeout`, which can let its own cancellation out where the task has met another one before.
+        # Not ``asyncio.timeout``, which can leak its own cancellation into a task that was cancelled before.
         reading = asyncio.create_task(self._read(method, url, **options))
         try:
             await asyncio.wait({reading}, timeout=self._limits.answer_seconds)
@@ -92,17 +90,17 @@ class HttpClient:
                 begun = True
                 content = await self._content(answer)
         except (httpx.TransportError, zlib.error) as error:
-            told = f"{self._system} could not be reached: {type(error).__name__}"
+            message = f"{self._system} could not be reached: {type(error).__name__}"
             if isinstance(error, zlib.error) or (
                 isinstance(error, httpx.RemoteProtocolError) and _said(error, begun=begun)
             ):
-                raise AnswerUnreadable(told) from None
-            raise Unavailable(told) from None
+                raise AnswerUnreadable(message) from None
+            raise Unavailable(message) from None
         headers = [(name, value) for name, value in answer.headers.multi_items() if name != "content-encoding"]
         return httpx.Response(answer.status_code, headers=headers, content=content, request=answer.request)
 
     async def _content(self, answer: httpx.Response) -> bytes:
-        """The body, unpacked part by part, and never further than one byte beyond the limit."""
+        """Reads the body, and unpacks at most one byte beyond the limit."""
         coding, limit = answer.headers.get("content-encoding", "").strip().lower(), self._limits.answer_bytes
         if coding not in _UNPACKED | _PACKED:
             raise AnswerMalformed(f"{self._system} packs its answers in a way that it was not asked for")
@@ -117,34 +115,34 @@ class HttpClient:
         return bytes(content)
 
     def expect(self, answer: httpx.Response, to: str, wanted: Collection[int] = ()) -> httpx.Response:
-        """The answer, if its status is one of ``wanted``, or a success where none is named; ``to`` says what was asked.
+        """Returns the answer if its status is in ``wanted``, or a success by default; ``to``: what was asked.
 
         Raises:
-            Unavailable: the system is busy or has failed: later it may answer.
-            SignInRefused: it does not let us in.
-            Refused: it will never answer this as it was asked.
+            Unavailable: the system is busy or failed
+            SignInRefused: the system denies access
+            Refused: the system will never answer this call
         """
         status = answer.status_code
         if status in wanted or (not wanted and answer.is_success):
             return answer
-        told = f"{self._system} answered {status} {to}"
+        message = f"{self._system} answered {status} {to}"
         if status in _BUSY or answer.is_server_error:
-            raise Unavailable(told)
+            raise Unavailable(message)
         if status in SIGN_IN:
-            raise SignInRefused(f"{told}: {self._sign_in}")
-        raise self._refused(told)
+            raise SignInRefused(f"{message}: {self._sign_in}")
+        raise self._refused(message)
 
     def json(self, answer: httpx.Response) -> Any:
-        """What the answer says, in UTF-8 without NaN, Infinity and halves of characters.
+        """Parses an answer: UTF-8, without NaN, Infinity and lone surrogates.
 
         Raises:
-            AnswerUnreadable: it is no JSON, as where somebody answers in the place of the system.
-            AnswerMalformed: it has more objects than one answer may have, or nests them deeper.
+            AnswerUnreadable: it is not JSON, such as the page of a proxy
+            AnswerMalformed: it has too many objects, or nests them too deep
         """
         content, limits = answer.content, self._limits
         opened = content.count(b"[") + content.count(
             b"{"
-        )  # before anything is made of them: an empty list costs 2 bytes
+        )  # checked before parsing, since an empty list takes only 2 bytes
         if opened > limits.answer_items:
             raise AnswerMalformed(f"{self._system} answered with more than answer_items = {limits.answer_items}")
         try:
@@ -157,12 +155,12 @@ class HttpClient:
 
 
 def _said(error: httpx.RemoteProtocolError, *, begun: bool) -> bool:
-    """Whether the system has said something: who hangs up before the first word is away."""
+    """Whether the system has begun an answer; otherwise it counts as away."""
     return begun or "without sending a response" not in str(error)
 
 
 def is_deeper(said: object, depth: int) -> bool:
-    """Whether objects and lists lie within one another more than so many deep."""
+    """Whether objects and lists are nested deeper than ``depth``."""
     level: list[Any] = [said]
     for _ in range(depth):
         level = [inner for outer in level for inner in _within(outer) if isinstance(inner, dict | list)]
@@ -176,7 +174,7 @@ def _within(outer: Any) -> Iterable[object]:
 
 
 async def together(*calls: Awaitable[Done]) -> list[Done]:
-    """What the calls return, made side by side; the first failure is raised when all have ended."""
+    """Runs calls side by side and returns their results; raises the first failure after all have ended."""
     ended = await asyncio.gather(*calls, return_exceptions=True)
     for failure in ended:
         if isinstance(failure, BaseException):

@@ -1,11 +1,8 @@
-"""The order in which downstreams are worked: what yields identities is located first, and erased last.
+"""Orders the systems of a request: those that yield identities are located first and erased last; pure.
 
-Whatever is asked for, every system is searched by all that any of them knows of the person, itself included: a copy
-that leaves out what is filed by another identity of theirs is as untrue as an erasure that does. Whoever may refuse an
-erasure is asked before the first step of it, so that a refusal leaves all others untouched; and before it even that is
-asked for by which no system is searched, since a hold, a restriction or another request of theirs may be filed by it.
-
-Pure: works on what each system declares, not on what is found.
+Every system is searched by the identities that any system knows, since an answer that misses records filed by another
+identity is wrong. Systems that may refuse an erasure are asked before its first step, so that a refusal leaves all
+others unchanged. A legal hold or another request may be filed by any identity, so these are located too.
 """
 
 from collections.abc import Collection, Sequence
@@ -18,32 +15,26 @@ from shared.systems.downstream import Downstream
 from shared.systems.relations import tellers
 
 _HINDERED: Final = frozenset({Operation.ERASE, Operation.PLAN, Operation.SUPPRESS})
-"""What a legal hold, a restriction or another request of the same person may stop, and its dry run.
-
-So is what erases what was kept by a withdrawn consent.
-"""
+"""Operations that a legal hold, a restriction or another request of the person may stop, and the dry run."""
 _BY_WHAT_IS_KNOWN: Final = frozenset({Operation.LIFT})
-"""What is done by the very identities by which it was done before, so that no search stands in the way of it."""
+"""Operations that reuse the identities of the operation that they undo, without a search."""
 
 
 def stages(systems: Sequence[Downstream], operation: Operation, knowing: Sequence[Downstream] = ()) -> Stages:
-    """The stages of an operation over these systems; tasks of one stage may run side by side.
+    """Returns the stages of an operation; tasks of one stage may run side by side.
 
-    Systems that yield what another one needs are located first, so that what any of them yields reaches every other
-    system, and so are those that may find more by what they themselves yield; then all do it, for ``erase`` each of
-    those only after the ones that depend on it, and all only after those that may refuse have said what they would do,
-    and before those whoever tells a state by which they may keep. ``knowing``: systems that do not do it, and are
-    located where what they yield leads to more in one that does. Before an erasure and its dry run everybody is located
-    who tells by what else somebody is known. Where an account is no more than claimed, so is everybody whose rows
-    may show that it is another person's. What was restricted is lifted by what it was restricted by: nobody is located.
+    First, systems that yield identities are located. An erasure then asks the systems that may refuse, and erases each
+    system after those that depend on it. Systems that report a state run before those that keep data by it.
+    ``knowing``: systems without the operation, which are located if they yield identities that these need, and always
+    before an erasure.
     """
     leading = _leading(systems, knowing, operation)
     weighing = _weighing([*systems, *(each for each in knowing if each not in systems)])
     layers, last = _layers([*leading, *(each for each in weighing if each not in (*systems, *leading)), *systems])
-    # In a circle of systems that need one another's identities each learns of the others' in turn.
+    # In a cycle, each system is located once per member, so that it learns the identities of all.
     located = [layer for layer, in_a_circle in layers for _ in (layer if in_a_circle else [layer])]
     hindered = operation in _HINDERED
-    located.append([each for each in last if each.leads_on or each in weighing or (hindered and _tells(each))])
+    located.append([each for each in last if each.leads_on or each in weighing or (hindered and _yields(each))])
     located = [] if operation in _BY_WHAT_IS_KNOWN else located
     groups = [[s for s in group if s in systems] for group in (last, *(layer for layer, _ in reversed(layers)))]
     worked = groups if operation is Operation.ERASE else [[each for group in groups for each in group]]
@@ -58,9 +49,9 @@ def stages(systems: Sequence[Downstream], operation: Operation, knowing: Sequenc
 
 
 def _leading(systems: Sequence[Downstream], knowing: Sequence[Downstream], operation: Operation) -> list[Downstream]:
-    """Those of the others that yield what leads to more in these systems, or in another that leads there."""
+    """Returns other systems that yield identities for these, directly or through another."""
     others = [each for each in knowing if each not in systems]
-    leading = [each for each in others if operation in _HINDERED and _tells(each)]
+    leading = [each for each in others if operation in _HINDERED and _yields(each)]
     while fresh := [
         other
         for other in others
@@ -71,18 +62,18 @@ def _leading(systems: Sequence[Downstream], knowing: Sequence[Downstream], opera
 
 
 def _weighing(systems: Sequence[Downstream]) -> list[Downstream]:
-    """Those whose rows may show that an account is another person's, where one of them only claims accounts."""
+    """Returns systems whose rows may show that a claimed account is another person's."""
     claimed = any(IdentityType.ACCOUNT_ID in each.yields and not each.assigns for each in systems)
     return [each for each in systems if claimed and each.may_contradict and each.can(Operation.LOCATE)]
 
 
-def _tells(system: Downstream) -> bool:
-    """Whether it tells by what else somebody is known; a name tells nobody."""
+def _yields(system: Downstream) -> bool:
+    """Whether the system yields identities other than names."""
     return bool(system.yields - {IdentityType.NAME})
 
 
 def _in_turn(asked: Sequence[Downstream]) -> list[list[Downstream]]:
-    """Who tells a state by which others keep is asked before them, also before those that tell another state."""
+    """Splits systems into turns: those that report a state come before those that keep data by it."""
     turns = [list(asked)]
     while (first := tellers(turns[0], turns[0])) and len(first) < len(turns[0]):
         turns[:1] = [first, [each for each in turns[0] if each not in first]]
@@ -90,12 +81,13 @@ def _in_turn(asked: Sequence[Downstream]) -> list[list[Downstream]]:
 
 
 def only(planned: Stages, systems: frozenset[str], operation: Operation, tellers: Collection[str] = ()) -> Stages:
-    """What of these stages does the operation on those systems, and asks the ``tellers``; nobody is located again.
+    """Returns the stages of an operation on these systems, and of asking ``tellers``, without locating again.
 
-    Unless it is to stop something: what goes with a consent may be kept by what is filed by another identity.
+    A stop of marketing is located again, since a withdrawal of consent may have to leave data filed by another
+    identity.
 
     Raises:
-        Misconfigured: one of the systems can no longer do it.
+        Misconfigured: a system can no longer do it
     """
     wanted = {(system, operation) for system in systems} | {(system, Operation.PLAN) for system in tellers}
     if operation is Operation.SUPPRESS:
@@ -107,7 +99,7 @@ def only(planned: Stages, systems: frozenset[str], operation: Operation, tellers
 
 
 def _layers(systems: Sequence[Downstream]) -> tuple[list[tuple[list[Downstream], bool]], list[Downstream]]:
-    """Systems in the order of their needs, and whether they form a circle; then those whose yields nobody waits for."""
+    """Returns layers of systems that others depend on, each with whether it is a cycle; then the remaining systems."""
     waiting = list(systems)
     layers: list[tuple[list[Downstream], bool]] = []
     while feeding := [s for s in waiting if any(_feeds(s, other) for other in waiting if other is not s)]:

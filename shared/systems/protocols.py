@@ -1,4 +1,4 @@
-"""What an adapter may be able to do, protocol by protocol; each operation takes tasks and returns a result for each."""
+"""Defines the protocols of adapters; each operation takes tasks and returns a result for each."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
@@ -11,15 +11,15 @@ from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Checkpoint, Record, Result, Task
 
 HandOver = Callable[[UUID, Sequence[Record]], Awaitable[None]]
-"""Takes a part of what was found for a task to the vault; what an earlier call has handed over counts no more.
+"""Hands a part of a task's records to the vault; parts of earlier attempts do not count.
 
-Raises ``Withdrawn``, or that the task is another worker's by now; let it pass.
+Raises ``Withdrawn``, or an error if another worker has taken the task; let both propagate.
 """
 
 
 @runtime_checkable
 class ExportableInParts(Protocol):
-    """Can hand records over while it reads them, so that a copy may have any number of them."""
+    """Hands records over while it reads, so that a copy has no size limit."""
 
     async def export_in_parts(
         self, tasks: Sequence[Task], save_progress: Checkpoint, hand_over: HandOver
@@ -28,10 +28,10 @@ class ExportableInParts(Protocol):
 
 @runtime_checkable
 class Marketable(Protocol):
-    """Can tell whom it would send marketing to, so that it can be compared with the list of those who get none.
+    """Lists the people to whom it would send marketing, for comparison with the suppression list.
 
-    By page, for each person or row without a mark that stops it what that is known by there: contact points, and
-    accounts. Of ours alone, no customer's; changes nothing.
+    Yields pages: for each person or row without a stop mark, its contact points and accounts. The company's own data
+    only; changes nothing.
     """
 
     def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]: ...
@@ -39,35 +39,35 @@ class Marketable(Protocol):
 
 @runtime_checkable
 class Forgetful(Protocol):
-    """Keeps something of our own that may be forgotten once it is old enough; asked once a night."""
+    """Keeps data of ours that expire; called once a night."""
 
     async def forget(self) -> None: ...
 
 
 @runtime_checkable
 class Assigning(Protocol):
-    """Knows of every number whose it is and was, and when (REQ-N1)."""
+    """Knows the past and present holders of every number (REQ-N1)."""
 
     async def assignments(self) -> Sequence[AssignedNumber]: ...
 
 
 @runtime_checkable
 class Inspectable(Protocol):
-    """Can look at its live system, and says in which way that is not as declared, not prepared, or closed to us."""
+    """Compares its live system with the declaration, and says what differs, is not prepared or denies access."""
 
     async def inspect(self) -> Sequence[str]: ...
 
 
 @runtime_checkable
 class Replaceable(Protocol):
-    """Changes a store that may be restored from a backup, and tells which one it has seen last; empty: none yet."""
+    """Changes a store that may be restored from a backup; ``incarnation``: the store as last seen, empty if unknown."""
 
     @property
     def incarnation(self) -> str: ...
 
 
 class Adapter(Protocol):
-    """What every adapter has apart from the operations of its system; it connects at its first use."""
+    """Common to all adapters; it connects at first use."""
 
     @property
     def can(self) -> Capabilities: ...
@@ -86,11 +86,11 @@ METHODS: Mapping[Operation, str] = {
     Operation.ESCALATE: "escalate",
     Operation.FLAG: "flag",
 }
-"""By operation the method of an adapter that does it, an ``Operate``. Without it a person does it there.
+"""Names the adapter's method for each operation; without it a person does the work there.
 
-``locate`` finds a subject and yields further identities. ``export`` hands out everything about them (Art. 15, 20).
-``erase`` removes them and looks again (Art. 17). ``plan`` says what that would find and leave, and changes nothing.
-``amend`` changes in place, reversibly (Art. 16, 18, 21). All tasks of one call have the same operation.
-``escalate`` puts a warning about a request before the privacy team, once, and adds to it later. ``flag`` shows with the
-subject's contact that a request is open. Taking that away needs no identities.
+``locate`` finds a subject and yields further identities. ``export`` returns their records (Art. 15, 20). ``erase``
+deletes and verifies (Art. 17). ``plan`` reports what ``erase`` would do and changes nothing. ``amend`` changes in
+place, reversibly (Art. 16, 18, 21). ``escalate`` opens one warning about a request for the privacy team, and adds to
+it. ``flag`` shows at the subject's contact that a request is open; lifting it needs no identities. All tasks of one
+call have the same operation.
 """

@@ -1,6 +1,6 @@
-"""The systems of the downstreams file, each with the adapter that works it.
+"""Loads the systems of the downstreams file with their adapters.
 
-The code of an adapter is imported when a system of its kind is declared: a process loads no other.
+An adapter's code is imported only if a system of its kind is declared.
 """
 
 import asyncio
@@ -26,21 +26,21 @@ from shared.systems.http.settings import DeclaredHttpSettings
 from shared.systems.opendsr.settings import OpenDsrSettings
 from shared.systems.plan import stages
 from shared.systems.protocols import METHODS, Adapter, Assigning
-from shared.systems.relations import beside_the_register, speaking_of, with_finders, with_states
+from shared.systems.relations import speaking_of, with_finders, with_register, with_states
 from shared.systems.roundup.settings import RoundupSettings
 from shared.systems.sql.server import is_mariadb
 from shared.systems.sql.settings import SqlSettings
 from shared.systems.tryton.settings import TrytonSettings
 
 
-async def send_nothing(messages: Sequence[Message]) -> None:
-    """What an adapter is given that is to send nothing."""
+async def refuse_to_send(messages: Sequence[Message]) -> None:
+    """Refuses to send, for commands that must not."""
     raise Misconfigured(f"a check sends nothing, and was asked to send {len(messages)} messages")
 
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What adapters are given besides their table; the file names secrets, and ``environment`` holds them."""
+    """Dependencies of adapters; the file names secrets, and ``environment`` holds them."""
 
     environment: Mapping[str, str] = field(repr=False)
     clock: Clock
@@ -51,14 +51,14 @@ class Wiring:
 
     @classmethod
     def of_command(cls, policy: Policy | None = None) -> Self:
-        """For a command, which sends nothing; by this policy, or the one of the services where it has their settings.
+        """Returns the wiring of a command, which sends nothing.
 
         Raises:
-            Misconfigured: a file of the company's policy cannot be used.
+            Misconfigured: a file of the company's policy is unusable
         """
         overlay = os.environ.get(OVERLAY)
         policy = policy or of_variable(OVERLAY, partial(read_policy, Path(overlay) if overlay else None))
-        return cls(os.environ, SystemClock(), send_nothing, b"", policy=policy)
+        return cls(os.environ, SystemClock(), refuse_to_send, b"", policy=policy)
 
 
 class Downstreams:
@@ -69,10 +69,10 @@ class Downstreams:
 
     @classmethod
     def load(cls, path: Path, wiring: Wiring) -> Self:
-        """Build an adapter for every system of the file; none connects before a task needs it.
+        """Builds an adapter for every system of the file; none connects before it is needed.
 
         Raises:
-            Misconfigured: the file cannot be used, or a secret that it names is not in the environment.
+            Misconfigured: the file is unusable, or a secret that it names is not set
         """
         declared = [each for each in read(path, wiring.environment) if each.enabled]
         if len(assigning := [each.name for each in declared if each.assigns]) > 1:
@@ -81,18 +81,17 @@ class Downstreams:
         policy = proof_policy(wiring.policy.overlay)
         places = Table.each_of(path, {each.name: each for each in declared})
         connected = all_of(partial(connect, places[each.name], each, wiring, policy) for each in declared)
-        connected = with_finders(beside_the_register(connected))
+        connected = with_finders(with_register(connected))
         return cls({each.name: each for each in with_states(connected, wiring.policy)})
 
     async def close(self) -> None:
-        """Close all adapters."""
         await asyncio.gather(*(each.adapter.close() for each in self._downstreams.values() if each.adapter))
 
     def get(self, name: str) -> Downstream:
-        """The system of that name.
+        """Returns the system of that name.
 
         Raises:
-            Misconfigured: there is none.
+            Misconfigured: there is none
         """
         try:
             return self._downstreams[name]
@@ -102,41 +101,40 @@ class Downstreams:
 
     @property
     def all(self) -> tuple[Downstream, ...]:
-        """Every system that is in use."""
         return tuple(self._downstreams.values())
 
     def that_can(self, operation: Operation) -> tuple[Downstream, ...]:
-        """The systems whose adapter has that operation."""
+        """Returns the systems whose adapter has the operation."""
         return tuple(each for each in self.all if each.can(operation))
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """Of every system in use the hash of its definition: its table, and the dataset that this names."""
+        """Returns the hash of each system's table and dataset."""
         return {each.name: each.fingerprint for each in self.all}
 
     def by_hand(self, operation: Operation) -> frozenset[str]:
-        """The systems that hold what it is about and have no way to do it: a person does it there."""
+        """Returns the systems in which a person must do the operation."""
         return frozenset(each.name for each in self.all if each.by_hand(operation))
 
     def stages(self, operation: Operation) -> Stages:
-        """The order in which the systems are worked that can do it, or in which a person does it by hand."""
+        """Returns the order in which systems are worked, including those that a person works."""
         able = [each for each in self.all if each.can(operation) or each.by_hand(operation)]
-        # Where it concerns nothing that any of them holds, they say so.
+        # If it concerns none of them, they report that themselves.
         doing = [each for each in able if operation not in each.not_held] or able
         knowing = self.that_can(Operation.LOCATE) if operation in ANSWERING | {Operation.PLAN} else ()
         return stages(doing, operation, knowing)
 
     @property
     def on_the_bus(self) -> tuple[str, ...]:
-        """The systems that answer on ``dsr.tasks.<system>.replies``."""
+        """Returns the systems that answer on ``dsr.tasks.<system>.replies``."""
         return tuple(each.name for each in self.all if each.adapter and isinstance(each.settings, BusSettings))
 
 
 def connect(place: Table, declared: Downstream, wiring: Wiring, policy: ProofPolicy) -> Downstream:
-    """The same with its adapter, which connects when a task needs it.
+    """Returns the declaration with its adapter, which connects at first use.
 
     Raises:
-        Misconfigured: a variable that it names is not set, or what it declares does not fit together.
+        Misconfigured: a variable is not set, or the declaration is inconsistent
     """
     unset = [(key, name) for key, name in declared.settings or () if key.endswith("_env") and name is not None]
     if faults := [
@@ -162,13 +160,13 @@ def connect(place: Table, declared: Downstream, wiring: Wiring, policy: ProofPol
     declared = replace(declared, categories=held, needed=policy.needed(held), unknown=tuple(policy.unknown(held)))
     declared = replace(declared, not_held=not_held, tenants=can.tenants)
     declared = replace(declared, adapter=adapter, fingerprint=of_system(declared))
-    # What its dataset or declaration tells is asked for, whether or not the file names it.
+    # Yielded types of its dataset or declaration count even if the file does not name them.
     declared = replace(declared, yields=declared.yields.union(can.yields or ()))
     return replace(declared, undone=declared.not_done_by(wiring.policy))
 
 
 def _misfits(place: Table, declared: Downstream, adapter: Adapter) -> Iterator[Fault]:
-    """What of the table its kind of system cannot do."""
+    """Yields the settings that its kind of system cannot fulfil."""
     settings = declared.settings
     if isinstance(settings, BusSettings) and Operation.EXPORT in settings.worked and not declared.categories:
         says = "export needs categories; write those of which the team gives rows"
@@ -185,9 +183,9 @@ def _misfits(place: Table, declared: Downstream, adapter: Adapter) -> Iterator[F
     if declared.assigns and not isinstance(adapter, Assigning):
         says = "assigns needs a system that can list its numbers, and this kind cannot; leave it out"
         yield place.fault(says)
-    if unheard := sorted(adapter.can.searched_by - declared.needs - declared.yields):
+    if missing := sorted(adapter.can.searched_by - declared.needs - declared.yields):
         says = (
-            f"needs lacks {' and '.join(unheard)}, by which it would be searched, and a system is told only what it"
+            f"needs lacks {' and '.join(missing)}, by which it would be searched, and a system receives only what it"
             " needs; add to needs, or take from the rest of what is declared of it"
         )
         yield place.fault(says)

@@ -1,4 +1,4 @@
-"""What the declared systems find and tell for one another: account ids, and states by which the policy keeps data."""
+"""Relates the declared systems: who supplies account IDs, and who reports states for others."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -10,28 +10,28 @@ from shared.systems.downstream import Downstream
 from shared.systems.states import STATES, unruled
 
 CUSTOMERS = "customers"
-"""The namespace of the account ids that a customer knows, and so may state."""
+"""The namespace of account IDs that customers know, and so may state."""
 
 
 REQUESTER = "requester"
-"""Who states such an id: whoever asks."""
+"""The source of stated account IDs."""
 
 
 def speaking_of(namespace: str, declared: Sequence[Downstream]) -> frozenset[str]:
-    """Who speaks of account ids of a namespace: the systems that have them, and of customers' ids a requester."""
+    """Returns the sources of account IDs of a namespace; for customers' IDs also the requester."""
     systems = {each.name for each in declared if each.accounts == namespace}
     return frozenset(systems | ({REQUESTER} if namespace == CUSTOMERS else set()))
 
 
-def untold(declared: Sequence[Downstream]) -> frozenset[str]:
-    """Those of the systems that are searched by account ids of a namespace of which nobody tells one."""
+def without_account_source(declared: Sequence[Downstream]) -> frozenset[str]:
+    """Returns the systems searched by account IDs that no source supplies."""
     telling = {each.name for each in declared if IdentityType.ACCOUNT_ID in each.yields} | {REQUESTER}
     asked = (each for each in declared if IdentityType.ACCOUNT_ID in each.needs)
     return frozenset(each.name for each in asked if not speaking_of(each.accounts, declared) & telling)
 
 
 def with_finders(connected: Sequence[Downstream]) -> list[Downstream]:
-    """The same, each with the other systems that find a person's account id of its namespace by something else."""
+    """Returns the systems, each with the other systems that find its account IDs."""
     finding = [each for each in connected if IdentityType.ACCOUNT_ID in each.yields and each.can(Operation.LOCATE)]
     return [replace(each, accounts_found_by=_others(each, finding)) for each in connected]
 
@@ -40,55 +40,55 @@ def _others(system: Downstream, finding: Sequence[Downstream]) -> frozenset[str]
     return frozenset(each.name for each in finding if each.accounts == system.accounts and each.name != system.name)
 
 
-def beside_the_register(declared: Sequence[Downstream]) -> list[Downstream]:
-    """The same, each knowing whether another one says whose the accounts are that it files by."""
+def with_register(declared: Sequence[Downstream]) -> list[Downstream]:
+    """Returns the systems, each with whether another confirms the owners of its accounts."""
     sources = [each for each in declared if each.enabled and each.assigns and IdentityType.ACCOUNT_ID in each.yields]
     names = {each.name for each in sources}
-    heard = {each.name: names if each.accounts_from is None else names & each.accounts_from for each in declared}
-    return [replace(each, confirmed_elsewhere=bool(heard[each.name] - {each.name})) for each in declared]
+    sources_of = {each.name: names if each.accounts_from is None else names & each.accounts_from for each in declared}
+    return [replace(each, confirmed_elsewhere=bool(sources_of[each.name] - {each.name})) for each in declared]
 
 
 def with_states(systems: Sequence[Downstream], policy: Policy) -> list[Downstream]:
-    """The same, each with the states by which the policy may keep something of it, and that nobody or another tells."""
-    told = _told(each for each in systems if each.enabled)
-    return [_with(each, policy, told) for each in systems]
+    """Returns the systems, each with the states that keep its data: reported by another system, or by none."""
+    reported = _reported(each for each in systems if each.enabled)
+    return [_with(each, policy, reported) for each in systems]
 
 
 def tellers(systems: Iterable[Downstream], of: Iterable[Downstream]) -> list[Downstream]:
-    """Those of the systems that tell a state on which one of the others rests."""
+    """Returns the systems that report a state for one of the others."""
     awaited = frozenset[str]().union(*(each.rests_on for each in of))
     return [each for each in systems if each.capable.tells & awaited]
 
 
 def to_declare(state: str, held: Iterable[str], policy: Policy) -> str:
-    """What has to be declared so that it is known whether a state lasts by which the policy keeps something of these.
+    """Returns what to declare so that a state that keeps data is reported.
 
-    It is told once, by whichever system knows it of the same people: a store of invoices need not do it itself.
+    One system reports it for all: a store of invoices need not do so itself.
     """
     named = {policy.category_of(each) or each for each in held if state in policy.lasting(each)}
     rules = sorted({rule for each in named for rule in policy.categories[each].kept_by if _lasts(policy, rule, state)})
     reason = next((reason for reason, word in STATES.items() if word == state), None)
-    told = (
-        f"the state {reason} on a table or resource of whichever system knows it of the same people"
+    declaration = (
+        f"the state {reason} on a table or resource of the system that knows it of the same people"
         " (over: the values that say that it is not so), or grounds of a Tryton"
         if reason
         else "nothing that an adapter can tell"
     )
     places = " and ".join(f"categories.{each}" for each in sorted(named))
-    return f"for {state} declare {told}; or take {' and '.join(rules)} out of kept_by of {places}"
+    return f"for {state} declare {declaration}; or take {' and '.join(rules)} out of kept_by of {places}"
 
 
 def _lasts(policy: Policy, rule: str, state: str) -> bool:
     return policy.rules[rule].lasts_while == state
 
 
-def _told(systems: Iterable[Downstream]) -> frozenset[str]:
+def _reported(systems: Iterable[Downstream]) -> frozenset[str]:
     return frozenset[str]().union(*(each.capable.tells for each in systems))
 
 
-def _with(system: Downstream, policy: Policy, told: frozenset[str]) -> Downstream:
+def _with(system: Downstream, policy: Policy, reported: frozenset[str]) -> Downstream:
     states = frozenset[str]().union(*(policy.lasting(held) for held in system.categories))
-    untold = states - told if system.capable.knows_no_states else frozenset()
-    rests_on, alone = states & (told - system.capable.tells), tuple(unruled(system.capable.telling, policy))
-    missing = tuple(to_declare(each, system.categories, policy) for each in sorted(untold))
-    return replace(system, untold=untold, to_declare=missing, rests_on=rests_on, unruled=alone)
+    unreported = states - reported if system.capable.knows_no_states else frozenset()
+    rests_on, alone = states & (reported - system.capable.tells), tuple(unruled(system.capable.telling, policy))
+    missing = tuple(to_declare(each, system.categories, policy) for each in sorted(unreported))
+    return replace(system, unreported=unreported, to_declare=missing, rests_on=rests_on, unruled=alone)

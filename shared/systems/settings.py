@@ -1,4 +1,4 @@
-"""What the tables of several adapters in the downstreams file have in common."""
+"""Defines settings that several adapters share."""
 
 from typing import Annotated
 
@@ -18,20 +18,20 @@ def _http(text: str) -> str:
 
 
 Url = Annotated[str, AfterValidator(_http)]
-"""The URL of an HTTP server, as it is written."""
+"""The URL of an HTTP server, as written."""
 
 
 class LimitedSettings(BaseModel):
-    """A table that limits how much one request may touch; an adapter that tells people apart adds ``max_people``."""
+    """Limits of one request; an adapter that can count people adds ``max_people``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     max_rows: int = Field(default=100_000, ge=1, le=1_000_000_000, description="rows that one request may touch")
 
     def excess(self, task: Task, *, rows: int = 0, people: int = 0) -> BlastRadius | None:
-        """Why the task may not touch as much, or None where it may, or where two persons have confirmed as much.
+        """Returns why the task exceeds a limit; None if it does not, or two people confirmed the excess.
 
-        Marketing is stopped by the address itself, so for everybody who has it (Art. 21(3)).
+        A stop of marketing applies to every person with the address (Art. 21(3)).
         """
         people = 0 if task.stops_marketing else people
         for limit, found in ((Limit.MAX_PEOPLE, people), (Limit.MAX_ROWS, rows)):
@@ -43,7 +43,7 @@ class LimitedSettings(BaseModel):
 
 
 class AnswerLimits(BaseModel):
-    """What one answer over HTTP may be; nothing of one that is more is read to its end, or believed."""
+    """Limits of one HTTP answer; a larger one is neither read to its end nor believed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -58,4 +58,4 @@ class AnswerLimits(BaseModel):
 
 
 class HttpSettings(LimitedSettings, AnswerLimits):
-    """A table of a system that is reached by HTTP."""
+    """Settings of a system with an HTTP interface."""

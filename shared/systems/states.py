@@ -1,4 +1,4 @@
-"""Why a system may not erase what it holds of a subject yet: a closed list, so that no answer repeats free text."""
+"""Defines the reasons why a system may not erase yet: a closed list, so that answers contain no free text."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal, NamedTuple
@@ -15,11 +15,11 @@ STATES: Final[Mapping[Reason, str]] = {
     "dispute": "disputed",
     "legal_hold": "held",
 }
-"""What the rules of the policy call the states that are reasons."""
+"""The policy's names of these states."""
 
 
 class Telling(NamedTuple):
-    """A table or a kind of record whose rows tell a state in which something must stay, and the category of them."""
+    """A place whose rows show a state in which data must stay, and its category."""
 
     place: str
     category: str
@@ -27,9 +27,9 @@ class Telling(NamedTuple):
 
 
 def unruled(telling: Iterable[Telling], policy: Policy) -> Iterator[str]:
-    """By which of these a person decides each erasure, since no rule keeps what is in that state: a sentence for each.
+    """Yields a sentence for each state that forces a person to decide, because no rule keeps data in it.
 
-    What a legal hold keeps is placed by case, and by no rule of a category.
+    Legal holds are placed per case, by no rule of a category.
     """
     for place, held, reason in dict.fromkeys(telling):
         name, state = policy.category_of(held), STATES.get(reason)
@@ -38,14 +38,14 @@ def unruled(telling: Iterable[Telling], policy: Policy) -> Iterator[str]:
         rules = sorted(rule for rule, each in policy.rules.items() if each.lasts_while == state and rule != LEGAL_HOLD)
         if rules:
             yield (
-                f"{place} tells {reason}, and no rule keeps {held} while {state}: nothing of somebody of whom that"
+                f"{place} tells {reason}, and no rule keeps {held} while {state}: no data of a person of whom that"
                 f" is so is erased, and a person decides; or name {' or '.join(rules)} in kept_by of"
                 f" categories.{name}, and its rows stay by that while the rest goes"
             )
 
 
 def lasting(*said: bool | None) -> bool | None:
-    """Whether a state lasts by all that tell it: if one says so; not if each says that; else nobody knows."""
+    """Combines reports of a state: True if one says so, False if all deny it, None if unknown."""
     return True if True in said else None if None in said else False
 
 
@@ -54,15 +54,15 @@ class ErasureRefused(Refused):
 
 
 def unknown(system: str, held: str, rule: str, state: str) -> str:
-    """What a person reads where no system could tell a state of somebody of whom there is something to keep by it."""
+    """Explains to an officer that no system reports a state that may keep data."""
     return (
-        f"{system} holds {held}, which {rule} keeps while {state}, and no system could tell whether that is so: enter"
-        " it where it is told, and try again; nothing was done there"
+        f"{system} holds {held}, which {rule} keeps while {state}, and no system reports whether that is so: enter"
+        " it where it is known, and try again; nothing was done there"
     )
 
 
 def country_unknown(system: str, held: str, rule: str, country: str) -> str:
-    """The same where nobody can tell whether what there is to keep is under the law of a rule."""
+    """Explains that the country whose law applies is unknown."""
     return (
         f"{system} holds {held}, which {rule} keeps where the law of {country} applies, and nothing there shows whether"
         " it does: enter the country there, and try again; nothing was done there"
@@ -70,7 +70,7 @@ def country_unknown(system: str, held: str, rule: str, country: str) -> str:
 
 
 def undated(system: str, held: str, rule: str, anchor: str | None) -> str:
-    """The same where the day from which a period counts is not known."""
+    """Explains that the start of a period is unknown."""
     return (
         f"{system} holds {held}, which {rule} keeps for a time from {anchor}, and nothing there shows that day: enter"
         " it there, and try again; nothing was done there"

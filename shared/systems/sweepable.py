@@ -1,4 +1,4 @@
-"""What a system must be able to do whose data end by themselves, for everybody: the nightly sweep."""
+"""Defines what a system needs for the nightly retention run."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +14,9 @@ Then = Literal["delete", "anonymise"]
 
 @dataclass(frozen=True, slots=True)
 class Dated:
-    """A table whose rows have an age: in which column each beginning stands, by the policy's word for it.
+    """A place with dated rows: the column of each anchor, by the policy's name.
 
-    ``tells_countries``: whether its rows say which country's law they are under.
+    ``tells_countries``: rows show which country's law applies.
     """
 
     table: str
@@ -27,9 +27,9 @@ class Dated:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """How many rows are due and stay for no reason, of how many in the table.
+    """Number of rows due and not exempt, and of all rows.
 
-    ``undetermined``: of that age, and nobody can tell whether they are under the law of the country: they stay.
+    ``undetermined``: due rows of an unknown country, which stay.
     """
 
     due: int
@@ -39,10 +39,9 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What of a table is past a ceiling: each row whose ``anchor`` lies before a local day, which is the first kept.
+    """Rows of a place past a ceiling: those whose ``anchor`` is before a local day, the first to be kept.
 
-    ``about``: how many rows that are, as they were counted. ``country``: of those alone that are known to be under its
-    law; None: of all.
+    ``about``: their number as counted. ``country``: only rows known to be under its law; None: all rows.
     """
 
     table: str
@@ -56,10 +55,10 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep did: rows gone (or without their people now); rows ``spared``.
+    """Result of a retention run: rows deleted or anonymised; rows ``spared``.
 
-    ``spared``: for whom they are about, or since an erasure would be refused in the state that they are in.
-    ``complete``: every row that was due went by statements that leave none of their time, so that nobody needs to look.
+    ``spared``: rows of exempt people, or in a state that forbids erasure. ``complete``: no due row can be left, so no
+    second look is needed.
     """
 
     gone: int
@@ -68,23 +67,23 @@ class Swept:
 
 
 Spared = Mapping[str, Sequence[Task]]
-"""By category, as the system calls it, the tasks of whose subjects the rows stay."""
+"""Tasks of exempt subjects, by category."""
 
 
 class SweepStopped(DsrError):
-    """The sweep is not to go on: its process ends, or another one has its turn; what is done is done."""
+    """The run must stop: its process ends, or another one has the lease. Finished steps stay."""
 
 
 GoOn = Callable[[Due, int], Awaitable[None]]
-"""Told before each step, and after it how many rows it has removed; raises ``SweepStopped`` where none may follow."""
+"""Called before each step, and after it with the number of rows removed; raises ``SweepStopped`` to end the run."""
 
 
 @runtime_checkable
 class Sweepable(Protocol):
-    """Can tell how much of it is past a ceiling, and let that go, whoever it is about (Art. 5(1)(e)).
+    """Counts and deletes data past a ceiling, whoever they are about (Art. 5(1)(e)).
 
-    ``count`` changes nothing. ``sweep`` works what is due in the order that the system needs, in steps that hold their
-    locks for a bounded time; a repeat goes on where it was stopped. A table that cannot be swept stops no other.
+    ``count`` changes nothing. ``sweep`` works in steps with bounded lock times; a repeat continues. A place that fails
+    stops no other.
     """
 
     @property

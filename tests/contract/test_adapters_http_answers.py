@@ -331,7 +331,7 @@ async def test_what_has_no_request_for_a_restriction_is_a_persons_part_beside_wh
     engine, ada = shop
     [left] = await engine.adapter.amend([task(Operation.RESTRICT)], engine.save_progress)
     assert isinstance(left, NotSupported), left
-    assert "in order tells who is restricted" in str(left)
+    assert "in order cannot show a restriction" in str(left)
     assert ada["restricted"] is True
     assert left.done_before is not None
     assert (left.done_before.found, left.done_before.changed, left.done_before.remaining) == (3, 1, 2)

@@ -559,7 +559,7 @@ async def test_own_record_confirms_its_account(tmp_path: Path, declaration: str,
     async with shop(tmp_path, [], declaration) as engine:
         result = await asked(engine, Operation.EXPORT, known(ADA, "C-9"))
         assert isinstance(result, BlastRadius if left else Receipt), result
-        assert engine.adapter.can.never_told_apart == left
+        assert engine.adapter.can.unconfirmed_accounts == left
 
 
 # Whose a record is where it tells itself what it must agree with: a register yields the account in the same answer.

@@ -201,7 +201,7 @@ def test_check_names_fields_never_shown_and_unsearched_texts(tmp_path: Path, mon
     file = tmp_path / "downstreams.toml"
     file.write_text('[store]\nadapter = "sql"\ndsn_env = "DSR_STORE_DSN"\ndataset = "chats.toml"\nneeds = ["email"]\n')
     done = CliRunner().invoke(main.app, ["downstreams", "check", str(file), "--file-only"])
-    assert "never shown, for want of a party: chat.peer" in done.stdout
+    assert "never shown, since no party is declared: chat.peer" in done.stdout
     assert "mentions of people in free text are not searched, a person looks: chat.said" in done.stdout
 
 
@@ -221,7 +221,7 @@ def test_a_check_names_whose_marketing_no_night_compares(tmp_path: Path, monkeyp
     assert named == {"a": ["a"], "e": ["customer"]}
     assert said["b"]["asks_before_marketing"] == ["b"]
     shown = CliRunner().invoke(main.app, ["downstreams", "check", str(file), "--file-only"]).stdout
-    assert "not compared by night with the list of who gets no marketing: customer" in shown
+    assert "not compared with the suppression list: customer" in shown
 
 
 def test_with_json_a_command_says_the_same_to_a_program(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from services.intake.submission.schemas import Submission
 from shared.domain.clock import SystemClock
 from shared.systems.bus.upload import read_result
 from shared.systems.check import check
-from shared.systems.registry import Downstreams, Wiring, send_nothing
+from shared.systems.registry import Downstreams, Wiring, refuse_to_send
 from tests.contract.test_commands import words
 from tests.fixtures.observation import METRICS, rules
 from tests.fixtures.pages import TEXTS, blocks
@@ -139,7 +139,7 @@ def test_every_submission_is_accepted() -> None:
 WIRING = Wiring(
     {"DSR_ORDERS_DSN": "postgresql://127.0.0.1/orders", "ZENDESK_USER": "us", "ZENDESK_TOKEN": "secret"},
     SystemClock(),
-    send_nothing,
+    refuse_to_send,
     b"",
 )
 

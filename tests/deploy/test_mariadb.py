@@ -23,7 +23,7 @@ from shared.systems import check
 from shared.systems.conformance import live
 from shared.systems.conformance.checks import Word
 from shared.systems.engine import retention
-from shared.systems.registry import Wiring, send_nothing
+from shared.systems.registry import Wiring, refuse_to_send
 from shared.systems.sql import change
 from shared.systems.sql.adapter import SqlAdapter
 from shared.systems.sql.catalog import DatasetOutdated
@@ -75,7 +75,7 @@ async def test_the_conformance_suite_passes_on_it(shop: Shop) -> None:
     (shop.folder / "shop.toml").write_text(DATASET)
     (shop.folder / "downstreams.toml").write_text(DOWNSTREAMS)
     environment = {"SHOP_DSN": shop.dsn, "OWNER_DSN": shop.server.dsn(shop.name)}
-    wiring = Wiring(environment, SystemClock(), send_nothing, b"", policy=nothing_kept())
+    wiring = Wiring(environment, SystemClock(), refuse_to_send, b"", policy=nothing_kept())
     (checked,) = await check.check(shop.folder / "downstreams.toml", wiring)
     assert (checked.looked, checked.faults) == (True, ())
     found = (await live.examine(shop.folder / "downstreams.toml", wiring))["shop"]

@@ -16,7 +16,7 @@ from shared.systems.conformance.checks import Word
 from shared.systems.contract import Receipt
 from shared.systems.http.adapter import HttpAdapter
 from shared.systems.http.settings import DeclaredHttpSettings, path_of
-from shared.systems.registry import Wiring, send_nothing
+from shared.systems.registry import Wiring, refuse_to_send
 from tests.fixtures.downstream import WorkedSystem, email, task
 from tests.fixtures.examined import kept
 from tests.fixtures.memory import in_memory
@@ -151,7 +151,7 @@ async def test_conformance_says_what_it_does_and_that_a_person_must_erase(
     seed = json.dumps([sys.executable, "-c", SEED, tracker.url, f"token {tracker.token}"])
     file.write_text(DOWNSTREAMS.format(url=tracker.url, seed=seed))
     secrets = {"RT_TOKEN": tracker.token}
-    found = (await live.examine(file, Wiring(secrets, SystemClock(), send_nothing, b"")))["tickets"]
+    found = (await live.examine(file, Wiring(secrets, SystemClock(), refuse_to_send, b"")))["tickets"]
     assert kept("request-tracker", found) == {}
     words = {name: each.word for name, each in found.items()}
     assert {name for name, word in words.items() if word is Word.YES} >= {"found", "exported", "rectified"}

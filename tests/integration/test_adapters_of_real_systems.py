@@ -30,7 +30,7 @@ CORRECTED = {
     "roundup": Change(field="name", current=None, asserted="Corrected Quarzfels"),
 }
 NOT_YES: Mapping[str, Mapping[str, Word]] = {"sql": {"restricted": Word.NOT_DECLARED}, "tryton": {}, "roundup": {}}
-"""What is expected of a system besides ``yes``: nothing in a table tells who is restricted."""
+"""Expected results other than ``yes``: a table cannot show a restriction."""
 _numbers = itertools.count(1)
 
 

@@ -21,7 +21,7 @@ from shared.storage.postgres import connected
 from shared.systems.check import check
 from shared.systems.conformance import live
 from shared.systems.conformance.checks import PREFIX, Finding, Word
-from shared.systems.registry import Wiring, send_nothing
+from shared.systems.registry import Wiring, refuse_to_send
 from shared.systems.sql.notes import schema_for
 from tests.fixtures.cdr import ask, with_tables
 from tests.fixtures.customer_store import CustomerStore, lay
@@ -61,7 +61,7 @@ class Store:
 
     async def examined(self) -> dict[str, Finding]:
         """What comes of it."""
-        wiring = Wiring(self.environment, SystemClock(), send_nothing, b"")
+        wiring = Wiring(self.environment, SystemClock(), refuse_to_send, b"")
         return {**(await live.examine(self.file, wiring))["customers"]}
 
     async def people(self) -> list[Any]:
@@ -107,7 +107,7 @@ async def test_what_an_earlier_run_has_left_is_swept_by_its_prefix_alone(store: 
     before = await store.people()
     add = f"INSERT INTO customer (account_id, name, email) VALUES ('{PREFIX}old-1', 'x', '{PREFIX}old-1@example.com')"
     await databases.fetch(store.store.dsn, add)
-    wiring = Wiring(store.environment, SystemClock(), send_nothing, b"")
+    wiring = Wiring(store.environment, SystemClock(), refuse_to_send, b"")
     assert await live.sweep(store.file, wiring) == ["customers"]
     assert await store.people() == before
 

@@ -209,7 +209,7 @@ async def test_record_in_a_table_without_statements_is_manual(customer_store: Cu
         ]
         left, nobody = await customers.run(*said)
     assert isinstance(left, NotSupported)
-    assert "contact of store holds records of theirs and keeps no statements" in str(left)
+    assert "contact of store holds records of the subject and stores no statements" in str(left)
     assert receipt(nobody).outcome is TaskOutcome.NO_MATCH
 
 

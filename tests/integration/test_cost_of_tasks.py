@@ -24,7 +24,7 @@ from shared.storage.keyring import Keyring
 from shared.storage.postgres import connect_pool
 from shared.storage.systems import register
 from shared.storage.vault import Vault
-from shared.systems.registry import Downstreams, Wiring, send_nothing
+from shared.systems.registry import Downstreams, Wiring, refuse_to_send
 from tests.fixtures import stores
 from tests.fixtures.databases import in_process
 from tests.fixtures.engine import DUE, TRACING, Harness, SetClock
@@ -64,7 +64,7 @@ async def erasing(
     clock = SetClock()
     seeded = await stores.seed(SimpleNamespace(postgres_dsn=postgres_dsn), "cost", 2 * REQUESTS, tmp_path, calls_each=5)  # type: ignore[arg-type]
     policy = nothing_kept()
-    loaded = Downstreams.load(seeded.downstreams, Wiring(seeded.env, clock, send_nothing, b"", policy=policy))
+    loaded = Downstreams.load(seeded.downstreams, Wiring(seeded.env, clock, refuse_to_send, b"", policy=policy))
     async with await connect_pool(in_process(database), ServiceName.ERASURE) as pool:
         fulfilments = Fulfilments({Operation.ERASE: loaded.stages(Operation.ERASE)})
         fulfilments.know(loaded.all)

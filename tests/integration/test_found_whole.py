@@ -132,7 +132,7 @@ async def test_each_right_reaches_rows_by_another_identity_of_the_subject(shop: 
 async def test_what_bears_no_switch_and_leads_to_none_is_not_called_restricted(shop: SqlEngine, dsn: str) -> None:
     partly = await done(shop, Operation.RESTRICT)
     assert isinstance(partly, NotSupported), "the newsletter is found by an address alone"
-    assert str(partly).startswith("nothing in newsletter tells who is restricted")
+    assert str(partly).startswith("newsletter cannot show a restriction")
     assert partly.done_before == DoneBefore(found=7, changed=6, remaining=1)
     assert await ask(dsn, "SELECT id FROM call WHERE restricted ORDER BY 1") == [(1,), (2,)], "the others are"
     await ask(dsn, "DELETE FROM newsletter WHERE id = 1")

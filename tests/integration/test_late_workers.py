@@ -79,7 +79,7 @@ async def test_what_begins_anew_outranks_every_attempt_before(open_harness: Open
 async def test_a_store_is_not_restricted_again_by_a_worker_that_slept_through_the_lift(
     open_harness: OpenHarness, customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
-    await customer_store.run("DELETE FROM contact")  # where nothing tells who is restricted
+    await customer_store.run("DELETE FROM contact")  # it cannot show a restriction
     asleep, woken = asyncio.Event(), asyncio.Event()
     crm = ScriptedSystem(CRM)
 

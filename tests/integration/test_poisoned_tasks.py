@@ -220,7 +220,7 @@ async def worked_by(system: str, adapter: Adapter, address: str) -> list[Operati
     needs = Downstream(system, frozenset({IdentityType.EMAIL}), adapter=adapter)
     does = [(operation, more) for operation, more in OPERATIONS if needs.can(operation)]
     for operation, more in does:
-        asked = task(operation, *needs.may_hear(known(address, system)), **more)
+        asked = task(operation, *needs.may_receive(known(address, system)), **more)
         assert await WorkedSystem(adapter).run(asked)
     return [operation for operation, _ in does]
 

@@ -44,7 +44,7 @@ async def test_flags_of_one_subject_are_set_and_lifted(customer_store: CustomerS
     suppressed = await customers.receipt(task(Operation.SUPPRESS, EMAIL))
     partly = await customers.one(task(Operation.RESTRICT, EMAIL))
     assert isinstance(partly, NotSupported), "rows that are found by the address alone bear no switch, and lead to none"
-    assert str(partly).startswith("nothing in contact tells who is restricted: do it by hand")
+    assert str(partly).startswith("contact cannot show a restriction: restrict there by hand")
     assert str(partly).endswith("; in customer it is done")
     assert partly.done_before == DoneBefore(found=3, changed=1, remaining=2)
     assert await customer_store.ask(flags) == [("C1", False, True), ("C2", True, False), ("C3", True, False)]
@@ -248,7 +248,7 @@ async def test_a_flag_bears_no_mark_and_is_left_alone(customer_store: CustomerSt
 
 
 async def test_foreign_switch_outlasts_our_lift(customer_store: CustomerStore, customers: SqlEngine) -> None:
-    await customer_store.run("DELETE FROM contact")  # where nothing tells who is restricted
+    await customer_store.run("DELETE FROM contact")  # it cannot show a restriction
     await customer_store.run("UPDATE customer SET restricted = true WHERE account_id = 'C1'")
     restrictions = [task(Operation.RESTRICT, email(each)) for each in ("anna.meier@example.org", "a.meier@example.net")]
     left: list[str] = []

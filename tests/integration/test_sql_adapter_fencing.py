@@ -78,7 +78,7 @@ async def test_store_ends_the_session_of_a_lost_worker_before_its_heir_waits_5_s
 
 @pytest.mark.parametrize("heir", [True, False], ids=["its heir restricted", "it never came to the store"])
 async def test_late_worker_sets_no_old_flag(customer_store: CustomerStore, customers: SqlEngine, *, heir: bool) -> None:
-    await customer_store.run("DELETE FROM contact")  # where nothing tells who is restricted
+    await customer_store.run("DELETE FROM contact")  # it cannot show a restriction
     sleeper, awake = asleep(EMAIL, operation=Operation.RESTRICT)
     if heir:
         assert await outcome(customers, awake) is TaskOutcome.AMENDED
@@ -245,7 +245,7 @@ async def test_whoever_comes_back_to_a_store_that_was_restored_from_a_dump_does_
     customer_store: CustomerStore, customers: SqlEngine, operation: Operation, restored: str
 ) -> None:
     if operation is Operation.RESTRICT:
-        await customer_store.run("DELETE FROM contact")  # where nothing tells who is restricted
+        await customer_store.run("DELETE FROM contact")  # it cannot show a restriction
     subject, before = about(operation), dump(customer_store, DUMPED[restored])
     first = await customers.receipt(subject)
     assert (first.uncounted, first.changed > 0) == (None, True)
@@ -312,7 +312,7 @@ async def test_prepared_or_vacuumed_store_is_the_same(customer_store: CustomerSt
 
 
 async def test_replaced_notes_stop_the_commit(customer_store: CustomerStore, customers: SqlEngine) -> None:
-    await customer_store.run("DELETE FROM contact")  # where nothing tells who is restricted
+    await customer_store.run("DELETE FROM contact")  # it cannot show a restriction
     subject = about(Operation.RESTRICT)
 
     async def replaced_meanwhile(noted: Any) -> None:

@@ -197,7 +197,7 @@ async def test_beyond_max_rows_nothing_is_done_until_as_much_is_confirmed_and_no
 ) -> None:
     await customer_store.run(CORRECTABLE)
     if operation is Operation.RESTRICT:
-        await customer_store.run("DELETE FROM contact")  # where nothing tells who is restricted
+        await customer_store.run("DELETE FROM contact")  # it cannot show a restriction
     before = await customer_store.ask(DUMP)
     asked = of(operation)
     assert exceeded(await customers.one(asked)) == Exceeded(limit=Limit.MAX_ROWS, found=found, allowed=1)

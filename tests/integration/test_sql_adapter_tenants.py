@@ -154,7 +154,7 @@ async def test_undeclared_tenant_is_not_searched(shared_calls: CdrStore, calls: 
 async def test_correction_keeps_to_a_tenant(customer_store: CustomerStore, tmp_path: Path, tenant: str | None) -> None:
     anna = "('A1', 'Anna Meier', 'anna.meier@example.org', 'A')"
     await customer_store.run(
-        "DELETE FROM contact",  # where nothing tells who is restricted
+        "DELETE FROM contact",  # it cannot show a restriction
         "ALTER TABLE customer ADD COLUMN served text NOT NULL DEFAULT 'us'",
         f"INSERT INTO customer (account_id, name, email, served) VALUES {anna}",
     )

@@ -201,7 +201,7 @@ def two_rules() -> Policy:
     policy = signed_policy()
     calls, kind = policy.rules[RULE], policy.categories["call_record"]
     number = calls.model_copy(update={"fields": frozenset({"called_number"})})
-    length = {"fields": frozenset({"call_length"}), "period": parse_period("P6M"), "told_as": frozenset()}
+    length = {"fields": frozenset({"call_length"}), "period": parse_period("P6M"), "reported_as": frozenset()}
     rules = {**policy.rules, RULE: number, "disputes_6m": calls.model_copy(update=length)}
     kept_by = {"call_record": kind.model_copy(update={"kept_by": ("disputes_6m", RULE)})}
     return policy.with_other(rules=rules, categories={**policy.categories, **kept_by})
@@ -248,7 +248,7 @@ def by_country() -> Policy:
     """The signed policy in which a law of Germany keeps 24 months what everybody's rule keeps 18."""
     policy = signed_policy()
     calls, kind = policy.rules[RULE], policy.categories["call_record"]
-    german = {"jurisdiction": "DE", "period": parse_period("P24M"), "told_as": frozenset()}
+    german = {"jurisdiction": "DE", "period": parse_period("P24M"), "reported_as": frozenset()}
     rules = {**policy.rules, GERMAN: calls.model_copy(update=german)}
     kept_by = {"call_record": kind.model_copy(update={"kept_by": (GERMAN, RULE)})}
     return policy.with_other(rules=rules, categories={**policy.categories, **kept_by})

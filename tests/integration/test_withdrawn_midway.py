@@ -141,7 +141,7 @@ async def test_no_further_change_is_begun_in_a_sql_store(
     changes: Sequence[tuple[str, None, str]],
     changed: str,
 ) -> None:
-    await customer_store.run("DELETE FROM contact")  # where nothing tells who is restricted
+    await customer_store.run("DELETE FROM contact")  # it cannot show a restriction
     people = ("anna.meier@example.org", "boris@example.org", "a.meier@example.net")
     tasks = [task(operation, email(each), changes=changes) for each in people]
     asks, ask = 0, customers.save_progress

@@ -25,13 +25,13 @@ from shared.domain.release import (
     words,
 )
 from shared.systems.contract import STOPS_MARKETING, Task
-from shared.systems.engine.claims import Row, Said, adopted, beyond, others, unconfirmed
+from shared.systems.engine.claims import Row, RowIdentity, adopted, beyond, others, unconfirmed
 
 EMAIL, PHONE, ACCOUNT, NAME = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID, IdentityType.NAME
-ADA, BEN = Identity(EMAIL, "ada@example.com", level="L1"), Said(EMAIL, "ben@example.com")
+ADA, BEN = Identity(EMAIL, "ada@example.com", level="L1"), RowIdentity(EMAIL, "ben@example.com")
 CLAIMED = Identity(ACCOUNT, "A-5", source="desk", level="L1", claimed=True)
 CERTAIN = Identity(ACCOUNT, "A-5", source="crm", level="L1")
-OF_IT = Said(ACCOUNT, "A-5")
+OF_IT = RowIdentity(ACCOUNT, "A-5")
 
 
 def task(*identities: Identity, operation: Operation = Operation.EXPORT, confirmed: int = 0) -> Task:
@@ -44,10 +44,10 @@ def task(*identities: Identity, operation: Operation = Operation.EXPORT, confirm
     "row",
     [
         (OF_IT,),
-        (OF_IT, Said(EMAIL, " Ada@Example.com ")),
-        (OF_IT, Said(EMAIL, None), Said(PHONE, ""), Said(NAME, b"")),
-        (OF_IT, Said(EMAIL, "n/a")),
-        (Said(ACCOUNT, "A-6"), BEN),
+        (OF_IT, RowIdentity(EMAIL, " Ada@Example.com ")),
+        (OF_IT, RowIdentity(EMAIL, None), RowIdentity(PHONE, ""), RowIdentity(NAME, b"")),
+        (OF_IT, RowIdentity(EMAIL, "n/a")),
+        (RowIdentity(ACCOUNT, "A-6"), BEN),
     ],
 )
 def test_a_row_of_their_account_with_their_address_or_none_is_theirs(account: Identity, row: Row) -> None:
@@ -56,36 +56,40 @@ def test_a_row_of_their_account_with_their_address_or_none_is_theirs(account: Id
 
 @pytest.mark.parametrize("account", [CLAIMED, CERTAIN])
 @pytest.mark.parametrize(
-    "row", [(OF_IT, BEN), (OF_IT, Said(EMAIL, "ben at home, ben@")), (OF_IT, BEN, Said(NAME, "Ada"))]
+    "row", [(OF_IT, BEN), (OF_IT, RowIdentity(EMAIL, "ben at home, ben@")), (OF_IT, BEN, RowIdentity(NAME, "Ada"))]
 )
 def test_a_row_of_their_account_with_another_address_is_a_person_s_to_decide(account: Identity, row: Row) -> None:
     asked = task(ADA, account, Identity(NAME, "Ada"))
     assert isinstance(beyond(asked, [row]), BlastRadius)
 
 
-@pytest.mark.parametrize("row", [(OF_IT, Said(PHONE, "+491701234567")), (OF_IT, Said(NAME, "Ben"))])
+@pytest.mark.parametrize("row", [(OF_IT, RowIdentity(PHONE, "+491701234567")), (OF_IT, RowIdentity(NAME, "Ben"))])
 def test_a_number_or_a_name_alone_tells_people_apart_where_an_account_is_only_claimed(row: Row) -> None:
     assert len(others((ADA, CLAIMED), [row])) == 1
     assert others((ADA, CLAIMED, CERTAIN), [row]) == set()
 
 
 def test_where_an_account_is_declared_to_be_one_person_s_numbers_and_names_tell_nobody_apart_and_addresses_do() -> None:
-    of_one = Said(ACCOUNT, "A-5", of_one=True)
-    number = Said(PHONE, "+491701234567", of_one=True)
-    assert others((ADA, CLAIMED), [(of_one, number, Said(NAME, "Ben", of_one=True))]) == set()
+    of_one = RowIdentity(ACCOUNT, "A-5", of_one=True)
+    number = RowIdentity(PHONE, "+491701234567", of_one=True)
+    assert others((ADA, CLAIMED), [(of_one, number, RowIdentity(NAME, "Ben", of_one=True))]) == set()
     assert others((ADA, CLAIMED), [(of_one, number, BEN._replace(of_one=True))]) == {frozenset({BEN.value})}
     told = [Identity(PHONE, "+491701234567", source="shop"), Identity(EMAIL, "ben@example.com", source="shop")]
     assert adopted(task(ADA, CLAIMED), [(of_one, number)], told) == told[:1]
 
 
-NAMING = (OF_IT, Said(EMAIL, ADA.value))
-OWN = (OF_IT._replace(record=True), Said(EMAIL, ADA.value, record=True))
+NAMING = (OF_IT, RowIdentity(EMAIL, ADA.value))
+OWN = (OF_IT._replace(record=True), RowIdentity(EMAIL, ADA.value, record=True))
 """Of two rows that bear an account and an address of theirs the one that merely names it, and its own record."""
 _BARE: Sequence[Row] = [
     (OF_IT,),
-    (OF_IT, Said(EMAIL, None), Said(EMAIL, "n/a")),
-    (OF_IT, Said(NAME, "Ada")),
-    (OF_IT._replace(of_one=True), Said(PHONE, "+491701234567", of_one=True), Said(NAME, "Ben", of_one=True)),
+    (OF_IT, RowIdentity(EMAIL, None), RowIdentity(EMAIL, "n/a")),
+    (OF_IT, RowIdentity(NAME, "Ada")),
+    (
+        OF_IT._replace(of_one=True),
+        RowIdentity(PHONE, "+491701234567", of_one=True),
+        RowIdentity(NAME, "Ben", of_one=True),
+    ),
 ]
 
 
@@ -107,7 +111,7 @@ def test_what_names_nobody_is_not_theirs_who_has_named_its_account_elsewhere(ope
 
 def test_of_each_account_that_is_only_claimed_somebody_must_say_whose_it_is() -> None:
     other = Identity(ACCOUNT, "A-6", source="desk", claimed=True)
-    bare = [(OF_IT,), (Said(ACCOUNT, "A-6"),), (Said(ACCOUNT, "A-7"),)]
+    bare = [(OF_IT,), (RowIdentity(ACCOUNT, "A-6"),), (RowIdentity(ACCOUNT, "A-7"),)]
     assert unconfirmed((ADA, CLAIMED, other), bare) == {"A-5", "A-6"}
     assert unconfirmed((ADA, CLAIMED, other), [*bare, OWN]) == {"A-6"}
     assert unconfirmed((ADA, CLAIMED, other), [*bare, NAMING]) == {"A-5", "A-6"}
@@ -121,9 +125,9 @@ def test_marketing_stops_by_an_account_that_is_only_claimed() -> None:
 
 
 def test_a_name_is_theirs_that_stands_beside_their_address() -> None:
-    named = (Said(EMAIL, ADA.value), Said(NAME, "Ada  Lovelace"))
-    assert others((ADA, CLAIMED), [(OF_IT, Said(NAME, "ada lovelace")), named]) == set()
-    assert others((ADA, CLAIMED, Identity(NAME, "Ben")), [(OF_IT, Said(NAME, "Ben"))]) == set()
+    named = (RowIdentity(EMAIL, ADA.value), RowIdentity(NAME, "Ada  Lovelace"))
+    assert others((ADA, CLAIMED), [(OF_IT, RowIdentity(NAME, "ada lovelace")), named]) == set()
+    assert others((ADA, CLAIMED, Identity(NAME, "Ben")), [(OF_IT, RowIdentity(NAME, "Ben"))]) == set()
 
 
 def test_who_asks_for_a_correction_names_nobody_else_as_themselves() -> None:
@@ -134,13 +138,13 @@ def test_who_asks_for_a_correction_names_nobody_else_as_themselves() -> None:
 
 
 def test_two_persons_confirm_how_many_addresses_are_one_person_s() -> None:
-    rows = [(OF_IT, BEN), (OF_IT, BEN, Said(NAME, "Ben")), (OF_IT, BEN)]
+    rows = [(OF_IT, BEN), (OF_IT, BEN, RowIdentity(NAME, "Ben")), (OF_IT, BEN)]
     refused = beyond(task(ADA, CLAIMED), rows)
     assert refused
     assert refused.exceeded
     assert (refused.exceeded.limit, refused.exceeded.found, refused.exceeded.allowed) == (Limit.MAX_PEOPLE, 2, 1)
     assert beyond(task(ADA, CLAIMED, confirmed=2), rows) is None
-    assert beyond(task(ADA, CLAIMED, confirmed=2), [*rows, (OF_IT, Said(EMAIL, "cy@example.com"))])
+    assert beyond(task(ADA, CLAIMED, confirmed=2), [*rows, (OF_IT, RowIdentity(EMAIL, "cy@example.com"))])
 
 
 def test_what_was_restricted_is_lifted_where_it_was_found() -> None:
@@ -151,14 +155,14 @@ def test_what_stands_beside_an_account_alone_becomes_nobody_s() -> None:
     number, name = Identity(PHONE, "+491701234567", source="desk"), Identity(NAME, "Ada")
     other = Identity(ACCOUNT, "A-6", source="desk", claimed=True)
     told = (number, Identity(EMAIL, "ben@example.com"), other, name)
-    row = (OF_IT, Said(PHONE, number.value))
+    row = (OF_IT, RowIdentity(PHONE, number.value))
     assert adopted(task(ADA, CERTAIN), [row], told) == [other, name]
     assert adopted(task(ADA, CERTAIN, confirmed=2), [row], told) == [other, name]
-    assert adopted(task(ADA, CERTAIN), [(*row, Said(EMAIL, ADA.value))], told) == [*told]
+    assert adopted(task(ADA, CERTAIN), [(*row, RowIdentity(EMAIL, ADA.value))], told) == [*told]
     assert adopted(task(ADA), [row], told) == [*told], "by what it was found is no account"
 
 
-@pytest.mark.parametrize("row", [(OF_IT, BEN), (OF_IT,), (OF_IT, BEN, Said(PHONE, "+491701234567"))])
+@pytest.mark.parametrize("row", [(OF_IT, BEN), (OF_IT,), (OF_IT, BEN, RowIdentity(PHONE, "+491701234567"))])
 def test_two_persons_confirm_rows_and_make_nothing_of_them_an_identity(row: Row) -> None:
     told = [
         Identity(EMAIL, "ben@example.com", source="desk"),
@@ -168,7 +172,7 @@ def test_two_persons_confirm_rows_and_make_nothing_of_them_an_identity(row: Row)
     ]
     assert adopted(task(ADA, CLAIMED, confirmed=2), [row], told) == []
     assert adopted(task(ADA, CERTAIN, confirmed=2), [(OF_IT, BEN)], told) == []
-    assert adopted(task(ADA, CLAIMED, confirmed=2), [(*row, Said(EMAIL, ADA.value))], told) == told
+    assert adopted(task(ADA, CLAIMED, confirmed=2), [(*row, RowIdentity(EMAIL, ADA.value))], told) == told
 
 
 # By generated stores: whatever rows there are, two people get no row in common unless the register says they are one.
@@ -207,9 +211,9 @@ def _held(rows: _Drawn) -> list[Held]:
         Held(
             system,
             (
-                *(Said(ACCOUNT, each, record=record) for each in accounts),
-                Said(EMAIL, address, record=record),
-                Said(NAME, name),
+                *(RowIdentity(ACCOUNT, each, record=record) for each in accounts),
+                RowIdentity(EMAIL, address, record=record),
+                RowIdentity(NAME, name),
             ),
         )
         for system, (address, accounts, name, record) in rows

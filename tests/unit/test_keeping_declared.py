@@ -183,7 +183,7 @@ def test_nothing_of_the_demonstrations_systems_is_left_to_a_person_by_the_policy
 
 
 @pytest.mark.parametrize(("crm", "untold"), [(None, {"contract_active"}), (True, set()), (False, {"contract_active"})])
-def test_unknown_state_that_keeps_data_is_manual(untold: set[str], *, crm: bool | None) -> None:
+def test_unknown_state_that_keeps_data_is_manual(unreported: set[str], *, crm: bool | None) -> None:
     store, telling = ScriptedSystem("shop"), ScriptedSystem("crm")
     store.more["knows_no_states"] = True
     telling.tells = frozenset({"contract_active"})
@@ -193,12 +193,12 @@ def test_unknown_state_that_keeps_data_is_manual(untold: set[str], *, crm: bool 
         systems.append(Downstream("crm", frozenset(), adapter=telling, enabled=crm, categories=contact))
     for policy in (read_policy(), signed_policy()):
         shop, *others = with_states(systems, policy)
-        assert shop.untold == untold
-        assert not any(each.untold for each in others)
+        assert shop.unreported == unreported
+        assert not any(each.unreported for each in others)
         asked = [by_hand(shop, operation, None, {}) for operation in (Operation.ERASE, Operation.PLAN)]
-        assert [isinstance(each, NotSupported) for each in asked] == [bool(untold)] * 2
+        assert [isinstance(each, NotSupported) for each in asked] == [bool(unreported)] * 2
         assert shop.may_refuse, "it is asked before anything is erased anywhere"
-        assert shop.rests_on == {"contract_active"} - untold, "and after whoever tells"
+        assert shop.rests_on == {"contract_active"} - unreported, "and after whoever tells"
         assert by_hand(shop, Operation.EXPORT, None, {}) is None
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from shared.domain.errors import DsrError, Misconfigured, SignInRefused, SystemRefused, Unavailable
 from shared.domain.identities import IdentityType
-from shared.systems.engine.claims import Said
-from shared.systems.engine.ownership import Mine, told_of
+from shared.systems.engine.claims import RowIdentity
+from shared.systems.engine.ownership import Mine, identities_of
 from shared.systems.engine.records import Record
 from shared.systems.sql import mariadb, values
 from shared.systems.sql.catalog import DatasetOutdated, Reference, arranged, of_one_person
@@ -183,11 +183,13 @@ def test_a_row_says_whom_it_is_about_as_what_leads_to_it_does(tmp_path: Path) ->
     row = {"rid": "1", "mail": "Ben@Example.com", "account": "A-5", "name": "Ben", "tel": "+491"}
     asks = Mine(recorded(tables["requester"], row), frozenset({None}))
     wrote = Mine(recorded(tables["thread"], {"id": "7", "rid": "1"}), frozenset({None}), ((0, asks),))
-    mail = Said(IdentityType.EMAIL, "ben@example.com")
-    account = Said(IdentityType.ACCOUNT_ID, "A-5")
-    beside = {Said(IdentityType.NAME, "Ben"), Said(IdentityType.PHONE, "+491")}
-    assert [{*each} for each in told_of(asks)] == [{mail, account} | beside]
-    assert [{*each} for each in told_of(wrote)] == [{mail, account} | beside - {Said(IdentityType.NAME, "Ben")}]
+    mail = RowIdentity(IdentityType.EMAIL, "ben@example.com")
+    account = RowIdentity(IdentityType.ACCOUNT_ID, "A-5")
+    beside = {RowIdentity(IdentityType.NAME, "Ben"), RowIdentity(IdentityType.PHONE, "+491")}
+    assert [{*each} for each in identities_of(asks)] == [{mail, account} | beside]
+    assert [{*each} for each in identities_of(wrote)] == [
+        {mail, account} | beside - {RowIdentity(IdentityType.NAME, "Ben")}
+    ]
 
 
 def recorded(table: Declared, row: Mapping[str, object]) -> Record:

@@ -15,7 +15,7 @@ from shared.domain.policy import OVERLAY, read_policy
 from shared.domain.topics import Message
 from shared.domain.user_events import EMITTERS
 from shared.systems.bus.settings import BusSettings
-from shared.systems.check import Checked, against_policy, check, demanding, emitters_beside, working
+from shared.systems.check import Checked, against_policy, check, demanding, emitter_faults, working
 from shared.systems.commands import lines_of as words_of
 from shared.systems.commands import report
 from shared.systems.file import read
@@ -239,7 +239,7 @@ def test_an_account_id_is_told_to_systems_of_its_namespace_alone(tmp_path: Path)
         Identity(IdentityType.ACCOUNT_ID, "1001", source=each) for each in ("requester", "crm", "orders")
     )
     address, nickname = Identity(IdentityType.EMAIL, "ada@example.org"), Identity(IdentityType.NAME, "Ada")
-    heard = {name: loaded.get(name).may_hear([stated, found, theirs, address, nickname]) for name in systems}
+    heard = {name: loaded.get(name).may_receive([stated, found, theirs, address, nickname]) for name in systems}
     assert heard["crm"] == heard["shop"] == (stated, found, address, nickname)
     assert heard["orders"] == (theirs, address, nickname)
     assert heard["billing"] == (address, nickname)
@@ -424,8 +424,8 @@ def test_store_that_cannot_own_is_named(tmp_path: Path, key: str, person: str, m
     )
     table = WRONG[WRONG.index("[shop]") : WRONG.index("[helpdesk]")].replace('["phone"]', '["email", "account_id"]')
     found = report(checked(tmp_path, f'{table}yields = ["account_id"]\n{more}', dataset))
-    assert found["systems"]["shop"].get("never_told_apart", []) == told
-    assert ("for want of the account's own record: bill" in words_of(found)[0]) is bool(told)
+    assert found["systems"]["shop"].get("unconfirmed_accounts", []) == told
+    assert ("a person decides whose it is unless the account is proved: bill" in words_of(found)[0]) is bool(told)
 
 
 def test_what_a_file_says_that_a_store_yields_and_its_dataset_does_not_is_named(tmp_path: Path) -> None:
@@ -453,13 +453,13 @@ def test_a_system_that_the_file_does_not_declare_is_told_with_those_it_does(tmp_
 def test_an_emitter_that_speaks_for_accounts_of_no_register_is_told_with_its_key_and_the_mend(tmp_path: Path) -> None:
     (file := tmp_path / "emitters.toml").write_text('[numbers]\ntypes = ["number.assigned"]\nauthoritative = "shop"\n')
     systems = checked(tmp_path)
-    [fault] = emitters_beside(file, systems)
+    [fault] = emitter_faults(file, systems)
     assert fault.place == "numbers.authoritative"
     assert fault.says.startswith("names shop, from which no register is filled: write the system with assigns = true")
     assert f"  {fault}" in words_of(report(systems, [fault]))
     file.write_text(file.read_text().replace("shop", "file"))
-    assert emitters_beside(file, systems) == []
+    assert emitter_faults(file, systems) == []
     shipped = asyncio.run(check(DEMO, Wiring({}, SystemClock(), publish, b""), live=False))
-    assert emitters_beside(EMITTERS, shipped) == []
+    assert emitter_faults(EMITTERS, shipped) == []
     file.write_text("[numbers]\n")
-    assert [each.place for each in emitters_beside(file, systems)] == ["numbers.types"]
+    assert [each.place for each in emitter_faults(file, systems)] == ["numbers.types"]

@@ -23,7 +23,7 @@ from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Receipt
 from shared.systems.downstream import Downstream
 from shared.systems.engine.searching import Search, search, with_coverage, yielded
-from shared.systems.relations import beside_the_register
+from shared.systems.relations import with_register
 from tests.fixtures.downstream import task
 
 POLICY = proof_policy()
@@ -338,9 +338,9 @@ def test_yielded_identity_has_the_proof_of_its_search_and_its_accounts_are_claim
 def test_whose_the_accounts_are_another_system_says_where_it_assigns_them_and_speaks_of_the_same() -> None:
     crm = Downstream("crm", frozenset({EMAIL}), frozenset({IdentityType.ACCOUNT_ID}), assigns=True)
     shop, desk = filing(), replace(filing(), name="desk", accounts_from=frozenset({"desk"}))
-    known = beside_the_register([crm, shop, desk])
+    known = with_register([crm, shop, desk])
     assert [each.confirmed_elsewhere for each in known] == [False, True, False]
-    assert not any(each.confirmed_elsewhere for each in beside_the_register([replace(crm, assigns=False), shop]))
+    assert not any(each.confirmed_elsewhere for each in with_register([replace(crm, assigns=False), shop]))
 
 
 def test_missing_proof_is_asked_for() -> None:

@@ -182,7 +182,7 @@ async def waiting_for_a_copy(
 
 async def _located_by(system: Downstream, unit_of_work: UnitOfWorkFactory, people: Sequence[Task]) -> list[Task]:
     """Adds the identities that one system holds of these people."""
-    given = {each.task_id: system.may_hear(each.identities) for each in people}
+    given = {each.task_id: system.may_receive(each.identities) for each in people}
     asked = [
         replace(
             each,

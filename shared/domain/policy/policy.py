@@ -102,13 +102,13 @@ class Policy(Data):
         """The rule of that name; None: a word that the policy maps to none."""
         return self.rules.get(name)
 
-    def rule_told_as(self, word: str | None) -> str | None:
+    def rule_reported_as(self, word: str | None) -> str | None:
         """The rule that a system means by a word of its own; None: the policy maps it to none."""
         return self._told_as.get(word or "")
 
     @cached_property
     def _told_as(self) -> Mapping[str, str]:
-        told = {word: name for name, rule in self.rules.items() for word in rule.told_as}
+        told = {word: name for name, rule in self.rules.items() for word in rule.reported_as}
         return told | {name: name for name in self.rules}
 
     def today(self, now: datetime) -> date:
@@ -257,9 +257,9 @@ class Policy(Data):
                 if rule.category is not None and rule.category not in self.categories:
                     yield Disagreement((table, name, "category"), f"{rule.category} is no category; declare it")
         for name, rule in self.rules.items():
-            for word in sorted(rule.told_as):
+            for word in sorted(rule.reported_as):
                 if (other := self._told_as[word]) != name:
-                    yield Disagreement(("rules", name, "told_as"), f"{word} means {other} as well: name it once")
+                    yield Disagreement(("rules", name, "reported_as"), f"{word} means {other} as well: name it once")
             for ceiling, limit in self.ceilings.items():
                 same = (limit.category, limit.anchor) == (rule.category, rule.anchor) and limit.jurisdiction is None
                 if same and rule.period and limit.period.about_days < rule.period.about_days:

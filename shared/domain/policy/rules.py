@@ -86,15 +86,14 @@ class WhereUnknown(StrEnum):
 
 
 class Rule(Signed):
-    """Keeps the ``fields`` of a category, or all of it if it names none, in face of an erasure.
+    """Keeps the ``fields`` of a category in an erasure, or complete records if it names none.
 
-    One without a category keeps what names it in ``kept_by``.
+    A rule without a category keeps what names it in ``kept_by``.
 
-    ``period`` counts from the ``anchor``, a day or an instant of each record; a rule without one keeps for as long as
-    the state lasts that ``lasts_while`` names. ``jurisdiction``: of the law that it comes from, or else of the company.
-    ``zone``: where the day of an instant is counted; without one, where the controller is. ``told_as``: in which words
-    systems of other teams say that they keep by it, besides its name. ``where_unknown``: what is done where it is the
-    law of one country, and nobody can tell whether a record is under that.
+    ``period`` counts from the ``anchor``, a day or an instant of each record; a rule without one keeps while the state
+    ``lasts_while`` lasts. ``jurisdiction``: of its law, or of the company. ``zone``: where the day of an instant is
+    counted; by default where the controller is. ``reported_as``: words by which systems of other teams name it.
+    ``where_unknown``: what happens if the law is one country's and a record does not show its country.
     """
 
     category: Word | None = None
@@ -107,7 +106,7 @@ class Rule(Signed):
     zone: Zone | None = None
     legal_source: Words
     ground: Ground
-    told_as: frozenset[Word] = frozenset()
+    reported_as: frozenset[Word] = frozenset()
     where_unknown: WhereUnknown = WhereUnknown.KEEP
 
     @model_validator(mode="after")

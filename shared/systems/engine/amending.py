@@ -59,9 +59,9 @@ class Amendment:
                     self.shapes, looked = unit.shapes, True
                     done = await one.change(unit)
                 if not callable(done):
-                    return one.told(done)
+                    return one.without_lost_counts(done)
                 async with self._system.unit(task.tenant, known=True) as unit:
-                    return one.told(await done(unit))
+                    return one.without_lost_counts(await done(unit))
             except Collided as collided:
                 collisions += 1
                 if collisions > COLLISIONS:
@@ -132,7 +132,7 @@ class _One:
         self._begun: Begun | None = None
 
     async def change(self, unit: Unit) -> Result | Later:
-        """Does it, in a unit; what is to be looked at once that is kept."""
+        """Changes records in a unit; returns the result, or the second look to take after the commit."""
         task = self._task
         by_number = unit.numbers is not None
         if task.operation is Operation.RECTIFY:
@@ -150,14 +150,14 @@ class _One:
         return await self._switch(unit, "restriction", wanted=False)
 
     async def _begin(self, found: Mapping[str, JsonValue]) -> None:
-        """Notes which store it is, and what was found; what was withdrawn meanwhile is not begun."""
+        """Notes the store and the flags found; raises if the request was withdrawn meanwhile."""
         begun = Begun.of(self._system.name, self._system.incarnation, [self._task])
         await self._save_progress({self._task.task_id: {**begun.noted.get(self._task.task_id, {}), **found}})
         self._begun = begun
 
-    def told(self, result: Result) -> Result:
-        """The same, without counts where the system is another since an earlier attempt."""
-        return self._begun.told([self._task], [result])[0] if self._begun else result
+    def without_lost_counts(self, result: Result) -> Result:
+        """Returns the result, without counts if the store was replaced since an earlier attempt."""
+        return self._begun.without_lost_counts([self._task], [result])[0] if self._begun else result
 
     async def _look(self, unit: Unit, *, lock: bool = False, data: bool = False) -> Attribution:
         [found] = await look(unit, [subject(self._task, unit.shapes)], lock=lock, data=data)
@@ -167,7 +167,7 @@ class _One:
         return found
 
     async def _keep(self, unit: Unit, counts: Mapping[str, int]) -> Counter[str]:
-        """Ends a transaction: notes what it has changed, as the first attempt that changed anything counted it."""
+        """Notes the counts at the end of a transaction; a repeat keeps the first counts."""
         if not unit.remembers:
             before = self._task.progress.get(_COUNTS)
             first = Counter(before if isinstance(before, dict) else counts)
@@ -181,7 +181,7 @@ class _One:
     # Restriction, and the stop of marketing.
 
     async def _show(self, unit: Unit) -> Result:
-        """Takes away what a restriction has put beside the data."""
+        """Removes the entries of a restriction from the list of numbers."""
         request = self._task.request_id
         if (numbers := unit.numbers) is None:
             return Receipt(self._task.task_id, TaskOutcome.NO_MATCH)
@@ -192,7 +192,7 @@ class _One:
         return self._hidden(counts, _but(await self._look(unit), numbers.place))
 
     async def _hide(self, unit: Unit) -> Result | Later:
-        """Puts the subject's numbers where readers obey them."""
+        """Lists the subject's numbers where readers obey them."""
         task, numbers, kinds = self._task, unit.numbers, numbers_in(unit.shapes)
         dated = (Span(i.value, i.valid_from, i.valid_to) for i in task.identities if i.type in kinds and i.valid_from)
         wanted = [*dict.fromkeys(dated)]
@@ -201,7 +201,7 @@ class _One:
         if numbers is None or (refused := refusal(found, self._system.limits)):
             return refused or Receipt(task.task_id, TaskOutcome.NO_MATCH)
         rows = _but(found, numbers.place)
-        # Nobody's numbers are restricted by a guess, nor those of somebody who was erased since.
+        # Never restrict numbers by a guess, nor those of a person who was erased since.
         known = (_is_vouched_for(task) and not task.repair) or rows > 0
         if not (wanted if known else task.repair and (wanted or never)):
             return Receipt(task.task_id, TaskOutcome.NO_MATCH)
@@ -228,13 +228,13 @@ class _One:
         return look_again
 
     def _hidden(self, counts: Counter[str], rows: int) -> Receipt:
-        """Of the records that the restriction is about: its own place in the list is none of them."""
+        """Counts the records that the restriction concerns, without its own entries in the list."""
         if self._task.repair:
             return Receipt.counted(self._task, TaskOutcome.AMENDED, counts)
         return Receipt(self._task.task_id, TaskOutcome.AMENDED, found=rows, changed=rows)
 
     async def _switch(self, unit: Unit, name: str, *, wanted: bool) -> Result | Later:
-        """Sets a flag in every record of the subject, or lifts it, and looks again at what they show."""
+        """Sets or lifts a flag in every record of the subject, and reads them again."""
         task, position = self._task, FLAGS.index(name)
         found = await self._look(unit, lock=True)
         if refused := refusal(found, self._system.limits):
@@ -243,16 +243,16 @@ class _One:
         if name == "marketing" and not bearing:
             _refuse_unmarked(self._system.name, found)
         had: dict[str, bool] = {}
-        theirs = bearing
+        flagged = bearing
         if name == "restriction" and bearing:
-            left = left_as_found(task)
+            left = preexisting_flags(task)
             named = [*zip(bearing, await unit.reference(bearing), strict=True)]
             had = {reference: bool(record.flags[position]) for record, reference in named}
-            theirs = [record for record, reference in named if reference not in left]
+            flagged = [record for record, reference in named if reference not in left]
         if is_first_restriction(task) and (excess := self._excess(len(had))):
             return excess
-        await self._begin(flags_found(task, had))
-        wrong = [record for record in theirs if _is_wrong(record, position, wanted=wanted)]
+        await self._begin(flags_to_note(task, had))
+        wrong = [record for record in flagged if _is_wrong(record, position, wanted=wanted)]
         if changes := _turned(wrong, name, wanted=wanted):
             await unit.apply(changes)
         counts = Counter(record.shape.category for record in (wrong if task.repair else bearing))
@@ -262,7 +262,7 @@ class _One:
         counts = noted if self._counted else counts
 
         async def look_again(later: Unit) -> Result:
-            now = await later.again(theirs) if theirs else ()
+            now = await later.again(flagged) if flagged else ()
             if any(_is_wrong(record, position, wanted=wanted) for record in now):
                 return ResidueFound(f"{self._system.name} took the change and does not show it")
             if name == "restriction" and not task.repair:
@@ -277,16 +277,16 @@ class _One:
     # Correction.
 
     async def _correct(self, unit: Unit) -> Result | Later:
-        """Corrects what can be; what is stuck, or stated beside a record, is told."""
+        """Corrects what can be corrected; the receipt names the rest."""
         found = await self._look(unit, lock=True, data=True)
         if refused := refusal(found, self._system.limits):
             return refused
         left = await left_by_erasures(unit, [subject(self._task, unit.shapes)])
         made = Correction(self._system.name, self._policy, found, unit.shapes, left)
         begun, counted = self._task.progress.get(_BEGUN), self._task.progress.get(_COUNTS)
-        if begun and not counted and not found.records:  # by what was corrected they are not found any more
+        if begun and not counted and not found.records:  # the correction may have changed what found them
             raise NotSupported(
-                f"{self._system.name} had the subject before they were corrected, and shows nobody now: look there,"
+                f"{self._system.name} held records before the correction and finds none now: check there,"
                 " and enter what was done"
             )
         await self._begin({_BEGUN: True} if found.records and not unit.remembers else {})
@@ -318,7 +318,7 @@ def _but(found: Attribution, place: str) -> int:
 
 
 def _is_vouched_for(task: Task) -> bool:
-    """Whether somebody besides the requester says that a number is theirs."""
+    """Whether a source other than the requester vouches for a number."""
     return any(i.type in NUMBERS and (i.source != "requester" or i.proved_since) for i in task.identities)
 
 
@@ -329,7 +329,7 @@ def _bears(record: Record, position: int, *, wanted: bool) -> bool:
 
 
 def _refuse_unmarked(system: str, found: Attribution) -> None:
-    """Raises where their records may be used for marketing, and nothing in any of them tells that they want none."""
+    """Raises if records may be used for marketing and none of them can show that it is stopped."""
     if bare := sorted({mine.record.shape.place for mine in found.records.values() if mine.record.shape.mails}):
         raise NotSupported(f"{system} has no way to suppress {', '.join(bare)}: do it there, and enter what was done")
 
@@ -350,9 +350,9 @@ def _turned(records: Sequence[Record], name: str, *, wanted: bool) -> list[Chang
 
 
 def _restricted(task: Task, found: Attribution, switched: Mapping[str, int]) -> Result:
-    """What came of a restriction, or of its lift: everything of theirs, or a person's task in the places left.
+    """Returns the receipt of a restriction or lift, or a manual task for the places left.
 
-    Records that lead to what was switched are counted with it: their recipients are informed too (Art. 19).
+    Records that lead to switched records are counted too: their recipients are informed (Art. 19).
     """
     by_place: defaultdict[str, list[Mine]] = defaultdict(list)
     for mine in found.records.values():
@@ -370,23 +370,23 @@ def _restricted(task: Task, found: Attribution, switched: Mapping[str, int]) -> 
     changed, left = counts.total(), sum(len(by_place[place]) for place in bare)
     before = f"; in {', '.join(sorted(reached))} it is done" if changed else ""
     named = ", ".join(sorted(bare))
-    reason = NotSupported(f"nothing in {named} tells who is restricted: do it by hand, and enter what was done{before}")
+    reason = NotSupported(f"{named} cannot show a restriction: restrict there by hand, and enter what was done{before}")
     reason.done_before = DoneBefore(changed + left, changed, left) if changed else None
     return reason
 
 
-def left_as_found(task: Task) -> frozenset[str]:
-    """Of a lift: those whose flag somebody of the company had set before the first restriction of ours."""
+def preexisting_flags(task: Task) -> frozenset[str]:
+    """Returns the records whose flag was set before our first restriction, so a lift leaves it."""
     left = task.details.get("left")
     mine = left.get(task.system) if isinstance(left, Mapping) else None
     return frozenset(map(str, mine)) if isinstance(mine, list) else frozenset()
 
 
 def is_first_restriction(task: Task) -> bool:
-    """Whether it is a restriction of which nobody has noted yet who bore the flag before it."""
+    """Whether it is a restriction whose preexisting flags are not noted yet."""
     return task.operation is Operation.RESTRICT and not task.repair and "flags" not in task.progress
 
 
-def flags_found(task: Task, bearing: Mapping[str, bool]) -> dict[str, JsonValue]:
-    """What is to be noted before a restriction sets its flag: who bore it already, as its first attempt has seen it."""
+def flags_to_note(task: Task, bearing: Mapping[str, bool]) -> dict[str, JsonValue]:
+    """Returns the flags to note before a restriction sets its own."""
     return {"flags": {**bearing}} if bearing and is_first_restriction(task) else {}

@@ -1,6 +1,6 @@
-"""Compares rows that were found by an account with what is known of the subject (REQ-N5); pure.
+"""Compares rows found by an account with the subject's known identities (REQ-N5); pure.
 
-Anybody may name any account in a message to a help desk, and a company's staff share one. So an account finds rows that
+Anyone can name any account in a message to a help desk, and a company's staff share one. So an account finds rows that
 bear an address of the subject. A claimed account finds other rows only if its own record in the same system bears the
 account and an identity of the subject. For any other row a person decides whose it is.
 """
@@ -17,14 +17,14 @@ from shared.systems.contract import Task
 _ADDRESSES = frozenset({IdentityType.EMAIL})
 REACHED = frozenset({IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI})
 OWN = REACHED | {IdentityType.CLIENT_ID}
-"""Identities of one person; an account is none, since anybody may name it."""
+"""Identities of one person. An account is not one, since anyone can name it."""
 
 
 NAMED: Mapping[str, IdentityType] = {each.value: each for each in (*REACHED, IdentityType.NAME)}
 """Identity types by the field of a correction."""
 
 
-class Said(NamedTuple):
+class RowIdentity(NamedTuple):
     """An identity in a row, spelled as in the row.
 
     ``of_one``: each account there is declared to be one person, so numbers and names separate nobody.
@@ -37,7 +37,7 @@ class Said(NamedTuple):
     record: bool = False
 
 
-Row = tuple[Said, ...]
+Row = tuple[RowIdentity, ...]
 """Identities of one party of a row, and of the rows that led to it."""
 
 
@@ -61,36 +61,36 @@ def beyond(task: Task, rows: Iterable[Row]) -> BlastRadius | None:
     why += ["rest on an account that nothing there shows to be theirs"] if unnamed else []
     return BlastRadius(
         f"rows of an account {', and others '.join(why)}: they may be of {people:,} people, and no more than"
-        f" {allowed:,} may be meant; nothing was done. Find out whose they are, or let two persons confirm that all"
+        f" {allowed:,} may be meant; nothing was done. Find out whose they are, or let two people confirm that all"
         " these rows are meant",
         Exceeded(limit=Limit.MAX_PEOPLE, found=people, allowed=allowed),
     )
 
 
 def others(identities: Iterable[Identity], rows: Iterable[Row]) -> set[frozenset[str]]:
-    """Returns the identities of other people whose rows only an account has found; empty where all are the subject's.
+    """Returns the identities of other people whose rows only an account has found.
 
     A proved account, or one from the register, finds every row without another e-mail address, since numbers belong to
     an account. If no address of the subject is known, one address there counts as theirs. A claimed account finds no
-    row that names somebody else by an address, a number, or a name where the row has nothing else.
+    row that names another person by an address, a number, or a name where the row has nothing else.
     """
     subject = _Subject.of(identities)
-    told = [_said_by(row) for row in rows]
-    theirs = (each for each, _ in told if not each.isdisjoint(subject.own))
-    names = subject.names.union(*(_of(IdentityType.NAME, each) for each in theirs))
-    strange = {
+    values = [_values_of(row) for row in rows]
+    own = (each for each, _ in values if not each.isdisjoint(subject.own))
+    names = subject.names.union(*(_of(IdentityType.NAME, each) for each in own))
+    foreign = {
         (subject.is_certain(each), named)
-        for each, telling in told
-        if (named := frozenset(subject.strange(each, telling, names)))
+        for each, distinct in values
+        if (named := frozenset(subject.foreign(each, distinct, names)))
     }
-    found = {each for _, each in strange}
-    if strange and not subject.has_address and all(certain for certain, _ in strange):
+    found = {each for _, each in foreign}
+    if foreign and not subject.has_address and all(certain for certain, _ in foreign):
         found.discard(min(found, key=sorted))  # only a proved account is known: one address counts as theirs
     return found
 
 
 def unconfirmed(identities: Iterable[Identity], rows: Iterable[Row]) -> set[str]:
-    """Returns claimed accounts whose rows bear neither another identity of the subject nor one of somebody else.
+    """Returns claimed accounts whose rows bear neither another identity of the subject nor one of another person.
 
     The record of an account that also bears an identity of the subject confirms the account. A row that only names the
     account, such as a ticket, confirms no other row. A row without identities, such as a call, contradicts nothing and
@@ -98,21 +98,21 @@ def unconfirmed(identities: Iterable[Identity], rows: Iterable[Row]) -> set[str]
     """
     subject = _Subject.of(identities)
     rows = [*rows]
-    told = [_said_by(row) for row in rows]
-    theirs = [each for each, _ in told if not each.isdisjoint(subject.own)]
-    names = subject.names.union(*(_of(IdentityType.NAME, each) for each in theirs))
+    values = [_values_of(row) for row in rows]
+    own = [each for each, _ in values if not each.isdisjoint(subject.own)]
+    names = subject.names.union(*(_of(IdentityType.NAME, each) for each in own))
     settled = set(subject.certain).union(*map(subject.recorded, rows))
-    resting = set[_Told]()
-    for each, telling in told:
+    resting = set[_Value]()
+    for each, distinct in values:
         if not subject.has_by_account_alone(each) or not each.isdisjoint(settled):
             continue
-        if any(subject.strange(each, telling, names)):
+        if any(subject.foreign(each, distinct, names)):
             settled |= each & subject.accounts
         resting |= each & subject.accounts
     return {value for _, value in resting - settled}
 
 
-def adopted(task: Task, said: Iterable[Row], told: Iterable[Identity]) -> list[Identity]:
+def adopted(task: Task, said: Iterable[Row], identities: Iterable[Identity]) -> list[Identity]:
     """Returns the identities of a row that become known of the subject; ``said``: the identities of its parties.
 
     Addresses and numbers of a row that only an account has found are left out. Where each account is declared to be one
@@ -122,26 +122,26 @@ def adopted(task: Task, said: Iterable[Row], told: Iterable[Identity]) -> list[I
     subject = _Subject.of(task.known)
     alone = [row for row in said if subject.has_by_account_alone(frozenset(_spelled(row)))]
     if not alone:
-        return [*told]
+        return [*identities]
     certain = all(subject.is_certain(frozenset(_spelled(row))) for row in alone)
     if Limit.MAX_PEOPLE in task.confirmed and (not certain or any(subject.names_another(row) for row in alone)):
         return []
     left_out = REACHED
     if all(any(each.of_one for each in row) for row in alone):
         left_out = frozenset() if certain else _ADDRESSES
-    return [each for each in told if each.type not in left_out]
+    return [each for each in identities if each.type not in left_out]
 
 
-_Told = tuple[IdentityType, str]
+_Value = tuple[IdentityType, str]
 
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
     """Known identities: ``own``: valid today, without accounts; ``certain``: accounts that are not only claimed."""
 
-    own: frozenset[_Told]
-    accounts: frozenset[_Told]
-    certain: frozenset[_Told]
+    own: frozenset[_Value]
+    accounts: frozenset[_Value]
+    certain: frozenset[_Value]
     names: frozenset[str]
 
     @classmethod
@@ -155,11 +155,11 @@ class _Subject:
             frozenset(i.value.casefold() for i in known if i.type is IdentityType.NAME),
         )
 
-    def has_by_account_alone(self, told: frozenset[_Told]) -> bool:
+    def has_by_account_alone(self, values: frozenset[_Value]) -> bool:
         """Whether a row bears an account of the subject and no other identity of theirs."""
-        return not told.isdisjoint(self.accounts) and told.isdisjoint(self.own)
+        return not values.isdisjoint(self.accounts) and values.isdisjoint(self.own)
 
-    def recorded(self, row: Row) -> frozenset[_Told]:
+    def recorded(self, row: Row) -> frozenset[_Value]:
         """Returns the accounts whose own record the row is, if it also bears another identity of the subject."""
         said = frozenset(_spelled(each for each in row if each.record))
         return said & self.accounts if not said.isdisjoint(self.own) else frozenset()
@@ -169,45 +169,45 @@ class _Subject:
         """Whether an e-mail address of the subject is known."""
         return any(kind in _ADDRESSES for kind, _ in self.own)
 
-    def is_certain(self, told: frozenset[_Told]) -> bool:
+    def is_certain(self, values: frozenset[_Value]) -> bool:
         """Whether a row bears an account of the subject that is not only claimed."""
-        return not told.isdisjoint(self.certain)
+        return not values.isdisjoint(self.certain)
 
     def names_another(self, row: Row) -> bool:
         """Whether a row bears an e-mail address."""
         return any(kind in _ADDRESSES for kind, _ in _spelled(row))
 
-    def strange(self, told: frozenset[_Told], telling: frozenset[_Told], names: frozenset[str]) -> Iterable[str]:
-        """Returns the identities of somebody else in a row that only an account has found; ``telling``: candidates."""
-        if not self.has_by_account_alone(told):
+    def foreign(self, values: frozenset[_Value], distinct: frozenset[_Value], names: frozenset[str]) -> Iterable[str]:
+        """Returns identities of another person in a row that only an account has found; ``distinct``: candidates."""
+        if not self.has_by_account_alone(values):
             return ()
-        if self.is_certain(told):
-            return _among(_ADDRESSES, telling)
-        if reached := _among(REACHED, telling):
+        if self.is_certain(values):
+            return _among(_ADDRESSES, distinct)
+        if reached := _among(REACHED, distinct):
             return reached
-        named = _of(IdentityType.NAME, telling)
+        named = _of(IdentityType.NAME, distinct)
         return named if named.isdisjoint(names) else ()
 
 
-def _said_by(row: Row) -> tuple[frozenset[_Told], frozenset[_Told]]:
+def _values_of(row: Row) -> tuple[frozenset[_Value], frozenset[_Value]]:
     """Returns the identities of a row, and those of them that separate people: usually all."""
-    said, telling = frozenset(_spelled(row)), [each for each in row if _tells(each)]
-    return said, said if len(telling) == len(row) else frozenset(_spelled(telling))
+    said, distinct = frozenset(_spelled(row)), [each for each in row if _separates(each)]
+    return said, said if len(distinct) == len(row) else frozenset(_spelled(distinct))
 
 
-def _tells(said: Said) -> bool:
+def _separates(said: RowIdentity) -> bool:
     return not said.of_one or said.type in _ADDRESSES
 
 
-def _of(kind: IdentityType, told: Iterable[_Told]) -> frozenset[str]:
-    return frozenset(value for each, value in told if each is kind)
+def _of(kind: IdentityType, values: Iterable[_Value]) -> frozenset[str]:
+    return frozenset(value for each, value in values if each is kind)
 
 
-def _among(kinds: frozenset[IdentityType], told: Iterable[_Told]) -> frozenset[str]:
-    return frozenset(value for each, value in told if each in kinds)
+def _among(kinds: frozenset[IdentityType], values: Iterable[_Value]) -> frozenset[str]:
+    return frozenset(value for each, value in values if each in kinds)
 
 
-def _spelled(row: Iterable[Said]) -> Iterator[_Told]:
+def _spelled(row: Iterable[RowIdentity]) -> Iterator[_Value]:
     """Yields each identity in its normal form; a malformed one counts too if it has a digit or an @."""
     for kind, value, *_ in row:
         text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str("" if value is None else value)

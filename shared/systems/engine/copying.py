@@ -53,7 +53,7 @@ class Copies:
         hidden = layout.hidden
         if secrets := {s for party in others for value in _identifying(shape, data, party) for s in _forms(str(value))}:
             # nor may it stand in some other field, such as a call id
-            shown = {label: WITHHELD if _tells(value, secrets) else value for label, value in shown.items()}
+            shown = {label: WITHHELD if _contains(value, secrets) else value for label, value in shown.items()}
             hidden = (
                 dict.fromkeys((label for label, value in shown.items() if value == WITHHELD), Other.WITHHELD) | hidden
             )
@@ -87,17 +87,17 @@ def _statements(mine: Mine) -> Iterator[str]:
 
 
 def _anchors(record: Record) -> Mapping[str, date]:
-    """From when periods count for it; a time without a zone is one of its place's."""
+    """Returns the start dates of periods; a time without a zone is in the zone of its place."""
     named = zip(record.shape.anchors, record.anchors, strict=True)
-    told = ((name, clock, value) for (name, clock), value in named if value is not None)
-    return {name: as_utc(v, clock.zone) if isinstance(v, datetime) else v for name, clock, v in told}
+    dated = ((name, clock, value) for (name, clock), value in named if value is not None)
+    return {name: as_utc(v, clock.zone) if isinstance(v, datetime) else v for name, clock, v in dated}
 
 
 def matches(mine: Mine) -> tuple[Match, ...]:
-    """Whatever of a record could have found it, the subject's or not, when it happened, and whose record it is."""
+    """Returns every identity by which a record can be found, the subject's or not, with its time and tenant."""
     record, shape = mine.record, mine.record.shape
     at = None if record.at is None or shape.clock is None else as_utc(record.at, shape.clock.zone)
-    told = [
+    found = [
         Match(holder.type, value, at, _owner(record))
         for holder, value in zip(shape.holders, record.holders, strict=True)
         if holder.finds and value is not None
@@ -106,15 +106,15 @@ def matches(mine: Mine) -> tuple[Match, ...]:
         link = shape.links[number]
         if link.owns:
             led = _of(end, link.of)
-            told += [each._replace(tenant=_owner(record)) for each in led] if shape.owners is not None else led
+            found += [each._replace(tenant=_owner(record)) for each in led] if shape.owners is not None else led
     if shape.assigns and shape.valid and (assigned := record.holders[0]):
         since, until = (as_utc(moment, shape.valid.zone) if moment else None for moment in record.valid)
-        told += [Match(ASSIGNED, assigned, since), Match(ASSIGNED, assigned, until - _INSTANT if until else None)]
-    return tuple(dict.fromkeys(told))
+        found += [Match(ASSIGNED, assigned, since), Match(ASSIGNED, assigned, until - _INSTANT if until else None)]
+    return tuple(dict.fromkeys(found))
 
 
 def _of(end: Mine, of: Party) -> tuple[Match, ...]:
-    """What of a record at the end of a path could have found this one: of the party as which it leads here."""
+    """Returns the identities of the record at the end of a link, of the party as which it leads here."""
     if of is None:
         return matches(end)
     held = zip(end.record.shape.holders, end.record.holders, strict=True)
@@ -123,7 +123,7 @@ def _of(end: Mine, of: Party) -> tuple[Match, ...]:
 
 
 def _owner(record: Record) -> str | None:
-    """For whom a record is processed, as it says itself; empty: for ourselves."""
+    """Returns the tenant that a record names; empty: the company itself."""
     if record.shape.owners is None:
         return None
     known = ((tenant or "", values) for tenant, values in record.shape.owners.items())
@@ -200,12 +200,12 @@ def _is_same(shape: Shape, data: Sequence[Any], party: str) -> bool:
 
 
 def _identifying(shape: Shape, data: Sequence[Any], party: str) -> list[Any]:
-    nobody = {None, *shape.parties[party].nobody}
+    placeholders = {None, *shape.parties[party].nobody}
     held = (value for each, value in zip(shape.fields, data, strict=True) if each.party == party and each.kind == "A")
-    return [value for value in held if value not in nobody]
+    return [value for value in held if value not in placeholders]
 
 
-def _tells(value: JsonValue, secrets: Collection[str]) -> bool:
+def _contains(value: JsonValue, secrets: Collection[str]) -> bool:
     return isinstance(value, str) and any(secret in value or secret in value.lower() for secret in secrets)
 
 

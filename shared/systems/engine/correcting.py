@@ -1,7 +1,7 @@
-"""What of a subject's records a correction changes, and what it cannot reach (Art. 16); pure.
+"""Decides which records a correction changes, and what it cannot reach (Art. 16); pure.
 
-A value is replaced where a field is declared for it. Where none is, or an erasure has left the record for a rule alone,
-a person looks: such a field is not "not held". What is recorded is not rewritten: a statement stands beside it.
+A value is replaced where a field is declared for it. If none is, or an erasure kept the record for a rule only, a
+person corrects it. Recorded events are not rewritten: a statement is stored next to them.
 """
 
 from collections import Counter, defaultdict
@@ -28,13 +28,13 @@ _HELD_AS: Final[Mapping[str, IdentityType]] = {
     "name": IdentityType.NAME,
     "phone": IdentityType.PHONE,
 }
-"""What stands in a column of such an identity, by the field of a correction."""
+"""Identity types by the field of a correction."""
 
 
 class Correction:
-    """What a task corrects in the records that were found; ``touched``: those that are changed, or bear a statement.
+    """One task's correction of the records found; ``touched``: records changed, or given a statement.
 
-    ``shown``: of each change, how many records show it afterwards.
+    ``shown``: for each change, how many records show it afterwards.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Correction:
 
     @property
     def changes_something(self) -> bool:
-        """Whether a field can be corrected so, or records of that kind bear statements."""
+        """Whether a field can be corrected so, or records of that category take statements."""
         fields = {each.rectifies for shape in self._shapes for each in shape.fields}
         stated = {shape.category for shape in self._shapes if shape.stated}
         asked = self.task.changes
@@ -67,7 +67,7 @@ class Correction:
         return Counter(record.shape.category for record in self.touched) if not self.stated else Counter()
 
     def changes(self) -> list[Change]:
-        """Lists what is written."""
+        """Returns what to write."""
         return self._statements() if self.stated else self._corrected()
 
     def _corrected(self) -> list[Change]:
@@ -89,7 +89,7 @@ class Correction:
         record, each = mine.record, mine.record.shape.fields[position]
         value = (record.data or ())[position]
         held = as_text(value)
-        if value is ABSENT or (each.part and held is None):  # a document without it stays without it
+        if value is ABSENT or (each.part and held is None):  # an optional part that is missing stays missing
             return
         right = _is_one_of(each, held, [asked.asserted])
         if asked.current is not None and not _is_one_of(each, held, forms(asked.current)):
@@ -104,7 +104,7 @@ class Correction:
                 self.values.setdefault(record.name, {})[each.column] = asked.asserted
 
     def refuse_what_only_is_left(self, shown: Sequence[int]) -> None:
-        """Raises ``NotSupported`` where nothing is corrected but what an erasure has left would be."""
+        """Raises ``NotSupported`` if the only records to correct are those that an erasure kept."""
         kept = (places for places, rows in zip(self._spared, shown, strict=True) if not rows)
         if stuck := set[str]().union(*kept):
             raise NotSupported(
@@ -113,7 +113,7 @@ class Correction:
                 " so, and enter what was done"
             )
 
-    # What stands beside a record.
+    # Statements next to a record.
 
     def _statements(self) -> list[Change]:
         meant = [[*self._meant(change)] for change in self.task.changes]
@@ -135,7 +135,7 @@ class Correction:
         return made
 
     def _meant(self, change: Asked) -> Iterator[tuple[Mine, str]]:
-        """The records that a statement means, by what a copy shows of them, each with the column that names them."""
+        """Yields the records that a statement is about, each with the column that identifies the subject."""
         copies, zone = Copies(self._system, self._policy, self._spans), str(self.task.details.get("zone", "UTC"))
         sought = change.record
         for mine in self._found.records.values() if sought else ():
@@ -149,18 +149,18 @@ class Correction:
                 yield mine, column
 
     def _refuse_unkept(self, meant: Sequence[Sequence[object]]) -> None:
-        """Where no record that bears statements is meant, one that bears none may be."""
+        """Raises if the statement may be about a record that takes no statements."""
         asked = zip(self.task.changes, meant, strict=True)
         open_ = {change.record.category for change, records in asked if change.record and not records}
         shapes = (mine.record.shape for mine in self._found.records.values())
         if found := sorted({s.place for s in shapes if s.category in open_ and not s.stated}):
             raise NotSupported(
-                f"{', '.join(found)} of {self._system} holds records of theirs and keeps no statements beside"
-                " them: see to it by hand that the subject's statement stands with the record, and enter what was done"
+                f"{', '.join(found)} of {self._system} holds records of the subject and stores no statements with"
+                " them: store the subject's statement there by hand, and enter what was done"
             )
 
     def _refuse_unknown_field(self, change: Asked, shapes: Mapping[str, Shape]) -> None:
-        """Nobody reads a statement about what their record does not show."""
+        """Raises if the record does not show the field that the statement is about."""
         shown = {each.label for shape in shapes.values() for each in shape.fields if each.shown}
         if shapes and change.field not in shown:
             raise SystemRefused(
@@ -168,11 +168,11 @@ class Correction:
                 f" {', '.join(sorted(shown))}"
             )
 
-    # What no correction reaches.
+    # Values that no correction reaches.
 
     @cached_property
     def _stuck(self) -> Mapping[str, int] | None:
-        """By column how many records hold what no correction reaches; None: no column might hold it."""
+        """Counts, by column, records with values that no correction reaches; None: no column could hold one."""
         found: Counter[str] = Counter()
         for change in self.task.changes:
             wrong = self._wrong(change)
@@ -190,22 +190,22 @@ class Correction:
                 yield from _texts((mine.record.data or ())[position])
 
     def _declared(self, change: Asked) -> Iterator[tuple[Shape, int]]:
-        """The columns that a correction of this field changes."""
+        """Yields the columns that a correction of this field changes."""
         for shape in self._shapes if not change.record else ():
             yield from ((shape, n) for n, each in enumerate(shape.fields) if each.rectifies == change.field)
 
     def _wrong(self, change: Asked) -> set[str]:
-        """The values to be replaced: what is said to be wrong, or else what the columns hold that are corrected."""
+        """Returns the values to replace: those reported wrong, or else those in the columns to correct."""
         if change.current:
             return {*forms(change.current)}
         held = {value for shape, position in self._declared(change) for value in self._held(shape, position)}
         return held - {change.asserted, ""}
 
     def _columns(self, change: Asked, wrong: Collection[str]) -> Iterator[tuple[Shape, int]]:
-        """The columns that may hold such a value as it is today, and are not corrected by it.
+        """Yields the columns that may hold such a value and are not corrected.
 
-            With values that are wrong any column may hold one. Without them it is the columns of that kind of
-        identity. Otherwise it is those called like the field, or those that identify and have no field.
+        If wrong values are known, any column may hold one. Otherwise: columns of that type of identity, or called like
+        the field, or those that identify and have no field.
         """
         if change.record or (not wrong and any(True for _ in self._declared(change))):
             return
@@ -217,10 +217,10 @@ class Correction:
                 if each.fact and (may_hold if each.column else wrong or not self.changes_something):
                     yield shape, position
 
-    # What is told.
+    # Receipts.
 
     def nothing_changed(self) -> Result:
-        """What comes of a correction for which nothing is declared: a person corrects what is stuck."""
+        """Returns the result of a correction that no field is declared for."""
         if self._stuck:
             return _stuck_in(self._stuck)
         if self._stuck is None:
@@ -228,7 +228,7 @@ class Correction:
         return of_corrections(self.task, {}, [0] * len(self.task.changes), len(self._found.records))
 
     def receipt(self, counts: Counter[str], shown: Sequence[int]) -> Result:
-        """What came of it, as it was noted, or the person's task that it leaves."""
+        """Returns the receipt, or the manual task for what is left."""
         rows = len(self._found.records)
         if not self.stated:
             done = of_corrections(self.task, counts, shown, 0 if any(shown) else rows)
@@ -238,18 +238,18 @@ class Correction:
         kinds: Counter[str] = Counter()
         for change, n in zip(self.task.changes, shown, strict=True):
             kinds[change.record.category if change.record else ""] += n
-        told = Receipt(self.task.task_id, TaskOutcome.AMENDED, found=sum(shown), by_category=+kinds)
-        return replace(told, corrected=tuple(shown), stated=True)
+        done = Receipt(self.task.task_id, TaskOutcome.AMENDED, found=sum(shown), by_category=+kinds)
+        return replace(done, corrected=tuple(shown), stated=True)
 
 
 def _is_one_of(each: Field, held: str | None, values: Collection[str]) -> bool:
-    """Whether one of these values stands there, in whatever spelling."""
+    """Whether a value is one of these, in any spelling."""
     same = each.same
     return held in values or (same is not None and held is not None and any(same(held, value) for value in values))
 
 
 def _texts(value: object) -> Iterator[str]:
-    """Every value that stands there, however deep."""
+    """Yields every value, at any depth."""
     match value:
         case Mapping():
             yield from (text for each in value.values() for text in _texts(each))
@@ -273,7 +273,7 @@ def _may_hold(each: Field, change: Asked, *, wrong: bool, bare: bool, known: boo
 
 
 def _stuck_in(stuck: Mapping[str, int], done: Receipt | None = None) -> NotSupported:
-    """Why a person corrects it, in which columns; ``done``: what has been corrected elsewhere in that system."""
+    """Returns the manual task for these columns; ``done``: what was corrected elsewhere in the system."""
     held, before = ", ".join(sorted(stuck)), done is not None and done.changed
     how = "correct that by hand, and enter what was done; the rest is done" if before else ""
     reason = NotSupported(
@@ -287,7 +287,7 @@ def _stuck_in(stuck: Mapping[str, int], done: Receipt | None = None) -> NotSuppo
 
 
 def differs(task: Task, again: Sequence[Record], made: Correction) -> bool:
-    """Whether a record does not hold what was written into it, or put beside it; one that has gone holds nothing."""
+    """Whether a record lacks the new value or the statement; deleted records do not count."""
     if made.stated:
         wanted = [change.asserted for change in task.changes]
         return any(not any(w in each.said for each in record.stated for w in wanted) for record in again)
@@ -307,7 +307,7 @@ def differs(task: Task, again: Sequence[Record], made: Correction) -> bool:
 
 
 def is_meant(record: Copied, change: Asked, zone: str) -> bool:
-    """Whether a statement is about a record, by what that shows; ``zone``: in which its times are shown to them."""
+    """Whether a statement is about a record; ``zone``: the time zone in which the subject saw its times."""
     sought, data = change.record, record.data
     if sought is None or record.category != sought.category:
         return False

@@ -18,7 +18,7 @@ from shared.domain.operations import Operation, TaskOutcome, Uncounted
 from shared.domain.policy import Policy
 from shared.systems.contract import Checkpoint, Receipt, Result, Task
 from shared.systems.engine import planning
-from shared.systems.engine.keeping import TOLD
+from shared.systems.engine.keeping import ANNOUNCED
 from shared.systems.engine.looking import TooMany, look
 from shared.systems.engine.ownership import Attribution, subject
 from shared.systems.engine.planning import REDUCED, Plan
@@ -38,7 +38,7 @@ from shared.systems.engine.records import (
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 128
+SUBJECTS = 128
 """Most subjects in one transaction."""
 ROWS = 2_500
 """Most records in one transaction."""
@@ -79,7 +79,7 @@ class Begun:
             noted[task_id]["uncounted"] = True
         return cls(noted, frozenset(elsewhere | {task.task_id for task in tasks if task.progress.get("uncounted")}))
 
-    def told(self, tasks: Sequence[Task], results: Sequence[Result]) -> list[Result]:
+    def without_lost_counts(self, tasks: Sequence[Task], results: Sequence[Result]) -> list[Result]:
         """Returns the results, without counts where the store was replaced."""
         return [
             _without_counts(task, result)
@@ -99,7 +99,7 @@ def _without_counts(task: Task, receipt: Receipt) -> Receipt:
 class Pace:
     """The number of subjects per transaction that worked last in a system."""
 
-    at_once: int = AT_ONCE
+    subjects: int = SUBJECTS
 
 
 class Erasure:
@@ -132,8 +132,8 @@ class Erasure:
         collisions = 0
         while queue:
             batch = self._open(queue.pop(0))
-            if len(batch) > self._pace.at_once:
-                batch, rest = batch[: self._pace.at_once], batch[self._pace.at_once :]
+            if len(batch) > self._pace.subjects:
+                batch, rest = batch[: self._pace.subjects], batch[self._pace.subjects :]
                 queue.insert(0, rest)
             try:
                 queue[:0] = await self._until_gone(batch)
@@ -147,8 +147,8 @@ class Erasure:
                     queue[:0] = _halves(batch)
                 else:
                     self._results[batch[0].task_id] = failure
-        told = ((task, self._results[task.task_id], self._begun.get(task.task_id)) for task in tasks)
-        return [begun.told([task], [result])[0] if begun else result for task, result, begun in told]
+        ended = ((task, self._results[task.task_id], self._begun.get(task.task_id)) for task in tasks)
+        return [begun.without_lost_counts([task], [result])[0] if begun else result for task, result, begun in ended]
 
     def _open(self, tasks: Sequence[Task]) -> list[Task]:
         return [task for task in tasks if task.task_id not in self._results]
@@ -164,14 +164,14 @@ class Erasure:
                     pass
             except TooMany:
                 if len(tasks) > 1:
-                    self._pace.at_once = len(tasks) // 2
+                    self._pace.subjects = len(tasks) // 2
                     return [tasks]
                 await self._remove_large(tasks[0])
             except _Later:
                 return [tasks]
             left = await self._verify(self._open(tasks))
             tasks = self._open(tasks)
-            self._pace.at_once = min(AT_ONCE, self._pace.at_once + 1)
+            self._pace.subjects = min(SUBJECTS, self._pace.subjects + 1)
         for task in tasks:
             noted = self._noted.get(task.task_id, Counter())
             self._results[task.task_id] = planning.residue(self._system.name, noted, left[task.task_id])
@@ -299,7 +299,7 @@ class Erasure:
             self._gone.setdefault(made.task.task_id, []).extend(mine.record for mine in made.gone)
 
     async def _mark_numbers(self, unit: Unit, plans: Sequence[Plan]) -> None:
-        """Lists the numbers of kept records beside the data, so that readers hide them."""
+        """Lists the numbers of kept records next to the data, so that readers hide them."""
         if (numbers := unit.numbers) is None or self._categories is not None:
             return
         for for_rule in (True, False):
@@ -312,7 +312,7 @@ class Erasure:
             if spans:
                 await numbers.put(spans, kept=for_rule)
         for task in (each.task for each in plans if not each.stays):
-            if task.details.get(TOLD) or task.attempt > 1:
+            if task.details.get(ANNOUNCED) or task.attempt > 1:
                 await numbers.take(task.request_id)
 
     async def _remove_large(self, task: Task) -> None:

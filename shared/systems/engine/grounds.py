@@ -1,8 +1,7 @@
-"""Every ground on which data stay is a rule of ours that somebody answers for (Art. 17(3), 6(3)); pure.
+"""Replaces a system's ground for keeping data by the signed rule of the policy that it means (Art. 17(3), 6(3)); pure.
 
-A system's own word counts where the policy maps it to a signed rule. What was kept by a rule whose sign-off has ended
-since goes on its day once it is signed again, or once two persons confirm so many rows (REQ-R2). Until then the data
-stay, and a person is asked.
+A rule whose sign-off has lapsed keeps its rows past their day: they are deleted once the rule is signed again, or two
+people confirm the number of rows (REQ-R2).
 """
 
 from collections.abc import Mapping
@@ -19,34 +18,34 @@ from shared.domain.policy import Policy
 from shared.systems.contract import Receipt, Result
 
 KEPT_ROWS: Final = "kept_rows"
-"""By system and rule with a period how many ``rows`` are kept, the ``first`` until which day: of a deferred erasure."""
+"""By system and rule, in a deferred erasure: kept ``rows``, and their ``first`` last day."""
 
 
 def by_rule(policy: Policy, today: date, system: str, result: Result) -> Result:
-    """The same with the rule that its ground means; ``GroundInvalid`` where there is none, or none that is signed."""
+    """Returns the result with the rule that its ground means, or ``GroundInvalid`` if no signed rule is meant."""
     if not isinstance(result, Receipt) or result.outcome is not TaskOutcome.RETAINED:
         return result
     if result.kept:
         return as_shown(policy, result)
-    name = policy.rule_told_as(result.ground)
+    name = policy.rule_reported_as(result.ground)
     if name is None:
         word = result.ground
         said = f"because of {word}, which is no rule of the policy" if word else "and does not say why"
-        return GroundInvalid(f"{system} keeps data {said}: they stay; declare its word in told_as of a rule, or decide")
+        return GroundInvalid(f"{system} keeps data {said}: declare its word in reported_as of a rule, or decide")
     rule, rows = policy.rules[name], result.remaining or result.found
     if not rule.signed(today):
         said = f"{system} keeps data by {name}, which has no valid sign-off"
         return GroundInvalid(f"{said}: have it signed and try again, or decide")
-    if not rows:  # it is not known how many: nobody is told that it is none
+    if not rows:  # the number is unknown, which is not zero
         return replace(result, ground=name)
     kept = Kept(category=rule.category, rule=name, count=rows, first=result.until, last=result.until)
     return replace(result, ground=name, kept=(kept,))
 
 
 def as_shown(policy: Policy, result: Result) -> Result:
-    """The same without the law of a country where nothing shows that what is kept by it is under that law.
+    """Returns the result without the law of a country, unless the records show that it applies.
 
-    An adapter that tells countries apart has said it of each; of any other nobody knows.
+    An adapter that separates countries has already said so for each record.
     """
     if not isinstance(result, Receipt) or not result.kept:
         return result
@@ -65,13 +64,13 @@ def _as_shown(policy: Policy, kept: Kept) -> Kept:
 def lapsed(
     policy: Policy, today: date, system: str, details: Mapping[str, JsonValue], confirmed: Mapping[str, int]
 ) -> RuleUnsigned | None:
-    """Why what a system has kept until now may not go by itself; None where each of its due rules is signed.
+    """Returns why kept data must not be deleted yet; None if all due rules are signed.
 
-    ``details``: of the erasure; ``confirmed``: how much two persons have confirmed of this system, by limit. What
-    became of a rule that is gone from the policy has been decided.
+    ``details``: of the erasure; ``confirmed``: by limit, the number that two people have confirmed of this system.
+    Rules that were removed from the policy do not count.
     """
-    told = details.get(KEPT_ROWS)
-    kept = told.get(system) if isinstance(told, Mapping) else None
+    by_system = details.get(KEPT_ROWS)
+    kept = by_system.get(system) if isinstance(by_system, Mapping) else None
     rows = 0
     unsigned: list[str] = []
     for name, each in sorted(kept.items()) if isinstance(kept, Mapping) else ():

@@ -33,7 +33,7 @@ from shared.systems.engine.ownership import Attribution, Mine, as_utc, wall_cloc
 from shared.systems.engine.records import Clock, Moment, Name, Record, Shape
 from shared.systems.states import ErasureRefused, country_unknown, lasting, undated, unknown
 
-TOLD: Final = "told"
+ANNOUNCED: Final = "told"
 """Key of a deferred erasure's details: the period that was announced, by system and rule; it never becomes longer."""
 _NEVER: Final = date.max
 _EVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -101,9 +101,12 @@ class _Ruled:
 
     def concerns(self, record: Record) -> bool:
         """Whether the rule may apply to a record by its country; an unknown country is kept by the longest rule."""
-        told = record.shape.countries
+        countries = record.shape.countries
         return (
-            self.country is None or told is None or self.country not in told or record.country in {None, self.country}
+            self.country is None
+            or countries is None
+            or self.country not in countries
+            or record.country in {None, self.country}
         )
 
     def shown(self, record: Record) -> bool | None:
@@ -343,9 +346,9 @@ class Keeping:
         country = policy.country_of(rule)
         if rule.period is None:
             return _Ruled(name, rule, country, rule.signed(today))
-        told = _told(task, name)
-        stands = bool(told) and not rule.signed(today) and not task.confirmed.get(Limit.UNSIGNED_ROWS)
-        period = min(told if stands and told else [rule.period, *told], key=lambda each: each.about_days)
+        announced = _announced(task, name)
+        stands = bool(announced) and not rule.signed(today) and not task.confirmed.get(Limit.UNSIGNED_ROWS)
+        period = min(announced if stands and announced else [rule.period, *announced], key=lambda each: each.about_days)
         names = [anchor for anchor, _ in shape.anchors]
         anchor = names.index(rule.anchor) if rule.anchor in names else None
         clock = (shape.clock if anchor is None else shape.anchors[anchor][1]) or _UTC
@@ -358,9 +361,9 @@ class Keeping:
         return _Ruled(name, rule, country, in_force, anchor, clock, period, zone, since, begins)
 
     def _with_led(self, stays: dict[Name, Stay]) -> dict[Name, Stay]:
-        """The same with what leads to it, each as long as the last of those for which it stays.
+        """Returns the records with those that they lead to, each kept as long as the last that needs it.
 
-        Also by way of what stays by a rule of its own: that may end before what leads on from there.
+        Records that stay by their own rule are followed too: that rule may end earlier.
         """
         found, longest, fresh = dict(stays), dict(stays), [*stays]
         while fresh:
@@ -369,7 +372,7 @@ class Keeping:
             for number, end in self._found.records[name].ends:
                 link = record.shape.links[number]
                 if not link.joins and not (stay.whole or end.record.shape.flags[2]):
-                    continue  # nothing could say of it that it is kept
+                    continue  # its record cannot be marked as kept
                 needed = stay.fields & link.fields
                 is_left_out = end.record.shape.spare if stay.whole else not needed
                 if link.fields and is_left_out and not link.owns:
@@ -387,10 +390,10 @@ class Keeping:
         return found
 
     def idle(self, stays: Stays) -> frozenset[Name]:
-        """What stays for a legal hold alone, and what leads there: it is restricted meanwhile.
+        """Returns records that only a legal hold keeps, and what they lead to: these are restricted.
 
-        Not what a state keeps in use besides: a contract that is active, or of which nobody could say that it is not,
-        needs its customer, whatever a hold covers.
+        Records that a state keeps in use, such as an active contract, and the customer that they need are not
+        restricted.
         """
         if not self._task.held:
             return frozenset()
@@ -404,7 +407,7 @@ class Keeping:
         return frozenset(name for name, stay in stays.items() if stay.rule == LEGAL_HOLD and name not in needed)
 
     def is_used(self, record: Record) -> bool:
-        """Whether a state keeps a record as it is, or may."""
+        """Whether a state keeps, or may keep, a record complete."""
         states = self._of(record)
         for each in self._rules_of(self._policy, record.shape, record.shape) if self._policy else ():
             lasts = states.get(each.rule.lasts_while or "", False)
@@ -418,7 +421,7 @@ def _has_dates(shape: Shape) -> bool:
 
 
 def _dated(mine: Mine) -> Record:
-    """The record whose dates count: itself, or the nearest with dates to which it belongs; of several none does."""
+    """Returns the record whose dates count: itself, or the only nearest one with dates that it belongs to."""
     level, seen = [mine], {mine.record.name}
     while level:
         if dated := [each.record for each in level if _has_dates(each.record.shape)]:
@@ -436,12 +439,12 @@ def _longer(one: Stay, other: Stay) -> bool:
 
 
 def _fields(shape: Shape, rule: Rule) -> frozenset[str]:
-    """The fields that a rule keeps of a record: all that are declared, if it names none."""
+    """Returns the fields that a rule keeps of a record: all declared ones, if it names none."""
     return rule.fields or shape.keeps or frozenset()
 
 
 def _said(telling: Iterable[Mine]) -> Mapping[tuple[str, str], bool | None]:
-    """By place and word of the policy, whether a state lasts by the records there."""
+    """Returns whether each state lasts, by place and word of the policy."""
     said: dict[tuple[str, str], bool | None] = {}
     for mine in telling:
         shape = mine.record.shape
@@ -452,8 +455,8 @@ def _said(telling: Iterable[Mine]) -> Mapping[tuple[str, str], bool | None]:
     return said
 
 
-def _told(task: Task, rule: str) -> list[Period]:
-    said = task.details.get(TOLD)
+def _announced(task: Task, rule: str) -> list[Period]:
+    said = task.details.get(ANNOUNCED)
     here = said.get(task.system) if isinstance(said, Mapping) else None
     period = here.get(rule) if isinstance(here, Mapping) else None
     return [parse_period(period)] if isinstance(period, str) else []
@@ -466,9 +469,9 @@ def _unsigned_rows(
     rules: Mapping[str, Rule],
     today: date,
 ) -> RuleUnsigned | None:
-    """Why nothing may go yet: so many rows are what rules are about that nobody has signed.
+    """Returns why nothing may be deleted yet: rows to which unsigned rules apply.
 
-    ``rows``: by category; ``of_rule``: by rule besides; ``rules``: at least these, as they stand ``today``.
+    ``rows``: by category; ``of_rule``: by category and rule.
     """
     if (n := sum(rows.values())) <= allowed:
         return None
@@ -484,7 +487,7 @@ def _unsigned_rows(
     return why
 
 
-# What is told of what stays.
+# Reports of what stays.
 
 
 @dataclass
@@ -496,9 +499,9 @@ class _Sum:
 
 
 def kept(records: Iterable[tuple[Mine, Stay]], restricted: Mapping[Name, bool] | None = None) -> tuple[Kept, ...]:
-    """What is told of what stays: of each place what rules keep, what says no day, and what leads elsewhere.
+    """Returns the counts of records that stay, by place: kept by a rule, without a date, or led to.
 
-    ``restricted``: of what a legal hold alone keeps, whether it shows that it is used for nothing else.
+    ``restricted``: for records that only a legal hold keeps, whether they show the restriction.
     """
     alike: dict[tuple[str, int], _Sum] = {}  # many records share one reason to stay
     for mine, stay in records:
@@ -512,8 +515,8 @@ def kept(records: Iterable[tuple[Mine, Stay]], restricted: Mapping[Name, bool] |
     sums: dict[tuple[str, str, bool, bool, bool], _Sum] = {}
     for (place, _), each in alike.items():
         [stay] = each.stays
-        told = (place, stay.rule, stay.shown is not False, stay.last is not None, stay.led)
-        if (total := sums.setdefault(told, each)) is not each:
+        group = (place, stay.rule, stay.shown is not False, stay.last is not None, stay.led)
+        if (total := sums.setdefault(group, each)) is not each:
             total.stays.append(stay)
             total.count += each.count
             if each.restricted is not None:
@@ -522,13 +525,13 @@ def kept(records: Iterable[tuple[Mine, Stay]], restricted: Mapping[Name, bool] |
 
     def turn(each: tuple[str, str, bool, bool, bool]) -> tuple[object, ...]:
         stay, (place, rule, shown, dated, _) = sums[each].stays[0], each
-        near = -places[place] if stay.led else places[place]  # what leads to others comes after what it leads to
+        near = -places[place] if stay.led else places[place]  # a record comes after those that it leads to
         return stay.led, stay.rule != LEGAL_HOLD, not stay.lasts, near, rule, not shown, not dated
 
-    return tuple(_told_of(sums[each]) for each in sorted(sums, key=turn))
+    return tuple(_kept(sums[each]) for each in sorted(sums, key=turn))
 
 
-def _told_of(each: _Sum) -> Kept:
+def _kept(each: _Sum) -> Kept:
     stay = each.stays[0]
     return Kept(
         category=each.category,

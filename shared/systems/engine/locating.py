@@ -11,7 +11,7 @@ from shared.domain.operations import TaskOutcome
 from shared.systems.contract import Receipt, Result, Task
 from shared.systems.engine.claims import adopted
 from shared.systems.engine.looking import left_by_erasures, look
-from shared.systems.engine.ownership import Attribution, Mine, as_utc, refusal, subject, told_of
+from shared.systems.engine.ownership import Attribution, Mine, as_utc, identities_of, refusal, subject
 from shared.systems.engine.records import System, Unit
 
 
@@ -36,8 +36,8 @@ async def locate(system: System, unit: Unit, tasks: Sequence[Task]) -> list[Resu
             if leading(task, known[task.task_id]).identities != found.task.identities:
                 onward.append(task)
             else:
-                told = await _with_shared(system.name, unit, task, known[task.task_id])
-                results[task.task_id] = _located(task, told, len(found.records))
+                located = await _with_shared(system.name, unit, task, known[task.task_id])
+                results[task.task_id] = _located(task, located, len(found.records))
         if not (following := onward):
             break
     results |= {task.task_id: endless(system.name) for task in following}
@@ -51,18 +51,18 @@ async def _look(unit: Unit, tasks: Sequence[Task]) -> list[Attribution]:
 
 def _fresh(system: str, known: Task, found: Attribution) -> list[Identity]:
     """Returns new identities of the records, judged by what was known when they were attributed."""
-    told = (
-        each for mine in found.records.values() for each in adopted(found.task, told_of(mine), _yielded(system, mine))
+    yielded = (
+        each for m in found.records.values() for each in adopted(found.task, identities_of(m), _yielded(system, m))
     )
-    return [*dict.fromkeys(each for each in told if not _knows(known, each))]
+    return [*dict.fromkeys(each for each in yielded if not _knows(known, each))]
 
 
 async def _with_shared(system: str, unit: Unit, asked: Task, known: Task) -> Task:
     """Marks yielded identities that are not followed and that other people share."""
-    told = leading(asked, known).beside[len(asked.beside) :]
-    if not told:
+    unfollowed = leading(asked, known).beside[len(asked.beside) :]
+    if not unfollowed:
         return known
-    looked = replace(known, identities=told, beside=known.identities)
+    looked = replace(known, identities=unfollowed, beside=known.identities)
     [found] = await _look(unit, [looked])
     shared = shared_by(looked, [[*_yielded(system, mine)] for mine in found.records.values()])
     return replace(known, identities=tuple(replace(i, shared=True) if i in shared else i for i in known.identities))
@@ -110,7 +110,7 @@ def _is_superseded(known: Identity, fresh: Sequence[Identity]) -> bool:
 
 
 _CONTACT_POINTS: Final = frozenset({IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI})
-_TELLING: Final = frozenset({IdentityType.EMAIL, IdentityType.ACCOUNT_ID})
+_SEPARATING: Final = frozenset({IdentityType.EMAIL, IdentityType.ACCOUNT_ID})
 """Identities that separate two people who share an address or a number."""
 FAR: Final = 16
 """Most rounds of following; more mean that records of several people are mixed up."""
@@ -125,26 +125,26 @@ def endless(system: str) -> NotSupported:
 
 
 def leading(asked: Task, known: Task) -> Task:
-    """What is searched on by, once more is known than was asked: of whoever objects, by no address that a row told.
+    """Returns the task with the identities to search by; an objection follows no address found in a row.
 
-    ``asked``: as the system was asked; ``known``: the same with all that rows have told since.
+    ``asked``: the original task; ``known``: the task with the identities found since.
     """
     if asked.leads_on:
         return known
     own = {(each.type, each.value) for each in asked.identities}
-    told = [each for each in known.identities if _leads_nowhere(each, own)]
-    left = tuple(each for each in known.identities if each not in told)
-    return replace(known, identities=left, beside=(*known.beside, *told))
+    ignored = [each for each in known.identities if _leads_nowhere(each, own)]
+    left = tuple(each for each in known.identities if each not in ignored)
+    return replace(known, identities=left, beside=(*known.beside, *ignored))
 
 
-def shared_by(asked: Task, told: Iterable[Iterable[Identity]]) -> frozenset[Identity]:
-    """What of the addresses and numbers that a task is searched by stands in rows of others, too.
+def shared_by(asked: Task, rows_found: Iterable[Iterable[Identity]]) -> frozenset[Identity]:
+    """Returns the identities searched by that rows of other people bear too.
 
-    ``told``: what each row tells that bears one of them; another's has an account or an address nobody knows of them.
+    ``rows_found``: the identities of each row. A row with an unknown account or address is another person's.
     """
     known = {(each.type, each.value) for each in asked.known}
-    rows = [frozenset((each.type, each.value) for each in row) for row in told]
-    others = [row for row in rows if any(kind in _TELLING for kind, _ in row - known)]
+    rows = [frozenset((each.type, each.value) for each in row) for row in rows_found]
+    others = [row for row in rows if any(kind in _SEPARATING for kind, _ in row - known)]
     return frozenset(each for each in asked.identities if any((each.type, each.value) in row for row in others))
 
 

@@ -1,4 +1,4 @@
-"""Finding the records of subjects and judging whose they are, page by page."""
+"""Finds the records of subjects and attributes them, page by page."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -8,7 +8,7 @@ from shared.systems.engine.records import Span, Subject, Unit
 
 
 class TooMany(Exception):
-    """More was found than one transaction holds."""
+    """More records were found than one transaction holds."""
 
 
 async def look(
@@ -20,10 +20,10 @@ async def look(
     hidden: Sequence[Span] = (),
     most: int | None = None,
 ) -> list[Attribution]:
-    """Everything of each subject; ``lock``: nobody else changes it before the unit ends; ``most``: no more than that.
+    """Returns all records of each subject; ``lock``: lock them until the unit ends; ``most``: raise above that number.
 
     Raises:
-        TooMany: there is more, of several subjects or of one.
+        TooMany: more than ``most`` records were found, of one subject or several
     """
     attributor, found = Attributor(sought, unit.shapes, hidden), 0
     if any(each.keys for each in sought):
@@ -39,20 +39,20 @@ async def look(
 async def pages(
     unit: Unit, attributor: Attributor, sought: Sequence[Subject], *, data: bool
 ) -> AsyncGenerator[Sequence[tuple[int, Mine]]]:
-    """The same page by page, each record with the place of its subject.
+    """Yields attributed records page by page, each with the position of its subject.
 
-    What nothing that comes later is judged by is forgotten once it was seen.
+    A record that no later one depends on is dropped after its page.
     """
     if any(each.keys for each in sought):
         async with aclosing(unit.find(sought, data=data)) as found:
             async for page in found:
-                theirs = attributor.add(page)
-                yield theirs
-                attributor.forget(theirs)
+                found_here = attributor.add(page)
+                yield found_here
+                attributor.forget(found_here)
 
 
 async def left_by_erasures(unit: Unit, sought: Sequence[Subject]) -> Sequence[Span]:
-    """In which times an erasure has left what the numbers of these subjects find."""
+    """Returns the periods in which an erasure kept records of these subjects' numbers."""
     if unit.numbers is None or not any(shape.keeps is not None for shape in unit.shapes):
         return ()
     return await unit.numbers.kept({key.value for each in sought for keys in each.keys.values() for key in keys})

@@ -1,7 +1,7 @@
-"""Whose a record is: every value by which it was found is compared again with what is known of the subject; pure.
+"""Attributes records to subjects: compares every found value again with the subject's identities; pure.
 
-A number counts for the period in which it was theirs, in the clock of the place. An account leads to what names nobody
-else (``claims.py``). What a join leads to is theirs as whom they are at its end, and nobody else's.
+A number counts for the period in which it was theirs, by the clock of the place. An account leads only to rows that
+name no other person (``claims.py``). A join attributes a record to the subject's party at its end only.
 """
 
 from collections import Counter, defaultdict
@@ -18,7 +18,7 @@ from shared.domain.operations import Operation, Unsearched
 from shared.domain.text import forms
 from shared.systems.contract import Task
 from shared.systems.engine import claims
-from shared.systems.engine.claims import Row, Said
+from shared.systems.engine.claims import Row, RowIdentity
 from shared.systems.engine.records import (
     Clock,
     Key,
@@ -36,10 +36,10 @@ from shared.systems.engine.records import (
 _UTC = ZoneInfo("UTC")
 _SECOND = timedelta(seconds=1)
 _ACCOUNT = frozenset({IdentityType.ACCOUNT_ID})
-_NOBODY = frozenset[Party]()
+_NO_PARTIES = frozenset[Party]()
 
 
-# What finds somebody.
+# Search keys.
 
 
 def subject(task: Task, shapes: Sequence[Shape]) -> Subject:
@@ -252,7 +252,7 @@ class Attributor:
         for position in {*owners}.union(*[self._whose.get(name, ()) for _, _, name in ends]):
             records = self.found[position].records
             theirs: list[tuple[int, Mine]] = []
-            by = _NOBODY
+            by = _NO_PARTIES
             for n, link, name in ends:
                 end = records.get(name)
                 if end is None or (link.owns and link.of is not None and link.of not in end.parties):
@@ -268,7 +268,7 @@ class Attributor:
         return led
 
 
-# Why nothing may be done with what was found.
+# Refusals.
 
 
 class Refusing:
@@ -303,7 +303,7 @@ class Refusing:
         elif shape.apart and (said := " ".join((record.person or "").casefold().split())):
             self._people.setdefault(shape.place, set()).add(said)
         if self._compares(shape):
-            self._said.update(dict.fromkeys(told_of(mine)))
+            self._said.update(dict.fromkeys(identities_of(mine)))
 
     def refused(self, limits: Limits) -> Refused | None:
         """Returns why the task must stop, if it must."""
@@ -329,7 +329,7 @@ def refusal(found: Attribution, limits: Limits) -> Refused | None:
 
 
 def unproven(found: Attribution) -> Refused | None:
-    """Why a task must not go on whose subject is perhaps among those who were found, and is none of them for sure."""
+    """Returns why a task must stop whose subject may be among the records found, but is not proved to be."""
     if found.records or not found.unproven:
         return None
     count = len(found.unproven)
@@ -338,8 +338,8 @@ def unproven(found: Attribution) -> Refused | None:
     )
 
 
-def told_of(mine: Mine) -> Iterator[Row]:
-    """What a record says of each party that the subject is in it, with what is said by those to which it leads."""
+def identities_of(mine: Mine) -> Iterator[Row]:
+    """Yields the identities of each party that the subject is in a record, with those of records that it leads to."""
     shape = mine.record.shape
     recorded = any(each.record for each in shape.holders)
     for party in sorted(mine.parties, key=str):
@@ -349,14 +349,14 @@ def told_of(mine: Mine) -> Iterator[Row]:
         yield (*_named(mine, party), *ends)
 
 
-def _named(mine: Mine, party: Party, *, names: bool = True) -> Iterator[Said]:
+def _named(mine: Mine, party: Party, *, names: bool = True) -> Iterator[RowIdentity]:
     shape = mine.record.shape
     for holder, value in zip(shape.holders, mine.record.holders, strict=True):
         if holder.party == party and (names or holder.type is not IdentityType.NAME):
-            yield Said(holder.type, value, shape.one_account, holder.record)
+            yield RowIdentity(holder.type, value, shape.one_account, holder.record)
 
 
-def _ends(mine: Mine, party: Party) -> Iterator[Said]:
+def _ends(mine: Mine, party: Party) -> Iterator[RowIdentity]:
     for number, end in mine.ends:
         link = mine.record.shape.links[number]
         if link.owns and link.party == party:
@@ -365,11 +365,11 @@ def _ends(mine: Mine, party: Party) -> Iterator[Said]:
                 yield from _ends(end, of)
 
 
-# What was searched, and what could not be: never the same as nothing found.
+# Coverage: what was searched, and what could not be.
 
 
 class Coverage:
-    """Which places a task is searched in, and why not in all."""
+    """The places in which a task is searched, and why not in all."""
 
     def __init__(self, sought: Subject, shapes: Sequence[Shape]) -> None:
         self._task = sought.task
@@ -386,21 +386,21 @@ class Coverage:
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """What was searched, also in vain."""
+        """Returns the categories searched, with or without a match."""
         return tuple(sorted({each.category for each in self._shapes if each.place in self.searched}))
 
     @property
     def by_account(self) -> tuple[str, ...]:
-        """What was not searched, since it is filed by an account and none is known."""
+        """Returns the categories not searched because they are filed by account and no account is known."""
         alone = (each for each in self._shapes if self._own[each.place] == _ACCOUNT and each.place not in self.searched)
         return tuple(sorted({each.category for each in alone}))
 
     @property
     def reason(self) -> Unsearched | None:
-        """Why a place could not be searched by everything that is known of the subject; None if all could.
+        """Returns why a place could not be searched by all known identities; None if all could.
 
-        A number without its period finds nobody where records have times (REQ-N1, REQ-N2). What a searched place
-        yields reaches the others. What stops marketing needs the places that it changes, and no others.
+        A number without its period finds nothing where records have times (REQ-N1, REQ-N2). Identities yielded by a
+        searched place reach the others. Only the places that a stop of marketing changes count for it.
         """
         identities = self._task.identities
         dated = {(each.type, each.value) for each in identities if each.type in NUMBERS and each.valid_from is not None}
@@ -409,13 +409,13 @@ class Coverage:
         if any(undated & self._types[shape.place] for shape in changed if shape.clock):
             return Unsearched.NUMBER_WITHOUT_PERIOD
         known = {each.type for each in identities}
-        told = (s.holders for s in self._shapes if known & self._own[s.place])
-        known = known.union(*({holder.type for holder in holders if holder.yields} for holders in told))
+        searched = (s.holders for s in self._shapes if known & self._own[s.place])
+        known = known.union(*({holder.type for holder in holders if holder.yields} for holders in searched))
         needed = [own for shape in changed if (own := self._own[shape.place]) and not known & own]
         return lacking(frozenset().union(*needed)) if needed else None
 
     def _changed(self) -> Sequence[Shape]:
-        """The places that a task may change, or all where joins lead to one: a stop of marketing changes few."""
+        """Returns the places that a task may change; all of them if joins lead to one."""
         if self._task.operation is not Operation.SUPPRESS:
             return self._shapes
         ends = ending(self._task)
@@ -424,6 +424,6 @@ class Coverage:
 
 
 def ending(task: Task) -> Collection[str]:
-    """What is erased with a withdrawn consent, as systems name what they hold."""
+    """Returns the categories that are erased with a withdrawn consent."""
     named = task.details.get("ends")
     return frozenset(map(str, named)) if isinstance(named, list) else frozenset()

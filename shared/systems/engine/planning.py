@@ -133,7 +133,7 @@ def goes_whole(policy: Policy, task: Task, shape: Shape) -> bool:
     return ours and not (judged or named or kept) and does_with(shape, policy) is OnErasure.DELETE
 
 
-# What is emptied.
+# Blanked parts.
 
 
 @lru_cache(4096)
@@ -184,7 +184,7 @@ def changes(plans: Sequence[Plan], policy: Policy) -> list[Change]:
     if len(plans) == 1:
         for mine in plans[0].gone:
             made.let_go(mine.record, mine.parties)
-    else:  # of several who are in one record
+    else:  # several subjects may be in one record
         gone: dict[Name, tuple[Record, frozenset[Party]]] = {}
         for mine in (mine for each in plans for mine in each.gone):
             known = gone.get(mine.record.name)
@@ -254,7 +254,7 @@ def without(plans: Sequence[Plan], tied: Mapping[Name, str]) -> dict[int, Foreig
     return found
 
 
-# What is told.
+# Receipts.
 
 
 def planned(made: Plan) -> Receipt | Refused:
@@ -283,8 +283,8 @@ def receipt(
     found = Counter(erased.by_category)
     for each in stays:
         found[each.category or ""] += each.count
-    told = replace(erased, outcome=TaskOutcome.RETAINED, found=found.total(), by_category=found, reduced=reduced)
-    return _keeping(told, stays)
+    retained = replace(erased, outcome=TaskOutcome.RETAINED, found=found.total(), by_category=found, reduced=reduced)
+    return _keeping(retained, stays)
 
 
 def _keeping(receipt: Receipt, stays: Sequence[Kept]) -> Receipt:

@@ -1,7 +1,7 @@
-"""What stays of a system that erases all it has of a person or nothing: the same plan, over one record per category.
+"""Decides what stays of a system that erases everything of a person or nothing: plans one record per category; pure.
 
-Of its rows it tells no more than how many there are. What a rule keeps for a period it knows itself; what stays by a
-state that another system tells, or by a legal hold, is decided before it is asked. Pure.
+The system reports counts only. It knows itself what a rule keeps for a period. States of other systems and legal holds
+are decided before it is asked.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -27,9 +27,9 @@ from shared.systems.states import country_unknown
 def left(
     task: Task, policy: Policy, categories: Collection[str], rows: Mapping[str, int] | None
 ) -> tuple[Kept, ...] | Refused:
-    """Returns what of a system stays, which is all of it or nothing; or why a person must act there.
+    """Returns what stays of a system, which is all or nothing, or why a person must act there.
 
-    ``rows``: how many it has, by category; None: it was never asked.
+    ``rows``: its rows by category; None: unknown.
     """
     shapes = [Shape(place=held, category=held, parties={}, whole=True) for held in sorted(categories)]
     each = [Record(shape, (), rows=1 if rows is None else rows.get(shape.category, 0)) for shape in shapes]
@@ -39,7 +39,7 @@ def left(
     if made.refused:
         return made.refused
     if rows is None and (unclear := next((each for each in kept if each.shown is False), None)):
-        country = policy.rules[unclear.rule].jurisdiction  # nobody could be told how much stays, so a person decides
+        country = policy.rules[unclear.rule].jurisdiction  # the amount that stays is unknown, so a person decides
         return GroundUnknown(country_unknown(task.system, unclear.category or "", unclear.rule, country))
     if kept and made.gone:
         stays = ", ".join(sorted({each.category or "" for each in kept}))
@@ -68,21 +68,21 @@ class Claimed(Asked, Protocol):
 COUNTED: Final = frozenset({TaskOutcome.PLANNED, TaskOutcome.NO_MATCH})
 _SOON, _SELDOM = timedelta(seconds=2), timedelta(minutes=5)
 _DOUBLED: Final = 8
-"""So many times the pause doubles at most."""
+"""Most doublings of the pause."""
 HOLD: Final = "hold"
-"""Why what a withdrawn consent ends is not erased: a legal hold covers it."""
+"""Reason not to erase what a withdrawn consent ends: a legal hold covers it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What systems have said of one person before an erasure: which states last; and the system itself, of its rows."""
+    """States that systems report of a person before an erasure, and the counts of the system itself."""
 
     states: States
     found: int | None = None
     by_category: Mapping[str, int] = field(default_factory=dict)
 
     def rows(self, categories: Collection[str]) -> Mapping[str, int] | None:
-        """Returns how many it has, by category: where it does not say of which, all of them may be of each."""
+        """Returns its rows by category; without a breakdown, all of them may belong to each category."""
         if self.found is None or sum(self.by_category.values()) == self.found:
             return None if self.found is None else self.by_category
         return dict.fromkeys(categories, self.found)
@@ -90,10 +90,10 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Staying:
-    """What stays of the subjects of one batch: by subject which holds cover their data, by fulfilment what was said.
+    """What stays of the subjects of a batch: holds by subject, and findings by fulfilment.
 
-    ``looked``: by fulfilment what a system that a hold covers was found to have before. ``first``: by task what comes
-    before the erasure of what a withdrawn consent ends, or keeps it.
+    ``looked``: by fulfilment, earlier findings in a system that a hold covers. ``first``: by task, what comes before
+    the erasure that a withdrawn consent requires, or prevents it.
     """
 
     system: Downstream
@@ -106,7 +106,7 @@ class Staying:
     first: Mapping[UUID, frozenset[str]] = field(default_factory=dict)
 
     def instead(self, claim: Claimed) -> Result | None:
-        """What comes of an erasure for which the system is not asked; None: it is."""
+        """Returns the result of an erasure for which the system is not asked; None if it is."""
         if self.operation is not Operation.ERASE:
             return None
         if not self._spares and self._is_held(claim):
@@ -124,7 +124,7 @@ class Staying:
         return _retained(claim, left[0].rule, findings, left) if left else None
 
     def instructed(self, claim: Claimed, task: Task) -> Task:
-        """The task with what a system that can leave one category and erase another is to leave."""
+        """Returns the task with the categories that a system must leave."""
         if findings := self.said.get(claim.fulfilment_id):
             task = replace(task, states=findings.states)
         if self._spares and claim.subject_ref in self.held and self.operation is not Operation.SUPPRESS:
@@ -134,17 +134,20 @@ class Staying:
         return task
 
     def settled(self, claim: Claimed, result: Result) -> Result:
-        """What a dry run says, with what stays and the states that are told; what only stopped goes on later."""
+        """Returns a dry run's result with what stays and the reported states.
+
+        A task that only stopped use continues later.
+        """
         if (why := self.first.get(claim.task_id)) and isinstance(result, Receipt):
             return self._only_stopped(claim, why, result)
         if self.operation is not Operation.PLAN:
             return result
         if isinstance(result, Receipt) and not self._spares:
             result = self._leaving(claim, result)
-        return _telling(self.system, grounds.as_shown(self.policy, result))
+        return _with_states(self.system, grounds.as_shown(self.policy, result))
 
     def _only_stopped(self, claim: Claimed, why: frozenset[str], stopped: Receipt) -> Result:
-        """What comes of a task that has only stopped the use of what it would erase."""
+        """Returns the result of a task that only stopped the use of data that it must erase."""
         if why == {Kind.COPY.value}:
             pause = _SOON * 2 ** min(max(claim.attempt - 1, 0), _DOUBLED)
             return Pending(claim.task_id, min(pause, _SELDOM), copy_first=True)
@@ -159,20 +162,20 @@ class Staying:
         return failure
 
     def _use(self, claim: Claimed) -> str:
-        """Whether what would be erased is used no more: where nothing in the system tells that, a person sees to it."""
+        """Says whether use was stopped; a person must stop it where the system has no mark for it."""
         silenced = self.system.capable.silences if claim.details.get("marketing") is not False else frozenset[str]()
         if bare := ", ".join(sorted(ends(self.system, claim.details) - silenced)):  # the mark is that of marketing
-            return f"nothing there tells that {bare} is used no more: see to that by hand"
+            return f"{bare} cannot be marked as unused there: stop its use by hand"
         return "its use is stopped"
 
     def erases(self, claim: Claimed) -> bool:
-        """Whether a hold that is placed now must stop it; what only stops the use of data goes on."""
+        """Whether a new hold must stop the task; a task that only stops use goes on."""
         if self.operation is not Operation.SUPPRESS:
             return self.operation is Operation.ERASE
         return not claim.at_once and claim.task_id not in self.first and bool(ends(self.system, claim.details))
 
     def is_new(self, claim: Claimed, hold: Hold | None) -> bool:
-        """Whether that hold covers something there, and was not there when the task was claimed."""
+        """Whether the hold covers data there and was placed after the task was claimed."""
         before = self.held.get(claim.subject_ref)
         if hold is None or (before is not None and {*hold.hold_ids} <= {*before.hold_ids}):
             return False
@@ -182,21 +185,21 @@ class Staying:
 
     @property
     def _spares(self) -> bool:
-        """Whether the system leaves what must stay, and erases the rest."""
+        """Whether the system can leave some categories and erase the rest."""
         return self.system.capable.spares_by_category
 
     def _is_held(self, claim: Claimed) -> bool:
         return self._covers(self.held.get(claim.subject_ref))
 
     def _covers(self, hold: Hold | None) -> bool:
-        """Whether a hold covers anything there: of what a system does not declare, all of it may be covered."""
+        """Whether a hold covers data there; a system without declared categories may hold any."""
         return hold is not None and (not self.system.categories or bool(self._covered(hold)))
 
     def _covered(self, hold: Hold | None) -> frozenset[str]:
         return hold.covers(self.system.categories, self.policy.category_of) if hold else frozenset()
 
     def _leaving(self, claim: Claimed, result: Receipt) -> Result:
-        """What an erasure would do there, and what of it stays by a hold or while a state lasts."""
+        """Returns the dry run's result with what stays by a hold or state."""
         findings = self.said.get(claim.fulfilment_id) or (Findings({}) if self._is_held(claim) else None)
         if findings is None:
             return result
@@ -210,7 +213,7 @@ class Staying:
         return replace(result, remaining=result.found, ground=rule, until=None, kept=left or None)
 
     def _left(self, claim: Claimed, findings: Findings) -> tuple[Kept, ...] | Refused:
-        """Returns what stays of a system that erases all it has or nothing; a hold keeps all of it."""
+        """Returns what stays of a system that erases everything or nothing; a hold keeps all of it."""
         task = Task(
             *(claim.task_id, claim.request_id, claim.subject_ref, self.system.name, Operation.ERASE),
             confirmed=claim.confirmed.get(self.system.name, {}),
@@ -231,16 +234,16 @@ def _retained(claim: Claimed, rule: str, findings: Findings, left: tuple[Kept, .
 
 
 def together(awaited: frozenset[str], receipts: Sequence[Mapping[str, Any]]) -> States:
-    """What several systems say: a state lasts if one of them says so, and is over where all say that."""
+    """Combines what systems report: a state lasts if one says so, and is over if all say so."""
     said = [each.get("states") or {} for each in receipts]
     findings = {state: [each[state] for each in said if state in each] for state in awaited}
     return {s: True if True in each else None if None in each or not each else False for s, each in findings.items()}
 
 
-def _telling(system: Downstream, result: Result) -> Result:
-    """The same with the states that the system tells, where it has not said them itself.
+def _with_states(system: Downstream, result: Result) -> Result:
+    """Returns the result with the states that the system reports.
 
-    Whoever is not found there has none of them; of whom it says what an erasure would do, it would have refused.
+    A person who is not found there has none of them; a dry run would have been refused while one lasts.
     """
     if not system.capable.tells:
         return result

@@ -60,9 +60,9 @@ async def _sweep(system: System, due: Due, spared: Spared, go_on: GoOn) -> Swept
             await go_on(due, 0)
             async with system.unit() as unit:
                 page = await unit.past(due, last, most=PAGE)
-                theirs = [record for record in page if due.country in {None, record.country}]
-                going = [record for record in theirs if _goes(record, due) and record.name not in stay]
-                left |= {record.name for record in theirs} - {record.name for record in going}
+                due_here = [record for record in page if due.country in {None, record.country}]
+                going = [record for record in due_here if _goes(record, due) and record.name not in stay]
+                left |= {record.name for record in due_here} - {record.name for record in going}
                 changes = [Change(kind, going[0].shape, going)] if going else []
                 done = sum((await unit.apply(changes, skip_tied=True)).rows) if changes else 0
             if not page:
@@ -74,7 +74,7 @@ async def _sweep(system: System, due: Due, spared: Spared, go_on: GoOn) -> Swept
 
 
 def _unread(unit: Unit, due: Due, spared: Spared) -> Clearing | None:
-    """The unit as one that deletes unread; None where a record's state, country or subject must be judged first."""
+    """Returns the unit if it may delete unread; None if a record's state, country or subject must be judged first."""
     shape = next(shape for shape in unit.shapes if shape.place == due.table)
     judged = due.then != "delete" or due.country is not None or shape.states or spared.get(shape.category)
     return unit if not judged and isinstance(unit, Clearing) and unit.clears_past(due) else None
@@ -94,7 +94,7 @@ async def _clear(system: System, due: Due, spared: Spared, go_on: GoOn) -> Swept
 
 
 def _goes(record: Record, due: Due) -> bool:
-    """Whether the ceiling applies to a record, and no state of it lasts by which an erasure may be refused."""
+    """Whether the ceiling applies to a record and no state of it forbids an erasure."""
     return due.country in {None, record.country} and all(lasts is False for lasts in record.states)
 
 

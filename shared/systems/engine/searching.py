@@ -157,34 +157,34 @@ def search(
         right = Right(claim.right)
         action = action_of(right, subject.changes, restricts=restricts(right, Operation(claim.fulfils)))
         level = system.needed[action]
-    heard = [each for each in system.may_hear(known) if each.type in needs]
+    accepted = [each for each in system.may_receive(known) if each.type in needs]
     if operation is Operation.LOCATE:
-        level = max(level, highest(heard))
+        level = max(level, highest(accepted))
     names = tuple(each for each in known if each.type is IdentityType.NAME)
     alone = stops_alone(system, claim)
     theirs = (*_vouched(known, subject.tenant, register, level, operation if alone else None), *names)
-    told = confirmed(marked(system.may_hear(theirs), known), system.may_hear(known))
+    usable = confirmed(marked(system.may_receive(theirs), known), system.may_receive(known))
     shared = register.subscribed(known, subject.tenant, level) if register else ()
     # A number that the register assigns finds the account; stated contacts add nothing to it.
-    asked = [i for i in heard if i.type not in NUMBERS or (register and not _is_contact(i))]
-    lacks = _lacking(asked, (*told, *shared), needs, level)
-    told, left_out = _theirs_alone(system, operation, needs, told)
+    asked = [i for i in accepted if i.type not in NUMBERS or (register and not _is_contact(i))]
+    lacks = _lacking(asked, (*usable, *shared), needs, level)
+    usable, left_out = _theirs_alone(system, operation, needs, usable)
     if left_out:
         lacks = lacks or Unsearched.HELD_BY_OTHERS
-    passed_on = () if operation in NOTIFICATIONS or system.heeds_periods else ended(told)
-    told = tuple(each for each in told if each not in passed_on)
+    passed_on = () if operation in NOTIFICATIONS or system.heeds_periods else ended(usable)
+    usable = tuple(each for each in usable if each not in passed_on)
     # Marketing is stopped by the contact points of today; former ones are not part of the objection.
     if operation in OF_ONE_PERSON and any(each.type in needs for each in passed_on):
         lacks = lacks or Unsearched.NO_LONGER_THEIRS
-    if operation is Operation.LIFT and lacks in DONE_BY_HAND and not any(each.type in needs for each in told):
+    if operation is Operation.LIFT and lacks in DONE_BY_HAND and not any(each.type in needs for each in usable):
         name = system.name
         raise NotSupported(f"{name} would be searched by what others have, or may have: lift there by hand")
-    left = {number_of(each) for each in shared if each.type in needs} - {number_of(each) for each in told}
+    left = {number_of(each) for each in shared if each.type in needs} - {number_of(each) for each in usable}
     if lacks is None and left and operation is not Operation.LOCATE:
         lacks = Unsearched.LINE_SHARED
     gone = register.not_theirs(known, theirs) if register and _follows(system, claim) else ()
-    if not needs or gone or any(each.type in needs for each in told):
-        return Search(told, level, lacks, gone)
+    if not needs or gone or any(each.type in needs for each in usable):
+        return Search(usable, level, lacks, gone)
     if _proof_would_help(identities, subject.tenant, needs, level, register):
         lacks = Unsearched.NOT_PROVED
     elif lacks is None and left:
@@ -192,16 +192,16 @@ def search(
     another = NUMBERS & needs and any(i.type in NUMBERS and i.level >= level for i in {*identities} - {*known})
     nothing = Unsearched.NUMBER_OF_ANOTHER_KIND if another else lacking(needs)
     nothing = Unsearched.NO_LONGER_THEIRS if passed_on else nothing
-    return Search(told, level, lacks or nothing, impossible=True)
+    return Search(usable, level, lacks or nothing, impossible=True)
 
 
-def yielded(system: Downstream, told: Iterable[Identity], level: Level) -> tuple[Identity, ...]:
+def yielded(system: Downstream, found: Iterable[Identity], level: Level) -> tuple[Identity, ...]:
     """Returns yielded identities, proved to the level of the identity that found them.
 
     An account is only a claim where the system does not assign accounts, since a writer may name any account there.
     """
     claims = {IdentityType.ACCOUNT_ID} if not system.assigns else set()
-    return tuple(replace(each, level=level, claimed=each.type in claims) for each in told)
+    return tuple(replace(each, level=level, claimed=each.type in claims) for each in found)
 
 
 def _led_to(task: Task, yielded: tuple[Identity, ...]) -> tuple[Identity, ...]:
@@ -225,18 +225,22 @@ def heeded(system: Downstream, claim: Asked, subject: Known) -> tuple[Identity, 
     """Returns the identities by which a system may be searched to stop marketing.
 
     Where the system has accounts, stated identities or the account find the requester, and yielded ones might find
-    somebody else. Otherwise a yielded address is preferred to a yielded number.
+    another person. Otherwise a yielded address is preferred to a yielded number.
     """
     stops = claim.fulfils == Operation.SUPPRESS and claim.step.operation in {Operation.LOCATE, Operation.SUPPRESS}
     if not stops or claim.repair or not claim.searches:
         return subject.identities
-    told = unstated(subject.identities)
-    left_out = [each for each in told if each.shared and not system.capable.tells_holders_apart]
+    yielded_only = unstated(subject.identities)
+    left_out = [each for each in yielded_only if each.shared and not system.capable.tells_holders_apart]
     if IdentityType.ACCOUNT_ID in system.needs | system.yields:
-        own = [each for each in system.may_hear(subject.identities) if each not in told and each.type in system.needs]
+        own = [
+            each
+            for each in system.may_receive(subject.identities)
+            if each not in yielded_only and each.type in system.needs
+        ]
         kinds = {each.type for each in own if each.type is not IdentityType.NAME}
-        first = next((kind for kind in CONTACT_POINTS if any(each.type is kind for each in told)), None)
-        left_out += [each for each in told if kinds or each.type is not first]
+        first = next((kind for kind in CONTACT_POINTS if any(each.type is kind for each in yielded_only)), None)
+        left_out += [each for each in yielded_only if kinds or each.type is not first]
     return tuple(each for each in subject.identities if each not in left_out)
 
 
@@ -250,7 +254,7 @@ def not_asked(
 ) -> Receipt | NotSupported | None:
     """Returns the result of a correction that does not concern a system, or that a person makes there; else None.
 
-    It is decided before any search, so that no proof is asked for systems that are not concerned.
+    Decided before any search, so that no proof is requested for it.
     """
     if operation is not Operation.RECTIFY or not changes:
         return None
@@ -261,25 +265,25 @@ def not_asked(
         return None
     if categories := ", ".join(sorted(named & system.categories)):
         return NotSupported(
-            f"{system.name} holds {categories}, and keeps no statements beside it: see to it by hand that the subject's"
-            " statement stands with the record, and enter what was done"
+            f"{system.name} holds {categories}, and stores no statements with it: store the subject's"
+            " statement there by hand, and enter what was done"
         )
     return Receipt(task_id, TaskOutcome.NOT_HELD)
 
 
 def _theirs_alone(
-    system: Downstream, operation: Operation, needs: Collection[IdentityType], told: Sequence[Identity]
+    system: Downstream, operation: Operation, needs: Collection[IdentityType], usable: Sequence[Identity]
 ) -> tuple[tuple[Identity, ...], bool]:
     """Returns the identities that no other person shares, and whether a person must check because others were left out.
 
     A system that assigns accounts needs no claimed account: it finds the account by the other identities.
     """
     shared = [
-        each for each in told if each.shared and operation in OF_ONE_PERSON and not system.capable.tells_holders_apart
+        each for each in usable if each.shared and operation in OF_ONE_PERSON and not system.capable.tells_holders_apart
     ]
-    claimed = [each for each in told if each.claimed and not system.weighs_claims]
+    claimed = [each for each in usable if each.claimed and not system.weighs_claims]
     asks = operation not in NOTIFICATIONS and not system.assigns and any(each.type in needs for each in claimed)
-    return tuple(each for each in told if each not in shared and each not in claimed), bool(shared) or asks
+    return tuple(each for each in usable if each not in shared and each not in claimed), bool(shared) or asks
 
 
 def _proof_would_help(
@@ -352,11 +356,11 @@ def _vouched(
 
 
 def _lacking(
-    heard: Iterable[Identity], told: Iterable[Identity], needs: Collection[IdentityType], level: Level
+    accepted: Iterable[Identity], usable: Iterable[Identity], needs: Collection[IdentityType], level: Level
 ) -> Unsearched | None:
     """Returns why some known identities are not searched by."""
-    left = {(each.type, each.value) for each in told if each.type in needs}
-    missing = [each for each in heard if (each.type, each.value) not in left]
+    left = {(each.type, each.value) for each in usable if each.type in needs}
+    missing = [each for each in accepted if (each.type, each.value) not in left]
     if any(each.type in NUMBERS for each in missing):
         return Unsearched.NUMBER_NOT_VOUCHED_FOR
     return Unsearched.NOT_PROVED if any(each.level < level for each in missing) else None
@@ -460,12 +464,12 @@ def by_hand(
     goes, concerns = ending(system, details), _held(system, details.get("concerns"))
     if goes and not system.capable.erases_by_category:
         return NotSupported(
-            f"{system.name} cannot erase {goes} by itself: erase there by hand what is theirs, once no access or"
+            f"{system.name} cannot erase {goes} alone: erase there by hand what is theirs, once no access or"
             " portability of theirs is open and no legal hold or restriction keeps it, and enter what was done"
         )
     if concerns:
         return NotSupported(
-            f"{system.name} holds {concerns} for other reasons too: see to it by hand that nobody uses it for what they"
+            f"{system.name} holds {concerns} for other reasons too: make sure by hand that it is not used for what they"
             " had consented to, and enter that"
         )
     return None

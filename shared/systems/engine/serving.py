@@ -1,7 +1,4 @@
-"""What the services call today (``shared.systems.protocols``), served by the engine over any system.
-
-Each operation finds, judges, plans, applies and looks again; a later landing calls the engine directly.
-"""
+"""Serves the protocols of ``shared.systems.protocols`` by the engine, over any system."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -30,13 +27,13 @@ from shared.systems.protocols import HandOver
 from shared.systems.sweepable import Counted, Due, GoOn, Spared, Swept
 
 _HELD = 20_000
-"""Records of all subjects that are held."""
+"""Most records in memory, of all subjects of a call."""
 
 Work = Callable[[Unit, Sequence[Task], Sequence[Subject]], Awaitable[Sequence[Result]]]
 
 
 class Worker(Protocol):
-    """One call of an operation that changes something; ``shapes``: the places that it has seen."""
+    """One call of an operation that changes records; ``shapes``: the places of the system."""
 
     @property
     def shapes(self) -> Sequence[Shape]: ...
@@ -59,11 +56,11 @@ class Served:
 
     @property
     def incarnation(self) -> str:
-        """Returns which store it is, as the last change has found it."""
+        """Returns the identity of the store, as the last change found it."""
         return self._engine_system.incarnation
 
     async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """What else is known of each subject there."""
+        """Finds further identities of each subject."""
         del save_progress  # reading leaves nothing to remember
 
         async def work(unit: Unit, theirs: Sequence[Task], _: Sequence[Subject]) -> Sequence[Result]:
@@ -72,7 +69,7 @@ class Served:
         return await self._read(tasks, work, covered=False)
 
     async def plan(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """What an erasure would find and leave, or why it would do nothing."""
+        """Returns what an erasure would find and keep, or why it would do nothing."""
         del save_progress
         self._refuse_undeclared(tasks)
         system, policy = self._engine_system, self._engine_policy
@@ -86,13 +83,13 @@ class Served:
         return await self._read(tasks, work)
 
     async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """Every record of every subject."""
+        """Returns every record of every subject."""
         return await self.export_in_parts(tasks, save_progress, None)
 
     async def export_in_parts(
         self, tasks: Sequence[Task], save_progress: Checkpoint, hand_over: HandOver | None
     ) -> Sequence[Result]:
-        """The same; what is too much to be held is handed over while it is read. A copy has no limit (Art. 15)."""
+        """Exports; records beyond the memory limit are handed over in parts. A copy has no limit (Art. 15)."""
         del save_progress
 
         async def work(unit: Unit, _: Sequence[Task], sought: Sequence[Subject]) -> Sequence[Result]:
@@ -101,7 +98,7 @@ class Served:
         return await self._read(tasks, work, unattributed=True)
 
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """Erases what may go, and looks again."""
+        """Erases what may be deleted, and verifies."""
         self._refuse_undeclared(tasks)
 
         async def erase(tenant: str | None, theirs: Sequence[Task]) -> Sequence[Result]:
@@ -117,23 +114,23 @@ class Served:
         return await self._each_tenant(tasks, erase)
 
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """Changes in place, and looks again."""
+        """Changes records in place, and verifies."""
 
         async def amend(_: str | None, theirs: Sequence[Task]) -> Sequence[Result]:
             worker = Amendment(self._engine_system, self._engine_policy, save_progress)
             results = await worker.run(theirs)
-            if theirs[0].operation is Operation.LIFT:  # it takes away what this request put there: nobody is searched
+            if theirs[0].operation is Operation.LIFT:  # it removes this request's own marks, without a search
                 return results
             return _covered(worker.shapes, [subject(task, worker.shapes) for task in theirs], results)
 
         return await self._apart(tasks, amend, steps=self._steps is not None)
 
     async def count(self, due: Sequence[Due], spared: Spared) -> Sequence[Counted | Refused]:
-        """How many records are past each of these ceilings."""
+        """Counts the records past each of these ceilings."""
         return [await retention.count(self._engine_system, each, spared) for each in due]
 
     async def sweep(self, due: Sequence[Due], spared: Spared, go_on: GoOn) -> Sequence[Swept | Refused]:
-        """Lets go what is past them, first what refers to others."""
+        """Deletes records past their ceilings; referring records first."""
         return await retention.sweep(self._engine_system, due, spared, go_on)
 
     def _copies(self, left: Sequence[Span]) -> Copies:
@@ -172,7 +169,7 @@ class Served:
         *,
         steps: bool,
     ) -> list[Result]:
-        """The results of all tasks; ``steps``: each is worked by itself, so that none fails for another."""
+        """Returns the results of all tasks; ``steps``: each is worked alone, so that none fails because of another."""
 
         async def one(some: Sequence[Task], _: Checkpoint) -> Sequence[Result]:
             return await self._each_tenant(some, work)
@@ -182,7 +179,7 @@ class Served:
     async def _each_tenant(
         self, tasks: Sequence[Task], work: Callable[[str | None, Sequence[Task]], Awaitable[Sequence[Result]]]
     ) -> list[Result]:
-        """The results of all tasks, each worked in the records of its own tenant."""
+        """Works the tasks of each tenant in that tenant's records."""
         results: dict[UUID, Result] = {}
         name = self._engine_system.name
         for tenant, theirs in by_tenant(tasks).items():
@@ -199,18 +196,18 @@ class Served:
 
 
 async def _note_nothing(_: object) -> None:
-    """Reading leaves nothing to remember."""
+    """Notes nothing: reading leaves nothing to resume."""
 
 
 def _with_others(result: Result, others: int) -> Result:
-    """The same, with how much of others stands in what is theirs."""
+    """Returns the receipt with the number of records that others wrote."""
     return (
         replace(result, written_by_others=others) if others and isinstance(result, Receipt) and result.found else result
     )
 
 
 def by_tenant(tasks: Sequence[Task]) -> Mapping[str | None, Sequence[Task]]:
-    """The tasks of each tenant."""
+    """Groups tasks by tenant."""
     return {tenant: [t for t in tasks if t.tenant == tenant] for tenant in dict.fromkeys(t.tenant for t in tasks)}
 
 
@@ -246,7 +243,7 @@ async def _export_many(
     left: Sequence[Span],
     hand_over: HandOver | None,
 ) -> list[Result]:
-    """Looks whose all of it is, where that may refuse it, and then reads it, page by page."""
+    """Checks all records for reasons to refuse, then reads them again page by page."""
     refusing, attributor = [Refusing(each.task) for each in sought], Attributor(sought, unit.shapes, left)
     if any(each.judges(unit.shapes) for each in refusing):
         async with aclosing(pages(unit, attributor, sought, data=False)) as found:
@@ -268,7 +265,7 @@ async def _export_many(
 
 
 class _Parts:
-    """What was found for one task: what is held of it, and what of it was handed over."""
+    """The copy for one task: records in memory, and the number of parts handed over."""
 
     def __init__(self, task: Task) -> None:
         self.task_id = task.task_id
@@ -283,12 +280,12 @@ class _Parts:
     def receipt(self) -> Receipt:
         if not (n := self._counts.total()):
             return Receipt(self.task_id, TaskOutcome.NO_MATCH)
-        told = Receipt(self.task_id, TaskOutcome.EXPORTED, found=n, remaining=n, by_category=self._counts)
-        return replace(told, records=tuple(self.held), parts=self.parts)
+        exported = Receipt(self.task_id, TaskOutcome.EXPORTED, found=n, remaining=n, by_category=self._counts)
+        return replace(exported, records=tuple(self.held), parts=self.parts)
 
 
 async def _hand_over(parts: Sequence[_Parts], hand_over: HandOver, part: int) -> None:
-    """Hands over what is a part, and of the others the largest until what is held together is bounded."""
+    """Hands over full parts, and the largest others until the records in memory are few enough."""
     held = sum(len(theirs.held) for theirs in parts)
     for theirs in sorted(parts, key=lambda each: -len(each.held)):
         if len(theirs.held) < part and held < _HELD:
@@ -300,7 +297,7 @@ async def _hand_over(parts: Sequence[_Parts], hand_over: HandOver, part: int) ->
 
 
 def _covered(shapes: Sequence[Shape], sought: Sequence[Subject], results: Sequence[Result]) -> list[Result]:
-    """The results with the categories that were searched, and what could not be: never the same as nothing found."""
+    """Returns the results with the categories searched, and what could not be searched."""
     return [_with_coverage(Coverage(each, shapes), r) for each, r in zip(sought, results, strict=True)]
 
 
@@ -310,15 +307,15 @@ def _with_coverage(coverage: Coverage, result: Result) -> Result:
     reason, categories = coverage.reason, coverage.categories
     if reason is not None and not categories:
         return NotSearched(result.task_id, reason)
-    # Of a store that was replaced nobody knows in which of them anything was found.
+    # After a store was replaced, the categories of earlier matches are unknown.
     said = None if result.uncounted else categories
     return replace(result, not_searched=reason, categories=said, by_account=coverage.by_account or None)
 
 
 async def _with_unattributed(unit: Unit, tasks: Sequence[Task], results: Sequence[Result]) -> list[Result]:
-    """The results, each with the records of which nobody can tell whether they are the subject's, who has a number.
+    """Returns the results with the number of records whose numbers have an unknown owner.
 
-    They are counted now, after the work: an answer must not rest on what the system held before.
+    Counted after the work, since the answer must reflect what the system holds now.
     """
     shapes = [shape for shape in unit.shapes if shape.unattributed]
     types = frozenset[IdentityType]().union(*({h.type for h in shape.holders if h.finds} for shape in shapes))

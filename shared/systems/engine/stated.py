@@ -1,7 +1,7 @@
-"""Stops marketing by what was stated where a search by all that is known would reach other people; pure.
+"""Stops marketing by stated identities only, where a full search would reach other people; pure.
 
-The others have not objected: nothing of several people is left to a confirmation, and what remains in doubt a person
-does by hand (Art. 21(3)).
+Those people have not objected, so two people cannot confirm the excess. A person handles what remains in doubt (Art.
+21(3)).
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ _REQUESTER: Final = "requester"
 
 
 def with_own_alone(operate: Operate, system: Downstream) -> Operate:
-    """The operation; what would reach several people for somebody whose marketing stops is done by what they stated."""
+    """Returns the operation; a stop of marketing that would reach several people uses stated identities only."""
     return partial(_work, operate, system)
 
 
@@ -41,13 +41,13 @@ async def _work(
 
 
 def _stops_alone(task: Task) -> bool:
-    """Whether it stops marketing or locates for that, and erases nothing."""
+    """Whether it stops marketing, or locates for that, and erases nothing."""
     erases = bool(task.details.get("ends")) and COPY_FIRST not in task.details
     return task.stops_marketing and not task.repair and not erases
 
 
 def _unconfirmed(task: Task) -> Task:
-    """How many people are meant nobody confirms: the others have not objected."""
+    """Drops a confirmed number of people: the others have not objected."""
     return replace(task, confirmed={k: n for k, n in task.confirmed.items() if k != Limit.MAX_PEOPLE})
 
 
@@ -70,14 +70,14 @@ def _of_others(result: Result) -> bool:
 
 
 def _left(task: Task) -> Result:
-    """Nothing leads on from there; what is to be stopped there a person finds."""
+    """Returns the result where no identity is left to search by; a person finds the rest."""
     if task.operation is Operation.LOCATE:
         return Receipt(task.task_id, TaskOutcome.NO_MATCH)
     return NotSearched(task.task_id, Unsearched.HELD_BY_OTHERS)
 
 
 def _in_part(task: Task, result: Result) -> Result:
-    """What is done by what was stated; the rest, which stands among rows of others, is a person's."""
+    """Returns the result for stated identities; a person handles rows shared with others."""
     partly = task.operation is not Operation.LOCATE and isinstance(result, Receipt)
     if not partly or not isinstance(result, Receipt) or result.outcome is TaskOutcome.NOT_HELD:
         return result

@@ -76,10 +76,10 @@ class Going(BaseModel):
 class _Noted(BaseModel):
     """The saved state of a journal.
 
-    ``looked``: since when a place still shows erased records. ``told``: the interface can do no more, and a person does
-    the rest. ``left``: records that stay, attributed before the records that identify them were erased. ``others``:
-    records that were not proved to be the subject's, and never will be. ``reduced``: kept records that lose columns, by
-    category. ``unseen``: the part of ``kept`` that a hold covers and no search shows any more.
+    ``looked``: since when a place still shows erased records. ``by_person``: the interface can do no more, and a person
+    does the rest. ``left``: records that stay, attributed before the records that identify them were erased.
+    ``others``: records that were not proved to be the subject's, and never will be. ``reduced``: kept records that lose
+    columns, by category. ``unseen``: the part of ``kept`` that a hold covers and no search shows any more.
     """
 
     going: list[Going] = []
@@ -92,7 +92,7 @@ class _Noted(BaseModel):
     others: set[tuple[str, str]] = set()
     looked: dict[str, datetime] = {}
     rounds: int = 0
-    told: bool = False
+    by_person: bool = False
     finished: bool = False
 
 
@@ -183,7 +183,7 @@ class Moments:
         return {each.task.task_id: Counter(each.counts) for each in notes}
 
     def seen_again(self, journal: Journal, name: str, shown: Iterable[Going]) -> Later:
-        """Raises: erased records disappear at once there, so a record that is still shown was not erased."""
+        """Raises: erased records disappear immediately there, so a record that is still shown was not erased."""
         system, count = journal.task.system, len([*shown])
         raise ResidueFound(f"{system} still shows {count} of {name} after their erasure")
 
@@ -256,7 +256,7 @@ class Stepwise:
         for journal in self._open():
             if journal.noted.finished:
                 self._ended[journal.task.task_id] = self._receipt(journal)
-        fresh = [journal.task for journal in self._open() if journal.noted.told or self._is_held_anew(journal)]
+        fresh = [journal.task for journal in self._open() if journal.noted.by_person or self._has_new_hold(journal)]
         await self._each([*fresh, *(task for task in tasks if task.task_id not in self._journals)], self._begin)
         again = [j.task for j in self._open() if j.noted.reduced and j.task.task_id not in self._plans]
         await self._each(again, self._plan_again)
@@ -314,7 +314,7 @@ class Stepwise:
                 raise failure
 
     @staticmethod
-    def _is_held_anew(journal: Journal) -> bool:
+    def _has_new_hold(journal: Journal) -> bool:
         return bool(journal.task.held - journal.noted.held)
 
     async def _find(self, task: Task) -> Attribution:
@@ -411,7 +411,7 @@ class Stepwise:
         now = await self._unit.again([mine.record for mine in made.reduced])
         mine = (replace(made.found.records[record.name], record=record) for record in now)
         if any(planning.is_more(each, made.stays[each.record.name]) for each in mine):
-            raise ResidueFound(f"{self._system.name} was told to keep less, and shows something else")
+            raise ResidueFound(f"{self._system.name} took a reduction and does not show it")
 
     async def _search_again(self, task: Task) -> None:
         """Searches again by the identities; records that arrived meanwhile are erased too."""
@@ -426,7 +426,7 @@ class Stepwise:
             for place in (shape.place for shape in self.shapes if shape.place in places):
                 if again := [each for each in shown if each.place == place]:
                     raise self._unit.seen_again(journal, place, again)
-        journal.noted.told = True
+        journal.noted.by_person = True
         self._unit.must_be_whole(journal)
         self._ended[task.task_id] = self._finish(journal)
 
@@ -499,13 +499,13 @@ LOOK_SECONDS = 0.5
 
 
 class Standing:
-    """The tasks of one call that are not withdrawn; ``at_once`` steps are taken side by side."""
+    """The tasks of one call that are not withdrawn; ``abreast`` steps are taken side by side."""
 
-    def __init__(self, tasks: Iterable[UUID], save_progress: Checkpoint, at_once: int = 1) -> None:
+    def __init__(self, tasks: Iterable[UUID], save_progress: Checkpoint, abreast: int = 1) -> None:
         self._standing = set(tasks)
         self._withdrawn: dict[UUID, Withdrawn] = {}
         self._save_progress = save_progress
-        self._gate = asyncio.Semaphore(at_once)
+        self._gate = asyncio.Semaphore(abreast)
         self._look_at = 0.0
 
     @asynccontextmanager

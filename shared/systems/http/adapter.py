@@ -96,7 +96,7 @@ class HttpAdapter(Served):
             tells_holders_apart=all(IdentityType.ACCOUNT_ID in each.owner.values() for each in alone.values()),
             tells_people_apart=True,
             weighs_claims=True,
-            never_told_apart=declared.never_told_apart,
+            unconfirmed_accounts=declared.unconfirmed_accounts,
             may_refuse=any(each.refuse_when for _, each in resources),
             telling=[Telling(name, each.category, s.reason) for name, each in resources for s in each.refuse_when],
             knows_no_states=True,

@@ -486,7 +486,7 @@ class Declaration(Declared):
         return tuple(TopologicalSorter(below).static_order())
 
     @property
-    def never_told_apart(self) -> tuple[str, ...]:
+    def unconfirmed_accounts(self) -> tuple[str, ...]:
         """Resources found only by an account whose own record bears no identity of a person."""
         if any(each.accounts_recorded and each.tells & OWN for each in self.resource.values()):
             return ()

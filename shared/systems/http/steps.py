@@ -154,7 +154,7 @@ class Steps:
             return
         for n, request in enumerate(verify.ask, start=len(resource.erase)):
             # a person erases only after getting the manual steps
-            every = [(j, each) for j, each in call.at(name, n) if j.noted.told or not resource.by_hand]
+            every = [(j, each) for j, each in call.at(name, n) if j.noted.by_person or not resource.by_hand]
             parts = _parts(every, 1 if resource.by_hand else request.batch)
             await together(
                 *(call.end(partial(self._look_at, call, resource, name, request, part), part) for part in parts)

@@ -95,7 +95,7 @@ class SqlAdapter(Served):
             heeds_periods=timed,  # what is no longer theirs finds rows of its time alone
             tells_people_apart=any(table.told_apart_by for _, table in tables),
             weighs_claims=True,
-            never_told_apart=dataset.never_told_apart,
+            unconfirmed_accounts=dataset.unconfirmed_accounts,
             may_refuse=bool(against_policy) or any(t.states or self._policy.keeps(t.category) for _, t in tables),
             telling=[Telling(name, t.category, reason) for name, t in tables for reason in t.states],
             knows_no_states=True,
@@ -104,11 +104,11 @@ class SqlAdapter(Served):
             lacks={
                 "unrestricted": () if dataset.restrict or unrestricted else _unrestricted(dataset.tables),
                 "uncorrected": dataset.uncorrected,
-                "not_told_apart": [n for n, t in tables if t.searched and not t.parties and not t.told_apart_by],
+                "people_not_counted": [n for n, t in tables if t.searched and not t.parties and not t.told_apart_by],
                 "never_shown": dataset.unattributed,
                 "texts_not_searched": dataset.texts,
                 "unexplained": dataset.unexplained,
-                "untold": _untold(dataset.searched_by, dataset.yields),
+                "not_yielded": _not_yielded(dataset.searched_by, dataset.yields),
                 "claims_accounts": [name for name, table in tables if _claims_accounts(table)],
             },
         )
@@ -123,7 +123,7 @@ class SqlAdapter(Served):
         ]
 
 
-def _untold(searched_by: frozenset[IdentityType], yields: frozenset[IdentityType]) -> Sequence[str]:
+def _not_yielded(searched_by: frozenset[IdentityType], yields: frozenset[IdentityType]) -> Sequence[str]:
     """Of accounts and addresses what its rows are searched by and do not tell: what is filed by it is not seen."""
     known = searched_by & _OF_A_PERSON
     return sorted(known - yields) if len(known) > 1 else ()

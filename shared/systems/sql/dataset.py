@@ -122,7 +122,7 @@ class Dataset(Declared):
         return beside or searched != [True]
 
     @property
-    def never_told_apart(self) -> tuple[str, ...]:
+    def unconfirmed_accounts(self) -> tuple[str, ...]:
         """The tables filed by an account alone, where no record of it, of any row, bears something of a person's."""
         kinds = {name: self._found_by(name) for name in self.tables}
         if any(table.accounts_recorded and kinds[name] & OWN for name, table in self.tables.items()):
