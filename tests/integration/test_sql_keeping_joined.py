@@ -428,6 +428,6 @@ async def test_unrestrictable_customer_is_named_by_both_commands(calls: SqlEngin
         assert "write keep.mark = " in says
         refused = await unrestricted.one(of("anna", "1"))
     assert isinstance(refused, ForeignHit)
-    assert "since they are kept or somebody else's" in str(refused)
+    assert "since they are kept or another person's" in str(refused)
     stranger = await calls.one(replace(of("boris", "2"), identities=of("boris", "9").identities))
     assert isinstance(stranger, ForeignHit), "calls of an account that is not found to be theirs stop it still"

@@ -259,7 +259,7 @@ async def test_held_data_outlast_a_consent(open_harness: OpenHarness, opposed: s
     assert (await harness.states(event.request_id))["site:suppress"] == "failed"
     said = await harness.pool.fetchval("SELECT why ->> 'sentence' FROM task WHERE failure = 'erasure_opposed'")
     assert "its use is stopped" not in said, "no switch of the site is about that"
-    assert "nothing there tells that analytics_event is used no more: see to that by hand" in said
+    assert "analytics_event cannot be marked as unused there: stop its use by hand" in said
 
     await harness.pool.execute("DELETE FROM vault.hold_mark")
     await harness.pool.execute("DELETE FROM vault.open_request")
@@ -292,7 +292,9 @@ async def test_hold_during_a_consent_erasure_stops_the_next_step(open_harness: O
     assert gone == ["first"]
 
 
-@pytest.mark.parametrize(("silences", "said"), [({"newsletter"}, "its use is stopped"), (set(), "see to that by hand")])
+@pytest.mark.parametrize(
+    ("silences", "said"), [({"newsletter"}, "its use is stopped"), (set(), "stop its use by hand")]
+)
 async def test_stop_before_a_hold_is_in_the_receipt(open_harness: OpenHarness, silences: set[str], said: str) -> None:
     site = ScriptedSystem("site", categories=frozenset({"newsletter"}), erases_by_category=True)
     site.more["silences"] = frozenset(silences)

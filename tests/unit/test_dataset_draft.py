@@ -27,7 +27,7 @@ def table(name: str, columns: str, *keys: Reference, primary_key: str = "id", **
     """A table of columns as ``id:bigint``, and its foreign keys; ``=`` before a name: it is generated."""
     pairs = [each.partition(":") for each in columns.split()]
     seen = {name.lstrip("="): (type_ or "text", name.startswith("=")) for name, _, type_ in pairs}
-    shapes = {name: SeenColumn(type_, generated=made, told=type_) for name, (type_, made) in seen.items()}
+    shapes = {name: SeenColumn(type_, generated=made, full_type=type_) for name, (type_, made) in seen.items()}
     place = (more.pop("schema", "public"), name)
     unique = frozenset(frozenset(each.columns) for each in keys if each.deferrable)
     kind = more.pop("kind", "table")
@@ -130,7 +130,7 @@ def test_keys_are_followed_to_people_and_what_is_not_sure_is_told_instead() -> N
     assert '# belongs_to = [{ table = "account", on = { clerk = "id" } }] (foreign key clerk_fk)' in text
     assert "# rows of person refer to tariff, several to one: shared by people" in text
     assert '# rows of member refer to grp, several to one: shared by people, belongs_to = [{ table = "member"' in text
-    assert "from migration to one person: write belongs_to, or if nobody is in it, delete it" in text
+    assert "from migration to one person: write belongs_to, or delete it" in text
 
 
 def test_keys_without_constraint_partitions_views_and_what_lacks_a_key_are_named() -> None:
@@ -143,7 +143,7 @@ def test_keys_without_constraint_partitions_views_and_what_lacks_a_key_are_named
     assert "# event is a partitioned table of 3 partitions" in text
     assert "# event has no primary key" in text
     assert "# view customer_view (id, email) shows what is in other tables" in text
-    assert "# materialized view customer_copy (id, email) holds a copy of other tables, with whoever was erased" in text
+    assert "# materialized view customer_copy (id, email) holds a copy of other tables, with erased people" in text
     assert "customer_view" not in tomllib.loads(text)["tables"]
 
 
@@ -252,7 +252,7 @@ def test_store_leads_on_by_foreign_keys(tmp_path: Path, columns: str, beside: st
 @pytest.mark.parametrize(
     ("before", "after", "says"),
     [
-        ('identity = "phone", party', "party", "nobody could be found"),
+        ('identity = "phone", party', "party", "it cannot be searched"),
         ('happened = "began"', 'happened = "start"', "at.happened names column start"),
         ("Europe/Madrid", "Europe/Atlantis", "invalid timezone: Europe/Atlantis"),
         ('primary_key = ["id"]', "primary_key = []", "at least 1 item"),
@@ -265,7 +265,7 @@ def test_store_leads_on_by_foreign_keys(tmp_path: Path, columns: str, beside: st
         ('on_erase = "blank"', 'on_erase = "forget"', "'delete' or 'blank'"),
         ('class = "T"', 'class = "T", colour = "red"', "colour"),
         ('src = { class = "A"', 'src = { class = "M"', "would tell whether it is left"),
-        ('on_erase = "blank"', "restrict = { secret = true }", "beside the data"),
+        ('on_erase = "blank"', "restrict = { secret = true }", "a side table"),
         ("id = {", '"" = {', "no name"),
         ('on_erase = "blank"', 'country = "where"', "country names column where, which is not"),
         ('on_erase = "blank"', 'country = "privacy"', "goes with party caller: leave its party out"),

@@ -54,7 +54,7 @@ CONTRACT: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("instead", "says"),
     [
-        ({"at": {"relationship_end": "ended"}}, 'keep needs at.happened, by which .*: write happened = "ended" there'),
+        ({"at": {"relationship_end": "ended"}}, 'keep needs at.happened, to .*: write happened = "ended" there'),
         ({"at": {"happened": "signed", "relationship_end": "ended"}}, 'write happened = "ended" there'),
         ({"at": {}}, "at names none: name in at the one from which its rule counts"),
         (
@@ -182,7 +182,9 @@ def test_nothing_of_the_demonstrations_systems_is_left_to_a_person_by_the_policy
             )
 
 
-@pytest.mark.parametrize(("crm", "untold"), [(None, {"contract_active"}), (True, set()), (False, {"contract_active"})])
+@pytest.mark.parametrize(
+    ("crm", "unreported"), [(None, {"contract_active"}), (True, set()), (False, {"contract_active"})]
+)
 def test_unknown_state_that_keeps_data_is_manual(unreported: set[str], *, crm: bool | None) -> None:
     store, telling = ScriptedSystem("shop"), ScriptedSystem("crm")
     store.more["knows_no_states"] = True
@@ -213,7 +215,7 @@ def test_what_has_to_be_declared_for_a_store_of_invoices_alone_is_named_state_by
         "open_invoice out of kept_by of categories.invoice",
     ]
     for state, reason in (("contract_active", "active_contract"), ("disputed", "dispute")):
-        declare = f"for {state} declare the state {reason} on a table or resource of whichever system"
+        declare = f"for {state} declare the state {reason} on a table or resource of the system"
         assert any(each.startswith(declare) for each in shop.to_declare)
     [said] = shop.by_person
     assert all(each in said for each in shop.to_declare)

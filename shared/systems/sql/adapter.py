@@ -20,7 +20,7 @@ from shared.systems.states import Telling
 from shared.systems.sweepable import Dated
 
 _OF_A_PERSON: Final = frozenset({IdentityType.ACCOUNT_ID, IdentityType.EMAIL})
-"""By what requests and holds tell a person; a number is a line."""
+"""Identities that identify a person in requests and holds; a number identifies a line."""
 _RESTRICTING: Final = frozenset({Operation.RESTRICT, Operation.LIFT})
 
 
@@ -38,7 +38,7 @@ class SqlAdapter(Served):
         await self._system.close()
 
     async def inspect(self) -> Sequence[str]:
-        """Everything in which the store is not as declared, not prepared, or closed to us."""
+        """Returns everything in which the store differs from its declaration, is not prepared, or denies access."""
         return await check.inspect(self._system)
 
     async def forget(self) -> None:
@@ -93,7 +93,7 @@ class SqlAdapter(Served):
             leads_on=dataset.leads_on,
             knows_times=timed,
             heeds_periods=timed,  # what is no longer theirs finds rows of its time alone
-            tells_people_apart=any(table.told_apart_by for _, table in tables),
+            tells_people_apart=any(table.person_column for _, table in tables),
             weighs_claims=True,
             unconfirmed_accounts=dataset.unconfirmed_accounts,
             may_refuse=bool(against_policy) or any(t.states or self._policy.keeps(t.category) for _, t in tables),
@@ -104,7 +104,7 @@ class SqlAdapter(Served):
             lacks={
                 "unrestricted": () if dataset.restrict or unrestricted else _unrestricted(dataset.tables),
                 "uncorrected": dataset.uncorrected,
-                "people_not_counted": [n for n, t in tables if t.searched and not t.parties and not t.told_apart_by],
+                "people_not_counted": [n for n, t in tables if t.searched and not t.parties and not t.person_column],
                 "never_shown": dataset.unattributed,
                 "texts_not_searched": dataset.texts,
                 "unexplained": dataset.unexplained,
@@ -124,7 +124,7 @@ class SqlAdapter(Served):
 
 
 def _not_yielded(searched_by: frozenset[IdentityType], yields: frozenset[IdentityType]) -> Sequence[str]:
-    """Of accounts and addresses what its rows are searched by and do not tell: what is filed by it is not seen."""
+    """Returns accounts and addresses that rows are searched by but do not yield: records filed by them are missed."""
     known = searched_by & _OF_A_PERSON
     return sorted(known - yields) if len(known) > 1 else ()
 
@@ -139,8 +139,8 @@ def _claims_accounts(table: Table) -> bool:
 def _not_compared(tables: Mapping[str, Table]) -> tuple[str, ...]:
     """The tables with a stop of marketing in which no contact point stands, so that no list can be compared."""
     contact = IdentityType.EMAIL, IdentityType.PHONE
-    told = {n for n, t in tables.items() for each in t.columns.values() if each.mails and each.identity in contact}
-    return tuple(n for n, t in tables.items() if t.no_marketing and n not in told)
+    mailed = {n for n, t in tables.items() for each in t.columns.values() if each.mails and each.identity in contact}
+    return tuple(n for n, t in tables.items() if t.no_marketing and n not in mailed)
 
 
 def _unrestricted(tables: Mapping[str, Table]) -> Sequence[str]:
@@ -149,7 +149,7 @@ def _unrestricted(tables: Mapping[str, Table]) -> Sequence[str]:
 
 
 def _reach(tables: Mapping[str, Table]) -> frozenset[str]:
-    """Of some tables those whose readers know of a restriction: they bear it, lead there, or name its account."""
+    """Returns the tables whose readers see a restriction: they bear it, lead to it, or name its account."""
     reached = {name for name, table in tables.items() if table.restrict}
     if any(tables[name].is_of_one_account for name in reached):
         reached |= {name for name, table in tables.items() if IdentityType.ACCOUNT_ID in table.types}

@@ -1,4 +1,4 @@
-"""What the tables of a store look like today, in the words of PostgreSQL, and how their foreign keys let rows go."""
+"""Describes the tables of a store as they are, in PostgreSQL's terms, and how foreign keys let rows be deleted."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ UNSIGNED = "bigint unsigned"
 DATE, ZONELESS, ZONED = "date", "timestamp without time zone", "timestamp with time zone"
 TEXT = frozenset({"text", "character varying"})
 PADDED = "bpchar"
-"""What PostgreSQL pads with blanks; ``character`` in a cast would be one letter."""
+"""The type that PostgreSQL pads with blanks; ``character`` in a cast would be one letter."""
 _CANNOT_NAME_ANYBODY = frozenset(
     {
         *("boolean", DATE, "double precision", "interval", "real", "smallint", ZONED, ZONELESS),
@@ -24,7 +24,7 @@ _CANNOT_NAME_ANYBODY = frozenset(
     }
 )
 _LETS_GO = "n"
-"""ON DELETE SET NULL: the row that refers stays, and refers to nobody. With SET DEFAULT it would refer to another."""
+"""ON DELETE SET NULL: the referring row stays without a reference. SET DEFAULT would refer to another row."""
 
 
 class DatasetOutdated(Misconfigured, SystemRefused):
@@ -35,9 +35,9 @@ class DatasetOutdated(Misconfigured, SystemRefused):
 
 @dataclass(frozen=True, slots=True)
 class SeenColumn:
-    """A column as it is: ``loose``: = finds more than the same bytes there; ``told``: its type as the server says it.
+    """A column as it is: ``loose``: = matches other bytes too; ``full_type``: its type as the server writes it.
 
-    ``any_case``: it takes capitals and small letters for equal.
+    ``any_case``: it ignores case.
     """
 
     type: str
@@ -46,7 +46,7 @@ class SeenColumn:
     generated: bool = False
     readable: bool = True
     writable: bool = True
-    told: str = ""
+    full_type: str = ""
     any_case: bool = False
 
 
@@ -146,10 +146,10 @@ def refuse_missing(dataset: Dataset, namespace: str, catalog: Catalog) -> None:
 
 
 def refuse_unmapped(table: Table, name: str, relation: Relation, *, reading: bool) -> None:
-    """Refuses a table with a column that nobody classified.
+    """Refuses a table with a column that the dataset does not classify.
 
-    To read, any such column is too many: it might be another person's. To erase, only one whose type can hold an
-    identity: the subject could be in it and would not be found.
+    For reading, any such column is refused: it may be another person's. For erasing, only one whose type can hold an
+    identity, by which the subject would not be found.
     """
     for column, type_ in relation.types.items():
         if column not in table.columns and (reading or type_ not in _CANNOT_NAME_ANYBODY):
@@ -170,7 +170,7 @@ def refuse_fixed(table: Table, name: str, relation: Relation) -> None:
 
 @dataclass(frozen=True)
 class References:
-    """Every foreign key to a declared table, and how rows of all tables can go; tables by their declared names."""
+    """All foreign keys to declared tables, and how rows can be deleted; tables by their declared names."""
 
     keys: tuple[Reference, ...] = ()
     names: Mapping[Place, str] = field(default_factory=dict)
@@ -179,7 +179,7 @@ class References:
     deferred: tuple[Reference, ...] = ()
     """Checked at the end of the transaction, where tables refer to one another in a circle."""
     emptied: tuple[Reference, ...] = ()
-    """Of rows that go, emptied before, where nothing is deferrable."""
+    """Emptied before the rows that they refer to are deleted, where no key is deferrable."""
 
     def to(self, parent: Place) -> Sequence[Reference]:
         """Returns what keeps a row of that table, or would go with it."""
@@ -210,7 +210,7 @@ def arranged(dataset: Dataset, namespace: str, keys: Sequence[Reference]) -> Ref
     emptied: list[Reference] = []
     while (circle := _circle(binding, names)) is not None:
         opening = [key for key in binding if (names[key.child], names[key.parent]) in circle]
-        # Nothing else waits for the end: CASCADE and RESTRICT act at once, deferrable or not.
+        # Nothing else waits for the end: CASCADE and RESTRICT act immediately, deferrable or not.
         late = [key for key in opening if key.deferrable and key.on_delete == "a"]
         loose = [key for key in opening if key.nullable and names[key.child] not in kept]
         if not late and not loose:

@@ -1,4 +1,4 @@
-"""What is written: rows that go, columns that change, flags, by primary key and in the order that foreign keys ask."""
+"""Writes rows by primary key: deletes, sets columns and flags, in the order that foreign keys require."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -120,9 +120,7 @@ class Changing:
     def _drawn(self, table: Declared, name: str) -> str:
         type_ = table.relation.types[name]
         if (drawn := self._server.drawn(type_)) is None:
-            raise DatasetOutdated(
-                f"{table.name}: anonymise draws {name} anew, which is neither uuid nor bigint ({type_})"
-            )
+            raise DatasetOutdated(f"{table.name}: anonymise redraws {name}, which is neither uuid nor bigint ({type_})")
         return drawn
 
     # Flags: a column, or a word in it.
@@ -140,7 +138,7 @@ class Changing:
     async def _ties(
         self, going: Mapping[Name, Record], loosened: Mapping[Name, Collection[str]]
     ) -> tuple[dict[Name, str], dict[Name, Counter[str]]]:
-        """Why rows that are to go must not; and by row that goes how many others refer to nobody then, by table."""
+        """Returns why rows must not be deleted; and the number of references emptied by deleted row and table."""
         why: dict[Name, str] = {}
         emptied: dict[Name, Counter[str]] = defaultdict(Counter)
         by_place: dict[str, list[Record]] = {}
@@ -165,7 +163,7 @@ class Changing:
         going: Mapping[Name, Record],
         loosened: Mapping[Name, Collection[str]],
     ) -> Counter[Name]:
-        """By row that goes, how many rows refer to it that neither go themselves nor are let go by what is changed."""
+        """Counts, for each deleted row, the rows that still refer to it after the changes."""
         by: dict[Key, Name] = {tuple(record.ref[column] for column in reference.to): record.name for record in records}
         name = self._references.names.get(reference.child, "")
         child = self._tables.get(name)
@@ -219,14 +217,14 @@ def _common(declared: Anonymisation, records: Sequence[Record]) -> Collection[Na
     if not declared.rare:
         return {record.name for record in records}
     crowds: dict[tuple[Any, ...], set[Any]] = {}
-    told: dict[Name, tuple[Any, ...]] = {}
+    values: dict[Name, tuple[Any, ...]] = {}
     for record in records:
         row = record.ref
         left = [_cut(row[name], unit) for name, unit in declared.coarsen.items()]
-        told[record.name] = (*left, *(row[name] for name in (*declared.same, *declared.rare)))
+        values[record.name] = (*left, *(row[name] for name in (*declared.same, *declared.rare)))
         if (who := row[declared.person]) is not None:
-            crowds.setdefault(told[record.name], set()).add(who)
-    return {name for name, each in told.items() if len(crowds.get(each, ())) >= PEOPLE}
+            crowds.setdefault(values[record.name], set()).add(who)
+    return {name for name, each in values.items() if len(crowds.get(each, ())) >= PEOPLE}
 
 
 def _cut(value: Any, unit: str) -> Any:
@@ -249,6 +247,6 @@ def _loosened_by(changes: Sequence[Change]) -> Mapping[Name, Collection[str]]:
 def _tied(n: int, child: str, parent: str, reference: Reference) -> str:
     return (
         f"{n} rows of {child} refer to rows of the subject in {parent} ({reference.name}) and do not go with them,"
-        " since they are kept or somebody else's: correct whose they are, in the store or the dataset, or let"
+        " since they are kept or another person's: correct whose they are, in the store or the dataset, or let"
         f" belongs_to and keep.mark say there that {parent} stays with what is kept of {child}"
     )

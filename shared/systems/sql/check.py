@@ -1,4 +1,4 @@
-"""Everything in which a store is not as its dataset declares it, with what to do; nothing of anybody is read."""
+"""Lists everything in which a store differs from its dataset, with a remedy, without reading personal data."""
 
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 
@@ -67,7 +67,7 @@ def faults_of(table: Table, relation: Relation, role: str, server: Server, *, de
         yield f"this role may not reach {shown}: let the owner run {grant}"
     if relation.hiding:
         yield (
-            f"row security may hide rows of {shown} from this role, so nobody could tell that nothing is left: let the"
+            f"row security may hide rows of {shown} from this role, so no erasure could be verified: let the"
             f" owner run CREATE POLICY dsr ON {written} TO {role} USING (true) WITH CHECK (true), and none restrict it"
         )
     yield from _absent(shown, table.columns.keys() - relation.columns.keys(), f"{name}.columns")

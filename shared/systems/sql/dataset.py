@@ -1,4 +1,4 @@
-"""What a SQL store holds about people, declared table by table (REQ-C1): data, not code."""
+"""Declares what a SQL store holds about people, table by table (REQ-C1): data, not code."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,13 +18,13 @@ from shared.systems.sql.declaration import Declared, Name, Table
 from shared.systems.sql.settings import SqlSettings, path_of
 
 SIDE: Final = ("request_id", "number", "valid_from", "valid_to")
-"""The columns of the table beside the data with the numbers that readers do not see (Art. 18)."""
+"""Columns of the side table with the numbers that readers must not see (Art. 18)."""
 
 
 class Dataset(Declared):
-    """Every table of a store that holds personal data.
+    """All tables of a store that hold personal data.
 
-    ``restrict``: the table beside the data with the numbers of people whose data nobody may use (``SIDE``).
+    ``restrict``: the side table with the numbers of restricted people (``SIDE``).
     """
 
     name: str
@@ -56,9 +56,9 @@ class Dataset(Declared):
     def _tells_tenants_apart_everywhere(self) -> Self:
         apart = [name for name, table in self.tables.items() if table.tenant is None and not table.ours]
         silent = [name for name in apart if not self.tables[name].joins]
-        if self.tells_apart and silent:
+        if self.separates_tenants and silent:
             raise ValueError(f"{silent[0]} does not say whose its rows are: write tenant = a column or ours = true")
-        if self.tells_apart and (lost := [name for name in apart if self.tables[name].anchors]):
+        if self.separates_tenants and (lost := [name for name in apart if self.tables[name].anchors]):
             raise ValueError(
                 f"{lost[0]} says from when periods count, and not whose its rows are: write tenant, or ours = true"
             )
@@ -87,8 +87,8 @@ class Dataset(Declared):
         return frozenset(self.tables[name].types).union(*map(self._found_by, ends))
 
     @property
-    def tells_apart(self) -> bool:
-        """Whether its rows say for which customer of ours they are processed, if for one."""
+    def separates_tenants(self) -> bool:
+        """Whether its rows name the customer for whom they are processed."""
         return any(table.tenant for table in self.tables.values())
 
     @property
@@ -105,9 +105,9 @@ class Dataset(Declared):
 
     @property
     def leads_on(self) -> bool:
-        """Whether rows of somebody may be found by what other rows tell of them, and not by what was said.
+        """Whether rows may be found by identities from other rows.
 
-        Not where a row tells nothing but its own key, and no other column is searched by that: it leads to itself.
+        A row that yields only its own key leads to itself, if no other column is searched by it.
         """
         return any(self._leads_on_by(kind) for kind in self.yields - {IdentityType.NAME})
 
@@ -118,8 +118,8 @@ class Dataset(Declared):
             for name, column in table.searched.items()
             if column.identity is kind
         ]
-        beside = self.restrict is not None and kind is IdentityType.PHONE
-        return beside or searched != [True]
+        by_number = self.restrict is not None and kind is IdentityType.PHONE
+        return by_number or searched != [True]
 
     @property
     def unconfirmed_accounts(self) -> tuple[str, ...]:
@@ -131,7 +131,7 @@ class Dataset(Declared):
 
     @property
     def unattributed(self) -> tuple[str, ...]:
-        """The columns about other people that have no party: they are never shown, and somebody should know."""
+        """Returns columns about other people without a party, which are never shown."""
         return tuple(
             f"{table}.{name}"
             for table, declared in self.tables.items()
@@ -170,9 +170,9 @@ class Dataset(Declared):
 
     @property
     def not_held(self) -> frozenset[Operation]:
-        """What concerns nothing held in it: nothing tells who wants no mail.
+        """Returns operations that concern nothing held there.
 
-        Whether anything in it may have to be corrected, or stated beside it, only whoever declares the system can say.
+        Whether anything may need correction is for the system's declaration to say.
         """
         switched = any(table.no_marketing for table in self.tables.values())
         return frozenset() if switched else frozenset({Operation.SUPPRESS})
@@ -191,9 +191,9 @@ class Dataset(Declared):
         return tuple(name for name in bare if any(True for _ in self.tables[name].tells_of_person))
 
     def legend(self) -> Mapping[str, Mapping[str, str]]:
-        """Category by category what each exported field means, for the package.
+        """Returns what each exported field means, by category.
 
-        A field that only some tables of a category explain is not explained: nobody has said it of the others.
+        A field that only some tables of a category explain is left out.
         """
         legend: dict[str, dict[str, dict[str, None]]] = {}
         for table in self.tables.values():
@@ -209,23 +209,23 @@ class Dataset(Declared):
 
 @dataclass(frozen=True)
 class Tenancy:
-    """By tenant the values of the tenant columns, in small letters; ``None``: those of our own customers."""
+    """Values of the tenant columns by tenant, in lower case; ``None``: the company's own."""
 
     values: Mapping[str | None, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: SqlSettings, dataset: Dataset) -> "Tenancy":
-        """What a table of the downstreams file says.
+        """Reads a table of the downstreams file.
 
         Raises:
-            Misconfigured: its dataset tells tenants apart and it does not say whose the values are, or the opposite.
+            Misconfigured: only one of the table and its dataset separates tenants
         """
-        told = bool(settings.tenants or settings.ours)
-        if dataset.tells_apart and not settings.ours:
+        declared = bool(settings.tenants or settings.ours)
+        if dataset.separates_tenants and not settings.ours:
             raise Misconfigured(
                 f"the dataset {dataset.name} tells tenants apart: write ours = [...], the values of our own customers"
             )
-        if told and not dataset.tells_apart:
+        if declared and not dataset.separates_tenants:
             raise Misconfigured(
                 f"no table of the dataset {dataset.name} tells tenants apart: leave tenants and ours out, or write"
                 ' tenant = "<column>" in it'
@@ -243,7 +243,7 @@ class Tenancy:
 
 
 def leads(tables: Mapping[str, Table]) -> Mapping[str, Collection[str]]:
-    """By table those to which its joins lead."""
+    """Returns the tables to which each table's joins lead."""
     return {name: {join.table for _, join in table.joins} for name, table in tables.items()}
 
 
@@ -257,7 +257,7 @@ def led_to(tables: Mapping[str, Table], names: Iterable[str]) -> frozenset[str]:
 
 
 def ordered(tables: Iterable[str], after: Mapping[str, Collection[str]]) -> list[str]:
-    """Each table after those named for it, as near to the declared order as that allows; they go not in a circle."""
+    """Orders tables after those named for each, close to the declared order; there must be no cycle."""
     ordered: list[str] = []
     waiting = [*tables]
     while waiting:

@@ -21,11 +21,11 @@ PEOPLE = 10
 _LONGEST_NAME = 64
 _MAILED = frozenset({IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID})
 _CORRECTED = frozenset({IdentityType.EMAIL, IdentityType.NAME, IdentityType.PHONE})
-"""What somebody is known by today that may be wrong of them; an account is whose it is."""
+"""Identity types that may need correction; an account is assigned, not corrected."""
 _FINDS = frozenset({"primary_key", "person", "tenant", "generated", "belongs_to", "country"}).union(
     f"at.{each}" for each in (HAPPENED, FROM, TO)
 )
-"""What names a column by which a row is found, told from others, or judged."""
+"""Keys that name columns by which rows are found, separated or judged."""
 
 
 def _name(value: str) -> str:
@@ -52,14 +52,15 @@ class Declared(BaseModel):
 
 
 class Column(Declared):
-    """One column: what it is about whom, how it is searched, shown, blanked and corrected.
+    """One column: what it is about whom, and how it is searched, shown, blanked and corrected.
 
-    ``personal``: A identifies a party, B another person, M tells about a party, C content, T technical (never
-    exported). ``party``: whose it is in a row of several people; of class B without one nobody can tell, so it is never
-    shown. ``match``: what is compared with an identity, and has an index: the column, or ``lower(c)``. ``generated``:
-    the database derives it, so it is searched but neither shown nor blanked; the name of a column says from which. A
-    row where that has a value, and nothing derived from it has, may be anybody's. ``others``: what another party of the
-    row is shown. ``anonymous``: what stays of it in a row that outlives its people; left out, it is blanked.
+    - ``personal``: A identifies a party, B another person, M a fact about a party, C content, T technical
+    - ``party``: the party that it is about; a column of class B without one is never shown
+    - ``match``: the expression that is compared and has an index: the column, or ``lower(c)``
+    - ``generated``: the database derives it, so it is searched, but neither shown nor blanked; the name of a column
+      says from which. A row where that has a value and no derived column has one has an unknown owner
+    - ``others``: what another party of the row is shown
+    - ``anonymous``: what stays of it in an anonymised row; by default it is blanked
     """
 
     personal: Annotated[Literal["A", "B", "M", "C", "T"], BeforeValidator(decided)] = Field(alias="class")
@@ -94,7 +95,7 @@ class Column(Declared):
 
     @property
     def mails(self) -> bool:
-        """Whether marketing reaches somebody by its value, or knows them by it."""
+        """Whether marketing reaches a person by its value."""
         return self.identity in _MAILED
 
     @property
@@ -118,8 +119,8 @@ class Join(Declared):
 class State(Declared):
     """A state in which a row must stay: ``column`` holds one of the words of ``in``, or is empty (``null``).
 
-    ``over``: the words that say that it is not so; with them any other word is one that nobody knows. Of a state that
-    rules of the policy rest on an empty column says neither.
+    ``over``: words that end it; any further word is unknown then. An empty column leaves a state unknown if rules of
+    the policy depend on it.
     """
 
     column: Name
@@ -157,12 +158,12 @@ class Switch(NamedTuple):
 
 
 class Party(Declared):
-    """A person in a row of several; ``nobody`` are values that identify no one, next to NULL.
+    """A person in a row of several; ``nobody``: values that identify no one, next to NULL.
 
-    ``belongs_to``: the joins that lead to a row of theirs, where this row does not name them. ``withheld``: by column
-    the words that hide nothing of theirs; any other word hides, as in a ``Privacy`` header (RFC 3323). ``seen_by``: to
-    which other parties what tells about it is shown; to all, if left out. ``same_as``: the party that it is where both
-    have a value in common, or that one has none: who was dialled mostly is who was reached.
+    ``belongs_to``: joins that lead to a row of theirs, where this row does not name them. ``withheld``: by column, the
+    words that hide nothing; any other word hides, as in a ``Privacy`` header (RFC 3323). ``seen_by``: the parties that
+    may see it; by default all. ``same_as``: the party that it is if they share a value or one has none: usually the
+    dialled party is the one reached.
     """
 
     nobody: tuple[str, ...] = ("",)
@@ -173,11 +174,11 @@ class Party(Declared):
 
 
 class Keep(Declared):
-    """What is left of a row that a rule of the policy keeps: by field of the rule the columns.
+    """What is left of a row that a rule keeps: columns by field of the rule.
 
-    A field of which the table has none is named with ``[]``, so that a slip in a name takes nothing from a row that is
-    kept. ``bill_of``: the party whose bill needs it; of the others it is no longer found in a search (REQ-R5).
-    ``mark``: the column that says so of a row, here or where what it leads to is kept.
+    A field without columns is declared with ``[]``, so that a misspelt name blanks nothing. ``bill_of``: the party
+    whose bill needs the row; other parties are no longer found by it (REQ-R5). ``mark``: the column that marks kept
+    rows, here or in a table that these lead to.
     """
 
     fields: Mapping[Word, tuple[Name, ...]] = Field(default_factory=dict)
@@ -192,9 +193,9 @@ class Keep(Declared):
 
 
 class Anonymisation(NamedTuple):
-    """What becomes of the columns of a row that stays without its people (Recital 26).
+    """Columns of an anonymised row (Recital 26).
 
-    ``rare``: kept only in combinations that at least ``PEOPLE`` have in common, told apart by the column ``person``.
+    ``rare``: kept only in combinations shared by at least ``PEOPLE`` values of the column ``person``.
     """
 
     blank: tuple[str, ...]
@@ -208,13 +209,15 @@ class Anonymisation(NamedTuple):
 class Table(Declared):
     """One table.
 
-    ``on_erase``: delete the row, or blank the subject's fields while another party is left in it (REQ-R5). ``at``: the
-    columns with its times: ``happened`` binds a number to its period, ``valid_from`` and ``valid_to`` say how long what
-    it yields holds, and others are the beginnings of the policy's periods. ``person``: the column that tells people
-    apart. ``tenant``: for which customer we process the row; ``ours``: for none. ``states``: while one lasts, nothing
-    of its subject is erased unless a rule keeps it. ``restrict``, ``no_marketing``: the column that readers obey, and
-    what it then holds. ``stated``: what its rows record is not rewritten, and a statement of the person stands beside
-    it (Art. 16). ``country``: the column with the two letters of the country whose law a row is under.
+    - ``on_erase``: delete the row, or blank the subject's fields while another party is left in it (REQ-R5)
+    - ``at``: its time columns: ``happened`` binds a number to its period; ``valid_from`` and ``valid_to`` limit what it
+      yields; others start periods of the policy
+    - ``person``: the column that separates people
+    - ``tenant``: the column that names the customer for whom the row is processed
+    - ``states``: while one lasts, nothing of the subject is erased unless a rule keeps the row
+    - ``restrict``, ``no_marketing``: the column that readers obey, with its value when set
+    - ``stated``: recorded events, which get statements instead of corrections (Art. 16)
+    - ``country``: the column with the two-letter country whose law applies
     """
 
     category: Annotated[Word, BeforeValidator(decided)]
@@ -237,7 +240,7 @@ class Table(Declared):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
-        """Every mistake at once."""
+        """Collects all mistakes."""
         rules = (_named, _found, _anonymous, _parties, _blanking, _keeping, _stated)
         if mistakes := [says for rule in rules for says in rule(self)]:
             raise Mistakes(mistakes)
@@ -247,7 +250,7 @@ class Table(Declared):
 
     @cached_property
     def searched(self) -> Mapping[str, Column]:
-        """The columns by which a subject is found; a name alone finds nobody."""
+        """Returns the columns by which a subject is found; never a name alone."""
         found = {name: c for name, c in self.columns.items() if c.identity and c.identity is not IdentityType.NAME}
         return MappingProxyType(found)
 
@@ -258,12 +261,12 @@ class Table(Declared):
 
     @cached_property
     def joins(self) -> tuple[tuple[str | None, Join], ...]:
-        """Every join that tells whose a row is, and of which party."""
+        """Returns the joins that attribute a row, each with its party."""
         own: list[tuple[str | None, Join]] = [(None, join) for join in self.belongs_to]
         return (*own, *((name, join) for name, party in self.parties.items() for join in party.belongs_to))
 
     @cached_property
-    def told_apart_by(self) -> str | None:
+    def person_column(self) -> str | None:
         """The column that tells people apart: the declared one, else that of their account, or of their name.
 
         None where no column does, and for a row of several people.
@@ -312,21 +315,21 @@ class Table(Declared):
 
     @cached_property
     def anchors(self) -> Mapping[str, str]:
-        """By the policy's name for the beginning of a period, the column from which it counts."""
+        """Returns the column from which each period counts, by the policy's name."""
         return {name: column for name, column in self.at.items() if name not in {HAPPENED, FROM, TO}}
 
-    # What becomes of its rows.
+    # Changes to rows.
 
     @property
     def switches(self) -> tuple[Switch | None, Switch | None, Switch | None]:
-        """What bears the flags: restriction, marketing, kept."""
+        """Returns the columns of the flags: restriction, marketing, kept."""
         said = (self.restrict, self.no_marketing, self.keep.mark)
         first, second, third = (next((Switch(*each) for each in flag.items()), None) for flag in said)
         return first, second, third
 
     @property
     def mark(self) -> str | None:
-        """The column that says that a rule keeps a row."""
+        """Returns what happens to each column of an anonymised row; None if nothing is declared to stay."""
         return next(iter(self.keep.mark), None)
 
     @cached_property
@@ -349,13 +352,13 @@ class Table(Declared):
         if self.stated or self.happened or self.period:
             return
         for name, column in self.columns.items():
-            told = column.identity in _CORRECTED or (column.identity is None and column.personal in {"A", "M"})
-            if told and not column.generated:
+            is_fact = column.identity in _CORRECTED or (column.identity is None and column.personal in {"A", "M"})
+            if is_fact and not column.generated:
                 yield name, column
 
     @property
     def tells_of_person(self) -> Iterator[tuple[str, Column]]:
-        """Those of them that identify the person."""
+        """Yields current facts that identify the person."""
         yield from ((name, c) for name, c in self.current_facts if c.identity or c.personal == "A")
 
     @property
@@ -370,23 +373,23 @@ class Table(Declared):
 
     @property
     def about_one(self) -> Mapping[str, Column]:
-        """What a row about one person says of anybody."""
+        """Returns the personal columns of a row about one person."""
         return {name: c for name, c in self.columns.items() if (c.personal != "T" or c.goes) and not c.generated}
 
     def fields_of(self, party: str | None) -> Mapping[str, Column]:
-        """What the store itself wrote down about a party; in a row about one person, what is blanked in it."""
+        """Returns the columns about a party; in a row about one person, those that are blanked."""
         fields = {name: c for name, c in self.columns.items() if c.party == party and not c.generated}
         return fields if party else {name: c for name, c in fields.items() if c.goes}
 
     @property
     def found_by(self) -> frozenset[str]:
-        """The columns by which a row is found as somebody's, and told from others."""
+        """Returns the columns by which a row is found and attributed."""
         named = self.named.items()
         return frozenset(name for place, names in named if place in _FINDS for name in names).union(self.searched)
 
     @property
     def named(self) -> Mapping[str, tuple[str, ...]]:
-        """By the key that names them, the columns that the table names."""
+        """Returns the columns that each key of the table names."""
         one = {"person": self.person, "tenant": self.tenant, "country": self.country}
         return {
             "primary_key": self.primary_key,
@@ -416,7 +419,7 @@ def _named(table: Table) -> Iterator[str]:
 def _found(table: Table) -> Iterator[str]:
     if not table.searched and not table.joins:
         yield (
-            "no column holds an identity, so nobody could be found in it: name the join that leads to a table which"
+            "no column holds an identity, so it cannot be searched: name the join that leads to a table which"
             ' does, as belongs_to = [{ table = "customer", on = { customer_id = "id" } }]'
         )
     if (FROM in table.at) is not (TO in table.at):
@@ -437,7 +440,7 @@ def _anonymous(table: Table) -> Iterator[str]:
         if name in declared.blank:
             yield f'column {name} tells rows apart: write anonymous = "redraw" or "keep" there'
     if declared.rare and not declared.person:
-        yield "anonymous = rare needs a column of an identity, by which people are told apart"
+        yield "anonymous = rare needs a column of an identity, to separate people"
 
 
 def _parties(table: Table) -> Iterator[str]:
@@ -449,7 +452,7 @@ def _parties(table: Table) -> Iterator[str]:
     if table.parties and table.belongs_to:
         yield "belongs_to of a table with parties tells not whose the row is: write it below the party"
     if table.restrict and len(table.parties) > 1:
-        yield "restrict of a row hides all its parties: declare a table beside the data as restrict of the dataset"
+        yield "restrict of a row hides all its parties: declare a side table as restrict of the dataset"
     for party, said in table.parties.items():
         if unknown := sorted({*(said.seen_by or ()), *filter(None, [said.same_as])} - table.parties.keys()):
             yield f"party {party} names {', '.join(unknown)}, which is not declared"
@@ -463,7 +466,7 @@ def _parties(table: Table) -> Iterator[str]:
 def _blanking(table: Table) -> Iterator[str]:
     if table.on_erase != "blank":
         return
-    yield from _loses_somebody(table)
+    yield from _loses_a_party(table)
     if len(table.parties) == 1:
         yield "on_erase = blank needs two parties or more, or none: then the row is kept without its person"
     keys = [{near for near in join.on if near not in table.primary_key} for _, join in table.joins]
@@ -473,7 +476,7 @@ def _blanking(table: Table) -> Iterator[str]:
         yield f"on_erase = blank leaves {left[0]}, by which its person is found: give it class A"
 
 
-def _loses_somebody(table: Table) -> Iterator[str]:
+def _loses_a_party(table: Table) -> Iterator[str]:
     """Names what the erasure of one party blanks, and the others of its row are found by."""
     of_all = {*filter(None, [table.tenant, table.happened]), *(table.period or ())}
     for party in table.parties:
@@ -494,8 +497,7 @@ def _keeping(table: Table) -> Iterator[str]:
             yield f"keep counts from one column, and {named}: name in at the one from which its rule counts"
         elif table.happened != dated[0]:
             yield (
-                "keep needs at.happened, by which it is told which rows a rule keeps still: write"
-                f' happened = "{dated[0]}" there'
+                f'keep needs at.happened, to decide which rows a rule still keeps: write happened = "{dated[0]}" there'
             )
         if table.joins and table.parties:
             yield "keep is for rows of several people only where their own columns find them: leave out belongs_to"

@@ -65,35 +65,35 @@ def _of_keys(table: Relation, keys: Sequence[Reference], name: str) -> Guess | N
     for key in keys:
         if name in key.columns:
             return Guess("T", f"it refers to {key.parent[1]} (foreign key {key.name})")
-    if name in table.primary_key and not table.columns[name].told.startswith(_TEXTS):
+    if name in table.primary_key and not table.columns[name].full_type.startswith(_TEXTS):
         return Guess("T", "it is of the primary key, and no text")
     return None
 
 
 def _of_name(name: str, column: SeenColumn) -> Guess | None:
-    words, is_text = _words(name), column.told.startswith(_TEXTS)
+    words, is_text = _words(name), column.full_type.startswith(_TEXTS)
     if (hidden := _HIDDEN.intersection(words)) and not is_text:
         said = f"its name has {min(hidden)!r}: rows that are only marked as deleted are deleted like the others"
         return Guess("T", said)
-    if column.told in {"inet", "cidr"}:
-        return Guess("A", f"its type is {column.told}")
+    if column.full_type in {"inet", "cidr"}:
+        return Guess("A", f"its type is {column.full_type}")
     if not is_text:
         return None
     if words[-1:] == ("name",) and _NAMED.intersection(words):
         return Guess("A", f"its name is {name!r}")
     for personal, identity, known in _WORDS:
-        if told := [word for word in words if word in known.split()]:
+        if matching := [word for word in words if word in known.split()]:
             more = {"identity": str(identity)} if identity else {}
-            more |= {"match": "lower"} if identity is IdentityType.EMAIL and column.told != "citext" else {}
-            return Guess(personal, f"its name has {told[0]!r}", more)
+            more |= {"match": "lower"} if identity is IdentityType.EMAIL and column.full_type != "citext" else {}
+            return Guess(personal, f"its name has {matching[0]!r}", more)
     return None
 
 
 def _of_type(column: SeenColumn) -> Guess:
-    if column.told.startswith("json"):
+    if column.full_type.startswith("json"):
         return Guess(None, "a document: shown and emptied whole; give what finds people in it a generated column")
-    if column.told.startswith(_PLAIN) and not column.told.endswith("[]"):
-        return Guess("M", f"its type is {column.told}")
+    if column.full_type.startswith(_PLAIN) and not column.full_type.endswith("[]"):
+        return Guess("M", f"its type is {column.full_type}")
     return Guess(None, "nothing tells")
 
 
@@ -128,10 +128,10 @@ class _Tables:
                 self.keys[key.child[1]].append(key)
 
     def routes(self, people: Collection[str]) -> Mapping[str, Sequence[_Route]]:
-        """The nearest joins from each table to ``people``, who hold an identity, or to a table that leads to them.
+        """Returns the shortest joins from each table to ``people``, or to a table that leads to them.
 
-        The keys of a table come first; then those that refer to it from a table that leads to a person, if they are
-        unique. What is shared is told, and nothing is found through it. No table leads to a person in a circle.
+        A table's own keys come first; then unique keys that refer to it from a table that leads to a person. Shared
+        rows are reported, and not searched through. Cycles lead to no person.
         """
         known, found = {*people}, dict[str, Sequence[_Route]]()
         left = {name for name, each in self.all.items() if not _is_view(each)} - known
@@ -171,11 +171,11 @@ decided, and until somebody has written what is right in its place the dataset c
 subject, B another person, M tells about the subject, C is content, T is technical and never shown."""
 _SHOWS = "shows what is in other tables, which are to be declared instead"
 _COPIES = (
-    "holds a copy of other tables, with whoever was erased there until it is refreshed: nothing here looks into it, so"
+    "holds a copy of other tables, with erased people until it is refreshed: nothing here looks into it, so"
     " refresh it each night, or make it a plain view"
 )
 Written = Mapping[str, Any]
-"""What a file holds of a table or a column."""
+"""The decisions of a file about a table or a column."""
 
 
 class Decided(BaseModel):
@@ -219,7 +219,7 @@ class Draft:
                 yield from self._written(name, decided)
 
     def _finds(self, name: str) -> bool:
-        """Whether a column of a table holds an identity by which somebody is found."""
+        """Whether a column of a table can find a person."""
         table, decided = self._tables.all[name], self._decided.get(name)
         guesses = (guess(table, self._tables.keys[name], each).more for each in table.columns)
         found = decided.get("columns", {}).values() if decided else guesses
@@ -231,13 +231,13 @@ class Draft:
         if decided := self._decided.get(name):
             yield from self._written(name, decided)
             return
-        told: dict[str, Any] = {"category": "?", "primary_key": table.primary_key or ("?",)}
+        written: dict[str, Any] = {"category": "?", "primary_key": table.primary_key or ("?",)}
         if len(ways) == 1 and not ways[0].shared:
-            told["belongs_to"] = [ways[0].join]
-        yield from self._written(name, {**told, "columns": {}})
+            written["belongs_to"] = [ways[0].join]
+        yield from self._written(name, {**written, "columns": {}})
 
     def _remarks(self, name: str, table: Relation, ways: Sequence[_Route]) -> Iterator[str]:
-        """What somebody has to know who decides."""
+        """Yields remarks for the person who decides."""
         if table.kind != TABLE:
             parts = f" of {table.partitions} partitions, which are no tables of their own" if table.partitions else ""
             yield f"{name} is a {table.kind}{parts}"
@@ -255,7 +255,7 @@ class Draft:
         elif not ways or ways[0].shared:
             for route in ways:
                 yield f"rows of {route.to} refer to {name}, several to one: shared by people, {route.said}"
-            yield f"no foreign key leads from {name} to one person: write belongs_to, or if nobody is in it, delete it"
+            yield f"no foreign key leads from {name} to one person: write belongs_to, or delete it"
         elif len(ways) > 1:
             yield "it leads to people in several ways; write the one that tells whose a row is, or a party for each:"
             yield from (route.said for route in ways)
@@ -322,7 +322,7 @@ class Drift(NamedTuple):
 
 
 def drift(dataset: Dataset, catalog: Catalog, schema: str, ignored: Collection[str] = ()) -> Sequence[Drift]:
-    """Lists what differs; ``ignored``: tables about nobody."""
+    """Lists differences; ``ignored``: tables that are not about people."""
     found: list[Drift] = []
     for name, table in dataset.tables.items():
         if (seen := catalog.relations.get((schema, name))) is None:
@@ -349,7 +349,7 @@ def _columns(name: str, table: Table, seen: Relation) -> Iterator[Drift]:
     for column in (name for name in table.columns if name not in seen.columns):
         yield Drift("column_gone", name, column, "is declared and does not exist: take it out")
     for column in (name for name in seen.columns if name not in table.columns):
-        yield Drift("column_new", name, column, f"is new ({seen.columns[column].told}): give it a class")
+        yield Drift("column_new", name, column, f"is new ({seen.columns[column].full_type}): give it a class")
 
 
 # The commands.
@@ -368,9 +368,9 @@ def draft(
     table: Annotated[list[str] | None, typer.Option(help="Only this one; may be given several times.")] = None,
     over: Annotated[Path | None, typer.Option(help="A dataset whose decisions are kept; not its comments.")] = None,
 ) -> None:
-    """Print a dataset for the tables of a database: every column, with guesses that somebody has to decide.
+    """Prints a dataset for the tables of a database: every column, with guesses for a person to decide.
 
-    Names, types and keys are read, and no row. The draft cannot be used before every question mark is gone.
+    Reads names, types and keys, and no row. The draft is unusable until every question mark is gone.
     """
     decided = read_toml(over, Decided) if over else Decided()
     catalog, namespace = _catalog(dsn_env)
@@ -383,7 +383,7 @@ def diff(
     *,
     dsn_env: DsnEnv,
     schema: Schema = None,
-    ignore: Annotated[list[str] | None, typer.Option(help="A table about nobody; may be given several times.")] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help="Leave out this table; may be given several times.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare a database with its dataset; exits 1 on any difference."""

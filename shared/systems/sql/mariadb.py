@@ -45,7 +45,7 @@ _MISSING = frozenset({1044, 1049, 1142, 1146})
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What a connection string says."""
+    """A parsed connection string."""
 
     host: str
     port: int
@@ -88,7 +88,7 @@ def _tls(query: str) -> ssl.SSLContext | None:
 
 
 class MariaConnection:
-    """One session of ours on the server."""
+    """A session on the server."""
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw
@@ -112,7 +112,7 @@ class MariaConnection:
             yield rows[first : first + size]
 
     async def execute(self, statement: str, *arguments: object) -> int:
-        """How many rows a statement has met."""
+        """Returns the number of rows affected."""
         return int((await self._run(statement, arguments)).affected_rows)
 
     @asynccontextmanager
@@ -185,7 +185,7 @@ async def opened(address: Address, seconds: float) -> MariaConnection:
 class Maria(Server):
     """One database of a MariaDB: so many connections at most, each given back as it came."""
 
-    at_once: ClassVar = 500
+    batch: ClassVar = 500
     combines: ClassVar = False
     checks_each_row: ClassVar = True
     hides: ClassVar = True
@@ -198,7 +198,7 @@ class Maria(Server):
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[MariaConnection]:
-        """One that nobody else has meanwhile; what was broken off in the middle of something is not given again."""
+        """Yields an exclusive connection; one that broke off is not reused."""
         with translated(self.system):
             async with self._free:
                 connection = await self._alive()
@@ -258,7 +258,7 @@ class Maria(Server):
             type_ = UNSIGNED if type_ == "bigint" and "unsigned" in declared else type_
             may = ("select" in rights.split(","), "update" in rights.split(","))
             loose = "_ci" in collation
-            seen = SeenColumn(type_, null == "YES", loose, bool(generation), *may, told=kind, any_case=loose)
+            seen = SeenColumn(type_, null == "YES", loose, bool(generation), *may, full_type=kind, any_case=loose)
             columns.setdefault((schema, table), {})[name] = seen
         indexes = await _indexes(connection, where, asked)
         relations = {}
@@ -375,7 +375,7 @@ def translated(system: str) -> Iterator[None]:
 
 def _failure(system: str, number: int) -> Refused | Unavailable:
     if number in _COLLIDED:
-        return Collided(f"{system} is busy: somebody else holds a row (error {number})")
+        return Collided(f"{system} is busy: another transaction holds a row (error {number})")
     if number in _AWAY or number in _DRIVERS_OWN or number == 0:
         return Unavailable(f"{system} is away or busy (error {number})")
     kind, says = _REFUSED.get(number, (Refused, f"refused a statement (error {number})"))
@@ -449,7 +449,7 @@ SELECT table_schema, table_name, index_name, column_name, sub_part
 FROM information_schema.statistics WHERE non_unique = 0 AND {}
 ORDER BY table_schema, table_name, index_name, seq_in_index
 """
-# Whoever refers to one of our tables: of any database, as far as this user may know of it.
+# Foreign keys to these tables, from any database that this user can see.
 _FOREIGN_KEYS = """
 SELECT k.constraint_name, k.table_schema, k.table_name, k.referenced_table_schema, k.referenced_table_name,
        r.delete_rule, k.column_name, k.referenced_column_name, c.is_nullable

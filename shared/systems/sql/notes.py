@@ -1,8 +1,8 @@
-"""What we write into a store ourselves: what was done of each task, which store it is, and what stands beside its rows.
+"""Writes our own tables in a store: what was done for each task, the identity of the store, and statements.
 
-What was done is noted in the transaction of the change itself: both are there, or neither is. The row of a request says
-whose turn it is (a token that only grows), so a worker that slept past its lease changes nothing any more. A store is
-told by the id that its preparation drew and by its tables: one that was read back from a dump is another.
+Counts are noted in the transaction of the change. The row of a request holds a fencing token that only grows, so a
+worker whose lease has expired can change nothing. A store is identified by an ID drawn when it was prepared and by its
+tables: one restored from a dump is another store.
 """
 
 from collections import Counter
@@ -60,7 +60,7 @@ class Notes:
         before = Counter[str](orjson.loads(found[0][4])) if found[0][0] == str(task.task_id) else Counter[str]()
         counts = (before or Counter(note.counts)) if note.first else before + Counter(note.counts)
         said = orjson.dumps(+counts).decode()
-        await self._connection.execute(_TOLD, str(task.task_id), *token, said, request, self._system)
+        await self._connection.execute(_NOTE, str(task.task_id), *token, said, request, self._system)
         return +counts
 
     async def forget(self) -> None:
@@ -72,10 +72,10 @@ class Notes:
             seconds = KEEP_FOR // timedelta(seconds=1)
             await self._connection.execute(forget.format("?", "INTERVAL ? SECOND"), self._system, seconds)
 
-    # What people have stated beside rows of theirs (Art. 16), by the column and the value by which they stand in it.
+    # Statements of people (Art. 16), by the column and the value that identify them in a row.
 
     async def stated(self, table: Declared, found: Collection[str]) -> Mapping[Key, tuple[Statement, ...]]:
-        """What is stated of rows of a table by those whom these values find, by the texts of its primary key."""
+        """Returns the statements of the people whom these values find, by primary key as text."""
         said: dict[Key, list[Statement]] = {}
         for some in self._server.parts([*found]) if table.table.stated else ():
             where = Sql(self._server)
@@ -85,10 +85,9 @@ class Notes:
         return {key: tuple(each) for key, each in said.items()}
 
     async def state(self, table: Declared, record: Record, statement: Statement, request: UUID) -> int:
-        """Puts a statement beside a row, after what was said before about the same field. How many rows: 1, or 0.
+        """Stores a statement for a row, after earlier ones about the same field; returns 1, or 0 if the row is gone.
 
-        What another request of theirs has put there stays: nothing takes its place without a word. What stands there
-        already is not put there twice.
+        Statements of other requests stay. A statement that is already stored is not stored twice.
         """
         holder = [each.column for each in record.shape.holders].index(statement.column)
         if (value := record.holders[holder]) is None:
@@ -117,7 +116,7 @@ class Notes:
         )
 
     async def stating(self, table: Declared, keys: Collection[Key] | None) -> Mapping[Key, list[tuple[str, str]]]:
-        """By the texts of primary keys, the column and the value of each statement beside these rows, or beside all."""
+        """Returns the column and value of each statement for these rows, or all, by primary key as text."""
         where = Sql(self._server)
         mine = self._of(where, table)
         if keys is not None:
@@ -163,12 +162,12 @@ def _key_of(text: str) -> Key:
 
 
 def as_texts(key: Key) -> Key:
-    """Returns a primary key as statements beside a row name it."""
+    """Returns a primary key as statements name it."""
     return tuple(as_text(each) for each in key)
 
 
 class SideNumbers:
-    """The table beside the data with numbers that readers do not see, each in its period."""
+    """The side table with the numbers that readers must not see, each in its period."""
 
     def __init__(
         self, server: Server, connection: Connection, system: str, side: str, types: Mapping[str, str]
@@ -182,7 +181,7 @@ class SideNumbers:
         return self._side
 
     async def listed(self, requests: Collection[UUID]) -> Sequence[Listed]:
-        """What stands there for these requests."""
+        """Returns the entries of these requests."""
         shown, found = ", ".join(map(self._server.column, SIDE)), list[Listed]()
         for some in self._server.parts([*requests]):
             mine, said = self._of(some)
@@ -247,7 +246,7 @@ class SideNumbers:
         return gone
 
     async def kept(self, numbers: Collection[str]) -> Sequence[Span]:
-        """In which times an erasure has left what these numbers find."""
+        """Returns the periods in which an erasure kept records of these numbers."""
         found: list[Span] = []
         for some in self._server.parts([*numbers]):
             statement = Sql(self._server)
@@ -324,14 +323,13 @@ _LOOK = """
 SELECT task_id, opened, stage, attempt, counts FROM dsr_platform.progress
 WHERE request_id = ? AND system = ? FOR UPDATE
 """
-_TOLD = """
+_NOTE = """
 UPDATE dsr_platform.progress
 SET task_id = ?, opened = ?, stage = ?, attempt = ?, counts = ?, noted_at = CURRENT_TIMESTAMP(6)
 WHERE request_id = ? AND system = ?
 """
-# Two tasks of one request in one database are of different systems, as the downstreams file calls them. Two of the
-# tables say nothing of anybody; the others are about people, as the rows beside which they stand are. Keys of rows were
-# jsonb once.
+# Two tasks of one request in one database are of different systems of the downstreams file. ``progress`` and
+# ``incarnation`` are not about people; the other tables are. Keys of rows were jsonb once.
 _POSTGRESQL = """\
 CREATE SCHEMA IF NOT EXISTS dsr_platform;
 CREATE TABLE IF NOT EXISTS dsr_platform.progress (

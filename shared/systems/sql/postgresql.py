@@ -52,11 +52,11 @@ _AWAY = (
     asyncpg.InternalClientError,
 )
 _MISUSED = ("the server expects", "the number of query arguments", "query argument")
-"""How asyncpg begins to say that a statement and its arguments do not fit: no outage, though of the same class."""
+"""Prefixes of asyncpg's messages for arguments that do not fit a statement, which is no outage."""
 
 
 class PostgresConnection:
-    """One session of ours on the server."""
+    """A session on the server."""
 
     def __init__(self, raw: PoolConnectionProxy | asyncpg.Connection) -> None:
         self._raw = raw
@@ -89,7 +89,7 @@ class PostgresConnection:
 class Postgres(Server):
     """One PostgreSQL database."""
 
-    at_once: ClassVar = 20_000
+    batch: ClassVar = 20_000
     combines: ClassVar = True
     checks_each_row: ClassVar = False
     hides: ClassVar = False
@@ -146,7 +146,7 @@ class Postgres(Server):
         columns: dict[Place, dict[str, SeenColumn]] = {}
         for schema, table, name, type_, *seen in await connection.fetch(_COLUMNS, *asked):
             column = SeenColumn(PADDED if type_ == "character" else type_, *seen)
-            columns.setdefault((schema, table), {})[name] = replace(column, told=type_, any_case=type_ == "citext")
+            columns.setdefault((schema, table), {})[name] = replace(column, full_type=type_, any_case=type_ == "citext")
         unique: dict[Place, set[frozenset[str]]] = {}
         for schema, table, names in await connection.fetch(_UNIQUE, *asked):
             unique.setdefault((schema, table), set()).add(frozenset(names))
@@ -254,7 +254,7 @@ async def _end_when_we_are_gone(connection: asyncpg.Connection) -> None:
 
 
 async def _nothing_to_reset(_: asyncpg.Connection) -> None:
-    """Every setting of ours ends with its transaction, so a connection goes back as it came."""
+    """Resets nothing: all settings end with their transaction."""
 
 
 @contextmanager
@@ -265,15 +265,15 @@ def translated(system: str) -> Iterator[None]:
     except (asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError) as error:
         if "dsr_platform" in str(error):
             raise StoreUnprepared.of(system) from None
-        raise _told(system, error) from None
+        raise _failure(system, error) from None
     except (*_AWAY, asyncpg.PostgresError, asyncpg.ClientConfigurationError) as error:
-        raise _told(system, error) from None
+        raise _failure(system, error) from None
 
 
-def _told(system: str, error: BaseException) -> Refused | Unavailable:
+def _failure(system: str, error: BaseException) -> Refused | Unavailable:
     if kind := next((each for each in _REFUSED if isinstance(error, each)), None):
-        told, says = _REFUSED[kind]
-        return told(f"{system}{says}")
+        failure, says = _REFUSED[kind]
+        return failure(f"{system}{says}")
     if isinstance(error, _COLLIDED):
         return Collided(f"{system} is busy: a row is locked ({type(error).__name__})")
     if isinstance(error, asyncpg.InterfaceError) and str(error).startswith(_MISUSED):

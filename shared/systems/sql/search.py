@@ -1,7 +1,6 @@
-"""Whose rows there may be: the server finds candidates by its indexes, and joins lead to more, table by table.
+"""Searches rows table by table: the server finds candidates by index, and joins lead to more.
 
-Rows are always found by ``= ANY``, or ``IN``, on an indexed column, from the values that are sought to the keys of what
-leads there. Whose each row is, the engine tells.
+Rows are always found by ``= ANY``, or ``IN``, on an indexed column. The engine attributes them.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,14 +33,14 @@ class Found:
 
 
 PAGE: Final = 2_500
-"""Rows that are read, or told, at once."""
+"""Rows read or reported in one go."""
 Rows = dict[str, Found]
-"""By table."""
+"""Rows by table."""
 Stated = Mapping[Key, tuple[Statement, ...]]
 
 
 class Reading(NamedTuple):
-    """How rows are read: locked, with what a copy shows, by other columns than their key, in which order, how many."""
+    """Options of reading rows: lock, data of a copy, other columns than the key, order, and limit."""
 
     lock: bool = False
     data: bool = False
@@ -100,7 +99,7 @@ class Search:
         return found
 
     def _conditions(self, table: Declared, subjects: Sequence[Subject]) -> Iterator[tuple[str, Sequence[object]]]:
-        """What finds rows by the table's own columns: one condition for all, or one for each."""
+        """Yields conditions that find rows by the table's own columns: one for all, or one each."""
         sought: dict[IdentityType, dict[str, None]] = {}
         for key in (key for subject in subjects for key in subject.keys.get(table.name, ())):
             sought.setdefault(key.type, {})[key.value] = None
@@ -180,7 +179,7 @@ class Search:
         return read
 
     def exactly(self, table: Declared, keys: Sequence[tuple[int, SearchKey]], statement: Sql) -> tuple[str, str]:
-        """What finds people's rows, and no others, in a table that is ``exact``: whose they are, and which."""
+        """Returns the query that finds exactly people's rows in an ``exact`` table: the owner, and the row."""
         [name], at = table.table.searched, table.table.happened
         of, types = self._server.column(name), ("int[]", "text[]", "timestamptz[]", "timestamptz[]")
         rows = [(n, key.value, key.since, key.until) for n, key in keys]
@@ -209,7 +208,7 @@ class Search:
     def _near_conditions(
         self, relation: Relation, names: Sequence[str], keys: Sequence[Key]
     ) -> Iterator[tuple[str, Sequence[object]]]:
-        """What finds rows that hold one of these keys in these columns, by the index of each."""
+        """Yields conditions that find rows with one of these keys in these columns, by the index of each."""
         for some in self._server.parts(keys):
             statement, said = Sql(self._server), list[str]()
             for n, name in enumerate(names):
@@ -218,7 +217,7 @@ class Search:
             yield " AND ".join(said), statement.values
 
     async def strays(self, gone: Sequence[Record]) -> set[tuple[str, Key]]:
-        """Those of these records, which are gone, to which a row still leads that counts."""
+        """Returns the deleted records to which a row that counts still leads."""
         by_place: dict[str, list[Record]] = {}
         for record in gone:
             by_place.setdefault(record.shape.place, []).append(record)
@@ -230,7 +229,7 @@ class Search:
                 for row, keys in await self._leading(table, path, ends, Reading(sought=True)) if ends else ():
                     if (table.name, table.key(row)) not in names:
                         found |= {(path.end.name, key) for key in keys}
-        for name in {name for name, _ in found}:  # a row that was only blanked is still somebody's
+        for name in {name for name, _ in found}:  # a row that was only blanked still has an owner
             there = await self.by_key(self._tables[name], [key for place, key in found if place == name], lock=False)
             found -= {(name, key) for key in there}
         return found
@@ -264,7 +263,7 @@ class Search:
             if (parent := to.get(reads(row))) is not None:
                 found.lead(key, [(number, parent)])
 
-    # What is said beside the rows of a table.
+    # Statements for the rows of a table.
 
     @staticmethod
     def records(table: Declared, found: Found, stated: Stated, *, data: bool) -> list[Record]:

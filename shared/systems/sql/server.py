@@ -1,4 +1,4 @@
-"""What PostgreSQL and MariaDB have in common for us: connections, names, and statements with their values."""
+"""Shares what PostgreSQL and MariaDB have in common: connections, names, and statements with their values."""
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
@@ -38,7 +38,7 @@ class StoreUnprepared(SystemRefused):
 
     @classmethod
     def of(cls, system: str) -> Self:
-        """What is said of a store that lacks them."""
+        """Returns the failure of a store without our tables."""
         return cls(
             f"{system}: has no table dsr_platform.progress that this role may write, or no dsr_platform.incarnation"
             " that it may read; let its owner run what `dsr downstreams prepare FILE` prints"
@@ -46,10 +46,9 @@ class StoreUnprepared(SystemRefused):
 
 
 class Looked(NamedTuple):
-    """``fingerprint``: it changes with what the catalogs say; ``store``: the id of the store; ``life``: which of its.
+    """The state of a store: ``fingerprint`` of its catalogs; ``store``: its ID; ``life``: the ID of its tables.
 
-    A table that was read back from a dump is another one; so was one that was rebuilt, of which the counts are then
-    lost, too.
+    Tables restored from a dump or rebuilt are new ones, and the counts in them are lost.
     """
 
     fingerprint: str
@@ -76,7 +75,7 @@ class Connection(Protocol):
 class Server(ABC):
     """A database server: its connections, and how its dialect writes what we say to each."""
 
-    at_once: ClassVar[int]
+    batch: ClassVar[int]
     """Values that one statement names."""
     combines: ClassVar[bool]
     """Whether one statement finds rows by an index on each of several columns."""
@@ -89,7 +88,7 @@ class Server(ABC):
 
     @abstractmethod
     def connection(self) -> AbstractAsyncContextManager[Connection]:
-        """Returns a connection that nobody else has meanwhile; its errors are those that a task understands."""
+        """Returns an exclusive connection whose errors are those of the contract."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -196,7 +195,7 @@ class Server(ABC):
 
     def parts(self, values: Sequence[_T]) -> Iterator[Sequence[_T]]:
         """Yields the same, as many as one statement names at a time."""
-        return (values[start : start + self.at_once] for start in range(0, len(values), self.at_once))
+        return (values[start : start + self.batch] for start in range(0, len(values), self.batch))
 
 
 class Statement:

@@ -1,4 +1,4 @@
-"""How a SQL store is reached, and how much of it one request may touch."""
+"""Defines how a SQL store is reached, and the limits of one request."""
 
 from collections import Counter
 from collections.abc import Mapping

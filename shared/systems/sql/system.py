@@ -58,7 +58,7 @@ UNATTRIBUTED_AT_MOST: Final = 100_000
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the catalogs said when they were read, and the tables by tenant that were made of it; which store it was."""
+    """The catalogs as last read, the tables by tenant made of them, and the identity of the store."""
 
     fingerprint: str
     catalog: Catalog
@@ -101,7 +101,7 @@ class SqlUnit:
 
     @property
     def numbers(self) -> Numbers | None:
-        """The table beside the data with numbers that readers do not see."""
+        """Returns the side table with the numbers that readers must not see."""
         return self._numbers
 
     async def find(
@@ -121,7 +121,7 @@ class SqlUnit:
         return all(self._tables[name].exact for subject in subjects for name in subject.keys)
 
     async def count(self, subjects: Sequence[Subject]) -> Sequence[int]:
-        """How many rows of each such subject there are."""
+        """Counts the rows of each subject."""
         counts = [0] * len(subjects)
         for name in self._places(subjects):
             statement, place = Statement(self._server), self._server.place(self._tables[name].place)
@@ -154,7 +154,7 @@ class SqlUnit:
         return self._tables[due.table].clear
 
     async def count_past(self, due: Due) -> int:
-        """How many rows are past that day."""
+        """Counts the rows past that day."""
         place, theirs, said, _ = self._past(due)
         return int((await self._connection.fetch(f"SELECT count(*) FROM {place} t WHERE {theirs}", *said))[0][0])
 
@@ -174,18 +174,18 @@ class SqlUnit:
         return self._server.place(table.place), theirs, statement.values, anchor
 
     def _leave_out(self, table: Declared, found: Found, requests: Collection[str]) -> None:
-        """What stands in the table beside the data for a request itself is none of what its subject has."""
+        """Leaves out a request's own entries in the side table."""
         if self._numbers and self._numbers.place == table.name and SIDE[0] in table.columns:
             for key in [key for key, row in found.rows.items() if as_text(row[SIDE[0]]) in requests]:
                 del found.rows[key]
 
     async def _stated(self, table: Declared, values_: Collection[str], found: Found) -> Stated:
-        """What those whom these values find have stated beside rows that were found."""
+        """Returns the statements for the rows found."""
         texts = await self._notes.stated(table, values_) if values_ and found.rows else {}
         return {key: texts[as_texts(key)] for key in found.rows if as_texts(key) in texts} if texts else {}
 
     async def unchanged(self, records: Sequence[Record]) -> Sequence[Record]:
-        """Those of these that are as they were, locked."""
+        """Locks these records and returns those that are unchanged."""
         same: list[Record] = []
         for table, theirs in self._by_table(records):
             rows = await self._search.by_key(table, [record.key for record in theirs], lock=True)
@@ -242,21 +242,21 @@ class SqlUnit:
         return await self._notes.note(notes)
 
     async def strays(self, gone: Sequence[Record]) -> Collection[Name]:
-        """Those of these rows, which are gone, to which another still leads."""
+        """Returns the deleted rows to which another still leads."""
         return await self._search.strays(gone)
 
     async def unattributed(self) -> int:
-        """How many rows have a number that may be anybody's, or are of no tenant that is known, up to a limit."""
+        """Counts rows with a number of unknown owner or an unknown tenant, up to a limit."""
         rows = 0
         for table in self._tables.values():
-            if where := " OR ".join([*self._lost(table), *self._nobodys(table)]):
+            if where := " OR ".join([*self._lost(table), *self._without_tenant(table)]):
                 source = self._server.place(table.place)
                 limited = f"SELECT 1 FROM {source} t WHERE {where} LIMIT {UNATTRIBUTED_AT_MOST}"
                 rows += int((await self._connection.fetch(f"SELECT count(*) FROM ({limited}) x"))[0][0])
         return rows
 
     def _lost(self, table: Declared) -> list[str]:
-        """That a column has a value, and nothing that is derived from it has; said so that an index proves it."""
+        """Returns conditions for rows that have a value and no derived one, provable by an index."""
         lost, columns, literal = [], table.table.columns, self._server.literal
         for raw in dict.fromkeys(column.of for column in columns.values() if column.of):
             derived = {name: column for name, column in columns.items() if column.of == raw}
@@ -269,19 +269,19 @@ class SqlUnit:
         return lost
 
     def _theirs(self, table: Declared) -> str:
-        """That a row counts, in declared words alone."""
+        """Returns the condition that a row belongs to the tenant, in declared words only."""
         literal = self._server.literal
         return "".join(f" AND {column} IN ({', '.join(map(literal, words))})" for column, words in table.theirs)
 
-    def _nobodys(self, table: Declared) -> list[str]:
-        """That a row is declared of nobody, neither of us nor of a tenant."""
+    def _without_tenant(self, table: Declared) -> list[str]:
+        """Returns the condition that a row belongs neither to the company nor to a tenant."""
         if table.table.tenant is None or table.tenant is not None:
             return []
         known = [value for owners in table.tenancy.values.values() for value in owners]
         return [f"({self._server.outside(self._server.lower(self._server.column(table.table.tenant)), known)})"]
 
     async def reference(self, records: Sequence[Record]) -> Sequence[str]:
-        """A digest of each primary key, with the store's own id: a key may be what somebody is known by."""
+        """Returns a digest of each primary key with the store's ID, since a key may identify a person."""
         said = (f"{self._seen.store}{[as_text(part) for part in record.key]!r}" for record in records)
         digests = (sha256(each.encode()).hexdigest() for each in said)
         return [f"{record.shape.place} {digest}" for record, digest in zip(records, digests, strict=True)]
@@ -305,7 +305,7 @@ class SqlUnit:
         return self._search.records(table, found, {}, data=False)
 
     def _undone(self, table: Declared, statement: Statement) -> str:
-        """That a row still has something that is to go."""
+        """Returns the condition that a row is not anonymised yet."""
         declared, types = table.table.anonymise, table.relation.types
         if declared is None:
             raise DatasetOutdated(
@@ -319,7 +319,7 @@ class SqlUnit:
         return f"({' OR '.join(said)})"
 
     async def size(self, place: str) -> int:
-        """How many rows a table has."""
+        """Counts the rows of a table."""
         query = f"SELECT count(*) FROM {self._server.place(self._tables[place].place)}"
         return int((await self._connection.fetch(query))[0][0])
 
@@ -346,7 +346,7 @@ def _keys(subjects: Sequence[Subject], place: str) -> list[tuple[int, SearchKey]
 
 
 def _before(server: Server, table: Declared, due: Due) -> tuple[date | datetime, str]:
-    """Where the rows end that are due, in the terms of the column: exclusive."""
+    """Returns the exclusive upper bound of due rows, in the type of the column."""
     anchor = table.table.anchors[due.anchor]
     type_ = table.relation.types[anchor]
     midnight = datetime.combine(due.first_kept, time(), due.zone)
@@ -366,7 +366,7 @@ def _before(server: Server, table: Declared, due: Due) -> tuple[date | datetime,
 
 
 def _after(server: Server, table: Declared, order: Sequence[str], last: Record, statement: Statement) -> str:
-    """That a row comes after one, in that order; NULL comes nowhere."""
+    """Returns the condition that a row comes after another in that order; rows with NULL are left out."""
     said: list[str] = []
     types = [table.relation.types[name] for name in order]
     held = [last.ref[name] for name in order]
@@ -434,7 +434,7 @@ class SqlSystem:
         return SideNumbers(self.server, connection, self.name, side, types)
 
     async def _look(self, connection: Connection, *, reading: bool) -> _Seen:
-        """What the catalogs say of the tables that the dataset names, read where it has changed."""
+        """Reads the catalogs of the dataset's tables again if they changed."""
         namespace = self.server.namespace
         places = named_in(self.dataset, namespace).keys()
         looked, seen = await self.server.look(connection, places, reading=reading), self._seen
@@ -459,7 +459,7 @@ class SqlSystem:
             )
         incarnation = f"{looked.store}/{looked.life}"
         if self.incarnation not in {"", incarnation}:
-            log.warning("%s is another store than before: it was restored from a dump, or made anew", self.name)
+            log.warning("%s is another store than before: it was restored from a dump or rebuilt", self.name)
         self.incarnation = incarnation
         return seen
 

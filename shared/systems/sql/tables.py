@@ -50,7 +50,7 @@ class Path:
 
 @dataclass(frozen=True, eq=False)
 class Declared:
-    """One table in which rows of a tenant are told, or our own."""
+    """One table, with the tenant whose rows are read (None: the company's)."""
 
     server: Server
     name: str
@@ -60,7 +60,7 @@ class Declared:
     tenant: str | None
     paths: tuple[Path, ...]
     keys: Mapping[int, tuple[tuple[str, ...], tuple[str, ...]]]
-    """By the number of its link, the columns of a foreign key here and there."""
+    """Columns of a foreign key, here and there, by the number of its link."""
     alone: bool
     """Whether nothing leads to it, and it leads nowhere."""
     joined: frozenset[str]
@@ -74,17 +74,16 @@ class Declared:
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
-        """Every column of it."""
         return tuple(self.table.columns)
 
     @cached_property
     def judged(self) -> tuple[str, ...]:
-        """The columns by which it is told whose a row is and what becomes of it."""
+        """Returns the columns that decide whose a row is and what happens to it."""
         table, columns = self.table, self.table.columns
         named = {name for place, names in table.named.items() if place != "keep" for name in names}
         named |= {holder.column for holder in self.shape.holders} | self.joined
         named |= {name for part in self.shape.parts for name, _ in part.blank}
-        named |= {table.told_apart_by} if table.told_apart_by else set()
+        named |= {table.person_column} if table.person_column else set()
         if each := table.anonymise:
             named |= {*each.coarsen, *each.same, *each.rare}
         return tuple(name for name in columns if name in named)
@@ -96,7 +95,7 @@ class Declared:
 
     @cached_property
     def theirs(self) -> Sequence[tuple[str, Sequence[str]]]:
-        """What the server is told of the rows that count: columns with the words of each."""
+        """Returns the columns and words that select the tenant's rows."""
         if self.table.tenant is None:
             return []
         return [(self.server.lower(self.server.column(self.table.tenant)), self.tenancy.values[self.tenant])]
@@ -115,7 +114,7 @@ class Declared:
         return self.table.tenant is None or self.owner(row) in self.tenancy.values[self.tenant]
 
     def owner(self, row: Row) -> str | None:
-        """For whom a row is processed, in small letters."""
+        """Returns the tenant for whom a row is processed, in lower case."""
         held = as_text(row[self.table.tenant]) if self.table.tenant else None
         return None if held is None else held.lower()
 
@@ -153,7 +152,7 @@ class Declared:
 
     @cached_property
     def clear(self) -> bool:
-        """Whether the server can delete rows of it unread: nothing leads to them, and nothing stands beside them."""
+        """Whether rows can be deleted unread: nothing leads to them, and they have no statements."""
         relation = self.relation
         own = self.server.combines and relation.kind == TABLE and relation.lockable and not relation.partitions
         return own and self.alone and self.table.tenant is None and not self.table.stated
@@ -163,15 +162,15 @@ class Declared:
         return [self._is_filled(part) for part in self.shape.parts]
 
     def _is_filled(self, part: Part) -> Callable[[Row], bool]:
-        nobody = {*self.table.parties[part.party].nobody} if part.party else set[str]()
+        placeholders = {*self.table.parties[part.party].nobody} if part.party else set[str]()
         alike: dict[frozenset[str | None], list[str]] = {}
         for name, blank in part.blank:
-            alike.setdefault(frozenset({blank, *(nobody | {None} if part.names else ())}), []).append(name)
+            alike.setdefault(frozenset({blank, *(placeholders | {None} if part.names else ())}), []).append(name)
         tests = [self._differs(names, blank) for blank, names in alike.items()]
         return tests[0] if len(tests) == 1 else lambda row: any(test(row) for test in tests)
 
     def _differs(self, names: Sequence[str], blank: frozenset[str | None]) -> Callable[[Row], bool]:
-        """Whether one of these columns holds something else; of many rows, so texts are compared at once."""
+        """Whether one of these columns holds another value; texts are compared together, since rows are many."""
         types = self.relation.types
         if all(types[name] in TEXT for name in names):
             if len(names) == 1:
@@ -212,9 +211,9 @@ class Declared:
 
     @cached_property
     def _readers(self) -> "_Readers":
-        """What reads each thing of a row, worked out once; None or empty: its rows do not tell it."""
+        """Builds the readers of a row's parts once; None or empty: the rows do not have that part."""
         table = self.table
-        person, country = table.told_apart_by, table.country
+        person, country = table.person_column, table.country
         return _Readers(
             _moment(table.happened) if table.happened else None,
             [_moment(column) for column in table.anchors.values()],
@@ -264,7 +263,7 @@ def in_utc(value: Any) -> Any:
 def declared_tables(
     dataset: Dataset, server: Server, catalog: Catalog, references: References, tenancy: Tenancy, tenant: str | None
 ) -> Mapping[str, Declared]:
-    """Every table in which rows of the tenant are told, or our own; the ends of paths before what leads to them."""
+    """Returns the tables with rows of the tenant, or the company's; ends of paths come before what leads to them."""
     made: dict[str, Declared] = {}
     joined, keepers = _joined(dataset, references), _keepers(dataset, references)
     led = {join.table for table in dataset.tables.values() for _, join in table.joins}
@@ -302,7 +301,7 @@ def declared_tables(
 
 
 def _keepers(dataset: Dataset, references: References) -> Collection[str]:
-    """Tables of which rows may stay without their person: by themselves, or with those that lead or refer to them."""
+    """Returns tables whose rows may stay without their person: alone, or with rows that lead or refer to them."""
     tables = dataset.tables
     own = {name for name, table in tables.items() if table.on_erase == "blank" or table.keep.fields or table.keep.mark}
     known = own | led_to(tables, own)
@@ -316,7 +315,7 @@ def _keepers(dataset: Dataset, references: References) -> Collection[str]:
 
 
 def _joined(dataset: Dataset, references: References) -> Mapping[str, frozenset[str]]:
-    """By table the columns that joins and foreign keys name, its own or those of others."""
+    """Returns the columns of each table that joins and foreign keys name."""
     named: dict[str, set[str]] = {name: set() for name in dataset.tables}
     for name, table in dataset.tables.items():
         for _, join in table.joins:
@@ -356,7 +355,7 @@ def _shape(
         valid=_clock(table, relation, table.period[0]) if table.period else None,
         owners=tenancy.values if table.tenant else None,
         countries=frozenset(COUNTRIES) if table.country else None,
-        apart="declared" if table.person else "taken" if table.told_apart_by else None,
+        apart="declared" if table.person else "taken" if table.person_column else None,
         one_account=one_account,
         key_is_account=table.is_of_one_account,
         keeps=frozenset(table.keep.fields) if table.keep.fields else None,
@@ -392,7 +391,7 @@ def _party(table: Table, name: str) -> PartyShape:
 
 
 def _parts(table: Table, joined: frozenset[str]) -> Iterator[Part]:
-    told = {state.column for state in table.states.values()}
+    state_columns = {state.column for state in table.states.values()}
     alike: dict[Part, list[tuple[str, str | None]]] = {}
     for party in table.parties or (None,):
         held = table.fields_of(party) if party else table.about_one
@@ -404,7 +403,7 @@ def _parts(table: Table, joined: frozenset[str]) -> Iterator[Part]:
                 frozenset(fields),
                 names=column.personal == "A",
                 found_by=party is None and name in table.found_by | joined,
-                tells=name in told,
+                tells=name in state_columns,
                 goes=party is not None or column.goes,
             )
             part = part._replace(blank=(("", column.blank),)) if part.tells else part

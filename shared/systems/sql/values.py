@@ -1,7 +1,7 @@
-"""What a row holds, read as its dataset declares; pure.
+"""Reads the values of a row as its dataset declares; pure.
 
-A collation takes more for equal than we do (``é`` and ``e``, blanks at the end): the server finds candidates, and
-whether one is the subject's is decided by the same bytes.
+A collation treats more values as equal than we do (``é`` and ``e``, trailing blanks). So the server finds candidates,
+and the bytes decide whether one is the subject's.
 """
 
 import re
@@ -20,7 +20,7 @@ from shared.systems.sql.catalog import TEXT, UNSIGNED, Relation
 from shared.systems.sql.declaration import Column, State, Table
 
 Row = Mapping[str, Any]
-"""What was read of a row, by column; what stands in a document is the document."""
+"""A row by column; a value in a document is the document."""
 _INTEGERS = frozenset({"smallint", "mediumint", "int", "integer", "bigint", UNSIGNED})
 _OTHER_NUMBERS = frozenset({"decimal", "numeric", "boolean", "real", "bit"})
 _UUID = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
@@ -61,7 +61,7 @@ def lasts(reason: str, state: State, row: Row) -> bool | None:
 
 
 def country(value: Any) -> str | None:
-    """Returns the country that a row says by two letters; None: nobody can tell."""
+    """Returns the two-letter country of a row; None: unknown."""
     said = (as_text(value) or "").strip(" ").upper()
     return said if said in COUNTRIES else None
 
