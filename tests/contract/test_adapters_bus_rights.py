@@ -69,10 +69,10 @@ async def test_a_copy_is_what_was_uploaded_without_what_its_subject_is_not_shown
             ForeignHit,
             "in which the subject is not found; nothing was handed out",
         ),
-        ([row(matched=[*FOUND, {"type": "email", "value": BEN}])], 1, ForeignHit, "somebody else than the subject"),
-        ([row(data={"email": BEN, "cents": 1})], 1, ForeignHit, "somebody else than the subject"),
-        ([row(data={"email": ADA, "cents": {"a": [{"b": BEN}]}})], 1, ForeignHit, "somebody else than the subject"),
-        ([row(data={"email": ADA, "cents": {BEN: 1}})], 1, ForeignHit, "somebody else than the subject"),
+        ([row(matched=[*FOUND, {"type": "email", "value": BEN}])], 1, ForeignHit, "another person than the subject"),
+        ([row(data={"email": BEN, "cents": 1})], 1, ForeignHit, "another person than the subject"),
+        ([row(data={"email": ADA, "cents": {"a": [{"b": BEN}]}})], 1, ForeignHit, "another person than the subject"),
+        ([row(data={"email": ADA, "cents": {BEN: 1}})], 1, ForeignHit, "another person than the subject"),
     ],
 )
 async def test_a_copy_that_is_not_as_declared_is_for_a_person(

@@ -198,7 +198,7 @@ async def test_the_crm_takes_no_flag_that_was_on_its_way_while_the_restriction_w
 
     late = await delayed(crm, "model.party.party.write", restrict_and_lift).one(sleeper)
     assert isinstance(late, Unavailable)
-    assert "somebody else has changed" in str(late)
+    assert "the customer was changed" in str(late)
     assert await crm.seen_by_agent(customer) == (1, 1, 1)
 
 

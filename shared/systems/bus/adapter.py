@@ -47,7 +47,7 @@ from shared.systems.capabilities import Capabilities
 from shared.systems.contract import Checkpoint, NotSearched, Pending, Publish, Receipt, Result, Task
 
 MALFORMED_AT_MOST = 3
-"""How many malformed replies to one command are waited through before a person must see to it."""
+"""Most malformed replies to one command before a person must look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Ask:
 
     @property
     def noted(self) -> dict[str, JsonValue]:
-        """How often it was sent, this time included."""
+        """Returns the progress: the command, and how often it was sent, including this time."""
         return {"asked": {"command": str(self.command), "times": self.asked_before + 1}}
 
 
@@ -74,7 +74,7 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The team's answer ends this round: a person's retry asks anew, and still knows how much there was at first."""
+    """The team's answer ends this round: a person's retry asks again, and keeps the first counts."""
 
     failure: Refused
     noted: dict[str, JsonValue]
@@ -105,7 +105,7 @@ def next_step(task: Task, settings: BusSettings, today: date, held: Collection[s
 
 
 def failed(task: Task, failure: Refused, found: int, said: TaskReply | None = None) -> Failed:
-    """What a person looks at; their retry is another round. ``said``: what the team says that it has changed."""
+    """Returns a failure for a person; their retry is another round. ``said``: changes that the team reports."""
     if said and said.changed:
         rows = max(found, said.found, said.changed + said.remaining)
         failure.done_before = DoneBefore(rows, said.changed, said.remaining, reported=True)
@@ -113,7 +113,7 @@ def failed(task: Task, failure: Refused, found: int, said: TaskReply | None = No
 
 
 def _end(task: Task, said: TaskReply, before: int, settings: BusSettings) -> Receipt | NotSearched | Failed | None:
-    """What a reply ends with after which there is nothing to look at again."""
+    """Returns the end of a task that needs no second look."""
     match said.outcome:
         case ReplyOutcome.REFUSED:
             return failed(task, _refusal(task, said, settings), before)
@@ -128,7 +128,7 @@ def _end(task: Task, said: TaskReply, before: int, settings: BusSettings) -> Rec
 
 
 def _untenable(task: Task, said: TaskReply, max_rows: int, today: date) -> AnswerMalformed | None:
-    """Why a reply cannot be believed though it adds up."""
+    """Returns why a consistent reply is still implausible."""
     touched = said.found if said.outcome is ReplyOutcome.EXPORTED else said.changed
     if touched > max_rows:
         verb = "erased" if task.operation is Operation.ERASE else said.outcome
@@ -139,7 +139,7 @@ def _untenable(task: Task, said: TaskReply, max_rows: int, today: date) -> Answe
 
 
 def _planned(task: Task, said: TaskReply, settings: BusSettings, held: Collection[str]) -> Receipt | Failed:
-    """What an erasure would find and leave; of a team that holds one category alone it is of that."""
+    """Returns what an erasure would find and keep."""
     if said.by_category.keys() - held:
         return failed(task, AnswerMalformed(f"{task.system} counts a category that its table does not name"), 0)
     if unknown := _unknown_ground(task, said, settings):
@@ -200,9 +200,9 @@ def _judge_change(task: Task, said: TaskReply, looked: TaskReply, rectifies: Col
     if looked.remaining:
         left = f"{task.system} replied amended, and its own second look found {looked.remaining} rows as they were"
         return failed(task, ResidueFound(left), 0, said)
-    # Whoever was known by what was corrected is not found by it any more.
+    # A correction may have changed what found the person.
     if looked.outcome is ReplyOutcome.NO_MATCH and task.operation is not Operation.RECTIFY:
-        return failed(task, ResidueFound(f"{task.system} replied amended, and its second look found nobody"), 0, said)
+        return failed(task, ResidueFound(f"{task.system} replied amended, and its second look found no one"), 0, said)
     corrects = task.operation is Operation.RECTIFY
     shown = tuple(said.found if change.field in rectifies else 0 for change in task.changes) if corrects else None
     return Receipt(task.task_id, TaskOutcome.AMENDED, found=said.found, changed=said.changed, corrected=shown)
@@ -217,8 +217,8 @@ def _reply(task: Task, operation: BusOperation) -> TaskReply | Ask | Failed:
             return reply
     match task.progress.get("malformed"):
         case {"command": answered, "times": int(times)} if answered == str(command) and times >= MALFORMED_AT_MOST:
-            told = f"{task.system} has answered {times} times in a form that cannot be read: its dead letters say how"
-            return failed(task, AnswerMalformed(told), cast("int", task.progress.get("found", 0)))
+            malformed = f"{task.system} has answered {times} times in a malformed form; see its dead letters"
+            return failed(task, AnswerMalformed(malformed), cast("int", task.progress.get("found", 0)))
     match task.progress.get("asked"):
         case {"command": asked, "times": int(times)} if asked == str(command):
             return Ask(operation, command, times)
@@ -238,9 +238,9 @@ def _refusal(task: Task, reply: TaskReply, settings: BusSettings) -> Refused:
 
 
 class BusAdapter:
-    """Works through a team's own service: sends the task, hears the reply, has it look again, and believes only that.
+    """Works through a team's own service: sends the task, reads the reply, has it verified, and trusts only that.
 
-    A task that is not answered is sent again with the same command id and a fresh token; the team absorbs the repeat.
+    An unanswered task is sent again with the same command ID and a fresh token; the team ignores the repeat.
     """
 
     def __init__(
@@ -280,12 +280,12 @@ class BusAdapter:
         )
 
     async def close(self) -> None:
-        """Nothing to close: the producer belongs to the service."""
+        """Closes nothing: the producer belongs to the service."""
 
     async def ask(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """Takes each task one step further by the replies that have come; what the team does not hold is not asked.
+        """Takes each task one step further by the replies received.
 
-        A correction of what the team holds and cannot correct is a person's, of anything else nobody's.
+        A correction that the team holds and cannot make is left to a person; other corrections do not concern it.
         """
         corrects = self._settings.rectifies
         asked = [t for t in tasks if not t.changes or any(change.field in corrects for change in t.changes)]

@@ -1,7 +1,7 @@
-"""Identity tokens: with one a team fetches one subject's identities, for one task and until it expires.
+"""Issues identity tokens: with one a team fetches one subject's identities, for one task, until it expires.
 
-A task on the bus says nothing about the person. It carries a token instead, which intake exchanges for the identities
-over HTTPS. The token is encrypted: whom a task is about cannot be told from the bus either.
+A task on the bus does not identify the person. It carries a token, which intake exchanges for the identities over
+HTTPS. The token is encrypted, so the bus does not show whom a task is about.
 """
 
 from base64 import urlsafe_b64encode
@@ -36,11 +36,11 @@ class TokenExpired(DsrError):
 
 
 class IdentityToken(BaseModel):
-    """The right of ``system`` to know who ``subject_ref`` is, for one task, until ``expires_at`` (whole seconds).
+    """The permission of ``system`` to learn who ``subject_ref`` is, for one task, until ``expires_at``.
 
-    It opens identities of the types that the system ``needs``, proved to that ``level``, and no others; of a
-    rectification the new values of the ``fields`` that the system can correct; for an export it takes the result.
-    ``periods``: also what was the subject's until a day, since the system looks at periods.
+    It covers identities of the types that the system ``needs``, proved to ``level``; for a rectification also the new
+    values of ``fields`` that the system can correct; for an export the upload of the result. ``periods``: includes
+    former identities, since the system checks periods.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)

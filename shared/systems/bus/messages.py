@@ -1,7 +1,7 @@
-"""What is said between the platform and a team that erases its own store: tasks out, replies back, never personal data.
+"""Defines the messages between the platform and a team that erases its own store: no personal data, no free text.
 
-Nothing here is free text. A reason or a ground is a word from the list that the downstreams file has of the team's
-(``legal_hold``, ``tax_law``): another goes no further, so no name, number or address does.
+A reason or ground is a word that the downstreams file lists for the team (``legal_hold``, ``tax_law``). Other words are
+rejected, so no name, number or address passes.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -24,7 +24,7 @@ Day = Annotated[date, Field(ge=FIRST_DAY, le=LAST_DAY)]
 Amending = Literal[Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS]
 """Changes in place: each is looked at again as an erasure is."""
 BusOperation = Literal[Operation.LOCATE, Operation.ERASE, Operation.EXPORT, Amending, Operation.PLAN]
-"""What a team can be asked for; ``locate`` is the second look. What is found or corrected never goes over the bus."""
+"""Operations of a team; ``locate`` is the second look. Found or corrected data never go over the bus."""
 AMENDING: frozenset[Operation] = frozenset({Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS})
 
 
@@ -35,14 +35,14 @@ class _Message(BaseModel):
 
 
 class TaskRequested(_Message):
-    """A team is asked to do in its store what a subject has a right to, or to look again whether that was done.
+    """Asks a team to fulfil a right in its store, or to verify that.
 
-    ``command_id`` is the idempotency key: a repeat of it is answered with the same reply and has no second effect.
-    ``claim`` is exchanged at intake for the identities (``GET /v1/tasks/identities``, header ``DSR-Claim``). A team
-    that finds more than ``max_rows`` rows does nothing and answers ``refused`` with the reason ``blast_radius`` and
-    how many it ``found``: two persons may then confirm as many. ``tenant``: the customer of ours in whose data alone
-    the team looks, null: in what is our own; it is there where the team has declared that it tells them apart.
-    ``after``: with ``locate``, the change in place that it looks again after; not there after an erasure.
+    ``command_id`` is the idempotency key: a repeat gets the same reply and has no second effect. ``claim`` is exchanged
+    at intake for the identities (``GET /v1/tasks/identities``, header ``DSR-Claim``). A team that finds more than
+    ``max_rows`` rows changes nothing and answers ``refused`` with the reason ``blast_radius`` and the number ``found``;
+    two people may then confirm that number. ``tenant``: the customer whose data are searched; null: the company's own.
+    It is sent only to a team that separates tenants. ``after``: with ``locate``, the change to verify; missing after an
+    erasure.
     """
 
     type: Literal["dsr.task.requested.v1"] = "dsr.task.requested.v1"
@@ -58,7 +58,7 @@ class TaskRequested(_Message):
 
 
 class ReplyOutcome(StrEnum):
-    """What a team can answer."""
+    """Outcomes of a team's task."""
 
     ERASED = TaskOutcome.ERASED
     LOCATED = TaskOutcome.LOCATED
@@ -87,17 +87,15 @@ _ANSWERS: Mapping[Operation, set[ReplyOutcome]] = {
 
 
 class TaskReply(_Message):
-    """What a team did: rows found before, changed, and remaining, in counts.
+    """Reports what a team did: rows found before, changed, and remaining.
 
-    ``remaining``: rows that are still there, of a change in place those that are not as it was to leave them.
-    ``exported``: as many rows were ``found`` as were uploaded before (``PUT /v1/tasks/result``). ``not_held``: the
-    store has no such field or switch.
-
-    ``planned``: what an erasure would find now, of which category how much (``by_category``), and what of it would
-    remain, on which ``ground`` and ``until`` when; nothing was changed.
-    ``retained`` names the ``ground`` on which data stays and, where known, the day ``until`` which; ``not_searched``
-    the ``reason`` why nothing that was given can be searched by: who asks is asked for more; ``refused`` the ``reason``
-    for which a person must look.
+    - ``remaining``: rows that are still there; after a change in place, those not changed as asked
+    - ``exported``: ``found`` rows were uploaded before (``PUT /v1/tasks/result``)
+    - ``not_held``: the store has no such field or flag
+    - ``planned``: what an erasure would find (``by_category``) and keep, on which ``ground`` and ``until`` when
+    - ``retained``: the ``ground`` on which data stay and, where known, ``until`` which day
+    - ``not_searched``: the ``reason`` why none of the identities can be searched by; the requester is asked for more
+    - ``refused``: the ``reason`` why a person must look
     """
 
     type: Literal["dsr.task.replied.v1"] = "dsr.task.replied.v1"
@@ -245,7 +243,7 @@ def _what_is_wrong(item: ErrorDetails) -> str:
 
 
 def progress_key(operation: BusOperation) -> str:
-    """Where a task's progress holds the reply to this operation."""
+    """Returns the key in a task's progress that holds the reply to this operation."""
     return f"reply.{operation}"
 
 

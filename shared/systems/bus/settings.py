@@ -34,12 +34,12 @@ class BusSettings(BaseModel):
         default={}, description="the class of each field of an exported row, as of a dataset's columns"
     )
     explain: Mapping[FieldName, str] = Field(
-        default={}, description="what each field means that is shown, for whoever gets a copy"
+        default={}, description="the meaning of each shown field, for the reader of a copy"
     )
     rectifies: frozenset[Correctable] = Field(
         default=frozenset(),
         max_length=12,
-        description="fields that the team can correct, such as email; it is told these alone",
+        description="fields that the team can correct, such as email; it receives only these",
     )
     max_rows: int = Field(
         default=100_000, ge=1, le=1_000_000_000, description="a team that finds more rows than this does nothing"
@@ -50,7 +50,7 @@ class BusSettings(BaseModel):
     )
     periods: bool = Field(
         default=False,
-        description="true: the team finds by an identity rows of its period alone; else it is told none that has ended",
+        description="true: the team finds only rows in the period of an identity; else it gets none that has ended",
     )
     asks_before_marketing: bool = Field(
         default=False,
@@ -80,16 +80,16 @@ class BusSettings(BaseModel):
         if Operation.EXPORT in self.operations and not SHOWN.intersection(self.fields.values()):
             raise ValueError('export needs fields: write the class of each field of a row, as fields = { email = "A" }')
         if Operation.PLAN in self.operations and Operation.ERASE not in self.operations:
-            raise ValueError("plan says what an erasure would do: write erase beside it")
+            raise ValueError("plan says what an erasure would do: add erase")
         if Operation.RECTIFY in self.operations and not self.rectifies:
             raise ValueError('rectify needs rectifies: write what the team can correct, as rectifies = ["email"]')
         if strange := sorted(self.explain.keys() - self.shown):
-            raise ValueError(f"explain.{strange[0]} is no field of class A, C or M, so nobody is shown it")
+            raise ValueError(f"explain.{strange[0]} is no field of class A, C or M, so it is never shown")
         return self
 
     @property
     def worked(self) -> frozenset[Operation]:
-        """What the team is asked to do: whoever restricts lifts as well."""
+        """Returns the team's operations; a team that restricts also lifts."""
         declared: frozenset[Operation] = frozenset(self.operations)
         return declared | {Operation.LIFT} if Operation.RESTRICT in declared else declared
 
@@ -99,5 +99,5 @@ class BusSettings(BaseModel):
         return frozenset(name for name, kind in self.fields.items() if kind in SHOWN)
 
     def most_rows(self, task: Task) -> int:
-        """How many rows a task may touch."""
+        """Returns the limit of rows for a task."""
         return max(self.max_rows, task.confirmed.get(Limit.MAX_ROWS, 0))

@@ -1,6 +1,6 @@
-"""What a team gives of a person for a copy: uploaded to intake, sealed there, and checked before it is believed.
+"""Checks the rows that a team uploads for a copy; intake seals them; pure.
 
-Pure. Nothing of a row is quoted back in an error, for a field's name could be somebody's as well.
+Errors quote nothing of a row, since even a field name could be personal.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ DEEPEST = 8
 
 
 class MalformedResult(DsrError):
-    """What was uploaded is no result; the message names the place and what is wrong with it, never the value."""
+    """An upload is malformed; the message names the place and the mistake, never the value."""
 
 
 class _Strict(BaseModel):
@@ -32,7 +32,7 @@ class _Strict(BaseModel):
 
 
 class FoundBy(_Strict):
-    """A value of a row by which somebody can be found in it, the subject or anybody, and when the row happened."""
+    """A value that identifies a person in a row, the subject or another, and the time of the row."""
 
     type: IdentityType
     value: Annotated[str, Field(min_length=1, max_length=LONGEST, repr=False)]
@@ -74,24 +74,23 @@ class TaskResult(_Strict):
 
 
 class Uploads(Protocol):
-    """Where uploads are waited for and lie sealed."""
+    """The sealed uploads of teams."""
 
     async def expect(self, system: str, commands: Mapping[UUID, UUID]) -> None:
-        """Opens a place for each of these commands, by whose subject it is sealed; one that is open stays as it is."""
+        """Opens a place for each command, sealed for its subject; an open place stays."""
 
     async def take(self, commands: Sequence[UUID]) -> Mapping[UUID, bytes]:
-        """What has come, by command; it stays until the task has ended."""
+        """Returns the uploads received, by command; they stay until the task has ended."""
 
 
 class NoUploads:
-    """What an adapter is given that asks nobody."""
+    """For adapters that never ask a team."""
 
     async def expect(self, system: str, commands: Mapping[UUID, UUID]) -> None:
-        """Nothing is asked here, so nothing comes."""
-        raise Misconfigured(f"{system}: {len(commands)} copies were to be asked for where nobody is asked")
+        """Raises: no team is asked."""
+        raise Misconfigured(f"{system}: {len(commands)} copies were requested where no team is asked")
 
     async def take(self, commands: Sequence[UUID]) -> Mapping[UUID, bytes]:
-        """Nothing has come."""
         del commands
         return {}
 
@@ -112,13 +111,13 @@ def read_result(body: bytes) -> TaskResult:
 def records_of(
     task: Task, uploaded: bytes | None, found: int, settings: BusSettings, held: frozenset[str]
 ) -> list[Record]:
-    """The rows of a copy, what its subject is not shown left out.
+    """Returns the rows of a copy, without fields that the subject is not shown.
 
-    ``held``: the categories that the downstreams file has of the system.
+    ``held``: the categories that the downstreams file declares for the system.
 
     Raises:
-        AnswerMalformed: nothing was uploaded, or something else than was said or declared.
-        ForeignHit: a row names nobody whom the task is about, or somebody else beside them.
+        AnswerMalformed: nothing was uploaded, or the upload differs from the reply or the declaration
+        ForeignHit: a row does not name the subject, or also names another person
     """
     if not uploaded:
         raise AnswerMalformed(f"{task.system} says exported, and has uploaded nothing for that command")
@@ -135,14 +134,14 @@ def records_of(
     known = {kind for kind, _ in theirs}
     if any(not theirs.issuperset(named for named in _named(row, settings) if named[0] in known) for row in rows):
         raise ForeignHit(
-            f"{task.system} has uploaded rows in which somebody else than the subject is named, by what is not known as"
+            f"{task.system} has uploaded rows that name another person than the subject, by what is not known as"
             " theirs; nothing was handed out"
         )
     return [_record(task.system, row, settings.shown) for row in rows]
 
 
 def _named(row: Row, settings: BusSettings) -> Iterator[Named]:
-    """By what anybody is named in a row, as it says itself and as its shown fields do; texts of people are not read."""
+    """Yields the identities in a row and in its shown fields; free text is not read."""
     yield from (spelled(each.type, each.value) for each in row.matched if each.type is not IdentityType.NAME)
     for name, value in row.data.items():
         if settings.fields[name] in SHOWN - {"C"}:

@@ -120,8 +120,8 @@ def lines_of(system: str, findings: Findings) -> Iterator[str]:
 
 def as_json(findings: Findings) -> dict[str, dict[str, object]]:
     """Returns the results for a program."""
-    told = {check: {"word": e.word, "reason": e.reason, "seconds": e.seconds} for check, e in findings.items()}
-    return {check: {k: v for k, v in each.items() if v not in (None, "")} for check, each in told.items()}
+    shown = {check: {"word": e.word, "reason": e.reason, "seconds": e.seconds} for check, e in findings.items()}
+    return {check: {k: v for k, v in each.items() if v not in (None, "")} for check, each in shown.items()}
 
 
 # About whom.
@@ -272,9 +272,9 @@ def _is_final(result: Result | None) -> bool:
 
 @dataclass
 class Trial:
-    """What a check is given: the system, people to seed, what may be corrected, and how long it may take to be gone.
+    """The input of a check: the system, people to seed, the correction to make, and the time allowed for an erasure.
 
-    ``row_by_row``: a copy has one record for each row that it holds.
+    ``row_by_row``: a copy has one record for each row.
     """
 
     examined: Examined
@@ -370,8 +370,8 @@ async def foreign(trial: Trial) -> Finding:
     before = [await shown(trial, each) for each, _ in neighbours]
     receipt_of(await trial.ask(Operation.ERASE, person), TaskOutcome.ERASED)
     for (each, held), seen in zip(neighbours, before, strict=True):
-        unless(await has_kept(trial, each, held), "rows of somebody else have gone")
-        unless(await shown(trial, each) == seen, "somebody else is not as they were")
+        unless(await has_kept(trial, each, held), "rows of another person were deleted")
+        unless(await shown(trial, each) == seen, "another person was changed")
     return YES
 
 
@@ -384,9 +384,9 @@ async def sharing(trial: Trial) -> Finding:
     unless(before, "it does not find a row of two people by each of them")
     receipt_of(await trial.ask(Operation.ERASE, person), TaskOutcome.ERASED)
     after = await records(trial, other)
-    unless(len(after) == len(before), "rows of somebody else have gone, in which the person was too")
-    unless({*_of_others(before, person)} <= {*_of_others(after, person)}, "somebody else is not as they were")
-    unless(not await look(trial, person), "it still finds the person in a row of somebody else")
+    unless(len(after) == len(before), "shared rows of another person were deleted")
+    unless({*_of_others(before, person)} <= {*_of_others(after, person)}, "another person was changed")
+    unless(not await look(trial, person), "it still finds the person in a row of another person")
     return YES
 
 
@@ -412,8 +412,8 @@ async def found(trial: Trial) -> Finding:
     if not any(map(trial.can, LOOKS)):
         return Finding(Word.NOT_DECLARED)
     person, _ = await trial.seeded()
-    unless(await look(trial, person), "it finds nothing of somebody about whom it holds something")
-    unless(not await look(trial, trial.people.another()), "it finds something of somebody whom it has never heard of")
+    unless(await look(trial, person), "it finds nothing about a person whom it holds")
+    unless(not await look(trial, trial.people.another()), "it finds something about an unknown person")
     return YES
 
 
@@ -423,15 +423,15 @@ async def exported(trial: Trial) -> Finding:
     neighbour, _ = await trial.seeded()
     receipt = receipt_of(await trial.ask(Operation.EXPORT, person), TaskOutcome.EXPORTED)
     whole = not trial.row_by_row or held in {None, receipt.found}
-    unless(whole, f"it holds {held} rows of somebody, and exports {receipt.found}")
+    unless(whole, f"it holds {held} rows of a person, and exports {receipt.found}")
     counted = not trial.row_by_row or len(receipt.records) == receipt.found
     unless(receipt.records and counted, "it counts other than it gives")
     theirs = {(each.type.value, each.value) for each in person.identities(trial.system.needs)}
     traced = [any(spelled(m.type, m.value) in theirs for m in record.matched) for record in receipt.records]
     unless(all(traced), "a row does not say by what it was found")
-    told = repr([record.data for record in receipt.records])
-    shows_another = neighbour.email in told or neighbour.key in told
-    unless(not shows_another, "it shows something of somebody else")
+    shown_data = repr([record.data for record in receipt.records])
+    shows_another = neighbour.email in shown_data or neighbour.key in shown_data
+    unless(not shows_another, "it shows data of another person")
     return YES
 
 
@@ -463,7 +463,7 @@ async def erased(trial: Trial) -> Finding:
     person, held = await trial.seeded()
     copy = await records(trial, person) if trial.can(Operation.EXPORT) else None
     receipt = receipt_of(await trial.ask(Operation.ERASE, person), TaskOutcome.ERASED)
-    unless(held in {None, receipt.found}, f"it holds {held} rows of somebody, and erases {receipt.found}")
+    unless(held in {None, receipt.found}, f"it holds {held} rows of a person, and erases {receipt.found}")
     unless((receipt.found, receipt.remaining) == (receipt.changed, 0), "its counts do not add up")
     unless(not await trial.examined.held(person), "it says erased, and holds rows of them")
     if copy is not None:
@@ -528,12 +528,12 @@ async def killed(trial: Trial) -> Finding:
     return Finding(Word.YES, f"killed at its first {_MOST_NOTES} notes, ended as if it had not been")
 
 
-async def nobody(trial: Trial) -> Finding:
-    """Nothing is found, changed or left of a person whom the system does not know."""
+async def unknown(trial: Trial) -> Finding:
+    """Checks that nothing is found, changed or left of a person whom the system does not know."""
     other, held = await trial.seeded()
     receipt = receipt_of(await trial.ask(Operation.ERASE, trial.people.another()), TaskOutcome.NO_MATCH)
     unless((receipt.found, receipt.changed, receipt.remaining) == (0, 0, 0), "its counts do not add up")
-    unless(await has_kept(trial, other, held), "rows of somebody else have gone")
+    unless(await has_kept(trial, other, held), "rows of another person were deleted")
     return YES
 
 
@@ -583,7 +583,7 @@ CHECKS: Mapping[str, Check] = {
     "row of two people": Check((Operation.ERASE, Operation.EXPORT), sharing),
     "repeat harmless": Check(_ERASE, repeated),
     "kill in the middle": Check(_ERASE, killed),
-    "nobody known": Check(_ERASE, nobody),
+    "unknown person": Check(_ERASE, unknown),
     "results in order": Check(_ERASE, in_order),
     "withdrawn before": Check(_ERASE, withdrawn),
 }

@@ -16,10 +16,10 @@ class _Declared(BaseModel):
 
 
 class Way(_Declared):
-    """How the system is filled, or swept: one of these, in the system's own way.
+    """Seeds or cleans the system, in one of these ways.
 
-    ``command``: run without a shell, with the person as JSON on its standard input; it prints how many rows it made,
-    or nothing. ``sql``: statements for a SQL store, one row each. Both may name ``{email}``, ``{phone}``,
+    ``command``: run without a shell, with the person as JSON on standard input; it prints the number of rows made, or
+    nothing. ``sql``: statements for a SQL store, one row each. Both may name ``{email}``, ``{phone}``,
     ``{account_id}``, ``{sip_uri}``, ``{name}`` and ``{key}``.
     """
 
@@ -47,7 +47,7 @@ class Correction(_Declared):
 
 
 class Conformance(_Declared):
-    """How a system is examined by ``dsr conformance``."""
+    """Configures ``dsr conformance`` for a system."""
 
     seed: Way = Field(description="lets the system hold something about an invented person")
     shared: Way | None = Field(
@@ -61,10 +61,10 @@ class Conformance(_Declared):
 
     @property
     def change(self) -> Change | None:
-        """What is corrected."""
+        """Returns the correction to make."""
         return self.rectify.change if self.rectify else None
 
     @property
     def within(self) -> timedelta:
-        """How long a task may take, and what is erased to be gone."""
+        """Returns the time that a task may take."""
         return timedelta(seconds=self.within_s)

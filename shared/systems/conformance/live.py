@@ -1,4 +1,4 @@
-"""Examines the systems of a downstreams file, live: on people whom they were given for it, and on nobody else."""
+"""Examines the live systems of a downstreams file with invented people only."""
 
 import asyncio
 import re
@@ -32,7 +32,7 @@ class SeedFailed(Misconfigured):
 
 
 class Seeding:
-    """Goes one declared way, for one person after the other, or for two whose names are told apart by ``other_``."""
+    """Seeds one person after another by a declared way, or two whose names are prefixed with ``other_``."""
 
     def __init__(self, where: str, way: Way, environment: Mapping[str, str], dsn_env: str | None = None) -> None:
         self._where = where
@@ -41,10 +41,10 @@ class Seeding:
         self._dsn_env = way.dsn_env or dsn_env
 
     async def run(self, values: Mapping[str, str]) -> int | None:
-        """How many rows were made, where that can be told.
+        """Returns the number of rows made, if known.
 
         Raises:
-            SeedFailed: says what was tried and what came of it.
+            SeedFailed: names the attempt and its result
         """
         try:
             async with asyncio.timeout(_SECONDS):
@@ -73,7 +73,7 @@ class Seeding:
     async def _sql(self, values: Mapping[str, str]) -> int:
         dsn = self._environment.get(self._dsn_env or "")
         if not dsn:
-            raise SeedFailed(f"{self._where}: sql needs dsn_env, the variable of whoever may write there; export it")
+            raise SeedFailed(f"{self._where}: sql needs dsn_env, the variable with a writing user; export it")
         if is_mariadb(dsn):
             await self._in_mariadb(dsn, values)
             return len(self._way.sql)
@@ -122,7 +122,7 @@ class Live:
     sharing: Seeding | None = None
 
     async def put(self, person: Person, rows: int) -> int | None:
-        """Fills it; the file says how much, so the number wanted is not heard."""
+        """Seeds the system; the file decides how many rows, so the number wanted is ignored."""
         del rows
         return await self.seeding.run(person.values) if self.seeding else None
 
@@ -134,15 +134,15 @@ class Live:
         return True
 
     async def held(self, person: Person) -> int | None:
-        """What it holds is known by its answers alone."""
+        """Returns None: only the system's answers are known."""
         del person
         return None  # unknown
 
     def about(self, task: Task) -> None:
-        """It is told with the task."""
+        """Does nothing: the task says it."""
 
     async def hear(self, progress: dict[UUID, dict[str, JsonValue]], delay: timedelta) -> None:
-        """Waits as long as it has asked for."""
+        """Waits the requested time."""
         del progress
         await asyncio.sleep(delay.total_seconds())
 
@@ -157,12 +157,12 @@ async def examine(
     names: Sequence[str] = (),
     on_the_bus: MakeLive | None = None,
 ) -> dict[str, Findings]:
-    """What came of every check on every system that is in use, or on these.
+    """Returns the results of every check on every enabled system, or on these.
 
-    ``on_the_bus``: how teams there are reached, where a platform is around them.
+    ``on_the_bus``: reaches teams on the bus, on a running platform.
 
     Raises:
-        Misconfigured: the file cannot be used, or there is no such system.
+        Misconfigured: the file is unusable, or there is no such system
     """
     wiring = replace(wiring, policy=wiring.policy.keeping_nothing())
     loaded = Downstreams.load(path, wiring)

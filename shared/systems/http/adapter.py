@@ -55,7 +55,7 @@ class HttpAdapter(Served):
 
     @property
     def calls(self) -> int:
-        """How many requests were sent."""
+        """Returns the number of requests sent."""
         return self._session.asked
 
     async def would_get_marketing(self) -> AsyncIterator[Sequence[Sequence[Identity]]]:

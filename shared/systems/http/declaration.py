@@ -104,14 +104,16 @@ class Request(Declared):
 
 
 class Pages(Declared):
-    """How the next page is requested.
+    """Requests the next page.
 
-    ``page``: ``parameter`` counts from 1. ``last_id``: ``parameter`` is the id of the last record. Both end where
-    ``more`` is false; without ``more`` they end with an empty page, or by ``end = "short"`` with one of fewer than
-    ``size`` records. Use ``short`` only if the system always fills a page. ``cursor``: the value at ``next`` goes into
-    ``parameter``. ``link``: ``next`` is the address of the next page; its path and query are used. Both end where the
-    value is missing or null, or ``more`` is false. ``of_body``: parameters are fields of the body. A page of more than
-    ``size`` records is an error.
+    - ``page``: ``parameter`` counts from 1. ``last_id``: ``parameter`` is the ID of the last record. Both end where
+      ``more`` is false; without ``more`` they end with an empty page, or by ``end = "short"`` with one of fewer than
+      ``size`` records. Use ``short`` only if the system always fills a page
+    - ``cursor``: the value at ``next`` goes into ``parameter``. ``link``: ``next`` is the address of the next page; its
+      path and query are used. Both end where the value is missing or null, or ``more`` is false
+    - ``of_body``: parameters are fields of the body
+
+    A page of more than ``size`` records is an error.
     """
 
     kind: Literal["page", "last_id", "cursor", "link"]
@@ -137,15 +139,15 @@ class Pages(Declared):
 
 
 class Read(Request):
-    """How a record is read; ``records``: its path in the answer, if it is not the whole answer."""
+    """Reads a record; ``records``: its path in the answer, if it is not the whole answer."""
 
     records: Path | None = None
 
 
 class Listing(Read):
-    """How records are listed, page by page.
+    """Lists records page by page.
 
-    ``records``: their path in the answer; left out, the answer is the list. A single object is one record.
+    ``records``: their path in the answer; by default the answer is the list. A single object is one record.
     """
 
     id: Path = "id"
@@ -153,7 +155,7 @@ class Listing(Read):
 
 
 class Find(Listing):
-    """How records are searched: by each identity of the types in ``by``, or once for each record of the parent.
+    """Searches records: by each identity of the types in ``by``, or once for each record of the parent.
 
     ``foreign``: if the search also returns records of others, ``refuse`` all records, or ``count`` theirs where others
     write in the subject's records.
@@ -172,10 +174,10 @@ class Step(Request):
 
 
 class ByHand(Declared):
-    """What a person does about a record that the API cannot erase: a command, or words.
+    """Describes what a person does with a record that the API cannot erase: a command, or words.
 
     ``when``: conditions of the record. ``each``: the text for one record; ``{each}`` in ``do`` stands for up to a
-    hundred of them, joined by ``between``. Without ``each``, ``do`` is repeated for each record. Templates name ids
+    hundred of them, joined by ``between``. Without ``each``, ``do`` is repeated for each record. Templates name IDs
     only, so that a command never contains text from a record.
     """
 
@@ -216,7 +218,7 @@ class LookAt(Request):
 
 
 class Look(Declared):
-    """How an erasure is verified: by every request of ``ask`` for each record, and by ``search`` with the identities.
+    """Verifies an erasure: by every request of ``ask`` for each record, and by ``search`` with the identities.
 
     A search alone proves nothing: records below an erased record are not found any more.
 
@@ -230,7 +232,7 @@ class Look(Declared):
 
 
 class Job(Declared):
-    """How a job of the system is followed, by its states.
+    """Follows a job of the system by its states.
 
     ``run``: the request that continues a job in state ``ready``. A state that is not listed counts as pending.
     """
@@ -247,7 +249,7 @@ class Job(Declared):
 
 
 class Rate(Declared):
-    """How many calls a system allows; ``match``: method and beginning of the paths; left out, all paths."""
+    """Limits the calls to a system; ``match``: method and beginning of the paths; by default all paths."""
 
     match: str = ""
     calls: int = Field(ge=1, le=1_000_000)
@@ -292,14 +294,14 @@ def _listed(value: object) -> object:
 
 
 class Correction(Declared):
-    """How a field is corrected, and the path where the new value must be read afterwards."""
+    """Corrects a field; ``path``: where the new value must be read afterwards."""
 
     path: Path
     steps: tuple[Step, ...] = Field(min_length=1)
 
 
 class Change(Declared):
-    """How a record is restricted, lifted or excluded from marketing, and the condition that shows it."""
+    """Restricts, lifts or suppresses a record; ``seen``: the condition that shows it."""
 
     steps: tuple[Step, ...] = Field(min_length=1)
     seen: Conditions = Field(min_length=1)
@@ -345,7 +347,7 @@ class Resource(Declared):
     def _is_whole(self) -> Self:
         wrong = [*self._lacks()]
         if self.everybody is not None and (self.suppress is None or self.of is not None):
-            wrong.append("everybody is for a resource by itself with suppress, whose seen tells who is mailed")
+            wrong.append("everybody needs a resource without a parent, and suppress with seen")
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
@@ -358,13 +360,13 @@ class Resource(Declared):
         if self.erase and self.by_hand:
             yield "erase is what the interface does and by_hand what a person does: leave one out"
         if self.by_hand and (self.by_hand[-1].when or not all(each.when for each in self.by_hand[:-1])):
-            yield "by_hand: each but the last says when it is told, the last, without when, of the rest"
+            yield "by_hand: every entry needs a when but the last, which applies to the rest"
         if bool(self.erase or self.by_hand) != (self.verify is not None):
             yield "erase needs verify: what was sent is not yet erased"
         if self.read is None and (self.rectify or any(getattr(self, each) for each in CHANGES)):
             yield "rectify, restrict, lift and suppress need read: what was changed is looked at again"
         if strange := sorted(self.explain.keys() - self.shown):
-            yield f"explain.{strange[0]} is no field of class A, C or M, so nobody is shown it"
+            yield f"explain.{strange[0]} is no field of class A, C or M, so it is never shown"
         for path, whose in self.owner.items():
             if whose not in set(IdentityType) and (self.of is None or "." not in whose):
                 kinds = ", ".join(IdentityType)
@@ -441,7 +443,7 @@ class Declaration(Declared):
                 if whose not in set(IdentityType) and whose.partition(".")[0] not in self.above(name):
                     yield f"resource.{name}: owner.{path}: it lies below no {whose.partition('.')[0]}"
             for by_hand in resource.by_hand:
-                yield from self._unknown_of(name, by_hand.names, {"id"}, "a person is told what to do")
+                yield from self._unknown_of(name, by_hand.names, {"id"}, "a manual step is described")
             for find in resource.find:
                 yield from self._unknown_in(name, find, {*find.by}, whole=True)
             if resource.everybody is not None:
@@ -472,7 +474,7 @@ class Declaration(Declared):
         for each in sorted(used - known):
             parent, _, path = each.partition(".")
             if parent not in above or not (whole or path == above[parent]):
-                yield f"resource.{name}: {{{each}}} is known to nobody where {where}"
+                yield f"resource.{name}: {{{each}}} is unknown where {where}"
 
     def above(self, name: str) -> tuple[str, ...]:
         """Returns the resources above, the nearest first."""

@@ -39,7 +39,7 @@ _SHORTEST = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Further:
-    """What one call adds to a declared request; ``link``: the address of a next page, of which path and query count."""
+    """Additions of one call to a declared request; ``link``: the address of a next page, whose path and query count."""
 
     query: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)

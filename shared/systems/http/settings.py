@@ -30,5 +30,5 @@ class DeclaredHttpSettings(HttpSettings):
 
     @property
     def rounds(self) -> int:
-        """How often new records are searched for during an erasure."""
+        """Returns the most rounds of searching new records during an erasure."""
         return 5

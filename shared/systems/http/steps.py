@@ -193,13 +193,13 @@ class Steps:
         resource, now = self._resources[name], self._clock.now()
         verify = resource.verify
         if verify is None:
-            raise TypeError("nobody looks at that again")
+            raise TypeError("that place is not verified")
         passed = now - journal.noted.looked.setdefault(name, now)
         if passed > verify.within:
             raise ResidueFound(f"{self._system} says that a {name} was erased, and shows it after {verify.within}")
         # If every look by id shows a record as gone, the search index may lag behind.
-        told = all(each.gone for each in journal.of_place(name))
-        if not told and not any(step.job for step in resource.erase):
+        all_gone = all(each.gone for each in journal.of_place(name))
+        if not all_gone and not any(step.job for step in resource.erase):
             for each in shown:
                 each.step, each.gone = 0, False
         return self._later(max(verify.settle, passed / _SLOWER))
@@ -222,12 +222,12 @@ class Steps:
         names = dict.fromkeys(each.place for each in journal.noted.going)
         bare = [name for name in reversed(self._order) if name in names and not self._resources[name].erase]
         left = {name: some for name in bare if (some := [e for e in journal.of_place(name) if not e.gone])}
-        told = [how for name, some in left.items() for how in self._told(name, some)]
+        manual = [how for name, some in left.items() for how in self._manual_steps(name, some)]
         if left:
             said = f"{self._system} has no way to erase {', '.join(left)}: do it there, and enter what was done"
-            raise NotSupported(f"{said}; GET …/manual-steps says how" if told else said, told)
+            raise NotSupported(f"{said}; GET …/manual-steps says how" if manual else said, manual)
 
-    def _told(self, name: str, left: Sequence[Going]) -> Iterator[str]:
+    def _manual_steps(self, name: str, left: Sequence[Going]) -> Iterator[str]:
         """Yields the manual steps for one resource."""
         for n, way in enumerate(self._resources[name].by_hand):
             known = [self._ids_of(each) for each in left if each.way == n]

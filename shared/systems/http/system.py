@@ -145,7 +145,7 @@ class Search:
         if theirs is not None:
             return Hit(task, name, number, record, above, by, theirs)
         if find.foreign == "refuse":
-            raise ForeignHit(f"{self._system} found a {name} of somebody else too; nothing was done")
+            raise ForeignHit(f"{self._system} found a {name} of another person too; nothing was done")
         self.others[task.task_id] += find.foreign == "count"
         return None
 
@@ -281,8 +281,8 @@ def _holder(hit: Hit, holder: Holder) -> str | None:
     """Returns the identity in a record: the subject's, or else the first one there."""
     if not holder.column:
         return hit.by.value if hit.by and hit.by.type is holder.type else None
-    told = (str(value) for value in each_at(hit.record, holder.column) if is_text(value))
-    return hit.theirs.get(holder.column) or next(told, None)
+    held = (str(value) for value in each_at(hit.record, holder.column) if is_text(value))
+    return hit.theirs.get(holder.column) or next(held, None)
 
 
 def _shape(name: str, resource: Resource) -> Shape:
@@ -403,8 +403,8 @@ class HttpUnit(Steps, Moments):
                 values = {**hit.values, "task_id": str(hit.task.task_id)}
                 for step, said in _steps(resource, operation, each, hit.record):
                     if step is None:
-                        told = f"{self._system} has no way to {operation} {name}: do it there, and enter what was done"
-                        raise NotSupported(told)
+                        says = f"{self._system} has no way to {operation} {name}: do it there, and enter what was done"
+                        raise NotSupported(says)
                     await self._session.ask(step, {**values, **said})
         return Applied([len(each.records) for each in changes], {})
 
@@ -416,12 +416,12 @@ class HttpUnit(Steps, Moments):
     async def size(self, place: str) -> int:
         """Not supported: the API lists no records."""
         del place
-        raise NotSupported(f"{self._system} does not tell how many records there are")
+        raise NotSupported(f"{self._system} does not count its records")
 
     async def past(self, due: Due, after: Record | None, *, most: int) -> Page:
         """Not supported: the API lists no records."""
         del due, after, most
-        raise NotSupported(f"{self._system} does not list what is past its day")
+        raise NotSupported(f"{self._system} does not list records by age")
 
 
 def must_be_classified(system: str, resource: Resource, record: Mapping[str, Any]) -> None:

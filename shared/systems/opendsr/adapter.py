@@ -156,7 +156,7 @@ class OpenDsrAdapter:
     async def _results(self, task: Task, address: str, count: int) -> list[tuple[str, dict[str, JsonValue]]]:
         results = await self._processor.results(address, count)
         if any(is_foreign(data, task.identities, self._settings) for _, data in results):
-            raise ForeignHit(f"{self._system} found somebody else too; nothing was done")
+            raise ForeignHit(f"{self._system} found another person too; nothing was done")
         return results
 
     async def _ask(self, asking: _Asking, kind: RequestType, purpose: str) -> Status:

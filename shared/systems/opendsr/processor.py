@@ -195,8 +195,8 @@ def results(said: Any, count: int, system: str) -> list[tuple[str, dict[str, Jso
     try:
         found = _RESULTS.validate_python(said)
     except ValidationError:
-        told = f"{system} gives results that are not JSON objects by category, each a word of small letters"
-        raise AnswerMalformed(told) from None
+        malformed = f"{system} gives results that are not JSON objects by category, each a word of small letters"
+        raise AnswerMalformed(malformed) from None
     by_category = {"record": found} if isinstance(found, list) else found
     each = [(category, data) for category, some in by_category.items() for data in some]
     if len(each) != count:

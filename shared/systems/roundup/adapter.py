@@ -95,7 +95,7 @@ class RoundupAdapter:
         return await _Call(self._system("names"), self._policy).locate(tasks, save_progress)
 
     async def plan(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """What an erasure would find, or why it would do nothing."""
+        """Returns what an erasure would find, or why it would do nothing."""
         return await _Call(self._system("all"), self._policy).plan(tasks, save_progress)
 
     async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
@@ -144,7 +144,7 @@ class RoundupAdapter:
         return (Dated("issue", CATEGORIES["issue"], {RESOLVED: field}),) if field else ()
 
     async def count(self, due: Sequence[Due], spared: Spared) -> Sequence[Counted | Refused]:
-        """How many tickets are due of each."""
+        """Counts the due tickets."""
         return await _Call(self._system("desk"), self._policy).count(due, spared)
 
     async def sweep(self, due: Sequence[Due], spared: Spared, go_on: GoOn) -> Sequence[Swept | Refused]:

@@ -1,6 +1,6 @@
-"""What a tracker holds about people, as records that the subject can read (Art. 15, 20), with their history.
+"""Copies what a tracker holds about people into records for the subject (Art. 15, 20), with their history.
 
-An erasure removes the history with its record, so a copy shows it: of the fields that a copy of the record shows.
+An erasure removes the history with its record, so a copy shows it, limited to fields that a copy of the record shows.
 """
 
 from base64 import b64encode
@@ -41,9 +41,9 @@ _WHOSE: Final[Mapping[str, Sequence[str]]] = {
 }
 """Names the fields that say whose a record is."""
 _BY_ANYONE: Final = frozenset({"msg", "file"})
-"""What another person may have put to a ticket: then it is not provided by that person (Art. 20)."""
+"""Records that another person may have added to a ticket; those are not provided by the subject (Art. 20)."""
 _NOT_PROVIDED: Final = {"issue": ("status", "priority", "keyword")}
-"""What the service desk gives a ticket."""
+"""Fields of a ticket that the service desk sets."""
 _TIMES: Final = frozenset({"creation", "activity", "date"})
 """Fields with a time, which a tracker writes in UTC and without saying so."""
 _LINKED: Final = frozenset({"link", "unlink"})
@@ -135,7 +135,7 @@ def _links(links: Links, people: Collection[str]) -> list[JsonValue]:
 
 
 def _owner(classname: str, item: Item) -> str | None:
-    """Whose a record is, as it says itself."""
+    """Returns the ID of the record's owner, as the record names it."""
     if classname == "user":
         return str(item["id"])
     link = next((item[key] for key in _WHOSE[classname] if item.get(key)), None)

@@ -61,7 +61,7 @@ class Overwriting:
         return ended
 
     async def _overwrite(self, going: Mapping[UUID, Journal], closed: str | None) -> dict[UUID, Result]:
-        """Which tasks failed; their people are left as they are, so that a repeat finds them."""
+        """Returns the failed tasks; their users stay unchanged, so that a repeat finds them."""
         ended: dict[UUID, Result] = {}
         standing = Standing(going, self._save_progress)
         for classes in (_HANGING, ("user",)):

@@ -48,7 +48,7 @@ _ASKS: Mapping[str, str] = {
         "the customer to whom the request {request} ({right}) was passed on has said nothing: ask them"
     ),
 }
-"""By level, what people of ours are asked to do."""
+"""Instructions to our staff, by level."""
 
 
 def _words(task: Task, level: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Who of a tracker's users is the subject: every hit of a search is judged against the subject's own identities."""
+"""Decides which of a tracker's users is the subject: compares every hit with the subject's identities."""
 
 import contextlib
 import re
@@ -19,7 +19,7 @@ from shared.systems.roundup.tracker import FIELDS, PEOPLE, Tracker, member
 USER: Final = "realname,address,alternate_addresses,phone"
 """The fields of a user that tell who they are."""
 SUFFIX: Final = 7
-"""So many last digits of a number are searched for; the whole number is compared afterwards."""
+"""Number of last digits that are searched for; then whole numbers are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,13 @@ class Person:
 
     @classmethod
     def read(cls, fields: Mapping[str, str | None]) -> "Person":
-        """From the fields of a user as the tracker gives them."""
+        """Reads a person from the fields of a user."""
         name, address, alternates, phone = (fields.get(key) or "" for key in USER.split(","))
         addresses = frozenset(in_letters(nfc(one.casefold())) for one in (address, *alternates.split()) if one)
         return cls(str(fields["id"]), name, addresses, phone)
 
     def identities(self, source: str) -> tuple[Identity, ...]:
-        """What they are known by, as far as another system could be searched by it."""
+        """Returns the identities of the user by which another system could be searched."""
         said = [(IdentityType.EMAIL, address) for address in sorted(self.addresses)]
         said += [(IdentityType.PHONE, self.number)] if self.number else []
         found = []
@@ -76,7 +76,7 @@ class Candidates:
         return cls(Person.read(fields) for fields in member(answer, "collection", PEOPLE, tracker.system))
 
     def of(self, identities: Iterable[Identity]) -> Sequence[Person]:
-        """Those who may have one of the identities."""
+        """Returns users who may have one of the identities."""
         keys = [
             digits(one.value)[-SUFFIX:] if one.type is IdentityType.PHONE else in_letters(nfc(one.value.casefold()))
             for one in searched(identities)
@@ -109,14 +109,14 @@ def has(person: Person, identity: Identity) -> bool:
 
 
 def judged(people: Iterable[Person], identities: Sequence[Identity]) -> dict[str, bool]:
-    """Whether each of the hits is proven to be the subject, by id.
+    """Returns, by user ID, whether a hit is proven to be the subject.
 
-    A value that only one user has is proof, unless that user has another value of a kind that the subject gave as well:
-    numbers pass from one person to the next. Then, as with a value that several users have, or that is known to be
-    several people's, the name decides; and against a contradiction a shared value proves nothing.
+    A value that only one user has is proof, unless that user has another value of a type that the subject also gave,
+    since numbers change hands. Then the name decides, as for a value that several users share; a shared value never
+    outweighs a contradiction.
 
-    Another number does not contradict a proved address that only one user has: people have several numbers, and the
-    number may have been corrected at their request. Another name does: a household may share the mailbox.
+    Another number does not contradict a proved address of only one user: people have several numbers, and it may have
+    been corrected. Another name does: a household may share the mailbox.
     """
     keys = searched(identities)
     hits = [person for person in people if any(has(person, key) for key in keys)]
@@ -125,7 +125,7 @@ def judged(people: Iterable[Person], identities: Sequence[Identity]) -> dict[str
 
 
 def matches_of(person: Person, identities: Iterable[Identity]) -> tuple[Match, ...]:
-    """By what a person can be found or distinguished; a national number as the subject's that it is."""
+    """Returns the values that find or distinguish a person; a national number as the subject's number."""
     numbers = [person.phone] if person.number else [each.value for each in identities if _has_number(person, each)]
     return (
         *(Match(IdentityType.EMAIL, address) for address in sorted(person.addresses)),

@@ -1,4 +1,4 @@
-"""How one Roundup tracker is reached, and how much of it one request may touch."""
+"""Defines how a Roundup tracker is reached, and the limits of one request."""
 
 from typing import Annotated, Literal
 
@@ -37,5 +37,5 @@ class RoundupSettings(HttpSettings):
 
     @property
     def rounds(self) -> int:
-        """How often records that keep arriving are chased."""
+        """Returns the most rounds of searching for records that keep arriving."""
         return 5

@@ -60,10 +60,10 @@ Scope = Literal["names", "flags", "all", "desk"]
 _ADDRESSES: Final = 16
 """The most addresses of one user; with more a person decides whose the user is."""
 MARKS: Final = {"restriction": "restricted", "marketing": "marketing_opt_out"}
-"""By flag the field of a user."""
+"""Fields of a user, by flag."""
 _READ: Final = ",".join((NAMED, *MARKS.values()))
 _ITEMS, _FILES = 1_000, 4
-"""So many records are read at a time; files with their content."""
+"""Numbers of records, and of files with content, per request."""
 _DATE: Final = "%Y-%m-%d.%H:%M:%S"
 
 
@@ -118,7 +118,7 @@ _SHOWN: Final = [*CATEGORIES]
 Name = tuple[str, str]
 """The class and the id of a record."""
 _Owners = dict[Name, dict[UUID, str]]
-"""By record and task the user whose it is."""
+"""Owning users, by record and task."""
 
 
 class _Known(NamedTuple):
@@ -142,14 +142,14 @@ class _Theirs:
         return frozenset(key for key, each in self.tasks.items() if each.details.get("right") != Right.PORTABILITY)
 
     def matched(self, task_id: UUID, owner: str) -> tuple[Match, ...]:
-        """By what the owner of a record is known."""
+        """Returns the values that identify the owner of a record."""
         known = (task_id, owner)
         if known not in self._matched:
             self._matched[known] = matches_of(self.people[task_id][owner], self.tasks[task_id].identities)
         return self._matched[known]
 
     def by_record(self, pairs: Mapping[str, Iterable[tuple[str, str]]]) -> _Owners:
-        """By record the tasks whose it is, in the order in which they read it."""
+        """Returns the tasks whose subject owns each record, in the order of reading."""
         found: _Owners = {}
         whose: defaultdict[str, list[UUID]] = defaultdict(list)
         for task_id, one in ((task_id, one) for task_id, people in self.people.items() for one in people):
@@ -170,7 +170,7 @@ class _Theirs:
 
 
 class TicketUnit(Moments):
-    """Every call is a moment of its own; ``others``: how much third parties wrote on their tickets, by task."""
+    """A unit without transaction; ``others``: by task, how much third parties wrote on the subject's tickets."""
 
     for_many = True
     searched = frozenset({"user"})
@@ -251,7 +251,7 @@ class TicketUnit(Moments):
         ]
 
     async def _owned(self, theirs: _Theirs) -> tuple[_Owners, _Owners]:
-        """What is theirs, in the order in which they read it, and what of third parties stands on their tickets."""
+        """Returns the subjects' records in the order of reading, and records of third parties on their tickets."""
         owners = sorted({one for people in theirs.people.values() for one in people}, key=int)
         if not owners:
             return {}, {}
@@ -266,7 +266,7 @@ class TicketUnit(Moments):
         return mine, others
 
     async def _named(self, theirs: _Theirs) -> AsyncGenerator[Page]:
-        """What is theirs, and how many rows its history has."""
+        """Yields the subjects' records, and then the number of rows in their history."""
         mine, _ = await self._owned(theirs)
         yield [theirs.record(name, *whose) for name, tasks in mine.items() for whose in tasks.items()]
         rows = await self._tracker.of_records("history", by_class(mine), ROWS) if mine else {}
@@ -350,7 +350,7 @@ class TicketUnit(Moments):
     # Erasing, step by step.
 
     def going(self, record: Record) -> Going:
-        """What is noted of a record that is to go."""
+        """Returns the journal entry of a record."""
         return Going(place=record.shape.place, id=record.key[0])
 
     async def carry(self, journals: Sequence[Journal], note: Callable[[], Awaitable[None]]) -> Mapping[UUID, Result]:
@@ -372,7 +372,7 @@ class TicketUnit(Moments):
         return [Record(_SHAPES["issue"], (one,), ref=said) for one in ids]
 
     async def size(self, place: str) -> int:
-        """How many tickets there are, as it was said with the last page."""
+        """Returns the number of tickets reported with the last page."""
         del place
         return self._rows
 

@@ -58,31 +58,31 @@ ITEMS: TypeAdapter[list[dict[str, Any]]] = TypeAdapter(_Each)
 PEOPLE: TypeAdapter[list[dict[str, str | None]]] = TypeAdapter(Annotated[list[_User], AfterValidator(_each_once)])
 """Users as they are searched for: texts."""
 BELONGINGS: TypeAdapter[dict[str, list[tuple[str, str]]]] = TypeAdapter(dict[_Class, list[tuple[Id, Id]]])
-"""Whose is what: pairs of record and person, by class."""
+"""Owners: pairs of record and person, by class."""
 ROWS: TypeAdapter[dict[str, dict[str, int]]] = TypeAdapter(dict[_Class, dict[Id, _Count]])
 """Rows of history by class and id."""
 Links = list[tuple[str, str, Id, str | None]]
-"""Each with a sign (what was added or taken away), a class, an id, and a name where that class has names."""
+"""Each with a sign (added or removed), a class, an ID, and a name if the class has names."""
 Past = tuple[str, str, bool, str, dict[str, Links | str | bool | int | float | None]]
 """A row of the history: when, by which user, whether that is staff, what was done, and what each field said before."""
 CHANGES: TypeAdapter[dict[str, dict[str, list[Past]]]] = TypeAdapter(dict[_Class, dict[Id, list[Past]]])
 """Rows of the history by class and id, oldest first."""
 VALUES: TypeAdapter[dict[str, dict[str, dict[str, Any]]]] = TypeAdapter(dict[_Class, dict[Id, dict[str, Any]]])
-"""What records say, by class and id."""
+"""Field values, by class and ID."""
 LEFT: TypeAdapter[list[tuple[int, str]]] = TypeAdapter(
     list[tuple[_Count, Annotated[str, StringConstraints(pattern=r"^(passed on|refused)$")]]]
 )
-"""What was left as it was, by its position in the call."""
+"""Items left unchanged, by position in the call."""
 IDS: TypeAdapter[list[str]] = TypeAdapter(list[Id])
 COUNT: TypeAdapter[int] = TypeAdapter(_Count)
 FIELDS: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
 
 
 def member(said: Any, name: str, form: TypeAdapter[Said], system: str) -> Said:
-    """What an answer says under that name.
+    """Returns the member of an answer with that name.
 
     Raises:
-        AnswerMalformed: it says nothing there, or nothing of that form.
+        AnswerMalformed: it is missing or malformed
     """
     try:
         return form.validate_python(said[name] if isinstance(said, Mapping) else None)
@@ -93,8 +93,8 @@ def member(said: Any, name: str, form: TypeAdapter[Said], system: str) -> Said:
 class Tracker:
     """One Roundup tracker as the privacy user sees it.
 
-    Searches travel in a body (a POST that says it is a GET), so no identity stands in an address that servers log, and
-    no list of ids meets a limit. What the tracker says about a refusal may hold personal data: it is never passed on.
+    Searches travel in a body (a POST marked as GET), so that no identity is in a logged address and no list of IDs
+    meets a limit. The tracker's error messages may hold personal data and are never passed on.
     """
 
     def __init__(

@@ -60,7 +60,7 @@ class Notes:
         before = Counter[str](orjson.loads(found[0][4])) if found[0][0] == str(task.task_id) else Counter[str]()
         counts = (before or Counter(note.counts)) if note.first else before + Counter(note.counts)
         said = orjson.dumps(+counts).decode()
-        await self._connection.execute(_NOTE, str(task.task_id), *token, said, request, self._system)
+        await self._connection.execute(_UPDATE_NOTE, str(task.task_id), *token, said, request, self._system)
         return +counts
 
     async def forget(self) -> None:
@@ -323,7 +323,7 @@ _LOOK = """
 SELECT task_id, opened, stage, attempt, counts FROM dsr_platform.progress
 WHERE request_id = ? AND system = ? FOR UPDATE
 """
-_NOTE = """
+_UPDATE_NOTE = """
 UPDATE dsr_platform.progress
 SET task_id = ?, opened = ?, stage = ?, attempt = ?, counts = ?, noted_at = CURRENT_TIMESTAMP(6)
 WHERE request_id = ? AND system = ?

@@ -27,7 +27,7 @@ from shared.systems.tryton.settings import TrytonSettings
 from shared.systems.tryton.system import CATEGORIES, Places, TrytonSystem, TrytonUnit
 
 _OPEN = "open_requests"
-"""The field of a party with the ids of open requests, for whoever talks to the customer meanwhile."""
+"""The field of a party with the IDs of open requests, for staff who talk to the customer."""
 _COUNT = "shown_with"
 _AT_A_TIME = 100
 
@@ -76,7 +76,7 @@ class TrytonAdapter(Served):
 
     @property
     def dated(self) -> Sequence[Dated]:
-        """By which declared fields its parties have an age."""
+        """Returns the declared fields that date its parties."""
         return self._places.dated
 
     async def close(self) -> None:
@@ -84,12 +84,12 @@ class TrytonAdapter(Served):
         await self._client.aclose()
 
     async def inspect(self) -> Sequence[str]:
-        """Signs in, and asks for nobody; raises what a task would be answered."""
+        """Signs in without searching for a person; raises what a task would raise."""
         await self._search.rpc.search(PARTY, [["id", "=", 0]], ["id"])
         return ()
 
     async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """Who each subject is here: customer number, and all addresses and numbers with their periods."""
+        """Finds each subject's customer number, and all addresses and numbers with their periods."""
         del save_progress  # reading leaves nothing to remember
 
         async def work(unit: Unit, _: object, sought: Sequence[Subject]) -> Sequence[Result]:
@@ -106,16 +106,16 @@ class TrytonAdapter(Served):
         self, found: Attribution, theirs: Sequence[Customer], shared: Collection[tuple[int, Identity]]
     ) -> Receipt:
         counts = found.counts()
-        told = [
+        located = [
             replace(identity, shared=(each.party["id"], identity) in shared)
             for each in theirs
             for identity in each.identities(self._system.name)
         ]
         outcome, n = (TaskOutcome.LOCATED if counts else TaskOutcome.NO_MATCH), counts.total()
-        return Receipt(found.task.task_id, outcome, n, remaining=n, by_category=counts, identities=tuple(told))
+        return Receipt(found.task.task_id, outcome, n, remaining=n, by_category=counts, identities=tuple(located))
 
     async def _shared(self, theirs: Sequence[Customer]) -> set[tuple[int, Identity]]:
-        """What of theirs other parties have too; a number that is assigned is told by its periods."""
+        """Returns the customers' identities that other parties share; assigned numbers are decided by their periods."""
         reached = [
             (each, identity)
             for each in theirs
@@ -132,7 +132,7 @@ class TrytonAdapter(Served):
     # By night, and for those who look.
 
     async def count(self, due: Sequence[Due], spared: Spared) -> Sequence[Counted | Refused]:
-        """How many of its parties are past each of these ceilings."""
+        """Counts the parties past each of these ceilings."""
         return [await retention.count(self._nightly, each, _any_category(spared)) for each in due]
 
     async def sweep(self, due: Sequence[Due], spared: Spared, go_on: GoOn) -> Sequence[Swept | Refused]:
@@ -145,7 +145,7 @@ class TrytonAdapter(Served):
             yield [[i for i in each.identities(self._system.name) if i.valid_to is None] for each in page]
 
     async def assignments(self) -> Sequence[AssignedNumber]:
-        """Whose every number is and was, as the company assigned it."""
+        """Returns the present and former holders of every assigned number."""
         return await self._search.assigned(self._system.name)
 
     async def flag(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
@@ -175,7 +175,7 @@ class TrytonAdapter(Served):
         return [failed.get(task.task_id) or done[task.task_id] for task in tasks]
 
     async def _open(self, domains: Iterable[Sequence[Any]]) -> dict[int, set[str]]:
-        """By party the ids of the open requests that it shows."""
+        """Returns the IDs of open requests shown, by party."""
         rows = [row for domain in domains for row in await self._search.rpc.search(PARTY, domain, (_OPEN,))]
         return {row["id"]: set((row[_OPEN] or "").split()) for row in rows}
 
@@ -187,7 +187,7 @@ class TrytonAdapter(Served):
 
 
 def _counted(task: Task, marked: Mapping[int, set[str]]) -> int:
-    """How many parties showed a request when its task first looked."""
+    """Counts the parties that showed a request when its task first looked."""
     noted = task.progress.get(_COUNT)
     return noted if isinstance(noted, int) else sum(str(task.request_id) in ids for ids in marked.values())
 

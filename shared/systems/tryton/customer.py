@@ -1,17 +1,17 @@
-"""A customer as the CRM holds them: parties that it has merged, with all their rows; and who of several is meant; pure.
+"""Models a customer of the CRM, with merged parties and all rows; decides which customer is the subject; pure.
 
-Nothing is ever done to a customer who is not proven to be the subject. In the order of their weight:
+Nothing is done to a customer who is not proven to be the subject. In order of weight:
 
-- The customer number decides. If the CRM itself gave it earlier (``locate``), or it is proved to be theirs (REQ-S1), it
-  decides alone. If it is only stated, an e-mail address or number must agree, unless the subject or the customer has
-  none. Others who share one are left alone. Account ids of other systems mean nothing here.
-- Without one, a single customer who holds the e-mail address is the subject; a single one who holds only the number is,
-  unless their e-mail addresses differ from the subject's: numbers are shared and re-assigned.
-- If several hold an address or number, only the one who holds one of every kind that the subject gave.
+- The customer number decides. One that the CRM itself gave earlier (``locate``), or that is proved (REQ-S1), decides
+  alone. If it is only stated, an e-mail address or number must agree, unless the subject or the customer has none.
+  Other customers who share one are left alone. Account IDs of other systems do not count here.
+- Without one, a single customer with the e-mail address is the subject. So is a single customer with only the number,
+  unless their e-mail addresses differ from the subject's: numbers are shared and reassigned.
+- If several customers match, only the one with a match of every type that the subject gave.
 
-A number, or a SIP address, counts while it is assigned: a former holder is nobody's match. One that was not assigned,
-such as a customer's number with another carrier, counts where it is written down as their contact. A corrected address
-is no match: it may always have been somebody else's.
+A number or SIP address counts while it is assigned; a former holder is no match. An unassigned number, such as one of
+another carrier, counts where it is entered as a contact. A corrected address is no match: it may always have been
+another person's.
 """
 
 import contextlib
@@ -37,13 +37,13 @@ ASSIGNMENT: Final = "number.assignment"
 ADDRESS: Final = "party.address"
 IDENTIFIER: Final = "party.identifier"
 STREET_PARTS: Final = ("street_name", "building_name", "building_number", "unit_number", "floor_number", "room_number")
-"""What a street is made of, where it is not written as ``street_unstructured``."""
+"""Parts of a street that is not written as ``street_unstructured``."""
 ADDRESS_FIELDS: Final = (
     *("party_name", "attn", "street_unstructured", *STREET_PARTS),
     *("post_box", "private_bag", "post_office", "postal_code", "city"),
 )
 KINDS: Final = (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI)
-"""What somebody is reached by."""
+"""Types of contact points."""
 _TYPES: Final = {
     "email": IdentityType.EMAIL,
     "phone": IdentityType.PHONE,
@@ -54,7 +54,7 @@ _TYPES: Final = {
 
 
 class Known(NamedTuple):
-    """What a customer is reached by, or what was ``assigned`` to them; half-open, UTC."""
+    """A contact point of a customer, or a number ``assigned`` to them; half-open, UTC."""
 
     type: IdentityType
     value: str
@@ -83,7 +83,7 @@ class Customer:
 
     @property
     def party(self) -> Row:
-        """The one that speaks for all."""
+        """Returns when each row was last written, by model and ID."""
         return self.parties[0]
 
     @property
@@ -99,7 +99,7 @@ class Customer:
 
     @cached_property
     def known(self) -> Sequence[Known]:
-        """What they are reached by; of a number that was assigned that says whose it is, and no contact."""
+        """Returns the contact points; an assigned number counts by its assignment, not as a contact."""
         assigned = [assignment(row) for row in self.rows[ASSIGNMENT]]
         named = {(each.type, each.value) for each in assigned}
         contacts = (
@@ -120,7 +120,7 @@ class Customer:
             return datetime.min.replace(tzinfo=UTC)
 
     def identities(self, system: str) -> Iterator[Identity]:
-        """What the CRM knows them by: the customer number, every address, and every number with its periods."""
+        """Yields the customer number, every address, and every number with its periods."""
         yield from (Identity(IdentityType.ACCOUNT_ID, code, source=system) for code in self.codes)
         yield from (Identity(each.type, each.value, each.since, each.until, system) for each in self.known)
 
@@ -144,11 +144,11 @@ class Customer:
 
 
 def proven(system: str, identities: Sequence[Identity], hits: Collection[Customer]) -> list[Customer]:
-    """Those of the customers who are the subject.
+    """Returns the customers who are the subject.
 
     Raises:
-        ForeignHit: the hits could be somebody else's.
-        SeveralPeople: they hold what is known of the subject, and none of them all of it.
+        ForeignHit: the matches could be another person's
+        SeveralPeople: several match in part, and none in full
     """
     accounts = [i for i in identities if i.type is IdentityType.ACCOUNT_ID and i.source in {"requester", system}]
     certain = {i.value for i in accounts if i.source == system or i.level > NOTHING}
@@ -180,7 +180,7 @@ def _counts(identity: Identity) -> bool:
 
 
 def type_of(row: Row) -> IdentityType | None:
-    """What kind of identity a contact is; some are none."""
+    """Returns the identity type of a contact, if it has one."""
     return _TYPES.get(row["type"] or "")
 
 
@@ -209,7 +209,7 @@ def country(row: Row) -> str | None:
 
 
 def first_in_use(rows: Iterable[Row], *alike: str) -> set[int]:
-    """Of rows that are needed in general those that really are: the first of each kind that is in use."""
+    """Returns, of rows needed in general, the first of each kind in use."""
     first: dict[tuple[Any, ...], int] = {}
     for row in rows:
         if row["active"]:
@@ -283,23 +283,23 @@ def _same(name: str) -> Callable[[str, str], bool]:
 
 _SAME: Final = {name: _same(name) for name in _FIELDS}
 FIELDS: Final = tuple(Field(each, each, str, shown=False, rectifies=each, same=_SAME[each]) for each in _FIELDS)
-"""What a correction changes of a party: no part of a copy, which shows the rows themselves."""
+"""Fields that a correction changes in a party; a copy shows the rows themselves instead."""
 
 
 def correctable(customer: Customer, asked: Sequence[Change]) -> dict[str, str | None]:
-    """By field what a customer shows of it, None where nothing does; of several rows the one that is meant.
+    """Returns what a customer shows of each field; None: nothing.
 
     Raises:
-        Refused: nobody can tell which of several is wrong.
+        Refused: several rows could be meant
     """
     return {name: _shown(row, name) for name, row in _meant(customer, asked).items()}
 
 
 def written(customer: Customer, values: Mapping[str, str | None], asked: Sequence[Change]) -> dict[str, Any]:
-    """What is written into the party, with its rows, so that it shows these values; all of it or nothing.
+    """Returns the values to write into the party and its rows, all or nothing.
 
     Raises:
-        Refused: the CRM lets nobody change it.
+        Refused: the CRM does not allow the change
     """
     said: dict[str, Any] = {}
     rows: dict[str, list[Any]] = {CONTACT: [], ADDRESS: []}

@@ -46,7 +46,7 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "party.": (dict,),
 }
 _TEXT: Final = (str, _NOTHING)
-"""What a field holds that is not named above."""
+"""Types of any other field."""
 Versions = Mapping[str, str]
 """The version of a row by its model and id."""
 EVEN_INACTIVE: Final = {"active_test": False}
@@ -81,14 +81,14 @@ class TrytonRpc:
         self._authorization: str | None = None
 
     async def call(self, method: str, *params: Any, unless_changed: Versions | None = None) -> Any:
-        """What the method returns.
+        """Returns the result of a method.
 
-        ``unless_changed``: which versions of what rows it is made for; of others it changes nothing.
+        ``unless_changed``: row versions on which the call depends; it changes nothing if they differ.
 
         Raises:
-            Unavailable: the CRM is away or busy, or another transaction was in the way.
-            CrmRefused: the CRM will not do it.
-            AnswerMalformed: its answer is none to a call, or larger than an answer may be.
+            Unavailable: the CRM is away or busy, or another transaction was in the way
+            CrmRefused: the CRM refuses the call
+            AnswerMalformed: the answer does not fit a call, or is too large
         """
         context = {**EVEN_INACTIVE, VERSION: unless_changed} if unless_changed else EVEN_INACTIVE
         async with self._turns:
@@ -120,10 +120,10 @@ class TrytonRpc:
     async def search_in(
         self, model: str, field: str, values: Iterable[Any], fields: Sequence[str], more: Sequence[str] = ()
     ) -> list[Row]:
-        """Rows whose field has one of the values, asked for in chunks.
+        """Returns rows whose field has one of the values, in chunks.
 
         Raises:
-            ForeignHit: the search ignores its filter, since it returned what nobody asked for.
+            ForeignHit: the search ignored its filter and returned other rows
         """
         wanted = sorted(known := set(values))
         rows: list[Row] = []
@@ -179,7 +179,7 @@ class TrytonRpc:
             case ["UserError" | "UserWarning", [str(text), *_]]:
                 raise CrmRefused(f"the CRM refused {method}: {reason_of(text)}")
             case ["ConcurrencyException", *_]:
-                raise Unavailable("somebody else has changed the customer in the CRM meanwhile")
+                raise Unavailable("the customer was changed in the CRM meanwhile")
             case _:
                 # a conflict with another transaction, or a failure of its own: what it says may hold a customer's data
                 raise Unavailable(f"the CRM failed at {method}")
@@ -258,13 +258,13 @@ class Search:
         return await self.load(await self.with_duplicates(set().union(*held.values())))
 
     async def holders(self, identities: Collection[Identity]) -> Mapping[Named, Collection[int]]:
-        """The ids of the parties that hold each of the identities, deactivated ones too.
+        """Returns the IDs of the parties with each identity, including deactivated parties.
 
-        E-mail is compared by ``ilike``, so a hit that differs in more than case is dropped. Numbers, SIP addresses
-        and codes are compared exactly.
+        E-mail is compared by ``ilike``, so a match that differs in more than case is dropped. Other identities are
+        compared exactly.
 
         Raises:
-            ForeignHit: the search ignores its filter, since it returned what nobody asked for.
+            ForeignHit: the search ignored its filter and returned other rows
         """
         kinds = (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID, IdentityType.SIP_URI)
         emails, phones, codes, users = (
@@ -283,7 +283,7 @@ class Search:
 
         def note(kind: IdentityType, values: Iterable[str], party: int, searched: str) -> None:
             if searched and not values:
-                raise ForeignHit(f"the CRM's search {searched} returned what nobody asked for")
+                raise ForeignHit(f"the CRM's search {searched} ignored its filter")
             for value in values:
                 held[kind, value].add(party)
 
@@ -335,7 +335,7 @@ class Search:
         return await self.rpc.search_in(PARTY, "replaced_by", ids, ("id",))
 
     async def assigned(self, system: str) -> list[AssignedNumber]:
-        """Every number and SIP address that is or was assigned, with its period and the customer number."""
+        """Returns every number and SIP address ever assigned, with its period and customer number."""
         read: list[AssignedNumber] = []
         async for rows in self._pages(ASSIGNMENT, [], (*_ASSIGNED, "party.code"), _PAGE):
             for row in rows:
@@ -346,7 +346,7 @@ class Search:
         return read
 
     async def wanting_marketing(self) -> AsyncIterator[list[Customer]]:
-        """Every party in use that bears no mark against marketing, with what it is reached by; page by page."""
+        """Yields pages of active parties without a mark against marketing, with their contact points."""
         wanting = [["marketing_opt_out", "!=", True], ["active", "=", True]]
         async for rows in self._pages(PARTY, wanting, ["id"], CHUNK):
             yield await self.load(row["id"] for row in rows)

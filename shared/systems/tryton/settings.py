@@ -1,4 +1,4 @@
-"""How a Tryton is reached, how much of it one request may touch, and what its parties say of why their data stays."""
+"""Defines how Tryton is reached, the limits of one request, and the fields of parties that keep data."""
 
 from typing import Annotated, Literal
 

@@ -1,8 +1,8 @@
-"""How a customer goes from Tryton (Art. 17), to the end; every step may be repeated.
+"""Erases a customer in Tryton (Art. 17); every step may be repeated.
 
-Tryton's wizard blanks names, addresses and the visible values. It forgets ``value_compact``, a copy of every e-mail
-address and number in clear, and the customer number; and it knows nothing of the numbers that were assigned to the
-party. All of it is removed afterwards.
+Tryton's wizard blanks names, addresses and visible values. It leaves ``value_compact``, a plain copy of every e-mail
+address and number, and the customer number, and knows nothing of number assignments. All of these are removed
+afterwards.
 """
 
 from collections import defaultdict
@@ -130,7 +130,7 @@ class Steps:
         rpc = self._search.rpc
         there = await rpc.search_in(PARTY, "id", wanted, ("active", "name"))
         ending = [row["id"] for row in there if row["active"] or seen]
-        refused = await _whoever(partial(self._deactivate, seen=seen), ending)
+        refused = await _for_each(partial(self._deactivate, seen=seen), ending)
         left = [row for row in there if row["id"] not in refused]
         # An inactive party without a name was erased by an attempt before this one, and is not left half done.
         untouched = {row["id"] for row in left if row["active"] or row["name"]}
@@ -140,7 +140,7 @@ class Steps:
         await rpc.write(PARTY, sorted({*active} & refused.keys()), {"active": True})
         erased = [row["id"] for row in there if row["id"] not in refused]
         for start in range(0, len(erased), CHUNK):
-            refused |= await _whoever(self._forget, erased[start : start + CHUNK])
+            refused |= await _for_each(self._forget, erased[start : start + CHUNK])
         return refused
 
     async def _deactivate(self, parties: Sequence[int], seen: Versions | None) -> None:
@@ -176,16 +176,16 @@ class Steps:
         return refused
 
     async def _residues(self, parties: Iterable[int]) -> set[int]:
-        """Those of which something is left."""
+        """Returns the parties of which something is left."""
         return {row["id"] for each in await self._search.load(parties) for row in each.parties if _is_left(each, row)}
 
 
 async def _nothing(_: Mapping[UUID, object]) -> None:
-    """Nobody withdraws what goes by its age."""
+    """Checks nothing: a retention run cannot be withdrawn."""
 
 
-async def _whoever(step: Callable[[Sequence[int]], Awaitable[None]], parties: Sequence[int]) -> dict[int, Refused]:
-    """Does the step for all parties at once; if the CRM refuses, finds out for whom, and does it for the others."""
+async def _for_each(step: Callable[[Sequence[int]], Awaitable[None]], parties: Sequence[int]) -> dict[int, Refused]:
+    """Takes the step for all parties in one call; if the CRM refuses it, halves the parties to find the cause."""
     if not parties:
         return {}
     try:
@@ -194,7 +194,7 @@ async def _whoever(step: Callable[[Sequence[int]], Awaitable[None]], parties: Se
         if len(parties) == 1:
             return {parties[0]: reason}
         half = len(parties) // 2
-        return await _whoever(step, parties[:half]) | await _whoever(step, parties[half:])
+        return await _for_each(step, parties[:half]) | await _for_each(step, parties[half:])
     return {}
 
 

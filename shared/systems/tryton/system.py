@@ -1,6 +1,6 @@
-"""The CRM as the engine has it: parties and their rows as places, and the records of whoever is proven to be meant.
+"""Adapts the CRM to the engine: parties and their rows as places, and the records of proven subjects.
 
-It has no transactions: what is to go is taken out step by step (``steps.py``), and what is changed is read again.
+It has no transactions: records are removed step by step (``steps.py``), and changes are read again.
 """
 
 from collections import defaultdict
@@ -57,7 +57,7 @@ FLAGGED: Final = {"restriction": "restricted", "kept": "restricted", "marketing"
 """The field of a party by the flag that it is."""
 RELATIONSHIP_END: Final = "relationship_end"
 LAST_ACTIVITY: Final = "last_activity"
-"""What the policy calls the days of a party."""
+"""The policy's name for the last day of a party's activity."""
 CATEGORIES: Final = {
     PARTY: "account",
     CONTACT: "contact",
@@ -75,7 +75,7 @@ _NEEDS: Final = {
     ADDRESS: "address",
     IDENTIFIER: "vat_number",
 }
-"""What rules of the policy call what stands there, among the fields that they keep."""
+"""The policy's names of fields that rules keep."""
 _STATES: Final = {
     "contract": State("active_contract", "contract_active"),
     "invoice_open": State("open_invoice", "invoice_open"),
@@ -88,7 +88,7 @@ _SAYS: Final[Mapping[str, Mapping[str, bool]]] = {
     "disputed": _YES_OR_NO,
 }
 _OF_PARTY: Final = {Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS}
-"""What is done to parties alone."""
+"""Operations on parties only."""
 _PAGE: Final = 100
 """Parties that are erased before a sweep asks whether it goes on."""
 _DAY: Final = Clock("day", ZoneInfo("UTC"))
@@ -111,7 +111,7 @@ class Places:
         tells = {each: name for each in _STATES if grounds and (name := getattr(grounds, each))}
         self._of_party = {each: name for each, name in tells.items() if each == "contract"}
         self._of_invoices = {each: name for each, name in tells.items() if each != "contract"}
-        self._told = tells
+        self._reported = tells
         found_by = tuple(Holder("", None, kind) for kind in (IdentityType.ACCOUNT_ID, *KINDS))
         shape: dict[str, Shape] = {}
         shape[PARTY] = self._shape(
@@ -166,11 +166,11 @@ class Places:
     @property
     def tells(self) -> frozenset[str]:
         """The states of the policy of which a party tells whether they last."""
-        return frozenset(word for each in self._told if (word := _STATES[each].word))
+        return frozenset(word for each in self._reported if (word := _STATES[each].word))
 
     @property
     def dated(self) -> Sequence[Dated]:
-        """By which declared fields parties have an age; none, where no fields are declared."""
+        """Returns the declared fields that date parties; empty if none are declared."""
         if self.grounds is None:
             return ()
         ended = Dated(PARTY, "account", {RELATIONSHIP_END: self.grounds.ended_on})
@@ -178,7 +178,7 @@ class Places:
         return (ended, Dated(PARTY, "marketing", {LAST_ACTIVITY: active})) if active else (ended,)
 
     def records(self, customer: Customer, task: Task, *, data: bool) -> Iterator[Record]:
-        """Every record of a customer, as a task has found them; parties alone, where nothing else is changed."""
+        """Yields the records of a customer; only parties, if the task changes nothing else."""
         yield from self.parties(customer, task, data=data)
         if task.operation in _OF_PARTY:
             return
@@ -241,7 +241,7 @@ class Places:
         return customers.day(row.get(grounds.ended_on)) if grounds and row.get(grounds.contract) == "ended" else None
 
     def _invoices(self, row: Row, parents: Sequence[tuple[int, tuple[str]]]) -> Iterator[Record]:
-        """What a party says of its invoices, if there are any."""
+        """Yields what a party shows of its invoices, if there are any."""
         states, ended = self._states(row, self._of_invoices), self._ended(row)
         if ended or any(lasts is not False for lasts in states):
             key = (str(row["id"]),)
@@ -249,11 +249,11 @@ class Places:
 
     def swept(self, row: Row) -> Record:
         """A party that is past its day."""
-        return Record(self._swept, (str(row["id"]),), states=self._states(row, self._told))
+        return Record(self._swept, (str(row["id"]),), states=self._states(row, self._reported))
 
-    def _states(self, row: Row, told: Mapping[str, str]) -> tuple[bool | None, ...]:
+    def _states(self, row: Row, fields: Mapping[str, str]) -> tuple[bool | None, ...]:
         """Whether each lasts; an ended contract without its day is not known."""
-        said = {each: _SAYS[each].get(str(row.get(name))) for each, name in told.items()}
+        said = {each: _SAYS[each].get(str(row.get(name))) for each, name in fields.items()}
         if (grounds := self.grounds) and row.get(grounds.contract) == "ended" and "contract" in said:
             said["contract"] = False if customers.day(row.get(grounds.ended_on)) else None
         return tuple(said.values())
@@ -278,7 +278,7 @@ class Places:
 
 
 def _found_by(customer: Customer, identities: Sequence[Identity], kind: IdentityType) -> str | None:
-    """What of the subject's stands in a customer's rows: what is proved best."""
+    """Returns the best proved identity of the subject in a customer's rows."""
     theirs = sorted(
         (each for each in identities if each.type is kind and customer.has(each)), key=lambda each: each.level
     )
@@ -299,8 +299,8 @@ def _party(row: Row) -> dict[str, Any]:
 def _assignment(row: Row) -> dict[str, Any]:
     known = customers.assignment(row)
     period = {"assigned_from": known.since, "assigned_until": known.until}
-    told = {name: moment.isoformat() for name, moment in period.items() if moment}
-    return {"number": row["number"], "line": row["line"], **told}
+    dated = {name: moment.isoformat() for name, moment in period.items() if moment}
+    return {"number": row["number"], "line": row["line"], **dated}
 
 
 def _address(row: Row) -> dict[str, Any]:
@@ -325,11 +325,11 @@ _COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     IDENTIFIER: ("kind", "code"),
 }
 _OURS: Final = {"active", "processing_restricted", "no_marketing", *_COLUMNS[ASSIGNMENT]}
-"""What nobody gave us, which is not portable (Art. 20): flags of our own, and the numbers that we assigned."""
+"""Fields not provided by the person, so not portable (Art. 20): our flags, and numbers that we assigned."""
 
 
 class TrytonUnit(Moments, Steps):
-    """Every call is a moment of its own; ``everybody``: it brings whoever may be meant, and proves nobody."""
+    """A unit without transaction; ``everybody``: it returns all possible subjects, and proves none."""
 
     def __init__(self, system: str, search: Search, places: Places, *, everybody: bool = False) -> None:
         Moments.__init__(self)
@@ -396,7 +396,7 @@ class TrytonUnit(Moments, Steps):
         return [str(record.key[0]) for record in records]
 
     async def size(self, place: str) -> int:
-        """How many rows the model has."""
+        """Counts the rows of the model."""
         return int(await self._search.rpc.call(f"model.{place}.search_count", []))
 
     async def past(self, due: Due, after: Record | None, *, most: int) -> Page:
