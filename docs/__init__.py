@@ -1,1 +1,1 @@
-"""What the product is, says and needs; `make docs` writes the two contracts from the code."""
+"""Documentation; `make docs` writes the generated pages from the code."""

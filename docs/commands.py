@@ -78,7 +78,7 @@ def _option(option: Any) -> str:
 
 
 def _said(parameter: Any) -> str:
-    """What it is for, and which words it takes."""
+    """Describes a parameter and its allowed words."""
     words = " | ".join(_words(parameter.type_descriptor.annotation))
     return ": ".join(filter(None, (words, parameter.help or "")))
 

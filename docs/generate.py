@@ -43,8 +43,8 @@ one adds a type with the next version. A record can come twice: `ce_id` tells.
 
 def asyncapi() -> str:
     """The contract of the bus, as AsyncAPI 3.0."""
-    told = dict.fromkeys(TYPES.values())
-    messages: list[type[BaseModel]] = [*EVENT_TYPES.values(), TaskRequested, TaskReply, RequestStatus, *told]
+    user_events = dict.fromkeys(TYPES.values())
+    messages: list[type[BaseModel]] = [*EVENT_TYPES.values(), TaskRequested, TaskReply, RequestStatus, *user_events]
     _, schemas = models_json_schema(
         [(message, "validation") for message in messages], ref_template="#/components/schemas/{model}"
     )
@@ -133,11 +133,11 @@ def _operations() -> dict[str, Any]:
         channel = _reference("channels", topic.name.lower())
         operations[f"{street.writer}.says.{topic.name.lower()}"] = {"action": "send", "channel": channel}
         for reader in sorted(street.readers):
-            operations[f"{reader}.hears.{topic.name.lower()}"] = {"action": "receive", "channel": channel}
+            operations[f"{reader}.receives.{topic.name.lower()}"] = {"action": "receive", "channel": channel}
     tasks, replies, dead_letters = (_reference("channels", name) for name in ("tasks", "replies", "deadLetters"))
     for service in sorted(set(FULFILLED_BY.values())):
         operations[f"{service}.asks.teams"] = {"action": "send", "channel": tasks, "reply": {"channel": replies}}
-    operations["intake.hears.emitters"] = {"action": "receive", "channel": _reference("channels", "userEvents")}
+    operations["intake.receives.emitters"] = {"action": "receive", "channel": _reference("channels", "userEvents")}
     operations["intake.tells.status"] = {"action": "send", "channel": _reference("channels", "status")}
     for service in ServiceName:
         operations[f"{service}.sets.aside"] = {"action": "send", "channel": dead_letters}
@@ -261,7 +261,7 @@ _DEAD_LETTER = {
         "properties": {
             "dsr_reason": {"type": "string", "description": "The name of what it broke"},
             "dsr_detail": {"type": "string", "description": "What is wrong with it, by field, without values"},
-            "dsr_topic": {"type": "string", "description": "Where it was heard"},
+            "dsr_topic": {"type": "string", "description": "The topic on which it arrived"},
             "dsr_set_aside_at": {"type": "string", "format": "date-time", "description": "When it was set aside"},
         },
         "additionalProperties": True,
@@ -271,7 +271,7 @@ _DEAD_LETTER = {
 
 
 def documents() -> dict[str, str]:
-    """Each document, by its path below docs/."""
+    """Returns each document by its path below docs/."""
     schemas = {f"schemas/{name}": json.dumps(schema, indent=2) + "\n" for name, schema in reference.schemas().items()}
     api = openapi()
     pages = {

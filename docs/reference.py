@@ -1,4 +1,4 @@
-"""What may stand in the files that connect a system, from their models: schemas for editors, and a page."""
+"""Documents the files that connect a system, from their models: schemas for editors, and a page."""
 
 import inspect
 import json
@@ -146,7 +146,7 @@ def _origin(kind: Any) -> type:
 
 
 def _prose(model: type[BaseModel]) -> str:
-    """What the class says of itself and its keys, as Markdown."""
+    """Returns a class's docstring as Markdown."""
     text = inspect.cleandoc(model.__doc__ or "").replace("``", "`")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
@@ -161,7 +161,7 @@ def _table(fields: Mapping[str, FieldInfo]) -> Iterator[str]:
 
 
 def _holds(kind: Any) -> str:
-    """In words what a value of that type is."""
+    """Describes the values of a type."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Literal:
         return " or ".join(f"`{each}`" for each in arguments)

@@ -39,7 +39,7 @@ from shared.domain.rights import Right
 
 HERE = LOCAL / "demo"
 ANSWERS = HERE / "answers"
-"""Where certificates, packages and letters lie afterwards."""
+"""The folder of certificates, packages and letters."""
 LETTERS = ANSWERS / "letters"
 DOWNSTREAMS = ROOT / "shared" / "policy" / "downstreams.toml"
 _BUSY = "A demonstration runs in this folder already: end it with Ctrl-C first."

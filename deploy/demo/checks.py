@@ -23,11 +23,11 @@ SELECT (SELECT count(*) FROM acc_cdrs
 _MAY_HOLD = frozenset(
     f"{CDR}: {table}" for table in ("public.acc_cdrs", "public.restricted_number", "dsr_platform.kept")
 )
-"""Where signs of an erased person may be left: calls that a rule keeps, and what restricts them."""
+"""Tables in which signs of an erased person may remain: calls that a rule keeps, and their restrictions."""
 _EVER = datetime.max.replace(tzinfo=UTC)
 
 Traces = Mapping[str, Counter[str]]
-"""By customer code, every place that has a sign of them, and how many."""
+"""Counts of signs by place, for each customer code."""
 
 
 class Inspector:

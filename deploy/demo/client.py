@@ -35,7 +35,7 @@ class DsrClient(httpx.AsyncClient):
         return str(_good(answer).json()["request_id"])
 
     async def read(self, request_id: str, part: str = "") -> dict[str, Any]:
-        """Where it stands, or a part of it: ``/timeline``, ``/letters``."""
+        """Returns a request, or a part of it: ``/timeline``, ``/letters``."""
         page = {"limit": _MOST} if part in _LISTS else None
         ask = partial(self.get, f"/v1/requests/{request_id}{part}", params=page)
         return dict(_good(await self._patiently(ask)).json())
@@ -48,10 +48,10 @@ class DsrClient(httpx.AsyncClient):
     async def follow(
         self, request_id: str, until: str | Callable[[dict[str, Any]], bool], part: str = "", *, within: float = 240
     ) -> dict[str, Any]:
-        """Where it stands, or that part of it, once it is in that state, or as the condition says.
+        """Returns the request or its part once it has that state, or fulfils the condition.
 
         Raises:
-            TimeoutError: It is not so after ``within`` seconds; the message says where it stands.
+            TimeoutError: not within ``within`` seconds; the message has the state
         """
         reached = until if callable(until) else lambda view: view["state"] == until
         view: dict[str, Any] = {}

@@ -72,7 +72,7 @@ class Estate:
 
     @property
     def own_files(self) -> tuple[Path, ...]:
-        """Where no sign of anybody may stand: the topics, and every log."""
+        """Returns files that must not contain any sign of a person: topics and logs."""
         return (*(self._directory / "servers" / "kafka" / "data").rglob("*.log"), *self.logs)
 
     @property

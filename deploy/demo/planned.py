@@ -9,7 +9,7 @@ from shared.domain.operations import Operation, TaskReport
 from shared.domain.policy import Policy
 
 Facts = Mapping[tuple[str, str], tuple[int, int, int, tuple[str, ...]]]
-"""By system and category: rows found, deleted, anonymised, and what is kept by which rules."""
+"""Rows found, deleted, anonymised, and the rules that keep some, by system and category."""
 
 
 def of_plan(plan: Mapping[str, Any]) -> list[PlannedSystem]:

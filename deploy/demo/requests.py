@@ -148,7 +148,7 @@ class Case:
         return cls(case.number, case.requests, plan)
 
     async def show(self, report: Report, client: DsrClient, policy: Policy) -> None:
-        """Reports how the rights of one message were answered, and whether the plan told the truth."""
+        """Reports how the rights of one message were answered, and whether the preview was right."""
         copy, erasure = self.of(Right.ACCESS), self.of(Right.ERASURE)
         report.section(f"One message, three rights: {erasure.part.person.name}")
         report.say(*(f"{each.part.right:10} {each.state:32} {each.part.shows}" for each in self.requests))

@@ -59,11 +59,11 @@ def forms(value: str) -> set[bytes]:
 class Seeker:
     """Counts in ``found`` the places that hold a sign, in one reading for many people.
 
-    ``encoded``: look for every form besides in which a program may leak a sign, also as a part of something else.
+    ``encoded``: also looks for encoded forms in which a program may leak a sign, even within other text.
     """
 
     found: defaultdict[str, Counter[str]]
-    """By customer code the number of rows or files that hold a sign of them, by ``system`` and table or file."""
+    """Number of rows or files with a sign, by customer code, system and table or file."""
 
     def __init__(self, wanted: Mapping[str, Iterable[str]], *, encoded: bool = False) -> None:
         self.found = defaultdict(Counter)

@@ -38,7 +38,7 @@ def kustomize(overlay: Path) -> str:
 
 
 def rendered(folder: Path) -> list[Path]:
-    """Every overlay as a file of the folder, by its name."""
+    """Renders every overlay into a file of the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{overlay}.yaml" for overlay in OVERLAYS]
     for file in files:

@@ -32,7 +32,7 @@ DOWNSTREAMS = ROOT / "shared" / "policy" / "downstreams.toml"
 PARTITIONS = 12
 REPLICAS = 3
 STATUS_READER = "dsr-status-reader"
-"""The user of whoever shows people where their request stands; its group bears the same name."""
+"""The user of a service that shows people the state of their requests; its group has the same name."""
 SCALER = "dsr-autoscaler"
 """The scaler's user at the broker."""
 ELSEWHERE = {
@@ -62,7 +62,7 @@ def teams() -> dict[str, frozenset[Operation]]:
 
 
 def users(asked: Teams | None = None) -> dict[str, list[Acl]]:
-    """Every user of the broker and what it may do there; what is not named is refused."""
+    """Returns the users of the broker with their permissions; everything else is denied."""
     asked = teams() if asked is None else asked
     ours = {rights.user_of(service): list(rights.of_service(service, asked)) for service in ServiceName}
     ours[SCALER] = [Acl("topic", topic, ("Describe",)) for topic in TOPIC_ACCESS]
@@ -73,7 +73,7 @@ def users(asked: Teams | None = None) -> dict[str, list[Acl]]:
 
 
 def topics() -> Iterator[Mapping[str, Any]]:
-    """Every topic as an object of Strimzi's."""
+    """Yields every topic as an object of Strimzi's."""
     for name in admin.declared(list(teams())):
         config = {**admin.config(name), "min.insync.replicas": 2}
         partitions = names.partitions_of(name, PARTITIONS)
@@ -81,7 +81,7 @@ def topics() -> Iterator[Mapping[str, Any]]:
 
 
 def kafka_users() -> Iterator[Mapping[str, Any]]:
-    """Every user as an object of Strimzi's."""
+    """Yields every user as an object of Strimzi's."""
     for name, acls in users().items():
         allowed = [
             {"resource": {"type": acl.kind, "name": acl.name, "patternType": "literal"}, "operations": acl.operations}
@@ -111,7 +111,7 @@ def environment() -> str:
 
 
 def variables() -> Iterator[tuple[str, Any]]:
-    """Every variable that a settings class reads, with its default."""
+    """Yields every variable that a settings class reads, with its default."""
     paths = [ROOT / "shared" / "storage" / "postgres.py", ROOT / "shared" / "runtime" / "settings.py"]
     for path in [*paths, *sorted(ROOT.glob("services/**/settings.py"))]:
         module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
@@ -124,7 +124,7 @@ def variables() -> Iterator[tuple[str, Any]]:
 
 
 def documents() -> dict[str, str]:
-    """Every generated file by its path below deploy/k8s; kustomize reads none outside it."""
+    """Returns every generated file by its path below deploy/k8s; kustomize reads none outside it."""
     return {
         "base/settings.env": environment(),
         "base/downstreams.toml": DOWNSTREAMS.read_text().partition("\n")[2],  # without the line for editors
@@ -135,7 +135,7 @@ def documents() -> dict[str, str]:
 
 
 def rules() -> Mapping[str, Any]:
-    """Every recording and alerting rule, for the Prometheus operator."""
+    """Returns the recording and alerting rules for the Prometheus operator."""
     groups = [group for path in sorted(RULES.glob("*.yml")) for group in yaml.safe_load(path.read_text())["groups"]]
     return {
         "apiVersion": "monitoring.coreos.com/v1",

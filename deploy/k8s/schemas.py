@@ -49,7 +49,7 @@ class Schemas:
 
     core: Path
     custom: Mapping[str, Any]
-    """By ``apiVersion/kind``; an unknown field is an error."""
+    """Schemas by ``apiVersion/kind``; an unknown field is an error."""
     trigger_keys: Mapping[str, Sequence[str]]
     """The keys that each of KEDA's scalers reads from a trigger's metadata, as its source declares them."""
 

@@ -37,7 +37,7 @@ _LONGEST: Final = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Somebody of the privacy team of the demonstration."""
+    """A member of the demonstration's privacy team."""
 
     account: str
     name: str
@@ -110,7 +110,7 @@ class IdentityProvider:
         )
 
     async def keys(self, _: Request) -> Response:
-        """With which its tokens are checked (RFC 7517)."""
+        """Returns the keys that verify its tokens (RFC 7517)."""
         return JSONResponse(KeySet([self.key]).as_dict(private=False))
 
     async def authorize(self, request: Request) -> Response:
@@ -140,7 +140,7 @@ class IdentityProvider:
         return RedirectResponse(f"{asked['redirect_uri']}?{back}", 303)
 
     async def token(self, request: Request) -> Response:
-        """The token for a code, once, for whoever has asked for it."""
+        """Exchanges a code for a token, once."""
         form = dict(parse_qsl((await request.body())[:_LONGEST].decode()))
         asked = self.codes.pop(form.get("code", ""), None)
         verifier = hashlib.sha256(form.get("code_verifier", "").encode()).digest()

@@ -37,7 +37,7 @@ class Kafka(Server):
 
     title = "the broker"
     number = 1
-    """Of the node in its cluster."""
+    """Number of the node in its cluster."""
     memory: tuple[str, ...] = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
     def __init__(self, directory: Path, passwords: Mapping[str, str] | None = None) -> None:
@@ -72,7 +72,7 @@ class Kafka(Server):
         )
 
     def properties(self) -> str:
-        """What the broker is told; what stands later in the file wins."""
+        """Returns the broker's settings; later ones win."""
         properties = _read("kafka.properties")
         if self._passwords:
             properties += _read("kafka_guarded.properties")
@@ -119,7 +119,7 @@ OLDEST = 17
 
 
 class JavaMissingError(RuntimeError):
-    """There is no Java 17 or later, and none comes as a package for this kind of machine; install one."""
+    """Java 17 or later is missing, and no package exists for this kind of machine; install one."""
 
 
 def find_java(oldest: int = OLDEST) -> Path:
@@ -134,9 +134,9 @@ def find_java(oldest: int = OLDEST) -> Path:
 
 
 def _major(java: str) -> int:
-    told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
-    found = re.search(r'version "(\d+)', told.stderr)
-    return int(found[1]) if found and told.returncode == 0 else 0
+    done = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
+    found = re.search(r'version "(\d+)', done.stderr)
+    return int(found[1]) if found and done.returncode == 0 else 0
 
 
 VERSION = "4.3.1"

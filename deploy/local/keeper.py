@@ -1,8 +1,8 @@
-"""Runs one process and ends it, with all that it started, as soon as whoever asked for it is gone.
+"""Runs one process, and ends it with its descendants as soon as the parent is gone.
 
-`process.Child` starts this file as a program of its own, since a process that was killed with -9 can tidy up nothing.
-Standard input is the control pipe: a byte on it is the number of a signal to pass on; its end means stop. The process
-id goes to standard output, what the process says to standard error. Needs the standard library alone.
+`process.Child` starts this file as a separate program, since a process killed with -9 cannot clean up. Standard input
+is the control pipe: a byte is the number of a signal to pass on; its end means stop. The process ID goes to standard
+output, the process's output to standard error. Needs only the standard library.
 """
 
 import contextlib
@@ -74,7 +74,7 @@ def _children() -> list[int]:
 
 
 def main() -> int:
-    """Start the ordered process once nobody else runs it, and end as it ends."""
+    """Start the ordered process once no other keeper runs it, and exit with its status."""
     order = json.loads(sys.argv[1])
     supervisor = Supervisor(order)
     threading.Thread(target=supervisor.follow_control_pipe, daemon=True).start()

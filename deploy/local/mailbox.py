@@ -38,9 +38,9 @@ li{{margin:.5rem 0}}pre{{font:inherit;white-space:pre-wrap;overflow-wrap:anywher
 
 
 class Mailbox:
-    """The process, and how intake sends its letters there.
+    """The process, and its address for intake's letters.
 
-    Letters hold links that prove who somebody is, so only who knows the secret in the address reads them.
+    Letters hold links that prove identities, so reading them needs the secret in the address.
     """
 
     def __init__(self, folder: Path) -> None:

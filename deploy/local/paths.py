@@ -1,4 +1,4 @@
-"""Where the things lie that exist on this machine alone: below `.local/`, and nowhere else."""
+"""Locates everything that exists on this machine only: below `.local/`."""
 
 from pathlib import Path
 

@@ -37,12 +37,12 @@ class Platform:
 
     @property
     def postgres_dsn(self) -> str:
-        """Where the product's database is."""
+        """Returns the address of the product's database."""
         return self.postgres.dsn if self.postgres else str(self._existing.postgres_dsn)
 
     @property
     def kafka_bootstrap(self) -> str:
-        """Where the broker is."""
+        """Returns the address of the broker."""
         return self.kafka.bootstrap if self.kafka else str(self._existing.kafka_bootstrap)
 
     def __enter__(self) -> Self:

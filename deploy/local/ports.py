@@ -31,9 +31,9 @@ def _give_up() -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """That many different ports on which nothing listens now, and that nobody else is given here while we run.
+    """Returns that many free ports, which no other call gets while we run.
 
-    The 256 given out last are kept.
+    The last 256 are remembered.
     """
     ports: list[int] = []
     while len(ports) < count:

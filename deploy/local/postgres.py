@@ -23,7 +23,7 @@ OLDEST = 15
 
 
 class PostgresMissingError(RuntimeError):
-    """There is no PostgreSQL 15 or later, and none comes as a package for this kind of machine; install one."""
+    """PostgreSQL 15 or later is missing, and no package exists for this kind of machine; install one."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ def _candidates() -> Iterator[Path]:
 def _major(folder: Path) -> int:
     if not (folder / "initdb").is_file() or not (folder / "postgres").is_file():
         return 0
-    told = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=False)
-    found = re.search(r"PostgreSQL\) (\d+)", told.stdout)
+    done = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=False)
+    found = re.search(r"PostgreSQL\) (\d+)", done.stdout)
     return int(found[1]) if found else 0
 
 
@@ -110,7 +110,7 @@ class Postgres(Server):
 
     @property
     def dsn(self) -> str:
-        """Where the database `dsr` is, for its superuser `dsr`.
+        """Returns the DSN of the database `dsr`, for its superuser `dsr`.
 
         Raises:
             RuntimeError: The server was never started.
@@ -155,7 +155,7 @@ class Postgres(Server):
 
 
 def _initialise(binaries: Binaries, cluster: Path, log: Path) -> None:
-    """Make a cluster beside its place and move it there whole: one that was cut short does not count."""
+    """Make a cluster in a temporary folder and move it into place whole; one that was cut short does not count."""
     fresh = cluster.with_name(f"{cluster.name}.partial")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o700)
@@ -175,8 +175,8 @@ def _initialise(binaries: Binaries, cluster: Path, log: Path) -> None:
 def _verifier(password: str) -> str:
     """Returns the verifier that PostgreSQL keeps of a password (RFC 5802, RFC 7677), with one iteration.
 
-    Many iterations make words that people choose dear to guess, and each connection dear to open: asyncpg needs 25 ms
-    of a core for PostgreSQL's 4,096. Nobody guesses 24 random bytes.
+    Iterations protect passwords that people choose, and cost 25 ms of CPU per connection at PostgreSQL's 4,096. Random
+    passwords of 24 bytes do not need them.
     """
     salt = secrets.token_bytes(16)
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, 1)

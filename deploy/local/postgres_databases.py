@@ -67,12 +67,12 @@ async def create_store(dsn: str, database: str, role: str, script: str) -> tuple
 
 
 async def drop(dsn: str, database: str) -> None:
-    """Drop the database, also while somebody is connected."""
+    """Drop the database, even if clients are connected."""
     await fetch(dsn, f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
 
 
 async def rename(dsn: str, database: str, name: str) -> None:
-    """Give the database another name, while nobody is connected to it."""
+    """Rename the database; no client may be connected."""
     await fetch(dsn, f'ALTER DATABASE "{database}" RENAME TO "{name}"')
 
 

@@ -20,7 +20,7 @@ _TAIL = 20
 
 
 class ChildFailedError(RuntimeError):
-    """A child process did not start, did not become ready in time or ended when nobody asked it to."""
+    """A child process did not start, was not ready in time, or ended unexpectedly."""
 
 
 @dataclass
@@ -141,10 +141,10 @@ class Child:
         self.stop()
 
     def _read_pid(self, keeper: subprocess.Popen[bytes]) -> int:
-        with cast("IO[bytes]", keeper.stdout) as told, selectors.DefaultSelector() as selector:
-            selector.register(told, selectors.EVENT_READ)
+        with cast("IO[bytes]", keeper.stdout) as output, selectors.DefaultSelector() as selector:
+            selector.register(output, selectors.EVENT_READ)
             in_time = selector.select(self.ready_within)
-            line = told.readline() if in_time else b""
+            line = output.readline() if in_time else b""
         if not line:
             self.stop()
             raise self._failure("could not be started" if in_time else "is still running since an earlier start")

@@ -10,7 +10,7 @@ from deploy.local.process import Child, step
 
 
 def side_by_side(*work: Callable[[], object]) -> None:
-    """Do all of this at the same time, in threads; whoever presses Ctrl-C need not wait for what still runs."""
+    """Run all of this in threads; after Ctrl-C it does not wait for the rest."""
     threads, wait = ThreadPoolExecutor(), True
     try:
         for done in [threads.submit(each) for each in work]:
@@ -68,7 +68,7 @@ class Server(ABC):
                 raise
 
     def stop(self) -> None:
-        """Stop the server cleanly, whoever is connected; its data stays."""
+        """Stop the server cleanly, even if clients are connected; its data stays."""
         if self._child is not None:
             self._child.stop()
 

@@ -33,15 +33,15 @@ class Servers:
 
 
 OVERLAY = ROOT / "deploy" / "demo" / "policy"
-"""A policy that is signed, by nobody there is."""
+"""A policy with a fictitious signature."""
 
 
 class Services:
-    """Every service, ready when all of them say so.
+    """All services, ready when each is.
 
-    ``env``: variables in addition to our own: the secrets that the downstreams file names; ``env_of``: those of one
-    service alone. ``bus_systems``: downstreams that are reached over the bus, which need topics of their own.
-    ``policy``: the company's own files of the policy of processing; None: as the environment says, else as shipped.
+    ``env``: further variables, such as the secrets of the downstreams file; ``env_of``: by service. ``bus_systems``:
+    downstreams on the bus, which need their own topics. ``policy``: the company's files of the policy of processing;
+    None: as the environment says, else as shipped.
     """
 
     def __init__(
@@ -77,16 +77,16 @@ class Services:
 
     @property
     def url(self) -> str:
-        """Where the API is."""
+        """Returns the address of the API."""
         return self.url_of(ServiceName.INTAKE)
 
     @property
     def public_key(self) -> bytes:
-        """With which their signatures are checked."""
+        """Returns the key that verifies their signatures."""
         return keyring.load(self.keyring).signing.public_key().public_bytes_raw()
 
     def url_of(self, service: ServiceName) -> str:
-        """Where a service answers for its health and metrics."""
+        """Returns the address of a service's health and metrics."""
         return f"http://{HOST}:{self.ports[service]}"
 
     def prepare(self) -> None:
@@ -148,7 +148,7 @@ class Services:
         self.start_prepared()
 
     def start_prepared(self) -> None:
-        """Starts all on what somebody has prepared, as with rights of their own they could not."""
+        """Starts all services on a prepared platform, which their own rights do not suffice to prepare."""
         for child in self.children.values():
             child.spawn()
         for child in self.children.values():

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from deploy.local.paths import LOCAL
 
-_NOBODY = 65534
+_UNPRIVILEGED_ID = 65534
 
 # The folders above the checkout and the interpreter may be closed to everybody but root, and earlier runs of root may
 # have left files in it: two capabilities stay. Without the secure bit access(2), by which PostgreSQL looks for its own
@@ -21,9 +21,9 @@ AS_ROOT = (
     *("setpriv", "--reuid=0", "--regid=0", "--clear-groups"),
     *("setpriv", "--securebits=-no_setuid_fixup", "--inh-caps=-all", "--ambient-caps=-all"),
 )
-"""Before a command: whoever was root before ``become_unprivileged``, and has kept that power, runs it as root.
+"""Command prefix that restores root for a process that was root before ``become_unprivileged`` and kept that power.
 
-The second word sheds what the first had to keep.
+The second word drops what the first had to keep.
 """
 
 
@@ -31,16 +31,16 @@ def become_unprivileged(*more_capabilities: str) -> None:
     """As root, replace this process by the same command, run by the owner of `.local`, or by `nobody` if root owns it.
 
     Args:
-        more_capabilities: what the command may do besides, as `setpriv` calls it.
+        more_capabilities: further capabilities, as `setpriv` names them.
 
     Raises:
-        OSError: Where there is no `setpriv` (outside Linux) and that user may not enter the checkout.
+        OSError: Without `setpriv` (outside Linux), if that user may not enter the checkout.
     """
     if os.geteuid() != 0:
         return
     LOCAL.mkdir(exist_ok=True)
     owner = LOCAL.stat()
-    uid, gid = (owner.st_uid, owner.st_gid) if owner.st_uid else _nobody()
+    uid, gid = (owner.st_uid, owner.st_gid) if owner.st_uid else _unprivileged()
     if owner.st_uid != uid:
         for path in (LOCAL, *LOCAL.rglob("*")):
             with suppress(FileNotFoundError):  # another command, started at the same time, may have removed it
@@ -56,9 +56,9 @@ def become_unprivileged(*more_capabilities: str) -> None:
     os.execv(command[0], command)  # noqa: S606  # the same
 
 
-def _nobody() -> tuple[int, int]:
+def _unprivileged() -> tuple[int, int]:
     try:
         entry = pwd.getpwnam("nobody")
     except KeyError:
-        return _NOBODY, _NOBODY
+        return _UNPRIVILEGED_ID, _UNPRIVILEGED_ID
     return entry.pw_uid, entry.pw_gid

@@ -17,10 +17,10 @@ from deploy.local.paths import CACHE, LOCAL
 
 @contextmanager
 def alone(name: str, *, busy: str | None = None) -> Iterator[None]:
-    """Hold the lock of that name while the block runs: several runs in a checkout may make the same thing at once.
+    """Hold a lock while the block runs, since several runs in a checkout may make the same thing.
 
     Raises:
-        SystemExit: Somebody else holds it, and there is a message ``busy`` for that; without one we wait for them.
+        SystemExit: Another process holds it, and ``busy`` is the message for that; without one we wait.
     """
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / f"{name}.lock").open("a") as lock:
@@ -32,10 +32,10 @@ def alone(name: str, *, busy: str | None = None) -> Iterator[None]:
 
 
 def locked_venv(name: str, lock: Path) -> Path:
-    """The folder of programs of the environment with exactly the packages of a lock; made where it is missing.
+    """Returns the programs folder of an environment with exactly the packages of a lock, and makes it if missing.
 
     Raises:
-        DownloadFailedError: There is no `uv` beside the interpreter, or it could not install the packages.
+        DownloadFailedError: `uv` is missing next to the interpreter, or could not install the packages.
     """
     venv = LOCAL / name / "venv"
     stamp = venv / ".stamp"

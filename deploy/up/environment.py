@@ -63,7 +63,7 @@ class Lock:
 
 
 def write(folder: Path, content: Mapping[str, Any]) -> None:
-    """Writes it, readable by this user alone.
+    """Writes the file, readable by this user only.
 
     Next to it are ``environment.sh``, addresses and keys for a shell, and ``dsr``, which runs a command of the platform
     with its settings and the key of the privacy team: in the shell they would turn the next ``make test`` to these
@@ -83,7 +83,7 @@ def write(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """What stands there, None where nothing runs."""
+    """Returns the written content; None if nothing runs."""
     try:
         known: dict[str, Any] = json.loads((folder / FILE).read_text())
     except FileNotFoundError:
@@ -92,7 +92,7 @@ def read(folder: Path) -> dict[str, Any] | None:
 
 
 def remove(folder: Path) -> None:
-    """Nothing runs any more."""
+    """Removes the files once nothing runs."""
     for name in (FILE, SHELL, COMMAND):
         (folder / name).unlink(missing_ok=True)
 

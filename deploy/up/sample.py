@@ -12,7 +12,7 @@ _ROLE = "dsr_shop"
 
 
 async def create(dsn: str, *, keep: bool = False) -> str:
-    """Create the shop beside the platform's database, or keep it; the DSN with which the platform works in it."""
+    """Create the shop on the platform's database server, or keep it; return the platform's DSN for it."""
     if not keep:
         await drop(dsn)
     script = DOWNSTREAMS.with_name("sample.sql").read_text(encoding="utf-8")
@@ -20,7 +20,7 @@ async def create(dsn: str, *, keep: bool = False) -> str:
 
 
 async def drop(dsn: str) -> None:
-    """Drop the shop beside that database."""
+    """Drop the shop."""
     await databases.drop(dsn, _name(dsn))
 
 

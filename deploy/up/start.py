@@ -72,7 +72,7 @@ def down(folder: Folder = HERE) -> None:
 
 
 def _mistakes(declared: Path) -> tuple[list[str], list[str]]:
-    """Everything because of which the services would not start with that file; and what of it a person sees to."""
+    """Returns the mistakes that would stop the services, and what a person must do in a system."""
     wiring = Wiring.of_command()
     try:
         checked = asyncio.run(check(declared, wiring, live=False))
@@ -80,20 +80,22 @@ def _mistakes(declared: Path) -> tuple[list[str], list[str]]:
         return [str(fault) for fault in error.faults], []
     used = [demanding(each) for each in checked if each.declared is None or each.declared.enabled]
     emitters = os.environ.get("DSR_INTAKE_EMITTERS")
-    beside = emitter_faults(Path(emitters), checked) if emitters else ()
+    mistakes = emitter_faults(Path(emitters), checked) if emitters else ()
     wrong = [f"[{each.name}]: {fault}" if not fault.file else str(fault) for each in used for fault in each.faults]
-    return [*wrong, *map(str, beside)], [str(fault) for each in used for fault in each.by_person]
+    return [*wrong, *map(str, mistakes)], [str(fault) for each in used for fault in each.by_person]
 
 
 def _start(folder: Path, declared: Path, *, keep: bool) -> None:
     """Run the supervisor in a session of its own until it says that all is ready; ends it if we are interrupted."""
-    told, tells = os.pipe()
-    command = [sys.executable, "-m", "deploy.up.supervisor", str(folder), str(declared), str(tells)]
+    read_end, write_end = os.pipe()
+    command = [sys.executable, "-m", "deploy.up.supervisor", str(folder), str(declared), str(write_end)]
     command += ["--keep"] if keep else []
-    supervisor = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True, pass_fds=[tells])
-    os.close(tells)
+    supervisor = subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True, pass_fds=[write_end]
+    )
+    os.close(write_end)
     try:
-        with os.fdopen(told) as answer:
+        with os.fdopen(read_end) as answer:
             said = answer.read()
     except KeyboardInterrupt:
         supervisor.send_signal(signal.SIGTERM)
@@ -163,7 +165,7 @@ def _runs(pid: int) -> bool:
 
 
 def _policy(overlay: str | None) -> str:
-    """Which policy decides."""
+    """Names the policy in use."""
     if overlay is None:
         return "as shipped and unsigned: an erasure that a rule affects waits (yours: DSR_POLICY_OVERLAY=FOLDER)"
     return f"{_shown(Path(overlay))}{': its signature is invented' if Path(overlay) == sample.POLICY else ''}"

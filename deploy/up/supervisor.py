@@ -52,7 +52,7 @@ class Supervisor:
             signal.signal(number, self._stop)
         with environment.Lock(self._folder).held(), ExitStack() as stack:
             stack.callback(environment.remove, self._folder)
-            if not self._keep:  # on an empty platform every system is switched on at once
+            if not self._keep:  # on an empty platform every system is enabled immediately
                 for left in ("servers/kafka", "services"):
                     shutil.rmtree(self._folder / left, ignore_errors=True)
             platform = stack.enter_context(Platform(self._folder / "servers", ExistingServers()))
@@ -85,7 +85,7 @@ class Supervisor:
             raise KeyboardInterrupt  # it is still starting
 
     def _database(self, platform: Platform) -> str:
-        """Where the platform's own database is: on a server that is not ours, the one that was named, as it is."""
+        """Returns the DSN of the platform's database; on an existing server, the one that was named."""
         if platform.postgres is None:
             return platform.postgres_dsn
         if not self._keep:
@@ -121,7 +121,7 @@ class Supervisor:
             raise Misconfigured(f"{error} (`make up` without KEEP=1 starts empty)") from error
 
     def _sign_in_port(self) -> int:
-        """Where the identity provider is: with KEEP=1 where it was, since people's accounts belong to its address."""
+        """Returns the identity provider's port; with KEEP=1 the previous one, since accounts belong to its address."""
         file = self._folder / "sign-in.port"
         if not (self._keep and file.exists()):
             file.write_text(str(free_port()))

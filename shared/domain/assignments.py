@@ -57,10 +57,10 @@ class Period(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A number was somebody's for a time; ``identity`` and ``holder`` are keyed hashes (REQ-K2).
+    """A number that a person had for a time; ``identity`` and ``holder`` are keyed hashes (REQ-K2).
 
-    ``holder``: of the account and of the system that gave it. ``valid_to``: exclusive; None where it still is theirs.
-    ``line``: of one that several people use nobody can tell which calls are whose, so it vouches to nobody for any.
+    ``holder``: hash of the account and its system. ``valid_to``: exclusive; None if it is still theirs. ``line``:
+    several people use it, so it vouches for no call.
     """
 
     identity: bytes
@@ -86,12 +86,11 @@ class AssignedNumber:
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """The register's entries of some numbers, and the names that it has for them and their holders.
+    """The register's entries for some numbers, with the hashed names of these and their holders.
 
-    ``namespace``: the system whose accounts are the holders; empty while nobody has filled the register, and then it
-    vouches for nothing: a number is searched where the channel states that it was proved. ``filled_at``: when its
-    source was read last; it knows nothing of what was assigned since. ``settled``: what systems say of these numbers
-    and a person has decided against.
+    ``namespace``: the system whose accounts are the holders; empty while the register is empty. Then it vouches for
+    nothing, and a number is searched where the channel states that it was proved. ``filled_at``: when its source was
+    last read. ``settled``: claims of systems that a person has rejected.
     """
 
     namespace: str = ""
@@ -108,19 +107,18 @@ class Register:
     def vouched(
         self, identities: Sequence[Identity], tenant: str | None = None, least: Level = "L0"
     ) -> tuple[Identity, ...]:
-        """The identities with each number in the periods alone in which the register says that it was this person's.
+        """Returns the identities, each number only in the periods in which the register confirms it.
 
-        A number that was never theirs is left out, unless the channel vouches that they control it, and then it is
-        theirs from that time on. Who they are is told by the account that the register's own source has found; an
-        account that somebody only states tells nothing. What is proved less well than ``least`` vouches for nothing
-        and is left out; what is said of a period narrows, whoever says it.
+        A number that was never theirs is left out, unless the channel vouches that they control it: then it counts from
+        that time. The requester is identified by the account that the register's own source has found, never by a
+        stated one. Identities proved below ``least`` are left out. Stated periods only narrow.
 
-        On the instruction of a ``tenant`` the customer's word is the ground (Art. 28(3)(a)): an account that it states
-        is one of its own (``users_account``), and a number that the register does not know is theirs in the period that
-        it states. A number that the register knows is theirs as the register says, and nobody else's.
+        For a ``tenant`` the customer's statement is the ground (Art. 28(3)(a)): a stated account is one of its own
+        (``users_account``), and a number that the register does not know counts in the stated period. A known number
+        counts as the register says.
 
         Raises:
-            AssignmentInDoubt: the register's own periods overlap, or do not tell which holder is asking
+            AssignmentInDoubt: the register's periods overlap, or do not show which holder is asking
         """
         others = tuple(i for i in identities if i.type not in NUMBERS and i.level >= least)
         holders = self.holders(identities, tenant, least)
@@ -147,9 +145,9 @@ class Register:
         return tuple(lines)
 
     def holders(self, identities: Sequence[Identity], tenant: str | None = None, least: Level = "L0") -> set[bytes]:
-        """Under which names the register has whoever is known by these: the accounts that its own source has found.
+        """Returns the hashed names of the subject in the register: accounts that its own source has found.
 
-        On the instruction of a ``tenant``: those of its own users that it states.
+        For a ``tenant``: the users that it states.
         """
         accounts = [i for i in identities if i.type is IdentityType.ACCOUNT_ID and i.level >= least]
         known = [a.value for a in accounts if a.source == self.namespace] if tenant is None else []
@@ -188,9 +186,7 @@ class Register:
         if known and not holders and not proved and any(common_to(wanted, foreign)):
             raise AssignmentInDoubt("the register does not tell which holder of a number is asking: find their account")
         if any(common_to(vouched, foreign)):
-            raise AssignmentInDoubt(
-                "the register names somebody else too as holder of a number for the time: correct it"
-            )
+            raise AssignmentInDoubt("the register names another holder of a number for the same time: correct it")
         return _within(stated, vouched, least)
 
 
@@ -207,7 +203,7 @@ def asked(stated: Sequence[Identity]) -> list[Period]:
 
 
 def _within(stated: Sequence[Identity], periods: Iterable[Period], level: Level) -> list[Identity]:
-    """That number in these periods, as the register vouches for it."""
+    """Returns the number in these periods, as the register vouches for it."""
     number = stated[0]
     return [
         Identity(number.type, number.value, since, None if until == NEVER else until, SOURCE, level=level)
@@ -261,16 +257,13 @@ def _joined(periods: Iterable[Period]) -> list[Period]:
 
 
 def lacking(needs: Collection[IdentityType]) -> Unsearched:
-    """Why nothing leads to a system, or a part of it, that is searched by one of these alone: what would is asked for.
-
-    An account id is what a system of ours gives somebody, and a number is theirs for a time.
-    """
+    """Returns why no identity leads to a system that is searched by one of these types only."""
     if NUMBERS.intersection(needs):
         return Unsearched.NOTHING_TO_SEARCH_BY
     return Unsearched.NO_ACCOUNT if {*needs} == {IdentityType.ACCOUNT_ID} else Unsearched.NO_IDENTIFIER
 
 
-_TOLD = frozenset({SOURCE, "requester"})
+_NOT_OF_SYSTEMS = frozenset({SOURCE, "requester"})
 """Sources that cause no contradiction: a requester's dates only narrow."""
 
 
@@ -300,13 +293,15 @@ def conflicts_of(
 ) -> tuple[Conflict, ...]:
     """Returns the contradictions between the register and the systems about one subject.
 
-    None is what the register cannot know yet (a time after its source was read last), what differs by no more than
-    ``edge``, what the requester did not ask for, and what a person has settled.
+    Not counted: times after the source was last read, differences up to ``edge``, what the requester did not ask for,
+    and what a person has settled.
     """
     if register.filled_at is None:
         return ()
     holders = register.holders(identities, tenant)
-    claims = (i for i in identities if i.type in NUMBERS and i.valid_from is not None and i.source not in _TOLD)
+    claims = (
+        i for i in identities if i.type in NUMBERS and i.valid_from is not None and i.source not in _NOT_OF_SYSTEMS
+    )
     found = list[Conflict]()
     for each in claims:
         rows = register.of(each)
@@ -342,11 +337,11 @@ _TWO: Final[Level] = "L2"
 def check_contact_points(
     identities: Sequence[Identity], register: Register, on_file: timedelta, now: datetime
 ) -> tuple[Identity, ...]:
-    """The identities, each as well proved as the register bears it out.
+    """Returns the identities at the level that the register confirms.
 
-    What is proved by two contact points proves no more than one, unless the systems know the address as that of one
-    account alone, and the register shows the number as that account's, for its own line, and for as long as that takes
-    already (``on_file``). Then the account is as well proved as they are.
+    A proof by two contact points counts as one, unless the systems know the address as one account's only, and the
+    register shows the number as that account's own line for at least ``on_file``. Then the account is proved as well as
+    they are.
     """
     if not any(each.together for each in identities):
         return tuple(identities)

@@ -1,6 +1,6 @@
-"""Shows a record as a person reads it: times and numbers in their language, codes in words; pure.
+"""Formats a record for people: times and numbers in their language, codes in words; pure.
 
-The files of a package have the values as systems gave them. Whoever names a record may name it by either.
+Files of a package keep the values of the systems. A correction may name a value in either form.
 """
 
 import re
@@ -22,7 +22,7 @@ from shared.domain.wording import ENGLISH, LANGUAGES, LOCALES, Language, report_
 
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)")
-"""A moment that says its zone (RFC 3339); one that does not stands as it is, since nobody knows when it was."""
+"""A moment with its zone (RFC 3339); one without stays as written, since its instant is unknown."""
 _COUNTRY: Final = re.compile(r"[A-Z]{2}")
 _ENCODED: Final = "content_base64"
 
@@ -30,8 +30,7 @@ _ENCODED: Final = "content_base64"
 class Words(BaseModel):
     """The words of values in one language: ``page`` for yes, no and “withheld”, ``values`` for codes, by field.
 
-    ``fields``: what a field of that name means, where nobody says of a system what it means there; ``columns``: its
-    heading.
+    ``fields``: default meanings of fields, by name; ``columns``: headings.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -81,9 +80,9 @@ class Cells:
 
 
 def names(column: str, value: JsonValue, sought: str | float, zone: str) -> bool:
-    """Whether somebody means this value of a column by what they say of it.
+    """Whether a quoted value means this value of a column.
 
-    As a file of the package has it, or as the report shows it, in any language and with the times of that zone.
+    It may be quoted from a file of the package, or from the report in any language, with times in that zone.
     """
     if value == sought or str(value) == str(sought):
         return True
@@ -107,7 +106,7 @@ def _is_in(when: datetime, said: str, zone: str) -> bool:
 
 @cache
 def meant_by_name() -> frozenset[str]:
-    """The names of fields that a report explains by themselves; of any other a system's declaration has to say it."""
+    """Returns the names of fields with a default meaning; others need an explanation in the system's declaration."""
     return frozenset(read_toml(report_of(ENGLISH), Words).fields)
 
 

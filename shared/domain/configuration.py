@@ -67,7 +67,7 @@ class Group(BaseSettings, frozen=True, allow_inf_nan=False, populate_by_name=Tru
         info = next(info for each, info in cls.model_fields.items() if name == each or name in _other_names(info))
         if item["type"] == "missing":
             return f"{variable} is not set: set it to {allowed(info)}"
-        return f"{variable} holds {_told(info, item['input'])}: set it to {allowed(info)}"
+        return f"{variable} holds {_shown_value(info, item['input'])}: set it to {allowed(info)}"
 
 
 def allowed(info: FieldInfo) -> str:
@@ -87,7 +87,7 @@ def are_hosts(text: str) -> bool:
     return all(each and (each[1] is None or 1 <= int(each[1]) <= _HIGHEST_PORT) for each in found)
 
 
-def _told(info: FieldInfo, value: object) -> str:
+def _shown_value(info: FieldInfo, value: object) -> str:
     secret = not info.repr or SecretStr in (info.annotation, *get_args(info.annotation))
     return "something else, which is not shown" if secret else shown(value)
 

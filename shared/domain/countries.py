@@ -8,9 +8,9 @@ import phonenumbers
 _WITHOUT_NUMBERS: Final = frozenset({"AQ", "BV", "GS", "HM", "PN", "TF", "UM"})
 _OF_SAINT_HELENA: Final = frozenset({"AC", "TA"})
 COUNTRIES: Final = (frozenset(phonenumbers.SUPPORTED_REGIONS) - _OF_SAINT_HELENA) | _WITHOUT_NUMBERS
-"""Every code that is assigned, and ``XK``: Kosovo has none, and is written so everywhere.
+"""All assigned codes, and ``XK``, which is used for Kosovo everywhere.
 
-None else that is free for private use (``XX``, ``ZZ``), and none that is only kept (``AC`` of Ascension).
+Excludes other private-use codes (``XX``, ``ZZ``) and reserved ones (``AC`` of Ascension).
 """
 
 UNION: Final = "EU"

@@ -177,7 +177,7 @@ class Fault:
 class Misconfigured(DsrError):
     """A setting or configuration file cannot be used; the message says which and what to change.
 
-    ``faults``: everything that is wrong with it, each by itself.
+    ``faults``: everything that is wrong with it, one by one.
     """
 
     def __init__(self, *faults: str | Fault) -> None:

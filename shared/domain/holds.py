@@ -72,9 +72,9 @@ class Hold:
     everything: bool = False
 
     def covers(self, held: Collection[str], category_of: Callable[[str], str | None]) -> frozenset[str]:
-        """Which of a system's categories must stay; what the policy does not know must, too.
+        """Returns the categories of a system that must stay, including those unknown to the policy.
 
-        ``category_of``: the category of the policy, by what systems call what they hold.
+        ``category_of``: maps a system's category to the policy's.
         """
         if self.everything:
             return frozenset(held)

@@ -32,14 +32,15 @@ class IdentityType(StrEnum):
 class Identity:
     """One identity of a subject.
 
-    ``value``: normalised (e-mail lower-case, phone E.164, SIP host lower-case). ``valid_from``/``valid_to``: UTC,
-    half-open ``[from, to)``, the period in which a number was assigned to the subject; a phone number without
-    ``valid_from`` proves nothing about past calls. ``source``: who says so: ``requester`` or the name of a downstream.
-    ``proved_since``: from when on a channel vouches that the requester controls the number. ``level``: how well it is
-    proved that this identity is the requester's (see ``shared.domain.proofs``). ``together``: it is so by two contact
-    points, which counts only as long as the register confirms it (``shared.domain.assignments``). ``shared``: the
-    system that yielded it knows it as other people's as well, so that it finds their data too. ``claimed``: an account
-    that a row of a system names which does not assign accounts: whoever writes there may name anybody's.
+    - ``value``: normalised (e-mail lower-case, phone E.164, SIP host lower-case)
+    - ``valid_from``, ``valid_to``: UTC, half-open, the period in which a number was the subject's; a number without
+      ``valid_from`` proves nothing about past calls
+    - ``source``: ``requester``, or the name of a downstream
+    - ``proved_since``: since when a channel vouches that the requester controls the number
+    - ``level``: how well it is proved to be the requester's (``shared.domain.proofs``)
+    - ``together``: proved by two contact points, as long as the register confirms it (``shared.domain.assignments``)
+    - ``shared``: the system that yielded it knows it as other people's too
+    - ``claimed``: an account named in a row of a system that does not assign accounts, where any can be named
     """
 
     type: IdentityType
@@ -54,20 +55,20 @@ class Identity:
     claimed: bool = False
 
 
-def marked(told: Iterable[Identity], known: Iterable[Identity]) -> tuple[Identity, ...]:
+def marked(identities: Iterable[Identity], known: Iterable[Identity]) -> tuple[Identity, ...]:
     """Returns the identities for a system, marked as shared if any system knows them as other people's too."""
     shared = {(each.type, each.value) for each in known if each.shared}
-    return tuple(replace(each, shared=True) if (each.type, each.value) in shared else each for each in told)
+    return tuple(replace(each, shared=True) if (each.type, each.value) in shared else each for each in identities)
 
 
-def confirmed(told: Iterable[Identity], known: Iterable[Identity]) -> tuple[Identity, ...]:
+def confirmed(identities: Iterable[Identity], known: Iterable[Identity]) -> tuple[Identity, ...]:
     """Returns the identities for a system; an account that is proved or yielded by the register is no claim."""
     vouched = {
         (each.type, each.value)
         for each in known
         if not each.claimed and (each.source != "requester" or each.level > NOTHING)
     }
-    return tuple(replace(each, claimed=False) if (each.type, each.value) in vouched else each for each in told)
+    return tuple(replace(each, claimed=False) if (each.type, each.value) in vouched else each for each in identities)
 
 
 def ended(known: Iterable[Identity]) -> tuple[Identity, ...]:
@@ -116,7 +117,7 @@ def normalise(type: IdentityType, raw: str, region: str | None = None) -> str:  
 def _email(raw: str, _region: str | None) -> str:
     given = raw.strip()
     value = given.lower()
-    if len(value) != len(given):  # İ: databases disagree about its small letter, and would find nobody
+    if len(value) != len(given):  # İ: databases disagree about its small letter, and would not find it
         raise MalformedIdentity("not an e-mail address that every system writes alike")
     local, _, domain = value.rpartition("@")
     if (
@@ -153,7 +154,7 @@ def _phone(raw: str, region: str | None) -> str:
         raise MalformedIdentity("not a telephone number")
     if value.startswith("000"):
         raise MalformedIdentity("a telephone number with two trunk prefixes; give it as + and country code")
-    # 00 and a country code is how one dials abroad; phonenumbers knows it only with the region of somebody who does.
+    # 00 and a country code is how one dials abroad; phonenumbers knows it only with the caller's region.
     return _parsed("+" + value[2:] if value.startswith("00") else value, region)
 
 

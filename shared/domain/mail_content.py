@@ -118,7 +118,7 @@ class MailContent:
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A mail as it is read; ``letters``: those of ours that it answers, or that it says have not arrived."""
+    """A parsed mail; ``letters``: our letters that it answers or reports as undelivered."""
 
     kind: MailKind
     digest: bytes

@@ -116,7 +116,7 @@ _BLANK = re.compile(r"[ \t\r\n]+")
 
 
 def text_of(html: str) -> str:
-    """Each paragraph and each list between blank lines, each item after ``- ``; what people wrote, in its lines."""
+    """Converts HTML to text: blank lines around paragraphs and lists, ``- `` before items; quoted text keeps lines."""
     reader = _Reader()
     reader.feed(html)
     reader.close()
@@ -164,7 +164,7 @@ def token(secret: bytes, letter_id: UUID) -> str:
 
 
 def letters_in(secret: bytes, text: str) -> Iterator[UUID]:
-    """The letters of ours whose tokens stand in a text, each once, in their order; what is not sealed is none."""
+    """Yields our letters whose valid tokens are in a text, each once."""
     seen = dict[UUID, None]()
     for found in _TOKEN.finditer(text):
         letter_id = UUID(bytes=base64.b32decode(f"{found[1].upper()}======"))

@@ -108,7 +108,7 @@ _UNSEARCHED: Mapping[Unsearched, str] = {
         " by nothing but a row that names it: do there by hand what is theirs alone, and enter what was done"
     ),
     Unsearched.NO_LONGER_THEIRS: (
-        "it would be searched by an address or a number that was theirs until a day, and that somebody else may have"
+        "it would be searched by an address or a number that was theirs until a day, and that another person may have"
         " since: do there by hand what is older than that, and enter what was done"
     ),
     Unsearched.LINE_SHARED: (
@@ -165,7 +165,7 @@ class ShownRecord(BaseModel):
 
 
 class Change(BaseModel):
-    """A value that is wrong and what it should be, or what stands beside a record that is not rewritten (Art. 16)."""
+    """A correction of a value, or a statement next to a record that is not rewritten (Art. 16)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -188,14 +188,14 @@ class Change(BaseModel):
     )
     record: ShownRecord | None = Field(
         default=None,
-        description="of which record it is said, where what is recorded is not rewritten, as the facts of a call: then"
-        " `asserted` stands beside it as the subject's own statement about `field`, and goes wherever the record does",
+        description="the record that it is about, if that is not rewritten, such as the facts of a call: then"
+        " `asserted` is stored next to it as the subject's own statement about `field`, and is copied with it",
     )
 
     @model_validator(mode="after")
     def _names_one_place(self) -> Self:
         if self.record and self.current is not None:
-            raise ValueError("current is for a value that is replaced: beside a record nothing is, so leave it out")
+            raise ValueError("current is for a value that is replaced; a statement replaces none, so leave it out")
         return self
 
 

@@ -18,8 +18,8 @@ def policy_words(policy: Policy) -> Wordings:
 def _terms(policy: Policy, wordings: Wordings) -> Iterator[tuple[str, Mapping[Language, str]]]:
     """Yields the words of rules, purposes, kinds of data and systems of a policy.
 
-    What the company has worded by itself is read in its words, whatever the language. A rule has its article with it,
-    and says whether the law obliges us.
+    The company's own words are the same in every language. A rule is shown with its article and whether the law obliges
+    us.
     """
 
     def said(fact: Fact) -> Mapping[Language, str]:

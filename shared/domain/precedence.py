@@ -28,9 +28,9 @@ class Fingerprints(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Keyed hashes of the accounts and e-mail addresses of one person, and what else came in their message.
+    """Keyed hashes of a person's accounts and e-mail addresses, and the other requests of their message.
 
-    ``requests``: the ids of requests of the same message, whoever has sent it.
+    ``requests``: the IDs of requests of the same message.
     """
 
     accounts: frozenset[bytes] = field(default_factory=frozenset)

@@ -1,6 +1,6 @@
-"""Decides what is proved of a person: each identity by itself, to its own level (REQ-S1); pure.
+"""Decides what is proved of a person, each identity to its own level (REQ-S1); pure.
 
-How much is needed depends on what is held and on what is asked for: both are policy (``shared/policy/identity.toml``).
+The level needed depends on the data held and on the request; both are policy (``shared/policy/identity.toml``).
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -32,7 +32,7 @@ class Action(StrEnum):
 
     ACCESS = "access"
     RECTIFICATION = "rectification"
-    CONTACT_CHANGE = "contact_change"  # a rectification by which somebody else would be reached from then on
+    CONTACT_CHANGE = "contact_change"  # a rectification that changes who is reached
     ERASURE = "erasure"
     RESTRICTION = "restriction"
     PORTABILITY = "portability"
@@ -47,7 +47,7 @@ def action_of(right: Right, changes: Iterable[Change] = (), *, restricts: bool =
             return Action.RESTRICTION if restricts else Action.MARKETING_OBJECTION
         case Right.RECTIFICATION:
             asked = tuple(changes)
-            if any(change.record for change in asked):  # which records there are is told by an access alone
+            if any(change.record for change in asked):  # only an access shows which records there are
                 return Action.ACCESS
             moves = any(change.field in _CONTACT_POINTS for change in asked)
             return Action.CONTACT_CHANGE if moves else Action.RECTIFICATION
@@ -78,9 +78,9 @@ class Method(BaseModel):
 
 
 class ProofPolicy(BaseModel):
-    """Which level each category and action need, and what each method proves.
+    """The level that each category and action need, and the level that each method proves.
 
-    ``categories``: what counts as one, as systems name what they hold; what is in none needs the strictest level.
+    ``categories``: the policy's name of each category of a system; unknown ones need the strictest level.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -124,9 +124,9 @@ class ProofPolicy(BaseModel):
         return sorted(set(held) - self.counts_as.keys())
 
     def needed(self, held: Collection[str]) -> Mapping[Action, Level]:
-        """The level that somebody needs who asks for something of what a system holds: the highest of all of it.
+        """Returns the level that a request about these categories needs: the highest of them.
 
-        Of what is held nobody knows (nothing is said, or nothing of it in the policy): the strictest there is.
+        Undeclared or unknown data need the strictest level.
         """
         known = [self.required_level[self.counts_as[each]] for each in held if each in self.counts_as]
         if not held or len(known) < len(set(held)):
@@ -160,9 +160,9 @@ def two_contact_points(identities: Iterable[Identity]) -> bool:
 
 
 def without_proof_of(identities: Iterable[Identity], wrong: Identity) -> tuple[Identity, ...]:
-    """Those that are proved less well once that proof is found to be wrong, each with the level that is left.
+    """Returns the identities that are proved less well after a proof was found wrong, with their remaining level.
 
-    What was proved together with the one that was wrong counts as one by itself again.
+    An identity that was proved together with the wrong one counts as proved alone.
     """
     known = tuple(identities)
     same = [replace(each, level=NOTHING) for each in known if (each.type, each.value) == (wrong.type, wrong.value)]
@@ -180,11 +180,11 @@ def proved_alone(identities: Iterable[Identity]) -> bool:
 
 
 def raised(identity: Identity, most: Level, *, alone: bool) -> Identity:
-    """A contact point that is proved beside another one; ``most``: what may be stated at all.
+    """Returns a contact point at the level of two proofs; ``most``: the highest level that may be stated.
 
-    It counts as far as the register bears it out (``shared.domain.assignments``). ``alone``: who they are is proved
-    without it. Then a number of which they show control is theirs from that time on, whoever's it was before; an
-    address leads to all that is filed under it, so it is raised by no proof but its own.
+    It counts as far as the register confirms it (``shared.domain.assignments``). ``alone``: the person is identified
+    without it. Then a number counts from the proof on, whoever had it before. An address leads to everything filed
+    under it, so only its own proof raises it.
     """
     level = min(_TWO, most)
     if identity.type not in _CONTACT_POINTS or not _ONE <= identity.level < level:
@@ -198,13 +198,13 @@ def as_stated(identities: Iterable[Identity]) -> tuple[Identity, ...]:
 
 
 def proves_the_same_person(known: Iterable[Identity], proofs: Iterable[Identity]) -> bool:
-    """Whether what is proved at once belongs to whoever has proved something before.
+    """Whether identities proved together belong to the person who proved something before.
 
-    ``known``: what the requester has stated, as well as it is proved by now, and what systems have yielded, which was
-    found by what is proved. ``proofs``: what is proved at once.
+    ``known``: stated identities with their current levels, and identities yielded by systems. ``proofs``: identities
+    proved together.
 
-    It does where nothing was proved before; where something of it was proved before; and where a system says that it
-    is filed under whoever was found, and not other people's too. Of anything else nobody has shown it.
+    True if nothing was proved before; if one of them was; or if a system knows one as the same person's and not as
+    shared.
     """
     every = tuple(known)
     shared = {_key(each) for each in every if each.shared}

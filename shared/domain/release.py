@@ -1,7 +1,7 @@
-"""The release check (REQ-S8): before anything is handed out, every row is mapped again to whoever it is for.
+"""Checks a copy before release (REQ-S8): attributes every row again to its recipient; pure.
 
-Pure, and made of nothing that the search is made of: each row tells the values by which it can be found and when it
-happened, as the system that holds it wrote them down. What the search took to be the subject's is not asked here.
+The check shares no code with the search. Each row carries the values that identify people and its time, as the system
+wrote them.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ Named = tuple[str, str]
 
 WITHHELD = "withheld"
 LEFT = "left_of_an_erasure"
-"""A state of a record beside those of the policy: the person has had it erased, and a rule keeps what is left of it."""
+"""A further state of a record: the person had it erased, and a rule keeps the rest."""
 """Stands in the place of what tells about another person, where who is shown the row may not see it (Art. 15(4))."""
 ASSIGNED = "assigned"
 """The type of a number that a row says to be assigned to the subject, at the first and at the last moment of that."""
@@ -44,10 +44,10 @@ def withholds(data: Mapping[str, Any]) -> bool:
 
 
 class Match(NamedTuple):
-    """A value of a row by which somebody can be found in it, and when the row happened; None: it shows the present.
+    """A value that identifies a person in a row, and the time of the row; None: the row shows the present.
 
-    ``tenant``: for whom the row is processed, as the row itself says it; empty: for ourselves. None: its system does
-    not tell tenants apart, so that it can only be ours.
+    ``tenant``: for whom the row is processed; empty: the company itself. None: its system does not separate tenants, so
+    the row is the company's.
     """
 
     type: str
@@ -86,7 +86,7 @@ _SENTENCES: Mapping[Fault, str] = {
     Fault.NOT_THEIRS: "a row has nothing by which the subject is known",
     Fault.HELD_BY_OTHERS: "a row is found by nothing but an address or a number that other people have too",
     Fault.NOT_AT_THAT_TIME: "a row is of a time at which nothing shows that its number was the subject's",
-    Fault.ANOTHER_HOLDER: "a row is of a time at which the register shows its number as somebody else's",
+    Fault.ANOTHER_HOLDER: "a row is of a time at which the register shows its number as another person's",
     Fault.NOT_PROVED: "a row is of a kind for which the subject is not proved well enough to be who asks",
 }
 
@@ -97,13 +97,15 @@ class ReleaseBlocked(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The known facts of the person whom a package is for.
+    """The known facts of the person for whom a package is made.
 
-    ``values``: what they are known by; ``stated``: in which times they say that a number was theirs; ``theirs`` and
-    ``others``: in which times the register shows it as theirs, or as somebody else's; ``lines``: in which they hold it
-    as a line that others use too; ``proved``: since when a channel vouches that they control it. ``at``: when the rows
-    were collected. ``tenant``: in whose data alone they are found. ``shared``: what others are known by as well, so a
-    row must have something else of theirs, as an account or one of their ``names``.
+    - ``values``: their identities; ``stated``: periods in which they say that a number was theirs
+    - ``theirs``, ``others``: periods in which the register shows it as theirs, or another person's
+    - ``lines``: periods in which they hold it as a shared line
+    - ``proved``: since when a channel vouches that they control it
+    - ``at``: when the rows were collected
+    - ``tenant``: the customer whose data were searched
+    - ``shared``: identities of others too, so a row needs another identity of theirs, or one of their ``names``
     """
 
     at: datetime
@@ -144,7 +146,7 @@ class Known:
             return None
         at = match.at or self.at
         since = self.proved.get(named)
-        # Whoever proved a line that others use too has proved no call of it.
+        # Proof of a shared line proves none of its calls.
         proved = since is not None and since <= at and not _within(at, self.lines.get(named, ()))
         if _within(at, self.others.get(named, ())):
             return Fault.ANOTHER_HOLDER
@@ -236,7 +238,7 @@ def instructed_of(identities: Iterable[Identity], registered: Collection[Named])
 
 
 def spelled(kind: str, value: str) -> Named:
-    """A value of a row in the one spelling of its type; what cannot be spelled is nobody's."""
+    """Returns a value in the normal form of its type; a malformed one belongs to no person."""
     try:
         return kind, normalise(IdentityType(kind), value)
     except MalformedIdentity:

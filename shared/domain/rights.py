@@ -7,7 +7,7 @@ Role = Literal["controller", "processor"]
 """Our role for the data of a request: we decide about them, or a customer does."""
 
 TENANT = r"[a-z][a-z0-9-]{0,62}"
-"""The name of a tenant, a customer of ours who decides about data that we only process: no person's."""
+"""The name of a tenant: a customer that is the controller of data that we process; never a person's name."""
 
 
 class Right(StrEnum):

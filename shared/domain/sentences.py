@@ -50,8 +50,8 @@ Told = tuple[Sentence, ...]
 """Sentences that are read one after the other."""
 
 Fact = str | int | date | Sentence | Term | Listed | Told
-"""What may stand in a sentence. Text stands as it is; days and numbers as the language writes them; of an instant, its
-day where the reader is."""
+"""A value in a sentence: text as written; days and numbers in the form of the language; an instant as the reader's day.
+"""
 
 
 def say(key: str, **facts: Fact) -> Sentence:
@@ -65,7 +65,7 @@ def listed(names: Iterable[str]) -> Listed:
 
 
 def named_system(name: str) -> Term:
-    """A system that holds data, by the name of the downstreams file, as the policy calls it when people are told."""
+    """Returns the term for a system, as the policy names it to people."""
     return Term("system", name)
 
 

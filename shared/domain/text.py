@@ -15,7 +15,7 @@ LINES = rf"^[^\x00-\x08\x0b\x0c\x0e-\x1f{_UNSEEN}]*$"
 
 
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
-"""A word of ours: of an enumeration, a policy, the downstreams file or a dataset; never what anybody has typed."""
+"""A word of an enumeration, a policy, the downstreams file or a dataset; never user input."""
 
 
 def nfc(value: str) -> str:

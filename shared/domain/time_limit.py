@@ -1,7 +1,7 @@
-"""Computes when a request must be answered (Art. 12(3)), as Reg. 1182/71 counts: in local dates, never in hours.
+"""Computes deadlines (Art. 12(3)) as Reg. 1182/71 counts: in local dates, never in hours.
 
-Two clocks: the *commitment* of the privacy notice is never rolled and never paused; the *statutory* limit moves over
-weekends, holidays and suspensions, and only says how bad a miss is.
+Two clocks: the *commitment* of the privacy notice never moves and never pauses. The *statutory* limit moves over
+weekends, holidays and suspensions, and only shows how bad a miss is.
 """
 
 from calendar import monthrange
@@ -42,9 +42,9 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Every date that follows from one receipt; an instant is the exclusive end of its day, UTC.
+    """All dates that follow from one receipt; an instant is the exclusive end of its day, UTC.
 
-    Computed once and stored with ``calc_version``; only an explicit event computes them anew.
+    Computed once and stored with ``calc_version``; only an explicit event recalculates them.
     """
 
     arrival_date: date
@@ -248,10 +248,10 @@ def paused_days(counted: Iterable[Suspension], zones: tuple[str, ...]) -> int:
 
 
 def silence(asked_at: datetime, arrival: Arrival, due_on: date, policy: TimeLimitPolicy) -> tuple[list[date], date]:
-    """When to remind somebody of a question, and when to tell them that it stays unanswered (Art. 12(4)).
+    """Returns when to remind a requester of a question, and when to close it as unanswered (Art. 12(4)).
 
-    ``due_on``: the end of the commitment as it stands. A shorter limit of our own gives nobody less time to answer, and
-    nobody is asked and given up on in one day: a question that comes too late for that waits as long as for a reminder.
+    ``due_on``: the end of the current commitment. A shorter limit of ours must not reduce the time to answer, and a
+    reminder and the closing never fall on one day: a late question waits as long as for a reminder.
     """
     rules = policy.suspension
     asked_on = arrival_date(asked_at, arrival.zones)

@@ -123,7 +123,7 @@ class ExtensionRules(_Data):
 
 
 class SuspensionRules(_Data):
-    """Which questions stop the statutory clock, and what happens when nobody answers."""
+    """Which questions stop the statutory clock, and what happens without an answer."""
 
     window_working_days: Length
     reminder_days: Annotated[tuple[Length, ...], Field(min_length=1)]
@@ -148,9 +148,9 @@ class ForwardingRules(_Data):
 
 
 class RecipientRules(_Data):
-    """When a recipient who was told of what was done and is silent is reminded, and so much later a person's (Art. 19).
+    """When a silent recipient is reminded, and after as many days left to a person (Art. 19).
 
-    So long a person has time to tell one whom no channel reaches.
+    A person has as long to notify one without a channel.
     """
 
     silent_working_days: Length

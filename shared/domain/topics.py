@@ -48,14 +48,14 @@ COMPLETIONS: Final[Mapping[Right, Topic]] = {
 }
 """The topic that reports on the work on each right: only the service that works the right may write to it."""
 
-_TOLD_OF_WORK = frozenset({ServiceName.INTAKE, ServiceName.DEADLINE})
+_WORK_READERS = frozenset({ServiceName.INTAKE, ServiceName.DEADLINE})
 TOPIC_ACCESS: dict[Topic, TopicAccess] = {
     Topic.REQUESTS: TopicAccess(
         ServiceName.INTAKE, frozenset(ServiceName) - {ServiceName.INTAKE, ServiceName.CORRESPONDENCE}
     ),
-    Topic.ERASURE_COMPLETIONS: TopicAccess(ServiceName.ERASURE, _TOLD_OF_WORK),
-    Topic.EXPORT_COMPLETIONS: TopicAccess(ServiceName.EXPORT, _TOLD_OF_WORK),
-    Topic.AMENDMENT_COMPLETIONS: TopicAccess(ServiceName.AMENDMENT, _TOLD_OF_WORK),
+    Topic.ERASURE_COMPLETIONS: TopicAccess(ServiceName.ERASURE, _WORK_READERS),
+    Topic.EXPORT_COMPLETIONS: TopicAccess(ServiceName.EXPORT, _WORK_READERS),
+    Topic.AMENDMENT_COMPLETIONS: TopicAccess(ServiceName.AMENDMENT, _WORK_READERS),
     Topic.DEADLINES: TopicAccess(ServiceName.DEADLINE, frozenset({ServiceName.INTAKE, ServiceName.ERASURE})),
     Topic.NOTICES: TopicAccess(ServiceName.INTAKE, frozenset({ServiceName.CORRESPONDENCE})),
     Topic.DELIVERIES: TopicAccess(ServiceName.CORRESPONDENCE, frozenset({ServiceName.INTAKE})),
@@ -89,7 +89,7 @@ STATUS = "dsr.status"
 """The compacted topic with the current status of each request."""
 
 TOMBSTONE_MS = 30 * 24 * 3600 * 1000
-"""For how long it is still told there that the records of a request have expired: longer than a reader is away."""
+"""How long expiry tombstones stay: longer than any reader is away."""
 
 
 USER_EVENTS = "user.events."
@@ -97,20 +97,20 @@ USER_EVENTS = "user.events."
 
 
 def user_events(emitter: str) -> str:
-    """The topic of that emitter, to which nobody else may write."""
+    """Returns the topic of an emitter, to which only it may write."""
     return f"{USER_EVENTS}{emitter}"
 
 
 def partitions_of(topic: str, most: int) -> int:
     """Returns the number of partitions of a topic: one for an emitter.
 
-    So what it tells is heard in the order in which it tells it, without a record key, which could name somebody.
+    Its records are read in order without a key, which could identify a person.
     """
     return 1 if topic.startswith(USER_EVENTS) else most
 
 
 def user_events_group(emitter: str) -> str:
-    """The consumer group in which intake hears that emitter alone."""
+    """Returns the consumer group in which intake reads that emitter only."""
     return f"{ServiceName.INTAKE}-events-{emitter}"
 
 
@@ -120,7 +120,7 @@ def dead_letters(service: ServiceName) -> str:
 
 
 def tasks(system: str) -> str:
-    """The topic on which a team that erases its own store hears its tasks."""
+    """Returns the topic on which a team receives its tasks."""
     return f"dsr.tasks.{system}"
 
 

@@ -116,7 +116,7 @@ KINDS: Mapping[str, type[Asked | Told]] = {
 TYPES: Mapping[str, type[Asked | Told]] = {f"{REQUESTED}.{right}": RightRequested for right in Right} | {
     kind: event for kind, event in KINDS.items() if kind != REQUESTED
 }
-"""Each ``ce_type`` and its data."""
+"""The data model of each ``ce_type``."""
 FIELDS = frozenset(name for event in KINDS.values() for name in event.model_fields)
 
 
@@ -153,13 +153,13 @@ class Emitter(BaseModel):
                 raise ValueError(f"types names {kind!r}: {_instead(kind, KINDS)}")
         if (REQUESTED in self.types) != bool(self.rights):
             raise ValueError(f'rights belong to "{REQUESTED}": write which of them may be asked for, or leave both out')
-        told = [kind for kind in self.types if kind in NUMBERS]
-        if bool(told) != (self.authoritative is not None):
+        about_numbers = [kind for kind in self.types if kind in NUMBERS]
+        if bool(about_numbers) != (self.authoritative is not None):
             raise ValueError(
                 f"authoritative belongs to {', '.join(NUMBERS)}: name the source of the register, or leave both out"
             )
         if self.tenant and (ours := [kind for kind in self.types if not issubclass(KINDS[kind], Asked)]):
-            raise ValueError(f"a tenant's emitter only asks for something: {ours[0]} is told of our own users alone")
+            raise ValueError(f"a tenant's emitter only asks for something: {ours[0]} concerns only our own users")
         return self
 
     def may_say(self, kind: str) -> bool:

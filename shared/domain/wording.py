@@ -39,7 +39,7 @@ TONGUES: Final[Mapping[str, Tongue]] = {
     for file in sorted(WORDINGS.glob("*/language.toml"), key=lambda file: (file.parent.name != _ENGLISH, file))
 }
 LANGUAGES: Final = tuple(TONGUES)
-"""Every language that has a folder, English first."""
+"""Every language with a folder, English first."""
 
 
 def _known(language: str) -> str:
@@ -117,7 +117,7 @@ class Wording:
         return known.replace("{word}", _as_it_is(word)) if "{word}" in known else known
 
     def lines(self, lines: Lines) -> list[str]:
-        """Each line in words."""
+        """Returns each line in words."""
         return [self.text(each) for each in lines.sentences]
 
     def words(self, key: str, shown: Mapping[str, str], facts: Mapping[str, Fact] = {}) -> str:
@@ -138,7 +138,7 @@ class Wordings:
         self._read: dict[tuple[Language, str], Wording] = {}
 
     def of(self, language: Language, zone: str) -> Wording:
-        """That language for a reader in that zone (IANA)."""
+        """Returns the language for a reader in that zone (IANA)."""
         known = self._read.get((language, zone))
         if known is None:
             known = self._read[language, zone] = Wording(language, self._catalogues[language], ZoneInfo(zone))
@@ -158,7 +158,7 @@ class Wordings:
 
 
 class Languages(BaseModel):
-    """Which language somebody reads who has not said it; ``customers``: of ours, about what they have instructed."""
+    """Default languages of readers; ``customers``: for customers about their instructions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -167,7 +167,7 @@ class Languages(BaseModel):
     countries: Mapping[Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")], Language]
 
     def of(self, country: str | None) -> Language:
-        """That of a country (ISO 3166), or of nobody knows which."""
+        """Returns the language of a country (ISO 3166), or of an unknown one."""
         return self.countries.get(country or "", self.elsewhere)
 
 

@@ -21,7 +21,7 @@ def holidays_version() -> str:
 class Calendar:
     """The public holidays of a country ("DE"), a subdivision ("DE-BE") or a financial market ("ECB").
 
-    A calendar that nobody knows has working days only, so nothing rolls forward: the earlier date is the safe one.
+    An unknown calendar has working days only, so no date moves: the earlier date is the safe one.
     """
 
     def __init__(self, name: str) -> None:
@@ -72,7 +72,7 @@ def _read(source: Callable[..., Iterable[date]], year: int) -> frozenset[date]:
 
 @cache
 def _codes() -> tuple[frozenset[str], frozenset[str]]:
-    """Of countries and of markets, of which no calendar is read for it: reading all takes half a second of a core."""
+    """Returns the codes of countries and markets; loading the calendars would take half a second."""
     loader = _library().registry.EntityLoader
     return frozenset(loader.get_country_codes()), frozenset(loader.get_financial_codes())
 

@@ -67,7 +67,7 @@ def test_a_sign_off_that_begins_later_or_has_ended_is_told_as_that() -> None:
     said = open_points(policy.with_other(rules={**policy.rules, "calls_us_18m": rules["later"]}), TODAY)
     assert "rules.calls_us_18m: its sign-off begins on 2027-01-01: it keeps nothing before" in said
     assert not any("rules.calls_us_18m" in each and "what it has kept" in each for each in said)
-    assert not_signed({"never": rules["never"]}, TODAY) == "which nobody has signed"
+    assert not_signed({"never": rules["never"]}, TODAY) == "which is not signed"
     assert not_signed(rules, TODAY) == (
         "which no sign-off covers today (that of ended ended on 2025-01-01, that of later begins on 2027-01-01)"
     )

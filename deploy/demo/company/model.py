@@ -9,7 +9,7 @@ CALLS_FROM = datetime(2025, 5, 1, tzinfo=UTC)
 CALLS_TO = datetime(2026, 11, 1, tzinfo=UTC)
 """Fixed dates: the company is the same whenever it is founded."""
 AGEING = timedelta(days=45)
-"""A number rests at least this long before somebody else gets it (47 CFR 52.15(f))."""
+"""Shortest time before a number is assigned to another person (47 CFR 52.15(f))."""
 
 
 def between(earliest: datetime, latest: datetime, fraction: float) -> datetime:

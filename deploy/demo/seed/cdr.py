@@ -20,7 +20,7 @@ _SQL = Path(__file__).parent / "cdr"
 _AT_A_TIME = 20_000
 _DOMAIN = "voice.example.com"
 _WORLD = "001"
-"""Every trunk of the company delivers the country code always (UN M49)."""
+"""All trunks of the company deliver the country code (UN M49)."""
 _CDR = (
     *("start_time", "end_time", "duration", "caller", "callee", "callid", "src_ip", "user_agent", "pai", "privacy"),
     *("caller_domain", "callee_domain", "region"),
@@ -91,7 +91,7 @@ async def _copy(connection: asyncpg.Connection, table: str, columns: Sequence[st
 
 
 async def _accounting(connection: asyncpg.Connection, calls: Sequence[Timed]) -> None:
-    """Kamailio's transaction log: an answered INVITE goes to ``acc``, one that nobody took to ``missed_calls``."""
+    """Writes Kamailio's transaction log: an answered INVITE to ``acc``, an unanswered one to ``missed_calls``."""
     answered = [_transaction(call, start, "200", "OK") for call, start, _ in calls if call.answered_at is not None]
     missed = [_transaction(call, start, "487", "Terminated") for call, start, _ in calls if call.answered_at is None]
     await _copy(connection, "acc", _TRANSACTION, answered)

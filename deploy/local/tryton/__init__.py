@@ -53,7 +53,7 @@ class Tryton(Server):
 
     @property
     def url(self) -> str:
-        """Where it listens; the database's name comes after it."""
+        """Returns the address without the database's name."""
         return f"http://{HOST}:{self._port}"
 
     @asynccontextmanager

@@ -24,7 +24,7 @@ class Basis(StrEnum):
 
 
 class ProvidedBy(StrEnum):
-    """From whom the data are (Art. 15(1)(g), 20(1)): what was observed of a person is provided by them (WP242)."""
+    """The source of the data (Art. 15(1)(g), 20(1)); observed data count as provided by the person (WP242)."""
 
     PERSON = "person"
     OBSERVED = "observed"
@@ -44,7 +44,7 @@ class OnErasure(StrEnum):
 
 
 class Data(BaseModel):
-    """A part of the policy: frozen, and a key that nobody knows is refused."""
+    """A part of the policy: frozen, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -59,8 +59,8 @@ class Automation(Data):
 class Purpose(Data):
     """A purpose of processing (Art. 15(1)(a)), as people read it.
 
-    ``direct_marketing``: what stops by a mark in systems, and by the list of suppressed contact points (Art. 21(3)).
-    ``automation``: which decision is made for it by automated means alone; somebody must say that there is ``none``.
+    ``direct_marketing``: it is stopped by marks in systems and by the suppression list (Art. 21(3)). ``automation``:
+    the decision made by automated means only; ``none`` must be declared.
     """
 
     words: Words
@@ -101,7 +101,7 @@ class Category(Data):
 
     @property
     def is_customers(self) -> bool:
-        """Whether customers of ours alone decide about it (Art. 28): nothing of it is our own to keep or to erase."""
+        """Whether only customers decide about it (Art. 28), so that none of it is the company's."""
         return all(each.role == "processor" for each in self.purposes.values())
 
     @property
@@ -130,14 +130,14 @@ class Category(Data):
 class Other(StrEnum):
     """The owner of a part of a record."""
 
-    WITHHELD = "withheld"  # somebody who withheld their number
-    UNCONCERNED = "unconcerned"  # somebody with whom the subject had nothing to do
+    WITHHELD = "withheld"  # a person who withheld their number
+    UNCONCERNED = "unconcerned"  # a person with whom the subject had nothing to do
     OTHERS = "others"  # another party, as far as a dataset does not let others see it
-    WRITERS = "writers"  # somebody else who wrote on their ticket
+    WRITERS = "writers"  # another person who wrote on their ticket
 
 
 class Redaction(Data):
-    """In which ``categories`` the part of somebody else is left out."""
+    """The ``categories`` in which other people's parts are left out."""
 
     categories: Literal["all"] | Annotated[frozenset[Word], Field(min_length=1)]
 

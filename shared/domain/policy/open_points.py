@@ -9,7 +9,7 @@ from shared.domain.policy.categories import OnErasure
 from shared.domain.policy.policy import Policy
 
 SOON: Final = timedelta(days=60)
-"""So long before a sign-off ends it is told that it does."""
+"""Time before the end of a sign-off at which it is reported."""
 
 
 def open_points(policy: Policy, today: date) -> list[str]:
@@ -20,7 +20,7 @@ def open_points(policy: Policy, today: date) -> list[str]:
 def _of_sign_offs(policy: Policy, today: date) -> Iterator[str]:
     without = (("rules", policy.rules, "keeps"), ("ceilings", policy.ceilings, "removes"))
     still = {
-        "rules": " from now on; what it has kept stays until its day, and then two persons say whether it goes",
+        "rules": " from now on; what it has kept stays until its day, and then two people decide whether it is deleted",
         "ceilings": "",
     }
     fictitious = 0
@@ -37,7 +37,7 @@ def _of_sign_offs(policy: Policy, today: date) -> Iterator[str]:
                 holds = f"its sign-off holds from {signed.on} to {signed.last_day}"
                 yield f"{table}.{name}: {holds}: it {does} nothing{still[table]}"
             elif signed.last_day - today <= SOON:
-                yield f"{table}.{name}: its sign-off ends on {signed.last_day}: have it signed anew"
+                yield f"{table}.{name}: its sign-off ends on {signed.last_day}: have it signed again"
             fictitious += bool(signed and signed.fictitious)
     if fictitious:
         yield f"{fictitious} sign-offs are fictitious: no company may work by them"
@@ -57,4 +57,4 @@ def _of_categories(policy: Policy) -> Iterator[str]:
                 " of a store that holds it nothing is erased"
             )
     if not policy.recipients:
-        yield "no recipient is declared: people are told that the policy names none"
+        yield "no recipient is declared: answers say that the policy names none"

@@ -85,11 +85,11 @@ class Law(Data):
 
 
 class Recipient(Data):
-    """Somebody to whom data are disclosed (Art. 4(9)): named to people, and told of changes (Art. 19).
+    """A recipient of data (Art. 4(9)): named to people, and notified of changes (Art. 19).
 
-    ``safeguard``: of a transfer out of the area of our law (Art. 44-46). ``channel``: by what notices reach them;
-    without one a person tells them. ``identified_by``: by what they can know a person, since they have it with the
-    data: a notice names no other identity, which would be a new disclosure.
+    ``safeguard``: for a transfer to a third country (Art. 44-46). ``channel``: how notices reach them; without one a
+    person notifies them. ``identified_by``: the identities that they received with the data: a notice names no other,
+    which would be a new disclosure.
     """
 
     name: Words

@@ -17,7 +17,7 @@ _DAYS_OF_A_MONTH: Final = 365.2425 / 12
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """So many calendar months, and after them so many days."""
+    """A number of calendar months, and then of days."""
 
     months: int
     days: int
@@ -60,7 +60,7 @@ def _validated(value: Any) -> Period:
     if isinstance(value, Period):
         return value
     if not isinstance(value, str):
-        raise ValueError("a period is a text: write it as P7Y, P18M or P90D")  # noqa: TRY004  # pydantic hears ValueError alone
+        raise ValueError("a period is a text: write it as P7Y, P18M or P90D")  # noqa: TRY004  # pydantic catches only ValueError
     return parse_period(value)
 
 
@@ -79,13 +79,13 @@ IsoPeriod = Annotated[Period, PlainValidator(_validated), PlainSerializer(str, r
 
 
 def release(period: Period, anchor: date | datetime, zone: str) -> Release:
-    """When a period ends that began with a day, or with an aware instant, which counts by its local day in ``zone``.
+    """Returns the end of a period that begins on a day, or at an aware instant, by its local day in ``zone``.
 
-    Months clamp to the last day of a shorter one (29 February + 84 months = 28 February); a period ends with the end
-    of its day.
+    Months clamp to the last day of a shorter one (29 February + 84 months = 28 February). A period ends with the end of
+    its day.
 
     Raises:
-        ValueError: an instant without offset, or an end beyond the year 9999.
+        ValueError: an instant without offset, or an end beyond the year 9999
     """
     if isinstance(anchor, datetime):
         if anchor.tzinfo is None:

@@ -53,12 +53,11 @@ class Conflict(NamedTuple):
 
 
 class Policy(Data):
-    """Everything that the company has decided about what is held, how long, and who is told of it.
+    """The company's decisions about what it holds, for how long, and whom it informs.
 
-    ``beside``: what the other files of the policy say, by name; ``overlay``: where the company's own files lie.
-    ``states``, ``anchors``: what rules may last for, and from what periods may count; systems tell them by these words.
-    ``anywhere``: where every authority can be found, for somebody whose country is not known. ``laws``: the first is
-    ours. ``systems``: as people read their names.
+    ``beside``: the content of the other policy files, by name; ``overlay``: the folder of the company's own files.
+    ``states``, ``anchors``: words of rules that systems report by. ``anywhere``: where to find every authority, for a
+    person of an unknown country. ``laws``: the first is the company's. ``systems``: their names for people.
     """
 
     purposes: Mapping[Word, Purpose]
@@ -91,7 +90,7 @@ class Policy(Data):
         return names | {name: name for name in self.categories}
 
     def category_of(self, held: str) -> str | None:
-        """The category of what a system calls so; None: nobody has said anything of it."""
+        """Returns the category of a system's data; None: the policy does not know it."""
         return self._held_as.get(held)
 
     def category(self, held: str) -> Category | None:
@@ -104,12 +103,12 @@ class Policy(Data):
 
     def rule_reported_as(self, word: str | None) -> str | None:
         """The rule that a system means by a word of its own; None: the policy maps it to none."""
-        return self._told_as.get(word or "")
+        return self._rules_by_word.get(word or "")
 
     @cached_property
-    def _told_as(self) -> Mapping[str, str]:
-        told = {word: name for name, rule in self.rules.items() for word in rule.reported_as}
-        return told | {name: name for name in self.rules}
+    def _rules_by_word(self) -> Mapping[str, str]:
+        by_word = {word: name for name, rule in self.rules.items() for word in rule.reported_as}
+        return by_word | {name: name for name in self.rules}
 
     def today(self, now: datetime) -> date:
         """The day that it is where the controller is."""
@@ -145,7 +144,7 @@ class Policy(Data):
         return Policy(**{name: getattr(self, name) for name in Policy.model_fields} | parts)
 
     def ceilings_of(self, held: str) -> Mapping[str, Ceiling]:
-        """The ceilings of what a system calls so, by name, whoever sets them."""
+        """Returns the ceilings of a system's category, by name."""
         category = self.category_of(held)
         return {name: each for name, each in self.ceilings.items() if each.category == category}
 
@@ -258,7 +257,7 @@ class Policy(Data):
                     yield Disagreement((table, name, "category"), f"{rule.category} is no category; declare it")
         for name, rule in self.rules.items():
             for word in sorted(rule.reported_as):
-                if (other := self._told_as[word]) != name:
+                if (other := self._rules_by_word[word]) != name:
                     yield Disagreement(("rules", name, "reported_as"), f"{word} means {other} as well: name it once")
             for ceiling, limit in self.ceilings.items():
                 same = (limit.category, limit.anchor) == (rule.category, rule.anchor) and limit.jurisdiction is None
@@ -286,7 +285,7 @@ class Policy(Data):
                         place = (table, each, "period")
                         if period.about_days > row.period.about_days:
                             said = f"is {period}, longer than the {row.period} of notice.{name}"
-                            yield Disagreement(place, f"{said}, which people were told: it needs a new notice first")
+                            yield Disagreement(place, f"{said}: it needs a new privacy notice first")
                         elif period.about_days < row.shortest.about_days:
                             said = f"is {period}, implausibly short against the {row.period} of notice.{name}"
                             yield Disagreement(place, f"{said}: write {row.period}, or let shortest there be as short")
@@ -298,10 +297,9 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """The effects: ``marketing``: direct marketing ends altogether; ``ends``: what was kept for these purposes alone.
+    """The effects: ``marketing``: all direct marketing ends; ``ends``: data kept for these purposes only.
 
-    ``concerns``: what is processed for them by consent and for others besides, so that it stays and is no longer used
-    for them. Each as systems name what they hold.
+    ``concerns``: data that stay for other purposes and are no longer used for these. Both by the systems' names.
     """
 
     marketing: bool
@@ -312,8 +310,7 @@ class Withdrawal:
 def withdrawal(policy: Policy, purposes: Collection[str], before: Collection[str] = ()) -> Withdrawal:
     """Returns the effects of a withdrawal of consent; ``before``: purposes that were withdrawn earlier.
 
-    What several consents keep ends with the last of them, and so does marketing as a whole: a list and a mark that stop
-    all of it are no answer to somebody who still wants some.
+    Data kept by several consents end with the last. So does marketing as a whole, since a mark stops all of it.
     """
     withdrawn = frozenset(purposes)
     all_of_it = withdrawn | frozenset(before)

@@ -19,7 +19,7 @@ from shared.domain.text import Word
 from shared.domain.toml_file import content_of, fault_at, read_toml, read_with_ours
 
 SHIPPED: Final = Path(__file__).parents[2] / "policy" / "processing"
-"""The policy as it is shipped: nobody has signed it."""
+"""The unsigned policy as shipped."""
 _BESIDE: Final = Path(__file__).parents[2] / "policy"
 
 OVERLAY: Final = "DSR_POLICY_OVERLAY"
@@ -67,7 +67,7 @@ BESIDE: Final[Mapping[str, type[BaseModel]]] = {
     "sweep.toml": SweepPolicy,
     "answers.toml": AnswerReasons,
 }
-"""The files beside them that belong to the policy as well."""
+"""Further files of the policy."""
 
 FILES: Final[Mapping[str, type[BaseModel]]] = {
     "categories.toml": _Categories,

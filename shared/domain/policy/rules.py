@@ -19,7 +19,7 @@ COUNTED_IN: Final = "UTC"
 Jurisdiction = Annotated[str, AfterValidator(state)]
 """A country by its two letters, or the Union."""
 Ground = Literal["17(1)(a)", "17(3)(a)", "17(3)(b)", "17(3)(c)", "17(3)(d)", "17(3)(e)"]
-"""Why a rule keeps: by an exception of Art. 17(3), or as the data are still necessary, so that 17(1)(a) is not met."""
+"""The ground of a rule: an exception of Art. 17(3), or data still necessary (Art. 17(1)(a) is not met)."""
 
 
 class SignOff(Data):
@@ -65,20 +65,20 @@ class Signed(Data):
 
 
 def not_signed(rules: Mapping[str, Signed], day: date) -> str:
-    """That no sign-off of these, by name, holds on that day, as what follows their names: also since when, or until."""
+    """Says that none of these rules has a sign-off valid on that day, with the dates of those signed."""
     known = {name: each.sign_off for name, each in sorted(rules.items()) if each.sign_off}
-    told = [
+    known_dates = [
         f"that of {name} begins on {by.on}" if by.on > day else f"that of {name} ended on {by.last_day}"
         for name, by in known.items()
     ]
-    return f"which no sign-off covers today ({', '.join(told)})" if told else "which nobody has signed"
+    return f"which no sign-off covers today ({', '.join(known_dates)})" if known_dates else "which is not signed"
 
 
 class WhereUnknown(StrEnum):
-    """The effect where it is unknown whether a record is under the law of a rule's country.
+    """The effect if a rule's country applies and a record does not show its country.
 
-    ``keep``: it stays as if it were, and is told without that law as its ground; ``ask``: nothing goes of the person
-    there until somebody has decided.
+    ``keep``: it stays, and that law is not named as the ground; ``ask``: nothing of the person is erased there until an
+    officer has decided.
     """
 
     KEEP = "keep"
@@ -127,7 +127,7 @@ class AtCeiling(StrEnum):
 
 
 class Ceiling(Signed):
-    """Past it a category goes, for everybody, whoever asked; ``jurisdiction``: of the law that sets it, if one does."""
+    """The time after which a category is deleted, for all people; ``jurisdiction``: of the law that sets it, if any."""
 
     category: Word
     words: Words
@@ -149,7 +149,7 @@ class Ceiling(Signed):
 class NoticeRow(Data):
     """A row of the privacy notice about retention: its words and figure, and the rules and ceilings that carry it out.
 
-    None of them may be longer than ``period``, which people were told, or shorter than ``shortest``, which is a slip.
+    None of them may be longer than ``period``, the published figure, or shorter than ``shortest``, which is a slip.
     """
 
     words: Words

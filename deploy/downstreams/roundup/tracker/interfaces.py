@@ -1,13 +1,13 @@
 # mypy: ignore-errors
 # ruff: noqa: ANN001, ANN201, S608
-"""What an erasure (Art. 17) needs of the tracker beyond its REST interface: records that are retired, and the history.
+"""Adds REST routes that an erasure (Art. 17) needs: retired records, and the history.
 
 Roundup keeps the old value of every changed field in its journal, and offers no way to remove one person's rows. These
 routes do; they ask for the permission `Forget`. Bodies are JSON objects:
 
     POST rest/privacy/people   {"addresses": […], "phones": [digits, …]}   the people who have one of them
     POST rest/privacy/records  {"people": [id, …], "staff": [role, …]}     what is theirs: {class: [[id, person], …]}
-    POST rest/privacy/others   {"people": [id, …], "staff": [role, …]}     what third persons wrote on their tickets
+    POST rest/privacy/others   {"people": [id, …], "staff": [role, …]}     what third parties wrote on their tickets
     POST rest/privacy/history  {"records": {class: [id, …]}}               rows of the history: {class: {id: rows}}
     POST rest/privacy/changes  {"records": {class: [id, …]}, "staff": [role, …]}   what those rows say (`former.py`)
     POST rest/privacy/forget   {"records": {class: [id, …]}}               removes those rows
@@ -22,8 +22,8 @@ routes do; they ask for the permission `Forget`. Bodies are JSON objects:
     POST rest/privacy/expire   {"tickets": [id, …], "field", "before"}   removes those of them that are still before it,
                                with what hangs on them alone and with their history: {"gone": [id, …]}
 
-Of the words on a person's ticket their own are theirs, and those of the staff, who write about them; `staff` are the
-roles that tell who that is. A third person's message, and a file that came with it, belongs to whoever wrote it.
+A ticket's requester owns their own messages on it and those of staff. `staff` lists the roles of staff. Messages and
+files of third parties belong to their authors.
 """
 
 import secrets
@@ -46,7 +46,7 @@ RestfulInstance.raise_if_no_etag = check_version_and_hold
 
 
 def asked(instance, payload, key):
-    """What the body says under a key, for those who may."""
+    """Return a member of the body, if the user has the permission."""
     if not instance.db.security.hasPermission("Forget", instance.db.getuid()):
         raise Unauthorised("Permission to look into histories denied")
     value = getattr(payload, "json_dict", {}).get(key)
@@ -91,7 +91,7 @@ def people(self, input_payload):
 @Routing.route("/privacy/records", "POST")
 @_data_decorator
 def records(self, input_payload):
-    """What belongs to people, retired records too."""
+    """List records that belong to people, including retired ones."""
     roles = asked(self, input_payload, "staff")
     return 200, belongings(self.db, asked(self, input_payload, "people"), roles)
 
@@ -99,7 +99,7 @@ def records(self, input_payload):
 @Routing.route("/privacy/others", "POST")
 @_data_decorator
 def others(self, input_payload):
-    """What third persons wrote or sent on people's tickets, and is not theirs."""
+    """List what third parties wrote or sent on people's tickets."""
     roles = asked(self, input_payload, "staff")
     return 200, belongings(self.db, asked(self, input_payload, "people"), roles, OTHERS)
 
@@ -107,7 +107,7 @@ def others(self, input_payload):
 @Routing.route("/privacy/values", "POST")
 @_data_decorator
 def values(self, input_payload):
-    """What records say; one that does not exist says nothing."""
+    """Return the values of records; missing records are left out."""
     fields, found = asked(self, input_payload, "fields"), {}
     for classname, ids in asked(self, input_payload, "records").items():
         if classname not in CLASSES:
@@ -122,9 +122,9 @@ def values(self, input_payload):
 @Routing.route("/privacy/overwrite", "POST")
 @_data_decorator
 def overwrite(self, input_payload):
-    """Overwrite each record that still belongs to one of whom it is said to be; a refusal stops that record alone.
+    """Overwrite each record that still belongs to the named person; a refusal concerns that record only.
 
-    Whoever is overwritten gets a password that nobody knows.
+    An overwritten user gets a random password.
     """
     records, db, left = asked(self, input_payload, "records"), self.db, []
     roles = asked(self, input_payload, "staff")
@@ -150,7 +150,7 @@ def overwrite(self, input_payload):
 @Routing.route("/privacy/history", "POST")
 @_data_decorator
 def history(self, input_payload):
-    """How many rows the history of records has."""
+    """Count the rows of records' history."""
     return 200, rows_of(self, input_payload)
 
 
@@ -171,7 +171,7 @@ def changes_of(self, input_payload):
 @Routing.route("/privacy/forget", "POST")
 @_data_decorator
 def forget(self, input_payload):
-    """Remove the history of records, and the sessions of names that nobody has any more; from the files as well."""
+    """Remove the history of records, and the sessions of unused names, also from the files."""
     removed = rows_of(self, input_payload)
     for classname, ids in removed.items():
         for chunk in chunks(ids):

@@ -1,6 +1,6 @@
 # mypy: ignore-errors
 # ruff: noqa: ANN001, ANN201, F821
-"""What the tracker stores and who may see it; Roundup provides `db`, `Class`, `String` and the like."""
+"""Defines what the tracker stores and who may see it; Roundup provides `db`, `Class`, `String` and the like."""
 
 priority = Class(db, "priority", name=String(), order=Number())
 priority.setkey("name")
@@ -62,12 +62,12 @@ def open_user(db, userid, itemid):
 
 
 def open_ticket(db, _userid, itemid):
-    """A ticket of nobody whose processing is restricted."""
+    """Whether the requester of a ticket is not restricted."""
     return not restricted(db, db.issue.get(itemid, "requester"))
 
 
 def open_message(db, userid, itemid):
-    """A message by nobody, and on no ticket of anybody, whose processing is restricted."""
+    """Whether neither the author of a message nor the requester of its tickets is restricted."""
     on = db.issue.find(messages=itemid)
     return not restricted(db, db.msg.get(itemid, "author")) and all(open_ticket(db, userid, ticket) for ticket in on)
 

@@ -24,7 +24,7 @@ class Nameless(logging.Formatter):
     def formatException(  # noqa: N802 - logging's own name
         self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
     ) -> str:
-        """Where it happened, and of what kind it was."""
+        """Return the trace and the type of an exception, without its message."""
         kind, _, where = ei
         return "".join(traceback.format_tb(where)) + (kind.__name__ if kind else "")
 
@@ -34,6 +34,6 @@ for handler in logging.getLogger().handlers:
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer as Tryton does; it would write every exception's message to this stream besides."""
+    """Answer as Tryton does, without its log of exception messages."""
     environ["wsgi.errors"] = io.StringIO()
     return app(environ, start_response)

@@ -1,4 +1,4 @@
-"""What can be dialled is a customer's contact, whether or not the public numbering plan knows it yet."""
+"""Accepts any dialable number as a contact, whether or not the public numbering plan knows it."""
 
 import phonenumbers
 from trytond.pool import PoolMeta

@@ -1,4 +1,4 @@
-"""Whose a number is and was: what the company has assigned, apart from what customers give as their contacts."""
+"""Models the assignment of numbers by the company, apart from the contacts that customers give."""
 
 from sql import Null
 from trytond.model import Check, ModelSQL, ModelView, fields
@@ -21,13 +21,13 @@ class NumberAssignment(ModelSQL, ModelView):
         "Line",
         required=True,
         sort=False,
-        help="Shared: several people use it, so that nobody can tell whose a call is.",
+        help="Shared: several people use it, so that the owner of a call is unknown.",
     )
 
     @classmethod
     def __setup__(cls) -> None:
         super().__setup__()
-        cls.__access__.add("party")  # whoever may not see the party sees none of its numbers
+        cls.__access__.add("party")  # users without access to the party see none of its numbers
         table = cls.__table__()
         cls._sql_constraints += [
             (

@@ -1,4 +1,4 @@
-"""What a customer's data may still be used for, and which requests about them are open."""
+"""Adds to a party what its data may be used for, and which requests about it are open."""
 
 from trytond.model import fields
 from trytond.pool import PoolMeta
@@ -16,7 +16,7 @@ class Party(metaclass=PoolMeta):
         [(None, ""), ("none", "None"), ("active", "Active"), ("ended", "Ended")],
         "Contract",
         sort=False,
-        help="Whether the party has a contract; empty: nobody has said.",
+        help="Whether the party has a contract; empty: unknown.",
     )
     contract_ended_on = fields.Date("Contract Ended On", help="The last day of an ended contract.")
     invoice_open = fields.Selection(
@@ -43,10 +43,10 @@ class Party(metaclass=PoolMeta):
 
     @staticmethod
     def default_restricted() -> bool:
-        """Nobody is restricted until they ask for it."""
+        """Return false: a restriction needs a request."""
         return False
 
     @staticmethod
     def default_marketing_opt_out() -> bool:
-        """Nobody has objected until they say so."""
+        """Return false: an objection needs a request."""
         return False

@@ -1,1 +1,1 @@
-"""What the tracker does by itself when records change."""
+"""Reacts to changed records."""

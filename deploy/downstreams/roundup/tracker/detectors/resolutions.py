@@ -6,7 +6,7 @@ from roundup.date import Date
 
 
 def note(db, cl, nodeid, newvalues):
-    """Take the time at which the status becomes resolved, unless another one is told."""
+    """Set the time of resolution when the status becomes resolved, unless the change names one."""
     if "status" not in newvalues or not db.status.stringFind(name="resolved"):
         return
     resolved = db.status.lookup("resolved")

@@ -1,1 +1,1 @@
-"""What Roundup finds when it loads the tracker's own modules."""
+"""Modules of the tracker, loaded by Roundup."""

@@ -1,1 +1,1 @@
-"""What stands behind the privacy routes of `interfaces.py`."""
+"""Implements the privacy routes of `interfaces.py`."""

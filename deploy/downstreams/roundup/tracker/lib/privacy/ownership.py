@@ -1,11 +1,11 @@
 # mypy: ignore-errors
 # ruff: noqa: ANN001, ANN201, S608
-"""Whose a record of the tracker is: statements, and what they find for many people at once."""
+"""Finds the owners of records, for many people in one statement."""
 
 import itertools
 
 # What stands on people's tickets, and who wrote it: the author of a message, and of a file the author of the messages
-# that carry it, or else whoever has uploaded it.
+# that carry it, or else its uploader.
 TICKETS = """
     with ticket as (select id, _requester as person from _issue where _requester in ({people})),
     message as (
@@ -55,7 +55,7 @@ def those_with(db, roles):
 
 
 def belongings(db, people, roles, statements=BELONGS):
-    """What belongs to people: {class: [[id, person], …]}; whoever has one of the roles is staff."""
+    """Return what belongs to people: {class: [[id, person], …]}; users with one of the roles are staff."""
     found = {classname: [] for classname in statements}
     staff = those_with(db, roles)
     for chunk in chunks(people):

@@ -1,6 +1,6 @@
 # mypy: ignore-errors
 # ruff: noqa: ANN001, ANN201
-"""How is written: what is deleted is overwritten in the file too, and a record is changed whole or not at all."""
+"""Writes records: deleted data are overwritten in the file too, and a record changes completely or not at all."""
 
 import contextlib
 
@@ -31,7 +31,7 @@ def draw_id_within(self, classname):
 
 
 def hold(db):
-    """Begin a transaction in which nobody else writes, and look at everything anew."""
+    """Begin an exclusive transaction and read everything again."""
     db.commit()
     db.clearCache()
     db.sql("begin immediate")
@@ -39,9 +39,9 @@ def hold(db):
 
 
 def check_version_and_hold(self, class_name, item_id, input_payload, repr_format="json"):
-    """Nobody writes between the look at an item's version and its change: Roundup alone takes several of one version.
+    """Lock between the check of an item's version and its change; Roundup alone accepts concurrent changes.
 
-    The request ends it, by its own commit or with its connection.
+    The request's own commit ends the lock, or its connection does.
     """
     hold(self.db)
     check_version(self, class_name, item_id, input_payload, repr_format=repr_format)
@@ -49,7 +49,7 @@ def check_version_and_hold(self, class_name, item_id, input_payload, repr_format
 
 @contextlib.contextmanager
 def transaction(db):
-    """Nobody can give a record to somebody else meanwhile; whatever goes wrong, nobody is kept waiting afterwards."""
+    """Run a block in an exclusive transaction, which always ends."""
     hold(db)
     try:
         yield
@@ -61,7 +61,7 @@ def transaction(db):
 
 @contextlib.contextmanager
 def whole(db):
-    """What is done to one record is done whole or not at all, whatever becomes of the others."""
+    """Change one record completely or not at all, whatever happens to others."""
     stored = len(db.transactions)
     db.sql("savepoint record")
     try:
