@@ -1,1 +1,1 @@
-"""What the product promises, as tests that can fail."""
+"""Tests of the product."""

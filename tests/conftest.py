@@ -1,4 +1,4 @@
-"""What every test may ask for: a database of its own, and a broker that all share."""
+"""Fixtures of all tests: a database for each, and a shared broker."""
 
 import gc
 import os
@@ -57,7 +57,7 @@ def pytest_collection_finish() -> None:
 
 
 _LAST_LINES, _LINE = 12, 400
-"""How much of a log a failure shows: lines, and characters of each."""
+"""Lines of a log that a failure shows, and characters of each."""
 _TOGETHER: Mapping[str, Sequence[str]] = {
     "acceptance": ("acceptance/",),
     "chaos": ("chaos/",),
@@ -77,13 +77,13 @@ _TOGETHER: Mapping[str, Sequence[str]] = {
 }
 """The tests that share a server or a platform run in one process, where the first that needs it starts it."""
 _PLATFORMS = ("acceptance", "chaos")
-"""What needs the whole machine: one process runs both, since side by side each waits for the other."""
+"""Tests that need the whole machine: one process runs both."""
 _SERVERS = {"kafka_bootstrap", "killable", "live", "platform", "roundup", "tryton"}
-"""The fixtures of servers, which a file by itself would start once more."""
+"""Fixtures of servers, which separate files would start again."""
 _FIRST = ("platform", "evidence", "portal", "retention_sweep")
-"""What takes long for its number of tests."""
+"""Slow files, by the number of their tests."""
 _DEPLOY = ("request_tracker", "console_in_a_browser", "sites_in_a_browser", "report_page", "k8s_pods")
-"""What takes longest of the other files of tests/deploy, in this order."""
+"""The slowest of the other files of tests/deploy, in this order."""
 
 
 def _scope(nodeid: str) -> str:
@@ -93,7 +93,7 @@ def _scope(nodeid: str) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest comes first: none of it begins when all the rest has ended."""
+    """Runs the slowest tests first."""
     number = Counter(_scope(item.nodeid) for item in items)
     named = [*_TOGETHER, *(f"deploy/test_{name}.py" for name in _DEPLOY)]
     named += [f"integration/test_{name}.py" for name in _FIRST]
@@ -135,7 +135,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """What failed says what the processes that this run has started wrote last: their logs go with the run."""
+    """Adds the last log lines of this run's processes to a failure."""
     report = yield
     if report.failed:
         for path in sorted((RUNS / str(os.getpid())).rglob("*.log")):

@@ -21,7 +21,7 @@ READ_BY_SERVICES = (
     "dsr.tasks.",
     "user.events.",
 )
-"""How the topics begin by which services are told something; the rest is for others to read."""
+"""Prefixes of the topics that services read; the others are for external readers."""
 
 SERVICES = ("intake", "erasure", "export", "amendment", "deadline", "correspondence")
 
@@ -38,7 +38,6 @@ class Bus:
             return sorted(each for each in await admin.list_topics() if each.startswith(("dsr.", "user.")))
 
     async def records(self, *topics: str) -> list[ConsumerRecord]:
-        """Every record of these topics."""
         found: list[ConsumerRecord] = []
         places = await self._places(topics)
         async with AIOKafkaConsumer(bootstrap_servers=self.bootstrap) as consumer:
@@ -51,13 +50,13 @@ class Bus:
         return found
 
     async def tasks_of(self, request_id: str, system: str) -> list[dict[str, Any]]:
-        """What a team was asked to do for a request."""
+        """Returns the tasks that a team got for a request."""
         records = await self.records(f"dsr.tasks.{system}")
         tasks = [json.loads(each.value) for each in records if request_id.encode() in each.value]
         return [each for each in tasks if each["request_id"] == request_id]
 
     async def said_of(self, *request_ids: str) -> list[ConsumerRecord]:
-        """Every record about these requests by which a service is told something."""
+        """Returns the records about these requests that services read."""
         keys = {each.encode() for each in request_ids}
         return [record for record in await self.records(*await self._read_by_services()) if record.key in keys]
 
@@ -75,8 +74,8 @@ class Bus:
             for value in values:
                 await producer.send_and_wait(topic, value, headers=sent)
 
-    async def heard(self) -> None:
-        """Waits until the services have heard all that has been said by now."""
+    async def drained(self) -> None:
+        """Waits until the services have read everything on the bus."""
         places = await self._places(await self._read_by_services())
         async with AIOKafkaConsumer(bootstrap_servers=self.bootstrap) as consumer:
             ends = await consumer.end_offsets(places)
@@ -89,7 +88,7 @@ class Bus:
             await eventually(reached, within=240)
 
     async def whole(self) -> list[tuple[str, bytes]]:
-        """Each topic with everything that stands in it: keys, values and headers."""
+        """Returns each topic with all its keys, values and headers."""
         heaps: dict[str, list[bytes]] = {topic: [topic.encode()] for topic in await self.topics()}
         for each in await self.records(*heaps):
             headers = b" ".join(name.encode() + b"=" + value for name, value in each.headers)

@@ -18,7 +18,7 @@ PROOF = {"level": "L2", "method": "signed_in_mfa"}
 LONG_AGO = "2020-01-01T00:00:00+00:00"
 CITY = "Potsdam"
 MORE_TIME = {"reason": "VOLUME", "explanation": "There are nine archives."}
-"""Why a request takes longer."""
+"""A reason to extend the deadline."""
 RIGHTS: Mapping[str, Mapping[str, Any]] = {
     "access": {},
     "portability": {},
@@ -28,7 +28,7 @@ RIGHTS: Mapping[str, Mapping[str, Any]] = {
     "objection": {"scope": "direct_marketing"},
     "consent_withdrawal": {"purposes": ["marketing"]},
 }
-"""The rights, and what a submission says of each beside its subject."""
+"""The rights, with what each submission states beyond its subject."""
 
 
 _ACTIONS: Mapping[str, str] = {
@@ -44,9 +44,9 @@ _ACTIONS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody invented, with an account, an address and a number that belong to nobody else in the run.
+    """An invented person, whose account, address and number no other scenario has.
 
-    Unless they have the ``address`` or the ``line`` of somebody else.
+    ``address`` and ``line`` are set for those who share another person's.
     """
 
     number: int
@@ -70,7 +70,7 @@ class Person:
         return self.line or f"+4930{23_000_000 + self.number}"
 
     def identities(self, *names: str) -> dict[str, Any]:
-        """What a submission states of them; all of it, or those named."""
+        """Returns the stated identities: all, or those named."""
         stated = {
             "email": self.email,
             "account_id": self.account_id,
@@ -79,13 +79,13 @@ class Person:
         return {name: stated[name] for name in names or stated}
 
     def submission(self, right: str, *names: str, proved: bool = True, **more: Any) -> dict[str, Any]:
-        """Their request, from somebody who is signed in with a second factor and typed a code sent to the number."""
+        """Returns a submission by a person signed in with a second factor and a code sent to the number."""
         subject = self.identities(*names)
         proof = self.proof(*names) if proved else {}
         return {"right": right, "subject": subject, **RIGHTS[right], **proof, **more}
 
     def proof(self, *names: str) -> dict[str, Any]:
-        """What shows that all of it is theirs, or what is named."""
+        """Returns the proof of all identities, or of those named."""
         phone = [{"identity": "phones.0", "method": "sms_code", "on_file_since": LONG_AGO}]
         return {"assurance": PROOF, "proofs": phone if "phones" in self.identities(*names) else []}
 
@@ -124,7 +124,7 @@ class Door(DsrClient):
         return await self.status_of(request_id) == httpx.codes.UNAUTHORIZED
 
     async def checked(self, *emails: str) -> httpx.Response:
-        """What is answered of these addresses in the list of those who get no marketing."""
+        """Checks addresses against the suppression list."""
         points = [{"type": "email", "value": each} for each in emails]
         return await self.post("/v1/suppression/check", json={"contact_points": points})
 
@@ -133,7 +133,7 @@ class Door(DsrClient):
         return Case(self, await self.submit(submission))
 
     async def place_hold(self, person: Person, *categories: str) -> str:
-        """Places a legal hold on somebody's data; its path."""
+        """Places a legal hold on a person's data; returns its path."""
         hold: dict[str, Any] = {
             "case_number": f"LEG-{person.number}",
             "reason": "LITIGATION",
@@ -173,7 +173,7 @@ class Door(DsrClient):
         answer = await self.post("/v1/requests/batch", json={"requests": submissions})
         return self._cases(answer)
 
-    async def ask_at_once(self, submission: Mapping[str, Any]) -> "list[Case]":
+    async def ask_jointly(self, submission: Mapping[str, Any]) -> "list[Case]":
         """Submits one message that asks for several rights."""
         return self._cases(await self.post("/v1/requests", json=submission))
 
@@ -184,7 +184,6 @@ class Door(DsrClient):
         return str(answer.json()["subject"])
 
     async def listed(self, path: str, **query: str) -> list[dict[str, Any]]:
-        """What a list of the API holds."""
         answer = await self.get(f"/v1/{path}", params=query)
         assert answer.is_success, answer.text
         return list(answer.json()["data"])
@@ -204,7 +203,7 @@ class Door(DsrClient):
         (await self.decide(f"/v1/mail/{mail_id}", "dismiss", {"reason": reason})).raise_for_status()
 
     async def suppressed(self, *emails: str) -> list[str]:
-        """What is answered of each address of a mailing list."""
+        """Returns the answer of the suppression list for each address."""
         answer = await self.checked(*emails)
         assert answer.is_success, answer.text
         return list(answer.json()["answers"])
@@ -214,7 +213,7 @@ class Door(DsrClient):
         return dict((await self.post("/v1/requests", json=submission)).raise_for_status().json())
 
     async def found(self, text: str) -> list[str]:
-        """The requests in which an officer finds an address, or something else of somebody."""
+        """Returns the requests that an officer finds by a person's data."""
         answer = (await self.post("/v1/requests/search", json={"text": text})).raise_for_status()
         return [each["request_id"] for each in answer.json()["data"]]
 
@@ -244,19 +243,17 @@ class Case:
         return Case(door, self.request_id)
 
     async def view(self) -> dict[str, Any]:
-        """Where it stands."""
         return await self.door.read(self.request_id)
 
     async def until(self, reached: str | Callable[[dict[str, Any]], bool], within: float = 180) -> dict[str, Any]:
-        """Where it stands once it is in that state, or as the condition says."""
+        """Returns the request once it has that state, or fulfils the condition."""
         return await self.door.follow(self.request_id, reached, within=within)
 
     async def closed(self, within: float = 180) -> dict[str, Any]:
-        """Where it stands once it is closed."""
         return await self.until("closed", within)
 
     async def judged(self) -> dict[str, Any]:
-        """Where it stands once a person must look, or it is closed."""
+        """Returns the request once a person must decide, or it is closed."""
         return await self.until(lambda view: view["state"] in {"awaiting_decision", "closed"})
 
     async def act(self, action: str, **body: Any) -> dict[str, Any]:
@@ -287,7 +284,7 @@ class Case:
         return ready(found)[number - 1]
 
     async def actions(self, awaited: str = "") -> list[str]:
-        """What its timeline says was done, once that is in it."""
+        """Returns the actions in its timeline, once ``awaited`` is among them."""
         found = await self.door.follow(
             self.request_id, lambda view: not awaited or awaited in _actions(view), "/timeline", within=240
         )
@@ -327,7 +324,7 @@ class Case:
         assert await eventually(found, within, every=0.2) == 1
 
     async def recipients(self) -> dict[str, dict[str, Any]]:
-        """How far recipients of the data have been told, by their names in the policy."""
+        """Returns the state of each recipient's notice, by the policy's names."""
         found = (await self.door.read(self.request_id, "/recipients"))["data"]
         return {each["recipient"]: each for each in found}
 
@@ -354,7 +351,7 @@ def _actions(timeline: Mapping[str, Any]) -> list[str]:
 
 
 class Package:
-    """What somebody downloads: a ZIP file with tables, all records as JSON, and a report to read."""
+    """A downloaded package: a ZIP file with tables, all records as JSON, and a report."""
 
     def __init__(self, content: bytes) -> None:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -362,7 +359,6 @@ class Package:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """Each record with its system, category and data."""
         return [json.loads(line) for line in self.files["data.jsonl"].splitlines()]
 
     def of(self, system: str) -> list[dict[str, Any]]:
@@ -374,16 +370,16 @@ class Package:
         return list(csv.DictReader(io.StringIO(self.files[f"{category}.csv"].decode())))
 
     def mentions(self, *values: str) -> list[str]:
-        """Which of the values stand anywhere in it."""
+        """Returns which of the values appear anywhere in it."""
         everything = b"\n".join(self.files.values()).decode(errors="replace")
         return [value for value in values if value in everything]
 
 
 def tasks(view: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What each system did, by its name; the last of several."""
+    """Returns the last task of each system."""
     return {task["system"]: task for task in view["tasks"]}
 
 
 def failure(view: Mapping[str, Any], system: str) -> str:
-    """Why a system has not done what it was asked; empty where it has."""
+    """Returns why a system failed; empty if it did not."""
     return next((task["failure"] for task in view["tasks"] if task["system"] == system and task.get("failure")), "")

@@ -44,7 +44,7 @@ class Emitter:
         await self.kafka.send_and_wait(f"user.events.{self.name}", value, headers=STRUCTURED + more)
 
     async def asks(self, person: Person, right: str, **data: Any) -> Case:
-        """Asks for a right of somebody by an event; the request that comes of it."""
+        """Asks for a person's right by an event; returns the request."""
         said = person.submission(right)
         changes = {"changes": said.pop("changes")} if "changes" in said else {}
         stated = {name: said.pop(name) for name in ("subject", "assurance", "proofs")}
@@ -61,7 +61,7 @@ async def emitter(name: str, door: Door, bootstrap: str) -> AsyncIterator[Emitte
 
 
 async def statuses(bootstrap: str, request_id: str, state: str = "closed") -> list[Mapping[str, Any]]:
-    """What ``dsr.status`` says of a request, until it says that state."""
+    """Returns the records of a request on ``dsr.status``, up to that state."""
     found: list[Mapping[str, Any]] = []
     async with AIOKafkaConsumer("dsr.status", bootstrap_servers=bootstrap, auto_offset_reset="earliest") as consumer:
         async for record in consumer:

@@ -51,13 +51,13 @@ Status: 5.1.1
 def mail(
     person: Person, text: str, subject: str = "Datenschutz", more: str = "", to: str = "privacy@company.example"
 ) -> bytes:
-    """A mail of somebody, as our mail exchanger took it."""
+    """Returns a mail of a person, as our mail exchanger received it."""
     said = {"name": person.name, "email": person.email, "to": to, "subject": subject, "id": uuid4().hex}
     return MAIL.format(text=text, more=more, **said).replace("\n", "\r\n").encode()
 
 
 async def proposed(platform: Platform, person: Person, state: str = "proposed") -> dict[str, Any]:
-    """The mail of somebody that waits in that state for an officer."""
+    """Returns a person's mail once it has that state."""
 
     async def read() -> dict[str, Any]:
         for each in await platform.officer.listed("mail"):
@@ -70,7 +70,7 @@ async def proposed(platform: Platform, person: Person, state: str = "proposed") 
 
 
 async def proof(platform: Platform, person: Person, part: Callable[[EmailMessage], str]) -> str:
-    """The link or the code in the mail that somebody got to prove their address."""
+    """Returns the link or code in the mail that asks a person to prove their address."""
 
     async def come() -> str:
         got = [each.mail for each in platform.mail.taken if each.to == person.email]

@@ -1,4 +1,4 @@
-"""Which right is asked in which kind of system under which condition, and what must be true of it afterwards."""
+"""Pairs of right, kind of system and condition, and the expected result of each."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -52,7 +52,7 @@ def _kept(condition: str, made: list[Pair]) -> list[Pair]:
 
 
 def expected(pair: Pair, before: Held) -> Held:
-    """What the system shows of the person once the right was fulfilled there."""
+    """Returns the state that the system shows after the right was fulfilled."""
     match pair.right:
         case "erasure":
             return NOTHING
@@ -85,5 +85,4 @@ async def fulfilled(platform: Platform, pair: Pair, person: Person, before: Held
 
 
 async def untouched(platform: Platform, pair: Pair, person: Person, before: Held) -> None:
-    """Looks whether the system shows of somebody what it did before."""
     assert await platform.systems[pair.kind].held(person) == before

@@ -68,9 +68,9 @@ MEMBERS = (
     Member("anton", "Anton Approver", ("dsr-approver",)),
     Member("berta", "Berta Approver", ("dsr-approver",)),
     Member("ugo", "Ugo Auditor", ("dsr-auditor",)),
-    Member("nemo", "Nemo Nobody", ("something-else",)),
+    Member("nemo", "Nemo Norole", ("something-else",)),
 )
-"""Who may sign in to the console, and with which role."""
+"""Accounts of the console, with their roles."""
 _numbers = itertools.count(1)
 Server = TypeVar("Server", bound=Any)
 
@@ -163,7 +163,7 @@ class Clock:
         await eventually(waiting, within=240)
 
     def move(self) -> None:
-        """Goes to the next stop if nobody has anything left to do before it."""
+        """Goes to the next stop once no scenario has anything left to do before it."""
         self._waiting = [(day, future) for day, future in self._waiting if not future.cancelled()]
         if not self._waiting or len(self._waiting) < self.playing:
             return
@@ -206,26 +206,26 @@ class Platform:
 
     @property
     def kafka(self) -> Kafka:
-        """The broker's process, where everybody may use it."""
+        """Goes to the next stop once no scenario has anything left to do before it."""
         assert isinstance(self.broker, Open)
         return self.broker.kafka
 
     @property
     def bus(self) -> Bus:
-        """What other teams and strangers read and write."""
+        """Returns the bus as other teams see it."""
         return Bus(self.kafka.bootstrap)
 
     async def command(self, *words: str) -> str:
-        """What a command of ``dsr`` prints."""
+        """Returns the output of a ``dsr`` command."""
         return await asyncio.to_thread(self.services.command, *words)
 
-    def somebody(self) -> Person:
-        """Somebody whom no other scenario has."""
+    def new_person(self) -> Person:
+        """Returns a person whom no other scenario has."""
         return Person(next(_numbers))
 
     @asynccontextmanager
     async def visitor(self) -> AsyncIterator[Visitor]:
-        """Somebody with a browser of their own."""
+        """Returns a visitor with a separate browser."""
         limits = httpx.Limits(keepalive_expiry=2)  # the server closes what waits for five seconds
         async with httpx.AsyncClient(base_url=self.services.url, timeout=60, trust_env=False, limits=limits) as client:
             yield Visitor(client)
@@ -246,7 +246,7 @@ class Platform:
         """Submits one message of theirs that asks for several rights."""
         said = person.submission(rights[0], **more)
         del said["right"]
-        return await self.channel.ask_at_once({**said, "rights": rights})
+        return await self.channel.ask_jointly({**said, "rights": rights})
 
     @asynccontextmanager
     async def door(self, role: str, holder: str | None = None, tenant: str | None = None) -> AsyncIterator[Door]:
@@ -296,7 +296,7 @@ class Platform:
 
     @property
     def urls(self) -> dict[str, str]:
-        """Where each service answers for its health and its metrics."""
+        """Returns the address of each service's health and metrics."""
         return {str(name): self.services.url_of(name) for name in self.services.ports}
 
     async def metrics(self, service: str, path: str = "/metrics/privacy") -> dict[str, float]:
@@ -313,7 +313,7 @@ class Platform:
         return found
 
     async def mails(self, person: Person, number: int) -> list[EmailMessage]:
-        """The mails that somebody got, once there are so many; who asked by e-mail is answered so."""
+        """Returns a person's mails, once there are so many."""
 
         async def come() -> list[EmailMessage]:
             got = [each.mail for each in self.mail.taken if each.to == person.email]

@@ -12,10 +12,11 @@ import pytest
 Body = Callable[..., Coroutine[Any, Any, None]]
 SHARED, FRAGILE, TIMED = "shared", "fragile", "timed"
 """The platforms: one shared by all; one whose systems, broker and processes are taken away; one whose clock jumps."""
-_AT_ONCE: Mapping[str, int] = {SHARED: 6, FRAGILE: 1, TIMED: 1000}
-"""How many scenarios run at a time: who takes something away is alone, and all that wait for a day begin at once."""
+_CONCURRENT: Mapping[str, int] = {SHARED: 6, FRAGILE: 1, TIMED: 1000}
+"""Number of concurrent scenarios: one that takes something away runs alone; those that wait for a day start together.
+"""
 _OF_ANOTHER = "ignore::pytest.PytestUnraisableExceptionWarning"
-"""What is found unclosed while an item waits is of any scenario, since all run in another thread."""
+"""Unclosed resources may belong to another scenario, since all run in another thread."""
 _WITHIN = 420
 
 
@@ -101,7 +102,7 @@ class Stage:
         mine = [each for each in self._waiting.values() if each.platform == name]
         try:
             async with self._opened(name) as platform:
-                gate = asyncio.Semaphore(_AT_ONCE[name])
+                gate = asyncio.Semaphore(_CONCURRENT[name])
                 running = [asyncio.create_task(_play(each, platform, gate)) for each in mine]
                 over = asyncio.create_task(self._over.wait())
                 over.add_done_callback(lambda _: [task.cancel() for task in running])

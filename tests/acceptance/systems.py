@@ -1,4 +1,4 @@
-"""The kinds of systems that hold people: what each holds of somebody, and what is there after a request."""
+"""The kinds of systems that hold people, and their state before and after a request."""
 
 import asyncio
 import itertools
@@ -37,7 +37,7 @@ _ids = itertools.count(1)
 
 @dataclass(frozen=True)
 class Held:
-    """What a system has of somebody: rows, and what it shows of them; None: it has no such field."""
+    """A system's data of a person: rows and fields; None: it has no such field."""
 
     rows: int
     city: str | None = None
@@ -58,7 +58,7 @@ class System(Protocol):
     def env(self) -> Mapping[str, str]: ...
 
     async def hold(self, person: Person) -> None:
-        """Enters somebody, in Berlin, who gets marketing."""
+        """Enters a person in Berlin who gets marketing."""
 
     async def held(self, person: Person) -> Held:
         """What is there of somebody."""
@@ -251,7 +251,7 @@ class Shop(Calls):
         return {"SHOP_DSN": self.ours}
 
     async def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """What the application's own user is answered."""
+        """Queries as the application's own user."""
         connection = await asyncpg.connect(self.dsn)
         try:
             return [tuple(row) for row in await connection.fetch(query, *values)]
@@ -284,7 +284,7 @@ class Shop(Calls):
         await self.rows("INSERT INTO invoice VALUES ($1, $2, $3, $4, $5)", *row)
 
     async def invoices(self, person: Person) -> list[tuple[Any, ...]]:
-        """Somebody's invoices: when the contract ended, the amount, what was noted, whether it is kept, restricted."""
+        """Returns a person's invoices: end of contract, amount, note, whether kept and restricted."""
         query = "SELECT ended, cents, note, kept, restricted FROM invoice WHERE email = $1"
         return await self.rows(query, person.email)
 
@@ -331,7 +331,6 @@ class Archive(Calls):
         return {"ARCHIVE_DSN": self.ours}
 
     async def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """What the application's own user is answered."""
         return [tuple(row) for row in await self.server.ask(self.database, query)]
 
     async def hold(self, person: Person, contract: str = "ended") -> None:
@@ -396,7 +395,7 @@ steps = [{ patch = "/contacts/{id}", body = { city = "{asserted}" } }]
 
 
 def away() -> Response:
-    """The answer of a system that has failed; by one that says that it is busy, nobody would be asked about there."""
+    """Returns the answer of a failed system; a busy one would be asked again without a person."""
     return JSONResponse({"error": "later"}, 500)
 
 
@@ -525,7 +524,7 @@ class Crm:
         await seed(self.tryton, [customer])
 
     async def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """What the CRM's own database holds."""
+        """Queries the CRM's own database."""
         connection = await asyncpg.connect(self.tryton.dsn)
         try:
             return [tuple(row) for row in await connection.fetch(query, *values)]
@@ -546,7 +545,7 @@ class Crm:
         await self.rows(f"INSERT INTO party_identifier ({columns}) {party}", person.account_id, code)
 
     async def flags(self, person: Person) -> list[str]:
-        """The open requests that the contact of somebody shows."""
+        """Returns the open requests shown at a person's contact."""
         [(shown,)] = await self.rows("SELECT open_requests FROM party_party WHERE code = $1", person.account_id)
         return (shown or "").split()
 
@@ -651,7 +650,7 @@ class Tickets:
         return str((await self.call("GET", f"status/{state}"))["attributes"]["name"])
 
     async def seen_by_agent(self, classname: str, identity: str) -> bool:
-        """Whether somebody who answers tickets may read a record."""
+        """Whether an agent may read a record."""
         auth = (self.roundup.agent, self.roundup.agent_password)
         async with httpx.AsyncClient(base_url=f"{self.roundup.url}rest/data/", auth=auth) as client:
             return (await client.get(f"{classname}/{identity}")).is_success
@@ -678,7 +677,7 @@ grounds = ["tax_law"]
 
 
 Says = Callable[[Mapping[str, Any]], bytes | None]
-"""What a team replies to a task; None: it does it."""
+"""A team's reply to a task; None: it does the task."""
 
 
 class Store(Billing):

@@ -8,7 +8,7 @@ from tests.fixtures.confined import Confined
 @scenario(on=TIMED)
 async def test_services_need_no_more_than_the_rights_of_the_manifests(platform: Platform) -> None:
     """A withdrawal of consent, the one right that no other scenario here asks; each service has its own role."""
-    person = platform.somebody()
+    person = platform.new_person()
     await platform.shop.hold(person)
     case = await platform.ask(person, "consent_withdrawal")
     assert (await case.closed())["outcome"] == "fulfilled"

@@ -29,7 +29,7 @@ with sqlite3.connect(sys.argv[1], timeout=30) as store:
     store.executemany("INSERT INTO invoice (email, cents) VALUES (?, 100)", [[email]] * 3)
 print(3)
 """
-"""How a team seeds an invented person for its examination."""
+"""A team's seeding of an invented person."""
 
 
 # The portal, by its pages alone.
@@ -37,8 +37,8 @@ print(3)
 
 @scenario(rows=tuple(RECEIVED_IN))
 async def test_portal_request_proved_by_link(platform: Platform, language: str) -> None:
-    """In each language a request is asked by pages, proved by the link in the mail, and followed there alone."""
-    person = platform.somebody()
+    """In each language a request is submitted in the portal, proved by the mailed link, and followed there only."""
+    person = platform.new_person()
     async with platform.visitor() as visitor, platform.visitor() as elsewhere:
         reference = await visitor.ask(person.email, language=language)
         link = await proof(platform, person, link_in)
@@ -56,7 +56,7 @@ async def test_portal_request_proved_by_link(platform: Platform, language: str) 
 @scenario()
 async def test_portal_request_proved_by_code_is_withdrawn(platform: Platform) -> None:
     """A code of the mail proves a request in the browser that asked; then its page withdraws it."""
-    person = platform.somebody()
+    person = platform.new_person()
     async with platform.visitor() as visitor, platform.visitor() as eve:
         reference = await visitor.ask(person.email, right="portability")
         code = await proof(platform, person, code_in)
@@ -69,7 +69,7 @@ async def test_portal_request_proved_by_code_is_withdrawn(platform: Platform) ->
 @scenario()
 async def test_portal_question_answered_and_request_withdrawn(platform: Platform) -> None:
     """A question is read and answered by its page, or given back, and the request is withdrawn there."""
-    person = platform.somebody()
+    person = platform.new_person()
     await platform.helpdesk.hold(person)
     async with platform.visitor() as visitor:
         reference = await visitor.ask(person.email)
@@ -107,7 +107,7 @@ async def found(platform: Platform, reference: str) -> Case:
 @scenario()
 async def test_mail_confirmed_by_an_officer_is_a_request(platform: Platform) -> None:
     """A mail is proposed with what it states; confirmed, it waits for proof, which the mail is none of."""
-    person = platform.somebody()
+    person = platform.new_person()
     account = f"C-{4000 + person.number}"
     platform.mailbox.put(mail(person, f"Ich bitte um Auskunft über meine Daten. Meine Kundennummer ist {account}."))
     shown = await proposed(platform, person)
@@ -127,8 +127,8 @@ async def test_mail_confirmed_by_an_officer_is_a_request(platform: Platform) -> 
 
 @scenario()
 async def test_reply_to_a_letter_is_filed_with_its_request(platform: Platform) -> None:
-    """An answer to a letter of ours finds its request; one with a forged reference waits as a new mail."""
-    person, stranger = platform.somebody(), platform.somebody()
+    """A reply finds its request; one with a forged reference waits as a new mail."""
+    person, stranger = platform.new_person(), platform.new_person()
     case = await platform.officer.ask(person.submission("restriction", "email", proved=False, channel="email"))
     [receipt, *_] = await platform.mails(person, 1)
     named = receipt["Message-ID"]
@@ -143,8 +143,8 @@ async def test_reply_to_a_letter_is_filed_with_its_request(platform: Platform) -
 
 @scenario()
 async def test_bounce_finds_its_letter(platform: Platform) -> None:
-    """A letter that comes back is put before the officers, with the request that it belongs to."""
-    person = platform.somebody()
+    """A returned letter waits for an officer, with its request."""
+    person = platform.new_person()
     case = await platform.officer.ask(person.submission("restriction", "email", proved=False, channel="email"))
     await platform.mails(person, 1)
     sender = next(each.sender for each in platform.mail.taken if each.to == person.email)
@@ -164,7 +164,7 @@ async def test_bounce_finds_its_letter(platform: Platform) -> None:
 @scenario()
 async def test_event_of_marketing_and_of_an_account_takes_effect(platform: Platform) -> None:
     """An objection and a withdrawal become requests; a closed account is noted; each event is used once."""
-    objecting, withdrawing, leaving = (platform.somebody() for _ in range(3))
+    objecting, withdrawing, leaving = (platform.new_person() for _ in range(3))
     for each in (objecting, withdrawing):
         await platform.shop.hold(each)
     async with platform.emitter("selfcare") as selfcare:
@@ -189,8 +189,8 @@ async def test_event_of_marketing_and_of_an_account_takes_effect(platform: Platf
 
 @scenario()
 async def test_event_of_a_number_is_checked_against_the_register(platform: Platform) -> None:
-    """A number that the register does not know is released by nobody: it is put before the officers as a conflict."""
-    person = platform.somebody()
+    """The release of a number unknown to the register becomes a conflict for officers."""
+    person = platform.new_person()
     await platform.crm.hold(person)
     subject = {"account_id": person.account_id, "phones": [{"number": STRAY}]}
     async with platform.emitter("numbering") as numbering:
@@ -208,7 +208,7 @@ async def test_event_of_a_number_is_checked_against_the_register(platform: Platf
 @scenario()
 async def test_event_repeated_unknown_or_junk_costs_only_itself(platform: Platform) -> None:
     """A repeat has no second effect, an unknown type is left, junk is set aside, and the next event is worked."""
-    person, other = platform.somebody(), platform.somebody()
+    person, other = platform.new_person(), platform.new_person()
     junk = f"ada.{uuid4().hex}@stranger.example"
     async with platform.emitter("selfcare") as selfcare:
         token = await selfcare.door.token({"subject": person.identities(), **person.proof()})
@@ -227,7 +227,7 @@ async def test_event_repeated_unknown_or_junk_costs_only_itself(platform: Platfo
 @scenario()
 async def test_example_of_the_docs_asks_by_an_event(platform: Platform) -> None:
     """The lines of the documentation, run as they stand, make a request that closes and whose status is read back."""
-    person = platform.somebody()
+    person = platform.new_person()
     said = json.dumps({name: person.submission("access")[name] for name in ("subject", "assurance", "proofs")})
     async with platform.emitter("selfcare") as selfcare:
         key = selfcare.door.headers["Authorization"].removeprefix("Bearer ")
@@ -235,8 +235,8 @@ async def test_example_of_the_docs_asks_by_an_event(platform: Platform) -> None:
         command = (sys.executable, str(ROOT / "docs" / "examples" / "send_user_event.py"), said)
         process = await asyncio.create_subprocess_exec(*command, env=env, stdout=asyncio.subprocess.PIPE)
         printed, _ = await process.communicate()
-    told = await statuses(platform.kafka.bootstrap, printed.decode().strip())
-    assert (told[0]["state"], told[-1]["outcome"]) == ("in_progress", "no_data")
+    states = await statuses(platform.kafka.bootstrap, printed.decode().strip())
+    assert (states[0]["state"], states[-1]["outcome"]) == ("in_progress", "no_data")
 
 
 async def arrived(case: Case) -> Case:
@@ -266,10 +266,10 @@ async def set_aside(platform: Platform, awaited: str = "") -> str:
 @scenario()
 async def test_submission_repeated_by_its_key_is_one_request(platform: Platform) -> None:
     """A repeat with the same idempotency key gives the first answer; another body under that key is refused."""
-    said, key = platform.somebody().submission("restriction", proved=False), {"Idempotency-Key": uuid4().hex}
+    said, key = platform.new_person().submission("restriction", proved=False), {"Idempotency-Key": uuid4().hex}
     first, again = [await platform.channel.submit(said, **key) for _ in range(2)]
     assert first == again
-    other = await platform.channel.refused(platform.somebody().submission("access"), **key)
+    other = await platform.channel.refused(platform.new_person().submission("access"), **key)
     assert other.status_code == 422
     assert (await Case(platform.officer, first).actions()).count("request.received") == 1
 
@@ -277,11 +277,11 @@ async def test_submission_repeated_by_its_key_is_one_request(platform: Platform)
 @scenario()
 async def test_batch_is_stored_whole_or_not_at_all(platform: Platform) -> None:
     """A batch is stored in its order; where one of its requests is wrong, none is, and its place is named."""
-    people = [platform.somebody() for _ in range(3)]
+    people = [platform.new_person() for _ in range(3)]
     said = [each.submission("restriction", "email", proved=False) for each in people]
     cases = await platform.channel.ask_together(said)
     assert [(await each.view())["right"] for each in cases] == ["restriction"] * 3
-    stranger = platform.somebody()
+    stranger = platform.new_person()
     good = stranger.submission("access", "email", proved=False)
     answer = await platform.channel.post("/v1/requests/batch", json={"requests": [good, {**good, "right": "nothing"}]})
     assert answer.status_code == 422
@@ -292,7 +292,7 @@ async def test_batch_is_stored_whole_or_not_at_all(platform: Platform) -> None:
 @scenario()
 async def test_message_with_several_rights_is_one_case(platform: Platform) -> None:
     """One message asks for a copy and an erasure: one case number, and the copy comes before the erasure."""
-    person = platform.somebody()
+    person = platform.new_person()
     for system in (platform.shop, platform.helpdesk, platform.billing):
         await system.hold(person)
     access, erasure = await platform.ask_jointly(person, "access", "erasure")
@@ -305,22 +305,22 @@ async def test_message_with_several_rights_is_one_case(platform: Platform) -> No
         assert (len(package.of(system.name)), await system.held(person)) == (1, NOTHING)
 
 
-TOLD_APART = {"shop", "archive"}
-"""The systems that say which customer of ours a row belongs to."""
+SEPARATING = {"shop", "archive"}
+"""Systems that separate the company's customers."""
 
 
 @scenario()
 async def test_instruction_of_a_customer_reaches_its_own_data_alone(platform: Platform) -> None:
     """A customer's key erases its rows; systems that do not tell customers apart are not touched (Art. 28)."""
-    person = platform.somebody()
+    person = platform.new_person()
     for system in (platform.shop, platform.helpdesk):
         await system.hold(person)
     await platform.shop.hold(person, tenant="acme")
     async with platform.door("channel", tenant="acme") as acme, platform.door("channel", tenant="bolt") as bolt:
         case = await acme.ask(person.submission("erasure", instruction_id=uuid4().hex))
         done = tasks(await case.until("awaiting_decision"))
-        assert {name for name, task in done.items() if task.get("failure") == "not_supported"} == {*done} - TOLD_APART
-        assert {done[name].get("failure") for name in TOLD_APART} == {None}
+        assert {name for name, task in done.items() if task.get("failure") == "not_supported"} == {*done} - SEPARATING
+        assert {done[name].get("failure") for name in SEPARATING} == {None}
         assert await platform.shop.tenants(person) == ["shop"]
         assert (await platform.helpdesk.held(person)).rows == 1
         for stranger in (bolt, platform.channel):
@@ -337,7 +337,7 @@ async def test_instruction_of_a_customer_reaches_its_own_data_alone(platform: Pl
 @scenario()
 async def test_command_submits_follows_lists_and_shows(platform: Platform) -> None:
     """``dsr request`` submits a request once, follows it until it is closed, lists it and shows what was done."""
-    person = platform.somebody()
+    person = platform.new_person()
     await platform.helpdesk.hold(person)
     said = json.dumps(person.submission("access"))
     submit = ("request", "submit", "--idempotency-key", uuid4().hex, "--json")

@@ -1,4 +1,4 @@
-"""Hostile input at each door, each beside another person's request, which goes on."""
+"""Hostile input at each door, next to another person's request, which must go on."""
 
 import asyncio
 import gzip
@@ -35,8 +35,8 @@ CHANGES = ("erasure", "rectification", "restriction", "objection")
 
 @asynccontextmanager
 async def bystander(platform: Platform) -> AsyncIterator[None]:
-    """Somebody else, whose request runs to its end meanwhile, and whose data is erased."""
-    person = platform.somebody()
+    """Runs another person's erasure to its end meanwhile."""
+    person = platform.new_person()
     await platform.helpdesk.hold(person)
     case = await platform.ask(person, "erasure")
     yield
@@ -51,7 +51,7 @@ async def bystander(platform: Platform) -> AsyncIterator[None]:
 
 
 class Hostile(NamedTuple):
-    """What is sent, and what it must be answered."""
+    """Hostile input, and the expected answers."""
 
     what: str
     send: Send
@@ -103,7 +103,7 @@ async def silent(platform: Platform, client: Door) -> Sequence[int]:
     """Connections that say nothing, while a request is submitted."""
     port = next(iter(platform.services.ports.values()))
     opened = [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(300)]
-    answered = await client.posted(json.dumps(platform.somebody().submission("access")).encode())
+    answered = await client.posted(json.dumps(platform.new_person().submission("access")).encode())
     for writer in opened:
         writer.close()
     return [answered]
@@ -146,7 +146,7 @@ INPUT = [
 
 @scenario()
 async def test_hostile_input_gets_its_answer_and_others_go_on(platform: Platform) -> None:
-    """Each is answered with its error, at the same time, and nobody else waits for it."""
+    """Each gets its error concurrently, and no other request waits."""
     async with bystander(platform), platform.door("channel") as client:
         answered = await asyncio.gather(*(row.send(platform, client) for row in INPUT))
     wrong = {row.what: said for row, said in zip(INPUT, answered, strict=True) if not row.answers.issuperset(said)}
@@ -160,7 +160,7 @@ async def test_hostile_input_gets_its_answer_and_others_go_on(platform: Platform
 async def test_wrong_secret_and_revoked_key_open_nothing(platform: Platform) -> None:
     """A known key with another secret, and one that was revoked, get 401 and submit nothing."""
     async with platform.door("channel") as door:
-        case = await door.ask(platform.somebody().submission("access", proved=False))
+        case = await door.ask(platform.new_person().submission("access", proved=False))
         forged = door.key[:-4] + ("aaaa" if not door.key.endswith("aaaa") else "bbbb")
         async with Door(platform.services.url, forged) as thief:
             assert (await thief.refused(VICTIM)).status_code == 401
@@ -174,7 +174,7 @@ async def test_wrong_secret_and_revoked_key_open_nothing(platform: Platform) -> 
 @scenario()
 async def test_channel_states_no_more_than_its_key_was_made_for(platform: Platform) -> None:
     """A key made to submit erasures at L1 states no L2, asks for no copy, fetches no package and checks no address."""
-    person = platform.somebody()
+    person = platform.new_person()
     made = ("--level", "L1", "--right", "erasure", "--may", "submit")
     key = (await platform.command("api-key", "new", "--role", "channel", "--holder", "small", *made)).strip()
     async with Door(platform.services.url, key) as door:
@@ -189,7 +189,7 @@ async def test_channel_states_no_more_than_its_key_was_made_for(platform: Platfo
 @scenario()
 async def test_wrong_key_or_role_gets_nothing(platform: Platform) -> None:
     """A channel's key decides nothing and reads no letters of all; a team submits nothing; no key opens nothing."""
-    person = platform.somebody()
+    person = platform.new_person()
     await platform.shop.hold(person)
     case = await platform.ask(person, "restriction")
     before = await case.closed()
@@ -207,8 +207,8 @@ async def test_wrong_key_or_role_gets_nothing(platform: Platform) -> None:
 
 @scenario()
 async def test_channel_sees_no_request_of_another_channel(platform: Platform) -> None:
-    """What one channel submitted is not there for another: no view, no letters, no package, no step."""
-    person = platform.somebody()
+    """One channel's request, letters, package and steps are hidden from another."""
+    person = platform.new_person()
     await platform.shop.hold(person)
     case = await platform.ask(person, "access")
     await case.closed()
@@ -222,7 +222,7 @@ async def test_channel_sees_no_request_of_another_channel(platform: Platform) ->
 @scenario()
 async def test_one_idempotency_key_of_two_channels_makes_two_requests(platform: Platform) -> None:
     """A key that two channels chose alike is each one's own; the same channel gets its first answer again."""
-    first, second = platform.somebody(), platform.somebody()
+    first, second = platform.new_person(), platform.new_person()
     name = secrets.token_hex(8)
     async with platform.door("channel") as one, platform.door("channel") as other:
         mine = await one.submit(first.submission("access"), **{"Idempotency-Key": name})
@@ -237,8 +237,8 @@ async def test_one_idempotency_key_of_two_channels_makes_two_requests(platform: 
 
 @scenario()
 async def test_claim_of_another_system_is_worth_nothing(platform: Platform) -> None:
-    """What a team is sent names nobody, and its claim opens identities to that team alone, for that task."""
-    person = platform.somebody()
+    """A team's task identifies no one, and its token opens identities to that team only, for that task."""
+    person = platform.new_person()
     await platform.billing.hold(person)
     case = await platform.ask(person, "erasure")
     await case.closed()
@@ -289,8 +289,8 @@ WRONG = {
 
 @scenario()
 async def test_wrong_answers_of_some_people_delay_those_alone(platform: Platform) -> None:
-    """A system that answers nonsense of somebody erases nothing by it, and everybody else's request goes on."""
-    people = {what: platform.somebody() for what in WRONG}
+    """Nonsense about a person erases nothing, and all other requests go on."""
+    people = {what: platform.new_person() for what in WRONG}
     for what, person in people.items():
         await platform.helpdesk.hold(person)
         platform.helpdesk.says[person.email] = WRONG[what].answer
@@ -311,8 +311,8 @@ async def test_wrong_answers_of_some_people_delay_those_alone(platform: Platform
 
 @scenario(rows=("access", "erasure"))
 async def test_search_that_ignores_its_filter_touches_no_others(platform: Platform, right: str) -> None:
-    """A system that finds somebody else's records hands none of them out and loses none (Art. 15(4))."""
-    person, other = platform.somebody(), platform.somebody()
+    """A system that finds another person's records neither hands them out nor loses them (Art. 15(4))."""
+    person, other = platform.new_person(), platform.new_person()
     for each in (person, other):
         await platform.helpdesk.hold(each)
     theirs = await platform.helpdesk.held(other)
@@ -326,7 +326,7 @@ async def test_search_that_ignores_its_filter_touches_no_others(platform: Platfo
 @scenario(rows=("rectification", "objection"))
 async def test_yes_without_a_change_is_found_out_in_the_helpdesk(platform: Platform, right: str) -> None:
     """A system that says yes and does nothing is looked at again, and the request stays open."""
-    person = platform.somebody()  # what was to be erased may be shown for a day: an index lags behind
+    person = platform.new_person()  # what was to be erased may be shown for a day: an index lags behind
     await platform.helpdesk.hold(person)
     before = await platform.helpdesk.held(person)
     platform.helpdesk.lies.add(person.email)
@@ -343,7 +343,7 @@ async def test_yes_without_a_change_is_found_out_in_the_helpdesk(platform: Platf
 @scenario(rows=("erasure", "rectification", "objection"))
 async def test_change_that_a_trigger_undoes_is_found_out(platform: Platform, right: str) -> None:
     """A store whose trigger undoes each change is looked at again, and the request stays open."""
-    person = platform.somebody()
+    person = platform.new_person()
     await platform.shop.hold(person, city="stuck")
     before = await platform.shop.held(person)
     view = await (await platform.ask(person, right)).judged()
@@ -354,7 +354,7 @@ async def test_change_that_a_trigger_undoes_is_found_out(platform: Platform, rig
 @scenario(rows=("erasure", "restriction"))
 async def test_more_rows_than_the_limit_wait_for_two_officers(platform: Platform, right: str) -> None:
     """A request that would touch more rows than its limit touches none until two officers have confirmed it."""
-    person, before = platform.somebody(), Held(61, BERLIN, restricted=False, marketing=True)
+    person, before = platform.new_person(), Held(61, BERLIN, restricted=False, marketing=True)
     await platform.shop.hold_deliveries(person, before.rows)
     case = await platform.ask(person, right)
     officer, colleague = case.seen_by(platform.officer), case.seen_by(platform.colleague)
@@ -377,7 +377,7 @@ async def test_more_rows_than_the_limit_wait_for_two_officers(platform: Platform
 @scenario()
 async def test_row_that_leads_to_others_stops_the_erasure(platform: Platform) -> None:
     """A parcel for the deliveries of two people is not erased for one of them, and a person is asked (Art. 5(1)(f))."""
-    person, other = platform.somebody(), platform.somebody()
+    person, other = platform.new_person(), platform.new_person()
     await platform.shop.hold_deliveries(person, 1)
     await platform.shop.hold_deliveries(other, 1)
     await platform.shop.hold_parcel(person, other)
@@ -390,7 +390,7 @@ async def test_row_that_leads_to_others_stops_the_erasure(platform: Platform) ->
 @scenario()
 async def test_unsigned_rule_keeps_its_rows_until_two_officers_confirm(platform: Platform) -> None:
     """Rows that an unsigned rule would keep are erased only after two officers have confirmed it (Art. 17(3))."""
-    person = platform.somebody()
+    person = platform.new_person()
     await platform.shop.hold_consent(person, CONSENT_ENDED)
     case = (await platform.ask(person, "erasure")).seen_by(platform.officer)
     view = await case.judged()
@@ -405,8 +405,8 @@ async def test_unsigned_rule_keeps_its_rows_until_two_officers_confirm(platform:
 
 @scenario()
 async def test_copy_has_no_limit_of_rows(platform: Platform) -> None:
-    """A copy has every row, also of somebody of whom an erasure would touch more rows than it may (Art. 15)."""
-    person = platform.somebody()
+    """A copy has every row, even where an erasure would exceed the limit (Art. 15)."""
+    person = platform.new_person()
     await platform.shop.hold_deliveries(person, 61)
     case = await platform.ask(person, "access")
     assert tasks(await case.closed())["shop"]["found"] == 61
@@ -416,7 +416,7 @@ async def test_copy_has_no_limit_of_rows(platform: Platform) -> None:
 @scenario()
 async def test_call_between_two_people_keeps_what_is_the_others(platform: Platform) -> None:
     """Two people erased in one batch leave the third person's side of a call, and nothing of their own (Art. 17)."""
-    first, second, other = (platform.somebody() for _ in range(3))
+    first, second, other = (platform.new_person() for _ in range(3))
     for each in (first, second):
         await platform.crm.hold(each)
     moment = datetime(2026, 4, 1, tzinfo=UTC)
@@ -436,7 +436,7 @@ async def test_call_between_two_people_keeps_what_is_the_others(platform: Platfo
 @scenario()
 async def test_replies_that_do_not_add_up_count_for_nothing(platform: Platform) -> None:
     """A team's reply whose counts do not add up ends nothing: a person looks, and may ask again."""
-    person, team = platform.somebody(), platform.billing
+    person, team = platform.new_person(), platform.billing
     await team.hold(person)
     counts = {"outcome": "erased", "found": 3, "changed": 1, "remaining": 2}
     team.says[person.email] = lambda task: team.reply(task, **counts) if task["operation"] == "erase" else None
@@ -462,7 +462,7 @@ LIES = {
 @scenario(rows=[*LIES])
 async def test_team_that_lies_is_found_out_by_its_second_look(platform: Platform, right: str) -> None:
     """A team that says yes and does nothing finds the rows when it looks again, and the request stays open."""
-    person, team = platform.somebody(), platform.billing
+    person, team = platform.new_person(), platform.billing
     await team.hold(person)
     before = await team.held(person)
     lie = LIES[right]
@@ -475,7 +475,7 @@ async def test_team_that_lies_is_found_out_by_its_second_look(platform: Platform
 @scenario()
 async def test_reply_to_another_systems_task_closes_nothing(platform: Platform) -> None:
     """A team that replies to a task of another system, or writes junk, changes nothing of that request."""
-    person = platform.somebody()
+    person = platform.new_person()
     await platform.helpdesk.hold(person)
     platform.helpdesk.says[person.email] = lambda: JSONResponse({"error": "no"}, 400)
     case = await platform.ask(person, "erasure")
@@ -484,7 +484,7 @@ async def test_reply_to_another_systems_task_closes_nothing(platform: Platform) 
     forged = platform.billing.reply(ids, outcome="erased", found=1, changed=1)
     await platform.bus.say("dsr.tasks.billing.replies", forged, b"\xff\x00junk", b"[" * 100_000, b"{}", **JUNK)
     async with bystander(platform):
-        await platform.bus.heard()
+        await platform.bus.drained()
     assert await case.view() == before
     assert (await platform.helpdesk.held(person)).rows == 1
 
@@ -492,7 +492,7 @@ async def test_reply_to_another_systems_task_closes_nothing(platform: Platform) 
 @scenario()
 async def test_events_that_are_junk_or_anothers_ask_for_nothing(platform: Platform) -> None:
     """Junk, an address in place of a token, what the sender may not say: no request; the next event is read."""
-    person, other = platform.somebody(), platform.somebody()
+    person, other = platform.new_person(), platform.new_person()
     said = {"subject": person.identities("account_id", "phones")}
     async with platform.emitter("selfcare") as selfcare, platform.emitter("numbering") as numbering:
         unknown, anothers, undeclared = [await each.door.token(said) for each in (selfcare, numbering, numbering)]
@@ -511,9 +511,9 @@ async def test_events_that_are_junk_or_anothers_ask_for_nothing(platform: Platfo
 
 
 @scenario()
-async def test_hostile_mail_is_put_before_a_person_and_the_next_is_read(platform: Platform) -> None:
+async def test_hostile_mail_waits_for_an_officer_and_the_next_is_read(platform: Platform) -> None:
     """Bombs, junk and loops become no request and no letter; the mail after them is read and worked."""
-    person, hostile = platform.somebody(), platform.somebody()
+    person, hostile = platform.new_person(), platform.new_person()
     ours = replace(hostile, address="privacy@company.example")
     nested = b"".join(b"--%d\r\nContent-Type: multipart/mixed; boundary=%d\r\n\r\n" % (n, n + 1) for n in range(2000))
     plain = mail(hostile, "Please tell me what you hold.")

@@ -15,7 +15,7 @@ from tests.fixtures.live import eventually
 WHY = {"reason": "SYSTEM_UNAVAILABLE", "article": "12(4)", "explanation": "What is missing follows."}
 LINKED = {"identity": "email", "method": "email_link", "on_file_since": LONG_AGO}
 CALLED = "+493024000001"
-"""A number that is nobody's."""
+"""An unassigned number."""
 UNTIL, SINCE_THEN = datetime(2026, 1, 10, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)
 
 
@@ -26,8 +26,8 @@ def days(calls: list[dict[str, str]]) -> list[str]:
 
 @scenario()
 async def test_restriction_opposes_an_erasure_until_it_is_withdrawn(platform: Platform) -> None:
-    """Who asked to keep data for a claim and then to erase them is asked which holds (Art. 18(1)(c), 17)."""
-    person = platform.somebody()
+    """A person who wanted data kept for a claim, and now erased, is asked which applies (Art. 18(1)(c), 17)."""
+    person = platform.new_person()
     await platform.shop.hold(person)
     restriction = await platform.ask(person, "restriction", ground="needed_for_claims")
     await restriction.closed()
@@ -46,8 +46,8 @@ async def test_restriction_opposes_an_erasure_until_it_is_withdrawn(platform: Pl
 
 @scenario()
 async def test_signed_in_person_is_asked_nothing(platform: Platform) -> None:
-    """Who is signed in with a second factor and asks for their calls is not asked who they are (Art. 12(6))."""
-    person = platform.somebody()
+    """A person signed in with a second factor is not asked to prove their identity (Art. 12(6))."""
+    person = platform.new_person()
     await platform.crm.hold(person)
     await platform.shop.hold_call(person.phone, CALLED, datetime(2026, 4, 1, tzinfo=UTC))
     case = await platform.ask(person, "access")
@@ -59,8 +59,8 @@ async def test_signed_in_person_is_asked_nothing(platform: Platform) -> None:
 
 @scenario()
 async def test_number_that_changed_hands_gives_each_holder_their_own_calls(platform: Platform) -> None:
-    """A number was one person's until 10 January and is another's from 1 March: calls between go to nobody."""
-    former, holder = platform.somebody(), platform.somebody()
+    """A number changed hands between 10 January and 1 March: calls between belong to no one."""
+    former, holder = platform.new_person(), platform.new_person()
     number = former.phone
     await platform.crm.hold(former, phones=[Phone(number, SINCE, UNTIL)])
     await platform.crm.hold(holder, phones=[Phone(number, SINCE_THEN)])
@@ -80,8 +80,8 @@ async def test_number_that_changed_hands_gives_each_holder_their_own_calls(platf
 
 @scenario()
 async def test_objection_by_an_address_alone_stops_marketing(platform: Platform) -> None:
-    """Who objects to marketing with nothing but an address proves nothing, and gets none any more (Art. 21(2), (3))."""
-    person, other = platform.somebody(), platform.somebody()
+    """An objection with only an address needs no proof, and stops marketing (Art. 21(2), (3))."""
+    person, other = platform.new_person(), platform.new_person()
     await platform.shop.hold(person)
     await platform.shop.hold(other)
     case = await platform.channel.ask(person.submission("objection", "email", proved=False))
@@ -94,8 +94,8 @@ async def test_objection_by_an_address_alone_stops_marketing(platform: Platform)
 
 @scenario()
 async def test_message_of_31_january_is_due_with_february(platform: Platform) -> None:
-    """In February a month ends before thirty days, and the earlier of the two is promised (Art. 12(3))."""
-    person = platform.somebody()
+    """In February a month ends before thirty days, and the earlier date is promised (Art. 12(3))."""
+    person = platform.new_person()
     [(today,)] = await platform.shop.rows("SELECT current_date")
     came = f"{today.year}-01-31T12:00:00+00:00"
     case = await platform.ask(person, "access", received_at=came, proved=False)
@@ -105,8 +105,8 @@ async def test_message_of_31_january_is_due_with_february(platform: Platform) ->
 
 @scenario()
 async def test_request_of_a_customers_data_is_forwarded_unopened(platform: Platform) -> None:
-    """What a customer of ours decides about goes to that customer, and no system of ours is opened (Art. 28)."""
-    person = platform.somebody()
+    """A request about a customer's data is forwarded, and no system is searched (Art. 28)."""
+    person = platform.new_person()
     await platform.shop.hold(person)
     case = await platform.ask(person, "access", role="processor")
     view = await case.until(lambda view: view["forwarding"] is not None)
@@ -124,7 +124,7 @@ async def test_request_of_a_customers_data_is_forwarded_unopened(platform: Platf
 @scenario()
 async def test_erasure_waits_until_the_copy_is_answered(platform: Platform) -> None:
     """One message asks for access and erasure (Art. 15, 17): nothing is erased before the person has their copy."""
-    person = platform.somebody()
+    person = platform.new_person()
     access, erasure = await waiting_for_the_copy(platform, person)
     assert "We answer that first" in (await erasure.view())["answer"]
     assert (await platform.shop.held(person)).rows == 1
@@ -146,9 +146,9 @@ async def waiting_for_the_copy(platform: Platform, person: Person) -> list[Case]
 
 
 @scenario()
-async def test_erasure_before_the_copy_takes_two_persons(platform: Platform) -> None:
+async def test_erasure_before_the_copy_takes_two_people(platform: Platform) -> None:
     """Two officers may let an erasure begin before the copy of the same message; one alone may not."""
-    person = platform.somebody()
+    person = platform.new_person()
     _, erasure = await waiting_for_the_copy(platform, person)
     officer, colleague = erasure.seen_by(platform.officer), erasure.seen_by(platform.colleague)
     await officer.act("decision", decision="begin")
@@ -162,8 +162,8 @@ async def test_erasure_before_the_copy_takes_two_persons(platform: Platform) -> 
 
 @scenario()
 async def test_claimed_number_gives_nothing(platform: Platform) -> None:
-    """An unknown address that claims somebody's number is asked for proof, and gets nothing of theirs (Art. 11)."""
-    owner, stranger = platform.somebody(), platform.somebody()
+    """An unknown address that claims another person's number must prove it, and gets nothing of theirs (Art. 11)."""
+    owner, stranger = platform.new_person(), platform.new_person()
     await platform.crm.hold(owner)
     await platform.shop.hold_call(owner.phone, CALLED, datetime(2026, 4, 1, tzinfo=UTC))
     await platform.register_read()
@@ -184,8 +184,8 @@ async def test_claimed_number_gives_nothing(platform: Platform) -> None:
 
 @scenario()
 async def test_customer_number_alone_is_asked_for_more_and_then_found(platform: Platform) -> None:
-    """What a customer number finds nothing by is asked for, then its proof, and then the copy has it (Art. 12(6))."""
-    person = platform.somebody()
+    """A customer number that finds nothing leads to a question, a proof, and then the copy (Art. 12(6))."""
+    person = platform.new_person()
     for system in (platform.shop, platform.helpdesk):
         await system.hold(person)
     case = await platform.ask(person, "access", "account_id")
@@ -207,7 +207,7 @@ async def test_customer_number_alone_is_asked_for_more_and_then_found(platform: 
 @scenario()
 async def test_withheld_number_is_in_no_copy(platform: Platform) -> None:
     """A caller withheld their number and the network stored it: the called person's copy has it nowhere."""
-    called, hidden, caller = platform.somebody(), platform.somebody(), platform.somebody()
+    called, hidden, caller = platform.new_person(), platform.new_person(), platform.new_person()
     await platform.crm.hold(called)
     moment = datetime(2026, 4, 1, tzinfo=UTC)
     await platform.shop.hold_call("", called.phone, moment, withheld=hidden.phone, noted=f"from {hidden.phone[1:]}")
@@ -224,8 +224,8 @@ async def test_withheld_number_is_in_no_copy(platform: Platform) -> None:
 
 @scenario()
 async def test_absent_system_is_named_in_the_answer_and_owed(platform: Platform) -> None:
-    """Two persons answer without a system that is away: the letter names it, and its part follows (Art. 12(3))."""
-    person = platform.somebody()
+    """Two people answer without an unavailable system: the letter names it, and its part follows (Art. 12(3))."""
+    person = platform.new_person()
     await platform.shop.hold(person)
     await platform.helpdesk.hold(person)
     platform.helpdesk.says[person.email] = away
@@ -250,7 +250,7 @@ async def test_absent_system_is_named_in_the_answer_and_owed(platform: Platform)
 @scenario()
 async def test_invoice_is_kept_for_its_years_in_part_and_no_longer(platform: Platform) -> None:
     """An erasure leaves what tax law wants of an invoice, until its own day, and names law and day (Art. 17(3)(b))."""
-    person = platform.somebody()
+    person = platform.new_person()
     await platform.crm.hold(person)
     year = platform.clock.today().year
     for ended in (date(year - 9, 1, 15), date(year - 2, 1, 15)):
@@ -267,7 +267,7 @@ async def test_invoice_is_kept_for_its_years_in_part_and_no_longer(platform: Pla
 @scenario(rows=("shop", "archive", "helpdesk"))
 async def test_state_that_no_rule_covers_refuses_the_erasure(platform: Platform, kind: str) -> None:
     """An account under dispute, which no rule of the policy keeps, stays until a person has decided (Art. 17(3)(e))."""
-    person = platform.somebody()
+    person = platform.new_person()
     system: Any = platform.systems[kind]
     await system.hold(person, contract="disputed")
     before = await system.held(person)
@@ -277,9 +277,9 @@ async def test_state_that_no_rule_covers_refuses_the_erasure(platform: Platform,
 
 
 @scenario()
-async def test_extension_is_by_two_months_by_two_persons_within_the_first(platform: Platform) -> None:
+async def test_extension_is_by_two_months_by_two_people_within_the_first(platform: Platform) -> None:
     """An extension beyond three months, by one person alone, or after the month is refused (Art. 12(3))."""
-    case = (await platform.ask(platform.somebody(), "access", proved=False)).seen_by(platform.officer)
+    case = (await platform.ask(platform.new_person(), "access", proved=False)).seen_by(platform.officer)
     due = (await case.view())["due_on"]
     latest, beyond = [str(date.fromisoformat(due) + timedelta(days=days)) for days in (58, 75)]
     assert await case.refused("extension", **MORE_TIME, new_due=beyond) == "extension_refused"
@@ -289,7 +289,9 @@ async def test_extension_is_by_two_months_by_two_persons_within_the_first(platfo
     await case.seen_by(platform.colleague).act("extension/approval")
     assert (await case.view())["due_on"] == latest
     came = f"{platform.clock.today() - timedelta(days=40)}T09:00:00Z"
-    late = (await platform.ask(platform.somebody(), "access", proved=False, received_at=came)).seen_by(platform.officer)
+    late = (await platform.ask(platform.new_person(), "access", proved=False, received_at=came)).seen_by(
+        platform.officer
+    )
     view = await late.until("awaiting_identity")
     later = str(platform.clock.today() + timedelta(days=30))
     assert await late.refused("extension", **MORE_TIME, new_due=later) == "extension_refused"
@@ -297,21 +299,21 @@ async def test_extension_is_by_two_months_by_two_persons_within_the_first(platfo
 
 
 @scenario()
-async def test_log_heard_twice_more_changes_nothing(platform: Platform) -> None:
+async def test_replayed_log_changes_nothing(platform: Platform) -> None:
     """The whole log of each right, sent twice more, writes no letter, no entry and touches no row (Art. 5(1)(f))."""
-    people = {right: platform.somebody() for right in RIGHTS}
+    people = {right: platform.new_person() for right in RIGHTS}
     cases = [(await platform.ask(person, right)).seen_by(platform.officer) for right, person in people.items()]
     for case in cases:
         await case.closed()
         await platform.answered(case)
-    await platform.bus.heard()
+    await platform.bus.drained()
     before = await settled(platform, cases)
     await platform.shop.hold(people["erasure"])
     log = await platform.bus.said_of(*(case.request_id for case in cases))
     assert len(log) > 2 * len(cases)
     for _ in range(2):
         await platform.bus.say_again(log)
-    await platform.bus.heard()
+    await platform.bus.drained()
     assert [await seen(case) for case in cases] == before
     assert (await platform.shop.held(people["erasure"])).rows == 1, "a second deletion would have taken it"
 
@@ -321,22 +323,22 @@ async def settled(platform: Platform, cases: Sequence[Case]) -> list[tuple[objec
 
     async def same() -> list[tuple[object, ...]]:
         before = [await seen(case) for case in cases]
-        await platform.bus.heard()
+        await platform.bus.drained()
         return before if [await seen(case) for case in cases] == before else []
 
     return list(await eventually(same, within=240))
 
 
 async def seen(case: Case) -> tuple[object, ...]:
-    """What is seen of a request that is over, but for who has looked at it, and whether its letters have arrived."""
+    """Returns what an officer sees of a closed request, except for later looks and deliveries."""
     kinds = [each["kind"] for each in await case.letters()]
     return await case.view(), kinds, [action for action in await case.actions() if action != "letters.read"]
 
 
 @scenario()
 async def test_copy_has_what_was_deleted_after_it_was_asked_for(platform: Platform) -> None:
-    """What a nightly deletion takes after the access was asked for is in its package (Art. 15)."""
-    person = platform.somebody()
+    """Data deleted by a retention run after the access request are in the package (Art. 15)."""
+    person = platform.new_person()
     await platform.shop.hold(person)
     case = await platform.ask(person, "access")
     await case.did("task.concluded", "shop")
@@ -358,8 +360,8 @@ FOUND = {
 
 @scenario()
 async def test_what_an_erasure_finds_the_access_before_it_has_shown(platform: Platform) -> None:
-    """All that is erased as theirs was in their copy, by system and category: nothing was missing (Art. 15(3))."""
-    person = platform.somebody()
+    """Everything that is erased was in the earlier copy, by system and category (Art. 15(3))."""
+    person = platform.new_person()
     for system in platform.systems.values():
         await system.hold(person)
     for store in (platform.shop, platform.archive):

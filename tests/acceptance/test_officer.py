@@ -26,8 +26,8 @@ async def step(visitor: Visitor, path: str, **form: str) -> Visitor:
 
 
 async def undecided(platform: Platform, person: Person) -> Case:
-    """A request that waits for a decision, since two accounts of the shop have the address of somebody."""
-    relative = platform.somebody()
+    """Returns a request that waits for a decision, since two accounts of the shop share an address."""
+    relative = platform.new_person()
     for each in (person, relative):
         await platform.shop.hold(each)
     share = "UPDATE customer SET email = $1 WHERE account_id = $2"
@@ -39,7 +39,7 @@ async def undecided(platform: Platform, person: Person) -> Case:
 
 @scenario()
 async def test_sign_in_needs_second_factor_and_role(platform: Platform) -> None:
-    """Without a second factor, or without a role, nobody sees a page; a handler does, until signing out everywhere."""
+    """Without a second factor or a role no page is shown; a handler sees it until signing out everywhere."""
     async with platform.visitor() as hanna, platform.visitor() as nemo, platform.member("hanna") as elsewhere:
         await hanna.sign_in("hanna", once="yes")
         assert (hanna.status, "second factor" in hanna.text) == (403, True)
@@ -56,7 +56,7 @@ async def test_sign_in_needs_second_factor_and_role(platform: Platform) -> None:
 @scenario()
 async def test_role_limits_what_is_read_and_decided(platform: Platform) -> None:
     """An auditor sees states, plots and the case file, and reads no letters; a handler approves nothing."""
-    case = await platform.ask(platform.somebody(), "access", proved=False)
+    case = await platform.ask(platform.new_person(), "access", proved=False)
     page = f"/console/requests/{case.request_id}"
     async with platform.member("ugo") as ugo, platform.member("hanna") as hanna:
         assert (await ugo.open(page)).status == httpx.codes.OK
@@ -70,8 +70,8 @@ async def test_role_limits_what_is_read_and_decided(platform: Platform) -> None:
 
 @scenario()
 async def test_search_and_worklist_find_a_request(platform: Platform) -> None:
-    """A request is found by an address; its page names nobody, its letters do, and each look is on record."""
-    person = platform.somebody()
+    """A request is found by an address; its page is anonymous, its letters are not, and each look is logged."""
+    person = platform.new_person()
     case = await platform.ask(person, "access", proved=False)
     async with platform.member("hanna") as hanna:
         await hanna.open("/console/")
@@ -89,8 +89,8 @@ async def test_search_and_worklist_find_a_request(platform: Platform) -> None:
 
 @scenario()
 async def test_identity_entered_by_two_officers_begins_a_copy(platform: Platform) -> None:
-    """Somebody who came in person is entered by one officer and by a second, and then a copy is made (Art. 12(6))."""
-    person = platform.somebody()
+    """A person identified in person is entered by two officers, and then gets a copy (Art. 12(6))."""
+    person = platform.new_person()
     await platform.shop.hold(person)
     case = await platform.ask(person, "access", "account_id", proved=False)
     proof = {"assurance.level": "L2", "assurance.method": "in_person"}
@@ -105,7 +105,7 @@ async def test_identity_entered_by_two_officers_begins_a_copy(platform: Platform
 @scenario()
 async def test_mail_becomes_a_request_or_is_dismissed(platform: Platform) -> None:
     """The mail page proposes what a mail says; an officer makes a request of one, and dismisses another."""
-    person, seller = platform.somebody(), platform.somebody()
+    person, seller = platform.new_person(), platform.new_person()
     platform.mailbox.put(mail(person, f"Ich bitte um Auskunft über meine Daten, Kundennummer {person.account_id}."))
     platform.mailbox.put(mail(seller, "Buy now! Never delete my data.", subject="Offer"))
     found = [await proposed(platform, each) for each in (person, seller)]
@@ -126,7 +126,7 @@ async def test_mail_becomes_a_request_or_is_dismissed(platform: Platform) -> Non
 @scenario()
 async def test_question_and_extension_go_out_once_confirmed(platform: Platform) -> None:
     """A question is checked, then sent, and its answer proves nothing; an extension takes two officers (Art. 12(3))."""
-    person = platform.somebody()
+    person = platform.new_person()
     case = await platform.officer.ask(person.submission("access", "email", proved=False, channel="email"))
     asked = {"question": "identity", "text": "Since when is that mailbox yours?"}
     async with platform.member("hanna") as hanna:
@@ -154,7 +154,7 @@ async def test_question_and_extension_go_out_once_confirmed(platform: Platform) 
 @scenario()
 async def test_refusal_takes_a_second_person_who_reads_it(platform: Platform) -> None:
     """Another officer reads and agrees to a refusal; the letter has reason, authority and remedy (Art. 12(4))."""
-    person = platform.somebody()
+    person = platform.new_person()
     case = await undecided(platform, person)
     why = {"reason": "EXCESSIVE", "article": "12(5)(b)", "explanation": "It comes every day."}
     async with platform.member("anton") as anton, platform.member("berta") as berta:
@@ -176,7 +176,7 @@ async def test_refusal_takes_a_second_person_who_reads_it(platform: Platform) ->
 @scenario()
 async def test_command_decides_with_two_keys(platform: Platform) -> None:
     """``dsr act`` shows a refusal before it is proposed; another officer's key approves it."""
-    case = await undecided(platform, platform.somebody())
+    case = await undecided(platform, platform.new_person())
     refuse = (
         "act",
         "refuse",
@@ -202,10 +202,10 @@ async def test_command_decides_with_two_keys(platform: Platform) -> None:
 @scenario()
 async def test_hold_keeps_an_erasure_until_two_lift_it(platform: Platform) -> None:
     """A legal hold keeps the data of an erasure until two officers lift it in the console (Art. 17(3)(e))."""
-    person = platform.somebody()
+    person = platform.new_person()
     await platform.shop.hold(person)
     number = f"LEG-{person.number}"
-    review = (await (await platform.ask(platform.somebody(), "access", proved=False)).view())["due_on"]
+    review = (await (await platform.ask(platform.new_person(), "access", proved=False)).view())["due_on"]
     placed = {"case_number": number, "reason": "LITIGATION", "review_on": review, "subject.email": person.email}
     async with platform.member("hanna") as hanna, platform.member("anton") as anton, platform.member("berta") as berta:
         await step(hanna, "/console/holds/place", **placed)
@@ -228,7 +228,7 @@ async def test_hold_keeps_an_erasure_until_two_lift_it(platform: Platform) -> No
 @scenario()
 async def test_incident_is_recorded_decided_by_two_and_closed(platform: Platform) -> None:
     """An incident is entered, two officers decide on its risk, notices are noted, and it closes (Art. 33, 34)."""
-    case = await platform.ask(platform.somebody(), "access", "email", language="de")
+    case = await platform.ask(platform.new_person(), "access", "email", language="de")
     received = datetime.fromisoformat((await case.view())["received_at"])
     found_at = f"{received - timedelta(hours=30):%Y-%m-%d %H:%M}"
     facts = {"facts": f"A list was public until {case.request_id[:8]}.", "effects": "Calls.", "measures": "It is gone."}
@@ -243,8 +243,8 @@ async def test_incident_is_recorded_decided_by_two_and_closed(platform: Platform
         await step(hanna, f"{page}/decide", **said, **letter)
         await anton.open(page)
         await step(anton, re.findall(r'href="(/console/approvals/[^"]+/approve)"', anton.html)[0])
-        told = {"whom": "authority", "to": "BlnBDI 521.12", "complete": "yes", "what": "By its form."}
-        await step(hanna, f"{page}/notified", told_at=found_at, **told)
-        await step(hanna, f"{page}/close", explanation="All were told.")
-        assert "All were told." in hanna.text
+        notified = {"whom": "authority", "to": "BlnBDI 521.12", "complete": "yes", "what": "By its form."}
+        await step(hanna, f"{page}/notified", told_at=found_at, **notified)
+        await step(hanna, f"{page}/close", explanation="All were notified.")
+        assert "All were notified." in hanna.text
     assert words["happened"] in await case.seen_by(platform.officer).letter("breach")

@@ -1,4 +1,4 @@
-"""Each right under each condition, each in a kind of system: what is answered, what is sent, and what is there then."""
+"""Each right under each condition in a kind of system: the answer, the letters, and the data left."""
 
 import importlib
 import json
@@ -26,19 +26,19 @@ REFUSED = (
     ("rectification", "shop"),
     ("restriction", "archive"),
 )
-"""What waits for a decision before anything was changed: a copy or an erasure while the CRM is asked, others there."""
+"""Tasks that wait for a decision before anything was changed."""
 GIVEN_UP, TAKEN_OVER = datetime(2022, 1, 10, tzinfo=UTC), datetime(2022, 3, 10, tzinfo=UTC)
-"""When a number was given up, and when it became somebody else's."""
+"""When a number was given up, and when another person got it."""
 DAYS = [GIVEN_UP - timedelta(9), GIVEN_UP + timedelta(9), TAKEN_OVER + timedelta(9)]
-"""Days of calls: of the former holder, of nobody, of the present one."""
+"""Days of calls: of the former holder, of no one, of the present holder."""
 CONTRACT_ENDED = date(2024, 3, 31)
-AT_ONCE = ("objection", "consent_withdrawal")
+IMMEDIATE = ("objection", "consent_withdrawal")
 NO_SUCH_RIGHT: Mapping[str, Sequence[str]] = {
-    "withdrawn": AT_ONCE,  # nobody proves anything for them, so none waits to be withdrawn (Art. 21(2), 7(3))
-    "second approval": AT_ONCE,  # nothing may stand in their way
-    "refused": AT_ONCE,  # they cannot be refused (Art. 21(3), 7(3))
-    "extended": AT_ONCE,  # they have hours, and no extension (Art. 21(3), 7(3))
-    "question unanswered": AT_ONCE,  # nothing is asked of who wants no marketing
+    "withdrawn": IMMEDIATE,  # they need no proof, so none waits to be withdrawn (Art. 21(2), 7(3))
+    "second approval": IMMEDIATE,  # nothing may stand in their way
+    "refused": IMMEDIATE,  # they cannot be refused (Art. 21(3), 7(3))
+    "extended": IMMEDIATE,  # they have hours, and no extension (Art. 21(3), 7(3))
+    "question unanswered": IMMEDIATE,  # an objection leads to no question
     "number that changed hands": ("restriction",),  # a call of two people has no mark, so a person restricts it
 }
 """The rights to which a condition does not apply, and why."""
@@ -61,7 +61,7 @@ def having(condition: str) -> tuple[str, ...]:
 @scenario(rows=[*rows("found", start=0), *named("found", ("consent_withdrawal", "billing"), ("objection", "tickets"))])
 async def test_found(platform: Platform, pair: Pair) -> None:
     """A user event asks: what is found is worked, a neighbour keeps everything, ``dsr.status`` names no person."""
-    person, neighbour = platform.somebody(), platform.somebody()
+    person, neighbour = platform.new_person(), platform.new_person()
     system = platform.systems[pair.kind]
     await system.hold(person)
     await system.hold(neighbour)
@@ -77,8 +77,8 @@ async def test_found(platform: Platform, pair: Pair) -> None:
 
 @scenario(rows=rows("nothing found", start=2))
 async def test_nothing_found(platform: Platform, pair: Pair) -> None:
-    """Somebody unknown is told that nothing is held about them, once every system was searched."""
-    person, neighbour = platform.somebody(), platform.somebody()
+    """An unknown person learns that nothing is held, once every system was searched."""
+    person, neighbour = platform.new_person(), platform.new_person()
     system = platform.systems[pair.kind]
     await system.hold(neighbour)
     theirs = await system.held(neighbour)
@@ -95,7 +95,7 @@ async def test_nothing_found(platform: Platform, pair: Pair) -> None:
 @scenario(rows=rows("withdrawn", rights=applying("withdrawn"), start=1))
 async def test_withdrawn(platform: Platform, pair: Pair) -> None:
     """A request that is withdrawn before its requester was identified touches nothing."""
-    person = platform.somebody()
+    person = platform.new_person()
     system = platform.systems[pair.kind]
     await system.hold(person)
     before = await system.held(person)
@@ -110,8 +110,8 @@ async def test_withdrawn(platform: Platform, pair: Pair) -> None:
 
 @scenario(rows=rows("several people in a row", kinds=having("several people in a row"), start=1))
 async def test_row_of_two_people_changes_for_the_one_who_asked(platform: Platform, pair: Pair) -> None:
-    """Of a call or a ticket of two people, what is the other's is neither changed nor handed out (Art. 15(4))."""
-    person, other = platform.somebody(), platform.somebody()
+    """In a call or ticket of two people, the other's part is neither changed nor handed out (Art. 15(4))."""
+    person, other = platform.new_person(), platform.new_person()
     system = platform.systems[pair.kind]
     assert isinstance(system, Calls | Tickets)
     await system.hold(person)
@@ -132,9 +132,9 @@ async def test_row_of_two_people_changes_for_the_one_who_asked(platform: Platfor
     )
 )
 async def test_number_that_changed_hands_leads_to_calls_of_their_own_time(platform: Platform, pair: Pair) -> None:
-    """Who held a number before asks about the calls of their time alone (Art. 5(1)(d), (f))."""
-    former, caller = platform.somebody(), platform.somebody()
-    successor = replace(platform.somebody(), line=former.phone)
+    """A former holder gets only the calls of their own time (Art. 5(1)(d), (f))."""
+    former, caller = platform.new_person(), platform.new_person()
+    successor = replace(platform.new_person(), line=former.phone)
     await platform.crm.hold(former, until=GIVEN_UP)
     await platform.crm.hold(successor, since=TAKEN_OVER)
     system = platform.systems[pair.kind]
@@ -157,7 +157,7 @@ async def test_number_that_changed_hands_leads_to_calls_of_their_own_time(platfo
 
 
 async def hold_kept(platform: Platform, kind: str, person: Person) -> None:
-    """Enters somebody of whom a rule keeps something: a contract, or an invoice for its seven years."""
+    """Enters a person of whom a rule keeps something: a contract, or an invoice for seven years."""
     match kind:
         case "shop":
             await platform.crm.hold(person, contract="ended", contract_ended_on=CONTRACT_ENDED)  # no bill is disputed
@@ -179,13 +179,13 @@ KEPT: Mapping[str, tuple[str, str | None, str]] = {
     "crm": CONTRACT,
     "billing": ("invoices_84m", "2031-12-31", INVOICE.format("31 December 2031")),
 }
-"""By which rule it is kept in each kind, until when, and how the letter says it."""
+"""The rule that keeps it in each kind of system, its end, and the words of the letter."""
 
 
 @scenario(rows=named("kept by a rule", *(("erasure", kind) for kind in KEPT)))
 async def test_kept_by_a_rule(platform: Platform, pair: Pair) -> None:
-    """What a rule keeps stays for that reason, and the letter says which and until when (Art. 17(3))."""
-    person, neighbour = platform.somebody(), platform.somebody()
+    """Kept data stay, and the letter names the rule and its end (Art. 17(3))."""
+    person, neighbour = platform.new_person(), platform.new_person()
     system = platform.systems[pair.kind]
     await hold_kept(platform, pair.kind, person)
     await hold_kept(platform, pair.kind, neighbour)
@@ -206,9 +206,9 @@ async def test_kept_by_a_rule(platform: Platform, pair: Pair) -> None:
 
 
 @scenario(rows=rows("legal hold", rights=("erasure",), start=0))
-async def test_legal_hold_keeps_until_two_persons_lift_it(platform: Platform, pair: Pair) -> None:
-    """What a hold covers stays, the rest goes; once two persons have lifted it that goes too (Art. 17(3)(e))."""
-    person, neighbour = platform.somebody(), platform.somebody()
+async def test_legal_hold_keeps_until_two_people_lift_it(platform: Platform, pair: Pair) -> None:
+    """Data under a hold stay until two people lift it (Art. 17(3)(e))."""
+    person, neighbour = platform.new_person(), platform.new_person()
     system = platform.systems[pair.kind]
     rest = platform.helpdesk if pair.kind == "tickets" else platform.tickets
     for each in (system, rest):
@@ -240,7 +240,7 @@ named("kept by a rule", *((pair.right, pair.kind if pair.kind in KEPT else "help
 @scenario(rows=NO_OBSTACLE)
 async def test_what_keeps_data_from_erasure_is_no_obstacle_to_other_rights(platform: Platform, pair: Pair) -> None:
     """A legal hold and a rule that keeps hold against an erasure, and against no other right."""
-    person, neighbour = platform.somebody(), platform.somebody()
+    person, neighbour = platform.new_person(), platform.new_person()
     system = platform.systems[pair.kind]
     await hold_kept(platform, pair.kind if pair.kind in KEPT else "helpdesk", person)
     if pair.kind not in KEPT:
@@ -254,8 +254,8 @@ async def test_what_keeps_data_from_erasure_is_no_obstacle_to_other_rights(platf
 
 @scenario(rows=rows("second approval", rights=("access", "portability", "erasure"), start=1))
 async def test_proof_seen_by_one_officer_counts_once_a_colleague_has_seen_it(platform: Platform, pair: Pair) -> None:
-    """What hands out, erases or corrects data by proof that people enter takes two of them (Art. 5(1)(f), 12(6))."""
-    person, neighbour = platform.somebody(), platform.somebody()
+    """A proof entered by officers needs two of them (Art. 5(1)(f), 12(6))."""
+    person, neighbour = platform.new_person(), platform.new_person()
     system = platform.systems[pair.kind]
     for each in dict.fromkeys((system.name, "crm")):  # the CRM knows by which address others have them
         await platform.systems[each].hold(person)
@@ -283,12 +283,11 @@ async def test_proof_seen_by_one_officer_counts_once_a_colleague_has_seen_it(pla
         ("restriction", "shop"),
     )
 )
-async def test_more_than_one_account_is_changed_once_two_persons_have_confirmed(platform: Platform, pair: Pair) -> None:
-    """What looks like two people is changed once two persons have said that it is one."""
-    person, neighbour = platform.somebody(), platform.somebody()
+async def test_several_accounts_are_changed_once_two_people_confirm(platform: Platform, pair: Pair) -> None:
+    person, neighbour = platform.new_person(), platform.new_person()
     system = platform.systems[pair.kind]
     await system.hold(person)
-    await system.hold(replace(platform.somebody(), address=person.email))
+    await system.hold(replace(platform.new_person(), address=person.email))
     await system.hold(neighbour)
     before, theirs = await system.held(person), await system.held(neighbour)
     case = await platform.ask(person, pair.right)
@@ -306,10 +305,10 @@ async def test_more_than_one_account_is_changed_once_two_persons_have_confirmed(
 
 
 @scenario(rows=named("refused", *REFUSED))
-async def test_request_that_two_persons_refuse_touches_nothing(platform: Platform, pair: Pair) -> None:
-    """A refusal takes two persons; its letter has reason, authority and remedy (Art. 12(4), 12(5)(b))."""
-    person = platform.somebody()
-    relative = replace(platform.somebody(), address=person.email)
+async def test_refusal_by_two_people_touches_nothing(platform: Platform, pair: Pair) -> None:
+    """A refusal takes two people; its letter has reason, authority and remedy (Art. 12(4), 12(5)(b))."""
+    person = platform.new_person()
+    relative = replace(platform.new_person(), address=person.email)
     system = platform.systems[pair.kind]
     shares: System = system if pair.kind in {"shop", "archive"} else platform.crm  # where an address is of two people
     await shares.hold(relative)

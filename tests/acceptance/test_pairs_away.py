@@ -1,4 +1,4 @@
-"""What happens while a system, the broker or a service is away: nothing is lost, and nothing is done twice."""
+"""Outages of a system, the broker or a service: nothing is lost, and nothing is done twice."""
 
 import asyncio
 
@@ -22,7 +22,7 @@ async def once(platform: Platform, case: Case) -> None:
 @scenario(on=FRAGILE, rows=rows("system away"))
 async def test_system_away(platform: Platform, pair: Pair) -> None:
     """The request stays open, and an erasure is withdrawn meanwhile; once the system is back, all is done once."""
-    person, other = platform.somebody(), platform.somebody()
+    person, other = platform.new_person(), platform.new_person()
     system = platform.systems[pair.kind]
     await system.hold(person)
     await system.hold(other)
@@ -49,8 +49,8 @@ async def test_system_away(platform: Platform, pair: Pair) -> None:
 
 @scenario(on=FRAGILE)
 async def test_store_that_lost_a_table_fails_and_a_person_lets_it_be_tried_again(platform: Platform) -> None:
-    """What could not be searched is not "nothing found"."""
-    person = platform.somebody()
+    """Distinguishes "not searched" from "nothing found"."""
+    person = platform.new_person()
     await platform.shop.hold(person)
     await platform.shop.rows("ALTER TABLE call_record RENAME TO elsewhere")
     try:
@@ -67,8 +67,8 @@ async def test_store_that_lost_a_table_fails_and_a_person_lets_it_be_tried_again
 
 @scenario(on=FRAGILE)
 async def test_services_killed_in_the_middle_go_on_where_they_were(platform: Platform) -> None:
-    """What they had begun is done once, and what came meanwhile as well."""
-    people = [platform.somebody() for _ in (*RIGHTS, *RIGHTS)]
+    """Work in progress is done once, and so is work that arrives meanwhile."""
+    people = [platform.new_person() for _ in (*RIGHTS, *RIGHTS)]
     for person in people:
         await platform.shop.hold(person)
     cases = [await platform.ask(person, right) for person, right in zip(people, RIGHTS, strict=False)]
@@ -83,8 +83,8 @@ async def test_services_killed_in_the_middle_go_on_where_they_were(platform: Pla
 
 @scenario(on=FRAGILE)
 async def test_requests_that_come_while_the_broker_is_dead_are_answered_once(platform: Platform) -> None:
-    """What is submitted is kept in our database until the broker is back; who needs it is alive and not ready."""
-    people = [platform.somebody() for _ in (*RIGHTS, *RIGHTS)]
+    """Submissions wait in our database until the broker is back; services that need it are alive and not ready."""
+    people = [platform.new_person() for _ in (*RIGHTS, *RIGHTS)]
     for person in people:
         await platform.shop.hold(person)
     cases = [await platform.ask(person, right) for person, right in zip(people, RIGHTS, strict=False)]

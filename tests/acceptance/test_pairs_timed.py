@@ -1,4 +1,4 @@
-"""Each right, each in a kind of system, of a request that takes its time: extended, or waiting for an answer."""
+"""Each right in a kind of system, extended, or waiting for an answer."""
 
 from datetime import date, timedelta
 
@@ -8,14 +8,14 @@ from tests.acceptance.platforms import Platform
 from tests.acceptance.scenario import TIMED, scenario
 
 IDENTIFIED = ("access", "portability", "erasure", "rectification", "restriction")
-"""Who objects to marketing, or withdraws consent, proves nothing and never waits (Art. 21(3), 7(3))."""
+"""Objections to marketing and withdrawals of consent need no proof and never wait (Art. 21(3), 7(3))."""
 REMINDED = ("acknowledgement", "question", "question", "question")
 
 
 @scenario(on=TIMED, rows=rows("extended", rights=IDENTIFIED))
 async def test_extended(platform: Platform, pair: Pair) -> None:
     """Two people extend within the month, the person reads why, and nothing is overdue until then (Art. 12(3))."""
-    person = platform.somebody()
+    person = platform.new_person()
     system = platform.systems[pair.kind]
     await system.hold(person)
     before = await system.held(person)
@@ -39,7 +39,7 @@ async def test_extended(platform: Platform, pair: Pair) -> None:
 @scenario(on=TIMED, rows=rows("question unanswered", rights=IDENTIFIED))
 async def test_question_unanswered(platform: Platform, pair: Pair) -> None:
     """Silence is reminded twice and ends with a notice; a late answer reopens and fulfils (Art. 12(4), 12(6))."""
-    person = platform.somebody()
+    person = platform.new_person()
     system = platform.systems[pair.kind]
     await system.hold(person)
     before = await system.held(person)

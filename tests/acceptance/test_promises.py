@@ -24,7 +24,7 @@ async def test_nothing_that_names_a_person_is_on_the_bus_in_logs_or_metrics(plat
     """No topic, log or metric names anybody, plain, escaped, in base64 or in hex (Art. 5(1)(f), 32)."""
     values, requests = [], []
     for right in ("access", "erasure", "rectification"):  # each form of each value is looked for in all that was said
-        person, caller = platform.somebody(), platform.somebody()
+        person, caller = platform.new_person(), platform.new_person()
         await platform.shop.hold(person)
         if right == "access":
             await platform.shop.hold_call("", person.phone, SINCE, withheld=caller.phone)
@@ -32,15 +32,17 @@ async def test_nothing_that_names_a_person_is_on_the_bus_in_logs_or_metrics(plat
         said["subject"]["name"] = person.name
         values += [person.name, person.email, person.phone[1:], caller.phone[1:]]
         requests.append(await platform.channel.submit(said, traceparent=f"{person.email} {person.phone}"))
-    told = platform.somebody()
-    typo = f"typo{told.number}quarzfels.example"
+    submitted = platform.new_person()
+    typo = f"typo{submitted.number}quarzfels.example"
     await platform.channel.refused({"right": "erasure", "subject": {"email": typo}})
     async with platform.emitter("selfcare") as selfcare:
-        requests.append((await selfcare.asks(told, "portability")).request_id)
-        await platform.bus.heard()
+        requests.append((await selfcare.asks(submitted, "portability")).request_id)
+        await platform.bus.drained()
     for each in requests:
         await Case(platform.officer, each).closed()
-    seeker = Seeker({"people": [*values, told.email, told.phone[1:], typo], "requests": requests}, encoded=True)
+    seeker = Seeker(
+        {"people": [*values, submitted.email, submitted.phone[1:], typo], "requests": requests}, encoded=True
+    )
     logs = [child.log for child in platform.services.children.values()]
     await asyncio.to_thread(seeker.in_files, *logs)
     for topic, content in await platform.bus.whole():
@@ -54,8 +56,8 @@ async def test_nothing_that_names_a_person_is_on_the_bus_in_logs_or_metrics(plat
 
 @scenario()
 async def test_key_is_destroyed_after_an_erasure(platform: Platform) -> None:
-    """After an erasure nobody is found by who they were; only who has the code of the letters reads them (Art. 17)."""
-    person = platform.somebody()
+    """After an erasure the person cannot be found; only the code in their letters opens these (Art. 17)."""
+    person = platform.new_person()
     await platform.helpdesk.hold(person)
     accepted = await platform.channel.accepted(person.submission("erasure"))
     case = Case(platform.channel, accepted["request_id"])
@@ -73,7 +75,7 @@ async def test_key_is_destroyed_after_an_erasure(platform: Platform) -> None:
 @scenario()
 async def test_package_is_fetched_five_times_and_not_while_its_proof_is_doubted(platform: Platform) -> None:
     """A package goes after its fifth download, and is withheld once an officer says that a proof was wrong."""
-    fetched, doubted = platform.somebody(), platform.somebody()
+    fetched, doubted = platform.new_person(), platform.new_person()
     cases = []
     for person in (fetched, doubted):
         await platform.shop.hold(person)
@@ -89,8 +91,8 @@ async def test_package_is_fetched_five_times_and_not_while_its_proof_is_doubted(
 
 @scenario()
 async def test_mailing_list_is_checked_against_objections(platform: Platform) -> None:
-    """Who objected is taken out of a mailing list, however the address is written; nobody else is (Art. 21(3))."""
-    person, reader = platform.somebody(), platform.somebody()
+    """An objector is removed from a mailing list, whatever the spelling; others stay (Art. 21(3))."""
+    person, reader = platform.new_person(), platform.new_person()
     await (await platform.ask(person, "objection")).closed()
     asked = (reader.email, person.email, f" {person.email.upper()}", "no address")
     said = await platform.channel.suppressed(*asked)
@@ -101,7 +103,7 @@ async def test_mailing_list_is_checked_against_objections(platform: Platform) ->
 @scenario()
 async def test_certificate_verifies_offline_until_anything_in_it_is_changed(platform: Platform) -> None:
     """A closed request has a certificate that ``dsr`` checks offline, and that no change survives."""
-    person = platform.somebody()
+    person = platform.new_person()
     await platform.helpdesk.hold(person)
     case = await platform.ask(person, "erasure")
     await case.closed()
@@ -134,13 +136,13 @@ LABELS = {
     *("extended", "reason", "flaw", "question", "in_time", "regime", "target", "loop", "problem", "what"),
     *("review", "answer", "category", "action", "way", "decision", "article", "lodged_with", "found_by"),
 }
-"""Each has few values, known beforehand."""
+"""Labels with few values, known in advance."""
 
 
 @scenario()
-async def test_metrics_count_requests_and_say_nothing_of_anybody(platform: Platform) -> None:
-    """Each service counts what it does; exact figures are for the privacy team, and no label names anybody."""
-    person = platform.somebody()
+async def test_metrics_count_requests_without_personal_data(platform: Platform) -> None:
+    """Each service counts its work; exact figures are for the privacy team, and no label is personal."""
+    person = platform.new_person()
     before = await closed_count(platform)
     await (await platform.ask(person, "portability")).closed()
     assert await closed_count(platform) > before
@@ -151,9 +153,9 @@ async def test_metrics_count_requests_and_say_nothing_of_anybody(platform: Platf
         assert not [name for name in names if re.search(r"[0-9a-f]{8}-[0-9a-f]{4}|@|\+\d{7,}", name)]
         assert len(names) < 2_500
         assert set(re.findall(r'[{,]([a-z_]+)="', "".join(names))) <= LABELS
-        async with httpx.AsyncClient(timeout=60) as nobody:
+        async with httpx.AsyncClient(timeout=60) as anonymous:
             for headers in ({}, {"Authorization": "Bearer guessed"}):
-                answer = await nobody.get(f"{url}/metrics/privacy", headers=headers)
+                answer = await anonymous.get(f"{url}/metrics/privacy", headers=headers)
                 assert answer.status_code == httpx.codes.UNAUTHORIZED
     public = await platform.metrics("intake", "/metrics")
     counts = {name: value for name, value in public.items() if name.startswith(("dsr_request", "dsr_processor"))}
@@ -163,7 +165,6 @@ async def test_metrics_count_requests_and_say_nothing_of_anybody(platform: Platf
 
 
 async def closed_count(platform: Platform) -> float:
-    """How many requests for portability were counted so far."""
     figures = await platform.metrics("intake")
     return sum(
         value for name, value in figures.items() if name.startswith("dsr_requests_total") and "portability" in name
@@ -172,7 +173,7 @@ async def closed_count(platform: Platform) -> float:
 
 @scenario()
 async def test_each_service_is_alive_and_ready(platform: Platform) -> None:
-    """Each of the five services answers its probes, and ``dsr`` finds the audit log whole."""
+    """All services answer their probes, and ``dsr`` verifies the audit log."""
     async with httpx.AsyncClient(timeout=60) as client:
         for url in platform.urls.values():
             assert [(await client.get(url + path)).status_code for path in ("/healthz", "/readyz")] == [200, 200]
@@ -183,7 +184,7 @@ async def test_each_service_is_alive_and_ready(platform: Platform) -> None:
 @scenario()
 async def test_trace_runs_from_the_http_request_over_the_bus_to_each_system(platform: Platform) -> None:
     """A request that its caller traces has one trace, from intake to each system that is asked."""
-    person, trace_id = platform.somebody(), secrets.token_hex(16)
+    person, trace_id = platform.new_person(), secrets.token_hex(16)
     await platform.shop.hold(person)
     traced = {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}
     case = Case(platform.channel, await platform.channel.submit(person.submission("erasure"), **traced))
@@ -197,8 +198,8 @@ async def test_trace_runs_from_the_http_request_over_the_bus_to_each_system(plat
 
 @scenario(on=FRAGILE)
 async def test_changed_policy_redates_what_is_open_once(platform: Platform) -> None:
-    """After a change of the time limits ``dsr redate`` moves what is open, and the clock hears of it."""
-    case = await platform.ask(platform.somebody(), "access", proved=False)
+    """After a change of the time limits ``dsr redate`` moves open deadlines, and the deadline service follows."""
+    case = await platform.ask(platform.new_person(), "access", proved=False)
     before = date.fromisoformat((await case.until("awaiting_identity"))["due_on"])
     await case.did("deadline.computed")
     limits = (platform.services.directory / "time_limits.toml").read_text()

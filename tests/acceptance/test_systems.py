@@ -33,7 +33,7 @@ email = { class = "A", identity = "email", explain = "your e-mail address" }
 
 @asynccontextmanager
 async def declared(platform: Platform, name: str, text: str) -> AsyncIterator[None]:
-    """The services with another text of a file beside the downstreams file, until the block ends."""
+    """Runs the services with another version of a declaration until the block ends."""
     file = platform.services.directory / name
     before = file.read_text()
     file.write_text(text)
@@ -45,11 +45,11 @@ async def declared(platform: Platform, name: str, text: str) -> AsyncIterator[No
 
 @scenario(on=FRAGILE)
 async def test_store_with_a_changed_dataset_is_asked_nothing_until_an_operator_has_looked(platform: Platform) -> None:
-    """What waits goes on by itself; who was answered in part before that has the rest done."""
+    """Waiting requests continue automatically; a request answered in part has the rest done."""
     dataset = (platform.services.directory / "shop.toml").read_text()
     changed = dataset.replace('noted = { class = "M", explain = "what the switch noted" }', 'noted = { class = "T" }')
     assert changed != dataset
-    person, other = platform.somebody(), platform.somebody()
+    person, other = platform.new_person(), platform.new_person()
     await platform.shop.hold(person)
     await platform.shop.hold(other)
     async with declared(platform, "shop.toml", changed):
@@ -79,7 +79,7 @@ async def test_store_with_a_changed_dataset_is_asked_nothing_until_an_operator_h
 @scenario(on=FRAGILE)
 async def test_new_system_is_only_asked_until_it_is_on_and_retired_when_it_goes(platform: Platform) -> None:
     """A name that was in use is not forgotten: the service does not start without it."""
-    person, other = platform.somebody(), platform.somebody()
+    person, other = platform.new_person(), platform.new_person()
     await platform.shop.rows("CREATE TABLE IF NOT EXISTS visit (id serial PRIMARY KEY, email text)")
     await platform.shop.rows("CREATE INDEX ON visit (email)")
     await platform.shop.rows("GRANT SELECT, UPDATE, DELETE ON visit TO net_fragile")

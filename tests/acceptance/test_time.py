@@ -1,4 +1,4 @@
-"""What comes with time: warnings, notices, reminders and ends, each on its day and once, however the clock jumps."""
+"""Timers: warnings, notices, reminders and ends, each on its day and once, however the clock jumps."""
 
 from datetime import date, timedelta
 from functools import partial
@@ -16,7 +16,7 @@ WEIGHED = {"scope": "legitimate_interests"}
 
 async def opposed(platform: Platform, **more: str) -> Case:
     """An objection that waits for people."""
-    person = platform.somebody()
+    person = platform.new_person()
     await platform.shop.hold(person)
     return await platform.ask(person, "objection", **WEIGHED, **more)
 
@@ -33,7 +33,7 @@ async def ticketed(platform: Platform, case: Case, state: str) -> None:
 
 @scenario(on=TIMED)
 async def test_overdue_request_is_warned_of_once_with_one_ticket_until_its_answer(platform: Platform) -> None:
-    """A request that nobody answered is shown as overdue, with one ticket, which its answer resolves (Art. 12(3))."""
+    """An unanswered request is overdue, with one ticket that its answer resolves (Art. 12(3))."""
     case = await opposed(platform)
     await platform.clock.reaches(45)
     await case.until(lambda view: view["warning"] == "overdue_statutory")
@@ -48,12 +48,12 @@ async def test_overdue_request_is_warned_of_once_with_one_ticket_until_its_answe
 
 @scenario(on=TIMED)
 async def test_open_request_is_flagged_in_the_crm_until_its_answer(platform: Platform) -> None:
-    """Who serves somebody sees that a request of theirs is open; a target that was missed is shown with the request."""
-    person, neighbour = platform.somebody(), platform.somebody()
+    """Staff see that a customer's request is open; a missed target is shown with the request."""
+    person, neighbour = platform.new_person(), platform.new_person()
     for each in (person, neighbour):
         await platform.crm.hold(each)
     case = await platform.ask(person, "objection", **WEIGHED)
-    silent = await platform.ask(platform.somebody(), "access", proved=False)
+    silent = await platform.ask(platform.new_person(), "access", proved=False)
     await platform.clock.reaches(8)
 
     async def flagged(*requests: str) -> bool:
@@ -70,7 +70,7 @@ async def test_open_request_is_flagged_in_the_crm_until_its_answer(platform: Pla
 
 @scenario(on=TIMED)
 async def test_extension_after_the_month_is_refused_and_the_dates_stand(platform: Platform) -> None:
-    """A requester who hears of it after the month gets no extension (Art. 12(3))."""
+    """A requester who learns of it after the month gets no extension (Art. 12(3))."""
     case = (await opposed(platform)).seen_by(platform.officer)
     due = (await case.view())["due_on"]
     new = (date.fromisoformat(due) + timedelta(days=58)).isoformat()
@@ -98,8 +98,8 @@ async def test_request_found_late_keeps_the_day_on_which_it_came(platform: Platf
 
 @scenario(on=TIMED)
 async def test_objection_to_marketing_is_never_extended(platform: Platform) -> None:
-    """It is done at once, so that it is late after two days and no month is left to extend (Art. 21(3))."""
-    person = platform.somebody()
+    """It takes effect immediately, so it is late after two days and cannot be extended (Art. 21(3))."""
+    person = platform.new_person()
     await platform.helpdesk.hold(person)
     platform.helpdesk.lies.add(person.email)
     case = (await platform.ask(person, "objection")).seen_by(platform.officer)
@@ -111,10 +111,10 @@ async def test_objection_to_marketing_is_never_extended(platform: Platform) -> N
 
 
 @scenario(on=TIMED)
-async def test_question_that_nobody_answers_over_a_long_jump_has_one_notice(platform: Platform) -> None:
-    """Of notices that come due together only the last is written: no reminder of a question that is given up."""
+async def test_unanswered_question_over_a_long_jump_has_one_notice(platform: Platform) -> None:
+    """Of notices due together only the last is written: no reminder of an abandoned question."""
     await platform.clock.reaches(95)
-    case = await platform.ask(platform.somebody(), "access", proved=False)
+    case = await platform.ask(platform.new_person(), "access", proved=False)
     await case.until("awaiting_identity")
     await case.seen_by(platform.officer).question("identity")
     await platform.clock.reaches(400)
@@ -125,7 +125,7 @@ async def test_question_that_nobody_answers_over_a_long_jump_has_one_notice(plat
 @scenario(on=TIMED)
 async def test_clarification_unanswered_is_answered_in_part_and_resumes_with_the_answer(platform: Platform) -> None:
     """The work goes on meanwhile; silence ends with what was found and with the remedies (Art. 12(4), Recital 63)."""
-    person = platform.somebody()
+    person = platform.new_person()
     await platform.shop.hold(person)
     async with platform.without("billing"):
         case = await platform.ask(person, "access")
@@ -143,8 +143,8 @@ async def test_clarification_unanswered_is_answered_in_part_and_resumes_with_the
 
 @scenario(on=TIMED)
 async def test_recipient_who_never_answers_is_reminded_once_and_shown_as_overdue(platform: Platform) -> None:
-    """Who got the data is told of the objection, and the person reads how far that is (Art. 19)."""
-    person = platform.somebody()
+    """The recipient is notified of the objection, and the person sees its state (Art. 19)."""
+    person = platform.new_person()
     await platform.shop.hold(person)
     case = await platform.ask(person, "objection")
     await case.closed()
@@ -163,8 +163,8 @@ async def _mailer(case: Case, what: str) -> bool:
 
 @scenario(on=TIMED)
 async def test_restriction_that_is_lifted_is_announced_first(platform: Platform) -> None:
-    """Who obtained a restriction is told before it is lifted (Art. 18(3))."""
-    person = platform.somebody()
+    """The person is informed before a restriction is lifted (Art. 18(3))."""
+    person = platform.new_person()
     await platform.shop.hold(person)
     case = await platform.ask(person, "restriction")
     await case.closed()
@@ -183,8 +183,8 @@ async def _free(platform: Platform, person: Person) -> bool:
 
 @scenario(on=TIMED)
 async def test_what_a_team_kept_is_erased_on_its_day_once(platform: Platform) -> None:
-    """What a law keeps is named with its day, and goes on that day without being asked for again (Art. 17(3)(b))."""
-    person, other = platform.somebody(), platform.somebody()
+    """Data kept by law are named with their day, and erased then without a new request (Art. 17(3)(b))."""
+    person, other = platform.new_person(), platform.new_person()
     until = platform.clock.today() + timedelta(days=10)
     await platform.billing.hold(person, until.isoformat())
     await platform.billing.hold(other, (until + timedelta(days=300)).isoformat())
@@ -207,7 +207,7 @@ async def test_what_a_team_kept_is_erased_on_its_day_once(platform: Platform) ->
 @scenario(on=TIMED)
 async def test_services_started_after_the_clock_jumped_do_what_came_due_once(platform: Platform) -> None:
     """Services that were down on a due day do its work once they run again."""
-    person = platform.somebody()
+    person = platform.new_person()
     until = platform.clock.today() + timedelta(days=50)
     await platform.billing.hold(person, until.isoformat())
     case = await platform.ask(person, "erasure")
@@ -223,8 +223,8 @@ async def test_services_started_after_the_clock_jumped_do_what_came_due_once(pla
 
 @scenario(on=TIMED)
 async def test_customer_who_never_replies_is_reminded_twice_and_then_people_look(platform: Platform) -> None:
-    """What a customer decides about is passed on, and never decided for them (Art. 28(3)(e))."""
-    case = (await platform.ask(platform.somebody(), "access", role="processor")).seen_by(platform.officer)
+    """A customer's request is forwarded, and never decided for them (Art. 28(3)(e))."""
+    case = (await platform.ask(platform.new_person(), "access", role="processor")).seen_by(platform.officer)
     await case.act("forward", controller="Harbour Cranes Ltd")
     letters = [step[1] for step in await case.steps() if step[0] == "letter.written"]
     for day, reminders in ((8, 1), (15, 2)):

@@ -1,4 +1,4 @@
-"""Somebody with a browser of their own, without scripts: opens pages of the portal and the console, and sends forms."""
+"""A visitor with a separate browser without scripts: opens pages of the portal and the console, and sends forms."""
 
 import re
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Visitor:
 
     @property
     def text(self) -> str:
-        """What a person reads, in one line."""
+        """Returns the text of the page in one line."""
         body = re.sub(r"<style.*?</style>", " ", self.html.partition("<body")[2], flags=re.DOTALL)
         return " ".join(unescape(re.sub(r"<[^>]+>", " ", body)).split())
 

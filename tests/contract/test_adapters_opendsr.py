@@ -78,7 +78,7 @@ class Counting(MailingSystem):
 
 
 async def test_a_request_that_is_not_completed_is_asked_about_later_and_not_sent_again() -> None:
-    system = Counting([], SetClock(), at_once=False)
+    system = Counting([], SetClock(), immediate=False)
     stand = stand_of(system, poll_s=90)
     engine, task = Engine(stand), erasure_of(stand, ADA)
     for requests in (1, 2, 3):

@@ -203,7 +203,7 @@ def test_the_bus_document_names_every_topic_and_every_event(bus: dict[str, Any])
 def test_the_bus_document_says_who_writes_and_who_reads(bus: dict[str, Any]) -> None:
     for topic, access in TOPIC_ACCESS.items():
         writers = {name for name in bus["operations"] if name.endswith(f".says.{topic.name.lower()}")}
-        readers = {name for name in bus["operations"] if name.endswith(f".hears.{topic.name.lower()}")}
+        readers = {name for name in bus["operations"] if name.endswith(f".receives.{topic.name.lower()}")}
         assert [name.partition(".")[0] for name in writers] == [access.writer]
         assert {name.partition(".")[0] for name in readers} == set(access.readers)
 

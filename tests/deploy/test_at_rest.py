@@ -10,7 +10,7 @@ async def test_nothing_that_names_a_subject_is_readable_at_rest(live: Live) -> N
     values, requests = list[str](), list[str]()
     async with live.api() as client:
         for right, more in EVERY_RIGHT.items():
-            somebody = live.somebody()
+            somebody = live.new_person()
             name = f"Ada Quillfeather {somebody.number}"
             said: dict[str, Any] = somebody.submission(right, **more)
             said["subject"]["name"] = name

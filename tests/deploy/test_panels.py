@@ -60,7 +60,7 @@ async def load(live: Live) -> AsyncIterator[Callable[[], bool]]:
 
     async def submitting() -> None:
         async with live.api() as client:
-            people = [live.somebody() for _ in range(5)]
+            people = [live.new_person() for _ in range(5)]
             for number in itertools.count():
                 right, more = SUBMITTED[number % len(SUBMITTED)]
                 submission = people[number % len(people)].submission(right, **more)
@@ -110,7 +110,7 @@ def values(prometheus: Prometheus, each: PanelQuery) -> list[float]:
 
 async def test_no_alert_of_a_healthy_machine_fires(live: Live, prometheus: Prometheus) -> None:
     """But for those that other tests bring about on purpose."""
-    await live.closed(live.somebody().submission("access"))
+    await live.closed(live.new_person().submission("access"))
     firing = await asyncio.to_thread(
         prometheus.query, 'ALERTS{alertstate="firing",alertname!~"DsrTaskFailed|DsrDeadLetter|DsrOverdue"}'
     )
@@ -118,7 +118,7 @@ async def test_no_alert_of_a_healthy_machine_fires(live: Live, prometheus: Prome
 
 
 async def test_the_timeline_of_one_request_is_read_out_of_the_evidence(live: Live) -> None:
-    request_id = (await live.closed(live.somebody().submission("access")))["request_id"]
+    request_id = (await live.closed(live.new_person().submission("access")))["request_id"]
     queries = [each for each in panel_queries() if each.source == "postgres"]
     assert queries
     for each in queries:
@@ -131,7 +131,7 @@ async def test_the_links_of_one_request_lead_to_its_timeline_its_certificate_and
     trace_id = secrets.token_hex(16)
     traced = {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}
     async with live.api() as client, live.api(live.privacy) as officer:
-        answer = await client.post("/v1/requests", json=live.somebody().submission("access"), headers=traced)
+        answer = await client.post("/v1/requests", json=live.new_person().submission("access"), headers=traced)
         request_id = answer.json()["request_id"]
         await client.follow(request_id, "closed")
         ((known,),) = await found(live.dsn, trace_query, request_id)

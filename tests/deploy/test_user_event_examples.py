@@ -15,7 +15,7 @@ EXAMPLE = ROOT / "docs" / "examples" / "SendUserEvent.java"
 
 
 async def test_an_event_of_the_java_example_becomes_a_request_and_closes(live: Live) -> None:
-    subject, key = live.somebody(), live.services.key("channel", "selfcare")
+    subject, key = live.new_person(), live.services.key("channel", "selfcare")
     said = {name: subject.submission("access")[name] for name in ("subject", "assurance", "proofs")}
     env = {"API": live.services.url, "API_KEY": key, "KAFKA": live.services.env["DSR_KAFKA_BOOTSTRAP"]}
     jars = kafka.fetch(CACHE)

@@ -1,6 +1,6 @@
-"""A team that works its own store: an example of everything that such a team has to write.
+"""A team that works its own store: an example of everything that such a team must write.
 
-``python -m tests.fakes.bus_responder --store FILE --bootstrap HOST:PORT --intake URL`` hears tasks on
+``python -m tests.fakes.bus_responder --store FILE --bootstrap HOST:PORT --intake URL`` reads tasks on
 ``dsr.tasks.billing``, fetches the identities at intake, works on its SQLite store, and replies. The team's API key
 (role ``downstream:billing``) is in the environment variable ``DSR_API_KEY``.
 """
@@ -18,9 +18,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 Message = dict[str, Any]
 Fetch = Callable[[str], Awaitable[Message | None]]
-"""From a claim to whom the task is about, and what is to be corrected; ``None``: it is too old, a fresh one comes."""
+"""Exchanges a token for the identities and corrections of a task; ``None``: it has expired, and a fresh one follows."""
 Upload = Callable[[str, Message], Awaitable[None]]
-"""With a claim, a copy."""
+"""Uploads a copy with a token."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS invoice (number INTEGER PRIMARY KEY, email TEXT NOT NULL, cents INTEGER NOT NULL,
@@ -73,9 +73,9 @@ class Billing:
         return reply
 
     def look(self, emails: Sequence[str], after: str | None = None, changes: Sequence[Message] = ()) -> Message:
-        """How many invoices there are, and how many are not as they should be."""
+        """Counts the invoices, and those that are wrong."""
         found = len(self.rows([*emails, *(each["asserted"] for each in changes)]))
-        if after == "rectify":  # whoever was corrected is not found by the old address
+        if after == "rectify":  # a corrected person is not found by the old address
             left = len(self.rows([e for each in changes for e in emails if each["current"] in {None, e}]))
         else:
             left = len(self.rows(emails, f"NOT {_SWITCHES[after]}" if after else "true"))
@@ -94,7 +94,7 @@ class Billing:
         return {"outcome": "erased", **counts}
 
     def plan(self, emails: Sequence[str]) -> Message:
-        """What an erasure would find, and what of it must be kept; nothing is changed."""
+        """Reports what an erasure would find and keep, and changes nothing."""
         found, left = len(self.rows(emails)), self.rows(emails, "keep_until >= date('now', ahead())")
         kept = {"remaining": len(left), "ground": "tax_law", "until": max(row[3] for row in left)} if left else {}
         return {"outcome": "planned", "found": found, "by_category": {"account": found}, **kept}
@@ -111,7 +111,7 @@ class Billing:
         return {"outcome": "amended", "found": found, "changed": found}
 
     def copy(self, command_id: str, emails: Sequence[str]) -> Message:
-        """What the store holds of the subject, each row with all values by which anybody could be found in it."""
+        """Returns the subject's rows, each with all values that identify people in it."""
         rows = [
             {
                 "category": "account",
@@ -134,14 +134,14 @@ async def answer(value: bytes, store: Billing, fetch: Fetch, upload: Upload) -> 
     task = orjson.loads(value)
     if (before := store.answered(task["command_id"])) is not None:
         return before
-    told = await fetch(task["claim"])
-    if told is None:
+    subject = await fetch(task["claim"])
+    if subject is None:
         return None
-    emails = sorted({each["value"] for each in told["identities"] if each["type"] == "email"})
+    emails = sorted({each["value"] for each in subject["identities"] if each["type"] == "email"})
     copy = store.copy(task["command_id"], emails)
     if task["operation"] == "export" and 0 < len(copy["records"]) <= task["max_rows"]:
         await upload(task["claim"], copy)
-    return store.work(task, emails, told["changes"])
+    return store.work(task, emails, subject["changes"])
 
 
 def at_intake(client: httpx.AsyncClient) -> tuple[Fetch, Upload]:
@@ -151,8 +151,8 @@ def at_intake(client: httpx.AsyncClient) -> tuple[Fetch, Upload]:
         response = await client.get("/v1/tasks/identities", headers={"DSR-Claim": claim})
         if response.is_client_error and response.json()["type"].startswith("urn:dsr:problem:claim_"):
             return None
-        told: Message = response.raise_for_status().json()
-        return told
+        subject: Message = response.raise_for_status().json()
+        return subject
 
     async def upload(claim: str, copy: Message) -> None:
         response = await client.put("/v1/tasks/result", headers={"DSR-Claim": claim}, json=copy)

@@ -23,7 +23,7 @@ class SeenSpan:
 
 @dataclass
 class Collector:
-    """Where it listens, and what it has seen; ``arrived`` is notified of every export."""
+    """Its address and what it received; ``arrived`` is notified of every export."""
 
     url: str = ""
     spans: list[SeenSpan] = field(default_factory=list)

@@ -1,7 +1,7 @@
-"""A CRM that behaves as the public documentation of HubSpot says, its nastiness included.
+"""A CRM that behaves as HubSpot's public documentation says, including its oddities.
 
-The search lags behind, an unknown address that is given to its erasure is blocklisted, pages of activities move while
-they are deleted, and calls beyond the limit are refused without saying until when.
+The search lags, an unknown address given to its erasure is blocklisted, pages of activities move while they are
+deleted, and calls beyond the limit are refused without a time to retry.
 """
 
 from dataclasses import dataclass, field
@@ -56,7 +56,7 @@ class Crm:
         self.changed.append((self.clock.now() + self.lag, {n: dict(c) for n, c in self.contacts.items()}))
 
     def merge(self, loser: str, winner: str) -> None:
-        """The loser's address is an additional one of the winner from then on, and its id is nobody's."""
+        """Makes the loser's address a further one of the winner, and drops its ID."""
         gone = self.contacts.pop(loser)["properties"]["email"]
         properties = {**self.contacts[winner]["properties"], "hs_additional_emails": gone}
         self.contacts[winner] = {**self.contacts[winner], "properties": properties}

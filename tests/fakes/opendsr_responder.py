@@ -31,7 +31,7 @@ class SubjectIdentity(BaseModel):
 
 
 class DsrRequest(BaseModel):
-    """What a controller asks for (OpenDSR 2.0, section 7)."""
+    """A controller's request (OpenDSR 2.0, section 7)."""
 
     regulation: Literal["gdpr", "ccpa"]
     subject_request_id: UUID
@@ -50,16 +50,16 @@ class Taken:
 
 
 class MailingSystem:
-    """Holds subscriptions by e-mail address; takes each request once and works it at once, or when told to."""
+    """Holds subscriptions by e-mail address; takes each request once, and works it immediately or when asked to."""
 
-    def __init__(self, rows: list[Row], clock: Clock, *, at_once: bool = True) -> None:
+    def __init__(self, rows: list[Row], clock: Clock, *, immediate: bool = True) -> None:
         self.rows, self.taken = rows, dict[UUID, Taken]()
-        self.clock, self._at_once = clock, at_once
+        self.clock, self._immediate = clock, immediate
 
     def take(self, request: DsrRequest) -> Taken:
         """A repeat of an id gets the first answer and has no second effect."""
         taken = self.taken.setdefault(request.subject_request_id, Taken(request, self.clock.now()))
-        if self._at_once:
+        if self._immediate:
             self.work()
         return taken
 

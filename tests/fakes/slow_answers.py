@@ -1,4 +1,4 @@
-"""What the slow fakes share: every answer takes its time, and every call is counted."""
+"""Shared parts of the slow fakes: every answer takes time, and every call is counted."""
 
 import asyncio
 import sys

@@ -1,7 +1,7 @@
-"""A CRM that speaks as much of Tryton's JSON-RPC as our adapter uses, and answers in five milliseconds.
+"""A CRM that speaks the part of Tryton's JSON-RPC that our adapter uses, and answers in five milliseconds.
 
-The benches put it in the place of Tryton: the adapter makes the calls that it makes to the real one (searches in bulk,
-one run of the erase wizard for each customer, bulk deletes, all read again), and what is measured is ours alone.
+Benches use it instead of Tryton: the adapter makes the same calls (searches in bulk, one run of the erase wizard per
+customer, bulk deletes, all read again), so only our own time is measured.
 """
 
 from collections.abc import Iterable, Mapping
@@ -121,7 +121,7 @@ class Crm:
         return [{"id": i, "country.": None, **{f: model.rows[i].get(f) for f in plain}} for i in sorted(ids)]
 
     def _erase(self, party: int) -> None:
-        """What Tryton's wizard does, and no more: the compact values and the customer number stay."""
+        """Does only what Tryton's wizard does: the compact values and the customer number stay."""
         parties, contacts = self.models["party.party"], self.models["party.contact_mechanism"]
         addresses = self.models["party.address"]
         parties.put({**parties.rows[party], "name": None})

@@ -1,8 +1,8 @@
-"""A ticketing system that speaks as much of Roundup's REST as our adapter uses, and answers in five milliseconds.
+"""A ticketing system that speaks the part of Roundup's REST that our adapter uses, in five milliseconds.
 
-The benches put it in the place of Roundup: the adapter makes the calls that it makes to the real one (hundreds of
-records overwritten in one call, all read again), and what is measured is ours alone.
-Each subject is one user with five tickets that have a title and no messages.
+Benches use it instead of Roundup: the adapter makes the same calls (hundreds of records overwritten in one call, all
+read again), so only our own time is measured. Each subject is one user with five tickets that have a title and no
+messages.
 """
 
 from collections import defaultdict
@@ -36,7 +36,7 @@ class Tracker:
                 self.items["issue"][issue] = {"title": f"Question of {one.email}", "requester": user}
 
     def left(self) -> int:
-        """Users and issues that still say something of somebody."""
+        """Counts users and issues with personal data."""
         return sum("@example.com" in str(item) for items in self.items.values() for item in items.values())
 
     async def answer(self, request: Request) -> tuple[int, Any]:

@@ -1,7 +1,7 @@
-"""A payment service that behaves as the public documentation of Stripe says, its nastiness included.
+"""A payment service that behaves as Stripe's public documentation says, including its oddities.
 
-Nothing is deleted: a redaction job validates, waits to be told to run, and blanks; one job at a time may touch an
-object, lists tell capitals apart, the search lags behind, and new states of a job appear without notice.
+Nothing is deleted: a redaction job validates, waits for a run call, and blanks. Only one job may touch an object at a
+time. Lists are case-sensitive, the search lags, and new states of a job appear without notice.
 """
 
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ class Payments:
     def add_customer(self, email: str) -> str:
         """A new customer."""
         name = f"cus_{next(self.ids)}"
-        customer = {"id": name, "object": "customer", "email": email, "name": "Somebody", "phone": None}
+        customer = {"id": name, "object": "customer", "email": email, "name": "Some Customer", "phone": None}
         self.customers[name] = {**customer, "address": None, "created": self.clock.now().timestamp(), "livemode": True}
         return name
 
@@ -52,7 +52,6 @@ class Payments:
         return name
 
     def redact(self, job: Record) -> None:
-        """What a job was begun for is blanked."""
         for name in job["objects"]:
             if name in self.customers:
                 self.customers[name] |= {"email": REDACTED, "name": REDACTED}

@@ -1,7 +1,7 @@
-"""A help desk that behaves as the public documentation of Zendesk Support says, its nastiness included.
+"""A help desk that behaves as Zendesk Support's public documentation says, including its oddities.
 
-The index of the search lags behind, deletion is soft before it is for good and can be undone, tickets are deleted by
-jobs, lists move while one reads them, merged users answer 404 under their old id, and calls are refused when busy.
+The search index lags, deletion is first soft and reversible, jobs delete tickets, lists move while they are read,
+merged users answer 404 under their old ID, and calls are refused when busy.
 """
 
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ class HelpDesk:
     def add_user(self, email: str, **more: Any) -> int:
         """A new user, whom the search shows once its index has caught up."""
         number = next(self.ids)
-        user = {"id": number, "email": email, "name": "Somebody", "phone": None, "notes": "", "active": True}
+        user = {"id": number, "email": email, "name": "Some User", "phone": None, "notes": "", "active": True}
         self.users[number] = {**user, "role": "end-user", "created_at": "2026-01-05T09:00:00Z", **more}
         self.indexed.append((self.clock.now() + self.lag, number, self.users[number]))
         return number
@@ -57,7 +57,7 @@ class HelpDesk:
         return number
 
     def search(self, query: str) -> list[Record]:
-        """By words, or what stands in quotes, and as the index has it: who was deleted a moment ago is still there."""
+        """Searches words or quoted text in the index, which still has users deleted a moment ago."""
         wanted = query.removeprefix("email:").lower()
         now = self.clock.now()
         for number in [n for n in self.users if n not in {i for _, i, _ in self.indexed}]:
@@ -69,11 +69,11 @@ class HelpDesk:
         return [r for r in shown if any(_fits(wanted, each) for each in (r["email"], self.others.get(r["id"], "")))]
 
     def restore(self, number: int) -> None:
-        """What was deleted softly can be brought back."""
+        """Restores a softly deleted user."""
         self.users[number] = self.soft_users.pop(number)
 
     def merge(self, loser: int, winner: int) -> None:
-        """The winner takes the address; the old id is nobody's from then on."""
+        """Moves the address to the winner and drops the old ID."""
         self.users[winner]["email"] = self.users.pop(loser)["email"]
 
 

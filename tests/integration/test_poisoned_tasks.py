@@ -247,11 +247,11 @@ class Recording(httpx.ASGITransport):
 
     def __init__(self, app: Any) -> None:
         super().__init__(app)
-        self.heard: list[bytes] = []
+        self.received: list[bytes] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         headers = b"\n".join(name + b": " + value for name, value in request.headers.raw)
-        self.heard.append(
+        self.received.append(
             b"\n".join((request.method.encode(), str(request.url).encode(), headers, await request.aread()))
         )
         return await super().handle_async_request(request)
@@ -262,7 +262,7 @@ async def test_a_sql_store_is_told_an_address_alone(customer_store: CustomerStor
     async with wiretap(customer_store.dsn) as tap, engine(tap.url, customer_store.dataset, {}) as store:
         done = await worked_by("store", store.adapter, address)
     assert len(done) == 7
-    must_not_know([bytes(tap.heard)], address)
+    must_not_know([bytes(tap.received)], address)
 
 
 async def test_a_crm_is_told_an_address_alone() -> None:
@@ -271,7 +271,7 @@ async def test_a_crm_is_told_an_address_alone() -> None:
     adapter = TrytonAdapter("crm", settings, environment={"CRM": "secret"}, transport=transport)
     assert len(await worked_by("crm", adapter, Subject(1).email)) == 8
     await adapter.close()
-    must_not_know(transport.heard, Subject(1).email)
+    must_not_know(transport.received, Subject(1).email)
 
 
 async def test_a_tracker_is_told_an_address_alone() -> None:
@@ -280,7 +280,7 @@ async def test_a_tracker_is_told_an_address_alone() -> None:
     adapter = RoundupAdapter("tickets", settings, environment={"TICKETS": "secret"}, transport=transport)
     assert {Operation.EXPORT, Operation.ERASE} <= {*await worked_by("tickets", adapter, Subject(1).email)}
     await adapter.close()
-    must_not_know(transport.heard, Subject(1).email)
+    must_not_know(transport.received, Subject(1).email)
 
 
 async def test_a_processor_is_told_an_address_alone() -> None:
@@ -290,7 +290,7 @@ async def test_a_processor_is_told_an_address_alone() -> None:
     adapter = OpenDsrAdapter("mailing", settings, clock=SetClock(), environment={}, transport=transport)
     assert await worked_by("mailing", adapter, address) == [Operation.EXPORT, Operation.ERASE]
     await adapter.close()
-    must_not_know(transport.heard, address)
+    must_not_know(transport.received, address)
 
 
 async def test_a_team_on_the_bus_is_told_nobody() -> None:

@@ -181,7 +181,7 @@ async def test_one_without_the_values_by_which_its_rows_were_found_is_not_handed
 async def test_a_package_that_was_checked_while_the_register_was_filled_is_checked_again(intake: Intake) -> None:
     await register(intake.unit_of_work, (ADA, MARCH, None))
     await answered(intake, [Match(PHONE, NUMBER, MAY)])
-    await register(intake.unit_of_work, (ADA, MARCH, MAY), told=False)
+    await register(intake.unit_of_work, (ADA, MARCH, MAY), announced=False)
     intake.clock.pass_by(seconds=1)
     assert await look(intake) == 0, "nobody has been told"
     intake.clock.pass_by(seconds=1)
@@ -385,5 +385,5 @@ async def test_fitting_package_is_read_again_after_a_change_before_its_notice(in
     await pool.execute("UPDATE vault.sealed SET content = '' WHERE kind = 'release'")  # whoever reads it fails
     assert (await downloaded(intake.channel, path)).status_code == 200
     await pool.executemany("UPDATE vault.sealed SET content = $2 WHERE sealed_id = $1", [tuple(row) for row in rows])
-    await register(intake.unit_of_work, (ADA, MARCH, MAY), (BEN, MAY, None), told=False)
+    await register(intake.unit_of_work, (ADA, MARCH, MAY), (BEN, MAY, None), announced=False)
     assert (await downloaded(intake.channel, path)).status_code == 409

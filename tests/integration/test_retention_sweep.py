@@ -62,10 +62,10 @@ async def test_a_new_ceiling_is_counted_on_record_and_acts_from_the_next_night_o
 
 async def test_sweep_waits_for_restrictions_on_the_bus(nights: Nights) -> None:
     await nights.look()
-    nights.heard = False
+    nights.caught_up = False
     assert (await nights.come())["calls_19m"] == "dry_run"
     assert nights.left == {CALLS: 404, EVENTS: 404}
-    nights.heard = True
+    nights.caught_up = True
     assert (await nights.look())["calls_19m"] == "swept"
     assert nights.left == {CALLS: 400, EVENTS: 400}
 

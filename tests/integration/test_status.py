@@ -157,7 +157,7 @@ async def test_what_is_accepted_later_comes_later_whatever_its_id(intake: Intake
     page = (await intake.officer.get("/v1/requests", params={"limit": 1})).json()
     assert [each["request_id"] for each in page["data"]] == [first]
     intake.clock.at += timedelta(minutes=1)
-    await selfcare.says("user.requested.access", early)
+    await selfcare.publishes("user.requested.access", early)
     last = id_of(await intake.submit())
     assert early < first
     assert await listed(intake.officer) == [first, early, last]

@@ -19,7 +19,7 @@ from shared.domain.user_events import read_emitters
 from shared.storage.register import fill, register_for
 from tests.fixtures.intake import Intake
 from tests.fixtures.told import Count, told
-from tests.fixtures.user_events import PROVED, Told, binary, emitting, structured
+from tests.fixtures.user_events import PROVED, Emitting, binary, emitting, structured
 from tests.fixtures.wire import check
 
 ADA = {"email": "ada@example.org", "account_id": "C7"}
@@ -27,14 +27,14 @@ CHANGE = {"field": "email", "asserted": "ada@example.com"}
 
 
 @pytest.fixture
-async def selfcare(intake: Intake, database: str) -> Told:
+async def selfcare(intake: Intake, database: str) -> Emitting:
     return await emitting(intake, database)
 
 
-async def test_what_is_asked_for_by_an_event_is_on_record_as_such(selfcare: Told) -> None:
+async def test_what_is_asked_for_by_an_event_is_on_record_as_such(selfcare: Emitting) -> None:
     token = await selfcare.post(subject=ADA, **PROVED)
     asked_at = selfcare.intake.clock.at - timedelta(days=3)
-    await selfcare.says("user.requested.access", token, received_at=asked_at.isoformat())
+    await selfcare.publishes("user.requested.access", token, received_at=asked_at.isoformat())
     pool = selfcare.intake.unit_of_work.pool
     query = "SELECT action, detail FROM evidence.entry WHERE request_id = $1::uuid ORDER BY 1"
     entries = {row[0]: json.loads(row[1]) for row in await pool.fetch(query, token)}
@@ -58,43 +58,45 @@ async def test_what_is_asked_for_by_an_event_is_on_record_as_such(selfcare: Told
         ),
     ],
 )
-async def test_impossible_event_is_parked_by_name(selfcare: Told, kind: str, said: dict[str, str], reason: str) -> None:
-    await selfcare.says(kind, await selfcare.post(subject=ADA, **PROVED), **said)
+async def test_impossible_event_is_parked_by_name(
+    selfcare: Emitting, kind: str, said: dict[str, str], reason: str
+) -> None:
+    await selfcare.publishes(kind, await selfcare.post(subject=ADA, **PROVED), **said)
     [(name, detail)] = await selfcare.set_aside()
     assert (name, reason in detail, "profiling" in detail) == ("bad_request", True, False)
 
 
-async def test_both_content_modes_are_heard_and_a_repeat_of_either_is_absorbed(selfcare: Told) -> None:
+async def test_both_content_modes_are_heard_and_a_repeat_of_either_is_absorbed(selfcare: Emitting) -> None:
     token = await selfcare.post(subject=ADA)
     records = [
         mode("selfcare", "user.requested.access", {"subject": token}, "7-of-today") for mode in (binary, structured)
     ]
     check(*records)
-    await selfcare.hears(records[0], records[0])
-    await selfcare.hears(*records)  # the same id again, in the other mode: it is the same event
+    await selfcare.receives(records[0], records[0])
+    await selfcare.receives(*records)  # the same id again, in the other mode: it is the same event
     assert (await selfcare.view(token)).status_code == 200
     assert await selfcare.set_aside() == []
 
 
 @pytest.mark.parametrize("together", [True, False])
-async def test_reused_event_id_is_parked_and_another_source_is_worked(selfcare: Told, *, together: bool) -> None:
+async def test_reused_event_id_is_parked_and_another_source_is_worked(selfcare: Emitting, *, together: bool) -> None:
     tokens = [await selfcare.post(subject={"email": f"ada.{n}@example.org"}) for n in range(3)]
     first, second, third = (
         binary("selfcare", "user.requested.access", {"subject": token}, "42", ce_source=f"/selfcare/{source}")
         for token, source in zip(tokens, ("es", "es", "de"), strict=True)
     )
     for batch in ([first, second, third],) if together else ([first], [second], [third]):
-        await selfcare.hears(*batch)
+        await selfcare.receives(*batch)
     assert [(await selfcare.view(token)).status_code for token in tokens] == [200, 404, 200]
     assert [name for name, _ in await selfcare.set_aside()] == ["event_id_reused"]
 
 
-async def test_event_id_is_unique_per_emitter(selfcare: Told, intake: Intake, database: str) -> None:
+async def test_event_id_is_unique_per_emitter(selfcare: Emitting, intake: Intake, database: str) -> None:
     shop = await emitting(intake, database, "shop")
-    await selfcare.hears(
+    await selfcare.receives(
         binary("selfcare", "user.requested.access", {"subject": await selfcare.post(subject=ADA)}, "1")
     )
-    await shop.hears(binary("shop", "user.requested.access", {"subject": str(uuid7())}, "1"))
+    await shop.receives(binary("shop", "user.requested.access", {"subject": str(uuid7())}, "1"))
     assert [name for name, _ in await shop.set_aside()] == ["subject_unknown"]
 
 
@@ -117,10 +119,10 @@ MALFORMED: list[tuple[Any, str]] = [
 ]
 
 
-async def test_malformed_event_is_parked_with_field_and_reason(selfcare: Told, subtests: pytest.Subtests) -> None:
+async def test_malformed_event_is_parked_with_field_and_reason(selfcare: Emitting, subtests: pytest.Subtests) -> None:
     for number, (record, reason) in enumerate(MALFORMED, start=1):
         with subtests.test(reason):
-            await selfcare.hears(record)
+            await selfcare.receives(record)
             letters = await selfcare.dead_letters()
             assert len(letters) == number
             value, headers = letters[-1]
@@ -131,38 +133,38 @@ async def test_malformed_event_is_parked_with_field_and_reason(selfcare: Told, s
             assert not [name for name in headers if name.startswith("ce_")]
 
 
-async def test_an_unknown_type_is_counted_and_left(selfcare: Told) -> None:
+async def test_an_unknown_type_is_counted_and_left(selfcare: Emitting) -> None:
     counted = Count("dsr_events_heard_total", service="intake", type="unknown", result="ignored")
-    await selfcare.hears(binary("selfcare", "user.logged_in", {"at": "noon"}))
+    await selfcare.receives(binary("selfcare", "user.logged_in", {"at": "noon"}))
     assert await selfcare.set_aside() == []
     assert counted.added == 1
 
 
-async def test_unusable_token_is_parked_by_reason(selfcare: Told, intake: Intake, database: str) -> None:
+async def test_unusable_token_is_parked_by_reason(selfcare: Emitting, intake: Intake, database: str) -> None:
     stranger = await emitting(intake, database, "numbering")
     used, old = await selfcare.post(subject=ADA), await selfcare.post(subject=ADA)
     foreign = await stranger.post(subject={"account_id": "C7", "phones": [{"number": "+442079460000"}]})
-    await selfcare.says("user.requested.access", used)
-    await selfcare.says("user.requested.access", used)
-    await selfcare.says("user.requested.access", str(uuid7()))
-    await selfcare.says("user.requested.access", foreign)
+    await selfcare.publishes("user.requested.access", used)
+    await selfcare.publishes("user.requested.access", used)
+    await selfcare.publishes("user.requested.access", str(uuid7()))
+    await selfcare.publishes("user.requested.access", foreign)
     intake.clock.at += timedelta(days=14)
-    await selfcare.says("user.requested.access", old)
+    await selfcare.publishes("user.requested.access", old)
     names = [name for name, _ in await selfcare.set_aside()]
     assert names == ["subject_used", "subject_unknown", "subject_of_another", "subject_expired"]
     assert await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM request") == 1
 
 
-async def test_parked_event_takes_effect_when_replayed(selfcare: Told, intake: Intake) -> None:
+async def test_parked_event_takes_effect_when_replayed(selfcare: Emitting, intake: Intake) -> None:
     token = await selfcare.post(subject=ADA)
     record = binary("selfcare", "user.requested.access", {"subject": token})
     await intake.unit_of_work.pool.execute(
         "UPDATE api_key SET revoked_at = $1 WHERE holder = 'selfcare'", intake.clock.at
     )
-    await selfcare.hears(record)
+    await selfcare.receives(record)
     assert [name for name, _ in await selfcare.set_aside()] == ["subject_of_another"]
     await intake.unit_of_work.pool.execute("UPDATE api_key SET revoked_at = NULL")
-    await selfcare.hears(record)
+    await selfcare.receives(record)
     assert (await selfcare.view(token)).status_code == 200
 
 
@@ -170,14 +172,14 @@ async def test_emitter_is_bound_by_its_file_and_key(intake: Intake, database: st
     bounded = await emitting(intake, database, rights=frozenset({Right.ACCESS}), level="L1")
     intake.emitters |= read_emitters()  # what is posted was still allowed
     proved, stated = await bounded.post(subject=ADA, **PROVED), await bounded.post(subject=ADA)
-    await bounded.says("user.requested.access", proved)
-    await bounded.says("user.requested.erasure", stated)
-    await bounded.says("number.assigned", stated, since="2026-01-01T00:00:00Z", line="personal")
+    await bounded.publishes("user.requested.access", proved)
+    await bounded.publishes("user.requested.erasure", stated)
+    await bounded.publishes("number.assigned", stated, since="2026-01-01T00:00:00Z", line="personal")
     reasons = await bounded.set_aside()
     assert [name for name, _ in reasons] == ["forbidden", "not_declared", "not_declared"]
     assert reasons[0][1] == "this key may not state L2: it may state L1 at most"
     narrow = await emitting(intake, database, bounds=Grant("L2", rights=frozenset({Right.ACCESS})))
-    await narrow.says("user.requested.erasure", await narrow.post(subject=ADA))
+    await narrow.publishes("user.requested.erasure", await narrow.post(subject=ADA))
     assert (await narrow.set_aside())[-1][0] == "forbidden"
     assert await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM request") == 0
 
@@ -185,9 +187,9 @@ async def test_emitter_is_bound_by_its_file_and_key(intake: Intake, database: st
 async def test_a_key_of_another_tenant_than_the_emitters_is_refused(intake: Intake, database: str) -> None:
     ours = await emitting(intake, database, bounds=Grant("L2", tenant="acme"))
     theirs = await emitting(intake, database, bounds=Grant("L2", tenant="acme"), tenant="acme")
-    await ours.says("user.requested.access", await ours.post(subject=ADA), instruction_id="INS-1")
+    await ours.publishes("user.requested.access", await ours.post(subject=ADA), instruction_id="INS-1")
     token = await theirs.post(subject=ADA)
-    await theirs.says("user.requested.access", token, instruction_id="INS-2")
+    await theirs.publishes("user.requested.access", token, instruction_id="INS-2")
     assert [name for name, _ in await theirs.set_aside()] == ["not_declared"]
     assert (await theirs.view(token)).json()["tenant"] == "acme"
 
@@ -198,8 +200,8 @@ async def test_flood_waits_and_nothing_is_lost(intake: Intake, database: str) ->
         binary("selfcare", "user.requested.access", {"subject": await slow.post(subject={"account_id": f"C{n}"})})
         for n in range(9)
     ]
-    left = await slow.hears(*records)
-    assert [*await slow.hears(*left)] == left, "not before it is time"
+    left = await slow.receives(*records)
+    assert [*await slow.receives(*left)] == left, "not before it is time"
     accepted = await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM request")
     assert (accepted, len(left)) == (4, 5)
     assert {record.value for record in left} | {record.value for record in records[:4]} == {r.value for r in records}
@@ -209,8 +211,8 @@ async def test_flood_waits_and_nothing_is_lost(intake: Intake, database: str) ->
 async def test_erasures_that_come_as_events_are_counted_with_those_of_the_key(intake: Intake, database: str) -> None:
     fast = await emitting(intake, database, settings=IntakeSettings(erasures_per_hour=2))
     tokens = [await fast.post(subject={"account_id": f"C{n}"}, **PROVED) for n in range(3)]
-    await fast.hears(*(binary("selfcare", "user.requested.erasure", {"subject": token}) for token in tokens[:2]))
-    await fast.says("user.requested.erasure", tokens[2])
+    await fast.receives(*(binary("selfcare", "user.requested.erasure", {"subject": token}) for token in tokens[:2]))
+    await fast.publishes("user.requested.erasure", tokens[2])
     waits = ["releases the key" in str((await fast.view(token)).json()["blocked_by"]) for token in tokens]
     assert waits == [False, False, True]
 
@@ -233,13 +235,13 @@ async def read(intake: Intake, *rows: AssignedNumber, at: datetime | None = None
 
 
 @pytest.fixture
-async def numbering(intake: Intake, database: str) -> Told:
+async def numbering(intake: Intake, database: str) -> Emitting:
     return await emitting(intake, database, "numbering")
 
 
-async def says(numbering: Told, kind: str, account: str, **data: object) -> str:
+async def says(numbering: Emitting, kind: str, account: str, **data: object) -> str:
     token = await numbering.post(subject={"account_id": account, "phones": [{"number": NUMBER}]})
-    await numbering.says(kind, token, **data)
+    await numbering.publishes(kind, token, **data)
     return token
 
 
@@ -259,7 +261,7 @@ async def conflicts(intake: Intake) -> list[tuple[str, str, str]]:
     return [(each["system"], each["kind"], each["request_id"]) for each in found]
 
 
-async def test_a_number_is_assigned_released_and_assigned_to_the_next(intake: Intake, numbering: Told) -> None:
+async def test_a_number_is_assigned_released_and_assigned_to_the_next(intake: Intake, numbering: Emitting) -> None:
     await read(intake)
     await says(numbering, "number.assigned", "C1", since=JANUARY.isoformat(), line="shared")
     await says(numbering, "number.released", "C1", until=FEBRUARY.isoformat())
@@ -269,7 +271,7 @@ async def test_a_number_is_assigned_released_and_assigned_to_the_next(intake: In
     assert await intake.unit_of_work.pool.fetchval("SELECT unannounced FROM register.source")
 
 
-async def test_ported_in_number_is_assigned_and_ported_out_released(intake: Intake, numbering: Told) -> None:
+async def test_ported_in_number_is_assigned_and_ported_out_released(intake: Intake, numbering: Emitting) -> None:
     await read(intake)
     await says(numbering, "number.ported", "C1", direction="in", at=JANUARY.isoformat())
     assert await known(intake) == [("C1", JANUARY, None, Line.PERSONAL)]
@@ -277,7 +279,7 @@ async def test_ported_in_number_is_assigned_and_ported_out_released(intake: Inta
     assert await known(intake) == [("C1", JANUARY, FEBRUARY, Line.PERSONAL)]
 
 
-async def test_what_is_told_twice_changes_nothing(intake: Intake, numbering: Told) -> None:
+async def test_what_is_told_twice_changes_nothing(intake: Intake, numbering: Emitting) -> None:
     await read(intake)
     for _ in range(2):
         await says(numbering, "number.assigned", "C1", since=JANUARY.isoformat(), line="personal")
@@ -287,7 +289,7 @@ async def test_what_is_told_twice_changes_nothing(intake: Intake, numbering: Tol
     assert await conflicts(intake) == []
 
 
-async def test_number_of_another_holder_is_a_conflict(intake: Intake, numbering: Told) -> None:
+async def test_number_of_another_holder_is_a_conflict(intake: Intake, numbering: Emitting) -> None:
     await read(intake, assigned("C1", JANUARY))
     token = await says(numbering, "number.assigned", "C2", since=FEBRUARY.isoformat(), line="personal")
     ported = await says(numbering, "number.ported", "C2", direction="out", at=FEBRUARY.isoformat())
@@ -298,13 +300,15 @@ async def test_number_of_another_holder_is_a_conflict(intake: Intake, numbering:
     assert settled.status_code == 200, settled.text
 
 
-async def test_a_register_that_nobody_has_filled_is_not_begun_by_one_number(intake: Intake, numbering: Told) -> None:
+async def test_a_register_that_nobody_has_filled_is_not_begun_by_one_number(
+    intake: Intake, numbering: Emitting
+) -> None:
     await says(numbering, "number.assigned", "C1", since=JANUARY.isoformat(), line="personal")
     assert [name for name, _ in await numbering.set_aside()] == ["register_unfilled"]
     assert await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM register.source") == 0
 
 
-async def test_reading_begun_before_an_event_does_not_end_it(intake: Intake, numbering: Told) -> None:
+async def test_reading_begun_before_an_event_does_not_end_it(intake: Intake, numbering: Emitting) -> None:
     await read(intake)
     began = intake.clock.at + timedelta(minutes=1)
     intake.clock.at += timedelta(minutes=2)
@@ -324,22 +328,22 @@ async def test_who_is_not_authoritative_for_numbers_says_nothing_of_them(intake:
     assert await known(intake) == []
 
 
-async def test_number_event_outside_partition_0_is_parked(intake: Intake, numbering: Told) -> None:
+async def test_number_event_outside_partition_0_is_parked(intake: Intake, numbering: Emitting) -> None:
     await read(intake)
     token = await numbering.post(subject={"account_id": "C1", "phones": [{"number": NUMBER}]})
     record = binary("numbering", "number.assigned", {"subject": token, "since": JANUARY.isoformat(), "line": "shared"})
-    await numbering.hears(replace(record, partition=1))
+    await numbering.receives(replace(record, partition=1))
     assert [name for name, _ in await numbering.set_aside()] == ["order_unknown"]
     assert await known(intake) == []
-    await numbering.hears(record)
+    await numbering.receives(record)
     assert await known(intake) == [("C1", JANUARY, None, Line.SHARED)]
 
 
 # Closed accounts are on record until their period ends.
-async def test_a_closed_account_is_on_record_with_its_day_and_a_later_word_replaces_it(selfcare: Told) -> None:
+async def test_a_closed_account_is_on_record_with_its_day_and_a_later_word_replaces_it(selfcare: Emitting) -> None:
     for day in ("2026-02-01", "2026-02-03"):
         token = await selfcare.post(subject={"account_id": "C7"})
-        await selfcare.says("user.account_closed", token, closed_at=f"{day}T00:00:00+01:00")
+        await selfcare.publishes("user.account_closed", token, closed_at=f"{day}T00:00:00+01:00")
     rows = await selfcare.intake.unit_of_work.pool.fetch("SELECT account, closed_at, emitter FROM closed_account")
     keyring = selfcare.intake.unit_of_work.vault.keyring
     [(account, closed_at, emitter)] = rows
@@ -348,16 +352,16 @@ async def test_a_closed_account_is_on_record_with_its_day_and_a_later_word_repla
 
 
 @pytest.mark.parametrize("subject", [ADA, {"email": "ada@example.org"}])
-async def test_event_with_unsuitable_identities_is_parked(selfcare: Told, subject: dict[str, object]) -> None:
+async def test_event_with_unsuitable_identities_is_parked(selfcare: Emitting, subject: dict[str, object]) -> None:
     token = await selfcare.post(subject=subject)
-    await selfcare.says("user.account_closed", token, closed_at="2026-02-01T00:00:00Z")
+    await selfcare.publishes("user.account_closed", token, closed_at="2026-02-01T00:00:00Z")
     assert [name for name, _ in await selfcare.set_aside()] == ["subject_unfit"]
 
 
-async def test_unused_tokens_expire_after_days_and_events_after_months(selfcare: Told) -> None:
+async def test_unused_tokens_expire_after_days_and_events_after_months(selfcare: Emitting) -> None:
     intake, periods = selfcare.intake, retention()
     await selfcare.post(subject=ADA)
-    await selfcare.says(
+    await selfcare.publishes(
         "user.account_closed", await selfcare.post(subject={"account_id": "C7"}), closed_at="2026-02-01T00:00:00Z"
     )
 

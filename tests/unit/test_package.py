@@ -271,8 +271,8 @@ async def test_a_file_that_was_changed_added_or_taken_away_is_found() -> None:
     files = await access()
     changed = check(packed({**files, "README.txt": b"?", "more.txt": b""}, described=False)).faults
     assert changed == [
-        "README.txt is not the file that package.json tells of",
-        "package.json does not tell of more.txt",
+        "README.txt is not the file that package.json lists",
+        "package.json does not list more.txt",
     ]
     del files["account.csv"]
     assert "account.csv is missing" in check(packed(files, described=False)).faults
