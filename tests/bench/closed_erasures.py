@@ -50,7 +50,7 @@ async def measure(ground: Ground) -> list[Row]:
                     letters = await running.pool.fetchval("SELECT count(*) FROM intake.letter")
                     notices = await running.pool.fetchval("SELECT count(*) FROM intake.recipient_notice")
                 must("letters to people, as many as the twin keeps", letters, REQUESTS * _LETTERS_EACH)
-                must("recipients to be told in the next digest", notices, REQUESTS * len(naive_twin.RECIPIENTS))
+                must("notices in the next digest", notices, REQUESTS * len(naive_twin.RECIPIENTS))
                 must("rows left", await copied.rows(), left)
             return REQUESTS / seconds
 

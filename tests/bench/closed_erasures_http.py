@@ -33,13 +33,13 @@ async def measure(ground: Ground) -> list[Row]:
                 declared = _declared(copied, url := f"http://{HOST}:{port}")
                 async with ground.services(declared, {_TOKEN: "none"}) as running:
                     seconds = await close_all(running, range(REQUESTS))
-                calls["ours"].append(await _told(url))
+                calls["ours"].append(await _counts(url))
             return REQUESTS / seconds
 
         async def fewest() -> float:
             async with ground.program(*_FAKE) as port:
                 seconds = await _erase(url := f"http://{HOST}:{port}")
-                calls["fewest"].append(await _told(url))
+                calls["fewest"].append(await _counts(url))
             return REQUESTS / seconds
 
         figures = await ground.interleaved({"ours": ours, "fewest": fewest}, "requests/s")
@@ -65,11 +65,11 @@ def _declared(copied: Stores, url: str) -> Stores:
     return replace(copied, downstreams=downstreams)
 
 
-async def _told(url: str) -> float:
+async def _counts(url: str) -> float:
     async with httpx.AsyncClient() as client:
-        told = (await client.get(f"{url}/told")).json()
-    must("left in the help desk", told["left"], 0)
-    return float(told["calls"] / REQUESTS)
+        counts = (await client.get(f"{url}/told")).json()
+    must("left in the help desk", counts["left"], 0)
+    return float(counts["calls"] / REQUESTS)
 
 
 async def _erase(url: str) -> float:

@@ -119,7 +119,7 @@ async def _with_two_parties(seeded: Stores) -> None:
 
 
 def _calls() -> Sequence[tuple[str, str, datetime, int]]:
-    """Each of them calls fifty others and is called by fifty; in the order of time."""
+    """Returns calls in order of time: each person calls fifty others and is called by fifty."""
     start = datetime(2026, 1, 1, tzinfo=UTC)
     return [
         (Subject(n).phone, Subject((n * 7 + turn + 1) % REQUESTS).phone, start + timedelta(minutes=600 * turn + n), 60)

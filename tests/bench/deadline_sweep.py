@@ -81,11 +81,11 @@ async def _swept(ground: Ground, count: int) -> tuple[float, float]:
         await ground.checkpoint()
         harness.clock = SetClock(ARRIVED + timedelta(days=50))
         sweep = Poll(harness, read_policy(), DeadlineSettings(batch=BATCH), FULFILMENTS, Heartbeats())
-        before, started, told = resident_mib(), time.perf_counter(), 0
+        before, started, reported = resident_mib(), time.perf_counter(), 0
         while found := await sweep.look():
-            told += found
+            reported += found
         seconds, grown = time.perf_counter() - started, resident_mib() - before
-        must("requests told of", told, DUE)
+        must("requests reported", reported, DUE)
         must("clocks open", await harness.pool.fetchval("SELECT count(*) FROM clock", timeout=600), count)
     return seconds, grown
 

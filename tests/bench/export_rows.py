@@ -45,10 +45,10 @@ async def measure(ground: Ground) -> list[Row]:
         f"{name}_mib": {"few": before[name], "many": last[name], "ratio": rounded(last[name] / before[name])}
         for name in ("export", "intake")
     }
-    told = {key: last[key] for key in ("download_s", "package_mib")}
+    shown = {key: last[key] for key in ("download_s", "package_mib")}
     what = "reading the same rows by COPY, packing them by zlib and sealing them, once and in one thread"
     seconds = [each["accepted_to_closed_s"] for each in after]
-    return [row("export_100k_rows", seconds, limits, "s", what, rows=MANY, **memory, **told)]
+    return [row("export_100k_rows", seconds, limits, "s", what, rows=MANY, **memory, **shown)]
 
 
 async def _answered(ground: Ground, running: Stack, subject: Subject, rows: int) -> dict[str, float]:

@@ -26,7 +26,7 @@ class Void(Exception):
 
 @dataclass(frozen=True)
 class Ground:
-    """Where benches run."""
+    """The platform and folder of a bench."""
 
     platform: Platform
     directory: Path

@@ -45,14 +45,14 @@ async def measure(ground: Ground) -> list[Row]:
     async with ground.seeded(1) as seeded, ground.services(seeded) as running:
         key = await asyncio.to_thread(running.services.key, "channel")
         arms = {
-            "beside hostile input": lambda: _p99(running, lambda: _hostile(running, key)),
+            "with hostile input": lambda: _p99(running, lambda: _hostile(running, key)),
             "alone": lambda: _p99(running, asyncio.Event().wait),
         }
         figures = await ground.interleaved(arms, "ms")
-    what = "the same clients, with nobody else there"
-    beside, alone = figures["beside hostile input"], figures["alone"]
+    what = "the same clients, alone"
+    hostile, alone = figures["with hostile input"], figures["alone"]
     more = {"goal_ms": GOAL_MS, "clients": BYSTANDERS, "seconds_each": SECONDS, "hostile": ", ".join(HOSTILE)}
-    return [row("hostile_input_others_p99", beside, alone, "ms", what, **more)]
+    return [row("hostile_input_others_p99", hostile, alone, "ms", what, **more)]
 
 
 async def _p99(running: Stack, meanwhile: Callable[[], Awaitable[object]]) -> float:
@@ -64,7 +64,7 @@ async def _p99(running: Stack, meanwhile: Callable[[], Awaitable[object]]) -> fl
         while (began := time.monotonic()) < ends:
             submission = Subject(secrets.randbelow(10_000_000)).submission()
             answer = await running.client.post("/v1/requests", json=submission)
-            must("the answer to somebody else", answer.status_code, httpx.codes.CREATED)
+            must("the answer to another client", answer.status_code, httpx.codes.CREATED)
             seconds.append(time.monotonic() - began)
 
     await asyncio.gather(*(submit() for _ in range(BYSTANDERS)))

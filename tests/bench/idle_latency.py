@@ -17,7 +17,7 @@ from tests.fixtures.stores import Subject
 
 WARM_UP = 20
 REQUESTS = 100
-"""In each turn."""
+"""Requests per turn."""
 PERCENTS = (50, 99)
 LOOK_EVERY = 0.002
 COMMITS = 7

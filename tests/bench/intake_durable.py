@@ -35,9 +35,9 @@ class Loads:
             stdout=asyncio.subprocess.PIPE,
         )
         async with asyncio.timeout(10 * SECONDS):
-            told, _ = await process.communicate()
+            output, _ = await process.communicate()
         must("the load generator's exit status", process.returncode, 0)
-        counted = orjson.loads(told)
+        counted = orjson.loads(output)
         must("answers other than 201", counted["other"], 0)
         self.created[port] = self.created.get(port, 0) + counted["created"]
         return float(counted["created"] / counted["seconds"])

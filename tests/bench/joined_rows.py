@@ -74,7 +74,7 @@ async def measure(ground: Ground) -> list[Row]:
 
     async def plain() -> float:
         async with _shop(ground) as dsn, connected(dsn) as connection:
-            await _erase(connection, ["nobody@example.org"])
+            await _erase(connection, ["unknown@example.org"])
             started = time.monotonic()
             await _erase(connection, _WHO)
             return SUBJECTS / (time.monotonic() - started)
@@ -115,7 +115,7 @@ async def _by_adapter(dsn: str, dataset: Path) -> float:
     settings = SqlSettings(dsn_env=_DSN, dataset=str(dataset))
     adapter = SqlAdapter("shop", settings, environment={_DSN: dsn}, policy=nothing_kept())
     try:
-        await adapter.erase([task("nobody@example.org")], save_progress)
+        await adapter.erase([task("unknown@example.org")], save_progress)
         started = time.monotonic()
         results = await adapter.erase([task(each) for each in _WHO], save_progress)
         seconds = time.monotonic() - started

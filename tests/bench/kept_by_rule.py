@@ -26,7 +26,7 @@ from tests.fixtures.stores import SINCE, Stores, Subject
 PEOPLE, CALLS_EACH, AT_A_TIME = 1_200, 50, 300
 AT = datetime(2026, 11, 27, 12, tzinfo=UTC)
 _MINUTES = 60 * 24 * 60
-"""In two months, over which the calls of each are spread."""
+"""Minutes of the two months over which each person's calls are spread."""
 _DSN = "BENCH_CALLS_DSN"
 _SCHEMA = """
 CREATE TABLE kept_call (
@@ -99,7 +99,7 @@ async def measure(ground: Ground) -> list[Row]:
 
 
 def _calls() -> list[Call]:
-    """Each person calls fifty others and is called by fifty; every other call is older than the rule is long."""
+    """Each person calls fifty others and is called by fifty; every other call is older than the rule's period."""
     days = (AT - timedelta(days=900), AT - timedelta(days=200))
     calls = [
         (

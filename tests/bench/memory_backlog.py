@@ -23,7 +23,7 @@ async def measure(ground: Ground) -> list[Row]:
     """The stores take connections and never answer, so every request stays open; the same processes throughout."""
     with _deaf() as address:
         async with ground.seeded(1) as seeded:
-            deaf = replace(seeded, dsns=dict.fromkeys(seeded.dsns, f"postgresql://nobody@{address}/store"))
+            deaf = replace(seeded, dsns=dict.fromkeys(seeded.dsns, f"postgresql://unknown@{address}/store"))
             async with ground.services(deaf) as running:
                 few = await _with_backlog(ground, running, 0, FEW)
                 many = await _with_backlog(ground, running, FEW, MANY)
@@ -34,7 +34,7 @@ async def measure(ground: Ground) -> list[Row]:
     more: dict[str, object] = {
         name: {"few": few[name], "many": many[name], "ratio": rounded(ratios[name])} for name in few
     }
-    more["intake_after_four_batches_at_once"] = rounded(burst)
+    more["intake_after_four_concurrent_batches"] = rounded(burst)
     what = f"resident memory of the same process ({worst}, which grew most) with {FEW:,} open requests"
     return [row("memory_20k_backlog", [many[worst]], [few[worst]], "MiB", what, **more)]
 
@@ -47,23 +47,23 @@ def _deaf() -> Iterator[str]:
 
 
 async def _with_backlog(ground: Ground, running: Stack, already: int, total: int) -> dict[str, float]:
-    """Mebibytes by service once so many requests are accepted and heard, and their tasks are open.
+    """Returns mebibytes by service once so many requests are accepted and read, and their tasks are open.
 
-    One batch at a time, for the few and for the many: it is the backlog that must not be in memory.
+    Submits one batch at a time, so that only the backlog can fill the memory.
     """
     started = time.monotonic()
     for first in range(already, total, BATCH):
         await running.submit(range(first, first + BATCH), batch=BATCH)
         if (first + BATCH) % 10_000 == 0:
             ground.say(f"{first + BATCH:,} accepted after {time.monotonic() - started:.0f} s")
-    await eventually(lambda: _heard_by_all(running, total), _WITHIN, every=0.5)
-    ground.say(f"{total:,} heard by all after {time.monotonic() - started:.0f} s")
+    await eventually(lambda: _read_by_all(running, total), _WITHIN, every=0.5)
+    ground.say(f"{total:,} read by all after {time.monotonic() - started:.0f} s")
     children = running.services.children
     looks = [{name: resident_mib(child.pid) for name, child in children.items()} for _ in range(3)]
     return {str(name): rounded(median(look[name] for look in looks)) for name in children}
 
 
-async def _heard_by_all(running: Stack, count: int) -> bool:
+async def _read_by_all(running: Stack, count: int) -> bool:
     open_tasks = "SELECT count(*) FROM erasure.task WHERE state IN ('ready', 'leased')"
     clocks = "SELECT count(*) FROM deadline.clock"
     waiting = "SELECT count(*) FROM intake.outbox"

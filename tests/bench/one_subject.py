@@ -22,7 +22,7 @@ from tests.fixtures.stores import SINCE, Stores, Subject
 CALLS = 20_000
 OTHERS = 1_000
 _EVERY = 20
-_SUBJECT, _NOBODY = Subject(OTHERS), Subject(OTHERS + 1)
+_SUBJECT, _UNKNOWN = Subject(OTHERS), Subject(OTHERS + 1)
 _PLAIN = "DELETE FROM call WHERE caller = $1"
 _DSN = "BENCH_CALLS_DSN"
 
@@ -38,7 +38,7 @@ FROM generate_series(1, {CALLS * _EVERY}) n
 async def measure(ground: Ground) -> list[Row]:
     """Measures the adapter and the plain statement in turn on fresh copies.
 
-    Both have a warm connection: they have just erased somebody whom the store does not know.
+    Both use a warm connection that has just erased an unknown subject.
     """
     async with ground.seeded(OTHERS, calls_each=0) as seeded:
         for statement in (_FILL, "VACUUM ANALYZE"):
@@ -57,7 +57,7 @@ async def measure(ground: Ground) -> list[Row]:
         async def plain() -> float:
             async with fresh() as copied:
                 connection = await asyncpg.connect(copied.dsns["calls"])
-                await connection.execute(_PLAIN, _NOBODY.phone)
+                await connection.execute(_PLAIN, _UNKNOWN.phone)
                 started = time.monotonic()
                 await connection.execute(_PLAIN, _SUBJECT.phone)
                 seconds = time.monotonic() - started
@@ -77,12 +77,12 @@ async def _by_adapter(copied: Stores) -> float:
     async def save_progress(progress: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
         del progress  # the store remembers what is done
 
-    numbers = [Identity(IdentityType.PHONE, who.phone, SINCE, None) for who in (_NOBODY, _SUBJECT)]
-    nobody, task = (Task(uuid4(), uuid4(), uuid4(), "calls", Operation.ERASE, (number,)) for number in numbers)
+    numbers = [Identity(IdentityType.PHONE, who.phone, SINCE, None) for who in (_UNKNOWN, _SUBJECT)]
+    unknown, task = (Task(uuid4(), uuid4(), uuid4(), "calls", Operation.ERASE, (number,)) for number in numbers)
     settings = SqlSettings(dsn_env=_DSN, dataset=dataset)
     adapter = SqlAdapter("calls", settings, environment={_DSN: copied.dsns["calls"]}, policy=nothing_kept())
     try:
-        await adapter.erase([nobody], save_progress)
+        await adapter.erase([unknown], save_progress)
         started = time.monotonic()
         (result,) = await adapter.erase([task], save_progress)
         seconds = time.monotonic() - started

@@ -100,6 +100,6 @@ async def _swept(copied: Stores) -> tuple[float, float]:
         whole = time.monotonic() - began
     finally:
         await adapter.close()
-    told = [each for each in (*counted, *missed) if isinstance(each, Counted)]
-    must("counts", (*[each.due for each in told], list(done)), (OLD, [Swept(OLD, 0)]))
+    results = [each for each in (*counted, *missed) if isinstance(each, Counted)]
+    must("counts", (*[each.due for each in results], list(done)), (OLD, [Swept(OLD, 0)]))
     return whole, swept

@@ -30,7 +30,7 @@ from tests.fixtures.engine import TRACING
 from tests.fixtures.serving import served
 
 REQUESTS = 100
-"""In each turn."""
+"""Requests per turn."""
 _SETTLE_SECONDS = 0.02
 _FOLLOW = "/portal/en/follow"
 _PERCENT = (5, 25, 50, 75, 95)
@@ -67,7 +67,7 @@ async def _both(client: httpx.AsyncClient, pool: asyncpg.Pool, key: str, first: 
     bearer = {"Authorization": f"Bearer {key}"}
     known, unknown = list[float](), list[float]()
     for number in range(first, first + REQUESTS):
-        asked = {"right": "access", "subject": {"email": f"somebody.{number}@example.org"}}
+        asked = {"right": "access", "subject": {"email": f"person.{number}@example.org"}}
         reference = (
             (await client.post("/v1/requests", json=asked, headers=bearer)).raise_for_status().json()["request_id"]
         )

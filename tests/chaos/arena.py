@@ -39,13 +39,13 @@ _OF_THE_PLATFORM = "platform"
 
 @dataclass
 class Arena:
-    """What runs, and where it is reached past all proxies."""
+    """The running parts, with their addresses behind the proxies."""
 
     services: Services
     brokers: dict[str, Node]
     databases: dict[str, Postgres]
     links: dict[str, Link]
-    """By what is behind: a broker or a database."""
+    """Links by broker or database."""
     stores: Stores
     dsn: str
     channels: list[DsrClient]
@@ -112,8 +112,8 @@ async def arena(directory: Path, people: int) -> AsyncIterator[Arena]:
         [tells] = await clients("channel", 1, holder=EMITTER)
         producer = KafkaProducer(KafkaSettings(bootstrap=bootstrap))
         stack.push_async_callback(producer.stop)
-        told = Emitter(tells, producer.send)
-        yield Arena(services, brokers, servers, links, seeded, dsn, channels, customer, officers, told, post)
+        emitter = Emitter(tells, producer.send)
+        yield Arena(services, brokers, servers, links, seeded, dsn, channels, customer, officers, emitter, post)
 
 
 def _through(link: Link, dsn: str) -> str:
@@ -125,4 +125,4 @@ def _through(link: Link, dsn: str) -> str:
 PARTS = (*ServiceName, *(f"broker {n}" for n in range(1, REPLICAS + 1)), _OF_THE_PLATFORM, _OF_THE_STORES)
 """Everything that can be killed and frozen."""
 LINKS = PARTS[len(ServiceName) :]
-"""Everything with a proxy before it."""
+"""Everything behind a proxy."""

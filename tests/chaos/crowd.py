@@ -26,17 +26,17 @@ ERASURES_ALLOWED, ERASURES_OF_A_KEY = 40, 50
 
 
 class Wish(StrEnum):
-    """What somebody asks for."""
+    """A kind of request."""
 
     ERASURE = "erasure"
     ACCESS = "access"
     RECTIFICATION = "rectification"
     RESTRICTION = "restriction"
-    UNLIFTED = "unlifted"  # one that nobody lifts, on a ground for which no night may remove anything of theirs
+    UNLIFTED = "unlifted"  # one that is never lifted, whose ground forbids any deletion
     WITHDRAWN = "withdrawn"  # an erasure that is withdrawn while it may be under way
     UNPROVEN = "unproven"  # one that is withdrawn before anybody has proved who they are
-    INSTRUCTED = "instructed"  # one of a customer of ours, whose data no store tells apart: a person looks
-    HELD = "held"  # an erasure of somebody whose data a case needs: nothing of theirs may go
+    INSTRUCTED = "instructed"  # a customer's instruction, whose data no store separates: a person looks
+    HELD = "held"  # an erasure of a person under a legal hold: nothing may be deleted
     SEEN_FIRST = "seen first"  # one that comes in one message with an access, and waits for it
 
 
@@ -54,10 +54,10 @@ _SHARES = {
 }
 _ERASES = {Wish.ERASURE, Wish.WITHDRAWN, Wish.UNPROVEN, Wish.SEEN_FIRST, Wish.INSTRUCTED, Wish.HELD}
 _RIGHTS = {**dict.fromkeys(_ERASES, "erasure"), Wish.UNLIFTED: "restriction"}
-"""Where the right is called otherwise."""
-TOLD_EVERY = 5
-"""One in so many tells another service of ours, which tells the platform by an event; each is sent twice."""
-_TOLD = {Wish.ERASURE, Wish.ACCESS, Wish.RECTIFICATION, Wish.RESTRICTION}
+"""Rights that are not named like their wish."""
+EVENT_EVERY = 5
+"""One request in so many arrives as an event, sent twice."""
+_BY_EVENT = {Wish.ERASURE, Wish.ACCESS, Wish.RECTIFICATION, Wish.RESTRICTION}
 _SAYS: dict[Wish, dict[str, object]] = {
     Wish.RECTIFICATION: {"changes": [{"field": "address.city", "current": "Berlin", "asserted": "Potsdam"}]},
     Wish.RESTRICTION: {"ground": "accuracy_contested"},
@@ -87,24 +87,24 @@ class Crowd:
     people: int
     draw: random.Random
     customer: DsrClient | None = None
-    """Whose instructions come, if there is one."""
+    """The customer whose instructions come, if there is one."""
     emitter: Emitter | None = None
     """The service that tells by events what some have asked it for, if there is one."""
     asked: dict[str, Asked] = field(default_factory=dict)
     to_be_lifted: set[str] = field(default_factory=set)
-    """Restrictions that nobody has lifted yet."""
+    """Restrictions not lifted yet."""
     to_be_fetched: set[str] = field(default_factory=set)
-    """Copies that nobody has fetched yet."""
+    """Copies not fetched yet."""
     to_be_entered: set[str] = field(default_factory=set)
     """Instructions that wait for a person."""
     refused: Counter[int] = field(default_factory=Counter)
-    """Answers that nobody should get, by status."""
+    """Unexpected answers, by status."""
     at_it: set["asyncio.Task[None]"] = field(default_factory=set)
     _next: int = 0
     _erasures: int = 0
 
     async def come(self, per_second: float, enough: asyncio.Event) -> None:
-        """So many come in each second until it is enough, also while nobody answers them."""
+        """Lets so many people per second submit until ``enough``, even without answers."""
         clock = asyncio.get_running_loop().time
         shares = {wish: share for wish, share in _SHARES.items() if wish is not Wish.INSTRUCTED or self.customer}
         at = clock()
@@ -122,7 +122,7 @@ class Crowd:
         self._begin(self._lift(request_id))
 
     def fetch(self, request_id: str) -> None:
-        """Lets somebody fetch their copy as often as they may, and once more."""
+        """Fetches a copy as often as allowed, and once more."""
         self.to_be_fetched.discard(request_id)
         self._begin(self._fetch(self.asked[request_id]))
 
@@ -132,7 +132,7 @@ class Crowd:
         self._begin(self._enter(request_id))
 
     async def release_keys(self) -> None:
-        """For ever; an officer releases every key that is suspended."""
+        """Releases suspended keys for ever."""
         while True:
             listed = await self._insist(self.officers[0], "GET", "/v1/suspended-keys")
             for key in listed.json()["data"]:
@@ -147,7 +147,7 @@ class Crowd:
         task.add_done_callback(self.at_it.discard)
 
     async def _ask(self, subject: Subject, wish: Wish) -> None:
-        if self.emitter and wish in _TOLD and subject.number % TOLD_EVERY == 1:
+        if self.emitter and wish in _BY_EVENT and subject.number % EVENT_EVERY == 1:
             await self._tell(self.emitter, subject, wish)
             return
         if wish is Wish.HELD and not await self.hold(subject):
@@ -180,7 +180,7 @@ class Crowd:
         return answer.is_success
 
     def _accepted(self, asked: Asked) -> None:
-        """Notes what was accepted, and what somebody has yet to do about it."""
+        """Notes an accepted request, and what its requester must still do."""
         self.asked[asked.request_id] = asked
         waits = {
             Wish.ACCESS: self.to_be_fetched,
@@ -256,5 +256,5 @@ class Crowd:
             else:
                 if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR and answer.status_code != 429:
                     return answer
-            await asyncio.sleep(pause)  # nobody tells us when they are back
+            await asyncio.sleep(pause)  # there is no signal of their return
             pause = min(2 * pause, _LONGEST_SECONDS)

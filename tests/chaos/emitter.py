@@ -1,4 +1,4 @@
-"""A service of ours that tells the platform by events what its users have asked it for, whatever is struck."""
+"""A service that reports its users' requests as events, whatever is struck."""
 
 import asyncio
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Emitter:
     send: Send
 
     async def tell(self, right: str, data: dict[str, object]) -> None:
-        """Sends the event until the broker has it, and once more, as whoever does not know whether it was taken."""
+        """Sends the event until the broker has it, and once more, like a sender without an acknowledgement."""
         record = binary(EMITTER, f"user.requested.{right}", data)
         for _ in range(2):
             while True:
@@ -27,4 +27,4 @@ class Emitter:
                     await self.send([record])
                     break
                 except BusAway:
-                    await asyncio.sleep(_AGAIN_SECONDS)  # nobody tells us when it is back
+                    await asyncio.sleep(_AGAIN_SECONDS)  # there is no signal of its return

@@ -1,4 +1,4 @@
-"""What can happen to a part, and when it is back: its start, a first answered query, a first acknowledged produce."""
+"""Faults of a part, and the end of each: its start, a first answered query, a first acknowledged produce."""
 
 import asyncio
 import logging
@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 
 _AGAIN_SECONDS = 0.1
 _ALONE, _SEVERAL = 0.6, 0.9
-"""Shares of rounds in which one part is struck, or a few; in the others it is all at once."""
+"""Shares of rounds in which one part or a few are struck; in the others all are."""
 _SHORT_SECONDS, _LONG_SECONDS, _LONG = 5.0, 12.0, 0.15
-"""How long a fault takes at most: mostly past a lease, in a share of rounds past the session of a consumer too."""
+"""Longest duration of a fault: mostly past a lease, in some rounds also past a consumer's session."""
 
 
 _NOT_STARTED = ("cannot start; no database for us", "cannot start; no broker for us")
@@ -31,7 +31,7 @@ _NOT_STARTED = ("cannot start; no database for us", "cannot start; no broker for
 
 
 class Kind(StrEnum):
-    """What happens."""
+    """Kinds of fault."""
 
     KILL = "kill"  # -9, and started again
     FREEZE = "freeze"  # SIGSTOP, and SIGCONT
@@ -52,7 +52,7 @@ _OF_LINKS = {
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to whom, and for how long."""
+    """A fault of a part, with its duration."""
 
     part: str
     kind: Kind
@@ -60,7 +60,7 @@ class Fault:
 
 
 def draw_round(draw: random.Random) -> list[Fault]:
-    """One fault, several at once, or one of every process and server."""
+    """Draws one fault, several, or one of every process and server."""
     share = draw.random()
     if share >= _SEVERAL:
         return everything(draw)
@@ -72,7 +72,7 @@ def draw_round(draw: random.Random) -> list[Fault]:
 
 
 def everything(draw: random.Random) -> list[Fault]:
-    """Every process and server is struck at once."""
+    """Draws a fault of every process and server."""
     return [Fault(part, draw.choice(_OF_PARTS), draw.uniform(0.1, _SHORT_SECONDS)) for part in PARTS]
 
 
@@ -83,7 +83,7 @@ class Striker:
         self._arena = arena
         self._struck: set[str] = set()
         self.ended: list[str] = []
-        """Services that ended by themselves at work, and were started again."""
+        """Services that ended unexpectedly and were started again."""
 
     async def strike(self, fault: Fault) -> float:
         """Lets it happen, until it is over; when the part is back, on the monotonic clock."""
@@ -111,7 +111,7 @@ class Striker:
         return await self._back(fault.part) if fault.part in LINKS else began
 
     async def keep_up(self) -> None:
-        """Starts what has ended by itself, as whoever runs the services does; for ever."""
+        """Restarts services that have ended, as an operator would; for ever."""
         while True:
             for name, child in self._arena.services.children.items():
                 if name not in self._struck and not child.running:
@@ -119,7 +119,7 @@ class Striker:
                         self.ended.append(name)
                     log.warning("%s has ended:\n%s", name, child.tail(3))
                     await self._start(child)
-            await asyncio.sleep(_AGAIN_SECONDS)  # a child that ends tells nobody
+            await asyncio.sleep(_AGAIN_SECONDS)  # a child's end is not signalled
 
     async def _start(self, child: Child) -> float:
         """Starts it until it stays; when that start was."""
@@ -143,7 +143,7 @@ class Striker:
     async def _back(self, part: str) -> float:
         """Waits for a server's first answer; when that was."""
         while not await self._answers(part):  # noqa: ASYNC110
-            await asyncio.sleep(_AGAIN_SECONDS)  # whoever is back tells nobody
+            await asyncio.sleep(_AGAIN_SECONDS)  # a return is not signalled
         return time.monotonic()
 
     async def _answers(self, part: str) -> bool:

@@ -1,4 +1,4 @@
-"""What the stores themselves have on record: every row that was changed or removed, written by triggers of theirs."""
+"""The stores' own record of changed and removed rows, written by triggers."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -39,11 +39,11 @@ FORMER_HOLDER = """
 INSERT INTO call (caller, callee, started_at, seconds)
 SELECT DISTINCT caller, '+498999999999', timestamptz '2019-06-01', 60 FROM call
 """
-"""Somebody had each number before, and called: those calls are not the subject's."""
+"""Calls of each number's former holder, which are not the subject's."""
 
 
 async def keep(stores: Stores) -> None:
-    """Lets the stores write down from now on; each number gets somebody who had it before."""
+    """Starts the triggers, and gives each number a former holder."""
     for store, dsn in stores.dsns.items():
         async with connected(dsn) as connection:
             if store == "calls":
@@ -52,7 +52,7 @@ async def keep(stores: Stores) -> None:
 
 
 async def length(stores: Mapping[str, asyncpg.Connection]) -> int:
-    """How much is on record in all stores."""
+    """Counts the entries of all stores."""
     return sum([await each.fetchval("SELECT coalesce(max(entry), 0) FROM ledger") for each in stores.values()])
 
 
@@ -64,11 +64,11 @@ class Ledger:
     """Rows by store and the number of the subject."""
     changes: Mapping[int, list[str]]
     touched: list[int]
-    """Of whom something was changed that nobody has asked for and no right touches."""
+    """Subjects with changes that were not requested and that no right covers."""
 
 
 async def read(stores: Stores) -> Ledger:
-    """What is on record now."""
+    """Returns the current record."""
     removed: dict[str, Counter[int]] = {store: Counter() for store in STORES}
     changes: dict[int, list[str]] = defaultdict(list)
     touched: list[int] = []
@@ -86,11 +86,11 @@ async def read(stores: Stores) -> Ledger:
 
 def _number(store: str, who: str) -> int:
     """The number of the subject, from what its rows are found by."""
-    nobody = Subject(0)
+    zero = Subject(0)
     match store:
         case "customers":
             return int(who.removeprefix("C"))
         case "calls":
-            return int(who) - int(nobody.phone)
+            return int(who) - int(zero.phone)
         case _:
             return int(who.removeprefix("subject").partition("@")[0])

@@ -14,13 +14,13 @@ from tests.chaos.crowd import BYSTANDER_EVERY, Crowd, Wish
 from tests.fixtures.stores import Subject
 
 PEOPLE_A_NIGHT = 3
-"""So many who never ask, of whom the first one's data are held; and all of whose restriction the sweep has heard."""
+"""People per night who never ask, the first of them with held data; and people whose restriction the sweep has read."""
 _ANSWER_SECONDS = 5.0
 _AGAIN_SECONDS = 0.2
 _LAST = 2
 """Nights in which nothing more comes: the first of them may have counted before the last row came."""
 _STATE = "SELECT state, sweep_id FROM downstreams.sweep WHERE system = $1"
-_HEARD = "SELECT request_id::text FROM erasure.spared"
+_SPARED = "SELECT request_id::text FROM erasure.spared"
 _NEXT = "UPDATE downstreams.sweep SET night = '2000-01-01' WHERE system = $1 AND state <> 'sweeping'"
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class Nights:
     arena: Arena
     crowd: Crowd
     _restricted: set[int] = field(default_factory=set)
-    """Whose rows have come."""
+    """People whose rows were added."""
 
     async def pass_by(self, enough: asyncio.Event) -> None:
         """Until it is enough, and nothing is left to do."""
@@ -48,9 +48,9 @@ class Nights:
 
     async def _let_come(self, people: Sequence[int]) -> None:
         await self.crowd.hold(Subject(people[0]))
-        heard = {row[0] for row in await _insist(partial(databases.fetch, self.arena.dsn, _HEARD))}
+        spared = {row[0] for row in await _insist(partial(databases.fetch, self.arena.dsn, _SPARED))}
         asked = self.crowd.asked.values()
-        restricted = {each.number for each in asked if each.wish is Wish.UNLIFTED and each.request_id in heard}
+        restricted = {each.number for each in asked if each.wish is Wish.UNLIFTED and each.request_id in spared}
         stays = {number: number == people[0] for number in people}
         stays |= dict.fromkeys(restricted - self._restricted, True)
         await _insist(partial(resolved.come, self.arena.stores, stays))
@@ -62,7 +62,7 @@ class Nights:
         before = await _insist(state)
         while not ((now := await _insist(state)) and now[0]["state"] == "swept" and now != before):
             await _insist(next_one)
-            await asyncio.sleep(_AGAIN_SECONDS)  # a table tells nobody
+            await asyncio.sleep(_AGAIN_SECONDS)  # a table signals nothing
 
 
 async def _insist(do: Callable[[], Awaitable[T]]) -> T:
@@ -72,4 +72,4 @@ async def _insist(do: Callable[[], Awaitable[T]]) -> T:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 return await do()
         except AWAY:
-            await asyncio.sleep(_AGAIN_SECONDS)  # whoever is back tells nobody
+            await asyncio.sleep(_AGAIN_SECONDS)  # a return is not signalled

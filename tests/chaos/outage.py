@@ -25,7 +25,7 @@ _AFTERWARDS_SECONDS = 10.0
 _WITHIN_SECONDS = 120.0
 _CLOSED = "SELECT count(*) FROM intake.request WHERE state = 'closed'"
 _FULFILLED = f"{_CLOSED} AND outcome = 'fulfilled'"
-"""What was withdrawn is closed without the broker."""
+"""A withdrawn request closes without the broker."""
 
 
 def main(seconds: Annotated[float, typer.Option(help="for how long the broker is away")] = 15.0) -> None:
@@ -81,7 +81,7 @@ async def _outage(running: Stack, seconds: float) -> tuple[float, float]:
 
 
 async def _ready(probe: httpx.AsyncClient, url: str) -> int:
-    """The status of its readiness; 0 where nobody answers."""
+    """Returns the status of its readiness; 0 without an answer."""
     try:
         return (await probe.get(f"{url}/readyz")).status_code
     except httpx.TransportError:

@@ -21,7 +21,7 @@ _DRAIN_SECONDS = 60.0
 
 @dataclass
 class PostOffice:
-    """``taken``: letters to which it has said 250, by their Message-ID; ``unsure``: those of which it was not heard."""
+    """``taken``: letters answered with 250, by Message-ID; ``unsure``: those whose answer may have been lost."""
 
     draw: random.Random
     port: int = 0
@@ -30,13 +30,13 @@ class PostOffice:
 
     @property
     def env(self) -> Mapping[str, str]:
-        """With which intake sends its letters here."""
+        """Returns intake's settings for sending letters here."""
         settings = {"HOST": HOST, "PORT": self.port, "TLS": "none", "SENDER": "privacy@example.org"}
         pace = {"TIMEOUT_SECONDS": 2, "POLL_SECONDS": 0.2, "BACKOFF_SECONDS": 0.2, "BACKOFF_MAX_SECONDS": 2}
         return {f"DSR_SMTP_{name}": str(value) for name, value in {**settings, **pace}.items()}
 
     async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802  # aiosmtpd's
-        """One letter in ten is not taken at once."""
+        """Rejects one letter in ten at first."""
         content = envelope.content
         assert isinstance(content, bytes)
         head = content.partition(b"\r\n\r\n")[0].decode("ascii", "replace")
@@ -54,10 +54,10 @@ class PostOffice:
         return "250 OK"
 
     async def wrong(self, dsn: str, faults: int) -> Mapping[str, list[str]]:
-        """What is wrong with the letters once all are out, or time is up.
+        """Returns what is wrong with the letters once all are out, or time is up.
 
-        A letter may come twice, under one Message-ID, where its sender went between the 250 and its note of it; so
-        often as something was struck.
+        A letter may come twice, with one Message-ID, if its sender was struck between the 250 and its note; at most
+        once per fault.
         """
         with suppress(TimeoutError):
             await asyncio.wait_for(self._empty(dsn), _DRAIN_SECONDS)
@@ -70,7 +70,7 @@ class PostOffice:
         return {"letters lost": lost, "letters twice": again if len(again) > faults else []}
 
     async def _empty(self, dsn: str) -> None:
-        while (await databases.fetch(dsn, _WAITS))[0][0]:  # noqa: ASYNC110  # a table tells nobody
+        while (await databases.fetch(dsn, _WAITS))[0][0]:  # noqa: ASYNC110  # a table signals nothing
             await asyncio.sleep(0.5)  # so it is asked again
 
     def _break_off(self, server: SMTP) -> None:

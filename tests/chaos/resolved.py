@@ -1,4 +1,4 @@
-"""Tickets that say when they were resolved: three years later they are to go, whoever asks or does not."""
+"""Tickets with a time of resolution, which the retention run deletes after three years."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ async def prepare(stores: Stores) -> None:
 
 
 async def come(stores: Stores, stays: Mapping[int, bool]) -> None:
-    """Each of these people has a ticket now that is past its period, which ``stays`` or not, and one that is not."""
+    """Gives each person an expired ticket, which ``stays`` or not, and a current one."""
     emails = [Subject(number).email for number in stays]
     await databases.fetch(stores.dsns[STORE], _COME, [*stays], emails, [*stays.values()])
 

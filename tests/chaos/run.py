@@ -23,12 +23,12 @@ ALONE_SECONDS = 5.0
 TOGETHER_SECONDS = 15.0
 THROUGHPUT = 0.9
 PER_SECOND = 12.0
-"""How many people come."""
+"""People per second."""
 _WINDOW_SECONDS = 10.0
 _WITHIN_SECONDS = 60.0
 _DRAIN_SECONDS = 120.0
 _TURN_SECONDS = 300.0
-"""For so long nobody takes over from a sweep whose process was killed."""
+"""Longest time without a successor after a sweep's process was killed."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Round:
     seconds: Sequence[float]
     """Per fault, from its own return."""
     together: float
-    """From the last return."""
+    """Seconds since the last return."""
     throughput: float | None = None
-    """Closed in the ten seconds after, of those in the ten seconds before; not known where nobody waited for it.
+    """Closures in the ten seconds after, relative to the ten before; None if not measured.
 
-    What was closed before beyond what had come is no throughput: it is what an earlier fault had left.
+    Closures beyond the arrivals do not count: they are the backlog of an earlier fault.
     """
 
     @property
@@ -54,7 +54,7 @@ class Round:
 
 @dataclass
 class Result:
-    """What came of a run."""
+    """The result of a run."""
 
     seed: int
     tally: Tally = field(default_factory=Tally)
@@ -63,11 +63,11 @@ class Result:
 
     @property
     def faults(self) -> list[Fault]:
-        """All that happened."""
+        """Returns all faults."""
         return [fault for each in self.rounds for fault in each.faults]
 
     def late(self) -> list[str]:
-        """What took longer than it may, or did less afterwards."""
+        """Returns what took too long, or slowed down afterwards."""
         found = []
         for each in self.rounds:
             names = ", ".join(f"{fault.part} {fault.kind}" for fault in each.faults)
@@ -91,7 +91,7 @@ class Result:
             "closed": self.tally.closed,
             "gone by night": f"{self.tally.swept} rows in {self.tally.nights} nights",
             **self.tally.counts(),
-            "ended by themselves": dict(Counter(map(str, self.ended))),
+            "ended unexpectedly": dict(Counter(map(str, self.ended))),
             "recovery alone, s": _spread(alone),
             "recovery all together, s": _spread(together),
             "recovery of all faults, s": _spread(sorted(recoveries)),
@@ -185,4 +185,4 @@ async def _drain(crowd: Crowd, watch: Watch, nights: Sequence["asyncio.Task[None
         if all_closed and now == last:
             return
         last = now
-        await asyncio.sleep(2)  # that nothing comes any more tells nobody
+        await asyncio.sleep(2)  # the end of arrivals is not signalled

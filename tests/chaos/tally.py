@@ -1,4 +1,4 @@
-"""What came of it, counted from what the stores wrote down: lost, twice, wrong person, stuck, restricted again."""
+"""Counts violations from the stores' records: lost, twice, wrong person, stuck, restricted again."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from tests.fixtures.brokers import dead_letters
 from tests.fixtures.stores import TICKETS_EACH
 
 DOWNLOADS = 5
-"""How often a copy may be fetched."""
+"""Downloads allowed per copy."""
 _SHREDDED, _UNENDED = (DOWNLOADS, 1, False, False), (DOWNLOADS, 0, True, True)
 _DONE, _BEGUN = "request.closed", "task.concluded"
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -57,7 +57,7 @@ _CLOSED = "SELECT request_id::text, count(*) FROM evidence.entry WHERE action = 
 
 @dataclass
 class Tally:
-    """What must be nothing, each with the requests or people that it is about."""
+    """Counts that must be zero, with the requests or people concerned."""
 
     wrong: dict[str, list[str]] = field(
         default_factory=lambda: {
@@ -83,26 +83,25 @@ class Tally:
     closed: int = 0
     nights: int = 0
     swept: int = 0
-    """Rows that nobody has asked for, which were past their period and are gone."""
+    """Rows past their period that were deleted without a request."""
 
     def counts(self) -> dict[str, int]:
-        """How many of each."""
         return {name: len(cases) for name, cases in self.wrong.items()}
 
 
 @dataclass(frozen=True)
 class Said:
-    """What we say ourselves."""
+    """The platform's own statements."""
 
     outcomes: Mapping[str, str | None]
-    """Of every request that we know, by id; none while it is open."""
+    """Outcome by request ID; None while it is open."""
     closures: Mapping[str, int]
     receipts: Mapping[str, Counter[str]]
     """Rows that a request has removed, by store."""
     letters: Mapping[str, Mapping[str, tuple[int, int]]]
-    """How often each kind was written to a request: the most and the least of what is on record and what is kept."""
+    """Fewest and most letters of each kind per request, on record or kept."""
     copies: Mapping[str, tuple[int, int, bool, bool]]
-    """How often a copy was fetched and removed, whether it is still there, and a download of it may be continued."""
+    """For each copy: downloads, removals, whether it exists, and whether a download may continue."""
     order: Mapping[tuple[str, str], datetime]
     """When a request was closed, and when the first system had done its part of an erasure."""
     swept: tuple[int, int]
@@ -110,10 +109,10 @@ class Said:
 
 
 async def tally(arena: Arena, crowd: Crowd, faults: int) -> Tally:
-    """Counts when all is over.
+    """Counts once everything has ended.
 
-    ``faults``: how many times something was struck. So many copies may still be there for whoever would continue the
-    last download, because intake went before it had noted the end.
+    ``faults``: the number of faults. As many copies may remain for continued downloads, if intake ended before it noted
+    the end of the last download.
     """
     said, due = await _said(arena.dsn), await resolved.due(arena.stores)
     ledger = await read(arena.stores)  # last: where work still goes on, nothing was said of it
@@ -164,7 +163,7 @@ def _nights(said: int, gone: int, faults: int) -> Iterator[tuple[str, str]]:
 
 
 def _judge(asked: Asked, ledger: Ledger, said: Said) -> Iterator[tuple[str, str]]:
-    """What is wrong with one request, and why."""
+    """Yields the violations of one request."""
     request_id = asked.request_id
     if request_id not in said.outcomes:
         yield "lost", "accepted, and not known"
@@ -183,7 +182,7 @@ def _judge(asked: Asked, ledger: Ledger, said: Said) -> Iterator[tuple[str, str]
 
 
 def _effects(asked: Asked, outcome: str, ledger: Ledger, said: Said) -> Iterator[tuple[str, str]]:
-    """What was done that should not be, or was not done."""
+    """Yields wrong or missing effects."""
     request_id, number = asked.request_id, asked.number
     changes = ledger.changes.get(number, [])
     match asked.wish:
@@ -206,9 +205,9 @@ def _effects(asked: Asked, outcome: str, ledger: Ledger, said: Said) -> Iterator
 
 
 def _letters(written: Mapping[str, tuple[int, int]], wish: Wish, *, withdrawn: bool) -> Iterator[tuple[str, str]]:
-    """What the person was told more than once or not at all, on record or in what is kept.
+    """Yields letters that were sent twice or never.
 
-    Whoever withdraws is told again of what a system was doing at that moment and has finished, once for each.
+    A withdrawal leads to one more answer for each system that was at work.
     """
     more = {"answer": len(ROWS)} if withdrawn else {}
     expected = {"acknowledgement", "answer", *(("update",) if wish is Wish.RESTRICTION else ())}
@@ -221,7 +220,7 @@ def _letters(written: Mapping[str, tuple[int, int]], wish: Wish, *, withdrawn: b
 
 
 def _receipts(receipts: Counter[str], removed: Mapping[str, int]) -> Iterator[tuple[str, str]]:
-    """What a store has removed, and what we say that it has; a withdrawn task tells nothing."""
+    """Yields differences between a store's removals and the receipts; a withdrawn task reports nothing."""
     for store, rows in receipts.items():
         if rows > removed[store]:
             yield "twice", f"{store} has removed {removed[store]} rows, the receipts say {rows}"
@@ -241,7 +240,7 @@ def _changes(made: list[str], expected: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _strangers(crowd: Crowd, ledger: Ledger) -> Iterator[int]:
-    """Of whom something was changed though nobody asked, or though what was asked changes nothing of the kind."""
+    """Yields people whose data changed without a request for it."""
     removing = {Wish.ERASURE, Wish.WITHDRAWN, Wish.SEEN_FIRST}
     may_remove = {a.number for a in crowd.asked.values() if a.wish in removing}
     held = {a.number for a in crowd.asked.values() if a.wish is Wish.HELD}  # what a hold keeps is out of use

@@ -1,4 +1,4 @@
-"""The broker or the database is away for a while: every service goes on by itself once it is back."""
+"""After an outage of the broker or the database every service continues automatically."""
 
 import asyncio
 from collections.abc import Iterator

@@ -73,7 +73,7 @@ async def lift(running: Stack, request: str) -> None:
 async def test_a_worker_stopped_in_the_middle_of_a_restriction_restricts_nothing_again_after_the_lift(
     running: Stack, people: Iterator[int]
 ) -> None:
-    """For a system without transactions, `test_withdrawn_midway` does the same."""
+    """For a system without transactions, see `test_withdrawn_midway`."""
     subject, customers = Subject(next(people)), running.stores.dsns["customers"]
     async with connected(customers) as connection:
         await connection.execute(_LEDGER)

@@ -32,16 +32,15 @@ EXPAND = """
 SELECT format('ALTER TABLE %I.%I ADD COLUMN of_the_next_version text NOT NULL DEFAULT ''''', schemaname, tablename)
 FROM pg_tables WHERE schemaname = ANY($1) ORDER BY 1
 """
-"""What a migration of the new version does to the old one at worst: every table has a column more."""
+"""The worst that a new version's migration does to the old one: a further column in every table."""
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 
 @dataclass
 class Door:
-    """Stands before all instances of intake as a load balancer does: it sends to those that say they are ready.
+    """A load balancer before all instances of intake: sends to those that report ready.
 
-    One that refuses a connection was sent nothing yet: the next one is tried. A connection that breaks later is a
-    request that nobody answered.
+    A refused connection is tried at the next instance. A connection that breaks later is an unanswered request.
     """
 
     headers: dict[str, str]
@@ -51,7 +50,7 @@ class Door:
     turn: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def let_in(self, url: str) -> httpx.AsyncClient:
-        """From now on requests go to this one too."""
+        """Adds an instance."""
         limits = httpx.Limits(keepalive_expiry=TIMEOUT_SECONDS)
         self.clients[url] = httpx.AsyncClient(
             base_url=url, headers=self.headers, timeout=TIMEOUT_SECONDS, limits=limits
@@ -90,7 +89,7 @@ class Door:
 
 @dataclass
 class Crowd:
-    """People who submit, follow their request until it is closed, and come again as somebody else."""
+    """People who submit, follow their request until it is closed, and return as another person."""
 
     door: Door
     numbers: Iterator[int]

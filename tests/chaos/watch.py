@@ -21,25 +21,25 @@ _STORES = "ledger"
 _CLOSED = "SELECT request_id::text, outcome, closed_at FROM intake.request WHERE closed_at > $1"
 _WAITING = "SELECT request_id::text FROM intake.request WHERE state = 'awaiting_decision' AND tenant IS NOT NULL"
 _LATE = timedelta(seconds=30)
-"""How much later than another one a closure may be seen that was noted earlier."""
+"""Longest delay between a noted closure and its observation."""
 AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen at one time."""
+    """An observation."""
 
     at: float
     closed: int
     work: Mapping[str, int]
-    """How much each service has put on record, and all stores together."""
+    """Entries on record, by service and for all stores together."""
 
 
 @dataclass
 class Watch:
-    """The looks so far.
+    """The observations so far.
 
-    The crowd is told when a restriction that it lifts is in force, when a copy is ready, and who waits for a person.
+    Informs the crowd of restrictions in force, of copies that are ready, and of requests that wait for a person.
     """
 
     arena: Arena
@@ -52,7 +52,7 @@ class Watch:
     _more: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def keep_looking(self) -> None:
-        """For ever; waits for a database that is away."""
+        """Observes for ever; waits for an unavailable database."""
         while True:
             try:
                 async with AsyncExitStack() as stack:
@@ -60,7 +60,7 @@ class Watch:
                     theirs = {name: await self._connect(stack, dsn) for name, dsn in self.arena.stores.dsns.items()}
                     while True:
                         await self._look(ours, theirs)
-                        await asyncio.sleep(_EVERY_SECONDS)  # a table tells nobody
+                        await asyncio.sleep(_EVERY_SECONDS)  # a table signals nothing
             except AWAY:
                 await asyncio.sleep(_EVERY_SECONDS)  # nor does a database that is back
 
@@ -120,6 +120,6 @@ class Watch:
         return math.inf
 
     def closures(self, since: float, until: float) -> int:
-        """How many requests were closed in that time."""
+        """Counts the requests closed in that time."""
         looks = [look for look in self.looks if since <= look.at <= until]
         return looks[-1].closed - looks[0].closed if looks else 0

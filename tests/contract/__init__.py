@@ -1,1 +1,1 @@
-"""What the product and others agreed on: messages, documents, downstream systems."""
+"""Contracts with other parties: messages, documents, downstream systems."""

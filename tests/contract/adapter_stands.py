@@ -55,10 +55,10 @@ class Stand(Protocol):
         """
 
     def holds(self, email: str) -> int:
-        """How many rows it holds about them now."""
+        """Counts its rows about a person."""
 
     def address(self, email: str) -> str:
-        """The address that the person has there: another one where many tests share the system."""
+        """Returns the person's address there, which differs where tests share the system."""
 
     def hear(self, progress: dict[UUID, dict[str, JsonValue]]) -> None:
         """Add to the tasks' progress what the system has answered meanwhile, where it answers on its own."""
@@ -247,7 +247,7 @@ class OnStand:
 
 
 class Engine(conformance.Engine):
-    """What the engine does around the adapter of a stand."""
+    """The engine's part around the adapter of a stand."""
 
     def __init__(self, stand: Stand) -> None:
         super().__init__(OnStand(stand))

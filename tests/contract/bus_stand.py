@@ -32,7 +32,7 @@ EVERYTHING = {
 
 @dataclass
 class MemoryUploads:
-    """Where uploads are waited for, in a dictionary: empty until one has come."""
+    """Uploads in a dictionary; empty until one has come."""
 
     places: dict[UUID, bytes] = field(default_factory=dict)
 
@@ -81,14 +81,14 @@ class BusStand:
                 self.replies.append(reply)
 
     async def identities(self, token: str) -> dict[str, Any]:
-        """What intake answers to a claim."""
+        """Answers a token as intake does."""
         claim = verify(token, self.token_key, self.clock.now())
         changes = [each for each in self.changes.get(claim.subject_ref, ()) if each.field in claim.fields]
-        told = TaskIdentities.of(claim.task_id, self.people[claim.subject_ref], changes)
-        return told.model_dump(mode="json")
+        identities = TaskIdentities.of(claim.task_id, self.people[claim.subject_ref], changes)
+        return identities.model_dump(mode="json")
 
     async def upload(self, token: str, copy: dict[str, Any]) -> None:
-        """What intake does with a copy."""
+        """Takes a copy as intake does."""
         verify(token, self.token_key, self.clock.now())
         given = read_result(orjson.dumps(copy))
         assert self.uploads.places[given.command_id] in {b"", given.sealed()}
@@ -107,8 +107,8 @@ class BusStand:
 
     def hear(self, progress: dict[UUID, dict[str, JsonValue]]) -> None:
         while self.replies:
-            task_id, heard = progress_from_reply(parse_reply(self.replies.pop(0)))
-            progress.setdefault(task_id, {}).update(heard)
+            task_id, reply = progress_from_reply(parse_reply(self.replies.pop(0)))
+            progress.setdefault(task_id, {}).update(reply)
 
     def wait(self, delay: timedelta) -> None:
         self.clock.at += delay

@@ -15,7 +15,6 @@ __all__ = ["ask"]
 
 @pytest.fixture
 async def store() -> AsyncIterator[Billing]:
-    """What the team keeps."""
     billing = Billing(":memory:")
     yield billing
     billing.close()

@@ -123,7 +123,7 @@ class FolderUnit(Moments):
         )
 
     async def again(self, records: Sequence[Record], *, data: bool = False) -> Sequence[Record]:
-        """Those that are still there."""
+        """Returns the remaining records."""
         names = [(each.shape.place, str(each.key[0])) for each in records]
         return [self._record(place, key, data=data) for place, key in names if key in self.rows[place]]
 

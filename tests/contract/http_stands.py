@@ -54,7 +54,7 @@ class Declared:
         return (await self.adapter.amend([known], self.save_progress))[0]
 
     async def erase(self, *tasks: Task, patience: int = 40) -> list[Result]:
-        """Asks again after the time that each pending result names, which passes at once."""
+        """Retries pending results after their time, which passes immediately."""
         final: dict[UUID, Result] = {}
         for _ in range(patience):
             waiting = [task for task in tasks if task.task_id not in final]
@@ -95,9 +95,9 @@ async def declared_by(
 ) -> AsyncIterator[Declared]:
     """The same by another policy."""
     given = {"url": "http://localhost/api", "declaration": str(declaration), **settings}
-    beside: dict[str, Any] = {"clock": clock, "environment": SECRETS, "transport": transport}
+    dependencies: dict[str, Any] = {"clock": clock, "environment": SECRETS, "transport": transport}
     stated = DeclaredHttpSettings.model_validate(given)
-    adapter = HttpAdapter("saas", stated, policy=policy, **beside)
+    adapter = HttpAdapter("saas", stated, policy=policy, **dependencies)
     yield Declared(adapter, clock)
     await adapter.close()
 

@@ -19,7 +19,7 @@ AGREED = BusSettings.model_validate(
 
 
 class Silent(BusStand):
-    """A team that hears and does not answer."""
+    """A team that reads tasks and does not answer."""
 
     async def publish(self, messages: Sequence[Message]) -> None:
         check(*messages)
@@ -40,12 +40,12 @@ class Asked(Engine):
         self.team, self.task = silent, task or erasure_of(silent, ADA)
 
     async def again(self) -> Result:
-        """What the adapter makes of what it has heard."""
+        """Returns the adapter's result for the replies so far."""
         [result] = await self.once([self.task])
         return result
 
-    async def told(self, **said: JsonValue) -> Result:
-        """What the adapter makes of an answer of the team."""
+    async def replied(self, **said: JsonValue) -> Result:
+        """Answers as the team; returns the adapter's result."""
         self.team.answer(**said)
         self.team.hear(self.progress)
         return await self.again()

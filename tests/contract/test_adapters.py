@@ -1,4 +1,4 @@
-"""What every system must do of what it can, whatever it is reached by: the checks that `dsr conformance` runs live."""
+"""Requirements of every kind of system: the checks of `dsr conformance`."""
 
 from collections.abc import AsyncIterator
 from datetime import date
@@ -19,7 +19,7 @@ NOT_YES = {
     "csv": {},
     "http": {**_CHANGES, "rectified": Word.YES},  # of that desk no restriction is declared
 }
-"""What is expected of a stand besides ``yes``."""
+"""Expected results of a stand other than ``yes``."""
 CORRECTED = {
     "opendsr": None,
     "bus": Change(field="email", current=None, asserted="dsr-conformance-corrected@example.com"),
@@ -35,7 +35,7 @@ async def trial(request: pytest.FixtureRequest) -> AsyncIterator[Trial]:
 
 
 ON_STANDS = [name for name in CHECKS if name != "row of two people"]
-"""What no stand has is tried on systems that do (``test_conformance.py``, ``tests/deploy/test_mariadb.py``)."""
+"""Rows of two people exist in no stand; see ``test_conformance.py`` and ``tests/deploy/test_mariadb.py``."""
 
 
 @pytest.mark.parametrize("check", ON_STANDS)

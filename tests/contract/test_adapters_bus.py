@@ -1,4 +1,4 @@
-"""What only a team that is reached over the bus can do to us, and what it must never be told."""
+"""Misbehaviour of a team on the bus, and data that it must never receive."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -56,7 +56,7 @@ async def asked(silent: Silent) -> Asked:
 
 
 @pytest.mark.parametrize("tenants", [True, False])
-async def test_team_that_separates_tenants_is_told_the_tenant_of_a_task(store: Billing, *, tenants: bool) -> None:
+async def test_team_that_separates_tenants_gets_the_tenant_of_a_task(store: Billing, *, tenants: bool) -> None:
     stand = Silent(store, SetClock(), BusSettings(tenants=tenants))
     tasks = [replace(erasure_of(stand, ADA), tenant=tenant) for tenant in ("acme", None)]
     await Engine(stand).once(tasks)
@@ -110,22 +110,22 @@ async def test_a_team_gives_a_repeated_command_the_same_reply_and_no_second_effe
 
 
 async def test_a_team_that_finds_something_at_its_second_look_is_not_believed(asked: Asked) -> None:
-    await asked.told(outcome="erased", found=3, changed=3)
-    left = await asked.told(outcome="located", found=1, remaining=1)
+    await asked.replied(outcome="erased", found=3, changed=3)
+    left = await asked.replied(outcome="located", found=1, remaining=1)
     assert isinstance(left, ResidueFound)
     assert left.done_before == DoneBefore(found=4, changed=3, remaining=1, reported=True)
     await asked.again()
-    await asked.told(outcome="erased", found=1, changed=1)
+    await asked.replied(outcome="erased", found=1, changed=1)
     erased = Receipt(asked.task.task_id, TaskOutcome.ERASED, found=3, changed=3)
-    assert await asked.told(outcome="no_match") == erased
+    assert await asked.replied(outcome="no_match") == erased
     assert len({message.headers["ce_id"] for message in asked.team.published}) == 4
 
 
 @pytest.mark.parametrize("left", [2, 3])
 async def test_data_that_a_team_keeps_has_a_ground_and_a_day_and_more_is_residue(asked: Asked, left: int) -> None:
     counts: dict[str, Any] = {**KEPT, "ground": "tax_law"}
-    await asked.told(outcome="retained", until="2033-01-01", **counts)
-    result = await asked.told(outcome="located", found=left, remaining=left)
+    await asked.replied(outcome="retained", until="2033-01-01", **counts)
+    result = await asked.replied(outcome="located", found=left, remaining=left)
     kept = Receipt(asked.task.task_id, TaskOutcome.RETAINED, until=date(2033, 1, 1), **counts)
     assert result == kept if left == 2 else isinstance(result, ResidueFound)
 
@@ -141,37 +141,37 @@ async def test_data_that_a_team_keeps_has_a_ground_and_a_day_and_more_is_residue
     ],
 )
 async def test_a_reply_that_cannot_be_true_is_for_a_person(asked: Asked, said: dict[str, Any], why: str) -> None:
-    result = await asked.told(**said)
+    result = await asked.replied(**said)
     assert isinstance(result, AnswerMalformed)
     assert why in str(result)
 
 
-async def test_a_ground_that_nobody_has_agreed_with_the_team_is_neither_believed_nor_repeated(asked: Asked) -> None:
-    await asked.told(outcome="retained", ground="ada_lovelace", **KEPT)
-    result = await asked.told(outcome="located", found=2, remaining=2)
+async def test_ground_not_agreed_with_the_team_is_neither_believed_nor_repeated(asked: Asked) -> None:
+    await asked.replied(outcome="retained", ground="ada_lovelace", **KEPT)
+    result = await asked.replied(outcome="located", found=2, remaining=2)
     assert isinstance(result, AnswerMalformed)
     assert "ada" not in str(result)
 
 
 async def test_a_team_that_cannot_search_by_what_it_is_given_has_found_nothing_out(asked: Asked) -> None:
-    result = await asked.told(outcome="not_searched", reason="number_without_period")
+    result = await asked.replied(outcome="not_searched", reason="number_without_period")
     assert result == NotSearched(asked.task.task_id, Unsearched.NUMBER_WITHOUT_PERIOD)
 
 
-async def test_a_team_that_refuses_is_asked_anew_when_a_person_says_so(asked: Asked) -> None:
-    result = await asked.told(outcome="refused", reason="unpaid_invoice")
+async def test_refusing_team_is_asked_again_on_a_retry(asked: Asked) -> None:
+    result = await asked.replied(outcome="refused", reason="unpaid_invoice")
     assert isinstance(result, Refused)
     assert str(result) == "billing refuses to erase: unpaid_invoice"
     assert isinstance(await asked.again(), Pending)
     assert asked.team.published[0].headers["ce_id"] != asked.team.published[-1].headers["ce_id"]
 
 
-async def test_a_reason_that_nobody_has_agreed_with_the_team_is_not_repeated(asked: Asked) -> None:
-    result = await asked.told(outcome="refused", reason="ada_lovelace")
+async def test_reason_not_agreed_with_the_team_is_not_repeated(asked: Asked) -> None:
+    result = await asked.replied(outcome="refused", reason="ada_lovelace")
     assert str(result) == "billing refuses to erase: ask the team why; its reasons do not list this one"
 
 
-async def test_a_task_that_would_touch_too_many_rows_is_erased_by_nobody(store: Billing) -> None:
+async def test_task_over_the_row_limit_is_not_erased(store: Billing) -> None:
     stand = BusStand(store, SetClock(), BusSettings(max_rows=2))
     stand.put(ADA, 3)
     [result] = await Engine(stand).erase([erasure_of(stand, ADA)])
@@ -180,7 +180,7 @@ async def test_a_task_that_would_touch_too_many_rows_is_erased_by_nobody(store: 
     assert stand.holds(ADA) == 3
 
 
-async def test_a_team_is_told_how_many_rows_two_persons_have_confirmed(store: Billing) -> None:
+async def test_team_gets_the_number_of_rows_that_two_people_confirmed(store: Billing) -> None:
     stand = BusStand(store, SetClock(), BusSettings(max_rows=2))
     stand.put(ADA, 3)
     engine, task = Engine(stand), erasure_of(stand, ADA)
@@ -191,13 +191,13 @@ async def test_a_team_is_told_how_many_rows_two_persons_have_confirmed(store: Bi
 
 
 async def test_a_team_that_does_not_say_how_many_leaves_nothing_to_confirm(asked: Asked) -> None:
-    result = await asked.told(outcome="refused", reason="blast_radius")
+    result = await asked.replied(outcome="refused", reason="blast_radius")
     assert isinstance(result, BlastRadius)
     assert result.exceeded is None
 
 
 async def test_a_reply_to_another_command_is_no_answer(asked: Asked) -> None:
-    assert isinstance(await asked.told(outcome="no_match", command_id=str(uuid4())), Pending)
+    assert isinstance(await asked.replied(outcome="no_match", command_id=str(uuid4())), Pending)
 
 
 async def test_a_bus_that_is_away_delays_what_would_be_sent_and_nothing_else(stand: BusStand) -> None:
@@ -291,7 +291,7 @@ def test_a_record_that_is_no_reply_at_all_is_malformed(value: bytes | None) -> N
 # A system that answers with nonsense about one person is refused for that person alone, and never counted wrong.
 PEOPLE = 4
 VICTIM = 1
-"""Whose rows come otherwise than agreed: the party of that id less one."""
+"""The person whose rows are malformed: the party of that ID less one."""
 Alter = Callable[[str, Any], Any]
 """Given what was called and what it would be answered, what is answered instead."""
 
@@ -323,7 +323,7 @@ def ticketing(alter: Alter) -> Adapter:
 
 
 async def worked(adapter: Adapter, operation: Operation) -> Sequence[Result]:
-    """What the engine makes of it for everybody, in their order."""
+    """Works all tasks as the engine does; returns the results in order."""
 
     async def keep_nothing(_progress: object) -> None:
         """A checkpoint that is always kept, by nobody."""
@@ -374,14 +374,14 @@ CRM: list[tuple[str, Alter, type[Exception]]] = [
     ("a number since no time", rows_of(ASSIGNMENT, lambda row: [{**row, "valid_from": None}]), AnswerMalformed),
     ("a line that is none", rows_of(ASSIGNMENT, lambda row: [{**row, "line": "party"}]), AnswerMalformed),
     (
-        "a number that nobody asked for",
+        "a number outside the query",
         rows_of(ASSIGNMENT, lambda row: [{**row, "number": "+442079460999", "party": 999}]),
         ForeignHit,
     ),
     ("a number of 5,000 characters", rows_of(CONTACT, lambda row: [row, other(row, "5" * 5_000)]), AnswerMalformed),
     ("a NUL in an address", rows_of(CONTACT, lambda row: [row, other(row, "a\0@example.com")]), AnswerMalformed),
     (
-        "rows of somebody else",
+        "rows of another person",
         rows_of(CONTACT, lambda row: [row, {**other(row, "b@example.org"), "value": "", "party": 999}]),
         ForeignHit,
     ),
@@ -471,7 +471,7 @@ TICKETS: list[tuple[str, Alter]] = [
 
 
 @pytest.mark.parametrize(("what", "alter"), TICKETS, ids=[row[0] for row in TICKETS])
-async def test_a_tracker_that_answers_nonsense_has_erased_nobody(what: str, alter: Alter) -> None:
+async def test_nonsense_from_a_tracker_erases_nothing(what: str, alter: Alter) -> None:
     results = await worked(ticketing(alter), Operation.ERASE)
     assert {type(result) for result in results} == {AnswerMalformed}, what
 

@@ -39,7 +39,7 @@ def row(**other: Any) -> dict[str, Any]:
 
 
 async def uploaded(asked: Asked, *rows: dict[str, Any]) -> None:
-    """What the team brings to intake before it says so on the bus."""
+    """Uploads a team's copy to intake."""
     command = UUID(orjson.loads(asked.team.published[-1].value)["command_id"])
     content = read_result(orjson.dumps({"command_id": str(command), "records": rows})).sealed()
     asked.team.uploads.places[command] = content
@@ -81,7 +81,7 @@ async def test_a_copy_that_is_not_as_declared_is_for_a_person(
     asked = asked_for(silent, Operation.EXPORT)
     await asked.again()
     await uploaded(asked, *rows)
-    result = await asked.told(outcome="exported", found=found)
+    result = await asked.replied(outcome="exported", found=found)
     assert isinstance(result, error)
     assert says in str(result)
 
@@ -89,10 +89,10 @@ async def test_a_copy_that_is_not_as_declared_is_for_a_person(
 async def test_a_copy_that_never_came_needs_a_person(silent: Silent) -> None:
     asked = asked_for(silent, Operation.EXPORT)
     await asked.again()
-    assert isinstance(await asked.told(outcome="exported", found=1), AnswerMalformed)
+    assert isinstance(await asked.replied(outcome="exported", found=1), AnswerMalformed)
     await asked.again()
     await uploaded(asked, row())
-    assert isinstance(await asked.told(outcome="exported", found=1), Receipt)
+    assert isinstance(await asked.replied(outcome="exported", found=1), Receipt)
 
 
 def nested(depth: int) -> Any:
@@ -139,18 +139,18 @@ async def test_a_change_is_made_looked_at_again_and_counted(stand: BusStand, ope
 async def test_team_that_changed_nothing_at_its_second_look_fails(silent: Silent, operation: Operation) -> None:
     asked = asked_for(silent, operation, *((NEW,) if operation is Operation.RECTIFY else ()))
     await asked.again()
-    assert isinstance(await asked.told(outcome="amended", found=3, changed=3), Pending)
-    assert isinstance(await asked.told(outcome="located", found=3, remaining=1), ResidueFound)
+    assert isinstance(await asked.replied(outcome="amended", found=3, changed=3), Pending)
+    assert isinstance(await asked.replied(outcome="located", found=3, remaining=1), ResidueFound)
 
 
-async def test_a_team_that_finds_nobody_whom_it_has_just_restricted_is_not_believed(silent: Silent) -> None:
+async def test_team_that_loses_a_person_after_a_restriction_is_not_believed(silent: Silent) -> None:
     asked = asked_for(silent, Operation.RESTRICT)
     await asked.again()
-    await asked.told(outcome="amended", found=3, changed=3)
-    assert isinstance(await asked.told(outcome="no_match"), ResidueFound)
+    await asked.replied(outcome="amended", found=3, changed=3)
+    assert isinstance(await asked.replied(outcome="no_match"), ResidueFound)
 
 
-async def test_only_fields_that_the_team_can_correct_are_its_task_and_told(stand: BusStand) -> None:
+async def test_team_gets_only_fields_that_it_can_correct(stand: BusStand) -> None:
     stand.put(ADA, 1)
     name = Change(field="name", current=None, asserted="Ada Quarzfels")
     foreign, both = task_of(stand, ADA, Operation.RECTIFY, name), task_of(stand, ADA, Operation.RECTIFY, name, NEW)
@@ -161,7 +161,7 @@ async def test_only_fields_that_the_team_can_correct_are_its_task_and_told(stand
     assert [each["field"] for each in (await stand.identities(claim))["changes"]] == ["email"]
 
 
-async def test_a_field_of_its_rows_that_the_team_cannot_correct_is_a_persons_part(stand: BusStand) -> None:
+async def test_field_that_the_team_cannot_correct_is_manual(stand: BusStand) -> None:
     cents = task_of(stand, ADA, Operation.RECTIFY, Change(field="cents", current="5", asserted="7"))
     [left] = await Engine(stand).run([cents])
     assert isinstance(left, NotSupported)
@@ -211,7 +211,7 @@ def test_a_table_says_what_its_operations_need(settings: dict[str, Any], says: s
 async def test_a_team_that_refuses_a_copy_is_shown_with_its_reason(silent: Silent) -> None:
     asked = asked_for(silent, Operation.EXPORT)
     await asked.again()
-    result = await asked.told(outcome="refused", reason="unpaid_invoice")
+    result = await asked.replied(outcome="refused", reason="unpaid_invoice")
     assert isinstance(result, Refused)
     assert str(result) == "billing refuses to export: unpaid_invoice"
 
@@ -224,12 +224,12 @@ async def test_a_team_says_before_an_erasure_what_it_would_find_and_keep_and_cha
         stand.store.db.execute("UPDATE invoice SET keep_until = '2099-12-31' WHERE number = 1")
     [plan] = await Engine(stand).run([task_of(stand, ADA, Operation.PLAN)])
     assert isinstance(plan, Receipt)
-    told = (plan.outcome, plan.found, plan.changed, plan.remaining, plan.by_category, plan.ground, plan.until)
-    assert told == (TaskOutcome.PLANNED, 3, 0, 1, {"account": 3}, "tax_law", date(2099, 12, 31))
+    reported = (plan.outcome, plan.found, plan.changed, plan.remaining, plan.by_category, plan.ground, plan.until)
+    assert reported == (TaskOutcome.PLANNED, 3, 0, 1, {"account": 3}, "tax_law", date(2099, 12, 31))
     assert (stand.holds(ADA), len(stand.published)) == (3, 1), "nothing was changed, so nothing is looked at again"
-    [nobody] = await Engine(stand).run([task_of(stand, BEN, Operation.PLAN)])
-    assert isinstance(nobody, Receipt)
-    assert nobody.outcome is TaskOutcome.NO_MATCH
+    [unknown] = await Engine(stand).run([task_of(stand, BEN, Operation.PLAN)])
+    assert isinstance(unknown, Receipt)
+    assert unknown.outcome is TaskOutcome.NO_MATCH
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ async def test_team_that_would_refuse_stops_the_erasure(silent: Silent, said: di
     silent.__post_init__()
     asked = asked_for(silent, Operation.PLAN)
     await asked.again()
-    result = await asked.told(**said)
+    result = await asked.replied(**said)
     assert isinstance(result, Refused)
     assert fails in str(result)
 

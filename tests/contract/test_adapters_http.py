@@ -1,4 +1,4 @@
-"""What is declared of an HTTP system, by the example of Zendesk: a system that behaves as its documentation says."""
+"""The declared HTTP system, by the example of Zendesk as its documentation describes it."""
 
 import gc
 import re
@@ -49,7 +49,7 @@ async def test_a_person_takes_the_fewest_calls_and_tickets_of_several_share_thei
         tasks = [task(email=f"u{number}@example.com") for number in range(5)]
         assert {receipt(each).outcome for each in await engine.erase(*tasks)} == {TaskOutcome.ERASED}
         bulk = [call for call in desk.calls if "many" in call]
-        assert len(bulk) == 3, "100 tickets of five people are deleted twice and looked at once"
+        assert len(bulk) == 3, "100 tickets of five people are deleted twice and read once"
 
 
 async def test_a_search_that_lags_behind_neither_hides_residue_nor_brings_the_dead_back() -> None:
@@ -86,7 +86,7 @@ async def test_who_was_restored_between_two_looks_is_not_called_erased() -> None
         assert (desk.users, desk.soft_users) == ({}, {})
 
 
-async def test_a_merged_users_address_is_followed_to_whoever_has_it_now() -> None:
+async def test_merged_users_address_is_followed_to_its_present_holder() -> None:
     async with zendesk() as (engine, desk):
         loser, winner, erasing = desk.add_user(ADA), desk.add_user("old@example.com"), task()
         first = True
@@ -133,7 +133,7 @@ async def test_busy_without_a_time_is_left_alone_for_a_while() -> None:
         assert timedelta(seconds=10) <= result.retry_in <= timedelta(minutes=5)
 
 
-async def test_a_state_of_a_job_that_nobody_has_heard_of_is_waited_for_until_its_time_is_over() -> None:
+async def test_unknown_state_of_a_job_counts_as_pending_until_the_timeout() -> None:
     async with zendesk() as (engine, desk):
         desk.job_states = ["reticulating"]
         desk.add_ticket(desk.add_user(ADA))
@@ -142,7 +142,7 @@ async def test_a_state_of_a_job_that_nobody_has_heard_of_is_waited_for_until_its
         assert "has not ended" in str(result)
 
 
-async def test_a_job_that_failed_is_a_persons() -> None:
+async def test_failed_job_is_manual() -> None:
     async with zendesk() as (engine, desk):
         desk.job_states = ["working", "killed"]
         desk.add_ticket(desk.add_user(ADA))
@@ -165,7 +165,7 @@ async def test_a_missing_right_is_named() -> None:
         assert "it needs admin" in str(result)
 
 
-async def test_more_people_than_one_request_may_touch_are_left_to_two_persons() -> None:
+async def test_people_over_the_limit_need_two_approvers() -> None:
     async with zendesk() as (engine, desk):
         desk.add_user(ADA)
         desk.add_user(ADA)
@@ -184,7 +184,7 @@ async def test_a_copy_holds_what_is_classified_and_says_by_what_each_record_was_
         assert {match.value for each in (user, ticket) for match in each.matched} == {ADA}
 
 
-async def test_a_locate_yields_what_else_somebody_is_known_by() -> None:
+async def test_locate_yields_further_identities() -> None:
     async with zendesk() as (engine, desk):
         desk.add_user(ADA, phone="+33 6 12 34 56 78")
         [located] = await engine.adapter.locate([task(Operation.LOCATE)], engine.save_progress)
@@ -208,7 +208,7 @@ yields = { address = "email" }
 
 
 def followed(asked: httpx.Request, *, on: int) -> httpx.Response:
-    """Whoever is known by a1 has a2 as well, and the account 1, by which a2 signs in, and so on for so many steps."""
+    """Answers a chain of identities: a1 leads to a2 and account 1, by which a2 signs in, for so many steps."""
     (value,) = asked.url.params.values()
     n = int(re.sub(r"\D", "", value))
     if asked.url.path.endswith("users"):
@@ -272,7 +272,7 @@ async def test_a_pause_is_kept_and_a_senseless_one_is_bounded(ask: Ask, header: 
 
 
 # The declarations for HubSpot and Stripe, each against a system that behaves as its documentation says.
-async def test_a_contact_goes_by_id_alone_so_that_nobody_is_put_on_a_blocklist() -> None:
+async def test_contact_is_deleted_by_id_so_that_no_address_is_blocklisted() -> None:
     async with hubspot() as (engine, crm):
         contact = crm.add_contact(ADA)
         for _ in range(230):
@@ -280,8 +280,8 @@ async def test_a_contact_goes_by_id_alone_so_that_nobody_is_put_on_a_blocklist()
         [result] = await engine.erase(task())
         assert receipt(result).by_category == {"contact": 1, "activity": 230}
         assert (crm.contacts, crm.activities, crm.blocklist) == ({}, {}, [])
-        [nobody] = await engine.erase(task(email="ben@example.com"))
-        assert receipt(nobody).outcome is TaskOutcome.NO_MATCH
+        [unknown] = await engine.erase(task(email="ben@example.com"))
+        assert receipt(unknown).outcome is TaskOutcome.NO_MATCH
         assert crm.blocklist == []
 
 
@@ -293,7 +293,7 @@ async def test_a_contact_that_wants_no_marketing_shows_it() -> None:
         assert crm.contacts[contact]["properties"]["hs_email_optout"] == "true"
 
 
-async def test_a_redaction_is_begun_told_to_run_and_followed_to_its_end() -> None:
+async def test_redaction_is_started_run_and_followed_to_its_end() -> None:
     async with stripe() as (engine, payments):
         customer = payments.add_customer(ADA)
         charges = [payments.add_charge(customer) for _ in range(25)]
@@ -334,7 +334,7 @@ async def test_a_disputed_charge_stays_with_its_customer_as_long_as_that_is_so()
         assert payments.customers[customer]["email"] == ADA
 
 
-async def test_a_job_that_was_canceled_is_a_persons_and_a_retry_begins_another() -> None:
+async def test_canceled_job_is_manual_and_a_retry_starts_another() -> None:
     async with stripe() as (engine, payments):
         payments.add_customer(ADA)
         payments.end = "canceled"
@@ -347,7 +347,7 @@ async def test_a_job_that_was_canceled_is_a_persons_and_a_retry_begins_another()
         assert receipt(again).found == 1
 
 
-# A copy out of a declared system is handed over page by page: what it has of a person is never in memory at once.
+# A copy out of a declared system is handed over page by page: a person's records are never in memory together.
 PAGES, RECORDS, BYTES = 30, 100, 10_000
 """30 MB of notes in all."""
 NOTES = """
@@ -394,7 +394,7 @@ async def test_many_records_of_one_person_are_read_in_flat_memory(tmp_path: Path
     assert most < _MOST, f"{most / 2**20:.0f} MiB"
 
 
-# What vendors do to whoever erases there: each nastiness by itself, against the system that has it.
+# Oddities of vendors, each against the system that has it.
 async def test_an_index_that_is_behind_shows_the_dead_and_they_are_not_erased_again_and_again() -> None:
     async with hubspot() as (engine, crm):
         crm.add_contact(ADA)
@@ -479,7 +479,7 @@ async def test_a_hundred_tickets_that_an_index_has_behind_are_each_looked_at_by_
         assert sum(call.endswith("/tickets/show_many") for call in desk.calls) == 2
 
 
-async def test_a_redaction_that_nobody_began_twice_is_one_job_after_a_crash() -> None:
+async def test_redaction_is_one_job_after_a_crash() -> None:
     async with stripe() as (engine, payments):
         payments.add_customer(ADA)
         erasing = task()

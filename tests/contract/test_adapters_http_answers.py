@@ -1,4 +1,4 @@
-"""What a declared system says is believed as far as it was declared, in batches, corrections and mailing lists."""
+"""A declared system is believed only as declared, in batches, corrections and mailing lists."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -41,7 +41,7 @@ UNREADABLE = (
     b'{"people": [{"id": 7, "email": "eve@example.com", "email": "ada@example.com"}]}',
     b'{"people": [{"id": 8, "id": 7, "email": "ada@example.com"}]}',
 )
-"""What is no JSON, or is read by each in a way of their own."""
+"""Not JSON, or ambiguous to parsers."""
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ async def test_undeclared_answer_fails_by_name(ask: Ask, said: httpx.Response, f
     assert "eve@" not in str(result)
 
 
-async def test_nobody_found_is_no_match_where_the_declaration_says_how_that_looks(ask: Ask) -> None:
+async def test_declared_empty_answer_is_no_match(ask: Ask) -> None:
     result = await ask(lambda _: httpx.Response(404), find=", not_found = [{ status = 404 }]")
     assert isinstance(result, Receipt)
     assert result.outcome is TaskOutcome.NO_MATCH
@@ -263,7 +263,7 @@ def change(field: str, asserted: str, current: str | None = None) -> Change:
         ([change("name", "Eda", "Wrong")], TaskOutcome.AMENDED, (1,), {"name": "Eda"}),
     ],
 )
-async def test_each_correction_is_counted_and_whoever_is_found_is_not_called_unknown(
+async def test_each_correction_is_counted_and_a_found_person_is_not_unknown(
     shop: Shop, changes: list[Change], outcome: TaskOutcome, corrected: tuple[int, ...], now: Mapping[str, str]
 ) -> None:
     engine, ada = shop
@@ -285,9 +285,9 @@ async def test_each_correction_is_counted_and_whoever_is_found_is_not_called_unk
         ),
         ([change("city", "Bilbao")], "person holds what is to be", None),
     ],
-    ids=["said", "beside what is corrected", "unsaid"],
+    ids=["said", "next to a correction", "unsaid"],
 )
-async def test_what_a_record_holds_and_no_request_corrects_is_a_persons_part(
+async def test_value_without_a_declared_correction_is_manual(
     shop: Shop, changes: list[Change], says: str, done: tuple[int, int, int] | None
 ) -> None:
     engine, ada = shop
@@ -299,7 +299,7 @@ async def test_what_a_record_holds_and_no_request_corrects_is_a_persons_part(
     assert before == done
 
 
-async def test_what_another_record_still_holds_of_the_old_value_is_a_persons_part(shop: Shop) -> None:
+async def test_old_value_in_another_record_is_manual(shop: Shop) -> None:
     engine, ada = shop
     ada["name"] = "Edith"
     [left] = await engine.adapter.amend([task(Operation.RECTIFY, ADA, change("name", "Ada"))], engine.save_progress)
@@ -308,7 +308,7 @@ async def test_what_another_record_still_holds_of_the_old_value_is_a_persons_par
     assert left.done_before == DoneBefore(found=3, changed=1, remaining=2)
 
 
-async def test_what_no_record_holds_is_told_as_looked_for(shop: Shop) -> None:
+async def test_value_in_no_record_is_reported_as_searched(shop: Shop) -> None:
     engine, _ = shop
     asked = task(Operation.RECTIFY, ADA, change("city", "Bilbao", "Porto"))
     [done] = await engine.adapter.amend([asked], engine.save_progress)
@@ -327,7 +327,7 @@ async def test_who_is_not_found_any_more_by_what_was_corrected_is_not_called_unk
     assert isinstance(await engine.once_amended(asked), NotSupported)
 
 
-async def test_what_has_no_request_for_a_restriction_is_a_persons_part_beside_what_is_done(shop: Shop) -> None:
+async def test_resource_without_restriction_is_manual_next_to_what_is_done(shop: Shop) -> None:
     engine, ada = shop
     [left] = await engine.adapter.amend([task(Operation.RESTRICT)], engine.save_progress)
     assert isinstance(left, NotSupported), left
@@ -462,7 +462,7 @@ def saas() -> Saas:
     return Saas()
 
 
-@pytest.fixture(params=["", ', job = "erasure"'], ids=["at once", "by a job"])
+@pytest.fixture(params=["", ', job = "erasure"'], ids=["immediately", "by a job"])
 async def engine(saas: Saas, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Declared]:
     saas.jobs_only = bool(request.param)
     (tmp_path / "saas.toml").write_text(DECLARATION_BATCHED.replace("STEP", request.param).replace("LOOK", GONE))
@@ -474,7 +474,7 @@ async def everybody(engine: Declared) -> list[Result]:
     return await engine.erase(*(task(email=f"p{number}@example.com") for number in range(PEOPLE)))
 
 
-async def test_all_go_in_one_call_where_nobody_is_refused(engine: Declared, saas: Saas) -> None:
+async def test_all_are_deleted_in_one_call_without_a_refusal(engine: Declared, saas: Saas) -> None:
     assert all(isinstance(each, Receipt) for each in await everybody(engine))
     assert saas.people == {}
     assert saas.calls.count("POST erasures") == 1
@@ -489,7 +489,7 @@ async def test_one_that_is_refused_fails_alone(engine: Declared, saas: Saas) -> 
 
 
 @pytest.mark.parametrize("page", [100, 1], ids=["shows all", "shows one at a time"])
-async def test_one_that_stays_keeps_nobody_else(engine: Declared, saas: Saas, page: int) -> None:
+async def test_kept_record_keeps_no_other(engine: Declared, saas: Saas, page: int) -> None:
     saas.kept, saas.page = {"5", "7"}, page
     results = await everybody(engine)
     assert [isinstance(each, ResidueFound) for each in results] == [number in {5, 7} for number in range(PEOPLE)]
@@ -506,7 +506,7 @@ async def test_job_without_a_name_is_not_begun(engine: Declared, saas: Saas, mon
     assert saas.calls.count("POST erasures") == 1
 
 
-# Who gets marketing in a system behind HTTP is told from every page of its list.
+# Recipients of marketing are read from every page of the system's list.
 
 PAGES = '{ kind = "page", size = 2, parameter = "p" }'
 LISTED = f"""everybody = {{ get = "/all", records = "people", pages = {PAGES} }}
@@ -515,8 +515,8 @@ suppress = {{ steps = [{{ delete = "/people/{{id}}/mail" }}], seen = [{{ path = 
 """
 
 
-def test_who_bears_no_mark_is_told_from_every_page_and_a_busy_system_is_waited_for() -> None:
-    async def told() -> tuple[list[str], int]:
+def test_unmarked_people_are_read_from_every_page_with_waits_for_a_busy_system() -> None:
+    async def listed() -> tuple[list[str], int]:
         async with hubspot() as (engine, crm):
             for n in range(150):
                 crm.add_contact(f"p{n}@example.com", hs_email_optout=str(n % 2 == 0).lower(), phone="+34600000001")
@@ -532,14 +532,14 @@ def test_who_bears_no_mark_is_told_from_every_page_and_a_busy_system_is_waited_f
             return [each.value for each in points if each.type is IdentityType.EMAIL], sum(not page for page in pages)
 
     with asyncio.Runner(loop_factory=SkippingLoop) as runner:
-        mailed, waits = runner.run(told())
+        mailed, waits = runner.run(listed())
         assert mailed == [f"p{n}@example.com" for n in range(1, 150, 2)]
-        assert waits > 0, "and meanwhile the loop is told that it goes on"
+        assert waits > 0, "and the loop reports progress meanwhile"
         assert runner.get_loop().time() < 60
 
 
 @pytest.mark.parametrize(("answer", "fails"), [({"people": 7}, AnswerMalformed), (None, Unavailable)])
-async def test_broken_marketing_list_compares_nobody(tmp_path: Path, answer: object, fails: type[Exception]) -> None:
+async def test_broken_marketing_list_is_not_compared(tmp_path: Path, answer: object, fails: type[Exception]) -> None:
     (tmp_path / "saas.toml").write_text(DECLARATION.format(auth=BEARER, find="", more="") + LISTED)
 
     def handle(request: httpx.Request) -> httpx.Response:

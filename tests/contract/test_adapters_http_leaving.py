@@ -1,4 +1,4 @@
-"""What a declared system leaves as it is in an erasure, category by category: by a hold, or while a state lasts."""
+"""Data that an erasure leaves in a declared system, by category: under a hold, or while a state lasts."""
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -67,7 +67,7 @@ def declaration(user: str, deal: str) -> str:
 
 @dataclass
 class Desk:
-    """Records by kind and id; ``asked``: what was told to go."""
+    """Records by kind and ID; ``asked``: those asked to be deleted."""
 
     records: dict[str, dict[int, dict[str, Any]]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -127,7 +127,7 @@ async def connected(
 
 
 async def both(engine: Declared, **said: Any) -> tuple[Result, Result]:
-    """What a dry run says, and what comes of the erasure."""
+    """Returns the results of a dry run and of the erasure."""
     erasing = replace(task(), at=engine.clock.now(), **said)
     [planned] = await engine.adapter.plan([replace(erasing, operation=Operation.PLAN)], engine.save_progress)
     [erased] = await engine.erase(erasing)
@@ -142,7 +142,7 @@ ALL = {"user", "deal", "note", "reply"}
 
 
 @pytest.mark.parametrize(
-    ("state", "holds", "said", "stays", "told"),
+    ("state", "holds", "said", "stays", "kept_by"),
     [
         ("ended", {}, {}, set(), {}),
         ("ended", {"deal": "contact"}, {"held": frozenset({"contact"})}, {"user", "deal"}, "legal_hold"),
@@ -154,7 +154,7 @@ ALL = {"user", "deal", "note", "reply"}
     ids=["nothing", "a hold", "another tells", "it is over", "it tells itself", "both"],
 )
 async def test_what_is_kept_stays_with_what_it_lies_below_and_the_rest_goes(
-    tmp_path: Path, state: str, holds: dict[str, str], said: dict[str, Any], stays: set[str], told: str
+    tmp_path: Path, state: str, holds: dict[str, str], said: dict[str, Any], stays: set[str], kept_by: str
 ) -> None:
     desk = desk_of(state)
     async with connected(tmp_path, desk, SIGNED, **holds) as engine:
@@ -169,11 +169,11 @@ async def test_what_is_kept_stays_with_what_it_lies_below_and_the_rest_goes(
         len(stays),
     )
     assert kept(planned) == kept(erased)
-    assert {rule for rule, _ in kept(erased).values()} == ({told} if stays else set())
+    assert {rule for rule, _ in kept(erased).values()} == ({kept_by} if stays else set())
     assert sum(rows for _, rows in kept(erased).values()) == len(stays)
 
 
-async def test_what_stays_is_told_alike_when_the_same_task_is_worked_again(tmp_path: Path) -> None:
+async def test_repeat_of_a_task_reports_the_same_kept_data(tmp_path: Path) -> None:
     desk = desk_of()
     async with connected(tmp_path, desk, user="contact") as engine:
         erasing = replace(task(), at=engine.clock.now(), held=frozenset({"contact"}))
@@ -187,7 +187,7 @@ async def test_what_stays_is_told_alike_when_the_same_task_is_worked_again(tmp_p
     [("deal", "ended", {"user": "requester", "deal": "contact"}), ("user", None, {"user": "contact"})],
     ids=["with what it lies below", "what goes is asked no state again"],
 )
-async def test_what_a_hold_covers_that_comes_between_two_attempts_is_not_told_to_go_any_more(
+async def test_hold_placed_between_two_attempts_stops_the_rest(
     tmp_path: Path, covers: str, state: str | None, stays: Mapping[str, str]
 ) -> None:
     desk = desk_of()
@@ -210,7 +210,7 @@ async def test_what_a_hold_covers_that_comes_between_two_attempts_is_not_told_to
         ("ended", {"user": "contact"}, {"states": {"contract_active": None}}, GroundUnknown),
         ("active", {}, {}, ErasureRefused),
     ],
-    ids=["a record does not tell", "nobody could tell", "no rule keeps it by that"],
+    ids=["a record does not say", "no record could say", "no rule keeps it by that"],
 )
 async def test_where_it_is_not_decided_what_stays_nothing_goes(
     tmp_path: Path, state: str | None, holds: dict[str, str], said: dict[str, Any], failure: type[Exception]
@@ -236,9 +236,7 @@ async def test_unsigned_rule_keeps_nothing_after_dual_approval(tmp_path: Path, c
         assert "(contact: 1) are what active_contract is about" in str(result)
 
 
-async def test_what_a_customer_decides_about_is_kept_by_no_rule_of_ours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_customers_data_are_kept_by_no_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     desk = desk_of()
     monkeypatch.setitem(globals(), "KIND", KIND.replace("search = true, ", ""))
     async with connected(tmp_path, desk, user="contact") as engine:
@@ -282,7 +280,7 @@ async def test_a_record_that_does_not_show_its_restriction_is_no_restriction(tmp
     assert desk.left == ALL
 
 
-async def test_marketing_is_a_persons_part_where_no_record_of_theirs_bears_the_mark(tmp_path: Path) -> None:
+async def test_marketing_without_a_mark_is_manual(tmp_path: Path) -> None:
     desk = desk_of()
     desk.records |= {"deal": {}, "reply": {}}
     async with connected(tmp_path, desk, switched=("deal",)) as engine:
@@ -307,7 +305,8 @@ async def test_records_kept_below_an_erased_account_do_not_stop_the_erasure(tmp_
     assert kept(erased) == kept(planned)
 
 
-# What an interface cannot erase: a person is told how, by ids alone, and it is looked for again when they have.
+# Records that an interface cannot erase: a person gets manual steps with IDs only, and the records are verified
+# afterwards.
 DECLARATION = """
 auth = { value = "token {HUBSPOT_TOKEN}" }
 check = { get = "/me" }
@@ -390,17 +389,17 @@ async def engine(tracker: Tracker, tmp_path: Path) -> AsyncIterator[Declared]:
         yield engine
 
 
-async def test_a_person_is_told_by_ids_what_to_do_and_what_is_below_comes_first(engine: Declared) -> None:
-    [told] = await engine.once([task()])
-    assert isinstance(told, NotSupported)
-    assert told.manual_steps == (
+async def test_manual_steps_name_ids_and_begin_with_records_below(engine: Declared) -> None:
+    [manual] = await engine.once([task()])
+    assert isinstance(manual, NotSupported)
+    assert manual.manual_steps == (
         "shred Message,11,Message,13",
         "read ticket 3 of user 7",
         "shred 'Ticket,1;Ticket,2'",
         "shred user 7",
     )
-    assert "7" not in str(told)
-    assert "says how" in str(told)
+    assert "7" not in str(manual)
+    assert "says how" in str(manual)
 
 
 async def test_deleted_rest_is_not_reported_again_and_ends_as_erased(engine: Declared, tracker: Tracker) -> None:
@@ -409,15 +408,15 @@ async def test_deleted_rest_is_not_reported_again_and_ends_as_erased(engine: Dec
     for kind, number in (("messages", "11"), ("tickets", "1"), ("tickets", "2")):
         del tracker.records[kind][number]
     tracker.add("tickets", "4", people=[{"id": "7"}])
-    [told] = await engine.once([erasing])
-    assert isinstance(told, NotSupported)
-    assert told.manual_steps == ("shred Message,13", "read ticket 3 of user 7", "shred 'Ticket,4'", "shred user 7")
+    [manual] = await engine.once([erasing])
+    assert isinstance(manual, NotSupported)
+    assert manual.manual_steps == ("shred Message,13", "read ticket 3 of user 7", "shred 'Ticket,4'", "shred user 7")
 
     tracker.records["tickets"] = {}
     del tracker.records["users"]["7"]
-    [told] = await engine.once([erasing])
-    assert isinstance(told, NotSupported), "no search finds the message any more, and it is there"
-    assert told.manual_steps == ("shred Message,13",)
+    [manual] = await engine.once([erasing])
+    assert isinstance(manual, NotSupported), "no search finds the message any more, and it is there"
+    assert manual.manual_steps == ("shred Message,13",)
 
     tracker.records["messages"] = {}
     [done] = await engine.once([erasing])
@@ -427,8 +426,8 @@ async def test_deleted_rest_is_not_reported_again_and_ends_as_erased(engine: Dec
 
 async def test_an_id_that_is_none_gets_into_no_command(engine: Declared, tracker: Tracker) -> None:
     tracker.add("tickets", "1'; rm -rf /; '", people=[{"id": "7"}])
-    [told] = await engine.once([task()])
-    assert isinstance(told, AnswerMalformed)
+    [manual] = await engine.once([task()])
+    assert isinstance(manual, AnswerMalformed)
 
 
 async def test_what_others_have_written_is_counted_and_not_handed_out(engine: Declared) -> None:
@@ -446,7 +445,7 @@ async def test_what_neither_says_makes_no_record_theirs(tracker: Tracker, tmp_pa
     assert copied.by_category == {"contact": 1, "ticket": 3}
 
 
-# What a record of a declared interface names is not told or done for whoever has written it (REQ-N5, REQ-S1).
+# Another person's records named in the subject's are neither shown nor changed (REQ-N5, REQ-S1).
 DECLARATION_CLAIMS = """
 auth = { value = "Bearer {HUBSPOT_TOKEN}" }
 check = { get = "/me" }
@@ -478,7 +477,7 @@ HELD = {
     "/tickets": [{"id": 3, "number": "C-1", "email": "mallory@example.com"}],
     "/calls": [{"id": 5, "number": "C-1", "seconds": 60}, {"id": 6, "number": "C-9", "seconds": 61}],
 }
-"""C-1 is what an erasure has left of somebody. Mallory has written under C-1."""
+"""C-1 is left of an erasure. Mallory has written under C-1."""
 DONE = [Operation.LOCATE, Operation.EXPORT, Operation.PLAN, Operation.ERASE, Operation.RECTIFY, Operation.RESTRICT]
 
 
@@ -499,7 +498,7 @@ async def shop(folder: Path, written: list[str], declaration: str = DECLARATION_
 
 
 async def asked(engine: Declared, operation: Operation, identities: Sequence[Identity], confirmed: int = 0) -> Result:
-    """The result of one task of whoever is known by these."""
+    """Returns the result of one task of the person with these identities."""
     record = ShownRecord(category="contact", fields={"seconds": 60})
     changes = (Change(field="seconds", asserted="1", record=record),) if operation is Operation.RECTIFY else ()
     limits: dict[str, int] = {Limit.MAX_PEOPLE: confirmed} if confirmed else {}
@@ -530,7 +529,7 @@ async def test_named_account_alone_yields_none_of_its_records(tmp_path: Path, op
     assert (result.exceeded.limit, result.exceeded.found, written) == (Limit.MAX_PEOPLE, 2, [])
 
 
-async def test_the_record_of_the_account_two_persons_or_a_proof_say_whose_they_are(tmp_path: Path) -> None:
+async def test_account_record_two_people_or_a_proof_decide_whose_they_are(tmp_path: Path) -> None:
     async with shop(tmp_path, []) as engine:
         stopped = await asked(engine, Operation.LOCATE, known("mallory@example.com"))
         assert isinstance(stopped, BlastRadius), "what a ticket names is followed no further"
@@ -586,7 +585,7 @@ ADDRESS = Identity(IdentityType.EMAIL, ADA)
 async def located(
     directory: Path, *known: Identity, register: list[Mapping[str, Any]], owner: str = BOTH, fuzzy: bool = False
 ) -> Result:
-    """What a register tells of somebody who is known by these; ``fuzzy``: its search brings everybody."""
+    """Locates a person in a register; ``fuzzy``: its search returns all people."""
     (directory / "register.toml").write_text(WITH_OWNERS.replace("OWNER", owner))
 
     def handle(request: httpx.Request) -> httpx.Response:
@@ -599,9 +598,9 @@ async def located(
 
 
 @pytest.mark.parametrize("claimed", [False, True])
-async def test_an_account_that_ones_own_record_tells_makes_it_nobody_elses(tmp_path: Path, *, claimed: bool) -> None:
-    beside = [Identity(ACCOUNT, "A-9", source="desk", claimed=True)] if claimed else []
-    found = await located(tmp_path, ADDRESS, *beside, register=[MINE])
+async def test_account_in_ones_own_record_is_ones_own(tmp_path: Path, *, claimed: bool) -> None:
+    claims = [Identity(ACCOUNT, "A-9", source="desk", claimed=True)] if claimed else []
+    found = await located(tmp_path, ADDRESS, *claims, register=[MINE])
     assert isinstance(found, Receipt), found
     assert (found.found, {(each.type, each.value) for each in found.identities}) == (1, {(ACCOUNT, "A-1")})
 

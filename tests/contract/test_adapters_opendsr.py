@@ -1,4 +1,4 @@
-"""What only a third party reached by OpenDSR can do to us, and what only such a one can give."""
+"""Misbehaviour and guarantees of a third party that is reached by OpenDSR."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -53,7 +53,7 @@ def answering(handler: Callable[[httpx.Request], httpx.Response], **settings: ob
 
 
 async def copied(stand: OpenDsrStand, email: str = ADA) -> Result:
-    """What an access request of theirs comes to."""
+    """Returns the result of an access request."""
     task = replace(erasure_of(stand, email), operation=Operation.EXPORT)
     [result] = await stand.adapter.export([task], Engine(stand).save_progress)
     return result
@@ -133,15 +133,15 @@ async def test_more_results_than_one_request_may_have_are_not_fetched_before_as_
 
 
 class Sloppy(MailingSystem):
-    """Finds whoever has the name in their address."""
+    """Matches any address that contains the name."""
 
     def work(self) -> None:
-        """Do what was taken, for everybody alike."""
+        """Works all requests alike."""
         for taken in self.taken.values():
             taken.found = self.rows
 
 
-async def test_a_search_that_finds_somebody_else_too_is_stopped_before_anything_is_done() -> None:
+async def test_search_that_also_finds_another_person_is_stopped_first() -> None:
     stand = stand_of(Sloppy([], SetClock()))
     stand.put(f"x{ADA}", 1)
     [erased] = await Engine(stand).erase([erasure_of(stand, ADA)])
@@ -172,17 +172,17 @@ def discovery(formats: tuple[str, ...] = ("raw",), types: tuple[str, ...] = ("ac
         (httpx.Response(200, json={}), "check supported_identities, supported_subject_request_types"),
     ],
 )
-async def test_a_processor_that_cannot_do_it_is_refused_before_it_hears_who(offer: httpx.Response, says: str) -> None:
-    heard: list[str] = []
+async def test_incapable_processor_is_refused_before_it_gets_an_identity(offer: httpx.Response, says: str) -> None:
+    called: list[str] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
-        heard.append(request.url.path)
+        called.append(request.url.path)
         return offer
 
     stand = answering(handler)
     with pytest.raises(Refused, match=says):
         await Engine(stand).once([erasure_of(stand, ADA)])
-    assert heard == ["/v2/discovery"]
+    assert called == ["/v2/discovery"]
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ async def test_error_is_reported_without_the_processors_words(code: int, failure
 
 async def test_a_processor_that_is_away_is_unavailable_to_every_task() -> None:
     def handler(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("nobody there", request=request)
+        raise httpx.ConnectError("no server", request=request)
 
     stand = answering(handler)
     with pytest.raises(Unavailable, match="ConnectError"):
@@ -218,18 +218,18 @@ async def test_a_processor_that_is_away_is_unavailable_to_every_task() -> None:
 
 
 async def test_a_call_carries_the_trace_and_the_token() -> None:
-    heard: list[httpx.Headers] = []
+    received: list[httpx.Headers] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
-        heard.append(request.headers)
+        received.append(request.headers)
         return completed(request, results_count=0)
 
     stand = answering(handler)
     with TracerProvider().get_tracer("test").start_as_current_span("erase mailing") as span:
         await Engine(stand).once([erasure_of(stand, ADA)])
     trace_id = format(span.get_span_context().trace_id, "032x")
-    assert {headers["traceparent"].split("-")[1] for headers in heard} == {trace_id}
-    assert {headers["authorization"] for headers in heard} == {"Bearer secret"}
+    assert {headers["traceparent"].split("-")[1] for headers in received} == {trace_id}
+    assert {headers["authorization"] for headers in received} == {"Bearer secret"}
 
 
 def completed(request: httpx.Request, **more: object) -> httpx.Response:
@@ -354,7 +354,7 @@ def signer(key: PrivateKey) -> Callable[[bytes], bytes]:
 
 
 async def erased(path: str, sign: Callable[[bytes], bytes] | None, domain: str = DOMAIN, days: int = 0) -> Result:
-    """What an erasure comes to, so many days later, at a processor that signs so in this domain's name."""
+    """Returns the result of an erasure some days later, at a processor with this signature and domain."""
     system = MailingSystem([], SetClock(NOON + timedelta(days=days)))
     transport = httpx.ASGITransport(application(system, sign=sign, domain=domain))
     stand = opendsr_stand(system, {"certificate": path, "domain": DOMAIN}, transport)
@@ -396,7 +396,7 @@ async def test_an_answer_that_its_certificate_does_not_vouch_for_is_not_believed
 @pytest.mark.parametrize("operation", ["export", "erase"])
 @pytest.mark.parametrize("signs", ["nothing", "another's", "other results"])
 async def test_unsigned_results_erase_nothing(tmp_path: Path, key: PrivateKey, operation: str, signs: str) -> None:
-    """Everything else that it says is signed as it should be, so the results alone are to blame."""
+    """Only the results are unsigned; everything else is signed correctly."""
     own, foreign = signer(key), signer(generate_ec(SECP256R1()))
 
     def sign(body: bytes) -> bytes:
@@ -488,12 +488,12 @@ BEN = "ben@example.com"
         {"e_mail": BEN},
     ],
 )
-async def test_somebody_elses_identity_is_seen_wherever_it_stands_in_a_result(data: dict[str, object]) -> None:
+async def test_another_persons_identity_is_seen_anywhere_in_a_result(data: dict[str, object]) -> None:
     assert isinstance(await copied(giving([data])), ForeignHit)
 
 
 @pytest.mark.parametrize(
     "data", [{"email": ADA}, {"EMAIL": [ADA.upper()]}, {"email": None}, {"sender": BEN}, {"email": ""}]
 )
-async def test_the_subjects_own_is_not_taken_for_somebody_elses(data: dict[str, object]) -> None:
+async def test_subjects_own_identity_is_not_taken_for_anothers(data: dict[str, object]) -> None:
     assert isinstance(await copied(giving([data])), Receipt)

@@ -34,7 +34,7 @@ def _collecting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def words() -> Iterator[str]:
-    """Every command with its words: ``key new``."""
+    """Yields every command with its words: ``key new``."""
     for name in COMMANDS.list_commands(None):
         command = COMMANDS.get_command(None, name)
         yield from (f"{name} {sub}" for sub in command.commands) if hasattr(command, "commands") else (name,)
@@ -112,10 +112,10 @@ def test_what_is_wrong_and_what_to_do_about_it_is_said_in_one_line(
     monkeypatch.delitem(sys.modules, "services.erasure.__main__", raising=False)  # another test may have imported it
     with pytest.raises(SystemExit) as ended:
         main.main()
-    told = ended.value.code if status == 1 else capsys.readouterr().err
-    assert ended.value.code == (told if status == 1 else status)
-    assert re.search(re.escape(said).replace(r"\.\*", ".*"), str(told))
-    assert str(told).strip().count("\n") == 0
+    message = ended.value.code if status == 1 else capsys.readouterr().err
+    assert ended.value.code == (message if status == 1 else status)
+    assert re.search(re.escape(said).replace(r"\.\*", ".*"), str(message))
+    assert str(message).strip().count("\n") == 0
 
 
 OFFLINE = {
@@ -161,9 +161,9 @@ def test_a_command_without_settings_names_the_variable_that_it_needs_in_one_line
         monkeypatch.delitem(sys.modules, name)  # another test may have imported it
     with pytest.raises(SystemExit) as ended:
         main.main()
-    told = str(ended.value.code)
-    assert re.search(r"DSR_\w+", told), told + capsys.readouterr().err
-    assert told.strip().count("\n") == 0
+    message = str(ended.value.code)
+    assert re.search(r"DSR_\w+", message), message + capsys.readouterr().err
+    assert message.strip().count("\n") == 0
 
 
 @pytest.mark.parametrize("command", [each for each in words() if each.split()[0] in {"request", "letters"}])
@@ -173,7 +173,7 @@ def test_no_command_of_the_privacy_team_takes_a_key_or_a_person_as_an_argument(c
     assert taken & {"key", "api_key", "token", "password", "email", "phone", "name", "account_id", "subject"} == set()
 
 
-def test_a_service_that_is_not_well_is_told_with_the_loops_that_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unhealthy_service_is_shown_with_its_stalled_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     class Ill(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(503)
@@ -225,18 +225,18 @@ def test_a_check_names_whose_marketing_no_night_compares(tmp_path: Path, monkeyp
 
 
 def test_with_json_a_command_says_the_same_to_a_program(tmp_path: Path) -> None:
-    def told(*words: str | Path) -> Any:
+    def output(*words: str | Path) -> Any:
         return json.loads(CliRunner().invoke(main.app, [*map(str, words), "--json"]).stdout)
 
     ring, nothing = tmp_path / "keyring.json", tmp_path / "certificate.json"
     CliRunner().invoke(main.app, ["key", "new", str(ring)])
     nothing.write_text("{}")
     (tmp_path / "downstreams.toml").write_text('[billing]\nadapter = "bus"\nneeds = ["email"]\n')
-    assert told("key", "rotate", ring) == {"active": "k2"}
-    assert told("certificate", "verify", nothing)["holds"] is False
-    assert told("policy", "check")["usable"] is True
-    assert told("downstreams", "prepare", tmp_path / "downstreams.toml") == {}
-    assert told("downstreams", "check", tmp_path / "downstreams.toml") == {
+    assert output("key", "rotate", ring) == {"active": "k2"}
+    assert output("certificate", "verify", nothing)["holds"] is False
+    assert output("policy", "check")["usable"] is True
+    assert output("downstreams", "prepare", tmp_path / "downstreams.toml") == {}
+    assert output("downstreams", "check", tmp_path / "downstreams.toml") == {
         "systems": {
             "billing": {
                 "adapter": "bus",
@@ -256,14 +256,14 @@ def test_with_json_a_command_says_the_same_to_a_program(tmp_path: Path) -> None:
     }
 
 
-def test_what_a_team_needs_at_the_broker_is_told_whoever_else_is_in_the_file(tmp_path: Path) -> None:
+def test_teams_broker_rights_are_shown_without_other_systems(tmp_path: Path) -> None:
     file = tmp_path / "downstreams.toml"
-    other = '[mailing]\nadapter = "opendsr"\nurl = "${NOBODY_HAS_SET_THIS}"\nneeds = ["email"]\n'
+    other = '[mailing]\nadapter = "opendsr"\nurl = "${NOT_SET}"\nneeds = ["email"]\n'
     file.write_text(other + '[billing]\nadapter = "bus"\nneeds = ["email"]\n')
-    told = json.loads(CliRunner().invoke(main.app, ["downstreams", "topics", str(file), "--json"]).stdout)
-    assert [each["name"] for each in told["billing"]["topics"]] == ["dsr.tasks.billing", "dsr.tasks.billing.replies"]
-    assert (told["billing"]["group"], told["billing"]["user"]) == ("team-billing", "dsr-team-billing")
-    assert {each["user"] for each in told["billing"]["rights"]} == {"dsr-team-billing", "dsr-erasure"}
+    shown = json.loads(CliRunner().invoke(main.app, ["downstreams", "topics", str(file), "--json"]).stdout)
+    assert [each["name"] for each in shown["billing"]["topics"]] == ["dsr.tasks.billing", "dsr.tasks.billing.replies"]
+    assert (shown["billing"]["group"], shown["billing"]["user"]) == ("team-billing", "dsr-team-billing")
+    assert {each["user"] for each in shown["billing"]["rights"]} == {"dsr-team-billing", "dsr-erasure"}
     lines = CliRunner().invoke(main.app, ["downstreams", "topics", str(file)]).stdout
     assert "right dsr-team-billing: Write, Describe on topic dsr.tasks.billing.replies" in lines
 
@@ -294,9 +294,9 @@ def test_ctrl_c_among_the_imports_ends_the_command_quietly_with_130(tmp_path: Pa
     pressed = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nsignal.sigtimedwait([], 10)\n"
     (tmp_path / f"{module}.py").write_text(pressed)
     path = {"PATH": "/usr/bin:/bin"}
-    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # as what a shell runs in the background does not
+    reset = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # as what a shell runs in the background does not
     words: list[str | Path] = [dsr, "request", "list"]
-    done = subprocess.run(words, env=path, capture_output=True, text=True, check=False, preexec_fn=hears)
+    done = subprocess.run(words, env=path, capture_output=True, text=True, check=False, preexec_fn=reset)
     assert (done.returncode, done.stderr) == (130, "")
 
 
@@ -310,7 +310,7 @@ def test_an_interrupt_while_a_class_is_made_is_an_interrupt(monkeypatch: pytest.
     assert ended.value.code == 130
 
 
-def test_the_script_finds_the_product_beside_its_environment_also_below_a_path_with_a_space(tmp_path: Path) -> None:
+def test_script_finds_the_product_next_to_its_environment_below_a_path_with_a_space(tmp_path: Path) -> None:
     product = tmp_path / "a product"
     bin_folder = product_in(product)
     complete = {"_DSR_COMPLETE": "complete_bash", "COMP_WORDS": "dsr ev", "COMP_CWORD": "1", "PATH": "/usr/bin:/bin"}

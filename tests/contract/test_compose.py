@@ -128,7 +128,7 @@ def test_a_browser_and_intake_reach_the_identity_provider_by_one_address() -> No
     assert console == intake["environment"]["DSR_PORTAL_URL"] == ConsoleSettings().url
 
 
-def test_grafana_finds_the_dashboards_and_is_told_where_its_sources_are() -> None:
+def test_grafana_finds_its_dashboards_and_sources() -> None:
     grafana = SERVICES["grafana"]
     mounts = dict(volume.split(":")[:2] for volume in grafana["volumes"])
     provider = yaml.safe_load((GRAFANA / "provisioning" / "dashboards" / "dsr.yaml").read_text())["providers"][0]
@@ -186,19 +186,19 @@ def test_correspondence_has_memory_for_the_longest_mail_and_its_parser() -> None
     assert limit >= 100 * 2**20 + 8 * bound + MEMORY
 
 
-def test_every_service_is_scaled_by_what_it_hears_and_by_its_tasks_and_deadlines() -> None:
+def test_every_service_is_scaled_by_its_topics_tasks_and_deadlines() -> None:
     objects = generated("components/autoscaling/scaledobjects.yaml")
     for service in ServiceName:
         scaled = objects[f"dsr-{service}"]
-        heard = {t["metadata"]["topic"] for t in scaled["triggers"] if t["type"] == "kafka"}
-        assert heard == {topic.value for topic, access in TOPIC_ACCESS.items() if service in access.readers}
+        consumed = {t["metadata"]["topic"] for t in scaled["triggers"] if t["type"] == "kafka"}
+        assert consumed == {topic.value for topic, access in TOPIC_ACCESS.items() if service in access.readers}
         counted = {t["name"] for t in scaled["triggers"] if t["type"] == "postgresql"}
         assert counted == ({"backlog", "earliest-deadline"} if service in grants.FULFILLING else set())
         assert scaled["scaleTargetRef"]["name"] == f"dsr-{service}"
         assert scaled["maxReplicaCount"] <= PARTITIONS
 
 
-def test_a_service_declares_what_its_user_may_hear_and_say() -> None:
+def test_service_declares_the_rights_of_its_user() -> None:
     users = generated("components/kafka/users.yaml")
     for name in ServiceName:
         main = importlib.import_module(f"services.{name}.__main__")
@@ -216,8 +216,8 @@ def test_a_service_declares_what_its_user_may_hear_and_say() -> None:
             for topic in ([each.event.topics[each.right]] if each.right else each.event.topics.values())
         }
         writes = {topic for topic, access in TOPIC_ACCESS.items() if name is access.writer}
-        told = read_emitters() if name is ServiceName.INTAKE else ()
-        foreign = {f(emitter) for emitter in told for f in (topics.user_events, topics.user_events_group)}
+        emitters = read_emitters() if name is ServiceName.INTAKE else ()
+        foreign = {f(emitter) for emitter in emitters for f in (topics.user_events, topics.user_events_group)}
         own = {name, topics.dead_letters(name)}
         assert allowed["Read"] == {*subscribed, *own, *foreign} == {*topics.read_by(name), *own, *foreign}
         status = {topics.STATUS} if name is ServiceName.INTAKE else set()
@@ -242,7 +242,7 @@ ALERTS = {rule["alert"]: rule for rule in rules() if "alert" in rule}
 
 
 def datasources(part: Any) -> Iterator[dict[str, str]]:
-    """Every data source that a part of a dashboard names."""
+    """Yields the data sources in a part of a dashboard."""
     if isinstance(part, list):
         for each in part:
             yield from datasources(each)
@@ -370,7 +370,7 @@ def variables() -> dict[str, str]:
 
 
 def used(tree: ast.Module) -> Iterator[str]:
-    """Which of those variables a module uses: `metrics.OPEN`, or `OPEN` where it is imported or declared."""
+    """Yields the variables that a module uses: `metrics.OPEN`, or `OPEN` where it is imported or declared."""
     known = {
         target.id
         for node in tree.body

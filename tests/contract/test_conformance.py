@@ -94,7 +94,7 @@ class Toy:
     async def export(self, tasks: Sequence[Task], _: Checkpoint) -> Sequence[Result]:
         async def do(task: Task, theirs: list[Row]) -> Receipt:
             shown = self.rows if self.lie == "gives everybody's rows" else theirs
-            more = {"seen_with": self.rows[-1]["email"]} if self.lie == "mentions somebody else" else {}
+            more = {"seen_with": self.rows[-1]["email"]} if self.lie == "mentions another person" else {}
             matched = () if self.lie == "does not say by what" else None
             records = tuple(
                 Record(
@@ -126,7 +126,7 @@ class Toy:
         return await self._each(tasks, save, do)
 
     def _blank(self, row: Row, emails: set[str]) -> None:
-        """What one of two people loses of their row."""
+        """Blanks one of two people in a row."""
         if "with" in row and self.lie != "leaves the person in a row of two":
             gone = {name for name in ("email", "with") if row[name] in emails}
             row |= dict.fromkeys({*gone, "words"} if self.lie == "blanks what is the other's" else gone)
@@ -169,7 +169,7 @@ async def test_a_system_that_does_what_it_says_passes_every_check() -> None:
     [
         ("gives everybody's rows", {"exported"}),
         ("does not say by what", {"exported"}),
-        ("mentions somebody else", {"exported"}),
+        ("mentions another person", {"exported"}),
         ("corrects nothing", {"rectified"}),
         ("keeps a row", {"gone on the second look", "kill in the middle"}),
         ("erases everybody", {"foreign hit refused"}),
@@ -217,11 +217,11 @@ def test_invented_people_are_no_two_alike_and_all_bear_the_prefix() -> None:
 
 
 async def test_a_command_is_given_the_person_and_tells_how_many_rows_it_made(tmp_path: Path) -> None:
-    told = tmp_path / "told"
-    code = f"import sys; open({str(told)!r}, 'w').write(sys.stdin.read()); print(3)"
+    given = tmp_path / "given"
+    code = f"import sys; open({str(given)!r}, 'w').write(sys.stdin.read()); print(3)"
     way = Way(command=(sys.executable, "-c", code))
     assert await Seeding("toy", way, {}).run(People().another().values) == 3
-    assert PREFIX in told.read_text()
+    assert PREFIX in given.read_text()
     with pytest.raises(SeedFailed, match="ended with status 1"):
         await Seeding("toy", Way(command=(sys.executable, "-c", "raise SystemExit(1)")), {}).run({})
     with pytest.raises(SeedFailed, match="No such file"):

@@ -1,4 +1,4 @@
-"""Every dependency is listed with its licence and its reason, and nothing else is."""
+"""Every dependency is listed with its licence and its reason, and no other is."""
 
 import re
 from importlib.metadata import files, metadata
@@ -30,7 +30,7 @@ def test_the_image_has_the_very_files_that_were_tested() -> None:
     assert image.items() <= tested.items()
 
 
-def test_the_image_has_what_the_services_require_and_no_tool_of_ours() -> None:
+def test_image_has_the_requirements_of_services_and_no_tool() -> None:
     text = (ROOT / "requirements.in").read_text()
     services, _, rest = text.partition("# The services\n")[2].partition("\n\n")
     names = {line.partition("==")[0] for line in locked(ROOT / "requirements.image.lock")}

@@ -96,7 +96,7 @@ def test_each_decision_names_its_version_and_returns_the_next(api: dict[str, Any
 
 
 def operations(api: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Each operation with its method and path."""
+    """Yields each operation with its method and path."""
     for path, methods in api["paths"].items():
         for method, operation in methods.items():
             yield method, path, operation

@@ -1,4 +1,4 @@
-"""Every page: its links lead somewhere, what it names exists, and what it shows is taken as it stands."""
+"""Links on pages resolve, names on them exist, and their examples work as written."""
 
 import asyncio
 import json
@@ -165,7 +165,7 @@ def test_the_systems_and_datasets_of_the_pages_are_accepted(tmp_path: Path) -> N
     assert named == [loaded.get(name).name for name in named]
 
 
-def test_the_customers_of_a_page_are_told_apart(tmp_path: Path) -> None:
+def test_customers_of_a_page_are_separated(tmp_path: Path) -> None:
     [orders] = blocks("toml", 'dataset = "orders.toml"')
     [customers] = blocks("toml", "tenants = {")
     dataset = store().replace("primary_key", 'tenant = "served_domain"\nprimary_key')

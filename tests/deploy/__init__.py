@@ -1,1 +1,1 @@
-"""What needs more of a machine than Python and make; `make test-deploy` runs it."""
+"""Tests that need more than Python and make; `make test-deploy` runs them."""

@@ -1,4 +1,4 @@
-"""What these tests may ask for besides: the manifests as a cluster would get them."""
+"""Further fixtures: the manifests as a cluster would get them."""
 
 import pytest
 import yaml
@@ -18,7 +18,7 @@ def render(overlay: str) -> list[Object]:
 
 @pytest.fixture(scope="session")
 def schemas() -> Schemas:
-    """What every object must be like."""
+    """Returns the schemas of all objects."""
     return prepare(programs())
 
 

@@ -1,4 +1,4 @@
-"""What stands in our database, of requests of every right."""
+"""Our database holds no readable personal data, for requests of every right."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ async def test_nothing_that_names_a_subject_is_readable_at_rest(live: Live) -> N
     values, requests = list[str](), list[str]()
     async with live.api() as client:
         for right, more in EVERY_RIGHT.items():
-            somebody = live.new_person()
-            name = f"Ada Quillfeather {somebody.number}"
-            said: dict[str, Any] = somebody.submission(right, **more)
+            person = live.new_person()
+            name = f"Ada Quillfeather {person.number}"
+            said: dict[str, Any] = person.submission(right, **more)
             said["subject"]["name"] = name
-            values += [name, somebody.email, somebody.phone, somebody.phone[1:], somebody.account_id]
+            values += [name, person.email, person.phone, person.phone[1:], person.account_id]
             requests.append(await client.submit(said))
             await client.follow(requests[-1], "closed")
-    seeker = Seeker({"somebody": values, "requests": requests}, encoded=True)
+    seeker = Seeker({"person": values, "requests": requests}, encoded=True)
     await seeker.in_postgres(live.dsn)
-    assert not seeker.found.get("somebody"), seeker.found["somebody"]
+    assert not seeker.found.get("person"), seeker.found["person"]
     assert seeker.found["requests"].keys() >= {"intake.request", "evidence.entry"}

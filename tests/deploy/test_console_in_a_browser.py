@@ -1,4 +1,4 @@
-"""Every page of the console in a browser: everybody can use it, also by the keyboard alone, and nothing is refused."""
+"""Every page of the console in a browser: accessible, usable by keyboard alone, and without refused requests."""
 
 import socket
 from pathlib import Path
@@ -135,7 +135,7 @@ async def walk(page: Page, look: Eyes, site: str, console: OpenedConsole, reques
     await press(page, "form[action$='#sheet'] button")
     await look.look(page, "request-case-sheet")
     await page.goto(f"{site}/")
-    await page.fill("#text", "nobody@example.org")
+    await page.fill("#text", "unknown@example.org")
     await press(page, "form[action$='/search'] button")
     await look.look(page, "search-nothing")
     await page.goto(f"{site}/post/print")

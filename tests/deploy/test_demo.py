@@ -16,12 +16,12 @@ from shared.domain.topics import ServiceName
 from tests.fixtures.prometheus import Prometheus, find_prometheus
 
 READY, DONE = "Ready after", "Everything stays up until Ctrl-C."
-BESIDE = ("apt-get", "dpkg-deb", "prometheus", "promtool", "docker", "podman", "mvn")
+TOOLS = ("apt-get", "dpkg-deb", "prometheus", "promtool", "docker", "podman", "mvn")
 """Programs that a machine may lack, or have in another version than ours."""
 
 
 class Watched(NamedTuple):
-    """What a run of the demonstration left behind."""
+    """The result of a run of the demonstration."""
 
     status: int
     said: str
@@ -34,7 +34,7 @@ def watched(run_folder: Path) -> Watched:
     """The demonstration, run to its end."""
     programs = run_folder / "programs"
     programs.mkdir()
-    for name in BESIDE:
+    for name in TOOLS:
         (programs / name).write_text(f"#!/bin/sh\necho {name} >> {programs}/called\nexit 1\n")
         (programs / name).chmod(0o755)
     environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.defpath}", "PYTHONUNBUFFERED": "1"}
@@ -53,7 +53,7 @@ def watched(run_folder: Path) -> Watched:
                     prometheus.start()
                 if line.startswith(DONE):
                     alerts = _alerts_left(prometheus)
-                    assert demo.poll() is None, f"it ended by itself with {demo.returncode}, and had said: {said}"
+                    assert demo.poll() is None, f"it ended with {demo.returncode}, and had said: {said}"
                     demo.send_signal(signal.SIGINT)
         except BaseException:
             demo.send_signal(signal.SIGINT)  # nothing else ends it
@@ -70,7 +70,7 @@ def _alerts_left(prometheus: Prometheus) -> list[str]:
     while not prometheus.query(f'count(up{{job="dsr"}} == 1) == {len(ServiceName)}') or prometheus.query("ALERTS"):
         if time.monotonic() > ends:
             return [f"{each['metric']} {each['value'][1]}" for each in prometheus.query('up{job="dsr"} or ALERTS')]
-        time.sleep(0.2)  # it tells nobody of a scrape
+        time.sleep(0.2)  # scrapes are not signalled
     return []
 
 

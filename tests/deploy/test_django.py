@@ -1,4 +1,4 @@
-"""A schema that nobody here wrote is connected by a drafted dataset: Django's own tables and django-allauth's."""
+"""A foreign schema is connected by a drafted dataset: Django's tables and django-allauth's."""
 
 import re
 import tomllib
@@ -15,9 +15,9 @@ from tests.fixtures import django
 from tests.fixtures.cdr import ask, engine
 from tests.fixtures.downstream import email, task
 
-ABOUT_NOBODY = ("auth_group", "auth_group_permissions", "auth_permission", "django_content_type", "django_migrations")
+IMPERSONAL = ("auth_group", "auth_group_permissions", "auth_permission", "django_content_type", "django_migrations")
 CLASSES = {"key": "T", "object_id": "T", "object_repr": "C"}
-"""What somebody says of the columns of which a draft says nothing."""
+"""Decisions on columns that a draft leaves open."""
 ROWS = """
 SELECT 'user', first_name FROM auth_user UNION ALL SELECT 'address', email FROM account_emailaddress
 UNION ALL SELECT 'confirmation', key FROM account_emailconfirmation
@@ -34,9 +34,9 @@ ANNA, THEIRS = email("anna@example.org"), email("boris@example.org")
 
 
 def decided(drafted: str) -> str:
-    """The draft with the decisions of somebody who knows Django."""
+    """Returns the draft with the decisions of a person who knows Django."""
     dataset: dict[str, Any] = tomllib.loads(drafted)
-    dataset["tables"] = {name: table for name, table in dataset["tables"].items() if name not in ABOUT_NOBODY}
+    dataset["tables"] = {name: table for name, table in dataset["tables"].items() if name not in IMPERSONAL}
     for table in dataset["tables"].values():
         table["category"] = "account"
         for name, column in table["columns"].items():
@@ -63,7 +63,7 @@ async def test_a_subject_of_django_is_found_exported_and_erased_by_a_drafted_dat
     file = tmp_path / "django.toml"
     file.write_text(decided(drafted))
     dataset = Dataset.load(str(file))
-    assert not drift(dataset, catalog, "public", ABOUT_NOBODY)
+    assert not drift(dataset, catalog, "public", IMPERSONAL)
     assert {name: table.belongs_to[0].table for name, table in dataset.tables.items() if table.belongs_to} == {
         "account_emailaddress": "auth_user",
         "account_emailconfirmation": "account_emailaddress",

@@ -41,7 +41,7 @@ def image(run_folder: Path) -> Image:
 
 @pytest.fixture(scope="module")
 def services(postgres_dsn: str, broker: Kafka, image: Image) -> Iterator[Services]:
-    """Every service, each from the image, ready."""
+    """Starts every service from the image."""
     existing = ExistingServers(postgres_dsn=postgres_dsn, kafka_bootstrap=broker.bootstrap)
     platform = Platform(image.settings, existing=existing)
     dsn = databases.wait_for(databases.create(platform.postgres_dsn, "image"))
@@ -78,8 +78,8 @@ def test_a_service_runs_as_the_numeric_user_without_a_power(
     services: Services, image: Image, name: ServiceName
 ) -> None:
     own = Path(f"/proc/{services.children[name].pid}/status")
-    told = run(image, "cat", "/proc/self/status").stdout if image.engine else own.read_text()
-    status = dict(re.findall(r"^(\w+):[ \t]*(.*)$", told, re.MULTILINE))
+    status_file = run(image, "cat", "/proc/self/status").stdout if image.engine else own.read_text()
+    status = dict(re.findall(r"^(\w+):[ \t]*(.*)$", status_file, re.MULTILINE))
     assert {int(number) for who in ("Uid", "Gid") for number in status[who].split()} == {USER}
     assert status["Groups"].strip() in {"", str(USER)}
     assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == int(status["CapAmb"], 16) == 0
@@ -91,7 +91,7 @@ def test_the_health_command_says_that_a_service_is_well(services: Services, imag
     assert run(image, *image.config["Healthcheck"]["Test"][1:], DSR_HTTP_PORT=str(services.ports[name])).returncode == 0
 
 
-def test_the_health_command_says_that_nobody_is_there(image: Image) -> None:
+def test_health_command_reports_an_absent_service(image: Image) -> None:
     assert run(image, *image.config["Healthcheck"]["Test"][1:], DSR_HTTP_PORT=str(free_port())).returncode == 1
 
 
@@ -101,7 +101,7 @@ def test_an_argument_that_names_no_service_is_refused(image: Image) -> None:
     assert "intake" in ran.stderr
 
 
-@pytest.mark.parametrize("folder", ["/tmp", "/opt/dsr/services", "/etc/dsr", "/var/tmp", "/run/lock"])  # noqa: S108  # nobody writes
+@pytest.mark.parametrize("folder", ["/tmp", "/opt/dsr/services", "/etc/dsr", "/var/tmp", "/run/lock"])  # noqa: S108  # read-only
 def test_nothing_can_be_written(image: Image, folder: str) -> None:
     ran = run(image, "python", "-c", f"open('{folder}/written', 'w')")
     assert ran.returncode != 0
@@ -136,8 +136,8 @@ def test_it_holds_the_packages_of_its_lock_and_no_others(image: Image) -> None:
 
 def test_its_labels_say_what_it_is_and_its_user_is_a_number_that_a_cluster_can_check(image: Image) -> None:
     assert image.config["User"] == f"{USER}:{USER}"
-    told = {"title": "Data subject requests", "version": "1.2.3", "revision": "0123abc"}
-    assert image.config["Labels"].items() >= {f"org.opencontainers.image.{n}": v for n, v in told.items()}.items()
+    labels = {"title": "Data subject requests", "version": "1.2.3", "revision": "0123abc"}
+    assert image.config["Labels"].items() >= {f"org.opencontainers.image.{n}": v for n, v in labels.items()}.items()
 
 
 def test_it_holds_neither_tests_nor_this_machines_way_to_its_packages(image: Image) -> None:

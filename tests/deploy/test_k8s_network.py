@@ -1,4 +1,4 @@
-"""Network policies: whoever has no business with somebody cannot reach them."""
+"""Network policies deny every connection that is not needed."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def chosen(selector: Any, labels: dict[str, str]) -> bool:
 
 
 def rules(objects: list[Object], labels: dict[str, str], direction: str) -> list[Any]:
-    """What all policies together allow a pod with these labels."""
+    """Returns the rules of all policies for a pod with these labels."""
     mine = [p["spec"] for p in of(objects, "NetworkPolicy") if chosen(p["spec"]["podSelector"], labels)]
     assert any(direction in map(str.lower, spec["policyTypes"]) for spec in mine)
     return [rule for spec in mine for rule in spec.get(direction, [])]
@@ -58,7 +58,7 @@ def namespace(name: str) -> Any:
     return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
 
 
-def test_nobody_reaches_anybody_except_as_said(objects: list[Object]) -> None:
+def test_only_declared_connections_are_allowed(objects: list[Object]) -> None:
     policies = of(objects, "NetworkPolicy")
     deny = one(objects, "NetworkPolicy", "default-deny")["spec"]
     assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
@@ -112,7 +112,7 @@ def test_a_service_is_reached_by_prometheus_and_only_intake_from_outside(
     assert len(allowed) == 1 + (service is ServiceName.INTAKE)
 
 
-def test_brokers_talk_with_one_another_their_operator_and_whoever_has_a_user(production: list[Object]) -> None:
+def test_brokers_reach_each_other_their_operator_and_their_users(production: list[Object]) -> None:
     admitted = rules(production, BROKER, "ingress")
     assert {"podSelector": {"matchLabels": BROKER}} in admitted[1]["from"]
     assert namespace("strimzi") in admitted[1]["from"]
@@ -138,7 +138,7 @@ def test_the_database_is_reached_by_its_operator_its_pooler_and_the_services_and
     assert len(pooler) == 1
 
 
-def test_every_pod_of_ours_may_ask_for_names(objects: list[Object]) -> None:
+def test_every_pod_may_resolve_names(objects: list[Object]) -> None:
     starts = [*of(objects, "Deployment"), *of(objects, "Job")]
     for each in starts:
         labels = dict(each["spec"]["template"]["metadata"]["labels"])
@@ -161,5 +161,5 @@ def test_outside_reaches_the_api_and_the_sites_and_the_portals_addresses_are_in_
     assert console["nginx.ingress.kubernetes.io/whitelist-source-range"] != "0.0.0.0/0"
     (host,) = {rule["host"] for each in doors for rule in each["spec"]["rules"]}
     container = one(production, "Deployment", "dsr-intake")["spec"]["template"]["spec"]["containers"][0]
-    told = {each["name"]: each.get("value") for each in container["env"]}
-    assert told["DSR_PORTAL_URL"] == told["DSR_CONSOLE_URL"] == f"https://{host}"
+    variables = {each["name"]: each.get("value") for each in container["env"]}
+    assert variables["DSR_PORTAL_URL"] == variables["DSR_CONSOLE_URL"] == f"https://{host}"

@@ -21,7 +21,7 @@ from tests.fixtures.pages import TEXTS
 from tests.fixtures.prometheus import find_prometheus
 
 CLOSING_SECONDS = 10
-"""What closing the connections to the servers can take."""
+"""Longest time to close the connections to the servers."""
 
 
 def test_the_namespace_enforces_the_restricted_standard(objects: list[Object]) -> None:

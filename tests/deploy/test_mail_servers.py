@@ -168,8 +168,8 @@ async def test_a_mail_becomes_a_request_that_is_proved_by_the_link_and_answered_
     assert not signed(raw.replace(b"Aktenzeichen", b"Bankleitzahl"), servers)
 
 
-async def test_a_letter_to_nobody_comes_back_and_is_a_persons_task(services: Services) -> None:
-    subject = {"email": "nobody@example.com", "country": "DE"}
+async def test_returned_letter_needs_a_person(services: Services) -> None:
+    subject = {"email": "unknown@example.com", "country": "DE"}
     async with officer(services) as client:
         request_id = await client.submit({"right": "access", "channel": "email", "subject": subject})
         await recorded(client, request_id, "letter.returned")

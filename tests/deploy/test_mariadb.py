@@ -152,7 +152,7 @@ async def test_a_number_leads_to_its_period_and_one_party_of_a_call_is_blanked(
     assert erased.by_category["call"] == 2
     rows = await shop.ask("SELECT id, caller, callee FROM `call` ORDER BY id")
     assert rows == [(1, "", "+491712345678"), (2, ANNAS, "+491712345678"), (4, ANNAS, "")], (
-        "one without a time is nobody's"
+        "one without a time has no owner"
     )
 
 
@@ -269,26 +269,28 @@ keep.fields.call_length = ["seconds"]"""
 
 
 @pytest.mark.usefixtures("system")
-async def test_a_restriction_stands_beside_the_data(shop: Shop) -> None:
+async def test_restriction_is_stored_in_a_side_table(shop: Shop) -> None:
     await shop.run(
         "CREATE TABLE restricted_number (number varchar(20), valid_from datetime(6), valid_to datetime(6) NULL,"
         " request_id char(36), PRIMARY KEY (number, valid_from, request_id))",
     )
-    beside = shop.connected(
+    restricting_store = shop.connected(
         DATASET.replace("\n[tables.customer]", '\nrestrict = "restricted_number"\n[tables.customer]')
     )
     restricting = task(RESTRICT, number(ANNAS))
-    assert (await beside.receipt(restricting)).outcome is TaskOutcome.AMENDED
-    await beside.receipt(beside.again(restricting))
+    assert (await restricting_store.receipt(restricting)).outcome is TaskOutcome.AMENDED
+    await restricting_store.receipt(restricting_store.again(restricting))
     rows = await shop.ask("SELECT number, request_id FROM restricted_number")
     assert rows == [(ANNAS, str(restricting.request_id))]
-    assert (await beside.receipt(replace(restricting, operation=LIFT, turn=(9, 0)))).outcome is TaskOutcome.AMENDED
+    assert (
+        await restricting_store.receipt(replace(restricting, operation=LIFT, turn=(9, 0)))
+    ).outcome is TaskOutcome.AMENDED
     assert await shop.ask("SELECT number FROM restricted_number") == []
-    await beside.close()
+    await restricting_store.close()
 
 
 @pytest.mark.usefixtures("system")
-async def test_a_statement_stands_beside_a_call_until_that_is_gone(shop: Shop) -> None:
+async def test_statement_stays_with_its_call_until_that_is_deleted(shop: Shop) -> None:
     stating = shop.connected(DATASET.replace('category = "call"\n', 'category = "call"\nstated = true\n'))
     meant = ShownRecord(category="call", fields={"seconds": 9})
     said = Change(field="seconds", asserted="it was 20", record=meant)

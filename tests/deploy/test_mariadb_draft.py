@@ -50,7 +50,7 @@ def server(run_folder: Path) -> Iterator[MariaDb]:
 
 
 async def dataset(*words: str) -> Result:
-    """What the command says; it has an event loop of its own."""
+    """Runs the command, which has its own event loop."""
     return await asyncio.to_thread(CliRunner().invoke, main.app, ["dataset", *words, "--dsn-env", "STORE"])
 
 
@@ -69,9 +69,9 @@ async def test_its_schema_is_drafted_and_compared_and_no_row_is_shown(
         'id = { class = "T" }\nemail = { class = "A", identity = "email" }\nname = { class = "A" }\n'
         'gone = { class = "T" }\njoined = { class = "M" }\nemail_key = { class = "T" }\n'
     )
-    told = await dataset("diff", str(file), "--json", "--ignore", "event")
-    assert told.exit_code == 1
-    assert [(each["kind"], each["table"], each["column"]) for each in json.loads(told.stdout)] == [
+    differing = await dataset("diff", str(file), "--json", "--ignore", "event")
+    assert differing.exit_code == 1
+    assert [(each["kind"], each["table"], each["column"]) for each in json.loads(differing.stdout)] == [
         ("column_gone", "shop.customer", "gone"),
         ("column_new", "shop.customer", "deleted_at"),
         ("table_refers", "shop.profile", None),

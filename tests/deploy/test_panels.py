@@ -26,7 +26,7 @@ from tests.fixtures.trouble import in_trouble, seen
 
 TIMEOUT_SECONDS = 120
 SUBMITTED = [(right, more) for right, more in EVERY_RIGHT.items() if right != "rectification"]
-"""What can be asked again and again by the same people."""
+"""Requests that the same people can repeat."""
 WINDOW = "30s"
 QUERIES = [each for each in panel_queries() if each.source == "prometheus"]
 RIGHTLY_ZERO = {
@@ -96,7 +96,7 @@ async def test_every_panel_has_an_answer_under_load_and_shows_more_than_zero(
                 if found := await asyncio.to_thread(values, prometheus, each):
                     unanswered.discard(each)
                     zero -= {each.panel} if any(found) else set()
-            await asyncio.sleep(1)  # Prometheus scrapes once a second and tells nobody
+            await asyncio.sleep(1)  # Prometheus scrapes once a second without a signal
     assert not [f"{each.dashboard}: {each.panel}: {each.query}" for each in unanswered]
     assert not zero
 
@@ -151,5 +151,5 @@ async def test_the_links_of_one_request_lead_to_its_timeline_its_certificate_and
 
 
 async def found(dsn: str, query: str, request_id: str) -> Any:
-    """The rows, once there are some: a request may be closed before the deadline service has heard of it."""
+    """Returns the rows once there are some: a request may close before the deadline service has read of it."""
     return await eventually(lambda: databases.fetch(dsn, query.replace("${request_id:sqlstring}", f"'{request_id}'")))

@@ -1,4 +1,4 @@
-"""What is printed, in a real browser: the report of an access, and letters whose address stands in the window."""
+"""Prints in a real browser: the report of an access, and letters with the address in the window."""
 
 import re
 import struct
@@ -70,7 +70,7 @@ async def test_the_address_stands_in_the_window_of_the_envelope_on_every_sheet(r
 
 
 def inked(shot: Path) -> float:
-    """Which share of a picture (PNG, 8 bits, RGB or RGBA) is not white."""
+    """Returns the share of a picture (PNG, 8 bits, RGB or RGBA) that is not white."""
     content = shot.read_bytes()
     width, height, depth, colours = struct.unpack(">IIBB", content[16:26])
     assert (width, height, depth) == (_WIDTH, _HEIGHT, 8)

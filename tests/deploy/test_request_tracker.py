@@ -66,8 +66,8 @@ def tracker(run_folder: Path) -> Iterator[RequestTracker]:
 def connected(tracker: RequestTracker, declaration: str = "request-tracker") -> WorkedSystem:
     settings = DeclaredHttpSettings(url=tracker.url, declaration=declaration)
     environment = {"RT_TOKEN": tracker.token}
-    beside: dict[str, Any] = {"clock": SystemClock(), "environment": environment, "policy": signed_policy()}
-    return WorkedSystem(HttpAdapter("tickets", settings, **beside))
+    dependencies: dict[str, Any] = {"clock": SystemClock(), "environment": environment, "policy": signed_policy()}
+    return WorkedSystem(HttpAdapter("tickets", settings, **dependencies))
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ async def system(tracker: RequestTracker) -> AsyncIterator[WorkedSystem]:
     await system.close()
 
 
-async def test_somebody_is_located_and_gets_what_they_have_written_and_a_correction_is_read_again(
+async def test_person_is_located_copied_and_corrected_with_verification(
     system: WorkedSystem,
 ) -> None:
     change = ("phone", None, "+33612345678")
@@ -92,23 +92,23 @@ async def test_somebody_is_located_and_gets_what_they_have_written_and_a_correct
     ]
     assert copied.written_by_others
     assert all(each.matched for each in copied.records)
-    assert (await system.receipt(task(Operation.EXPORT, email("nobody@example.com")))).outcome == TaskOutcome.NO_MATCH
+    assert (await system.receipt(task(Operation.EXPORT, email("unknown@example.com")))).outcome == TaskOutcome.NO_MATCH
 
 
-async def test_what_it_cannot_erase_a_person_is_told_to_shred_and_is_looked_for_again_when_they_have(
+async def test_manual_erasure_is_verified_after_the_person_has_done_it(
     system: WorkedSystem, tracker: RequestTracker
 ) -> None:
     erasing = task(Operation.ERASE, email(ADA))
-    told = await system.one(erasing)
-    assert isinstance(told, NotSupported)
-    assert "message, ticket, user" in str(told)
-    assert not any(ADA in line or "ada" in line for line in told.manual_steps)
+    manual = await system.one(erasing)
+    assert isinstance(manual, NotSupported)
+    assert "message, ticket, user" in str(manual)
+    assert not any(ADA in line or "ada" in line for line in manual.manual_steps)
 
     again = await system.one(system.again(erasing))
-    assert isinstance(again, NotSupported), "nobody has done it"
-    assert again.manual_steps == told.manual_steps
+    assert isinstance(again, NotSupported), "it was not done"
+    assert again.manual_steps == manual.manual_steps
 
-    *records, person = told.manual_steps
+    *records, person = manual.manual_steps
     for line in records:
         tracker.run(line)
     last = await system.one(system.again(erasing))
@@ -127,16 +127,16 @@ async def test_what_it_cannot_erase_a_person_is_told_to_shred_and_is_looked_for_
 
 
 async def test_a_ticket_of_two_people_is_not_shredded_for_one(system: WorkedSystem) -> None:
-    told = await system.one(task(Operation.ERASE, email(BEN)))
-    assert isinstance(told, NotSupported)
-    message, ticket, _ = told.manual_steps
+    manual = await system.one(task(Operation.ERASE, email(BEN)))
+    assert isinstance(manual, NotSupported)
+    message, ticket, _ = manual.manual_steps
     assert "Objects=Attachment," in message
     assert "of several people" in ticket
     assert "rt-shredder" not in ticket
     assert (await system.receipt(task(Operation.EXPORT, email(CLEO)))).by_category == {"requester": 1, "ticket": 1}
 
 
-async def test_a_search_that_is_answered_with_everybody_touches_nobody(tracker: RequestTracker, tmp_path: Path) -> None:
+async def test_search_that_returns_all_people_changes_nothing(tracker: RequestTracker, tmp_path: Path) -> None:
     field = path_of("request-tracker").read_text().replace('field = "EmailAddress"', 'field = "MobilePhone"')
     (tmp_path / "careless.toml").write_text(field)
     careless = connected(tracker, str(tmp_path / "careless.toml"))

@@ -1,4 +1,4 @@
-"""Every page of the sites in a browser: everybody can use it, also by the keyboard alone, and nothing is refused."""
+"""Every page of the sites in a browser: accessible, usable by keyboard alone, and without refused requests."""
 
 import socket
 from pathlib import Path
@@ -74,7 +74,7 @@ async def ask(page: Page, look: Eyes, portal: str) -> None:
     await look.look(page, "whom")
     await page.check("input[value=me]")
     await press(page, "button")
-    await page.fill("#email", "nobody")
+    await page.fill("#email", "no-address")
     await page.fill("#name", LONG)
     await press(page, "button")
     await look.look(page, "contact-error")

@@ -45,10 +45,10 @@ async def test_a_copy_of_a_team_in_java_is_sealed_and_in_the_package(
         services = Services(folder, Servers(dsn, broker.bootstrap), folder / "downstreams.toml", bus_systems=["shop"])
         services.prepare()
         classes = next(CACHE.glob("kafka-*/libs")) / "*"
-        told = (broker.bootstrap, services.url, str(folder / "orders.tsv"))
+        arguments = (broker.bootstrap, services.url, str(folder / "orders.tsv"))
         team = Child(
             "shop",
-            [java, "-cp", str(classes), str(ROOT / "tests" / "fakes" / "Team.java"), *told],
+            [java, "-cp", str(classes), str(ROOT / "tests" / "fakes" / "Team.java"), *arguments],
             log=folder / "shop.log",
             env={"DSR_API_KEY": services.key("downstream:shop")},
             cwd=folder,

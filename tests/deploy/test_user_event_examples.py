@@ -20,8 +20,8 @@ async def test_an_event_of_the_java_example_becomes_a_request_and_closes(live: L
     env = {"API": live.services.url, "API_KEY": key, "KAFKA": live.services.env["DSR_KAFKA_BOOTSTRAP"]}
     jars = kafka.fetch(CACHE)
     command = [str(find_java()), "-cp", f"{jars}/*", str(EXAMPLE), json.dumps(said)]
-    told = {"env": {**os.environ, **env}, "capture_output": True, "text": True, "timeout": 120}
-    done = await asyncio.to_thread(partial(subprocess.run, command, check=False, **told))
+    options = {"env": {**os.environ, **env}, "capture_output": True, "text": True, "timeout": 120}
+    done = await asyncio.to_thread(partial(subprocess.run, command, check=False, **options))
     assert done.returncode == 0, done.stderr
     async with live.api(key) as client:
         view = await client.follow(done.stdout.split()[-1], "closed")

@@ -237,7 +237,7 @@ async def test_a_package_as_it_was_made_has_no_fault() -> None:
         ),
         ("report.html", 'data-about="account"', 'data-about="call_record"', "A15.b says nothing of account"),
         ("report.html", 'data-withheld="1"', 'data-withheld="0"', "A15.4: of call_record 1 rows hide something"),
-        ("report.html", 'data-explained="yes"', 'data-explained="no"', "A15.X1: nobody explains"),
+        ("report.html", 'data-explained="yes"', 'data-explained="no"', "A15.X1: no text explains"),
         ("report.html", 'data-rows="2"', 'data-rows="3"', "report.html says 3 rows of call_record"),
         (
             "report.html",
@@ -261,7 +261,7 @@ async def test_unknown_category_is_a_fault_and_no_item_is_both_answered_and_wron
     content = await made_of([Piece("shop", "horoscope", "shop", {"sign": "Leo"}), NOTE], Right.ACCESS, REPORTED_AT)
     checked = check(content)
     assert "A15.a is answered in part: no category of the policy has horoscope (held_as)" in checked.faults
-    assert "A15.X1: nobody explains sign of horoscope" in checked.faults
+    assert "A15.X1: no text explains sign of horoscope" in checked.faults
     faulty = {name for name in ITEMS if any(fault.startswith(name) for fault in checked.faults)}
     assert faulty == {name for name, stands in checked.items.items() if stands == "wrong"}
     assert faulty == {"A15.a", "A15.b", "A15.c", "A15.d", "A15.g", "A15.h", "A15.2", "A15.X1"}
