@@ -111,6 +111,11 @@ class Door(DsrClient):
             return (await self.post(f"/v1/requests/{request_id}/downloads", json={})).status_code
         return (await self.get(f"/v1/requests/{request_id}{part}")).status_code
 
+    async def link(self, request_id: str) -> str:
+        """Makes a link to the package of a request."""
+        made = await self.post(f"/v1/requests/{request_id}/downloads", json={})
+        return str(made.raise_for_status().headers["Location"])
+
     async def decide(self, request_id: str, what: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
         """Takes a step with a request, or approves what a colleague has proposed; what is answered."""
         if what.endswith("/approval"):

@@ -84,9 +84,11 @@ async def test_package_is_fetched_five_times_and_not_while_its_proof_is_doubted(
         await case.closed()
     for _ in range(5):
         assert (await cases[0].package()).of("shop")
+    link = await platform.channel.link(cases[1].request_id)
     await cases[1].seen_by(platform.officer).act("revoke-proof", identity="email")
     refused = [await platform.channel.status_of(case.request_id, "/package") for case in cases]
     assert refused == [httpx.codes.GONE, httpx.codes.CONFLICT]
+    assert (await platform.channel.get(link)).status_code == httpx.codes.CONFLICT
 
 
 @scenario()
