@@ -139,16 +139,15 @@ marketing = { class = "M", explain = "whether you get marketing" }
 tour = { class = "T" }
 [tables.parcel]
 ours = true
-category = "account"
+category = "ticket"
 primary_key = ["id"]
 belongs_to = [{ table = "delivery", on = { tour = "tour" } }]
 restrict = { restricted = true }
-no_marketing = { marketing = false }
 [tables.parcel.columns]
 id = { class = "T" }
 tour = { class = "T" }
 restricted = { class = "T" }
-marketing = { class = "M", explain = "whether you get marketing" }
+note = { class = "C", explain = "what was noted" }
 [tables.consent]
 ours = true
 category = "consent_record"
@@ -192,7 +191,7 @@ CREATE TABLE delivery (
 );
 CREATE INDEX delivery_email ON delivery (email);
 CREATE TABLE parcel (
-    id int PRIMARY KEY, tour int, restricted boolean NOT NULL DEFAULT false, marketing boolean NOT NULL DEFAULT true
+    id int PRIMARY KEY, tour int, note text, restricted boolean NOT NULL DEFAULT false
 );
 CREATE INDEX parcel_tour ON parcel (tour);
 CREATE TABLE consent (
