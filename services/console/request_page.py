@@ -18,7 +18,7 @@ from services.console.decision import CLOSED, opened
 from services.console.form import LANGUAGES
 from services.console.roles import ROLES, Power
 from services.intake.access.auth import LOOKS, PERSON
-from services.intake.actions import approvals, package_release, performing
+from services.intake.actions import approvals, performing
 from services.intake.actions import kind as offering
 from services.intake.actions.approvals import REQUESTS
 from services.intake.actions.deciding import visible
@@ -29,6 +29,7 @@ from services.intake.api.views import RequestView
 from services.intake.core.errors import Forbidden
 from services.intake.letters import delivery
 from services.intake.mail import inbox
+from services.intake.packages import releases
 from services.intake.queries import plans, request_file
 from services.intake.queries.request_file import ListedLetter
 from services.intake.request.aggregate import Request
@@ -140,7 +141,7 @@ class RequestPage:
         request = await services.use_cases.read(_id(visit), person.caller)
         request.must_be_withheld()
         async with services.unit_of_work.pool.acquire() as connection:
-            looks = await package_release.lookers(connection, request)
+            looks = (await releases.lookers(connection, request)).items()
         return visit.page("package.html", request=request, why=Fault(str(request.package_fault)).sentence, looks=looks)
 
     async def case_file(self, visit: Visit) -> Response:

@@ -24,7 +24,8 @@ from services.intake.identity import stopped
 from services.intake.incidents import record
 from services.intake.letters import delivery
 from services.intake.recipients import digests
-from services.intake.reviews import assignment_conflicts, quarantines, retention_runs
+from services.intake.reviews import rows
+from services.intake.reviews.rows import AssignmentConflict, KnownSystem, Sweep
 from services.web.site import Handler, Visit
 from shared.domain import reference
 from shared.storage import holds
@@ -96,7 +97,7 @@ def _stored(read: Callable[[Connection, View, int], Awaitable[Sequence[Any]]]) -
 
 
 async def _blocked_runs(connection: Connection, _: View, __: int) -> Sequence[Any]:
-    return [each for each in await retention_runs.listed(connection) if each.state == "stopped"]
+    return [each for each in await Sweep.listed(connection) if each.state == "stopped"]
 
 
 async def _proposals(view: View, most: int) -> Sequence[Any]:
@@ -206,7 +207,7 @@ LISTS: Final = {
             "Nothing is done in a quarantined system; what needs it waits.",
             ("System", "Status", "Why", "Since", "Decide"),
             "No service has started yet.",
-            _stored(lambda connection, *_: quarantines.listed(connection)),
+            _stored(lambda connection, *_: KnownSystem.listed(connection)),
             _system,
             key="name",
             kind="systems",
@@ -238,11 +239,11 @@ LISTS: Final = {
             "A system and the number register disagree about who had a number. Nothing is done there.",
             ("System", "The register says", "Met by", "Decide"),
             "No system contradicts the register.",
-            _stored(lambda connection, *_: assignment_conflicts.listed(connection)),
+            _stored(lambda connection, *_: AssignmentConflict.listed(connection)),
             lambda _, each: (each.system, spelled(each.kind), Link(f"/requests/{each.request_id}", "request")),
             key="conflict_id",
             kind="assignment-conflicts",
-            most=lambda: assignment_conflicts.MOST,
+            most=lambda: rows.MOST,
         ),
         Table(
             "Proof of identity",

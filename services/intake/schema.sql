@@ -266,7 +266,7 @@ CREATE TABLE closed_account (
 );
 CREATE INDEX closed_account_learned ON closed_account (learned_at);
 
--- Downloads of packages that may be continued: a package that is fetched in several parts is counted once.
+-- Links to packages: what breaks off is fetched again by its link, and counted once.
 CREATE TABLE download (
     download_id uuid PRIMARY KEY,
     package_id  uuid        NOT NULL,
@@ -416,14 +416,3 @@ CREATE TABLE proof_withheld (
     request_id  uuid PRIMARY KEY REFERENCES request ON DELETE CASCADE,
     withheld_at timestamptz NOT NULL
 );
-
--- Who has looked into a package while it was withheld for that reason: only they may say that it is the subject's.
-CREATE TABLE package_look (
-    package_id uuid        NOT NULL,
-    fault      text        NOT NULL,
-    holder     text        NOT NULL,
-    request_id uuid        NOT NULL REFERENCES request ON DELETE CASCADE,
-    looked_at  timestamptz NOT NULL,         -- when all of it had been handed to them
-    PRIMARY KEY (package_id, fault, holder)
-);
-CREATE INDEX package_look_request ON package_look (request_id);

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from starlette.responses import Response
 from starlette.routing import BaseRoute
@@ -16,7 +16,7 @@ from services.intake.actions import registry
 from services.intake.actions.bodies import Nothing, QuestionReply
 from services.intake.actions.performing import Basis
 from services.intake.api import downloads, views
-from services.intake.core.errors import BadRequest, Expired, Forbidden, NotFound, PreconditionFailed
+from services.intake.core.errors import BadRequest, Forbidden, NotFound, PreconditionFailed
 from services.intake.letters import correspondence, portal_news
 from services.intake.letters.rendering import Letters
 from services.intake.packages import downloads as packages
@@ -205,23 +205,15 @@ class Following:
     async def package(self, visit: Visit) -> Response:
         """Hands out the package.
 
-        Each page has its own link, good for one download that a browser may resume: a double click counts once.
+        Each page has its own link, good for one download: a double click counts once.
         """
         request, link = await self._mine(visit), visit.request.query_params.get("link", "")
         if not hmac.compare_digest(_link(visit, request, link[:_NONCE]).encode(), link.encode()):
             return at(visit, "/request")
-        caller, headers = auth.portal(request.request_id), visit.request.headers
-        download_id = uuid5(request.request_id, link)
-        used = not await self.works.links.once(link)
-        if not used:
-            await downloads.begin(request.request_id, "package", caller, self.works.services, download_id)
-        asked_for = (headers.get("range"), headers.get("if-range"))
-        try:
-            if not used or asked_for[0]:
-                return await downloads.fetched(download_id, caller, self.works.services, asked_for)
-        except Expired:
-            if not used:
-                raise
+        if await self.works.links.once(link):
+            caller = auth.portal(request.request_id)
+            made = await downloads.begin(request.request_id, "package", caller, self.works.services)
+            return await downloads.fetched(made.download_id, caller, self.works.services)
         visit.session.data["noted"] = "fetching"
         return at(visit, "/request")
 

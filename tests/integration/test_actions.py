@@ -101,8 +101,11 @@ async def answered(intake: Intake) -> str:
 
 async def withheld(intake: Intake) -> str:
     path = await intake.submit()
-    await intake.complete(path, package_id=uuid7())
-    await changed(intake, path, _LOOKED)
+    await intake.complete(path, package_id=(package_id := uuid7()))
+    async with intake.unit_of_work.begin() as tx:
+        for n in (1, 2, 3):
+            seen = {"package_id": str(package_id), "fault": "not_proved", "holder": f"officer-{n}"}
+            tx.log_evidence(UUID(id_of(path)), "package.viewed", seen)
     return await changed(intake, path, "UPDATE request SET package_fault = 'not_proved' WHERE request_id = $1")
 
 
@@ -125,10 +128,6 @@ async def disclosed(intake: Intake) -> str:
 _WRONG_CODES = """
 INSERT INTO proof_link (link_id, request_id, token_hash, code_hash, address, sent_at, code_until, expires_at, failures)
 SELECT $1, $1, uuid_send($1), '', '', now(), now(), now(), 99
-"""
-_LOOKED = """
-INSERT INTO package_look SELECT r.package_id, 'not_proved', 'officer-' || n, r.request_id, now()
-FROM request r, generate_series(1, 3) AS n WHERE r.request_id = $1
 """
 _CONCERNED = """
 INSERT INTO recipient_notice (request_id, recipient, what, categories, state, concerned_at)

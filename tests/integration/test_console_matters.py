@@ -17,7 +17,7 @@ import pytest
 
 from services.console import queue, tables
 from services.intake.identity import stopped
-from services.intake.reviews import assignment_conflicts
+from services.intake.reviews import rows
 from shared.domain import notices as tokens
 from shared.domain.operations import Operation
 from shared.domain.policy import read_policy
@@ -254,7 +254,7 @@ async def test_every_truncated_list_leads_to_its_end(console: OpenedConsole, mon
     assert paths - {*GOES_ON, *SAYS_SO, *SHORT, *FORMS} == set(), "a list that is new is looked at here"
     for module in (queue, tables):
         monkeypatch.setattr(module, "ROWS", 1)
-    for module in (assignment_conflicts, stopped):
+    for module in (rows, stopped):
         monkeypatch.setattr(module, "MOST", 1)
     for number in range(3):
         (await intake.officer.post("/v1/requests", json=by_mail(number))).raise_for_status()

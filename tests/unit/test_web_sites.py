@@ -30,7 +30,6 @@ from services.intake.access.quota import Rate
 from services.intake.api.door import Door
 from services.intake.core.errors import BadRequest, TooLarge, UnsupportedType
 from services.intake.core.schemas import MalformedBody, read_json
-from services.intake.packages.downloads import Span, span_of
 from services.intake.settings import IntakeSettings
 from services.web.forms import LONGEST, read_form
 from services.web.guard import HEADERS, Guard, refused
@@ -225,38 +224,6 @@ async def test_after_a_failure_the_task_still_waits_for_a_time_and_is_not_cancel
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.001):
             await asyncio.Event().wait()
-
-
-# Which bytes a header asks for (RFC 9110, 14).
-TAG = '"a"'
-
-
-@pytest.mark.parametrize(
-    ("header", "span", "of_ten"),
-    [
-        ("bytes=0-", Span(0, None), (0, 10)),
-        ("bytes=3-5", Span(3, 5), (3, 6)),
-        ("bytes=3-99", Span(3, 99), (3, 10)),
-        ("bytes=-4", Span(None, 4), (6, 10)),
-        ("bytes=-99", Span(None, 99), (0, 10)),
-        ("bytes=10-", Span(10, None), None),
-        ("bytes=-0", Span(None, 0), None),
-    ],
-)
-def test_one_range_is_what_is_asked_for(header: str, span: Span, of_ten: tuple[int, int] | None) -> None:
-    assert span_of(header, None, TAG) == span_of(header, TAG, TAG) == span
-    assert span.of(10) == of_ten
-
-
-@pytest.mark.parametrize(
-    "header", [None, "", "bytes=", "bytes=5-3", "bytes=1-2,4-5", "lines=1-2", "bytes=a-", "bytes=--1"]
-)
-def test_anything_else_asks_for_all(header: str | None) -> None:
-    assert span_of(header, None, TAG) is None
-
-
-def test_a_range_of_what_has_changed_since_asks_for_all() -> None:
-    assert span_of("bytes=3-", '"b"', TAG) is None
 
 
 # Readiness answers before a probe gives up, whatever the broker does.

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 
 from services.intake.access import key_suspension
 from services.intake.access.auth import Caller
@@ -16,9 +16,12 @@ from services.intake.actions.bodies import Nothing
 from services.intake.actions.deciding import Deciding
 from services.intake.actions.kind import Kind
 from services.intake.core.errors import NotFound
+from services.intake.incidents import record
 from services.intake.request.aggregate import Transition
-from services.intake.reviews import assignment_conflicts, holds, quarantines, retention_runs
+from services.intake.reviews import holds
 from services.intake.reviews.holds import HoldReviewed
+from services.intake.reviews.rows import AssignmentConflict, KnownSystem, Sweep
+from shared.domain.errors import IllegalTransition
 from shared.messaging.unit_of_work import UnitOfWork
 
 
@@ -80,6 +83,57 @@ def _both(held: Held) -> list[str]:
     return [held.first or "", held.caller.holder]
 
 
+def _recorded(name: str) -> UUID:
+    """Under which id the evidence has what is done about a system."""
+    return uuid5(NAMESPACE_URL, f"urn:dsr:system:{name}")
+
+
+_CHANGE_SYSTEM = "UPDATE downstreams.system SET state = $2, reason = $3, since = $4 WHERE name = $1"
+
+
+async def _quarantine(held: Held, _: Nothing) -> None:
+    """Nothing is done in the system from the next claim on."""
+    tx, system = held.tx, held.row
+    if system.state != "on":
+        raise IllegalTransition(f"{system.name} is {system.state}: only a system that is on can be quarantined")
+    await tx.connection.execute(_CHANGE_SYSTEM, system.name, "quarantined", "by_a_person", tx.now)
+    detail: dict[str, JsonValue] = {"system": system.name, "by": held.caller.holder}
+    tx.log_evidence(_recorded(system.name), "system.quarantined", detail, held.caller.actor)
+
+
+async def _enable(held: Held, _: Nothing) -> None:
+    """The system is worked again; one that is declared otherwise than accepted is looked into by its operator first."""
+    tx, system = held.tx, held.row
+    if not system.may_be_released:
+        changed = f", since it was changed: `dsr downstreams on {system.name}` checks it first"
+        raise IllegalTransition(f"{system.name} is {system.state}{changed if system.reason else ''}")
+    await tx.connection.execute(_CHANGE_SYSTEM, system.name, "on", None, tx.now)
+    detail: dict[str, JsonValue] = {"system": system.name, "by": [*_both(held)]}
+    tx.log_evidence(_recorded(system.name), "system.released", detail, held.caller.actor)
+
+
+async def _let_go(held: Held, _: Nothing) -> None:
+    """The deletion goes on within a minute, up to what was counted."""
+    tx, sweep = held.tx, held.row
+    if sweep.state != "stopped" or sweep.confirmed_by:
+        raise IllegalTransition("this sweep waits for no approval: only one that is stopped does")
+    query = "UPDATE downstreams.sweep SET confirmed_by = $2 WHERE sweep_id = $1"
+    await tx.connection.execute(query, sweep.sweep_id, _both(held))
+    detail: dict[str, JsonValue] = {"by": [*_both(held)]}
+    detail |= {name: getattr(sweep, name) for name in ("system", "ceiling", "due", "of_rows")}
+    tx.log_evidence(sweep.sweep_id, "retention.confirmed", detail, held.caller.actor)
+
+
+async def _settle(held: Held, _: Nothing) -> None:
+    """The register is right, on record with the request that met the conflict; not for the owner of its incident."""
+    tx, conflict = held.tx, held.row
+    await record.must_not_own(tx.connection, conflict.request_id, held.caller.holder)
+    query = "UPDATE register.conflict SET settled_at = $2, settled_by = $3 WHERE conflict_id = $1"
+    await tx.connection.execute(query, conflict.conflict_id, tx.now, held.caller.holder)
+    detail = {"conflict_id": str(conflict.conflict_id), "system": conflict.system, "kind": conflict.kind}
+    tx.log_evidence(conflict.request_id, "assignment.settled", detail, held.caller.actor)
+
+
 HOLDS: Final = of_row(
     "holds",
     lambda tx, key: holds.read(tx.connection, UUID(key)),
@@ -114,7 +168,7 @@ HOLDS: Final = of_row(
 )
 SYSTEMS: Final = of_row(
     "systems",
-    lambda tx, key: quarantines.read(tx.connection, key),
+    lambda tx, key: KnownSystem.read(tx.connection, key),
     lambda row: str(row.state),
     Action(
         name="quarantine",
@@ -125,7 +179,7 @@ SYSTEMS: Final = of_row(
             "Nothing is done in it from now on; what needs it waits, and may be answered in part without it.",
             "It takes two people to enable it.",
         ),
-        apply=lambda held, _: quarantines.stop(held.tx, held.row, held.caller.holder, held.caller.actor),
+        apply=_quarantine,
         may=lambda held: held.row.state == "on",
     ),
     Action(
@@ -134,7 +188,7 @@ SYSTEMS: Final = of_row(
         body=Nothing,
         power="release",
         effects=saying(ANOTHER, "Then what waits for it goes on."),
-        apply=lambda held, _: quarantines.enable(held.tx, held.row, _both(held), held.caller.actor),
+        apply=_enable,
         may=lambda held: held.row.may_be_released,
         second=by_two,
         about=row,
@@ -142,7 +196,7 @@ SYSTEMS: Final = of_row(
     ),
     titled=lambda held: str(held.row.name),
     uuid=False,
-    recorded=quarantines.of,
+    recorded=_recorded,
 )
 KEYS: Final = of_row(
     "suspended-keys",
@@ -167,7 +221,7 @@ KEYS: Final = of_row(
 )
 SWEEPS: Final = of_row(
     "sweeps",
-    lambda tx, key: retention_runs.read(tx.connection, UUID(key)),
+    lambda tx, key: Sweep.read(tx.connection, UUID(key)),
     lambda row: str(row.state),
     Action(
         name="let-go",
@@ -180,7 +234,7 @@ SWEEPS: Final = of_row(
             ANOTHER,
             "Then they go within a minute, up to that number and day.",
         ),
-        apply=lambda held, _: retention_runs.approve(held.tx, held.row, _both(held), held.caller.actor),
+        apply=_let_go,
         may=lambda held: held.row.state == "stopped" and not held.row.confirmed_by,
         second=by_two,
         about=row,
@@ -190,7 +244,7 @@ SWEEPS: Final = of_row(
 )
 CONFLICTS: Final = of_row(
     "assignment-conflicts",
-    lambda tx, key: assignment_conflicts.read(tx.connection, UUID(key)),
+    lambda tx, key: AssignmentConflict.read(tx.connection, UUID(key)),
     lambda _: "open",
     Action(
         name="settle",
@@ -200,7 +254,7 @@ CONFLICTS: Final = of_row(
             "Nothing more is touched by what the system says, and requests that wait for it go on.",
             "Where the register is wrong, correct its source instead, and read it again.",
         ),
-        apply=lambda held, _: assignment_conflicts.settle(held.tx, held.row, held.caller.holder, held.caller.actor),
+        apply=_settle,
         may=lambda _: True,
     ),
     titled=lambda held: f"{held.row.system} and the register of numbers contradict one another",

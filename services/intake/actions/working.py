@@ -6,7 +6,6 @@ from typing import Final
 import orjson
 from pydantic import JsonValue
 
-from services.intake.actions import package_release
 from services.intake.actions.action import ANOTHER, Action, Held, Options, Pairs, by_two, noted, plain, saying
 from services.intake.actions.bodies import (
     ControllerReply,
@@ -17,8 +16,10 @@ from services.intake.actions.bodies import (
     PostalAddress,
 )
 from services.intake.letters import correspondence, delivery
+from services.intake.packages import releases
 from services.intake.request import deferrals
 from services.intake.request.aggregate import Transition
+from shared.domain.errors import IllegalTransition
 from shared.storage.vault import MANUAL_STEPS, Sealing
 
 
@@ -46,13 +47,17 @@ async def _manual_steps(held: Held) -> Pairs:
 async def _release_package(held: Held, _: Nothing) -> Transition:
     """Two people who have looked into it say that all of it is the subject's; raises ``IllegalTransition``."""
     held.request.must_be_withheld()
-    await package_release.must_have_looked(held.tx.connection, held.request, held.caller)
+    if held.caller.holder not in await releases.lookers(held.tx.connection, held.request):
+        raise IllegalTransition(
+            "look into the package first (`inspection` of POST …/downloads): who releases it says that it is all this"
+            " person's"
+        )
     return held.request.release(held.caller.holder)
 
 
 async def _looks(held: Held) -> Pairs:
-    looks = await package_release.lookers(held.tx.connection, held.request)
-    return [(who, f"has looked into it, {at:%Y-%m-%d %H:%M} UTC") for who, at in looks]
+    looks = await releases.lookers(held.tx.connection, held.request)
+    return [(who, f"has looked into it, {at:%Y-%m-%d %H:%M} UTC") for who, at in looks.items()]
 
 
 async def _renew_package(held: Held, _: Nothing) -> Transition:
@@ -154,7 +159,7 @@ ACTIONS: Final[Sequence[Action]] = (
         apply=_release_package,
         may=_is_withheld,
         second=by_two,
-        about=lambda held, _: package_release.about(held.request),
+        about=lambda held, _: releases.withheld_for(held.request.package_id, held.request.package_fault),
         reads=_looks,
         proposed="package.release_confirmed",
         final=True,

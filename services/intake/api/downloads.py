@@ -4,30 +4,29 @@ import base64
 import hashlib
 import re
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from services.intake.access.auth import Caller
 from services.intake.access.grant import Power
-from services.intake.actions import package_release
 from services.intake.actions.deciding import visible
 from services.intake.api import case_file
 from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, Services, UseServices
 from services.intake.api.problems import documented
-from services.intake.core.errors import Expired, NotFound, NotReady, RangeNotSatisfiable, Withheld
+from services.intake.core.errors import Expired, NotFound, NotReady, Withheld
 from services.intake.core.schemas import Strict
 from services.intake.packages import downloads, unpacking
-from services.intake.packages.downloads import Link, What, span_of
-from services.intake.request.aggregate import Request
+from services.intake.packages.downloads import Link, What
 from services.intake.store.repository import read
 from shared.domain.errors import IllegalTransition, Shredded
 from shared.domain.release import REPORT, Fault
 from shared.domain.rights import Right
 from shared.storage import certificate, evidence
+from shared.storage.chunks import Chunked
 
 T = TypeVar("T")
 router = APIRouter(prefix="/v1", tags=["results"])
@@ -40,7 +39,6 @@ _FETCHED: dict[int | str, dict[str, Any]] = {
         "description": "The package as a ZIP archive, or the report as a page",
         "content": {"application/zip": {}, "text/html": {}},
     },
-    206: {"description": "The bytes that `Range` asks for", "content": {"application/zip": {}}},
 }
 
 
@@ -69,9 +67,7 @@ async def make_link(
     return link
 
 
-async def begin(
-    request_id: UUID, what: What, caller: Caller, services: Services, download_id: UUID | None = None
-) -> Link:
+async def begin(request_id: UUID, what: What, caller: Caller, services: Services) -> Link:
     """Makes a link for a caller who may fetch.
 
     Raises:
@@ -84,54 +80,41 @@ async def begin(
     if what == "report" and request.right is not Right.ACCESS:
         raise NotReady("there is no report: it asked for no access")
     async with services.unit_of_work.begin() as tx:
-        found = await downloads.begin(tx, request, what, services.settings, caller, download_id)
+        found = await downloads.begin(tx, request, what, services.settings, caller)
     return _handed(found)
 
 
 @router.get(
     "/downloads/{download_id}",
     response_class=Response,
-    responses=_FETCHED | documented(NotFound, Withheld, Expired, IllegalTransition, Shredded, RangeNotSatisfiable),
+    responses=_FETCHED | documented(NotFound, Withheld, Expired, IllegalTransition, Shredded),
 )
-async def download(
-    download_id: UUID,
-    caller: AnyCaller,
-    services: UseServices,
-    range_: Annotated[
-        str | None, Header(alias="Range", description="one range of bytes, to continue a download")
-    ] = None,
-    if_range: Annotated[str | None, Header(alias="If-Range", description="the `ETag` of what was begun")] = None,
-) -> Response:
-    """Fetch what a link is for, with the key by which it was made; what broke off can be continued."""
-    return await fetched(download_id, caller, services, (range_, if_range))
+async def download(download_id: UUID, caller: AnyCaller, services: UseServices) -> Response:
+    """Fetch what a link is for, with the key by which it was made; what breaks off can be fetched again."""
+    return await fetched(download_id, caller, services)
 
 
-async def fetched(
-    download_id: UUID, caller: Caller, services: Services, asked_for: tuple[str | None, str | None] = (None, None)
-) -> Response:
-    """Answers with the document of a link; ``asked_for``: ``Range`` and ``If-Range``.
+async def fetched(download_id: UUID, caller: Caller, services: Services) -> Response:
+    """Answers with the document of a link.
 
     Raises:
-        Expired, Forbidden, IllegalTransition, NotReady, RangeNotSatisfiable, Shredded, Withheld: nothing is handed out.
+        Expired, Forbidden, IllegalTransition, NotReady, Shredded, Withheld: nothing is handed out.
     """
     unit_of_work = services.unit_of_work
     async with unit_of_work.begin() as tx:
-        request_id, package_id, what = await downloads.find(tx.connection, download_id, caller, tx.now)
-        _must_fetch(caller, what)
-        request = await visible(tx.connection, await read(tx.connection, request_id), caller)
-        if what == "inspection":
-            return _inspected(services, await package_release.look(tx, request_id, caller), caller)
-        tag = f'"{package_id}"'
-        span = span_of(*asked_for, tag) if what == "package" else None
-        found = await downloads.hand_out(tx, download_id, span, services.settings, caller)
-    handed = _handed(found)
-    if what == "report":
-        return await _report(services, handed)
-    headers = _zip(request, handed.end - handed.first) | {"Accept-Ranges": "bytes", "ETag": tag}
-    if span:
-        headers["Content-Range"] = f"bytes {handed.first}-{handed.end - 1}/{handed.piece.size}"
-    content = downloads.content(unit_of_work, handed, services.settings)
-    return StreamingResponse(content, 206 if span else 200, headers, "application/zip")
+        link = await downloads.find(tx.connection, download_id, caller, tx.now)
+        _must_fetch(caller, link.what)
+        request = await visible(tx.connection, await read(tx.connection, link.request_id), caller)
+        if link.what == "inspection":
+            request.must_be_withheld()
+        found = await downloads.hand_out(tx, link, services.settings, caller)
+    piece = _handed(found)
+    if link.what == "report":
+        return await _report(services, piece)
+    name = f"{link.request_id}{'-withheld' if link.what == 'inspection' else ''}.zip"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Length": str(piece.size)}
+    content = downloads.content(unit_of_work, link, piece, services.settings)
+    return StreamingResponse(content, headers=headers | _HOLD, media_type="application/zip")
 
 
 def _must_fetch(caller: Caller, what: What) -> None:
@@ -139,19 +122,10 @@ def _must_fetch(caller: Caller, what: What) -> None:
     caller.grant.must(Power.FETCH)
 
 
-def _inspected(services: Services, look: package_release.Look, caller: Caller) -> Response:
-    headers = {
-        "Content-Disposition": f'attachment; filename="{look.request_id}-withheld.zip"',
-        "Content-Length": str(look.piece.size),
-    }
-    content = package_release.content(services.unit_of_work, look, caller)
-    return StreamingResponse(content, headers=headers | _HOLD, media_type="application/zip")
-
-
-async def _report(services: Services, handed: downloads.Download) -> Response:
+async def _report(services: Services, piece: Chunked) -> Response:
     """The page, read out of its package without unpacking that; it may load and do nothing."""
     pool, vault = services.unit_of_work.pool, services.unit_of_work.vault
-    packed = await unpacking.find(pool, vault, handed.piece, REPORT)
+    packed = await unpacking.find(pool, vault, piece, REPORT)
     if packed is None:
         raise NotReady("this package has no report: the customer who decides about the data answers the person")
     content = unpacking.content(pool, vault, packed)
@@ -174,11 +148,6 @@ async def _joined(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byte
     yield head
     async for some in rest:
         yield some
-
-
-def _zip(request: Request, size: int) -> dict[str, str]:
-    name = f'attachment; filename="{request.request_id}.zip"'
-    return {"Content-Disposition": name, "Content-Length": str(size)} | _HOLD
 
 
 def _handed(found: T | Fault) -> T:

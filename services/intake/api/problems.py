@@ -45,7 +45,6 @@ STATUS: dict[type[DsrError], int] = {
     errors.PreconditionFailed: 412,
     errors.TooLarge: 413,
     errors.UnsupportedType: 415,
-    errors.RangeNotSatisfiable: 416,
     errors.IdempotencyKeyReused: 422,
     MalformedIdentity: 422,
     MalformedResult: 422,
@@ -98,8 +97,6 @@ async def respond(_request: Request, error: Exception) -> Response:
             headers = {"WWW-Authenticate": _CHALLENGE} if status == HTTP_401_UNAUTHORIZED else {}
             if seconds := getattr(error, "retry_after", None):
                 headers["Retry-After"] = str(max(1, ceil(seconds)))
-            if isinstance(error, errors.RangeNotSatisfiable):
-                headers["Content-Range"] = f"bytes */{error.size}"
             return _response(status, error.code, title_of(type(error)), str(error), faults, **headers)
         case RequestValidationError():
             status, title = OTHERS["invalid"]

@@ -36,11 +36,8 @@ from services.intake.letters import delivery
 from services.intake.mail.use_cases import MailView
 from services.intake.recipients import digests
 from services.intake.recipients.digests import Digest, UnansweredDigest
-from services.intake.reviews import assignment_conflicts, quarantines, retention_runs
-from services.intake.reviews.assignment_conflicts import AssignmentConflict
 from services.intake.reviews.holds import HoldPlaced
-from services.intake.reviews.quarantines import KnownSystem
-from services.intake.reviews.retention_runs import Sweep
+from services.intake.reviews.rows import AssignmentConflict, KnownSystem, Sweep
 from shared.domain.errors import Shredded
 from shared.domain.identities import MalformedIdentity
 from shared.messaging.unit_of_work import UnitOfWork
@@ -200,9 +197,9 @@ RESOURCES: Final[Mapping[str, Resource]] = {
         "request_id",
         lambda services, tx, *_: stopped.waiting(tx.connection, services.use_cases.identity.links.failures),
     ),
-    "assignment-conflicts": Resource("conflict_id", lambda _, tx, *__: assignment_conflicts.listed(tx.connection)),
-    "sweeps": Resource("sweep_id", lambda _, tx, *__: retention_runs.listed(tx.connection)),
-    "systems": Resource("name", lambda _, tx, *__: quarantines.listed(tx.connection)),
+    "assignment-conflicts": Resource("conflict_id", lambda _, tx, *__: AssignmentConflict.listed(tx.connection)),
+    "sweeps": Resource("sweep_id", lambda _, tx, *__: Sweep.listed(tx.connection)),
+    "systems": Resource("name", lambda _, tx, *__: KnownSystem.listed(tx.connection)),
     "suspended-keys": Resource("key_id", lambda _, tx, *__: key_suspension.read(tx.connection)),
 }
 KindName = Annotated[str, Path(description="of which kind", json_schema_extra={"enum": [*RESOURCES]})]

@@ -31,14 +31,6 @@ class TooLarge(DsrError):
     """The body is too large."""
 
 
-class RangeNotSatisfiable(DsrError):
-    """There are no such bytes of it; ``size``: how many there are in all."""
-
-    def __init__(self, message: str, size: int) -> None:
-        super().__init__(message)
-        self.size = size
-
-
 class UnsupportedType(DsrError):
     """The media type or encoding of the body is not supported."""
 

@@ -1,23 +1,20 @@
 """Packages: handed out a few times by links that are good for a day, kept for a few days, then removed.
 
-A link is one download, which is counted when the link is made. It may be fetched in parts (RFC 9110, 14), and is over
-with the last byte; after the last download the package is removed. The report in it is read by a link too, which lasts
-for its day.
+A link is one download, counted when it is made. What breaks off can be fetched again until the last byte was sent.
+After the last download the package is removed. A link to the report in it lasts for its day.
 """
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, Field, JsonValue
 from uuid_utils.compat import uuid7
 
 from services.intake.access.auth import Caller
-from services.intake.core.errors import Expired, NotReady, RangeNotSatisfiable
+from services.intake.core.errors import Expired, NotReady
 from services.intake.core.schemas import Instant
 from services.intake.packages import releases
 from services.intake.request.aggregate import Request
@@ -31,13 +28,12 @@ from shared.storage.chunks import Chunked
 from shared.storage.postgres import Connection
 
 _EVERY_SECONDS = 600.0
-_RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{1,18})?|-(\d{1,18}))")
 _AT_A_TIME = 200
 CONTINUED = timedelta(days=1)
 """For how long a link is good."""
 What = Literal["package", "report", "inspection"]
 _OPEN = """
-SELECT request_id, package_id, what FROM download WHERE download_id = $1 AND holder = $2 AND began_at > $3
+SELECT download_id, request_id, package_id, what FROM download WHERE download_id = $1 AND holder = $2 AND began_at > $3
 """
 _READS = "SELECT download_id FROM download WHERE package_id = $1 AND holder = $2 AND what = $3 AND began_at > $4"
 _TAKEN = """
@@ -67,36 +63,6 @@ FOR UPDATE OF r SKIP LOCKED
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """From the byte ``first`` to the byte ``last``, or to the end; without ``first``: so many of the ``last`` ones."""
-
-    first: int | None
-    last: int | None
-
-    def of(self, size: int) -> tuple[int, int] | None:
-        """The bytes ``[first, end)`` of something of that size; None: it has none of these."""
-        if self.first is None:
-            first, end = max(size - (self.last or 0), 0), size
-        else:
-            first, end = self.first, size if self.last is None else min(self.last + 1, size)
-        return (first, end) if first < end else None
-
-
-def span_of(header: str | None, if_range: str | None, tag: str) -> Span | None:
-    """The range that is asked for, of what has that entity tag now; None: all of it.
-
-    Several ranges, another unit, what is malformed, and a range of what has changed since, ask for all.
-    """
-    found = _RANGE.fullmatch(header or "")
-    if found is None or (if_range is not None and if_range != tag):
-        return None
-    first, last, suffix = (int(each) if each else None for each in found.groups())
-    if first is not None and last is not None and last < first:
-        return None
-    return Span(first, suffix if first is None else last)
-
-
 class Link(BaseModel):
     """A short-lived link to a package, to the report in it, or to one that is withheld."""
 
@@ -107,25 +73,16 @@ class Link(BaseModel):
     expires_at: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class Download:
-    """A package of which the bytes ``[first, end)`` are handed out."""
+class Download(NamedTuple):
+    """A link, and the document that it is for."""
 
     download_id: UUID
     request_id: UUID
-    piece: Chunked
-    first: int
-    end: int
+    package_id: UUID
+    what: What
 
 
-async def begin(
-    tx: UnitOfWork,
-    request: Request,
-    what: What,
-    settings: IntakeSettings,
-    caller: Caller,
-    download_id: UUID | None = None,
-) -> Link | Fault:
+async def begin(tx: UnitOfWork, request: Request, what: What, settings: IntakeSettings, caller: Caller) -> Link | Fault:
     """Makes a link, and counts a download, but of a report only once in a day; or says why it is withheld.
 
     Raises:
@@ -135,20 +92,20 @@ async def begin(
     """
     if request.package_id is None:
         raise NotReady("there is no package: the request is still open, or nothing was found")
-    released, package_id = await releases.held(tx, request.request_id), request.package_id
+    released, package_id, counts = await releases.held(tx, request.request_id), request.package_id, what != "inspection"
     piece = await _kept(tx, package_id, settings)
-    again = await tx.connection.fetchval(_READS, package_id, caller.holder, what, tx.now - CONTINUED)
-    goes_on = what == "report" and again
+    known = (package_id, caller.holder, what, tx.now - CONTINUED)
+    again = await tx.connection.fetchval(_READS, *known) if what == "report" else None
     used_up = await is_used_up(tx.connection, request.request_id, package_id, settings.package_downloads)
-    if what != "inspection" and used_up and not goes_on:
+    if counts and used_up and not again:
         raise _expired(settings)
-    if what != "inspection" and (fault := await releases.check(tx, released)):
+    if counts and (fault := await releases.check(tx, released)):
         return fault
-    link = again if goes_on else download_id or uuid7()
-    if not goes_on:
+    link = again or uuid7()
+    if not again:
         about = (link, package_id, request.request_id, caller.holder, what, tx.now)
         await tx.connection.execute(_BEGIN, *about)
-    if what != "inspection" and not goes_on:
+    if counts and not again:
         downloads = await tx.connection.fetchval(_TAKEN, request.request_id, package_id)
         detail: dict[str, JsonValue] = {"bytes": piece.size, "downloads": downloads, "holder": caller.holder}
         action = "package.read" if what == "report" else "package.downloaded"
@@ -156,35 +113,30 @@ async def begin(
     return Link(download_id=link, url=f"/v1/downloads/{link}", expires_at=tx.now + CONTINUED)
 
 
-async def find(connection: Connection, download_id: UUID, caller: Caller, now: datetime) -> tuple[UUID, UUID, What]:
-    """The request, the package and what of it a link is for; raises ``Expired``."""
+async def find(connection: Connection, download_id: UUID, caller: Caller, now: datetime) -> Download:
+    """What a link is for; raises ``Expired``."""
     row = await connection.fetchrow(_OPEN, download_id, caller.holder, now - CONTINUED)
     if row is None:
         raise Expired("this link is over: make another (POST /v1/requests/ID/downloads)")
-    return row["request_id"], row["package_id"], row["what"]
+    return Download(*row)
 
 
-async def hand_out(
-    tx: UnitOfWork, download_id: UUID, asked: Span | None, settings: IntakeSettings, caller: Caller
-) -> Download | Fault:
-    """The document of a link, or why it is withheld by now.
+async def hand_out(tx: UnitOfWork, download: Download, settings: IntakeSettings, caller: Caller) -> Chunked | Fault:
+    """The package of a link, or why it is withheld by now; the evidence names who inspects one that is.
 
     Raises:
         Expired: the link is over, or the package is no longer kept.
-        RangeNotSatisfiable: it has no such bytes.
         Shredded: the subject's key is gone.
     """
-    request_id, package_id, _ = await find(tx.connection, download_id, caller, tx.now)
-    released = await releases.held(tx, request_id)
-    if released.package_id != package_id:
+    released = await releases.held(tx, download.request_id)
+    if released.package_id != download.package_id:
         raise Expired("this link is over: the package was made again, so make another link")
-    piece = await _kept(tx, package_id, settings)
-    bytes_asked = asked.of(piece.size) if asked else (0, piece.size)
-    if bytes_asked is None:
-        raise RangeNotSatisfiable(f"the package has {piece.size} bytes, and none where Range says", piece.size)
-    if fault := await releases.check(tx, released):
+    piece = await _kept(tx, download.package_id, settings)
+    if download.what == "inspection":
+        releases.note_look(tx, released, caller, piece.size)
+    elif fault := await releases.check(tx, released):
         return fault
-    return Download(download_id, request_id, piece, *bytes_asked)
+    return piece
 
 
 async def is_used_up(connection: Connection, request_id: UUID, package_id: UUID, most: int) -> bool:
@@ -204,18 +156,16 @@ def _expired(settings: IntakeSettings) -> Expired:
 
 
 async def content(
-    unit_of_work: UnitOfWorkFactory, download: Download, settings: IntakeSettings
+    unit_of_work: UnitOfWorkFactory, download: Download, piece: Chunked, settings: IntakeSettings
 ) -> AsyncIterator[bytes]:
-    """The bytes of a download, a chunk at a time; with the last byte of the package the download is over.
+    """The bytes of a package, a chunk at a time; with the last one the link is over.
 
     Raises:
         Shredded: the package or the subject's key has gone meanwhile; then the answer breaks off.
     """
-    piece = download.piece
-    async for chunk in chunks.read(unit_of_work.pool, unit_of_work.vault, piece, download.first, download.end):
+    async for chunk in chunks.read(unit_of_work.pool, unit_of_work.vault, piece, 0, piece.size):
         yield chunk
-    if download.end == piece.size:
-        await asyncio.shield(_end(unit_of_work, download, settings))  # the client may hang up after the last byte
+    await asyncio.shield(_end(unit_of_work, download, settings))  # the client may hang up after the last byte
 
 
 async def _end(unit_of_work: UnitOfWorkFactory, download: Download, settings: IntakeSettings) -> None:
@@ -248,11 +198,7 @@ async def run(running: Running, settings: IntakeSettings) -> None:
 
 
 async def remove_due(unit_of_work: UnitOfWorkFactory, kept: timedelta, most: int) -> int:
-    """Removes some packages that have been available for so long, and by what their rows were found.
-
-    And those that were fetched as often as they may be (``most``) and whose links are over. Returns
-    how many pieces it has removed.
-    """
+    """Removes some packages whose days or downloads (``most``) are over, with what they were checked by; how many."""
     async with unit_of_work.begin() as tx:
         due = await tx.connection.fetch(_DUE, tx.now - kept, _AT_A_TIME)
         for request_id, sealed_id, kind in due:

@@ -10,10 +10,14 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
+from pydantic import JsonValue
+
+from services.intake.access.auth import Caller
 from services.intake.core import metrics
 from services.intake.incidents import record as incidents
 from services.intake.letters import correspondence, delivery
 from services.intake.letters.rendering import Letters
+from services.intake.request.aggregate import Request
 from services.intake.request.letter_kinds import LetterField
 from services.intake.request.lifecycle import State
 from services.intake.settings import IntakeSettings
@@ -45,6 +49,11 @@ SELECT {_COLUMNS} FROM request
 WHERE package_id IS NOT NULL AND responded_at > $1 AND coalesce(package_checked_at, responded_at) < $2
 ORDER BY responded_at LIMIT $3 FOR UPDATE SKIP LOCKED
 """  # noqa: S608  # constants
+# A look for one reason says nothing about another.
+_LOOKS = """
+SELECT detail::jsonb ->> 'holder', max(at) FROM evidence.entry
+WHERE request_id = $1 AND action = 'package.viewed' AND detail::jsonb @> $2 GROUP BY 1 ORDER BY 2
+"""
 _BY_TWO = """
 SELECT true FROM approval
 WHERE request_id = $1 AND action = 'release-package' AND about = $2 AND state = 'approved' LIMIT 1
@@ -94,7 +103,7 @@ async def check(tx: UnitOfWork, released: Released) -> Fault | None:
         async with may_stand_still(tx.connection):
             fault = await fault_of_package(tx.connection, tx.vault, proofs, *package)
     fits_as = None if fault else now
-    if fault and await tx.connection.fetchval(_BY_TWO, released.request_id, f"{released.package_id} {fault}"):
+    if fault and await tx.connection.fetchval(_BY_TWO, released.request_id, withheld_for(released.package_id, fault)):
         fault = None
     doubted = not fault and await tx.connection.fetchval(_DOUBTED, released.request_id)
     fault = Fault.NOT_PROVED if doubted else fault
@@ -111,6 +120,24 @@ async def check(tx: UnitOfWork, released: Released) -> Fault | None:
             await incidents.open_one(tx, released.request_id, released.package_id, fault, released.downloads)
     await _note(tx, released, fault, fits_as)
     return fault
+
+
+def withheld_for(package_id: UUID | None, fault: str | None) -> str:
+    """Names a package and why it is withheld: another one voids an approval."""
+    return f"{package_id} {fault}"
+
+
+def note_look(tx: UnitOfWork, released: Released, caller: Caller, size: int) -> None:
+    """Puts on record who looks into a withheld package, and why it is withheld."""
+    detail: dict[str, JsonValue] = {"package_id": str(released.package_id), "fault": released.package_fault}
+    detail |= {"holder": caller.holder, "bytes": size}
+    tx.log_evidence(released.request_id, "package.viewed", detail, caller.actor)
+
+
+async def lookers(connection: Connection, request: Request) -> dict[str, datetime]:
+    """Those who have looked into the package since it is withheld for this reason, and when."""
+    of = {"package_id": str(request.package_id), "fault": request.package_fault}
+    return dict(map(tuple, await connection.fetch(_LOOKS, request.request_id, of)))
 
 
 async def run(running: Running, settings: IntakeSettings) -> None:

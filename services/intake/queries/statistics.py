@@ -15,7 +15,7 @@ from services.intake.mail import inbox
 from services.intake.queries import answer_figures
 from services.intake.request.lifecycle import State
 from services.intake.request.reasons import Received
-from services.intake.reviews import assignment_conflicts
+from services.intake.reviews import rows
 from services.intake.settings import IntakeSettings
 from shared.app.service import Running
 from shared.domain.mail_content import MailKind
@@ -95,7 +95,7 @@ async def count(connection: Connection, now: datetime) -> None:
     for right in Right:
         metrics.WORKED.labels(right).set(closed[right]["worked"] if right in closed else 0)
         metrics.COVERED.labels(right).set(closed[right]["covered"] if right in closed else 0)
-    await assignment_conflicts.count(connection)
+    await rows.count_conflicts(connection)
     await delivery.count(connection, now)
     await inbox.count(connection, now)
     await stopped.count(connection, identity_policy().links.failures)
