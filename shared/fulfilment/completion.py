@@ -4,7 +4,6 @@ Batches that end while a transaction is under way share the next one (``shared.m
 """
 
 import asyncio
-import base64
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -219,7 +218,7 @@ async def _drop_uploads(tx: UnitOfWork, kept: Iterable[Conclusion], withdrawn: C
 
 
 def _log_evidence(tx: UnitOfWork, conclusion: Conclusion) -> None:
-    """Records a conclusion, signed; of repeated postponements only the first."""
+    """Records a conclusion; of repeated postponements only the first."""
     claim = conclusion.claim
     tx.traces[claim.request_id] = claim.traceparent
     named = {"task_id": str(claim.task_id), "system": claim.step.system, "operation": claim.step.operation}
@@ -232,11 +231,8 @@ def _log_evidence(tx: UnitOfWork, conclusion: Conclusion) -> None:
 
 
 def log_concluded(tx: UnitOfWork, request_id: UUID, detail: Mapping[str, JsonValue]) -> None:
-    """Records the end of a task, signed and without its sentence."""
-    said = {key: value for key, value in detail.items() if key != "sentence"}
-    signed = orjson.dumps({"request_id": str(request_id), **said}, option=orjson.OPT_SORT_KEYS)
-    signature = base64.b64encode(tx.vault.keyring.signing.sign(signed)).decode()
-    tx.log_evidence(request_id, "task.concluded", {**said, "signature": signature})
+    """Records the end of a task, without its sentence."""
+    tx.log_evidence(request_id, "task.concluded", {key: value for key, value in detail.items() if key != "sentence"})
 
 
 async def _note_conflicts(tx: UnitOfWork, claims: Sequence[Claim], disputed: Mapping[UUID, Sequence[Conflict]]) -> None:

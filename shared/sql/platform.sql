@@ -43,12 +43,22 @@ CREATE TABLE evidence.entry (
 );
 CREATE INDEX entry_request ON evidence.entry (request_id);
 
+-- Entries that one transaction has added: the signature covers the root of a Merkle tree over their hashes.
+CREATE TABLE evidence.batch (
+    chain     text   NOT NULL,
+    last_seq  bigint NOT NULL,
+    signature bytea  NOT NULL,
+    PRIMARY KEY (chain, last_seq)
+);
+
 CREATE FUNCTION evidence.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'evidence is append-only';
 END $$;
 
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON evidence.entry
+    FOR EACH STATEMENT EXECUTE FUNCTION evidence.refuse_change();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON evidence.batch
     FOR EACH STATEMENT EXECUTE FUNCTION evidence.refuse_change();
 
 -- The downstream systems that this platform knows: which are worked, and by which definition. Nothing here names anybody.
