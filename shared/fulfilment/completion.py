@@ -147,6 +147,7 @@ class TaskCompletion:
         service = self.unit_of_work.service
         ended, rows = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
         again: dict[Step, datetime] = {}
+        lasted = {step: TASK_SECONDS.labels(service, *step) for step in {each.claim.step for each in kept}}
         for each in kept:
             claim, report = each.claim, each.report
             labels = (service, *claim.step)
@@ -157,7 +158,7 @@ class TaskCompletion:
                     RETRIES.labels(*labels).inc()
                 continue
             open_for = now - queue.opened_at(claim.task_id)
-            TASK_SECONDS.labels(*labels).observe(max(0.0, open_for.total_seconds()))
+            lasted[claim.step].observe(max(0.0, open_for.total_seconds()))
             if claim.repair:
                 rows[*labels, "repaired"] += getattr(report, "changed", 0)
             else:
