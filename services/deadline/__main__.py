@@ -6,6 +6,7 @@ from services.deadline import assignments, notifications, statistics, timers
 from services.deadline.handlers import Deadlines
 from services.deadline.settings import DeadlineSettings
 from shared.app.service import Service
+from shared.domain.clock import SystemClock
 from shared.domain.operations import Operation
 from shared.domain.working_days import calendar
 from shared.runtime.settings import PolicySettings
@@ -16,7 +17,8 @@ service = Service("deadline")
 def configure() -> None:
     """Reads the policy and adds the handlers and loops; raises ``Misconfigured``."""
     policy = PolicySettings().read_time_limits()
-    calendar(policy.commitment.staff_calendar)  # the first reads all of them, which must not be while a request waits
+    now = SystemClock().now()
+    calendar(policy.commitment.staff_calendar).is_working_day(now.date())  # reads it before a request waits
     Deadlines(policy, service.fulfilments).subscribe(service)  # every event that moves a clock
     for operation in (Operation.ESCALATE, Operation.FLAG):
         service.works(operation, concludes=partial(notifications.record, service.fulfilments))

@@ -27,6 +27,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from shared.domain.events import (
+    ArrivalFacts,
     Event,
     LetterReturned,
     PartAnswered,
@@ -36,6 +37,7 @@ from shared.domain.events import (
     RequestReceived,
     RequestRedated,
     RequestReopened,
+    RequestVerified,
     TimerKind,
 )
 from shared.domain.rights import Outcome, Right, Role
@@ -66,9 +68,11 @@ STEPPING = frozenset(TimerKind) - {TimerKind.RETENTION}
 REMINDER, LAST_NOTICE, ESCALATION = "reminder", "last_notice", "controller_silent"
 WATCHED = (TargetName.TRIAGE, TargetName.QUESTION_SENT, TargetName.COLLECTION, TargetName.REVIEW)
 """The staff's targets; an answer meets all of them. ``extend_or_answer`` is a milestone."""
+TRIAGED = (TargetName.TRIAGE, TargetName.QUESTION_SENT)
+"""The targets that are met once the requester is verified or was asked."""
 
-_FACTS = ("request_id", "right", "role", "scope", "received_at", "zones", "calendar", "due_on")
-"""The fields of a clock that are copied from the receipt."""
+_FACTS = ("request_id", "right", "scope", "zones", "due_on")
+"""The fields of a clock that are copied from the event with which the request came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +173,23 @@ class Clock:
         return tuple(each for each in self.timers if each.kind not in kinds)
 
 
-def start(event: RequestReceived, policy: TimeLimitPolicy, traceparent: str | None) -> Clock:
+def start(
+    event: RequestReceived | RequestVerified,
+    arrived: RequestReceived | ArrivalFacts,
+    policy: TimeLimitPolicy,
+    traceparent: str | None,
+) -> Clock:
     """Starts the clock of a received request; a target is not missed before the request was known."""
-    arrival = Arrival(event.received_at, event.zones, event.calendar)
+    arrival = Arrival(arrived.received_at, event.zones, arrived.calendar)
     facts = {name: getattr(event, name) for name in _FACTS}
-    clock = Clock(subject_ref=event.subject, traceparent=traceparent, **facts, **_dates(event, arrival, policy))
+    facts |= {"received_at": arrived.received_at, "calendar": arrived.calendar, "role": arrived.role}
+    clock = Clock(
+        subject_ref=event.subject,
+        traceparent=traceparent,
+        met=TRIAGED if isinstance(event, RequestVerified) else (),
+        **facts,
+        **_dates(event, arrived, arrival, policy),
+    )
     milestone = next_of(milestones_of(clock, policy), ())
     target = next_of(targets_of(clock, policy), ())
     target = target and max(target, event.occurred_at)
@@ -182,7 +198,7 @@ def start(event: RequestReceived, policy: TimeLimitPolicy, traceparent: str | No
 
 def recount(clock: Clock, _event: Event, policy: TimeLimitPolicy) -> Clock:
     """Computes the dates from arrival, due date and questions, and the next time to check the request."""
-    dates = _dates(clock, clock.arrival, policy, clock.questions, extended=clock.extended)
+    dates = _dates(clock, clock, clock.arrival, policy, clock.questions, extended=clock.extended)
     new = replace(clock, **dates)
     timers = (replace(each, due_at=next_of(schedule(new, each, policy), each.reported)) for each in new.timers)
     return replace(new, timers=tuple(timers))
@@ -281,7 +297,8 @@ def _reported(clock: Clock) -> Clock:
 
 
 def _dates(
-    of: Clock | RequestReceived,
+    of: Clock | RequestReceived | RequestVerified,
+    arrived: Clock | RequestReceived | ArrivalFacts,
     arrival: Arrival,
     policy: TimeLimitPolicy,
     questions: Sequence[AskedQuestion] = (),
@@ -289,7 +306,7 @@ def _dates(
     extended: bool = False,
 ) -> dict[str, Any]:
     """Returns the dates computed from arrival, due date and questions."""
-    regime = policy.regime_of(of.calendar)
+    regime = policy.regime_of(arrived.calendar)
     counted = [each for each in questions if not_counted(each, arrival, regime, policy) is None]
     paused = replace(arrival, paused_days=paused_days(counted, arrival.zones)) if counted else arrival
     found = limits(paused, policy)
@@ -299,9 +316,9 @@ def _dates(
         work_by = min(found.work_by, of.due_on)
     else:
         staff = calendar(policy.commitment.staff_calendar)
-        work_by = last_common_working_day(of.due_on, (calendar(of.calendar), staff))
+        work_by = last_common_working_day(of.due_on, (calendar(arrived.calendar), staff))
     return {
-        "due_at": due_at(of.due_on, arrival, of.right, of.scope, policy, of.role),
+        "due_at": due_at(of.due_on, arrival, of.right, of.scope, policy, arrived.role),
         "work_by": work_by,
         "statutory_due_on": statutory,
         "statutory_due_at": end_of(statutory, arrival.zones),

@@ -11,9 +11,10 @@ from pydantic import JsonValue
 
 from services.deadline import clock as clocks
 from services.deadline import notifications, repository, retention
-from services.deadline.clock import FLAG, AskedQuestion, Clock, Timer
+from services.deadline.clock import FLAG, TRIAGED, AskedQuestion, Clock, Timer
 from shared.app.service import Service
 from shared.domain.events import (
+    ArrivalFacts,
     ControllerReplied,
     Event,
     FulfilmentBlocked,
@@ -40,7 +41,6 @@ from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.handlers import move_due_dates
 from shared.messaging.unit_of_work import UnitOfWork
 
-_TRIAGED = (TargetName.TRIAGE, TargetName.QUESTION_SENT)
 _NOTHING_LATER = "DELETE FROM timer WHERE request_id = ANY($1) AND kind = 'retention' AND reported <> 'done'"
 Change = Callable[[Clock, Any, TimeLimitPolicy], Clock]
 
@@ -72,7 +72,16 @@ class Deadlines:
 
     async def received(self, events: Sequence[RequestReceived], tx: UnitOfWork) -> None:
         """Computes the dates of a request once and starts its clock."""
-        started = [clocks.start(event, self._policy, tx.traces.get(event.request_id)) for event in events]
+        await self._start([(event, event) for event in events], tx)
+
+    async def _start(
+        self,
+        arrived: Sequence[tuple[RequestReceived | RequestVerified, RequestReceived | ArrivalFacts]],
+        tx: UnitOfWork,
+    ) -> None:
+        started = [
+            clocks.start(event, facts, self._policy, tx.traces.get(event.request_id)) for event, facts in arrived
+        ]
         await repository.insert(tx.connection, started)
         for clock in started:
             computed = clock.dates | {"calc_version": clock.calc_version}
@@ -80,8 +89,13 @@ class Deadlines:
             tx.log_evidence(clock.request_id, "deadline.computed", computed)
 
     async def verified(self, events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
-        """Meets the triage target; schedules the flag in the CRM, except for a customer's instruction."""
-        await repository.meet(tx.connection, _requests(events), *_TRIAGED)
+        """Meets the triage target; schedules the flag in the CRM, except for a customer's instruction.
+
+        Starts the clock of a request that was verified on receipt.
+        """
+        await self._start([(event, event.arrival) for event in events if event.arrival], tx)
+        if waited := [event for event in events if not event.arrival]:
+            await repository.meet(tx.connection, _requests(waited), *TRIAGED)
         ours = [event.request_id for event in events if event.tenant is None]
         if ours and self._fulfilments.plans[Operation.FLAG]:
             at = tx.now + timedelta(minutes=self._policy.milestones.flag_after_minutes)
@@ -89,7 +103,7 @@ class Deadlines:
 
     async def asked(self, events: Sequence[QuestionSent], tx: UnitOfWork) -> None:
         """Opens a suspension; records whether it stops the statutory clock, or why not."""
-        await repository.meet(tx.connection, _requests(events), *_TRIAGED)
+        await repository.meet(tx.connection, _requests(events), *TRIAGED)
         held = {clock.request_id: clock for clock in await repository.hold(tx.connection, _requests(events))}
         asked = []
         for event in events:
@@ -117,7 +131,7 @@ class Deadlines:
 
     async def forwarded(self, events: Sequence[RequestForwarded], tx: UnitOfWork) -> None:
         """Starts reminders to the customer who has the request."""
-        await repository.meet(tx.connection, _requests(events), *_TRIAGED)
+        await repository.meet(tx.connection, _requests(events), *TRIAGED)
         await self.change("forwarded", clocks.forward, events, tx)
 
     async def replied(self, events: Sequence[ControllerReplied], tx: UnitOfWork) -> None:

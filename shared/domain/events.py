@@ -239,6 +239,7 @@ Reason = Annotated[str, StringConstraints(pattern=r"^[A-Z_]{1,64}$")]
 class RequestReceived(Event, topic=Topic.REQUESTS):
     """A request has arrived; the clock runs from ``received_at``, before the identity is verified.
 
+    A request that is verified on receipt has no such event: ``dsr.request.verified.v1`` says when it arrived.
     ``tenant``: the customer who instructs us. ``purposes``: purposes to which consent is withdrawn (Art. 7(3)).
     """
 
@@ -259,13 +260,24 @@ Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
 
 
+class ArrivalFacts(BaseModel):
+    """When a request arrived, by which calendar it is counted, and what we are for the data."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    received_at: AwareDatetime
+    calendar: Calendar
+    role: Role
+
+
 class RequestVerified(Event, topic=Topic.REQUESTS):
     """The requester is verified as the data subject; fulfilment may begin.
 
     ``country``: country of residence, if stated. ``language``: language of the answer. ``zones``: time zones in which
     days are counted; the requester's own is last. ``tenant``: the customer who instructs us; only that customer's data
     are concerned. ``purposes``: purposes to which consent is withdrawn (Art. 7(3)). ``of_same_person``: for an access,
-    the person's other requests, whose files it includes.
+    the person's other requests, whose files it includes. ``arrival``: the request was verified on receipt, and its
+    clock starts.
     """
 
     type: Literal["dsr.request.verified.v1"] = "dsr.request.verified.v1"
@@ -278,6 +290,7 @@ class RequestVerified(Event, topic=Topic.REQUESTS):
     country: Country | None = None
     language: Language = "en"
     zones: tuple[Zone, ...] = ()
+    arrival: ArrivalFacts | None = None
 
 
 class RequestWithdrawn(Event, topic=Topic.REQUESTS):

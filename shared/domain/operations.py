@@ -215,7 +215,7 @@ class Kept(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    category: Word | None
+    category: Word | None = None
     rule: Word
     count: Annotated[int, Field(ge=0)]
     first: date | None = None

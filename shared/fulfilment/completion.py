@@ -4,7 +4,6 @@ Batches that end while a transaction is under way share the next one (``shared.m
 """
 
 import asyncio
-import base64
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -148,6 +147,7 @@ class TaskCompletion:
         service = self.unit_of_work.service
         ended, rows = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
         again: dict[Step, datetime] = {}
+        lasted = {step: TASK_SECONDS.labels(service, *step) for step in {each.claim.step for each in kept}}
         for each in kept:
             claim, report = each.claim, each.report
             labels = (service, *claim.step)
@@ -158,7 +158,7 @@ class TaskCompletion:
                     RETRIES.labels(*labels).inc()
                 continue
             open_for = now - queue.opened_at(claim.task_id)
-            TASK_SECONDS.labels(*labels).observe(max(0.0, open_for.total_seconds()))
+            lasted[claim.step].observe(max(0.0, open_for.total_seconds()))
             if claim.repair:
                 rows[*labels, "repaired"] += getattr(report, "changed", 0)
             else:
@@ -219,7 +219,7 @@ async def _drop_uploads(tx: UnitOfWork, kept: Iterable[Conclusion], withdrawn: C
 
 
 def _log_evidence(tx: UnitOfWork, conclusion: Conclusion) -> None:
-    """Records a conclusion, signed; of repeated postponements only the first."""
+    """Records a conclusion; of repeated postponements only the first."""
     claim = conclusion.claim
     tx.traces[claim.request_id] = claim.traceparent
     named = {"task_id": str(claim.task_id), "system": claim.step.system, "operation": claim.step.operation}
@@ -232,11 +232,8 @@ def _log_evidence(tx: UnitOfWork, conclusion: Conclusion) -> None:
 
 
 def log_concluded(tx: UnitOfWork, request_id: UUID, detail: Mapping[str, JsonValue]) -> None:
-    """Records the end of a task, signed and without its sentence."""
-    said = {key: value for key, value in detail.items() if key != "sentence"}
-    signed = orjson.dumps({"request_id": str(request_id), **said}, option=orjson.OPT_SORT_KEYS)
-    signature = base64.b64encode(tx.vault.keyring.signing.sign(signed)).decode()
-    tx.log_evidence(request_id, "task.concluded", {**said, "signature": signature})
+    """Records the end of a task, without its sentence."""
+    tx.log_evidence(request_id, "task.concluded", {key: value for key, value in detail.items() if key != "sentence"})
 
 
 async def _note_conflicts(tx: UnitOfWork, claims: Sequence[Claim], disputed: Mapping[UUID, Sequence[Conflict]]) -> None:

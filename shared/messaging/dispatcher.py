@@ -79,8 +79,8 @@ class BatchDispatcher(ABC):
 
     def wants(self, headers: Sequence[tuple[str, bytes | None]]) -> bool:
         """Returns whether to handle a record with these headers; not if it is replayed for another service."""
-        service = self._unit_of_work.service.encode()
-        return all(name != dead_letters.REPLAYED_FOR or content == service for name, content in headers)
+        replayed_for = dict(headers).get(dead_letters.REPLAYED_FOR)
+        return replayed_for is None or replayed_for == self._unit_of_work.service.encode()
 
     @abstractmethod
     def kind_of(self, record: Message) -> str:
@@ -204,7 +204,7 @@ class Dispatcher(BatchDispatcher):
         kind, right = record.headers.get("ce_type", ""), record.headers.get("ce_right", "")
         if not kind:
             raise Unreadable("no header ce_type: the type of the event is unknown")
-        if right not in set(Right):
+        if right.encode() not in _RIGHTS:
             raise Unreadable("no header ce_right with one of the rights")
         kind_of, handlers = self._wanted[kind.encode(), right.encode()]
         event = kind_of.model_validate_json(record.value)

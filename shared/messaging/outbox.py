@@ -65,7 +65,7 @@ def message(event: Event, service: ServiceName, traceparent: str | None) -> Mess
     }
     if traceparent and _TRACEPARENT.fullmatch(traceparent):
         headers["traceparent"] = traceparent
-    value = event.__pydantic_serializer__.to_json(event)
+    value = event.__pydantic_serializer__.to_json(event, exclude_none=True)
     return Message(event.topics[event.right], str(event.request_id).encode(), value, headers)
 
 

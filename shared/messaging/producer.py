@@ -3,9 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from functools import lru_cache
 from itertools import zip_longest
 from typing import Any
+from zlib import crc32
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
@@ -16,7 +16,6 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
     UnsupportedForMessageFormatError,
 )
-from aiokafka.partitioner import murmur2
 
 from shared.domain.errors import DsrError
 from shared.domain.topics import Message
@@ -185,7 +184,7 @@ async def _send(producer: AIOKafkaProducer, messages: Sequence[Message]) -> None
         if message.topic not in partitions:
             known = producer.client.cluster.partitions_for_topic(message.topic)
             partitions[message.topic] = len(known or await producer.partitions_for(message.topic))
-        place = (message.topic, _hash(message.key) % partitions[message.topic])
+        place = (message.topic, crc32(message.key) % partitions[message.topic])
         headers = [(name, value.encode()) for name, value in message.headers.items()]
         open_batches = batches.setdefault(place, [])
         if not open_batches or not _append(open_batches[-1], message, headers):
@@ -200,9 +199,3 @@ async def _send(producer: AIOKafkaProducer, messages: Sequence[Message]) -> None
 def _append(batch: Any, message: Message, headers: Sequence[tuple[str, bytes]]) -> bool:
     """Adds the message to the batch unless it is full; without content it is a tombstone of a compacted topic."""
     return batch.append(key=message.key, value=message.value or None, timestamp=None, headers=headers) is not None
-
-
-@lru_cache(maxsize=8192)
-def _hash(key: bytes) -> int:
-    """The hash by which every Kafka client picks a partition; in pure Python, so once per request and not per event."""
-    return int(murmur2(key)) & 0x7FFFFFFF

@@ -63,7 +63,8 @@ class UnitOfWork:
             await outbox.insert(self.connection, self._messages)
             self.after_commit(self._relay.wake)
         if self._entries:
-            await evidence.append(self.connection, self.service, self.now, self._entries)
+            signing = self.vault.keyring.signing
+            await evidence.append(self.connection, self.service, self.now, self._entries, signing)
         return list(self._afterwards)
 
 

@@ -43,12 +43,22 @@ CREATE TABLE evidence.entry (
 );
 CREATE INDEX entry_request ON evidence.entry (request_id);
 
+-- Entries that one transaction has added: the signature covers the root of a Merkle tree over their hashes.
+CREATE TABLE evidence.batch (
+    chain     text   NOT NULL,
+    last_seq  bigint NOT NULL,
+    signature bytea  NOT NULL,
+    PRIMARY KEY (chain, last_seq)
+);
+
 CREATE FUNCTION evidence.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'evidence is append-only';
 END $$;
 
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON evidence.entry
+    FOR EACH STATEMENT EXECUTE FUNCTION evidence.refuse_change();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON evidence.batch
     FOR EACH STATEMENT EXECUTE FUNCTION evidence.refuse_change();
 
 -- The downstream systems that this platform knows: which are worked, and by which definition. Nothing here names anybody.
@@ -131,7 +141,7 @@ CREATE TABLE vault.open_request (
     -- Before it goes on, it asks again what comes first.
     stopped    boolean NOT NULL DEFAULT false,
     PRIMARY KEY (request_id, mark)
-);
+) WITH (fillfactor = 50);  -- the end of an erasure touches no index where its page has room
 CREATE INDEX open_request_mark ON vault.open_request (mark);
 
 -- Data of a person that are not erased while a case needs them (Art. 17(3)(e), REQ-R9). Whom it is about is known by keyed hashes

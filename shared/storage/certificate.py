@@ -15,14 +15,19 @@ import orjson
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from shared.storage.evidence import digest
+from shared.storage.evidence import Proof, climbed, digest
 from shared.storage.keyring import Keyring
 
 VERSION = "dsr-certificate-1"
 
 
-def build(request: Mapping[str, Any], entries: Sequence[asyncpg.Record], keyring: Keyring) -> dict[str, Any]:
-    """A certificate over a request's facts and its evidence entries; signed with Ed25519 over canonical JSON."""
+def build(
+    request: Mapping[str, Any], entries: Sequence[asyncpg.Record], proofs: Sequence[Proof], keyring: Keyring
+) -> dict[str, Any]:
+    """A certificate over a request's facts and its evidence entries; signed with Ed25519 over canonical JSON.
+
+    Each entry has its path to the signature with which its service has put it on record.
+    """
     content: dict[str, Any] = {
         "version": VERSION,
         "request": dict(request),
@@ -33,8 +38,10 @@ def build(request: Mapping[str, Any], entries: Sequence[asyncpg.Record], keyring
                 "request_id": str(entry["request_id"]),
                 "prev_hash": entry["prev_hash"].hex(),
                 "hash": entry["hash"].hex(),
+                "path": [*proof.path],
+                "signature": base64.b64encode(proof.signature).decode(),
             }
-            for entry in entries
+            for entry, proof in zip(entries, proofs, strict=True)
         ],
         "public_key": base64.b64encode(keyring.signing.public_key().public_bytes_raw()).decode(),
     }
@@ -74,11 +81,8 @@ def _entry_problems(entry: Mapping[str, Any], request_id: str, key: Ed25519Publi
         problems.append(f"{where}: its hash does not belong to what it says")
     if entry["request_id"] != request_id:
         problems.append(f"{where}: it is about another request")
-    detail = orjson.loads(entry["detail"])
-    if "signature" in detail:
-        receipt = {"request_id": request_id, **{k: v for k, v in detail.items() if k != "signature"}}
-        if not _signed(key, detail["signature"], _canonical(receipt)):
-            problems.append(f"{where}: the signature of the receipt does not belong to it")
+    if not _signed(key, entry["signature"], climbed(bytes.fromhex(entry["hash"]), entry["path"])):
+        problems.append(f"{where}: the signature of its batch does not cover it")
     return problems
 
 

@@ -105,6 +105,6 @@ def verify_certificate(
 
 
 def _summary(content: Mapping[str, Any]) -> dict[str, Any]:
-    receipts = sum("signature" in orjson.loads(entry["detail"]) for entry in content["entries"])
+    receipts = sum(entry["action"] == "task.concluded" for entry in content["entries"])
     facts = {name: content["request"][name] for name in ("request_id", "right", "outcome")}
     return {**facts, "entries": len(content["entries"]), "receipts": receipts, "public_key": content["public_key"]}

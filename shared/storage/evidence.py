@@ -1,6 +1,7 @@
 """Logs evidence append-only, in one hash chain per service (Art. 5(2); REQ-A1, REQ-A2).
 
 The hash of an entry is SHA-256 over the previous hash and the entry's fields, joined by NUL; anyone can recompute it.
+One Ed25519 signature covers the entries of a transaction: it is over the root of a Merkle tree of their hashes.
 """
 
 import hashlib
@@ -8,11 +9,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import zip_longest
 from typing import Final
 from uuid import UUID
 
 import asyncpg
 import orjson
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import JsonValue
 
 from shared.storage.postgres import Connection, connected
@@ -26,6 +29,17 @@ _HOLD_HEAD = "SELECT seq, hash FROM evidence.head WHERE chain = $1 FOR UPDATE"
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM evidence.entry WHERE"  # noqa: S608  # constants
 _OF_CHAIN = f"{_SELECT} chain = $1 AND seq > $2 AND seq <= $3 ORDER BY seq"
 _OF_REQUEST = f"{_SELECT} request_id = $1 ORDER BY at, chain, seq"
+_EXTEND = """
+WITH signed AS (INSERT INTO evidence.batch (chain, last_seq, signature) VALUES ($1, $2, $4))
+UPDATE evidence.head SET seq = $2, hash = $3 WHERE chain = $1
+"""
+_BATCH_OF = """
+SELECT b.last_seq, b.signature, ARRAY(SELECT e.hash FROM evidence.entry e WHERE e.chain = b.chain
+    AND e.seq <= b.last_seq AND e.seq > coalesce(
+        (SELECT max(p.last_seq) FROM evidence.batch p WHERE p.chain = b.chain AND p.last_seq < b.last_seq), 0)
+    ORDER BY e.seq)
+FROM evidence.batch b WHERE b.chain = $1 AND b.last_seq >= $2 ORDER BY b.last_seq LIMIT 1
+"""
 _FIRST_HEAD = "INSERT INTO evidence.head (chain, seq, hash) VALUES ($1, 0, $2) ON CONFLICT DO NOTHING"
 
 _TYPED: Final = (" ", "@", "\\", "\x7f")
@@ -54,6 +68,42 @@ def digest(prev_hash: bytes, chain: str, seq: int, at: datetime, entry_fields: t
     return hashlib.sha256(prev_hash + text.encode()).digest()
 
 
+def signed_content(hashes: Sequence[bytes]) -> bytes:
+    """Returns what the signature of a batch covers: the root over the hashes of its entries."""
+    level = hashes
+    while len(level) > 1:
+        level = _above(level)
+    return b"dsr-evidence\0" + level[0]
+
+
+def _above(level: Sequence[bytes]) -> list[bytes]:
+    """Returns the next level of the tree; a node without a sibling moves up as it is."""
+    return [_node(left, right) if right else left for left, right in zip_longest(level[::2], level[1::2])]
+
+
+def _node(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
+def path(hashes: Sequence[bytes], place: int) -> list[str]:
+    """Returns the siblings, from the leaf up, with which the entry in that place leads to the root of its batch."""
+    steps, level = [], hashes
+    while len(level) > 1:
+        if (sibling := place ^ 1) < len(level):
+            steps.append(f"{'left' if sibling < place else 'right'} {level[sibling].hex()}")
+        level, place = _above(level), place // 2
+    return steps
+
+
+def climbed(hashed: bytes, steps: Sequence[str]) -> bytes:
+    """Returns what the signature of the batch covers, from the hash of one entry and its path."""
+    for step in steps:
+        side, sibling = step.split(" ")
+        other = bytes.fromhex(sibling)
+        hashed = _node(other, hashed) if side == "left" else _node(hashed, other)
+    return signed_content([hashed])
+
+
 async def _hold(connection: Connection, chain: str) -> Head:
     """Locks the end of a chain until the transaction ends; the next writer continues from there."""
     head = await connection.fetchrow(_HOLD_HEAD, chain)
@@ -63,7 +113,9 @@ async def _hold(connection: Connection, chain: str) -> Head:
     return (head[0], head[1]) if head else (0, GENESIS)
 
 
-async def append(connection: Connection, chain: str, at: datetime, entries: Sequence[Entry]) -> None:
+async def append(
+    connection: Connection, chain: str, at: datetime, entries: Sequence[Entry], signing: Ed25519PrivateKey
+) -> None:
     """Adds entries to the end of a chain, once in a transaction, and last, since it holds the chain until the end.
 
     Raises:
@@ -78,7 +130,8 @@ async def append(connection: Connection, chain: str, at: datetime, entries: Sequ
         rows.append((chain, seq, at, entry.request_id, entry.actor, entry.action, detail, last, hashed))
         last = hashed
     await connection.copy_records_to_table("entry", schema_name="evidence", columns=_COLUMNS, records=rows)
-    await connection.execute("UPDATE evidence.head SET seq = $2, hash = $3 WHERE chain = $1", chain, seq, last)
+    signature = signing.sign(signed_content([row[-1] for row in rows]))
+    await connection.execute(_EXTEND, chain, seq, last, signature)
 
 
 def _coded(entry: Entry) -> str:
@@ -93,6 +146,27 @@ def _coded(entry: Entry) -> str:
 async def entries(pool: asyncpg.Pool | Connection, request_id: UUID) -> list[asyncpg.Record]:
     """Returns the entries about a request from all chains, the oldest first."""
     return list(await pool.fetch(_OF_REQUEST, request_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How an entry leads to the signature of its batch."""
+
+    path: Sequence[str]
+    signature: bytes
+
+
+async def proofs(pool: asyncpg.Pool | Connection, entries: Sequence[asyncpg.Record]) -> list[Proof]:
+    """Returns the proof of each of these entries."""
+    batches: dict[str, tuple[int, bytes, list[bytes]]] = {}
+    found = {}
+    for entry in sorted(entries, key=lambda each: (each["chain"], each["seq"])):
+        chain, seq = entry["chain"], entry["seq"]
+        if chain not in batches or batches[chain][0] < seq:
+            batches[chain] = tuple(await pool.fetchrow(_BATCH_OF, chain, seq) or (seq, b"", [entry["hash"]]))
+        last, signature, hashes = batches[chain]
+        found[chain, seq] = Proof(path(hashes, len(hashes) - 1 - (last - seq)), signature)
+    return [found[entry["chain"], entry["seq"]] for entry in entries]
 
 
 class ChainVerifier:

@@ -36,7 +36,7 @@ def _privileges() -> Iterator[tuple[str, str]]:
             yield name, f"USAGE ON SCHEMA {schema}"
         yield name, f"SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {service}"
         yield name, "USAGE ON SCHEMA evidence"
-        yield name, "SELECT, INSERT ON evidence.entry"
+        yield name, "SELECT, INSERT ON evidence.entry, evidence.batch"
         yield name, "SELECT, INSERT, UPDATE ON evidence.head"
         yield name, "SELECT ON public.schema_file"
     for service in set(ServiceName) - {ServiceName.CORRESPONDENCE}:

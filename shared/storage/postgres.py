@@ -154,6 +154,8 @@ async def connect_pool(settings: PostgresSettings, service: ServiceName, *, rese
                 # a plan made while a table was empty must not live on when it is full
                 "plan_cache_mode": "force_custom_plan",
                 "enable_seqscan": "off",
+                # to start a parallel worker takes longer than the statements of a batch
+                "max_parallel_workers_per_gather": "0",
                 # what a process holds that is frozen, or whose node is lost, is free again
                 "idle_in_transaction_session_timeout": f"{settings.idle_seconds * 1000:.0f}",
                 **HALF_OPEN,

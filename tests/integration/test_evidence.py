@@ -99,6 +99,15 @@ async def test_gap_or_swap_is_found(harness: Harness, database: str, statement: 
     assert await evidence.verify(database) == {"erasure": broken_at}
 
 
+async def test_every_entry_is_covered_by_the_signature_of_its_transaction(harness: Harness) -> None:
+    await written(harness)
+    rows, key = await chain(harness), harness.unit_of_work.vault.keyring.signing.public_key()
+    proofs = await evidence.proofs(harness.pool, rows)
+    assert len({proof.signature for proof in proofs}) == 5, "a signature for each transaction"
+    for row, proof in zip(rows, proofs, strict=True):
+        key.verify(proof.signature, evidence.climbed(row["hash"], proof.path))
+
+
 async def test_the_database_refuses_to_change_what_is_on_record(harness: Harness) -> None:
     await written(harness, 1)
     for statement in (

@@ -71,7 +71,9 @@ async def test_copy_waiting_for_rows_is_ended_with_its_transaction(harness: Harn
 
     async def freeze() -> None:
         async with harness.unit_of_work.begin() as tx:
-            await evidence.append(tx.connection, "erasure", tx.now, [evidence.Entry(uuid7(), "x", "frozen", {})])
+            await evidence.append(
+                tx.connection, "erasure", tx.now, [evidence.Entry(uuid7(), "x", "frozen", {})], tx.vault.keyring.signing
+            )
             await tx.connection.copy_to_table("outbox", source=rows(), columns=["topic"])
 
     request = uuid7()

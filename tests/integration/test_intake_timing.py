@@ -57,7 +57,7 @@ async def test_a_clarification_lets_the_work_go_on_and_the_request_closes_with_t
     assert (await intake.view(path))["outcome"] == "fulfilled"
     assert "Which of your numbers?" in letter["body"]
     assert closing["kind"] == "answer"
-    assert await intake.types() == ["received", "verified", "question_sent", "question_answered", "closed"]
+    assert await intake.types() == ["verified", "question_sent", "question_answered", "closed"]
 
 
 async def test_requests_are_counted_as_they_are_accepted_identified_and_closed(intake: Intake, clock: SetClock) -> None:
@@ -159,7 +159,7 @@ async def test_a_correction_that_cannot_be_is_refused_and_nothing_moves(intake: 
         refused = await intake.officer.post(f"{path}/actions/correct-arrival", json={**FOUND, **changed})
         assert (refused.status_code, words in refused.json()["detail"]) == (status, True)
     assert (await intake.view(path))["due_on"] == "2026-04-01"
-    assert await intake.types() == ["received", "verified"]
+    assert await intake.types() == ["verified"]
 
 
 @pytest.mark.parametrize(

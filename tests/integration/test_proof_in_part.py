@@ -34,7 +34,7 @@ async def asked(intake: Intake) -> str:
 async def test_what_is_proved_begins_at_once_and_it_is_on_record_by_what(intake: Intake) -> None:
     path = await submitted(intake)
     assert (await intake.view(path))["state"] == "in_progress"
-    assert await intake.types() == ["received", "verified"]
+    assert await intake.types() == ["verified"]
     [received] = await intake.details(path, "request.received")
     assert received["proofs"] == [{"type": "email", "method": "email_link", "level": "L1"}]
 
@@ -53,7 +53,7 @@ async def test_question_for_proof_names_what_would_suffice(intake: Intake, asked
     assert letter["kind"] == "question"
     assert "For what cdr may hold about you" in letter["body"]
     assert "second factor" in letter["body"]
-    assert await intake.types() == ["received", "verified", "question_sent"]
+    assert await intake.types() == ["verified", "question_sent"]
     assert (await intake.published())[-1]["condition_recorded"] is False  # its clock runs
 
 

@@ -334,4 +334,4 @@ async def test_reply_after_the_withdrawal_is_recorded_once(open_harness: OpenHar
     reported = [json.loads(row["value"]) for row in await harness.pool.fetch("SELECT value FROM outbox")]
     assert [event["type"] for event in reported] == ["dsr.fulfilment.reported.v1"]
     [task] = reported[0]["tasks"]
-    assert (task["outcome"], task["changed"], task["reported"]) == (None, 2, True)
+    assert (task.get("outcome"), task["changed"], task["reported"]) == (None, 2, True)

@@ -203,10 +203,7 @@ async def test_an_instruction_begins_at_once_and_stands_by_its_id_in_evidence_vi
     assert (shown["role"], "forwarding" in shown) == ("processor", False), "we process it, and carry it out ourselves"
     [received] = await acme.details(path, "request.received")
     assert (received["tenant"], received["instruction_id"]) == ("acme", "INS-2026-7")
-    assert [(each["type"], each["tenant"]) for each in await acme.published()] == [
-        ("dsr.request.received.v1", "acme"),
-        ("dsr.request.verified.v1", "acme"),
-    ]
+    assert [(each["type"], each["tenant"]) for each in await acme.published()] == [("dsr.request.verified.v1", "acme")]
     row = await acme.unit_of_work.pool.fetchrow("SELECT proved_account, proved_email FROM request")
     assert tuple(row or ()) == (None, None), "what a customer asks for repeats nothing, and waits for nothing, of ours"
 

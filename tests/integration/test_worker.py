@@ -656,7 +656,7 @@ async def _nothing(completed: Sequence[Completed], tx: UnitOfWork) -> None:
 async def flag(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
     """What the sweep of deadline does with requests that are still open after a while."""
     policy = read_policy()
-    clocks = [start(a(RequestReceived, event), policy, None) for event in events]
+    clocks = [start(each, each, policy, None) for each in (a(RequestReceived, event) for event in events)]
     await notifications.flag(fulfilments, tx, clocks)
 
 

@@ -34,13 +34,10 @@ from shared.storage.vault import Vault, _open, _seal
 AT = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 
-def entry(keys: Keyring, request_id: UUID, number: int) -> Mapping[str, object]:
-    """An entry as the evidence has it: number 2 is a signed receipt."""
+def entry(request_id: UUID, number: int) -> Mapping[str, object]:
+    """An entry as the evidence has it."""
     prev_hash = bytes([number]) * 32
     detail: dict[str, object] = {"system": "crm", "task_id": str(uuid7()), "found": number, "remaining": 0}
-    if number == 2:
-        signed = orjson.dumps({"request_id": str(request_id), **detail}, option=orjson.OPT_SORT_KEYS)
-        detail["signature"] = base64.b64encode(keys.signing.sign(signed)).decode()
     text = orjson.dumps(detail, option=orjson.OPT_SORT_KEYS).decode()
     at, actor, action = AT + timedelta(microseconds=number), "service:erasure", "task.concluded"
     return {
@@ -60,8 +57,11 @@ def entry(keys: Keyring, request_id: UUID, number: int) -> Mapping[str, object]:
 def good(keys: Keyring) -> dict[str, Any]:
     request_id = uuid7()
     facts = {"request_id": str(request_id), "right": "erasure", "outcome": "fulfilled"}
-    entries = [cast("asyncpg.Record", entry(keys, request_id, number)) for number in (1, 2, 3)]
-    return json.loads(json.dumps(certificate.build(facts, entries, keys)))  # type: ignore[no-any-return]
+    entries = [cast("asyncpg.Record", entry(request_id, number)) for number in (1, 2, 3)]
+    hashes = [each["hash"] for each in entries]
+    signature = keys.signing.sign(evidence.signed_content(hashes))
+    proofs = [evidence.Proof(evidence.path(hashes, place), signature) for place in range(3)]
+    return json.loads(json.dumps(certificate.build(facts, entries, proofs, keys)))  # type: ignore[no-any-return]
 
 
 def public(keys: Keyring) -> bytes:
@@ -97,7 +97,7 @@ def test_any_changed_byte_of_the_file_is_found(good: dict[str, Any], keys: Keyri
         (lambda c: c["request"].update(request_id=str(uuid7())), "it is about another request"),
         (lambda c: c["entries"].append(c["entries"][0]), "is there twice"),
         (lambda c: c["entries"].append(_next_to(c["entries"][0])), "does not follow from the one before"),
-        (lambda c: c["entries"][1].update(_other_receipt(c["entries"][1])), "the signature of the receipt"),
+        (lambda c: c["entries"][1].update(_other_receipt(c["entries"][1])), "the signature of its batch"),
     ],
 )
 def test_who_signs_a_changed_record_and_forgets_what_belongs_to_it_is_found_out(
@@ -155,7 +155,7 @@ def test_the_command_says_in_plain_words_what_holds(good: dict[str, Any], keys: 
     ended = run(tmp_path, orjson.dumps(good), "--key", base64.b64encode(public(keys)).decode())
     assert (ended.returncode, ended.stderr) == (0, "")
     assert f"holds: request {good['request']['request_id']} (erasure) closed as fulfilled" in ended.stdout
-    assert "3 entries with their hashes, signed receipts: 1" in ended.stdout
+    assert "3 entries with their hashes, signed receipts: 3" in ended.stdout
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"not json", b"[1]"])
@@ -171,6 +171,15 @@ def test_the_command_ends_with_1_and_says_what_does_not_hold(good: dict[str, Any
     ended = run(tmp_path, orjson.dumps(good))
     assert ended.returncode == 1
     assert "does not hold: entry erasure/10: its hash does not belong to what it says" in ended.stdout
+
+
+@given(st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=40))
+def test_each_entry_leads_to_what_the_signature_of_its_batch_covers(hashes: list[bytes]) -> None:
+    covered = evidence.signed_content(hashes)
+    for place, hashed in enumerate(hashes):
+        steps = evidence.path(hashes, place)
+        assert evidence.climbed(hashed, steps) == covered
+        assert evidence.climbed(hashed[:-1] + bytes([hashed[-1] ^ 1]), steps) != covered
 
 
 # The keyring: made once, readable by its owner alone, and clear about what is wrong with a file that is none.

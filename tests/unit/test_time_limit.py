@@ -492,7 +492,8 @@ def clock_of(received_at: datetime) -> Clock:
     arrival = Arrival(received_at, ZONES_CLOCK, "DE-BE")
     event = a(RequestReceived, received_at=received_at, occurred_at=received_at, zones=ZONES_CLOCK, calendar="DE-BE")
     day = due_on(arrival, event.right, None, POLICY)
-    return start(event.model_copy(update={"due_on": day}), POLICY, None)
+    event = event.model_copy(update={"due_on": day})
+    return start(event, event, POLICY, None)
 
 
 CLOCK = clock_of(RECEIVED)

@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 from services.intake.core.errors import NotFound, SamePerson
 from services.intake.core.schemas import Instant
 from services.intake.request.aggregate import Transition
-from shared.domain.events import RequestVerified
+from shared.domain.events import RequestReceived, RequestVerified
 from shared.domain.rights import Right
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
@@ -76,8 +76,10 @@ def begins_an_erasure(transition: Transition) -> bool:
 
 def pause(transition: Transition) -> Transition:
     """The transition without the beginning of the work, which follows when the key is released."""
-    published = tuple(event for event in transition.published if not isinstance(event, RequestVerified))
-    return replace(transition, published=published).then(transition.request.pause())
+    published = [event for event in transition.published if not isinstance(event, RequestVerified)]
+    if any(isinstance(event, RequestVerified) and event.arrival for event in transition.published):
+        published.insert(0, RequestReceived.about(transition.request))
+    return replace(transition, published=tuple(published)).then(transition.request.pause())
 
 
 async def read(connection: Connection) -> list[SuspendedKey]:

@@ -46,7 +46,7 @@ request.json      where it stands, what each system did in counts, and the answe
 timeline.json     everything that was done, the oldest first
 certificate.json  the same as evidence, signed; check it offline:
                   dsr certificate verify certificate.json
-receipts.json     what each system has reported, each with its own signature
+receipts.json     what each system has reported; the certificate has the signature of each
 plan.json         preview of the erasure, where one was made
 recipients.json   recipients that were notified (Art. 19), and their replies
 mail.json         mails that became the request, or answer it, and what was done with them (where there are any)
@@ -72,8 +72,10 @@ async def build(tx: UnitOfWork, letters: Letters, request_id: UUID, caller: Call
     files: dict[str, bytes] = {
         "request.json": _json(view(request, tx.now.date(), letters, officer=True).model_dump(mode="json")),
         "timeline.json": _json(timeline),
-        "certificate.json": _json(certificate.build(shown, entries, tx.vault.keyring)),
-        "receipts.json": _json([each for each in timeline if "signature" in each["detail"]]),
+        "certificate.json": _json(
+            certificate.build(shown, entries, await evidence.proofs(tx.connection, entries), tx.vault.keyring)
+        ),
+        "receipts.json": _json([each for each in timeline if each["action"] == "task.concluded"]),
         "recipients.json": _json([asdict(each) for each in notices]),
         "letters.json": _json([dict(row) for row in await tx.connection.fetch(_LETTERS, request_id)]),
     }

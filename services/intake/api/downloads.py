@@ -170,7 +170,9 @@ async def certify(request_id: UUID, caller: AnyCaller, services: UseServices) ->
         raise NotReady("a request gets its certificate when it is closed")
     unit_of_work = services.unit_of_work
     shown = case_file.certified(request, unit_of_work.clock.now().date(), services.use_cases.letters)
-    return certificate.build(shown, await evidence.entries(unit_of_work.pool, request_id), unit_of_work.vault.keyring)
+    entries = await evidence.entries(unit_of_work.pool, request_id)
+    proofs = await evidence.proofs(unit_of_work.pool, entries)
+    return certificate.build(shown, entries, proofs, unit_of_work.vault.keyring)
 
 
 @router.get(

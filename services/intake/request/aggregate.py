@@ -85,7 +85,7 @@ class Request(StoredRequest):
         return replace(self, **{"state": state, "resumable": False, **changes})
 
     def work_begins(self) -> Transition:
-        return Transition(self, (events.RequestVerified.about(self),))
+        return Transition(self, (events.RequestVerified.about(self, arrival=None),))
 
     def work_goes_on(self) -> Transition:
         return Transition(self, (events.RetryDecided.about(self),))
@@ -103,10 +103,13 @@ class Request(StoredRequest):
         """Starts the request; ``proof``: level and method of assurance that the channel states."""
         detail = {"right": self.right, "role": self.role, "state": self.state, "due_on": self.due_on.isoformat()}
         instructed = {"tenant": self.tenant, "instruction_id": self.instruction_id} if self.tenant else {}
-        published: tuple[Event, ...] = (events.RequestReceived.about(self),)
+        event: Event
         if self.state is State.IN_PROGRESS:
-            published += (events.RequestVerified.about(self),)
-        return Transition(self, published, (("request.received", {**detail, **instructed, **proof}),))
+            arrival = events.ArrivalFacts(received_at=self.received_at, calendar=self.calendar, role=self.role)
+            event = events.RequestVerified.about(self, arrival=arrival)
+        else:
+            event = events.RequestReceived.about(self)
+        return Transition(self, (event,), (("request.received", {**detail, **instructed, **proof}),))
 
     def verify(self, proof: Mapping[str, JsonValue], at: datetime, policy: TimeLimitPolicy) -> Transition:
         """The requester has proved who they are: work begins, goes on or, after the last notice, is reopened.
@@ -763,7 +766,7 @@ class Request(StoredRequest):
         """Rebuilds a withheld package: everything is searched again, and owed until then."""
         self.must_be_withheld()
         renewing = replace(self, renewing=True)
-        published = (events.RequestVerified.about(renewing), *_less_owed(self, renewing))
+        published = (events.RequestVerified.about(renewing, arrival=None), *_less_owed(self, renewing))
         return renewing.noted("package.renewal_decided", *published)
 
     @property

@@ -193,10 +193,12 @@ def _key(identity: Identity) -> tuple[object, ...]:
 
 _OTHERS = "SELECT request_id, other FROM same_person WHERE request_id = ANY($1) ORDER BY other"
 # As ``packages.remove_due`` counts: an answer or a part that follows makes a package available again.
+# Few people have asked before, so that is looked up first.
 _KEPT = """
+WITH p AS MATERIALIZED (SELECT request_id, other FROM same_person WHERE request_id = ANY($1))
 SELECT p.request_id, max(greatest(o.responded_at, s.created_at))
-FROM same_person p JOIN request o ON o.request_id = p.other JOIN vault.sealed s ON s.sealed_id = o.package_id
-WHERE p.request_id = ANY($1) AND o.responded_at IS NOT NULL AND o.package_gone IS DISTINCT FROM o.package_id
+FROM p JOIN request o ON o.request_id = p.other JOIN vault.sealed s ON s.sealed_id = o.package_id
+WHERE o.responded_at IS NOT NULL AND o.package_gone IS DISTINCT FROM o.package_id
 GROUP BY p.request_id
 """
 

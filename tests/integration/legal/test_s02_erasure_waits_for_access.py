@@ -127,7 +127,7 @@ async def test_erasure_begins_when_what_the_person_asked_to_see_is_answered(
         (await intake.channel.post(f"{copy}/actions/verify", json=PROOF)).raise_for_status()
     await intake.complete(copy)
     await erasing.run()
-    assert await said_of(intake, erasure) == ["received", "verified", "retry_decided"]
+    assert await said_of(intake, erasure) == ["verified", "retry_decided"]
     assert (await intake.view(erasure))["awaits"] == []
     assert await intake.details(erasure, "erasure.begun") == [{"cause": "answered"}]
     assert await erasing.erased(erasure)
@@ -214,4 +214,4 @@ async def test_what_comes_while_an_erasure_is_at_work_waits_for_nothing(
     await erasing.run()
     assert await erasing.erased(erasure)
     later = await intake.submit(right=right, subject=MIA, **said)
-    assert (await said_of(intake, later), (await intake.view(later))["awaits"]) == (["received", "verified"], [])
+    assert (await said_of(intake, later), (await intake.view(later))["awaits"]) == (["verified"], [])
