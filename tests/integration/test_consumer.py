@@ -18,7 +18,7 @@ from shared.messaging.producer import KafkaProducer
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.settings import KafkaSettings
 from tests.fixtures.hostile import CODECS, Headers, NoText, batch, packed, send_raw
-from tests.fixtures.told import comes_to
+from tests.fixtures.metrics import comes_to
 from tests.fixtures.wire import JUNK
 
 

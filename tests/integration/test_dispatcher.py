@@ -33,7 +33,7 @@ from tests.fixtures.dispatching import (
 )
 from tests.fixtures.engine import Harness, SetClock
 from tests.fixtures.events import a
-from tests.fixtures.told import Count
+from tests.fixtures.metrics import Count
 
 
 async def test_a_batch_is_handed_over_in_one_transaction(harness: Harness) -> None:

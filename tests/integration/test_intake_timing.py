@@ -12,8 +12,8 @@ from shared.domain.time_limit import calc_version
 from tests.fixtures.engine import SetClock
 from tests.fixtures.events import fired
 from tests.fixtures.intake import LAST, LATER, PROOF, PROPOSAL, WORDS, Intake, approve, id_of
+from tests.fixtures.metrics import Count
 from tests.fixtures.requests import POLICY, promising
-from tests.fixtures.told import Count
 
 SECRET = PROPOSAL["explanation"]
 

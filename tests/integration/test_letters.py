@@ -22,8 +22,8 @@ from tests.fixtures.events import a
 from tests.fixtures.intake import PROOF, WORDS, Intake, id_of, reference_of
 from tests.fixtures.letters_sent import PROVED, asked, column, deliver, last_comes_back, of, open_letters, send
 from tests.fixtures.mail_server import SENDER, MailServer
+from tests.fixtures.metrics import Count, metric
 from tests.fixtures.recipients import digests
-from tests.fixtures.told import Count, told
 
 TASK = {"task_id": "019c0000-0000-7000-8000-000000000001", "system": "crm"}
 ERASED = TaskReport.model_validate(
@@ -389,8 +389,8 @@ async def test_with_the_server_away_letters_wait_and_say_so(intake: Intake, serv
         await count(connection, intake.clock.at)
     [waits] = await open_letters(intake)
     assert (waits["state"], waits["way"]) == ("waiting", "email")
-    assert told("dsr_letters_open", way="email", state="waiting") == 1
-    assert told("dsr_letter_wait_seconds", way="email") == 0
+    assert metric("dsr_letters_open", way="email", state="waiting") == 1
+    assert metric("dsr_letter_wait_seconds", way="email") == 0
     assert await send(intake, server) == 0, "it has just been tried"
     intake.clock.pass_by(minutes=2)
     assert await send(intake, server) == 1

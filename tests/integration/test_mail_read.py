@@ -39,8 +39,8 @@ from tests.fixtures.intake import Intake, id_of, reference_of
 from tests.fixtures.letters_sent import send
 from tests.fixtures.mail_server import SENDER, Taken, mail_server
 from tests.fixtures.mailbox_server import MailboxServer, mailbox_server
+from tests.fixtures.metrics import Count, metric
 from tests.fixtures.portal import Opened, code_in, link_in, opened
-from tests.fixtures.told import Count, told
 from tests.integration.test_portal import asked
 
 ARRIVED = datetime(2026, 3, 2, 8, 30, tzinfo=UTC)
@@ -168,8 +168,8 @@ async def test_a_machines_mail_waits_for_a_person_and_a_letter_of_ours_that_came
     assert len(await waiting(intake)) == 1
     async with intake.unit_of_work.pool.acquire() as connection:
         await inbox.count(connection, intake.clock.now())
-    assert told("dsr_mail_waiting", state="proposed") == 1
-    assert told("dsr_mail_wait_seconds") == 0
+    assert metric("dsr_mail_waiting", state="proposed") == 1
+    assert metric("dsr_mail_wait_seconds") == 0
 
 
 def with_all(text: str) -> bytes:
@@ -274,7 +274,7 @@ async def test_a_mailbox_is_read_as_it_is_and_again_after_its_server_was_away(
         reading_on = asyncio.create_task(run(running, mailbox.settings, SmtpSettings()))
         await mailbox.listening.wait()
         assert len(await waiting(intake)) == 2
-        assert told("dsr_mailbox_read_timestamp_seconds") == intake.clock.now().timestamp()
+        assert metric("dsr_mailbox_read_timestamp_seconds") == intake.clock.now().timestamp()
         mailbox.listening.clear()
         mailbox.meanwhile = [mail(name="3")]
         mailbox.put(mail(name="2"))

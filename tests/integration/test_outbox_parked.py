@@ -35,8 +35,8 @@ from tests.fixtures.brokers import read_topic
 from tests.fixtures.dispatching import Diary, record_of, verified
 from tests.fixtures.engine import TRACING, Harness, OpenHarness
 from tests.fixtures.live import eventually
+from tests.fixtures.metrics import Count, comes_to
 from tests.fixtures.relaying import Ledger, ids_of, relaying, said
-from tests.fixtures.told import Count, comes_to
 from tests.fixtures.wire import JUNK
 from tests.fixtures.wiretap import wiretap
 

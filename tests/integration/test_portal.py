@@ -30,9 +30,9 @@ from shared.domain.wording import LANGUAGES
 from shared.storage import chunks
 from tests.fixtures.handed_out import seal_package
 from tests.fixtures.intake import Intake
+from tests.fixtures.metrics import Count, metric
 from tests.fixtures.packages import made_of, unpacked
 from tests.fixtures.portal import Opened, Visitor, code_in, link_in, opened, waiting
-from tests.fixtures.told import Count, told
 
 EMAIL = "ada@example.org"
 EXPORTED = TaskReport.model_validate(
@@ -103,7 +103,7 @@ async def test_five_wrong_codes_of_a_request_end_its_codes_and_are_on_record(doo
     assert (failed.added, await waiting(door)) == (1, [(reference, "wrong_codes")])
     async with door.intake.unit_of_work.pool.acquire() as connection:
         await count(connection, door.intake.clock.now())
-    assert told("dsr_proofs_stopped", reason="wrong_codes") == 1
+    assert metric("dsr_proofs_stopped", reason="wrong_codes") == 1
     assert "Please write to us" in (await ada.open("/portal/en/code")).text
     again = door.visitor()
     await (await again.open("/portal/en/follow")).send(reference=reference)
@@ -330,7 +330,7 @@ async def test_links_to_one_mailbox_are_limited_and_withheld_ones_are_manual(doo
     assert await waiting(door) == [(reference, "withheld")]
     async with door.intake.unit_of_work.pool.acquire() as connection:
         await count(connection, door.intake.clock.now())
-    assert told("dsr_proofs_stopped", reason="withheld") == 1
+    assert metric("dsr_proofs_stopped", reason="withheld") == 1
     door.intake.clock.at += timedelta(hours=1, seconds=1)
     await again(door, reference, ADA)
     assert len(await door.letters()) == 2, "after the wait that the page names"

@@ -18,7 +18,7 @@ from shared.domain.rights import Right
 from shared.domain.user_events import read_emitters
 from shared.storage.register import fill, register_for
 from tests.fixtures.intake import Intake
-from tests.fixtures.told import Count, told
+from tests.fixtures.metrics import Count, metric
 from tests.fixtures.user_events import PROVED, Emitting, binary, emitting, structured
 from tests.fixtures.wire import check
 
@@ -375,7 +375,7 @@ async def test_unused_tokens_expire_after_days_and_events_after_months(selfcare:
     assert await end() == {}
     async with intake.unit_of_work.pool.acquire() as connection:
         await orphans.count(connection, intake.clock.now(), timedelta(days=14), periods)
-    assert told("dsr_vault_orphans", what="no_request") == 0
+    assert metric("dsr_vault_orphans", what="no_request") == 0
     intake.clock.at += timedelta(days=2)
     assert await end() == {"subjects": 1}
     intake.clock.at += timedelta(days=366)

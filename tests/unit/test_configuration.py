@@ -50,7 +50,7 @@ from shared.systems.roundup.settings import RoundupSettings
 from shared.systems.sql.dataset import Dataset
 from shared.systems.sql.settings import SqlSettings
 from shared.systems.tryton.settings import TrytonSettings
-from tests.fixtures.told import comes_to
+from tests.fixtures.metrics import comes_to
 from tests.fixtures.virtual_time import SkippingLoop
 
 OF_A_PROCESS = (

@@ -31,7 +31,7 @@ from shared.runtime.liveness import Heartbeats
 from shared.runtime.settings import KafkaSettings
 from tests.fixtures.events import a
 from tests.fixtures.hostile import batch
-from tests.fixtures.told import comes_to, told
+from tests.fixtures.metrics import comes_to, metric
 from tests.fixtures.wire import JUNK
 
 PLACE = TopicPartition("dsr.requests", 0)
@@ -217,13 +217,13 @@ async def test_unmeasurable_lag_is_not_exported(run: Run, monkeypatch: pytest.Mo
     assert await comes_to(1, "dsr_consumer_lag", **GROUP)
     broker.fails_at = "end_offsets"
     async with asyncio.timeout(60):
-        while told("dsr_consumer_lag", **GROUP) is not None:  # noqa: ASYNC110  # there is nothing to wait for but the figure
+        while metric("dsr_consumer_lag", **GROUP) is not None:  # noqa: ASYNC110  # there is nothing to wait for but the figure
             await asyncio.sleep(0)
     broker.fails_at = "nowhere"
     assert await comes_to(1, "dsr_consumer_lag", **GROUP)
     listener.done.set()
     await running
-    assert told("dsr_consumer_lag", **GROUP) is None
+    assert metric("dsr_consumer_lag", **GROUP) is None
 
 
 # A consumer knows until when it has consumed everything, and one that stands still is noticed.

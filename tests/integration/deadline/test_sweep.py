@@ -32,7 +32,7 @@ from shared.runtime.metrics import PEOPLE
 from shared.storage.postgres import AWAY
 from tests.fixtures.events import a
 from tests.fixtures.live import eventually
-from tests.fixtures.told import told
+from tests.fixtures.metrics import metric
 from tests.integration.deadline.conftest import (
     ARRIVED,
     POLICY,
@@ -394,8 +394,8 @@ async def figures(deadline: Harness) -> tuple[float | None, ...]:
     """How many are open, and overdue by both clocks; how many lines of the daily alert are about a request."""
     async with deadline.pool.acquire() as connection:
         await statistics.count(connection, deadline.now, POLICY)
-    ages = [told("dsr_requests_open", right="access", age=age) or 0 for age in statistics.AGES]
-    late = [told("dsr_requests_overdue", right="access", clock=clock) for clock in ("commitment", "statutory")]
+    ages = [metric("dsr_requests_open", right="access", age=age) or 0 for age in statistics.AGES]
+    late = [metric("dsr_requests_overdue", right="access", clock=clock) for clock in ("commitment", "statutory")]
     await deadline.pool.execute("DELETE FROM task")
     await deadline.pool.execute("DELETE FROM fulfilment")
     async with deadline.unit_of_work.begin() as tx:
