@@ -208,7 +208,7 @@ async def test_record_of_another_producer_counts_from_parking(harness: Harness, 
         assert (of_erasure("dsr_outbox_messages"), of_erasure("dsr_outbox_oldest_seconds")) == (1, 20)
 
 
-async def test_ready_and_failed_tasks_are_told_until_they_are_done(open_harness: OpenHarness, clock: SetClock) -> None:
+async def test_ready_and_failed_tasks_are_counted_until_done(open_harness: OpenHarness, clock: SetClock) -> None:
     crm = ScriptedSystem("crm")
     harness = await open_harness(crm)
     new_fulfilments = [await harness.new_fulfilment() for _ in range(4)]
@@ -266,7 +266,7 @@ async def test_concluded_tasks_count_retries_durations_and_rows(open_harness: Op
     }
 
 
-async def test_connections_and_evidence_are_told(harness: Harness) -> None:
+async def test_connections_and_evidence_are_counted(harness: Harness) -> None:
     await harness.subject()
     async with harness.unit_of_work.begin() as tx:
         tx.log_evidence(await harness.subject(), "request.closed", {})
@@ -293,7 +293,7 @@ async def test_a_process_that_is_busy_tells_how_late_it_came(harness: Harness) -
     await asyncio.sleep(0)
     LOOP_LAG.labels("erasure").set(-1)
     time.sleep(1.5)  # noqa: ASYNC251  # the processor is what is to be busy
-    while (late := of_erasure("dsr_loop_lag_seconds")) == -1:  # noqa: ASYNC110  # read before the next round sets it anew
+    while (late := of_erasure("dsr_loop_lag_seconds")) == -1:  # noqa: ASYNC110  # read before the next round sets it again
         await asyncio.sleep(0)
     stopping.set()
     await measuring
@@ -308,52 +308,52 @@ UNSEARCHED = "nothing_to_search_by: nothing that is known of the subject can be 
 
 
 @pytest.fixture
-def told_lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """What the product itself logs."""
+def own_log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """Returns the product's own log."""
     caplog.set_level(logging.INFO, "services")
     caplog.set_level(logging.INFO, "shared")
     return caplog
 
 
-def lines(told_lines: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
-    return [(record.levelname, record.getMessage()) for record in told_lines.records]
+def lines(own_log: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    return [(record.levelname, record.getMessage()) for record in own_log.records]
 
 
-async def test_closure_is_logged_once(intake: Intake, told_lines: pytest.LogCaptureFixture) -> None:
+async def test_closure_is_logged_once(intake: Intake, own_log: pytest.LogCaptureFixture) -> None:
     done, withdrawn = await intake.submit(), await intake.submit(right="portability")
     await intake.complete(done)
     await intake.complete(done)
     (await intake.channel.post(f"{withdrawn}/actions/withdraw")).raise_for_status()
-    assert lines(told_lines) == [
+    assert lines(own_log) == [
         ("INFO", f"request {id_of(done)} is closed: access, fulfilled"),
         ("INFO", f"request {id_of(withdrawn)} is closed: portability, withdrawn"),
     ]
 
 
-async def test_manual_task_is_one_warning(open_harness: OpenHarness, told_lines: pytest.LogCaptureFixture) -> None:
+async def test_manual_task_is_one_warning(open_harness: OpenHarness, own_log: pytest.LogCaptureFixture) -> None:
     crm = ScriptedSystem("crm")
     crm.answers[Operation.ERASE] = each(lambda _: TableMissing("no table of ada@example.org"))
     harness = await open_harness(crm)
     [request] = await harness.open()
     await harness.worker("crm").work()
     assert await harness.fulfilment_state(request) == "blocked"
-    assert lines(told_lines) == [
+    assert lines(own_log) == [
         ("WARNING", f"request {request} waits for a person: erase in crm: table_missing: {GENERAL}")
     ]
     await harness.retry(request)
     await harness.worker("crm").work()
-    assert len(lines(told_lines)) == 2
+    assert len(lines(own_log)) == 2
 
 
-async def test_unsearched_part_is_logged_when_decided(intake: Intake, told_lines: pytest.LogCaptureFixture) -> None:
+async def test_unsearched_part_is_logged_when_decided(intake: Intake, own_log: pytest.LogCaptureFixture) -> None:
     path = await intake.submit()
     reason = Unsearched.NOTHING_TO_SEARCH_BY
     unsearched = TaskReport(
         task_id=uuid7(), system="cdr", operation=Operation.EXPORT, outcome=TaskOutcome.NOT_SEARCHED, not_searched=reason
     )
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), tasks=(unsearched,)))
-    assert lines(told_lines) == []
+    assert lines(own_log) == []
     (
         await intake.channel.post(f"{path}/actions/record-reply", json={"text": "I have had no number."})
     ).raise_for_status()
-    assert lines(told_lines) == [("WARNING", f"request {id_of(path)} waits for a person: export in cdr: {UNSEARCHED}")]
+    assert lines(own_log) == [("WARNING", f"request {id_of(path)} waits for a person: export in cdr: {UNSEARCHED}")]
