@@ -329,7 +329,7 @@ async def test_deferred_erasure_keeps_promises_and_waits_for_a_sign_off(open_har
     await erasure.release("billing")
     await erasure.work()
     [asks] = (FulfilmentBlocked.model_validate((await said(erasure.harness))[-1])).tasks
-    assert (asks.failure, asks.exceeded and asks.exceeded.found) == ("rule_unsigned", 2), "nobody answers for the rule"
+    assert (asks.failure, asks.exceeded and asks.exceeded.found) == ("rule_unsigned", 2), "the rule is unsigned"
     await erasure.harness.retry(erasure.verified.request_id)
     await erasure.work()
     assert len(billing.asked) == 1, "it is unsigned"

@@ -631,7 +631,7 @@ async def test_report_is_read_and_counted_once_a_day(door: Opened, monkeypatch: 
         assert ("as often as it can be" in shown.text, "/request/report" in shown.html) == (fetched == 5, fetched == 2)
     before = len(await door.letters("portal_news"))
     await intake.officer.post(f"{path}/actions/revoke-proof", json={"identity": "email"})
-    assert (await ada.client.get("/portal/en/request/report")).status_code == 409, "somebody doubts whose it is"
+    assert (await ada.client.get("/portal/en/request/report")).status_code == 409, "its proof is in doubt"
     assert len(await door.letters("portal_news")) == before + 1, "the requester is notified that it is withheld"
     downloads = "SELECT downloads FROM request WHERE request_id = $1"
     assert await intake.unit_of_work.pool.fetchval(downloads, UUID(reference)) == 2, "as a download does"

@@ -39,7 +39,7 @@ def tasks(count: int) -> list[Task]:
 
 
 async def keep_nothing(_progress: object) -> None:
-    """A checkpoint that is always kept, by nobody."""
+    """Keeps no progress."""
 
 
 @dataclass

@@ -95,7 +95,7 @@ def test_days_between_count_the_last_and_not_the_first() -> None:
     }
 
 
-# A redated request never gets a later day than the person was told by one of our rules.
+# A redated request never gets a later day than was announced.
 def stored(due_on: date = date(2026, 4, 4), **said: Any) -> Request:
     return a_request(State.IN_PROGRESS, right=Right.ACCESS, due_on=due_on, **said)
 
