@@ -183,7 +183,7 @@ def raised(identity: Identity, most: Level, *, alone: bool) -> Identity:
     """Returns a contact point at the level of two proofs; ``most``: the highest level that may be stated.
 
     It counts as far as the register confirms it (``shared.domain.assignments``). ``alone``: the person is identified
-    without it. Then a number counts from the proof on, whoever had it before. An address leads to everything filed
+    without it. Then a number counts from the proof on, whatever its history. An address leads to everything filed
     under it, so only its own proof raises it.
     """
     level = min(_TWO, most)

@@ -250,7 +250,7 @@ def paused_days(counted: Iterable[Suspension], zones: tuple[str, ...]) -> int:
 def silence(asked_at: datetime, arrival: Arrival, due_on: date, policy: TimeLimitPolicy) -> tuple[list[date], date]:
     """Returns when to remind a requester of a question, and when to close it as unanswered (Art. 12(4)).
 
-    ``due_on``: the end of the current commitment. A shorter limit of ours must not reduce the time to answer, and a
+    ``due_on``: the end of the current commitment. Our shorter limit must not reduce the time to answer, and a
     reminder and the closing never fall on one day: a late question waits as long as for a reminder.
     """
     rules = policy.suspension

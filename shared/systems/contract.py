@@ -152,8 +152,8 @@ class Receipt:
     - ``not_searched``, ``level``: why a part was not searched, and the level of proof that is missing
     - ``by_account``, ``no_account``: categories not searched because no account is known, or none was found
     - ``narrowed``: the subject's own dates leave out records of theirs
-    - ``unattributed``: records with numbers of unknown owner; ``written_by_others``: records of others beside theirs
-    - ``corrected``: for each change, the number of records that show it; ``stated``: as a statement beside them
+    - ``unattributed``: records with numbers of unknown owner; ``written_by_others``: records of others next to theirs
+    - ``corrected``: for each change, the number of records that show it; ``stated``: as a statement stored with them
     - ``states``: states that the system reports
     - ``identities``, ``records``: go to the vault; ``parts``: number of parts of records handed over before
     """

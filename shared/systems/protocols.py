@@ -39,7 +39,7 @@ class Marketable(Protocol):
 
 @runtime_checkable
 class Forgetful(Protocol):
-    """Keeps data of ours that expire; called once a night."""
+    """Keeps its own data, which expire; called once a night."""
 
     async def forget(self) -> None: ...
 

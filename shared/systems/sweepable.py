@@ -80,7 +80,7 @@ GoOn = Callable[[Due, int], Awaitable[None]]
 
 @runtime_checkable
 class Sweepable(Protocol):
-    """Counts and deletes data past a ceiling, whoever they are about (Art. 5(1)(e)).
+    """Counts and deletes data past a ceiling, of all people (Art. 5(1)(e)).
 
     ``count`` changes nothing. ``sweep`` works in steps with bounded lock times; a repeat continues. A place that fails
     stops no other.

@@ -61,7 +61,7 @@ class System(Protocol):
         """Enters a person in Berlin who gets marketing."""
 
     async def held(self, person: Person) -> Held:
-        """What is there of somebody."""
+        """Returns what the system holds of a person."""
 
 
 # SQL: PostgreSQL and MariaDB, the same dataset.

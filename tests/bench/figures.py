@@ -33,7 +33,7 @@ class Row:
 def row(
     name: str, ours: Sequence[float], limit: Sequence[float], unit: Unit, what_limit_is: str, /, **more: Any
 ) -> Row:
-    """Returns the row of repeated measurements. Each of ours is compared with the limit of the same turn."""
+    """Returns the row of repeated measurements. Each of our values is compared with the limit of the same turn."""
     each = limit if len(limit) == len(ours) else [median(limit)] * len(ours)
     ratios = [_ratio(unit, mine, theirs) for mine, theirs in zip(ours, each, strict=True)]
     middle = _ratio(unit, median(ours), median(limit))

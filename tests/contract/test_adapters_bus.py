@@ -326,7 +326,7 @@ async def worked(adapter: Adapter, operation: Operation) -> Sequence[Result]:
     """Works all tasks as the engine does; returns the results in order."""
 
     async def keep_nothing(_progress: object) -> None:
-        """A checkpoint that is always kept, by nobody."""
+        """Keeps no progress."""
 
     asked: list[Task] = [task(operation, email(Subject(number).email)) for number in range(PEOPLE)]
     operate = getattr(adapter, operation.value)

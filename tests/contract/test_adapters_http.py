@@ -384,13 +384,13 @@ async def test_many_records_of_one_person_are_read_in_flat_memory(tmp_path: Path
         gc.freeze()  # as a service does: else how much other tests have loaded decides when a page is collected
         gc.collect()  # the collector's count of what has lived long begins at nothing
         tracemalloc.start()
-        [told] = await adapter.export_in_parts([task(Operation.EXPORT)], engine.save_progress, hand_over)
+        [copied] = await adapter.export_in_parts([task(Operation.EXPORT)], engine.save_progress, hand_over)
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         gc.unfreeze()
-    assert isinstance(told, Receipt)
-    assert (told.outcome, told.found, told.parts) == (TaskOutcome.EXPORTED, PAGES * RECORDS + 1, len(given))
-    assert sum(given) + len(told.records) == told.found
+    assert isinstance(copied, Receipt)
+    assert (copied.outcome, copied.found, copied.parts) == (TaskOutcome.EXPORTED, PAGES * RECORDS + 1, len(given))
+    assert sum(given) + len(copied.records) == copied.found
     assert most < _MOST, f"{most / 2**20:.0f} MiB"
 
 

@@ -19,9 +19,9 @@ Answer = Callable[[Request], Awaitable[tuple[int, Any]]]
 
 
 class SlowApplication:
-    """An ASGI application that answers as told, never sooner than after so many seconds.
+    """An ASGI application that gives these answers, never sooner than after so many seconds.
 
-    ``GET /told`` answers at once: how many calls there were, and what ``left`` says is still held.
+    ``GET /told`` answers immediately with the number of calls and the result of ``left``.
     """
 
     def __init__(self, answer: Answer, left: Callable[[], int], seconds: float = SECONDS) -> None:

@@ -1,4 +1,4 @@
-"""What integration tests may ask for besides servers: the engine, intake, a SQL store of their own."""
+"""Further fixtures of integration tests: the engine, intake, and a SQL store per test."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Every action: taken for a version, once, by who may; and approved by another person, of what has not changed."""
+"""Every action: for a version, once, by role; and approved by another person while nothing has changed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -153,7 +153,7 @@ ONE: dict[str, tuple[Prepare, Body]] = {
     "record-controller-reply": (forwarded, {"text": "By Friday."}),
     "record-address": (begun, ADDRESS),
 }
-"""Each action that one person takes: a request about which it is taken, and its body."""
+"""Actions by one person: the request, and the body."""
 TWO: dict[str, tuple[Prepare, Body]] = {
     "verify": (unknown, IN_PERSON),
     "revoke-proof": (answered, {"identity": "email"}),
@@ -166,7 +166,7 @@ TWO: dict[str, tuple[Prepare, Body]] = {
     "exceed-limit": (stopped, {"system": "billing", "limit": "max_rows"}),
     "release-package": (withheld, None),
 }
-"""Each action that another person must approve."""
+"""Actions that need a second person."""
 
 
 async def held(intake: Intake) -> str:
@@ -223,8 +223,8 @@ async def digest(intake: Intake) -> str:
     await pool.execute(_CONCERNED, UUID(id_of(path)))
     written = "INSERT INTO recipient_digest (digest_id, recipient, written_on, written_at, told_at)"
     await pool.execute(f"{written} VALUES ($1, 'carrier', current_date, now(), now())", digest_id)
-    told = "UPDATE recipient_notice SET state = 'told', digest_id = $2 WHERE request_id = $1"
-    await pool.execute(told, UUID(id_of(path)), digest_id)
+    notified = "UPDATE recipient_notice SET state = 'told', digest_id = $2 WHERE request_id = $1"
+    await pool.execute(notified, UUID(id_of(path)), digest_id)
     return f"/v1/recipient-digests/{digest_id}"
 
 
@@ -246,7 +246,7 @@ STOPPED: dict[str, tuple[Prepare, Body]] = {
         None,
     ),
 }
-"""Each action about something else than a request."""
+"""Actions on other objects than requests."""
 OWN_TESTS = {"requests", "incidents"}
 BY_TWO = {"holds lift", "systems enable", "sweeps let-go"}
 
@@ -406,7 +406,7 @@ async def version_of(intake: Intake, path: str) -> dict[str, str]:
 
 
 async def done(intake: Intake, path: str) -> list[object]:
-    """Everything that a decision can bring about."""
+    """Returns everything that a decision can change."""
     sealed = await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM vault.sealed")
     shown = await intake.officer.get(path)
     letters = await intake.letters(path)  # which is on record, and none of it
@@ -414,7 +414,7 @@ async def done(intake: Intake, path: str) -> list[object]:
     return [shown.headers["ETag"], shown.json(), await intake.published(), evidence, letters, sealed]
 
 
-async def test_what_is_no_version_of_ours_is_refused(intake: Intake, subtests: pytest.Subtests) -> None:
+async def test_foreign_version_is_refused(intake: Intake, subtests: pytest.Subtests) -> None:
     path = await intake.submit()
     for tag in ("", "1", 'W/"1"', '"1", "2"', '"01"', '"0"', '"x"', f'"{10**18}"'):
         refused = await intake.channel.post(f"{path}/actions/withdraw", headers={"If-Match": tag})
@@ -425,7 +425,7 @@ async def test_what_is_no_version_of_ours_is_refused(intake: Intake, subtests: p
     assert "withdraw" in unknown.json()["detail"]
 
 
-async def test_another_decision_on_the_same_version_is_refused_whoever_makes_it(intake: Intake) -> None:
+async def test_second_decision_on_the_same_version_is_refused(intake: Intake) -> None:
     path = await blocked(intake)
     version = await version_of(intake, path)
     (await intake.officer.post(f"{path}/actions/retry", headers=version)).raise_for_status()

@@ -1,4 +1,4 @@
-"""What every system must do of what it can (``tests/contract/test_adapters.py``), on the real ones that we run."""
+"""The requirements of every system (``tests/contract/test_adapters.py``), on the real systems that we run."""
 
 import asyncio
 import itertools
@@ -56,7 +56,7 @@ class SqlStand(RealStand):
     def put(self, email: str, rows: int) -> int:
         address, key = self.address(email), next(_numbers) + 100
         contacts = ", ".join(f"({next(_numbers) + 100}, $1, 'Invoice', now())" for _ in range(rows - 1))
-        customer = "INSERT INTO customer (account_id, name, email) VALUES ($2, 'Somebody', $1)"
+        customer = "INSERT INTO customer (account_id, name, email) VALUES ($2, 'Some Customer', $1)"
         databases.wait_for(databases.fetch(self._store.dsn, customer, address, f"K{key}"))
         databases.wait_for(databases.fetch(self._store.dsn, f"INSERT INTO contact VALUES {contacts}", address))
         return self.holds(email)
@@ -103,7 +103,7 @@ class RoundupStand(RealStand):
         self._ticketing = ticketing
 
     def put(self, email: str, rows: int) -> int:
-        user = self._ticketing.person(f"Somebody {next(_numbers)}", self.address(email))
+        user = self._ticketing.person(f"User {next(_numbers)}", self.address(email))
         for number in range(rows - 1):
             self._ticketing.create("issue", title=f"Trouble {number}", requester=user)
         return self.holds(email)
@@ -122,7 +122,6 @@ class RoundupStand(RealStand):
 
 @pytest.fixture(params=["sql", "tryton", "roundup"])
 def server(request: pytest.FixtureRequest) -> Any:
-    """What the stand stands on."""
     return request.getfixturevalue({"sql": "postgres_dsn"}.get(request.param, request.param))
 
 

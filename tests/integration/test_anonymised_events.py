@@ -1,4 +1,4 @@
-"""Website events lose their people after fourteen months, and whoever tries finds nobody in them again."""
+"""Website events are anonymised after fourteen months, and no person can be identified in them again."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ ROWS = "SELECT event_id, occurred_at, client_id, account_id, kind, page, country
 
 
 def history() -> list[Visit]:
-    """Many look at the same pages; one has an account and looks at a page that nobody else does."""
+    """Many people view the same pages; one with an account views a page of their own."""
     seen = [
         visit(day, who, page=page) for day in ("2025-08-11", "2025-08-12") for who in PEOPLE for page in ("/", "/help")
     ]
@@ -35,12 +35,12 @@ def history() -> list[Visit]:
 
 
 async def rows(store: AnalyticsStore, *, anonymised: bool) -> list[tuple[Any, ...]]:
-    """What an attacker with the whole table has."""
+    """Returns what an attacker with the whole table has."""
     sign = "<" if anonymised else ">="
     return await ask(store.admin, f"{ROWS} WHERE occurred_at {sign} '2025-09-01+00'")
 
 
-async def test_nobody_is_found_again_in_what_was_anonymised(analytics_store: AnalyticsStore, events: SqlEngine) -> None:
+async def test_no_person_is_identified_in_anonymised_rows(analytics_store: AnalyticsStore, events: SqlEngine) -> None:
     """The attacker has a copy of the table from before, the CRM, and knows on which day the loner has read what."""
     await analytics_store.seed(history())
     before = await rows(analytics_store, anonymised=True)
@@ -62,16 +62,16 @@ async def test_nobody_is_found_again_in_what_was_anonymised(analytics_store: Ana
 
 
 def fewest(before: Sequence[tuple[Any, ...]], after: Sequence[tuple[Any, ...]]) -> int:
-    """By how many people each combination of what is left may have been made; the rarest counts.
+    """Returns the fewest people who may have made a combination of the remaining values.
 
-    What was emptied matches all that was in its place.
+    A blanked value matches any value.
     """
     people: defaultdict[tuple[Any, ...], set[str]] = defaultdict(set)
     for row in after:
-        told = row[4:]
+        remaining = row[4:]
         for old in before:
-            if all(now is None or now == then for now, then in zip(told, old[4:], strict=True)):
-                people[told].add(old[2])
+            if all(now is None or now == then for now, then in zip(remaining, old[4:], strict=True)):
+                people[remaining].add(old[2])
     return min(map(len, people.values()))
 
 
@@ -92,7 +92,8 @@ async def test_what_was_anonymised_goes_at_its_end(analytics_store: AnalyticsSto
     assert len(await ask(analytics_store.admin, ROWS)) == 1
 
 
-# What names nobody is not told, erased or changed for whoever has named its account elsewhere (REQ-N5, REQ-S1).
+# Records that name no one are neither shown nor changed for a person who named their account elsewhere (REQ-N5,
+# REQ-S1).
 SCHEMA = """
 CREATE TABLE customer (id text PRIMARY KEY, email text);
 CREATE TABLE contract (id int PRIMARY KEY, customer text REFERENCES customer, tariff text);
@@ -105,7 +106,7 @@ INSERT INTO contract VALUES (1, 'C-7', 'old');
 INSERT INTO call VALUES (1, 'C-1', 60, true), (2, 'C-1', 61, false), (3, 'C-9', 62, false);
 INSERT INTO ticket VALUES (1, 'mallory@example.org', 'C-1'), (2, 'zed@example.org', 'C-7');
 """
-"""C-1 is what an erasure has left of somebody; C-7 never had an address. Mallory and Zed have written under them."""
+"""C-1 is left of an erasure; C-7 never had an address. Mallory and Zed have written under them."""
 DATASET = """
 name = "shop"
 [tables.customer]

@@ -1,4 +1,4 @@
-"""What a system answers over HTTP is bounded, whatever it does; past each bound stands one named failure."""
+"""HTTP answers are bounded; each bound has one named failure."""
 
 import asyncio
 from typing import Any
@@ -29,7 +29,6 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
 
 
 async def asked(server: HostileServer, limits: AnswerLimits = LIMITS) -> Any:
-    """What the server's answer says in the end."""
     client = HttpClient("the shop", connect(timeout=30, trust_env=False), sign_in="", limits=limits)
     try:
         return client.json(client.expect(await client.send("POST", server.url, json={}), "to us"))
@@ -118,7 +117,7 @@ async def test_a_redirect_is_no_success_and_leads_nowhere() -> None:
     assert caught.value.code == "refused"  # type: ignore[attr-defined]
 
 
-async def test_whoever_is_cancelled_while_it_waits_leaves_no_call_behind() -> None:
+async def test_cancelled_call_leaves_nothing_behind() -> None:
     async with hostile_server(silent()) as server:
         waiting = asyncio.create_task(asked(server, AnswerLimits()))
         await server.was_asked.wait()

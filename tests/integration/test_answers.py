@@ -1,4 +1,4 @@
-"""How requests are refused or answered in part (Art. 12(4)), passed on, and received together in one message."""
+"""Refused and partial answers (Art. 12(4)), forwarded requests, and requests of one message."""
 
 from typing import Any
 from uuid import UUID
@@ -70,7 +70,7 @@ async def test_an_erasure_that_was_begun_is_not_refused_and_says_what_was_done(i
     assert "in crm: answer it in part" in refused.json()["detail"]
 
 
-async def test_what_was_erased_while_two_persons_refused_makes_it_a_partial_answer(intake: Intake) -> None:
+async def test_erasure_during_a_refusal_makes_it_a_partial_answer(intake: Intake) -> None:
     path = await intake.submit(right="erasure")
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), operation=Operation.ERASE, tasks=(LOST,)))
     await intake.decide(path, "refuse")
@@ -153,7 +153,7 @@ async def test_a_service_that_works_another_right_says_nothing_of_a_request(inta
     assert (await intake.view(path))["state"] == "in_progress"
 
 
-# What a customer of ours decides about is passed on, and the customer reminded.
+# Requests about a customer's data are forwarded, and the customer is reminded.
 TO = {"controller": "Harbour Cranes Ltd"}
 
 
@@ -297,7 +297,7 @@ async def test_withdrawn_consent_erases_nothing_before_its_copy(intake: Intake) 
             found = await open_requests.others(tx.connection, asked, {Kind.COPY})
         return {request_id: [str(other.request_id) for other in others] for request_id, others in found.items()}
 
-    assert await before() == {UUID(withdrawal["request_id"]): [access["request_id"]]}, "and nobody else waits for it"
+    assert await before() == {UUID(withdrawal["request_id"]): [access["request_id"]]}, "no other request waits"
     view = await intake.view(f"/v1/requests/{withdrawal['request_id']}")
     assert (view["awaits"], "goes once the copy" in view["blocked_by"][0]["message"]) == ([access["request_id"]], True)
     path = f"/v1/requests/{access['request_id']}"

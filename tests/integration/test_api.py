@@ -29,9 +29,9 @@ from tests.fixtures.intake import FREELY, PROOF, Intake, running
 from tests.fixtures.live import eventually
 
 ONE, MANY, UNKNOWN = "/v1/requests", "/v1/requests/batch", "/v1/requests/00000000-0000-0000-0000-000000000000"
-SOMEBODY = {"email": "mistaken@example.com"}
-GOOD: dict[str, Any] = {"right": "erasure", "subject": SOMEBODY, **PROOF}
-SENT = ("mistaken", "Only A. Name", "688886392", "nobody-at")
+MISTAKEN = {"email": "mistaken@example.com"}
+GOOD: dict[str, Any] = {"right": "erasure", "subject": MISTAKEN, **PROOF}
+SENT = ("mistaken", "Only A. Name", "688886392", "no-at")
 LARGE = b" " * (4 * 1024 * 1024 + 1)
 
 
@@ -54,13 +54,13 @@ EMPTY_PERIOD = {"number": "+442079460000", "since": "2025-06-01T00:00:00Z", "unt
 
 
 NOT_VALID: list[tuple[dict[str, object] | bytes, str]] = [
-    ({"right": "oblivion", "subject": SOMEBODY}, "right"),
+    ({"right": "oblivion", "subject": MISTAKEN}, "right"),
     ({"right": "erasure", "subject": {}}, "subject"),
     ({"right": "erasure", "subject": {"name": "Only A. Name"}}, "subject"),
     ({"right": "erasure"}, "subject"),
-    ({"right": "erasure", "subject": SOMEBODY, "colour": "green"}, "colour"),
+    ({"right": "erasure", "subject": MISTAKEN, "colour": "green"}, "colour"),
     ({"right": "erasure", "subject": {"phones": [EMPTY_PERIOD]}}, "subject.phones.0"),
-    ({"right": "erasure", "subject": SOMEBODY, "received_at": "2026-01-01T00:00:00"}, "received_at"),
+    ({"right": "erasure", "subject": MISTAKEN, "received_at": "2026-01-01T00:00:00"}, "received_at"),
     (b"{right: erasure", ""),
     ({"requests": [GOOD] * 1001}, "requests"),
     ({"requests": []}, "requests"),
@@ -82,7 +82,7 @@ MALFORMED: list[dict[str, object]] = [
     {"phones": [{"number": "+49"}]},
     {"phones": [{"number": "anonymous"}]},
     {"phones": [{"number": "00034688886392", "region": "ES"}]},
-    {"email": "nobody-at-example"},
+    {"email": "no-at-example"},
 ]
 
 
@@ -141,7 +141,7 @@ async def answers(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["path"] == "/untaken":
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"x" * LARGE_CONNECTION, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})  # returns once all of it is taken, or nobody is there
+        await send({"type": "http.response.body", "body": b""})  # returns once it is taken, or the client is gone
         GIVEN_UP.set()
         return
     content = b"x" * (LARGE_CONNECTION if scope["path"] == "/large" else 2)
@@ -164,7 +164,7 @@ async def serving(**limits: Any) -> AsyncIterator[int]:
 
 
 async def served(port: int, path: str = "/") -> int:
-    """The status of an answer to somebody else; 0 if there is none."""
+    """Returns the status of an answer to another client; 0 if there is none."""
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
             return (await client.get(f"http://{HOST}:{port}{path}")).status_code
@@ -177,7 +177,7 @@ async def is_answered(port: int, status: int) -> bool:
 
 
 async def said(port: int, *parts: bytes | Callable[[], Awaitable[None]]) -> bytes:
-    """All that the server says to these parts, until it closes."""
+    """Returns everything that the server sends for these parts, until it closes."""
     async with asyncio.timeout(60):
         reader, writer = await asyncio.open_connection(HOST, port)
         try:
@@ -256,7 +256,7 @@ async def test_a_body_that_goes_on_after_its_answer_is_cut() -> None:
         assert await served(port) == 200
 
 
-async def test_an_answer_that_nobody_takes_is_given_up() -> None:
+async def test_unread_answer_is_given_up() -> None:
     async with serving(answer_seconds=0.3) as port:
         reader, writer = await asyncio.open_connection(HOST, port, limit=1024)
         writer.write(b"GET /untaken HTTP/1.1\r\nHost: intake\r\n\r\n")
@@ -305,7 +305,7 @@ async def test_of_more_connections_than_may_be_those_that_wait_for_no_answer_mak
             writer.close()
 
 
-async def test_where_all_connections_are_at_work_another_is_told_to_come_again_and_a_probe_is_answered() -> None:
+async def test_busy_server_answers_retry_later_and_serves_probes() -> None:
     async with serving(connections=4) as port:
         busy = [await asyncio.open_connection(HOST, port) for _ in range(4)]
         for _, writer in busy:
@@ -346,7 +346,7 @@ def body(**changed: object) -> bytes:
 
 
 class Unread:
-    """A body that nobody may read."""
+    """A body that must not be read."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         raise AssertionError("the body is read")
@@ -471,13 +471,13 @@ async def test_a_call_that_is_no_batch_is_held_to_less(intake: Intake) -> None:
         assert is_problem(await intake.channel.post(path, content=long, headers=JSON), 413, "too_large")
 
 
-async def test_of_a_body_in_which_everything_is_wrong_a_little_is_told(intake: Intake) -> None:
+async def test_errors_of_a_wholly_wrong_body_are_limited(intake: Intake) -> None:
     wrong = {"a" * 500: 1, "b": 2}
     answer = await intake.channel.post(MANY, json={"requests": [wrong] * 1000})
-    told = answer.json()["errors"]
-    assert (answer.status_code, len(told)) == (422, 20)
-    assert told[0]["field"] == "requests.0.right"
-    assert max(len(each["field"]) for each in told) < 100
+    errors = answer.json()["errors"]
+    assert (answer.status_code, len(errors)) == (422, 20)
+    assert errors[0]["field"] == "requests.0.right"
+    assert max(len(each["field"]) for each in errors) < 100
 
 
 NOT_AS_IT_SHOULD_BE = [
@@ -529,7 +529,7 @@ async def test_a_header_that_comes_twice_is_refused(intake: Intake) -> None:
         assert await stored(intake) == 0
 
 
-async def test_a_method_that_a_path_does_not_have_is_told_with_those_that_it_has(intake: Intake) -> None:
+async def test_unknown_method_is_reported_with_the_allowed_ones(intake: Intake) -> None:
     for path, allowed in ((ONE, "POST"), (UNKNOWN, "GET"), (f"{UNKNOWN}/actions/lift", "POST")):
         answer = await intake.channel.delete(path)
         assert is_problem(answer, 405, "http")
@@ -613,12 +613,12 @@ async def test_a_key_submits_no_more_in_a_minute_than_it_may(intake: Intake, dat
 
 
 # What a field cannot hold is refused at the door by its name, and what a channel has submitted stays the channel's.
-SOMEBODY_DOOR = {"email": "somebody@example.com"}
+KNOWN_EMAIL = {"email": "person@example.com"}
 CITY = {"field": "address.city", "asserted": "Berlin"}
 
 
 def subject(**known: object) -> dict[str, Any]:
-    return {"subject": {**SOMEBODY_DOOR, **known}}
+    return {"subject": {**KNOWN_EMAIL, **known}}
 
 
 def number(value: str, **more: object) -> dict[str, Any]:
@@ -722,7 +722,7 @@ async def test_answer_before_its_question_is_refused_beyond_the_clock_tolerance(
     assert (answered["type"], answered["answered_at"]) == ("dsr.request.question_answered.v1", "2026-03-02T09:00:00Z")
 
 
-async def test_how_somebody_proved_who_they_are_later_is_a_word_of_the_policy_too(intake: Intake) -> None:
+async def test_later_method_of_proof_is_a_word_of_the_policy(intake: Intake) -> None:
     path = await intake.submit(assurance=None)
     proof = {"assurance": {**PROOF["assurance"], "method": "ada_byron"}}
     answer = await intake.channel.post(f"{path}/actions/verify", json=proof)
@@ -777,11 +777,11 @@ async def test_the_field_to_change_is_named_alone_and_in_a_batch(intake: Intake,
             ("/v1/requests/batch", {"requests": [body]}, "requests.0."),
         ):
             answer = await intake.channel.post(path, json=sent)
-            told, *_ = answer.json()["errors"]
+            first, *_ = answer.json()["errors"]
             with subtests.test(wrong, path=path):
                 assert answer.status_code == 422
-                assert told["field"] == place + field
-                assert message in told["message"]
+                assert first["field"] == place + field
+                assert message in first["message"]
 
 
 async def test_a_fault_that_several_rights_share_is_named_once(intake: Intake) -> None:

@@ -50,11 +50,11 @@ async def producer(guarded: Guarded, request: pytest.FixtureRequest) -> AsyncIte
     await made.start()
     yield made
     given_up = [task for task in asyncio.all_tasks() if "_retire" in repr(task.get_coro())]
-    await asyncio.gather(*given_up)  # a refusal makes a producer end by itself: cut short, it would leave a connection
+    await asyncio.gather(*given_up)  # a refusal ends a producer; a cancelled one would leave a connection
     await made.stop()
 
 
-async def hears(guarded: Guarded, user: str, group: str, topic: str) -> bool:
+async def can_read(guarded: Guarded, user: str, group: str, topic: str) -> bool:
     """Whether that user can read the topic as a member of the group."""
     consumer: Any = AIOKafkaConsumer(
         topic, group_id=group, auto_offset_reset="earliest", **guarded.as_user(user).client()
@@ -93,37 +93,37 @@ async def test_an_emitter_says_what_is_its_own_and_nothing_else(producer: KafkaP
 
 
 @pytest.mark.parametrize("service", ServiceName)
-async def test_a_service_hears_what_is_its_own_to_hear_and_nothing_else(full: Guarded, service: ServiceName) -> None:
+async def test_service_reads_only_its_own_topics(full: Guarded, service: ServiceName) -> None:
     user = f"dsr-{service}"
-    heard = {topic for topic in declared([SYSTEM]) if await hears(full, user, service, topic)}
+    readable = {topic for topic in declared([SYSTEM]) if await can_read(full, user, service, topic)}
     expected: set[str] = {topic for topic, access in TOPIC_ACCESS.items() if service in access.readers}
     expected.add(topics.dead_letters(service))
     if service in {
         ServiceName.ERASURE,
         ServiceName.EXPORT,
-    }:  # who asks the team hears its answers, in a group of their own
-        assert await hears(full, user, f"{service}-replies", topics.replies(SYSTEM))
+    }:  # the service that asks a team reads its answers in another group
+        assert await can_read(full, user, f"{service}-replies", topics.replies(SYSTEM))
         expected.add(topics.replies(SYSTEM))
     if service is ServiceName.INTAKE:
-        assert await hears(full, user, topics.user_events_group("selfcare"), topics.user_events("selfcare"))
+        assert await can_read(full, user, topics.user_events_group("selfcare"), topics.user_events("selfcare"))
         expected |= {topics.user_events(emitter) for emitter in read_emitters()}
-    assert heard == expected
+    assert readable == expected
 
 
-async def test_whoever_shows_where_requests_stand_hears_that_and_nothing_else(full: Guarded) -> None:
+async def test_status_reader_reads_only_the_status_topic(full: Guarded) -> None:
     user = "dsr-status-reader"
-    assert {topic for topic in declared([SYSTEM]) if await hears(full, user, user, topic)} == {topics.STATUS}
+    assert {topic for topic in declared([SYSTEM]) if await can_read(full, user, user, topic)} == {topics.STATUS}
 
 
-async def test_a_team_hears_its_tasks_and_nothing_else(full: Guarded) -> None:
+async def test_team_reads_only_its_tasks(full: Guarded) -> None:
     user, group = f"dsr-team-{SYSTEM}", f"team-{SYSTEM}"
-    heard = {topic for topic in declared([SYSTEM]) if await hears(full, user, group, topic)}
-    assert heard == {topics.tasks(SYSTEM)}
+    readable = {topic for topic in declared([SYSTEM]) if await can_read(full, user, group, topic)}
+    assert readable == {topics.tasks(SYSTEM)}
 
 
-async def test_nobody_hears_in_the_group_of_another(full: Guarded) -> None:
-    assert not await hears(full, "dsr-erasure", "export", Topic.REQUESTS)
-    assert not await hears(full, "dsr-export", "erasure", Topic.REQUESTS)
+async def test_no_service_reads_in_the_group_of_another(full: Guarded) -> None:
+    assert not await can_read(full, "dsr-erasure", "export", Topic.REQUESTS)
+    assert not await can_read(full, "dsr-export", "erasure", Topic.REQUESTS)
 
 
 async def test_topics_and_rights_of_a_team_are_created_idempotently(guarded: Guarded) -> None:

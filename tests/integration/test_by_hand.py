@@ -1,4 +1,4 @@
-"""Where a system has no way to do what is asked, a person does it and enters what was done; nothing else ends it."""
+"""Without an operation in a system, a person does the work and enters it; nothing else ends the task."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -82,7 +82,7 @@ async def test_unsupported_operation_completes_by_manual_entry(open_harness: Ope
     assert (len(harness.completed), (await harness.actions(request))[-1]) == (1, "task.recorded_late")
 
 
-async def test_manual_task_alone_waits_at_once_and_others_are_located_first(open_harness: OpenHarness) -> None:
+async def test_manual_task_alone_waits_immediately_and_others_are_located_first(open_harness: OpenHarness) -> None:
     phones = ScriptedSystem("crm").needs
     crm = ScriptedSystem("crm", yields=phones)
     harness = await open_harness(crm, Team("billing"))
@@ -101,7 +101,7 @@ async def test_manual_task_alone_waits_at_once_and_others_are_located_first(open
     assert await harness.fulfilment_state(later.request_id) == "open"
 
 
-async def test_a_repair_of_the_night_asks_nobody_to_do_anything_by_hand(open_harness: OpenHarness) -> None:
+async def test_nightly_repair_makes_no_manual_task(open_harness: OpenHarness) -> None:
     harness = await open_harness(ScriptedSystem("crm"), Team("billing"))
     subject, repair = await harness.subject(), {"repair": True}
     await harness.open(NewFulfilment(UUID(int=9), subject, Right.RESTRICTION, Operation.RESTRICT, DUE, repair))
@@ -125,7 +125,7 @@ async def test_shared_address_makes_the_task_manual(open_harness: OpenHarness) -
 
 
 async def located(tasks: Sequence[Task], _: object) -> Sequence[Result]:
-    """Everybody is known, by an address that somebody else has too."""
+    """Finds every subject by a shared address."""
     return [
         Receipt(
             each.task_id,
@@ -151,7 +151,7 @@ async def blocked(intake: Intake, path: str, *tasks: TaskReport, operation: Oper
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), operation=operation, tasks=tasks))
 
 
-async def test_what_was_done_by_hand_is_entered_with_the_request_and_told_in_its_answer(intake: Intake) -> None:
+async def test_manual_work_is_entered_and_reported_in_the_answer(intake: Intake) -> None:
     path = await intake.submit()
     await blocked(intake, path, COPIED, waiting())
     shown = (await intake.officer.get(path)).json()
@@ -210,8 +210,8 @@ async def test_manual_instructions_are_sealed_and_a_retry_shows_completion(open_
         await harness.worker("crm").work()
         assert (await harness.states(new.request_id), harness.completed) == ({"crm:erase": "failed"}, [])
         async with harness.unit_of_work.begin() as tx:
-            told = await tx.vault.open_kind(tx.connection, subject, MANUAL_STEPS)
-        assert [(source, said) for _, source, said in told] == [("crm", b'["shred Ticket,4711"]')]
+            steps = await tx.vault.open_kind(tx.connection, subject, MANUAL_STEPS)
+        assert [(source, said) for _, source, said in steps] == [("crm", b'["shred Ticket,4711"]')]
         for place in ("evidence.entry", "outbox", "task"):
             rows = await harness.pool.fetch(f"SELECT * FROM {place}")
             assert "4711" not in str([[bytes(v) if isinstance(v, bytes) else v for v in row] for row in rows])
@@ -263,7 +263,7 @@ async def test_one_person_ends_nothing_that_a_limit_has_stopped(
     assert (entered.status_code, "two people let it go on" in entered.text) == (409, True)
 
 
-# Beyond a limit a task waits for two persons; with the second one's word it goes on, up to what they have seen.
+# Beyond a limit a task waits for two people, and then goes on up to the number that they saw.
 ROWS = {"system": "billing", "limit": "max_rows"}
 LIMITED = LimitedSettings(max_rows=100)
 
@@ -289,7 +289,7 @@ async def confirm(harness: Harness, request: object, at_most: int, system: str =
 
 
 async def reports(harness: Harness) -> dict[str, TaskReport]:
-    """What was last said of what is blocked, by system."""
+    """Returns the last report of blocked tasks, by system."""
     query = "SELECT convert_from(value, 'UTF8') FROM outbox ORDER BY position DESC LIMIT 1"
     event = FulfilmentBlocked.model_validate_json(await harness.pool.fetchval(query))
     return {report.system: report for report in event.tasks}
@@ -303,9 +303,9 @@ async def test_more_than_was_confirmed_waits_again_with_the_number_of_now(open_h
     await confirm(harness, request, 150)
     await harness.worker("billing").work()
     assert await harness.fulfilment_state(request) == "blocked"
-    told = (await reports(harness))["billing"].exceeded
-    assert told is not None
-    assert (told.found, told.allowed) == (151, 150)
+    exceeded = (await reports(harness))["billing"].exceeded
+    assert exceeded is not None
+    assert (exceeded.found, exceeded.allowed) == (151, 150)
 
 
 async def test_only_the_system_of_the_limit_goes_on_and_what_else_failed_still_waits(open_harness: OpenHarness) -> None:
@@ -347,7 +347,7 @@ async def officers_view(intake: Intake, path: str) -> dict[str, object]:
     return dict(task)
 
 
-async def test_two_persons_confirm_a_limit_and_the_worker_is_told_for_how_much(intake: Intake) -> None:
+async def test_two_people_confirm_a_limit_and_the_worker_gets_the_number(intake: Intake) -> None:
     path = await stopped(intake)
     shown = await officers_view(intake, path)
     assert shown["sentence"] == "3,000 are found, and max_rows = 2,000; nothing was done"
@@ -359,8 +359,8 @@ async def test_two_persons_confirm_a_limit_and_the_worker_is_told_for_how_much(i
 
     second = await intake.colleague.post(f"{path}/actions/exceed-limit", json=ROWS)
     assert (second.status_code, second.json()["state"]) == (200, "in_progress")
-    told = (await intake.published())[-1]
-    assert (told["type"], told["system"], told["limit"], told["at_most"]) == (
+    event = (await intake.published())[-1]
+    assert (event["type"], event["system"], event["limit"], event["at_most"]) == (
         "dsr.request.limit_confirmed.v1",
         *ROWS.values(),
         3_000,
@@ -370,7 +370,7 @@ async def test_two_persons_confirm_a_limit_and_the_worker_is_told_for_how_much(i
     assert holders == [("officer-1", "officer-2", 3_000)]
 
 
-async def test_nobody_confirms_what_they_have_not_seen(intake: Intake) -> None:
+async def test_unseen_excess_cannot_be_confirmed(intake: Intake) -> None:
     path = await stopped(intake)
     seen = {"If-Match": (await intake.colleague.get(path)).headers["ETag"]}
     (await intake.officer.post(f"{path}/actions/exceed-limit", json=ROWS)).raise_for_status()
@@ -468,7 +468,7 @@ async def claim(intake: Intake, path: str, needs: set[IdentityType], **more: Any
 
 
 @pytest.mark.parametrize(
-    ("needs", "told"),
+    ("needs", "sent"),
     [
         ({IdentityType.EMAIL}, {("email", "ada@example.org")}),
         ({IdentityType.ACCOUNT_ID}, {("account_id", "C-1"), ("account_id", "CRM-9")}),
@@ -477,7 +477,7 @@ async def claim(intake: Intake, path: str, needs: set[IdentityType], **more: Any
     ],
 )
 async def test_a_team_gets_the_types_that_its_system_needs_and_it_is_on_record(
-    intake: Intake, database: str, needs: set[IdentityType], told: set[tuple[str, str]]
+    intake: Intake, database: str, needs: set[IdentityType], sent: set[tuple[str, str]]
 ) -> None:
     path = await intake.submit(subject=SUBJECT, proofs=PROVED)
     yielded = encode_identities((Identity(IdentityType.ACCOUNT_ID, "CRM-9", source="crm"),))
@@ -487,26 +487,26 @@ async def test_a_team_gets_the_types_that_its_system_needs_and_it_is_on_record(
     key = await create(database, "downstream:billing", "billing", intake.clock.now())
     headers = {"Authorization": f"Bearer {key}", "DSR-Claim": await claim(intake, path, needs)}
     answer = await intake.channel.get(FETCH, headers=headers)
-    assert {(each["type"], each["value"]) for each in answer.json()["identities"]} == told
+    assert {(each["type"], each["value"]) for each in answer.json()["identities"]} == sent
     [fetched] = [entry for entry in await intake.evidence(path) if entry["action"] == "identities.fetched"]
-    types = sorted({type_ for type_, _ in told})
+    types = sorted({type_ for type_, _ in sent})
     task = {"system": "billing", "task_id": str(UUID(int=7))}
     assert fetched["detail"] == {**task, "types": types, "holder": "billing"}
     assert fetched["actor"] == f"key:{key.split('_')[1]}"
 
 
-@pytest.mark.parametrize(("operation", "told"), [(Operation.SUPPRESS, ["+34688886392"]), (Operation.RESTRICT, [])])
-async def test_a_team_is_told_a_number_for_which_nobody_vouches_to_stop_marketing_and_for_nothing_else(
-    intake: Intake, database: str, operation: Operation, told: list[str]
+@pytest.mark.parametrize(("operation", "sent"), [(Operation.SUPPRESS, ["+34688886392"]), (Operation.RESTRICT, [])])
+async def test_team_gets_an_unconfirmed_number_only_to_stop_marketing(
+    intake: Intake, database: str, operation: Operation, sent: list[str]
 ) -> None:
     path = await intake.submit(right="objection", scope="direct_marketing", subject=SUBJECT, assurance=None, proofs=[])
     key = await create(database, "downstream:billing", "billing", intake.clock.now())
     token = await claim(intake, path, {IdentityType.PHONE}, operation=operation)
     answer = await intake.channel.get(FETCH, headers={"Authorization": f"Bearer {key}", "DSR-Claim": token})
-    assert [each["value"] for each in answer.json()["identities"]] == told
+    assert [each["value"] for each in answer.json()["identities"]] == sent
 
 
-async def test_a_team_is_never_told_an_address_that_other_people_have_too(intake: Intake, database: str) -> None:
+async def test_team_never_gets_a_shared_address(intake: Intake, database: str) -> None:
     path = await intake.submit(subject=SUBJECT)
     known = (Identity(IdentityType.EMAIL, "ada@example.org", source="crm", shared=True),)
     async with intake.unit_of_work.begin() as tx:
@@ -521,7 +521,7 @@ async def test_a_team_is_never_told_an_address_that_other_people_have_too(intake
         assert (answer.status_code, "ada@example.org" in answer.text) == (status, False)
 
 
-async def test_team_that_checks_periods_is_told_former_identities(intake: Intake, database: str) -> None:
+async def test_team_that_checks_periods_gets_former_identities(intake: Intake, database: str) -> None:
     path = await intake.submit(subject={"account_id": "C-1"})
     former = (Identity(IdentityType.EMAIL, "victim@example.org", None, intake.clock.now(), "selfcare"),)
     async with intake.unit_of_work.begin() as tx:

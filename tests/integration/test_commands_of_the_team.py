@@ -64,10 +64,10 @@ async def test_decision_is_shown_and_needs_two_approvers(command: Command, intak
     shown = await command(*refuse, "--dry-run")
     assert (shown.status, "state: in_progress" in shown.out.splitlines()) == (0, True)
     assert "explanation: Ada asked for it every day." in shown.out
-    nobody = await command(*refuse)
-    assert (nobody.status, "--yes does it without" in nobody.err) == (2, True)
+    unconfirmed = await command(*refuse)
+    assert (unconfirmed.status, "--yes does it without" in unconfirmed.err) == (2, True)
     assert (await command(*refuse, typed="n\n", sits_there=True)).status == 130
-    assert "decision.proposed" not in await intake.actions(path), "nothing is done before somebody has said so"
+    assert "decision.proposed" not in await intake.actions(path), "nothing is done without a confirmation"
     proposed = await command(*refuse, typed="y\n", sits_there=True)
     assert (proposed.status, "approval_id" in proposed.out.splitlines()[-1]) == (0, True)
     assert (await approve(intake.officer, path)).status_code == 409
@@ -108,7 +108,7 @@ async def test_changed_decision_is_not_sent(command: Command, intake: Intake, mo
     assert (await command(*withdraw, "--yes")).out.startswith("withdraw: done")
 
 
-async def test_what_is_typed_wrong_is_told_before_anything_is_sent(command: Command, intake: Intake) -> None:
+async def test_wrong_input_is_reported_before_anything_is_sent(command: Command, intake: Intake) -> None:
     path = await intake.submit()
     for words, status, said in (
         (("refse",), 1, "there is no such action; there are"),
@@ -123,8 +123,8 @@ async def test_what_is_typed_wrong_is_told_before_anything_is_sent(command: Comm
     assert (wrong.status, "reason: the reason, for access, is one of" in wrong.err) == (1, True)
     everything = await command("act", "--json")
     assert {"refuse", "retry", "verify", "extend", "approve"} <= {each["action"] for each in everything.values}
-    told = {each["action"]: each["does"] for each in everything.values}
-    assert told["withdraw-question"].startswith("Withdraw the question.")
+    actions = {each["action"]: each["does"] for each in everything.values}
+    assert actions["withdraw-question"].startswith("Withdraw the question.")
     assert "there is no list nosuch: there are approvals, requests, holds" in (await command("list", "nosuch")).err
     assert (await intake.view(path))["state"] == "in_progress"
 
@@ -194,7 +194,7 @@ async def test_incident_goes_from_entry_to_closure(command: Command, intake: Int
     )
     assert "  to: BlnBDI 521" in (await command(*notice, "--dry-run", "--text")).out.splitlines()
     assert (await command(*notice, "--yes")).status == 0
-    none = ("act", "decide", thing, "risk=none", "reasons=Nobody read it.", "--yes", "--json")
+    none = ("act", "decide", thing, "risk=none", "reasons=It was not read.", "--yes", "--json")
     approve = ("act", "approve", f"approvals/{(await command(*none)).values[0]['approval_id']}")
     assert (await command(*approve, "--yes")).status == 1, "it takes two people"
     command.as_(intake.colleague)

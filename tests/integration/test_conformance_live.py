@@ -1,4 +1,4 @@
-"""`dsr conformance` on a SQL store that runs: what holds, what does not, and that nobody invented is left there."""
+"""`dsr conformance` on a running SQL store: what holds, what does not, and that no invented person is left."""
 
 import asyncio
 import json
@@ -60,12 +60,11 @@ class Store:
         self.file.write_text(TABLE + conformance)
 
     async def examined(self) -> dict[str, Finding]:
-        """What comes of it."""
         wiring = Wiring(self.environment, SystemClock(), refuse_to_send, b"")
         return {**(await live.examine(self.file, wiring))["customers"]}
 
     async def people(self) -> list[Any]:
-        """Who is in the database."""
+        """Returns the people in the database."""
         return [row[0] for row in await databases.fetch(self.store.dsn, "SELECT email FROM customer ORDER BY 1")]
 
 
@@ -78,7 +77,7 @@ async def store(postgres_dsn: str, tmp_path: Path) -> AsyncIterator[Store]:
     await databases.drop(postgres_dsn, name)
 
 
-async def test_a_store_that_does_what_it_declares_says_yes_and_nobody_invented_is_left(store: Store) -> None:
+async def test_conforming_store_passes_and_keeps_no_invented_person(store: Store) -> None:
     store.declare(SEEDED)
     before = await store.people()
     found = await store.examined()
@@ -139,7 +138,7 @@ INSERT INTO customer VALUES ('x', 1, 'anna.meier@example.org', 'Anna Meier');
 
 
 async def dsr(*words: str | Path) -> Result:
-    """What the command says; it has an event loop of its own."""
+    """Runs the command, which has its own event loop."""
     return await asyncio.to_thread(CliRunner().invoke, main.app, ["dataset", *map(str, words), "--dsn-env", "STORE"])
 
 
@@ -151,11 +150,11 @@ async def run(dsn: str, statements: str) -> None:
 
 
 async def differences(file: Path, status: int, *more: str) -> list[tuple[Any, ...]]:
-    """What ``diff`` tells a program."""
-    told = await dsr("diff", file, "--json", *more)
-    assert told.stdout, told.exception
-    assert told.exit_code == status
-    return [(each["kind"], each["table"], each["column"]) for each in json.loads(told.stdout)]
+    """Returns the differences that ``diff`` prints as JSON."""
+    printed = await dsr("diff", file, "--json", *more)
+    assert printed.stdout, printed.exception
+    assert printed.exit_code == status
+    return [(each["kind"], each["table"], each["column"]) for each in json.loads(printed.stdout)]
 
 
 async def test_database_becomes_a_dataset(empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,12 +212,12 @@ async def test_database_becomes_a_dataset(empty_database: str, tmp_path: Path, m
     assert 'name = { class = "M" }  # gone from the database: take it out' in again
 
 
-# A check of a live store says everything in which it is not as declared, at once, and touches nothing.
+# A check of a live store reports all differences from its declaration together, and changes nothing.
 TABLE_OF_INSPECTION = '[shop]\nadapter = "sql"\ndsn_env = "STORE"\ndataset = "customers.toml"\nneeds = {needs}\n'
 
 
 async def faults(folder: Path, dsn: str, needs: str = '["account_id", "email", "phone"]') -> list[str]:
-    """What a check says is wrong."""
+    """Returns the faults of a check."""
     (folder / "downstreams.toml").write_text(TABLE_OF_INSPECTION.format(needs=needs))
     wiring = Wiring({"STORE": dsn}, SystemClock(), publish, b"", policy=nothing_kept())
     (shop,) = await check(folder / "downstreams.toml", wiring)
@@ -237,11 +236,11 @@ async def test_check_names_missing_or_unclassified_columns(customer_store: Custo
         "GRANT SELECT (account_id, e164) ON number_assignment TO shop_reader",
     )
     try:
-        told = await faults(tmp_path, as_role(customer_store.dsn, "shop_reader", "shop"))
+        found = await faults(tmp_path, as_role(customer_store.dsn, "shop_reader", "shop"))
     finally:
         await customer_store.run("DROP OWNED BY shop_reader", "DROP ROLE shop_reader")
     grant = "this role may not do what is declared: let the owner run GRANT"
-    assert told == [
+    assert found == [
         "public.customer has no column born, which customer.columns declares: correct the dataset",
         "public.customer has columns that the dataset does not classify: nickname, shoe_size; give each a class",
         f'{grant} UPDATE ("email", "marketing", "name", "restricted", "street") ON "public"."customer" TO shop_reader',
@@ -251,7 +250,7 @@ async def test_check_names_missing_or_unclassified_columns(customer_store: Custo
     ]
 
 
-async def test_the_grants_that_are_told_can_be_run_as_they_are(empty_database: str, tmp_path: Path) -> None:
+async def test_printed_grants_can_be_run_unchanged(empty_database: str, tmp_path: Path) -> None:
     role = f"dsr_{empty_database.rpartition('_')[2]}"
     store = await with_tables(
         empty_database,

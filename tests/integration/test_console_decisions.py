@@ -1,4 +1,4 @@
-"""What people decide in the console: said before it is done, done once, and by two persons where it takes two."""
+"""Decisions in the console: shown before they are made, made once, and by two people where needed."""
 
 from collections.abc import AsyncIterator
 from uuid import UUID
@@ -82,7 +82,7 @@ async def test_one_person_with_a_key_and_a_sign_in_is_one_person(console: Opened
 
 
 async def kept(intake: Intake) -> list[int]:
-    """How much there is of all that a decision leaves."""
+    """Counts everything that a decision leaves."""
     tables = ("evidence.entry WHERE action <> 'statement.read'", "letter", "delivery", "vault.sealed", "outbox")
     return [await intake.unit_of_work.pool.fetchval(f"SELECT count(*) FROM {each}") for each in tables]
 
@@ -92,7 +92,7 @@ async def test_identity_question_is_withdrawn_asked_again_and_answered(console: 
     path = await intake.submit(assurance=None)
     page, asked = f"/console/requests/{id_of(path)}", {"question": "identity", "condition_recorded": "yes"}
     await hanna.open(f"{page}/decide/ask")
-    assert "what they mean" not in hanna.text, "nobody may be asked that yet"
+    assert "what they mean" not in hanna.text, "it cannot be asked yet"
     await decided(hanna, path, "ask", **asked, text="Which mailbox is yours?")
     assert 'decide/ask"' not in hanna.html, "one question at a time"
     await decided(hanna, path, "withdraw-question")
@@ -101,8 +101,8 @@ async def test_identity_question_is_withdrawn_asked_again_and_answered(console: 
     await decided(hanna, path, "ask", **asked, text="Since when is that mailbox yours?")
     await decided(hanna, path, "record-reply", text="Since last year.")
     assert (hanna.status, (await intake.view(path))["state"]) == (200, "awaiting_identity")
-    told = ("question.sent", "question.taken_back", "question.answered")
-    noted = [each for each in await intake.actions(path) if each in told]
+    steps = ("question.sent", "question.taken_back", "question.answered")
+    noted = [each for each in await intake.actions(path) if each in steps]
     assert noted == ["question.sent", "question.taken_back", "question.sent", "question.answered"]
     assert 'decide/ask"' in hanna.html
     assert (await hanna.open(f"{page}/decide/withdraw-question")).status == 404
@@ -253,7 +253,7 @@ async def test_exhausted_links_and_codes_are_reset_before_any_proof(door: Opened
     again = door.visitor()
     await (await again.open("/portal/en/follow")).send(reference=reference)
     newest = (await door.letters())[-1]
-    assert code_in(newest), "a code is told again"
+    assert code_in(newest), "a code is sent again"
     assert link_in(newest)
 
 

@@ -1,4 +1,4 @@
-"""What comes in and goes out, and what was stopped, as people work it in the console."""
+"""Incoming and outgoing mail, and stopped work, in the console."""
 
 import base64
 import hashlib
@@ -127,15 +127,15 @@ async def test_decision_on_an_incident_waits_among_approvals_of_others(console: 
     await confirmed(owner, f"{page}/decide", risk="none", reasons="Numbers alone, for an hour.")
     [approving] = re.findall('href="([^"]+/approve)"', (await anton.open("/console/approvals")).html)
     assert "a second person" in (await anton.open("/console/incidents")).text
-    for nobody in (owner, ugo):
-        await nobody.open("/console/approvals")
-        assert ("Decide the risk" in nobody.text, approving in nobody.html) == (True, False)
+    for excluded in (owner, ugo):
+        await excluded.open("/console/approvals")
+        assert ("Decide the risk" in excluded.text, approving in excluded.html) == (True, False)
     await anton.open(approving)
     assert all(each in anton.text for each in ("Numbers alone, for an hour.", FACTS["effects"], "call_record"))
     await confirmed(anton, approving)
     assert "Nothing waits for a second person" in (await anton.open("/console/approvals")).text
-    told = {"whom": "authority", "to": "BlnBDI 521", "complete": "yes", "what": "All of it."}
-    await confirmed(owner, f"{page}/notified", told_at=at, **told)
+    notified = {"whom": "authority", "to": "BlnBDI 521", "complete": "yes", "what": "All of it."}
+    await confirmed(owner, f"{page}/notified", told_at=at, **notified)
     assert "Everything is told yes" in " ".join(owner.text.split())
     form = (await owner.open(f"{page}/facts")).html
     assert ('value="1200"' in form, f'value="{at}"' in form) == (True, True), "the facts stand in the form"
@@ -148,8 +148,8 @@ async def test_two_approvers_check_a_withheld_package(console: OpenedConsole) ->
     path = await withheld(intake)
     page = f"/console/requests/{id_of(path)}"
     hanna, anton, admin, ugo = [await console.member(who) for who in ("hanna", "anton", "ada-min", "ugo")]
-    for nobody in (admin, ugo):
-        assert (await nobody.open(f"{page}/package")).status == 403, "they read nothing that is about people"
+    for excluded in (admin, ugo):
+        assert (await excluded.open(f"{page}/package")).status == 403, "they read nothing that is about people"
     assert "look into the package first" in (await confirmed(hanna, f"{page}/decide/release-package")).text
     await (await hanna.open(f"{page}/package")).send(step="confirm")
     assert hanna.html == "everything"
@@ -158,7 +158,7 @@ async def test_two_approvers_check_a_withheld_package(console: OpenedConsole) ->
     approving = f"{await approval(intake, path)}/approve"
     assert approving in (await anton.open("/console/approvals")).html
     shown = await anton.open(approving)
-    assert (shown.status, "hanna" in shown.text) == (422, True), "who has not looked is told before they confirm"
+    assert (shown.status, "hanna" in shown.text) == (422, True), "an approver must look before they confirm"
     assert (await hanna.client.get(approving)).status_code == 403, "a handler approves nothing"
     await (await anton.open(f"{page}/package")).send(step="confirm")
     await confirmed(anton, approving)
@@ -218,11 +218,11 @@ UPDATE request SET state = 'awaiting_identity'
 
 
 GOES_ON = {"/": 1, "/mail": 1, "/post": 1}
-"""Each list, and how many of its tables go on."""
+"""Lists, with the number of their tables that go on."""
 
 
 SAYS_SO = {"/approvals": 2, "/incidents": 1, "/stopped": 2}
-"""Each list of what is to be done, and how many of its tables say that they show the first alone."""
+"""Lists of open work, with the number of their tables that show only the first rows."""
 
 
 SHORT = {"/holds", "/me", "/sla", "/systems", "/post/print"}
@@ -236,7 +236,7 @@ ONWARD = re.compile(r'href="([^"]+)">(?:Show those after these|Next page)')
 
 
 async def walked(member: Visitor, path: str, page: str, following: str) -> int:
-    """How many pages a list has, of which none shows what another has shown; three at most are opened."""
+    """Counts the pages of a list, which show no row twice; opens at most three."""
     name = following.partition("?")[2].rpartition("&amp;")[2].partition("=")[0]
     seen = [page]
     while following and len(seen) < 3:
@@ -310,7 +310,7 @@ async def test_auditor_exports_a_case_without_the_words_of_letters(console: Open
     before = await intake.unit_of_work.pool.fetchval(count)
     export = f"/console/requests/{id_of(path)}/case-file"
     assert (await ugo.client.get(export, headers=elsewhere)).status_code == 403
-    assert await intake.unit_of_work.pool.fetchval(count) == before, "a link of another site makes nobody export"
+    assert await intake.unit_of_work.pool.fetchval(count) == before, "a link of another site exports nothing"
     assert "Case file" in (await ugo.open(f"/console/requests/{id_of(path)}")).text
     answer = await ugo.client.get(f"/console/requests/{id_of(path)}/case-file")
     archive = zipfile.ZipFile(io.BytesIO(answer.content))
@@ -342,4 +342,4 @@ async def test_commitments_are_plotted_without_inline_styles_or_scripts(console:
     await intake.submit()
     assert (await ugo.open("/console/sla")).html.count("<svg") == 5
     intake.clock.pass_by(minutes=2)
-    assert "closed in 60 days" in (await ugo.open("/console/sla")).text, "counted anew"
+    assert "closed in 60 days" in (await ugo.open("/console/sla")).text, "counted again"

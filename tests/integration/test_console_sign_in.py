@@ -1,4 +1,4 @@
-"""Who is let into the console, and what each role sees of the queue, of a request and of its case sheet."""
+"""Who may sign in to the console, and what each role sees of the queue, a request and its case sheet."""
 
 import re
 from collections.abc import AsyncIterator
@@ -118,7 +118,7 @@ async def test_each_sign_in_and_sign_out_is_on_record_without_any_secret(console
     assert details[2] == {"holder": "hanna", "where": "everywhere"}
 
 
-# Sessions of the sites: nobody reads one from the database, and one that has ended stays ended.
+# Sessions of the sites: the database reveals none, and an ended one stays ended.
 @pytest.fixture
 def sessions(intake: Intake) -> Sessions:
     return Sessions(intake.unit_of_work, "console", timedelta(minutes=30), timedelta(hours=8))
@@ -297,7 +297,7 @@ async def test_outstanding_part_of_an_answered_request_is_open_and_overdue(conso
 
 
 async def _shown_as_overdue(console: OpenedConsole, path: str, why: str) -> Visitor:
-    """What is closed and unfinished, sixty days later, on each page."""
+    """Shows a closed, unfinished request sixty days later on each page."""
     console.intake.clock.pass_by(days=60)
     visitor = await console.member("ugo")
     for query in ("", "?due=overdue", "?right=access", "?state=closed"):
@@ -417,18 +417,18 @@ async def test_button_opens_the_case_sheet(console: OpenedConsole) -> None:
 async def test_case_sheet_is_shown_next_to_every_action(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
     path = await intake.submit(**STATES)
     offered = (await intake.officer.get(f"{path}/actions")).json()["data"]
-    beside = {each["name"] for each in offered}
-    assert {"verify", "ask", "extend", "withdraw"} <= beside
+    actions = {each["name"] for each in offered}
+    assert {"verify", "ask", "extend", "withdraw"} <= actions
     stopped = await intake.submit()
     await intake.consume(a(FulfilmentBlocked, about=id_of(stopped), tasks=(beyond(3_000),)))
     async with opened_console(intake, monkeypatch) as console:
         anton, admin = await console.member("anton"), await console.member("ada-min")
-        for each in beside:
+        for each in actions:
             await anton.open(f"/console/requests/{id_of(path)}/decide/{each}")
             assert "What this will do" in anton.text, each
             assert "+34600000002" in anton.text, each
         opened = await intake.details(path, "statement.read")
-        assert opened == [{"holder": "anton"}] * len(beside)
+        assert opened == [{"holder": "anton"}] * len(actions)
         await admin.open(f"/console/requests/{id_of(stopped)}/decide/exceed-limit")
         assert "What this will do" in admin.text
         assert "ada@example.org" not in admin.text

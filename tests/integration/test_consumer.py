@@ -1,4 +1,4 @@
-"""The consumer: batches in, offsets after the work; what was not finished is heard again."""
+"""The consumer: batches in, offsets after the work; unfinished records are read again."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from shared.messaging.producer import KafkaProducer
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.settings import KafkaSettings
 from tests.fixtures.hostile import CODECS, Headers, NoText, batch, packed, send_raw
-from tests.fixtures.told import comes_to
+from tests.fixtures.metrics import comes_to
 from tests.fixtures.wire import JUNK
 
 
@@ -149,7 +149,7 @@ async def test_who_comes_back_by_its_name_does_not_wait_for_the_session_of_the_d
     assert sorted(heir.values, key=int) == [str(n).encode() for n in range(10)]
 
 
-async def test_who_leaves_in_order_leaves_its_part_to_others_at_once(
+async def test_orderly_leave_hands_partitions_over_immediately(
     kafka_bootstrap: str, topic: str, producer: KafkaProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.messaging.consumer._SESSION_MS", 300_000)
@@ -163,7 +163,7 @@ async def test_who_leaves_in_order_leaves_its_part_to_others_at_once(
     assert other.values == [b"10"]
 
 
-async def test_a_record_without_key_value_or_header_value_is_heard_as_empty(kafka_bootstrap: str, topic: str) -> None:
+async def test_missing_key_or_value_is_read_as_empty(kafka_bootstrap: str, topic: str) -> None:
     async with AIOKafkaProducer(bootstrap_servers=kafka_bootstrap) as foreign:
         await foreign.send_and_wait(topic, b"v", headers=[("ce_type", None), ("odd", b"\xff")], partition=0)
         await foreign.send_and_wait(topic, None, key=b"k", partition=0)
@@ -182,14 +182,14 @@ async def test_a_topic_that_is_not_there_is_named_in_the_log(kafka_bootstrap: st
     logging.getLogger("shared.messaging.consumer").addHandler(handler)
     try:
         async with consuming(Listener(), kafka_bootstrap, missing), asyncio.timeout(60):
-            told = await said.get()
+            line = await said.get()
     finally:
         logging.getLogger("shared.messaging.consumer").removeHandler(handler)
-    assert missing in told
-    assert "`dsr downstreams topics FILE --create`" in told
+    assert missing in line
+    assert "`dsr downstreams topics FILE --create`" in line
 
 
-async def test_who_has_a_name_hears_a_topic_that_is_made_later(
+async def test_named_consumer_reads_a_topic_created_later(
     kafka_bootstrap: str, topic: str, producer: KafkaProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.messaging.consumer._SESSION_MS", 300_000)
@@ -204,7 +204,7 @@ async def test_who_has_a_name_hears_a_topic_that_is_made_later(
     assert listener.values == [b"0", b"1"]
 
 
-# One bad record costs one record: what cannot be read is told with its place, and what stands around it is handled.
+# One bad record costs one record: an unreadable one is reported with its place, and its neighbours are handled.
 NOTHING: Headers = []
 NO_TEXT: Headers = [(NoText("name"), b"value")]
 
@@ -258,7 +258,7 @@ async def test_neighbours_in_its_batch_are_read(kafka_bootstrap: str, single: st
     ]
 
 
-async def test_it_is_not_heard_again_by_the_next_member_of_the_group(kafka_bootstrap: str, single: str) -> None:
+async def test_it_is_not_read_again_by_the_next_member_of_the_group(kafka_bootstrap: str, single: str) -> None:
     await send_raw(kafka_bootstrap, single, batch((b"bad", NO_TEXT)), packed(batch((b"bad", NOTHING)), "zstd"))
     assert len(await read_by_group(kafka_bootstrap, single, 2)) == 2
     await send_raw(kafka_bootstrap, single, batch((b"good", NOTHING)))

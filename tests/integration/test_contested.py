@@ -95,7 +95,7 @@ async def test_nothing_else_is_contested(intake: Intake, right: str) -> None:
     assert (await intake.channel.post("/v1/requests", json=said)).status_code == 422
 
 
-# A call record is not rewritten: what the person says of it stands beside it, and goes where it goes (Art. 16).
+# A call record is not rewritten: the person's statement is stored with it and copied with it (Art. 16).
 STARTED = "2026-03-02T10:00:00+00:00"
 AT = datetime(2026, 11, 27, 9, tzinfo=UTC)
 SAID = "seconds: it was 20 seconds (2026-11-27)"
@@ -103,14 +103,14 @@ HELD = "SELECT field, said FROM dsr_platform.stated ORDER BY field, said"
 
 
 def says(subject: Identity, asserted: str, field: str = "seconds", started: str = STARTED) -> Task:
-    """A statement about the calls of somebody that an access shows as begun then."""
+    """Returns a statement about calls that an access shows as begun then."""
     meant = ShownRecord(category="call_record", fields={"started": started})
     about = Change(field=field, asserted=asserted, record=meant)
     return replace(task(Operation.RECTIFY, subject), changes=(about,), at=AT)
 
 
 async def read(calls: SqlEngine, subject: Identity) -> Mapping[str, Any]:
-    """What the call record of somebody shows them."""
+    """Returns what a person's call record shows them."""
     records = (await calls.receipt(task(Operation.EXPORT, subject))).records
     [record] = [each for each in records if each.category == "call_record"]
     assert record.portable
@@ -128,8 +128,8 @@ async def test_statement_stands_next_to_its_record_for_its_author_alone(cdr_stor
     assert (await read(calls, number(ANNA)))["statement"] == SAID
     assert "statement" not in await read(calls, number(CHIARA))
     both = await calls.run(*(task(Operation.EXPORT, number(who)) for who in (ANNA, BORIS)))
-    told = [[r for r in receipt(one).records if "statement" in r.data] for one in both]
-    assert [len(theirs) for theirs in told] == [1, 0], "in one call too, whose the statement is not reads none"
+    stated = [[r for r in receipt(one).records if "statement" in r.data] for one in both]
+    assert [len(theirs) for theirs in stated] == [1, 0], "in one call too, whose the statement is not reads none"
     assert await ask(cdr_store.admin, row) == before
     assert await calls.receipt(calls.again(first)) == done
     await calls.receipt(says(number(ANNA), "22 seconds"))
@@ -141,13 +141,13 @@ async def test_statement_stands_next_to_its_record_for_its_author_alone(cdr_stor
         "each stands there once"
     )
     shown = (await read(calls, number(ANNA)))["statement"].split("\n")
-    assert {SAID, "seconds: 22 seconds (2026-11-27)"} <= {*shown}, "nothing that was told to stand there is gone"
+    assert {SAID, "seconds: 22 seconds (2026-11-27)"} <= {*shown}, "no stored statement is gone"
 
 
 @pytest.mark.parametrize(
     ("subject", "started"),
     [(number(ANNA), "2026-03-02T10:00:01+00:00"), (number(ANNA), "2026-04-01T10:00:00+00:00")],
-    ids=["nobody's call", "somebody else's call"],
+    ids=["unassigned call", "another person's call"],
 )
 async def test_a_record_that_an_access_would_not_show_them_bears_no_statement(
     cdr_store: CdrStore, calls: SqlEngine, subject: Identity, started: str
@@ -163,7 +163,7 @@ async def test_statement_about_an_unknown_field_names_the_known_ones(cdr_store: 
     refused = await calls.one(says(number(ANNA), "x", "nosuch"))
     assert isinstance(refused, SystemRefused)
     assert "seconds" in str(refused)
-    assert "nosuch" not in str(refused), "whatever somebody has written there"
+    assert "nosuch" not in str(refused), "free text is not repeated"
     assert await ask(cdr_store.admin, HELD) == []
 
 
@@ -205,12 +205,12 @@ async def test_record_in_a_table_without_statements_is_manual(customer_store: Cu
     async with engine(customer_store.dsn, customer_store.dataset, {}) as customers:
         said = [
             replace(task(Operation.RECTIFY, email(who)), changes=(about,), at=AT)
-            for who in ("boris@example.org", "nobody@example.org")
+            for who in ("boris@example.org", "unknown@example.org")
         ]
-        left, nobody = await customers.run(*said)
+        left, unknown = await customers.run(*said)
     assert isinstance(left, NotSupported)
     assert "contact of store holds records of the subject and stores no statements" in str(left)
-    assert receipt(nobody).outcome is TaskOutcome.NO_MATCH
+    assert receipt(unknown).outcome is TaskOutcome.NO_MATCH
 
 
 # Restrictions of the same people: each falls alone, and the flag that a system has for a person with the last (M3).
@@ -229,7 +229,7 @@ async def harness(open_harness: OpenHarness) -> Harness:
 
 
 async def restricted(harness: Harness, *identities: Identity) -> LiftDecided:
-    """What lifts a restriction that is in force."""
+    """Returns the event that lifts a restriction in force."""
     event = a(RequestVerified, right=Right.RESTRICTION, subject=await harness.subject(*identities), due_on=DUE)
     await conclude(harness, event.request_id, event.subject, Operation.RESTRICT)
     return a(LiftDecided, about=event, due_on=DUE)
@@ -261,19 +261,19 @@ async def test_flag_stays_while_another_restriction_covers_the_subject(harness: 
     assert await lifted_in(harness, second) == {"crm", "calls"}
 
 
-async def test_of_two_that_are_lifted_at_once_the_flag_falls(harness: Harness) -> None:
+async def test_two_concurrent_lifts_clear_the_flag(harness: Harness) -> None:
     first, second = [await restricted(harness, ADA) for _ in range(2)]
     await lift(harness, first, second)
     assert await lifted_in(harness, first) == await lifted_in(harness, second) == {"crm", "calls"}
 
 
-async def test_nobody_stays_restricted_by_a_restriction_of_somebody_else(harness: Harness) -> None:
+async def test_restriction_of_another_person_keeps_no_flag(harness: Harness) -> None:
     first, _other = await restricted(harness, ADA), await restricted(harness, ELSE)
     await lift(harness, first)
     assert await lifted_in(harness, first) == {"crm", "calls"}
 
 
-async def test_where_the_other_covers_only_some_of_them_the_flag_is_put_back_at_once(harness: Harness) -> None:
+async def test_partly_covered_flag_is_restored_immediately(harness: Harness) -> None:
     first, other = await restricted(harness, ADA, ELSE), await restricted(harness, ADA)
     await lift(harness, first)
     assert await lifted_in(harness, first) == {"crm", "calls"}
@@ -292,7 +292,7 @@ async def test_what_has_flags_alone_has_nothing_to_lift_and_says_so(harness: Har
 
 
 async def found(harness: Harness, **flags: bool) -> LiftDecided:
-    """What lifts a restriction that has begun in the CRM, which has noted of whom the flag was set before."""
+    """Returns the event that lifts a restriction whose CRM noted the preexisting flags."""
     event = a(RequestVerified, right=Right.RESTRICTION, subject=await harness.subject(ADA, ACCOUNT), due_on=DUE)
 
     async def note(tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
@@ -308,7 +308,7 @@ async def found(harness: Harness, **flags: bool) -> LiftDecided:
 
 
 async def left(harness: Harness, decided: LiftDecided) -> object:
-    """Whose flag the lift of a request is told to leave."""
+    """Returns the preexisting flags that the lift of a request leaves."""
     query = "SELECT details -> 'left' FROM fulfilment WHERE request_id = $1 AND operation = 'lift'"
     return await harness.pool.fetchval(query, decided.request_id)
 
@@ -342,7 +342,7 @@ async def test_first_of_several_tells_the_former_flag(amending_stacked: Harness,
     assert await left(amending_stacked, second) == ({"crm": ["p12"]} if agents else None)
 
 
-async def test_of_two_at_once_one_that_has_seen_no_flag_speaks_for_both(amending_stacked: Harness) -> None:
+async def test_of_two_concurrent_one_without_a_flag_decides_for_both(amending_stacked: Harness) -> None:
     later = await found(amending_stacked, p12=True)  # it saw what the other had just set, and was noted before it
     earlier = await found(amending_stacked, p12=False)
     await lift(amending_stacked, earlier, later)
@@ -355,7 +355,7 @@ SEVERAL = Exceeded(limit=Limit.MAX_PEOPLE, found=2, allowed=1)
 
 
 async def test_withdrawal_lifts_by_the_same_identities_without_locating(open_harness: OpenHarness) -> None:
-    """A shop holds the same address of two people: who else has it is known to nobody, before and after."""
+    """A shop shares an address between two people, of whom the other stays unknown."""
     crm, postbox, shop = company(FOUND)
     several = each(lambda _: BlastRadius("2 are found", SEVERAL))
     register = ScriptedSystem("register", yields=crm.yields, answers={LOCATE: several, RESTRICT: several})
@@ -380,7 +380,7 @@ async def test_withdrawal_lifts_by_the_same_identities_without_locating(open_har
     restricted = {n: t.identities for n, of in harness.systems.items() for t in of.asked if t.operation is RESTRICT}
     assert restricted.keys() == {"crm", "list"}
     assert all(set(identities) <= set(lifted[name]) for name, identities in restricted.items())
-    assert "shop" in lifted, "by the account that a system had told, which is known until then"
+    assert "shop" in lifted, "by the account that a system yielded"
     assert "restriction.lifted" in await harness.actions(event.request_id)
     async with harness.unit_of_work.begin() as tx:
         known = (await tx.vault.subject_data(tx.connection, [event.subject]))[event.subject]
@@ -393,7 +393,7 @@ def report(operation: Operation, outcome: TaskOutcome | None = TaskOutcome.AMEND
 
 
 async def withdrawn(intake: Intake) -> str:
-    """A restriction of which something was done at once, withdrawn while a person was to look, and not lifted."""
+    """Returns a withdrawn restriction that was partly done and is not lifted."""
     path = await intake.submit(right="restriction", ground="unlawful", **PROOF)
     about: dict[str, Any] = {"about": id_of(path), "right": Right.RESTRICTION}
     restricted = report(RESTRICT, found=1, changed=1)

@@ -32,7 +32,7 @@ from tests.fixtures.policy import nothing_kept
 
 REQUESTS = 40
 STATEMENTS = 51
-"""For three batches, one of each store, however many requests they are of."""
+"""Statements for three batches, one per store, whatever their number of requests."""
 _UPDATED = "SELECT relname, n_tup_upd FROM pg_stat_user_tables WHERE schemaname = 'erasure'"
 
 

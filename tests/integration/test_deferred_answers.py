@@ -1,4 +1,4 @@
-"""What intake tells of data that had to be kept: in the answer, the task list, the certificate and the timeline."""
+"""Kept data in intake: the answer, the task list, the certificate and the timeline."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -99,7 +99,7 @@ async def test_repeated_request_is_found_by_identities_of_an_erasure_that_keeps_
     me = {"email": "ada@example.org", "country": "DE"}
     for said in ({"right": "erasure"}, {"right": "access"}, {"right": "restriction", "ground": "unlawful"}):
         assert await located(await intake.submit(subject=me, **said)) == ["A-19"], said
-    assert await located(await intake.submit()) == [], "somebody else"
+    assert await located(await intake.submit()) == [], "another person"
     assert await located(await intake.submit(subject=me, assurance=None, proofs=[])) == [], "who proves nothing"
     for system in ("billing", "archive"):
         erased = report(system, TaskOutcome.ERASED, found=3, changed=3)
@@ -111,7 +111,7 @@ async def test_the_subject_reads_what_is_kept_until_when_and_why_and_later_that_
     path = await partly_erased(intake)
     assert (await intake.view(path))["answer"] == KEPT_ANSWER
     now = [report(system, TaskOutcome.ERASED, found=3, changed=3) for system in ("billing", "archive")]
-    await intake.consume(*[completed(path, each, deferred=True) for each in now])  # two that end at once
+    await intake.consume(*[completed(path, each, deferred=True) for each in now])  # two that end together
     view = await intake.view(path)
     assert (view["answer"], view["state"], view["outcome"]) == (ERASED_ANSWER, "closed", "partially_fulfilled")
     tasks = {task["system"]: task for task in view["tasks"]}
@@ -133,13 +133,13 @@ async def test_a_request_whose_completion_and_deferred_erasure_come_in_one_batch
     assert [(task["outcome"], task["until"]) for task in view["tasks"]] == [("erased", "2027-09-30")]
 
 
-async def test_what_is_kept_again_is_told_with_its_new_day(intake: Intake) -> None:
+async def test_data_kept_again_are_reported_with_their_new_day(intake: Intake) -> None:
     path = await partly_erased(intake)
     await intake.consume(completed(path, kept("billing", "court_order", None), deferred=True))
     answer = (await intake.view(path))["answer"]
     assert "In billing we keep data of yours, because of: court order." in answer
     assert "2027" not in answer
-    assert "court order" in (await letters(intake, path))[-1]["body"], "another ground is told"
+    assert "court order" in (await letters(intake, path))[-1]["body"], "another ground is named"
 
 
 async def test_deferral_for_review_stays_listed_until_it_is_done(intake: Intake) -> None:
@@ -160,7 +160,7 @@ async def test_deferral_for_review_stays_listed_until_it_is_done(intake: Intake)
 
 
 async def waiting(intake: Intake) -> list[str]:
-    """What stands in the queue of the privacy team as waiting for a person."""
+    """Returns the requests in the privacy team's queue that wait for a person."""
     async with intake.unit_of_work.pool.acquire() as connection:
         page = await worklist.page(connection, Filters(waits=Waits.PERSON), 100)
     return [str(each.request_id) for each in page.requests]
@@ -199,7 +199,7 @@ async def test_nothing_is_tried_again_of_a_closed_request_whose_kept_data_waits_
     assert (await intake.published())[-1]["type"] == "dsr.request.closed.v1"
 
 
-async def test_what_goes_on_by_itself_is_complete_or_blocked_anew_though_a_person_was_to_decide(intake: Intake) -> None:
+async def test_automatic_continuation_ends_or_blocks_again(intake: Intake) -> None:
     path, again = await intake.submit(right="erasure"), await intake.submit(right="erasure")
     for one in (path, again):
         waits = report("cdr", None, failure="system_quarantined")
@@ -329,10 +329,10 @@ async def test_deferred_erasure_keeps_promises_and_waits_for_a_sign_off(open_har
     await erasure.release("billing")
     await erasure.work()
     [asks] = (FulfilmentBlocked.model_validate((await said(erasure.harness))[-1])).tasks
-    assert (asks.failure, asks.exceeded and asks.exceeded.found) == ("rule_unsigned", 2), "nobody answers for the rule"
+    assert (asks.failure, asks.exceeded and asks.exceeded.found) == ("rule_unsigned", 2), "the rule is unsigned"
     await erasure.harness.retry(erasure.verified.request_id)
     await erasure.work()
-    assert len(billing.asked) == 1, "nobody has signed it yet"
+    assert len(billing.asked) == 1, "it is unsigned"
     erasure.harness.unit_of_work.policy = policy
     await erasure.harness.retry(erasure.verified.request_id)
     await erasure.work()
@@ -375,8 +375,8 @@ async def test_a_deferred_erasure_that_fails_keeps_the_key_until_it_is_tried_aga
     billing.answers[Operation.ERASE] = refuse
     await erasure.release("billing")
     await erasure.work()
-    told = (await said(erasure.harness))[-1]
-    assert (told["type"], told["deferred"], await erasure.has_key()) == ("dsr.fulfilment.blocked.v1", True, True)
+    event = (await said(erasure.harness))[-1]
+    assert (event["type"], event["deferred"], await erasure.has_key()) == ("dsr.fulfilment.blocked.v1", True, True)
     await erase_now(billing)
     await erasure.harness.retry(erasure.verified.request_id)
     await erasure.work()
@@ -401,8 +401,8 @@ async def test_failed_erasure_keeps_the_key_beyond_the_closure(open_harness: Ope
         await erasure.harness.retry(erasure.verified.request_id)
         await erasure.work()
         assert await erasure.has_key() is not again
-    told = [(each["type"], each["deferred"]) for each in await said(erasure.harness)]
-    assert told == [
+    events = [(each["type"], each["deferred"]) for each in await said(erasure.harness)]
+    assert events == [
         ("dsr.fulfilment.blocked.v1", False),
         ("dsr.fulfilment.blocked.v1", True),
         ("dsr.fulfilment.completed.v1", True),
@@ -419,7 +419,7 @@ async def test_who_withdraws_what_was_not_done_wants_nothing_tried_again(open_ha
 
 
 @pytest.mark.parametrize("withdrawn", [True, False])
-async def test_key_is_shredded_at_once_where_nothing_is_kept(open_harness: OpenHarness, *, withdrawn: bool) -> None:
+async def test_key_is_shredded_immediately_if_nothing_is_kept(open_harness: OpenHarness, *, withdrawn: bool) -> None:
     erasure = await Erasure.begin(await open_harness(keeps("billing") if withdrawn else ScriptedSystem("billing")))
     await erasure.work()
     await erasure.close(Outcome.WITHDRAWN if withdrawn else Outcome.FULFILLED)

@@ -33,7 +33,7 @@ from tests.fixtures.dispatching import (
 )
 from tests.fixtures.engine import Harness, SetClock
 from tests.fixtures.events import a
-from tests.fixtures.told import Count
+from tests.fixtures.metrics import Count
 
 
 async def test_a_batch_is_handed_over_in_one_transaction(harness: Harness) -> None:
@@ -79,7 +79,7 @@ async def test_a_repeated_record_has_no_second_effect(harness: Harness) -> None:
     assert await noted(harness) == 2
 
 
-async def test_an_event_of_another_right_or_type_is_not_heard(harness: Harness) -> None:
+async def test_event_of_another_right_or_type_is_skipped(harness: Harness) -> None:
     listener = dispatcher(harness, (RequestVerified, Diary().begin))
     withdrawn = a(RequestWithdrawn, right=Right.ERASURE)
     nobodys = Message("dsr.requests", b"", b"", {**record_of(verified()).headers, "ce_right": "oblivion"})
@@ -87,7 +87,7 @@ async def test_an_event_of_another_right_or_type_is_not_heard(harness: Harness) 
     assert listener.wants(as_sent(record_of(verified())))
     assert not listener.wants(as_sent(record_of(verified(Right.ACCESS))))
     assert not listener.wants(as_sent(record_of(withdrawn)))
-    assert listener.wants(as_sent(nobodys)), "a right that nobody knows is set aside, not passed over"
+    assert listener.wants(as_sent(nobodys)), "an unknown right is parked, not skipped"
 
 
 @pytest.mark.parametrize(("sent", "reason"), [(spoiled, "ValidationError"), (record_of, "illegal_transition")])
@@ -257,7 +257,7 @@ async def test_what_is_wrong_with_a_record_is_on_record_by_field_and_without_its
     assert await noted(harness) == 1
 
 
-# Above its limit of records that were set aside a topic is left alone, until somebody says so.
+# Above its limit of dead letters a topic is paused until an operator resumes it.
 async def test_above_its_limit_of_dead_letters_a_topic_is_left_alone_and_others_are_not(
     harness: Harness, database: str, caplog: pytest.LogCaptureFixture
 ) -> None:

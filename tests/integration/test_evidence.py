@@ -76,7 +76,7 @@ async def chain(harness: Harness) -> list[asyncpg.Record]:
 
 
 async def tampered(harness: Harness, statement: str) -> None:
-    """What somebody with all rights on the database could do."""
+    """Tampers with all rights on the database."""
     async with harness.pool.acquire() as connection, connection.transaction():
         await connection.execute("SET LOCAL session_replication_role = replica")
         await connection.execute(statement)
@@ -152,8 +152,8 @@ async def command(dsn: str, *words: str) -> tuple[int | None, list[str]]:
         env={**os.environ, "DSR_POSTGRES_DSN": dsn},
         stdout=asyncio.subprocess.PIPE,
     )
-    told, _ = await process.communicate()
-    return process.returncode, told.decode().splitlines()
+    output, _ = await process.communicate()
+    return process.returncode, output.decode().splitlines()
 
 
 async def test_rolled_back_work_leaves_no_evidence_and_no_event(harness: Harness) -> None:

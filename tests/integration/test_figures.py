@@ -33,13 +33,13 @@ from shared.runtime.settings import Settings
 from shared.storage.keyring import Keyring
 from shared.storage.postgres import PostgresSettings, connect_pool
 from shared.storage.vault import Vault
-from tests.fixtures import told as fixtures
+from tests.fixtures import metrics as fixtures
 from tests.fixtures.engine import TRACING, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a
 from tests.fixtures.handed_out import GIVEN
 from tests.fixtures.intake import Intake, id_of
+from tests.fixtures.metrics import comes_to, metric
 from tests.fixtures.requests import a_request
-from tests.fixtures.told import comes_to, told
 
 NOW = datetime(2026, 6, 15, 16, tzinfo=UTC)
 RECEIPT = TaskReport(task_id=uuid7(), system="crm", operation=Operation.EXPORT, outcome=TaskOutcome.EXPORTED)
@@ -97,14 +97,14 @@ async def test_intake_counts_coverage_time_to_close_detection_and_who_waits(inta
             extension = "INSERT INTO extension VALUES ($1, 'VOLUME', $2)"
             await connection.execute(extension, request.request_id, approved_at)
         await intake_statistics.count(connection, NOW)
-    assert told("dsr_extensions_approved", reason="VOLUME") == 1
-    assert told("dsr_requests_worked", right="access") == 3
-    assert told("dsr_requests_covered", right="access") == 1
-    assert told("dsr_time_to_close_days", right="access", quantile="0.5") == 4
-    assert told("dsr_time_to_close_days", right="access", quantile="0.95") == 8
-    assert told("dsr_detection_lag_days", channel="api", quantile="0.95") == 0.5
-    assert told("dsr_requests_waiting", right="access", state="awaiting_decision") == 1
-    assert told("dsr_requests_waiting", right="access", state="awaiting_identity") == 0
+    assert metric("dsr_extensions_approved", reason="VOLUME") == 1
+    assert metric("dsr_requests_worked", right="access") == 3
+    assert metric("dsr_requests_covered", right="access") == 1
+    assert metric("dsr_time_to_close_days", right="access", quantile="0.5") == 4
+    assert metric("dsr_time_to_close_days", right="access", quantile="0.95") == 8
+    assert metric("dsr_detection_lag_days", channel="api", quantile="0.95") == 0.5
+    assert metric("dsr_requests_waiting", right="access", state="awaiting_decision") == 1
+    assert metric("dsr_requests_waiting", right="access", state="awaiting_identity") == 0
 
 
 # Figures of answers: business days, reasons of refusals, packages fetched, incidents found.
@@ -128,11 +128,11 @@ async def test_the_mean_in_business_days_is_counted_by_right_and_by_system(intak
     withdrawn = await intake.submit()
     assert (await intake.channel.post(f"{withdrawn}/actions/withdraw")).status_code == 200
     await count(intake)
-    assert told("dsr_response_business_days", right="access") == 2.5
-    assert told("dsr_response_business_days_count", right="access") == 2, "not what was withdrawn"
-    assert told("dsr_response_business_days", right="erasure") == 5
-    assert told("dsr_response_business_days_by_system", system="cdr") == 4.5
-    assert told("dsr_response_business_days_promised") == 7
+    assert metric("dsr_response_business_days", right="access") == 2.5
+    assert metric("dsr_response_business_days_count", right="access") == 2, "not what was withdrawn"
+    assert metric("dsr_response_business_days", right="erasure") == 5
+    assert metric("dsr_response_business_days_by_system", system="cdr") == 4.5
+    assert metric("dsr_response_business_days_promised") == 7
 
 
 async def test_refusals_are_counted_by_reason(intake: Intake) -> None:
@@ -140,7 +140,7 @@ async def test_refusals_are_counted_by_reason(intake: Intake) -> None:
     await intake.decide(path, "refuse")
     await intake.report(path)
     await count(intake)
-    assert told("dsr_decisions", decision="refuse", reason="EXCESSIVE", article="12(5)(b)") == 1
+    assert metric("dsr_decisions", decision="refuse", reason="EXCESSIVE", article="12(5)(b)") == 1
 
 
 async def test_packages_are_counted_by_whether_anybody_fetched_them_once_their_days_are_over(intake: Intake) -> None:
@@ -151,7 +151,7 @@ async def test_packages_are_counted_by_whether_anybody_fetched_them_once_their_d
         fetched = "UPDATE request SET downloads = $2, downloaded = package_id WHERE request_id = $1"
         await intake.unit_of_work.pool.execute(fetched, id_of(path), downloads)
     await count(intake)
-    assert told("dsr_packages_ended", result="fetched") == 0, "their days last"
+    assert metric("dsr_packages_ended", result="fetched") == 0, "their days last"
     intake.clock.pass_by(days=15)
     incident: dict[str, object] = {
         "found_at": intake.clock.now().isoformat(),
@@ -162,23 +162,23 @@ async def test_packages_are_counted_by_whether_anybody_fetched_them_once_their_d
     incident |= {"measures": "gone.", "categories": ["account"], "people": 1, "records": 1, "controllers": ["us"]}
     assert (await intake.officer.post("/v1/incidents", json=incident)).status_code == 201
     await count(intake)
-    assert told("dsr_packages_ended", result="fetched") == 1
-    assert told("dsr_packages_ended", result="not_fetched") == 1
-    assert told("dsr_incidents_found", found_by="elsewhere") == 1
-    assert told("dsr_incidents_found", found_by="platform") == 0
+    assert metric("dsr_packages_ended", result="fetched") == 1
+    assert metric("dsr_packages_ended", result="not_fetched") == 1
+    assert metric("dsr_incidents_found", found_by="elsewhere") == 1
+    assert metric("dsr_incidents_found", found_by="platform") == 0
 
 
 # What a service tells of itself: its outbox, its tasks, its connections and its evidence, as they are.
 STEP = {"service": "erasure", "system": "crm", "operation": "erase"}
 
 
-told_of = partial(fixtures.told, service="erasure")
+of_erasure = partial(fixtures.metric, service="erasure")
 
 
 async def test_outbox_reports_its_oldest_message_and_parked_ones(harness: Harness, clock: SetClock) -> None:
     metrics = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
     await metrics.look()
-    assert (told_of("dsr_outbox_messages"), told_of("dsr_outbox_oldest_seconds")) == (0, 0)
+    assert (of_erasure("dsr_outbox_messages"), of_erasure("dsr_outbox_oldest_seconds")) == (0, 0)
 
     subject = await harness.subject()
     for _ in range(3):
@@ -186,16 +186,16 @@ async def test_outbox_reports_its_oldest_message_and_parked_ones(harness: Harnes
             tx.publish(a(RequestWithdrawn, about=subject, right=Right.ERASURE, subject=subject))
         clock.pass_by(seconds=20)
     await metrics.look()
-    assert (told_of("dsr_outbox_messages"), told_of("dsr_outbox_oldest_seconds")) == (3, 60)
+    assert (of_erasure("dsr_outbox_messages"), of_erasure("dsr_outbox_oldest_seconds")) == (3, 60)
 
-    assert told_of("dsr_outbox_parked") == 0
+    assert of_erasure("dsr_outbox_parked") == 0
     await harness.pool.execute(
         "WITH gone AS (DELETE FROM outbox RETURNING position, topic, key, value, headers)"
         " INSERT INTO parked SELECT position, topic, key, value, headers, 'behind', now() FROM gone"
     )
     await metrics.look()
-    assert (told_of("dsr_outbox_messages"), told_of("dsr_outbox_oldest_seconds")) == (0, 0)
-    assert told_of("dsr_outbox_parked") == 3
+    assert (of_erasure("dsr_outbox_messages"), of_erasure("dsr_outbox_oldest_seconds")) == (0, 0)
+    assert of_erasure("dsr_outbox_parked") == 3
 
 
 async def test_record_of_another_producer_counts_from_parking(harness: Harness, clock: SetClock) -> None:
@@ -205,10 +205,10 @@ async def test_record_of_another_producer_counts_from_parking(harness: Harness, 
             tx.send(dead_letter(Message("dsr.requests", b"key", b"?", headers), "ValidationError", "", tx))
         clock.pass_by(seconds=20)
         await ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps).look()
-        assert (told_of("dsr_outbox_messages"), told_of("dsr_outbox_oldest_seconds")) == (1, 20)
+        assert (of_erasure("dsr_outbox_messages"), of_erasure("dsr_outbox_oldest_seconds")) == (1, 20)
 
 
-async def test_ready_and_failed_tasks_are_told_until_they_are_done(open_harness: OpenHarness, clock: SetClock) -> None:
+async def test_ready_and_failed_tasks_are_counted_until_done(open_harness: OpenHarness, clock: SetClock) -> None:
     crm = ScriptedSystem("crm")
     harness = await open_harness(crm)
     new_fulfilments = [await harness.new_fulfilment() for _ in range(4)]
@@ -217,17 +217,17 @@ async def test_ready_and_failed_tasks_are_told_until_they_are_done(open_harness:
     clock.at = tasks.opened_at(oldest) + timedelta(hours=5)
     metrics = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
     await metrics.look()
-    assert told_of("dsr_tasks_ready", **STEP) == 4
-    assert told_of("dsr_tasks_ready_oldest_seconds", **STEP) == 5 * 3600
+    assert of_erasure("dsr_tasks_ready", **STEP) == 4
+    assert of_erasure("dsr_tasks_ready_oldest_seconds", **STEP) == 5 * 3600
 
     crm.answers[Operation.ERASE] = each(lambda _: Refused("no"))
     await harness.worker("crm", batch=1).work()
     crm.answers.clear()
     await harness.worker("crm").work()
     await metrics.look()
-    assert told_of("dsr_tasks_ready", **STEP) == 0
-    assert told_of("dsr_tasks_ready_oldest_seconds", **STEP) == 0
-    assert told_of("dsr_tasks_failed", **STEP) == 1
+    assert of_erasure("dsr_tasks_ready", **STEP) == 0
+    assert of_erasure("dsr_tasks_ready_oldest_seconds", **STEP) == 0
+    assert of_erasure("dsr_tasks_failed", **STEP) == 1
 
 
 async def test_concluded_tasks_count_retries_durations_and_rows(open_harness: OpenHarness, clock: SetClock) -> None:
@@ -243,7 +243,7 @@ async def test_concluded_tasks_count_retries_durations_and_rows(open_harness: Op
             "within a minute": ("dsr_task_seconds_bucket", {"le": "60.0"}),
         }
         step = {**STEP, "system": "measured"}
-        return {words: told_of(name, **step, **more) or 0 for words, (name, more) in names.items()}
+        return {words: of_erasure(name, **step, **more) or 0 for words, (name, more) in names.items()}
 
     measured = ScriptedSystem("measured", answers={Operation.ERASE: each(lambda _: Unavailable("away"))})
     harness = await open_harness(measured)
@@ -266,7 +266,7 @@ async def test_concluded_tasks_count_retries_durations_and_rows(open_harness: Op
     }
 
 
-async def test_connections_and_evidence_are_told(harness: Harness) -> None:
+async def test_connections_and_evidence_are_counted(harness: Harness) -> None:
     await harness.subject()
     async with harness.unit_of_work.begin() as tx:
         tx.log_evidence(await harness.subject(), "request.closed", {})
@@ -274,14 +274,14 @@ async def test_connections_and_evidence_are_told(harness: Harness) -> None:
     metrics = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
     await metrics.look()
     assert checked.added == 1
-    assert told_of("dsr_pool_limit") == harness.pool.get_max_size()
-    assert told_of("dsr_pool_connections", state="busy") == 0
-    assert told_of("dsr_evidence_broken") == 0
+    assert of_erasure("dsr_pool_limit") == harness.pool.get_max_size()
+    assert of_erasure("dsr_pool_connections", state="busy") == 0
+    assert of_erasure("dsr_evidence_broken") == 0
     async with harness.pool.acquire() as connection, connection.transaction():
         await connection.execute("SET LOCAL session_replication_role = replica")
         await connection.execute("UPDATE evidence.entry SET actor = 'person:other'")
     await metrics.look()
-    assert told_of("dsr_evidence_broken") == 1
+    assert of_erasure("dsr_evidence_broken") == 1
 
 
 async def test_a_process_that_is_busy_tells_how_late_it_came(harness: Harness) -> None:
@@ -293,7 +293,7 @@ async def test_a_process_that_is_busy_tells_how_late_it_came(harness: Harness) -
     await asyncio.sleep(0)
     LOOP_LAG.labels("erasure").set(-1)
     time.sleep(1.5)  # noqa: ASYNC251  # the processor is what is to be busy
-    while (late := told_of("dsr_loop_lag_seconds")) == -1:  # noqa: ASYNC110  # read before the next round sets it anew
+    while (late := of_erasure("dsr_loop_lag_seconds")) == -1:  # noqa: ASYNC110  # read before the next round sets it again
         await asyncio.sleep(0)
     stopping.set()
     await measuring
@@ -308,52 +308,52 @@ UNSEARCHED = "nothing_to_search_by: nothing that is known of the subject can be 
 
 
 @pytest.fixture
-def told_lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """What the product itself logs."""
+def own_log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """Returns the product's own log."""
     caplog.set_level(logging.INFO, "services")
     caplog.set_level(logging.INFO, "shared")
     return caplog
 
 
-def lines(told_lines: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
-    return [(record.levelname, record.getMessage()) for record in told_lines.records]
+def lines(own_log: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    return [(record.levelname, record.getMessage()) for record in own_log.records]
 
 
-async def test_closure_is_logged_once(intake: Intake, told_lines: pytest.LogCaptureFixture) -> None:
+async def test_closure_is_logged_once(intake: Intake, own_log: pytest.LogCaptureFixture) -> None:
     done, withdrawn = await intake.submit(), await intake.submit(right="portability")
     await intake.complete(done)
     await intake.complete(done)
     (await intake.channel.post(f"{withdrawn}/actions/withdraw")).raise_for_status()
-    assert lines(told_lines) == [
+    assert lines(own_log) == [
         ("INFO", f"request {id_of(done)} is closed: access, fulfilled"),
         ("INFO", f"request {id_of(withdrawn)} is closed: portability, withdrawn"),
     ]
 
 
-async def test_manual_task_is_one_warning(open_harness: OpenHarness, told_lines: pytest.LogCaptureFixture) -> None:
+async def test_manual_task_is_one_warning(open_harness: OpenHarness, own_log: pytest.LogCaptureFixture) -> None:
     crm = ScriptedSystem("crm")
     crm.answers[Operation.ERASE] = each(lambda _: TableMissing("no table of ada@example.org"))
     harness = await open_harness(crm)
     [request] = await harness.open()
     await harness.worker("crm").work()
     assert await harness.fulfilment_state(request) == "blocked"
-    assert lines(told_lines) == [
+    assert lines(own_log) == [
         ("WARNING", f"request {request} waits for a person: erase in crm: table_missing: {GENERAL}")
     ]
     await harness.retry(request)
     await harness.worker("crm").work()
-    assert len(lines(told_lines)) == 2
+    assert len(lines(own_log)) == 2
 
 
-async def test_unsearched_part_is_logged_when_decided(intake: Intake, told_lines: pytest.LogCaptureFixture) -> None:
+async def test_unsearched_part_is_logged_when_decided(intake: Intake, own_log: pytest.LogCaptureFixture) -> None:
     path = await intake.submit()
     reason = Unsearched.NOTHING_TO_SEARCH_BY
     unsearched = TaskReport(
         task_id=uuid7(), system="cdr", operation=Operation.EXPORT, outcome=TaskOutcome.NOT_SEARCHED, not_searched=reason
     )
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), tasks=(unsearched,)))
-    assert lines(told_lines) == []
+    assert lines(own_log) == []
     (
         await intake.channel.post(f"{path}/actions/record-reply", json={"text": "I have had no number."})
     ).raise_for_status()
-    assert lines(told_lines) == [("WARNING", f"request {id_of(path)} waits for a person: export in cdr: {UNSEARCHED}")]
+    assert lines(own_log) == [("WARNING", f"request {id_of(path)} waits for a person: export in cdr: {UNSEARCHED}")]

@@ -95,14 +95,14 @@ FOUND: Mapping[Operation, Mapping[str, int]] = {
     Operation.SUPPRESS: {"newsletter": 1},
     Operation.ERASE: {"customer": 1, "login": 2, "call": 2, "note": 1, "newsletter": 1},
 }
-"""What each right is about of what they have: by what was said, by joins, by an account, by addresses of that."""
+"""Data by right and way: by stated identities, joins, an account, or addresses of that."""
 dsn, shop = store_of(SCHEMA, DATASET)
 
 
 async def done(shop: SqlEngine, operation: Operation, said: Identity = SAID, confirmed: int = 3) -> Result:
-    """The result of a right, worked in the stages in which the engine works it; what is located is known.
+    """Returns the result of a right, worked in the engine's stages; located identities are known.
 
-    ``confirmed``: two persons say that so many addresses are the customer's, of whom no register knows them.
+    ``confirmed``: the number of addresses that two people confirmed as the customer's.
     """
     both = frozenset({IdentityType.EMAIL, IdentityType.ACCOUNT_ID})
     planned = stages([Downstream("store", both, both, adapter=shop.adapter)], operation)
@@ -138,7 +138,7 @@ async def test_what_bears_no_switch_and_leads_to_none_is_not_called_restricted(s
     await ask(dsn, "DELETE FROM newsletter WHERE id = 1")
     whole = await done(shop, Operation.RESTRICT)
     assert isinstance(whole, Receipt), whole
-    assert whole.by_category == {"customer": 1, "login": 2, "call": 2, "note": 1}, "who has any of it is told"
+    assert whole.by_category == {"customer": 1, "login": 2, "call": 2, "note": 1}, "their recipients are notified"
 
 
 @pytest.mark.parametrize("operation", sorted(ANSWERING))
@@ -157,7 +157,7 @@ async def test_account_leads_to_no_rows_of_another_subject(shop: SqlEngine, dsn:
     assert isinstance(await done(shop, operation, confirmed=0), BlastRadius)
 
 
-async def test_what_leads_on_and_on_is_a_persons_task(shop: SqlEngine, dsn: str, tmp_path: Path) -> None:
+async def test_endless_links_are_manual(shop: SqlEngine, dsn: str, tmp_path: Path) -> None:
     chain = "SELECT 'A-' || n, 'a' || n || '@example.org', 'a' || n + 1 || '@example.org' FROM generate_series(1, 60) n"
     await ask(dsn, f"INSERT INTO customer (id, email, billing) {chain}")
     assert isinstance(await done(shop, Operation.EXPORT, email("a1@example.org")), BlastRadius)

@@ -1,4 +1,4 @@
-"""A process that freezes holds up nobody: another says what is to be said, and what it held is free again."""
+"""A frozen process blocks no other: another publishes its events, and its locks are released."""
 
 import asyncio
 import contextlib
@@ -90,10 +90,10 @@ async def test_copy_waiting_for_rows_is_ended_with_its_transaction(harness: Harn
     assert await noted(harness) == [(1, request)]
 
 
-async def test_who_verifies_the_evidence_and_freezes_keeps_nobody_from_writing_it(harness: Harness) -> None:
+async def test_frozen_verifier_blocks_no_evidence(harness: Harness) -> None:
     verifier = evidence.ChainVerifier("erasure")
     async with harness.pool.acquire() as connection, connection.transaction():
-        await verifier.step(connection)  # and no more is heard of it
+        await verifier.step(connection)  # and it freezes
         async with asyncio.timeout(60):
             await note(harness.unit_of_work, uuid7())
     async with harness.pool.acquire() as connection:
@@ -102,7 +102,7 @@ async def test_who_verifies_the_evidence_and_freezes_keeps_nobody_from_writing_i
     assert verifier.broken_at is None
 
 
-async def test_the_server_knows_soon_that_nobody_is_at_the_other_end_of_a_session(harness: Harness) -> None:
+async def test_server_soon_notices_an_abandoned_session(harness: Harness) -> None:
     wanted = dict(HALF_OPEN)
     rows = await harness.pool.fetch("SELECT name, setting FROM pg_settings WHERE name = ANY($1)", list(wanted))
     assert {row[0]: row[1] for row in rows} == wanted
@@ -239,11 +239,11 @@ async def test_every_loop_has_a_heartbeat(services: Services, subtests: pytest.S
 async def standing_still(client: httpx.AsyncClient, at_least: AbstractSet[str] = frozenset()) -> tuple[int, set[str]]:
     """Returns what the liveness probe says once it names these; without any, once it names none."""
 
-    async def told() -> tuple[int, set[str]]:
+    async def stalled() -> tuple[int, set[str]]:
         answer = await client.get("/healthz")
         return answer.status_code, set(answer.json()["loops_standing_still"])
 
-    return await last_seen(told, lambda each: each[1] >= at_least if at_least else not each[1])
+    return await last_seen(stalled, lambda each: each[1] >= at_least if at_least else not each[1])
 
 
 @pytest.mark.parametrize(
@@ -259,8 +259,8 @@ async def test_a_loop_that_stands_still_fails_the_liveness_probe_until_it_goes_r
 ) -> None:
     async with probes(services, service) as client:
         assert await standing_still(client) == (200, set())
-        async with connected(services.env["DSR_POSTGRES_DSN"]) as somebody, somebody.transaction():
-            await somebody.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        async with connected(services.env["DSR_POSTGRES_DSN"]) as locking, locking.transaction():
+            await locking.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
             status, named = await standing_still(client, still)
             assert (status, named & still) == (503, still)
             assert (await client.get("/readyz")).status_code == 503

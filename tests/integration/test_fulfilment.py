@@ -1,4 +1,4 @@
-"""Fan-out and fan-in: stages in the order of what systems need, one outcome however many conclude at once."""
+"""Fan-out and fan-in: stages in the order of needs, one outcome however many tasks end together."""
 
 import asyncio
 import json
@@ -77,7 +77,7 @@ async def test_what_yields_identities_is_located_first_and_erased_last(open_harn
     assert await harness.fulfilment_state(request) == "complete"
 
 
-async def test_two_workers_that_conclude_the_last_two_tasks_at_once_complete_it_once(open_harness: OpenHarness) -> None:
+async def test_two_workers_with_the_last_two_tasks_complete_it_once(open_harness: OpenHarness) -> None:
     systems = [ScriptedSystem(name) for name in ("a", "b", "c", "d")]
     ready, barrier = asyncio.Event(), Counter[str]()
 
@@ -203,7 +203,7 @@ async def test_task_done_despite_a_withdrawal_completes_nothing(open_harness: Op
     system.answers[Operation.ERASE] = withdraw_meanwhile
     await harness.worker("crm").work()
     assert await harness.fulfilment_state(request) == "cancelled"
-    assert (harness.completed, await harness.outbox()) == ([], ["dsr.fulfilment.reported.v1"]), "what was done is told"
+    assert (harness.completed, await harness.outbox()) == ([], ["dsr.fulfilment.reported.v1"]), "it is reported"
     assert await harness.actions(request) == ["fulfilment.opened", "fulfilment.cancelled", "task.concluded"]
 
 
@@ -291,7 +291,7 @@ async def close(harness: Harness, *events: RequestClosed) -> set[UUID]:
     return {ref for (ref,) in await rows(harness, KEYS)}
 
 
-async def test_a_closed_erasure_shreds_the_key_of_its_subject_and_of_nobody_else(harness: Harness) -> None:
+async def test_closed_erasure_shreds_only_its_subjects_key(harness: Harness) -> None:
     event, other = await verified(harness, Right.ERASURE), await verified(harness, Right.ERASURE)
     closed = a(RequestClosed, about=event, outcome=Outcome.FULFILLED)
     assert await close(harness, closed, closed) == {other.subject}
@@ -318,7 +318,7 @@ async def test_withdrawn_amendment_drops_yielded_identities_unless_in_force(open
     assert await rows(harness, "SELECT subject_ref FROM vault.sealed") == [(in_force.subject,)]
 
 
-async def test_objection_is_listed_at_once_as_fingerprints(open_harness: OpenHarness) -> None:
+async def test_objection_is_listed_immediately_as_fingerprints(open_harness: OpenHarness) -> None:
     harness = await in_amendment(open_harness)
     event = await verified(harness, Right.OBJECTION, EMAIL_SERVICES, PHONE_SERVICES, NAME, scope="direct_marketing")
     again = await verified(harness, Right.OBJECTION, EMAIL_SERVICES)
@@ -360,11 +360,11 @@ async def test_correction_states_the_zone_of_times_even_after_a_restriction(open
         await amendment.begin(harness.fulfilments, [event], tx)
         details = await tx.connection.fetchval("SELECT details FROM fulfilment")
         await amendment.finish(harness.fulfilments, [replace(done(event, Operation.RESTRICT), details=details)], tx)
-    told = "SELECT operation, details ->> 'zone' FROM fulfilment ORDER BY operation"
-    assert await rows(harness, told) == [("rectify", event.zones[-1]), ("restrict", event.zones[-1])]
+    zones = "SELECT operation, details ->> 'zone' FROM fulfilment ORDER BY operation"
+    assert await rows(harness, zones) == [("rectify", event.zones[-1]), ("restrict", event.zones[-1])]
 
 
-async def test_nobody_but_the_service_itself_sees_the_tables_of_a_service_by_default(harness: Harness) -> None:
+async def test_tables_of_a_service_are_private_by_default(harness: Harness) -> None:
     with pytest.raises(asyncpg.UndefinedTableError):
         await harness.pool.fetch("SELECT * FROM restriction")
 
@@ -396,7 +396,7 @@ CONTACT = Record("contact", "party", {"name": "Ada"}, portable=True, matched=FOU
 
 
 def giving(*records: Record) -> ScriptedSystem:
-    """A system that has these of whomever it is asked for."""
+    """Returns a system with these records for every subject."""
     given = each(lambda task: Receipt(task.task_id, TaskOutcome.EXPORTED, found=len(records), records=records))
     return ScriptedSystem("crm", answers={Operation.EXPORT: given})
 
@@ -408,7 +408,7 @@ async def collected(harness: Harness, event: RequestVerified) -> None:
 
 
 SCORE = Record("score", "risk", {"score": 3}, matched=FOUND)
-TOLD = """
+EVENT = """
 SELECT value ->> 'package_id', value #>> '{tasks,0,handed_out}'
 FROM (SELECT convert_from(value, 'UTF8')::jsonb FROM outbox) o (value)
 """
@@ -424,8 +424,8 @@ async def test_a_finished_export_is_one_sealed_package_and_the_pieces_are_gone(
     await collected(harness, await verified(harness, right, replace(EMAIL_SERVICES, level="L2")))
     await pack(harness)
     assert await rows(harness, "SELECT kind FROM vault.sealed ORDER BY kind") == [("package",), ("release",)]
-    [(told, said)] = await rows(harness, TOLD)
-    assert len(described(await fetched(harness, UUID(told)))["records"]) == names
+    [(package_id, said)] = await rows(harness, EVENT)
+    assert len(described(await fetched(harness, UUID(package_id)))["records"]) == names
     assert (said and json.loads(said)) == handed_out
     [(built,)] = await rows(harness, "SELECT detail FROM evidence.entry WHERE action = 'package.built'")
     assert json.loads(built)["records"] == names
@@ -440,8 +440,8 @@ async def test_a_portability_of_which_nothing_is_portable_has_no_package_and_say
     harness = exporting(await open_harness(giving(SCORE), service=ServiceName.EXPORT))
     await collected(harness, await verified(harness, Right.PORTABILITY, replace(EMAIL_SERVICES, level="L2")))
     await pack(harness)
-    [(told, said)] = await rows(harness, TOLD)
-    assert (told, said) == (None, "{}")
+    [(package_id, said)] = await rows(harness, EVENT)
+    assert (package_id, said) == (None, "{}")
 
 
 async def test_access_includes_other_requests_and_own_suppression_entries(open_harness: OpenHarness) -> None:
@@ -458,8 +458,8 @@ async def test_access_includes_other_requests_and_own_suppression_entries(open_h
         await suppression.add(tx.connection, listed, tx.now)
     await collected(harness, event.model_copy(update={"of_same_person": (earlier,)}))
     await pack(harness)
-    [(told,)] = await rows(harness, "SELECT convert_from(value, 'UTF8')::json->>'package_id' FROM outbox")
-    lines = unpacked(await fetched(harness, UUID(told)))["request.jsonl"].splitlines()
+    [(package_id,)] = await rows(harness, "SELECT convert_from(value, 'UTF8')::json->>'package_id' FROM outbox")
+    lines = unpacked(await fetched(harness, UUID(package_id)))["request.jsonl"].splitlines()
     found = [step for line in lines if (step := json.loads(line))["what"] == "suppression.listed"]
     assert [(step["contact_point"], step["right"]) for step in found] == [(EMAIL_SERVICES.value, "objection")]
     assert [step["right"] for step in map(json.loads, lines) if step.get("other_request") == str(earlier)] == [
@@ -467,9 +467,9 @@ async def test_access_includes_other_requests_and_own_suppression_entries(open_h
     ]
 
 
-async def test_subject_on_our_suppression_list_alone_is_not_told_no_data(open_harness: OpenHarness) -> None:
-    nobody = ScriptedSystem("crm", answers={Operation.EXPORT: each(lambda t: Receipt(t.task_id, TaskOutcome.NO_MATCH))})
-    harness = exporting(await open_harness(nobody, service=ServiceName.EXPORT))
+async def test_subject_only_on_the_suppression_list_has_data(open_harness: OpenHarness) -> None:
+    empty = ScriptedSystem("crm", answers={Operation.EXPORT: each(lambda t: Receipt(t.task_id, TaskOutcome.NO_MATCH))})
+    harness = exporting(await open_harness(empty, service=ServiceName.EXPORT))
     event = await verified(harness, Right.ACCESS, replace(EMAIL_SERVICES, level="L1"), PHONE_SERVICES)
     async with harness.unit_of_work.begin() as tx:
         fingerprint = tx.vault.keyring.fingerprint
@@ -483,9 +483,9 @@ async def test_subject_on_our_suppression_list_alone_is_not_told_no_data(open_ha
         )
     await collected(harness, event)
     await pack(harness)
-    [(told,)] = await rows(harness, "SELECT convert_from(value, 'UTF8')::jsonb FROM outbox")
-    assert told["outcome"] == "fulfilled"
-    content = await fetched(harness, UUID(told["package_id"]))
+    [(done,)] = await rows(harness, "SELECT convert_from(value, 'UTF8')::jsonb FROM outbox")
+    assert done["outcome"] == "fulfilled"
+    content = await fetched(harness, UUID(done["package_id"]))
     checked = check(content)
     assert (checked.faults, checked.items["A15.b"]) == ([], "answered")
     lines = [json.loads(line) for line in unpacked(content)["request.jsonl"].splitlines()]
@@ -494,9 +494,9 @@ async def test_subject_on_our_suppression_list_alone_is_not_told_no_data(open_ha
         ("consent.withdrawn", EMAIL_SERVICES.value),
     ], "the number is not proved to be theirs"
     async with harness.unit_of_work.begin() as tx:
-        about = event.subject, UUID(told["package_id"])
+        about = event.subject, UUID(done["package_id"])
         fault = await fault_of_package(tx.connection, tx.vault, proof_policy(), *about)
-    assert fault is None, "there is nothing in it that could be somebody else's"
+    assert fault is None, "it contains nothing of another person"
 
 
 COLLECTED = (("records", "crm"), ("identities", "crm"), ("package", "export"))

@@ -1,4 +1,4 @@
-"""An incident is documented, two people decide on its risk, and whoever must be is notified (Art. 33, 34)."""
+"""An incident is documented, two people decide on its risk, and the parties concerned are notified (Art. 33, 34)."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -32,7 +32,7 @@ FACTS: dict[str, Any] = {
 WORDS = {"happened": "A list of your calls was public.", "consequences": "Calls.", "measures": "It is gone."}
 NONE = {"risk": "none", "reasons": "Numbers alone, for an hour."}
 HIGH: dict[str, Any] = {"risk": "high", "reasons": "It is.", "words": {"en": WORDS}}
-CLOSING = {"explanation": "Ada is told, the BlnBDI has closed its case."}
+CLOSING = {"explanation": "Ada is notified, the BlnBDI has closed its case."}
 
 
 def facts(intake: Intake, **said: object) -> dict[str, object]:
@@ -54,12 +54,12 @@ async def opened_of(intake: Intake, request: str) -> str:
 
 async def noted(intake: Intake, path: str, **said: object) -> httpx.Response:
     at = intake.clock.now().isoformat()
-    told = {"whom": "authority", "to": "BlnBDI 521.12", "told_at": at, "complete": True, "what": "By form."}
-    return await intake.colleague.post(f"{path}/actions/notified", json={**told, **said})
+    notice = {"whom": "authority", "to": "BlnBDI 521.12", "told_at": at, "complete": True, "what": "By form."}
+    return await intake.colleague.post(f"{path}/actions/notified", json={**notice, **said})
 
 
 async def proposed(intake: Intake, path: str, said: Mapping[str, object]) -> str:
-    """Where a second person approves the decision that the second officer proposes."""
+    """Proposes a decision; returns the path of its approval."""
     answer = await intake.colleague.post(f"{path}/actions/decide", json=said)
     assert answer.status_code == 202, answer.text
     return f"/v1/approvals/{answer.json()['approval_id']}/approve"
@@ -123,11 +123,11 @@ async def test_late_notice_to_the_authority_gives_the_reason_for_delay_whatever_
     assert (await intake.officer.get(path)).json()["told_at"] is not None
     await look(intake)
     assert PEOPLE.get_sample_value("dsr_incidents_open", {"in_time": "no"}) == 0
-    await decided(intake, path, {"risk": "some", "reasons": "Somebody may call them."})
+    await decided(intake, path, {"risk": "some", "reasons": "They may get calls."})
     assert "everything was told" in (await close(intake, path))[1], "the rest follows"
     await noted(intake, path)
     assert (await close(intake, path))[0] == 200
-    assert [each["in_time"] for each in await evidence(intake, "incident.closed")] == [False], "nobody dates it back"
+    assert [each["in_time"] for each in await evidence(intake, "incident.closed")] == [False], "it cannot be backdated"
 
 
 async def test_an_incident_is_closed_once_two_people_have_decided_and_all_are_notified(intake: Intake) -> None:
@@ -136,7 +136,7 @@ async def test_an_incident_is_closed_once_two_people_have_decided_and_all_are_no
     first = await proposed(intake, path, NONE)
     [listed] = (await intake.officer.get("/v1/incidents")).json()["data"]
     assert (listed["proposed_by"], (await close(intake, path))[0]) == ("officer-2", 409), "one person has said so"
-    again = await proposed(intake, path, {"risk": "some", "reasons": "Somebody may call them."})
+    again = await proposed(intake, path, {"risk": "some", "reasons": "They may get calls."})
     assert (await intake.officer.post(first)).status_code == 409, "another decision than was read"
     assert (await intake.officer.post(again)).status_code == 200
     assert "authority" in (await close(intake, path))[1]
@@ -148,7 +148,7 @@ async def test_an_incident_is_closed_once_two_people_have_decided_and_all_are_no
     assert (await intake.colleague.post(f"/v1/incidents/{uuid7()}/actions/close", json=CLOSING)).status_code == 404
 
 
-async def test_without_a_risk_nobody_is_notified(intake: Intake) -> None:
+async def test_incident_without_a_risk_needs_no_notice(intake: Intake) -> None:
     path = await entered(intake)
     intake.clock.pass_by(hours=80)
     assert await decided(intake, path, NONE) == 0
@@ -186,7 +186,7 @@ async def test_who_has_looked_at_a_request_may_see_to_its_incident(intake: Intak
         assert (await client.post(f"{path}/actions/facts", json=facts(intake))).status_code == 200
 
 
-async def test_an_earlier_discovery_counts_at_once_and_a_later_one_by_two_people(intake: Intake) -> None:
+async def test_earlier_discovery_counts_immediately_and_a_later_one_by_two_people(intake: Intake) -> None:
     known = intake.clock.now()
     path = await entered(intake, found_at=(known - timedelta(days=28)).isoformat())
 
@@ -205,7 +205,7 @@ async def test_an_earlier_discovery_counts_at_once_and_a_later_one_by_two_people
     assert hours_of(await found(-20)) == [-20, 52]
     assert field_of(await found(1)) == (400, ["found_at"]), "it was entered before"
     await noted(intake, path, told_at=(known - timedelta(hours=10)).isoformat())
-    assert field_of(await found(-9)) == (400, ["found_at"]), "somebody was notified before"
+    assert field_of(await found(-9)) == (400, ["found_at"]), "a notice was sent before"
 
 
 async def test_other_facts_void_the_decision_on_them(intake: Intake) -> None:
@@ -272,7 +272,7 @@ async def test_an_incident_is_kept_as_the_policy_says_and_then_goes_with_its_wor
     assert (await intake.officer.get(path)).status_code == 404
 
 
-# Who gets a letter (Art. 34): each person once, nobody who is not shown to be concerned.
+# Letters about an incident (Art. 34): each person once, and only people shown to be concerned.
 async def test_with_a_high_risk_two_people_send_each_person_one_letter_in_their_language(intake: Intake) -> None:
     german, english, path = await intake.submit(language="de"), await intake.submit(), await entered(intake)
     concerned = [id_of(german), id_of(english)]
@@ -287,7 +287,7 @@ async def test_with_a_high_risk_two_people_send_each_person_one_letter_in_their_
     assert (letter["kind"], letter["subject"]) == ("breach", "Wichtig: Verletzung der Sicherheit Ihrer Daten")
     assert "Ihre Anrufliste war öffentlich." in letter["body"]
     assert await decided(intake, path, {**HIGH, "words": words, "concerned": concerned}) == 2
-    assert len(await intake.letters(german)) == 1, "nobody is told twice"
+    assert len(await intake.letters(german)) == 1, "no one is notified twice"
 
 
 async def test_portal_requester_is_notified_of_the_letter(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,16 +299,16 @@ async def test_portal_requester_is_notified_of_the_letter(intake: Intake, monkey
     assert (notice["kind"], news["kind"], news["to"]) == ("breach", "portal_news", ["ada@example.org"])
     assert "public" not in news["body"]
     await noted(intake, path)
-    assert "not delivered" in (await close(intake, path))[1], "nobody has heard of the letter yet"
+    assert "not delivered" in (await close(intake, path))[1], "the letter is not announced yet"
     await intake.unit_of_work.pool.execute("DELETE FROM delivery WHERE kind = 'portal_news'")
-    assert "not notified" in (await close(intake, path))[1], "nobody ever will"
+    assert "not notified" in (await close(intake, path))[1], "and never will be"
     await noted(intake, path, whom="subjects")
     assert (await close(intake, path))[0] == 200
 
 
-@pytest.mark.parametrize("why", ["nobody_proved", "customer", "unknown"])
+@pytest.mark.parametrize("why", ["unproved", "customer", "unknown"])
 async def test_no_letter_goes_by_a_request_that_is_not_shown_to_be_theirs(intake: Intake, why: str) -> None:
-    request = await (intake.submit(assurance=None, proofs=[]) if why == "nobody_proved" else intake.submit())
+    request = await (intake.submit(assurance=None, proofs=[]) if why == "unproved" else intake.submit())
     path = await entered(intake)
     if why == "customer":
         await intake.unit_of_work.pool.execute("UPDATE request SET role = 'processor'")
@@ -366,7 +366,7 @@ async def test_an_incident_stays_open_while_a_letter_is_not_delivered(intake: In
 
     for on_its_way in ("waiting", "person"):
         assert "under Letters" in (await closed("sent", on_its_way))[1]
-    assert "Art. 34(1)" in (await closed("sent", "given_up"))[1], "the other has reached nobody"
+    assert "Art. 34(1)" in (await closed("sent", "given_up"))[1], "the other was not delivered"
     await noted(intake, path, whom="subjects", to="Ada", what="By telephone.")
     assert "under Letters" in (await closed("waiting", "given_up"))[1], "a letter may still reach them"
     assert (await closed("sent", "given_up"))[0] == 200
@@ -377,7 +377,7 @@ async def test_a_public_notice_takes_the_place_of_disproportionate_letters(intak
     await noted(intake, path)
     both = await intake.colleague.post(f"{path}/actions/decide", json={**HIGH, "exemption": "disproportionate"})
     assert both.status_code == 422, "no letters, then"
-    await decided(intake, path, {"risk": "high", "exemption": "disproportionate", "reasons": "Nobody is known."})
+    await decided(intake, path, {"risk": "high", "exemption": "disproportionate", "reasons": "The people are unknown."})
     assert "34(3)(c)" in (await close(intake, path))[1]
     await noted(intake, path, whom="subjects", to="everybody", what="On our site.")
     assert (await close(intake, path))[0] == 200

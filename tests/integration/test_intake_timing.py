@@ -1,4 +1,4 @@
-"""What moves the time limit of a request: questions, their answers, extensions; and the letters that say so."""
+"""What moves a time limit: questions, answers, extensions; and their letters."""
 
 import json
 from datetime import timedelta
@@ -12,8 +12,8 @@ from shared.domain.time_limit import calc_version
 from tests.fixtures.engine import SetClock
 from tests.fixtures.events import fired
 from tests.fixtures.intake import LAST, LATER, PROOF, PROPOSAL, WORDS, Intake, approve, id_of
+from tests.fixtures.metrics import Count
 from tests.fixtures.requests import POLICY, promising
-from tests.fixtures.told import Count
 
 SECRET = PROPOSAL["explanation"]
 
@@ -183,7 +183,7 @@ async def test_a_changed_policy_redates_what_is_open_once_and_makes_no_promise_l
     assert [await redate(intake.unit_of_work, promising(25), batch=1) for _ in range(2)] == [2, 0]
     due = [(await intake.view(path))["due_on"] for path in (plain, answered, extended)]
     assert due == ["2026-03-27", "2026-04-01", "2026-05-27"]
-    # back again: nobody gets less than promised
+    # back again: no promise is shortened
     assert [await redate(intake.unit_of_work, POLICY) for _ in range(2)] == [2, 0]
     assert (await intake.view(plain))["due_on"] == "2026-03-27"
     events = (await intake.published())[said:]
@@ -232,7 +232,7 @@ async def test_what_turns_out_to_be_a_customer_s_is_forwarded_before_it_begins_a
     assert (await intake.view(begun))["state"] == "in_progress"
 
 
-# What intake does when nobody answers: reminders, the last notice, a closure that may be resumed.
+# Unanswered questions: reminders, the last notice, and a closure that can be resumed.
 
 
 async def test_request_without_proof_closes_as_unidentified_with_a_full_notice(intake: Intake) -> None:
@@ -265,7 +265,7 @@ async def test_notice_about_an_answered_question_has_no_effect(intake: Intake, n
     assert [letter["kind"] for letter in await intake.letters(path)] == ["question"]
 
 
-async def test_the_last_notice_is_written_once_however_often_it_is_heard(intake: Intake, clock: SetClock) -> None:
+async def test_last_notice_is_written_once_despite_repeats(intake: Intake, clock: SetClock) -> None:
     path = await intake.submit(assurance=None)
     question_id = await intake.ask(path, "identity")
     clock.at = LAST

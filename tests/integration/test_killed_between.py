@@ -30,7 +30,7 @@ from tests.fixtures.intake import Intake, id_of
 from tests.fixtures.letters_sent import PROVED, asked, column, send
 from tests.fixtures.mail_server import MailServer
 
-POINTS = ("intake decides", "correspondence renders", "correspondence sends", "intake hears that it was sent")
+POINTS = ("intake decides", "correspondence renders", "correspondence sends", "intake reads that it was sent")
 """The steps in which a process dies, at each of their awaits."""
 FEWEST = 40
 """Awaits of all steps together, or this test kills nothing."""
@@ -48,7 +48,7 @@ class Way:
 
     async def walk(self) -> None:
         """Goes all of it, as processes that have just started do."""
-        beside, letters = self.intake.correspondence.unit_of_work, Letters()
+        factory, letters = self.intake.correspondence.unit_of_work, Letters()
         decides = Handlers(letters, read_policy())
         intake = consumer(
             self.intake.unit_of_work, {FulfilmentCompleted: decides.complete, NoticeSettled: decides.settle}
@@ -57,9 +57,9 @@ class Way:
         self.step = POINTS[0]
         await self.consume(intake, [self.decided])
         self.step = POINTS[1]
-        await self.consume(consumer(beside, {NoticeRequested: renders.request}), await self.outbox("intake"))
+        await self.consume(consumer(factory, {NoticeRequested: renders.request}), await self.outbox("intake"))
         self.step = POINTS[2]
-        await Sender(beside, self.server.settings, Heartbeats()).send_due()
+        await Sender(factory, self.server.settings, Heartbeats()).send_due()
         self.step = POINTS[3]
         await self.consume(intake, await self.outbox("correspondence"))
 

@@ -1,4 +1,4 @@
-"""What a worker is given so that a store can tell whether it comes too late."""
+"""A store recognises a late worker by its fencing token."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -58,7 +58,7 @@ async def test_lift_outranks_each_attempt_despite_clock_skew(open_harness: OpenH
     assert [task.attempt for task in crm.asked] == [1, 2, 3, 1]
 
 
-async def test_what_begins_anew_outranks_every_attempt_before(open_harness: OpenHarness, clock: SetClock) -> None:
+async def test_new_operation_outranks_every_earlier_attempt(open_harness: OpenHarness, clock: SetClock) -> None:
     crm = ScriptedSystem(CRM)
     crm.answers[Operation.ERASE] = each(lambda _: Unavailable("busy"))
     harness = await open_harness(crm)

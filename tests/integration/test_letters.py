@@ -22,8 +22,8 @@ from tests.fixtures.events import a
 from tests.fixtures.intake import PROOF, WORDS, Intake, id_of, reference_of
 from tests.fixtures.letters_sent import PROVED, asked, column, deliver, last_comes_back, of, open_letters, send
 from tests.fixtures.mail_server import SENDER, MailServer
+from tests.fixtures.metrics import Count, metric
 from tests.fixtures.recipients import digests
-from tests.fixtures.told import Count, told
 
 TASK = {"task_id": "019c0000-0000-7000-8000-000000000001", "system": "crm"}
 ERASED = TaskReport.model_validate(
@@ -55,7 +55,7 @@ async def test_after_an_erasure_the_letters_are_read_by_the_privacy_team_and_by_
         answer = await reader.get(f"{path}/letters", headers=headers)
         acknowledgement, closing = answer.raise_for_status().json()["data"]
         assert (acknowledgement["kind"], closing["kind"]) == ("acknowledgement", "answer")
-        assert [each["to"] for each in (acknowledgement, closing)] == [[], []], "nobody is told any more who it was"
+        assert [each["to"] for each in (acknowledgement, closing)] == [[], []], "no recipient is shown any more"
         assert not any(said in str(each) for said in ("Quarzfels", "ada@") for each in (acknowledgement, closing))
         assert "crm: 2 records erased" in closing["body"]
         assert (code["Letter-Code"] in acknowledgement["body"]) is (reader is intake.channel), "it is theirs alone"
@@ -88,7 +88,7 @@ async def test_austrian_without_a_language_is_answered_in_german(intake: Intake)
     assert view["language"] == theirs["language"] == "de"
 
 
-async def test_letter_that_nobody_is_sent_is_rendered_when_it_is_first_read(intake: Intake) -> None:
+async def test_unsent_letter_is_rendered_when_first_read(intake: Intake) -> None:
     path, code = await submitted(intake)
     await intake.complete(path, operation=Operation.ERASE, tasks=(ERASED,))
     assert await asked_for(intake) == []
@@ -135,8 +135,8 @@ async def test_the_answer_is_available_at_the_moment_it_is_said_to_be(intake: In
     (closed,) = [event for event in await intake.published() if event["type"] == "dsr.request.closed.v1"]
     letters = (await intake.channel.get(f"{path}/letters", headers=code)).json()["data"]
     assert letters[-1]["written_at"].replace("+00:00", "Z") == closed["responded_at"]
-    at_once = ["letter.written", "request.closed"]
-    assert (await intake.actions(path))[2:4] == at_once
+    immediately = ["letter.written", "request.closed"]
+    assert (await intake.actions(path))[2:4] == immediately
 
 
 async def test_thousand_letters_need_no_more_statements(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +173,7 @@ async def test_a_withdrawal_says_what_had_been_done_already(intake: Intake) -> N
     assert "- crm: 2 records erased." in letters[-1]["body"]
 
 
-# Letters to whoever asked by e-mail: they are told once the next server has taken the letter, and not before.
+# Letters to an e-mail requester count once the next server has accepted them.
 STAYS = "to lift that restriction, and tell you so before we do"
 DONE = {"operation": Operation.RESTRICT, "right": "restriction"}
 
@@ -210,7 +210,7 @@ async def test_restriction_is_lifted_once_its_letter_was_accepted(intake: Intake
     (await intake.officer.post(f"{path}/actions/lift")).raise_for_status()
     assert "lift_decided" not in await of(intake, path)
     entries = (await intake.officer.get(f"{path}/timeline")).json()["data"]
-    assert [each["detail"] for each in entries if each["action"] == "restriction.lift_decided"] == [{}], "not told yet"
+    assert [each["detail"] for each in entries if each["action"] == "restriction.lift_decided"] == [{}], "not yet"
     server.answers = ["451 later"]
     await send(intake, server)
     assert "lift_decided" not in await of(intake, path)
@@ -256,22 +256,22 @@ async def test_a_question_is_asked_when_its_letter_is_taken(intake: Intake, serv
 async def test_extension_takes_effect_with_its_accepted_letter(intake: Intake, server: MailServer) -> None:
     path = await asked(intake, **PROVED)
     await intake.extend(path)
-    told = "SELECT told_at FROM extension"
+    notified = "SELECT told_at FROM extension"
     due_on = await column(intake, path, "due_on")
-    assert await intake.unit_of_work.pool.fetchval(told) is None
+    assert await intake.unit_of_work.pool.fetchval(notified) is None
     await send(intake, server)
     assert await column(intake, path, "due_on") > due_on
     assert (await of(intake, path))[-1] == "extended"
-    assert await intake.unit_of_work.pool.fetchval(told) == intake.clock.now()
+    assert await intake.unit_of_work.pool.fetchval(notified) == intake.clock.now()
     letter_id = await last_comes_back(intake, server)
     assert (await intake.published())[-1]["what"] == "extension"
     assert await column(intake, path, "due_on") == due_on
-    assert await intake.unit_of_work.pool.fetchval(told) is None
+    assert await intake.unit_of_work.pool.fetchval(notified) is None
     await deliver(intake, letter_id)
     intake.clock.pass_by(days=1)
     await send(intake, server)
     assert (await of(intake, path))[-2:] == ["letter_returned", "extended"]
-    assert await intake.unit_of_work.pool.fetchval(told) == intake.clock.now()
+    assert await intake.unit_of_work.pool.fetchval(notified) == intake.clock.now()
 
 
 async def test_refused_address_needs_review_and_allows_post(intake: Intake, server: MailServer) -> None:
@@ -338,7 +338,7 @@ async def test_after_an_erasure_a_letter_goes_where_the_answer_went(intake: Inta
 
 
 # A letter and the next server: what it is given, what it may answer, and when a letter becomes a person's task.
-async def test_a_letter_is_text_and_html_and_names_nobody_outside_its_body(intake: Intake, server: MailServer) -> None:
+async def test_letter_is_text_and_html_and_names_people_only_in_its_body(intake: Intake, server: MailServer) -> None:
     path = await asked(intake)
     await send(intake, server)
     [taken] = server.taken
@@ -357,8 +357,8 @@ async def test_a_letter_is_text_and_html_and_names_nobody_outside_its_body(intak
     assert taken.sender.startswith("privacy+l")
 
 
-async def test_what_was_found_goes_to_no_address_that_nobody_vouches_for(intake: Intake, server: MailServer) -> None:
-    stated = {"email": "somebody@else.example", "account_id": "C-1", "country": "DE"}
+async def test_findings_go_to_no_unconfirmed_address(intake: Intake, server: MailServer) -> None:
+    stated = {"email": "person@else.example", "account_id": "C-1", "country": "DE"}
     proof: dict[str, Any] = {"proofs": [{"identity": "account_id", "method": "signed_in_mfa"}]}
     path = await asked(intake, subject=stated, **proof)
     await send(intake, server)
@@ -389,14 +389,14 @@ async def test_with_the_server_away_letters_wait_and_say_so(intake: Intake, serv
         await count(connection, intake.clock.at)
     [waits] = await open_letters(intake)
     assert (waits["state"], waits["way"]) == ("waiting", "email")
-    assert told("dsr_letters_open", way="email", state="waiting") == 1
-    assert told("dsr_letter_wait_seconds", way="email") == 0
+    assert metric("dsr_letters_open", way="email", state="waiting") == 1
+    assert metric("dsr_letter_wait_seconds", way="email") == 0
     assert await send(intake, server) == 0, "it has just been tried"
     intake.clock.pass_by(minutes=2)
     assert await send(intake, server) == 1
 
 
-async def test_a_letter_that_the_server_puts_off_for_days_is_a_persons_task(intake: Intake, server: MailServer) -> None:
+async def test_letter_deferred_for_days_is_manual(intake: Intake, server: MailServer) -> None:
     await asked(intake)
     server.answers = ["451 later", "421 closing", "451 later", "452 later"]
     for hours, state in ((0, "waiting"), (1, "waiting"), (46, "waiting"), (2, "person")):
@@ -408,7 +408,7 @@ async def test_a_letter_that_the_server_puts_off_for_days_is_a_persons_task(inta
     await deliver(intake, letter["letter_id"])
     server.answers = ["451 later"]
     await send(intake, server)
-    assert (await open_letters(intake))[0]["state"] == "waiting", "its days begin anew"
+    assert (await open_letters(intake))[0]["state"] == "waiting", "its days begin again"
 
 
 async def test_a_server_that_offers_no_encryption_gets_no_letter(intake: Intake, server: MailServer) -> None:

@@ -39,8 +39,8 @@ from tests.fixtures.intake import Intake, id_of, reference_of
 from tests.fixtures.letters_sent import send
 from tests.fixtures.mail_server import SENDER, Taken, mail_server
 from tests.fixtures.mailbox_server import MailboxServer, mailbox_server
+from tests.fixtures.metrics import Count, metric
 from tests.fixtures.portal import Opened, code_in, link_in, opened
-from tests.fixtures.told import Count, told
 from tests.integration.test_portal import asked
 
 ARRIVED = datetime(2026, 3, 2, 8, 30, tzinfo=UTC)
@@ -160,7 +160,7 @@ async def test_of_what_is_no_request_nothing_is_kept_but_that_and_who_has_said_s
     assert await take(intake, mail()) is None, "and it is not read again"
 
 
-async def test_a_machines_mail_waits_for_a_person_and_a_letter_of_ours_that_came_back_does_not(intake: Intake) -> None:
+async def test_automatic_mail_waits_for_a_person_and_a_bounce_does_not(intake: Intake) -> None:
     assert await take(intake, mail(more="Auto-Submitted: auto-replied\nReturn-Path: <>\n")) == "proposed"
     token = tokens.token(intake.unit_of_work.vault.keyring.lookup, uuid7())
     back = mail(name="2").replace(b"<2@mail.example>", f"<{token}@example.org>".encode())
@@ -168,8 +168,8 @@ async def test_a_machines_mail_waits_for_a_person_and_a_letter_of_ours_that_came
     assert len(await waiting(intake)) == 1
     async with intake.unit_of_work.pool.acquire() as connection:
         await inbox.count(connection, intake.clock.now())
-    assert told("dsr_mail_waiting", state="proposed") == 1
-    assert told("dsr_mail_wait_seconds") == 0
+    assert metric("dsr_mail_waiting", state="proposed") == 1
+    assert metric("dsr_mail_wait_seconds") == 0
 
 
 def with_all(text: str) -> bytes:
@@ -238,7 +238,7 @@ async def test_a_mail_of_the_person_themselves_cannot_be_confirmed_without_an_ad
     assert (refused.status_code, "subject.email is needed" in refused.text) == (400, True)
 
 
-async def test_an_answer_to_a_letter_of_ours_lies_with_its_request_and_a_guessed_one_does_not(intake: Intake) -> None:
+async def test_reply_is_filed_with_its_request_and_a_guessed_one_is_not(intake: Intake) -> None:
     path = await intake.submit()
     secret = intake.unit_of_work.vault.keyring.lookup
     letter_id = await intake.unit_of_work.pool.fetchval("SELECT letter_id FROM letter")
@@ -264,22 +264,22 @@ async def test_an_answer_to_a_letter_of_ours_lies_with_its_request_and_a_guessed
 
 
 async def test_a_mailbox_is_read_as_it_is_and_again_after_its_server_was_away(
-    intake: Intake, beside: UnitOfWorkFactory
+    intake: Intake, factory: UnitOfWorkFactory
 ) -> None:
     stopping = asyncio.Event()
-    running = Running(Settings.__new__(Settings), beside, TRACING, Heartbeats(), stopping)
+    running = Running(Settings.__new__(Settings), factory, TRACING, Heartbeats(), stopping)
     async with mailbox_server() as mailbox:
         mailbox.put(mail())
         mailbox.put(mail(name="long", text="x" * 2**17))
         reading_on = asyncio.create_task(run(running, mailbox.settings, SmtpSettings()))
         await mailbox.listening.wait()
         assert len(await waiting(intake)) == 2
-        assert told("dsr_mailbox_read_timestamp_seconds") == intake.clock.now().timestamp()
+        assert metric("dsr_mailbox_read_timestamp_seconds") == intake.clock.now().timestamp()
         mailbox.listening.clear()
         mailbox.meanwhile = [mail(name="3")]
         mailbox.put(mail(name="2"))
         await mailbox.listening.wait()
-        assert len(await waiting(intake)) == 4, "what comes while another is fetched is announced to nobody"
+        assert len(await waiting(intake)) == 4, "mail that comes during a fetch is not announced"
         mailbox.hang_up()
         mailbox.put(mail(name="4"))
         await mailbox.listening.wait()
@@ -315,16 +315,16 @@ class EndedError(BaseException):
 
 
 @pytest.fixture
-async def beside(intake: Intake, database: str) -> AsyncIterator[UnitOfWorkFactory]:
+async def factory(intake: Intake, database: str) -> AsyncIterator[UnitOfWorkFactory]:
     """A process of correspondence."""
     async with await connect_pool(in_process(database, 2), ServiceName.CORRESPONDENCE) as pool:
         known = intake.unit_of_work
         yield UnitOfWorkFactory(pool, ServiceName.CORRESPONDENCE, known.clock, known.vault, known.policy)
 
 
-async def read_once(intake: Intake, beside: UnitOfWorkFactory, mailbox: MailboxServer) -> int:
+async def read_once(intake: Intake, factory: UnitOfWorkFactory, mailbox: MailboxServer) -> int:
     """One process reads what is new; how many mails that were."""
-    running = Running(Settings.__new__(Settings), beside, TRACING, Heartbeats(), asyncio.Event())
+    running = Running(Settings.__new__(Settings), factory, TRACING, Heartbeats(), asyncio.Event())
     connection = await asyncio.to_thread(Connection, mailbox.settings)
     reader = Reader(running, mailbox.settings, ours(intake))
     try:
@@ -334,7 +334,7 @@ async def read_once(intake: Intake, beside: UnitOfWorkFactory, mailbox: MailboxS
 
 
 async def test_mail_that_kills_its_reader_twice_is_manual(
-    intake: Intake, beside: UnitOfWorkFactory, monkeypatch: pytest.MonkeyPatch
+    intake: Intake, factory: UnitOfWorkFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parse, tried = parser_process.read, list[bytes]()
 
@@ -350,7 +350,7 @@ async def test_mail_that_kills_its_reader_twice_is_manual(
         mailbox.put(mail(name="2"))
         for _ in range(4):
             with suppress(EndedError):
-                await read_once(intake, beside, mailbox)
+                await read_once(intake, factory, mailbox)
             intake.clock.pass_by(minutes=5)
     assert len(tried) == 2
     monkeypatch.undo()
@@ -361,7 +361,7 @@ async def test_mail_that_kills_its_reader_twice_is_manual(
 
 
 async def test_mailbox_is_read_by_one_process_at_a_time(
-    intake: Intake, beside: UnitOfWorkFactory, monkeypatch: pytest.MonkeyPatch
+    intake: Intake, factory: UnitOfWorkFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parse, reading, go_on = parser_process.read, asyncio.Event(), asyncio.Event()
 
@@ -373,16 +373,16 @@ async def test_mailbox_is_read_by_one_process_at_a_time(
     monkeypatch.setattr(parser_process, "read", slow)
     async with mailbox_server() as mailbox:
         mailbox.put(mail())
-        first = asyncio.create_task(read_once(intake, beside, mailbox))
+        first = asyncio.create_task(read_once(intake, factory, mailbox))
         await reading.wait()
-        assert await read_once(intake, beside, mailbox) == 0
+        assert await read_once(intake, factory, mailbox) == 0
         first.cancel()
         await asyncio.wait([first])
-        assert await read_once(intake, beside, mailbox) == 0, "it may still be at it"
+        assert await read_once(intake, factory, mailbox) == 0, "it may still be at it"
         intake.clock.pass_by(minutes=5)
         go_on.set()
-        assert await read_once(intake, beside, mailbox) == 1
-        assert await read_once(intake, beside, mailbox) == 0
+        assert await read_once(intake, factory, mailbox) == 1
+        assert await read_once(intake, factory, mailbox) == 0
     assert len(await waiting(intake)) == 1
 
 
@@ -423,14 +423,14 @@ async def acknowledged(intake: Intake) -> Taken:
 
 
 # Reports that a letter has not arrived: which letter, whether it is believed, and that it is kept.
-async def test_a_report_that_a_letter_has_not_arrived_is_told_by_its_token_and_a_delay_is_none(intake: Intake) -> None:
+async def test_bounce_is_recognised_by_its_token_and_a_delay_is_none(intake: Intake) -> None:
     taken = await acknowledged(intake)
     assert await take(intake, report(taken.sender, "delayed", "4.0.0", "1")) == "delayed"
     assert (await intake.officer.get("/v1/letters")).json()["data"] == []
     assert await take(intake, report(taken.sender, "failed", "5.1.1", "2")) == "bounce"
     [task] = (await intake.officer.get("/v1/letters")).json()["data"]
     assert (task["kind"], task["fault"]) == ("acknowledgement", "returned")
-    assert await take(intake, report("privacy+nobody@example.org", "failed", "5.1.1", "3")) == "proposed"
+    assert await take(intake, report("privacy+unknown@example.org", "failed", "5.1.1", "3")) == "proposed"
     entries = (await intake.officer.get(f"/v1/requests/{task['request_id']}/timeline")).json()["data"]
     [kept] = [each["detail"] for each in entries if each["action"] == "mail.reports"]
     assert b"Action: failed" in (await intake.officer.get(f"/v1/mail/{kept['mail_id']}/raw")).content
@@ -480,7 +480,7 @@ Status: {status}
 """.replace("\n", "\r\n").encode()
 
 
-# The unused link or code of somebody's letter is read by nobody of the privacy team: whoever has it is that person.
+# The privacy team never reads an unused link or code of a letter, since it proves the person.
 @pytest.fixture
 async def door(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opened]:
     async with opened(intake, monkeypatch) as door:

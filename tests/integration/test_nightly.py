@@ -1,4 +1,4 @@
-"""The look of each night: what is in force and missing in a system is put back, counted, and told to nobody."""
+"""The nightly reconciliation: missing restrictions are restored and counted, without a notice."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -133,7 +133,7 @@ async def test_night_of_a_frozen_process_is_taken_over_once(open_harness: OpenHa
 
 
 async def marketed(system: WorkedSystem) -> set[str]:
-    """By what those are known whom it would send marketing to."""
+    """Returns the identities of the people to whom the system would send marketing."""
     assert isinstance(system.adapter, Marketable)
     return {each.value async for page in system.adapter.would_get_marketing() for known in page for each in known}
 

@@ -108,7 +108,7 @@ async def test_a_channel_does_nothing_that_the_privacy_team_does(intake: Intake)
 
 
 def carried(answer: httpx.Response) -> dict[str, str]:
-    """Of what every answer must carry, what this one does."""
+    """Returns the mandatory headers of an answer."""
     return {name: answer.headers[name] for name in CARRIED if name in answer.headers}
 
 

@@ -1,4 +1,4 @@
-"""An objection to legitimate interests restricts until two persons have weighed it; one to marketing waits for none."""
+"""An objection to legitimate interests restricts until two people have weighed it; one to marketing waits for none."""
 
 import json
 from functools import partial
@@ -113,7 +113,7 @@ def nothing(task: Task) -> Result:
 
 
 @pytest.mark.parametrize("how", ["completed", "answered in part"])
-async def test_unknown_objector_is_listed_and_told(open_harness: OpenHarness, intake: Intake, how: str) -> None:
+async def test_unknown_objector_is_listed_and_answered(open_harness: OpenHarness, intake: Intake, how: str) -> None:
     system = ScriptedSystem("crm", answers={Operation.SUPPRESS: each(nothing)})
     amendment = await open_harness(system, service=ServiceName.AMENDMENT)
     amendment.concludes = {Operation.SUPPRESS: partial(handlers.finish, amendment.fulfilments)}
@@ -145,7 +145,7 @@ async def test_unknown_objector_is_listed_and_told(open_harness: OpenHarness, in
 async def test_objection_by_an_unproved_address_reports_findings_to_officers_alone(intake: Intake) -> None:
     found = {"outcome": TaskOutcome.AMENDED, "found": 5, "changed": 5}
     said: dict[str, Any] = {"right": "objection", "scope": "direct_marketing", "assurance": None, "proofs": []}
-    told = []
+    answers = []
     for more in (found, {"outcome": TaskOutcome.NO_MATCH}):
         path = await intake.submit(**said, subject={"email": f"{uuid7()}@example.org"})
         report = TaskReport(task_id=uuid7(), system="crm", operation="suppress", **more)
@@ -157,7 +157,7 @@ async def test_objection_by_an_unproved_address_reports_findings_to_officers_alo
         assert (await intake.officer.get(f"{path}/certificate")).json()["request"]["tasks"] != []
         all_of_it = (await intake.officer.get(path)).json()
         assert [each.get("found", 0) for each in all_of_it["tasks"]] == [more.get("found", 0)]
-        told.append(
+        answers.append(
             (
                 shown["state"],
                 shown["outcome"],
@@ -168,4 +168,4 @@ async def test_objection_by_an_unproved_address_reports_findings_to_officers_alo
                 [each["action"] for each in entries],
             )
         )
-    assert told[0] == told[1]
+    assert answers[0] == answers[1]

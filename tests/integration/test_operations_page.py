@@ -57,7 +57,7 @@ class Shell:
         }
 
     def runs(self, block: str) -> str:
-        """What a block of the page says; fails with all that was said if one of its commands fails."""
+        """Runs a block of the page; fails with its output if a command fails."""
         done = self.tries(block)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -82,13 +82,13 @@ async def harness(open_harness: OpenHarness) -> Harness:
 
 @pytest.fixture
 def shell(tmp_path: Path, database: str, broker: Kafka, keys: keyring.Keyring) -> Shell:
-    """In the folder where `keys` has made its keyring."""
+    """Returns a shell in the folder where `keys` has made its keyring."""
     assert keys.active == "k1"
     return Shell(tmp_path, database, broker.bootstrap)
 
 
 async def tables(dsn: str) -> dict[str, int]:
-    """How many rows each table has."""
+    """Counts the rows of each table."""
     async with connected(dsn) as connection:
         names = await connection.fetch(
             "SELECT schemaname || '.' || tablename FROM pg_tables"
@@ -98,7 +98,7 @@ async def tables(dsn: str) -> dict[str, int]:
 
 
 BILLING = '[billing]\nadapter = "bus"\nneeds = ["email"]\n'
-NOT_HEARD = [("ce_type", b"dsr.of.no.one.v1")]
+UNREAD = [("ce_type", b"dsr.of.no.one.v1")]
 
 
 async def is_shredded(dsn: str, subject: UUID) -> bool:
@@ -131,7 +131,7 @@ async def test_restore_drill_brings_back_what_backup_and_bus_hold(
     async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap) as producer:
         for topic in Topic:
             for _ in range(3):
-                await producer.send_and_wait(topic, b"{}", partition=1, headers=NOT_HEARD)
+                await producer.send_and_wait(topic, b"{}", partition=1, headers=UNREAD)
         headers = [(name, value.encode()) for name, value in said.headers.items()]
         await producer.send_and_wait(said.topic, said.value, key=said.key, headers=headers)
     records = await read_all(broker) - earlier

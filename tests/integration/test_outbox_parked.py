@@ -35,8 +35,8 @@ from tests.fixtures.brokers import read_topic
 from tests.fixtures.dispatching import Diary, record_of, verified
 from tests.fixtures.engine import TRACING, Harness, OpenHarness
 from tests.fixtures.live import eventually
+from tests.fixtures.metrics import Count, comes_to
 from tests.fixtures.relaying import Ledger, ids_of, relaying, said
-from tests.fixtures.told import Count, comes_to
 from tests.fixtures.wire import JUNK
 from tests.fixtures.wiretap import wiretap
 
@@ -172,7 +172,7 @@ async def test_nothing_overtakes_a_message_of_its_partition_that_is_refused(kafk
 
 
 async def test_dead_letter_of_the_largest_record_fits(harness: Harness, kafka_bootstrap: str) -> None:
-    """It says more than the record did, so its topic takes more."""
+    """A dead letter holds more than its record, so its topic accepts larger records."""
     assert {config(name)["max.message.bytes"] for name in declared()} == {2**20, 2**21}
     await create_topics(kafka_bootstrap, declared())
     producer = KafkaProducer(KafkaSettings(bootstrap=kafka_bootstrap))
@@ -183,7 +183,7 @@ async def test_dead_letter_of_the_largest_record_fits(harness: Harness, kafka_bo
     await producer.stop()
 
 
-# Whose turn it is to relay: another follows whoever stands still, and what a sleeper does on waking has no effect.
+# The relay's leader lease: another takes over from a stalled leader, and a sleeper's late work has no effect.
 SOON = timedelta(seconds=0.5)
 
 
@@ -311,7 +311,7 @@ async def noted(harness: Harness, wanted: int) -> None:
 async def consuming(
     harness: Harness, settings: KafkaSettings, topics: Sequence[str], diary: Diary
 ) -> AsyncIterator[Heartbeats]:
-    """A service that hears those topics, with its relay."""
+    """Runs a service that reads those topics, with its relay."""
     stopping, heartbeats = asyncio.Event(), Heartbeats()
     subscriptions = {type_of(RequestVerified): [Subscription(RequestVerified, diary.begin, None)]}
     dispatcher = Dispatcher(subscriptions, harness.unit_of_work, TRACING, settings.dead_letters_a_day, heartbeats)
@@ -363,8 +363,8 @@ async def test_a_topic_is_paused_and_resumed_and_its_dead_letters_are_replayed_w
         assert await comes_to(0, "dsr_topic_paused", **of_poisoned)
 
         await read_topic(broker.bootstrap, "dsr.dead-letters.erasure", 3)
-        told = await dsr("dead-letters list erasure --json")
-        listed = sorted((each["topic"], each["place"], each["reason"]) for each in map(json.loads, told.splitlines()))
+        output = await dsr("dead-letters list erasure --json")
+        listed = sorted((each["topic"], each["place"], each["reason"]) for each in map(json.loads, output.splitlines()))
         assert listed == [(poisoned, f"0:{offset}", "illegal_transition") for offset in (1, 2, 3)]
         assert [await dsr("dead-letters replay erasure") for _ in range(2)] == ["3 sent again\n"] * 2
         await producer.send([record_of(verified())])
@@ -412,9 +412,9 @@ async def test_unacknowledged_message_is_sent_again_unchanged(harness: Harness, 
     setattr(broker, fault, False)
     async with relaying(harness, broker):
         pass
-    heard = ids_of(broker.taken)
-    assert list(dict.fromkeys(heard)) == ids
-    assert (len(heard) > len(ids)) == (fault == "forgets_to_answer")
+    received = ids_of(broker.taken)
+    assert list(dict.fromkeys(received)) == ids
+    assert (len(received) > len(ids)) == (fault == "forgets_to_answer")
     assert await harness.outbox() == []
 
 
@@ -448,5 +448,5 @@ async def test_killed_broker_loses_and_reorders_nothing(harness: Harness, broker
     assert await harness.outbox() == []
     order = {event: number for number, event in enumerate(ids)}
     for request in requests:
-        heard = dict.fromkeys(r.headers["ce_id"] for r in records if r.key == str(request).encode())
-        assert [order[event] for event in heard] == [n for n in range(300) if n % 10 == requests.index(request)]
+        received = dict.fromkeys(r.headers["ce_id"] for r in records if r.key == str(request).encode())
+        assert [order[event] for event in received] == [n for n in range(300) if n % 10 == requests.index(request)]

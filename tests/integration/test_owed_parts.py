@@ -1,4 +1,4 @@
-"""What is owed of a request whose system is gone has an end that a person answers for, and stops nothing else."""
+"""The owed part of a removed system ends by a person's decision, and blocks nothing else."""
 
 import json
 from typing import Any
@@ -30,7 +30,7 @@ EMAIL, PHONE = IdentityType.EMAIL, IdentityType.PHONE
 NUMBER = Identity(PHONE, "+442079460000", source="crm")
 PARTLY = Outcome.PARTIALLY_FULFILLED
 END = {"system": "cdr", "reason": "SYSTEM_DESTROYED", "article": "12(4)"}
-TOLD = "Its disks were shredded on 3 May; Ada has asked for the protocol."
+REASON = "Its disks were shredded on 3 May; Ada has asked for the protocol."
 FOUND = {"system": "cdr", "found": 4, "changed": 4}
 
 
@@ -65,7 +65,7 @@ async def test_a_part_that_is_owed_in_a_retired_system_ends_by_what_a_person_ent
 
 async def test_two_approvers_end_a_part_of_a_destroyed_system(intake: Intake) -> None:
     path = await owed(intake)
-    proposed = await intake.officer.post(f"{path}/actions/end-part", json={**END, "explanation": TOLD})
+    proposed = await intake.officer.post(f"{path}/actions/end-part", json={**END, "explanation": REASON})
     alone = await approve(intake.officer, path)
     read = (await intake.colleague.get(f"/v1/approvals/{proposed.json()['approval_id']}")).json()
     assert (proposed.status_code, alone.status_code, read["body"]["system"]) == (202, 409, "cdr")
@@ -85,11 +85,11 @@ async def test_two_approvers_end_a_part_of_a_destroyed_system(intake: Intake) ->
     ]
     ended, later = (await intake.officer.get(f"{path}/letters")).json()["data"][-2:]
     assert (ended["kind"], later["kind"]) == ("update", "answer")
-    for words in ("our systems, cdr", "what it held was destroyed with it", "Article 12(4)", TOLD, "judicial remedy"):
+    for words in ("our systems, cdr", "what it held was destroyed with it", "Article 12(4)", REASON, "judicial remedy"):
         assert words in ended["body"]
     assert "cdr: no longer in use: what it held was destroyed with it." in later["body"]
     evidence = (await intake.officer.get(f"{path}/timeline")).json()["data"]
-    assert TOLD not in str(evidence) + str(await intake.published())
+    assert REASON not in str(evidence) + str(await intake.published())
     made = [entry["detail"] for entry in evidence if entry["action"] == "decision.made"][-1]
     assert (made["decision"], made["reason"], "proposed_by" in made) == ("end_part", "SYSTEM_DESTROYED", True)
     assert made["policy"] == signed_policy().version
@@ -97,7 +97,7 @@ async def test_two_approvers_end_a_part_of_a_destroyed_system(intake: Intake) ->
 
 async def test_only_what_is_missing_because_its_system_was_retired_is_ended_so(intake: Intake) -> None:
     path = await owed(intake, retired=False)
-    body = {**END, "explanation": TOLD}
+    body = {**END, "explanation": REASON}
     away = await intake.officer.post(f"{path}/actions/end-part", json=body)
     entered = await intake.officer.post(f"{path}/actions/record-result", json=FOUND)
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), operation=Operation.ERASE, tasks=(ERASED, GONE)))
@@ -109,7 +109,7 @@ async def test_only_what_is_missing_because_its_system_was_retired_is_ended_so(i
 async def test_an_open_request_whose_part_was_ended_closes_in_part_and_says_why(intake: Intake) -> None:
     path = await intake.submit(right="erasure")
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), operation=Operation.ERASE, tasks=(ERASED, GONE)))
-    (await intake.officer.post(f"{path}/actions/end-part", json={**END, "explanation": TOLD})).raise_for_status()
+    (await intake.officer.post(f"{path}/actions/end-part", json={**END, "explanation": REASON})).raise_for_status()
     (await approve(intake.colleague, path)).raise_for_status()
     done = TaskReport.model_validate((await intake.published())[-1]["task"])
     await intake.complete(path, operation=Operation.ERASE, tasks=(ERASED, done), outcome=PARTLY)
@@ -213,7 +213,7 @@ async def test_what_is_refused_for_good_lets_nothing_behind_it_begin(harness: Ha
     assert (await harness.states(new.request_id))["crm:erase"] == "cancelled"
 
 
-async def test_nobody_is_forgotten_where_they_could_not_be_searched_for_or_located(harness: Harness) -> None:
+async def test_key_stays_while_a_system_could_not_be_searched(harness: Harness) -> None:
     lost = each(lambda task: NotSearched(task.task_id, Unsearched.NUMBER_WITHOUT_PERIOD))
     harness.systems["cdr"].answers = {Operation.ERASE: lost}
     unsearched = await harness.new_fulfilment()
@@ -230,7 +230,7 @@ async def test_nobody_is_forgotten_where_they_could_not_be_searched_for_or_locat
         assert await harness.fulfilment_state(each_one.request_id) == "blocked"
 
 
-# What the services that fulfil do when two persons have decided how a request is answered, or when it is withdrawn.
+# Fulfilment after two people have decided an answer, or after a withdrawal.
 def has(*values: str, of: str = "ada@example.org") -> Any:
     """An answer that finds so many records, by that address."""
     by = (Match("email", of),)
@@ -259,18 +259,18 @@ async def copying(
 
 
 async def said(harness: Harness) -> list[dict[str, Any]]:
-    """What was said, after every package that was due."""
+    """Returns the published events, after every due package."""
     if harness.unit_of_work.service is ServiceName.EXPORT:
         await pack(harness)
     rows = await harness.pool.fetch("SELECT value FROM outbox ORDER BY position")
     return [json.loads(row["value"]) for row in rows]
 
 
-async def package(harness: Harness, event: RequestVerified, told: dict[str, Any]) -> dict[str, Any]:
-    """What is in the one package that there is."""
+async def package(harness: Harness, event: RequestVerified, answer: dict[str, Any]) -> dict[str, Any]:
+    """Returns the content of the only package."""
     async with harness.unit_of_work.begin() as tx:
         [(sealed_id, *_)] = await tx.vault.places(tx.connection, event.subject, "package")
-    assert str(sealed_id) == told["package_id"]
+    assert str(sealed_id) == answer["package_id"]
     content = await fetched(harness, sealed_id)
     found = described(content)
     assert (b"not complete" in unpacked(content)["README.txt"]) == ("missing" in found)
@@ -286,10 +286,10 @@ async def test_a_partial_package_leaves_out_what_is_not_shown_to_be_the_subjects
     harness, _, event = await copying(open_harness, Unavailable("it is away"), theirs)
     async with harness.unit_of_work.begin() as tx:
         await export.answer(harness.fulfilments, [a(AnswerDecided, about=event, outcome=PARTLY, owed=True)], tx)
-    [told] = await said(harness)
-    found = await package(harness, event, told)
+    [answer] = await said(harness)
+    found = await package(harness, event, answer)
     assert ({piece["system"] for piece in found["records"]}, found["missing"]) == ({"crm"}, ["cdr", "tickets"])
-    assert {task["system"]: task.get("failure") for task in told["tasks"]}["tickets"] == "release_blocked"
+    assert {task["system"]: task.get("failure") for task in answer["tasks"]}["tickets"] == "release_blocked"
     assert await pieces(harness) == 1
 
 
@@ -313,8 +313,8 @@ async def test_a_refused_access_hands_out_nothing_and_is_collected_no_more(open_
         refused = a(AnswerDecided, about=event, outcome=Outcome.REFUSED, owed=False)
         await export.answer(harness.fulfilments, [refused], tx)
         await export.close([a(RequestClosed, about=event, outcome=Outcome.REFUSED)], tx)
-    [told] = await said(harness)
-    assert "package_id" not in told
+    [answer] = await said(harness)
+    assert "package_id" not in answer
     assert await harness.states(event.request_id) == {"crm:export": "done", "cdr:export": "cancelled"}
     assert await harness.pool.fetchval("SELECT count(*) FROM vault.sealed WHERE kind <> 'identities'") == 0
 
@@ -331,8 +331,8 @@ async def test_key_lives_while_an_erasure_is_outstanding(open_harness: OpenHarne
     async with harness.unit_of_work.begin() as tx:
         await reports.answer([a(AnswerDecided, about=event, outcome=PARTLY, owed=True)], tx)
         await erasure.shred_key([a(RequestClosed, about=event, outcome=PARTLY, goes_on=True)], tx)
-    [told] = await said(harness)
-    assert {task["system"]: task["changed"] for task in told["tasks"]} == {"crm": 2, "cdr": 0}
+    [answer] = await said(harness)
+    assert {task["system"]: task["changed"] for task in answer["tasks"]} == {"crm": 2, "cdr": 0}
     assert "key.kept" in await harness.actions(event.request_id)
     away.answers = {}
     clock.pass_by(hours=1)
@@ -341,7 +341,7 @@ async def test_key_lives_while_an_erasure_is_outstanding(open_harness: OpenHarne
     assert (await harness.actions(event.request_id))[-1] == "key.shredded"
 
 
-async def test_a_withdrawn_erasure_says_what_had_been_done_also_by_whoever_was_at_it(open_harness: OpenHarness) -> None:
+async def test_withdrawn_erasure_reports_all_work_done(open_harness: OpenHarness) -> None:
     waiting: list[RequestVerified] = []
 
     async def withdraw_meanwhile(asked: Any, _save_progress: Checkpoint) -> list[Result]:
@@ -357,7 +357,7 @@ async def test_a_withdrawn_erasure_says_what_had_been_done_also_by_whoever_was_a
         await fulfilling.begin(Operation.ERASE, at_work.fulfilments, [event], tx)
     for system in ("crm", "cdr"):
         await at_work.worker(system).work()
-    first, last = [{t["system"]: t["changed"] for t in told["tasks"]} for told in await said(at_work)]
+    first, last = [{t["system"]: t["changed"] for t in answer["tasks"]} for answer in await said(at_work)]
     assert first == {"crm": 2, "cdr": 0, "tickets": 0}
     assert last == {"crm": 2, "cdr": 5, "tickets": 0}
 
@@ -367,5 +367,5 @@ async def test_an_answer_is_not_awaited_in_vain_where_the_work_never_began(open_
     decided = a(AnswerDecided, outcome=Outcome.REFUSED, owed=False)
     async with harness.unit_of_work.begin() as tx:
         await reports.answer([decided], tx)
-    [told] = await said(harness)
-    assert (told["request_id"], told["tasks"]) == (str(decided.request_id), [])
+    [answer] = await said(harness)
+    assert (answer["request_id"], answer["tasks"]) == (str(decided.request_id), [])

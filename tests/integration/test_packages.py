@@ -78,12 +78,12 @@ async def test_the_letter_about_an_erasure_says_until_when_an_earlier_copy_stays
     access = await answered(intake)
     intake.clock.pass_by(days=3)
     ada, bob = {"email": "ada@example.org"}, {"email": "bob@example.org"}
-    for subject, told in ((bob, False), (ada, True)):
+    for subject, named in ((bob, False), (ada, True)):
         erasure = await intake.submit(right="erasure", subject=subject)
         await intake.complete(erasure, operation=Operation.ERASE)
         letters = (await intake.officer.get(f"{erasure}/letters")).raise_for_status().json()["data"]
         body = " ".join(letters[-1]["body"].split())
-        assert ("stays available to you until 16 March 2026 at the latest; then we delete it" in body) is told
+        assert ("stays available to you until 16 March 2026 at the latest; then we delete it" in body) is named
     intake.clock.pass_by(days=10)
     assert (await downloaded(intake.channel, access)).status_code == 200
     intake.clock.pass_by(days=1, hours=1)
@@ -98,8 +98,8 @@ async def test_it_is_handed_out_so_many_times_each_on_record_and_then_removed(in
     assert await kept(intake) == 0
     actions = await intake.actions(path)
     assert (actions.count("package.downloaded"), actions.count("package.removed")) == (TIMES, 1)
-    told = (await downloaded(intake.channel, path)).json()
-    assert "14 days and 5 downloads" in told["detail"]
+    refused = (await downloaded(intake.channel, path)).json()
+    assert "14 days and 5 downloads" in refused["detail"]
     shown, letter = await intake.view(path), (await intake.letters(path))[-1]
     assert (shown["package"], "no longer kept" in shown["answer"], "is ready" in shown["answer"]) == (
         False,
@@ -110,10 +110,10 @@ async def test_it_is_handed_out_so_many_times_each_on_record_and_then_removed(in
 
 
 @pytest.mark.parametrize("hangs_up", [False, True])
-async def test_the_last_download_removes_it_also_where_somebody_has_the_request_in_hand_at_its_end(
+async def test_last_download_removes_it_also_while_the_request_is_locked(
     intake: Intake, monkeypatch: pytest.MonkeyPatch, *, hangs_up: bool
 ) -> None:
-    """Also where whoever has the last byte hangs up at once, as a command does."""
+    """The client may hang up right after the last byte, as a command does."""
     path, read, pool = await answered(intake), chunks.read, intake.unit_of_work.pool
     for _ in range(TIMES - 1):
         await downloaded(intake.channel, path)
@@ -242,7 +242,7 @@ async def left(harness: Harness) -> dict[str, int]:
 
 
 def standing_still(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
-    """Lets whoever makes a package stop when all of it but its last chunk is stored."""
+    """Stops the build of a package before its last chunk is stored."""
     reached, build = asyncio.Event(), built.build
 
     async def slow(*arguments: Any) -> Any:
@@ -275,7 +275,7 @@ async def given_up(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
 async def test_package_of_a_dead_process_is_rebuilt(open_harness: OpenHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     harness, new = await copied(open_harness, *MANY)
     async with given_up(harness, monkeypatch) as lease:
-        assert await left(harness) == {"records": 1, "package": 1, "release": 1}, "stored, and nobody's to read"
+        assert await left(harness) == {"records": 1, "package": 1, "release": 1}, "stored, but not released"
         assert await harness.outbox() == []
         assert await pack(harness) == 0, "it is in the hands of a process that is alive"
         await harness.silence(lease)
@@ -492,7 +492,7 @@ async def test_invalid_copy_is_refused_unquoted(intake: Intake, database: str) -
         assert (answer.status_code, says in answer.text, ADA in answer.text) == (422, True, False)
 
 
-async def test_nobody_else_and_for_nothing_else_a_copy_is_taken(intake: Intake, database: str) -> None:
+async def test_copy_is_taken_only_from_its_system_and_for_its_task(intake: Intake, database: str) -> None:
     path, other = await intake.submit(), await intake.submit()
     billing, stranger = await team(intake, path, database), await team(intake, path, database, role="downstream:shop")
     assert (await stranger.put()).status_code == 403
@@ -511,8 +511,8 @@ async def test_team_gets_new_values_of_its_own_fields_alone(intake: Intake, data
     ]
     path = await intake.submit(right="rectification", subject={"email": ADA}, changes=wanted)
     billing = await team(intake, path, database, Operation.RECTIFY)
-    told = (await intake.channel.get(FETCH, headers=billing._headers)).json()  # noqa: SLF001  # its own
-    assert told["changes"] == [wanted[0]]
+    identities = (await intake.channel.get(FETCH, headers=billing._headers)).json()  # noqa: SLF001  # its own
+    assert identities["changes"] == [wanted[0]]
     [fetched] = [entry for entry in await intake.evidence(path) if entry["action"] == "identities.fetched"]
     assert fetched["detail"]["fields"] == ["email"]
 

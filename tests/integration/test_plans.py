@@ -39,8 +39,8 @@ REFUSES = Refused("a contract is in a state in which nothing may be erased")
 def crm_of(**answers: object) -> ScriptedSystem:
     """A CRM that tells everybody's account, and is asked before anything is erased."""
     found = each(lambda task: Receipt(task.task_id, TaskOutcome.LOCATED, 1, identities=(ACCOUNT,)))
-    told = {Operation.LOCATE: found, **{Operation(name): answer for name, answer in answers.items()}}
-    return ScriptedSystem("crm", yields=frozenset({IdentityType.ACCOUNT_ID}), answers=told, may_refuse=True)  # type: ignore[arg-type]  # answers of tests
+    given = {Operation.LOCATE: found, **{Operation(name): answer for name, answer in answers.items()}}
+    return ScriptedSystem("crm", yields=frozenset({IdentityType.ACCOUNT_ID}), answers=given, may_refuse=True)  # type: ignore[arg-type]  # answers of tests
 
 
 async def worked(harness: Harness, *steps: tuple[str, Operation]) -> None:
@@ -49,7 +49,7 @@ async def worked(harness: Harness, *steps: tuple[str, Operation]) -> None:
 
 
 LOCATE, PLAN, ERASE = Operation.LOCATE, Operation.PLAN, Operation.ERASE
-"""In the order in which a system is worked."""
+"""Operations in the order in which a system is worked."""
 
 
 async def erasure(harness: Harness) -> UUID:
@@ -85,7 +85,7 @@ async def test_where_the_crm_refuses_no_other_system_is_touched(open_harness: Op
 
 
 def telling(word: str) -> Answer:
-    """What a CRM answers that says whether a contract is active: yes, no, or that it does not know."""
+    """Answers as a CRM that says whether a contract is active: yes, no, or unknown."""
     states = {"contract_active": {"yes": True, "no": False}.get(word)}
     return each(lambda task: Receipt(task.task_id, TaskOutcome.PLANNED, found=1, states=states))
 
@@ -94,7 +94,7 @@ def none(task: Task) -> Receipt:
     return Receipt(task.task_id, TaskOutcome.NO_MATCH)
 
 
-async def erased_beside(
+async def erased_with(
     open_harness: OpenHarness, shop: ScriptedSystem, crm: Answer
 ) -> tuple[Harness, UUID, dict[str, TaskReport]]:
     """The same person in the CRM and in a shop; what came of each, where it has come to that."""
@@ -110,22 +110,22 @@ async def erased_beside(
 async def test_what_one_system_tells_keeps_what_another_holds(open_harness: OpenHarness) -> None:
     shop = ScriptedSystem("shop", categories=frozenset({"contact", "customer"}))
     shop.answers[PLAN] = each(lambda task: Receipt.planned(task, {"contact": 2, "customer": 1}))
-    harness, request_id, came = await erased_beside(open_harness, shop, telling("yes"))
+    harness, request_id, came = await erased_with(open_harness, shop, telling("yes"))
     said = came["shop"]
     assert (said.outcome, said.ground, said.found, said.remaining) == ("retained", "active_contract", 3, 3)
     assert [(each.category, each.count) for each in said.kept or ()] == [("contact", 2), ("customer", 1)]
-    assert [task.operation for task in shop.asked] == [PLAN], "it is never told to erase"
+    assert [task.operation for task in shop.asked] == [PLAN], "it is never asked to erase"
     assert list(await harness.states(request_id))[:3] == ["crm:locate", "crm:plan", "shop:plan"]
 
-    nobody = ScriptedSystem("shop", categories=frozenset({"contact"}), answers={PLAN: each(none)})
-    *_, came = await erased_beside(open_harness, nobody, telling("yes"))
+    unknown = ScriptedSystem("shop", categories=frozenset({"contact"}), answers={PLAN: each(none)})
+    *_, came = await erased_with(open_harness, unknown, telling("yes"))
     assert came["shop"].outcome == "no_match", "nothing is kept where there is nothing"
 
 
-@pytest.mark.parametrize("crm", [each(none), telling("no")], ids=["nobody", "none"])
+@pytest.mark.parametrize("crm", [each(none), telling("no")], ids=["unknown", "none"])
 async def test_what_no_state_keeps_goes(open_harness: OpenHarness, crm: Answer) -> None:
     shop = ScriptedSystem("shop", categories=frozenset({"contact", "ticket"}))
-    *_, came = await erased_beside(open_harness, shop, crm)
+    *_, came = await erased_with(open_harness, shop, crm)
     assert came["shop"].outcome == "erased"
 
 
@@ -140,16 +140,16 @@ async def test_what_no_state_keeps_goes(open_harness: OpenHarness, crm: Answer) 
 )
 async def test_unknown_retention_erases_nothing(open_harness: OpenHarness, crm: Answer, failure: str) -> None:
     shop = ScriptedSystem("shop", categories=frozenset({"contact", "ticket"}))
-    harness, request_id, _ = await erased_beside(open_harness, shop, crm)
+    harness, request_id, _ = await erased_with(open_harness, shop, crm)
     assert (await harness.states(request_id))["shop:plan"] == "failed"
     assert await harness.pool.fetchval("SELECT failure FROM task WHERE system = 'shop' AND state = 'failed'") == failure
     assert not [task for system in harness.systems.values() for task in system.asked if task.operation is ERASE]
 
 
-async def test_store_is_told_active_states_and_asked_again_on_their_day(open_harness: OpenHarness) -> None:
+async def test_store_gets_active_states_and_is_asked_again_on_their_day(open_harness: OpenHarness) -> None:
     shop = ScriptedSystem("shop", categories=frozenset({"contact", "ticket"}))
     shop.more["spares_by_category"] = True
-    harness, request_id, _ = await erased_beside(open_harness, shop, telling("yes"))
+    harness, request_id, _ = await erased_with(open_harness, shop, telling("yes"))
     assert {task.operation: task.states for task in shop.asked} == {
         PLAN: {"contract_active": True},
         ERASE: {"contract_active": True},
@@ -207,21 +207,21 @@ async def test_a_dry_run_asks_every_system_and_says_of_each_what_it_could_not_sa
     for _ in range(5):
         await worked(harness, ("away", PLAN), ("slow", PLAN))
         harness.unit_of_work.clock.pass_by(seconds=60)  # type: ignore[attr-defined]  # a clock of the test
-    told = await planned(harness)
-    assert {name: (task.outcome, task.failure, task.found) for name, task in told.items()} == {
+    reports = await planned(harness)
+    assert {name: (task.outcome, task.failure, task.found) for name, task in reports.items()} == {
         "crm": ("planned", None, 2),
         "big": (None, "blast_radius", 7),
         "away": (None, "unavailable", 0),
         "slow": (None, "unavailable", 0),
     }
-    assert told["slow"].sentence == "slow has not answered yet"
-    assert told["big"].exceeded
-    assert (told["big"].by_category, told["big"].unsigned) == (excess.found, excess.unsigned)
+    assert reports["slow"].sentence == "slow has not answered yet"
+    assert reports["big"].exceeded
+    assert (reports["big"].by_category, reports["big"].unsigned) == (excess.found, excess.unsigned)
     assert not [task for system in harness.systems.values() for task in system.asked if task.operation is ERASE]
-    assert "fulfilment.blocked" not in await harness.actions(request_id), "nobody has to see to it"
+    assert "fulfilment.blocked" not in await harness.actions(request_id), "it needs no person"
 
 
-async def test_who_has_proved_nothing_is_told_of_in_a_dry_run_as_not_searched(open_harness: OpenHarness) -> None:
+async def test_unproved_subject_is_reported_in_a_dry_run_as_not_searched(open_harness: OpenHarness) -> None:
     harness = await open_harness(ScriptedSystem("shop", needed="L2"))
     subject = await harness.subject(Identity(IdentityType.EMAIL, "ada@example.org"))
     event = a(PlanAsked, right=Right.ERASURE, plan_id=uuid7(), subject=subject)
@@ -281,8 +281,8 @@ async def test_an_officer_reads_what_an_erasure_would_do_before_and_after_it_has
     by_another = (await intake.officer.post(f"{path}/previews")).headers["Location"]
     assert by_another != link, "what one policy would do, another would not"
     assert (await intake.officer.get(link)).status_code == 404
-    [_, anew] = [each for each in await intake.published() if each["type"] == "dsr.request.plan_asked.v1"]
-    await intake.consume(a(ErasurePlanned, about=id_of(path), plan_id=UUID(anew["plan_id"]), tasks=tasks))
+    [_, again] = [each for each in await intake.published() if each["type"] == "dsr.request.plan_asked.v1"]
+    await intake.consume(a(ErasurePlanned, about=id_of(path), plan_id=UUID(again["plan_id"]), tasks=tasks))
     assert (await intake.officer.post(f"{path}/previews")).json()["state"] == "made"
     intake.clock.pass_by(minutes=11)
     assert (await intake.officer.post(f"{path}/previews")).json()["state"] == "asked", "what was said grows old"
@@ -293,7 +293,7 @@ async def test_there_is_a_plan_of_an_erasure_alone(intake: Intake) -> None:
     assert is_problem(await intake.officer.post(f"{path}/previews"), 409, "illegal_transition")
 
 
-# Legal holds: what one covers no erasure touches until two persons, or a review, let it go (Art. 17(3)(e), REQ-R9).
+# Legal holds: an erasure touches no covered data until two people, or a review, lift the hold (Art. 17(3)(e), REQ-R9).
 HOLDS = "/v1/holds"
 PLACED = {
     "case_number": "LEG-2026-014",
@@ -325,7 +325,7 @@ async def harness(open_harness: OpenHarness) -> Harness:
 
 
 async def erased(harness: Harness, request_id: UUID | None = None, subject: UUID | None = None) -> Any:
-    """What an erasure comes to, as its completion says."""
+    """Returns the result of an erasure, by its completion event."""
     subject = subject or await harness.subject(EMAIL)
     await harness.open(NewFulfilment(request_id or uuid7(), subject, *_ERASURE))
     await harness.worker("crm", Operation.LOCATE).work()
@@ -411,7 +411,7 @@ async def test_hold_placed_midway_stops_the_next_step(intake: Intake, harness: H
     assert outcomes == {"shop": "retained", "crm": "retained"}
 
 
-async def test_a_hold_of_somebody_else_and_a_lifted_one_stop_nothing(intake: Intake, harness: Harness) -> None:
+async def test_foreign_or_lifted_hold_stops_nothing(intake: Intake, harness: Harness) -> None:
     await placed(intake, subject={"account_id": "C-other", "email": "ada@example.org"})
     await lift(intake, await placed(intake))
     assert {report.outcome for report in (await erased(harness)).values()} == {"erased"}
@@ -474,7 +474,7 @@ async def test_a_review_keeps_a_hold_or_ends_it_and_its_owner_does_not_end_it_al
     (await intake.colleague.post(f"{hold}/actions/review", json=needed)).raise_for_status()
     assert (await intake.officer.get(hold)).json()["review_on"] == "2026-07-01"
     void = await intake.colleague.post(f"/v1/approvals/{proposed.json()['approval_id']}/approve")
-    assert is_problem(void, 412, "precondition_failed"), "whoever would lift it says so again"
+    assert is_problem(void, 412, "precondition_failed"), "a new lift must be proposed"
     ends = {"finding": "not_needed"}
     assert is_problem(await intake.colleague.post(f"{hold}/actions/review", json=ends), 409, "illegal_transition")
 
@@ -558,7 +558,7 @@ async def test_a_category_is_deleted_anonymised_kept_or_restricted_as_the_policy
     async with engine(empty_database, tmp_path / "site.toml", {}, policy) as site:
         assert not site.adapter.can.against_policy
         assert not await site.adapter.inspect()
-        asked = [replace(task(Operation.ERASE, each), at=E) for each in (ANNA, email("nobody@example.org"))]
+        asked = [replace(task(Operation.ERASE, each), at=E) for each in (ANNA, email("unknown@example.org"))]
         plan = await site.receipt(replace(task(Operation.PLAN, ANNA), at=E))
         done = [receipt(each) for each in await site.run(*asked)]
         assert (done[0].outcome, done[0].found, done[1].outcome) == (outcome, 2, TaskOutcome.NO_MATCH)

@@ -60,7 +60,7 @@ async def _execute(dsn: str, statement: str) -> object:
         return await connection.fetchval(statement)
 
 
-async def test_postgres_lets_in_nobody_who_guesses_its_password(postgres_server: Postgres | None) -> None:
+async def test_postgres_refuses_a_guessed_password(postgres_server: Postgres | None) -> None:
     if postgres_server is None:
         pytest.skip("a server that exists already is its owner's")
     with pytest.raises(asyncpg.InvalidPasswordError):
@@ -116,15 +116,15 @@ def test_no_server_outlives_an_owner_that_was_killed_with_9(folder: Path) -> Non
 def test_an_ended_child_leaves_no_child_of_its_own(
     folder: Path, end: Callable[[Child], object], status: int | None
 ) -> None:
-    child = Child("family", [sys.executable, "-c", _FAMILY], log=folder / "family.log", ready=lambda: _told(folder) > 0)
+    child = Child("family", [sys.executable, "-c", _FAMILY], log=folder / "family.log", ready=lambda: _pid(folder) > 0)
     child.start()
-    family = [psutil.Process(child.pid), psutil.Process(_told(folder))]
+    family = [psutil.Process(child.pid), psutil.Process(_pid(folder))]
     end(child)
     assert [each.is_running() for each in family] == [False, False]
     assert status is None or child.wait() == status
 
 
-def _told(folder: Path) -> int:
+def _pid(folder: Path) -> int:
     return int((folder / "family.log").read_text().strip() or 0)
 
 
@@ -171,7 +171,7 @@ def test_an_incomplete_download_does_not_count_and_the_next_one_does(tmp_path: P
     assert (libs / "kafka_2.13-4.3.1.jar").stat().st_size > 1_000_000
 
 
-# What `make up` runs beside the platform: the mailbox shows every letter, and a password keeps strangers out.
+# Parts of `make up`: the mailbox shows every letter, and a password keeps strangers out.
 LINK = "http://127.0.0.1:8080/portal/en/prove/a-b_c?d=1&e=2"
 
 
@@ -194,7 +194,7 @@ async def test_a_letter_that_was_sent_is_read_with_its_link_by_who_knows_the_add
 
 
 @pytest.mark.parametrize(("password", "status"), [("right", 303), ("wrong", 403), ("", 403)])
-async def test_where_a_password_is_set_nobody_signs_in_without_it(password: str, status: int) -> None:
+async def test_password_is_required_where_it_is_set(password: str, status: int) -> None:
     provider = IdentityProvider("http://here", "http://console", password="right")
     asked = {
         "client_id": CLIENT,
@@ -226,7 +226,7 @@ class Proxy:
 
 @pytest.fixture
 def proxy(tmp_path: Path) -> Iterator[Proxy]:
-    """It answers 404: to be asked is to be trusted."""
+    """Starts a proxy that answers 404: a request shows that it is trusted."""
     issued = issue(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(issued.certificate, issued.key)

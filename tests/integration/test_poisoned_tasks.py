@@ -68,7 +68,7 @@ closed = { class = "M" }
 
 @dataclass
 class Store(ScriptedSystem):
-    """A SQL store in place of a system that answers as told."""
+    """A SQL store in place of a scripted system."""
 
     sql: SqlEngine | None = None
 
@@ -83,7 +83,7 @@ class Store(ScriptedSystem):
 async def worked(
     harness: Harness, operation: Operation, subjects: Sequence[SubjectData]
 ) -> list[tuple[str, str | None]]:
-    """What became of the task of each of these, worked as one batch: its state and its failure."""
+    """Returns the state and failure of each subject's task, worked as one batch."""
     requests = []
     async with harness.unit_of_work.begin() as tx:
         for known in subjects:
@@ -93,7 +93,7 @@ async def worked(
             requests.append(request)
     await harness.worker("store", Operation.LOCATE).work()
     assert await harness.worker("store", operation).work() == len(subjects)
-    await harness.worker("store", operation).work()  # what could not be stopped at once
+    await harness.worker("store", operation).work()  # what could not be stopped immediately
     rows = await harness.pool.fetch(
         "SELECT t.state, t.failure FROM task t JOIN fulfilment f USING (fulfilment_id) WHERE t.operation = $2"
         " AND NOT t.at_once ORDER BY array_position($1, f.request_id)",
@@ -180,7 +180,7 @@ async def test_an_account_of_another_system_finds_nothing_in_a_store_that_counts
     assert await harness.pool.fetchval("SELECT sum((receipt->'found')::int) FROM task WHERE state = 'done'") == 5
 
 
-# A system is told only the identity types that it needs: all that each adapter says is recorded and searched.
+# A system gets only the identity types that it needs: everything that each adapter sends is recorded and searched.
 SINCE = datetime(2024, 2, 5, tzinfo=UTC)
 NOT_NEEDED = {
     IdentityType.PHONE: "+34911234567",
@@ -188,7 +188,7 @@ NOT_NEEDED = {
     IdentityType.SIP_URI: "sip:hidden.4712@voice.example",
     IdentityType.NAME: "Hildegard Verborgen",
 }
-"""What the requester, or another system, says of the subject besides the address that the system is searched by."""
+"""Further identities from the requester or another system."""
 OPERATIONS: Sequence[tuple[Operation, dict[str, Any]]] = [
     (Operation.LOCATE, {}),
     (Operation.EXPORT, {}),
@@ -202,7 +202,7 @@ OPERATIONS: Sequence[tuple[Operation, dict[str, Any]]] = [
 
 
 def known(address: str, system: str) -> tuple[Identity, ...]:
-    """All that is known of a subject; the last is what the system itself has yielded, so it may hear it again."""
+    """Returns the subject's identities; the system itself yielded the last, so it may receive it again."""
     others = (
         Identity(kind, value, SINCE, None, source)
         for kind, value in NOT_NEEDED.items()
@@ -225,21 +225,21 @@ async def worked_by(system: str, adapter: Adapter, address: str) -> list[Operati
     return [operation for operation, _ in does]
 
 
-def found_in(heard: Iterable[bytes], value: str) -> bool:
+def found_in(sent: Iterable[bytes], value: str) -> bool:
     """Whether what was said holds the value in any form: raw, URL-encoded, escaped, base64, hex, in any case."""
-    heard = list(heard)
+    sent = list(sent)
     spellings = {value, value.lower(), value.upper(), value.lstrip("+"), value.removeprefix("sip:")}
     written = {form for each in spellings for form in forms(each)}
     written |= {
         form for each in spellings for form in (each.encode().hex().encode(), each.encode().hex().upper().encode())
     }
-    return any(form in said for said in heard for form in written)
+    return any(form in said for said in sent for form in written)
 
 
-def must_not_know(heard: Sequence[bytes], address: str) -> None:
-    """It was told the address, so the search works, and nothing else."""
-    assert found_in(heard, address)
-    assert [kind for kind, value in NOT_NEEDED.items() if found_in(heard, value)] == []
+def must_not_know(sent: Sequence[bytes], address: str) -> None:
+    """Asserts that the system got the address, and nothing else."""
+    assert found_in(sent, address)
+    assert [kind for kind, value in NOT_NEEDED.items() if found_in(sent, value)] == []
 
 
 class Recording(httpx.ASGITransport):
@@ -257,7 +257,7 @@ class Recording(httpx.ASGITransport):
         return await super().handle_async_request(request)
 
 
-async def test_a_sql_store_is_told_an_address_alone(customer_store: CustomerStore) -> None:
+async def test_sql_store_gets_only_an_address(customer_store: CustomerStore) -> None:
     address = "anna.meier@example.org"
     async with wiretap(customer_store.dsn) as tap, engine(tap.url, customer_store.dataset, {}) as store:
         done = await worked_by("store", store.adapter, address)
@@ -265,7 +265,7 @@ async def test_a_sql_store_is_told_an_address_alone(customer_store: CustomerStor
     must_not_know([bytes(tap.received)], address)
 
 
-async def test_a_crm_is_told_an_address_alone() -> None:
+async def test_crm_gets_only_an_address() -> None:
     settings = TrytonSettings(url="http://crm", password_env="CRM")
     transport = Recording(slow_crm.application(3))
     adapter = TrytonAdapter("crm", settings, environment={"CRM": "secret"}, transport=transport)
@@ -274,7 +274,7 @@ async def test_a_crm_is_told_an_address_alone() -> None:
     must_not_know(transport.received, Subject(1).email)
 
 
-async def test_a_tracker_is_told_an_address_alone() -> None:
+async def test_tracker_gets_only_an_address() -> None:
     settings = RoundupSettings.model_validate({"url": "http://tickets/", "password_env": "TICKETS"})
     transport = Recording(slow_ticketing.application(3))
     adapter = RoundupAdapter("tickets", settings, environment={"TICKETS": "secret"}, transport=transport)
@@ -283,7 +283,7 @@ async def test_a_tracker_is_told_an_address_alone() -> None:
     must_not_know(transport.received, Subject(1).email)
 
 
-async def test_a_processor_is_told_an_address_alone() -> None:
+async def test_processor_gets_only_an_address() -> None:
     settings = OpenDsrSettings.model_validate({"url": "http://localhost/v2"})
     address = "ada@example.com"
     transport = Recording(application(MailingSystem([{"email": address, "list": "news"}], SetClock())))
@@ -293,7 +293,7 @@ async def test_a_processor_is_told_an_address_alone() -> None:
     must_not_know(transport.received, address)
 
 
-async def test_a_team_on_the_bus_is_told_nobody() -> None:
+async def test_team_on_the_bus_gets_no_identity() -> None:
     published: list[Message] = []
 
     async def publish(messages: Sequence[Message]) -> None:
@@ -311,7 +311,7 @@ async def test_a_team_on_the_bus_is_told_nobody() -> None:
     )
     address = "ada@example.com"
     assert await worked_by("billing", adapter, address) == [Operation.ERASE]
-    heard = [b"\n".join((m.topic.encode(), m.key, m.value, repr(m.headers).encode())) for m in published]
-    assert len(heard) == 1
+    sent = [b"\n".join((m.topic.encode(), m.key, m.value, repr(m.headers).encode())) for m in published]
+    assert len(sent) == 1
     for value in (address, *NOT_NEEDED.values()):
-        assert not found_in(heard, value)
+        assert not found_in(sent, value)

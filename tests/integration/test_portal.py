@@ -30,9 +30,9 @@ from shared.domain.wording import LANGUAGES
 from shared.storage import chunks
 from tests.fixtures.handed_out import seal_package
 from tests.fixtures.intake import Intake
+from tests.fixtures.metrics import Count, metric
 from tests.fixtures.packages import made_of, unpacked
 from tests.fixtures.portal import Opened, Visitor, code_in, link_in, opened, waiting
-from tests.fixtures.told import Count, told
 
 EMAIL = "ada@example.org"
 EXPORTED = TaskReport.model_validate(
@@ -103,7 +103,7 @@ async def test_five_wrong_codes_of_a_request_end_its_codes_and_are_on_record(doo
     assert (failed.added, await waiting(door)) == (1, [(reference, "wrong_codes")])
     async with door.intake.unit_of_work.pool.acquire() as connection:
         await count(connection, door.intake.clock.now())
-    assert told("dsr_proofs_stopped", reason="wrong_codes") == 1
+    assert metric("dsr_proofs_stopped", reason="wrong_codes") == 1
     assert "Please write to us" in (await ada.open("/portal/en/code")).text
     again = door.visitor()
     await (await again.open("/portal/en/follow")).send(reference=reference)
@@ -174,14 +174,14 @@ async def test_a_form_without_the_token_of_its_session_does_nothing(door: Opened
     assert answer.status_code == 403
     for origin in ("https://elsewhere.example", "http://["):
         answer = await ada.client.post("/portal/en/ask/right", data={"right": "access"}, headers={"Origin": origin})
-        assert answer.status_code == 403, "it is no page of ours that has sent it"
+        assert answer.status_code == 403, "the form is not from our page"
 
 
 WRONG: tuple[tuple[str, dict[str, str], str], ...] = (
     ("detail", {"field": "email", "asserted": "ada@new,example"}, "Write an e-mail address"),
     ("detail", {"field": "phone", "asserted": "12"}, "with the code of its country"),
     ("detail", {"field": "name", "asserted": "a" * 201}, "Write the name in one line"),
-    ("contact", {"email": "nobody"}, "Write an e-mail address"),
+    ("contact", {"email": "no-address"}, "Write an e-mail address"),
     ("contact", {"email": ""}, "Write your e-mail address"),
     ("contact", {"email": EMAIL, "country": "XX"}, "Choose one"),
     ("details", {"number1": "12"}, "with the code of its country"),
@@ -288,7 +288,7 @@ async def test_an_address_sends_so_many_requests_an_hour(intake: Intake, monkeyp
         assert ada.status == 429
 
 
-# How many letters with a link go out, and that nobody can use up what somebody else needs to prove who they are.
+# Limits of letters with a link; no requester can exhaust those of another.
 OTHERS = """
 INSERT INTO proof_link (link_id, request_id, token_hash, code_hash, address, sent_at, code_until, expires_at, mailbox)
 SELECT gen_random_uuid(), request_id, uuid_send(gen_random_uuid()), code_hash, address, sent_at, code_until,
@@ -330,7 +330,7 @@ async def test_links_to_one_mailbox_are_limited_and_withheld_ones_are_manual(doo
     assert await waiting(door) == [(reference, "withheld")]
     async with door.intake.unit_of_work.pool.acquire() as connection:
         await count(connection, door.intake.clock.now())
-    assert told("dsr_proofs_stopped", reason="withheld") == 1
+    assert metric("dsr_proofs_stopped", reason="withheld") == 1
     door.intake.clock.at += timedelta(hours=1, seconds=1)
     await again(door, reference, ADA)
     assert len(await door.letters()) == 2, "after the wait that the page names"
@@ -576,12 +576,12 @@ async def test_unannounced_answer_is_not_given_and_needs_review(door: Opened) ->
     path = f"/v1/requests/{await asked(ada)}"
     await (await ada.open(link_in((await door.letters())[0]))).send()
     await intake.complete(path, tasks=(EXPORTED,))
-    told = "SELECT responded_at FROM request"
-    assert await intake.unit_of_work.pool.fetchval(told) == intake.clock.now(), "it can be read"
+    responded = "SELECT responded_at FROM request"
+    assert await intake.unit_of_work.pool.fetchval(responded) == intake.clock.now(), "it can be read"
     news = await intake.unit_of_work.pool.fetchval("SELECT letter_id FROM delivery WHERE kind = 'portal_news'")
     async with intake.unit_of_work.begin() as tx:
         await outcomes.stopped(tx, Letters(), news, "refused")
-    assert await intake.unit_of_work.pool.fetchval(told) is None
+    assert await intake.unit_of_work.pool.fetchval(responded) is None
     assert (await intake.types())[-2:] == ["closed", "letter_returned"]
     tasks = (await door.officer.get("/v1/letters")).json()["data"]
     [task] = [each for each in tasks if each["state"] == "person"]
@@ -590,7 +590,7 @@ async def test_unannounced_answer_is_not_given_and_needs_review(door: Opened) ->
     intake.clock.at += timedelta(days=2)
     async with intake.unit_of_work.begin() as tx:
         await outcomes.sent(tx, Letters(), news)
-    assert await intake.unit_of_work.pool.fetchval(told) == intake.clock.now()
+    assert await intake.unit_of_work.pool.fetchval(responded) == intake.clock.now()
     assert (await intake.types())[-1] == "closed"
 
 
@@ -629,8 +629,8 @@ async def test_report_is_read_and_counted_once_a_day(door: Opened, monkeypatch: 
         assert ("as often as it can be" in shown.text, "/request/report" in shown.html) == (fetched == 5, fetched == 2)
     before = len(await door.letters("portal_news"))
     await intake.officer.post(f"{path}/actions/revoke-proof", json={"identity": "email"})
-    assert (await ada.client.get("/portal/en/request/report")).status_code == 409, "somebody doubts whose it is"
-    assert len(await door.letters("portal_news")) == before + 1, "whoever asked hears that it is withheld"
+    assert (await ada.client.get("/portal/en/request/report")).status_code == 409, "its proof is in doubt"
+    assert len(await door.letters("portal_news")) == before + 1, "the requester is notified that it is withheld"
     downloads = "SELECT downloads FROM request WHERE request_id = $1"
     assert await intake.unit_of_work.pool.fetchval(downloads, UUID(reference)) == 2, "as a download does"
     assert (await door.visitor().client.get("/portal/en/request/report")).status_code == 403
@@ -645,7 +645,7 @@ async def test_question_to_an_unproved_address_waits_and_the_link_only_shows_it(
     ada, intake = door.visitor(), door.intake
     path = f"/v1/requests/{await asked(ada)}"
     (await intake.officer.post(f"{path}/actions/ask", json=DOUBTED)).raise_for_status()
-    assert "question_sent" not in await intake.types(), "nobody can know of it"
+    assert "question_sent" not in await intake.types(), "it cannot be known"
     assert "does not count as asked" in (await intake.officer.get(path)).json()["blocked_by"][0]["message"]
     assert await door.letters("portal_news") == []
     intake.clock.pass_by(days=2)
@@ -656,7 +656,7 @@ async def test_question_to_an_unproved_address_waits_and_the_link_only_shows_it(
     assert (types.count("question_sent"), "question_answered" in types, "verified" in types) == (1, False, True)
     [sent] = [each for each in await intake.published() if "question_sent" in each["type"]]
     assert sent["asked_at"].startswith(intake.clock.now().date().isoformat()), "and from then on"
-    assert (sent["question"], sent["condition_recorded"]) == ("clarification", False), "work goes on beside it"
+    assert (sent["question"], sent["condition_recorded"]) == ("clarification", False), "work goes on meanwhile"
     await ada.open("/portal/en/request")
     await (await ada.open("/portal/en/request/answer")).send(text="The one in Cologne.")
     assert ada.path == "/portal/en/request"

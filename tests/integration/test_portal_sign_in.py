@@ -1,4 +1,4 @@
-"""Who comes to the portal by a token or by a link: who vouches, for whom, for how long, and for what."""
+"""Access to the portal by token or link: issuer, person, duration and scope."""
 
 import re
 from collections.abc import AsyncIterator
@@ -188,11 +188,11 @@ async def test_sign_in_with_another_address_proves_both(door: Opened) -> None:
     signed: dict[str, Any] = {"email": "ada@example.org", "amr": ["pwd", "otp"]}
     await (await ada.open(f"/portal/en/signed-in?token={token(clock, **signed)}")).send()
     reference = await asked(ada, email="ada@elsewhere.example", account="C-9")
-    assert "One more step" in ada.text, "nothing is written to an address that nobody has proved"
+    assert "One more step" in ada.text, "nothing is sent to an unproved address"
     view = (await door.intake.officer.get(f"/v1/requests/{reference}")).json()
     assert view["state"] == "in_progress"
     await (await again.open(link_in((await door.letters())[0]))).send()
-    assert "sign in again" in again.text, "on another device nobody can tell that it is the same person"
+    assert "sign in again" in again.text, "another device may belong to another person"
     assert (await again.open("/portal/en/request")).status == 403
     await (await again.open(f"/portal/en/signed-in?token={token(clock, jti='two', **signed)}")).send()
     assert (again.path, references.of(UUID(reference)) in again.text) == ("/portal/en/request", True)
@@ -210,7 +210,7 @@ async def test_who_has_signed_in_sees_as_whom_before_they_send_and_can_ask_for_a
     assert (shown.status, "CU-17" in shown.text) == (422, False), "what is sent is what was shown"
 
 
-async def test_what_somebody_is_writing_goes_on_when_the_link_of_another_request_is_used(door: Opened) -> None:
+async def test_draft_survives_the_link_of_another_request(door: Opened) -> None:
     ada = door.visitor()
     await asked(ada)
     await ada.open("/portal/en/ask/right")
@@ -232,7 +232,7 @@ async def test_what_somebody_is_writing_goes_on_when_the_link_of_another_request
     assert due[0] not in (await window.open("/portal/de/sent")).text, "a day is said in the language of the page"
 
 
-# A link shows what it confirms, may be disowned, and then a person hears of it.
+# A link shows what it confirms; it can be repudiated, which needs a person.
 
 
 async def test_before_the_button_the_letter_and_the_page_say_what_was_asked_for(door: Opened) -> None:
@@ -242,7 +242,7 @@ async def test_before_the_button_the_letter_and_the_page_say_what_was_asked_for(
     page = await door.visitor().open(link_in(letter))
     assert "Give me a copy of my data" in page.text
     assert page.html.index("Give me a copy") < page.html.index("Yes, I have asked for this")
-    assert "Ada" not in page.html, "nobody is named"
+    assert "Ada" not in page.html, "no one is named"
     await page.send(answer="")
     assert (page.path, await door.intake.types()) == (link_in(letter), ["received"]), "no button has sent that"
 
@@ -265,7 +265,7 @@ async def test_disowned_request_is_not_worked_and_sends_no_more_mail(door: Opene
     assert await door.intake.types() == ["received"]
 
 
-# Staff ask the contact on file of an account whether a request is theirs; the answer goes to whoever confirms.
+# Staff ask an account's contact on file whether a request is theirs; the answer goes to the person who confirms.
 NEW, OLD, ACCOUNT = "ada.new@example.net", "Ada@Example.org", "CU-17"
 ASKED = {"question": "identity", "text": "Is this account yours?", "contact_on_file": OLD}
 
@@ -305,7 +305,7 @@ async def test_a_contact_on_file_is_asked_only_where_its_proof_would_count(door:
     named = f"/v1/requests/{await asked(eve, email=NEW, account=ACCOUNT)}/actions/ask"
     for path, changed, status in (
         (unnamed, {}, 400),
-        (named, {"contact_on_file": "nobody"}, 400),
+        (named, {"contact_on_file": "no one"}, 400),
         (named, {"question": "clarification"}, 422),
     ):
         assert (await intake.officer.post(path, json={**ASKED, **changed})).status_code == status, changed
@@ -333,7 +333,7 @@ async def presses(door: Opened, visitor: Visitor) -> Visitor:
 
 
 async def levels(intake: Intake, path: str) -> dict[str, str]:
-    """How well each identity that the requester has stated is proved."""
+    """Returns the level of each stated identity."""
     async with intake.unit_of_work.begin() as tx:
         ref = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", id_of(path))
         known = (await tx.vault.subject_data(tx.connection, [ref]))[ref].identities
@@ -341,7 +341,7 @@ async def levels(intake: Intake, path: str) -> dict[str, str]:
 
 
 async def finds(intake: Intake, path: str, *identities: Identity) -> None:
-    """A system yields these of whoever is found by what is proved."""
+    """Yields these identities for the person found by proved ones."""
     async with intake.unit_of_work.begin() as tx:
         ref = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", id_of(path))
         content = encode_identities(replace(each, source="crm", level="L1") for each in identities)
@@ -366,7 +366,7 @@ async def test_confirming_a_strangers_request_gives_the_stranger_nothing(door: O
     assert (await levels(intake, path))["email"] == "L0"
     assert await intake.types() == before, "nothing is searched by it"
     assert (await eve.open("/portal/en/request")).status == 200
-    assert await waiting(door) == [], "nobody of ours need look"
+    assert await waiting(door) == [], "no officer needs to look"
 
 
 async def test_sign_in_proves_no_request_of_a_stranger(door: Opened) -> None:

@@ -1,4 +1,4 @@
-"""An erasure that has found whose data they are waits for what the same person has asked for besides (G1, Art. 18)."""
+"""An erasure with located identities waits for other requests of the same person (G1, Art. 18)."""
 
 import asyncio
 from functools import partial
@@ -24,7 +24,7 @@ from tests.fixtures.intake import Intake, id_of
 from tests.fixtures.live import eventually
 
 OTHER_ADDRESS = Identity(IdentityType.EMAIL, "ada.l@example.org", source="crm")
-SOMEBODY_ELSE = Identity(IdentityType.EMAIL, "eve@example.org")
+ANOTHER = Identity(IdentityType.EMAIL, "eve@example.org")
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ async def harness(open_harness: OpenHarness) -> Harness:
 
 
 async def known(harness: Harness, kind: Kind, *identities: Identity) -> UUID:
-    """Another request, of whoever has proved these."""
+    """Opens another request, of the person with these identities."""
     request_id = uuid7()
     marks = Marks.of(harness.unit_of_work.vault.keyring, identities)
     async with harness.pool.acquire() as connection:
@@ -74,7 +74,7 @@ async def test_located_accounts_link_addresses(harness: Harness, kind: Kind, pro
     assert await harness.outbox() == ["dsr.fulfilment.postponed.v1"]
     assert "fulfilment.postponed" in await harness.actions(request_id)
 
-    await harness.retry(request_id)  # whoever tries it again does not get past it
+    await harness.retry(request_id)  # a retry does not get past it
     assert (await harness.states(request_id))["shop:erase"] == "waiting"
     async with harness.pool.acquire() as connection:
         await open_requests.end(connection, [other])
@@ -97,15 +97,15 @@ async def test_dual_decision_is_not_postponed(
     assert (await harness.states(request_id))["shop:erase"] == goes_on
 
 
-async def test_whoever_shares_an_address_and_has_proved_another_account_is_somebody_else(harness: Harness) -> None:
+async def test_shared_address_with_another_proved_account_is_another_person(harness: Harness) -> None:
     await known(harness, Kind.COPY, OTHER_ADDRESS, Identity(IdentityType.ACCOUNT_ID, "C-other"))
-    await known(harness, Kind.COPY, SOMEBODY_ELSE)
+    await known(harness, Kind.COPY, ANOTHER)
     await known(harness, Kind.ERASURE, ACCOUNT)
     request_id = await located(harness)
     assert (await harness.states(request_id))["shop:erase"] == "ready"
 
 
-async def test_a_copy_that_is_asked_for_at_the_same_moment_is_seen_by_whoever_comes_later(harness: Harness) -> None:
+async def test_concurrent_copy_is_seen_by_the_later_transaction(harness: Harness) -> None:
     copy, keys = uuid7(), harness.unit_of_work.vault.keyring
     [request_id] = await harness.open()
     marks = Marks.of(keys, [OTHER_ADDRESS])
@@ -139,7 +139,7 @@ async def test_the_rest_of_an_erasure_that_was_stopped_waits_for_the_copy_that_c
     assert (await harness.states(request_id))["crm:erase"] == "ready"
 
 
-async def test_two_persons_who_confirm_a_limit_begin_no_rest_that_waits_for_a_copy(harness: Harness) -> None:
+async def test_confirmed_limit_does_not_start_a_rest_that_waits_for_a_copy(harness: Harness) -> None:
     exceeded = Exceeded(limit=Limit.MAX_ROWS, found=9, allowed=5)
     harness.systems["shop"].answers[Operation.ERASE] = each(lambda _: BlastRadius("too many", exceeded))
     request_id = await located(harness)
@@ -155,7 +155,7 @@ async def test_two_persons_who_confirm_a_limit_begin_no_rest_that_waits_for_a_co
     assert (await harness.states(request_id))["shop:erase"] == "ready"
 
 
-async def test_a_copy_that_is_asked_for_as_the_rest_goes_on_is_seen_by_whoever_comes_later(harness: Harness) -> None:
+async def test_copy_requested_during_the_rest_is_seen_by_the_later_transaction(harness: Harness) -> None:
     request_id, copy = await stopped(harness), uuid7()
     marks = Marks.of(harness.unit_of_work.vault.keyring, [OTHER_ADDRESS])
     async with harness.pool.acquire() as asking, asking.transaction():
@@ -214,7 +214,7 @@ async def test_what_asks_for_anything_else_or_proves_another_person_repeats_noth
     assert id_of(by_address) in await repeated(intake, first)
 
 
-async def test_an_access_names_the_other_requests_of_the_same_person_and_nobody_elses(intake: Intake) -> None:
+async def test_access_names_only_the_persons_other_requests(intake: Intake) -> None:
     objection = await intake.submit(subject=MIA, right="objection", scope="direct_marketing")
     await intake.submit(subject=MIA | {"account_id": "C-8"})
     await intake.submit(subject={"email": "eve@example.org"})

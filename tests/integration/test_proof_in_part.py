@@ -1,4 +1,4 @@
-"""What intake does where more proof is needed for a part: ask for it at once, go on with it, or leave the part out."""
+"""A part needs more proof: intake asks for it, goes on with the proved part, or leaves the part out."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ UNPROVED = report("cdr", outcome=TaskOutcome.NOT_SEARCHED, not_searched=Unsearch
 
 
 async def submitted(intake: Intake, **more: Any) -> str:
-    """A request of somebody who has opened a link that was sent to their address, and no more."""
+    """Submits a request of a person who has only opened a link in their mail."""
     return await intake.submit(subject=SUBJECT, assurance=None, proofs=[LINKED], **more)
 
 
@@ -31,7 +31,7 @@ async def asked(intake: Intake) -> str:
     return path
 
 
-async def test_what_is_proved_begins_at_once_and_it_is_on_record_by_what(intake: Intake) -> None:
+async def test_proved_part_begins_immediately_with_its_proof_on_record(intake: Intake) -> None:
     path = await submitted(intake)
     assert (await intake.view(path))["state"] == "in_progress"
     assert await intake.types() == ["verified"]
@@ -114,7 +114,7 @@ NOTE = "The code was sent to Ben Quarzfels, who has the number now."
 
 
 async def levels(intake: Intake, path: str) -> dict[str, str]:
-    """How well each identity is proved by now."""
+    """Returns the present level of each identity."""
     async with intake.unit_of_work.begin() as tx:
         ref = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", id_of(path))
         known = (await tx.vault.subject_data(tx.connection, [ref]))[ref]
@@ -126,7 +126,7 @@ async def taken_back(intake: Intake, path: str, field: str = "email", by: str = 
     return int(answer.status_code)
 
 
-async def test_repudiation_of_an_open_request_counts_at_once(intake: Intake) -> None:
+async def test_repudiation_of_an_open_request_counts_immediately(intake: Intake) -> None:
     path = await intake.submit(subject=SUBJECT, assurance=None, proofs=[LINKED, CODED])
     assert await levels(intake, path) == {"email": "L2", "phone": "L2"}
     assert await taken_back(intake, path, "phones.0", by="channel") == 200

@@ -1,4 +1,4 @@
-"""Recipients are told of what was done (Art. 19) by one digest a day, and followed until they have said something."""
+"""Recipients are notified (Art. 19) by one digest a day, and followed up until they answer."""
 
 import asyncio
 import hashlib
@@ -42,14 +42,14 @@ from tests.fixtures.recipients import (
 async def test_each_recipient_of_erased_data_gets_one_digest_and_is_listed(disclosing: Intake) -> None:
     path = await erased(disclosing)
     assert await disclosing.unit_of_work.pool.fetchval("SELECT count(*) FROM delivery") == 0, "nothing goes at closing"
-    told = await digests(disclosing, days=0, sent=False)
+    sent = await digests(disclosing, days=0, sent=False)
     known = ("- e-mail address: ada@example.org", "- name: Ada Quarzfels")
     for said in ("we have erased", "It is about: - marketing: all that we held", *known):
-        assert said in told["mailer"]
-    assert "calls" not in told["mailer"]
-    assert "C-19" not in told["mailer"], "what the mailer never had would be a new disclosure"
-    assert not [each for each in ADA.values() if each in told["carrier"]], "it knows numbers alone"
-    assert "nothing from us by which you could tell who they are" in told["carrier"]
+        assert said in sent["mailer"]
+    assert "calls" not in sent["mailer"]
+    assert "C-19" not in sent["mailer"], "what the mailer never had would be a new disclosure"
+    assert not [each for each in ADA.values() if each in sent["carrier"]], "it knows numbers alone"
+    assert "nothing from us by which you could tell who they are" in sent["carrier"]
     theirs = await listed(disclosing, path)
     assert {name: each["state"] for name, each in theirs.items()} == dict.fromkeys(("mailer", "carrier"), "underway")
     assert (theirs["carrier"]["name"], theirs["carrier"]["country"]) == ("Example Carrier Inc. (fictitious)", "US")
@@ -126,7 +126,7 @@ async def test_recipients_learn_corrections_and_objections_to_marketing(disclosi
 SO_FAR = {"outcome": Outcome.PARTIALLY_FULFILLED, "so_far": True}
 
 
-async def test_mailer_is_told_of_a_marketing_stop_before_the_decision(disclosing: Intake) -> None:
+async def test_mailer_is_notified_of_a_marketing_stop_before_the_decision(disclosing: Intake) -> None:
     path = await disclosing.submit(right="objection", scope="direct_marketing", assurance=None, proofs=[])
     said: dict[str, Any] = {"right": Right.OBJECTION, "operation": Operation.SUPPRESS}
     early = (report(Operation.SUPPRESS, account=1), waiting(Operation.SUPPRESS))
@@ -156,7 +156,7 @@ async def test_recipients_learn_of_a_restriction_once_something_is_restricted(di
     assert (view["state"], [each["changed"] for each in view["tasks"]]) == ("closed", [1]), "what comes late is known"
 
 
-async def test_recipient_counts_as_told_at_delivery_and_not_after_a_bounce(
+async def test_recipient_counts_as_notified_at_delivery_and_not_after_a_bounce(
     disclosing: Intake, server: MailServer
 ) -> None:
     path = await erased(disclosing)
@@ -237,7 +237,7 @@ async def test_digest_for_a_recipient_without_a_channel_is_printed_and_posted(di
     assert {(await disclosing.channel.get(each)).status_code for each in (digest, "/v1/recipient-digests")} == {403}
 
 
-async def test_of_a_part_that_is_erased_later_those_are_told_whom_it_newly_concerns(disclosing: Intake) -> None:
+async def test_later_part_notifies_newly_concerned_recipients(disclosing: Intake) -> None:
     kept = TaskReport(task_id=uuid7(), system="billing", operation="erase", outcome="retained", ground="invoices_84m")
     path = await disclosing.submit(right="erasure")
     said: dict[str, Any] = {"right": Right.ERASURE, "operation": Operation.ERASE}
@@ -265,21 +265,23 @@ async def test_of_a_part_that_is_erased_later_those_are_told_whom_it_newly_conce
     assert "records of calls: all that we held" in last["carrier"]
 
 
-@pytest.mark.parametrize(("reduced", "told"), [(None, True), ({"call": 3}, True), ({}, False)])
-async def test_reduced_rows_notify_nobody(disclosing: Intake, reduced: dict[str, int] | None, *, told: bool) -> None:
+@pytest.mark.parametrize(("reduced", "notifies"), [(None, True), ({"call": 3}, True), ({}, False)])
+async def test_reduced_rows_need_no_notice(
+    disclosing: Intake, reduced: dict[str, int] | None, *, notifies: bool
+) -> None:
     kept = Kept(category="call", rule="calls_us_18m", count=3, period="P18M")
     nothing: dict[str, Any] = {"outcome": "retained", "changed": 0, "by_category": {"call": 3}, "kept": (kept,)}
     path = await erased(disclosing, report(Operation.ERASE, call=3).model_copy(update={**nothing, "reduced": reduced}))
-    assert bool(await listed(disclosing, path)) is told
-    assert bool(await digests(disclosing)) is told
+    assert bool(await listed(disclosing, path)) is notifies
+    assert bool(await digests(disclosing)) is notifies
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "words"),
     [(1, "do nothing else with them until you hear from us"), (2, "the others we still keep, for a reason that the")],
     ids=["all of it", "a part"],
 )
-async def test_mailer_is_told_of_held_data_and_others_of_erased(disclosing: Intake, rows: int, told: str) -> None:
+async def test_mailer_is_notified_of_held_data_and_others_of_erased(disclosing: Intake, rows: int, words: str) -> None:
     kept = Kept(category="newsletter", rule="legal_hold", count=1, restricted=1)
     some = report(Operation.ERASE, newsletter=rows, call=3).model_copy(
         update={"outcome": TaskOutcome.RETAINED, "kept": (kept,), "changed": rows + 2}
@@ -287,13 +289,13 @@ async def test_mailer_is_told_of_held_data_and_others_of_erased(disclosing: Inta
     await erased(disclosing, some)
     said = await digests(disclosing)
     mailer, carrier = said["mailer"], said["carrier"]
-    assert told in mailer
+    assert words in mailer
     assert "restricted" in mailer
     assert ("erased" in mailer) is (rows == 2)
     assert "we have erased" in carrier
 
 
-async def test_a_recipient_of_whom_more_was_said_since_is_not_told_by_the_notice_before(disclosing: Intake) -> None:
+async def test_outdated_notice_does_not_count(disclosing: Intake) -> None:
     path = await disclosing.submit(right="erasure")
     said: dict[str, Any] = {"right": Right.ERASURE, "operation": Operation.ERASE}
     kept = Kept(category="newsletter", rule="legal_hold", count=2)
@@ -310,7 +312,7 @@ async def test_a_recipient_of_whom_more_was_said_since_is_not_told_by_the_notice
     assert (await listed(disclosing, path))["mailer"]["state"] == "told"
 
 
-async def test_where_the_policy_names_no_recipient_of_the_data_nobody_is_told(disclosing: Intake) -> None:
+async def test_data_without_a_recipient_need_no_notice(disclosing: Intake) -> None:
     path = await erased(disclosing, report(Operation.ERASE, ticket=1))
     assert (await digests(disclosing), await listed(disclosing, path)) == ({}, {})
 
@@ -328,7 +330,7 @@ ASKS: dict[Right, dict[str, str]] = {
 
 
 async def restricted(intake: Intake, right: Right, **by_category: int) -> str:
-    """What restricts Ada's data: her newsletter, unless told."""
+    """Restricts Ada's data, by default her newsletter."""
     path = await intake.submit(**ASKS[right], subject=ADA)
     tasks = (report(Operation.RESTRICT, **(by_category or {"newsletter": 1})),)
     await intake.complete(path, right=right, operation=Operation.RESTRICT, tasks=tasks, outcome=Outcome.FULFILLED)
@@ -341,8 +343,8 @@ def lift(path: str, right: Right) -> FulfilmentCompleted:
     return a(FulfilmentCompleted, about=id_of(path), right=right, **said)
 
 
-async def told(intake: Intake, recipient: str = "mailer") -> dict[str, str]:
-    """What the next digest tells a recipient, by the reference of each request."""
+async def next_said(intake: Intake, recipient: str = "mailer") -> dict[str, str]:
+    """Returns what the next digest says to a recipient, by the reference of each request."""
     body = (await digests(intake)).get(recipient, "")
     said, what = dict[str, str](), ""
     for restrict, free, found in re.findall(f"({RESTRICTED})|({LIFTED})|Our reference: ([-A-Z0-9]{{13}})", body):
@@ -351,43 +353,43 @@ async def told(intake: Intake, recipient: str = "mailer") -> dict[str, str]:
     return said
 
 
-async def test_the_restriction_of_an_objection_is_told_and_that_it_is_lifted(disclosing: Intake) -> None:
+async def test_restriction_and_lift_of_an_objection_are_notified(disclosing: Intake) -> None:
     path = await restricted(disclosing, Right.OBJECTION)
-    assert await told(disclosing) == {reference_of(path): "restricted"}
+    assert await next_said(disclosing) == {reference_of(path): "restricted"}
     await disclosing.weigh(path, "overridden")
-    assert await told(disclosing) == {}, "it is not lifted yet"
+    assert await next_said(disclosing) == {}, "it is not lifted yet"
     assert "We tell those" not in (await disclosing.letters(path))[-1]["body"]
     await disclosing.consume(lift(path, Right.OBJECTION))
-    assert await told(disclosing) == {reference_of(path): "lifted"}
+    assert await next_said(disclosing) == {reference_of(path): "lifted"}
 
 
-@pytest.mark.parametrize(("written", "after"), [(False, {}), (True, {"lifted"})], ids=["not told", "under way"])
-async def test_lift_is_told_only_where_the_restriction_was(disclosing: Intake, written: bool, after: set[str]) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(("written", "after"), [(False, {}), (True, {"lifted"})], ids=["not notified", "under way"])
+async def test_lift_notice_needs_a_restriction_notice(disclosing: Intake, *, written: bool, after: set[str]) -> None:
     path = await restricted(disclosing, Right.RESTRICTION)
     if written:
         await digests(disclosing, sent=False)
     (await disclosing.officer.post(f"{path}/actions/lift")).raise_for_status()
     await disclosing.consume(lift(path, Right.RESTRICTION))
-    assert set((await told(disclosing)).values()) == set(after)
+    assert set((await next_said(disclosing)).values()) == set(after)
     assert bool(await listed(disclosing, path)) is written
 
 
-async def test_nobody_is_told_that_data_are_free_which_another_request_restricts(disclosing: Intake) -> None:
+async def test_data_under_another_restriction_are_not_announced_as_free(disclosing: Intake) -> None:
     first = await restricted(disclosing, Right.RESTRICTION, newsletter=1, call=2)
     second = await restricted(disclosing, Right.OBJECTION)
     both = [reference_of(path) for path in (first, second)]
-    assert await told(disclosing) == dict.fromkeys(both, "restricted")
+    assert await next_said(disclosing) == dict.fromkeys(both, "restricted")
     (await disclosing.officer.post(f"{first}/actions/lift")).raise_for_status()
     await disclosing.consume(lift(first, Right.RESTRICTION))
-    assert await told(disclosing, "carrier") == {both[0]: "lifted"}
+    assert await next_said(disclosing, "carrier") == {both[0]: "lifted"}
     states = {name: each["what"] for name, each in (await listed(disclosing, first)).items()}
     assert states == {"mailer": "restricted", "carrier": "lifted"}, "her calls nothing else restricts"
     await disclosing.weigh(second, "overridden")
     await disclosing.consume(lift(second, Right.OBJECTION))
-    assert await told(disclosing) == dict.fromkeys(both, "lifted"), "by now, of both"
+    assert await next_said(disclosing) == dict.fromkeys(both, "lifted"), "by now, of both"
 
 
-@pytest.mark.parametrize("together", [True, False], ids=["in one transaction", "in two at once"])
+@pytest.mark.parametrize("together", [True, False], ids=["in one transaction", "in two together"])
 async def test_of_two_that_are_lifted_at_the_same_time_recipients_hear(disclosing: Intake, *, together: bool) -> None:
     paths = [await restricted(disclosing, Right.RESTRICTION) for _ in range(2)]
     await digests(disclosing)
@@ -405,21 +407,21 @@ async def test_of_two_that_are_lifted_at_the_same_time_recipients_hear(disclosin
             while not (other.done() or await disclosing.unit_of_work.pool.fetchval(WAITS)):
                 pass
         await other
-    assert await told(disclosing) == {reference_of(path): "lifted" for path in paths}, "who comes later knows of both"
+    assert await next_said(disclosing) == {reference_of(path): "lifted" for path in paths}, "the later knows of both"
 
 
-async def test_of_a_restriction_that_is_withdrawn_those_hear_who_were_told_of_it(disclosing: Intake) -> None:
+async def test_withdrawn_restriction_is_notified_to_its_earlier_recipients(disclosing: Intake) -> None:
     path = await disclosing.submit(**ASKS[Right.RESTRICTION], subject=ADA)
     early: tuple[TaskReport, ...] = (report(Operation.RESTRICT, newsletter=1),)
     said: dict[str, Any] = {"right": Right.RESTRICTION, "operation": Operation.RESTRICT}
     await disclosing.report(path, *early, **said, outcome=Outcome.PARTIALLY_FULFILLED, so_far=True)
-    assert await told(disclosing) == {reference_of(path): "restricted"}
+    assert await next_said(disclosing) == {reference_of(path): "restricted"}
     (await disclosing.channel.post(f"{path}/actions/withdraw")).raise_for_status()
     late = (report(Operation.RESTRICT, newsletter=1, call=2),)
     await disclosing.report(path, *late, **said, outcome=Outcome.PARTIALLY_FULFILLED)
     await disclosing.consume(lift(path, Right.RESTRICTION))
-    assert await told(disclosing) == {reference_of(path): "lifted"}
-    assert (await listed(disclosing, path)).keys() == {"mailer"}, "of the calls nobody had heard"
+    assert await next_said(disclosing) == {reference_of(path): "lifted"}
+    assert (await listed(disclosing, path)).keys() == {"mailer"}, "the calls were never announced"
 
 
 async def test_digests_end_with_the_period_of_letters(disclosing: Intake) -> None:

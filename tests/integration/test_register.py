@@ -1,4 +1,4 @@
-"""The register of assignments: filled from its source, obeyed by every task, and never filled by what somebody says."""
+"""The register of assignments: filled only from its source, and followed by every task."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -61,7 +61,7 @@ async def vouched(harness: Harness, *stated: Identity) -> Sequence[tuple[datetim
     return [(each.valid_from, each.valid_to) for each in register.vouched(known) if each.type is PHONE]
 
 
-async def test_a_reading_corrects_learns_and_ends_forgets_nobody_and_names_nobody(harness: Harness) -> None:
+async def test_reading_corrects_adds_and_ends_assignments_without_names(harness: Harness) -> None:
     assert await filled(harness, assigned(ADA, JANUARY), assigned(BEN, None)) == Filled(1, 0, 1)
     assert await vouched(harness, number(None)) == [(JANUARY, None)]
     assert await filled(harness, assigned(ADA, MARCH)) == Filled(1, 0, 0), "the source has corrected the period"
@@ -150,13 +150,13 @@ async def test_of_a_copy_it_is_noted_what_their_own_dates_leave_out(open_harness
     assert [tuple(row) for row in await harness.pool.fetch(said)] == [("true", None)]
 
 
-async def test_a_system_is_asked_for_the_vouched_periods_alone(open_harness: OpenHarness) -> None:
+async def test_system_is_asked_for_confirmed_periods_only(open_harness: OpenHarness) -> None:
     cdr = ScriptedSystem("cdr", needs=frozenset({PHONE}))
     harness = await open_harness(crm(), cdr)
     await filled(harness, assigned(ADA, JANUARY, MARCH), assigned(BEN, MARCH))
     await erase(harness, ADDRESS, number(JANUARY, MAY))
-    told = [(each.valid_from, each.valid_to) for task in cdr.asked for each in task.identities if each.type is PHONE]
-    assert told == [(JANUARY, MARCH)]
+    periods = [(each.valid_from, each.valid_to) for task in cdr.asked for each in task.identities if each.type is PHONE]
+    assert periods == [(JANUARY, MARCH)]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ async def test_a_system_is_asked_for_the_vouched_periods_alone(open_harness: Ope
         ((ADDRESS, number(MAY)), [assigned(ADA, JANUARY, MARCH)], None, Unsearched.NUMBER_IN_CONFLICT),
         ((ADDRESS, number(MARCH)), [assigned(ADA, JANUARY), assigned(BEN, MARCH)], "assignment_in_doubt", None),
     ],
-    ids=["nobody's at that time", "two holders"],
+    ids=["unassigned at that time", "two holders"],
 )
 async def test_what_is_not_vouched_for_is_not_touched_and_is_said(
     open_harness: OpenHarness,
@@ -216,10 +216,10 @@ async def test_what_a_system_says_against_the_register_is_not_touched_and_waits_
         return
     again = await erase(harness, ADDRESS)
     [row] = await harness.pool.fetch("SELECT request_id FROM register.conflict")
-    assert row["request_id"] == again.request_id, "one statement of a system is one conflict, whoever meets it"
+    assert row["request_id"] == again.request_id, "one statement of a system is one conflict, whichever task meets it"
     await harness.pool.execute("UPDATE register.conflict SET settled_at = now()")
     await erase(harness, ADDRESS)
-    assert len(harness.completed) == 1, "the register is right: nobody waits for it any more"
+    assert len(harness.completed) == 1, "the register is right: no task waits for it"
 
 
 async def test_a_system_that_was_searched_by_something_else_says_which_part_was_not(open_harness: OpenHarness) -> None:
@@ -290,7 +290,7 @@ def reader(harness: Harness, source: Source) -> Reader:
 
 
 async def an_hour_later(harness: Harness) -> None:
-    """The turn of whoever has read is over."""
+    """Ends the lease of the last reader."""
     assert isinstance(harness.unit_of_work.clock, SetClock)
     harness.unit_of_work.clock.pass_by(hours=1)
     await harness.pool.execute("UPDATE lease SET held_until = now() WHERE name = $1", LOOP)

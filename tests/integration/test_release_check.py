@@ -1,4 +1,4 @@
-"""Nothing is handed out that is not shown to be the subject's: not what a system collected, and not a day later."""
+"""Only data shown to be the subject's are handed out, at collection and at each download."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -48,14 +48,14 @@ from tests.integration.test_incidents import CLOSING, FACTS, decided
 
 def system(name: str, *matched: Match) -> ScriptedSystem:
     """Whatever it is asked, it gives one call."""
-    told = ScriptedSystem(name, needs=frozenset({EMAIL, PHONE}))
+    scripted = ScriptedSystem(name, needs=frozenset({EMAIL, PHONE}))
 
     def collect(task: Task) -> Result:
         record = Record("call", name, {"to": "+442079460001"}, matched=matched)
         return Receipt(task.task_id, TaskOutcome.EXPORTED, found=1, remaining=1, records=(record,))
 
-    told.answers[Operation.EXPORT] = each(collect)
-    return told
+    scripted.answers[Operation.EXPORT] = each(collect)
+    return scripted
 
 
 async def access(harness: Harness, *identities: Identity, level: Level = "L2") -> NewFulfilment:
@@ -104,7 +104,7 @@ async def test_what_was_found_by_less_proof_than_its_kind_needs_makes_no_package
 @pytest.mark.parametrize(
     ("held", "said"),
     [((ADA, MAY, None), "dsr.fulfilment.completed.v1"), ((BEN, MARCH, MAY), "dsr.fulfilment.blocked.v1")],
-    ids=["of record", "nobody's any more"],
+    ids=["of record", "unassigned by now"],
 )
 async def test_two_contact_points_count_as_far_as_the_register_shows_both_as_one_accounts(
     open_harness: OpenHarness, held: tuple[Identity, datetime, datetime | None], said: str
@@ -148,7 +148,7 @@ async def test_a_package_is_checked_at_each_download_and_withheld_while_it_does_
     view = await intake.view(path)
     assert (view["package"], view["package_withheld"]) == (False, Fault.NOT_AT_THAT_TIME.sentence)
     assert await intake.details(path, "package.withheld") == [{"fault": "not_at_that_time"}]
-    assert (await intake.officer.get("/v1/incidents")).json()["data"] == [], "nobody had it"
+    assert (await intake.officer.get("/v1/incidents")).json()["data"] == [], "it was not downloaded"
     await register(intake.unit_of_work, (ADA, MARCH, None))
     assert await look(intake) == 1
     assert fetched(await downloaded(intake.channel, path)) == (200, "")
@@ -163,7 +163,7 @@ async def test_a_package_of_what_is_proved_less_well_than_it_needs_is_withheld(i
     assert await intake.details(path, "package.withheld") == [{"fault": "not_proved"}]
 
 
-async def test_nothing_of_a_line_that_several_people_use_is_handed_out_to_whoever_holds_it(intake: Intake) -> None:
+async def test_shared_line_is_not_handed_out_to_its_holder(intake: Intake) -> None:
     await register(intake.unit_of_work, (ADA, MARCH, None), line=Line.SHARED)
     path = await answered(intake, [Match(PHONE, NUMBER, MAY)])
     assert (await downloaded(intake.channel, path)).status_code == 409
@@ -183,7 +183,7 @@ async def test_a_package_that_was_checked_while_the_register_was_filled_is_check
     await answered(intake, [Match(PHONE, NUMBER, MAY)])
     await register(intake.unit_of_work, (ADA, MARCH, MAY), announced=False)
     intake.clock.pass_by(seconds=1)
-    assert await look(intake) == 0, "nobody has been told"
+    assert await look(intake) == 0, "no notice was sent"
     intake.clock.pass_by(seconds=1)
     async with intake.unit_of_work.pool.acquire() as connection:
         await announce(connection, intake.clock.now())
@@ -197,7 +197,7 @@ async def test_a_reading_that_changes_nothing_has_no_package_checked_again(intak
     assert await look(intake) == 0
 
 
-# A line that several people use: nobody's request copies or touches its calls, and a person is asked.
+# A shared line: no request copies or changes its calls, and a person decides.
 ACCOUNT = Identity(IdentityType.ACCOUNT_ID, "C1", source="crm", level="L2")
 LINE = Identity(IdentityType.PHONE, ANNA, level="L2")
 PROVED = Identity(IdentityType.PHONE, ANNA, proved_since=datetime(2020, 1, 1, tzinfo=UTC))
@@ -238,7 +238,7 @@ async def test_no_request_copies_or_touches_the_calls_of_a_line_that_several_peo
 
 
 async def refused(harness: Harness, right: Right, operation: Operation, *known: Identity) -> str:
-    """Asks for somebody; why the calls were not searched."""
+    """Works a task; returns why the calls were not searched."""
     new = NewFulfilment(uuid7(), await harness.subject(*known), right, operation, DUE)
     await harness.open(new)
     await harness.worker("cdr", operation).work()
@@ -292,8 +292,8 @@ async def test_incident_of_a_package_is_closed_by_who_has_not_handled_the_reques
     assert (await intake.colleague.post(f"{at}/actions/close", json=CLOSING)).status_code == 200
     await look(intake)
     assert sample_of("dsr_incidents_open") == (0, 0)
-    [told] = await intake.details(path, "incident.closed")
-    assert (told["risk"], told["in_time"]) == ("none", True)
+    [closure] = await intake.details(path, "incident.closed")
+    assert (closure["risk"], closure["in_time"]) == ("none", True)
     assert "register was wrong" not in str(await intake.evidence(path))
     assert (await downloaded(intake.officer, path, "inspection")).status_code == 200
     assert (await intake.officer.post(f"{path}/actions/release-package")).status_code == 202
@@ -309,7 +309,7 @@ async def withheld(intake: Intake) -> str:
     return path
 
 
-async def test_requester_of_a_ready_copy_is_told_of_its_withholding(intake: Intake) -> None:
+async def test_requester_of_a_ready_copy_is_notified_of_its_withholding(intake: Intake) -> None:
     path = await withheld(intake)
     await look(intake)
     view = await intake.view(path)
@@ -321,7 +321,7 @@ async def test_requester_of_a_ready_copy_is_told_of_its_withholding(intake: Inta
     assert [answer.status_code for answer in refused] == [403]
 
 
-async def test_two_persons_who_have_looked_release_a_package_for_the_reason_they_have_seen(intake: Intake) -> None:
+async def test_two_people_release_a_package_for_the_reason_they_saw(intake: Intake) -> None:
     path = await withheld(intake)
     unseen = await intake.officer.post(f"{path}/actions/release-package")
     assert (unseen.status_code, "look into the package first" in unseen.text) == (409, True)
@@ -345,7 +345,7 @@ async def test_two_persons_who_have_looked_release_a_package_for_the_reason_they
     assert (await downloaded(intake.channel, path)).status_code == 409
 
 
-async def test_a_package_is_made_anew_and_comes_in_the_place_of_the_one_that_is_withheld(intake: Intake) -> None:
+async def test_rebuilt_package_replaces_the_withheld_one(intake: Intake) -> None:
     path = await withheld(intake)
     assert (await intake.officer.post(f"{path}/actions/renew-package")).status_code == 200
     assert (await intake.officer.post(f"{path}/actions/renew-package")).status_code == 409
@@ -382,7 +382,7 @@ async def test_fitting_package_is_read_again_after_a_change_before_its_notice(in
     path = await answered(intake, [Match(PHONE, NUMBER, MAY)])
     assert (await downloaded(intake.channel, path)).status_code == 200
     rows = await pool.fetch("SELECT sealed_id, content FROM vault.sealed WHERE kind = 'release'")
-    await pool.execute("UPDATE vault.sealed SET content = '' WHERE kind = 'release'")  # whoever reads it fails
+    await pool.execute("UPDATE vault.sealed SET content = '' WHERE kind = 'release'")  # reading it fails
     assert (await downloaded(intake.channel, path)).status_code == 200
     await pool.executemany("UPDATE vault.sealed SET content = $2 WHERE sealed_id = $1", [tuple(row) for row in rows])
     await register(intake.unit_of_work, (ADA, MARCH, MAY), (BEN, MAY, None), announced=False)

@@ -1,4 +1,4 @@
-"""What agents and bills read of calls with somebody restricted (Art. 18): nothing of them, all of the others."""
+"""Agents and billing see nothing of a restricted person in calls (Art. 18), and everything of the others."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -37,7 +37,7 @@ async def rows(dsn: str, table: str) -> list[tuple[object, ...]]:
 
 
 def every_call() -> Iterator[Written]:
-    """Each way in which people can be in a row, before she is restricted and since; diverted ones too."""
+    """Yields every way in which people appear in a row, before the restriction and since, with diversions."""
     callers = [(ANNA, None), ("00" + ANNA[1:], None), (BORIS, None), ("anonymous", ANNA), ("anonymous", BORIS)]
     callers += [("anonymous", None), ("1001", None), ("1002", None), ("", None), (ANNA[3:], None), (ANNA, BORIS)]
     called = (ANNA, BORIS, "1001", "112", "")
@@ -87,7 +87,7 @@ async def test_diverted_call_keeps_its_unrestricted_parties(cdr_store: CdrStore,
 
 
 def guesses() -> Iterator[str]:
-    """Ways of asking whether somebody is restricted, or of reading what is hidden."""
+    """Yields queries that try to reveal a restriction or hidden values."""
     yield from (f"SELECT count(*) FROM public.{table}" for table in (*TABLES, "restricted_number"))
     yield from (f"SELECT count(*) FROM public.acc_{kind}" for kind in ("parties", "unrestricted", "masked"))
     yield "SELECT count(*) FROM public.restricted"
@@ -105,12 +105,12 @@ async def test_readers_find_no_restricted_caller_by_guessing(cdr_store: CdrStore
             await ask(cdr_store.reader, guess)
     async with connected(cdr_store.reader) as reader:  # their own function is shown masked rows
         await reader.execute(
-            "CREATE FUNCTION pg_temp.told(text) RETURNS boolean LANGUAGE plpgsql COST 0.0001 AS"
-            " $$ BEGIN RAISE EXCEPTION 'told %', $1; END $$"
+            "CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0001 AS"
+            " $$ BEGIN RAISE EXCEPTION 'leak %', $1; END $$"
         )
-        with pytest.raises(asyncpg.RaiseError) as told:
-            await reader.execute("SELECT 1 FROM acc_cdrs WHERE callee = '' AND pg_temp.told(caller)")
-    assert ANNA not in str(told.value)
+        with pytest.raises(asyncpg.RaiseError) as leaked:
+            await reader.execute("SELECT 1 FROM acc_cdrs WHERE callee = '' AND pg_temp.leak(caller)")
+    assert ANNA not in str(leaked.value)
     ours = await ask(
         cdr_store.admin,
         "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prosecdef"
@@ -142,7 +142,7 @@ async def test_readers_find_a_number_by_the_index_of_the_table(cdr_store: CdrSto
 # A restriction hides a number in the time in which the register says it was the subject's, and no longer.
 CDR, OTHER = "cdr", "C2"
 HER_CALL, LATER = ("", BORIS), (ANNA, CHIARA)
-"""As readers see them: hers hidden, and that of whoever has the number next."""
+"""The calls as readers see them: hers hidden, and one of the number's next holder."""
 HELD = "SELECT number, valid_from, valid_to FROM restricted_number"
 
 
@@ -201,7 +201,7 @@ async def harness(open_harness: OpenHarness, cdr_store: CdrStore, calls: SqlEngi
 async def test_next_holder_is_shown_the_former_hidden(harness: Harness, cdr_store: CdrStore, clock: SetClock) -> None:
     clock.pass_by(minutes=5)
     await read(harness, mine(at("2026-02-15")), theirs(at("2026-02-20")))
-    assert await look(harness, clock, minutes=1) == 1  # the same day: what the register learns is looked at at once
+    assert await look(harness, clock, minutes=1) == 1  # the same day: changes of the register apply immediately
     assert await ask(cdr_store.admin, HELD) == [(ANNA, LONG_AGO, at("2026-02-15"))]
     assert await seen(cdr_store) == [HER_CALL, LATER]
     assert await look(harness, clock, minutes=1) == 0
@@ -220,7 +220,7 @@ async def test_passed_on_number_is_followed_without_calls(
     assert await seen(cdr_store) == [LATER]
 
 
-async def test_shared_line_hides_nobody(harness: Harness, cdr_store: CdrStore, clock: SetClock) -> None:
+async def test_shared_line_hides_no_calls(harness: Harness, cdr_store: CdrStore, clock: SetClock) -> None:
     clock.pass_by(minutes=5)
     await read(harness, mine(line=Line.SHARED))
     assert await look(harness, clock, minutes=1) == 1
@@ -294,16 +294,16 @@ async def test_the_calls_of_a_sip_user_are_read_by_its_uri(cdr_store: CdrStore, 
 async def test_a_reason_holds_for_its_number_its_reader_and_an_hour(store: CdrStore) -> None:
     async with connected(store.legal) as legal:
         reading = await legal.fetchval(STATE, REASON, BORIS)
-        assert await legal.fetch(READ, reading) == []  # nobody restricts him
+        assert await legal.fetch(READ, reading) == []  # he is not restricted
         mine = await legal.fetchval(STATE, REASON, ANNA)
-        for changed in ("stated_at = stated_at - interval '61 minutes'", "reader = 'somebody', stated_at = now()"):
+        for changed in ("stated_at = stated_at - interval '61 minutes'", "reader = 'another', stated_at = now()"):
             async with connected(store.admin) as admin:
                 await admin.execute(f"UPDATE legal.reading SET {changed} WHERE reading = $1", mine)
             with pytest.raises(asyncpg.InsufficientPrivilegeError, match="state your reason first"):
                 await legal.fetch(READ, mine)
 
 
-async def test_nobody_else_reads_so_and_counsel_reads_no_other_way(store: CdrStore) -> None:
+async def test_only_counsel_reads_hidden_calls_and_only_so(store: CdrStore) -> None:
     for dsn in (store.reader, store.switch, store.privacy):
         async with connected(dsn) as other:
             with pytest.raises(asyncpg.InsufficientPrivilegeError):

@@ -1,4 +1,4 @@
-"""What is past a ceiling goes by night for everybody: dry first, never too much unasked, nothing that is spared."""
+"""Retention runs: a dry run first, limits, approvals, and exemptions."""
 
 import asyncio
 from collections.abc import Sequence
@@ -43,7 +43,6 @@ ADA = Identity(IdentityType.EMAIL, "ada@example.org", level="L2")
 
 
 def missed(category: str) -> float | None:
-    """What the metric says of a category."""
     return PEOPLE.get_sample_value("dsr_retention_misses", {"system": "cdr", "category": category})
 
 
@@ -70,14 +69,14 @@ async def test_sweep_waits_for_restrictions_on_the_bus(nights: Nights) -> None:
     assert nights.left == {CALLS: 400, EVENTS: 400}
 
 
-async def test_a_maximum_of_another_states_law_ends_nobodys_data_whose_country_is_not_told(nights: Nights) -> None:
+async def test_foreign_maximum_deletes_no_data_of_unknown_country(nights: Nights) -> None:
     nights.let("calls_19m", jurisdiction="DE", legal_source="§ 10 TDDDG")
     assert (await nights.look())["calls_19m"] == "no_country"
     assert (await nights.come())["calls_19m"] == "no_country"
     assert nights.left[CALLS] == 404
     assert missed("call_record") == 0
     ours = nights.policy.controller.country
-    nights.let("calls_19m", jurisdiction=ours, legal_source="a law of ours")
+    nights.let("calls_19m", jurisdiction=ours, legal_source="our own law")
     assert (await nights.come())["calls_19m"] == "dry_run", "what holds for everybody from now on is new"
     assert (await nights.come())["calls_19m"] == "swept"
 
@@ -127,14 +126,14 @@ async def test_a_period_mistyped_in_days_is_stopped_before_a_row_goes(nights: Ni
     assert nights.left[CALLS] == 400
 
 
-async def test_what_two_persons_have_confirmed_goes_at_once_and_no_row_more(nights: Nights) -> None:
+async def test_confirmed_rows_are_deleted_immediately_and_no_others(nights: Nights) -> None:
     nights.store.rows[CALLS] = [OLD] * 50 + [FRESH] * 50
     await nights.look()
     assert (await nights.come())["calls_19m"] == "stopped"
     assert missed("call_record") == 50
     await nights.confirm("officer-1", "officer-2")
     nights.store.rows[CALLS].append(OLD)
-    assert (await nights.look())["calls_19m"] == "stopped", "nobody was shown that row"
+    assert (await nights.look())["calls_19m"] == "stopped", "that row was not shown"
     await nights.confirm("officer-1", "officer-2")
     assert (await nights.look())["calls_19m"] == "swept"
     assert nights.left[CALLS] == 50
@@ -149,7 +148,7 @@ async def test_without_a_valid_sign_off_nothing_of_that_category_is_touched(nigh
     assert nights.left == {CALLS: 404, EVENTS: 400}
     assert missed("call_record") == 4
     nights.let("calls_19m", sign_off={**expired, "expires": "P9Y"})
-    assert (await nights.come())["calls_19m"] == "dry_run", "what was signed anew is new"
+    assert (await nights.come())["calls_19m"] == "dry_run", "a new signature starts a dry run"
     assert (await nights.come())["calls_19m"] == "swept"
 
 
@@ -200,7 +199,7 @@ async def test_one_instance_sweeps_at_a_time(nights: Nights) -> None:
 
 
 async def test_a_restriction_on_a_ground_of_the_policy_is_spared_until_it_is_lifted(nights: Nights) -> None:
-    """Not what was withdrawn or refused, and by nothing that somebody has only stated."""
+    """Withdrawn, refused or merely stated restrictions exempt nothing."""
     grounds = (
         "unlawful",
         "needed_for_claims",
@@ -231,14 +230,14 @@ async def test_a_restriction_on_a_ground_of_the_policy_is_spared_until_it_is_lif
 
 
 async def test_pending_access_spares_all_yielded_identities_for_at_most_five_days(nights: Nights) -> None:
-    """Also where nobody is located yet, since two people have what was said: somebody looks, and nights pass."""
+    """The pending access also exempts people who were not located yet."""
 
-    def told(task: Task) -> Result:
+    def answer(task: Task) -> Result:
         located = Receipt(task.task_id, TaskOutcome.LOCATED, found=2, identities=(ACCOUNT,))
         return located if task.confirmed else BlastRadius("two people", None)
 
     account = frozenset({IdentityType.ACCOUNT_ID})
-    nights.knowing.append(ScriptedSystem("crm", yields=account, answers={Operation.LOCATE: each(told)}).declared)
+    nights.knowing.append(ScriptedSystem("crm", yields=account, answers={Operation.LOCATE: each(answer)}).declared)
     people = [Identity(IdentityType.EMAIL, f"ada{n}@example.org", level="L2") for n in range(5)]
     rights = (Right.ACCESS, Right.PORTABILITY, Right.ACCESS, Right.ACCESS, Right.ACCESS)
     subjects = [await nights.harness.subject(who) for who in people]
@@ -300,7 +299,7 @@ async def test_two_ceilings_that_end_the_same_rows_on_the_same_day_are_both_kept
     assert (states["calls_19m"], states["calls_too"], nights.left[CALLS]) == ("swept", "swept", 400)
 
 
-async def test_a_hold_of_which_nobody_knows_whom_stops_what_it_covers(nights: Nights) -> None:
+async def test_hold_on_an_unknown_person_stops_its_categories(nights: Nights) -> None:
     await nights.look()
     await place(nights.harness, "call_record", known=False)
     assert await nights.come() == {"calls_19m": "failed", "analytics_26m": "swept"}
@@ -308,7 +307,7 @@ async def test_a_hold_of_which_nobody_knows_whom_stops_what_it_covers(nights: Ni
     assert (await nights.recorded("calls_19m"))[-1][1]["reason"] == "hold_unreadable"
 
 
-# Two persons see what a night would remove and say that it may go; a count that is taken anew needs both again.
+# Two people approve the rows that a run would delete; a new count needs a new approval.
 SWEEPS = "/v1/sweeps"
 TERMS = Terms("P19M", "UTC", "call_start/start_time")
 KEY = ("cdr", "acc_cdrs", "calls_19m")
@@ -328,12 +327,12 @@ async def stopped(intake: Intake) -> UUID:
 
 
 async def known(intake: Intake) -> Known:
-    """What the sweep reads of it."""
+    """Returns the state of the sweep."""
     async with intake.unit_of_work.pool.acquire() as connection:
         return (await store.read(connection))[KEY]
 
 
-async def test_two_persons_confirm_what_a_night_would_remove(intake: Intake) -> None:
+async def test_two_people_approve_the_rows_of_a_night(intake: Intake) -> None:
     sweep_id = await stopped(intake)
     [shown] = (await intake.officer.get(SWEEPS)).raise_for_status().json()["data"]
     assert (shown["sweep_id"], shown["state"], shown["due"], shown["of_rows"]) == (str(sweep_id), "stopped", 900, 1_000)
@@ -412,18 +411,18 @@ async def test_what_we_process_for_a_customer_is_not_ours_to_end(cdr_store: CdrS
 async def test_stopped_sweep_resumes(cdr_store: CdrStore, calls: SqlEngine) -> None:
     made = [call(ANNA, BORIS, f"2024-05-{day:02}") for day in range(1, 29)]
     await cdr_store.seed(made * 100)
-    told: list[int] = []
+    steps: list[int] = []
 
     async def stops(_due: Due, gone: int) -> None:
-        told.append(gone)
-        if sum(told):
+        steps.append(gone)
+        if sum(steps):
             raise SweepStopped("another one has the turn")
 
     one = due(CALLS_SQL, BEGINNING, "2024-05-29")
     with pytest.raises(SweepStopped):
         await calls.adapter.sweep([one], {}, stops)
     left = len(await days(cdr_store))
-    assert left == 2_800 - sum(told)
+    assert left == 2_800 - sum(steps)
     assert await sweep(calls, one) == [Swept(left, 0)]
 
 

@@ -1,4 +1,4 @@
-"""What else the platform does in a real Roundup: find, hand out, amend, escalate, and say when it is away."""
+"""Other work in a real Roundup: find, copy, amend, escalate, and report outages."""
 
 import sqlite3
 from base64 import b64decode
@@ -36,12 +36,12 @@ OK = 200
 
 
 def unique(prefix: str) -> str:
-    """An address that nobody else has."""
+    """Returns a unique address."""
     return f"{prefix}.{uuid7().hex}@example.org"
 
 
 def a_number() -> str:
-    """A number that nobody else has."""
+    """Returns a unique number."""
     return f"+3461{int(uuid7().hex[-12:], 16) % 10**7:07d}"
 
 
@@ -141,9 +141,9 @@ async def test_copy_of_many_files_is_streamed_in_parts(ticketing: Ticketing, mon
 
 
 async def with_a_neighbours_words(ticketing: Ticketing, customer: Customer) -> tuple[Customer, tuple[str, str, str]]:
-    """Somebody else's message, with a paper, on the customer's ticket, beside another of the customer's own on theirs.
+    """Adds a neighbour's message with a file to the customer's ticket, and the customer's message to the neighbour's.
 
-    Returns them, and what was said: the neighbour's words, the file, the customer's words on the neighbour's ticket.
+    Returns both customers and the texts: the neighbour's message, the file, and the customer's message.
     """
     neighbour = Customer(ticketing)
     said = (f"I am {neighbour.name}, and {customer.name} has the same trouble", f"bill of {neighbour.name}")
@@ -168,8 +168,8 @@ async def test_text_of_third_parties_is_withheld_and_counted(ticketing: Ticketin
     assert counted(export) == {"requester": 1, "file": 1, "message": 3, "ticket": 1}
     assert export.written_by_others == 2
     assert neighbour.name not in str(export.records)
-    told = {record.data["content"] for record in export.records if record.category == "message"}
-    assert told == {customer.text, f"We looked into it: {customer.text}", own}
+    texts = {record.data["content"] for record in export.records if record.category == "message"}
+    assert texts == {customer.text, f"We looked into it: {customer.text}", own}
     done = await ticketing.receipt(customer.erasure())
     assert (done.outcome, done.written_by_others) == (TaskOutcome.ERASED, 2)
     assert ticketing.holds(customer.text, own) == []
@@ -244,7 +244,7 @@ async def test_a_tracker_that_ignores_a_change_is_found_out(
     assert isinstance(result, ResidueFound)
 
 
-async def test_a_rectified_address_can_be_repeated_although_the_old_one_finds_nobody(ticketing: Ticketing) -> None:
+async def test_rectification_can_be_repeated_although_the_old_address_finds_no_one(ticketing: Ticketing) -> None:
     wrong, right = unique("wrong"), unique("right")
     user = ticketing.person("Joan Mas", wrong)
     changes = [("email", wrong, right), ("name", None, "Joana Mas")]
@@ -284,11 +284,11 @@ async def test_concurrent_change_is_retried_without_overwriting(ticketing: Ticke
 
     def meanwhile(request: httpx.Request) -> None:
         if request.method == "PATCH" and line.calls["PATCH"] == 1:
-            ticketing.change("user", user, organisation="Somebody else's change")
+            ticketing.change("user", user, organisation="Another user's change")
 
     line = Line(meanwhile)
     await ticketing.over(line).receipt(task(Operation.RESTRICT, email(address)))
-    assert ticketing.get("user", user)["organisation"] == "Somebody else's change"
+    assert ticketing.get("user", user)["organisation"] == "Another user's change"
     assert ticketing.get("user", user)["restricted"]
 
 
@@ -300,7 +300,7 @@ async def test_the_privacy_routes_are_closed_to_ordinary_agents(ticketing: Ticke
     assert answer.status_code == FORBIDDEN
 
 
-async def test_by_a_name_alone_nobody_is_searched_for(ticketing: Ticketing) -> None:
+async def test_name_alone_is_not_searched_by(ticketing: Ticketing) -> None:
     ticketing.person("Common Name", unique("common"))
     named = task(Operation.EXPORT, name("Common Name"))
     assert await ticketing.one(named) == NotSearched(named.task_id, Unsearched.NOTHING_TO_SEARCH_BY)
@@ -308,7 +308,7 @@ async def test_by_a_name_alone_nobody_is_searched_for(ticketing: Ticketing) -> N
 
 async def test_a_wrong_password_is_refused_and_not_retried(ticketing: Ticketing) -> None:
     with pytest.raises(Refused, match="role Privacy"):
-        await ticketing.over(user="nobody-like-this").one(task(Operation.LOCATE, email(unique("x"))))
+        await ticketing.over(user="unknown-user").one(task(Operation.LOCATE, email(unique("x"))))
 
 
 async def test_a_tracker_that_is_away_is_unavailable_and_keeps_its_records_when_it_comes_back(run_folder: Path) -> None:
@@ -323,7 +323,7 @@ async def test_a_tracker_that_is_away_is_unavailable_and_keeps_its_records_when_
         assert (await ticketing.receipt(search)).found == 1
 
 
-# Warnings in a real Roundup: who is told of what, once, and when a ticket is resolved.
+# Warnings in a real Roundup: each once, for the roles concerned, until the ticket is resolved.
 async def test_ticket_is_resolved_with_the_answer_and_none_opened_for_it(ticketing: Ticketing) -> None:
     request = uuid7()
     overdue, resolved, repeated = (
@@ -348,18 +348,18 @@ async def test_a_ticket_that_was_resolved_is_open_again_when_a_customer_says_not
 
 
 @pytest.mark.parametrize(
-    ("level", "more", "told"),
+    ("level", "more", "named"),
     [
         ("target_triage", {"target_on": "2026-12-03"}, "for team lead: this was to be done"),
         ("extend_or_answer", {}, "for team lead: extend the request"),
     ],
 )
-async def test_comment_names_the_role(ticketing: Ticketing, level: str, more: dict[str, Any], told: str) -> None:
-    told_to: dict[str, Any] = {"level": level, "right": "access", "escalate_to": ["team_lead"], **more}
-    warned = task(Operation.ESCALATE, due_on="2026-12-24", **told_to)
+async def test_comment_names_the_role(ticketing: Ticketing, level: str, more: dict[str, Any], named: str) -> None:
+    details: dict[str, Any] = {"level": level, "right": "access", "escalate_to": ["team_lead"], **more}
+    warned = task(Operation.ESCALATE, due_on="2026-12-24", **details)
     done = await ticketing.receipt(warned)
     (comment,) = ticketing.comments(str(done.reference))
-    assert comment.startswith(f"{level} {told}")
+    assert comment.startswith(f"{level} {named}")
     assert str(warned.request_id) in comment
     assert "2026-12-24" in comment
 
@@ -449,14 +449,14 @@ async def test_ticket_whose_history_stays_is_reported_as_overdue(ticketing: Tick
         [result] = await swept(ticketing, Line(lacks=lacking)).sweep([DUE], {}, nothing)
         assert isinstance(result, NotSupported)
     assert customer.text in ticketing.comments(customer.ticket)[0]
-    assert ticketing.adapter.dated == (), "nothing ends in a tracker of which nobody says where that stands"  # type: ignore[attr-defined]
+    assert ticketing.adapter.dated == (), "nothing expires in a tracker without a declared date"  # type: ignore[attr-defined]
 
 
 # The company's people and tickets arrive whole in a real tracker.
 
 
 def records(company: Company) -> Iterator[Loaded]:
-    """Everything that a tracker holds of the company."""
+    """Yields everything that a tracker holds of the company."""
     return chain(people(company.customers), tickets(company.tickets))
 
 
@@ -468,13 +468,13 @@ async def test_loaded_tracker_has_all_tickets(run_folder: Path) -> None:
     tracker.load(records(company))
     async with worked(tracker) as loaded:
         export = await loaded.receipt(task(Operation.EXPORT, email(asked.emails[0]), name(asked.name)))
-    told = {
+    exported = {
         kind: [record.data for record in export.records if record.category == kind]
         for kind in ("ticket", "message", "file")
     }
-    texts = {message["content"] for message in told["message"]}
-    files = {(file["name"], b64decode(str(file["content_base64"]))) for file in told["file"]}
-    assert {ticket["title"] for ticket in told["ticket"]} == {ticket.title for ticket in theirs}
+    texts = {message["content"] for message in exported["message"]}
+    files = {(file["name"], b64decode(str(file["content_base64"]))) for file in exported["file"]}
+    assert {ticket["title"] for ticket in exported["ticket"]} == {ticket.title for ticket in theirs}
     assert texts == {message.text for ticket in theirs for message in ticket.messages}
     assert files == {(file.file_name, file.content) for ticket in theirs for file in ticket.attachments}
     assert files

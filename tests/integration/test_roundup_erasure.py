@@ -58,7 +58,7 @@ async def test_saved_search_and_foreign_message_are_erased_without_the_ticket(ti
 
 
 @pytest.mark.parametrize("lacks", PRIVACY[:-2])
-async def test_a_tracker_without_one_of_our_routes_is_a_persons_matter(ticketing: Ticketing, lacks: str) -> None:
+async def test_tracker_without_one_of_our_routes_is_manual(ticketing: Ticketing, lacks: str) -> None:
     customer = Customer(ticketing)
     operation = Operation.EXPORT if lacks == "changes" else Operation.ERASE
     with pytest.raises(NotSupported, match=r"interfaces\.py"):
@@ -66,7 +66,7 @@ async def test_a_tracker_without_one_of_our_routes_is_a_persons_matter(ticketing
 
 
 async def failure(ticketing: Ticketing, task: Task) -> BaseException:
-    """Why the task is refused, alone or with all of its call."""
+    """Returns why the task is refused, alone or with its whole call."""
     try:
         result = await ticketing.one(task)
     except Refused as refused:
@@ -141,7 +141,7 @@ class Interrupted(Exception):
 
 
 class DiesAfter(Line):
-    """A connection over which the process dies when its n-th change was made, and before it hears of it."""
+    """A connection whose process dies after its n-th change, before the answer."""
 
     def __init__(self, changes: int) -> None:
         super().__init__()

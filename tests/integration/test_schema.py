@@ -150,9 +150,9 @@ async def test_the_kernel_asks_whether_the_database_s_machine_is_still_there(dat
     pool = await connect_pool(PostgresSettings(dsn=database), ServiceName.ERASURE)
     async with pool.acquire() as connection:
         own: Any = connection
-        reached = own._transport.get_extra_info("socket")  # noqa: SLF001  # nobody else can tell
-        told = [reached.getsockopt(socket.IPPROTO_TCP, n) for n in (socket.TCP_KEEPIDLE, socket.TCP_USER_TIMEOUT)]
-        assert (bool(reached.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)), told) == (True, [2, 5_000])
+        reached = own._transport.get_extra_info("socket")  # noqa: SLF001  # only the socket knows
+        timeouts = [reached.getsockopt(socket.IPPROTO_TCP, n) for n in (socket.TCP_KEEPIDLE, socket.TCP_USER_TIMEOUT)]
+        assert (bool(reached.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)), timeouts) == (True, [2, 5_000])
     await pool.close()
 
 
@@ -187,7 +187,7 @@ async def test_a_connection_goes_back_to_the_pool_without_what_its_last_user_set
     await pool.close()
 
 
-# The inbox: what was heard once has no effect again.
+# The inbox: a repeated event has no effect.
 async def test_concurrent_consumers_handle_an_event_once(harness: Harness, clock: SetClock) -> None:
     event = uuid7()
     async with harness.pool.acquire() as one, harness.pool.acquire() as other:
@@ -274,7 +274,7 @@ REFUSED = {
     "dsr_erasure": (
         "SELECT 1 FROM intake.request",
         "INSERT INTO export.inbox VALUES (gen_random_uuid(), now())",
-        "UPDATE evidence.entry SET actor = 'somebody else'",
+        "UPDATE evidence.entry SET actor = 'another'",
         "DELETE FROM evidence.entry",
         "ALTER TABLE evidence.entry DISABLE TRIGGER append_only",
         "CREATE TABLE erasure.mine (id int)",

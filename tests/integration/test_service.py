@@ -1,4 +1,4 @@
-"""A service as a process: it works from the bus to the bus, tells how it is, and drains when it is told to stop."""
+"""A service as a process: works from bus to bus, reports its health, and drains on SIGTERM."""
 
 import asyncio
 import json
@@ -69,7 +69,7 @@ class Erasure:
         return TaskRequested.model_validate_json(records[-1].value)
 
     async def reply(self, value: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> None:
-        """What the team answers."""
+        """Replies as the team."""
         await self.producer.send([Message(topics.replies("billing"), str(uuid7()).encode(), value, {**headers})])
 
 
@@ -108,7 +108,7 @@ async def subject(dsn: str, keys: Path, clock: SetClock) -> UUID:
 
 
 def reply_to(task: TaskRequested, outcome: str, **counts: int) -> bytes:
-    """What the team answers to a task."""
+    """Returns the team's reply to a task."""
     answered = {"command_id": str(task.command_id), "task_id": str(task.task_id), "operation": task.operation}
     reply = TaskReply.model_validate_json(json.dumps({**answered, "outcome": outcome, **counts}))
     return reply.model_dump_json().encode()
@@ -128,9 +128,9 @@ async def test_erasure_runs_over_the_bus(erasure: Erasure, services: Services, d
     assert look_again.operation is Operation.LOCATE
     await erasure.reply(reply_to(look_again, "no_match"))
     [completed] = await read_topic(erasure.bootstrap, "dsr.completions.erasure", 1)
-    told = json.loads(completed.value)
-    assert (told["request_id"], told["outcome"]) == (str(request), "fulfilled")
-    assert [(t["system"], t["found"], t["changed"], t["remaining"]) for t in told["tasks"]] == [("billing", 3, 3, 0)]
+    event = json.loads(completed.value)
+    assert (event["request_id"], event["outcome"]) == (str(request), "fulfilled")
+    assert [(t["system"], t["found"], t["changed"], t["remaining"]) for t in event["tasks"]] == [("billing", 3, 3, 0)]
     assert completed.headers["traceparent"] == TRACE
     [letter] = await read_topic(erasure.bootstrap, "dsr.dead-letters.erasure", 1)
     assert letter.headers["dsr_reason"] == "malformed_reply"
@@ -192,8 +192,8 @@ async def what_erasure_says(dsn: str, broker: Kafka, folder: Path, changes: Sequ
         env={**os.environ, **services.env, "PYTHONPATH": str(ROOT)},
         stdout=asyncio.subprocess.PIPE,
     )
-    told, _ = await process.communicate()
-    assert told.decode().splitlines()[-1] == str([1] * len(each))
+    output, _ = await process.communicate()
+    assert output.decode().splitlines()[-1] == str([1] * len(each))
     return [(folder / str(number)).read_text() for number in range(len(each))]
 
 
@@ -214,22 +214,22 @@ CANNOT_START: list[tuple[dict[str, str], str]] = [
 async def test_what_it_cannot_start_with_is_said_in_one_line(
     database: str, empty_database: str, broker: Kafka, tmp_path: Path, subtests: pytest.Subtests
 ) -> None:
-    with socket.create_server((HOST, 0)) as somebody:
-        port = str(somebody.getsockname()[1])
+    with socket.create_server((HOST, 0)) as occupied:
+        port = str(occupied.getsockname()[1])
         used = f"; DSR_HTTP_HOST and DSR_HTTP_PORT hold {HOST} and {port}, where we cannot listen (Address already in"
         rows = [
             *CANNOT_START,
             ({"DSR_HTTP_PORT": port}, f"{used} use): set them to a free one\n"),
             ({"DSR_POSTGRES_DSN": empty_database}, "lacks the schema: run `dsr migrate`\n"),
         ]
-        all_told = await what_erasure_says(database, broker, tmp_path, [change for change, _ in rows])
-    for told, (_, said) in zip(all_told, rows, strict=True):
+        messages = await what_erasure_says(database, broker, tmp_path, [change for change, _ in rows])
+    for message, (_, said) in zip(messages, rows, strict=True):
         with subtests.test(said):
-            assert told.startswith("dsr-erasure cannot start; ")
-            assert said in told
-            assert "Traceback" not in told
-            assert "known-to-two" not in told
-            assert told.count("\n") == 1
+            assert message.startswith("dsr-erasure cannot start; ")
+            assert said in message
+            assert "Traceback" not in message
+            assert "known-to-two" not in message
+            assert message.count("\n") == 1
 
 
 async def test_submissions_wait_without_a_broker(database: str, broker: Kafka, tmp_path: Path) -> None:
@@ -244,14 +244,14 @@ async def test_submissions_wait_without_a_broker(database: str, broker: Kafka, t
     assert f"no broker for us at {HOST}:1 (KafkaConnectionError): start it" in child.tail(100)
 
 
-# A service that is told to stop keeps its door open for a while, and answers who is inside.
+# A stopping service keeps its port open for a while, and answers open calls.
 
 TIMEOUT_SECONDS = 60
 
 
 @dataclass
 class Door:
-    """Intake as a process that lingers for as long as the test needs, and is told to leave when the test says so."""
+    """Intake as a process that lingers, and is stopped, as the test says."""
 
     child: Child
     port: int
@@ -282,15 +282,15 @@ async def door(database: str, broker: Kafka, tmp_path: Path) -> AsyncIterator[Do
 @asynccontextmanager
 async def kept_waiting(client: httpx.AsyncClient, database: str) -> AsyncIterator[asyncio.Task[httpx.Response]]:
     """A submission that is under way and cannot be stored until the block ends."""
-    somebody = await asyncpg.connect(database)
-    async with somebody.transaction():
-        await somebody.execute("LOCK TABLE intake.request IN ACCESS EXCLUSIVE MODE")
+    locking = await asyncpg.connect(database)
+    async with locking.transaction():
+        await locking.execute("LOCK TABLE intake.request IN ACCESS EXCLUSIVE MODE")
         under_way = asyncio.create_task(client.post("/v1/requests", json=Subject(0).submission()))
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            while not await somebody.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            while not await locking.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
                 assert not under_way.done(), under_way.result().text
         yield under_way
-    await somebody.close()
+    await locking.close()
 
 
 async def test_open_calls_are_answered_before_the_end(door: Door, database: str, subtests: pytest.Subtests) -> None:
@@ -315,7 +315,7 @@ async def test_open_calls_are_answered_before_the_end(door: Door, database: str,
     with subtests.test("what takes too long is given up"):
         assert (given_up.status_code, given_up.headers["connection"]) == (503, "close")
         assert "given up after" in door.child.log.read_text()
-    with subtests.test("a connection on which nobody speaks is closed and not reset"):
+    with subtests.test("an idle connection is closed and not reset"):
         assert await reader.read() == b""
         assert b"connection: close" not in head
     writer.close()

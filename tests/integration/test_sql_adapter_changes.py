@@ -80,10 +80,10 @@ town = { class = "A", rectifies = "town" }
 """
 
 
-async def test_what_is_held_under_no_declared_field_is_a_persons_matter(customer_store: CustomerStore) -> None:
+async def test_value_under_no_declared_field_is_manual(customer_store: CustomerStore) -> None:
     await customer_store.run(*filter(str.strip, ADDRESSES.split(";")))
     customer_store.dataset.write_text(customer_store.dataset.read_text(encoding="utf-8") + ADDRESS, encoding="utf-8")
-    nobody = Identity(IdentityType.ACCOUNT_ID, "C99")
+    stranger = Identity(IdentityType.ACCOUNT_ID, "C99")
     async with engine(customer_store.dsn, customer_store.dataset, {}) as customers:
         for change, held in (
             (("address.city", "berlin ", "Bilbao"), "address.city, address.town"),
@@ -95,7 +95,7 @@ async def test_what_is_held_under_no_declared_field_is_a_persons_matter(customer
             result = await customers.one(task(Operation.RECTIFY, ACCOUNT, changes=[change]))
             assert isinstance(result, NotSupported), result
             assert str(result).startswith(f"{held} holds what is to be corrected")
-            unknown = await customers.receipt(task(Operation.RECTIFY, nobody, changes=[change]))
+            unknown = await customers.receipt(task(Operation.RECTIFY, stranger, changes=[change]))
             assert unknown.outcome is TaskOutcome.NO_MATCH
         changes = [("address.city", "Lisboa", "Bilbao")]
         result = await customers.one(task(Operation.RECTIFY, ACCOUNT, changes=changes))
@@ -147,7 +147,7 @@ async def test_store_without_declared_corrections_is_corrected_by_hand(customer_
             task(Operation.RECTIFY, email("x@example.org"), changes=[("email", "x@example.org", "y@example.org")]),
         )
     assert isinstance(wrong, NotSupported)
-    assert isinstance(name, NotSupported), "its name stands in a column that identifies, by which nobody is searched"
+    assert isinstance(name, NotSupported), "its name is in an identifying column that is not searched"
     assert (receipt(right).outcome, receipt(right).corrected) == (TaskOutcome.UNCHANGED, (0,)), "we hold data of theirs"
     assert receipt(none).outcome is TaskOutcome.NO_MATCH
 
@@ -223,7 +223,7 @@ async def test_lost_flag_is_set_and_a_foreign_one_kept(customer_store: CustomerS
 
 
 def marked(first: Task) -> Task:
-    """The look of a night at a restriction that was lifted: nobody is searched for."""
+    """Returns the nightly repair of a lifted restriction, without identities."""
     lift = replace(repairing(first), operation=Operation.LIFT, identities=())
     return replace(lift, details={"repair": True, "marked": True})
 

@@ -45,7 +45,7 @@ GIVEN_UP, ASSIGNED_AGAIN = at("2026-01-10"), at("2026-03-01")
 
 
 async def everything(store: CdrStore) -> str:
-    """Every value of every table, as a dump would show it."""
+    """Dumps every value of every table."""
     tables = ("acc_cdrs", "acc", "missed_calls", "restricted_number")
     return "\n".join([str(await ask(store.admin, f"SELECT t::text FROM {table} t")) for table in tables])
 
@@ -73,9 +73,9 @@ async def test_subject_leaves_all_tables_and_the_other_party_stays(cdr_store: Cd
         ([call("anonymous", ANNA), call("", ANNA), call(ANNA, ANNA), call(BORIS, ANNA)], (BORIS, "")),
         ([call(ANNA, BORIS, pai=ANNA)], ("", BORIS)),
     ],
-    ids=["nobody is left in a row", "withheld from the callee and known to the network"],
+    ids=["an empty row", "withheld from the callee and known to the network"],
 )
-async def test_a_row_goes_when_nobody_is_left_in_it_and_a_withheld_caller_is_found(
+async def test_row_without_people_is_deleted_and_a_withheld_caller_is_found(
     cdr_store: CdrStore, calls: SqlEngine, made: list[Call], left: tuple[str, str]
 ) -> None:
     await cdr_store.seed(made)
@@ -227,7 +227,7 @@ async def test_where_nothing_is_judged_the_same_rows_go_unread(
     assert {row[0] for row in await ask(dsn, "SELECT id FROM line")} == {*range(1, 401)} - gone - past
 
 
-# Foreign keys of a store: in what order rows go, what would go with them, and what nobody has declared.
+# Foreign keys of a store: the order of deletion, cascades, and undeclared tables.
 ANNA_OF_REFERENCES = email("anna@example.org")
 ERASE = Operation.ERASE
 SCHEMA = """
@@ -269,7 +269,7 @@ dsn, accounts = store_of(SCHEMA, DATASET)
 async def test_rows_go_in_the_order_of_foreign_keys(accounts: SqlEngine, dsn: str, back: str | None) -> None:
     for statement in [FORTH, *([] if back is None else [BACK + back])]:
         await ask(dsn, statement)
-    done = receipt((await accounts.run(*each(ERASE, ANNA_OF_REFERENCES, email("nobody@example.org"))))[0])
+    done = receipt((await accounts.run(*each(ERASE, ANNA_OF_REFERENCES, email("unknown@example.org"))))[0])
     assert (done.outcome, done.by_category) == (TaskOutcome.ERASED, {"account": 1, "contact": 2, "letter": 1})
     assert [row[0] for row in await ask(dsn, LEFT)] == ["a2", "c12", "l2"]
 
@@ -309,9 +309,9 @@ async def test_columns_nulled_by_the_database_are_counted_and_left_null(accounts
     assert isinstance(refused, ForeignHit), "Boris' letter would become one of account 2"
     await ask(dsn, "ALTER TABLE letter DROP CONSTRAINT of_account")
     await ask(dsn, f"{foreign}NULL")
-    erased, nobody = await accounts.run(*each(ERASE, ANNA_OF_REFERENCES, email("nobody@example.org")))
+    erased, unknown = await accounts.run(*each(ERASE, ANNA_OF_REFERENCES, email("unknown@example.org")))
     assert receipt(erased).by_category == {"account": 1, "contact": 2, "letter": 2}, "her own, and his that is emptied"
-    assert receipt(nobody).outcome is TaskOutcome.NO_MATCH
+    assert receipt(unknown).outcome is TaskOutcome.NO_MATCH
     assert await ask(dsn, "SELECT id, account_id FROM letter") == [(2, None)]
 
 
@@ -358,7 +358,7 @@ async def test_undeclared_referring_table_is_named_beforehand(accounts: SqlEngin
     assert (await accounts.receipt(task(Operation.EXPORT, ANNA_OF_REFERENCES))).found == 4
 
 
-# Erasing or restricting somebody touches their fields alone, in their periods alone, whatever calls there are.
+# Erasing or restricting a person changes only their fields in their periods, in any set of calls.
 
 LINE, USER = "+34918750146", "sip:1001@pbx.example"
 WAYS: Mapping[str, tuple[str, ...]] = {
@@ -369,7 +369,7 @@ WAYS: Mapping[str, tuple[str, ...]] = {
     USER: ("1001",),
     "": ("", "112", "anonymous"),
 }
-"""How a trunk in Spain writes each of them; nobody is known by the last ones."""
+"""Spellings of each number by a trunk in Spain; the last identify no one."""
 DAYS = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=n) for n in range(10)]
 
 Call_alone = tuple[Written, tuple[str, str, str], datetime]
@@ -386,7 +386,7 @@ def some_calls(rng: Random, count: int = 150) -> list[Call_alone]:
         (caller, shown), (dialled, first), day = anybody(), anybody(), rng.choice(DAYS)
         reached, last = anybody() if rng.random() < 0.4 else (dialled, first)
         hides = caller.startswith("+") and rng.random() < 0.3
-        claims = hides and rng.random() < 0.5  # somebody else's number is shown: that it is theirs nobody can tell
+        claims = hides and rng.random() < 0.5  # another number is shown, whose caller is unknown
         written = rng.choice((BORIS, CHIARA, ANNA)) if claims else "anonymous" if hides else shown
         known = caller if hides else None
         first, last = (text if text != "anonymous" else "112" for text in (first, last))
@@ -395,7 +395,7 @@ def some_calls(rng: Random, count: int = 150) -> list[Call_alone]:
 
 
 def some_periods(rng: Random) -> dict[str, tuple[datetime, datetime]]:
-    """Whose the subject was, and when; never the line that several people use, which the register vouches to nobody."""
+    """Draws the subject's numbers with periods, without the shared line."""
     return {
         who: (start, start + timedelta(days=rng.randrange(1, 9)))
         for who in rng.sample([ANNA, BORIS, USER], rng.randrange(1, 3))
@@ -415,7 +415,7 @@ FIELDS = {
 
 @pytest.mark.parametrize("operation", [Operation.ERASE, Operation.RESTRICT])
 @pytest.mark.parametrize("seed", range(4))
-async def test_erasing_or_restricting_somebody_never_blanks_or_hides_anybody_else(
+async def test_erasing_or_restricting_a_person_never_changes_others(
     cdr_store: CdrStore, calls: SqlEngine, seed: int, operation: Operation
 ) -> None:
     rng = Random(seed)  # noqa: S311 - nothing here is a secret
@@ -446,7 +446,7 @@ async def test_erasing_or_restricting_somebody_never_blanks_or_hides_anybody_els
 
 
 async def fields(dsn: str, table: str) -> Mapping[int, tuple[str, ...]]:
-    """By row what it holds of each party."""
+    """Returns each row's values by party."""
     columns = ", ".join(column or "NULL" for column in FIELDS[table])
     return {row[0]: row[1:] for row in await ask(dsn, f"SELECT id, {columns} FROM {table}")}
 

@@ -1,4 +1,4 @@
-"""Every named failure of a SQL store: found before anything is done, and nobody else's data touched."""
+"""Every named failure of a SQL store is found first, and changes no other person's data."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -146,7 +146,7 @@ async def test_where_rows_are_deleted_those_of_the_next_holder_of_a_number_stay(
 
 
 @pytest.mark.parametrize(("arrivals", "caught"), [(3, True), (100, False)])
-async def test_rows_that_keep_arriving_are_chased_a_few_times_and_then_told(
+async def test_rows_that_keep_arriving_are_erased_a_few_times_and_then_reported(
     customer_store: CustomerStore, customers: SqlEngine, arrivals: int, *, caught: bool
 ) -> None:
     await customer_store.run(
@@ -171,7 +171,7 @@ async def test_locked_row_is_awaited_briefly_and_retried(customer_store: Custome
 
 
 async def test_a_store_that_is_away_is_tried_again_later(customer_store: CustomerStore) -> None:
-    async with engine("postgresql://nobody@127.0.0.1:1/none", customer_store.dataset, {}) as away:
+    async with engine("postgresql://unknown@127.0.0.1:1/none", customer_store.dataset, {}) as away:
         with pytest.raises(Unavailable):
             await away.one(task(ERASE, EMAIL))
 

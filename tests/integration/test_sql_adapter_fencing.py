@@ -1,4 +1,4 @@
-"""What a store remembers of our work: a worker that slept changes nothing, and a crash doubles no count."""
+"""Fencing in a store: a worker that slept changes nothing, and a crash doubles no count."""
 
 import asyncio
 from collections.abc import Sequence
@@ -70,10 +70,10 @@ async def test_store_ends_the_session_of_a_lost_worker_before_its_heir_waits_5_s
     async with store.server.connection() as connection:
         rows = await connection.fetch("SELECT name, setting::int FROM pg_settings WHERE setting ~ '^[0-9]+$'")
     await store.close()
-    told = {row[0]: row[1] for row in rows}
-    assert told["idle_in_transaction_session_timeout"] == told["tcp_user_timeout"] == 4_000
-    assert told["client_connection_check_interval"] == 500
-    assert told["tcp_keepalives_idle"] + told["tcp_keepalives_interval"] * told["tcp_keepalives_count"] == 4
+    limits = {row[0]: row[1] for row in rows}
+    assert limits["idle_in_transaction_session_timeout"] == limits["tcp_user_timeout"] == 4_000
+    assert limits["client_connection_check_interval"] == 500
+    assert limits["tcp_keepalives_idle"] + limits["tcp_keepalives_interval"] * limits["tcp_keepalives_count"] == 4
 
 
 @pytest.mark.parametrize("heir", [True, False], ids=["its heir restricted", "it never came to the store"])
@@ -129,7 +129,7 @@ async def test_killed_store_that_reuses_its_transaction_number_counts_right(run_
                 await asyncio.to_thread(server.kill)
                 with suppress(Unavailable):
                     await attempt
-                    pytest.fail("it was told as done")
+                    pytest.fail("it was reported as done")
             await asyncio.to_thread(server.start)
             await store.run("UPDATE customer SET street = street")  # takes a transaction id, the lost one as it were
             (done,) = await customers.run(customers.again(subject))
@@ -193,7 +193,7 @@ async def test_prepare_command_works_and_the_check_names_gaps(customer_store: Cu
     assert "[old-shop]: old-shop is away or busy" in await wrong()
 
 
-async def test_nothing_of_anybody_stands_in_the_table_of_ours(cdr_store: CdrStore, calls: SqlEngine) -> None:
+async def test_our_own_table_holds_no_personal_data(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
     subject = replace(task(Operation.ERASE, number(ANNA)), system="store")
     await calls.run(subject)
@@ -203,7 +203,7 @@ async def test_nothing_of_anybody_stands_in_the_table_of_ours(cdr_store: CdrStor
     assert ANNA[1:] not in kept
 
 
-# A store that was replaced while a task was worked: the work is done, and no count is told that nobody can know.
+# A store replaced during a task: the work is done, and lost counts are not reported.
 DUMPED: dict[str, Sequence[str]] = {
     "the whole": [],
     "its own tables alone": ["--table=public.*"],
@@ -228,7 +228,7 @@ async def outcome_of(store: SqlEngine, asked: Task) -> tuple[TaskOutcome, int, U
 
 
 def dump(store: CustomerStore, options: Sequence[str]) -> str:
-    """What makes anew, in SQL, whatever the store holds, or a part of it."""
+    """Returns SQL that recreates the store, or a part of it."""
     command = [str(find_postgres()["pg_dump"]), "--clean", "--if-exists", "--inserts", *options, store.dsn]
     lines = run(command, capture_output=True, check=True, text=True).stdout.splitlines()
     return "\n".join(line for line in lines if not line.startswith("\\"))
@@ -241,7 +241,7 @@ async def restore(store: CustomerStore, dumped: str) -> None:
 
 @pytest.mark.parametrize("restored", DUMPED)
 @pytest.mark.parametrize("operation", UNDONE)
-async def test_whoever_comes_back_to_a_store_that_was_restored_from_a_dump_does_the_work_and_tells_no_count(
+async def test_restored_store_is_worked_without_counts(
     customer_store: CustomerStore, customers: SqlEngine, operation: Operation, restored: str
 ) -> None:
     if operation is Operation.RESTRICT:
@@ -264,7 +264,7 @@ async def test_attempt_before_the_store_leaves_no_doubt(customer_store: Customer
     assert await outcome_of(customers, customers.again(subject)) == (TaskOutcome.ERASED, 3, None)
 
 
-async def test_a_store_whose_notes_are_lost_is_refused_by_name_and_once_prepared_anew_is_another_store(
+async def test_store_without_notes_is_refused_and_once_prepared_is_another_store(
     customer_store: CustomerStore, customers: SqlEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     begun, fresh = about(Operation.ERASE), about(Operation.RESTRICT)
@@ -279,7 +279,7 @@ async def test_a_store_whose_notes_are_lost_is_refused_by_name_and_once_prepared
     assert await outcome_of(customers, customers.again(fresh)) == (TaskOutcome.NO_MATCH, 0, None)
 
 
-async def test_who_decides_about_the_request_and_the_evidence_are_told_that_nobody_can_know(
+async def test_lost_counts_are_shown_to_officers_and_in_evidence(
     open_harness: OpenHarness, clock: SetClock, customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
     crm, before = ScriptedSystem("crm"), dump(customer_store, [])

@@ -1,4 +1,4 @@
-"""Rows that name nobody themselves: found, shown, changed and erased by the joins that lead to whose they are."""
+"""Rows without identities: found, shown, changed and erased by the joins that lead to their person."""
 
 import json
 from collections import Counter
@@ -26,7 +26,7 @@ from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.explained import Explained
 from tests.fixtures.joined_shop import DATASET
 
-ANNA, BORIS, NOBODY = email("anna@example.org"), email("boris@example.org"), email("nobody@example.org")
+ANNA, BORIS, UNKNOWN = email("anna@example.org"), email("boris@example.org"), email("unknown@example.org")
 ERASE, EXPORT, LOCATE = Operation.ERASE, Operation.EXPORT, Operation.LOCATE
 ROWS = """
 SELECT 'customer', id::text FROM customer UNION ALL SELECT 'address', id::text FROM address
@@ -59,7 +59,7 @@ COUNTS = {
 async def test_joined_rows_are_erased_with_the_subject_alone(shop: SqlEngine, shop_dsn: str, *, together: bool) -> None:
     before = set(await ask(shop_dsn, ROWS))
     if together:
-        done = [receipt(one) for one in await shop.run(*each(ERASE, ANNA, NOBODY))]
+        done = [receipt(one) for one in await shop.run(*each(ERASE, ANNA, UNKNOWN))]
         assert done[1].outcome is TaskOutcome.NO_MATCH
     else:
         done = [await shop.receipt(task(ERASE, ANNA))]
@@ -94,7 +94,7 @@ async def test_a_copy_shows_each_row_once_and_tells_by_whom_it_was_found(shop: S
     assert "reply" not in sent
 
 
-async def test_a_row_that_leads_to_somebody_else_as_well_is_touched_for_nobody(shop: SqlEngine, shop_dsn: str) -> None:
+async def test_row_that_also_leads_to_another_person_is_not_changed(shop: SqlEngine, shop_dsn: str) -> None:
     await ask(shop_dsn, "UPDATE customer SET address_id = 1 WHERE id = 3")
     before = await ask(shop_dsn, ROWS)
     results = [await shop.one(task(operation, ANNA)) for operation in (ERASE, EXPORT)]
@@ -109,7 +109,7 @@ async def test_a_correction_reaches_a_row_by_its_joins_and_no_other(shop: SqlEng
 
 
 async def test_orphaned_rows_are_found_by_their_keys(shop: SqlEngine, shop_dsn: str) -> None:
-    """A row that refers to somebody who is gone, in a store that promises nothing of its references."""
+    """Rows may refer to a deleted person in a store without foreign keys."""
     await ask(shop_dsn, "DELETE FROM note WHERE id = 1")
     await ask(
         shop_dsn,
@@ -169,7 +169,7 @@ async def test_each_step_of_a_path_is_read_by_an_index(shop_dsn: str, tmp_path: 
         assert "Seq Scan" not in str(plan) or "dsr_platform" in statement, statement
 
 
-# Limits of a SQL store, for every change: beyond one it waits for two persons, who confirm the number they saw.
+# Limits of a SQL store: a larger change waits for two people, who confirm the number that they saw.
 EMAIL, BORIS_LIMITS = email("anna.meier@example.org"), email("boris@example.org")
 DUMP = "SELECT c::text FROM customer c UNION ALL SELECT c::text FROM contact c ORDER BY 1"
 CHANGE = [("name", None, "Anna Maier")]
@@ -217,10 +217,10 @@ async def test_dual_approval_joins_two_subjects(customer_store: CustomerStore, c
     assert done.by_category == {"account": 2, "contact": 2}
 
 
-@pytest.mark.parametrize("told_by", ["account", "name"])
-async def test_shared_address_is_resolved_by_what_rows_show(customer_store: CustomerStore, told_by: str) -> None:
+@pytest.mark.parametrize("separated_by", ["account", "name"])
+async def test_shared_address_is_resolved_by_what_rows_show(customer_store: CustomerStore, separated_by: str) -> None:
     text = customer_store.dataset.read_text().replace('person = "account_id"\n', "")
-    if told_by == "name":
+    if separated_by == "name":
         text = text.replace(', identity = "account_id"', "")
     customer_store.dataset.write_text(text)
     await customer_store.run(CORRECTABLE, "UPDATE customer SET name = 'Yan Meier' WHERE account_id = 'C2'")
@@ -304,11 +304,11 @@ class Shape:
 
     @property
     def subjects(self) -> set[Row]:
-        """Every row that leads to the subject."""
+        """Returns every row that leads to the subject."""
         return {(name, key) for name, keys in self.leading.items() for key in keys}
 
     def without_subject(self, row: Row, held: dict[str, object]) -> dict[str, object]:
-        """What a row of somebody else holds when the subject is gone, which the database empties of them."""
+        """Returns another person's row after the subject's deletion, with the references that the database empties."""
         gone = {
             column for child, column, parent in self.let_go if child == row[0] if held[column] in self.leading[parent]
         }
@@ -331,14 +331,14 @@ class Shape:
             self.keys.append(f"ALTER TABLE {child} ADD FOREIGN KEY ({column}) REFERENCES {parent}{action}")
 
     def _forward(self, name: str, parent: str) -> None:
-        """Each row refers to one of the parent."""
+        """Adds rows that refer to rows of the parent."""
         self.rows[name] = {n: {"parent": self._some(parent)} for n in range(self.random.randint(1, 5))}
         self.tables[name] = f'belongs_to = [{{ table = "{parent}", on = {{ parent = "id" }} }}]'
         self.leading[name] = {n for n, row in self.rows[name].items() if row["parent"] in self.leading[parent]}
         self._refers(name, "parent", parent)
 
     def _backward(self, name: str, parent: str) -> None:
-        """Each row is referred to by some of the parent."""
+        """Adds rows to which rows of the parent refer."""
         self.rows[name] = {n: {} for n in range(self.random.randint(1, 5))}
         each = iter(self.rows[name])
         for row in self.rows[parent].values():
@@ -395,6 +395,6 @@ async def ask_all(dsn: str, statements: list[str]) -> None:
 
 
 async def rows_of(dsn: str, shape: Shape) -> dict[Row, dict[str, object]]:
-    """Every row of every table."""
+    """Returns every row of every table."""
     tables = (f"SELECT '{name}', id, to_jsonb(t)::text FROM {name} t" for name in shape.rows)
     return {(name, key): json.loads(text) for name, key, text in await ask(dsn, " UNION ALL ".join(tables))}

@@ -60,7 +60,7 @@ async def test_stated_account_is_yielded_by_the_store_that_knows_it(customers: S
     assert replace(ACCOUNT, source="store", claimed=True) in located.identities
 
 
-async def test_corrected_address_finds_nobody_today(customers: SqlEngine, customer_store: CustomerStore) -> None:
+async def test_corrected_address_finds_no_one_today(customers: SqlEngine, customer_store: CustomerStore) -> None:
     former = Identity(IdentityType.EMAIL, "boris@example.org", None, at("2026-01-10"), "crm")
     assert (await customers.receipt(task(Operation.ERASE, former))).found == 0
     assert customers.adapter.can.heeds_periods
@@ -89,7 +89,7 @@ async def test_an_address_and_a_number_of_two_people_do_not_make_them_one(custom
     assert isinstance(result, BlastRadius)
 
 
-async def test_reassigned_number_finds_nobody_today(customer_store: CustomerStore, customers: SqlEngine) -> None:
+async def test_reassigned_number_finds_no_one_today(customer_store: CustomerStore, customers: SqlEngine) -> None:
     given_up = number(ANNA, until=at("2026-01-10"))
     done = await customers.receipt(task(Operation.ERASE, given_up))
     assert done.by_category.get("account", 0) == 0
@@ -108,8 +108,8 @@ async def test_reassigned_number_shows_each_holder_their_calls(cdr_store: CdrSto
 async def test_withheld_number_is_not_shown_to_the_called_party(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS, pai=ANNA), call(CHIARA, BORIS), call(BORIS, ANNA)])
     await ask(cdr_store.admin, "UPDATE acc_cdrs SET callid = pai || '@198.18.0.7' WHERE pai IS NOT NULL")
-    of_nobody = "UPDATE acc SET method = 'x' || substr(src_pai, 2) WHERE src_pai IS NOT NULL"
-    await ask(cdr_store.admin, of_nobody)
+    unowned = "UPDATE acc SET method = 'x' || substr(src_pai, 2) WHERE src_pai IS NOT NULL"
+    await ask(cdr_store.admin, unowned)
     called, caller = await calls.run(*each(Operation.EXPORT, number(BORIS), number(ANNA)))
     records = receipt(called).records
     shown = [dict(r.data) for r in records if r.category == "call_record" and r.data["to"] == BORIS]
@@ -159,7 +159,7 @@ async def test_of_a_diverted_call_each_of_three_is_shown_their_own(cdr_store: Cd
     await cdr_store.seed([call(CHIARA, BORIS)])
     await ask(cdr_store.admin, "UPDATE acc SET dst_ouser = $1", ANNA)
     for subject, shown in {
-        CHIARA: {"from": CHIARA, "dialled": ANNA, "to": "withheld"},  # they never heard of Boris
+        CHIARA: {"from": CHIARA, "dialled": ANNA, "to": "withheld"},  # they had no contact with Boris
         ANNA: {"from": CHIARA, "dialled": ANNA, "to": BORIS},  # it was she who had it diverted
         BORIS: {"from": CHIARA, "dialled": "withheld", "to": BORIS},  # nor did he dial or divert anything
     }.items():
@@ -170,7 +170,7 @@ async def test_of_a_diverted_call_each_of_three_is_shown_their_own(cdr_store: Cd
         assert not [value for value in hidden if value in str(data)]
 
 
-async def test_a_call_that_reached_whom_it_was_made_to_hides_nobody(cdr_store: CdrStore, calls: SqlEngine) -> None:
+async def test_direct_call_hides_no_party(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(CHIARA, BORIS)])
     for dialled in (BORIS, BORIS.replace("+", "00"), ""):
         await ask(cdr_store.admin, "UPDATE acc SET dst_ouser = $1", dialled)
@@ -459,7 +459,7 @@ SUBJECTS = {
     "the one by a number": (LINE,),
     "both ways": (CARLA, LINE),
     "as either": (ANNA_OF_PARTIES, LINE),
-    "nobody": (email("nobody@example.org"), Identity(IdentityType.ACCOUNT_ID, "9")),
+    "unknown": (email("unknown@example.org"), Identity(IdentityType.ACCOUNT_ID, "9")),
 }
 OPERATIONS = sorted({*METHODS} - NOTIFICATIONS, key=lambda each: each is Operation.ERASE)
 

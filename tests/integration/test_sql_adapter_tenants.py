@@ -35,8 +35,8 @@ from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.policy import signed_policy
 
 TENANTS = {"acme": ["sip.acme.example", "pbx.acme.example"], "beta": ["sip.beta.example"]}
-WHOSE = {"acme": "SIP.acme.example", "beta": "sip.beta.example", None: OURS, "nobody": "sip.unheard.example"}
-ROWS = {"acme": 2, "beta": 3, None: 4, "nobody": 1}
+WHOSE = {"acme": "SIP.acme.example", "beta": "sip.beta.example", None: OURS, "unknown": "sip.unknown.example"}
+ROWS = {"acme": 2, "beta": 3, None: 4, "unknown": 1}
 """Calls of Anna's in the rows of each."""
 TABLES = ("acc_cdrs", "acc", "missed_calls")
 ANYBODY = pytest.mark.parametrize("tenant", ["acme", "beta", None])
@@ -49,7 +49,7 @@ def settings() -> Mapping[str, Any]:
 
 @pytest.fixture
 async def shared_calls(cdr_store: CdrStore) -> CdrStore:
-    """One switch for all: the same two people call one another for two customers of ours, and for ourselves."""
+    """One switch for all: the same two people call each other for two customers and for the company."""
     made: dict[str | None, list[Call]] = {
         tenant: [call(ANNA, BORIS, missed=n == 1) if n % 2 else call(BORIS, ANNA) for n in range(rows)]
         for tenant, rows in ROWS.items()
@@ -67,7 +67,7 @@ def of(tenant: str | None, operation: Operation, *changed: Any) -> Task:
 
 
 async def rows_of(store: CdrStore) -> dict[str | None, list[str]]:
-    """Every row of every table, by whose it is."""
+    """Returns every row of every table, by tenant."""
     found: dict[str | None, list[str]] = {}
     for tenant, domain in WHOSE.items():
         for table in TABLES:
@@ -77,7 +77,7 @@ async def rows_of(store: CdrStore) -> dict[str | None, list[str]]:
 
 
 def entries(tenant: str | None) -> int:
-    """How many rows a tenant's calls have: a call that was answered stands in two tables."""
+    """Counts a tenant's rows: an answered call is in two tables."""
     return 2 * ROWS[tenant] - 1
 
 
@@ -86,7 +86,7 @@ async def test_task_finds_rows_of_its_tenant(shared_calls: CdrStore, calls: SqlE
     located = await calls.receipt(of(tenant, Operation.LOCATE))
     shown = await calls.receipt(of(tenant, Operation.EXPORT))
     assert (located.found, shown.found, len(shown.records)) == (entries(tenant),) * 3
-    assert shown.unattributed == (2 if tenant is None else None), "a value that nobody has declared is nobody's"
+    assert shown.unattributed == (2 if tenant is None else None), "an undeclared value has no owner"
     before = await rows_of(shared_calls)
     erased = await calls.receipt(of(tenant, Operation.ERASE))
     assert (erased.outcome, erased.changed, erased.remaining) == (TaskOutcome.ERASED, entries(tenant), 0)
@@ -100,7 +100,7 @@ async def test_one_call_finds_rows_of_each_tenant(shared_calls: CdrStore, calls:
     done = [receipt(result) for result in await calls.run(*tasks)]
     assert [each.task_id for each in done] == [each.task_id for each in tasks]
     assert [each.changed for each in done[:3]] == [entries(tenant) for tenant in ("beta", None, "acme")]
-    assert [whose for whose, rows in (await rows_of(shared_calls)).items() if ANNA in str(rows)] == ["nobody"]
+    assert [whose for whose, rows in (await rows_of(shared_calls)).items() if ANNA in str(rows)] == ["unknown"]
 
 
 @ANYBODY
@@ -134,7 +134,7 @@ async def test_statement_of_a_tenant_reaches_its_own_rows_alone(shared_calls: Cd
                 owners = {match.tenant for record in receipt(result).records for match in record.matched}
                 assert owners <= {asks.tenant}
     after = await rows_of(shared_calls)
-    assert {whose for whose in WHOSE if after[whose] == before[whose]} == {None, "nobody"}
+    assert {whose for whose in WHOSE if after[whose] == before[whose]} == {None, "unknown"}
 
 
 async def test_number_restriction_of_one_tenant_is_manual(shared_calls: CdrStore, calls: SqlEngine) -> None:
@@ -162,14 +162,16 @@ async def test_correction_keeps_to_a_tenant(customer_store: CustomerStore, tmp_p
     text = text.replace("restricted = { class", 'served = { class = "T" }\nrestricted = { class', 1)
     for table in ("number_assignment", "contact"):
         text = text.replace(f"[tables.{table}]\n", f"[tables.{table}]\nours = true\n", 1)
-    (tmp_path / "told.toml").write_text(text)
+    (tmp_path / "two.toml").write_text(text)
     query = "SELECT account_id, email, marketing, restricted FROM customer WHERE email ILIKE 'anna%' ORDER BY 1"
-    async with engine(customer_store.dsn, tmp_path / "told.toml", {"ours": ["us"], "tenants": {"acme": ["a"]}}) as told:
+    async with engine(
+        customer_store.dsn, tmp_path / "tenants.toml", {"ours": ["us"], "tenants": {"acme": ["a"]}}
+    ) as store:
         theirs = email("anna.meier@example.org")
         wrong = ("email", "anna.meier@example.org" if tenant else "Anna.MEIER@Example.org", "anna@example.com")
         for operation in (Operation.RESTRICT, Operation.SUPPRESS, Operation.RECTIFY):
             asked = task(operation, theirs, changes=[wrong] if operation is Operation.RECTIFY else ())
-            assert (await told.receipt(replace(asked, tenant=tenant))).changed == 1
+            assert (await store.receipt(replace(asked, tenant=tenant))).changed == 1
     changed, kept = ("A1", "C1") if tenant else ("C1", "A1")
     rows = {row[0]: row[1:] for row in await customer_store.ask(query)}
     assert rows[changed] == ("anna@example.com", False, True)
@@ -242,7 +244,7 @@ async def test_dated_rows_are_copied_located_planned_and_erased(ledger: SqlEngin
 
 
 async def test_a_number_finds_the_days_that_lie_in_its_period_as_a_whole(ledger: SqlEngine) -> None:
-    """It was somebody else's until ten on the first of March, and is again since midnight after the first of June."""
+    """It was another person's until ten on the first of March, and is again since midnight after the first of June."""
     copy = await ledger.receipt(about(Operation.EXPORT, NUMBER))
     assert sorted(str(record.data["ended"]) for record in copy.records) == ["2026-03-02", "2026-06-01"]
     longer = replace(NUMBER, valid_to=datetime(2026, 6, 1, 21, 59, tzinfo=UTC))

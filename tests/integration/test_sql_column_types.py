@@ -76,7 +76,7 @@ async def test_one_persons_rows_are_corrected_and_erased_and_a_state_keeps_the_o
     assert await ask(dsn, "SELECT id::text FROM purchase") == [(his,)]
 
 
-async def test_an_account_that_is_no_uuid_finds_nobody_by_one(empty_database: str, tmp_path: Path) -> None:
+async def test_account_that_is_no_uuid_finds_no_row(empty_database: str, tmp_path: Path) -> None:
     dsn = await with_tables(empty_database, "CREATE TABLE account (id uuid PRIMARY KEY);")
     (tmp_path / "accounts.toml").write_text(
         'name = "accounts"\n[tables.account]\ncategory = "account"\nprimary_key = ["id"]\n'
@@ -88,7 +88,7 @@ async def test_an_account_that_is_no_uuid_finds_nobody_by_one(empty_database: st
 
 
 async def test_rows_that_row_security_hides_are_not_taken_for_none(empty_database: str, tmp_path: Path) -> None:
-    """Nothing is done as soon as a policy could hide rows, also between two tasks."""
+    """Nothing is done once a policy could hide rows, also between two tasks."""
     dsn = await with_tables(empty_database, "CREATE TABLE letter (id int PRIMARY KEY, sender text);")
     role = f"clerk_{empty_database[-8:]}"
     await ask(dsn, "INSERT INTO letter VALUES (1, 'anna@example.org')")

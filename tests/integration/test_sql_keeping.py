@@ -1,4 +1,4 @@
-"""What a rule keeps of a call in face of an erasure: its fields, until its own day, restricted, and no more."""
+"""Calls kept by a rule in an erasure: only its fields, until their day, restricted."""
 
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -41,7 +41,7 @@ def erasure(*numbers: str, at: datetime = E) -> Task:
 
 
 def deferred(first: Task, at: datetime, period: str = "P18M") -> Task:
-    """The erasure of the same request when a day is over; people were told that period."""
+    """Returns the erasure of the same request on a later day, with the announced period."""
     again = task(Operation.ERASE, *first.identities)
     details: Mapping[str, JsonValue] = {"deferred": True, "told": {first.system: {RULE: period}}}
     return replace(again, request_id=first.request_id, system=first.system, details=details, at=at, turn=(1, 0))
@@ -130,13 +130,13 @@ async def test_second_request_counts_nothing_reduced_before(cdr_store: CdrStore,
     again, of_another = map(receipt, await keeping.run(erasure(ANNA), erasure(BORIS)))
     assert (again.outcome, again.reduced) == (TaskOutcome.RETAINED, {})
     assert again.changed == again.by_category["restriction"], "the mark of that request, in whose place another comes"
-    assert of_another.reduced == {"call_record": 2}, "whoever is erased beside them"
+    assert of_another.reduced == {"call_record": 2}, "whichever other person is erased"
     alone = await keeping.receipt(replace(erasure(ANNA), attempt=2))
     assert alone.reduced == {}
 
 
 @pytest.mark.parametrize("confirmed", [False, True])
-async def test_a_rule_that_nobody_has_signed_keeps_nothing_and_two_persons_confirm_that_it_goes(
+async def test_unsigned_rule_keeps_nothing_once_two_people_confirm(
     cdr_store: CdrStore, settings: Mapping[str, Any], *, confirmed: bool
 ) -> None:
     await cdr_store.seed([call(ANNA, "", day) for day in DAYS])
@@ -189,7 +189,7 @@ def ruled(period: str) -> Policy:
 
 
 @pytest.mark.parametrize(("period", "left"), [("P12M", [DAYS[3]]), ("P24M", [DAYS[3]])])
-async def test_a_shorter_rule_holds_at_once_and_a_longer_one_never_for_who_was_told_a_day(
+async def test_shorter_rule_applies_immediately_and_a_longer_one_never_to_announced_days(
     cdr_store: CdrStore, keeping: SqlEngine, settings: Mapping[str, Any], period: str, left: list[str]
 ) -> None:
     await cdr_store.seed([call(ANNA, "", day) for day in (*DAYS[2:3], "2025-09-01", DAYS[3])])
@@ -259,9 +259,9 @@ async def test_unknown_row_state_is_manual(empty_database: str, tmp_path: Path, 
     async with engine(empty_database, tmp_path / "ledger.toml", {}) as ledger:
         people = ["active", "none", "paused", "closed"]
         asked = [replace(task(Operation.PLAN, email(f"{who}@x.org")), at=at) for who in people]
-        told = dict(zip(people, await ledger.run(*asked), strict=True))
-        assert isinstance(told["active"], ErasureRefused)
-        assert [who for who, result in told.items() if isinstance(result, GroundUnknown)] == unknown
+        results = dict(zip(people, await ledger.run(*asked), strict=True))
+        assert isinstance(results["active"], ErasureRefused)
+        assert [who for who, result in results.items() if isinstance(result, GroundUnknown)] == unknown
         assert await sweep(ledger, due("contract", "resolved", "2025-01-01")) == [
             Swept(4 - 1 - len(unknown), 1 + len(unknown))
         ]

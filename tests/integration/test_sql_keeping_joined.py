@@ -1,4 +1,4 @@
-"""What a rule keeps of rows that joins lead to: what leads there stays with it, reduced, and goes with the last."""
+"""Kept rows that joins lead to: rows that lead there stay too, reduced, until the last is released."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -31,8 +31,8 @@ async def test_plan_equals_the_erasure_whatever_leads_to_kept_rows(mobile: SqlEn
         done = [receipt(each) for each in await mobile.run(*map(about, erased))]
         after = await held(mobile_dsn)
         for who, plan, said in zip(erased, plans, done, strict=True):
-            told = (plan.found, plan.by_category, plan.kept, plan.until, plan.remaining)
-            assert told == (said.found, said.by_category, said.kept, said.until, said.remaining), f"seed {seed}"
+            planned = (plan.found, plan.by_category, plan.kept, plan.until, plan.remaining)
+            assert planned == (said.found, said.by_category, said.kept, said.until, said.remaining), f"seed {seed}"
             assert said.remaining == len(theirs[who]["stay"]), f"seed {seed}"
             kept_at_all += said.remaining
         gone = set().union(*(theirs[who]["go"] for who in erased))
@@ -165,7 +165,7 @@ async def test_held_rows_stay_with_their_links_and_the_rest_goes(mobile: SqlEngi
 
 
 async def test_held_rows_are_restricted_and_counted(mobile_dsn: str, tmp_path: Path) -> None:
-    """All that the store holds is covered: it is asked all the same, and nobody says that nobody has looked."""
+    """The store is searched even if a hold covers everything."""
     async with connected(mobile_dsn) as connection:
         await connection.execute(
             "ALTER TABLE customer ADD usable boolean DEFAULT true, ADD mailing boolean DEFAULT true;"
@@ -240,7 +240,7 @@ async def test_row_kept_by_two_rules_loses_fields_day_by_day(mobile_dsn: str, tm
         refused = await mobile.one(over)
         assert isinstance(refused, RuleUnsigned)
         assert receipt(await mobile.one(replace(over, confirmed={Limit.UNSIGNED_ROWS: 2}))).changed == 4
-        assert await ask(mobile_dsn, left) == [], "two persons have confirmed both"
+        assert await ask(mobile_dsn, left) == [], "two people have confirmed both"
 
 
 # A rule of one country keeps what is under its law, and what does not say under whose it is.
@@ -383,7 +383,7 @@ def of(who: str, account: str, operation: Operation = Operation.ERASE) -> Task:
 
 
 async def left(dsn: str) -> list[tuple[object, ...]]:
-    """What is left in both tables."""
+    """Returns the rows left in both tables."""
     return await ask(dsn, "SELECT 'c', id, name, kept FROM customer UNION SELECT 'u', id, cell, kept FROM usage")
 
 

@@ -40,7 +40,7 @@ async def harness(open_harness: OpenHarness) -> Harness:
 
 
 async def worked(harness: Harness, *systems: str) -> None:
-    """Everything that these may do is done."""
+    """Works everything that these systems may do."""
     for _ in range(3):
         for system in systems:
             for operation in (Operation.LOCATE, Operation.ERASE):
@@ -70,8 +70,8 @@ async def test_shadow_system_is_asked_by_yielded_identities_and_changes_nothing(
     assert await harness.actions(request) == ["fulfilment.opened", *["task.concluded"] * 3]
 
 
-async def test_what_a_new_system_yields_reaches_nobody_before_it_is_on(harness: Harness) -> None:
-    other = Identity(EMAIL, "somebody.else@example.org", source="new")
+async def test_new_system_yields_nothing_to_others_before_it_is_enabled(harness: Harness) -> None:
+    other = Identity(EMAIL, "another@example.org", source="new")
     harness.systems["new"].answers[Operation.LOCATE] = each(
         lambda task: Receipt(task.task_id, TaskOutcome.LOCATED, found=1, identities=(other,))
     )
@@ -116,7 +116,7 @@ async def test_once_it_is_on_it_is_waited_for_and_what_only_asked_is_dropped(har
     assert {report.system for report in harness.completed[-1].reports} == {"crm", "cdr", "new"}
 
 
-async def test_nobody_is_asked_for_what_only_sets_right_what_is_in_force(harness: Harness) -> None:
+async def test_repair_needs_no_approval(harness: Harness) -> None:
     subject = await harness.subject()
     async with harness.unit_of_work.begin() as tx:
         again = repairs.repair(tx, subject, subject, Right.RESTRICTION, Operation.RESTRICT)
@@ -185,7 +185,7 @@ async def test_what_a_retired_system_had_to_keep_ends_with_a_person_instead_of_a
     assert await harness.states(ref) == {"crm:erase": "done", "cdr:erase": "failed"}
 
 
-async def test_what_is_begun_anew_still_names_a_system_that_was_retired_meanwhile(harness: Harness) -> None:
+async def test_restarted_request_still_names_a_retired_system(harness: Harness) -> None:
     request = await begun(harness)
     harness.systems["cdr"].answers[Operation.ERASE] = each(
         lambda task: NotSearched(task.task_id, Unsearched.NUMBER_WITHOUT_PERIOD)
@@ -224,7 +224,7 @@ async def test_where_each_system_stands_is_measured_and_another_definition_is_a_
     assert (seen("crm"), seen("cdr")) == ({"quarantined"}, {"quarantined"})
 
 
-# A task that ends after its request was withdrawn leaves nothing behind, and waits for nobody.
+# A task that ends after the withdrawal of its request leaves nothing behind and blocks nothing.
 async def withdrawn_meanwhile(open_harness: OpenHarness, operation: Operation, answer: Answer) -> Harness:
     """An export that was withdrawn while the CRM worked on it, which has answered since."""
     phone = frozenset({IdentityType.PHONE})
@@ -245,7 +245,7 @@ async def withdrawn_meanwhile(open_harness: OpenHarness, operation: Operation, a
 
 
 @pytest.mark.parametrize("error", [TableMissing("gone"), Unavailable("away")])
-async def test_what_fails_after_the_withdrawal_waits_for_nobody(
+async def test_failure_after_the_withdrawal_needs_no_person(
     open_harness: OpenHarness, caplog: pytest.LogCaptureFixture, error: TableMissing | Unavailable
 ) -> None:
     harness = await withdrawn_meanwhile(open_harness, Operation.EXPORT, each(lambda _: error))

@@ -1,4 +1,4 @@
-"""Where requests stand: told on the bus whenever it changes, and listed by page for whoever submitted them."""
+"""The status of requests: published on every change, and listed by page for its submitter."""
 
 import json
 import logging
@@ -29,8 +29,8 @@ from tests.fixtures.user_events import emitting
 MONTHS = timedelta(days=40 * 31)
 
 
-async def told(intake: Intake, path: str) -> list[dict[str, Any] | None]:
-    """Every record of a request on the topic; None is a tombstone."""
+async def published(intake: Intake, path: str) -> list[dict[str, Any] | None]:
+    """Returns every record of a request on the topic; None is a tombstone."""
     query = "SELECT value FROM outbox WHERE topic = 'dsr.status' AND key = $1 ORDER BY position"
     return [
         json.loads(row[0]) if row[0] else None
@@ -50,10 +50,10 @@ async def listed(client: httpx.AsyncClient, **query: Any) -> list[str]:
             return found
 
 
-async def test_each_change_of_where_a_request_stands_is_told_whole_and_its_end_by_a_tombstone(intake: Intake) -> None:
+async def test_each_change_of_status_is_published_whole_and_its_end_as_a_tombstone(intake: Intake) -> None:
     path = await intake.submit()
     await intake.complete(path, outcome=Outcome.FULFILLED)
-    received, closed = await told(intake, path)
+    received, closed = await published(intake, path)
     assert received
     assert closed
     assert received | {"state": "closed", "outcome": "fulfilled", "closed_at": closed["closed_at"]} == closed
@@ -71,13 +71,13 @@ async def test_each_change_of_where_a_request_stands_is_told_whole_and_its_end_b
     for _ in range(2):  # letters and identities first, then the register
         intake.clock.at += MONTHS
         await expiry.end_all(intake.unit_of_work, retention(), lambda: None)
-    assert (await told(intake, path))[2:] == [None]
+    assert (await published(intake, path))[2:] == [None]
 
 
-async def test_what_changes_nothing_of_where_a_request_stands_is_not_told(intake: Intake) -> None:
+async def test_unchanged_status_is_not_published(intake: Intake) -> None:
     path = await intake.submit(right="erasure")
     await intake.extend(path)
-    assert len(await told(intake, path)) == 2  # received, and due later
+    assert len(await published(intake, path)) == 2  # received, and due later
 
 
 async def test_a_channel_lists_its_own_requests_by_page_and_the_privacy_team_all(intake: Intake, database: str) -> None:
@@ -188,7 +188,7 @@ async def test_page_of_a_rare_system_reads_its_own_rows(intake: Intake, state: S
 
 
 def read(node: dict[str, object]) -> float:
-    """How many rows a plan has read and not shown."""
+    """Counts the rows that a plan read and dropped."""
     parts = node.get("Plans", [])
     assert isinstance(parts, list)
     return float(str(node.get("Rows Removed by Filter", 0))) + sum(read(each) for each in parts)
@@ -219,8 +219,8 @@ async def test_a_request_is_found_by_whatever_its_requester_states_and_no_other_
     for said in (*SAID, mine, short, short.lower().replace("-", " ")):
         assert await search(intake, said) == [mine], said
     assert await search(intake, "307 224 8409", region="ES") == []
-    for nobody in ("ada@example.com", "C-471", "CCP-7K2M-94QP", short[:-1] + ("2" if short[-1] != "2" else "3")):
-        assert await search(intake, nobody) == [], nobody
+    for unknown in ("ada@example.com", "C-471", "CCP-7K2M-94QP", short[:-1] + ("2" if short[-1] != "2" else "3")):
+        assert await search(intake, unknown) == [], unknown
     intake.clock.at += timedelta(minutes=1)
     later = id_of(await intake.submit(subject={**ADA, "phones": []}, right="erasure"))
     assert await search(intake, "ada@example.org") == [later, mine]
@@ -240,9 +240,9 @@ async def test_search_is_on_record_without_its_terms(intake: Intake, caplog: pyt
     ] * len(SAID)
     kept = await intake.unit_of_work.pool.fetch("SELECT kind, hash FROM request_lookup")
     assert {row["kind"] for row in kept} == {"reference", "email", "account_id", "phone"}
-    told = f"{caplog.text} {await intake.published()} {kept} {await intake.evidence(mine)}".lower()
+    logged = f"{caplog.text} {await intake.published()} {kept} {await intake.evidence(mine)}".lower()
     for personal in ("ada@example.org", "c-4711", "2248409", "224-8409", "224 8409"):
-        assert personal not in told, personal
+        assert personal not in logged, personal
 
 
 async def test_after_the_key_is_destroyed_the_reference_alone_finds_it_and_the_hashes_go(intake: Intake) -> None:
@@ -297,7 +297,7 @@ async def test_the_console_searches_by_a_form_and_goes_to_the_one_that_is_found(
         await hanna.send("/console/search", text=said)
         assert hanna.path == f"/console/requests/{id_of(path)}", said
     await hanna.open("/console/")
-    await hanna.send("/console/search", text="nobody@example.org")
+    await hanna.send("/console/search", text="unknown@example.org")
     assert (hanna.path, hanna.status) == ("/console/search", 200)
     assert "No request was found" in hanna.text
     await intake.submit(subject=ADA, right="erasure")

@@ -1,4 +1,4 @@
-"""What stops waits for nobody: by what was stated it is done at once, and by what is located after that."""
+"""A stop of marketing does not wait: stated identities apply immediately, located ones later."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -97,7 +97,7 @@ async def test_a_team_that_has_not_answered_yet_is_not_asked_for_the_same_again(
     await work(harness, *steps)
     await work(harness, *steps)
     assert len({task.task_id for task in team.asked}) == 1
-    assert (await harness.states(request_id))["shop:suppress"] == "done", "nobody waits for the team"
+    assert (await harness.states(request_id))["shop:suppress"] == "done", "no task waits for the team"
     team.answers[SUPPRESS] = each(lambda _: NotSupported("do it there by hand"))
     await work(harness, *steps)
     assert (await harness.states(request_id))["list:suppress"] == "failed", "by now it counts"
@@ -139,7 +139,7 @@ async def test_failed_marketing_stop_is_retried_and_reviewed_once(open_harness: 
     states = await harness.states(request_id)
     assert (states["crm:restrict"], states["list:restrict"]) == ("failed", "failed")
     assert await harness.outbox() == ["dsr.fulfilment.blocked.v1"]
-    assert (await harness.actions(request_id)).count("task.concluded") == 4, "nothing was done at once"
+    assert (await harness.actions(request_id)).count("task.concluded") == 4, "nothing was done early"
 
 
 async def test_an_address_that_two_customers_have_is_stopped_and_no_person_must_look(open_harness: OpenHarness) -> None:
@@ -165,7 +165,7 @@ async def test_an_address_that_two_customers_have_is_stopped_and_no_person_must_
         assert (await harness.states(new.request_id))["crm:locate"] == "failed", "of one of them alone"
 
 
-async def test_once_others_are_done_nobody_is_stopped_at_once_any_more(open_harness: OpenHarness) -> None:
+async def test_no_early_stop_once_other_tasks_are_done(open_harness: OpenHarness) -> None:
     harness, request_id = await opened(open_harness, SUPPRESS, *company(FOUND))
     harness.systems["list"].answers[SUPPRESS] = AWAY
     await work(harness, ("list", SUPPRESS), ("crm", LOCATE), ("crm", SUPPRESS), ("shop", SUPPRESS))
@@ -200,7 +200,7 @@ async def test_consent_data_go_once_all_systems_were_located(open_harness: OpenH
 
 
 @pytest.mark.parametrize("how", ["tells_holders_apart", "tells_people_apart"])
-async def test_possibly_shared_address_restricts_nobody_yet(open_harness: OpenHarness, how: str) -> None:
+async def test_possibly_shared_address_restricts_no_one_yet(open_harness: OpenHarness, how: str) -> None:
     crm, postbox, shop = company()
     crm.more[how] = True
     harness, _ = await opened(open_harness, RESTRICT, crm, postbox, shop)
@@ -221,11 +221,11 @@ async def test_two_systems_that_may_share_addresses_wait_for_each_other(open_har
     assert asked(harness, RESTRICT) == {}
 
 
-async def told_so_far(harness: Harness) -> list[dict[str, int]]:
-    """By system what changed, as often as that was told while the rest was still to be done."""
+async def early_reports(harness: Harness) -> list[dict[str, int]]:
+    """Returns the changes by system in each early report."""
     rows = await harness.pool.fetch("SELECT convert_from(value, 'UTF8') FROM outbox ORDER BY position")
-    told = [FulfilmentReported.model_validate_json(row[0]) for row in rows if '"so_far":true' in row[0]]
-    return [{report.system: report.changed for report in event.tasks if report.outcome} for event in told]
+    events = [FulfilmentReported.model_validate_json(row[0]) for row in rows if '"so_far":true' in row[0]]
+    return [{report.system: report.changed for report in event.tasks if report.outcome} for event in events]
 
 
 async def test_early_stop_is_reported_of_a_request_under_review(open_harness: OpenHarness) -> None:
@@ -237,15 +237,15 @@ async def test_early_stop_is_reported_of_a_request_under_review(open_harness: Op
     await work(harness, ("crm", LOCATE), ("crm", RESTRICT))
     assert await harness.fulfilment_state(request_id) == "blocked"
     await work(harness, ("list", RESTRICT))
-    assert await told_so_far(harness) == [{"crm": 1}, {"crm": 1, "list": 1}]
+    assert await early_reports(harness) == [{"crm": 1}, {"crm": 1, "list": 1}]
 
 
-async def test_that_our_own_list_stops_is_told_before_any_system_was_asked(open_harness: OpenHarness) -> None:
+async def test_stop_on_our_own_list_is_reported_before_any_system(open_harness: OpenHarness) -> None:
     harness = await open_harness(*company(), service=ServiceName.AMENDMENT)
     said: dict[str, Any] = {"subject": await harness.subject(EMAIL), "right": Right.OBJECTION}
     async with harness.unit_of_work.begin() as tx:
         await handlers.begin(harness.fulfilments, [a(RequestVerified, **said, scope="direct_marketing")], tx)
-    assert await told_so_far(harness) == [{"marketing_objections": 1}]
+    assert await early_reports(harness) == [{"marketing_objections": 1}]
 
 
 async def test_early_restriction_is_lifted_to_the_former_state(open_harness: OpenHarness) -> None:
@@ -275,7 +275,7 @@ async def test_early_restriction_is_lifted_to_the_former_state(open_harness: Ope
     assert {s for s in await harness.states(event.request_id) if "lift" in s} == {"crm:lift", "list:lift", "shop:lift"}
 
 
-async def test_an_answer_that_is_decided_meanwhile_tells_what_was_stopped_at_once(open_harness: OpenHarness) -> None:
+async def test_early_decided_answer_reports_the_early_stop(open_harness: OpenHarness) -> None:
     harness, request_id = await opened(open_harness, SUPPRESS, *company())
     await work(harness, ("list", SUPPRESS), ("crm", LOCATE))
     async with harness.unit_of_work.begin() as tx:
@@ -323,7 +323,7 @@ async def stopped(
     return harness, systems
 
 
-def told(system: ScriptedSystem, operation: Operation) -> list[set[str]]:
+def searched_by(system: ScriptedSystem, operation: Operation) -> list[set[str]]:
     return [{each.value for each in task.identities} for task in system.asked if task.operation is operation]
 
 
@@ -340,8 +340,8 @@ async def test_a_number_alone_stops_marketing_everywhere_and_leaves_nothing_to_a
     open_harness: OpenHarness, holders: tuple[str, ...], right: Right, details: dict[str, Any]
 ) -> None:
     harness, (club, dialler) = await stopped(open_harness, *holders, right=right, **details)
-    assert told(club, SUPPRESS) == told(dialler, SUPPRESS) == [{RITA.value}]
-    assert told(club, LOCATE) == [], "whose account it is is nobody's matter"
+    assert searched_by(club, SUPPRESS) == searched_by(dialler, SUPPRESS) == [{RITA.value}]
+    assert searched_by(club, LOCATE) == [], "the owner of the account does not matter"
     assert [each.request_id for each in harness.completed]
     said = "SELECT count(*) FROM task WHERE failure IS NOT NULL OR operation = 'suppress' AND receipt ? 'not_searched'"
     assert await harness.pool.fetchval(said) == 0
@@ -350,7 +350,7 @@ async def test_a_number_alone_stops_marketing_everywhere_and_leaves_nothing_to_a
 async def test_number_in_conflict_with_the_register_is_stopped_as_stated(open_harness: OpenHarness) -> None:
     address = Identity(EMAIL_BY_NUMBER, "rita@example.org")
     harness, (_, dialler) = await stopped(open_harness, "C-9", stated=(address, RITA), **MARKETING)
-    assert {RITA.value} in told(dialler, SUPPRESS)
+    assert {RITA.value} in searched_by(dialler, SUPPRESS)
     assert [each.request_id for each in harness.completed]
     assert await harness.pool.fetchval("SELECT count(*) FROM register.conflict") == 0
 
@@ -358,14 +358,14 @@ async def test_number_in_conflict_with_the_register_is_stopped_as_stated(open_ha
 async def test_what_a_system_alone_tells_is_stopped_as_the_register_says(open_harness: OpenHarness) -> None:
     address = Identity(EMAIL_BY_NUMBER, "rita@example.org")
     harness, (_, dialler) = await stopped(open_harness, "C-9", stated=(address,), **MARKETING)
-    assert told(dialler, SUPPRESS) == []
+    assert searched_by(dialler, SUPPRESS) == []
     assert harness.completed == []
 
 
-async def test_a_number_that_was_theirs_stops_nothing_of_whoever_has_it_today(open_harness: OpenHarness) -> None:
+async def test_former_number_stops_nothing_of_its_present_holder(open_harness: OpenHarness) -> None:
     former = replace(RITA, valid_from=EVER, valid_to=BEFORE)
     harness, (_, dialler) = await stopped(open_harness, stated=(former,), **MARKETING)
-    assert told(dialler, SUPPRESS) == []
+    assert searched_by(dialler, SUPPRESS) == []
     assert harness.completed == []
 
 
@@ -374,7 +374,7 @@ async def test_a_number_that_was_theirs_stops_nothing_of_whoever_has_it_today(op
     [(Right.OBJECTION, RESTRICT, {"scope": "legitimate_interests"}), (Right.ERASURE, Operation.ERASE, {})],
     ids=["weighed", "erasure"],
 )
-async def test_nothing_else_is_done_by_a_number_for_which_nobody_vouches(
+async def test_unconfirmed_number_only_stops_marketing(
     open_harness: OpenHarness, right: Right, operation: Operation, details: dict[str, Any]
 ) -> None:
     _, systems = await stopped(open_harness, right=right, operation=operation, **details)
@@ -393,18 +393,18 @@ async def test_what_goes_with_a_consent_is_not_erased_by_it(open_harness: OpenHa
     for operation in (SUPPRESS, LOCATE, SUPPRESS):
         harness.unit_of_work.clock.pass_by(minutes=30)  # type: ignore[attr-defined]  # a clock of the test
         await harness.worker("club", operation).work()
-    assert told(club, SUPPRESS) == [{RITA.value}], "its use stops at once"
+    assert searched_by(club, SUPPRESS) == [{RITA.value}], "its use stops immediately"
     said = "SELECT receipt ->> 'not_searched' FROM task WHERE operation = 'suppress' AND NOT at_once"
     assert await harness.pool.fetchval(said) == Unsearched.NUMBER_NOT_VOUCHED_FOR
 
 
-async def test_a_store_stops_it_by_a_number_of_which_nobody_says_since_when_it_was_theirs(customers: SqlEngine) -> None:
+async def test_store_stops_it_by_a_number_without_a_period(customers: SqlEngine) -> None:
     anna = Identity(PHONE, "+34688886392")
     receipt = await customers.receipt(task(SUPPRESS, anna))
     assert (receipt.changed, receipt.not_searched) == (1, None)
 
 
-# Whoever objects is searched by what they have stated: no row that bears another's address is touched for it.
+# An objector is searched by stated identities: no row with another person's address is changed.
 LOCATE_BY_ROWS, SUPPRESS_BY_ROWS = Operation.LOCATE, Operation.SUPPRESS
 EMAIL_BY_ROWS, PHONE_BY_ROWS, ACCOUNT_BY_ROWS = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID
 KARL = Identity(EMAIL_BY_ROWS, "karl@example.org")
@@ -427,10 +427,10 @@ async def household(customer_store: CustomerStore) -> AsyncIterator[SqlEngine]:
         yield customers
 
 
-@pytest.mark.parametrize("told", [STOPS_MARKETING, BY_STATED])
-async def test_yielded_number_leads_to_no_foreign_row(household: SqlEngine, told: str) -> None:
+@pytest.mark.parametrize("detail", [STOPS_MARKETING, BY_STATED])
+async def test_yielded_number_leads_to_no_foreign_row(household: SqlEngine, detail: str) -> None:
     assert household.adapter.can.tells_people_apart
-    asked = replace(task(LOCATE_BY_ROWS, email("anna.meier@example.org")), details={told: True})
+    asked = replace(task(LOCATE_BY_ROWS, email("anna.meier@example.org")), details={detail: True})
     found = (await household.receipt(asked)).identities
     known = {each.value for each in found}
     assert "C1" in known
@@ -468,10 +468,10 @@ async def work_for(harness: Harness) -> None:
                 await harness.worker(name, operation).work()
 
 
-def last_told(system: ScriptedSystem) -> tuple[set[str], set[str]]:
-    """By what a system was last searched to stop marketing, and what it knew of them beside."""
-    told = [task for task in system.asked if task.operation is SUPPRESS_BY_ROWS][-1]
-    return {each.value for each in told.identities}, {each.value for each in told.beside}
+def last_searched(system: ScriptedSystem) -> tuple[set[str], set[str]]:
+    """Returns the identities of the last search to stop marketing, and those that only identify."""
+    last = [task for task in system.asked if task.operation is SUPPRESS_BY_ROWS][-1]
+    return {each.value for each in last.identities}, {each.value for each in last.beside}
 
 
 async def test_yielded_identity_stops_marketing_only_where_it_is_sent(open_harness: OpenHarness) -> None:
@@ -480,8 +480,8 @@ async def test_yielded_identity_stops_marketing_only_where_it_is_sent(open_harne
     await work_for(harness)
     assert await harness.outbox() == ["dsr.fulfilment.completed.v1"]
     _, shop, mailing = systems
-    assert last_told(shop) == ({KARL.value, MEMBER.value}, {LINE.value, SECOND.value})
-    assert last_told(mailing) == ({KARL.value, SECOND.value}, set())
+    assert last_searched(shop) == ({KARL.value, MEMBER.value}, {LINE.value, SECOND.value})
+    assert last_searched(mailing) == ({KARL.value, SECOND.value}, set())
     async with harness.unit_of_work.begin() as tx:
         known = await tx.vault.subject_data(tx.connection, [new.subject_ref])
         await suppress(tx, {new.request_id: known[new.subject_ref].identities}, new.right, located=True)
@@ -508,23 +508,23 @@ async def test_account_alone_finds_other_systems_by_yielded_address(open_harness
     systems[1].yields = frozenset({ACCOUNT_BY_ROWS})
     harness, _ = await objection(open_harness, systems, replace(MEMBER, source="requester", level="L2"))
     await work_for(harness)
-    assert last_told(systems[1]) == ({KARL.value}, {LINE.value})
+    assert last_searched(systems[1]) == ({KARL.value}, {LINE.value})
 
 
 @pytest.mark.parametrize("met", [SEVERAL, ForeignHit("others too")], ids=["people", "foreign"])
 async def test_shared_account_stops_what_was_stated(open_harness: OpenHarness, met: Refused) -> None:
-    def told(task: Task) -> Result:
+    def answer(task: Task) -> Result:
         if {each.type for each in task.identities} != {EMAIL_BY_ROWS}:
             return met
         outcome = TaskOutcome.LOCATED if task.operation is LOCATE_BY_ROWS else TaskOutcome.AMENDED
         return Receipt(task.task_id, outcome, 1, 1)
 
     systems = society(MEMBER)
-    systems[1].answers = {LOCATE_BY_ROWS: each(told), SUPPRESS_BY_ROWS: each(told)}
+    systems[1].answers = {LOCATE_BY_ROWS: each(answer), SUPPRESS_BY_ROWS: each(answer)}
     harness, new = await objection(open_harness, systems, KARL)
     await harness.pool.execute("""UPDATE fulfilment SET confirmed = '{"shop": {"max_people": 9, "max_rows": 9}}'""")
     await work_for(harness)
-    assert (await harness.states(new.request_id))["shop:locate"] == "done", "nobody waits for a person before that"
+    assert (await harness.states(new.request_id))["shop:locate"] == "done", "nothing waits for a person before that"
     reports = {
         row[0]: row[1:]
         for row in await harness.pool.fetch(

@@ -1,4 +1,4 @@
-"""Who gets no marketing: asked before a mailing, kept of an erasure, stopped where consent was withdrawn."""
+"""The suppression list: checked before a mailing, kept after an erasure, extended by withdrawn consents."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -60,7 +60,7 @@ async def suppressed(harness: Harness | Intake, *points: Identity) -> UUID:
 
 
 async def listed(harness: Harness, *points: Identity) -> list[Identity]:
-    """Those of these that are on the list."""
+    """Returns the points that are on the list."""
     fingerprint = harness.unit_of_work.vault.keyring.fingerprint
     async with harness.pool.acquire() as connection:
         found = await suppression.listed(connection, [fingerprint(point) for point in points])
@@ -157,7 +157,7 @@ class Mailing(ScriptedSystem):
 
 
 async def looked(harness: Harness, *systems: Mailing) -> int:
-    """What one process does of a night; how many are to be stopped."""
+    """Runs one night in one process; returns the number of stops to do."""
     heartbeats, declared = Heartbeats(), [system.declared for system in systems]
     await Returned(harness.unit_of_work, declared, harness.fulfilments, heartbeats).look()
     count = "SELECT count(*) FROM task WHERE operation = 'suppress' AND state IN ('ready', 'waiting')"
@@ -199,8 +199,8 @@ async def test_unreadable_list_is_reported_until_read(open_harness: OpenHarness,
 
     harness, crm = await mailing(open_harness, [replace(ADA, source="crm")])
     await suppressed(harness, ADA)
-    for crm.fails, found, told in ((AnswerMalformed("no list"), 0, 1), (Unavailable("away"), 0, 1), (None, 1, 0)):
-        assert (await looked(harness, crm), missed()) == (found, told)
+    for crm.fails, found, reported in ((AnswerMalformed("no list"), 0, 1), (Unavailable("away"), 0, 1), (None, 1, 0)):
+        assert (await looked(harness, crm), missed()) == (found, reported)
         clock.pass_by(days=1)
     crm.fails = Unavailable("away")
     clock.pass_by(days=2)
@@ -315,12 +315,12 @@ async def test_stop_before_a_hold_is_in_the_receipt(open_harness: OpenHarness, s
 
 # Consent that was withdrawn (Art. 7(3)): what it stops, what goes with it, and the proof that stays.
 
-BY_NOBODY: dict[str, Any] = {"assurance": None, "proofs": []}
+UNPROVED: dict[str, Any] = {"assurance": None, "proofs": []}
 WITHDRAWN: dict[str, Any] = {"right": "consent_withdrawal", "purposes": ["marketing"], "consent_text": "newsletter-4"}
 
 
 async def test_withdrawal_of_consent_is_due_in_48_hours_and_never_extended(intake: Intake) -> None:
-    path = await intake.submit(**WITHDRAWN, **BY_NOBODY)
+    path = await intake.submit(**WITHDRAWN, **UNPROVED)
     shown = await intake.view(path)
     assert (shown["state"], shown["due_on"]) == ("in_progress", "2026-03-04")
     assert (shown["purposes"], shown["consent_text"]) == (["marketing"], "newsletter-4")
@@ -339,7 +339,7 @@ async def test_a_purpose_that_rests_on_no_consent_is_refused_with_those_that_do(
 
 
 async def test_who_has_withdrawn_it_which_text_and_when_stays_as_keyed_hashes(intake: Intake) -> None:
-    path = await intake.submit(**WITHDRAWN, **BY_NOBODY)
+    path = await intake.submit(**WITHDRAWN, **UNPROVED)
     pool, keys = intake.unit_of_work.pool, intake.unit_of_work.vault.keyring
     proof = await pool.fetchrow("SELECT withdrawn_by, consent_text, purposes, received_at FROM request")
     assert proof is not None
@@ -350,8 +350,8 @@ async def test_who_has_withdrawn_it_which_text_and_when_stays_as_keyed_hashes(in
 
 
 @pytest.mark.parametrize("found", [0, 5])
-async def test_unproved_requester_cannot_tell_customers_apart(intake: Intake, found: int) -> None:
-    path = await intake.submit(**WITHDRAWN, **BY_NOBODY, subject={"email": f"{found}@example.org"})
+async def test_unproved_requester_cannot_recognise_customers(intake: Intake, found: int) -> None:
+    path = await intake.submit(**WITHDRAWN, **UNPROVED, subject={"email": f"{found}@example.org"})
     outcome = TaskOutcome.AMENDED if found else TaskOutcome.NO_MATCH
     report = TaskReport(task_id=UUID(id_of(path)), system="crm", operation="suppress", outcome=outcome, found=found)
     said = {"right": Right.CONSENT_WITHDRAWAL, "operation": Operation.SUPPRESS, "tasks": (report,)}
@@ -425,7 +425,7 @@ async def test_consent_data_wait_for_a_pending_copy(open_harness: OpenHarness, c
     assert await harness.states(event.request_id) == {"site:suppress": "done"}
 
 
-async def test_other_consent_concerns_its_systems_and_lists_nobody(open_harness: OpenHarness) -> None:
+async def test_other_consent_concerns_its_systems_without_a_listing(open_harness: OpenHarness) -> None:
     harness = await open_harness(ScriptedSystem("crm"), ScriptedSystem("site"), service=ServiceName.AMENDMENT)
     harness.fulfilments.holds = {"crm": {"account"}, "site": {"analytics_event"}}
     event = await verified(harness, "analytics")
@@ -443,10 +443,10 @@ async def test_data_of_two_consents_go_with_the_second(open_harness: OpenHarness
     harness = await open_harness(ScriptedSystem("crm"), service=ServiceName.AMENDMENT)
     harness.unit_of_work = replace(harness.unit_of_work, policy=read_policy(tmp_path))
     first, second = [await verified(harness, purpose) for purpose in ("analytics", "marketing")]
-    told = "SELECT details -> 'ends' FROM fulfilment WHERE request_id = $1"
-    ended = await harness.pool.fetchval(told, second.request_id)
+    ends = "SELECT details -> 'ends' FROM fulfilment WHERE request_id = $1"
+    ended = await harness.pool.fetchval(ends, second.request_id)
     assert ended == ["marketing", "newsletter", "subscription"]
-    assert await harness.pool.fetchval(told, first.request_id) is None, "no system holds what that ends"
+    assert await harness.pool.fetchval(ends, first.request_id) is None, "no system holds what that ends"
 
 
 SCHEMA = """
@@ -509,7 +509,7 @@ async def test_marketing_data_go_and_the_customer_stays(store: tuple[str, SqlEng
         (DATASET_WITH_A_MARK.replace(CUSTOMER_MARK, ""), (True, 2), {"newsletter": 2}),
     ],
 )
-async def test_what_is_to_be_erased_after_a_copy_is_marked_at_once_and_counted_when_it_goes(
+async def test_data_to_erase_after_a_copy_are_marked_immediately_and_counted_later(
     store: tuple[str, SqlEngine], tmp_path: Path, dataset: str, marks: tuple[bool, int], counts: dict[str, int]
 ) -> None:
     dsn, _ = store

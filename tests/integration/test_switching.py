@@ -19,7 +19,7 @@ BUS = '[{name}]\nadapter = "bus"\nneeds = ["email"]\n'
 
 
 async def start(dsn: str, **declared: str) -> dict[str, str]:
-    """What a service does first when it starts; how the systems stand then."""
+    """Registers the systems as a starting service does; returns their states."""
     async with connected(dsn) as connection:
         known = await systems.register(connection, declared)
     return {name: system.state.value for name, system in known.items()}

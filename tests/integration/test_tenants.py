@@ -42,7 +42,7 @@ async def test_instruction_is_done_where_tenants_are_separate(open_harness: Open
     cdr = ScriptedSystem("cdr", needs=frozenset({EMAIL, PHONE}), tenants=ACME)
     harness = await open_harness(crm, cdr)
     new = await instructed(harness)
-    assert await harness.states(new.request_id) == {"cdr:erase": "ready", "crm:erase": "waiting"}, "nobody is located"
+    assert await harness.states(new.request_id) == {"cdr:erase": "ready", "crm:erase": "waiting"}, "nothing is located"
     await harness.worker("cdr").work()
     assert [(task.tenant, task.operation) for task in cdr.asked] == [("acme", "erase")]
     await harness.worker("crm").work()
@@ -107,7 +107,7 @@ async def test_what_follows_an_instruction_is_that_customers_too(open_harness: O
     assert {task.tenant for task in cdr.asked} == {"acme"}
 
 
-async def test_a_customers_instruction_touches_no_register_of_ours(open_harness: OpenHarness) -> None:
+async def test_customers_instruction_changes_no_register(open_harness: OpenHarness) -> None:
     harness = await open_harness(ScriptedSystem("cdr", tenants=ACME), service=ServiceName.AMENDMENT)
     event = a(
         RequestVerified,
@@ -196,7 +196,7 @@ async def submit(acme: Intake, **changed: object) -> str:
     return f"{ONE}/{answer.json()['request_id']}"
 
 
-async def test_an_instruction_begins_at_once_and_stands_by_its_id_in_evidence_view_and_events(acme: Intake) -> None:
+async def test_instruction_begins_immediately_and_is_logged_by_its_id(acme: Intake) -> None:
     path = await submit(acme)
     shown = await acme.view(path)
     assert (shown["state"], shown["tenant"], shown["instruction_id"]) == ("in_progress", "acme", "INS-2026-7")
@@ -205,7 +205,7 @@ async def test_an_instruction_begins_at_once_and_stands_by_its_id_in_evidence_vi
     assert (received["tenant"], received["instruction_id"]) == ("acme", "INS-2026-7")
     assert [(each["type"], each["tenant"]) for each in await acme.published()] == [("dsr.request.verified.v1", "acme")]
     row = await acme.unit_of_work.pool.fetchrow("SELECT proved_account, proved_email FROM request")
-    assert tuple(row or ()) == (None, None), "what a customer asks for repeats nothing, and waits for nothing, of ours"
+    assert tuple(row or ()) == (None, None), "a customer's instruction repeats and awaits none of our own requests"
 
 
 async def test_it_ends_as_assisted_and_its_letter_goes_to_the_customer_who_answers_the_person(acme: Intake) -> None:
@@ -230,7 +230,7 @@ async def test_it_ends_as_assisted_and_its_letter_goes_to_the_customer_who_answe
     assert "INS-2026-7" in str(certificate)
 
 
-async def test_a_customers_request_names_its_instruction_and_nobody_elses_does(acme: Intake, database: str) -> None:
+async def test_only_a_customers_request_names_its_instruction(acme: Intake, database: str) -> None:
     unnamed = {name: value for name, value in ERASURE.items() if name != "instruction_id"}
     assert is_problem(await acme.channel.post(ONE, json=unnamed), 403, "forbidden")
     ours = await key_of(acme, database, None)

@@ -1,4 +1,4 @@
-"""What intake does where a system could not be searched: ask who can help, else let a person decide; then say it."""
+"""A system that could not be searched: intake asks the requester, or a person decides; the answer says so."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -170,7 +170,7 @@ async def test_identities_are_no_answer_to_another_question(intake: Intake) -> N
     assert (refused.status_code, (await intake.view(path))["state"]) == (400, "awaiting_clarification")
 
 
-# The part that is proved is worked at once, the rest waits for proof, and what is not proved finds nobody.
+# The proved part is worked immediately, the rest waits for proof, and unproved identities find nothing.
 SINCE = datetime(2024, 2, 5, tzinfo=UTC)
 EMAIL = Identity(IdentityType.EMAIL, "ada@example.org", level="L1")
 STRANGERS = (Identity(IdentityType.PHONE, "+493023125009", SINCE), Identity(IdentityType.ACCOUNT_ID, "C9"))
@@ -181,7 +181,7 @@ EMAIL_OF_RECORD = replace(EMAIL, source="crm")
 
 
 def systems(*more: Identity) -> tuple[ScriptedSystem, ScriptedSystem, ScriptedSystem]:
-    """The CRM yields account and number of whoever is found by the address; the others hold calls and tickets."""
+    """The CRM yields account and number of a person found by the address; the others hold calls and tickets."""
     known = frozenset({IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID})
 
     def located(task: Task) -> Result:
@@ -248,7 +248,7 @@ async def test_a_proved_address_carries_no_strangers_number_and_account(open_har
     assert not values(asked) & {identity.value for identity in STRANGERS}
 
 
-async def test_what_is_only_stated_finds_nobody(open_harness: OpenHarness) -> None:
+async def test_stated_identity_finds_nothing(open_harness: OpenHarness) -> None:
     harness = await open_harness(*systems())
     asked = await erase(harness, replace(EMAIL, level="L0"), *STRANGERS)
     assert not any(system.asked for system in harness.systems.values())
@@ -297,7 +297,7 @@ async def test_yielded_identity_has_the_proof_of_its_search(open_harness: OpenHa
         await prove(harness, asked, replace(EMAIL, level="L2"))
 
 
-# An answer follows from what was searched: asked in whatever way, calls are found, or somebody says how to go on.
+# An answer follows from the search: calls are found, or a person decides how to go on.
 
 EMAIL_COVERED, PHONE = IdentityType.EMAIL, IdentityType.PHONE
 ADDRESS, CODE = Identity(EMAIL_COVERED, "ada@example.org"), Identity(IdentityType.ACCOUNT_ID, "C1")
@@ -371,7 +371,7 @@ async def work_covered(harness: Harness) -> None:
 
 
 async def blocked_covered(harness: Harness) -> Mapping[UUID, Mapping[str, Mapping[str, object]]]:
-    """By request and system what was said of a blocked fulfilment."""
+    """Returns the reports of blocked fulfilments, by request and system."""
     rows = await harness.pool.fetch("SELECT convert_from(value, 'UTF8')::jsonb FROM outbox ORDER BY position")
     said = [row[0] for row in rows if row[0]["type"] == "dsr.fulfilment.blocked.v1"]
     return {UUID(one["request_id"]): {task["system"]: task for task in one["tasks"]} for one in said}
@@ -426,9 +426,9 @@ async def test_whatever_right_is_asked_for_what_could_not_be_searched_is_neither
         (STRANGER, {PHONE}, Unsearched.NO_ACCOUNT),
         (ADDRESS, {EMAIL_COVERED, CODE.type}, None),
     ],
-    ids=["nobody has them", "who would know could not look", "known"],
+    ids=["no account", "who would know could not look", "known"],
 )
-async def test_nothing_is_filed_by_account_of_whoever_has_none_once_those_who_find_accounts_have_looked(
+async def test_subject_without_an_account_has_no_rows_by_account(
     open_harness: OpenHarness, known: Identity, finder: set[IdentityType], reason: Unsearched | None
 ) -> None:
     party, audience, shop = crm(), ScriptedSystem("audience", needs=frozenset({CODE.type})), ScriptedSystem("shop")
@@ -452,12 +452,12 @@ async def test_nothing_is_filed_by_account_of_whoever_has_none_once_those_who_fi
         assert {(said[one.request_id][s]["not_searched"]) for one in asked for s in ("audience", "shop")} == {reason}
         return
     assert {done.request_id for done in harness.completed} == {one.request_id for one in asked}
-    told = {(r.system, r.not_searched) for done in harness.completed for r in done.reports}
+    searched = {(r.system, r.not_searched) for done in harness.completed for r in done.reports}
     nothing = {r.system for done in harness.completed for r in done.reports if r.outcome == TaskOutcome.NO_MATCH}
-    assert told >= {("audience", None), ("shop", None)}
+    assert searched >= {("audience", None), ("shop", None)}
     filed = {r.system: r.no_account for done in harness.completed for r in done.reports if r.operation != "locate"}
-    nobody = known is STRANGER
-    assert (filed["audience"], filed["shop"]) == ((("marketing",), ("invoice",)) if nobody else (None, None))
+    stranger = known is STRANGER
+    assert (filed["audience"], filed["shop"]) == ((("marketing",), ("invoice",)) if stranger else (None, None))
     assert ({"audience", "shop"} <= nothing, bool(audience.asked)) == ((known is STRANGER), known is ADDRESS)
 
 
@@ -483,8 +483,8 @@ async def test_new_identities_search_every_system_again_and_keep_results(open_ha
     asked = await ask(harness, Right.ERASURE, STRANGER)
     await work_covered(harness)
     async with harness.unit_of_work.begin() as tx:
-        told = Sealing(asked.subject_ref, "identities", "requester", encode_identities([CODE]))
-        await tx.vault.seal(tx.connection, [told], tx.now)
+        statement = Sealing(asked.subject_ref, "identities", "requester", encode_identities([CODE]))
+        await tx.vault.seal(tx.connection, [statement], tx.now)
         assert set(await harness.fulfilments.retry(tx, [asked.request_id])) == {asked.request_id}
     await work_covered(harness)
     [done] = harness.completed
@@ -507,7 +507,7 @@ async def test_new_identities_search_every_system_again_and_keep_results(open_ha
     ]
 
 
-async def test_a_copy_that_begins_anew_holds_everything_once(open_harness: OpenHarness) -> None:
+async def test_restarted_copy_holds_everything_once(open_harness: OpenHarness) -> None:
     harness = await open_harness(crm(), cdr())
     await harness.register(DATED)
     asked = await ask(harness, Right.ACCESS, DATED, ELSEWHERE)

@@ -53,7 +53,7 @@ for word in words:
         case _: url = word
 print(urllib.request.urlopen(urllib.request.Request(url, data, headers)).read().decode())
 """
-"""What the pages ask of curl, for a machine that has none."""
+"""A stand-in for curl, for machines without it."""
 
 
 class Shell:
@@ -81,7 +81,7 @@ class Shell:
         file.chmod(0o755)
 
     def runs(self, block: int | str, status: int = 0) -> str:
-        """What a block of the page, or another command, says."""
+        """Runs a block of the page, or another command; returns its output."""
         script = block if isinstance(block, str) else BLOCKS[block]
         command = ["/bin/sh", "-c", f"set -eu\n{script}"]
         done = subprocess.run(
@@ -92,13 +92,13 @@ class Shell:
 
     @property
     def known(self) -> dict[str, Any]:
-        """What environment.json says."""
+        """Returns the content of environment.json."""
         return json.loads((self.up / environment.FILE).read_text())  # type: ignore[no-any-return]
 
 
 @pytest.fixture
 async def shell(tmp_path: Path, database: str, empty_database: str, broker: Kafka) -> AsyncIterator[Shell]:
-    """Beside a store with two customers; whatever came of it, nothing is left running."""
+    """Uses a store with two customers; leaves nothing running in the end."""
     async with connected(empty_database) as connection:
         await connection.execute(SCHEMA)
     variables = {
@@ -140,9 +140,9 @@ async def test_a_store_is_plugged_in_as_the_page_says(shell: Shell, empty_databa
     await asyncio.to_thread(_plug_in, shell)
     shell.environment["REQUEST_ID"] = json.loads(await asyncio.to_thread(shell.runs, ASKED))["request_id"]
     followed = await asyncio.to_thread(shell.runs, FOLLOWED)
-    *told, closed = [json.loads(line) for line in followed.splitlines()]
+    *steps, closed = [json.loads(line) for line in followed.splitlines()]
     assert (closed["state"], closed["outcome"]) == ("closed", "fulfilled")
-    [erased] = [each["detail"] for each in told if each.get("action") == "task.concluded"]
+    [erased] = [each["detail"] for each in steps if each.get("action") == "task.concluded"]
     assert (erased["system"], erased["outcome"], erased["found"], erased["changed"]) == ("orders", "erased", 1, 1)
     left = await fetch(empty_database, "SELECT email FROM customer_order")
     assert [row[0] for row in left] == ["bob@example.org"]
@@ -187,6 +187,6 @@ def _plug_in(shell: Shell) -> None:
 
 
 def _left_of(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Those that have not ended after a while; one whose parent has yet to hear of it has."""
+    """Returns processes that do not end in time, without zombies."""
     _, alive = psutil.wait_procs(processes, timeout=15)
     return [each for each in alive if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]

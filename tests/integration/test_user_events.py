@@ -1,4 +1,4 @@
-"""What other services tell of their users becomes requests and records of ours, once, or is set aside by name."""
+"""Events of other services become requests and register entries, once, or are parked by name."""
 
 import json
 from dataclasses import replace
@@ -18,7 +18,7 @@ from shared.domain.rights import Right
 from shared.domain.user_events import read_emitters
 from shared.storage.register import fill, register_for
 from tests.fixtures.intake import Intake
-from tests.fixtures.told import Count, told
+from tests.fixtures.metrics import Count, metric
 from tests.fixtures.user_events import PROVED, Emitting, binary, emitting, structured
 from tests.fixtures.wire import check
 
@@ -66,7 +66,7 @@ async def test_impossible_event_is_parked_by_name(
     assert (name, reason in detail, "profiling" in detail) == ("bad_request", True, False)
 
 
-async def test_both_content_modes_are_heard_and_a_repeat_of_either_is_absorbed(selfcare: Emitting) -> None:
+async def test_both_content_modes_are_read_and_repeats_ignored(selfcare: Emitting) -> None:
     token = await selfcare.post(subject=ADA)
     records = [
         mode("selfcare", "user.requested.access", {"subject": token}, "7-of-today") for mode in (binary, structured)
@@ -217,7 +217,7 @@ async def test_erasures_that_come_as_events_are_counted_with_those_of_the_key(in
     assert waits == [False, False, True]
 
 
-# What is told of numbers brings the register up to date; what contradicts it is a conflict, and changes nothing.
+# Events about numbers update the register; a contradiction is a conflict and changes nothing.
 NUMBER, OTHER = "+442079460000", "+442079460001"
 JANUARY, FEBRUARY = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
 
@@ -246,7 +246,7 @@ async def says(numbering: Emitting, kind: str, account: str, **data: object) -> 
 
 
 async def known(intake: Intake) -> list[tuple[str, datetime, datetime | None, Line]]:
-    """Whose the number was, by the register."""
+    """Returns the number's assignments in the register."""
     keys, number = intake.unit_of_work.vault.keyring, Identity(IdentityType.PHONE, NUMBER)
     async with intake.unit_of_work.pool.acquire() as connection:
         register = await register_for(connection, keys, [number])
@@ -256,7 +256,7 @@ async def known(intake: Intake) -> list[tuple[str, datetime, datetime | None, Li
 
 
 async def conflicts(intake: Intake) -> list[tuple[str, str, str]]:
-    """Every conflict that waits for a person: who said so, what the register says instead, and about which token."""
+    """Returns the open conflicts: source, kind and request."""
     found = (await intake.officer.get("/v1/assignment-conflicts")).raise_for_status().json()["data"]
     return [(each["system"], each["kind"], each["request_id"]) for each in found]
 
@@ -279,7 +279,7 @@ async def test_ported_in_number_is_assigned_and_ported_out_released(intake: Inta
     assert await known(intake) == [("C1", JANUARY, FEBRUARY, Line.PERSONAL)]
 
 
-async def test_what_is_told_twice_changes_nothing(intake: Intake, numbering: Emitting) -> None:
+async def test_repeated_event_changes_nothing(intake: Intake, numbering: Emitting) -> None:
     await read(intake)
     for _ in range(2):
         await says(numbering, "number.assigned", "C1", since=JANUARY.isoformat(), line="personal")
@@ -300,9 +300,7 @@ async def test_number_of_another_holder_is_a_conflict(intake: Intake, numbering:
     assert settled.status_code == 200, settled.text
 
 
-async def test_a_register_that_nobody_has_filled_is_not_begun_by_one_number(
-    intake: Intake, numbering: Emitting
-) -> None:
+async def test_empty_register_is_not_begun_by_one_number(intake: Intake, numbering: Emitting) -> None:
     await says(numbering, "number.assigned", "C1", since=JANUARY.isoformat(), line="personal")
     assert [name for name, _ in await numbering.set_aside()] == ["register_unfilled"]
     assert await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM register.source") == 0
@@ -375,7 +373,7 @@ async def test_unused_tokens_expire_after_days_and_events_after_months(selfcare:
     assert await end() == {}
     async with intake.unit_of_work.pool.acquire() as connection:
         await orphans.count(connection, intake.clock.now(), timedelta(days=14), periods)
-    assert told("dsr_vault_orphans", what="no_request") == 0
+    assert metric("dsr_vault_orphans", what="no_request") == 0
     intake.clock.at += timedelta(days=2)
     assert await end() == {"subjects": 1}
     intake.clock.at += timedelta(days=366)

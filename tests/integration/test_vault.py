@@ -1,4 +1,4 @@
-"""The vault: sealed for one subject under one key; shred the key, and nobody reads it any more."""
+"""The vault: values are sealed for one subject under one key; a shredded key makes them unreadable."""
 
 import base64
 import dataclasses
@@ -159,13 +159,13 @@ async def _read_all(harness: Harness, connection: Connection, ref: UUID) -> None
     await harness.unit_of_work.vault.open_kind(connection, ref, "records")
 
 
-# The sweep of the vault finds whatever is left there though nobody needs it, and nothing that somebody does.
+# The sweep of the vault finds everything that is no longer needed, and nothing else.
 ERASED = {"outcome": TaskOutcome.ERASED, "found": 1, "changed": 1}
 LATER = GRACE + timedelta(seconds=1)
 
 
 async def swept(intake: Intake) -> dict[str, float]:
-    """What the sweep finds, by what it is."""
+    """Returns the orphans found, by kind."""
     async with intake.unit_of_work.pool.acquire() as connection:
         await orphans.count(connection, intake.clock.now(), timedelta(days=14), retention())
     found = {what: PEOPLE.get_sample_value("dsr_vault_orphans", {"what": what}) for what in KINDS}
@@ -219,7 +219,7 @@ async def test_the_key_of_what_may_be_resumed_is_needed(intake: Intake, unidenti
     assert await swept(intake) == {}
 
 
-async def test_a_subject_of_whom_nobody_has_asked_anything_is_found(intake: Intake) -> None:
+async def test_subject_without_a_request_is_found(intake: Intake) -> None:
     ref: UUID = uuid7()
     async with intake.unit_of_work.begin() as tx:
         await tx.vault.insert_subjects(tx.connection, [tx.vault.new_subject(ref, SubjectData(), tx.now)])
@@ -314,10 +314,10 @@ async def test_a_piece_that_says_to_be_another_is_none(harness: Harness) -> None
             await chunks.find(connection, harness.unit_of_work.vault, piece.sealed_id)
 
 
-# A copy of very many records comes in parts: each lies in the vault at once, and counts if its call came to an end.
+# A large copy comes in parts: each is in the vault immediately, and counts if its call ended.
 @dataclass
 class InParts(ScriptedSystem):
-    """Hands over a part of what it is told for each call, and then answers, or breaks; the last call is repeated."""
+    """Hands over a part per call, and then answers or fails; the last call is repeated."""
 
     calls: list[tuple[Sequence[str], Result | None]] = field(default_factory=list)
     before: Callable[[], Awaitable[object]] | None = None

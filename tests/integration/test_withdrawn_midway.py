@@ -1,4 +1,4 @@
-"""What comes too late goes no further: a withdrawal while a batch is worked, a write of a worker that slept."""
+"""Late work stops: a withdrawal during a batch, or a write by a worker that slept."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ def _asks_before_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def outcomes(results: Sequence[Result]) -> list[TaskOutcome | None]:
-    """What came of each, of what was withdrawn nothing."""
+    """Returns each outcome; None for withdrawn requests."""
     return [None if isinstance(result, Withdrawn) else receipt(result).outcome for result in results]
 
 
@@ -71,8 +71,8 @@ async def test_customer_with_another_request_is_erased_and_half_erasure_complete
     assert outcomes(results) == [TaskOutcome.ERASED] * 3
 
 
-@pytest.mark.parametrize(("operation", "told"), [(Operation.RECTIFY, 1), (Operation.RESTRICT, 0)])
-async def test_withdrawal_stops_further_changes_in_the_crm(crm: Crm, operation: Operation, told: int) -> None:
+@pytest.mark.parametrize(("operation", "changed"), [(Operation.RECTIFY, 1), (Operation.RESTRICT, 0)])
+async def test_withdrawal_stops_further_changes_in_the_crm(crm: Crm, operation: Operation, changed: int) -> None:
     customers = await crm.add_many(3)
     changes = RENAMED if operation is Operation.RECTIFY else ()
     tasks = [task(operation, email(customer.emails[0]), changes=changes) for customer in customers]
@@ -81,15 +81,15 @@ async def test_withdrawal_stops_further_changes_in_the_crm(crm: Crm, operation: 
     async def counts(_: Any) -> None:
         nonlocal writes
         writes += 1
-        crm.withdrawn.update(each.task_id for each in tasks[told:])
+        crm.withdrawn.update(each.task_id for each in tasks[changed:])
 
     slow = crm.over(OnTheWay("model.party.party.write", counts), concurrency=1)
-    if told:
+    if changed:
         assert outcomes(await slow.run(*tasks)) == [TaskOutcome.AMENDED, None, None]
     else:
         crm.withdrawn.update(each.task_id for each in tasks)
         assert outcomes(await slow.run(*tasks)) == [None, None, None]
-    assert writes == told
+    assert writes == changed
 
 
 class Withdrawing(Line):
@@ -171,7 +171,7 @@ def lift_of(restriction: Task) -> Task:
 
 
 async def lost(_: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
-    """What a worker hears that looks at its tasks when others have them."""
+    """Raises what a worker gets that checks its tasks after others have taken them."""
     raise LeaseLost("others have it")
 
 

@@ -227,7 +227,7 @@ async def test_tasks_with_unread_identities_in_an_outage_are_worked(crm: Scripte
     assert [task.attempt for task in crm.asked] == [1]
 
 
-async def test_a_worker_works_until_told_to_stop_and_then_finishes_what_it_has(harness: Harness) -> None:
+async def test_worker_runs_until_stopped_and_finishes_its_tasks(harness: Harness) -> None:
     begun, stopping = asyncio.Event(), asyncio.Event()
     crm = harness.systems["crm"]
 
@@ -481,7 +481,7 @@ async def test_a_worker_that_lost_one_lease_still_gives_back_the_others(crm: Scr
     assert states == ["leased", "ready"]
 
 
-# Who went silent is replaced at the next look, and nobody is taken for silent while the database was away for all.
+# A silent worker is replaced at the next check, but not while the database was away for all.
 class Moment:
     """Monotonic seconds that the test sets."""
 
@@ -495,7 +495,7 @@ class Moment:
 @pytest.mark.parametrize(
     ("pause", "away", "taken"), [(0.5, False, True), (4, False, False), (0.5, True, False)], ids=str
 )
-async def test_a_look_takes_back_what_is_silent_unless_nobody_could_be_heard(
+async def test_check_takes_back_silent_leases_unless_the_database_was_away(
     harness: Harness,
     clock: SetClock,
     monkeypatch: pytest.MonkeyPatch,
@@ -626,7 +626,7 @@ async def test_what_was_withdrawn_or_is_not_known_here_is_left_alone(harness: Ha
 
 
 # A request that is due tomorrow and was submitted behind many others is worked next, in every service.
-MANY, MORE_THAN_A_BATCH, BATCH, AT_ONCE = 10_000, 300, 200, 500
+MANY, MORE_THAN_A_BATCH, BATCH, CHUNK = 10_000, 300, 200, 500
 EXPORT = partial(fulfilling.begin, Operation.EXPORT)
 Begin = Callable[[Fulfilments, Sequence[RequestVerified], UnitOfWork], Awaitable[None]]
 
@@ -654,7 +654,7 @@ async def _nothing(completed: Sequence[Completed], tx: UnitOfWork) -> None:
 
 
 async def flag(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
-    """What the sweep of deadline does with requests that are still open after a while."""
+    """Flags open requests as the deadline service's poll does."""
     policy = read_policy()
     clocks = [start(each, each, policy, None) for each in (a(RequestReceived, event) for event in events)]
     await notifications.flag(fulfilments, tx, clocks)
@@ -697,7 +697,7 @@ async def test_what_is_due_tomorrow_is_worked_next_behind_many_others(
         urgent = verified(today + timedelta(days=1))
         async with harness.begin() as tx:
             await tx.vault.insert_subjects(tx.connection, [tx.vault.new_subject(subject, known, tx.now)])
-        for batch in (*(others[n : n + AT_ONCE] for n in range(0, number, AT_ONCE)), [urgent]):
+        for batch in (*(others[n : n + CHUNK] for n in range(0, number, CHUNK)), [urgent]):
             async with harness.begin() as tx:
                 await begin(fulfilments, batch, tx)
         settings = WorkSettings.model_validate({"downstreams": "none", "batch": BATCH})

@@ -1,4 +1,4 @@
-"""A number is searched in the periods alone that the register vouches for to whoever asks, whatever anybody states."""
+"""A number is searched only in periods that the register confirms for the requester, whatever is stated."""
 
 import base64
 import hashlib
@@ -111,7 +111,7 @@ def test_a_line_that_several_people_use_vouches_to_none_of_them_and_its_proof_is
         known.vouched([account(BEN), phone(proved=3)])
 
 
-def test_a_line_that_several_people_use_is_its_subscribers_to_be_billed_for_as_long_as_nobody_else_held_it() -> None:
+def test_shared_line_is_its_subscribers_while_no_other_held_it() -> None:
     of = fingerprint(phone())
     lines = [Assignment(of, holder("crm", ADA), at(0), at(9), Line.SHARED), Assignment(of, holder("crm", BEN), at(6))]
     known = Register("crm", {of: lines}, fingerprint, holder)
@@ -125,7 +125,7 @@ def test_an_overlap_outside_what_is_asked_is_no_doubt() -> None:
     assert periods(known) == [(day(0), day(10))]
 
 
-def test_a_register_that_nobody_has_filled_vouches_for_nothing_but_what_was_proved() -> None:
+def test_empty_register_vouches_only_for_proved_numbers() -> None:
     assert register(namespace="").vouched([account(ADA), phone(3)]) == (account(ADA),)
     assert periods(register(namespace="").vouched([account(ADA), phone(3, proved=5)])) == [(day(5), None)]
 
@@ -140,7 +140,7 @@ _stated = st.just((None, None)) | st.tuples(_days, st.none()) | st.tuples(st.non
     st.lists(st.tuples(_stated, st.sampled_from(["requester", "crm", "ticketing"])), min_size=1, max_size=4),
     st.none() | _days,
 )
-def test_every_moment_that_is_searched_is_vouched_for_to_this_person_and_to_nobody_else(
+def test_every_searched_moment_is_confirmed_for_this_person_only(
     rows: list[tuple[str, tuple[int, int | None]]],
     stated: list[tuple[tuple[int | None, int | None], str]],
     proved: int | None,
@@ -211,7 +211,7 @@ def test_a_line_that_cannot_be_used_is_named_and_not_repeated(tmp_path: Path, te
 @pytest.mark.parametrize(
     ("moment", "until", "since"),
     [
-        # 25 October 2026: at 03:00 summer time clocks go back to 02:00, and calls of that hour cannot be told apart.
+        # 25 October 2026: at 03:00 summer time clocks go back to 02:00, so calls of that hour are ambiguous.
         ("2026-10-24T23:59:00", "2026-10-25T01:59:00", "2026-10-25T01:59:00"),
         ("2026-10-25T00:30:00", "2026-10-25T02:00:00", "2026-10-25T03:00:00"),
         ("2026-10-25T01:30:00", "2026-10-25T02:00:00", "2026-10-25T03:00:00"),
@@ -259,7 +259,7 @@ def test_rows_count_for_the_holder_of_their_time(at: str | None, whose: list[int
     assert [position for position, each in enumerate(attributor.found) if each.records] == whose
 
 
-# Where a system contradicts the register about whose a number was, a person looks; where one lags, nobody does.
+# If a system contradicts the register about the owner of a number, a person decides; a mere delay is ignored.
 READ, EDGE = 100, timedelta(days=1)
 ANOTHERS, NOBODYS = Disagreement.ANOTHER_HOLDER, Disagreement.NOT_IN_REGISTER
 Row = tuple[str, int, int | None]
@@ -277,8 +277,8 @@ CASES: dict[str, tuple[Sequence[Row], Sequence[Identity], list[Disagreement]]] =
     "they agree": ([(ADA, 10, 20)], [phone(10, 20, "cdr")], []),
     "the system knows a part of it": ([(ADA, 10, 30)], [phone(15, 20, "cdr")], []),
     "another held it before": ([(BEN, 0, 20), (ADA, 30, None)], [phone(10, None, "cdr")], [ANOTHERS]),
-    "nobody held it before": ([(ADA, 30, None)], [phone(10, None, "cdr")], [NOBODYS]),
-    "nobody ever held it": ([], [phone(10, 20, "cdr")], [NOBODYS]),
+    "unassigned before": ([(ADA, 30, None)], [phone(10, None, "cdr")], [NOBODYS]),
+    "never assigned": ([], [phone(10, 20, "cdr")], [NOBODYS]),
     "both are a day apart": ([(BEN, 0, 10), (ADA, 11, None)], [phone(10, None, "cdr")], []),
     "both are more than a day apart": ([(BEN, 0, 10), (ADA, 12, None)], [phone(10, None, "cdr")], [NOBODYS]),
     "it was assigned since the source was read": ([(BEN, 0, 90)], [phone(READ, None, "crm")], []),
@@ -289,7 +289,7 @@ CASES: dict[str, tuple[Sequence[Row], Sequence[Identity], list[Disagreement]]] =
         [phone(10, None, "cdr"), phone(40, 50)],
         [],
     ),
-    "the requester says so, and nobody else": ([(BEN, 0, 20)], [phone(10, 15)], []),
+    "only the requester says so": ([(BEN, 0, 20)], [phone(10, 15)], []),
     "a contact without a time": ([(BEN, 0, None)], [phone(None, None, "crm")], []),
     "it was proved since": ([(ADA, 30, None)], [phone(10, None, "cdr"), phone(proved=10)], []),
     "one of two systems is wrong": (
@@ -313,7 +313,7 @@ def test_a_line_that_they_share_is_theirs_although_it_vouches_for_nothing() -> N
     assert kinds(replace(known, assignments={fingerprint(phone()): shared}), phone(10, 20, "cdr")) == []
 
 
-def test_a_register_that_nobody_has_filled_contradicts_nobody() -> None:
+def test_empty_register_contradicts_no_system() -> None:
     assert kinds(register(namespace=""), phone(10, 20, "cdr")) == []
 
 
@@ -384,7 +384,7 @@ def test_a_person_is_found_in_every_spelling(seeker: Seeker, text: str) -> None:
     "text",
     ["ana.silva@example.com", "+346888863921", "C1001011", "198.18.0.1011", "c100101@example.com", "Lucía Ferrer"],
 )
-def test_what_only_contains_a_sign_is_somebody_else(seeker: Seeker, text: str) -> None:
+def test_text_that_only_contains_a_sign_is_another_person(seeker: Seeker, text: str) -> None:
     assert seeker.who(text) == set()
 
 

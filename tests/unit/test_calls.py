@@ -1,4 +1,4 @@
-"""The calls by which a batch is worked: whoever is to blame is found by halves, and nobody else pays for it."""
+"""Batched calls: the failing task is found by halving, and no other is affected."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -39,7 +39,7 @@ def tasks(count: int) -> list[Task]:
 
 
 async def keep_nothing(_progress: object) -> None:
-    """A checkpoint that is always kept, by nobody."""
+    """Keeps no progress."""
 
 
 @dataclass
@@ -104,7 +104,7 @@ async def test_a_system_that_refuses_whatever_it_is_asked_is_asked_once(error: E
     assert len(system.calls) == 1
 
 
-async def test_an_outage_is_met_once_and_nobody_is_suspected_of_it() -> None:
+async def test_outage_is_met_once_and_blames_no_task() -> None:
     asked = tasks(MANY)
     system = System(away=True)
     assert all(isinstance(result, Unavailable) for result in (await system.results(asked)).values())
@@ -142,7 +142,7 @@ async def test_one_task_that_its_system_always_fails_on_does_not_keep_its_neighb
     assert [each.task_id for each in left] == [poison]
 
 
-async def test_a_system_that_goes_away_while_somebody_is_looked_for_is_left_alone_after_a_few_calls() -> None:
+async def test_system_that_goes_away_during_a_search_is_called_only_a_few_times() -> None:
     asked, fresh = tasks(MANY), tasks(1)
     system = System(raises={each.task_id: Unavailable("away") for each in asked})
     results = await system.results([*asked, *fresh], {each.task_id for each in asked})
@@ -168,7 +168,7 @@ def after(times: int, asked: Task = ERASE) -> Step:
     return next_step(answered, BusSettings(), date(2026, 3, 5))
 
 
-def test_a_few_malformed_replies_are_the_failure_of_the_task_and_a_retry_asks_anew() -> None:
+def test_repeated_malformed_replies_fail_the_task_and_a_retry_asks_again() -> None:
     assert isinstance(after(MALFORMED_AT_MOST - 1), Ask)
     failed = after(MALFORMED_AT_MOST)
     assert isinstance(failed, Failed)

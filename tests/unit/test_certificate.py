@@ -69,13 +69,13 @@ def public(keys: Keyring) -> bytes:
 
 
 def resigned(changed: dict[str, Any], keys: Keyring) -> dict[str, Any]:
-    """What somebody who holds the key, but not the past, could make of it."""
+    """Forges a certificate with the key, but without the evidence."""
     content = {name: value for name, value in changed.items() if name != "signature"}
     signature = keys.signing.sign(orjson.dumps(content, option=orjson.OPT_SORT_KEYS))
     return {**content, "signature": base64.b64encode(signature).decode()}
 
 
-def test_a_certificate_that_nobody_touched_holds(good: dict[str, Any], keys: Keyring) -> None:
+def test_untouched_certificate_holds(good: dict[str, Any], keys: Keyring) -> None:
     assert certificate.verify(good, public(keys)) == []
     assert certificate.verify(good) == []
 
@@ -247,7 +247,7 @@ def test_invalid_keyring_is_refused_unquoted(path: Path, content: str, use: Call
     assert path.read_text() == content
 
 
-def test_a_key_that_is_not_there_is_named_and_the_active_one_is_missed_at_once(path: Path) -> None:
+def test_missing_key_is_named_and_a_missing_active_key_fails_immediately(path: Path) -> None:
     with pytest.raises(UnknownKey, match="k7"):
         keyring.load(path).key("k7")
     path.write_text(json.dumps({**json.loads(path.read_text()), "active": "k2"}))
@@ -255,7 +255,7 @@ def test_a_key_that_is_not_there_is_named_and_the_active_one_is_missed_at_once(p
         keyring.load(path)
 
 
-def test_a_fingerprint_is_the_same_for_the_same_identity_and_nobody_elses(path: Path, tmp_path: Path) -> None:
+def test_fingerprint_is_unique_to_an_identity(path: Path, tmp_path: Path) -> None:
     keys = keyring.load(path)
     email = Identity(IdentityType.EMAIL, "ada@example.org", source="crm")
     assert keys.fingerprint(email) == keyring.load(path).fingerprint(Identity(IdentityType.EMAIL, "ada@example.org"))

@@ -60,7 +60,7 @@ def test_a_statement_names_its_record_by_what_is_shown_of_it(record: dict[str, A
         Change.model_validate({"field": "seconds", "asserted": "20", "record": record})
 
 
-def test_beside_a_record_nothing_is_replaced() -> None:
+def test_statement_replaces_no_value() -> None:
     with pytest.raises(ValidationError, match="leave it out"):
         Change.model_validate({"field": "seconds", "current": "120", "asserted": "20", "record": CALL})
 
@@ -87,11 +87,11 @@ def test_entered_value_that_no_system_can_hold_is_named_by_its_field() -> None:
     assert refused.value.field == "asserted"
 
 
-def test_whoever_states_something_of_a_record_must_be_as_sure_as_whoever_is_shown_it() -> None:
+def test_statement_needs_the_proof_of_an_access() -> None:
     assert action_of(Right.RECTIFICATION, [STATED]) is Action.ACCESS
 
 
-def test_a_statement_changes_no_contact_point_so_nobody_is_told_at_an_old_one() -> None:
+def test_statement_changes_no_contact_point_and_sends_no_notice() -> None:
     address = Identity(IdentityType.EMAIL, "ada@example.org", level="L2")
     now = datetime(2026, 11, 27, tzinfo=UTC)
     assert old_points(SubjectData((address,), (STATED,)), now) == []
@@ -157,7 +157,7 @@ def test_a_number_that_no_store_can_hold_names_nothing_and_can_be_sealed() -> No
     assert decode(encode(SubjectData((), (Change(field="x", asserted="x", record=stated),)))).changes[0].record
 
 
-# A statement beside a record concerns the systems that hold such records, and asks nothing of the others.
+# A statement concerns only systems that hold such records.
 
 BEGUN_CALL = ShownRecord(category="call_record", fields={"started": "1 May"})
 STATEMENTS = (Change(field="seconds", asserted="20", record=BEGUN_CALL),)
@@ -186,7 +186,7 @@ def test_a_system_whose_records_bear_statements_is_asked() -> None:
     assert asked(system("call_record", stated=frozenset({"call_record"})), STATEMENTS) is None
 
 
-def test_where_nothing_is_corrected_nobody_is_searched_for_a_correction() -> None:
+def test_nothing_is_searched_without_a_correction() -> None:
     assert asked(system("call_record", corrects=False), CORRECTED).outcome is TaskOutcome.NOT_HELD
     assert asked(system("account"), CORRECTED) is None
     assert asked(system("call_record", corrects=False), CORRECTED, Operation.RESTRICT) is None
@@ -202,7 +202,7 @@ def attachment(name: str = "bill.pdf", content: bytes = CONTENT) -> Piece:
 
 
 @pytest.mark.parametrize("right", [Right.ACCESS, Right.PORTABILITY])
-async def test_each_file_stands_once_beside_the_data_which_name_it(right: Right) -> None:
+async def test_each_attached_file_is_in_the_package_once(right: Right) -> None:
     pieces = [call(), attachment(), attachment(), attachment("notes.txt", b"")]
     content = await made_of(pieces, right, AT, legends=LEGENDS)
     files = unpacked(content)

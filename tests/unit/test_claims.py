@@ -1,4 +1,4 @@
-"""Whose a row is: that an account has found, and that a package hands out."""
+"""Attribution of rows that an account has found, and of rows in a package."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -69,18 +69,18 @@ def test_a_number_or_a_name_alone_tells_people_apart_where_an_account_is_only_cl
     assert others((ADA, CLAIMED, CERTAIN), [row]) == set()
 
 
-def test_where_an_account_is_declared_to_be_one_person_s_numbers_and_names_tell_nobody_apart_and_addresses_do() -> None:
+def test_one_person_accounts_are_separated_only_by_addresses() -> None:
     of_one = RowIdentity(ACCOUNT, "A-5", of_one=True)
     number = RowIdentity(PHONE, "+491701234567", of_one=True)
     assert others((ADA, CLAIMED), [(of_one, number, RowIdentity(NAME, "Ben", of_one=True))]) == set()
     assert others((ADA, CLAIMED), [(of_one, number, BEN._replace(of_one=True))]) == {frozenset({BEN.value})}
-    told = [Identity(PHONE, "+491701234567", source="shop"), Identity(EMAIL, "ben@example.com", source="shop")]
-    assert adopted(task(ADA, CLAIMED), [(of_one, number)], told) == told[:1]
+    identities = [Identity(PHONE, "+491701234567", source="shop"), Identity(EMAIL, "ben@example.com", source="shop")]
+    assert adopted(task(ADA, CLAIMED), [(of_one, number)], identities) == identities[:1]
 
 
 NAMING = (OF_IT, RowIdentity(EMAIL, ADA.value))
 OWN = (OF_IT._replace(record=True), RowIdentity(EMAIL, ADA.value, record=True))
-"""Of two rows that bear an account and an address of theirs the one that merely names it, and its own record."""
+"""Of two rows with an account and an address of the subject: one that names the account, and its own record."""
 _BARE: Sequence[Row] = [
     (OF_IT,),
     (OF_IT, RowIdentity(EMAIL, None), RowIdentity(EMAIL, "n/a")),
@@ -95,21 +95,21 @@ _BARE: Sequence[Row] = [
 
 @pytest.mark.parametrize("row", _BARE)
 @pytest.mark.parametrize("operation", sorted(OF_ONE_PERSON - {Operation.LIFT}))
-def test_what_names_nobody_is_not_theirs_who_has_named_its_account_elsewhere(operation: Operation, row: Row) -> None:
+def test_row_without_identities_is_not_a_claimants(operation: Operation, row: Row) -> None:
     asked = task(ADA, CLAIMED, Identity(NAME, "Ada"), operation=operation)
     refused = beyond(asked, [row, row])
     assert refused
     assert refused.exceeded
     assert (refused.exceeded.found, refused.exceeded.allowed) == (2, 1)
     assert "nothing there shows to be theirs" in str(refused)
-    assert beyond(replace(asked, confirmed={Limit.MAX_PEOPLE: 2}), [row]) is None, "two persons say whose it is"
+    assert beyond(replace(asked, confirmed={Limit.MAX_PEOPLE: 2}), [row]) is None, "two people decide whose it is"
     assert beyond(task(ADA, CERTAIN, operation=operation), [row]) is None
     assert beyond(asked, [row, OWN]) is None, "the account's own record in the same system says that it is theirs"
     for stranger in (NAMING, (OWN[0], NAMING[1]), (OF_IT, OWN[1]), (OWN[0],), (OWN[0]._replace(value="A-6"), *NAMING)):
         assert beyond(asked, [row, stranger]), "what merely names an account confirms none of its rows"
 
 
-def test_of_each_account_that_is_only_claimed_somebody_must_say_whose_it_is() -> None:
+def test_each_claimed_account_needs_confirmation() -> None:
     other = Identity(ACCOUNT, "A-6", source="desk", claimed=True)
     bare = [(OF_IT,), (RowIdentity(ACCOUNT, "A-6"),), (RowIdentity(ACCOUNT, "A-7"),)]
     assert unconfirmed((ADA, CLAIMED, other), bare) == {"A-5", "A-6"}
@@ -124,20 +124,20 @@ def test_marketing_stops_by_an_account_that_is_only_claimed() -> None:
     assert beyond(located, [(OF_IT,)]) is None
 
 
-def test_a_name_is_theirs_that_stands_beside_their_address() -> None:
+def test_name_next_to_the_subjects_address_is_theirs() -> None:
     named = (RowIdentity(EMAIL, ADA.value), RowIdentity(NAME, "Ada  Lovelace"))
     assert others((ADA, CLAIMED), [(OF_IT, RowIdentity(NAME, "ada lovelace")), named]) == set()
     assert others((ADA, CLAIMED, Identity(NAME, "Ben")), [(OF_IT, RowIdentity(NAME, "Ben"))]) == set()
 
 
-def test_who_asks_for_a_correction_names_nobody_else_as_themselves() -> None:
+def test_corrected_value_identifies_no_other_person() -> None:
     asked = task(ADA, CLAIMED, operation=Operation.RECTIFY)
     changes = (Change(field="email", current="ben@example.com", asserted="ben@example.com"),)
     asked = Task(**{**{name: getattr(asked, name) for name in asked.__slots__}, "changes": changes})
     assert beyond(asked, [(OF_IT, BEN)])
 
 
-def test_two_persons_confirm_how_many_addresses_are_one_person_s() -> None:
+def test_two_people_confirm_the_number_of_addresses() -> None:
     rows = [(OF_IT, BEN), (OF_IT, BEN, RowIdentity(NAME, "Ben")), (OF_IT, BEN)]
     refused = beyond(task(ADA, CLAIMED), rows)
     assert refused
@@ -151,28 +151,28 @@ def test_what_was_restricted_is_lifted_where_it_was_found() -> None:
     assert beyond(task(ADA, CLAIMED, operation=Operation.LIFT), [(OF_IT, BEN)]) is None
 
 
-def test_what_stands_beside_an_account_alone_becomes_nobody_s() -> None:
+def test_identities_next_to_an_account_alone_are_not_adopted() -> None:
     number, name = Identity(PHONE, "+491701234567", source="desk"), Identity(NAME, "Ada")
     other = Identity(ACCOUNT, "A-6", source="desk", claimed=True)
-    told = (number, Identity(EMAIL, "ben@example.com"), other, name)
+    identities = (number, Identity(EMAIL, "ben@example.com"), other, name)
     row = (OF_IT, RowIdentity(PHONE, number.value))
-    assert adopted(task(ADA, CERTAIN), [row], told) == [other, name]
-    assert adopted(task(ADA, CERTAIN, confirmed=2), [row], told) == [other, name]
-    assert adopted(task(ADA, CERTAIN), [(*row, RowIdentity(EMAIL, ADA.value))], told) == [*told]
-    assert adopted(task(ADA), [row], told) == [*told], "by what it was found is no account"
+    assert adopted(task(ADA, CERTAIN), [row], identities) == [other, name]
+    assert adopted(task(ADA, CERTAIN, confirmed=2), [row], identities) == [other, name]
+    assert adopted(task(ADA, CERTAIN), [(*row, RowIdentity(EMAIL, ADA.value))], identities) == [*identities]
+    assert adopted(task(ADA), [row], identities) == [*identities], "by what it was found is no account"
 
 
 @pytest.mark.parametrize("row", [(OF_IT, BEN), (OF_IT,), (OF_IT, BEN, RowIdentity(PHONE, "+491701234567"))])
-def test_two_persons_confirm_rows_and_make_nothing_of_them_an_identity(row: Row) -> None:
-    told = [
+def test_confirmed_rows_yield_no_identities(row: Row) -> None:
+    identities = [
         Identity(EMAIL, "ben@example.com", source="desk"),
         Identity(PHONE, "+491701234567", source="desk"),
         Identity(ACCOUNT, "A-6", source="desk", claimed=True),
         Identity(NAME, "Ben"),
     ]
-    assert adopted(task(ADA, CLAIMED, confirmed=2), [row], told) == []
-    assert adopted(task(ADA, CERTAIN, confirmed=2), [(OF_IT, BEN)], told) == []
-    assert adopted(task(ADA, CLAIMED, confirmed=2), [(*row, RowIdentity(EMAIL, ADA.value))], told) == told
+    assert adopted(task(ADA, CLAIMED, confirmed=2), [row], identities) == []
+    assert adopted(task(ADA, CERTAIN, confirmed=2), [(OF_IT, BEN)], identities) == []
+    assert adopted(task(ADA, CLAIMED, confirmed=2), [(*row, RowIdentity(EMAIL, ADA.value))], identities) == identities
 
 
 # By generated stores: whatever rows there are, two people get no row in common unless the register says they are one.
@@ -226,14 +226,14 @@ def _found(identities: Sequence[Identity], rows: Sequence[Held]) -> list[int]:
 
 
 def _given(address: str, rows: Sequence[Held], register: dict[str, set[str]] | None) -> set[int] | None:
-    """The rows that somebody gets who has shown an address to be theirs, or None where a person decides."""
+    """Returns the rows released to a person who has proved an address, or None if a person must decide."""
     known = [Identity(EMAIL, address, level="L1")]
     for account in (account for account, addresses in (register or {}).items() if address in addresses):
         known.append(Identity(ACCOUNT, account, source="crm", level="L1"))
         known += [Identity(EMAIL, each, source="crm", level="L1") for each in (register or {})[account]]
     while True:
-        told = confirmed(known, known)
-        asked = [each for each in told if not each.claimed] if register is not None else told
+        usable = confirmed(known, known)
+        asked = [each for each in usable if not each.claimed] if register is not None else usable
         found = _found(asked, rows)
         for system in {rows[n].system for n in found}:
             said = [rows[n].said for n in found if rows[n].system == system]
@@ -253,7 +253,7 @@ def _given(address: str, rows: Sequence[Held], register: dict[str, set[str]] | N
 
 @given(rows=_ROWS, register=_REGISTER)
 def test_two_subjects_share_no_row_without_the_register(rows: _Drawn, register: dict[str, set[str]] | None) -> None:
-    for _, (address, accounts, *_) in rows:  # a row of two accounts and no address is told apart by declared parties
+    for _, (address, accounts, *_) in rows:  # a row of two accounts and no address is separated by its parties
         assume(address is not None or len(accounts) < 2)
     held = _held(rows)
     adas, bens = (_given(address, held, register) for address in ("ada@example.com", "ben@example.com"))
@@ -278,7 +278,7 @@ def test_without_a_register_the_account_record_decides_about_rows_without_an_add
         assert not theirs.isdisjoint(each.value for each in row.said)
 
 
-# The release check maps every row to the person it is for, by itself; one row that does not fit is one too many.
+# The release check attributes every row independently; one row that does not fit is too many.
 
 NUMBER, EMMAS, ADDRESS = "+442079460000", "+442079460999", "ada@example.org"
 BY_PHONE, BY_EMAIL = IdentityType.PHONE, IdentityType.EMAIL
@@ -358,7 +358,7 @@ def test_row_fits_by_register_or_proof(row: list[Match], whose: Known, fault: Fa
     assert first_fault([row], whose) is fault
 
 
-def test_the_first_row_that_does_not_fit_is_told_however_many_do() -> None:
+def test_first_row_that_does_not_fit_is_reported() -> None:
     rows = [*([call(15)] * 5), call(30), call(15, EMMAS)]
     assert first_fault(rows, known(HELD)) is Fault.NOT_AT_THAT_TIME
     assert first_fault(rows[:5], known(HELD)) is None
@@ -387,7 +387,7 @@ def test_number_of_another_holder_is_not_handed_out(others: tuple[Span, ...], fa
     assert first_fault([assigned(10, None)], known(others=((day(99), day(200)),))) is Fault.ANOTHER_HOLDER
 
 
-def test_what_other_people_have_too_is_theirs_only_with_something_of_theirs_beside_it() -> None:
+def test_shared_identity_needs_another_identity_of_the_subject() -> None:
     mine = replace(known(HELD), shared=frozenset({(BY_EMAIL.value, ADDRESS)}), names=frozenset({words("Ada Lovelace")}))
     alone, account = [Match(BY_EMAIL, ADDRESS)], Match(IdentityType.ACCOUNT_ID, "C1")
     assert first_fault([alone], known(HELD)) is None

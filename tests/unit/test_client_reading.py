@@ -1,4 +1,4 @@
-"""What people read of a request and its tasks, and what becomes of what they type, from the registry of actions."""
+"""How the command shows requests and tasks, and parses input, by the registry of actions."""
 
 import re
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ VIEW: dict[str, Any] = {
     "due_on": "2026-04-01",
     "warning": "due_soon",
     "answer": "A person must decide.",
-    "blocked_by": [{"kind": "approval", "message": "Somebody must decide."}],
+    "blocked_by": [{"kind": "approval", "message": "An officer must decide."}],
 }
 
 
@@ -41,7 +41,7 @@ def test_a_request_is_shown_with_what_it_waits_for_and_a_row_for_each_task() -> 
     failed = report(system="billing", failure="not_supported", sentence="do it by hand")
     assert requests.shown({**VIEW, "tasks": [done, failed]}).splitlines() == [
         "erasure r: awaiting decision, due 2026-04-01 (due soon)",
-        "blocked by approval: Somebody must decide.",
+        "blocked by approval: An officer must decide.",
         "A person must decide.",
         "  crm      erase  erased         1,200 found, 1,200 changed",
         "  billing  erase  not_supported                              do it by hand",
@@ -126,7 +126,7 @@ def test_typed_values_are_sent_as_declared(name: str, typed: dict[str, str], sen
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", '{"errors": 7}', '{"type": "x", "title": "y", "errors": [1], "detail": ""}']
 )
-async def test_a_problem_that_is_none_of_ours_is_said_to_be_another_service(content: str) -> None:
+async def test_foreign_problem_is_attributed_to_another_service(content: str) -> None:
     def answered(_: httpx.Request) -> httpx.Response:
         return httpx.Response(400, content=content, headers={"Content-Type": "application/problem+json"})
 
@@ -137,9 +137,7 @@ async def test_a_problem_that_is_none_of_ours_is_said_to_be_another_service(cont
 
 @pytest.mark.parametrize("content", ["", "{", "null", "[]", "{}"])
 @pytest.mark.parametrize("words", ["request list", "list holds", "request show 019c0000-0000-7000-8000-000000000001"])
-def test_an_answer_that_is_none_of_ours_names_the_setting_to_correct(
-    content: str, words: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_foreign_answer_names_the_setting_to_correct(content: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def answered(_: httpx.Request) -> httpx.Response:
         return httpx.Response(200, content=content, headers={"Content-Type": "application/json"})
 
@@ -194,7 +192,7 @@ Answer = httpx.Response | Exception
 
 
 @pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "_FIRST_PAUSE", 0.0)
 
 

@@ -89,7 +89,7 @@ def test_a_letter_that_the_transition_writes_itself_is_not_written_twice() -> No
         (a_task("crm", TaskOutcome.LOCATED, operation=Operation.LOCATE), "- in no system was anything done."),
     ],
 )
-def test_what_a_system_did_is_told_in_counts(task: TaskReport, line: str) -> None:
+def test_work_of_a_system_is_reported_in_counts(task: TaskReport, line: str) -> None:
     assert done([task]) == line
 
 
@@ -113,7 +113,7 @@ CUSTOMER = (
     a_task("crm", TaskOutcome.AMENDED, operation=Operation.SUPPRESS, found=5, changed=5, by_category={"contact": 5}),
     a_task("billing", None, operation=Operation.SUPPRESS, failure="foreign_hit"),
 )
-NOBODY = tuple(a_task(name, TaskOutcome.NO_MATCH, operation=Operation.SUPPRESS) for name in ("crm", "billing"))
+NO_MATCHES = tuple(a_task(name, TaskOutcome.NO_MATCH, operation=Operation.SUPPRESS) for name in ("crm", "billing"))
 MARKETING = {"right": Right.OBJECTION, "scope": "direct_marketing", "anonymous": True}
 
 
@@ -126,21 +126,21 @@ MARKETING = {"right": Right.OBJECTION, "scope": "direct_marketing", "anonymous":
         ((State.AWAITING_DECISION, None), (State.IN_PROGRESS, None)),
     ],
 )
-def test_who_has_not_shown_who_they_are_cannot_tell_a_customer_from_an_invented_address(
+def test_unproved_requester_cannot_tell_a_customer_from_an_invented_address(
     theirs: tuple[State, Outcome | None], nobodys: tuple[State, Outcome | None]
 ) -> None:
     known = MARKETING | {"request_id": uuid7(), "subject_ref": uuid7()}
     customer = a_request(theirs[0], outcome=theirs[1], tasks=CUSTOMER, owed=True, **known)
-    nobody = a_request(nobodys[0], outcome=nobodys[1], tasks=NOBODY, **known)
+    unknown = a_request(nobodys[0], outcome=nobodys[1], tasks=NO_MATCHES, **known)
     day = AT.date()
-    assert view(customer, day, LETTERS, officer=False) == view(nobody, day, LETTERS, officer=False)
+    assert view(customer, day, LETTERS, officer=False) == view(unknown, day, LETTERS, officer=False)
     assert view(customer, day, LETTERS, officer=False).tasks == []
-    assert view(customer, day, LETTERS, officer=True) != view(nobody, day, LETTERS, officer=True)
-    assert closing_letter(customer) == closing_letter(nobody)
+    assert view(customer, day, LETTERS, officer=True) != view(unknown, day, LETTERS, officer=True)
+    assert closing_letter(customer) == closing_letter(unknown)
     assert later_letter(customer) == ()
 
 
-def test_nobody_is_asked_a_question_that_would_tell_them_who_is_a_customer() -> None:
+def test_no_question_reveals_who_is_a_customer() -> None:
     lacks = {"operation": Operation.SUPPRESS, "not_searched": Unsearched.NOTHING_TO_SEARCH_BY}
     reports = [a_task("cdr", TaskOutcome.NOT_SEARCHED, **lacks)]
     asked = a_request(State.IN_PROGRESS, **MARKETING)
@@ -193,7 +193,7 @@ def test_what_goes_with_a_consent_is_called_erased_and_the_rest_kept_from_market
         assert before in body_of(replace(closed, outcome=Outcome.WITHDRAWN))
 
 
-# What the subject is told when a request ended with a question open.
+# The answer to a request that ended with a question open.
 RUNNING = a_request(State.IN_PROGRESS)
 RESUMABLE = replace(RUNNING, state=State.CLOSED, closed_at=AT, resumable=True)
 
@@ -201,10 +201,10 @@ RESUMABLE = replace(RUNNING, state=State.CLOSED, closed_at=AT, resumable=True)
 @pytest.mark.parametrize(
     ("outcome", "done"), [(Outcome.UNIDENTIFIED, "have done nothing"), (PARTIAL, "what was clear in your request.")]
 )
-def test_who_may_resume_reads_what_was_done_and_that_the_question_is_still_open(outcome: Outcome, done: str) -> None:
-    told = answer(replace(RESUMABLE, outcome=outcome))
-    assert done in told
-    assert "answer it at any time" in told
+def test_resumable_answer_names_what_was_done_and_the_open_question(outcome: Outcome, done: str) -> None:
+    letter = answer(replace(RESUMABLE, outcome=outcome))
+    assert done in letter
+    assert "answer it at any time" in letter
 
 
 def test_what_a_system_kept_is_named_also_where_a_question_is_still_open() -> None:
@@ -213,31 +213,31 @@ def test_what_a_system_kept_is_named_also_where_a_question_is_still_open() -> No
         TaskReport.model_validate({**known, "outcome": "retained", "system": "billing", "ground": "tax_law"}),
         TaskReport.model_validate({**known, "outcome": "erased", "system": "crm"}),
     )
-    told = answer(replace(RESUMABLE, outcome=PARTIAL, tasks=tasks))
-    assert "In billing we keep data of yours, because" in told
-    assert "crm" not in told
+    letter = answer(replace(RESUMABLE, outcome=PARTIAL, tasks=tasks))
+    assert "In billing we keep data of yours, because" in letter
+    assert "crm" not in letter
 
 
-def test_what_was_done_and_cannot_be_counted_is_not_told_as_nothing_done() -> None:
+def test_uncounted_work_is_not_reported_as_nothing_done() -> None:
     task = Task(RUNNING.request_id, RUNNING.request_id, RUNNING.subject_ref, "crm", Operation.ERASE)
     done = Receipt(task.task_id, TaskOutcome.ERASED, uncounted=Uncounted.STORE_REPLACED).report("crm", Operation.ERASE)
     assert (done.outcome, done.changed, done.uncounted) == ("erased", 0, "store_replaced")
     kept = TaskReport(task_id=task.task_id, system="billing", operation="erase", outcome="retained", ground="tax")
     open_one = TaskReport(task_id=task.task_id, system="cdr", operation="erase", outcome=None, failure="residue_found")
-    told = answer(replace(RESUMABLE, outcome=PARTIAL, tasks=(done, kept, open_one)))
-    assert "Nothing of what you asked for could be done" not in told
-    assert "in: cdr." in told
+    letter = answer(replace(RESUMABLE, outcome=PARTIAL, tasks=(done, kept, open_one)))
+    assert "Nothing of what you asked for could be done" not in letter
+    assert "in: cdr." in letter
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FULFILLED, PARTIAL])
-def test_what_was_made_anonymous_is_not_told_as_erased(outcome: Outcome) -> None:
+def test_anonymised_data_are_not_reported_as_erased(outcome: Outcome) -> None:
     said = {"task_id": RUNNING.request_id, "operation": "erase", "outcome": "erased", "found": 3, "changed": 3}
     emptied = {"by_category": {"analytics_event": 3}, "anonymised": ["analytics_event"]}
     tasks = (TaskReport.model_validate({**said, "system": "site", **emptied}),)
     ended = replace(RUNNING, state=State.CLOSED, closed_at=AT, right=Right.ERASURE, outcome=outcome, tasks=tasks)
-    told = answer(ended)
-    assert "We have erased your personal data or made them anonymous" in told
-    assert "In site, 3 records (use of our website) were not deleted but made anonymous" in told
+    letter = answer(ended)
+    assert "We have erased your personal data or made them anonymous" in letter
+    assert "In site, 3 records (use of our website) were not deleted but made anonymous" in letter
 
 
 def test_a_request_that_was_resumed_is_in_progress_and_due_on_its_new_day() -> None:
@@ -248,9 +248,9 @@ def test_a_request_that_was_resumed_is_in_progress_and_due_on_its_new_day() -> N
 
 
 def test_no_day_is_promised_that_is_over() -> None:
-    told = standing(replace(RESUMABLE, outcome=None, resumable=False, state=State.IN_PROGRESS), date(2027, 1, 1))
-    assert "will hear" not in told
-    assert told.endswith("and we are late: we do it now, without further delay.")
+    text = standing(replace(RESUMABLE, outcome=None, resumable=False, state=State.IN_PROGRESS), date(2027, 1, 1))
+    assert "will hear" not in text
+    assert text.endswith("and we are late: we do it now, without further delay.")
 
 
 # What the receipts of all systems amount to.
@@ -277,11 +277,11 @@ def test_kept_data_make_it_partial_and_none_no_data(outcomes: list[TaskOutcome],
     assert outcome_of(map(report, outcomes)) is expected
 
 
-def test_that_somebody_was_located_is_nothing_that_was_done_for_them() -> None:
+def test_locating_is_not_reported_as_work_done() -> None:
     assert outcome_of([report(TaskOutcome.LOCATED, Operation.LOCATE), report(NO_MATCH)]) is Outcome.NO_DATA
 
 
-# What is kept is told by category, with its days and its ground; what a hold keeps, as it was left.
+# Kept data are reported by category, with days and ground.
 def kept(category: str, rule: str, first: date | None, last: date | None, count: int = 102) -> Kept:
     return Kept(category=category, rule=rule, count=count, first=first, last=last)
 
@@ -306,7 +306,7 @@ def kept(category: str, rule: str, first: date | None, last: date | None, count:
         ),
     ],
 )
-def test_kept_data_are_told_by_category_with_days_ground_and_article(by_rule: Kept, said: str, ground: str) -> None:
+def test_kept_data_are_reported_by_category_with_days_ground_and_article(by_rule: Kept, said: str, ground: str) -> None:
     retained = a_task("cdr", RETAINED, found=222, changed=120, ground=by_rule.rule, kept=(by_rule,))
     closed = a_request(State.CLOSED, outcome=PARTIAL, tasks=(ERASED, retained))
     body = body_of(closed, remains=Lines(LETTERS.remains(closed, AT)))
@@ -317,10 +317,10 @@ def test_kept_data_are_told_by_category_with_days_ground_and_article(by_rule: Ke
     assert "permanently unreadable" not in body  # what is kept is still found by the subject's key
 
 
-def test_what_a_period_keeps_is_told_to_be_reduced_and_what_a_hold_keeps_is_not() -> None:
+def test_data_kept_by_a_period_are_reported_as_reduced_and_under_a_hold_not() -> None:
     by_period = kept("call", "calls_us_18m", date(2026, 4, 2), date(2027, 9, 5)).model_copy(update={"period": "P18M"})
-    for told, reduced in ((by_period, True), (kept("call", "legal_hold", None, None), False)):
-        retained = a_task("cdr", RETAINED, found=222, changed=120, ground=told.rule, kept=(told,))
+    for kept_by, reduced in ((by_period, True), (kept("call", "legal_hold", None, None), False)):
+        retained = a_task("cdr", RETAINED, found=222, changed=120, ground=kept_by.rule, kept=(kept_by,))
         said = answer(a_request(State.CLOSED, outcome=PARTIAL, tasks=(retained,)))
         assert ("we keep only what that reason needs, and use it for nothing else" in said) is reduced
 
@@ -339,12 +339,12 @@ def test_only_union_or_member_state_law_is_a_duty(ground: Ground, language: Lang
     )
     stays = fields["stays"]
     assert isinstance(stays, Lines)
-    [told] = (letters.words(each, reader) for each in stays.sentences)
-    assert (duty in told, ground_alone in told) == (ground == "17(3)(b)", True)
+    [text] = (letters.words(each, reader) for each in stays.sentences)
+    assert (duty in text, ground_alone in text) == (ground == "17(3)(b)", True)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_what_is_kept_since_nobody_can_tell_its_country_is_told_by_no_law(language: Language) -> None:
+def test_data_of_an_unknown_country_are_kept_by_no_named_law(language: Language) -> None:
     calls, duty = signed_policy().rules["calls_us_18m"], {"ground": "17(3)(b)", "jurisdiction": "DE"}
     rule = calls.model_copy(update={**duty, "words": "the law of Germany has us keep calls"})
     letters = Letters(policy=signed_policy().model_copy(update={"rules": {"calls_us_18m": rule}}))
@@ -375,7 +375,7 @@ def test_of_a_system_that_a_hold_kept_from_being_asked_nothing_is_claimed_to_be_
     assert "0 of 0" not in body
 
 
-# What is told of rows that two rules keep: each counts its period from the local day in its own zone.
+# Rows that two rules keep: each rule counts from the local day in its own zone.
 _NEW_YEAR_IN_BERLIN = datetime(2025, 12, 31, 23, 30, tzinfo=UTC)
 _OURS = Tenancy({None: ("ours",)})
 
@@ -397,11 +397,11 @@ def test_each_of_two_rules_counts_from_the_local_day_in_its_own_zone() -> None:
         )
         asked = replace(task(Operation.PLAN), at=datetime(2026, 1, 10, tzinfo=UTC))
         found = Attribution(asked, {record.name: Mine(record, frozenset({"caller"}))})
-        [told] = plan("cdr", ruled, None, found, [table.shape]).kept(marked=False)
-        return told
+        [both] = plan("cdr", ruled, None, found, [table.shape]).kept(marked=False)
+        return both
 
-    told = kept_by("in_berlin", "in_new_york")
-    assert (told.rule, told.first, told.last) == ("in_berlin", date(2027, 7, 1), date(2027, 7, 1))
-    assert (told.anchor, told.reduced) == (date(2025, 12, 31), date(2026, 6, 30))
+    both = kept_by("in_berlin", "in_new_york")
+    assert (both.rule, both.first, both.last) == ("in_berlin", date(2027, 7, 1), date(2027, 7, 1))
+    assert (both.anchor, both.reduced) == (date(2025, 12, 31), date(2026, 6, 30))
     alone = kept_by("in_berlin")
     assert (alone.first, alone.anchor, alone.reduced) == (date(2027, 7, 1), date(2026, 1, 1), None)

@@ -41,7 +41,7 @@ def company() -> Company:
 
 
 def _assigned(company: Company) -> dict[str, list[Phone]]:
-    """Each number with the periods in which customers held it."""
+    """Returns the periods of customers for each number."""
     assigned = defaultdict(list)
     for phone in (phone for customer in company.customers for phone in customer.phones):
         assigned[phone.number].append(phone)
@@ -65,7 +65,7 @@ def test_a_number_has_one_holder_at_a_time_and_rests_between_two(company: Compan
     reassigned = [phones for phones in assigned if len(phones) > 1]
     assert len(reassigned) >= 20
     holders = [customer.code for customer in company.customers for phone in {each.number for each in customer.phones}]
-    assert len(holders) >= sum(map(len, assigned)), "a number that is returned goes to somebody else"
+    assert len(holders) >= sum(map(len, assigned)), "a number that is returned goes to another customer"
     for phones in reassigned:
         for before, after in pairwise(phones):
             assert before.valid_to is not None
@@ -101,7 +101,7 @@ def test_an_id_that_was_given_to_another_process_since_is_never_taken_for_the_su
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def kill(pid: int, _signal: int) -> None:
-        raise AssertionError(f"{pid} is no process of ours")
+        raise AssertionError(f"{pid} is another's process")
 
     (tmp_path / "up.pid").write_text(str(os.getpid()))
     monkeypatch.setattr(os, "kill", kill)
@@ -127,7 +127,7 @@ def test_who_holds_the_lock_is_known_until_they_are_gone(tmp_path: Path) -> None
     assert Lock(tmp_path).holder is None
 
 
-def test_a_demonstration_beside_it_is_named_where_nothing_of_ours_runs(
+def test_running_demonstration_is_named_if_the_platform_is_not_running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(start, "_DEMONSTRATION", tmp_path / "demo.lock")
@@ -175,7 +175,7 @@ def test_the_sample_store_is_declared_without_a_fault() -> None:
     assert not checked.by_person
 
 
-# Ports that are given out: to nobody twice, also not to another process of the same machine.
+# Ports are given out once, also among processes of the same machine.
 _WIDTH = 200
 _THEIRS = "import json, sys; from deploy.local import ports; ports._LOWEST, ports._HIGHEST = map(int, sys.argv[1:]); "
 _TELL = "print(json.dumps(ports.free_ports(60)))"

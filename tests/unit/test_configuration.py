@@ -1,4 +1,4 @@
-"""Every setting has its limits, and what is wrong with one is a line: its name, what it holds, what it may hold."""
+"""Every setting has limits, and a mistake is one line: name, value, and allowed values."""
 
 import asyncio
 import importlib
@@ -50,7 +50,7 @@ from shared.systems.roundup.settings import RoundupSettings
 from shared.systems.sql.dataset import Dataset
 from shared.systems.sql.settings import SqlSettings
 from shared.systems.tryton.settings import TrytonSettings
-from tests.fixtures.told import comes_to
+from tests.fixtures.metrics import comes_to
 from tests.fixtures.virtual_time import SkippingLoop
 
 OF_A_PROCESS = (
@@ -75,7 +75,7 @@ COMPLETE = {
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """What a service needs and nothing else."""
+    """Sets what a service needs, and nothing else."""
     for name, value in COMPLETE.items():
         monkeypatch.setenv(name, value)
     return monkeypatch
@@ -187,7 +187,7 @@ def test_every_form_of_a_database_url_is_taken(dsn: str) -> None:
     assert PostgresSettings(dsn=dsn).dsn == dsn
 
 
-def test_everything_that_is_wrong_is_said_at_once(environment: pytest.MonkeyPatch) -> None:
+def test_all_mistakes_are_reported_together(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("DSR_WORK_BATCH", "0")
     environment.setenv("DSR_HTTP_PORT", "0")
     environment.delenv("DSR_KAFKA_BOOTSTRAP")
@@ -263,7 +263,7 @@ def test_policy_without_computable_dates_is_refused(tmp_path: Path, old: str, ne
 
 
 @pytest.mark.parametrize("host", ["no such host", "256.1.1.1", "\u00e9" * 70, "a" * 300])
-def test_a_host_where_nobody_can_listen_is_said_with_its_variable(host: str) -> None:
+def test_unusable_host_is_reported_with_its_variable(host: str) -> None:
     with pytest.raises(Misconfigured, match=r"^DSR_HTTP_HOST and DSR_HTTP_PORT hold .* set them to a free one$"):
         bound(HttpSettings(host=host, port=18999))
 
@@ -338,7 +338,7 @@ def test_slow_small_batches_gather_for_a_moment(runner: asyncio.Runner, took: fl
     assert round(runner.get_loop().time(), 6) == pause
 
 
-def test_nothing_gathers_for_whoever_is_told_to_stop(runner: asyncio.Runner) -> None:
+def test_stopped_loop_leaves_nothing_behind(runner: asyncio.Runner) -> None:
     stopping = asyncio.Event()
     stopping.set()
     runner.run(gather(7.0, stopping))
@@ -399,12 +399,12 @@ async def is_cancelled_as_if_asked() -> None:
 
 
 async def waits(event: asyncio.Event) -> None:
-    """A loop that goes on until it is told to stop."""
+    """Waits until it is stopped."""
     await event.wait()
 
 
 @pytest.mark.parametrize("ends", [returns, is_cancelled_from_within, is_cancelled_as_if_asked])
-async def test_a_loop_that_ends_while_nobody_is_stopping_ends_the_others_and_is_named(
+async def test_unexpected_end_of_a_loop_ends_the_others_and_names_it(
     ends: Callable[[], Awaitable[None]], caplog: pytest.LogCaptureFixture
 ) -> None:
     never = asyncio.Event()
@@ -427,7 +427,7 @@ async def test_a_loop_may_end_once_the_service_is_stopping(
     assert caplog.records == []
 
 
-async def test_for_how_long_a_loop_stands_still_is_told_and_beyond_the_limit_its_process_ends_and_names_it(
+async def test_stalled_loop_is_measured_and_beyond_the_limit_ends_its_process(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heartbeats, stood, never = Heartbeats(), {"consume:intake": 180.0, "relay": 0.0}, asyncio.Event()

@@ -1,4 +1,4 @@
-"""What a withdrawal of consent comes to follows from the policy alone."""
+"""The effects of a withdrawal of consent follow from the policy alone."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -69,21 +69,21 @@ def looked(system: Downstream, details: Mapping[str, JsonValue]) -> NotSupported
 
 def test_a_person_does_what_a_system_cannot_do_for_one_category_alone() -> None:
     ends: Mapping[str, JsonValue] = {"ends": ["newsletter"], "concerns": ["ticket"]}
-    told = looked(held("newsletter", "account"), ends)
-    assert isinstance(told, NotSupported)
-    assert "newsletter" in str(told)
+    manual = looked(held("newsletter", "account"), ends)
+    assert isinstance(manual, NotSupported)
+    assert "newsletter" in str(manual)
     assert looked(held("newsletter", erases=True), ends) is None
     assert "ticket" in str(looked(held("ticket", erases=True), ends))
     assert looked(held("account"), ends) is None
 
 
-def test_nobody_has_to_do_anything_by_hand_before_the_person_is_located() -> None:
+def test_no_manual_work_before_the_person_is_located() -> None:
     ends: Mapping[str, JsonValue] = {"ends": ["newsletter"], "concerns": ["ticket"]}
     assert by_hand(held("newsletter", "ticket"), Operation.LOCATE, None, ends) is None
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("said", "says"),
     [
         ({}, "needs at least one"),
         ({"purposes": ["marketing", "marketing"]}, "name each once"),
@@ -91,13 +91,13 @@ def test_nobody_has_to_do_anything_by_hand_before_the_person_is_located() -> Non
         ({"right": "erasure", "consent_text": "newsletter-4"}, "belongs to a withdrawal of consent"),
     ],
 )
-def test_what_does_not_fit_is_refused_with_what_to_write(said: dict[str, object], told: str) -> None:
+def test_what_does_not_fit_is_refused_with_what_to_write(said: dict[str, object], says: str) -> None:
     asked = {"right": "consent_withdrawal", "subject": {"email": "ada@example.org"}, **said}
-    with pytest.raises(ValidationError, match=told):
+    with pytest.raises(ValidationError, match=says):
         Submission.model_validate(asked)
 
 
-# Who is told of what was done follows from what was done, of which data, and from the policy.
+# Recipients are notified by what was done, the data concerned, and the policy.
 POLICY = signed_policy()
 HELD = sorted({held for category in POLICY.categories.values() for held in category.held_as})
 MARKETING_DISCLOSED = frozenset({"marketing"})
@@ -144,17 +144,17 @@ def answered(right: Right, *tasks: TaskReport, outcome: Outcome = Outcome.FULFIL
         ),
     ],
 )
-def test_what_others_are_told_is_what_was_done_and_of_which_data(request_: Request, expected: Done | None) -> None:
+def test_notice_names_what_was_done_and_the_data(request_: Request, expected: Done | None) -> None:
     assert Disclosed(request_, POLICY).done == expected
 
 
-def test_what_others_are_told_is_looked_at_anew_once_a_request_is_another() -> None:
+def test_notice_is_computed_again_for_another_request() -> None:
     every, before = DisclosedOfAll(POLICY), answered(Right.ERASURE, report("erase", call=2))
     after = replace(before, tasks=(*(before.tasks or ()), report("erase", contact=2)))
-    assert every.of(before).done is every.of(before).done  # looked at once
+    assert every.of(before).done is every.of(before).done  # computed once
     for request in (before, after, before):
-        told, known = every.of(request), Disclosed(request, POLICY)
-        assert (told.done, told.extents) == (known.done, known.extents)
+        disclosed, known = every.of(request), Disclosed(request, POLICY)
+        assert (disclosed.done, disclosed.extents) == (known.done, known.extents)
     assert every.of(before).done != every.of(after).done
 
 
@@ -163,7 +163,7 @@ def kept(category: str, count: int) -> dict[str, object]:
 
 
 @given(st.dictionaries(st.sampled_from(HELD), st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1))
-def test_who_is_told_of_an_erasure_is_exactly_who_has_what_went(rows: dict[str, tuple[int, int]]) -> None:
+def test_recipients_of_the_erased_data_are_notified(rows: dict[str, tuple[int, int]]) -> None:
     went = {category for category, (gone, _) in rows.items() if gone}
     found = {category: gone + left for category, (gone, left) in rows.items()}
     left = [kept(category, each) for category, (_, each) in rows.items() if each]
@@ -173,19 +173,19 @@ def test_who_is_told_of_an_erasure_is_exactly_who_has_what_went(rows: dict[str, 
     assert (said.categories if said else frozenset()) == frozenset(map(POLICY.category_of, went))
 
 
-def test_whoever_has_what_a_hold_keeps_hears_that_it_is_restricted_and_of_what_is_only_kept_nothing() -> None:
-    for shown, told in ((1, {"marketing"}), (0, set()), (None, set())):
+def test_recipients_of_held_data_are_notified_of_the_restriction_only() -> None:
+    for shown, says in ((1, {"marketing"}), (0, set()), (None, set())):
         left = [{"category": "newsletter", "rule": "legal_hold", "count": 1, "restricted": shown}]
         task = report("erase", changed=0, newsletter=1)
         task = TaskReport.model_validate({**task.model_dump(), "kept": left})
         request = answered(Right.ERASURE, task, outcome=Outcome.PARTIALLY_FULFILLED)
         disclosed = Disclosed(request, POLICY)
-        assert disclosed.extents.keys() == told
-        assert disclosed.done == (Done("erased", MARKETING_DISCLOSED) if told else None)
+        assert disclosed.extents.keys() == says
+        assert disclosed.done == (Done("erased", MARKETING_DISCLOSED) if says else None)
         assert all(each == Extent(gone=False, kept=True, held=True) for each in disclosed.extents.values())
 
 
-def test_only_whoever_has_such_data_is_told() -> None:
+def test_only_recipients_of_such_data_are_notified() -> None:
     assert recipients(POLICY, MARKETING_DISCLOSED).keys() == {"mailer"}
     assert recipients(POLICY, {"call_record", "account"}).keys() == {"carrier", "collector"}
     assert recipients(POLICY, {"ticket"}) == {}

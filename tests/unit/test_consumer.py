@@ -31,17 +31,17 @@ from shared.runtime.liveness import Heartbeats
 from shared.runtime.settings import KafkaSettings
 from tests.fixtures.events import a
 from tests.fixtures.hostile import batch
-from tests.fixtures.told import comes_to, told
+from tests.fixtures.metrics import comes_to, metric
 from tests.fixtures.wire import JUNK
 
 PLACE = TopicPartition("dsr.requests", 0)
 CLOSED = "unable to perform operation on <TCPTransport closed=True reading=False 0x1>; the handler is closed"
-"""What uvloop says to whoever writes to a connection that is gone."""
+"""uvloop's error for writing to a closed connection."""
 GROUP = {"service": "intake", "topic": "dsr.requests"}
 
 
 class Scripted:
-    """An aiokafka that ends as told, once; what it has for others it hands out after that."""
+    """An aiokafka that fails once as scripted, and delivers its records after that."""
 
     def __init__(self, fails_at: str, error: BaseException) -> None:
         self.fails_at, self._error = fails_at, error
@@ -98,7 +98,7 @@ class Scripted:
 
 
 class Metadata:
-    """A client that is told of that one topic."""
+    """A client that knows only that topic."""
 
     def __init__(self, **_: object) -> None:
         pass
@@ -117,16 +117,16 @@ class Metadata:
 
 
 class Once:
-    """Hears one record, and that is enough."""
+    """Reads one record."""
 
     def __init__(self) -> None:
-        self.heard = asyncio.Event()
+        self.done = asyncio.Event()
 
     def wants(self, _: object) -> bool:
         return True
 
     async def handle(self, _: object) -> Sequence[Any]:
-        self.heard.set()
+        self.done.set()
         return ()
 
     async def paused_topics(self) -> Sequence[str]:
@@ -134,8 +134,8 @@ class Once:
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It connects again without a pause."""
+def immediately(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes it reconnect without a pause."""
     monkeypatch.setattr("shared.messaging.consumer._AGAIN_SECONDS", 0)
 
 
@@ -144,13 +144,13 @@ Run = Callable[[Scripted, Once, Heartbeats], Coroutine[Any, Any, None]]
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a consumer on it until it has heard a record."""
+    """Runs a consumer until it has read a record."""
 
     def begin(broker: Scripted, listener: Once, heartbeats: Heartbeats) -> Coroutine[Any, Any, None]:
         monkeypatch.setattr("shared.messaging.consumer.AIOKafkaConsumer", broker)
         monkeypatch.setattr("shared.messaging.consumer.AIOKafkaClient", Metadata)
         consumer = Consumer(KafkaSettings(bootstrap="none:1"), "intake", ["dsr.requests"])
-        return consumer.run(listener, listener.heard, heartbeats)
+        return consumer.run(listener, listener.done, heartbeats)
 
     return begin
 
@@ -166,7 +166,7 @@ async def test_whatever_the_library_ends_in_the_consumer_connects_again(
     broker, listener = Scripted(fails_at, error), Once()
 
     async def in_a_task_that_was_to_end() -> None:
-        """A TaskGroup of Python 3.11 leaves such a count behind in the task of whoever was in it."""
+        """A TaskGroup of Python 3.11 leaves such a count in the task that was in it."""
         if counts_a_cancellation:
             current = asyncio.current_task()
             assert current is not None
@@ -177,7 +177,7 @@ async def test_whatever_the_library_ends_in_the_consumer_connects_again(
 
     async with asyncio.timeout(60):
         await asyncio.create_task(in_a_task_that_was_to_end())
-    assert listener.heard.is_set()
+    assert listener.done.is_set()
     assert broker.made == 2
 
 
@@ -208,7 +208,7 @@ async def test_it_counts_as_alive_while_the_broker_is_away_but_not_while_the_bro
     assert (between_the_first_and_the_last > 0) is alive
 
 
-async def test_a_lag_that_cannot_be_measured_is_not_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unmeasurable_lag_is_not_exported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.messaging.progress._EVERY_SECONDS", 0)
     monkeypatch.setattr("shared.messaging.progress._STALLED_POLLS", 10**9)
     broker, listener = Scripted("nowhere", KafkaConnectionError()), Once()
@@ -217,13 +217,13 @@ async def test_a_lag_that_cannot_be_measured_is_not_told(run: Run, monkeypatch: 
     assert await comes_to(1, "dsr_consumer_lag", **GROUP)
     broker.fails_at = "end_offsets"
     async with asyncio.timeout(60):
-        while told("dsr_consumer_lag", **GROUP) is not None:  # noqa: ASYNC110  # there is nothing to wait for but the figure
+        while metric("dsr_consumer_lag", **GROUP) is not None:  # noqa: ASYNC110  # there is nothing to wait for but the figure
             await asyncio.sleep(0)
     broker.fails_at = "nowhere"
     assert await comes_to(1, "dsr_consumer_lag", **GROUP)
-    listener.heard.set()
+    listener.done.set()
     await running
-    assert told("dsr_consumer_lag", **GROUP) is None
+    assert metric("dsr_consumer_lag", **GROUP) is None
 
 
 # A consumer knows until when it has consumed everything, and one that stands still is noticed.
@@ -341,14 +341,14 @@ def test_a_bomb_costs_little_more_memory_than_its_limit(library: Any) -> None:
 
 
 @pytest.mark.parametrize("at", range(61, 80))
-def test_a_length_that_is_wrong_costs_only_what_can_no_longer_be_told_apart(library: Any, at: int) -> None:
+def test_wrong_length_costs_only_ambiguous_records(library: Any, at: int) -> None:
     content = bytearray(batch((b"a" * 5, [("n", b"v")]), (b"b" * 5, [("n", b"v")])))
     content[at] = 0x7F
     struct.pack_into(">I", content, 17, calc_crc32c(bytes(content[21:])))
     assert 1 <= len(read(library(bytes(content)))) <= 3
 
 
-# Grouping what was heard: few calls, and the events of one request never out of order.
+# Grouping of records: few calls, and the events of one request in order.
 def handler() -> Handler:
     async def handle(_events: Sequence[Event], _tx: UnitOfWork) -> None:
         """Does nothing: only who is called matters here."""
@@ -376,7 +376,7 @@ def test_every_event_is_handed_to_its_handler_once(batch: list[_Parsed]) -> None
 
 
 @given(batches)
-def test_events_of_one_request_are_handed_over_in_the_order_heard(batch: list[_Parsed]) -> None:
+def test_events_of_one_request_are_handed_over_in_order(batch: list[_Parsed]) -> None:
     handed = [event for _, events in _runs(batch) for event in events]
     for request in {p.event.request_id for p in batch}:
         assert [e for e in handed if e.request_id == request] == [
@@ -403,8 +403,8 @@ def test_where_several_handlers_wait_for_an_event_all_of_them_hear_it_in_the_ord
     assert wanted[b"withdrawn", b"access"] == (RequestWithdrawn, (first,))
 
 
-# A connection that is gone under the producer is a broker that is away, whenever that comes to light.
-"""What uvloop says to whoever writes to a connection that is gone."""
+# A connection lost under the producer counts as an unavailable broker, whenever it is noticed.
+"""uvloop's error for writing to a closed connection."""
 
 
 class FailingProducer:
@@ -460,7 +460,7 @@ async def test_lost_connection_is_an_outage(monkeypatch: pytest.MonkeyPatch, fai
     await producer.stop()
 
 
-async def test_an_error_of_ours_is_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_own_error_is_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "shared.messaging.producer.AIOKafkaProducer", FailingProducer("start", RuntimeError("a mistake"))
     )

@@ -1,4 +1,4 @@
-"""Where a subject was searched for is told as it was, also to a customer who has given an instruction."""
+"""Answers report where the subject was searched for, also to a customer who gave an instruction."""
 
 from datetime import date
 from typing import Any
@@ -75,7 +75,7 @@ WHEREVER = "We have erased your personal data wherever it can be told that they 
 
 
 @pytest.mark.parametrize(
-    ("right", "outcome", "tasks", "told"),
+    ("right", "outcome", "tasks", "says"),
     [
         (
             Right.ACCESS,
@@ -131,15 +131,15 @@ WHEREVER = "We have erased your personal data wherever it can be told that they 
     ],
 )
 def test_no_answer_says_more_than_what_was_searched(
-    right: Right, outcome: Outcome, tasks: tuple[TaskReport, ...], told: str
+    right: Right, outcome: Outcome, tasks: tuple[TaskReport, ...], says: str
 ) -> None:
-    assert answer(a_request(State.CLOSED, right=right, outcome=outcome, tasks=tasks)) == told
+    assert answer(a_request(State.CLOSED, right=right, outcome=outcome, tasks=tasks)) == says
 
 
-def test_what_their_own_dates_leave_out_is_named_and_nothing_is_said_to_be_all() -> None:
+def test_data_outside_stated_dates_are_named() -> None:
     copied = report("cdr", outcome="exported", found=122, by_category={"call": 122}, narrowed=True)
-    told = answer(a_request(State.CLOSED, right=Right.ACCESS, outcome=Outcome.FULFILLED, tasks=(copied,)))
-    assert "We know it as yours for longer: what lies outside your dates is no part of this answer, in cdr." in told
+    says = answer(a_request(State.CLOSED, right=Right.ACCESS, outcome=Outcome.FULFILLED, tasks=(copied,)))
+    assert "We know it as yours for longer: what lies outside your dates is no part of this answer, in cdr." in says
     rest = [(each.category, each.result, each.why) for each in coverage((copied,))]
     assert rest == [("call", "exported", None), (None, "not_searched", "number_narrowed")]
     erased = report("cdr", operation="erase", outcome="erased", found=1, changed=1, narrowed=True)
@@ -165,10 +165,10 @@ def test_ambiguous_rows_are_reported_in_every_answer(operation: str, how: dict[s
     outcome = "no_match" if nothing else {"erase": "erased", "export": "exported"}[operation]
     by_hand = report("billing", operation=operation, outcome=outcome, found=1, changed=1, by_hand=True)
     counted = report("cdr", operation=operation, outcome=outcome, found=2, changed=2, unattributed=3)
-    told = answer(a_request(State.CLOSED, right=right, tasks=(by_hand, counted), **how))
-    assert "In cdr there are 3 records" in told
-    assert "nothing is left" not in told
-    assert ("copied by hand" in told) == (outcome == "exported")
+    says = answer(a_request(State.CLOSED, right=right, tasks=(by_hand, counted), **how))
+    assert "In cdr there are 3 records" in says
+    assert "nothing is left" not in says
+    assert ("copied by hand" in says) == (outcome == "exported")
 
 
 def test_what_is_filed_by_an_account_alone_is_shown_as_searched_by_it_where_none_was_found() -> None:
@@ -179,7 +179,7 @@ def test_what_is_filed_by_an_account_alone_is_shown_as_searched_by_it_where_none
     ]
 
 
-# A customer is told of an instruction: what was done in its data, and every system that could not be asked.
+# Answers to a customer's instruction: what was done in its data, and each system that could not be asked.
 
 
 def report_instructed(system: str, **said: Any) -> TaskReport:
@@ -199,7 +199,7 @@ def instruction(outcome: Outcome, *tasks: TaskReport, **said: Any) -> Request:
 
 
 @pytest.mark.parametrize(
-    ("request_", "told"),
+    ("request_", "says"),
     [
         (instruction(Outcome.ASSISTED, ERASED), "your instruction INS-7, in your data and in nobody else’s."),
         (instruction(Outcome.ASSISTED, NOTHING), "We found nothing of the person."),
@@ -225,10 +225,10 @@ def instruction(outcome: Outcome, *tasks: TaskReport, **said: Any) -> Request:
         ),
     ],
 )
-def test_a_customer_is_told_what_came_of_an_instruction_in_words_for_a_customer(request_: Request, told: str) -> None:
+def test_customer_gets_the_result_of_an_instruction(request_: Request, says: str) -> None:
     ((kind, fields),) = closing_letter(request_)
     letter = written(kind, fields, CUSTOMER)
-    assert told in answer(request_)
+    assert says in answer(request_)
     assert answer(request_) in letter.body
     assert (fields["about"], "your instruction INS-7" in letter.body) == ("assisted", True)
     assert "of yours" not in letter.body.partition("What was done in each of our systems:")[2]
@@ -236,14 +236,14 @@ def test_a_customer_is_told_what_came_of_an_instruction_in_words_for_a_customer(
     assert ("As far as can be told, that is all" in letter.body) == (request_.outcome is Outcome.ASSISTED)
 
 
-def test_what_was_owed_and_is_done_later_is_told_the_customer_too() -> None:
+def test_customer_is_notified_of_work_done_later() -> None:
     ((kind, fields),) = later_letter(instruction(Outcome.PARTIALLY_FULFILLED, ERASED, SEEN))
     letter = written(kind, fields, CUSTOMER)
     assert (fields["about"], "The reason" in letter.body) == ("assisted", False)
 
 
 @pytest.mark.parametrize("found", [Outcome.FULFILLED, Outcome.NO_DATA])
-def test_an_instruction_is_assisted_and_fulfils_nothing_of_ours(found: Outcome) -> None:
+def test_instruction_is_assisted_and_never_fulfilled(found: Outcome) -> None:
     at_work = a_request(State.IN_PROGRESS, tenant="acme", instruction_id="INS-7")
     done = at_work.complete(a(FulfilmentCompleted, operation="erase", outcome=found, tasks=(ERASED,)), AT)
     assert (done.request.outcome, [fields["about"] for _, fields in done.letters]) == (Outcome.ASSISTED, ["assisted"])
@@ -259,6 +259,6 @@ def test_a_restriction_that_a_customer_instructed_is_in_force_and_can_be_lifted(
     assert restricted.lift(AT).letters == (lifting_letter(restricted, "decided", lifted_on=AT),)
 
 
-def test_while_it_is_worked_on_a_customer_is_told_when_to_expect_an_answer() -> None:
+def test_customer_sees_when_to_expect_an_answer() -> None:
     open_still = a_request(State.IN_PROGRESS, tenant="acme", due_on=date(2026, 4, 4))
     assert standing(open_still, date(2026, 3, 5)).endswith("by 4 April 2026.")

@@ -42,7 +42,7 @@ def key(columns: str, parent: str, to: str = "id", *, unique: bool = False) -> R
 
 
 def catalog(*tables: Tables) -> Catalog:
-    """What the database says of these."""
+    """Returns the catalog of these tables."""
     keys = tuple(each for _, own in tables for each in own)
     return Catalog({relation.place: relation for relation, _ in tables}, keys, name="shop")
 
@@ -96,8 +96,10 @@ def test_a_draft_cannot_be_used_before_each_mark_is_gone(tmp_path: Path) -> None
     with pytest.raises(Misconfigured) as refused:
         read_toml(file, Dataset)
     places = {fault.place for fault in refused.value.faults}
-    told = {f"tables.{shape.place[1]}.columns.{name}.class" for shape, _ in (CUSTOMER, ORDER) for name in shape.columns}
-    assert places == told | {"tables.customer.category", "tables.purchase.category"}
+    named = {
+        f"tables.{shape.place[1]}.columns.{name}.class" for shape, _ in (CUSTOMER, ORDER) for name in shape.columns
+    }
+    assert places == named | {"tables.customer.category", "tables.purchase.category"}
     assert "is only guessed (A?): write A if it is right, or else what is right" in str(refused.value)
     assert "is not decided, or else what is right" in str(refused.value)
     text = text.replace('category = "?"', 'category = "order"').replace('class = "?"', 'class = "C"')
@@ -105,7 +107,7 @@ def test_a_draft_cannot_be_used_before_each_mark_is_gone(tmp_path: Path) -> None
     assert read_toml(file, Dataset).tables["purchase"].belongs_to[0].table == "customer"
 
 
-def test_keys_are_followed_to_people_and_what_is_not_sure_is_told_instead() -> None:
+def test_keys_are_followed_to_people_and_doubts_are_reported() -> None:
     text = drafted(
         table("person", "realm no email profile_id:bigint tariff_id:bigint", key("profile_id", "profile", unique=True),
               key("tariff_id", "tariff"), primary_key="realm no"),
@@ -227,7 +229,7 @@ _OWN_KEY = (
 
 
 @pytest.mark.parametrize(
-    ("columns", "beside", "leads_on"),
+    ("columns", "other", "leads_on"),
     [
         ('email = { class = "A", identity = "email" }', "", False),
         (
@@ -241,11 +243,11 @@ _OWN_KEY = (
     ],
     ids=["its own key", "a name", "an address", "a table with the account", "a table with the address"],
 )
-def test_store_leads_on_by_foreign_keys(tmp_path: Path, columns: str, beside: str, *, leads_on: bool) -> None:
+def test_store_leads_on_by_foreign_keys(tmp_path: Path, columns: str, other: str, *, leads_on: bool) -> None:
     text = f'name = "shop"\n[tables.customer]\ncategory = "customer"\n{_OWN_KEY.format("customer")}{columns}\n'
-    if beside:
+    if other:
         key = 'category = "order"\nprimary_key = ["id"]\n[tables.order.columns]\nid = { class = "T" }\n'
-        text += f"[tables.order]\n{key}{beside}\n"
+        text += f"[tables.order]\n{key}{other}\n"
     assert load(tmp_path, text).leads_on is leads_on
 
 
@@ -330,7 +332,7 @@ def test_index_of_one_party_stays_alone(tmp_path: Path, good: str, before: str, 
         load(tmp_path, good.replace(before, after))
 
 
-def test_all_that_is_wrong_with_one_table_is_told_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_of_a_table_are_reported_together(tmp_path: Path) -> None:
     wrong = {
         '["id"]': '["uuid"]',
         'happened = "began"': 'happened = "start"',
@@ -399,14 +401,14 @@ privacy = { class = "M", explain = "whether the number was hidden" }
 """
 
 
-def test_what_a_column_means_is_told_of_a_kind_of_data_only_if_every_table_of_it_says_so(tmp_path: Path) -> None:
+def test_meaning_of_a_column_needs_the_explanation_of_every_table(tmp_path: Path) -> None:
     assert load(tmp_path, GOOD + MORE % "when it began").legend() == {"call": {"started": "when it began"}}
     assert load(tmp_path, GOOD + MORE % "when it rang").legend() == {
         "call": {"started": "when it began / when it rang"}
     }
 
 
-# In what a database has drifted from its dataset is told table by table, and what is still the same is not.
+# Differences between a database and its dataset, table by table.
 COLUMNS = {
     "id": {"class": "T"},
     "email": {"class": "A", "identity": "email"},
@@ -422,7 +424,7 @@ CUSTOMER_READ, MIGRATION = table("customer", "id:bigint email data:jsonb"), tabl
 
 
 @pytest.mark.parametrize(
-    ("tables", "told"),
+    ("tables", "differs"),
     [
         ([CUSTOMER_READ, MIGRATION], []),
         ([table("customer", "id:bigint email data:jsonb born:date")], [("column_new", "public.customer", "born")]),
@@ -441,9 +443,9 @@ CUSTOMER_READ, MIGRATION = table("customer", "id:bigint email data:jsonb"), tabl
         ),
     ],
 )
-def test_each_difference_is_told_once_with_what_to_do(tables: list[Tables], told: list[tuple[Any, ...]]) -> None:
+def test_each_difference_is_reported_once_with_a_remedy(tables: list[Tables], differs: list[tuple[Any, ...]]) -> None:
     found = drift(DATASET, catalog(*tables), "public", ["migration"])
-    assert [(each.kind, each.table, each.column) for each in found] == told
+    assert [(each.kind, each.table, each.column) for each in found] == differs
     assert all(each.says for each in found)
 
 
@@ -462,12 +464,12 @@ def test_the_grants_are_for_the_user_whom_the_connection_string_names(dsn: str, 
     assert "s3cret" not in printed
 
 
-def test_a_connection_string_without_a_user_is_told_as_one() -> None:
+def test_connection_string_without_a_user_is_reported() -> None:
     with pytest.raises(Misconfigured, match="names no user; write postgresql://USER@HOST/DATABASE"):
         schema_for("postgresql://db/cdr")
 
 
-# Paths from a table of a dataset to the person: one that leads to nobody is refused by name.
+# Joins from a table to the person: one that leads to no person is refused by name.
 JOINED = """
 name = "shop"
 [tables.customer]
@@ -503,7 +505,7 @@ TO_ORDER = 'primary_key = ["id"]\nbelongs_to = [{ table = "order", on = { id = "
         ('primary_key = ["id"]', TO_ORDER, "belongs_to leads round in a circle"),
     ],
 )
-def test_a_path_that_leads_to_nobody_is_refused_by_name(tmp_path: Path, before: str, after: str, says: str) -> None:
+def test_path_that_leads_to_no_person_is_refused_by_name(tmp_path: Path, before: str, after: str, says: str) -> None:
     load(tmp_path, JOINED)
     with pytest.raises(Misconfigured, match=says):
         load(tmp_path, JOINED.replace(before, after, 1))

@@ -1,4 +1,4 @@
-"""What holds of the engine over every company: it works the subject's records alone, and does what it planned."""
+"""Invariants of the engine over generated companies: it changes only the subject's records, as planned."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -61,7 +61,7 @@ def of(estate: Estate, people: set[int]) -> list[Task]:
 
 @every_company
 @given(estates, some_people)
-async def test_an_erasure_changes_nobody_elses_records(estate: Estate, people: set[int]) -> None:
+async def test_erasure_changes_no_other_persons_records(estate: Estate, people: set[int]) -> None:
     system = estate.system()
     await erase(system, of(estate, people))
     for name, before in estate.rows.items():
@@ -149,14 +149,14 @@ async def test_a_restriction_is_lifted_where_it_was_set(estate: Estate, who: int
 
 @every_company
 @given(estates, st.integers(0, 1))
-async def test_what_nobody_has_signed_goes_only_once_that_is_confirmed(estate: Estate, who: int) -> None:
+async def test_data_under_an_unsigned_rule_need_confirmation(estate: Estate, who: int) -> None:
     unsigned = none_signed(POLICY)
     [refused] = await plan(estate.system(), [estate.task(who)], unsigned)
     theirs = [name for name in estate.rows if estate.is_theirs(name, {who})]
     lasts = any(estate.rows[name].get("state") for name in theirs)
     assert isinstance(refused, RuleUnsigned) is (lasts or any(name[0] in {"orders", "call"} for name in theirs))
     [planned] = await plan(estate.system(), [estate.task(who, confirmed={Limit.UNSIGNED_ROWS: 1_000})], unsigned)
-    if lasts:  # that nobody can confirm
+    if lasts:  # which cannot be confirmed
         assert isinstance(planned, ErasureRefused)
     else:
         assert [each.remaining for each in receipts([planned])] == [0]
@@ -227,7 +227,7 @@ def test_what_a_hold_needs_stays_also_beyond_what_stays_by_a_rule() -> None:
     ]
 
 
-def test_who_is_found_and_not_proven_by_their_system_stops_the_task_and_goes_with_nobody() -> None:
+def test_unproven_person_stops_the_task() -> None:
     user, ticket = (
         Shape(place="user", category="account", parties={}),
         Shape(place="ticket", category="account", parties={}, links=(Link("user"),)),

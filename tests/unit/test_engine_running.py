@@ -1,4 +1,4 @@
-"""How the engine works what it has planned: in chunks, once, and only for requests that stand."""
+"""The engine works its plan in chunks, once, and only for requests that are not withdrawn."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -22,22 +22,22 @@ SINCE, ENDED = NOW.replace(year=2020), NOW.replace(year=2010)
 
 
 def shop(calls: int = 2, orders: int = 1) -> Estate:
-    """Two customers: the first with so many calls to nobody, and orders."""
+    """Returns two customers: the first with so many calls to no one, and orders."""
     own = {"state": False, "restricted": False, "no_mail": False}
     rows = {("customer", (f"C{n}",)): {"id": f"C{n}", "email": f"p{n}@example.org", **own} for n in range(2)}
     said = {"customer": "C0", "address": "street", "note": "n", "kept": False, "at": ENDED, "state": False}
-    told = {"at": NOW, "caller": "+34688886392", "called": "", "caller_ip": "192.0.2.1", "called_ip": None}
+    call = {"at": NOW, "caller": "+34688886392", "called": "", "caller_ip": "192.0.2.1", "called_ip": None}
     every: dict[Name, Row] = {
         **rows,
         **{("orders", (n,)): dict(said) for n in range(orders)},
-        **{("call", (n,)): dict(told) for n in range(calls)},
+        **{("call", (n,)): dict(call) for n in range(calls)},
     }
     return Estate(every, {}, 2, [(0, "+34688886392", SINCE, None)])
 
 
 @dataclass
 class Watched(Memory):
-    """One that counts its transactions, and fails in them as it is told to."""
+    """A system that counts its transactions, and fails in them when asked to."""
 
     units: list[int] = field(default_factory=list)
     collides: int = 0
@@ -62,7 +62,7 @@ class Watched(Memory):
     async def apply(self, changes: Sequence[Change], *, skip_tied: bool = False) -> Applied:
         if self.collides:
             self.collides -= 1
-            raise Collided("shop: somebody else has it")
+            raise Collided("shop: another transaction has it")
         done = await super().apply(changes, skip_tied=skip_tied)
         self.units[-1] += sum(done.rows)
         if self.returns:
@@ -118,7 +118,7 @@ async def test_a_large_subject_of_whom_a_hold_keeps_everything_is_restricted_and
     assert system.rows["customer", ("C1",)]["restricted"] is restricted
 
 
-async def test_a_lock_that_somebody_holds_is_waited_for_by_trying_again() -> None:
+async def test_held_lock_is_waited_for_by_retries() -> None:
     estate = shop()
     system = watched(estate, collides=3)
     [done, other] = await Served(system, POLICY).erase([estate.task(0), estate.task(1)], remembered)
@@ -167,7 +167,7 @@ async def test_what_others_refer_to_is_not_deleted_under_them() -> None:
     assert ("customer", ("C0",)) in system.rows
 
 
-async def test_what_comes_back_each_time_is_told_as_left() -> None:
+async def test_record_that_returns_each_time_is_reported_as_left() -> None:
     estate = shop(calls=1, orders=0)
     system = watched(estate, returns=True)
     [left] = await Served(system, POLICY).erase([estate.task(0)], remembered)
@@ -181,10 +181,10 @@ async def test_a_tenant_that_it_does_not_know_is_not_searched() -> None:
     assert "does not tell the data of that customer apart" in str(refused)
 
 
-async def test_a_number_without_its_period_is_told_as_not_searched() -> None:
+async def test_number_without_its_period_is_reported_as_not_searched() -> None:
     task = replace(shop().task(0), identities=(Identity(IdentityType.PHONE, "+34688886392"),))
-    [told] = await Served(shop().system(), POLICY).erase([task], remembered)
-    assert isinstance(told, NotSearched)
+    [result] = await Served(shop().system(), POLICY).erase([task], remembered)
+    assert isinstance(result, NotSearched)
 
 
 async def test_what_a_record_tells_leads_on() -> None:

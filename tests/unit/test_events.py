@@ -22,7 +22,7 @@ from tests.fixtures.events import AT, a
 
 TYPED = ("Ada Lovelace", "Ada", "ada@example.com", "+4930123456", "sip:ada@example.com", "she said so", "Straße 1")
 WRITTEN_BY_US = {
-    "sentence": "words of ours, of names and numbers from the downstreams file: test_failures.py looks at each of them",
+    "sentence": "our own words, with names and numbers of the downstreams file: test_failures.py looks at each of them",
     "zones": "keys of the time zone database",
 }
 IDENTIFYING = {"name", "email", "phone", "number", "address", "identities", "value", "statement", "ip"}
@@ -44,7 +44,7 @@ def test_no_field_of_an_event_could_say_who_it_is_about(event: type[Event]) -> N
 
 
 @pytest.mark.parametrize("event", EVENT_TYPES.values(), ids=list(EVENT_TYPES))
-def test_no_field_of_an_event_takes_what_somebody_has_typed(event: type[Event]) -> None:
+def test_no_field_of_an_event_takes_free_text(event: type[Event]) -> None:
     schema = event.model_json_schema()
     free = {path for path, text in texts(schema, schema["$defs"], ()) if takes_free_text(text)}
     assert {path[-1] for path in free} <= WRITTEN_BY_US.keys(), free
@@ -53,7 +53,7 @@ def test_no_field_of_an_event_takes_what_somebody_has_typed(event: type[Event]) 
 def texts(
     schema: dict[str, Any], named: dict[str, Any], path: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    """Every text that stands somewhere in an event, keys included, with where it stands."""
+    """Yields every text in an event, including keys, with its path."""
     if reference := schema.get("$ref"):
         yield from texts(named[reference.rpartition("/")[2]], named, path)
     for each in (*schema.get("anyOf", ()), *schema.get("prefixItems", ()), *filter(None, [schema.get("items")])):
@@ -69,7 +69,7 @@ def texts(
 
 
 def takes_free_text(schema: dict[str, Any]) -> bool:
-    """Whether it is neither of an enumeration nor an id nor a time, and takes what is no word of ours."""
+    """Whether it accepts text other than our own words, IDs and times."""
     if "enum" in schema or "const" in schema or schema.get("format") in {"uuid", "date", "date-time"}:
         return False
     return any(re.search(schema.get("pattern", ""), typed) for typed in TYPED)
@@ -81,7 +81,7 @@ def test_every_topic_carries_an_event() -> None:
 
 @dataclass
 class Asked:
-    """What an event can be about."""
+    """The request of an event."""
 
     request_id: UUID
     subject_ref: UUID
@@ -93,8 +93,8 @@ def test_an_event_about_a_request_says_what_the_request_says_and_names_its_subje
     request = Asked(uuid7(), uuid7())
     verified = RequestVerified.about(request, due_on=date(2026, 4, 1))
     assert (verified.request_id, verified.subject) == (request.request_id, request.subject_ref)
-    told = (verified.right, verified.scope, verified.due_on)
-    assert told == (Right.ACCESS, "direct_marketing", date(2026, 4, 1))
+    shown = (verified.right, verified.scope, verified.due_on)
+    assert shown == (Right.ACCESS, "direct_marketing", date(2026, 4, 1))
     with pytest.raises(ValidationError):
         RequestVerified.about(request)
 
@@ -182,6 +182,6 @@ def test_what_is_wrong_in_the_file_is_said_with_its_place_and_the_mend(tmp_path:
     assert said in str(error.value)
 
 
-def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_are_named_together(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match=r"one.types: .*; .*two: "):
         read_emitters(_written(tmp_path, '[one]\ntypes = []\n[two]\ntypes = ["x"]\n'))

@@ -141,7 +141,7 @@ def test_other_identities_have_one_spelling_too(type_: IdentityType, raw: str, e
 @pytest.mark.parametrize("padding", [";", " ", "-", ",", "x", "("])
 def test_overlong_number_is_refused_unread(monkeypatch: pytest.MonkeyPatch, padding: str) -> None:
     def read(*_: object) -> None:
-        raise AssertionError("somebody reads it")
+        raise AssertionError("it was read")
 
     monkeypatch.setattr(phonenumbers, "parse", read)
     monkeypatch.setattr(identities, "_EXTENSION", None)
@@ -225,7 +225,7 @@ def test_what_a_system_has_stored_is_found_in_either_form(stored: str) -> None:
     assert is_foreign({"email": f"x{stored}"}, [SUBJECT], settings)
 
 
-# An address and a number prove more together only if both lead to one account of ours, as we see it ourselves.
+# An address and a number together prove more only if both lead to one account in our own systems.
 ON_FILE = timedelta(days=30)
 ADDRESS = Identity(IdentityType.EMAIL, "ada@example.org", level="L2", together=True)
 NUMBER = replace(phone(), level="L2", together=True)
@@ -249,7 +249,7 @@ NOT_CONFIRMED = ["L1", "L1", "L1", "L1"]
 @pytest.mark.parametrize(
     "register",
     [Register(), register(), register((BEN, 0, None)), register((ADA, 0, 50)), register((ADA, 80, None))],
-    ids=["no register", "of nobody", "somebody else's", "given back", "not theirs for thirty days"],
+    ids=["no register", "unassigned", "another person's", "given back", "not theirs for thirty days"],
 )
 def test_a_number_that_the_register_does_not_show_as_that_accounts_proves_nothing_more(register: Register) -> None:
     assert levels(KNOWN, register) == NOT_CONFIRMED
@@ -304,7 +304,7 @@ EMAIL, ACCOUNT_PERSON, PHONE = OF["ada"]
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 
-def at_once(*identities: Identity) -> tuple[Identity, ...]:
+def together(*identities: Identity) -> tuple[Identity, ...]:
     return tuple(replace(each, level="L1") for each in identities)
 
 
@@ -318,7 +318,7 @@ def owner(each: Identity) -> str:
 
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[tuple[Identity, ...], list[tuple[str, tuple[Identity, ...]]]]:
-    """What somebody has stated of both, and who proves what of it, one after the other; or systems are searched."""
+    """Draws the stated identities, and who proves which of them in turn; or systems are searched."""
     every = st.sampled_from([each for who in OF for each in OF[who]])
     stated = tuple(draw(st.lists(every, min_size=1, unique=True)))
     steps: list[tuple[str, tuple[Identity, ...]]] = []
@@ -330,7 +330,7 @@ def histories(draw: st.DrawFn) -> tuple[tuple[Identity, ...], list[tuple[str, tu
 
 
 @given(histories())
-def test_what_counts_is_one_persons_in_whatever_order_two_of_them_prove_it(
+def test_proofs_of_two_people_count_for_one_in_any_order(
     history: tuple[tuple[Identity, ...], Sequence[tuple[str, tuple[Identity, ...]]]],
 ) -> None:
     stated, steps = history
@@ -338,10 +338,10 @@ def test_what_counts_is_one_persons_in_whatever_order_two_of_them_prove_it(
     first: str | None = None
     for who, chosen in steps:
         counts = {owner(each) for each in proved(stated, "L1")}
-        if who == "search":  # each system finds whoever is filed under what is proved, and what else is theirs
+        if who == "search":  # each system finds the person filed under a proved identity, with their others
             found = yielded(*(each for whose in counts for each in OF[whose]))
             continue
-        joins = proves_the_same_person((*stated, *found), at_once(*chosen))
+        joins = proves_the_same_person((*stated, *found), together(*chosen))
         if chosen and joins:
             stated = tuple(replace(each, level="L1") if each in chosen else each for each in stated)
         first = first or (who if chosen else None)
@@ -352,37 +352,37 @@ def test_what_counts_is_one_persons_in_whatever_order_two_of_them_prove_it(
 
 SHOWN = (
     (EMAIL, ACCOUNT_PERSON),  # nothing was proved before
-    at_once(EMAIL, ACCOUNT_PERSON),
-    (*at_once(EMAIL), ACCOUNT_PERSON, *yielded(ACCOUNT_PERSON)),
+    together(EMAIL, ACCOUNT_PERSON),
+    (*together(EMAIL), ACCOUNT_PERSON, *yielded(ACCOUNT_PERSON)),
 )
 NOT_SHOWN = (
-    (*at_once(EMAIL), ACCOUNT_PERSON),
-    (*at_once(EMAIL), ACCOUNT_PERSON, *yielded(ACCOUNT_PERSON, shared=True)),
-    (*at_once(EMAIL), ACCOUNT_PERSON, *yielded(replace(ACCOUNT_PERSON, valid_to=NOW))),
-    (*at_once(EMAIL), ACCOUNT_PERSON, replace(ACCOUNT_PERSON, source="crm")),  # found by what nobody has proved
+    (*together(EMAIL), ACCOUNT_PERSON),
+    (*together(EMAIL), ACCOUNT_PERSON, *yielded(ACCOUNT_PERSON, shared=True)),
+    (*together(EMAIL), ACCOUNT_PERSON, *yielded(replace(ACCOUNT_PERSON, valid_to=NOW))),
+    (*together(EMAIL), ACCOUNT_PERSON, replace(ACCOUNT_PERSON, source="crm")),  # found by an unproved identity
 )
 
 
 def test_a_later_proof_counts_where_it_is_shown_to_be_theirs() -> None:
-    assert all(proves_the_same_person(known, at_once(ACCOUNT_PERSON)) for known in SHOWN)
-    assert not any(proves_the_same_person(known, at_once(ACCOUNT_PERSON)) for known in NOT_SHOWN)
+    assert all(proves_the_same_person(known, together(ACCOUNT_PERSON)) for known in SHOWN)
+    assert not any(proves_the_same_person(known, together(ACCOUNT_PERSON)) for known in NOT_SHOWN)
 
 
-def test_what_is_proved_at_once_is_one_persons_by_the_channels_word() -> None:
-    known = (*at_once(EMAIL), ACCOUNT_PERSON)
-    assert proves_the_same_person(known, at_once(EMAIL, ACCOUNT_PERSON))
-    assert proves_the_same_person(known, as_stated(at_once(ACCOUNT_PERSON))), "nothing is proved, so nothing joins"
+def test_identities_proved_together_are_one_persons() -> None:
+    known = (*together(EMAIL), ACCOUNT_PERSON)
+    assert proves_the_same_person(known, together(EMAIL, ACCOUNT_PERSON))
+    assert proves_the_same_person(known, as_stated(together(ACCOUNT_PERSON))), "nothing is proved, so nothing joins"
 
 
-def test_an_address_that_others_have_too_joins_nobody() -> None:
-    known = (*at_once(EMAIL), ACCOUNT_PERSON, *yielded(EMAIL, shared=True))
-    assert not proves_the_same_person(known, at_once(EMAIL, ACCOUNT_PERSON))
+def test_shared_address_joins_no_proofs() -> None:
+    known = (*together(EMAIL), ACCOUNT_PERSON, *yielded(EMAIL, shared=True))
+    assert not proves_the_same_person(known, together(EMAIL, ACCOUNT_PERSON))
 
 
-def test_an_account_that_a_row_only_names_joins_nobody() -> None:
-    known = (*at_once(EMAIL), *(replace(each, claimed=True) for each in yielded(ACCOUNT_PERSON)))
-    assert not proves_the_same_person(known, at_once(ACCOUNT_PERSON))
-    assert proves_the_same_person((*at_once(EMAIL), *yielded(ACCOUNT_PERSON)), at_once(ACCOUNT_PERSON))
+def test_account_that_a_row_only_names_joins_no_proofs() -> None:
+    known = (*together(EMAIL), *(replace(each, claimed=True) for each in yielded(ACCOUNT_PERSON)))
+    assert not proves_the_same_person(known, together(ACCOUNT_PERSON))
+    assert proves_the_same_person((*together(EMAIL), *yielded(ACCOUNT_PERSON)), together(ACCOUNT_PERSON))
 
 
 # Which addresses are one mailbox; pure.
@@ -407,7 +407,7 @@ def test_a_dot_makes_another_mailbox_where_it_does(address: str, mailbox: str) -
     assert mailbox_of(address) == mailbox
 
 
-# By what an earlier erasure has located somebody is as well proved as what they prove now, and no better; pure.
+# Identities located by an earlier erasure count as proved as well as the current proof, and no better; pure.
 STATED_EMAIL = Identity(IdentityType.EMAIL, "ada@example.org", level="L1")
 STATED_ACCOUNT = Identity(IdentityType.ACCOUNT_ID, "C1", source="desk", level="L2")
 
@@ -419,7 +419,7 @@ def test_what_was_located_then_is_proved_as_well_as_who_asks_now(keys: Keyring) 
     assert as_proved(keys, [replace(STATED_EMAIL, level="L3")], mark, then) == [STATED_ACCOUNT]
 
 
-def test_whoever_has_not_proved_the_same_is_found_by_nothing_of_it(keys: Keyring) -> None:
+def test_earlier_identities_need_the_same_proof(keys: Keyring) -> None:
     other = replace(STATED_EMAIL, value="eve@example.org")
     assert as_proved(keys, [other], keys.fingerprint(STATED_EMAIL), [STATED_ACCOUNT]) == []
     assert as_proved(keys, [replace(STATED_EMAIL, level="L0")], keys.fingerprint(STATED_EMAIL), [STATED_ACCOUNT]) == []

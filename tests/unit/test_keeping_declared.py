@@ -1,4 +1,4 @@
-"""What a table must say so that a rule can keep rows of it: what is missing is said with what to write."""
+"""Declarations that a table needs so that a rule can keep its rows; errors say what to write."""
 
 import re
 from collections.abc import Mapping
@@ -200,7 +200,7 @@ def test_unknown_state_that_keeps_data_is_manual(unreported: set[str], *, crm: b
         asked = [by_hand(shop, operation, None, {}) for operation in (Operation.ERASE, Operation.PLAN)]
         assert [isinstance(each, NotSupported) for each in asked] == [bool(unreported)] * 2
         assert shop.may_refuse, "it is asked before anything is erased anywhere"
-        assert shop.rests_on == {"contract_active"} - unreported, "and after whoever tells"
+        assert shop.rests_on == {"contract_active"} - unreported, "and after the system that reports it"
         assert by_hand(shop, Operation.EXPORT, None, {}) is None
 
 
@@ -267,7 +267,7 @@ def test_restriction_reaches_the_switch_and_what_leads_there(tables: Mapping[str
     assert reach(shapes) == reached
 
 
-# A table that is filed by an account alone says so where it could not be searched, beside one that was.
+# A table filed by account alone reports where it could not be searched.
 SHOP = """
 name = "shop"
 [tables.reader]
@@ -281,7 +281,7 @@ columns = { id = { class = "T" }, owner = { class = "A", identity = "account_id"
 """
 
 
-def test_what_was_not_searched_for_want_of_an_account_is_told_by_its_kind_of_data(tmp_path: Path) -> None:
+def test_categories_not_searched_without_an_account_are_reported(tmp_path: Path) -> None:
     (tmp_path / "shop.toml").write_text(SHOP, encoding="utf-8")
     shapes = [each.shape for each in tables_of(Dataset.load(str(tmp_path / "shop.toml"))).values()]
     account = Identity(IdentityType.ACCOUNT_ID, "C-19")
@@ -364,7 +364,7 @@ def test_row_belongs_to_its_declared_value_in_any_case(tmp_path: Path, written: 
     assert {match.tenant for match in matches(Mine(record, frozenset({None})))} == {owner}
 
 
-# A ground is a rule of ours: a system's own word counts for what the policy says it means, or for nothing.
+# A ground is a signed rule: a system's own word counts only as the policy maps it.
 TASK = UUID(int=1)
 TODAY, UNTIL = date(2026, 10, 1), date(2030, 12, 31)
 
@@ -374,31 +374,31 @@ def kept(ground: str | None) -> Receipt:
 
 
 @pytest.mark.parametrize("word", ["tax_law", "invoices_84m"])
-def test_a_word_that_the_policy_knows_is_told_as_the_rule_that_it_means(word: str) -> None:
-    told = by_rule(signed_policy(), TODAY, "billing", kept(word))
-    assert isinstance(told, Receipt)
-    assert (told.outcome, told.ground, told.until) == (TaskOutcome.RETAINED, "invoices_84m", UNTIL)
-    assert told.kept == (Kept(category="invoice", rule="invoices_84m", count=3, first=UNTIL, last=UNTIL),)
+def test_known_word_is_reported_as_its_rule(word: str) -> None:
+    result = by_rule(signed_policy(), TODAY, "billing", kept(word))
+    assert isinstance(result, Receipt)
+    assert (result.outcome, result.ground, result.until) == (TaskOutcome.RETAINED, "invoices_84m", UNTIL)
+    assert result.kept == (Kept(category="invoice", rule="invoices_84m", count=3, first=UNTIL, last=UNTIL),)
 
 
-def test_of_how_many_rows_nobody_has_counted_nobody_is_told_that_they_are_none() -> None:
-    told = by_rule(signed_policy(), TODAY, "billing", replace(kept("tax_law"), found=0, remaining=0))
-    assert isinstance(told, Receipt)
-    assert (told.ground, told.kept) == ("invoices_84m", None)
+def test_uncounted_rows_are_not_reported_as_none() -> None:
+    result = by_rule(signed_policy(), TODAY, "billing", replace(kept("tax_law"), found=0, remaining=0))
+    assert isinstance(result, Receipt)
+    assert (result.ground, result.kept) == ("invoices_84m", None)
 
 
 @pytest.mark.parametrize("word", ["our_schedule_says_so", "legal_obligation", None])
-def test_a_word_that_the_policy_does_not_know_is_a_persons_task(word: str | None) -> None:
-    told = by_rule(signed_policy(), TODAY, "billing", kept(word))
-    assert isinstance(told, GroundInvalid)
-    assert told.code == "ground_invalid"
-    assert str(word or "does not say why") in sentence_of(told)
+def test_unknown_word_is_manual(word: str | None) -> None:
+    result = by_rule(signed_policy(), TODAY, "billing", kept(word))
+    assert isinstance(result, GroundInvalid)
+    assert result.code == "ground_invalid"
+    assert str(word or "does not say why") in sentence_of(result)
 
 
-def test_a_rule_that_nobody_has_signed_is_no_ground() -> None:
-    told = by_rule(read_policy(), TODAY, "billing", kept("tax_law"))
-    assert isinstance(told, GroundInvalid)
-    assert "no valid sign-off" in str(told)
+def test_unsigned_rule_is_no_ground() -> None:
+    result = by_rule(read_policy(), TODAY, "billing", kept("tax_law"))
+    assert isinstance(result, GroundInvalid)
+    assert "no valid sign-off" in str(result)
 
 
 def test_a_rule_whose_sign_off_has_ended_is_no_ground() -> None:
@@ -410,15 +410,15 @@ def test_what_is_not_kept_needs_no_ground() -> None:
     assert by_rule(read_policy(), TODAY, "billing", erased) is erased
 
 
-def test_what_an_adapter_keeps_that_tells_no_countries_apart_is_told_by_no_countrys_law() -> None:
+def test_adapter_without_countries_keeps_by_no_countrys_law() -> None:
     policy = signed_policy()
     german = policy.rules["invoices_84m"].model_copy(update={"jurisdiction": "DE", "ground": "17(3)(b)"})
     policy = policy.with_other(rules={**policy.rules, "invoices_84m": german})
     said = Kept(category="invoice", rule="invoices_84m", count=3, first=UNTIL, last=UNTIL)
     own = Receipt(TASK, TaskOutcome.RETAINED, found=3, remaining=3, ground="invoices_84m", until=UNTIL, kept=(said,))
-    told = by_rule(policy, TODAY, "crm", own)
-    assert isinstance(told, Receipt)
-    assert (told.ground, told.kept) == (COUNTRY_UNKNOWN, (said.model_copy(update={"shown": False}),))
+    result = by_rule(policy, TODAY, "crm", own)
+    assert isinstance(result, Receipt)
+    assert (result.ground, result.kept) == (COUNTRY_UNKNOWN, (said.model_copy(update={"shown": False}),))
     looked = replace(own, kept=(said.model_copy(update={"shown": True}),))
     assert by_rule(policy, TODAY, "shop", looked) == looked, "of each of these rows it has said it"
     assert by_rule(signed_policy(), TODAY, "crm", own) == own, "a rule of our own country is for all that we hold"

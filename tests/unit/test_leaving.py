@@ -1,4 +1,4 @@
-"""What of a system stays in an erasure, category by category, and why nothing may go yet: one rule for all adapters."""
+"""Data that stay in an erasure, by category, and why nothing may be deleted yet: one rule for all adapters."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -48,7 +48,7 @@ def test_a_receipt_tells_what_is_gone_and_what_stays_by_which_rule() -> None:
     assert planning.receipt(ASKED, {}, ()).outcome == TaskOutcome.NO_MATCH
 
 
-# On the day of what was kept by a rule that nobody has signed any more, two persons say whether it goes.
+# On the day of data kept by a rule that is no longer signed, two people decide about them.
 KEPT: Mapping[str, JsonValue] = {
     KEPT_ROWS: {
         "cdr": {"calls_us_18m": {"rows": 3, "first": "2028-04-01"}, "gone_since": {"rows": 2, "first": "2028-04-01"}},
@@ -93,7 +93,7 @@ ACTIVE_STAYING = {"contract_active": True}
 
 
 def claim(confirmed: int = 0) -> Claim:
-    """A task of which only what two persons have confirmed is looked at."""
+    """Returns a task with only the number that two people have confirmed."""
     ids: dict[str, Any] = dict.fromkeys(("task_id", "fulfilment_id", "request_id", "subject_ref"), uuid7())
     rest: dict[str, Any] = {"progress": {}, "failure": None, "due_on": TODAY, "right": "erasure", "searches": True}
     rest |= {"attempt": 1, "details": {}, "traceparent": None, "opened": 0, "stage": 0, "fulfils": "erase"}
@@ -102,10 +102,14 @@ def claim(confirmed: int = 0) -> Claim:
 
 
 def staying(
-    *categories: str, asked: Claim, told: Findings, operation: Operation = Operation.PLAN, policy: Policy | None = None
+    *categories: str,
+    asked: Claim,
+    known: Findings,
+    operation: Operation = Operation.PLAN,
+    policy: Policy | None = None,
 ) -> Staying:
     system = Downstream("ledger", frozenset(), adapter=ScriptedSystem("ledger"), categories=frozenset(categories))
-    said: dict[UUID, Findings] = {asked.fulfilment_id: told}
+    said: dict[UUID, Findings] = {asked.fulfilment_id: known}
     return Staying(system, operation, policy or signed_policy(), NOW, {}, said)
 
 
@@ -116,21 +120,21 @@ def planned(**by_category: int) -> Receipt:
 
 def test_all_that_a_system_holds_stays_by_the_rule_while_another_says_so() -> None:
     asked = claim()
-    said = staying("contact", asked=asked, told=Findings(ACTIVE_STAYING)).settled(asked, planned(contact=2))
+    said = staying("contact", asked=asked, known=Findings(ACTIVE_STAYING)).settled(asked, planned(contact=2))
     assert isinstance(said, Receipt)
     assert (said.remaining, said.ground, said.kept) == (2, "active_contract", KEPT_STAYING)
-    told = Findings(ACTIVE_STAYING, 2, {"contact": 2})
-    done = staying("contact", asked=asked, told=told, operation=Operation.ERASE).instead(asked)
+    known = Findings(ACTIVE_STAYING, 2, {"contact": 2})
+    done = staying("contact", asked=asked, known=known, operation=Operation.ERASE).instead(asked)
     assert isinstance(done, Receipt)
     assert (done.outcome, done.found, done.kept) == (TaskOutcome.RETAINED, 2, KEPT_STAYING)
 
 
-def test_where_a_part_must_stay_a_person_erases_the_rest() -> None:
-    asked, told = claim(), Findings(ACTIVE_STAYING, 3, {"contact": 2, "ticket": 1})
-    by_hand = staying("contact", "ticket", asked=asked, told=told, operation=Operation.ERASE).instead(asked)
+def test_partly_kept_system_is_manual() -> None:
+    asked, known = claim(), Findings(ACTIVE_STAYING, 3, {"contact": 2, "ticket": 1})
+    by_hand = staying("contact", "ticket", asked=asked, known=known, operation=Operation.ERASE).instead(asked)
     assert isinstance(by_hand, NotSupported)
     assert "holds contact, which must stay now" in str(by_hand)
-    same = staying("contact", "ticket", asked=asked, told=told).settled(asked, planned(contact=2, ticket=1))
+    same = staying("contact", "ticket", asked=asked, known=known).settled(asked, planned(contact=2, ticket=1))
     assert isinstance(same, NotSupported)
     assert same.found == {"contact": 2, "ticket": 1}
 
@@ -138,7 +142,7 @@ def test_where_a_part_must_stay_a_person_erases_the_rest() -> None:
 @pytest.mark.parametrize(("confirmed", "asks"), [(0, True), (1, True), (2, False)])
 def test_unsigned_rule_keeps_nothing_before_dual_approval(confirmed: int, *, asks: bool) -> None:
     asked = claim(confirmed)
-    said = staying("contact", asked=asked, told=Findings(ACTIVE_STAYING), policy=read_policy()).settled(
+    said = staying("contact", asked=asked, known=Findings(ACTIVE_STAYING), policy=read_policy()).settled(
         asked, planned(contact=2)
     )
     assert isinstance(said, RuleUnsigned) is asks
@@ -185,7 +189,7 @@ def test_record_in_a_state_stays_by_its_rule_and_the_rest_goes(
         assert (len(made.gone), made.refused) == (2 - len(comes), None)
     else:
         assert isinstance(made.refused, comes)
-    assert made.states == {"contract_active": lasts}, "what rests on it hears that all the same"
+    assert made.states == {"contract_active": lasts}, "dependent systems still learn it"
 
 
 def test_dual_approval_covers_the_rows_of_all_places_and_no_more() -> None:
@@ -198,7 +202,7 @@ def test_dual_approval_covers_the_rows_of_all_places_and_no_more() -> None:
 
 
 @pytest.mark.parametrize(("lasts", "kept"), [(True, 3), (False, 1), (None, None)])
-def test_state_told_elsewhere_keeps_every_record(*, lasts: bool | None, kept: int | None) -> None:
+def test_state_reported_elsewhere_keeps_every_record(*, lasts: bool | None, kept: int | None) -> None:
     bills = [Record(BILL, (n,), states=(n == 0,)) for n in range(3)]
     made = planned_of(SIGNED, *bills, states={"contract_active": lasts})
     assert (len(made.stays) if made.refused is None else None) == kept

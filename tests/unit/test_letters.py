@@ -100,13 +100,13 @@ def test_a_letter_that_limits_a_right_names_authority_and_court_and_each_names_t
     name: str, language: Language
 ) -> None:
     reader = replace(READER, language=language)
-    body, told = body_of(name, reader), SAMPLES[name][0] not in TO_OTHERS
+    body, to_subject = body_of(name, reader), SAMPLES[name][0] not in TO_OTHERS
     for said in ("Bundesbeauftragte", "https://www.bfdi.bund.de", in_words("letter.court", reader)):
         assert (said in body) is (name in LIMITS)
     assert "Data Protection Team" in body
     assert ("019c0000" in body) is (name != "recipient_notice"), "a digest has one for each person"
-    assert (in_words("letter.court", reader) in body_of(name, replace(reader, instructed=told))) is (
-        not told and name in LIMITS
+    assert (in_words("letter.court", reader) in body_of(name, replace(reader, instructed=to_subject))) is (
+        not to_subject and name in LIMITS
     )
 
 
@@ -120,7 +120,7 @@ def test_every_country_of_the_eea_and_the_uk_has_its_authority_by_name(country: 
 
 
 @pytest.mark.parametrize("country", [None, "BR"])
-def test_who_lives_nobody_knows_where_is_told_of_every_authority_and_of_none_by_a_guess(country: str | None) -> None:
+def test_unknown_country_names_the_list_of_authorities(country: str | None) -> None:
     body = body_of("answer_refused", replace(READER, country=country))
     assert "European Data Protection Board" in body
     assert not any(authority.name in body for authority in read_policy().authorities.values())
@@ -186,7 +186,7 @@ def test_the_last_notice_fits_its_question() -> None:
     assert "what you mean" not in body
 
 
-def test_whoever_is_asked_for_proof_reads_for_what_it_is_needed_and_what_would_be_enough() -> None:
+def test_request_for_proof_names_its_reason_and_what_suffices() -> None:
     tasks = (UNPROVED, UNPROVED.model_copy(update={"system": "voicemail"}))
     said = words(letter_kinds.asked(Question.IDENTITY, asking(tasks=tasks)))
     assert "For what cdr and voicemail may hold about you" in said
@@ -205,7 +205,7 @@ def test_what_else_is_said_stands_before_where_to_complain() -> None:
     assert body.index("(case number C-7): access") < body.index("lodge a complaint")
 
 
-def test_what_somebody_wrote_is_text_and_no_part_of_the_page() -> None:
+def test_quoted_text_is_escaped() -> None:
     kind, fields = SAMPLES["extension"]
     letter = written(kind, {**fields, "explanation": "<script>alert(1)</script>\n& {two} lines"})
     assert "<script>" not in letter.html
@@ -238,10 +238,10 @@ OTHER = Lines((say("restriction.stays_for", reference="019c0002", received_on=AT
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_data_under_another_restriction_are_not_called_free(language: Language, about: str) -> None:
     reader = replace(READER, language=language)
-    alone, beside = (body_of(f"update_{about}", reader, others=others) for others in (Lines(), OTHER))
+    alone, with_other = (body_of(f"update_{about}", reader, others=others) for others in (Lines(), OTHER))
     again = in_words(f"update.again_{about}", reader)
-    assert (again in alone, again in beside) == (True, False)
-    assert ("019c0002" in alone, "019c0002" in beside) == (False, True)
+    assert (again in alone, again in with_other) == (True, False)
+    assert ("019c0002" in alone, "019c0002" in with_other) == (False, True)
 
 
 # Words of letters: there for every reason, rule and kind of data, and the company's own where it has some.
@@ -277,23 +277,25 @@ def test_company_wording_is_used_in_every_language(tmp_path: Path, words: str, t
         assert letters.words(Term("ground", "dispute"), reader) == LETTERS.words(Term("ground", "dispute"), reader)
 
 
-def test_a_period_of_backups_that_nobody_has_signed_is_told_as_not_decided() -> None:
+def test_unsigned_period_of_backups_is_reported_as_undecided() -> None:
     erased = TaskReport(
         task_id=uuid7(), system="crm", operation=Operation.ERASE, outcome=TaskOutcome.ERASED, found=1, changed=1
     )
     closed = a_request(State.CLOSED, right=Right.ERASURE, outcome=Outcome.FULFILLED, tasks=(erased,))
     for letters, until in ((LETTERS, "by 9 April 2026"), (Letters(policy=read_policy()), "not decided yet")):
-        told = letters.words(letters.remains(closed, AT), READER)
-        assert (until in told, "April" in told) == (True, letters is LETTERS)
+        text = letters.words(letters.remains(closed, AT), READER)
+        assert (until in text, "April" in text) == (True, letters is LETTERS)
 
 
-def test_a_system_is_called_what_the_policy_calls_it_in_the_language_of_whoever_reads_of_it(tmp_path: Path) -> None:
+def test_system_has_the_policys_name_in_the_readers_language(tmp_path: Path) -> None:
     named = '[systems.cdr]\nen = "call records"\nde = "Verbindungsdaten"\nfr = "appels"\nes = "llamadas"\n'
     (tmp_path / "systems.toml").write_text(named, encoding="utf-8")
     letters = Letters(policy=read_policy(tmp_path))
-    told = say("answer.nothing_in", systems=named_systems(["cdr", "legacy-crm"]))
-    assert letters.words(told, READER) == "We searched “call records” and legacy-crm, and hold no data about you there."
-    german = letters.words(told, replace(READER, language="de"))
+    found = say("answer.nothing_in", systems=named_systems(["cdr", "legacy-crm"]))
+    assert (
+        letters.words(found, READER) == "We searched “call records” and legacy-crm, and hold no data about you there."
+    )
+    german = letters.words(found, replace(READER, language="de"))
     assert "„Verbindungsdaten“ und legacy-crm" in german
     assert "no marketing" in letters.words(named_system("marketing_objections"), READER), "our own list has a name"
 
@@ -301,7 +303,7 @@ def test_a_system_is_called_what_the_policy_calls_it_in_the_language_of_whoever_
 @pytest.mark.parametrize(
     "text", ['[systems.cdr]\nde = "Anrufe"\n', '[systems.cdr]\nen = ""\n', '[systems.cdr]\nen = "x"\nxx = "x"\n']
 )
-def test_a_system_without_an_english_name_or_in_no_language_of_ours_is_refused(tmp_path: Path, text: str) -> None:
+def test_system_name_needs_english_and_known_languages(tmp_path: Path, text: str) -> None:
     (tmp_path / "systems.toml").write_text(text, encoding="utf-8")
     with pytest.raises(Misconfigured, match=r"systems\.toml"):
         read_policy(tmp_path)
@@ -343,7 +345,7 @@ BY_TERM = {
 }
 """Families of words that stand for terms, and which terms they are."""
 BY_POLICY = ("category.", "ground.", "reason.", "outcome.")
-"""Those that stand for what the policy names: tests/unit/test_letters.py looks at these."""
+"""Prefixes of words for names of the policy, which test_letters.py checks."""
 IN_PARTS = (
     *("answer.hear_by", "answer.pass_on_by", "asking.", "closing.", "last_notice.why_", "update.", "finding."),
     *("restriction.lifted", "restriction.to_be_lifted", "recipient_notice.told", "recipient_notice.not_"),
@@ -357,8 +359,8 @@ IN_PARTS = (
 """Keys that the code puts together."""
 
 
-def in_language(language: Language, told: Sentence | Listed | int) -> str:
-    return WORDINGS.of(language, "Europe/Berlin").text(told)
+def in_language(language: Language, fact: Sentence | Listed | int) -> str:
+    return WORDINGS.of(language, "Europe/Berlin").text(fact)
 
 
 def test_every_key_is_used_and_every_key_that_is_used_has_words() -> None:
@@ -426,7 +428,7 @@ def test_the_first_of_a_month_is_written_as_the_language_writes_it(language: Lan
     assert (reader.text(date(2027, 1, 1)), reader.text(date(2027, 1, 11))) == said
 
 
-def test_a_word_that_nobody_has_put_into_words_is_shown_as_it_is() -> None:
+def test_word_without_a_translation_is_shown_unchanged() -> None:
     assert words(Term("category", "fax_line")) == "fax line"
     assert words(say("kept.open", system="crm", ground=Term("ground", "court_order"))).startswith(
         "In crm we keep data of yours, because of: court order."

@@ -66,8 +66,8 @@ def silent(request: Request) -> Transition:
     return request.unanswered(event, "Which?", AT)
 
 
-def told(request: Request, decided: Outcome, *tasks: TaskReport, **said: Any) -> Transition:
-    """What is done, of a request whose answer is decided so."""
+def reported(request: Request, decided: Outcome, *tasks: TaskReport, **said: Any) -> Transition:
+    """Returns the transition of a request whose answer was decided so."""
     awaited = replace(request, decided=decided, **said)
     transition = awaited.report(a(FulfilmentReported, tasks=tasks), {}, AT)
     return transition if transition.request != awaited else replace(transition, request=request)
@@ -83,7 +83,7 @@ def corrected(request: Request) -> Transition:
 
 
 def done_later(request: Request) -> Transition:
-    """What was owed of a request that was answered in part is done, or nothing of the kind was."""
+    """Returns the transition when the owed part of a partial answer is done."""
     owed = replace(request, outcome=request.outcome and PARTLY, owed=True, tasks=(STOPPED,))
     done = a(FulfilmentCompleted, tasks=(STOPPED.model_copy(update={"failure": None, "outcome": "erased"}),))
     if not owed.goes_on:
@@ -99,7 +99,7 @@ def searched_again(request: Request) -> Transition:
 
 
 def answered_in_words(request: Request) -> Transition:
-    """Somebody says something to a question of a person's about who they are, and proves nothing."""
+    """Returns the transition of a reply that proves nothing, to an officer's question about identity."""
     if request.question is None or request.state is not State.AWAITING_IDENTITY:
         raise IllegalTransition
     own = replace(request, question=replace(request.question, own_words=True))
@@ -129,8 +129,8 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("record", lambda r: replace(r, tasks=(BY_HAND,), owed=True, outcome=PARTLY).record("billing", 2, 2)),
     ("record", lambda r: replace(r, tasks=(RETIRED,)).end_part("billing", "SYSTEM_DESTROYED", "12(4)", "key", {})),
     ("decide", lambda r: r.decide("answer_in_part", "SYSTEM_FAILED", "12(4)", "key", AT, owed=True)),
-    ("complete", lambda r: told(r, Outcome.REFUSED)),
-    ("complete", lambda r: told(r, PARTLY, STOPPED)),
+    ("complete", lambda r: reported(r, Outcome.REFUSED)),
+    ("complete", lambda r: reported(r, PARTLY, STOPPED)),
     ("follow_up", done_later),
     ("forward", lambda r: r.forward("them", AT)),
     ("follow_up", lambda r: replace(r, forwarded_at=AT).hear_controller(AT)),
@@ -151,14 +151,14 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("withdraw", lambda r: replace(r, right=Right.OBJECTION, scope="legitimate_interests").withdraw(AT)),
     ("answer", lambda r: contested(r).answer(AT, AT, POLICY, identities=False)),
     ("complete", corrected),
-    ("complete", lambda r: told(r, Outcome.REFUSED, right=Right.RECTIFICATION, scope="accuracy_contested")),
+    ("complete", lambda r: reported(r, Outcome.REFUSED, right=Right.RECTIFICATION, scope="accuracy_contested")),
     ("redate", lambda r: r.extend(date(2026, 5, 29), "VOLUME", {}, AT, "officer", tell_before=AT)),
     ("redate", lambda r: r.redate("policy_changed", r.arrival, date(2026, 4, 1), "v2")),
 ]
 
 
 def every_request() -> Iterator[Request]:
-    """Every request that there can be, and some more."""
+    """Yields every possible request, and some more."""
     roles: tuple[Role, ...] = ("controller", "processor")
     questions = (None, open_question(QUESTION), open_question(QUESTION, last_notice_at=AT))
     work: list[tuple[Outcome | None, tuple[TaskReport, ...] | None]] = [

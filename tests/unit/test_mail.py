@@ -1,4 +1,4 @@
-"""What is read of a mail: whatever it holds it is read, and only what is certain is proposed."""
+"""Any mail is read, whatever it holds, and only certain facts are proposed."""
 
 import asyncio
 import sys
@@ -55,7 +55,7 @@ HEADERS = st.lists(st.tuples(st.sampled_from(_NAMES), st.sampled_from(_PIECES), 
 
 
 def nested(kind: str, deep: int) -> bytes:
-    """So many of them, one in the other."""
+    """Nests so many of them."""
     line = "--b{n}\n" if kind.startswith("multipart") else ""
     heads = (f"Content-Type: {kind}; boundary=b{n}\n\n{line.format(n=n)}" for n in range(deep))
     return "".join(heads).encode() + b"\nHello"
@@ -197,7 +197,7 @@ def test_a_mail_is_from_whom_it_says_and_never_from_us(sender: str, reply_to: st
     assert found.proposal.email == (said[0] or None)
 
 
-def test_a_letter_of_ours_that_comes_back_as_it_went_is_a_loop_and_nothing_else_is() -> None:
+def test_returned_letter_is_a_mail_loop() -> None:
     ours, privacy = f"<{token(OURS.secret, UUID(int=7))}@example.org>", "Privacy <PRIVACY@example.org>"
     kinds = [
         ({"Message_ID": ours, "From": privacy}, MailKind.OURS),

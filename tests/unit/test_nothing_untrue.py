@@ -68,8 +68,8 @@ def report(system: str, operation: Operation, state: str) -> TaskReport:
     return TaskReport.model_validate(known | STATES[state])
 
 
-def told(request: Request) -> list[str]:
-    """All that the person reads of it: where it stands, and the words of its letters."""
+def texts(request: Request) -> list[str]:
+    """Returns everything that the person reads of it: the status, and the words of its letters."""
     said = [standing(request, date(2026, 3, 6))]
     if request.state is State.CLOSED:
         letters = read(refusal_letter(request, {})) if request.outcome is Outcome.REFUSED else closing_letter(request)
@@ -94,10 +94,10 @@ def requests(draw: st.DrawFn) -> Request:
 
 
 @given(request_=requests())
-def test_what_is_lifted_is_not_told_as_restricted_and_what_is_restricted_names_what_is_not(request_: Request) -> None:
+def test_lifted_data_are_not_reported_as_restricted(request_: Request) -> None:
     restricting = [task for task in request_.tasks or () if task.operation == Operation.RESTRICT]
     missing = {t.system for t in restricting if t.failure or t.not_searched or not t.outcome}
-    for text in told(request_):
+    for text in texts(request_):
         in_force = any(each in text for each in IN_FORCE)
         assert not (in_force and "was lifted on" in text)
         assert request_.lifted_at or "lifted on" not in text
@@ -105,14 +105,14 @@ def test_what_is_lifted_is_not_told_as_restricted_and_what_is_restricted_names_w
 
 
 @pytest.mark.parametrize("right", Right)
-def test_a_value_is_told_where_one_was_to_be_corrected_and_a_try_where_something_was_tried(right: Right) -> None:
+def test_corrections_and_attempts_are_reported_where_they_happened(right: Right) -> None:
     for outcome, state, lifted in product((Outcome.WITHDRAWN, Outcome.REFUSED), STATES, (None, AT)):
         tasks = (
             report("billing", DOES[right], state),
             report("billing", Operation.LIFT, "failed" if lifted else "by hand"),
         )
         said = {"scope": SCOPES.get(right), "outcome": outcome, "lift_told_at": lifted}
-        for text in told(a_request(State.CLOSED, right=right, tasks=tasks, **said)):
+        for text in texts(a_request(State.CLOSED, right=right, tasks=tasks, **said)):
             assert right is Right.RECTIFICATION or "No value was corrected" not in text
             assert "failed" in state or "What was tried" not in text
 
@@ -120,7 +120,7 @@ def test_a_value_is_told_where_one_was_to_be_corrected_and_a_try_where_something
 @given(request_=requests())
 def test_where_proof_lacks_no_text_says_that_nothing_leads_there(request_: Request) -> None:
     lacks = any(task.not_searched == Unsearched.NOT_PROVED for task in request_.tasks or ())
-    for text in told(request_):
+    for text in texts(request_):
         assert not (lacks and ("by what we know of you" in text or "leads there" in text))
 
 
@@ -129,7 +129,7 @@ def test_where_a_request_ends_one_letter_says_everything(request_: Request) -> N
     assert request_.state is not State.CLOSED or len(closing_letter(request_)) <= 1
 
 
-def test_a_restriction_that_has_ended_is_told_as_what_was() -> None:
+def test_ended_restriction_is_reported_in_the_past() -> None:
     tasks = (report("cdr", Operation.RESTRICT, "done"),)
     closed = a_request(State.CLOSED, right=Right.RESTRICTION, outcome=Outcome.FULFILLED, tasks=tasks)
     lifted = replace(closed, lift_told_at=AT, lifted_at=AT)
@@ -153,10 +153,10 @@ def test_ready_copy_is_announced_with_its_records(right: Right, copied: dict[str
     made = not copied or bool(copied.get("handed_out"))
     said = {"outcome": Outcome.FULFILLED, "package_id": uuid7() if made else None}
     for outcome in (Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED):
-        for text in told(a_request(State.CLOSED, right=right, tasks=(task,), **said | {"outcome": outcome})):
+        for text in texts(a_request(State.CLOSED, right=right, tasks=(task,), **said | {"outcome": outcome})):
             assert ("ready for you to download" in text) is made, text
             assert ("nothing to download" in text) is (copied.get("handed_out") == {}), text
-    assert says in " ".join(told(a_request(State.CLOSED, right=right, tasks=(task,), **said)))
+    assert says in " ".join(texts(a_request(State.CLOSED, right=right, tasks=(task,), **said)))
 
 
 # Whatever is stated, whichever system lies, in any order: rows are touched or shown only as the register vouches.
@@ -167,7 +167,7 @@ NUMBERS, PEOPLE, DAYS = ("+493023125077", "+493023125078"), ("C1", "C2"), range(
 
 
 class Held(NamedTuple):
-    """A number was somebody's, alone or for several people, from one day to another or until now."""
+    """A number that a person had, alone or shared, from one day to another or until now."""
 
     number: str
     account: str
@@ -177,7 +177,7 @@ class Held(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What somebody says of a number: the requester, or a system that may lie."""
+    """A claim about a number by the requester, or by a system that may be wrong."""
 
     number: str
     since: int | None
@@ -203,7 +203,7 @@ def holder(namespace: str, account: str) -> bytes:
 
 
 def is_held(world: Sequence[Held], number: str, account: str, moment: int, line: Line = Line.PERSONAL) -> bool:
-    """Whether it was theirs then, as such a line, and nobody else's."""
+    """Whether it was the account's alone then, as such a line."""
     held = [h for h in world if h.number == number and h.since <= moment < (DAYS.stop if h.until is None else h.until)]
     return {h.account for h in held} == {account} and line in {h.line for h in held}
 
@@ -253,7 +253,7 @@ _request = st.tuples(st.sampled_from(PEOPLE), _level, st.lists(_said, min_size=1
 def identities_of(
     account: str, level: Level, said: Sequence[Said], claims: Sequence[tuple[str, str, Level]]
 ) -> list[Identity]:
-    """What is known of a requester whose account the CRM has found by as much; others may claim other accounts."""
+    """Returns the known identities of a requester whose account the CRM has found; others may claim other accounts."""
     numbers = [
         Identity(IdentityType.PHONE, s.number, day(s.since), day(s.until), s.source, level=s.level) for s in said
     ]
@@ -301,7 +301,7 @@ _row = st.tuples(st.sampled_from(NUMBERS), _day, _tenant)
     rows=st.lists(_row, min_size=1, max_size=8),
     filled=st.booleans(),
 )
-@example(  # a time in which the register shows the number as nobody's
+@example(  # a time in which the register shows the number as unassigned
     world=[Held(NUMBERS[0], "C1", 0, 3)],
     tenant="acme",
     said=[Said(NUMBERS[0], 5, None, "requester", "L3")],
@@ -309,7 +309,7 @@ _row = st.tuples(st.sampled_from(NUMBERS), _day, _tenant)
     rows=[(NUMBERS[0], 6, "acme")],
     filled=True,
 )
-def test_whatever_a_customer_states_no_row_is_shown_but_its_own_nor_one_that_the_register_shows_as_somebody_elses(
+def test_customer_sees_only_its_own_rows_and_never_another_persons(
     *,
     world: list[Held],
     tenant: str,
@@ -318,7 +318,7 @@ def test_whatever_a_customer_states_no_row_is_shown_but_its_own_nor_one_that_the
     rows: list[tuple[str, int, str | None]],
     filled: bool,
 ) -> None:
-    """Of whom a customer speaks the register knows by that customer's name: ours are ``C1``, theirs ``acme/C1``."""
+    """The register names users by their customer: ours are ``C1``, the customer's ``acme/C1``."""
     for named in (False, True):
         users = [held._replace(account=users_account(tenant, held.account)) for held in world] if named else world
         identities = identities_of("C1", "L3", said, claims)
@@ -340,7 +340,7 @@ def test_whatever_a_customer_states_no_row_is_shown_but_its_own_nor_one_that_the
 
 
 def may_be_theirs(world: Sequence[Held], number: str, mine: set[str], moment: int) -> bool:
-    """Whether it was the one's then of whom the customer speaks, and nobody else's; or the register never knew it."""
+    """Whether only the customer's user had it then, or the register never knew it."""
     known = [h for h in world if h.number == number]
     holders = {h.account for h in known if h.since <= moment < (DAYS.stop if h.until is None else h.until)}
     return not known or (bool(holders) and holders <= mine)
@@ -440,7 +440,7 @@ def test_question_is_asked_where_it_helps(tasks: tuple[TaskReport, ...], questio
     assert working(*tasks).may_be_asked(tasks) is None  # once
 
 
-def test_whoever_may_be_several_people_is_asked_for_the_customer_number_and_goes_on_by_it() -> None:
+def test_ambiguous_person_is_asked_for_the_customer_number() -> None:
     waiting = blocked(asked(SEVERAL), SEVERAL)
     assert "customer number" in words(letter_kinds.asked(Question.CLARIFICATION, waiting))
     assert waiting.state is State.AWAITING_CLARIFICATION

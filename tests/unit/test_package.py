@@ -30,7 +30,7 @@ CONTACT = Piece("crm", "contact", "party", {"name": 'Zoë Ångström, "Zo"', "ta
 
 
 def unmarked(text: str) -> str:
-    """What was there, by what the README says."""
+    """Returns the original text, by the README's rule."""
     return re.sub(r"(;|\t|\r|\n)([;\s\"\ufeff]*)'", r"\1\2", text.removeprefix(MARK))
 
 
@@ -40,13 +40,13 @@ def table(content: bytes) -> list[dict[str, str]]:
 
 async def test_a_package_holds_all_records_in_one_file_and_a_table_of_each_category() -> None:
     content = await made_of([CALL, SHORT_CALL, CONTACT], Right.PORTABILITY, AT)
-    files, told = unpacked(content), described(content)
+    files, description = unpacked(content), described(content)
     assert {"data.jsonl", "call.csv", "contact.csv", "README.txt", "package.json"} <= set(files)
-    assert [record["data"] for record in told["records"]] == [CALL.data, SHORT_CALL.data, CONTACT.data]
-    assert (told["right"], told["made_at"]) == ("portability", "2026-03-02T09:30:00+00:00")
-    assert told["categories"] == {"call": 2, "contact": 1}
+    assert [record["data"] for record in description["records"]] == [CALL.data, SHORT_CALL.data, CONTACT.data]
+    assert (description["right"], description["made_at"]) == ("portability", "2026-03-02T09:30:00+00:00")
+    assert description["categories"] == {"call": 2, "contact": 1}
     assert b"call.csv: calls (rows: 2; from: call records (cdr))" in files["README.txt"]
-    said = {name: (each["bytes"], each["sha256"]) for name, each in told["files"].items()}
+    said = {name: (each["bytes"], each["sha256"]) for name, each in description["files"].items()}
     del files["package.json"]
     assert said == {name: (len(each), hashlib.sha256(each).hexdigest()) for name, each in files.items()}
 
@@ -97,7 +97,7 @@ async def test_a_table_has_every_field_of_its_category_and_nothing_is_lost_in_qu
         *("\thello", "a;b;+1;c", 'a";"=1'),
     ],
 )
-async def test_no_cell_is_a_formula_and_whoever_takes_the_mark_away_has_what_was_there(text: str) -> None:
+async def test_no_cell_is_a_formula_and_the_original_is_recoverable(text: str) -> None:
     piece = Piece(text, "notes", text, {"text": text, text: 1, "more": [text]})
     files = unpacked(await made_of([piece], Right.ACCESS, AT))
     [row] = table(files["notes.csv"])
@@ -190,8 +190,8 @@ async def test_what_the_policy_holds_by_no_consent_and_no_contract_stays() -> No
     ],
 )
 def test_the_letter_says_why_nothing_is_sent_to_another_provider(language: Language, said: str) -> None:
-    told = read_wordings().of(language, "UTC").text(Sentence("answer.portable_ready", {}))
-    assert said in told
+    text = read_wordings().of(language, "UTC").text(Sentence("answer.portable_ready", {}))
+    assert said in text
 
 
 # The command finds whatever a package does not answer, and every row that is not where it should be.
@@ -207,13 +207,13 @@ async def access() -> dict[str, bytes]:
 def packed(files: Mapping[str, bytes], *, described: bool = True) -> bytes:
     """The files as a package, which says of itself what is in it by now."""
     if described:
-        told = json.loads(files["package.json"])
-        told["files"] = {
+        description = json.loads(files["package.json"])
+        description["files"] = {
             name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
             for name, content in files.items()
             if name != "package.json"
         }
-        files = {**files, "package.json": json.dumps(told).encode()}
+        files = {**files, "package.json": json.dumps(description).encode()}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in files.items():

@@ -47,12 +47,12 @@ REGISTER, SHOP = system("register", {PHONE}, {PHONE}), system("shop", {EMAIL}, {
         ([CRM], "locate crm; erase crm"),
         ([system("names", {EMAIL}, {IdentityType.NAME})], "erase names"),
     ],
-    ids=["none", "yields", "a chain", "nobody feeds another", "a circle", "yields no more", "alone", "yields a name"],
+    ids=["none", "yields", "a chain", "independent", "a circle", "yields no more", "alone", "yields a name"],
 )
 def test_what_yields_is_located_first_and_erased_last(systems: list[Downstream], order: str) -> None:
     planned = stages(systems, Operation.ERASE)
-    told = [f"{stage[0].operation} {', '.join(sorted(step.system for step in stage))}" for stage in planned]
-    assert "; ".join(told) == order
+    steps = [f"{stage[0].operation} {', '.join(sorted(step.system for step in stage))}" for stage in planned]
+    assert "; ".join(steps) == order
 
 
 @pytest.mark.parametrize("operation", sorted({*Operation} - {Operation.ERASE, Operation.LOCATE, Operation.LIFT}))
@@ -64,7 +64,7 @@ def test_yielding_systems_are_located_first_and_then_all_run_in_parallel(operati
     assert stages([CDR, TICKETING], operation) == ((Step("cdr", operation), Step("ticketing", operation)),)
 
 
-def test_what_was_restricted_is_lifted_by_what_is_known_and_nobody_is_located() -> None:
+def test_restriction_is_lifted_without_locating() -> None:
     assert stages([CDR, CRM], Operation.LIFT) == ((Step("cdr", Operation.LIFT), Step("crm", Operation.LIFT)),)
 
 
@@ -94,7 +94,7 @@ def test_yielded_identities_are_known_first(
     planned = stages(doing, operation, declared)
     place = {step: number for number, stage in enumerate(planned) for step in stage if step.operation is operation}
     located = {s.system: n for n, stage in enumerate(planned) for s in stage if s.operation is Operation.LOCATE}
-    assert {step.system for step in place} == {each.name for each in doing}, "whoever only knows somebody does nothing"
+    assert {step.system for step in place} == {each.name for each in doing}, "systems that only locate do nothing"
     for giver in declared:
         for taker in doing:
             tells = giver.yields if giver is not taker else giver.yields - {IdentityType.NAME}
@@ -114,7 +114,7 @@ def test_unconcerned_system_is_located_if_it_leads_to_a_concerned_one(operation:
     ]
 
 
-def test_where_nobody_is_left_who_does_it_nobody_is_located_either() -> None:
+def test_nothing_is_located_without_a_system_to_work() -> None:
     planned = stages([BILLING], Operation.RECTIFY, [CRM, BILLING])
     assert doing(Operation.RECTIFY, planned) == planned
     assert doing(Operation.RECTIFY, chosen(planned, {"crm"})) == ()
@@ -139,7 +139,7 @@ def test_yielding_system_is_erased_last_unless_mutual(declared: list[Downstream]
                 assert place[taker.name] < place[giver.name]
 
 
-def test_some_systems_alone_are_erased_in_their_order_and_nobody_is_located_again() -> None:
+def test_selected_systems_are_erased_in_order_without_locating_again() -> None:
     planned = stages([CDR, CRM, TICKETING], Operation.ERASE)
     assert only(planned, frozenset({"crm", "cdr"}), Operation.ERASE) == (
         (Step("cdr", Operation.ERASE),),

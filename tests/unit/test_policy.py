@@ -43,20 +43,20 @@ def test_the_shipped_policy_is_unsigned_and_says_so() -> None:
     said = open_points(policy, TODAY)
     for name in policy.rules.keys() - {"legal_hold"}:
         assert f"rules.{name} is not signed: it keeps nothing" in said
-    assert not any("legal_hold" in each and "nothing" in each for each in said), "whoever places a hold has decided"
+    assert not any("legal_hold" in each and "nothing" in each for each in said), "a hold is a decision"
     assert "rules.legal_hold has no valid sign-off: holds keep all the same, by who places each of them" in said
     for name in policy.ceilings:
         assert f"ceilings.{name} is not signed: it removes nothing" in said
 
 
-def test_the_demonstrations_policy_is_signed_by_somebody_fictitious_and_says_so() -> None:
+def test_demonstrations_policy_has_a_fictitious_signature_and_says_so() -> None:
     policy = signed_policy()
     assert all(rule.signed(TODAY) for rule in policy.rules.values())
     assert all(rule.sign_off.fictitious for rule in policy.rules.values() if rule.sign_off)
     assert any("fictitious" in said for said in open_points(policy, TODAY))
 
 
-def test_a_sign_off_that_begins_later_or_has_ended_is_told_as_that() -> None:
+def test_future_or_ended_sign_off_is_reported() -> None:
     policy = signed_policy()
     by = SignOff(by="counsel", on=date(2027, 1, 1), expires=parse_period("P1Y"), fictitious=True)
     ended = by.model_copy(update={"on": date(2024, 1, 1)})
@@ -86,9 +86,9 @@ def test_a_sign_off_of_a_rule_that_is_none_names_the_one_that_was_meant(tmp_path
 
 
 def test_every_row_of_the_privacy_notice_is_carried_out() -> None:
-    told = {name: str(row.period) for name, row in read_policy().notice.items()}
+    periods = {name: str(row.period) for name, row in read_policy().notice.items()}
     rows = {"account": "P84M", "call_records": "P18M", "tickets": "P36M", "marketing": "P36M", "analytics": "P26M"}
-    assert told.items() >= (rows | {"analytics_anonymised": "P14M"}).items()
+    assert periods.items() >= (rows | {"analytics_anonymised": "P14M"}).items()
 
 
 def test_whatever_systems_call_what_they_hold_is_a_category() -> None:
@@ -142,7 +142,7 @@ def test_the_version_is_of_the_content_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "says"),
     [
         ('period = "P18M"\nanchor', 'period = "P3Y"\nanchor', "rules.calls_us_18m.period: is P36M, longer"),
         (
@@ -203,11 +203,11 @@ def test_the_version_is_of_the_content_alone(tmp_path: Path) -> None:
         ('zone = "America/New_York"', 'zone = "America/Nowhere"', "is no time zone"),
     ],
 )
-def test_what_cannot_hold_is_refused_and_says_where(tmp_path: Path, old: str, new: str, told: str) -> None:
+def test_what_cannot_hold_is_refused_and_says_where(tmp_path: Path, old: str, new: str, says: str) -> None:
     [name] = [each.name for each in SHIPPED.glob("*.toml") if old in each.read_text(encoding="utf-8")]
     with pytest.raises(Misconfigured, match=str(tmp_path)) as wrong:
         read_policy(changed(tmp_path, old, new, name))
-    assert told in str(wrong.value)
+    assert says in str(wrong.value)
 
 
 def test_a_file_that_is_none_of_the_policy_is_refused(tmp_path: Path) -> None:
@@ -266,15 +266,15 @@ def test_a_period_that_its_sign_off_names_is_signed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("table", ["rules.consents_36m", "ceilings.calls_de_6m"])
 @pytest.mark.parametrize(
-    ("signed", "told"),
+    ("signed", "says"),
     [
         (SIGNED, 'write period = "P30M" there as well'),
         (f'{SIGNED}period = "P36M"\n', "its sign-off is of P36M"),
         (f'{SIGNED}period = "P30M"\n'.replace("Counsel", "  "), "by"),
     ],
 )
-def test_blank_or_unspecific_sign_off_is_refused(tmp_path: Path, table: str, signed: str, told: str) -> None:
-    with pytest.raises(Misconfigured, match=told):
+def test_blank_or_unspecific_sign_off_is_refused(tmp_path: Path, table: str, signed: str, says: str) -> None:
+    with pytest.raises(Misconfigured, match=says):
         saying(tmp_path, table, "P30M", signed)
 
 
@@ -283,7 +283,7 @@ def test_what_is_deleted_before_it_is_anonymised_is_refused(tmp_path: Path) -> N
         saying(tmp_path, "ceilings.analytics_26m", "P13M", f'{SIGNED}period = "P13M"\n')
 
 
-# Whoever edits the policy is told which declared system does not do it: nothing is asked of any, nothing is needed.
+# The check of a policy names each declared system that cannot fulfil it, without asking any.
 CALLS = 'fields = ["caller_name", '
 CDR = """
 [cdr]
@@ -305,9 +305,9 @@ def check(over: Path, systems: Path, *more: str) -> tuple[int, str]:
 def test_a_field_that_no_dataset_has_is_named_where_the_policy_is_checked(tmp_path: Path) -> None:
     over = changed(tmp_path, CALLS, 'fields = ["caller_nmae", ')
     status, said = check(over, DEMO, "--json")
-    told = json.loads(said)
-    assert (status, told["usable"], list(told["systems"])) == (1, True, ["cdr"])
-    [slip] = told["systems"]["cdr"]
+    shown = json.loads(said)
+    assert (status, shown["usable"], list(shown["systems"])) == (1, True, ["cdr"])
+    [slip] = shown["systems"]["cdr"]
     assert slip.startswith("acc_cdrs.keep does not say where caller_nmae is, which calls_us_18m keeps")
     assert f"cdr: {slip}" in check(over, DEMO)[1].splitlines()
 
@@ -339,12 +339,12 @@ def test_downstreams_check_says_it_by_the_files_alone(tmp_path: Path, monkeypatc
     assert done.exit_code == 1
 
 
-# A country is one of ISO 3166: whoever writes another code is told what to write, and the portal offers just these.
+# A country is an ISO 3166 code: other codes are refused with a remedy, and the portal offers exactly these.
 ADA = {"email": "ada@example.org"}
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "says"),
     [
         ("XX", "write its two letters in capitals (ISO 3166-1), as DE"),
         ("ZZ", "as DE"),
@@ -357,14 +357,14 @@ ADA = {"email": "ada@example.org"}
         ("EL", "write GR"),
     ],
 )
-def test_what_is_no_country_is_refused_and_told_what_to_write(code: str, told: str) -> None:
+def test_unknown_country_is_refused_with_a_remedy(code: str, says: str) -> None:
     corrected = {"received_at": "2026-03-01T00:00:00Z", "reason": "It lay in the post room.", "country": code}
     for model, said in ((DataSubject, {**ADA, "country": code}), (ArrivalCorrection, corrected)):
         with pytest.raises(ValidationError) as refused:
             TypeAdapter(model).validate_python(said)
         (fault,) = refused.value.errors()
         assert fault["loc"] == ("country",)
-        assert told in fault["msg"]
+        assert says in fault["msg"]
         assert len(code) < len("Germany") or code not in fault["msg"], "nothing that was sent is quoted"
 
 
@@ -380,7 +380,7 @@ def test_the_portal_offers_every_country_and_nothing_that_would_be_refused(langu
     assert {code for code, _ in countries(language)} == COUNTRIES
 
 
-# Under which country's law a row is, as its words say it; what nobody can tell is never the shorter keeping.
+# The country whose law applies to a row, by its words; an unknown one never shortens the period.
 CALLS_BY_COUNTRY = """
 name = "calls"
 [tables.call]
@@ -425,10 +425,10 @@ def test_a_law_that_no_row_can_name_may_be_that_of_every_row(tmp_path: Path) -> 
         row = {"id": 1, "email": "ada@example.org", "country": said, "began": datetime(2026, 1, 2, tzinfo=UTC)}
         record = table.record(row, (), data=False)
         asked = replace(task(Operation.PLAN), at=datetime(2026, 3, 2, tzinfo=UTC))
-        [told] = plan(
+        [kept_by] = plan(
             "cdr", policy, None, Attribution(asked, {record.name: Mine(record, frozenset({None}))}), [table.shape]
         ).kept(marked=False)
-        found[said] = (told.rule, told.shown)
+        found[said] = (kept_by.rule, kept_by.shown)
     assert found["FR"] == ("of_uk", False), "the country is GB, and no word means this one"
     assert found["DE"][0] in rules
     assert found[None][1] is False

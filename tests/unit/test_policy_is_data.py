@@ -43,13 +43,13 @@ def over(folder: Path, name: str, text: str) -> Policy:
     return read_policy(folder)
 
 
-async def told(policy: Policy, item: str) -> str:
+async def text_of(policy: Policy, item: str) -> str:
     files = unpacked(await made_of([CALL], Right.ACCESS, AT, policy=policy, country="DE"))
     return " ".join(read(files["report.html"].decode()).items[item].says)
 
 
 def shown(policy: Policy) -> dict[str, Any]:
-    """What who was called is shown of a call whose caller withheld their number."""
+    """Returns the fields shown to the called party if the caller withheld their number."""
     types = {"start_time": "timestamp without time zone"}
     table = tables_of(Dataset.load("kamailio"), types, Tenancy({None: ("ours",)}))["acc_cdrs"]
     number = {"caller": "0034688886392", "caller_e164": "+34688886392"}
@@ -63,8 +63,8 @@ async def test_categories_what_an_erasure_does_and_what_is_decided_by_automated_
     automated = '[purposes.billing.automation]\nlogic = "By arrears."\nconsequences = "Service ends."\n'
     policy = over(tmp_path, "categories.toml", f'{automated}[categories.analytics]\non_erasure = "anonymise"\n')
     assert (does_with(table, read_policy()), does_with(table, policy)) == ("delete", "anonymise")
-    assert "By arrears. Service ends." in await told(policy, "A15.h")
-    assert "by automated means alone" in await told(read_policy(), "A15.h")
+    assert "By arrears. Service ends." in await text_of(policy, "A15.h")
+    assert "by automated means alone" in await text_of(read_policy(), "A15.h")
 
 
 def test_retention_until_when_something_is_kept(tmp_path: Path) -> None:
@@ -77,21 +77,21 @@ def test_retention_until_when_something_is_kept(tmp_path: Path) -> None:
     assert days == [date(2026, 10, 1), date(2026, 4, 1)]
 
 
-async def test_parties_who_is_told_and_who_has_received_the_data(tmp_path: Path) -> None:
+async def test_recipients_come_from_the_policy(tmp_path: Path) -> None:
     text = (
         '[recipients.carrier]\nname = "Carrier X"\nrole = "controller"\ncountry = "DE"\n'
         'contact = { email = "dpo@carrier.example" }\ncategories = ["call_record"]\nidentified_by = ["phone"]\n'
     )
     policy = over(tmp_path, "parties.toml", text)
-    assert "Carrier X" in await told(policy, "A15.c")
-    assert "names no recipient of these data outside our company" in await told(read_policy(), "A15.c")
+    assert "Carrier X" in await text_of(policy, "A15.c")
+    assert "names no recipient of these data outside our company" in await text_of(read_policy(), "A15.c")
     assert recipients(policy, frozenset({"call_record"})).keys() == {"carrier"}
 
 
 async def test_authorities_to_whom_one_may_complain(tmp_path: Path) -> None:
     policy = over(tmp_path, "authorities.toml", '[authorities.DE]\nname = "Amt X"\nsite = "https://amt.example"\n')
-    assert "Amt X (https://amt.example)" in await told(policy, "A15.f")
-    assert "Amt X" not in await told(read_policy(), "A15.f")
+    assert "Amt X (https://amt.example)" in await text_of(policy, "A15.f")
+    assert "Amt X" not in await text_of(read_policy(), "A15.f")
 
 
 def test_redaction_what_is_left_out_for_others(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_the_sweep_when_it_begins_and_when_it_asks(
         ),
     ],
 )
-def test_a_companys_own_file_beside_those_of_processing_changes_what_is_done_and_the_version(
+def test_companys_own_policy_file_changes_the_effects_and_the_version(
     tmp_path: Path, name: str, text: str, says: Callable[[Path | None], object]
 ) -> None:
     ours = over(tmp_path, name, text)

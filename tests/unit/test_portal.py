@@ -1,4 +1,4 @@
-"""What the portal asks next, reads from a form, and says of what comes next."""
+"""The portal's next question, its forms, and its outlook."""
 
 from dataclasses import replace
 from datetime import date
@@ -66,7 +66,7 @@ def test_each_page_leads_to_what_is_missing_first_and_the_last_to_all_of_it() ->
 def test_a_session_of_the_customer_portal_proves_its_account_and_its_own_address_alone() -> None:
     for email, proved in (("ada@example.org", ["account_id", "email"]), ("eve@example.org", ["account_id"])):
         who = SignedIn(account_id="CU-17", email=email, method="signed_in_mfa")
-        submission = FULL.with_(account="somebody else's").submission("de", who, ZONES)
+        submission = FULL.with_(account="another person's").submission("de", who, ZONES)
         assert [each.identity for each in submission.proofs] == proved
         assert submission.subject.account_id == "CU-17", "what they type is not what they have shown"
 
@@ -211,7 +211,7 @@ def test_each_code_has_words() -> None:
 
 def test_wrong_field_is_explained_in_our_words() -> None:
     asks = form.fields_of(RiskDecided.model_json_schema(), {})
-    said = {"risk": ["high"], "reasons": ["So."], "concerned": ["nobody"]}
+    said = {"risk": ["high"], "reasons": ["So."], "concerned": ["no one"]}
     body, wrong = form.read(RiskDecided, asks, Form(said), ZoneInfo("UTC"))
     assert body is None
     assert "write an ID such as 019c0000-…" in wrong[0].text

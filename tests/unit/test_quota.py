@@ -1,4 +1,4 @@
-"""How much one caller may ask for, and all together."""
+"""Limits of one caller, and of all together."""
 
 import asyncio
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def test_one_caller_takes_half_at_most_and_all_together_no_more_than_there_is() 
 
 
 class Table:
-    """The table of keys, which counts how often it is asked, and answers when told."""
+    """The table of keys, which counts its queries and answers on command."""
 
     def __init__(self, *keys: tuple[str, str]) -> None:
         self.asked: list[int] = []
@@ -100,7 +100,7 @@ async def test_a_thousand_unknown_keys_cost_two_queries_and_are_then_remembered(
     assert len(table.asked) == before
 
 
-async def test_a_row_that_nobody_can_read_is_told_to_whoever_waits_and_keeps_nobody_waiting() -> None:
+async def test_unreadable_row_fails_waiting_callers_without_blocking_them() -> None:
     class Strange:
         async def fetch(self, *_: object) -> list[tuple[object, ...]]:
             return [("a" * 12, b"", "channel")]
@@ -121,7 +121,7 @@ async def test_a_database_that_is_away_is_no_unknown_key() -> None:
             await keys.caller(f"dsr_{'a' * 12}_{'s' * 43}")
 
 
-# What a key of a channel may state and do, and what it is told of what it may not.
+# What a channel's key may state and do, and the errors beyond that.
 NARROW = Grant("L1", frozenset({Right.ACCESS, Right.OBJECTION}))
 FETCHING = Grant.of("L0", Power.FETCH)
 
@@ -145,7 +145,7 @@ FETCHING = Grant.of("L0", Power.FETCH)
         ),
     ],
 )
-def test_what_is_beyond_a_key_is_refused_and_told_what_the_key_may(must: Callable[[], None], said: str) -> None:
+def test_action_beyond_a_key_is_refused_with_the_keys_rights(must: Callable[[], None], said: str) -> None:
     assert refusal(must) == said
 
 
@@ -161,7 +161,7 @@ def test_what_a_key_may_it_may() -> None:
 
 
 def refusal(must: Callable[[], None]) -> str | None:
-    """What is said of it, if it is refused."""
+    """Returns the error, if it is refused."""
     try:
         must()
     except Forbidden as refused:
@@ -169,7 +169,7 @@ def refusal(must: Callable[[], None]) -> str | None:
     return None
 
 
-def test_a_key_that_nobody_has_granted_anything_states_nothing_and_fetches_nothing() -> None:
+def test_key_without_grants_states_and_fetches_nothing() -> None:
     assert Grant() == Grant("L0", frozenset(Right), frozenset({Power.SUBMIT}))
 
 
@@ -242,7 +242,7 @@ def test_an_address_and_a_number_of_record_prove_more_together_and_two_numbers_d
     assert levels(two_numbers) == {PHONE.value: "L1", OTHER.value: "L1"}
 
 
-def test_what_is_proved_by_two_contact_points_is_marked_whoever_says_so_and_what_is_proved_alone_is_not() -> None:
+def test_proof_by_two_contact_points_is_marked() -> None:
     both = in_short("L2", "two_contact_points", (EMAIL, ACCOUNT, PHONE))
     assert together(both) == {EMAIL.value, ACCOUNT.value, PHONE.value}
     assert together(in_short("L2", "portal", both.identities)) == {PHONE.value}
@@ -352,7 +352,7 @@ def test_a_sip_user_is_stated_with_its_period_and_proved_by_its_place() -> None:
             DataSubject.model_validate(wrong)
 
 
-def test_a_number_that_is_proved_later_counts_for_whoever_has_proved_before_who_they_are() -> None:
+def test_later_proof_of_a_number_counts_for_an_identified_person() -> None:
     def later(before: tuple[Identity, ...]) -> dict[str, str]:
         return levels(PROVING.prove((EMAIL, PHONE), None, (said(*LINKED), said(*CODED)), Grant("L3"), NOW, before))
 

@@ -1,4 +1,4 @@
-"""In what order rows go whose tables refer to one another, and where none can go first."""
+"""Deletes rows in the order of foreign keys, and reports cycles."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_a_circle_that_nothing_opens_is_refused_with_what_to_change() -> None:
         (None, "account_id", "a", False),
         ("account_id", None, "a", False),
     ],
-    ids=["the same", "taken along", "let go", "another kind", "no identity", "of nobody"],
+    ids=["the same", "taken along", "let go", "another kind", "no identity", "unowned"],
 )
 def test_referred_rows_are_of_one_person(child: str | None, parent: str | None, action: str, *, same: bool) -> None:
     def table(name: str, found_by: str | None) -> dict[str, object]:
@@ -83,9 +83,9 @@ def test_referred_rows_are_of_one_person(child: str | None, parent: str | None, 
     assert of_one_person(refers, names, tables) is same
 
 
-# What a SQL store says is told as what to do: try again later, or correct how we reach it.
+# Errors of a SQL store become a retry, or a remedy for our connection.
 @pytest.mark.parametrize(
-    ("raised", "told", "says"),
+    ("raised", "failure", "says"),
     [
         (asyncpg.InvalidPasswordError("wrong"), SignInRefused, "correct the user or the password"),
         (asyncpg.InvalidAuthorizationSpecificationError("no such role"), SignInRefused, "correct the user"),
@@ -96,10 +96,10 @@ def test_referred_rows_are_of_one_person(child: str | None, parent: str | None, 
         (ConnectionRefusedError(), Unavailable, "away or busy"),
     ],
 )
-def test_refused_login_needs_review_and_outages_wait(raised: Exception, told: type[DsrError], says: str) -> None:
-    with pytest.raises(told, match=says) as refused, translated("orders"):
+def test_refused_login_needs_review_and_outages_wait(raised: Exception, failure: type[DsrError], says: str) -> None:
+    with pytest.raises(failure, match=says) as refused, translated("orders"):
         raise raised
-    assert type(refused.value) is told
+    assert type(refused.value) is failure
 
 
 # MariaDB behind a dataset: what is read of a row, what a connection string says, and what is refused by name.
@@ -154,7 +154,7 @@ def test_a_connection_string_that_does_not_is_refused(wrong: str) -> None:
         Address.of(wrong)
 
 
-def test_another_database_is_none_of_ours() -> None:
+def test_another_database_is_not_counted() -> None:
     with pytest.raises(Misconfigured, match="mariadb:// URL"):
         is_mariadb("sqlite:///shop.db")
 
@@ -185,10 +185,10 @@ def test_a_row_says_whom_it_is_about_as_what_leads_to_it_does(tmp_path: Path) ->
     wrote = Mine(recorded(tables["thread"], {"id": "7", "rid": "1"}), frozenset({None}), ((0, asks),))
     mail = RowIdentity(IdentityType.EMAIL, "ben@example.com")
     account = RowIdentity(IdentityType.ACCOUNT_ID, "A-5")
-    beside = {RowIdentity(IdentityType.NAME, "Ben"), RowIdentity(IdentityType.PHONE, "+491")}
-    assert [{*each} for each in identities_of(asks)] == [{mail, account} | beside]
+    others = {RowIdentity(IdentityType.NAME, "Ben"), RowIdentity(IdentityType.PHONE, "+491")}
+    assert [{*each} for each in identities_of(asks)] == [{mail, account} | others]
     assert [{*each} for each in identities_of(wrote)] == [
-        {mail, account} | beside - {RowIdentity(IdentityType.NAME, "Ben")}
+        {mail, account} | others - {RowIdentity(IdentityType.NAME, "Ben")}
     ]
 
 

@@ -80,7 +80,7 @@ async def test_systems_are_found_by_what_they_can_do_and_the_crm_is_asked_first_
     assert stages == [{"crm:locate"}, {"crm:plan"}, {"cdr:plan"}, erased, {"crm:erase"}]
 
 
-async def test_system_without_words_for_exemptions_is_manual_unless_others_tell(tmp_path: Path) -> None:
+async def test_system_without_words_for_exemptions_is_manual_unless_others_report(tmp_path: Path) -> None:
     held, needs = 'categories = ["customer"]\n', 'needs = ["email"]\n'
     shop = f'[shop]\nadapter = "http"\nurl = "http://127.0.0.1:9"\ndeclaration = "stripe"\n{needs}'
     crm = '[crm]\nadapter = "tryton"\nurl = "http://x"\ndatabase = "d"\npassword_env = "DSR_CRM_PASSWORD"\n' + needs
@@ -88,14 +88,14 @@ async def test_system_without_words_for_exemptions_is_manual_unless_others_tell(
     environment = ENVIRONMENT | {"STRIPE_KEY": "k"}
     alone = load(tmp_path, MAILING + held + BILLING + held + shop + crm, environment)
     assert {each.name for each in alone.all if each.left} == {"mailing", "shop", "crm"}, "a team says so by a ground"
-    told = load(tmp_path, MAILING + held + BILLING + held + shop + crm + grounds, environment)
-    assert {each.name for each in told.all if each.left} == {"shop"}, "a rule keeps payments for years"
-    assert "holds payment, which the policy does not let an erasure delete" in told.all[2].left[0]
-    assert {each.name: each.rests_on for each in told.all if each.rests_on} == {
+    reported = load(tmp_path, MAILING + held + BILLING + held + shop + crm + grounds, environment)
+    assert {each.name for each in reported.all if each.left} == {"shop"}, "a rule keeps payments for years"
+    assert "holds payment, which the policy does not let an erasure delete" in reported.all[2].left[0]
+    assert {each.name: each.rests_on for each in reported.all if each.rests_on} == {
         **{name: {"contract_active"} for name in ("mailing", "billing")},
         "shop": {"contract_active", "invoice_open"},
     }
-    for each in (alone, told):
+    for each in (alone, reported):
         await each.close()
 
 
@@ -111,10 +111,10 @@ async def test_a_team_on_the_bus_is_named_with_what_it_can_do(tmp_path: Path) ->
 async def test_unsupported_operation_is_manual_unless_it_concerns_nothing(tmp_path: Path) -> None:
     downstreams = load(tmp_path, MAILING + BILLING + 'not_held = ["suppress"]\n')
     by_hand = {operation: downstreams.by_hand(operation) for operation in Operation}
-    everybody, nobody = {"mailing", "billing"}, set[str]()
+    both, none = {"mailing", "billing"}, set[str]()
     assert by_hand == {
-        **dict.fromkeys(Operation, nobody),
-        **dict.fromkeys((Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT), everybody),
+        **dict.fromkeys(Operation, none),
+        **dict.fromkeys((Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT), both),
         Operation.EXPORT: {"billing"},
         Operation.SUPPRESS: {"mailing"},
     }
@@ -185,7 +185,7 @@ def test_a_path_is_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_mistake_is_told_with_its_place_and_its_remedy(tmp_path: Path, text: str, says: str) -> None:
+def test_mistake_is_reported_with_its_place_and_remedy(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(Misconfigured) as caught:
         load(tmp_path, text, {"SECRET": "known to two"})
     assert says in str(caught.value)
@@ -193,12 +193,12 @@ def test_a_mistake_is_told_with_its_place_and_its_remedy(tmp_path: Path, text: s
     assert "downstreams.toml" in str(caught.value)
 
 
-def test_every_mistake_of_a_table_is_told_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_of_a_table_are_reported_together(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match=r"max_row is not a key.*colour is not a key"):
         load(tmp_path, f"{BILLING}max_row = 3\ncolour = 1")
 
 
-def test_a_file_that_is_not_there_is_told_with_the_setting_that_names_it(tmp_path: Path) -> None:
+def test_missing_file_is_reported_with_its_setting(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="point DSR_WORK_DOWNSTREAMS at a file"):
         read(tmp_path / "absent.toml", {})
 
@@ -207,7 +207,7 @@ def test_a_secret_is_never_in_the_words_of_the_wiring() -> None:
     assert "two" not in repr(wiring(ENVIRONMENT))
 
 
-def test_a_system_that_is_not_declared_is_told_with_those_that_can(tmp_path: Path) -> None:
+def test_undeclared_system_is_reported_with_the_declared_ones(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="no downstream 'crm': the downstreams file declares billing"):
         load(tmp_path, BILLING).get("crm")
 
@@ -231,7 +231,7 @@ def test_the_hash_of_a_system_changes_with_its_table_and_its_dataset_and_with_no
     assert hashed(table) != before
 
 
-def test_an_account_id_is_told_to_systems_of_its_namespace_alone(tmp_path: Path) -> None:
+def test_account_id_is_sent_only_to_systems_of_its_namespace(tmp_path: Path) -> None:
     table = '[{0}]\nadapter = "bus"\nneeds = ["account_id", "email"]\n{1}\n'
     systems = {"crm": 'accounts = "customers"', "shop": 'accounts = "customers"', "orders": "", "billing": ""}
     loaded = load(tmp_path, "".join(table.format(name, more) for name, more in systems.items()))
@@ -239,10 +239,10 @@ def test_an_account_id_is_told_to_systems_of_its_namespace_alone(tmp_path: Path)
         Identity(IdentityType.ACCOUNT_ID, "1001", source=each) for each in ("requester", "crm", "orders")
     )
     address, nickname = Identity(IdentityType.EMAIL, "ada@example.org"), Identity(IdentityType.NAME, "Ada")
-    heard = {name: loaded.get(name).may_receive([stated, found, theirs, address, nickname]) for name in systems}
-    assert heard["crm"] == heard["shop"] == (stated, found, address, nickname)
-    assert heard["orders"] == (theirs, address, nickname)
-    assert heard["billing"] == (address, nickname)
+    received = {name: loaded.get(name).may_receive([stated, found, theirs, address, nickname]) for name in systems}
+    assert received["crm"] == received["shop"] == (stated, found, address, nickname)
+    assert received["orders"] == (theirs, address, nickname)
+    assert received["billing"] == (address, nickname)
 
 
 def test_a_command_works_by_the_policy_that_the_services_work_by(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,7 +255,7 @@ def test_a_command_works_by_the_policy_that_the_services_work_by(monkeypatch: py
         Wiring.of_command()
 
 
-# ``dsr downstreams check``: every mistake at once, with its key and the mend, and nobody else's secrets needed.
+# ``dsr downstreams check`` reports all mistakes together, with key and remedy, and needs only the secrets of the file.
 WRONG = """\
 [orders]
 adapter = "sql"
@@ -299,7 +299,7 @@ def checked(folder: Path, text: str = WRONG, dataset: str = ORDERS, **environmen
     return asyncio.run(check(folder / "downstreams.toml", wiring, live=False))
 
 
-def test_every_mistake_of_every_file_is_told_at_once_with_its_key_and_what_to_write(tmp_path: Path) -> None:
+def test_all_mistakes_of_all_files_are_reported_together_with_a_remedy(tmp_path: Path) -> None:
     orders, shop, helpdesk = checked(tmp_path)
     assert [(each.place, each.says) for each in orders.faults[:2]] == [
         ("[orders]", "needs.0: Input should be 'email', 'phone', 'account_id', 'sip_uri', 'client_id' or 'name'"),
@@ -347,7 +347,7 @@ def test_unset_secret_is_never_replaced(tmp_path: Path, monkeypatch: pytest.Monk
     ]
 
 
-def test_what_a_dataset_searches_by_and_the_table_does_not_name_is_told_with_the_table(tmp_path: Path) -> None:
+def test_identity_missing_in_needs_is_reported(tmp_path: Path) -> None:
     right = ORDERS.replace('colour = "red"\n', "").replace('"Z"', '"A"').replace(', partty = "x"', "")
     _, shop, _ = checked(tmp_path, dataset=right)
     assert [(each.place, each.says.partition(",")[0]) for each in shop.faults] == [("[shop]", "needs lacks email")]
@@ -367,9 +367,11 @@ def test_the_file_that_ships_is_right_without_a_single_secret() -> None:
     ]
 
 
-@pytest.mark.parametrize("told", [False, True])
-def test_untold_state_of_kept_data_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, told: bool) -> None:
-    state = 'states.active_contract = { column = "contract", in = ["yes"] }' if told else ""
+@pytest.mark.parametrize("known", [False, True])
+def test_unreported_state_of_kept_data_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, known: bool
+) -> None:
+    state = 'states.active_contract = { column = "contract", in = ["yes"] }' if known else ""
     dataset = (
         f'name = "orders"\n[tables.customer]\ncategory = "customer"\nprimary_key = ["id"]\n{state}\n'
         '[tables.customer.columns]\nid = { class = "A", identity = "account_id", yields = true }\n'
@@ -378,8 +380,8 @@ def test_untold_state_of_kept_data_is_named(tmp_path: Path, monkeypatch: pytest.
     table = WRONG[WRONG.index("[shop]") : WRONG.index("[helpdesk]")].replace('["phone"]', '["account_id"]')
     (shop,) = checked(tmp_path, table, dataset)
     said = "holds what the policy keeps while contract_active"
-    assert [each.says.partition(",")[0] for each in shop.by_person] == ([] if told else [said])
-    if not told:
+    assert [each.says.partition(",")[0] for each in shop.by_person] == ([] if known else [said])
+    if not known:
         assert "declare the state active_contract on a table" in shop.by_person[0].says
     assert not shop.faults, "the platform works with it all the same"
     monkeypatch.setenv("DSR_SHOP_DSN", "postgresql://shop.invalid/")
@@ -388,7 +390,7 @@ def test_untold_state_of_kept_data_is_named(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(("held", "named"), [("customer", None), ("contract", None), ("ticket", "active_contract")])
-def test_state_told_by_a_table_and_no_rule_is_named(tmp_path: Path, held: str, named: str | None) -> None:
+def test_state_reported_without_a_rule_is_named(tmp_path: Path, held: str, named: str | None) -> None:
     dataset = (
         f'name = "orders"\n[tables.deal]\ncategory = "{held}"\nprimary_key = ["id"]\n'
         'states.active_contract = { column = "state", in = ["on"] }\n'
@@ -402,7 +404,7 @@ def test_state_told_by_a_table_and_no_rule_is_named(tmp_path: Path, held: str, n
 
 
 @pytest.mark.parametrize(
-    ("key", "person", "more", "told"),
+    ("key", "person", "more", "named"),
     [
         ("id", "", "", ["bill"]),
         ("account", "", "", []),
@@ -412,9 +414,9 @@ def test_state_told_by_a_table_and_no_rule_is_named(tmp_path: Path, held: str, n
         ("id", 'person = "account"\nat = { happened = "since" }', "", ["bill"]),
         ("id", "", "assigns = true\n", []),
     ],
-    ids=["named", "its key", "one person's", "a row is one", "told apart by address", "what happened", "a register"],
+    ids=["named", "its key", "one person's", "a row is one", "separated by address", "what happened", "a register"],
 )
-def test_store_that_cannot_own_is_named(tmp_path: Path, key: str, person: str, more: str, told: list[str]) -> None:
+def test_store_that_cannot_own_is_named(tmp_path: Path, key: str, person: str, more: str, named: list[str]) -> None:
     dataset = (
         f'name = "orders"\n[tables.reader]\ncategory = "ticket"\nprimary_key = ["{key}"]\n{person}\n'
         '[tables.reader.columns]\nid = { class = "T" }\nmail = { class = "A", identity = "email" }\n'
@@ -424,8 +426,8 @@ def test_store_that_cannot_own_is_named(tmp_path: Path, key: str, person: str, m
     )
     table = WRONG[WRONG.index("[shop]") : WRONG.index("[helpdesk]")].replace('["phone"]', '["email", "account_id"]')
     found = report(checked(tmp_path, f'{table}yields = ["account_id"]\n{more}', dataset))
-    assert found["systems"]["shop"].get("unconfirmed_accounts", []) == told
-    assert ("a person decides whose it is unless the account is proved: bill" in words_of(found)[0]) is bool(told)
+    assert found["systems"]["shop"].get("unconfirmed_accounts", []) == named
+    assert ("a person decides whose it is unless the account is proved: bill" in words_of(found)[0]) is bool(named)
 
 
 def test_what_a_file_says_that_a_store_yields_and_its_dataset_does_not_is_named(tmp_path: Path) -> None:
@@ -435,7 +437,7 @@ def test_what_a_file_says_that_a_store_yields_and_its_dataset_does_not_is_named(
     assert [each.says.partition(",")[0] for each in shop.faults] == ["yields has account_id"]
 
 
-def test_an_operation_that_nothing_declares_is_told_as_one_by_hand(tmp_path: Path) -> None:
+def test_undeclared_operation_is_reported_as_manual(tmp_path: Path) -> None:
     right = ORDERS.replace('colour = "red"\n', "").replace('"Z"', '"A"').replace(', partty = "x"', "")
     text = WRONG[WRONG.index("[shop]") :].replace('needs = ["phone"]', 'needs = ["email"]')
     shop, helpdesk = report(checked(tmp_path, text, right))["systems"].values()
@@ -444,13 +446,13 @@ def test_an_operation_that_nothing_declares_is_told_as_one_by_hand(tmp_path: Pat
     assert not {"restrict", "lift"} & set(helpdesk["operations"])
 
 
-def test_a_system_that_the_file_does_not_declare_is_told_with_those_it_does(tmp_path: Path) -> None:
+def test_unknown_system_is_reported_with_the_declared_ones(tmp_path: Path) -> None:
     (tmp_path / "d.toml").write_text('[billing]\nadapter = "bus"\nneeds = ["email"]\n')
     with pytest.raises(Misconfigured, match=r"declares no \[shop\]: it declares billing"):
         asyncio.run(check(tmp_path / "d.toml", Wiring({}, SystemClock(), publish, b""), "shop"))
 
 
-def test_an_emitter_that_speaks_for_accounts_of_no_register_is_told_with_its_key_and_the_mend(tmp_path: Path) -> None:
+def test_emitter_for_an_unknown_register_is_reported_with_a_remedy(tmp_path: Path) -> None:
     (file := tmp_path / "emitters.toml").write_text('[numbers]\ntypes = ["number.assigned"]\nauthoritative = "shop"\n')
     systems = checked(tmp_path)
     [fault] = emitter_faults(file, systems)

@@ -1,4 +1,4 @@
-"""The report of an access: all that Art. 15 asks to be told, tailored to what is held, in a page that stands alone."""
+"""The report of an access: everything that Art. 15 requires, for the data held, in a self-contained page."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -67,23 +67,23 @@ async def test_purposes_recipients_and_transfers_are_those_of_what_is_held_and_o
     assert (calls.items["A15.g"].answered, account.items["A15.g"].answered) == (True, False)
 
 
-async def test_of_a_kind_of_data_that_the_policy_does_not_know_the_report_says_so_and_claims_nothing() -> None:
+async def test_unknown_category_is_named_without_claims() -> None:
     unknown = Piece("shop", "horoscope", "shop", {"sign": "Leo"})
-    alone, beside = await report(unknown), await report(unknown, NOTE)
+    alone, with_note = await report(unknown), await report(unknown, NOTE)
     of_policy = ("A15.a", "A15.b", "A15.c", "A15.d", "A15.g", "A15.h", "A15.2")
-    for told in (alone, beside):
-        assert {name for name, item in told.items.items() if item.status == "in_part"} == {*of_policy, "A15.X1"}
+    for page_of in (alone, with_note):
+        assert {name for name, item in page_of.items.items() if item.status == "in_part"} == {*of_policy, "A15.X1"}
         for name in of_policy:
-            assert "Our policy does not yet describe these kinds of data: horoscope." in said(told, name)
+            assert "Our policy does not yet describe these kinds of data: horoscope." in said(page_of, name)
     claims = ("We make no decision", "None of those who", "disclosed these data to nobody", "No fixed period")
     for name in of_policy:
         flat = said(alone, name).partition("Of everything else that we hold about you:")[0]
         assert not [claim for claim in claims if claim in flat], name
-    assert "Of everything else that we hold about you: We make no decision" in said(beside, "A15.h")
+    assert "Of everything else that we hold about you: We make no decision" in said(with_note, "A15.h")
     assert alone.undeclared == ["horoscope"]
 
 
-async def test_the_policy_alone_decides_what_is_told(tmp_path: Path) -> None:
+async def test_report_follows_the_policy_alone(tmp_path: Path) -> None:
     shorter = changed(tmp_path, 'period = "P90D"\nanchor = "call_start"', 'period = "P60D"\nanchor = "call_start"')
     other = all_signed(read_policy(shorter))
     signalling = Piece("cdr", "missed_call", "cdr.missed_calls", {"at": NEW}, {"call_start": NEW})
@@ -100,10 +100,10 @@ async def test_the_policy_alone_decides_what_is_told(tmp_path: Path) -> None:
     ],
 )
 async def test_the_authority_of_the_persons_country_is_named(country: str | None, named: str) -> None:
-    told = said(await report(call(), country=country), "A15.f")
-    assert named in told
-    assert "where you live" in told
-    assert "support@cloudcontactpro.net" in told
+    text = said(await report(call(), country=country), "A15.f")
+    assert named in text
+    assert "where you live" in text
+    assert "support@cloudcontactpro.net" in text
 
 
 async def test_what_was_left_out_is_counted_by_reason_and_what_is_missing_named_with_why() -> None:
@@ -175,14 +175,14 @@ async def test_no_code_of_a_request_stands_in_the_report_without_its_words(langu
     assert {code for kind, code in reasons if words.detail("reason", code, kind) == code} == set()
 
 
-async def test_what_we_hold_by_ourselves_is_told_of_as_all_else_is_and_the_entry_of_the_list_is_in_the_copy() -> None:
+async def test_our_own_data_are_reported_and_the_suppression_entry_is_in_the_copy() -> None:
     listed = Step(AT, LISTED, {"contact_point": "ada@example.org", "right": "objection"})
     files = unpacked(await made_of([call()], Right.ACCESS, AT, steps=[listed]))
-    told = read(files["report.html"].decode())
+    report_page = read(files["report.html"].decode())
     for name in ("A15.a", "A15.b", "A15.d"):
-        assert {"request_file", "suppression", "call_record"} <= told.items[name].about
-    assert "3 years after their closure" in said(told, "A15.d")
-    assert "3 entries in 3 kinds of data" in said(told, "A15.0")
+        assert {"request_file", "suppression", "call_record"} <= report_page.items[name].about
+    assert "3 years after their closure" in said(report_page, "A15.d")
+    assert "3 entries in 3 kinds of data" in said(report_page, "A15.0")
     assert "on the list of those that get no marketing" in files["report.html"].decode()
     assert '"contact_point":"ada@example.org"' in files["request.jsonl"].decode()
     assert "suppression" not in (await report(call())).items["A15.a"].about
@@ -197,8 +197,8 @@ async def test_what_we_hold_by_ourselves_is_told_of_as_all_else_is_and_the_entry
     ],
 )
 async def test_days_are_written_as_in_letters(language: str, made: str, first: str) -> None:
-    told = await page(call(), language=language)
-    assert (made in told, first in told) == (True, True)
+    text = await page(call(), language=language)
+    assert (made in text, first in text) == (True, True)
 
 
 async def test_the_page_runs_nothing_and_loads_nothing_and_shows_what_people_wrote_as_text() -> None:
@@ -212,16 +212,16 @@ async def test_the_page_runs_nothing_and_loads_nothing_and_shows_what_people_wro
 
 
 async def test_a_table_of_very_many_rows_shows_the_first_and_names_the_file_that_has_all() -> None:
-    told = await page(*(call(f"2026-01-01T10:00:{n % 60:02}+00:00", to=f"+4420794{n:05}") for n in range(1_234)))
-    assert "100 of 1,234 rows are shown; all of them are in the file call_record.csv." in told
-    assert told.count("+4420794") == 100
+    text = await page(*(call(f"2026-01-01T10:00:{n % 60:02}+00:00", to=f"+4420794{n:05}") for n in range(1_234)))
+    assert "100 of 1,234 rows are shown; all of them are in the file call_record.csv." in text
+    assert text.count("+4420794") == 100
 
 
-async def test_what_the_company_words_by_itself_is_told_in_its_own_words(tmp_path: Path) -> None:
+async def test_companys_own_wording_is_used(tmp_path: Path) -> None:
     own = changed(tmp_path, "providing the telephone service", "providing calls", "categories.toml")
-    told = await page(call(), language="de", policy=read_policy(own))
-    assert "providing calls" in told
-    assert "Bereitstellung des Telefondienstes" not in told
+    text = await page(call(), language="de", policy=read_policy(own))
+    assert "providing calls" in text
+    assert "Bereitstellung des Telefondienstes" not in text
 
 
 async def test_a_customer_who_has_asked_gets_the_data_and_says_to_the_person_what_they_are_for() -> None:
@@ -249,15 +249,15 @@ async def test_a_report_is_in_the_language_of_the_person() -> None:
 
 async def test_a_field_of_another_kind_of_data_is_not_explained_by_one_of_the_same_name() -> None:
     other = Piece("cdr", "account", "cdr.client", {"from": "2019"})
-    told = await report(call(), other, legends=LEGENDS)
-    assert "Of 1 of 4 columns" in said(told, "A15.X1")
+    shown = await report(call(), other, legends=LEGENDS)
+    assert "Of 1 of 4 columns" in said(shown, "A15.X1")
 
 
-async def test_a_field_that_is_our_own_estimate_is_not_told_as_from_the_person() -> None:
+async def test_our_own_estimate_is_not_attributed_to_the_person() -> None:
     estimated = replace(NOTE, data={**NOTE.data, "score": 7, "grade": None}, ours=("score", "grade"))
-    told = said(await report(estimated), "A15.g")
-    assert "from you; not from you, but entered, observed or worked out by us: Score" in told
-    assert "Grade" not in told
+    text = said(await report(estimated), "A15.g")
+    assert "from you; not from you, but entered, observed or worked out by us: Score" in text
+    assert "Grade" not in text
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -267,12 +267,12 @@ async def test_each_field_that_hides_something_is_named_with_its_reason(whose: s
     content = sealing(UUID(int=1), "cdr", [record, replace(record, hidden={})]).content
     named, other = pieces.read("cdr", content, Right.ACCESS, lambda _: True)
     assert (dict(named.hidden), dict(other.hidden)) == (record.hidden, {})
-    assert orjson.loads(named.line)["hidden"] == record.hidden, "for a program, beside the data"
+    assert orjson.loads(named.line)["hidden"] == record.hidden, "for a program, next to the data"
     assert "hidden" not in orjson.loads(other.line)
-    told = said(await report(named, other, language=language), "A15.4")
-    assert texts_of(language).answers[f"hidden_{whose}"] in told
-    assert (WITHHELD in told) is (whose != "others"), "as the tables have it"
-    assert texts_of(language).label(None, "network_number") in told
+    text = said(await report(named, other, language=language), "A15.4")
+    assert texts_of(language).answers[f"hidden_{whose}"] in text
+    assert (WITHHELD in text) is (whose != "others"), "as the tables have it"
+    assert texts_of(language).label(None, "network_number") in text
 
 
 # Words of the report: the same in every language, and there for everything that it may say.
@@ -360,8 +360,8 @@ def test_value_is_localised_and_uncertain_ones_shown_as_stored(column: str, valu
 
 async def test_times_are_those_of_the_zone_of_the_person_and_the_files_have_them_as_systems_gave_them() -> None:
     files = unpacked(await made_of([call()], Right.ACCESS, AT, zone="America/New_York", language="es"))
-    told = files["report.html"].decode()
-    assert ("2 de marzo de 2026, 04:30" in told, "Nueva York" in told, "1 mar 2026, 17:30:00" in told) == (True,) * 3
+    text = files["report.html"].decode()
+    assert ("2 de marzo de 2026, 04:30" in text, "Nueva York" in text, "1 mar 2026, 17:30:00" in text) == (True,) * 3
     assert NEW.encode() in files["data.jsonl"]
     assert NEW.encode() in files["call_record.csv"]
     assert "Empiece por él" in files["README.txt"].decode()
@@ -400,7 +400,7 @@ async def test_codes_and_hashes_are_in_the_appendix_and_the_address_of_the_contr
     assert re.search(r"[0-9a-f]{64}", details)
 
 
-async def test_what_should_have_gone_already_is_told_as_overdue_and_a_reason_that_is_over_as_over() -> None:
+async def test_overdue_deletion_and_ended_reason_are_reported_as_such() -> None:
     older, missed = "2024-06-01T10:00:00+00:00", Piece("cdr", "missed_call", "cdr", {"at": OLD}, {"call_start": OLD})
     mixed, over = said(await report(call(older), call(NEW)), "A15.d"), said(await report(call(older), missed), "A15.d")
     assert "The oldest of it was to be deleted on 2 January 2026, which is overdue; the newest is deleted on" in mixed
@@ -416,56 +416,56 @@ async def test_what_says_no_day_counts_as_what_it_belongs_to_and_that_some_has_n
     message = Piece("tickets", "message", "tickets", {"id": "2", "author": "you"})
     assert "It is deleted on 11 January 2029." in said(await report(ticket, message), "A15.d")
     open_one = replace(ticket, data={"id": "3"}, anchors={})
-    told = said(await report(ticket, open_one, message), "A15.d")
-    assert "It is deleted on 11 January 2029. For some of it that time has not begun." in told
-    assert told.count("It is deleted on") == 1, "what is said of tickets is said of their messages"
+    text = said(await report(ticket, open_one, message), "A15.d")
+    assert "It is deleted on 11 January 2029. For some of it that time has not begun." in text
+    assert text.count("It is deleted on") == 1, "what is said of tickets is said of their messages"
 
 
-async def test_kinds_of_which_the_same_is_said_stand_in_one_line_and_each_is_told_of() -> None:
+async def test_categories_with_the_same_answer_share_a_line() -> None:
     address = Piece("crm", "address", "crm", {"city": "Bonn"})
-    told = await report(NOTE, address)
+    shown = await report(NOTE, address)
     for item in ("A15.a", "A15.d"):
-        assert {"account", "address", "request_file"} <= told.items[item].about
-    assert "account, address providing the telephone service" in said(told, "A15.a")
+        assert {"account", "address", "request_file"} <= shown.items[item].about
+    assert "account, address providing the telephone service" in said(shown, "A15.a")
 
 
-async def test_what_we_entered_among_what_is_from_the_person_is_told_as_ours() -> None:
-    """Nothing that stands in a package says it: it is known of each record from the system that gave it."""
-    theirs, ours = Category(), Category()
-    theirs.add(NOTE)
+async def test_data_that_we_entered_are_attributed_to_us() -> None:
+    """The source is known per record, from its system."""
+    provided, ours = Category(), Category()
+    provided.add(NOTE)
     ours.add(replace(NOTE, provided=False))
     both = Category()
     for each in (NOTE, replace(NOTE, provided=False)):
         both.add(each)
     request = Request(REQUEST, read_policy(), AT.date())
     for held, words in ((ours, "not from you: we entered it ourselves"), (both, "partly entered by us (rows: 1)")):
-        told = read(render({"account": held}, request, [], AT).decode())
-        assert words in said(told, "A15.g")
-    assert read(render({"account": theirs}, request, [], AT).decode()).items["A15.g"].status == "not_applicable"
+        shown = read(render({"account": held}, request, [], AT).decode())
+        assert words in said(shown, "A15.g")
+    assert read(render({"account": provided}, request, [], AT).decode()).items["A15.g"].status == "not_applicable"
 
 
 async def test_entry_of_the_list_stays_while_there_is_marketing() -> None:
     listed = Step(AT, LISTED, {"contact_point": "ada@example.org", "right": "erasure"})
-    told = said(await report(call(), steps=[listed]), "A15.d")
-    assert "For as long as we send any advertising" in told
-    assert "No fixed period" not in told
+    text = said(await report(call(), steps=[listed]), "A15.d")
+    assert "For as long as we send any advertising" in text
+    assert "No fixed period" not in text
 
 
-async def test_columns_that_nobody_explains_are_counted_and_the_item_is_answered_in_part() -> None:
-    told = await report(Piece("shop", "invoice", "shop", {"amount": 1, "id": 2}))
-    assert told.items["A15.X1"].status == "in_part"
-    assert "Of 1 of 2 columns we have not yet written down what they mean" in said(told, "A15.X1")
+async def test_unexplained_columns_are_counted() -> None:
+    shown = await report(Piece("shop", "invoice", "shop", {"amount": 1, "id": 2}))
+    assert shown.items["A15.X1"].status == "in_part"
+    assert "Of 1 of 2 columns we have not yet written down what they mean" in said(shown, "A15.X1")
 
 
-# What a report says of how long data are kept (Art. 15(1)(d)): days, laws, rules nobody has signed, and states.
+# Retention in a report (Art. 15(1)(d)): days, laws, unsigned rules, and states.
 async def test_periods_come_with_the_days_that_follow_for_this_person_in_the_zone_of_the_controller() -> None:
-    told = said(await report(call(OLD), call(NEW)), "A15.d")
-    assert "18 months, counted from the beginning of the call" in told
-    assert "The oldest of it is kept until 15 July 2026, the newest until 1 September 2027." in told
-    assert "The oldest of it is deleted on 16 August 2026, the newest on 2 October 2027." in told
+    text = said(await report(call(OLD), call(NEW)), "A15.d")
+    assert "18 months, counted from the beginning of the call" in text
+    assert "The oldest of it is kept until 15 July 2026, the newest until 1 September 2027." in text
+    assert "The oldest of it is deleted on 16 August 2026, the newest on 2 October 2027." in text
 
 
-async def test_a_law_of_a_country_is_told_to_whoever_lives_there_and_an_unsigned_rule_to_nobody() -> None:
+async def test_law_of_a_country_is_named_to_its_residents_and_unsigned_rules_never() -> None:
     policy = all_signed(read_policy())
     in_germany, in_france = [await report(call(OLD), policy=policy, country=country) for country in ("DE", "FR")]
     assert ("in Germany" in said(in_germany, "A15.d"), "in Germany" in said(in_france, "A15.d")) == (True, False)
@@ -475,14 +475,14 @@ async def test_a_law_of_a_country_is_told_to_whoever_lives_there_and_an_unsigned
 
 
 @pytest.mark.parametrize("signed", ["rules", "ceilings", ""])
-async def test_what_nobody_has_signed_is_told_as_not_decided_and_gives_no_day(signed: str) -> None:
+async def test_unsigned_rule_is_reported_as_undecided_without_a_day(signed: str) -> None:
     whole = all_signed(read_policy())
     policy = read_policy().with_other(**{signed: getattr(whole, signed)} if signed else {})
-    told = said(await report(call(OLD), country="DE", policy=policy), "A15.d")
-    assert ("is kept until 15 July 2026" in told) is (signed == "rules")
-    assert ("is deleted on 16 August 2026" in told, "in Germany" in told) == (signed == "ceilings",) * 2
-    assert ("is not decided yet" in told) is (signed != "ceilings")
-    assert "No fixed period" not in told
+    text = said(await report(call(OLD), country="DE", policy=policy), "A15.d")
+    assert ("is kept until 15 July 2026" in text) is (signed == "rules")
+    assert ("is deleted on 16 August 2026" in text, "in Germany" in text) == (signed == "ceilings",) * 2
+    assert ("is not decided yet" in text) is (signed != "ceilings")
+    assert "No fixed period" not in text
     german = said(await report(call(OLD), country="DE"), "A15.d")  # the demonstration's counsel has not signed that
     assert ("18 months" in german, "in Germany" in german, "is not decided yet" in german) == (True, False, False)
 
@@ -491,7 +491,7 @@ ACTIVE = "you have a contract with us"
 
 
 @pytest.mark.parametrize(
-    ("states", "told"),
+    ("states", "sentence"),
     [
         ([{"contract_active": True}], "Even if you ask us to erase it: you have a contract with us"),
         ([{"contract_active": True}, {"contract_active": None}], "Even if you ask us to erase it: you have a contract"),
@@ -500,10 +500,10 @@ ACTIVE = "you have a contract with us"
         ([{}], "If what follows is so, it stays"),
     ],
 )
-async def test_keeping_state_is_a_fact_only_where_known(states: list[dict[str, bool | None]], told: str) -> None:
+async def test_keeping_state_is_a_fact_only_where_known(states: list[dict[str, bool | None]], sentence: str) -> None:
     rows = [replace(NOTE, states=each) for each in states]
-    told_of = said(await report(*rows), "A15.d")
-    assert (told in told_of, ACTIVE in told_of) == (True, bool(told))
+    text = said(await report(*rows), "A15.d")
+    assert (sentence in text, ACTIVE in text) == (True, bool(sentence))
     of_invoices = said(await report(Piece("shop", "invoice", "shop", {"amount": 1}), *rows), "A15.d")
     assert "If what follows is so, it stays even if you ask us to erase it, for as long as that lasts: an invoice" in (
         of_invoices
@@ -520,10 +520,10 @@ CUSTOMER = replace(NOTE, states={LEFT: True})
 
 
 async def test_what_an_erasure_left_is_kept_as_its_answer_says_by_the_rules_whose_days_the_rows_tell() -> None:
-    told = said(await report(CUSTOMER, OLD_CALL, NEW_CALL), "A15.d")
-    assert told.count("kept for the reason that our answer to that request gives") == 1
-    assert told.count("1 September 2027") == 1
-    assert "If what follows is so" not in told
+    text = said(await report(CUSTOMER, OLD_CALL, NEW_CALL), "A15.d")
+    assert text.count("kept for the reason that our answer to that request gives") == 1
+    assert text.count("1 September 2027") == 1
+    assert "If what follows is so" not in text
     in_part = said(await report(NOTE, CUSTOMER, NEW_CALL), "A15.d")
     assert "Part of it is left of what you have asked us to erase (rows: 1): You have asked us to erase it." in in_part
 
@@ -539,11 +539,11 @@ async def test_where_two_rules_keep_neither_has_the_newest_day_of_the_other() ->
     assert "the newest until 1 September 2027" not in said(await report(call(OLD), call(NEW), policy=two), "A15.d")
 
 
-async def test_a_rule_by_the_law_of_a_country_is_told_as_a_condition_and_of_what_is_left_as_the_answer_told() -> None:
+async def test_rule_of_one_country_is_reported_as_a_condition() -> None:
     policy = all_signed(read_policy())
     german = policy.rules["calls_us_18m"].model_copy(update={"jurisdiction": "DE"})
     policy = policy.with_other(rules={**policy.rules, "calls_us_18m": german})
-    told = said(await report(call(OLD), policy=policy), "A15.d")
-    assert "Where the law of the following country applies (Germany): Even if you ask us to erase it:" in told
+    text = said(await report(call(OLD), policy=policy), "A15.d")
+    assert "Where the law of the following country applies (Germany): Even if you ask us to erase it:" in text
     left = said(await report(OLD_CALL, policy=policy), "A15.d")
     assert "kept for the reason that our answer to that request gives" in left

@@ -1,4 +1,4 @@
-"""Who is the same person, and what follows for requests of theirs that are open at a time; pure."""
+"""Who is the same person, and the consequences for their concurrent requests; pure."""
 
 from dataclasses import replace
 from itertools import product
@@ -12,15 +12,15 @@ from shared.storage.keyring import Keyring
 
 EMAIL, ACCOUNT = Identity(IdentityType.EMAIL, "a@b.example"), Identity(IdentityType.ACCOUNT_ID, "C-1")
 LINE = Identity(IdentityType.PHONE, "+493023125001")
-PERSONS = [Person(account, email) for account, email in product((None, b"1", b"2"), (None, b"x", b"y"))]
+EVERYONE = [Person(account, email) for account, email in product((None, b"1", b"2"), (None, b"x", b"y"))]
 
 
-@given(st.sampled_from(PERSONS), st.sampled_from(PERSONS))
+@given(st.sampled_from(EVERYONE), st.sampled_from(EVERYONE))
 def test_all_services_know_the_same_person_by_the_same_rule(one: Person, other: Person) -> None:
     assert one.marks.is_same(other.marks) == one.is_same(other)
 
 
-def test_a_line_and_what_is_not_proved_itself_tell_nobody(keys: Keyring) -> None:
+def test_line_and_unproved_identities_identify_no_one(keys: Keyring) -> None:
     assert person((EMAIL, ACCOUNT, LINE), keys) == NOBODY
     assert person((EMAIL, ACCOUNT, replace(LINE, level="L2")), keys) == NOBODY
     linked = person((replace(EMAIL, level=LEAST_LEVEL), ACCOUNT, LINE), keys)

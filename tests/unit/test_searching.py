@@ -1,4 +1,4 @@
-"""By which identities a system is searched: by none that is proved less well than what it holds needs; pure."""
+"""A system is searched only by identities proved as well as its data require; pure."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -89,12 +89,12 @@ def test_system_is_searched_by_enough_proof(held: tuple[str, ...], right: str, f
 
 @pytest.mark.parametrize(("field", "level"), [("name", "L1"), ("email", "L2"), ("phone", "L2")])
 def test_by_whom_a_contact_point_is_changed_must_be_surer(field: str, level: Level) -> None:
-    change = Change(field=field, asserted="somebody@example.org")
+    change = Change(field=field, asserted="person@example.org")
     rectify: Any = {"right": "rectification", "fulfils": "rectify", "operation": Operation.RECTIFY}
     assert searched(system("account"), at(level, ADDRESS), changes=[change], **rectify).level == level
 
 
-def test_nobody_has_said_how_much_a_system_needs_and_it_needs_the_most() -> None:
+def test_undeclared_system_needs_the_strictest_proof() -> None:
     assert set(Downstream("s", frozenset({EMAIL})).needed.values()) == {"L3"}
 
 
@@ -109,7 +109,7 @@ def test_a_warning_of_a_request_needs_no_proof() -> None:
     assert found.identities == (ADDRESS,)
 
 
-def test_of_what_is_stated_besides_and_not_proved_it_is_said_that_it_was_not_searched_by() -> None:
+def test_unproved_identity_is_reported_as_not_searched() -> None:
     orders = system("account", needs=frozenset({EMAIL, IdentityType.ACCOUNT_ID}))
     found = searched(orders, at("L2", ADDRESS), Identity(IdentityType.ACCOUNT_ID, "C9"))
     assert [each.value for each in found.identities] == [ADDRESS.value]
@@ -136,9 +136,9 @@ def test_no_system_is_searched_by_an_address_that_other_people_have_too(operatio
     both = searched(system("account", needs=frozenset({EMAIL, ACCOUNT.type})), *known, operation=operation)
     assert (both.identities, both.lacks, both.impossible) == ((ACCOUNT,), Unsearched.HELD_BY_OTHERS, False)
     telling = replace(system("account"), adapter=Telling())
-    told = searched(telling, *known, operation=operation).identities
-    assert [each for each in told if each.type is EMAIL and not each.shared] == []
-    assert {each.value for each in told} == {ADDRESS.value}
+    identities = searched(telling, *known, operation=operation).identities
+    assert [each for each in identities if each.type is EMAIL and not each.shared] == []
+    assert {each.value for each in identities} == {ADDRESS.value}
 
 
 def test_what_others_have_too_stops_marketing_by_itself_and_is_lifted_by_a_person() -> None:
@@ -154,7 +154,7 @@ ENDED = Identity(PHONE, NUMBER.value, SINCE, datetime(2025, 1, 1, tzinfo=UTC), "
 
 
 class Heeding:
-    """An adapter that finds by what was somebody's until a day rows of that time alone."""
+    """An adapter for which a former identity finds only rows of its period."""
 
     can = Capabilities(heeds_periods=True)
 
@@ -163,7 +163,7 @@ class Heeding:
 
 @pytest.mark.parametrize("operation", sorted({*OF_ONE_PERSON} - {Operation.LIFT}))
 @pytest.mark.parametrize("past", [FORMER, ENDED])
-def test_what_was_theirs_until_a_day_finds_nobody_where_no_time_is_known(past: Identity, operation: Operation) -> None:
+def test_former_identity_finds_nothing_where_times_are_unknown(past: Identity, operation: Operation) -> None:
     plain = system("account", needs=frozenset({EMAIL, PHONE}))
     alone = searched(plain, past, ACCOUNT, operation=operation)
     assert (alone.identities, alone.lacks, alone.impossible) == ((), Unsearched.NO_LONGER_THEIRS, True)
@@ -203,18 +203,18 @@ _identities = st.lists(
     operation=st.sampled_from([Operation.LOCATE, Operation.EXPORT]),
     register=st.sampled_from([None, Register()]),
 )
-def test_whatever_is_stated_nothing_but_a_name_reaches_a_system_that_is_proved_less_well_than_it_needs(
+def test_only_names_reach_a_system_without_enough_proof(
     known: list[Identity], held: list[str], operation: Operation, register: Register | None
 ) -> None:
     needed = POLICY.needed(held)[Action.ACCESS]
     downstream = system(*held, needs=frozenset(IdentityType) - {NAME})
     found = searched(downstream, *known, operation=operation, register=register)
-    told = [each for each in found.identities if each.type is not NAME]
+    identities = [each for each in found.identities if each.type is not NAME]
     proved = {(each.type, each.value) for each in known if each.level >= needed}
     assert found.level >= needed
-    assert {(each.type, each.value) for each in told} <= proved
-    assert all(each.level >= found.level for each in told)
-    if operation is Operation.LOCATE and told:
+    assert {(each.type, each.value) for each in identities} <= proved
+    assert all(each.level >= found.level for each in identities)
+    if operation is Operation.LOCATE and identities:
         assert found.level == max(needed, highest(each for each in known if each.type is not NAME))
 
 
@@ -234,7 +234,7 @@ LOCATED = Identity(PHONE, "+493023125001", SINCE, source="crm", level="L2")
 @pytest.mark.parametrize(
     ("known", "why"),
     [
-        ((at("L1", ADDRESS),), Unsearched.NOTHING_TO_SEARCH_BY),  # everybody was asked by it, and knows nobody
+        ((at("L1", ADDRESS),), Unsearched.NOTHING_TO_SEARCH_BY),  # every system was searched by it, without a match
         ((ADDRESS,), Unsearched.NOT_PROVED),
         ((at("L1", ADDRESS), Identity(IdentityType.ACCOUNT_ID, "C9")), Unsearched.NOT_PROVED),
         ((at("L1", ADDRESS), at("L1", NUMBER)), Unsearched.NOT_PROVED),
@@ -281,15 +281,15 @@ def test_unregistered_contact_on_file_leaves_nothing_unsearched(number: Identity
 
 
 def test_a_doubt_about_a_sip_user_is_none_of_a_system_that_files_by_telephone_number() -> None:
-    since = (Assignment(b"sip", b"somebody", SINCE), Assignment(b"sip", b"somebody else", SINCE))
-    register = Register("crm", {b"sip": since}, lambda i: b"sip" if i.type is SIP else b"", lambda *_: b"nobody")
+    since = (Assignment(b"sip", b"holder", SINCE), Assignment(b"sip", b"another", SINCE))
+    register = Register("crm", {b"sip": since}, lambda i: b"sip" if i.type is SIP else b"", lambda *_: b"none")
     known = (at("L2", USER), at("L2", NUMBER))
     assert searched(system(needs=frozenset({PHONE})), *known, register=register).identities
     with pytest.raises(AssignmentInDoubt):
         searched(system(needs=frozenset({SIP})), *known, register=register)
 
 
-# An account that is only claimed is told to nobody who does not weigh whose its rows are; pure.
+# A claimed account is sent only to systems that compare owners; pure.
 CLAIM = Identity(IdentityType.ACCOUNT_ID, "A-5", source="desk", level="L2", claimed=True)
 
 
@@ -306,14 +306,14 @@ def test_claimed_account_reaches_only_systems_that_check_ownership(operation: Op
     weighed = searched(filing(), *known, operation=operation)
     assert (CLAIM in weighed.identities, weighed.lacks) == (True, None)
     for bare in (filing(weighs=False), filing(confirmed_elsewhere=True)):
-        told = searched(bare, *known, operation=operation)
-        assert ([each.type for each in told.identities], told.lacks) == ([EMAIL], Unsearched.HELD_BY_OTHERS)
+        found = searched(bare, *known, operation=operation)
+        assert ([each.type for each in found.identities], found.lacks) == ([EMAIL], Unsearched.HELD_BY_OTHERS)
     register = searched(filing(assigns=True), *known, operation=operation)
     assert ([each.type for each in register.identities], register.lacks) == ([EMAIL], None)
 
 
 @pytest.mark.parametrize(
-    ("beside", "counts"),
+    ("further", "counts"),
     [
         (replace(CLAIM, source="crm", claimed=False), True),
         (replace(CLAIM, source="requester", claimed=False), True),
@@ -322,10 +322,10 @@ def test_claimed_account_reaches_only_systems_that_check_ownership(operation: Op
         (replace(CLAIM, source="crm", claimed=False, value="A-6"), False),
     ],
 )
-def test_account_is_no_claim_if_proved_or_yielded_by_the_register(beside: Identity, *, counts: bool) -> None:
-    known = decode(encode(SubjectData(merged((at("L2", ADDRESS), CLAIM, beside))))).identities
-    told = searched(filing(weighs=False), *known).identities
-    assert any(each.value == "A-5" and not each.claimed for each in told) is counts
+def test_account_is_no_claim_if_proved_or_yielded_by_the_register(further: Identity, *, counts: bool) -> None:
+    known = decode(encode(SubjectData(merged((at("L2", ADDRESS), CLAIM, further))))).identities
+    found = searched(filing(weighs=False), *known).identities
+    assert any(each.value == "A-5" and not each.claimed for each in found) is counts
 
 
 @pytest.mark.parametrize("assigns", [True, False])

@@ -52,10 +52,10 @@ class Slow(Memory):
         self, subjects: Sequence[Subject], *, lock: bool = False, data: bool = False, most: int | None = None
     ) -> AsyncGenerator[Page]:
         [task] = [each.task for each in subjects]
-        told_apart = ("letter", ("l0",)) in self.rows
+        separate = ("letter", ("l0",)) in self.rows
         async for page in super().find(subjects, lock=lock, data=data, most=most):
             yield [
-                record._replace(whose={task.task_id: record.key == ("C0",) or not told_apart})
+                record._replace(whose={task.task_id: record.key == ("C0",) or not separate})
                 if record.shape.place == "customer" and self.shared_address
                 else record
                 for record in page

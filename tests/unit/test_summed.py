@@ -1,4 +1,4 @@
-"""What the last letter says of a request: all that was done since its receipt, and what was corrected nowhere."""
+"""The final answer: everything done since the receipt of the request, and corrections made nowhere."""
 
 import re
 from collections import Counter
@@ -135,7 +135,7 @@ def test_no_system_stands_twice_for_one_thing() -> None:
 # What a letter says of an erasure follows from the receipts of all its looks, whatever went when.
 LOOKS = 3
 WORDS = {"call": "call", "invoice": "invoice", "ticket": "support ticket"}
-"""In one."""
+"""Category names in the singular."""
 LAST = date(2028, 3, 30)
 # Of each row its category, and with which look it goes; with none of them: it stays.
 rows = st.lists(st.tuples(st.sampled_from(sorted(WORDS)), st.integers(0, LOOKS)), min_size=1, max_size=8)
@@ -180,8 +180,8 @@ def test_what_has_gone_and_what_is_kept_is_counted_over_all_looks(every: list[tu
     body = " ".join(written(kind, fields).body.split())
     assert f"shop: {f'{gone.total()} record' if gone else 'nothing was erased'}" in body
     listed = re.search(r"records? erased \(([^)]*)\)", body)
-    told = [each.rsplit(": ", 1) for each in listed[1].split(", ")] if listed else []
-    counted = {name.rstrip("s"): int(count) for name, count in told if count != "0"}
+    counts = [each.rsplit(": ", 1) for each in listed[1].split(", ")] if listed else []
+    counted = {name.rstrip("s"): int(count) for name, count in counts if count != "0"}
     assert counted == {WORDS[name]: count for name, count in gone.items()}
     [(total, kinds)] = re.findall(r"we keep (\d+) records? \(([^)]+)\) until 30 March 2028", body) or [("0", "")]
     kept = {name: int(count or total) for name, count in re.findall(r"([a-z ]+[a-z])(?:: (\d+))?", kinds)}
@@ -189,7 +189,7 @@ def test_what_has_gone_and_what_is_kept_is_counted_over_all_looks(every: list[tu
     assert fields["about"] == ("partially_fulfilled" if left else "fulfilled")
 
 
-# What stands beside an answer is told with it: what was erased on another request, and what was begun and stopped.
+# The answer also reports erasures of another request, and work that was begun and stopped.
 def report(system: str, operation: Operation, **said: Any) -> TaskReport:
     known = {"task_id": uuid7(), "system": system, "operation": operation, "outcome": TaskOutcome.NO_MATCH}
     return TaskReport.model_validate(known | said)
@@ -212,17 +212,17 @@ def test_work_before_a_failure_is_counted_as_unverified(outcome: Outcome, report
     assert "5 records erased" in done((*kept_from((left,), (again,)), again))
 
 
-def test_what_was_finished_after_a_withdrawal_is_told_by_a_letter_and_once() -> None:
+def test_work_finished_after_a_withdrawal_has_one_letter() -> None:
     withdrawn = a_request(State.IN_PROGRESS).withdraw(AT).request
     late = report("billing", Operation.ERASE, outcome=None, failure="withdrawn", found=4, changed=4, reported=True)
-    told = withdrawn.report(a(FulfilmentReported, tasks=(late,)), {}, AT)
-    ((kind, fields),) = read(told.letters)
+    reported = withdrawn.report(a(FulfilmentReported, tasks=(late,)), {}, AT)
+    ((kind, fields),) = read(reported.letters)
     assert (kind, fields["about"]) == ("answer", "withdrawn")
     assert "4 records (as it says of itself) in billing" in fields["answer"]
-    assert told.request.report(a(FulfilmentReported, tasks=(late,)), {}, AT).letters == ()
+    assert reported.request.report(a(FulfilmentReported, tasks=(late,)), {}, AT).letters == ()
 
 
-# Of what is kept people read the name that the policy gives a system, and each reason beside what it is of.
+# Kept data are reported with the policy's name of the system, and each reason with its data.
 DAY, LATER = date(2030, 1, 31), date(2032, 1, 31)
 
 
@@ -232,7 +232,7 @@ def kept(**said: object) -> dict[str, object]:
 
 
 def systems(fact: Fact) -> Iterator[Fact]:
-    """Every fact by which a sentence, or one in it, names systems."""
+    """Yields the facts by which a sentence, or a nested one, names systems."""
     if isinstance(fact, Sentence):
         for name, each in fact.facts.items():
             yield from (each.facts if isinstance(each, Listed) else [each]) if name.startswith("system") else ()
@@ -263,12 +263,12 @@ def systems(fact: Fact) -> Iterator[Fact]:
 )
 def test_every_sentence_of_what_is_kept_names_its_system_as_the_policy_does(said: dict[str, object]) -> None:
     report = TaskReport.model_validate({"task_id": uuid7(), "system": "cdr", "operation": "erase", **said})
-    told = [*of_kept(report)]
-    assert told, "something is told"
-    assert all([*systems(each)] == [named_system("cdr")] for each in told)
+    sentences = [*of_kept(report)]
+    assert sentences, "there are sentences"
+    assert all([*systems(each)] == [named_system("cdr")] for each in sentences)
 
 
-def test_that_what_a_hold_keeps_is_restricted_is_told_beside_the_hold_and_not_beside_another_day() -> None:
+def test_restriction_of_held_data_is_reported_with_the_hold() -> None:
     held = Kept(category="account", rule=LEGAL_HOLD, count=1, restricted=1)
     taxed = Kept(category="invoice", rule="tax", count=1, first=DAY, last=DAY, period="P72M")
     said = {"outcome": TaskOutcome.RETAINED, "kept": [held, taxed]}
@@ -278,7 +278,7 @@ def test_that_what_a_hold_keeps_is_restricted_is_told_beside_the_hold_and_not_be
     ]
 
 
-# A correction that was made in no system is told, and a person whom a system has is not told that we hold nothing.
+# A correction made in no system is reported, and a person found in a system does not read that we hold nothing.
 
 NAME, NOTE = ("name", None, "New Name"), ("note", None, "NN")
 
@@ -320,7 +320,7 @@ def test_uncorrected_part_makes_partial(reports: list[TaskReport], missing: tupl
 
 
 @pytest.mark.parametrize(
-    ("reports", "told"),
+    ("reports", "says"),
     [
         (
             (report_corrected("hx", corrected=(1, 0), **AMENDED),),
@@ -336,12 +336,12 @@ def test_uncorrected_part_makes_partial(reports: list[TaskReport], missing: tupl
         ),
     ],
 )
-def test_correction_made_nowhere_is_reported_with_its_place(reports: tuple[TaskReport, ...], told: str) -> None:
+def test_correction_made_nowhere_is_reported_with_its_place(reports: tuple[TaskReport, ...], says: str) -> None:
     request = replace(
         a_request(State.CLOSED, right=Right.RECTIFICATION), outcome=Outcome.PARTIALLY_FULFILLED, tasks=reports
     )
     said = answer(request)
-    assert told in said
+    assert says in said
     assert "every system" not in said
     assert "hold no data" not in said
     assert "after your request had been closed" not in said
@@ -354,19 +354,19 @@ STATED: dict[str, Any] = {"outcome": "amended", "stated": True, "by_category": {
 
 
 @pytest.mark.parametrize(
-    ("outcome", "corrected", "told"),
+    ("outcome", "corrected", "says"),
     [
         (Outcome.FULFILLED, (2,), "Your statement now stands beside it"),
         (Outcome.PARTIALLY_FULFILLED, (2, 0), "Of your statements, in your order, number 2 stands beside no record"),
         (Outcome.PARTIALLY_FULFILLED, (0,), "What you stated stands beside no record"),
     ],
 )
-def test_statement_is_reported_as_no_correction(outcome: Outcome, corrected: tuple[int, ...], told: str) -> None:
+def test_statement_is_reported_as_no_correction(outcome: Outcome, corrected: tuple[int, ...], says: str) -> None:
     said = {**STATED, "outcome": "amended" if any(corrected) else "unchanged"}
     reports = (report_corrected("cdr", found=2, corrected=corrected, **said), report_corrected("crm", "not_held"))
     request = replace(a_request(State.CLOSED, right=Right.RECTIFICATION), outcome=outcome, tasks=reports)
     assert outcome_of(reports) is outcome
-    assert told in answer(request)
+    assert says in answer(request)
     assert "every system" not in answer(request)
     [(_, known)] = closing.closing_letter(request)
     assert known.get("cause") == (None if outcome is Outcome.FULFILLED else "unstated")
@@ -389,7 +389,7 @@ def test_a_receipt_says_of_each_correction_how_many_records_show_it() -> None:
     assert of_corrections(asked, {}, [0, 0], 0).outcome is TaskOutcome.NO_MATCH
 
 
-def test_of_whom_something_was_restricted_meanwhile_nobody_reads_that_we_hold_no_data_there() -> None:
+def test_restricted_person_never_reads_that_we_hold_no_data() -> None:
     restricted = TaskReport(task_id=uuid7(), system="desk", operation="restrict", outcome="amended", found=1, changed=1)
     reports = (report_corrected("desk", "no_match", searched_by=("email",)), restricted)
     closed = replace(a_request(State.CLOSED, right=Right.RECTIFICATION), outcome=Outcome.NO_DATA, tasks=reports)
@@ -400,7 +400,7 @@ def test_of_whom_something_was_restricted_meanwhile_nobody_reads_that_we_hold_no
     assert "hold no data about you there" in alone
 
 
-# Who is told that a contact point was corrected: the one in whose place another came, and nobody else.
+# The notice of a corrected contact point goes only to the replaced one.
 NOW = datetime(2026, 3, 5, 9, tzinfo=UTC)
 EMAIL = Identity(IdentityType.EMAIL, "ada@example.org", level="L2")
 FORMER = Identity(IdentityType.PHONE, "+4930111111", None, datetime(2025, 1, 1, tzinfo=UTC), level="L2")
@@ -408,25 +408,25 @@ PHONE = Identity(IdentityType.PHONE, "+4930222222", datetime(2025, 1, 1, tzinfo=
 CLAIMED = Identity(IdentityType.PHONE, "+4930444444")
 
 
-def told(*changes: Change) -> list[str]:
+def notified(*changes: Change) -> list[str]:
     return old_points(SubjectData((EMAIL, FORMER, PHONE, CLAIMED), changes), NOW)
 
 
-def test_the_old_address_is_told_and_not_the_new_one() -> None:
-    assert told(Change(field="email", asserted="Ada@Example.net")) == ["ada@example.org"]
-    assert told(Change(field="email", current="old@example.org", asserted="ada@example.org")) == ["old@example.org"]
-    assert told(Change(field="email", asserted="ADA@example.org")) == []
+def test_old_address_is_notified_and_not_the_new_one() -> None:
+    assert notified(Change(field="email", asserted="Ada@Example.net")) == ["ada@example.org"]
+    assert notified(Change(field="email", current="old@example.org", asserted="ada@example.org")) == ["old@example.org"]
+    assert notified(Change(field="email", asserted="ADA@example.org")) == []
 
 
-def test_a_number_that_was_the_subject_s_once_or_that_they_only_claim_is_not_told() -> None:
-    assert told(Change(field="phone", asserted="+49 30 333333")) == ["+4930222222"]
+def test_former_or_claimed_number_is_not_notified() -> None:
+    assert notified(Change(field="phone", asserted="+49 30 333333")) == ["+4930222222"]
 
 
-def test_what_reaches_nobody_has_no_old_contact() -> None:
-    assert told(Change(field="name", asserted="Ada Lovelace"), Change(field="address.city", asserted="Bonn")) == []
+def test_field_without_a_contact_point_is_not_notified() -> None:
+    assert notified(Change(field="name", asserted="Ada Lovelace"), Change(field="address.city", asserted="Bonn")) == []
 
 
-def test_nobody_is_told_of_what_was_not_corrected() -> None:
+def test_failed_correction_is_not_notified() -> None:
     report_corrected = TaskReport(task_id=uuid7(), system="crm", operation="rectify", outcome="amended", changed=1)
     closed = a_request(State.CLOSED, right=Right.RECTIFICATION, tasks=(report_corrected,))
     assert corrects(closed)

@@ -1,4 +1,4 @@
-"""What a night does about a ceiling, and what becomes of each column when its people go."""
+"""Retention runs: what a night does about a ceiling, and to each column of an anonymised row."""
 
 import asyncio
 import json
@@ -80,7 +80,7 @@ def test_what_is_past_is_exactly_what_is_purged_by_then(today: date, period: str
         (SWEPT, replace(TERMS, anchor="call_start/ended"), True),
         (replace(SWEPT, state=State.UNSIGNED, counted_on=None), TERMS, True),
     ],
-    ids=["new", "as before", "lengthened", "shortened", "mistyped", "another column", "nobody had signed it"],
+    ids=["new", "as before", "lengthened", "shortened", "mistyped", "another column", "unsigned before"],
 )
 def test_ceiling_that_removes_more_counts_first(
     known: Known | None,
@@ -102,7 +102,7 @@ def test_more_than_the_policys_share_is_too_much(
     assert nights.is_stopped(SWEPT, TERMS, POLICY, Counted(due, rows)) is too_much
 
 
-def test_two_persons_confirm_what_they_were_shown_and_no_row_more() -> None:
+def test_two_people_confirm_exactly_what_they_were_shown() -> None:
     assert nights.is_stopped(STOPPED, TERMS, POLICY, Counted(900, 1_000))
     assert nights.is_stopped(replace(STOPPED, confirmed_by=("officer-1",)), TERMS, POLICY, Counted(900, 1_000))
     assert not nights.is_stopped(CONFIRMED, TERMS, POLICY, Counted(900, 1_000))
@@ -147,12 +147,12 @@ def test_the_shipped_policy_spares_whom_the_article_names() -> None:
 
 
 # A list that no night compares is compared by hand: whom to take out is named by line, and nothing else.
-SUPPRESSED, UNREADABLE = {"boris@example.org", "+49301"}, {"nobody"}
+SUPPRESSED, UNREADABLE = {"boris@example.org", "+49301"}, {"unreadable"}
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many contact points each call had; the API answers them all."""
+    """Returns the number of contact points in each call; the API answers them all."""
     calls: list[int] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -172,11 +172,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_whom_to_take_out_of_a_list_is_named_by_line(tmp_path: Path, asked: list[int]) -> None:
-    (tmp_path / "list.txt").write_text("ada@example.org\n\n boris@example.org \nnobody\n")
+    (tmp_path / "list.txt").write_text("ada@example.org\n\n boris@example.org \nunreadable\n")
     done = CliRunner().invoke(command, ["check", str(tmp_path / "list.txt"), "--text"])
     assert done.stdout.splitlines() == [
         "3  suppressed  boris@example.org",
-        "4  unreadable  nobody",
+        "4  unreadable  unreadable",
         "2 of 3 are to be taken out",
     ]
     assert (done.exit_code, asked) == (1, [3])
@@ -231,7 +231,7 @@ def test_every_column_has_its_end(tmp_path: Path) -> None:
         ('event = "at"', 'event = "seen"', "at.event names column seen, which is not declared"),
     ],
 )
-def test_what_would_leave_somebody_in_it_is_refused(tmp_path: Path, before: str, after: str, says: str | None) -> None:
+def test_incomplete_anonymisation_is_refused(tmp_path: Path, before: str, after: str, says: str | None) -> None:
     assert before in VISITS
     if says is None:
         assert load(tmp_path, VISITS.replace(before, after)).tables["visit"].anonymise
@@ -240,7 +240,7 @@ def test_what_would_leave_somebody_in_it_is_refused(tmp_path: Path, before: str,
             load(tmp_path, VISITS.replace(before, after))
 
 
-def test_rows_of_nobody_knows_whose_customer_are_not_counted_by_our_periods(tmp_path: Path) -> None:
+def test_rows_of_an_unknown_tenant_are_not_counted(tmp_path: Path) -> None:
     other = VISITS + '\n[tables.log]\ncategory = "analytics"\nprimary_key = ["id"]\ntenant = "owner"\n'
     other += '[tables.log.columns]\nid = { class = "T" }\nowner = { class = "T" }\n'
     other += 'account = { class = "A", identity = "account_id" }\n'
@@ -252,12 +252,12 @@ def test_a_check_asks_for_the_right_to_change_what_a_night_anonymises(tmp_path: 
     table = load(tmp_path).tables["visit"]
     may = {name: SeenColumn("text", writable=name in {"client", "kind"}) for name in table.columns}
     found, server = Relation(("public", "visit"), may), Postgres("web", "postgresql://u@localhost/web")
-    told = [*faults_of(table, found, "dsr_web", server, deletable=True)]
+    faults = [*faults_of(table, found, "dsr_web", server, deletable=True)]
     granted = 'GRANT UPDATE ("account", "at", "country", "id") ON "public"."visit" TO dsr_web'
-    assert told == [f"this role may not do what is declared: let the owner run {granted}"]
+    assert faults == [f"this role may not do what is declared: let the owner run {granted}"]
 
 
-# What an erasure has left changes as people were told, or they are told anew (REQ-R7).
+# Changes to data that an erasure left follow the announced dates, or are announced again (REQ-R7).
 LAST = date(2028, 3, 30)
 CALLS = Kept(category="call", rule="calls_us_18m", count=3, first=date(2027, 1, 31), last=LAST, period="P18M")
 HOLD = Kept(category="call", rule="legal_hold", count=5)
@@ -327,14 +327,14 @@ reports = st.lists(rows, max_size=3, unique_by=lambda each: (each.category, each
 def test_data_kept_without_a_letter_stay_as_announced(before: TaskReport, now: TaskReport) -> None:
     if not announced([before], [now]):
         return
-    told = {(each.category, each.rule): each for each in before.kept or ()}
+    promised = {(each.category, each.rule): each for each in before.kept or ()}
     for each in now.kept or ():
-        said = told.pop((each.category, each.rule))
+        said = promised.pop((each.category, each.rule))
         assert each.count <= said.count
         assert each.period == said.period
         assert (each.last is None) is (said.last is None)
         assert each.last is None or (said.last and each.last <= said.last)
-    assert all(each.last for each in told.values()), "what had no day has not ended unsaid"
+    assert all(each.last for each in promised.values()), "what had no day has not ended unsaid"
 
 
 @given(before=reports)

@@ -1,4 +1,4 @@
-"""What operators see: where something went wrong, and never about whom."""
+"""Operators see where something went wrong, and never whose data it concerned."""
 
 import ast
 import importlib
@@ -66,20 +66,20 @@ def failure() -> Exception:
     return raised.value
 
 
-def test_an_error_is_told_by_its_name_and_place_without_its_message() -> None:
-    told = where(failure())
-    assert told.startswith("KeyError at test_telemetry.py:")
-    assert told.endswith(" look_up")
-    assert PERSONAL not in told
+def test_error_is_logged_by_name_and_place_without_its_message() -> None:
+    place = where(failure())
+    assert place.startswith("KeyError at test_telemetry.py:")
+    assert place.endswith(" look_up")
+    assert PERSONAL not in place
 
 
-def test_of_a_group_every_error_is_told() -> None:
+def test_every_error_of_a_group_is_logged() -> None:
     group = ExceptionGroup(PERSONAL, [failure(), ExceptionGroup(PERSONAL, [failure()])])
     assert where(group).count("KeyError at") == 2
     assert PERSONAL not in where(group)
 
 
-def test_whoever_logs_an_exception_its_message_stays_out() -> None:
+def test_message_of_a_logged_exception_stays_out() -> None:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(DiscreetFormatter("%(levelname)s %(message)s"))
@@ -147,7 +147,7 @@ def test_a_traceparent_is_passed_on_where_nothing_is_recorded() -> None:
 
 
 # What the settings say about the broker's users and encryption is what every client of it is given.
-def test_on_one_machine_nobody_asks_who_we_are() -> None:
+def test_one_machine_needs_no_identity() -> None:
     assert KafkaSettings(bootstrap="127.0.0.1:9092").client() == {
         "bootstrap_servers": "127.0.0.1:9092",
         "security_protocol": "PLAINTEXT",
@@ -175,7 +175,7 @@ def test_the_password_does_not_show_when_settings_are_printed() -> None:
     assert "known to two" not in repr(settings)
 
 
-# The sentence of a failure: what its adapter says, unless somebody's data could be in it.
+# The sentence of a failure is its adapter's, unless it could contain personal data.
 GENERAL = "The system's search returned people other than the subject; nothing was changed."
 
 
@@ -188,7 +188,7 @@ def test_a_failure_says_which_limit_has_stopped_it_and_how_much_was_found() -> N
     }
 
 
-def test_what_was_done_before_a_failure_is_told_in_counts_and_whether_anybody_has_verified_them() -> None:
+def test_work_before_a_failure_is_reported_in_counts_with_their_verification() -> None:
     left = Refused("two are left")
     left.done_before = DoneBefore(found=5, changed=3, remaining=2, reported=True)
     counts = {"found": 5, "changed": 3, "remaining": 2}
@@ -247,7 +247,7 @@ OURS = {
         " records remaining status"
         " still_found"
     ),
-    "what is wrong, in sentences of ours": (
+    "what is wrong, in our own sentences": (
         "' and '.join(faults) '; '.join(wrong) reason_of(text) opposed self._use(claim)"
         " ', and others '.join(why) not_signed(about, today) said"
     ),
@@ -281,7 +281,7 @@ OURS = {
         " ', '.join(left) ', '.join(unseen) ', '.join(sorted(held))"
     ),
 }
-"""What may be put into the sentence of a failure, by what it is."""
+"""Allowed content of a failure's sentence, by kind."""
 
 
 def test_a_failure_repeats_nothing_that_a_system_or_a_person_has_said() -> None:
@@ -290,7 +290,7 @@ def test_a_failure_repeats_nothing_that_a_system_or_a_person_has_said() -> None:
     assert said - known == set(), "look at what that is; if it is ours, say in OURS what it is"
 
 
-def test_a_field_without_a_name_could_be_somebody_and_is_not_repeated() -> None:
+def test_unnamed_field_is_not_repeated() -> None:
     with pytest.raises(ColumnUnmapped) as refused:
         must_be_classified(
             "shop", cast("Resource", SimpleNamespace(fields={})), {"Ada Lovelace": 1, "+4930123456": 2, "shoeSize": 41}
@@ -312,7 +312,7 @@ def _expressions(text: str) -> Iterator[str]:
 
 
 def _said() -> Iterator[str]:
-    """What is put into the text of any failure that waits for a person, in the function that makes it."""
+    """Yields the texts of failures that wait for a person, by the function that makes them."""
     for package in (shared, services):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith("__main__"):
@@ -337,7 +337,7 @@ def _name(called: ast.expr) -> str:
 
 
 def _assigned(function: ast.AST) -> dict[str, list[ast.expr]]:
-    """What each local name stands for."""
+    """Returns the values of local names."""
     found: dict[str, list[ast.expr]] = {}
     for each in ast.walk(function):
         if isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Name):
@@ -346,7 +346,7 @@ def _assigned(function: ast.AST) -> dict[str, list[ast.expr]]:
 
 
 def _parts(arguments: list[ast.expr], assigned: dict[str, list[ast.expr]]) -> Iterator[str]:
-    """What is put into these texts, and into those that they are put together from."""
+    """Yields the parts of these texts, and of the texts within them."""
     todo, seen = [*arguments], set[str]()
     while todo:
         for each in ast.walk(todo.pop()):
@@ -361,7 +361,7 @@ def _parts(arguments: list[ast.expr], assigned: dict[str, list[ast.expr]]) -> It
                 yield ast.unparse(inner)
 
 
-# What a receipt may say: the rest goes into no evidence and into nobody's search.
+# A receipt with other content enters no evidence and no further search.
 ERASED = Receipt(UUID(int=1), TaskOutcome.ERASED, found=2, changed=2, by_category={"call_record": 2})
 REPLY = (
     '{"type": "dsr.task.replied.v1", "command_id": "%s", "task_id": "%s", "operation": "erase", "outcome": "retained",'
@@ -488,11 +488,11 @@ def family(registry: CollectorRegistry) -> Metric:
     return next(iter(registry.collect()))
 
 
-@pytest.mark.parametrize(("people", "told"), [(0, 0), (1, None), (4, None), (5, 5), (9, 5), (10, 10), (1003, 1000)])
-def test_a_count_is_told_in_fives_and_not_below(people: int, told: int | None) -> None:
+@pytest.mark.parametrize(("people", "shown"), [(0, 0), (1, None), (4, None), (5, 5), (9, 5), (10, 10), (1003, 1000)])
+def test_count_is_shown_in_fives_and_not_below(people: int, shown: int | None) -> None:
     registry = CollectorRegistry()
     Gauge("open", "words", registry=registry).set(people)
-    assert shown_figures(family(registry)) == ({} if told is None else {"open[]": told})
+    assert shown_figures(family(registry)) == ({} if shown is None else {"open[]": shown})
 
 
 def test_a_counter_tells_neither_its_last_few_nor_when_it_began() -> None:
@@ -503,7 +503,7 @@ def test_a_counter_tells_neither_its_last_few_nor_when_it_began() -> None:
     assert shown_figures(family(registry)) == {"asked_total[('right', 'access')]": 5}
 
 
-def test_a_histogram_of_fewer_than_five_is_not_told_and_no_sum_ever() -> None:
+def test_histogram_of_fewer_than_five_is_hidden_and_sums_always() -> None:
     registry = CollectorRegistry()
     histogram = Histogram("seconds", "words", ["right"], buckets=(1, 10), registry=registry)
     for seconds in (0.5, 0.5, 2, 2, 2, 2, 20):
@@ -520,19 +520,19 @@ def test_a_histogram_of_fewer_than_five_is_not_told_and_no_sum_ever() -> None:
 
 
 @given(st.integers(0, 200))
-def test_percentiles_are_told_of_five_cases_or_more(cases: int) -> None:
+def test_percentiles_need_five_cases(cases: int) -> None:
     summary = Metric("days", "words", "summary")
     summary.add_sample("days", {"right": "access", "quantile": "0.5"}, 12.25)
     summary.add_sample("days_count", {"right": "access"}, cases)
-    told = shown_figures(summary)
+    figures = shown_figures(summary)
     if 0 < cases < 5:
-        assert told == {}
+        assert figures == {}
     else:
-        assert told["days[('quantile', '0.5'), ('right', 'access')]"] == 12.25
-        assert told["days_count[('right', 'access')]"] == cases // 5 * 5
+        assert figures["days[('quantile', '0.5'), ('right', 'access')]"] == 12.25
+        assert figures["days_count[('right', 'access')]"] == cases // 5 * 5
 
 
-def test_a_mean_of_five_cases_is_told_as_it_is_and_one_of_fewer_not_at_all() -> None:
+def test_mean_needs_five_cases() -> None:
     metric = Metric("days", "words", "gauge")
     for right, cases, mean in (("access", 7, 6.2), ("objection", 4, 1.5)):
         metric.add_sample("days", {"right": right}, mean)

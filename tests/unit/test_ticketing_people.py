@@ -1,4 +1,4 @@
-"""Who of the users of a tracker counts as the subject, decided without a tracker."""
+"""Decides which of a tracker's users is the subject, without a tracker."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ def person(identity: str, address: str = "", phone: str = "", name: str = "") ->
 
 
 def theirs(people: list[Person], identities: list[Identity]) -> str | None:
-    """The ids of those who are proven to be the subject; None where somebody was found, and nobody is."""
+    """Returns the IDs of users proven to be the subject; None if users were found and none is."""
     found = judged(people, identities)
     return "".join(one for one, proved in found.items() if proved) or (None if found else "")
 
@@ -75,12 +75,12 @@ def test_another_number_contradicts_an_address_that_several_people_share() -> No
     assert theirs([person("1", A, Q)], [shared, *known(phone=P)]) is None
 
 
-def test_a_number_that_is_no_longer_the_subjects_finds_nobody() -> None:
+def test_former_number_finds_no_user() -> None:
     former = Identity(IdentityType.PHONE, P, None, datetime(2024, 1, 1, tzinfo=UTC))
     assert theirs([person("1", "", P)], [former]) == ""
 
 
-def test_an_address_that_is_several_peoples_proves_nobody_who_has_another_name() -> None:
+def test_shared_address_proves_no_user_of_another_name() -> None:
     shared = [Identity(IdentityType.EMAIL, A, shared=True)]
     assert theirs([person("1", A, name="Luis Sol")], shared) is None
     assert theirs([person("1", A, name="Luis Sol")], [*shared, *known(name="Ana Sol")]) is None

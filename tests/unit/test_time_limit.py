@@ -64,7 +64,7 @@ EXAMPLES_CALL = {
     "month1": "end_of_month",
     "month3": "end_of_three_months",
 }
-"""What the examples call a limit, where we have another name."""
+"""Our names of limits, by the examples' names."""
 POLICY = read_policy()
 BERLIN_AND_NEW_YORK = ("Europe/Berlin", "America/New_York")
 EEA_UK_US = set(POLICY.capital_zones) | {"GP", "MQ", "GF", "RE", "YT", "MF", "PR", "VI", "GU", "AS", "MP"}
@@ -263,7 +263,7 @@ def test_every_country_of_the_shipped_policy_has_a_zone_and_a_calendar() -> None
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "says"),
     [
         ("days = 30  ", "days = 0  ", "commitment.days"),
         ("approaching_days = [7, 3, 1]", "approaching_days = [1, 3, 7]", "from far to near"),
@@ -279,11 +279,11 @@ def test_every_country_of_the_shipped_policy_has_a_zone_and_a_calendar() -> None
         ('role = "processor"', 'role = "reseller"', "processor_forwarding.role"),
     ],
 )
-def test_a_policy_that_cannot_be_used_says_what_to_change(tmp_path: Path, old: str, new: str, told: str) -> None:
+def test_a_policy_that_cannot_be_used_says_what_to_change(tmp_path: Path, old: str, new: str, says: str) -> None:
     path = tmp_path / "time_limits.toml"
     assert old in SHIPPED
     path.write_text(SHIPPED.replace(old, new, 1))
-    with pytest.raises(Misconfigured, match=told if told != "version" else path.name):
+    with pytest.raises(Misconfigured, match=says if says != "version" else path.name):
         read_policy(path)
 
 
@@ -314,7 +314,7 @@ def test_one_variable_names_the_policy_of_every_service_and_its_old_name_is_stil
     assert PolicySettings().time_limits == read
 
 
-# An extension is valid only in time, with an allowed reason told in words.
+# An extension is valid only in time, with an allowed reason and an explanation.
 LIMITS = limits(Arrival(datetime(2026, 3, 5, 9, tzinfo=UTC), ("Europe/Berlin", "America/New_York"), "DE-BE"), POLICY)
 VALID = Extension(
     notice_sent_at=LIMITS.commit_due_instant - timedelta(seconds=1),
@@ -324,7 +324,7 @@ VALID = Extension(
 )
 
 
-def test_an_extension_told_on_the_last_day_with_a_reason_is_valid_once() -> None:
+def test_extension_notified_on_the_last_day_is_valid_once() -> None:
     assert flaws(VALID, LIMITS, POLICY, already_extended=False) == ()
     assert flaws(VALID, LIMITS, POLICY, already_extended=True) == (ExtensionFlaw.ALREADY_EXTENDED,)
 
@@ -346,19 +346,19 @@ def test_one_flaw_is_named_and_the_original_dates_stay(extension: Extension, fla
     assert flaws(extension, LIMITS, POLICY, already_extended=False) == (flaw,)
 
 
-def test_what_takes_effect_at_once_is_never_extended() -> None:
+def test_right_with_immediate_effect_is_never_extended() -> None:
     judged = partial(flaws, VALID, LIMITS, POLICY, already_extended=False)
     assert judged(of_marketing=True) == (ExtensionFlaw.DIRECT_MARKETING,)
     assert judged(of_consent=True) == (ExtensionFlaw.CONSENT_WITHDRAWAL,)
 
 
-def test_every_flaw_is_told_at_once() -> None:
+def test_all_flaws_are_reported_together() -> None:
     wrong = replace(VALID, reason="WORKLOAD", explanation=" ")
     both = (ExtensionFlaw.REASON_NOT_ALLOWED, ExtensionFlaw.NO_EXPLANATION)
     assert flaws(wrong, LIMITS, POLICY, already_extended=False) == both
 
 
-# When a question stops the statutory clock, for how long, and what happens when nobody answers.
+# When a question stops the statutory clock, for how long, and what happens without an answer.
 ARRIVAL = Arrival(datetime(2026, 3, 5, 9, tzinfo=UTC), ("Europe/Berlin", "America/New_York"), "DE-BE")  # a Thursday
 DUE = limits(ARRIVAL, POLICY).commit_due
 
@@ -398,7 +398,7 @@ LATE = replace(asked(6), answered_at=datetime(2026, 3, 9, 3, tzinfo=UTC))  # sti
         ([asked(6, 16)], 10),
         ([asked(6, 6)], 0),
         ([asked(6), asked(6, 16)], 10),  # one that is open has no end yet
-        ([asked(6, 16), asked(9, 20, Question.CLARIFICATION)], 14),  # two at once pause a day once
+        ([asked(6, 16), asked(9, 20, Question.CLARIFICATION)], 14),  # two questions pause a day once
         ([asked(6, 8), asked(10, 12)], 4),
         ([LATE], 2),  # the zone that sees fewer days decides
     ],
@@ -412,10 +412,10 @@ def test_paused_days_are_whole_local_days_between_question_and_answer(questions:
     [
         (at(6), DUE, [date(2026, 3, 13), date(2026, 3, 20)], date(2026, 4, 1)),  # due on Saturday after Good Friday
         (at(6), date(2026, 6, 4), [date(2026, 3, 13), date(2026, 3, 20)], date(2026, 6, 2)),  # extended
-        (at(6), date(2026, 3, 7), [date(2026, 3, 13), date(2026, 3, 20)], date(2026, 4, 1)),  # a shorter limit of ours
+        (at(6), date(2026, 3, 7), [date(2026, 3, 13), date(2026, 3, 20)], date(2026, 4, 1)),  # a shorter limit
         (at(26), DUE, [], date(2026, 4, 1)),  # no reminder comes after it
         (at(31), DUE, [], date(2026, 4, 1)),
-        (datetime(2026, 4, 1, 12, tzinfo=UTC), DUE, [], date(2026, 4, 8)),  # nobody is given up on in one day
+        (datetime(2026, 4, 1, 12, tzinfo=UTC), DUE, [], date(2026, 4, 8)),  # no question is closed within a day
         (datetime(2026, 5, 1, 12, tzinfo=UTC), DUE, [], date(2026, 5, 8)),
     ],
 )
@@ -567,15 +567,15 @@ def test_people_are_asked_to_extend_or_answer_on_the_one_day_that_the_policy_nam
 
 
 @pytest.mark.parametrize("days", [0, 1, 4, 5, 9])
-def test_a_request_whose_days_move_is_still_told_of_what_it_was_not_told_of_and_of_nothing_twice(days: int) -> None:
+def test_moved_request_reports_each_milestone_once(days: int) -> None:
     day, came = CLOCK.due_on - timedelta(days=days), RECEIVED - timedelta(days=30)
     event = a(RequestRedated, due_on=day, received_at=came, zones=ZONES_CLOCK, calendar="DE-BE")
     reported = Timer(TimerKind.MILESTONE, "", MILESTONES[1].at, (MILESTONES[0].name,))
     moved = redate(replace(CLOCK, timers=(reported,)), event, POLICY)
-    told_of = next(each for each in milestones_of(moved, POLICY) if each.name != MILESTONES[0].name)
+    milestone = next(each for each in milestones_of(moved, POLICY) if each.name != MILESTONES[0].name)
     (timer,) = moved.timers
-    assert timer.due_at == told_of.at
-    assert due_by(milestones_of(moved, POLICY), timer.reported, told_of.at)[0] == told_of
+    assert timer.due_at == milestone.at
+    assert due_by(milestones_of(moved, POLICY), timer.reported, milestone.at)[0] == milestone
 
 
 def test_the_targets_of_a_request_end_with_their_days_where_the_day_ends_first() -> None:
@@ -588,7 +588,7 @@ def test_the_targets_of_a_request_end_with_their_days_where_the_day_ends_first()
     assert [each.due_at for each in CLOCK.timers] == [MILESTONES[0].at, TARGETS[0].at]
 
 
-def test_of_many_missed_at_once_each_role_is_told_the_latest() -> None:
+def test_of_several_missed_milestones_each_role_gets_the_latest() -> None:
     levels = [each.level for each in tickets_for(CLOCK, TimerKind.TARGET, TARGETS, RECEIVED)]
     assert levels == ["target_question_sent", "target_collection", "target_review"]
     assert tickets_for(CLOCK, TimerKind.TARGET, TARGETS, CLOCK.due_at) == []

@@ -1,4 +1,4 @@
-"""Who is restricted by what another right brings with it is told so, and of its end, whichever end that is."""
+"""A person restricted as a consequence of another right is notified of it, and of its end."""
 
 import re
 from collections.abc import Callable
@@ -74,7 +74,7 @@ def contested(*blocked: TaskReport) -> Request:
 
 
 def objection() -> Request:
-    """An objection whose data are restricted, and that nobody has weighed."""
+    """Returns an objection with restricted data that is not weighed yet."""
     request = a_request(State.IN_PROGRESS, right=Right.OBJECTION, scope="legitimate_interests")
     return request.restricted(a(FulfilmentCompleted, operation=Operation.RESTRICT, tasks=RESTRICTED)).request
 
@@ -100,16 +100,16 @@ ENDS: dict[str, Callable[[], Transition]] = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_every_end_lifts_what_was_restricted_and_tells_of_it_before_any_system_is_changed(end: str) -> None:
+def test_every_end_lifts_the_restriction_after_a_notice(end: str) -> None:
     transition = ENDS[end]()
     kinds = [type(event) for event in transition.published]
     assert kinds[-2:] == [LiftDecided, RequestClosed]
     assert ("restriction.lift_decided", {"informed_at": AT.isoformat()}) in transition.evidence
-    told = answer(transition.request)
-    assert "On 5 March 2026 we decided to lift that restriction, and tell you so before we do." in told
-    assert "lifted on" not in told
-    assert "on another request of yours, stays in force" in told
-    assert "Nothing was changed in any system" not in told
+    text = answer(transition.request)
+    assert "On 5 March 2026 we decided to lift that restriction, and tell you so before we do." in text
+    assert "lifted on" not in text
+    assert "on another request of yours, stays in force" in text
+    assert "Nothing was changed in any system" not in text
     assert transition.letters
     for _, fields in read(transition.letters):
         said = " ".join(str(value) for value in fields.values())
@@ -119,22 +119,22 @@ def test_every_end_lifts_what_was_restricted_and_tells_of_it_before_any_system_i
         )
 
 
-def test_a_restriction_is_told_as_lifted_only_while_systems_have_lifted_it_and_with_the_day_on_which_they_had() -> None:
+def test_restriction_is_reported_as_lifted_with_its_day_once_systems_lifted_it() -> None:
     kept = a_request(State.CLOSED, right=Right.RESTRICTION, outcome=Outcome.FULFILLED, tasks=RESTRICTED)
     decided = replace(kept, lift_told_at=AT)
     lifted = replace(decided, lifted_at=AT + timedelta(days=3))
-    told = {name: answer(each) for name, each in (("decided", decided), ("lifted", lifted))}
-    assert told["decided"].startswith("Your data are restricted for your request")
-    assert "lifted on" not in told["decided"]
-    assert "as you had asked (Art. 18(1) GDPR). That restriction was lifted on 8 March 2026." in told["lifted"]
+    texts = {name: answer(each) for name, each in (("decided", decided), ("lifted", lifted))}
+    assert texts["decided"].startswith("Your data are restricted for your request")
+    assert "lifted on" not in texts["decided"]
+    assert "as you had asked (Art. 18(1) GDPR). That restriction was lifted on 8 March 2026." in texts["lifted"]
 
 
-def test_what_a_person_has_yet_to_lift_by_hand_is_not_told_as_lifted() -> None:
+def test_pending_manual_lift_is_not_reported_as_lifted() -> None:
     by_hand = report("crm", Operation.LIFT, outcome=None, failure="not_supported")
     kept = a_request(State.CLOSED, right=Right.RESTRICTION, outcome=Outcome.FULFILLED, tasks=(*RESTRICTED, by_hand))
-    told = answer(replace(kept, lift_told_at=AT, lifted_at=AT))
-    assert "Not lifted so far, since a person does that by hand: crm." in told
-    assert "It was in force in" not in told
+    text = answer(replace(kept, lift_told_at=AT, lifted_at=AT))
+    assert "Not lifted so far, since a person does that by hand: crm." in text
+    assert "It was in force in" not in text
     undone = report("desk", Operation.RESTRICT, outcome=None, failure="system_refused")
     in_part = replace(kept, outcome=Outcome.PARTIALLY_FULFILLED, tasks=(*RESTRICTED, undone), lift_told_at=AT)
     assert "It was in force in: cdr and crm." in answer(in_part)
@@ -168,16 +168,16 @@ def test_while_it_is_worked_on_the_person_reads_that_their_data_are_restricted_a
     assert covered["crm", "rectify", None] == "failed"
 
 
-def test_what_each_system_did_is_told_by_what_it_was_asked_to_do() -> None:
+def test_work_of_each_system_is_reported_by_its_operation() -> None:
     ((_, fields),) = read(objection().withdraw(AT).letters)
     assert fields["done"] == "- cdr: 222 records restricted (calls: 222).\n- crm: 1 record restricted."
 
 
 @pytest.mark.parametrize("found", [0, 1])
-def test_nobody_of_whom_nothing_was_found_is_told_that_their_data_is_restricted(found: int) -> None:
+def test_unknown_person_does_not_read_that_data_are_restricted(found: int) -> None:
     tasks = (report("cdr", Operation.RESTRICT, found=found, changed=0),)
-    told = answer(a_request(State.CLOSED, right=Right.RESTRICTION, outcome=Outcome.FULFILLED, tasks=tasks))
-    assert told.startswith("Your data is restricted:" if found else "No system of ours holds data of yours now")
+    text = answer(a_request(State.CLOSED, right=Right.RESTRICTION, outcome=Outcome.FULFILLED, tasks=tasks))
+    assert text.startswith("Your data is restricted:" if found else "No system of ours holds data of yours now")
 
 
 # Letters that are delivered: what waits for that, by what they are known again, and where their address stands.
@@ -186,15 +186,15 @@ SECRET = b"s" * 32
 
 def closing(channel: str, **said: object) -> tuple[Request, list[str], list[object]]:
     request = a_request(State.IN_PROGRESS, channel=channel, **said)
-    transition, told = until_delivered(request.complete(a(FulfilmentCompleted), AT))
-    return transition.request, [type(each).__name__ for each in transition.published], [each["what"] for each in told]
+    transition, sent = until_delivered(request.complete(a(FulfilmentCompleted), AT))
+    return (transition.request, [type(each).__name__ for each in transition.published], [each["what"] for each in sent])
 
 
 @pytest.mark.parametrize("channel", ["email", "post"])
 def test_an_answer_that_is_sent_ends_nothing_until_it_is_delivered(channel: str) -> None:
-    request, published, told = closing(channel)
+    request, published, notices = closing(channel)
     assert (request.state, request.responded_at) == (State.CLOSED, None)
-    assert (published, told) == ([], ["answer"])
+    assert (published, notices) == ([], ["answer"])
     known = delivered(request, [{"what": "answer"}], AT)
     assert [type(each).__name__ for each in known.published] == ["RequestClosed"]
     assert known.request.responded_at == AT
@@ -208,13 +208,13 @@ def test_an_erasure_waits_for_a_copy_until_its_answer_is_delivered() -> None:
 
 
 @pytest.mark.parametrize(("channel", "tells"), [("api", []), ("events", []), ("portal", ["answer"])])
-def test_an_answer_that_is_fetched_is_given_at_once(channel: str, tells: list[str]) -> None:
-    request, published, told = closing(channel)
+def test_fetched_answer_takes_effect_immediately(channel: str, tells: list[str]) -> None:
+    request, published, notices = closing(channel)
     assert request.responded_at == AT
-    assert (published, told) == (["RequestClosed"], tells)
+    assert (published, notices) == (["RequestClosed"], tells)
 
 
-def test_an_answer_in_the_portal_that_nobody_could_know_of_is_given_once_the_mail_about_it_was_taken() -> None:
+def test_portal_answer_takes_effect_once_its_mail_was_accepted() -> None:
     request, _, _ = closing("portal")
     there: list[Told] = [{"what": "answer", "there": True}]
     assert delivered(request, there, AT).published == (), "it was given when it could be read"
@@ -237,34 +237,34 @@ def test_a_letter_that_came_back_takes_its_answer_back_once() -> None:
     assert returned(back.request, [{"what": "answer"}]).published == ()
 
 
-def test_a_letter_about_a_question_that_is_over_asks_nothing() -> None:
+def test_letter_about_a_closed_question_asks_nothing() -> None:
     request = a_request(State.AWAITING_IDENTITY, channel="email")
     about: Told = {"what": "question", "question": "identity", "question_id": str(uuid7()), "condition_recorded": False}
     assert delivered(request, [about], AT).published == ()
 
 
-def test_who_somebody_is_can_be_asked_anew_once_the_letter_that_asked_is_given_up() -> None:
+def test_identity_can_be_asked_again_after_an_undeliverable_letter() -> None:
     request = a_request(State.AWAITING_IDENTITY, channel="email", question=open_question())
     assert request.question
-    told: Told = {"what": "question", "question_id": str(request.question.question_id)}
-    given_up = undeliverable(request, [told], AT).request
+    question: Told = {"what": "question", "question_id": str(request.question.question_id)}
+    given_up = undeliverable(request, [question], AT).request
     assert given_up.question is None
     assert given_up.ask(Question.IDENTITY, uuid7(), "Who?", AT, recorded=False).request.question
     meant = a_request(State.AWAITING_CLARIFICATION, channel="email", question=open_question())
     assert meant.question
     about: Told = {"what": "question", "question_id": str(meant.question.question_id)}
     assert undeliverable(meant, [about], AT).request == meant, "what it waits for may be answered still"
-    assert undeliverable(request, [{**told, "question_id": str(uuid7())}], AT).request == request
+    assert undeliverable(request, [{**question, "question_id": str(uuid7())}], AT).request == request
 
 
-def test_a_restriction_whose_lift_nobody_could_be_told_of_stays() -> None:
+def test_restriction_with_an_undeliverable_lift_notice_stays() -> None:
     request = a_request(State.CLOSED, channel="email", right=Right.RESTRICTION, lift_told_at=AT, responded_at=AT)
     given_up = undeliverable(request, [{"what": "lift"}], AT)
     assert given_up.published == ()
     assert given_up.request.lift_told_at is None
 
 
-def test_in_the_portal_a_lift_is_begun_at_once_and_is_not_known_of_once_the_mail_about_it_is_refused() -> None:
+def test_portal_lift_begins_immediately_and_is_unknown_after_a_refused_mail() -> None:
     known = {"channel": "portal", "right": Right.RESTRICTION, "outcome": Outcome.FULFILLED}
     request = a_request(State.CLOSED, **known, responded_at=AT)
     transition, tells = until_delivered(request.lift(AT))

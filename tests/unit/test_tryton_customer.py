@@ -1,4 +1,4 @@
-"""Who counts as the subject among the customers that a search in the CRM returned."""
+"""Decides which customers of a CRM search are the subject."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -71,7 +71,7 @@ HAS_OTHER = has_phone(number="+4915112345699")
 TWO_WITH_ADA = [party(1, HAS_ADA), party(2, HAS_ADA)]
 ONE_THEN_OTHER = [party(1, held(Y20, Y22)), party(2, held(Y24))]
 CASES: dict[str, tuple[list[Identity], list[Customer], list[int] | str]] = {
-    "nobody was found": ([MAIL], [], []),
+    "no match": ([MAIL], [], []),
     "one party holds the address, in whatever case": ([MAIL], [party(1, has_email("ADA@Post.Example"))], [1]),
     "the address counts although the number is another": (BOTH, [party(1, HAS_ADA, HAS_OTHER)], [1]),
     "two parties hold the address": ([MAIL], TWO_WITH_ADA, FOREIGN),
@@ -91,18 +91,14 @@ CASES: dict[str, tuple[list[Identity], list[Customer], list[int] | str]] = {
         [],
     ),
     "a number of another carrier is a contact alone": ([phone(Y20)], [party(1, HAS_NUMBER)], [1]),
-    "a number that was theirs until a day is somebody else's contact since": (
+    "a number that was theirs until a day is another person's contact since": (
         [phone(Y20, Y22)],
         [party(1, HAS_NUMBER)],
         [],
     ),
-    "an address that was theirs until a day is somebody else's since": ([FORMER], [party(1, HAS_ADA)], []),
-    "a former address contradicts nobody's account": (
-        [code("K1"), FORMER],
-        [party(1, HAS_BOB), party(2, HAS_ADA)],
-        [1],
-    ),
-    "a contact that was corrected to another's number agrees with nobody's address": (
+    "an address that was theirs until a day is another person's since": ([FORMER], [party(1, HAS_ADA)], []),
+    "a former address contradicts no account": ([code("K1"), FORMER], [party(1, HAS_BOB), party(2, HAS_ADA)], [1]),
+    "a contact that was corrected to another's number agrees with no address": (
         [MAIL, phone(Y24)],
         [party(1, HAS_ADA, held(Y24)), party(2, HAS_BOB, HAS_NUMBER)],
         [1],
@@ -111,7 +107,7 @@ CASES: dict[str, tuple[list[Identity], list[Customer], list[int] | str]] = {
     "the former holder of a number is left out": ([phone(Y24)], ONE_THEN_OTHER, [2]),
     "the customer number decides between two": ([code("K2"), MAIL], TWO_WITH_ADA, [2]),
     "two customer numbers are two accounts of one person": ([code("K1"), code("K2")], [party(1), party(2)], [1, 2]),
-    "the requester gave somebody else's customer number": ([code("K1"), MAIL], [party(1, HAS_BOB)], FOREIGN),
+    "the requester gave another person's customer number": ([code("K1"), MAIL], [party(1, HAS_BOB)], FOREIGN),
     "the requester's customer number and only another number": ([code("K1"), phone()], [party(1, HAS_OTHER)], FOREIGN),
     "the requester's customer number, and the party has no address": ([code("K1"), MAIL], [party(1)], [1]),
     "the customer number and the address of the same party": (
@@ -132,8 +128,8 @@ CASES: dict[str, tuple[list[Identity], list[Customer], list[int] | str]] = {
         [party(1, HAS_BOB)],
         [1],
     ),
-    "whoever holds that address is left alone": ([SHOWN, MAIL], [party(1, HAS_BOB), party(2, HAS_ADA)], [1]),
-    "a number that is stated besides is no part of what is proved": (
+    "the holder of that address is left alone": ([SHOWN, MAIL], [party(1, HAS_BOB), party(2, HAS_ADA)], [1]),
+    "a further stated number is no part of what is proved": (
         [SHOWN, code("K2"), MAIL],
         [party(1, HAS_ADA), party(2, HAS_BOB)],
         FOREIGN,
@@ -163,7 +159,7 @@ def test_who_is_the_subject(identities: list[Identity], hits: list[Customer], ex
         ("Ada Quarz does not like it.", "not_allowed"),
     ],
 )
-def test_a_refusal_of_the_crm_is_told_without_the_name_in_it(text: str, reason: str) -> None:
+def test_refusal_of_the_crm_is_reported_without_the_name_in_it(text: str, reason: str) -> None:
     assert reason_of(text) == reason
 
 

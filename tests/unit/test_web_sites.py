@@ -1,4 +1,4 @@
-"""What every site refuses before any page sees it, what every answer carries, and who is let in by a token."""
+"""Every site's refusals before any page, its response headers, and access by token."""
 
 import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -80,7 +80,7 @@ async def test_a_form_that_a_page_of_another_site_sends_is_refused(headers: dict
 
 
 @pytest.mark.parametrize("headers", [{}, {"Sec-Fetch-Site": "same-origin"}, {"Origin": URL}, {"Origin": "null"}])
-async def test_a_form_of_ours_is_read(headers: dict[str, str]) -> None:
+async def test_own_form_is_read(headers: dict[str, str]) -> None:
     async with client() as visitor:
         answer = await visitor.post("/", content="said=%20Ja%20%E2%82%AC%0D%0Aund%20", headers=headers)
     assert answer.text == "Ja €\nund"
@@ -132,7 +132,7 @@ async def test_all_addresses_of_one_ipv6_network_share_one_rate() -> None:
         (b"{}", "application/json", "UnsupportedType"),
     ],
 )
-async def test_what_is_no_form_of_ours_is_refused(content: bytes, kind: str, why: str) -> None:
+async def test_foreign_form_is_refused(content: bytes, kind: str, why: str) -> None:
     async with client() as visitor:
         answer = await visitor.post("/", content=content, headers={"Content-Type": kind})
     assert (answer.status_code, answer.text) == (400, why)
@@ -403,7 +403,7 @@ def test_what_is_no_token_is_malformed(token: str) -> None:
         verify(token, SECRET, NOON)
 
 
-def test_a_token_says_nothing_to_whoever_reads_it_on_the_bus() -> None:
+def test_token_reveals_nothing_on_the_bus() -> None:
     raw = urlsafe_b64decode(issue(TOKEN, SECRET, NOON))
     assert not any(said.encode() in raw for said in (TOKEN.system, str(TOKEN.subject_ref), str(TOKEN.task_id)))
 

@@ -50,7 +50,7 @@ def test_a_tenth_of_the_calendars_rolls_every_day_of_eleven_years_forward_to_the
                 assert ours.roll_forward(day) == expected, (name, day)
 
 
-def test_a_calendar_that_nobody_knows_has_working_days_only() -> None:
+def test_unknown_calendar_has_working_days_only() -> None:
     unknown = [name for name in ("XX", "DE-XX", "XX-BE", "DE-", "ECB-BE", "") if calendar(name).known]
     assert unknown == []
     assert all(calendar(name).known for name in ("DE", "DEU", "UK", "DE-BE", "DEU-BE", "ECB", "XECB"))
@@ -81,13 +81,13 @@ def test_a_day_of_work_in_two_countries_is_a_working_day_in_both() -> None:
 
 def test_days_between_count_the_last_and_not_the_first() -> None:
     us, friday = calendar("US"), date(2026, 7, 2)  # Independence Day is observed on Friday 3 July
-    told = {
+    spans = {
         "the same day": (friday, friday),
         "over the holiday and a weekend": (friday, date(2026, 7, 6)),
         "from a Saturday on": (date(2026, 7, 4), date(2026, 7, 7)),
         "backwards": (date(2026, 7, 7), friday),
     }
-    assert {name: us.working_days_between(*days) for name, days in told.items()} == {
+    assert {name: us.working_days_between(*days) for name, days in spans.items()} == {
         "the same day": 0,
         "over the holiday and a weekend": 1,
         "from a Saturday on": 2,
@@ -95,12 +95,12 @@ def test_days_between_count_the_last_and_not_the_first() -> None:
     }
 
 
-# How a stored request is redated: what a person was told never becomes later by a rule of ours.
+# A redated request never gets a later day than was announced.
 def stored(due_on: date = date(2026, 4, 4), **said: Any) -> Request:
     return a_request(State.IN_PROGRESS, right=Right.ACCESS, due_on=due_on, **said)
 
 
-EXTENDED = stored(date(2026, 5, 29), extended=True)  # as the subject was told
+EXTENDED = stored(date(2026, 5, 29), extended=True)  # as announced to the subject
 
 
 def arrived(days_earlier: int) -> Arrival:
@@ -126,7 +126,7 @@ def test_nothing_moves_while_policy_and_holidays_are_the_same() -> None:
     assert redating.by_policy(EXTENDED, POLICY) is None
 
 
-def test_a_request_that_a_late_answer_reopened_keeps_the_day_that_the_subject_was_told() -> None:
+def test_reopened_request_keeps_the_announced_day() -> None:
     reopened = replace(stored(date(2026, 6, 10)), resumed=True)
     assert redating.by_policy(reopened, POLICY) is None
     assert redating.due_after(reopened, arrived(5), POLICY) == date(2026, 6, 10)

@@ -27,7 +27,7 @@ NAMED: Mapping[str, IdentityType] = {each.value: each for each in (*REACHED, Ide
 class RowIdentity(NamedTuple):
     """An identity in a row, spelled as in the row.
 
-    ``of_one``: each account there is declared to be one person, so numbers and names separate nobody.
+    ``of_one``: each account there is declared to be one person, so numbers and names separate no one.
     ``record``: the row is the record of the account or person, and not one that only names an account.
     """
 

@@ -315,7 +315,7 @@ class Keeping:
         return not each.in_force and each.concerns(record) and bool(each.rule.period or lasts)
 
     def _of(self, record: Record) -> States:
-        """Returns the states that last for a record, by itself, other places and other systems."""
+        """Returns the states that last for a record: its own, other places' and other systems'."""
         shape = record.shape
         if (elsewhere := self._states.get(shape.place)) is None:
             said: dict[str, bool | None] = {**self._task.states}

@@ -85,7 +85,7 @@ def wall_clock(moment: datetime, zone: ZoneInfo, *, earliest: bool) -> datetime:
     """Returns a moment as local time without a zone, as a telephone switch writes it.
 
     In the hour that autumn repeats, a record can be before or after the moment. The bound moves to the edge of that
-    hour, so that a doubtful record is attributed to nobody.
+    hour, so that a doubtful record is attributed to no one.
     """
     if zone is _UTC:
         return moment.astimezone(UTC).replace(tzinfo=None)
@@ -123,7 +123,7 @@ def _covers(key: SearchKey, at: Moment | None) -> bool:
 class Mine:
     """A record of a subject: their parties in it, and their records that its links lead to, by number of the link.
 
-    ``shared``: an owning link of it leads to a record of somebody else.
+    ``shared``: an owning link of it leads to a record of another person.
     """
 
     record: Record
@@ -156,7 +156,7 @@ _Owners = Mapping[str, Sequence[tuple[int, SearchKey, bool]]]
 class Attributor:
     """Attributes records to subjects, page by page: records that others lead to come first.
 
-    ``hidden``: numbers in periods in which an erasure left calls for another party's bill (REQ-R5); they find nobody
+    ``hidden``: numbers in periods in which an erasure left calls for another party's bill (REQ-R5); they find no one
     there.
     """
 

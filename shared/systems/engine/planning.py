@@ -30,7 +30,7 @@ class Plan:
 
     ``gone``: records that are deleted, or blanked for this person. ``stays``: records that stay, and why; ``reduced``:
     those of them that lose columns or are marked. ``idle``: records that only a legal hold keeps, which are restricted.
-    ``hides``: types of number that a list beside the data hides from readers.
+    ``hides``: types of number that a side list hides from readers.
     """
 
     found: Attribution

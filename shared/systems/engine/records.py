@@ -182,7 +182,7 @@ class Shape:
     - ``keeps``: the fields to which a rule reduces a record; ``bill_of``: the party whose bill needs the record
     - ``blanks``: a record outlives its person; otherwise it is deleted unless another party is left
     - ``anonymise``: the policy may have it anonymised; ``whole``: kept records stay complete, and no period keeps any
-    - ``stated``: statements are stored beside its records
+    - ``stated``: statements are stored with its records
     - ``countries``: countries whose law may apply, in the policy's words; None: the records do not say
     - ``mails``: it may be used for marketing, even without a flag
     - ``unattributed``: it may hold numbers of unknown owner; ``periods``: it knows who had a number when
@@ -224,7 +224,7 @@ class Shape:
 
 
 class Statement(NamedTuple):
-    """A person's statement beside their record; ``column``: the column that identifies them there."""
+    """A person's statement about their record; ``column``: the column that identifies them there."""
 
     column: str
     field: str
@@ -301,14 +301,14 @@ class Kind(StrEnum):
     ANONYMISE = "anonymise"  # as is declared of each column
     MARK = "mark"
     UNMARK = "unmark"
-    STATE = "state"  # a statement is put beside them
+    STATE = "state"  # a statement is stored with them
 
 
 class Change(NamedTuple):
     """One change of many records of a place.
 
     ``values``: new values by column, as text. ``flag``: the flag to set or lift. ``statement``: the statement to store
-    beside the records.
+    with the records.
     """
 
     kind: Kind
@@ -333,7 +333,7 @@ Listed = tuple[UUID, Span]
 
 
 class Numbers(Protocol):
-    """A list of numbers and periods beside the data, which readers hide (Art. 18)."""
+    """A side list of numbers and periods, which readers hide (Art. 18)."""
 
     @property
     def place(self) -> str: ...
@@ -391,11 +391,11 @@ class Unit(Protocol):
 
     @property
     def numbers(self) -> Numbers | None:
-        """The list of numbers beside the data, if there is one."""
+        """The side list of numbers, if there is one."""
 
     @property
     def remembers(self) -> bool:
-        """Whether counts are noted beside the data; otherwise they are in the task's progress."""
+        """Whether counts are noted in the store; otherwise they are in the task's progress."""
 
     def find(
         self, subjects: Sequence[Subject], *, lock: bool = False, data: bool = False, most: int | None = None

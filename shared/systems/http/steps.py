@@ -1,4 +1,4 @@
-"""Erases records step by step, also of several people at once; follows jobs, and verifies each record.
+"""Erases records step by step, also of several people together; follows jobs, and verifies each record.
 
 Where the API cannot erase, a person gets manual steps that name ids only; afterwards the records are verified.
 """

@@ -167,7 +167,7 @@ def _is_view(table: Relation) -> bool:
 
 _HEAD = """\
 A draft: names, types and keys of the database were read, and no row. What ends with a question mark is a guess, or not
-decided, and until somebody has written what is right in its place the dataset cannot be used. Classes: A identifies the
+decided, and until a person has replaced it the dataset cannot be used. Classes: A identifies the
 subject, B another person, M tells about the subject, C is content, T is technical and never shown."""
 _SHOWS = "shows what is in other tables, which are to be declared instead"
 _COPIES = (

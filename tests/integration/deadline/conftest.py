@@ -1,4 +1,4 @@
-"""The deadline service on a database of the test's own: it hears events, time passes, and what came of it is read."""
+"""The deadline service on a database per test: it consumes events, time passes, and its results are read."""
 
 import asyncio
 import json
@@ -67,69 +67,69 @@ class Harness:
         """Sets the time: to an instant, or to so much after ``ARRIVED``."""
         self.time.at = instant or ARRIVED + timedelta(**since_arrival)
 
-    async def hears(self, *heard: Event) -> None:
+    async def consume(self, *received: Event) -> None:
         """Handles events in one transaction, those of one type together."""
         async with self.unit_of_work.begin() as tx:
-            for kind, group in groupby(heard, key=type):
+            for kind, group in groupby(received, key=type):
                 batch = list(group)
                 for subscription in self._service.subscriptions.get(type_of(kind), ()):
                     if subscription.right in (None, batch[0].right):
                         await subscription.handler(batch, tx)
 
     async def receives(self, **said: Any) -> RequestReceived:
-        """Hears of one request."""
+        """Consumes one request."""
         (event,) = await self.receives_many(1, **said)
         return event
 
     async def receives_many(self, number: int, **said: Any) -> list[RequestReceived]:
-        """Hears of so many requests; each is due when intake would say that it is."""
+        """Consumes so many requests, each due as intake would say."""
         usual: dict[str, Any] = {"occurred_at": ARRIVED, "received_at": ARRIVED, "calendar": "DE-BE"}
         known = usual | {"zones": ("Europe/Berlin", "America/New_York")} | said
         arrival = Arrival(known["received_at"], known["zones"], known["calendar"])
-        heard = [a(RequestReceived, **known) for _ in range(number)]
-        day = due_on(arrival, heard[0].right, heard[0].scope, POLICY, heard[0].role)
-        heard = [event.model_copy(update={"due_on": day}) for event in heard]
-        await self.hears(*heard)
-        return heard
+        received = [a(RequestReceived, **known) for _ in range(number)]
+        day = due_on(arrival, received[0].right, received[0].scope, POLICY, received[0].role)
+        received = [event.model_copy(update={"due_on": day}) for event in received]
+        await self.consume(*received)
+        return received
 
     async def verifies(self, *requests: RequestReceived) -> None:
-        """Hears that it is proven who asks."""
-        await self.hears(*(a(events.RequestVerified, request) for request in requests))
+        """Consumes proofs of identity."""
+        await self.consume(*(a(events.RequestVerified, request) for request in requests))
 
     async def asks(self, request: RequestReceived, days: float = 1, **said: Any) -> events.QuestionSent:
-        """Hears of a question to the requester, so many days after ``ARRIVED``."""
+        """Consumes a question to the requester, so many days after ``ARRIVED``."""
         at = ARRIVED + timedelta(days=days)
         question = a(events.QuestionSent, request, question_id=uuid7(), **{"asked_at": at, "occurred_at": at} | said)
-        await self.hears(question)
+        await self.consume(question)
         return question
 
     async def answers(self, question: events.QuestionSent, at: datetime) -> None:
-        """Hears of the answer to a question."""
-        await self.hears(a(events.QuestionAnswered, question, answered_at=at))
+        """Consumes the answer to a question."""
+        await self.consume(a(events.QuestionAnswered, question, answered_at=at))
 
     async def closes(
         self, *requests: RequestReceived, days: float = 0, outcome: Outcome = Outcome.FULFILLED, **said: Any
     ) -> None:
-        """Hears that requests were answered, so many days after ``ARRIVED``."""
+        """Consumes closures, so many days after ``ARRIVED``."""
         what = {"responded_at": ARRIVED + timedelta(days=days), "outcome": outcome} | said
-        await self.hears(*(a(RequestClosed, request, **what) for request in requests))
+        await self.consume(*(a(RequestClosed, request, **what) for request in requests))
 
     async def extends(self, request: RequestReceived, day: date) -> None:
-        """Hears that two persons have extended the time limit to that day."""
-        await self.hears(a(events.RequestExtended, request, due_on=day))
+        """Consumes an approved extension to that day."""
+        await self.consume(a(events.RequestExtended, request, due_on=day))
 
     async def redates(self, request: RequestReceived, day: date, **said: Any) -> None:
-        """Hears that the receipt was corrected, or the policy has changed."""
+        """Consumes a corrected receipt, or a changed policy."""
         what = {"cause": "receipt_corrected", "due_on": day} | said
-        await self.hears(a(events.RequestRedated, request, **what))
+        await self.consume(a(events.RequestRedated, request, **what))
 
     async def reopens(self, request: RequestReceived, question: events.QuestionSent, at: datetime, day: date) -> None:
-        """Hears that an answer came after the closure."""
+        """Consumes an answer that came after the closure."""
         event = a(events.RequestReopened, request, question_id=question.question_id, answered_at=at, due_on=day)
-        await self.hears(event)
+        await self.consume(event)
 
     def sweep(self, batch: int = 1_000, heartbeats: Heartbeats | None = None) -> Poll:
-        """The poll; by default everything was heard that is on the bus."""
+        """Returns the poll; by default the whole bus was consumed."""
         if heartbeats is None:
             heartbeats = Heartbeats()
             heartbeats.consumed(loop_of(ServiceName.DEADLINE), time.monotonic())
@@ -157,21 +157,21 @@ class Harness:
 
     async def runs(self, beats: int, batch: int = 1_000) -> list[str]:
         """Runs the poll until it has said so many times that it is alive; returns by what names."""
-        stopping, heartbeats, heard = asyncio.Event(), Heartbeats(), list[str]()
+        stopping, heartbeats, received = asyncio.Event(), Heartbeats(), list[str]()
         heartbeats.consumed(loop_of(ServiceName.DEADLINE), time.monotonic())
 
         def beat(loop: str, rests: float = 0.0) -> None:  # noqa: ARG001  # as the real one
-            heard.append(loop)
-            if len(heard) == beats:
+            received.append(loop)
+            if len(received) == beats:
                 stopping.set()
 
         heartbeats.beat = beat  # type: ignore[method-assign]
         async with asyncio.timeout(60):
             await self.sweep(batch, heartbeats).run(stopping)
-        return heard
+        return received
 
     async def said(self) -> dict[UUID, list[str]]:
-        """What was said of each request, in few words."""
+        """Returns short texts of the published events, by request."""
         found: dict[UUID, list[str]] = defaultdict(list)
         for row in await self.pool.fetch("SELECT value FROM outbox ORDER BY position"):
             event = events.EVENT_TYPES[json.loads(row["value"])["type"]].model_validate_json(row["value"])
@@ -203,7 +203,7 @@ class Harness:
         return [json.loads(row[0]) for row in rows]
 
     async def plan(self, query: str, *values: object) -> str:
-        """How the database goes about a query, and what it met with."""
+        """Returns the executed plan of a query."""
         return "\n".join(row[0] for row in await self.pool.fetch(f"EXPLAIN ANALYZE {query}", *values))
 
 

@@ -40,7 +40,7 @@ def erased(system: str = "billing") -> TaskReport:
 
 
 async def tells(deadline: Harness, request: RequestReceived, *reports: TaskReport) -> None:
-    await deadline.hears(a(FulfilmentCompleted, request, operation=Operation.ERASE, tasks=reports))
+    await deadline.consume(a(FulfilmentCompleted, request, operation=Operation.ERASE, tasks=reports))
 
 
 async def erasure(deadline: Harness, *reports: TaskReport) -> RequestReceived:
@@ -78,25 +78,25 @@ async def test_what_was_kept_is_released_when_its_day_is_over_and_not_a_moment_b
 async def test_nothing_is_released_before_the_request_is_answered(deadline: Harness) -> None:
     request = await deadline.receives(right=Right.ERASURE)
     await deadline.pool.execute("DELETE FROM clock")
-    await tells(deadline, request, kept(until=date(2026, 3, 1)))  # heard before the request itself
-    await deadline.hears(request)
+    await tells(deadline, request, kept(until=date(2026, 3, 1)))  # before the request itself
+    await deadline.consume(request)
     assert await deadline.sweeps(deferrals) == 0
     await deadline.closes(request)
     assert await deadline.sweeps(deferrals) == 1
     assert len(await deadline.said()) == 1
 
 
-async def test_what_was_kept_beside_a_failure_is_known_although_a_person_closes_the_request(deadline: Harness) -> None:
+async def test_data_kept_next_to_a_failure_are_known_after_a_manual_closure(deadline: Harness) -> None:
     request, retained = await deadline.receives(right=Right.ERASURE), kept()
     failed = report(None, "crm", failure="refused")
-    await deadline.hears(a(FulfilmentBlocked, request, operation=Operation.ERASE, tasks=(retained, failed)))
+    await deadline.consume(a(FulfilmentBlocked, request, operation=Operation.ERASE, tasks=(retained, failed)))
     await tells(deadline, request, retained, erased("crm"))
     await deadline.closes(request)
     assert await states(deadline) == {"billing": "scheduled"}
     assert len(await deadline.evidence("erasure.deferred")) == 1
 
 
-async def test_what_is_erased_later_is_done_and_what_is_kept_again_is_scheduled_anew(deadline: Harness) -> None:
+async def test_deferred_erasure_ends_or_is_scheduled_again(deadline: Harness) -> None:
     request = await erasure(deadline, first := kept("billing"), kept("archive"))
     await deadline.sweeps(deferrals, at=OVER)
     await tells(deadline, request, erased("billing"), kept("archive", UNTIL + timedelta(days=365)))
@@ -140,7 +140,7 @@ async def test_only_a_signed_shorter_rule_moves_days(deadline: Harness, period: 
     assert await deadline.evidence("erasure.redated") == redated
 
 
-async def test_what_a_shorter_rule_lets_go_at_once_is_late_for_nobody(deadline: Harness) -> None:
+async def test_data_released_by_a_shorter_rule_are_not_late(deadline: Harness) -> None:
     await erasure(deadline, by_rule())
     deadline.at(datetime(2028, 3, 1, tzinfo=UTC))
     deadline.unit_of_work.policy = shortened("P6M")
@@ -157,7 +157,7 @@ async def test_what_is_kept_by_rule_is_due_when_the_first_of_it_is_and_not_the_l
     assert [each["rule"] for each in said["kept"]] == ["calls_us_18m"]
 
 
-async def test_what_says_no_day_holds_up_nothing_that_does_and_is_a_persons_once_it_is_alone(deadline: Harness) -> None:
+async def test_data_without_a_day_delay_nothing_and_need_a_person_once_alone(deadline: Harness) -> None:
     dated = by_rule()
     undated = Kept(category="call_record", rule="calls_us_18m", count=1, period="P18M")
     both = dated.model_copy(update={"until": None, "kept": (undated, *(dated.kept or ()))})
@@ -182,22 +182,22 @@ async def test_paused_deferral_waits_for_review_and_answer(deadline: Harness, ca
     await tells(deadline, request, kept(until=None))
     waits = f"retained data needs a decision request_id={request.request_id} system=billing"
     assert [(r.levelname, r.getMessage()) for r in caplog.records] == [("WARNING", waits)]
-    await deadline.hears(a(RetryDecided, request))
+    await deadline.consume(a(RetryDecided, request))
     await deadline.closes(request)
     assert await deadline.sweeps(deferrals, days=9_000) == 0
     assert await states(deadline) == {"billing": "held"}
-    await deadline.hears(a(RetryDecided, request))
+    await deadline.consume(a(RetryDecided, request))
     assert await deadline.sweeps(deferrals) == 1
     assert await deadline.evidence("erasure.let_go") == [{"system": "billing"}]
 
 
-@pytest.mark.parametrize("heard_first", [True, False])
-async def test_a_withdrawn_request_erases_nothing_later(deadline: Harness, *, heard_first: bool) -> None:
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_withdrawn_request_erases_nothing_later(deadline: Harness, *, first: bool) -> None:
     request = await deadline.receives(right=Right.ERASURE)
-    if heard_first:
+    if first:
         await tells(deadline, request, kept())
     await deadline.closes(request, outcome=Outcome.WITHDRAWN)
-    if not heard_first:
+    if not first:
         await tells(deadline, request, kept())
     assert await states(deadline) == {}
 
@@ -264,7 +264,7 @@ async def test_frozen_writer_of_a_daily_message_is_replaced_once(deadline: Harne
     assert not await deadline.sweep().look()
 
 
-async def test_a_frozen_process_keeps_nobody_from_forgetting_what_was_heard(deadline: Harness) -> None:
+async def test_frozen_process_stops_no_cleanup(deadline: Harness) -> None:
     old = deadline.now - 2 * inbox.KEEP
     await deadline.pool.execute("INSERT INTO inbox VALUES ($1, $2)", uuid4(), old)
 

@@ -1,4 +1,4 @@
-"""A customer who got a request from us, and says nothing, is reminded twice, and then people of ours look."""
+"""A silent customer is reminded twice of a forwarded request; then a person looks."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +16,7 @@ ALL = ["reminder 5", "reminder 10", "escalation 15"]
 async def passed_on(deadline: Harness) -> RequestReceived:
     """A request that was passed on a day after its receipt."""
     request = await deadline.receives(role="processor")
-    await deadline.hears(a(RequestForwarded, request, forwarded_at=THEN))
+    await deadline.consume(a(RequestForwarded, request, forwarded_at=THEN))
     await deadline.closes(request, responded_at=THEN, outcome=Outcome.FORWARDED)
     return request
 
@@ -24,7 +24,7 @@ async def passed_on(deadline: Harness) -> RequestReceived:
 async def test_a_holiday_where_the_subject_is_is_no_working_day(deadline: Harness) -> None:
     request = await deadline.receives(role="processor")
     before_easter = datetime(2026, 4, 1, 12, tzinfo=UTC)  # then Good Friday and Easter Monday
-    await deadline.hears(a(RequestForwarded, request, calendar="DE-BE", forwarded_at=before_easter))
+    await deadline.consume(a(RequestForwarded, request, calendar="DE-BE", forwarded_at=before_easter))
     await deadline.sweeps(customers, at=datetime(2026, 4, 10, 3, 59, tzinfo=UTC))
     assert await deadline.said() == {}
     await deadline.sweeps(customers, at=datetime(2026, 4, 10, 4, tzinfo=UTC))
@@ -34,14 +34,14 @@ async def test_a_holiday_where_the_subject_is_is_no_working_day(deadline: Harnes
 async def test_the_word_of_a_customer_ends_the_reminders_and_resolves_the_ticket(deadline: Harness) -> None:
     request = await passed_on(deadline)
     await deadline.sweeps(customers, at=FIFTH)
-    await deadline.hears(a(ControllerReplied, request, replied_at=deadline.now))
+    await deadline.consume(a(ControllerReplied, request, replied_at=deadline.now))
     await deadline.sweeps(customers, at=LAST + timedelta(days=10))
     assert await deadline.said() == {request.request_id: ["reminder 5"]}
     other = await passed_on(deadline)
     await deadline.sweeps(customers, at=LAST + timedelta(days=10))
     assert await deadline.said() == {request.request_id: ["reminder 5"], other.request_id: ["escalation 15"]}
     await deadline.pool.execute("UPDATE task SET attempt = 1, state = 'done'")
-    await deadline.hears(a(ControllerReplied, other, replied_at=deadline.now))
+    await deadline.consume(a(ControllerReplied, other, replied_at=deadline.now))
     assert await deadline.tickets() == ["resolved"]
 
 

@@ -1,4 +1,4 @@
-"""What people see elsewhere of open requests: tickets, the flag in the CRM, the digest and the daily alert."""
+"""Open requests elsewhere: tickets, the flag in the CRM, the digest and the daily alert."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -66,7 +66,7 @@ async def test_a_flag_is_set_once_it_is_known_who_asks_and_taken_away_with_the_a
 
 
 async def test_a_flag_is_taken_away_by_the_request_alone(deadline: Harness) -> None:
-    """Where the system yields identities as well: after the answer nothing is left to search for anybody by."""
+    """A flag is removed without identities, also where the system yields some."""
     deadline.fulfilments.plans = {**PLANS, Operation.FLAG: ((Step("crm", Operation.LOCATE),), *PLANS[Operation.FLAG])}
     request = await deadline.receives()
     await deadline.verifies(request)
@@ -76,7 +76,7 @@ async def test_a_flag_is_taken_away_by_the_request_alone(deadline: Harness) -> N
     assert await deadline.details(Operation.FLAG) == [{"open": False}]
 
 
-async def test_nobody_who_talks_to_our_own_customers_is_told_of_a_customers_instruction(deadline: Harness) -> None:
+async def test_customers_instruction_sets_no_flag_in_the_crm(deadline: Harness) -> None:
     instructed, ours = await deadline.receives(tenant="acme"), await deadline.receives()
     await deadline.verifies(instructed, ours)
     await deadline.sweeps(minutes=15)

@@ -49,8 +49,8 @@ async def test_an_open_request_is_counted_once_in_its_age(pool: asyncpg.Pool) ->
     for age in (0, 7, 8, 21, 22, 26, 31, 90, 91):
         await opened(pool, "erasure", age, 20)
     await count(pool)
-    told = {bucket: value("dsr_requests_open", right="erasure", age=bucket) for bucket in statistics.AGES}
-    assert told == {**dict.fromkeys(statistics.AGES, 1), "0-7": 2}
+    ages = {bucket: value("dsr_requests_open", right="erasure", age=bucket) for bucket in statistics.AGES}
+    assert ages == {**dict.fromkeys(statistics.AGES, 1), "0-7": 2}
 
 
 async def test_age_is_a_difference_of_days_in_the_controllers_zone(pool: asyncpg.Pool) -> None:
@@ -62,7 +62,7 @@ async def test_age_is_a_difference_of_days_in_the_controllers_zone(pool: asyncpg
     assert value("dsr_requests_open", right="access", age="8-14") == 1
 
 
-async def test_due_soon_and_overdue_are_told_apart_by_both_clocks(pool: asyncpg.Pool) -> None:
+async def test_due_soon_and_overdue_are_separate_by_both_clocks(pool: asyncpg.Pool) -> None:
     await opened(pool, "access", 5, 8)
     await opened(pool, "access", 5, 7)
     await opened(pool, "access", 5, 0.1)
@@ -108,7 +108,7 @@ async def test_extensions_are_counted_of_what_fell_due_as_first_promised(pool: a
     assert value("dsr_requests_extended", right="erasure") == 0
 
 
-async def test_suspension_is_told_by_question_with_its_sum_for_the_privacy_team_alone(pool: asyncpg.Pool) -> None:
+async def test_suspension_is_counted_by_question_with_a_private_sum(pool: asyncpg.Pool) -> None:
     for ago, days in enumerate([1, 2, 3, 4, 5, 10]):
         asked = "INSERT INTO question VALUES ($1, $1, 'identity', $2, $3, true, true)"
         answered_at = NOW - timedelta(days=ago)
@@ -170,7 +170,7 @@ async def test_requests_for_a_processor_are_counted_apart_and_in_no_other_figure
     assert value("dsr_processor_forwarding_days_count") is None
 
 
-async def test_what_is_no_longer_so_is_no_longer_told(pool: asyncpg.Pool) -> None:
+async def test_past_values_are_removed(pool: asyncpg.Pool) -> None:
     await answered(pool, 3, 1, "fulfilled")
     await opened(pool, "access", 5, 3)
     await count(pool)

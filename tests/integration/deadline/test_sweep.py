@@ -1,4 +1,4 @@
-"""What each source of the sweep promises: a thing is said once, in batches, shared by instances, at its cost alone."""
+"""Each source of the poll: one event per fact, in batches, shared by instances, at bounded cost."""
 
 import asyncio
 import time
@@ -32,7 +32,7 @@ from shared.runtime.metrics import PEOPLE
 from shared.storage.postgres import AWAY
 from tests.fixtures.events import a
 from tests.fixtures.live import eventually
-from tests.fixtures.told import told
+from tests.fixtures.metrics import metric
 from tests.integration.deadline.conftest import (
     ARRIVED,
     POLICY,
@@ -55,7 +55,7 @@ FROM timer t, generate_series(1, 300) n
 async def asked(deadline: Harness, number: int) -> list[RequestReceived]:
     requests = await deadline.receives_many(number)
     at = ARRIVED + timedelta(days=1)
-    await deadline.hears(*(a(QuestionSent, each, question_id=uuid7(), asked_at=at) for each in requests))
+    await deadline.consume(*(a(QuestionSent, each, question_id=uuid7(), asked_at=at) for each in requests))
     return requests
 
 
@@ -106,7 +106,7 @@ async def test_a_clock_that_jumps_back_says_nothing_again(deadline: Harness, cas
 
 
 @every_source
-async def test_two_instances_at_once_share_the_rows(
+async def test_two_concurrent_instances_share_the_rows(
     deadline: Harness, case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests = await case.prepare(deadline, 60)
@@ -214,11 +214,11 @@ async def test_catching_up_beats_and_heeds_the_stop_signal(deadline: Harness) ->
 # The staff's targets: what is missed is said once, on the bus and to the role that is named.
 async def test_each_target_is_said_when_it_has_passed_and_its_role_with_it(deadline: Harness) -> None:
     before = PEOPLE.get_sample_value("dsr_targets_missed_total", {"target": "review"}) or 0
-    event, heard = await deadline.receives(), []
+    event, counts = await deadline.receives(), []
     for day in range(25):
         await deadline.sweeps(targets, days=day)
-        heard.append(len((await deadline.said()).get(event.request_id, [])))
-    assert [heard.index(number) for number in range(1, 5)] == [5, 6, 11, 21]
+        counts.append(len((await deadline.said()).get(event.request_id, [])))
+    assert [counts.index(number) for number in range(1, 5)] == [5, 6, 11, 21]
     assert await deadline.said() == {event.request_id: FOUR}
     assert [(each["level"], each["escalate_to"]) for each in await deadline.details()] == [
         ("target_triage", ["team_lead"]),
@@ -234,7 +234,7 @@ async def test_each_target_is_said_when_it_has_passed_and_its_role_with_it(deadl
 async def test_a_step_that_was_taken_meets_its_targets(deadline: Harness) -> None:
     proven, in_question, nothing = await deadline.receives_many(3)
     done = await deadline.receives()
-    await deadline.hears(a(FulfilmentCompleted, done))
+    await deadline.consume(a(FulfilmentCompleted, done))
     await deadline.verifies(proven, done)
     await deadline.verifies(proven)
     await deadline.asks(in_question, 0)
@@ -258,7 +258,7 @@ async def test_answered_request_misses_no_target_and_its_unseen_warning_is_cance
     assert await deadline.tickets() == []
 
 
-async def test_what_was_said_stays_said_when_the_dates_are_computed_anew(deadline: Harness) -> None:
+async def test_published_milestones_stay_after_a_recalculation(deadline: Harness) -> None:
     event = await deadline.receives()
     await deadline.sweeps(targets, days=11)
     await deadline.pool.execute("UPDATE clock SET calc_version = 'rules-1/policy-before/holidays-1'")
@@ -276,7 +276,7 @@ async def test_an_extended_request_is_not_to_be_extended_again(deadline: Harness
     assert await deadline.tickets() == []
 
 
-async def test_nothing_is_judged_beyond_what_was_heard(deadline: Harness) -> None:
+async def test_nothing_is_judged_beyond_consumed_events(deadline: Harness) -> None:
     event = await deadline.receives()
     deadline.at(days=5)
     never, behind, current = Heartbeats(), Heartbeats(), None
@@ -287,7 +287,7 @@ async def test_nothing_is_judged_beyond_what_was_heard(deadline: Harness) -> Non
     assert await deadline.said() == {event.request_id: ["triage"]}
 
 
-async def test_a_request_that_is_found_late_is_judged_once_its_steps_may_have_been_heard(deadline: Harness) -> None:
+async def test_late_request_is_judged_once_its_events_may_have_been_consumed(deadline: Harness) -> None:
     deadline.at(days=8)
     event = await deadline.receives(occurred_at=deadline.now)
     assert await deadline.sweeps(targets) == 0
@@ -328,18 +328,18 @@ async def test_a_received_request_has_its_dates_computed_and_put_on_record(deadl
 async def test_the_due_date_is_the_one_that_intake_has_said(deadline: Harness) -> None:
     event = (await deadline.receives()).model_copy(update={"due_on": date(2026, 3, 31)})
     await deadline.pool.execute("DELETE FROM clock")
-    await deadline.hears(event)
+    await deadline.consume(event)
     row = await deadline.clock(event)
     assert (row["due_on"], row["due_at"]) == (date(2026, 3, 31), datetime(2026, 3, 31, 22, tzinfo=UTC))
 
 
-async def test_of_milestones_that_came_at_once_the_gravest_opens_a_ticket(deadline: Harness) -> None:
+async def test_of_concurrent_milestones_the_gravest_opens_a_ticket(deadline: Harness) -> None:
     await deadline.receives_many(5)
     await deadline.sweeps(days=50)
     assert await deadline.tickets() == ["overdue_statutory"] * 5
 
 
-async def test_an_answer_stops_the_clock_and_cancels_a_warning_that_nobody_has_seen_yet(deadline: Harness) -> None:
+async def test_answer_stops_the_clock_and_cancels_an_unseen_warning(deadline: Harness) -> None:
     event = await deadline.receives()
     await deadline.sweeps(days=28)
     assert await deadline.tickets() == ["approaching_3d"]
@@ -361,7 +361,7 @@ async def test_an_answer_is_judged_by_the_dates_that_were_stored(deadline: Harne
     assert missed == [{"timeliness": timeliness}] * (timeliness != "on_time")
 
 
-async def test_without_a_system_for_tickets_the_bus_is_told_all_the_same(deadline: Harness) -> None:
+async def test_milestone_is_published_without_a_ticketing_system(deadline: Harness) -> None:
     nowhere = Fulfilments({Operation.ESCALATE: (), Operation.FLAG: ()})
     deadline = Harness(deadline.unit_of_work, nowhere, deadline.time)
     event = await deadline.receives()
@@ -391,11 +391,11 @@ OWED: dict[str, Any] = {"outcome": Outcome.PARTIALLY_FULFILLED, "outstanding": (
 
 
 async def figures(deadline: Harness) -> tuple[float | None, ...]:
-    """How many are open, and overdue by both clocks; how many lines of the daily alert are about a request."""
+    """Returns the counts of open and overdue requests by both clocks, and of lines of the daily alert."""
     async with deadline.pool.acquire() as connection:
         await statistics.count(connection, deadline.now, POLICY)
-    ages = [told("dsr_requests_open", right="access", age=age) or 0 for age in statistics.AGES]
-    late = [told("dsr_requests_overdue", right="access", clock=clock) for clock in ("commitment", "statutory")]
+    ages = [metric("dsr_requests_open", right="access", age=age) or 0 for age in statistics.AGES]
+    late = [metric("dsr_requests_overdue", right="access", clock=clock) for clock in ("commitment", "statutory")]
     await deadline.pool.execute("DELETE FROM task")
     await deadline.pool.execute("DELETE FROM fulfilment")
     async with deadline.unit_of_work.begin() as tx:
@@ -409,7 +409,7 @@ async def test_a_part_that_is_owed_is_open_and_overdue_until_it_is_done(deadline
     request, other, in_time = await deadline.receives_many(3)
     await deadline.closes(request, in_time, days=3, **OWED)
     await deadline.closes(other, days=3)
-    await deadline.hears(a(PartAnswered, in_time, outstanding=(), occurred_at=ARRIVED + timedelta(days=4)))
+    await deadline.consume(a(PartAnswered, in_time, outstanding=(), occurred_at=ARRIVED + timedelta(days=4)))
     deadline.at(days=4)
     assert await figures(deadline) == (1, 0, 0, 0)
     await deadline.sweeps(days=40)
@@ -421,9 +421,9 @@ async def test_a_part_that_is_owed_is_open_and_overdue_until_it_is_done(deadline
     assert await figures(deadline) == (1, 1, 1, 1)
 
     done = {"occurred_at": ARRIVED + timedelta(days=41)}
-    await deadline.hears(a(PartAnswered, request, outstanding=("cdr",), **done))
+    await deadline.consume(a(PartAnswered, request, outstanding=("cdr",), **done))
     assert await figures(deadline) == (1, 1, 1, 1)
-    await deadline.hears(a(PartAnswered, request, outstanding=(), **done))
+    await deadline.consume(a(PartAnswered, request, outstanding=(), **done))
     assert await figures(deadline) == (0, 0, 0, 0)
     row = await deadline.clock(request)
     assert (row["timeliness"], row["outstanding"]) == ("breach", "")
@@ -433,15 +433,15 @@ async def test_a_part_that_is_owed_is_open_and_overdue_until_it_is_done(deadline
     assert (await deadline.evidence("deadline.part_answered"))[-1] == {"outstanding": [], "timeliness": "breach"}
 
 
-async def test_a_package_that_is_made_anew_is_watched_as_the_first_was(deadline: Harness) -> None:
+async def test_rebuilt_package_is_watched_like_the_first(deadline: Harness) -> None:
     request = await deadline.receives()
     await deadline.closes(request, days=3)
-    await deadline.hears(a(PartAnswered, request, outstanding=("cdr",), occurred_at=ARRIVED + timedelta(days=9)))
+    await deadline.consume(a(PartAnswered, request, outstanding=("cdr",), occurred_at=ARRIVED + timedelta(days=9)))
     deadline.at(days=9)
     assert await figures(deadline) == (1, 0, 0, 0)
     await deadline.sweeps(days=40)
     assert (await deadline.said())[request.request_id][-1] == "overdue statutory"
-    await deadline.hears(a(PartAnswered, request, outstanding=(), occurred_at=ARRIVED + timedelta(days=41)))
+    await deadline.consume(a(PartAnswered, request, outstanding=(), occurred_at=ARRIVED + timedelta(days=41)))
     assert await figures(deadline) == (0, 0, 0, 0)
     assert (await deadline.clock(request))["timeliness"] == "breach"
 
@@ -503,7 +503,7 @@ async def test_answer_during_an_open_question_counts_the_days_of_the_question(de
     assert (await deadline.clock(event))["timeliness"] == "late_commitment"
 
 
-async def test_an_extension_moves_both_clocks_and_the_warnings_start_anew(deadline: Harness) -> None:
+async def test_extension_moves_both_clocks_and_restarts_the_warnings(deadline: Harness) -> None:
     event = await deadline.receives()
     await deadline.sweeps(days=28)
     await deadline.extends(event, date(2026, 6, 4))
@@ -512,13 +512,13 @@ async def test_an_extension_moves_both_clocks_and_the_warnings_start_anew(deadli
     assert (await deadline.said())[event.request_id] == [*FIVE[:2], *FIVE]
 
 
-async def test_an_extension_of_which_nobody_knows_or_heard_too_late_moves_nothing(deadline: Harness) -> None:
+async def test_undelivered_or_late_extension_moves_nothing(deadline: Harness) -> None:
     event = await deadline.receives()
     await deadline.extends(event, date(2026, 6, 4))
-    await deadline.hears(a(LetterReturned, event, what="extension", question_id=None))
+    await deadline.consume(a(LetterReturned, event, what="extension", question_id=None))
     assert await dates(deadline, event) == FIRST
     assert await before(deadline) == [("extended", FIRST[0]), ("extension_returned", date(2026, 6, 4))]
-    await deadline.hears(a(RequestExtended, event, due_on=date(2026, 6, 4), told_at=ARRIVED + timedelta(days=40)))
+    await deadline.consume(a(RequestExtended, event, due_on=date(2026, 6, 4), told_at=ARRIVED + timedelta(days=40)))
     assert await dates(deadline, event) == FIRST
     assert await deadline.evidence("deadline.extension_too_late") == [{}]
     await deadline.extends(event, date(2026, 6, 4))
@@ -601,7 +601,7 @@ async def test_a_shorter_limit_of_our_own_counts_from_the_corrected_receipt(
     assert (await deadline.clock(event))["due_at"] == due_at
 
 
-# Who does not answer a question is reminded twice and told at last.
+# A silent requester is reminded twice, and then gets a last notice.
 LAST = datetime(2026, 4, 1, 4, tzinfo=UTC)  # midnight in New York
 ALL = ["reminder 7", "reminder 14", "last_notice 26"]  # asked on 6 March: on the 13th, the 20th, and 1 April
 
@@ -636,7 +636,7 @@ async def test_two_reminders_and_the_last_notice_come_on_their_days(deadline: Ha
     ]
 
 
-async def test_who_answers_in_time_hears_nothing_more(deadline: Harness, question_asked: Asked) -> None:
+async def test_timely_answer_ends_the_reminders(deadline: Harness, question_asked: Asked) -> None:
     request, question = question_asked
     await deadline.sweeps(questions, at=datetime(2026, 3, 14, tzinfo=UTC))
     await deadline.answers(question, deadline.now)
@@ -648,7 +648,7 @@ async def test_closed_or_withdrawn_request_gets_no_reminder(deadline: Harness, q
     late = await deadline.receives()
     await deadline.asks(late)
     await deadline.closes(question_asked[0], late, days=2, outcome=Outcome.UNIDENTIFIED)
-    await deadline.asks(late, 3)  # heard after the closure
+    await deadline.asks(late, 3)  # consumed after the closure
     await deadline.sweeps(questions, at=LAST + timedelta(days=10))
     assert await deadline.said() == {}
 
@@ -708,12 +708,12 @@ async def test_the_law_is_never_said_to_end_before_the_commitment_of_a_reopened_
 async def test_returned_question_counts_once_it_is_asked_again(deadline: Harness, question_asked: Asked) -> None:
     request, question = question_asked
     before = (await deadline.clock(request))["statutory_due_on"]
-    await deadline.hears(a(LetterReturned, request, what="question", question_id=question.question_id))
+    await deadline.consume(a(LetterReturned, request, what="question", question_id=question.question_id))
     assert not (await deadline.clock(request))["pausing"]
     await deadline.sweeps(questions, at=LAST + timedelta(days=10))
     assert await deadline.said() == {}
     again = ARRIVED + timedelta(days=2)
-    await deadline.hears(a(QuestionSent, request, question_id=question.question_id, asked_at=again))
+    await deadline.consume(a(QuestionSent, request, question_id=question.question_id, asked_at=again))
     assert (await deadline.clock(request))["pausing"]
     assert (await deadline.clock(request))["statutory_due_on"] == before
 
@@ -721,7 +721,7 @@ async def test_returned_question_counts_once_it_is_asked_again(deadline: Harness
 async def test_the_clock_of_an_answer_that_came_back_runs_on_until_the_subject_has_it(deadline: Harness) -> None:
     request = await deadline.receives()
     await deadline.closes(request, days=3)
-    await deadline.hears(a(LetterReturned, request, what="answer", question_id=None))
+    await deadline.consume(a(LetterReturned, request, what="answer", question_id=None))
     clock = await deadline.clock(request)
     assert (clock["responded_at"], clock["outcome"], clock["timeliness"]) == (None, None, None)
     await deadline.sweeps(milestones, days=40)

@@ -1,4 +1,4 @@
-"""What the legal scenarios may ask for: intake over a database of the test, and a store of call records."""
+"""Fixtures of the legal scenarios: intake on a database per test, and a store of call records."""
 
 from tests.fixtures.cdr import calls, cdr_store, settings
 from tests.fixtures.intake import intake

@@ -29,11 +29,11 @@ COPIED, AWAY = (
 
 
 class Erasing:
-    """The erasure service over the database of intake, each of which hears what the other says."""
+    """The erasure service on intake's database; both consume each other's events."""
 
     def __init__(self, intake: Intake, harness: Harness) -> None:
         self.intake, self.harness = intake, harness
-        self._heard = {"intake": -1, "erasure": -1}
+        self._positions = {"intake": -1, "erasure": -1}
 
     async def run(self) -> None:
         """Lets both hear of each other, and every worker work, until nothing is left to be done."""
@@ -70,8 +70,8 @@ class Erasing:
 
     async def _said(self, name: str, pool: Any) -> list[events.Event]:
         query = "SELECT position, value FROM outbox WHERE position > $1 AND topic <> 'dsr.status' ORDER BY position"
-        rows = await pool.fetch(query, self._heard[name])
-        self._heard[name] = max([self._heard[name], *(row["position"] for row in rows)])
+        rows = await pool.fetch(query, self._positions[name])
+        self._positions[name] = max([self._positions[name], *(row["position"] for row in rows)])
         return [events.EVENT_TYPES[json.loads(row["value"])["type"]].model_validate_json(row["value"]) for row in rows]
 
 
@@ -134,7 +134,7 @@ async def test_erasure_begins_when_what_the_person_asked_to_see_is_answered(
 
 
 @pytest.mark.parametrize("ends", ["withdraw", "give_up", "fail"])
-async def test_it_waits_no_longer_however_that_ended_and_a_process_that_starts_anew_knows_it(
+async def test_it_stops_waiting_after_any_end_also_across_a_restart(
     intake: Intake, erasing: Erasing, database: str, clock: SetClock, keys: Keyring, ends: str
 ) -> None:
     access = await intake.submit(subject={"email": OTHER_ADDRESS})
@@ -163,7 +163,7 @@ async def test_it_waits_no_longer_however_that_ended_and_a_process_that_starts_a
         {"email": "noa@example.org", "phones": [{"number": "+493023125001"}]},
     ],
 )
-async def test_nobody_waits_for_a_stranger(intake: Intake, erasing: Erasing, other: dict[str, Any]) -> None:
+async def test_erasure_does_not_wait_for_strangers(intake: Intake, erasing: Erasing, other: dict[str, Any]) -> None:
     proof = {"assurance": None} if other.pop("unproved", False) else PROOF
     await intake.submit(subject=other, **proof)
     mine = MIA | {"phones": [{"number": "+493023125001"}]}

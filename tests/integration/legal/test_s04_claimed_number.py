@@ -1,4 +1,4 @@
-"""Scenario 4: an unknown address claims a number. Nothing is given; only whoever holds the number now can prove it."""
+"""Scenario 4: an unknown address claims a number. Nothing is given; only its present holder can prove it."""
 
 from datetime import UTC, datetime
 
@@ -17,7 +17,7 @@ EARLIER = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 async def exported(harness: Harness, level: Level) -> list[Identity]:
-    """By which numbers the calls of somebody are searched who proves the number so well, and asks for years of it."""
+    """Returns the numbers searched for a person with that level of proof who asks for years of calls."""
     stated = Identity(IdentityType.PHONE, NUMBER, EARLIER, proved_since=BEGAN, level=level)
     subject = await harness.subject(Identity(IdentityType.EMAIL, "mallory@example.org", level=level), stated)
     await harness.open(NewFulfilment(uuid7(), subject, Right.ACCESS, Operation.EXPORT, DUE))

@@ -1,7 +1,7 @@
-"""Scenario 9: calls older than 18 months go at once, each of the others on its own day; the letter claims no law.
+"""Scenario 9: calls older than 18 months are erased immediately, the others on their day; the letter claims no law.
 
-An erasure of somebody with calls from 2025-01-15 to 2026-09-30, executed on 2026-10-01. That what is kept is restricted
-and reduced to the fields of its rule is looked at in ``integration/test_sql_keeping.py``.
+An erasure of calls from 2025-01-15 to 2026-09-30, executed on 2026-10-01. The restriction and reduction of kept calls
+are tested in ``integration/test_sql_keeping.py``.
 """
 
 from collections.abc import AsyncIterator
@@ -47,7 +47,7 @@ class Case:
 
     def __init__(self, store: CdrStore, harness: Harness, deadline: Deadlines) -> None:
         self.store, self.harness, self.deadline = store, harness, deadline
-        self._heard: dict[asyncpg.Pool, int] = {}
+        self._positions: dict[asyncpg.Pool, int] = {}
 
     async def erase(self) -> TaskReport:
         """Erases what may go now, and answers the request; what the store has said of it."""
@@ -61,7 +61,7 @@ class Case:
     async def _work(self, request: RequestReceived) -> TaskReport:
         await self.harness.worker("store").work()
         [done] = [e for e in await self._said(self.harness.pool) if isinstance(e, FulfilmentCompleted)]
-        await self.deadline.hears(done)
+        await self.deadline.consume(done)
         await self.deadline.closes(request, outcome=Outcome.PARTIALLY_FULFILLED)
         self._request = request
         return done.tasks[0]
@@ -76,8 +76,8 @@ class Case:
 
     async def _said(self, pool: asyncpg.Pool) -> list[Event]:
         query = "SELECT position, value FROM outbox WHERE position > $1 ORDER BY position"
-        rows = await pool.fetch(query, self._heard.get(pool, -1))
-        self._heard[pool] = max([self._heard.get(pool, -1), *(row["position"] for row in rows)])
+        rows = await pool.fetch(query, self._positions.get(pool, -1))
+        self._positions[pool] = max([self._positions.get(pool, -1), *(row["position"] for row in rows)])
         types = {name.encode(): kind for name, kind in EVENT_TYPES.items()}
         return [next(k for n, k in types.items() if n in r["value"]).model_validate_json(r["value"]) for r in rows]
 
@@ -117,13 +117,13 @@ async def test_each_call_is_kept_until_its_own_day_and_no_longer(case: Case) -> 
 
 
 def test_what_letters_say_of_a_foreign_rule_claims_no_legal_obligation() -> None:
-    told = [
+    texts = [
         line
         for file in (ROOT / "shared" / "policy" / "languages").glob("*/words/policy.toml")
         for line in file.read_text(encoding="utf-8").splitlines()
         if "calls_us_18m" in line
     ]
-    assert len(told) == len(LANGUAGES), "in each language"
+    assert len(texts) == len(LANGUAGES), "in each language"
     for claim in ("obligation", "oblige", "erpflicht", "obligación", "obblig", "17(3)(b)"):
-        assert claim not in "".join(told)
+        assert claim not in "".join(texts)
     assert signed_policy().rules["calls_us_18m"].ground == "17(1)(a)"

@@ -1,4 +1,4 @@
-"""Where the reviewed text of a letter stands."""
+"""Locates the reviewed text of a letter."""
 
 from pathlib import Path
 
