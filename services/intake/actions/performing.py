@@ -13,7 +13,7 @@ from services.intake.actions.action import Action, Held, Pairs, settled
 from services.intake.actions.approvals import REQUESTS, Proposal
 from services.intake.actions.deciding import Deciding
 from services.intake.actions.kind import Kind, Possible, described
-from services.intake.core.errors import Forbidden, NotFound, PreconditionFailed
+from services.intake.core.errors import Forbidden, NotFound, NotReady, PreconditionFailed
 from shared.domain.errors import Shredded
 from shared.messaging.unit_of_work import UnitOfWork
 
@@ -41,8 +41,12 @@ class Basis:
     kind: str = REQUESTS
 
 
-async def act(means: Deciding, kind: Kind, action: Action, basis: Basis, said: BaseModel) -> Done:
-    """Takes an action, or proposes it; the very same proposal of another person is approved by it.
+async def act(
+    means: Deciding, kind: Kind, action: Action, basis: Basis, said: BaseModel, *, approves: bool = True
+) -> Done:
+    """Takes an action, or proposes it.
+
+    The very same proposal of another person is approved by it; ``approves``: whether the caller may do that.
 
     Raises:
         NotFound: there is no such thing for this caller.
@@ -63,6 +67,8 @@ async def act(means: Deciding, kind: Kind, action: Action, basis: Basis, said: B
                 waiting, held = await _propose(held, kind, action, said)
             else:
                 waiting.must_wait_for(basis.caller.holder)
+                if not approves:
+                    raise NotReady("the same is proposed already: another role approves it")
                 held = await _approve(held, kind, action, said, waiting)
                 waiting = None
         else:
