@@ -20,9 +20,7 @@ SELECT (SELECT count(*) FROM acc_cdrs
      + (SELECT count(*) FROM acc WHERE $1 IN (src_e164, dst_e164, src_pai) AND time >= $2 AND time < $3)
      + (SELECT count(*) FROM missed_calls WHERE $1 IN (src_e164, dst_e164, src_pai) AND time >= $2 AND time < $3)
 """
-_MAY_HOLD = frozenset(
-    f"{CDR}: {table}" for table in ("public.acc_cdrs", "public.restricted_number", "dsr_platform.kept")
-)
+_MAY_HOLD = frozenset({f"{CDR}: public.acc_cdrs", f"{CDR}: public.restricted_number"})
 """Tables in which signs of an erased person may remain: calls that a rule keeps, and their restrictions."""
 _EVER = datetime.max.replace(tzinfo=UTC)
 

@@ -35,7 +35,7 @@ CREATE TABLE kept_call (
 CREATE INDEX ON kept_call (caller);
 CREATE INDEX ON kept_call (callee);
 CREATE TABLE restricted_number (
-    request_id uuid, number text, valid_from timestamptz, valid_to timestamptz,
+    request_id uuid, number text, valid_from timestamptz, valid_to timestamptz, kept boolean NOT NULL DEFAULT false,
     PRIMARY KEY (request_id, number, valid_from)
 );
 CREATE INDEX ON restricted_number (number);

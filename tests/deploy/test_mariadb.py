@@ -37,6 +37,20 @@ from tests.fixtures.mariadb_shop import ANNAS, DATASET, LONGEST, Shop, cut_off
 from tests.fixtures.policy import nothing_kept, signed_policy
 
 BEGAN = 'at = { happened = "began" }'
+KEEPS = """at = { happened = "began", call_start = "began" }
+keep.bill_of = "caller"
+keep.fields.caller_name = []
+keep.fields.caller_address = []
+keep.fields.caller_number = ["caller"]
+keep.fields.called_number = ["callee"]
+keep.fields.call_date = ["began"]
+keep.fields.call_time = ["began"]
+keep.fields.call_length = ["seconds"]"""
+SIDE_TABLE = (
+    "CREATE TABLE restricted_number (number varchar(20), valid_from datetime(6), valid_to datetime(6) NULL,"
+    " request_id char(36), kept tinyint(1) NOT NULL DEFAULT 0, PRIMARY KEY (number, valid_from, request_id))"
+)
+WITH_SIDE_TABLE = DATASET.replace("\n[tables.customer]", '\nrestrict = "restricted_number"\n[tables.customer]')
 LOCATE, EXPORT, ERASE = Operation.LOCATE, Operation.EXPORT, Operation.ERASE
 RECTIFY, RESTRICT, LIFT, SUPPRESS = Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS
 DOWNSTREAMS = """
@@ -235,16 +249,6 @@ async def test_what_cannot_be_worked_is_refused_by_name(shop: Shop, system: Work
 
 @pytest.mark.usefixtures("system")
 async def test_what_a_rule_keeps_is_reduced_and_marked(shop: Shop) -> None:
-    kept = """at = { happened = "began", call_start = "began" }
-keep.mark = { kept = true }
-keep.bill_of = "caller"
-keep.fields.caller_name = []
-keep.fields.caller_address = []
-keep.fields.caller_number = ["caller"]
-keep.fields.called_number = ["callee"]
-keep.fields.call_date = ["began"]
-keep.fields.call_time = ["began"]
-keep.fields.call_length = ["seconds"]"""
     ruled = shop.connected(policy=signed_policy())
     with pytest.raises(SystemRefused, match=r"declare at\.call_start and keep.fields"):
         await ruled.one(task(ERASE, ANNA))
@@ -255,7 +259,9 @@ keep.fields.call_length = ["seconds"]"""
         "DELETE FROM `call` WHERE id = 2",
     )
     cell = 'seconds = { class = "M" }\ncell = { class = "M", party = "caller" }\nkept = { class = "T" }'
-    dataset = DATASET.replace(BEGAN, kept).replace('seconds = { class = "M" }', cell)
+    dataset = DATASET.replace(BEGAN, f"{KEEPS}\nkeep.mark = {{ kept = true }}").replace(
+        'seconds = { class = "M" }', cell
+    )
     keeping = shop.connected(dataset, policy=signed_policy())
     at = datetime(2026, 10, 1, 12, tzinfo=UTC)
     planned, done = [
@@ -270,13 +276,8 @@ keep.fields.call_length = ["seconds"]"""
 
 @pytest.mark.usefixtures("system")
 async def test_restriction_is_stored_in_a_side_table(shop: Shop) -> None:
-    await shop.run(
-        "CREATE TABLE restricted_number (number varchar(20), valid_from datetime(6), valid_to datetime(6) NULL,"
-        " request_id char(36), PRIMARY KEY (number, valid_from, request_id))",
-    )
-    restricting_store = shop.connected(
-        DATASET.replace("\n[tables.customer]", '\nrestrict = "restricted_number"\n[tables.customer]')
-    )
+    await shop.run(SIDE_TABLE)
+    restricting_store = shop.connected(WITH_SIDE_TABLE)
     restricting = task(RESTRICT, number(ANNAS))
     assert (await restricting_store.receipt(restricting)).outcome is TaskOutcome.AMENDED
     await restricting_store.receipt(restricting_store.again(restricting))
@@ -287,6 +288,22 @@ async def test_restriction_is_stored_in_a_side_table(shop: Shop) -> None:
     ).outcome is TaskOutcome.AMENDED
     assert await shop.ask("SELECT number FROM restricted_number") == []
     await restricting_store.close()
+
+
+@pytest.mark.usefixtures("system")
+async def test_number_of_calls_that_a_rule_keeps_is_marked_in_the_side_table(shop: Shop) -> None:
+    await shop.run(SIDE_TABLE, "DELETE FROM `call` WHERE id = 2")
+    keeping = shop.connected(WITH_SIDE_TABLE.replace(BEGAN, KEEPS), policy=signed_policy())
+    erasing = replace(task(ERASE, number(ANNAS)), at=datetime(2026, 10, 1, 12, tzinfo=UTC))
+    held = replace(erasing, held=keeping.adapter.can.holds)
+    marks = "SELECT DISTINCT number, request_id, kept FROM restricted_number"
+    assert (await keeping.receipt(held)).ground == "legal_hold"
+    assert await shop.ask(marks) == [(ANNAS, str(erasing.request_id), 0)]
+    assert (await keeping.receipt(keeping.again(erasing))).ground == "calls_us_18m"
+    assert await shop.ask(marks) == [(ANNAS, str(erasing.request_id), 1)]
+    copy = await keeping.receipt(task(EXPORT, number(ANNAS)))
+    assert [each.portable for each in copy.records if each.category == "call"] == [False, False]
+    await keeping.close()
 
 
 @pytest.mark.usefixtures("system")

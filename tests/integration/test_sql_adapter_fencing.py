@@ -165,7 +165,7 @@ async def test_unprepared_store_is_refused_unchanged(cdr_store: CdrStore, calls:
     for operation in (Operation.ERASE, Operation.RESTRICT, Operation.LIFT):
         with pytest.raises(StoreUnprepared, match=r"store: .*dsr downstreams prepare"):
             await calls.one(task(operation, number(ANNA)))
-    if undone.startswith("DROP SCHEMA"):  # nothing tells what a rule keeps, which a copy must not find
+    if undone.startswith("DROP SCHEMA"):  # a copy shows the statements of the person
         with pytest.raises(StoreUnprepared, match=r"store: .*dsr downstreams prepare"):
             await calls.one(task(Operation.EXPORT, number(ANNA)))
     else:

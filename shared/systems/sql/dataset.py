@@ -17,8 +17,8 @@ from shared.systems.engine.claims import OWN
 from shared.systems.sql.declaration import Declared, Name, Table
 from shared.systems.sql.settings import SqlSettings, path_of
 
-SIDE: Final = ("request_id", "number", "valid_from", "valid_to")
-"""Columns of the side table with the numbers that readers must not see (Art. 18)."""
+SIDE: Final = ("request_id", "number", "valid_from", "valid_to", "kept")
+"""Columns of the side table with the numbers that readers must not see (Art. 18); ``kept``: an erasure left records."""
 
 
 class Dataset(Declared):

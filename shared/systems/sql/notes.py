@@ -169,10 +169,8 @@ def as_texts(key: Key) -> Key:
 class SideNumbers:
     """The side table with the numbers that readers must not see, each in its period."""
 
-    def __init__(
-        self, server: Server, connection: Connection, system: str, side: str, types: Mapping[str, str]
-    ) -> None:
-        self._server, self._connection, self._system, self._side, self._types = server, connection, system, side, types
+    def __init__(self, server: Server, connection: Connection, side: str, types: Mapping[str, str]) -> None:
+        self._server, self._connection, self._side, self._types = server, connection, side, types
         self._source = server.place((server.namespace, side))
 
     @property
@@ -182,7 +180,7 @@ class SideNumbers:
 
     async def listed(self, requests: Collection[UUID]) -> Sequence[Listed]:
         """Returns the entries of these requests."""
-        shown, found = ", ".join(map(self._server.column, SIDE)), list[Listed]()
+        shown, found = ", ".join(map(self._server.column, SIDE[:4])), list[Listed]()
         for some in self._server.parts([*requests]):
             mine, said = self._of(some)
             rows = await self._connection.fetch(f"SELECT {shown} FROM {self._source} t WHERE {mine}", *said)
@@ -192,34 +190,34 @@ class SideNumbers:
         return found
 
     async def put(self, spans: Sequence[Listed], *, kept: bool = False) -> int:
-        """Adds what is missing; ``kept``: for what an erasure has left. How many were new."""
+        """Adds missing entries and returns their number; ``kept``: for records that an erasure left."""
         if kept:
-            columns = tuple(map(self._server.quoted, (*SIDE, "system")))
-            kinds = ("uuid", "text", "timestamptz", "timestamptz", "text")
-            await self._insert(
-                "dsr_platform.kept", columns, kinds, [(*self._row(each), self._system) for each in spans]
-            )
+            await self._take_unkept(spans)
         stands = {*await self.listed({request for request, _ in spans})}
-        fresh = [self._row(each) for each in dict.fromkeys(spans) if each not in stands]
-        names, types = tuple(map(self._server.quoted, SIDE)), tuple(map(self._type, SIDE))
-        return await self._insert(self._source, names, types, fresh)
+        rows = [(*self._row(each), kept) for each in dict.fromkeys(spans) if each not in stands]
+        types, put = tuple(map(self._type, SIDE)), 0
+        for some in self._server.parts(rows):
+            statement = Sql(self._server)
+            marks = [", ".join(map(statement.value, row, types)) for row in some]
+            columns = ", ".join(map(self._server.quoted, SIDE))
+            into = f"INTO {self._source} ({columns}) VALUES {', '.join(f'({each})' for each in marks)}"
+            into = f"INSERT {into} ON CONFLICT DO NOTHING" if self._server.combines else f"INSERT IGNORE {into}"
+            put += await self._connection.execute(into, *statement.values)
+        return put
+
+    async def _take_unkept(self, spans: Sequence[Listed]) -> None:
+        """Removes the requests' entries of these numbers that do not say ``kept``, so that new ones can."""
+        for some in self._server.parts(spans):
+            mine, said = self._of([*{request for request, _ in some}])
+            statement = Sql(self._server)
+            statement.values += said
+            theirs = statement.among(self._server.column(SIDE[1]), [*{span.number for _, span in some}], "text")
+            unkept = f"{mine} AND {theirs} AND NOT {self._server.column(SIDE[4])}"
+            await self._connection.execute(f"{self._deletes} WHERE {unkept}", *statement.values)
 
     def _row(self, listed: Listed) -> tuple[object, ...]:
         request, span = listed
         return self._id(request), span.number, self._at(span.since), self._at(span.until)
-
-    async def _insert(
-        self, place: str, columns: Sequence[str], types: Sequence[str], rows: Sequence[tuple[object, ...]]
-    ) -> int:
-        """Inserts what is not there yet."""
-        put = 0
-        for some in self._server.parts(rows):
-            statement = Sql(self._server)
-            marks = [", ".join(map(statement.value, row, types)) for row in some]
-            into = f"INTO {place} ({', '.join(columns)}) VALUES {', '.join(f'({each})' for each in marks)}"
-            into = f"INSERT {into} ON CONFLICT DO NOTHING" if self._server.combines else f"INSERT IGNORE {into}"
-            put += await self._connection.execute(into, *statement.values)
-        return put
 
     def _type(self, name: str) -> str:
         type_ = self._types[name]
@@ -229,17 +227,13 @@ class SideNumbers:
         """Removes these, or all of the request; how many."""
         mine, said = self._of([request])
         if spans is None:
-            statement = Sql(self._server)
-            ours = statement.among("request_id", [self._id(request)], "uuid")
-            ours += f" AND {statement.among('system', [self._system], 'text')}"
-            await self._connection.execute(f"DELETE FROM dsr_platform.kept WHERE {ours}", *statement.values)
             return await self._connection.execute(f"{self._deletes} WHERE {mine}", *said)
         gone = 0
         for span in spans:
             statement = Sql(self._server)
             statement.values += said
             one = f"{mine} AND {statement.among(self._server.column(SIDE[1]), [span.number], 'text')}"
-            for name, moment in zip(SIDE[2:], (span.since, span.until), strict=True):
+            for name, moment in zip(SIDE[2:4], (span.since, span.until), strict=True):
                 mark = statement.value(self._at(moment), self._type(name))
                 one += f" AND NOT ({self._server.differs(self._server.column(name), mark)})"
             gone += await self._connection.execute(f"{self._deletes} WHERE {one}", *statement.values)
@@ -250,9 +244,8 @@ class SideNumbers:
         found: list[Span] = []
         for some in self._server.parts([*numbers]):
             statement = Sql(self._server)
-            ours = statement.among("system", [self._system], "text")
-            ours += f" AND {statement.among('number', some, 'text')}"
-            query = f"SELECT number, valid_from, valid_to FROM dsr_platform.kept WHERE {ours}"
+            left = f"{statement.among(self._server.column(SIDE[1]), some, 'text')} AND {self._server.column(SIDE[4])}"
+            query = f"SELECT {', '.join(map(self._server.column, SIDE[1:4]))} FROM {self._source} t WHERE {left}"
             rows = await self._connection.fetch(query, *statement.values)
             found += [Span(number, in_utc(since), in_utc(until)) for number, since, until in rows]
         return found
@@ -329,7 +322,7 @@ SET task_id = ?, opened = ?, stage = ?, attempt = ?, counts = ?, noted_at = CURR
 WHERE request_id = ? AND system = ?
 """
 # Two tasks of one request in one database are of different systems of the downstreams file. ``progress`` and
-# ``incarnation`` are not about people; the other tables are. Keys of rows were jsonb once.
+# ``incarnation`` are not about people; ``stated`` is. Keys of rows were jsonb once.
 _POSTGRESQL = """\
 CREATE SCHEMA IF NOT EXISTS dsr_platform;
 CREATE TABLE IF NOT EXISTS dsr_platform.progress (
@@ -346,15 +339,6 @@ CREATE TABLE IF NOT EXISTS dsr_platform.incarnation (
     one boolean PRIMARY KEY DEFAULT true CHECK (one)
 );
 INSERT INTO dsr_platform.incarnation DEFAULT VALUES ON CONFLICT DO NOTHING;
-CREATE TABLE IF NOT EXISTS dsr_platform.kept (
-    request_id uuid        NOT NULL,
-    system     text        NOT NULL,
-    number     text        NOT NULL,
-    valid_from timestamptz NOT NULL,
-    valid_to   timestamptz NOT NULL,
-    PRIMARY KEY (system, number, valid_from, request_id)
-);
-CREATE INDEX IF NOT EXISTS kept_of ON dsr_platform.kept (request_id);
 CREATE TABLE IF NOT EXISTS dsr_platform.stated (
     system     text NOT NULL,
     place      text NOT NULL,
@@ -371,7 +355,6 @@ CREATE INDEX IF NOT EXISTS stated_by ON dsr_platform.stated (system, place, valu
 ALTER TABLE dsr_platform.stated ALTER COLUMN key TYPE text USING replace(key::text, '", "', '","');
 GRANT USAGE ON SCHEMA dsr_platform TO {role};
 GRANT SELECT ON dsr_platform.incarnation TO {role};
-GRANT SELECT, INSERT, DELETE ON dsr_platform.kept TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON dsr_platform.progress TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON dsr_platform.stated TO {role};
 """
@@ -394,15 +377,6 @@ CREATE TABLE IF NOT EXISTS dsr_platform.incarnation (
     id  char(36) NOT NULL
 ) ENGINE = InnoDB;
 INSERT IGNORE INTO dsr_platform.incarnation VALUES (1, uuid());
-CREATE TABLE IF NOT EXISTS dsr_platform.kept (
-    request_id char(36)     NOT NULL,
-    system     varchar(255) NOT NULL,
-    number     varchar(190) NOT NULL,
-    valid_from datetime(6)  NOT NULL,
-    valid_to   datetime(6)  NOT NULL,
-    PRIMARY KEY (system, number, valid_from, request_id),
-    KEY kept_of (request_id)
-) ENGINE = InnoDB;
 CREATE TABLE IF NOT EXISTS dsr_platform.stated (
     system     varchar(100) NOT NULL,
     place      varchar(64)  NOT NULL,
@@ -417,7 +391,6 @@ CREATE TABLE IF NOT EXISTS dsr_platform.stated (
     KEY stated_by (system, place, value)
 ) ENGINE = InnoDB;
 GRANT SELECT ON dsr_platform.incarnation TO {user};
-GRANT SELECT, INSERT, DELETE ON dsr_platform.kept TO {user};
 GRANT SELECT, INSERT, UPDATE, DELETE ON dsr_platform.progress TO {user};
 GRANT SELECT, INSERT, UPDATE, DELETE ON dsr_platform.stated TO {user};
 GRANT REFERENCES ON *.* TO {user};

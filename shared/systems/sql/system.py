@@ -431,7 +431,7 @@ class SqlSystem:
         if (side := self.dataset.restrict) is None:
             return None
         types = seen.catalog.relations[self.server.namespace, side].types
-        return SideNumbers(self.server, connection, self.name, side, types)
+        return SideNumbers(self.server, connection, side, types)
 
     async def _look(self, connection: Connection, *, reading: bool) -> _Seen:
         """Reads the catalogs of the dataset's tables again if they changed."""

@@ -122,6 +122,7 @@ CREATE TABLE restricted_number (
     valid_from timestamptz NOT NULL,
     valid_to   timestamptz,
     sip_uri    text GENERATED ALWAYS AS (CASE WHEN starts_with(number, 'sip:') THEN number END) STORED,
+    kept       boolean NOT NULL DEFAULT false, -- an erasure left calls of this number, which a rule keeps
     PRIMARY KEY (request_id, number, valid_from)
 );
 
