@@ -164,9 +164,7 @@ async def test_correction_keeps_to_a_tenant(customer_store: CustomerStore, tmp_p
         text = text.replace(f"[tables.{table}]\n", f"[tables.{table}]\nours = true\n", 1)
     (tmp_path / "two.toml").write_text(text)
     query = "SELECT account_id, email, marketing, restricted FROM customer WHERE email ILIKE 'anna%' ORDER BY 1"
-    async with engine(
-        customer_store.dsn, tmp_path / "two.toml", {"ours": ["us"], "tenants": {"acme": ["a"]}}
-    ) as store:
+    async with engine(customer_store.dsn, tmp_path / "two.toml", {"ours": ["us"], "tenants": {"acme": ["a"]}}) as store:
         theirs = email("anna.meier@example.org")
         wrong = ("email", "anna.meier@example.org" if tenant else "Anna.MEIER@Example.org", "anna@example.com")
         for operation in (Operation.RESTRICT, Operation.SUPPRESS, Operation.RECTIFY):
