@@ -213,9 +213,9 @@ class Door(DsrClient):
         assert answer.is_success, answer.text
         return list(answer.json()["answers"])
 
-    async def accepted(self, submission: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to a submission."""
-        return dict((await self.post("/v1/requests", json=submission)).raise_for_status().json())
+    async def accepted(self, submission: Mapping[str, Any], **headers: str) -> dict[str, Any]:
+        """Returns the answer to a submission."""
+        return dict((await self.post("/v1/requests", json=submission, headers=headers)).raise_for_status().json())
 
     async def found(self, text: str) -> list[str]:
         """Returns the requests that an officer finds by a person's data."""

@@ -20,8 +20,13 @@ _OF_ANOTHER = "ignore::pytest.PytestUnraisableExceptionWarning"
 _WITHIN = 420
 
 
-def scenario(on: str = SHARED, rows: Sequence[object] = (), ids: Callable[[Any], str] = str) -> Callable[[Body], Any]:
-    """Marks a coroutine function as a scenario of that platform; ``rows``: run it with each as second argument."""
+def scenario(
+    on: str = SHARED, rows: Sequence[object] = (), ids: Callable[[Any], str] = str, together: Sequence[object] = ()
+) -> Callable[[Body], Any]:
+    """Marks a coroutine function as a scenario of that platform; ``rows``: run it with each as second argument.
+
+    ``together``: the same in one pytest item, which shows the failures of all its rows.
+    """
 
     def decorate(body: Body) -> Any:
         def item(request: pytest.FixtureRequest, stage: "Stage") -> None:
@@ -33,7 +38,7 @@ def scenario(on: str = SHARED, rows: Sequence[object] = (), ids: Callable[[Any],
         test: Any = item_of_row if rows else item
         test.__name__ = test.__qualname__ = getattr(body, "__name__", "scenario")
         test.__doc__, test.__module__ = body.__doc__, body.__module__
-        test.scenario = (on, body)
+        test.scenario = (on, body, together)
         test = pytest.mark.filterwarnings(_OF_ANOTHER)(test)
         return pytest.mark.parametrize("row", rows, ids=ids)(test) if rows else test
 
@@ -57,9 +62,9 @@ def selected(items: Sequence[pytest.Item]) -> list[Waiting]:
     for item in items:
         function: Any = getattr(item, "function", None)
         if hasattr(function, "scenario"):
-            on, body = function.scenario
-            row = item.callspec.params.get("row") if hasattr(item, "callspec") else None
-            found.append(Waiting(item.nodeid, on, body, () if row is None else (row,)))
+            on, body, together = function.scenario
+            rows = together or ([item.callspec.params["row"]] if hasattr(item, "callspec") else [])
+            found += [Waiting(item.nodeid, on, body, each) for each in ([(row,) for row in rows] or [()])]
     return found
 
 
@@ -67,7 +72,7 @@ class Stage:
     """A thread with an event loop in which platforms and scenarios run; ``opened``: opens a platform by its name."""
 
     def __init__(self, waiting: Sequence[Waiting], opened: Callable[[str], Any]) -> None:
-        self._waiting = {each.name: each for each in waiting}
+        self._waiting = [*waiting]
         self._opened = opened
         self._faults: list[Exception] = []
         self._over = asyncio.Event()
@@ -76,8 +81,15 @@ class Stage:
         self._thread.start()
 
     def result(self, name: str) -> None:
-        """Waits for a scenario; raises what it raised."""
-        self._waiting[name].result.result()
+        """Waits for a scenario; raises what it raised, with each of its rows."""
+        mine = [each for each in self._waiting if each.name == name]
+        faults = [(each, fault) for each in mine if (fault := each.result.exception())]
+        for each, fault in faults:
+            fault.add_note(f"{name}: {each.arguments}")
+        if len(faults) > 1:
+            raise BaseExceptionGroup(name, [fault for _, fault in faults])
+        for _, fault in faults:
+            raise fault
 
     def close(self) -> None:
         """Ends the platforms, and what is still running on them; raises what was wrong at their end."""
@@ -94,12 +106,12 @@ class Stage:
             self._loop.close()
 
     async def _all(self) -> None:
-        names = dict.fromkeys(each.platform for each in self._waiting.values())
+        names = dict.fromkeys(each.platform for each in self._waiting)
         ended = await asyncio.gather(*(self._on(name) for name in names), return_exceptions=True)
         self._faults += [each for each in ended if isinstance(each, Exception)]
 
     async def _on(self, name: str) -> None:
-        mine = [each for each in self._waiting.values() if each.platform == name]
+        mine = [each for each in self._waiting if each.platform == name]
         try:
             async with self._opened(name) as platform:
                 gate = asyncio.Semaphore(_CONCURRENT[name])

@@ -35,7 +35,7 @@ print(3)
 # The portal, by its pages alone.
 
 
-@scenario(rows=tuple(RECEIVED_IN))
+@scenario(together=tuple(RECEIVED_IN))
 async def test_portal_request_proved_by_link(platform: Platform, language: str) -> None:
     """In each language a request is submitted in the portal, proved by the mailed link, and followed there only."""
     person = platform.new_person()
@@ -126,8 +126,8 @@ async def test_mail_confirmed_by_an_officer_is_a_request(platform: Platform) -> 
 
 
 @scenario()
-async def test_reply_to_a_letter_is_filed_with_its_request(platform: Platform) -> None:
-    """A reply finds its request; one with a forged reference waits as a new mail."""
+async def test_reply_and_bounce_find_their_letter(platform: Platform) -> None:
+    """A reply and a bounce find their request; a reply with a forged reference waits as a new mail."""
     person, stranger = platform.new_person(), platform.new_person()
     case = await platform.officer.ask(person.submission("restriction", "email", proved=False, channel="email"))
     [receipt, *_] = await platform.mails(person, 1)
@@ -139,14 +139,6 @@ async def test_reply_to_a_letter_is_filed_with_its_request(platform: Platform) -
     assert (await proposed(platform, person, "reply"))["request_id"] == case.request_id
     assert (await proposed(platform, stranger))["request_id"] is None
     assert "mail.answers" in await case.actions("mail.answers")
-
-
-@scenario()
-async def test_bounce_finds_its_letter(platform: Platform) -> None:
-    """A returned letter waits for an officer, with its request."""
-    person = platform.new_person()
-    case = await platform.officer.ask(person.submission("restriction", "email", proved=False, channel="email"))
-    await platform.mails(person, 1)
     sender = next(each.sender for each in platform.mail.taken if each.to == person.email)
     said = BOUNCE.format(to=sender, id=uuid4().hex, email=person.email)
     platform.mailbox.put(said.replace("\n", "\r\n").encode())
@@ -206,25 +198,6 @@ async def test_event_of_a_number_is_checked_against_the_register(platform: Platf
 
 
 @scenario()
-async def test_event_repeated_unknown_or_junk_costs_only_itself(platform: Platform) -> None:
-    """A repeat has no second effect, an unknown type is left, junk is set aside, and the next event is worked."""
-    person, other = platform.new_person(), platform.new_person()
-    junk = f"ada.{uuid4().hex}@stranger.example"
-    async with platform.emitter("selfcare") as selfcare:
-        token = await selfcare.door.token({"subject": person.identities(), **person.proof()})
-        for _ in range(2):
-            await selfcare.say("user.requested.access", token, "once-" + token)
-        await selfcare.say("user.logged_in", token, junk=True)
-        await selfcare.say("user.requested.access", junk, junk=True)
-        await selfcare.send(b"{")
-        await arrived(await selfcare.asks(other, "access"))
-        assert (await Case(selfcare.door, token).closed())["right"] == "access"
-    assert (await Case(platform.officer, token).actions()).count("request.received") == 1
-    said = await set_aside(platform, "malformed_event")
-    assert junk not in said
-
-
-@scenario()
 async def test_example_of_the_docs_asks_by_an_event(platform: Platform) -> None:
     """The lines of the documentation, run as they stand, make a request that closes and whose status is read back."""
     person = platform.new_person()
@@ -261,17 +234,6 @@ async def set_aside(platform: Platform, awaited: str = "") -> str:
 
 
 # The API.
-
-
-@scenario()
-async def test_submission_repeated_by_its_key_is_one_request(platform: Platform) -> None:
-    """A repeat with the same idempotency key gives the first answer; another body under that key is refused."""
-    said, key = platform.new_person().submission("restriction", proved=False), {"Idempotency-Key": uuid4().hex}
-    first, again = [await platform.channel.submit(said, **key) for _ in range(2)]
-    assert first == again
-    other = await platform.channel.refused(platform.new_person().submission("access"), **key)
-    assert other.status_code == 422
-    assert (await Case(platform.officer, first).actions()).count("request.received") == 1
 
 
 @scenario()

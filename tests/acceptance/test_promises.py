@@ -55,24 +55,6 @@ async def test_nothing_that_names_a_person_is_on_the_bus_in_logs_or_metrics(plat
 
 
 @scenario()
-async def test_key_is_destroyed_after_an_erasure(platform: Platform) -> None:
-    """After an erasure the person cannot be found; only the code in their letters opens these (Art. 17)."""
-    person = platform.new_person()
-    await platform.helpdesk.hold(person)
-    accepted = await platform.channel.accepted(person.submission("erasure"))
-    case = Case(platform.channel, accepted["request_id"])
-    await case.closed()
-    letters = str(await case.seen_by(platform.officer).letters())
-    assert ("••••" in letters, accepted["letter_code"] in letters) == (True, False)
-    assert "key.shredded" in await case.seen_by(platform.officer).actions("key.shredded")
-    assert await platform.officer.found(person.email) == []
-    for code in ("", "00000000"):
-        assert await platform.channel.letters_with(code, case.request_id) == []
-    opened = await platform.channel.letters_with(accepted["letter_code"], case.request_id)
-    assert opened == ["acknowledgement", "answer"]
-
-
-@scenario()
 async def test_package_is_fetched_five_times_and_not_while_its_proof_is_doubted(platform: Platform) -> None:
     """A package goes after its fifth download, and is withheld once an officer says that a proof was wrong."""
     fetched, doubted = platform.new_person(), platform.new_person()
@@ -92,23 +74,30 @@ async def test_package_is_fetched_five_times_and_not_while_its_proof_is_doubted(
 
 
 @scenario()
-async def test_mailing_list_is_checked_against_objections(platform: Platform) -> None:
-    """An objector is removed from a mailing list, whatever the spelling; others stay (Art. 21(3))."""
-    person, reader = platform.new_person(), platform.new_person()
-    await (await platform.ask(person, "objection")).closed()
-    asked = (reader.email, person.email, f" {person.email.upper()}", "no address")
-    said = await platform.channel.suppressed(*asked)
-    assert said == ["not_suppressed", "suppressed", "suppressed", "unreadable"]
-    assert (await platform.officer.checked(person.email)).status_code == httpx.codes.FORBIDDEN
+async def test_erasure_is_traced_and_certified_and_its_key_destroyed(platform: Platform) -> None:
+    """An erasure has one trace through all systems and a certificate; its key is gone, a code opens letters (Art. 17).
 
-
-@scenario()
-async def test_certificate_verifies_offline_until_anything_in_it_is_changed(platform: Platform) -> None:
-    """A closed request has a certificate that ``dsr`` checks offline, and that no change survives."""
-    person = platform.new_person()
+    ``dsr`` checks the certificate offline, and no change of it survives.
+    """
+    person, trace_id = platform.new_person(), secrets.token_hex(16)
     await platform.helpdesk.hold(person)
-    case = await platform.ask(person, "erasure")
+    traced = {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}
+    accepted = await platform.channel.accepted(person.submission("erasure"), **traced)
+    case = Case(platform.channel, accepted["request_id"])
     await case.closed()
+    wanted = {
+        *(("dsr-intake", "submit"), ("dsr-intake", "handle"), ("dsr-deadline", "handle"), ("dsr-erasure", "handle")),
+        *(("dsr-erasure", f"erase {name}") for name in platform.systems),
+    }
+    assert wanted <= await asyncio.to_thread(platform.collector.wait_for, wanted, trace_id, 240)
+    letters = str(await case.seen_by(platform.officer).letters())
+    assert ("••••" in letters, accepted["letter_code"] in letters) == (True, False)
+    assert "key.shredded" in await case.seen_by(platform.officer).actions("key.shredded")
+    assert await platform.officer.found(person.email) == []
+    for code in ("", "00000000"):
+        assert await platform.channel.letters_with(code, case.request_id) == []
+    opened = await platform.channel.letters_with(accepted["letter_code"], case.request_id)
+    assert opened == ["acknowledgement", "answer"]
     await case.seen_by(platform.officer).actions("request.closed")
     certified = await case.certificate()
     key = base64.b64encode(platform.services.public_key).decode()
@@ -121,6 +110,8 @@ async def test_certificate_verifies_offline_until_anything_in_it_is_changed(plat
             file.write_text(json.dumps(changed))
             return (await platform.dsr("certificate", "verify", str(file), *more))[0] == 0
 
+    status, printed = await platform.dsr("evidence", "verify")
+    assert status == 0, printed
     assert await verified(certified, "--key", key)
     assert not await verified(certified, "--key", base64.b64encode(bytes(32)).decode())
     last = certified["entries"][-1]
@@ -143,7 +134,7 @@ LABELS = {
 
 @scenario()
 async def test_metrics_count_requests_without_personal_data(platform: Platform) -> None:
-    """Each service counts its work; exact figures are for the privacy team, and no label is personal."""
+    """Each service is ready and counts its work; exact figures are for the privacy team, and no label is personal."""
     person = platform.new_person()
     before = await closed_count(platform)
     await (await platform.ask(person, "portability")).closed()
@@ -156,6 +147,8 @@ async def test_metrics_count_requests_without_personal_data(platform: Platform) 
         assert len(names) < 2_500
         assert set(re.findall(r'[{,]([a-z_]+)="', "".join(names))) <= LABELS
         async with httpx.AsyncClient(timeout=60) as anonymous:
+            probes = [(await anonymous.get(url + path)).status_code for path in ("/healthz", "/readyz")]
+            assert probes == [httpx.codes.OK] * 2
             for headers in ({}, {"Authorization": "Bearer guessed"}):
                 answer = await anonymous.get(f"{url}/metrics/privacy", headers=headers)
                 assert answer.status_code == httpx.codes.UNAUTHORIZED
@@ -171,31 +164,6 @@ async def closed_count(platform: Platform) -> float:
     return sum(
         value for name, value in figures.items() if name.startswith("dsr_requests_total") and "portability" in name
     )
-
-
-@scenario()
-async def test_each_service_is_alive_and_ready(platform: Platform) -> None:
-    """All services answer their probes, and ``dsr`` verifies the audit log."""
-    async with httpx.AsyncClient(timeout=60) as client:
-        for url in platform.urls.values():
-            assert [(await client.get(url + path)).status_code for path in ("/healthz", "/readyz")] == [200, 200]
-    status, printed = await platform.dsr("evidence", "verify")
-    assert status == 0, printed
-
-
-@scenario()
-async def test_trace_runs_from_the_http_request_over_the_bus_to_each_system(platform: Platform) -> None:
-    """A request that its caller traces has one trace, from intake to each system that is asked."""
-    person, trace_id = platform.new_person(), secrets.token_hex(16)
-    await platform.shop.hold(person)
-    traced = {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}
-    case = Case(platform.channel, await platform.channel.submit(person.submission("erasure"), **traced))
-    await case.closed()
-    wanted = {
-        *(("dsr-intake", "submit"), ("dsr-intake", "handle"), ("dsr-deadline", "handle"), ("dsr-erasure", "handle")),
-        *(("dsr-erasure", f"erase {name}") for name in platform.systems),
-    }
-    assert wanted <= await asyncio.to_thread(platform.collector.wait_for, wanted, trace_id, 240)
 
 
 @scenario(on=FRAGILE)
