@@ -64,7 +64,8 @@ def selected(items: Sequence[pytest.Item]) -> list[Waiting]:
         if hasattr(function, "scenario"):
             on, body, together = function.scenario
             rows = together or ([item.callspec.params["row"]] if hasattr(item, "callspec") else [])
-            found += [Waiting(item.nodeid, on, body, each) for each in ([(row,) for row in rows] or [()])]
+            arguments: list[tuple[object, ...]] = [(row,) for row in rows] or [()]
+            found += [Waiting(item.nodeid, on, body, each) for each in arguments]
     return found
 
 

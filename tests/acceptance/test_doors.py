@@ -54,29 +54,19 @@ async def test_portal_request_proved_by_link(platform: Platform, language: str) 
 
 
 @scenario()
-async def test_portal_request_proved_by_code_is_withdrawn(platform: Platform) -> None:
-    """A code of the mail proves a request in the browser that asked; then its page withdraws it."""
+async def test_portal_request_proved_by_code_is_questioned_and_withdrawn(platform: Platform) -> None:
+    """A mailed code proves a request in the browser that asked; its page answers a question and withdraws it."""
     person = platform.new_person()
+    await platform.helpdesk.hold(person)
     async with platform.visitor() as visitor, platform.visitor() as eve:
         reference = await visitor.ask(person.email, right="portability")
         code = await proof(platform, person, code_in)
         await (await eve.open("/portal/en/follow")).send(reference=reference)
         assert "is wrong" in (await eve.send(code=code)).text, "it is good in the browser that asked"
+        case = Case(platform.officer, reference)
+        await case.act("question", question="identity", text="Since when is that mailbox yours?")
         await (await visitor.open("/portal/en/code")).send(code=code)
         assert (visitor.path, reference in visitor.text) == ("/portal/en/request", True)
-
-
-@scenario()
-async def test_portal_question_answered_and_request_withdrawn(platform: Platform) -> None:
-    """A question is read and answered by its page, or given back, and the request is withdrawn there."""
-    person = platform.new_person()
-    await platform.helpdesk.hold(person)
-    async with platform.visitor() as visitor:
-        reference = await visitor.ask(person.email)
-        await visitor.open(await proof(platform, person, link_in))
-        case = await found(platform, reference)
-        await case.act("question", question="identity", text="Since when is that mailbox yours?")
-        await visitor.send()
         await visitor.open("/portal/en/request")
         assert "Since when is that mailbox yours?" in visitor.text
         await visitor.open("/portal/en/request/answer")
@@ -94,11 +84,6 @@ async def test_portal_question_answered_and_request_withdrawn(platform: Platform
 
         await eventually(withdrawn, within=240)
         assert (await case.view())["outcome"] in {"withdrawn", "fulfilled"}
-
-
-async def found(platform: Platform, reference: str) -> Case:
-    """The request with that reference, as an officer sees it."""
-    return Case(platform.officer, reference)
 
 
 # Mail.
@@ -128,9 +113,16 @@ async def test_mail_confirmed_by_an_officer_is_a_request(platform: Platform) -> 
 @scenario()
 async def test_reply_and_bounce_find_their_letter(platform: Platform) -> None:
     """A reply and a bounce find their request; a reply with a forged reference waits as a new mail."""
-    person, stranger = platform.new_person(), platform.new_person()
-    case = await platform.officer.ask(person.submission("restriction", "email", proved=False, channel="email"))
+    person, stranger, gone = (platform.new_person() for _ in range(3))
+    case, unread = [
+        await platform.officer.ask(each.submission("restriction", "email", proved=False, channel="email"))
+        for each in (person, gone)
+    ]
     [receipt, *_] = await platform.mails(person, 1)
+    await platform.mails(gone, 1)
+    sender = next(each.sender for each in platform.mail.taken if each.to == gone.email)
+    said = BOUNCE.format(to=sender, id=uuid4().hex, email=gone.email)
+    platform.mailbox.put(said.replace("\n", "\r\n").encode())
     named = receipt["Message-ID"]
     platform.mailbox.put(mail(person, "Since last year.", more=f"In-Reply-To: {named}\n"))
     local, _, domain = named.partition("@")
@@ -139,13 +131,10 @@ async def test_reply_and_bounce_find_their_letter(platform: Platform) -> None:
     assert (await proposed(platform, person, "reply"))["request_id"] == case.request_id
     assert (await proposed(platform, stranger))["request_id"] is None
     assert "mail.answers" in await case.actions("mail.answers")
-    sender = next(each.sender for each in platform.mail.taken if each.to == person.email)
-    said = BOUNCE.format(to=sender, id=uuid4().hex, email=person.email)
-    platform.mailbox.put(said.replace("\n", "\r\n").encode())
 
     async def returned() -> list[str]:
         waiting = await platform.officer.listed("letters")
-        return [each["fault"] for each in waiting if each["request_id"] == case.request_id and each["fault"]]
+        return [each["fault"] for each in waiting if each["request_id"] == unread.request_id and each["fault"]]
 
     assert await eventually(returned, within=240) == ["returned"]
 
@@ -154,8 +143,8 @@ async def test_reply_and_bounce_find_their_letter(platform: Platform) -> None:
 
 
 @scenario()
-async def test_event_of_marketing_and_of_an_account_takes_effect(platform: Platform) -> None:
-    """An objection and a withdrawal become requests; a closed account is noted; each event is used once."""
+async def test_event_of_marketing_an_account_or_a_number_takes_effect(platform: Platform) -> None:
+    """Objection and withdrawal become requests, an account is closed once, an unknown number becomes a conflict."""
     objecting, withdrawing, leaving = (platform.new_person() for _ in range(3))
     for each in (objecting, withdrawing):
         await platform.shop.hold(each)
@@ -177,11 +166,6 @@ async def test_event_of_marketing_and_of_an_account_takes_effect(platform: Platf
     for each in (objecting, withdrawing):
         assert (await platform.shop.held(each)).marketing is False
     assert "subject_used" in await set_aside(platform, "subject_used")
-
-
-@scenario()
-async def test_event_of_a_number_is_checked_against_the_register(platform: Platform) -> None:
-    """The release of a number unknown to the register becomes a conflict for officers."""
     person = platform.new_person()
     await platform.crm.hold(person)
     subject = {"account_id": person.account_id, "phones": [{"number": STRAY}]}
@@ -237,8 +221,8 @@ async def set_aside(platform: Platform, awaited: str = "") -> str:
 
 
 @scenario()
-async def test_batch_is_stored_whole_or_not_at_all(platform: Platform) -> None:
-    """A batch is stored in its order; where one of its requests is wrong, none is, and its place is named."""
+async def test_several_requests_come_as_a_batch_or_in_one_message(platform: Platform) -> None:
+    """A batch is stored in its order, or not at all; a message of two rights is one case, the copy first."""
     people = [platform.new_person() for _ in range(3)]
     said = [each.submission("restriction", "email", proved=False) for each in people]
     cases = await platform.channel.ask_together(said)
@@ -249,11 +233,6 @@ async def test_batch_is_stored_whole_or_not_at_all(platform: Platform) -> None:
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"].startswith("requests.1")
     assert await platform.officer.found(stranger.email) == []
-
-
-@scenario()
-async def test_message_with_several_rights_is_one_case(platform: Platform) -> None:
-    """One message asks for a copy and an erasure: one case number, and the copy comes before the erasure."""
     person = platform.new_person()
     for system in (platform.shop, platform.helpdesk, platform.billing):
         await system.hold(person)

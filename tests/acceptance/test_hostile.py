@@ -157,8 +157,8 @@ async def test_hostile_input_gets_its_answer_and_others_go_on(platform: Platform
 
 
 @scenario()
-async def test_wrong_secret_and_revoked_key_open_nothing(platform: Platform) -> None:
-    """A known key with another secret, and one that was revoked, get 401 and submit nothing."""
+async def test_key_opens_what_it_was_made_for_until_it_is_revoked(platform: Platform) -> None:
+    """A key with a wrong secret, revoked, of a small channel or of another role opens nothing beyond its limits."""
     async with platform.door("channel") as door:
         case = await door.ask(platform.new_person().submission("access", proved=False))
         forged = door.key[:-4] + ("aaaa" if not door.key.endswith("aaaa") else "bbbb")
@@ -169,11 +169,6 @@ async def test_wrong_secret_and_revoked_key_open_nothing(platform: Platform) -> 
         assert (await door.refused(VICTIM)).status_code == 401
     view = await case.seen_by(platform.officer).view()
     assert view["state"] == "awaiting_identity"
-
-
-@scenario()
-async def test_key_opens_no_more_than_it_was_made_for(platform: Platform) -> None:
-    """A small key submits erasures at L1 and no more; a channel decides nothing, a team submits nothing."""
     person = platform.new_person()
     made = ("--level", "L1", "--right", "erasure", "--may", "submit")
     key = (await platform.command("api-key", "new", "--role", "channel", "--holder", "small", *made)).strip()
@@ -224,20 +219,6 @@ async def test_channel_sees_and_repeats_no_request_of_another_channel(platform: 
         await Case(other, theirs).closed()
         assert (await Case(platform.officer, mine).actions()).count("request.received") == 1
         assert await other.status_of(mine) == 404
-
-
-@scenario()
-async def test_claim_of_another_system_is_worth_nothing(platform: Platform) -> None:
-    """A team's task identifies no one, and its token opens identities to that team only, for that task."""
-    person = platform.new_person()
-    await platform.billing.hold(person)
-    case = await platform.ask(person, "erasure")
-    await case.closed()
-    [task, *_] = await platform.bus.tasks_of(case.request_id, "billing")
-    assert person.email not in json.dumps(task)
-    async with platform.door("downstream:shop") as thief, platform.door("channel") as channel:
-        assert [await each.claimed(task["claim"]) for each in (thief, channel, platform.officer)] == [403, 403, 403]
-        assert await thief.claimed("x" * 200) in {400, 401, 403, 409, 410, 422}
 
 
 # Systems that answer what they should not.
@@ -300,18 +281,25 @@ async def test_wrong_answers_of_some_people_delay_those_alone(platform: Platform
         assert (task["outcome"], task["changed"]) == ("erased", 1)
 
 
-@scenario(together=("access", "erasure"))
-async def test_search_that_ignores_its_filter_touches_no_others(platform: Platform, right: str) -> None:
-    """A system that finds another person's records neither hands them out nor loses them (Art. 15(4))."""
-    person, other = platform.new_person(), platform.new_person()
-    for each in (person, other):
-        await platform.helpdesk.hold(each)
-    theirs = await platform.helpdesk.held(other)
-    both = [each for each in platform.helpdesk.contacts.values() if each["email"] in {person.email, other.email}]
-    platform.helpdesk.says[person.email] = lambda: JSONResponse({"contacts": both})
-    view = await (await platform.ask(person, right)).judged()
-    assert (failure(view, "helpdesk"), view["package"]) == ("foreign_hit", False)
-    assert await platform.helpdesk.held(other) == theirs
+@scenario(together=(("access", "helpdesk"), ("erasure", "helpdesk"), ("erasure", "shop")))
+async def test_hit_of_another_person_touches_nothing(platform: Platform, asked: tuple[str, str]) -> None:
+    """A search without its filter (Art. 15(4)), or a parcel of two people (Art. 5(1)(f)), needs a person to decide."""
+    (right, kind), people = asked, [platform.new_person() for _ in range(2)]
+    held: Callable[..., Awaitable[object]] = platform.helpdesk.held
+    if kind == "shop":
+        held = platform.shop.deliveries
+        for each in people:
+            await platform.shop.hold_deliveries(each, 1)
+        await platform.shop.hold_parcel(*people)
+    else:
+        for each in people:
+            await platform.helpdesk.hold(each)
+        both = [each for each in platform.helpdesk.contacts.values() if each["email"] in {one.email for one in people}]
+        platform.helpdesk.says[people[0].email] = lambda: JSONResponse({"contacts": both})
+    before = [await held(each) for each in people]
+    view = await (await platform.ask(people[0], right)).judged()
+    assert (failure(view, kind), view["outcome"], view["package"]) == ("foreign_hit", None, False)
+    assert [await held(each) for each in people] == before
 
 
 UNCHANGED = (
@@ -347,11 +335,20 @@ async def test_yes_without_a_change_is_found_out_by_a_second_look(platform: Plat
         assert await system.held(person) != before
 
 
-@scenario(together=("erasure", "restriction", "access"))
-async def test_more_rows_than_the_limit_wait_for_two_officers(platform: Platform, right: str) -> None:
-    """A change of more rows than the limit waits until two officers have confirmed it; a copy has no limit."""
+@scenario(together=("access", "erasure", "restriction", "unsigned rule"))
+async def test_what_exceeds_a_limit_waits_for_two_officers(platform: Platform, what: str) -> None:
+    """Two officers confirm a change of many rows, or of those of an unsigned rule (Art. 17(3)); a copy has no limit."""
     person, before = platform.new_person(), Held(61, BERLIN, restricted=False, marketing=True)
-    await platform.shop.hold_deliveries(person, before.rows)
+    unsigned = what == "unsigned rule"
+    right, limit = ("erasure", "unsigned_rows") if unsigned else (what, "max_rows")
+    if unsigned:
+        await platform.shop.hold_consent(person, CONSENT_ENDED)
+    else:
+        await platform.shop.hold_deliveries(person, before.rows)
+
+    async def held() -> object:
+        return await (platform.shop.consents(person) if unsigned else platform.shop.deliveries(person))
+
     case = await platform.ask(person, right)
     if right == "access":
         assert tasks(await case.closed())["shop"]["found"] == 61
@@ -360,47 +357,22 @@ async def test_more_rows_than_the_limit_wait_for_two_officers(platform: Platform
     officer, colleague = case.seen_by(platform.officer), case.seen_by(platform.colleague)
     view = await officer.judged()
     beyond = [task["exceeded"] for task in view["tasks"] if task.get("exceeded")]
-    assert beyond == [{"limit": "max_rows", "found": 61, "allowed": 60}]
-    await officer.act("confirmation", system="shop", limit="max_rows")
-    assert await officer.refused("confirmation", system="shop", limit="max_rows") == "same_person"
-    assert await platform.shop.deliveries(person) == [before]
-    await colleague.act("confirmation", system="shop", limit="max_rows")
+    if unsigned:
+        assert (failure(view, "shop"), view["outcome"]) == ("rule_unsigned", None)
+    else:
+        assert beyond == [{"limit": "max_rows", "found": 61, "allowed": 60}]
+    await officer.act("confirmation", system="shop", limit=limit)
+    assert await officer.refused("confirmation", system="shop", limit=limit) == "same_person"
+    assert await held() == (1 if unsigned else [before])
+    await colleague.act("confirmation", system="shop", limit=limit)
     assert (await case.closed())["outcome"] == "fulfilled"
     after = expected(Pair(right, "shop", ""), before)
+    wanted = 0 if unsigned else [after] if after.rows else []
 
     async def reached() -> bool:  # what waited to be corrected was restricted meanwhile (Art. 18(1)(a))
-        return await platform.shop.deliveries(person) == ([after] if after.rows else [])
+        return await held() == wanted
 
     assert await eventually(reached, within=180)
-
-
-@scenario()
-async def test_row_that_leads_to_others_stops_the_erasure(platform: Platform) -> None:
-    """A parcel for the deliveries of two people is not erased for one of them, and a person is asked (Art. 5(1)(f))."""
-    person, other = platform.new_person(), platform.new_person()
-    await platform.shop.hold_deliveries(person, 1)
-    await platform.shop.hold_deliveries(other, 1)
-    await platform.shop.hold_parcel(person, other)
-    before = [await platform.shop.deliveries(each) for each in (person, other)]
-    view = await (await platform.ask(person, "erasure")).judged()
-    assert (failure(view, "shop"), view["outcome"]) == ("foreign_hit", None)
-    assert [await platform.shop.deliveries(each) for each in (person, other)] == before
-
-
-@scenario()
-async def test_unsigned_rule_keeps_its_rows_until_two_officers_confirm(platform: Platform) -> None:
-    """Rows that an unsigned rule would keep are erased only after two officers have confirmed it (Art. 17(3))."""
-    person = platform.new_person()
-    await platform.shop.hold_consent(person, CONSENT_ENDED)
-    case = (await platform.ask(person, "erasure")).seen_by(platform.officer)
-    view = await case.judged()
-    assert (failure(view, "shop"), view["outcome"]) == ("rule_unsigned", None)
-    await case.act("confirmation", system="shop", limit="unsigned_rows")
-    assert await case.refused("confirmation", system="shop", limit="unsigned_rows") == "same_person"
-    assert await platform.shop.consents(person) == 1
-    await case.seen_by(platform.colleague).act("confirmation", system="shop", limit="unsigned_rows")
-    assert (await case.closed())["outcome"] == "fulfilled"
-    assert await platform.shop.consents(person) == 0
 
 
 @scenario()
@@ -424,38 +396,34 @@ async def test_call_between_two_people_keeps_what_is_the_others(platform: Platfo
 
 
 @scenario()
-async def test_replies_that_do_not_add_up_count_for_nothing(platform: Platform) -> None:
-    """A team's reply whose counts do not add up ends nothing: a person looks, and may ask again."""
-    person, team = platform.new_person(), platform.billing
+async def test_replies_that_do_not_add_up_or_are_anothers_count_for_nothing(platform: Platform) -> None:
+    """A team's wrong counts, junk, or reply to another system's task end nothing; its claim opens nothing elsewhere."""
+    person, other, team = platform.new_person(), platform.new_person(), platform.billing
     await team.hold(person)
+    await platform.helpdesk.hold(other)
     counts = {"outcome": "erased", "found": 3, "changed": 1, "remaining": 2}
     team.says[person.email] = lambda task: team.reply(task, **counts) if task["operation"] == "erase" else None
-    case = await platform.ask(person, "erasure")
+    platform.helpdesk.says[other.email] = lambda: JSONResponse({"error": "no"}, 400)
+    case, anothers = [await platform.ask(each, "erasure") for each in (person, other)]
+    before = await anothers.judged()
+    ids = {"task_id": tasks(before)["helpdesk"]["task_id"], "command_id": anothers.request_id, "operation": "erase"}
+    forged = team.reply(ids, outcome="erased", found=1, changed=1)
     async with bystander(platform):
+        await platform.bus.say("dsr.tasks.billing.replies", forged, b"\xff\x00junk", b"[" * 100_000, b"{}", **JUNK)
         view = await case.judged()
+        await platform.bus.drained()
     assert (failure(view, "billing"), view["outcome"]) == ("answer_malformed", None)
-    assert (await team.held(person)).rows == 1
+    assert await anothers.view() == before
+    assert [(await each.held(of)).rows for each, of in ((team, person), (platform.helpdesk, other))] == [1, 1]
     del team.says[person.email]
     await case.seen_by(platform.officer).act("decision", decision="retry")
     assert (await case.closed())["outcome"] == "fulfilled"
     assert await team.held(person) == NOTHING
-
-
-@scenario()
-async def test_reply_to_another_systems_task_closes_nothing(platform: Platform) -> None:
-    """A team that replies to a task of another system, or writes junk, changes nothing of that request."""
-    person = platform.new_person()
-    await platform.helpdesk.hold(person)
-    platform.helpdesk.says[person.email] = lambda: JSONResponse({"error": "no"}, 400)
-    case = await platform.ask(person, "erasure")
-    before = await case.judged()
-    ids = {"task_id": tasks(before)["helpdesk"]["task_id"], "command_id": case.request_id, "operation": "erase"}
-    forged = platform.billing.reply(ids, outcome="erased", found=1, changed=1)
-    await platform.bus.say("dsr.tasks.billing.replies", forged, b"\xff\x00junk", b"[" * 100_000, b"{}", **JUNK)
-    async with bystander(platform):
-        await platform.bus.drained()
-    assert await case.view() == before
-    assert (await platform.helpdesk.held(person)).rows == 1
+    [task, *_] = await platform.bus.tasks_of(case.request_id, "billing")
+    assert person.email not in json.dumps(task)
+    async with platform.door("downstream:shop") as thief, platform.door("channel") as channel:
+        assert [await each.claimed(task["claim"]) for each in (thief, channel, platform.officer)] == [403, 403, 403]
+        assert await thief.claimed("x" * 200) in {400, 401, 403, 409, 410, 422}
 
 
 @scenario()

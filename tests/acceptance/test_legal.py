@@ -47,19 +47,6 @@ async def test_restriction_opposes_an_erasure_until_it_is_withdrawn(platform: Pl
 
 
 @scenario()
-async def test_signed_in_person_is_asked_nothing(platform: Platform) -> None:
-    """A person signed in with a second factor is not asked to prove their identity (Art. 12(6))."""
-    person = platform.new_person()
-    await platform.crm.hold(person)
-    await platform.shop.hold_call(person.phone, CALLED, datetime(2026, 4, 1, tzinfo=UTC))
-    case = await platform.ask(person, "access")
-    assert (await case.closed())["outcome"] == "fulfilled"
-    assert days((await case.package()).table("call")) == ["2026-04-01"]
-    assert {letter["kind"] for letter in await case.letters()} == {"acknowledgement", "answer"}
-    assert not [each for each in await case.actions() if "question" in each or "identity" in each]
-
-
-@scenario()
 async def test_number_that_changed_hands_gives_each_holder_their_own_calls(platform: Platform) -> None:
     """A number changed hands between 10 January and 1 March: calls between belong to no one."""
     former, holder = platform.new_person(), platform.new_person()
@@ -95,17 +82,6 @@ async def test_objection_by_an_address_alone_stops_marketing(platform: Platform)
     assert said == ["not_suppressed", "suppressed", "suppressed", "unreadable"]
     assert (await platform.officer.checked(person.email)).status_code == httpx.codes.FORBIDDEN
     assert not [each for each in await case.actions() if "question" in each]
-
-
-@scenario()
-async def test_message_of_31_january_is_due_with_february(platform: Platform) -> None:
-    """In February a month ends before thirty days, and the earlier date is promised (Art. 12(3))."""
-    person = platform.new_person()
-    [(today,)] = await platform.shop.rows("SELECT current_date")
-    came = f"{today.year}-01-31T12:00:00+00:00"
-    case = await platform.ask(person, "access", received_at=came, proved=False)
-    view = await case.until("awaiting_identity")
-    assert (view["received_at"][:10], view["due_on"][5:7]) == (f"{today.year}-01-31", "02")
 
 
 @scenario()
@@ -198,8 +174,8 @@ async def test_customer_number_alone_is_asked_for_more_and_then_found(platform: 
 
 
 @scenario()
-async def test_withheld_number_is_in_no_copy(platform: Platform) -> None:
-    """A caller withheld their number and the network stored it: the called person's copy has it nowhere."""
+async def test_signed_in_person_is_asked_nothing_and_reads_no_withheld_number(platform: Platform) -> None:
+    """A second factor is proof enough (Art. 12(6)); a number that its caller withheld is nowhere in the copy."""
     called, hidden, caller = platform.new_person(), platform.new_person(), platform.new_person()
     await platform.crm.hold(called)
     moment = datetime(2026, 4, 1, tzinfo=UTC)
@@ -207,7 +183,9 @@ async def test_withheld_number_is_in_no_copy(platform: Platform) -> None:
     await platform.shop.hold_call(caller.phone, called.phone, moment + timedelta(days=1))
     for right in ("access", "portability"):
         case = await platform.ask(called, right)
-        await case.closed()
+        assert (await case.closed())["outcome"] == "fulfilled"
+        assert {letter["kind"] for letter in await case.letters()} == {"acknowledgement", "answer"}
+        assert not [each for each in await case.actions() if "question" in each or "identity" in each]
         package = await case.package()
         assert package.mentions(hidden.phone, hidden.phone[1:], f"0{hidden.phone[3:]}") == []
         assert hidden.phone[1:] not in str(await case.letters())
@@ -270,8 +248,13 @@ async def test_state_that_no_rule_covers_refuses_the_erasure(platform: Platform,
 
 
 @scenario()
-async def test_extension_is_by_two_months_by_two_people_within_the_first(platform: Platform) -> None:
-    """An extension beyond three months, by one person alone, or after the month is refused (Art. 12(3))."""
+async def test_month_is_promised_and_extended_by_two_people_within_it(platform: Platform) -> None:
+    """February's earlier day is promised; no extension beyond three months, by one, or after the month (Art. 12(3))."""
+    [(today,)] = await platform.shop.rows("SELECT current_date")
+    came = f"{today.year}-01-31T12:00:00+00:00"
+    january = await platform.ask(platform.new_person(), "access", received_at=came, proved=False)
+    view = await january.until("awaiting_identity")
+    assert (view["received_at"][:10], view["due_on"][5:7]) == (f"{today.year}-01-31", "02")
     case = (await platform.ask(platform.new_person(), "access", proved=False)).seen_by(platform.officer)
     due = (await case.view())["due_on"]
     latest, beyond = [str(date.fromisoformat(due) + timedelta(days=days)) for days in (58, 75)]

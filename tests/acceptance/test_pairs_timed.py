@@ -12,7 +12,7 @@ IDENTIFIED = ("access", "portability", "erasure", "rectification", "restriction"
 REMINDED = ("acknowledgement", "question", "question", "question")
 
 
-@scenario(on=TIMED, rows=rows("extended", rights=IDENTIFIED))
+@scenario(on=TIMED, together=rows("extended", rights=IDENTIFIED))
 async def test_extended(platform: Platform, pair: Pair) -> None:
     """Two people extend within the month, the person reads why, and nothing is overdue until then (Art. 12(3))."""
     person = platform.new_person()
@@ -36,7 +36,7 @@ async def test_extended(platform: Platform, pair: Pair) -> None:
     assert "deadline.overdue" not in await case.actions()
 
 
-@scenario(on=TIMED, rows=rows("question unanswered", rights=IDENTIFIED))
+@scenario(on=TIMED, together=rows("question unanswered", rights=IDENTIFIED))
 async def test_question_unanswered(platform: Platform, pair: Pair) -> None:
     """Silence is reminded twice and ends with a notice; a late answer reopens and fulfils (Art. 12(4), 12(6))."""
     person = platform.new_person()
