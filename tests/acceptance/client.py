@@ -124,6 +124,15 @@ class Door(DsrClient):
         named = str(said.pop("decision", what))
         return await super().decide(request_id, _ACTIONS.get(named, named.replace("_", "-")), said)
 
+    async def version(self, request_id: str) -> str:
+        """Returns the version of a request."""
+        return str((await self.get(f"/v1/requests/{request_id}/actions")).raise_for_status().headers["ETag"])
+
+    async def decided_at(self, version: str, request_id: str, action: str) -> int:
+        """Takes an action on the version that was seen; the status of the answer."""
+        path = f"/v1/requests/{request_id}/actions/{action}"
+        return (await self.post(path, json={}, headers={"If-Match": version})).status_code
+
     async def is_shut(self, request_id: str) -> bool:
         """Whether the key is not taken any more."""
         return await self.status_of(request_id) == httpx.codes.UNAUTHORIZED

@@ -134,6 +134,7 @@ no_marketing = { marketing = false }
 id = { class = "T" }
 email = { class = "A", identity = "email", explain = "your e-mail address" }
 city = { class = "M", rectifies = "address.city", explain = "where it was delivered" }
+phone = { class = "A", identity = "phone", explain = "the number to call" }
 restricted = { class = "T" }
 marketing = { class = "M", explain = "whether you get marketing" }
 tour = { class = "T" }
@@ -187,9 +188,10 @@ CREATE TABLE invoice (
 CREATE INDEX invoice_email ON invoice (email);
 CREATE TABLE delivery (
     id int PRIMARY KEY, email text, city text, restricted boolean NOT NULL DEFAULT false,
-    marketing boolean NOT NULL DEFAULT true, tour int
+    marketing boolean NOT NULL DEFAULT true, tour int, phone text
 );
 CREATE INDEX delivery_email ON delivery (email);
+CREATE INDEX delivery_phone ON delivery (phone);
 CREATE TABLE parcel (
     id int PRIMARY KEY, tour int, note text, restricted boolean NOT NULL DEFAULT false
 );
@@ -289,7 +291,8 @@ class Shop(Calls):
 
     async def hold_deliveries(self, person: Person, number: int) -> None:
         ids = [next(_ids) for _ in range(number)]
-        await self.rows("INSERT INTO delivery SELECT n, $2, $3 FROM unnest($1::int[]) n", ids, person.email, BERLIN)
+        query = "INSERT INTO delivery (id, email, phone, city) SELECT n, $2, $3, $4 FROM unnest($1::int[]) n"
+        await self.rows(query, ids, person.email, person.phone, BERLIN)
 
     async def deliveries(self, person: Person) -> list[Held]:
         """Counts the deliveries of a person, of each kind."""
@@ -402,8 +405,8 @@ def away() -> Response:
 class Helpdesk:
     """An HTTP API inside the test, with contacts.
 
-    ``lies``: the addresses of whom it says yes to a change and does nothing. ``says``: what it answers, whatever it is
-    asked, of whom has that address; everybody else is answered as ever.
+    ``lies``: the addresses of whom it says yes to a change and does nothing; ``lies_once``: to the first deletion.
+    ``says``: what it answers, whatever it is asked, of whom has that address; everybody else is answered as ever.
     """
 
     url: str = ""
@@ -411,6 +414,7 @@ class Helpdesk:
     name: str = "helpdesk"
     declaration: str = HELPDESK
     lies: set[str] = field(default_factory=set)
+    lies_once: set[str] = field(default_factory=set)
     says: dict[str, Callable[[], Response]] = field(default_factory=dict)
     _ids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
@@ -426,6 +430,11 @@ class Helpdesk:
     async def held(self, person: Person) -> Held:
         found = [each for each in self.contacts.values() if each["email"] == person.email]
         return _held([(each["city"], each["restricted"], each["marketing"]) for each in found])
+
+    def _does_nothing(self, method: str, email: str) -> bool:
+        once = method == "DELETE" and email in self.lies_once
+        self.lies_once.difference_update({email} if once else ())
+        return once or email in self.lies
 
     def application(self) -> Starlette:
         """The API."""
@@ -446,7 +455,7 @@ class Helpdesk:
             contact = self.contacts[number]
             if contact["email"] in self.says:
                 return self.says[contact["email"]]()
-            if request.method != "GET" and contact["email"] in self.lies:
+            if request.method != "GET" and self._does_nothing(request.method, contact["email"]):
                 return JSONResponse(contact)
             if request.method == "DELETE":
                 del self.contacts[number]

@@ -25,14 +25,12 @@ async def step(visitor: Visitor, path: str, **form: str) -> Visitor:
     return await visitor.send(step="confirm", **form)
 
 
-async def undecided(platform: Platform, person: Person) -> Case:
-    """Returns a request that waits for a decision, since two accounts of the shop share an address."""
-    relative = platform.new_person()
-    for each in (person, relative):
-        await platform.shop.hold(each)
-    share = "UPDATE customer SET email = $1 WHERE account_id = $2"
-    await platform.shop.rows(share, person.email, relative.account_id)
-    case = await platform.ask(person, "restriction", "email")
+async def undecided(platform: Platform, owner: Person) -> Case:
+    """Returns a request that waits for a decision, since another person states the owner's account."""
+    person = platform.new_person()
+    await platform.shop.hold(owner)
+    stated = {"email": person.email, "account_id": owner.account_id}
+    case = await platform.ask(person, "restriction", "email", subject=stated)
     await case.until("awaiting_decision")
     return case
 
@@ -129,6 +127,7 @@ async def test_question_and_extension_go_out_once_confirmed(platform: Platform) 
     person = platform.new_person()
     case = await platform.officer.ask(person.submission("access", "email", proved=False, channel="email"))
     asked = {"question": "identity", "text": "Since when is that mailbox yours?"}
+    seen = await platform.officer.version(case.request_id)
     async with platform.member("hanna") as hanna:
         await hanna.open(f"/console/requests/{case.request_id}/decide/ask")
         assert "Ask for no identity document" in hanna.text
@@ -138,6 +137,7 @@ async def test_question_and_extension_go_out_once_confirmed(platform: Platform) 
         mails = await platform.mails(person, 2)
         assert [each for each in mails if asked["text"] in each.as_string()]
         await hanna.decide(case.request_id, "record-reply", text="Since last year.")
+    assert await platform.officer.decided_at(seen, case.request_id, "withdraw") == httpx.codes.PRECONDITION_FAILED
     before = await case.view()
     assert before["state"] == "awaiting_identity"
     later = (datetime.fromisoformat(before["due_on"]) + timedelta(days=20)).date().isoformat()

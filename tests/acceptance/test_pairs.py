@@ -60,8 +60,12 @@ def having(condition: str) -> tuple[str, ...]:
 
 @scenario(rows=[*rows("found", start=0), *named("found", ("consent_withdrawal", "billing"), ("objection", "tickets"))])
 async def test_found(platform: Platform, pair: Pair) -> None:
-    """A user event asks: what is found is worked, a neighbour keeps everything, ``dsr.status`` names no person."""
+    """A user event asks: what is found is worked, a neighbour keeps everything, ``dsr.status`` names no person.
+
+    The helpdesk says yes to a deletion and does nothing: it is looked at again, and asked once more.
+    """
     person, neighbour = platform.new_person(), platform.new_person()
+    platform.helpdesk.lies_once.add(person.email)
     system = platform.systems[pair.kind]
     await system.hold(person)
     await system.hold(neighbour)
@@ -144,11 +148,14 @@ async def test_number_that_changed_hands_leads_to_calls_of_their_own_time(platfo
     store = platform.archive if pair.kind == "archive" else platform.shop
     for day in DAYS:
         await store.hold_call(caller.phone, former.phone, day)
+    await platform.shop.hold_deliveries(successor, 1)  # they have no time, so only the present holder has them
     before, theirs = await system.held(former), await system.held(successor)
+    delivered = await platform.shop.deliveries(successor)
     await platform.register_read()
     case = await platform.ask(former, pair.right, "email", "account_id")  # the CRM says which number, and when
     await fulfilled(platform, pair, former, before, case)
     assert await system.held(successor) == theirs
+    assert await platform.shop.deliveries(successor) == delivered
     left = [callee for _, _, callee in await store.calls(caller.phone)]
     assert left == ["" if pair.right == "erasure" else former.phone, former.phone, former.phone]
     if pair.right in COPIES:

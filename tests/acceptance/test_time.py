@@ -39,6 +39,9 @@ async def test_overdue_request_is_warned_of_once_with_one_ticket_until_its_answe
     await case.until(lambda view: view["warning"] == "overdue_statutory")
     await case.did("deadline.overdue", "statutory")
     await ticketed(platform, case, "open")
+    came = platform.clock.today() - timedelta(days=40)
+    later = await opposed(platform, received_at=f"{came}T09:00:00Z")
+    await later.did("deadline.overdue", "statutory")  # so due steps were looked for once more
     await case.seen_by(platform.officer).act("balancing", finding="upheld", explanation="Nothing outweighs it.")
     await case.seen_by(platform.colleague).act("balancing/approval")
     await case.closed()
