@@ -32,7 +32,7 @@ DETAILS: Final = {
     Right.OBJECTION: ("scope", "portal.scope_title", False),
     Right.CONSENT_WITHDRAWAL: ("purposes", "portal.consent_title", True),
 }
-"""By right: the field that makes it exact, its question, and whether it takes several values.
+"""The field that makes each right exact, its question, and whether it takes several values.
 
 A rectification has its own page.
 """

@@ -89,7 +89,7 @@ STATUS = "dsr.status"
 """The compacted topic with the current status of each request."""
 
 TOMBSTONE_MS = 30 * 24 * 3600 * 1000
-"""How long expiry tombstones stay: longer than any reader is away."""
+"""Keeps tombstones longer than any reader is away."""
 
 
 USER_EVENTS = "user.events."

@@ -58,7 +58,7 @@ _PATIENCE = 2
 
 
 class _About(NamedTuple):
-    """What a batch needs: the subjects, the register of their numbers, and what must be kept."""
+    """The input of a batch: the subjects, the register of their numbers, and what must be kept."""
 
     known: Mapping[UUID, SubjectData]
     register: Register | None

@@ -96,7 +96,7 @@ class VaultSettings(Group, env_prefix="DSR_VAULT_"):
 
 
 class WorkSettings(Group, env_prefix="DSR_WORK_"):
-    """How tasks run; ``DSR_WORK_…``."""
+    """Settings of tasks; ``DSR_WORK_…``."""
 
     downstreams: Path = Field(description="TOML file that declares the downstream systems")
     batch: int = Field(default=300, ge=1, le=10_000, description="tasks of one system and operation claimed at a time")
@@ -138,7 +138,7 @@ class PolicySettings(Group, env_prefix="DSR_POLICY_"):
     )
 
     def read_processing(self) -> Policy:
-        """What is held, why, how long, and who is told of it.
+        """Settings of the policy: what is held, why, how long, and who gets it.
 
         Raises:
             Misconfigured: a file cannot be used; says what to change.

@@ -150,7 +150,7 @@ async def entries(pool: asyncpg.Pool | Connection, request_id: UUID) -> list[asy
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """How an entry leads to the signature of its batch."""
+    """The path from an entry to the signature of its batch."""
 
     path: Sequence[str]
     signature: bytes

@@ -115,7 +115,7 @@ async def test_objection_to_marketing_is_never_extended(platform: Platform) -> N
 
 @scenario(on=TIMED)
 async def test_unanswered_question_over_a_long_jump_has_one_notice(platform: Platform) -> None:
-    """Of notices due together only the last is written: no reminder of an abandoned question."""
+    """Writes only the last of notices that are due together: no reminder of an abandoned question."""
     await platform.clock.reaches(95)
     case = await platform.ask(platform.new_person(), "access", proved=False)
     await case.until("awaiting_identity")

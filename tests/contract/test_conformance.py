@@ -28,7 +28,7 @@ Row = dict[str, JsonValue]
 
 
 async def _unnoted(_: object) -> None:
-    """What only reads notes nothing."""
+    """Operations that only read note nothing."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Who may sign in to the console, and what each role sees of the queue, a request and its case sheet."""
+"""Signs in to the console: what each role sees of the queue, a request and its case sheet."""
 
 import re
 from collections.abc import AsyncIterator

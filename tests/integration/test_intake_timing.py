@@ -1,4 +1,4 @@
-"""What moves a time limit: questions, answers, extensions; and their letters."""
+"""Moves time limits by questions, answers and extensions; and reads their letters."""
 
 import json
 from datetime import timedelta

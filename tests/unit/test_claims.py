@@ -80,7 +80,7 @@ def test_one_person_accounts_are_separated_only_by_addresses() -> None:
 
 NAMING = (OF_IT, RowIdentity(EMAIL, ADA.value))
 OWN = (OF_IT._replace(record=True), RowIdentity(EMAIL, ADA.value, record=True))
-"""Of two rows with an account and an address of the subject: one that names the account, and its own record."""
+"""Two rows with an account and an address of the subject: one names the account, one is its own record."""
 _BARE: Sequence[Row] = [
     (OF_IT,),
     (OF_IT, RowIdentity(EMAIL, None), RowIdentity(EMAIL, "n/a")),

@@ -1,4 +1,4 @@
-"""How the command shows requests and tasks, and parses input, by the registry of actions."""
+"""Shows requests and tasks in the command, and parses input by the registry of actions."""
 
 import re
 from collections.abc import Iterator

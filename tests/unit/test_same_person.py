@@ -1,4 +1,4 @@
-"""Who is the same person, and the consequences for their concurrent requests; pure."""
+"""Recognises the same person, and the consequences for their concurrent requests; pure."""
 
 from dataclasses import replace
 from itertools import product

@@ -99,7 +99,7 @@ def _json(content: bytes) -> Any:
 
 
 def _faults(error: ValidationError) -> str:
-    """What is wrong with which field; neither a stranger's name of one nor a character of its value is repeated."""
+    """Names the wrong field and the fault; repeats neither an unknown field's name nor any part of a value."""
     faults = {f"{_place(each['loc'])}: {_reason(each)}" for each in error.errors(include_url=False)}
     return "; ".join(sorted(faults)[:_MOST_FAULTS])
 

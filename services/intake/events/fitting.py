@@ -70,7 +70,7 @@ def _must_fit(kind: str, said: SubjectStatement, grant: Grant) -> None:
 
 
 def submission(kind: str, event: Asked, stated: Stated) -> Submission:
-    """What is asked for.
+    """The request that an event asks for.
 
     Raises:
         MalformedEvent: what is asked for does not fit the right; says what to change
@@ -90,7 +90,7 @@ def submission(kind: str, event: Asked, stated: Stated) -> Submission:
 
 
 def right_of(kind: str) -> Right:
-    """What an event of that type, by which a user asks for something, asks for."""
+    """Returns the request that an event of that type asks for."""
     name, _, right = kind.rpartition(".")
     if name == REQUESTED:
         return Right(right)

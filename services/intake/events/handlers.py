@@ -1,4 +1,4 @@
-"""What intake does with what it consumes; each event moves its request from the newest state within the batch."""
+"""Handles the events that intake consumes; each moves its request from the newest state within the batch."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -49,7 +49,7 @@ class Handlers:
 
     @classmethod
     def configured(cls) -> Self:
-        """By the letters and the time limits of the policy; raises ``Misconfigured``."""
+        """Reads the letters and the time limits of the policy; raises ``Misconfigured``."""
         policy = PolicySettings().read_time_limits()
         calendar(policy.commitment.staff_calendar)  # what is read once is not read while a request waits
         return cls(Letters(), policy)

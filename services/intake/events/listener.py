@@ -38,7 +38,7 @@ from shared.runtime import metrics
 from shared.runtime.liveness import Heartbeats
 
 UNKNOWN = "unknown"
-"""What an event of a type that is none of ours is counted as."""
+"""The metric label of an event of an unknown type."""
 
 
 def join(service: Service, emitters: Mapping[str, Emitter], submissions: Callable[[Running], Submissions]) -> None:
@@ -50,7 +50,7 @@ def join(service: Service, emitters: Mapping[str, Emitter], submissions: Callabl
 def hear(
     running: Running, name: str, emitter: Emitter, submissions: Callable[[Running], Submissions]
 ) -> tuple[BatchDispatcher, Sequence[str]]:
-    """Who handles what an emitter tells, and on which topic."""
+    """Subscribes to the topic of each emitter."""
     a_day = running.settings.kafka.dead_letters_a_day
     of = UserEvents(name, emitter, submissions(running), running.unit_of_work, a_day, running.heartbeats)
     return of, [topics.user_events(name)]
@@ -82,7 +82,7 @@ class UserEvents(BatchDispatcher):
         return said if said in TYPES else UNREADABLE
 
     def detail(self, error: Exception) -> str:
-        """What is wrong: none of our own failures quotes what was sent."""
+        """Says what is wrong; quotes nothing that was sent."""
         return str(error) if isinstance(error, DsrError) else super().detail(error)
 
     async def handle(self, records: Sequence[Message]) -> Sequence[Message]:

@@ -22,7 +22,7 @@ from shared.messaging.unit_of_work import UnitOfWork
 
 
 class SubjectStatement(Strict):
-    """Who an event will be about: identities and proofs, as in a submission."""
+    """The subject of later events: identities and proofs, as in a submission."""
 
     subject: DataSubject
     changes: Changes = Field(default=(), description="of a rectification, and only there: what is to be corrected")
@@ -31,7 +31,7 @@ class SubjectStatement(Strict):
 
 
 class Token(BaseModel):
-    """What an event names the person by."""
+    """The field by which an event names the person."""
 
     subject: UUID = Field(description="good for one event; the id of the request that it asks for, if it does")
     expires_at: Instant = Field(description="if no event has named it by then, what was posted is gone")
@@ -39,7 +39,7 @@ class Token(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """What a token stands for: what was stated, when, with whose key."""
+    """The content of a token: what was stated, when, with whose key."""
 
     token: UUID
     subject_ref: UUID
@@ -96,7 +96,7 @@ class Tokens:
         return cls(found, faults)
 
     def __getitem__(self, token: UUID) -> Stated:
-        """What the token stands for; raises what is wrong with it."""
+        """Opens the token; raises what is wrong with it."""
         if fault := self._faults.get(token):
             raise fault
         if token not in self._found:

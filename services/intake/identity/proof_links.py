@@ -121,7 +121,7 @@ class ProofLinks:
             return found
 
     async def disown(self, token: str) -> bool:
-        """Whoever has a link has asked for nothing: no link or code of that request is good any more; whether it was.
+        """Ends every link and code of a request that its recipient has disowned; returns whether the link was good.
 
         Nobody is told but a person of ours (``stopped``).
         """
@@ -233,13 +233,13 @@ async def end_shown(tx: UnitOfWork, tokens: Collection[str]) -> list[str]:
 
 
 async def _stopped(tx: UnitOfWork, request_id: UUID) -> tuple[int, bool]:
-    """How many codes of a request were wrong, and whether somebody has said that they asked for nothing."""
+    """Counts the wrong codes of a request, and says whether its recipient has disowned it."""
     [(failed, disowned)] = await tx.connection.fetch(_FAILED, request_id)
     return failed, bool(disowned)
 
 
 async def _together(tx: UnitOfWork, request: Request) -> Sequence[Request]:
-    """What came in the same message: the letter says all that its link confirms."""
+    """Returns the rights of the same message: the letter names all that its link confirms."""
     return await repository.read_case(tx.connection, request.case_id) if request.case_id else [request]
 
 
@@ -279,12 +279,12 @@ def _is_address(value: str) -> bool:
 
 
 def _hash(token: str) -> bytes:
-    """What the table knows a link by: 128 random bits, so one round of SHA-256 is enough."""
+    """Hashes the secret of a link: 128 random bits, so one round of SHA-256 is enough."""
     return hashlib.sha256(token.encode()).digest()
 
 
 def _code_hash(tx: UnitOfWork, link_id: UUID, code: str) -> bytes:
-    """Of a code of eight digits: keyed, since anybody could try them all."""
+    """Hashes a code of eight digits with a key, since all of them can be tried."""
     digits = "".join(each for each in code if each.isdecimal() and each.isascii())
     return hmac.digest(tx.vault.keyring.lookup, b"code\0" + link_id.bytes + digits.encode(), "sha256")
 
@@ -345,7 +345,7 @@ _SENT_AFTER_ALL = "DELETE FROM proof_withheld WHERE request_id = $1"
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """By what a letter with a link is counted: keyed marks of the mailbox, and of who asks (each day another one)."""
+    """The keys by which letters with a link are counted: the mailbox, and the asker (each day another one)."""
 
     mailbox: bytes
     asker: bytes | None
@@ -362,7 +362,7 @@ def mailbox_of(address: str) -> str:
 async def counted(
     tx: UnitOfWork, policy: LinkPolicy, request_id: UUID, address: str, asker: str | None
 ) -> Counted | None:
-    """By what another letter of that request to that address is counted; None: it is one too many, and is withheld.
+    """Counts another letter of that request to that address; None: it is one too many, and is withheld.
 
     ``asker``: the network address of whoever asks for it; None: one of ours.
     """

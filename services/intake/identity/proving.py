@@ -1,4 +1,4 @@
-"""What a channel says was proved, as the level of each identity: it follows from the method, and not from a word."""
+"""Derives the level of each identity from the method of proof, and from nothing that a channel claims."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ def identity_policy(overlay: Path | None = None) -> IdentityPolicy:
 
 
 class Proof(NamedTuple):
-    """What one method proves of one identity; ``since``: from when on it is theirs, as far as that is proved."""
+    """The proof of one identity by one method; ``since``: from when on it is theirs, as far as that is proved."""
 
     type: IdentityType
     value: str
@@ -46,7 +46,7 @@ class Proved:
 
 @dataclass(frozen=True, slots=True)
 class Proving:
-    """How what is said becomes a level."""
+    """Turns a statement of proof into levels."""
 
     policy: ProofPolicy
     instants: Instants
@@ -60,7 +60,7 @@ class Proving:
         now: datetime,
         before: Sequence[Identity] = (),
     ) -> Proved:
-        """What is proved of what is stated; what was proved before stays.
+        """Adds new proofs to stated identities; earlier proofs stay.
 
         ``before``: what else the requester has stated, as well as that is proved.
 

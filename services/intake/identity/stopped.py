@@ -42,7 +42,7 @@ UPDATE proof_link SET disowned_at = NULL, failures = 0 WHERE request_id = $1 AND
     HAVING bool_or(l.disowned_at IS NOT NULL) OR sum(l.failures) >= $2) RETURNING true
 """
 MOST = 1000
-"""How many are listed."""
+"""Rows of the list, at most."""
 
 
 class Stopped(BaseModel):

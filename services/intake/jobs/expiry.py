@@ -83,7 +83,7 @@ async def end_all(unit_of_work: UnitOfWorkFactory, periods: Retention, beat: Cal
 
 
 async def past(connection: Connection, periods: Retention, now: datetime) -> dict[str, int]:
-    """How much is past its period, by tier."""
+    """Counts what is past its period, by tier."""
     counts = dict[str, int]()
     for name, tier in DUE.items():
         began = await tier.began(connection, periods, now)

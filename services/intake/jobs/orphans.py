@@ -15,7 +15,7 @@ from shared.runtime.loops import FIGURES, run_periodically
 from shared.storage.postgres import Connection
 
 GRACE = timedelta(hours=1)
-"""How long whoever drops something may take to hear that it is needed no more."""
+"""Time in which a service may still learn that its data is no longer needed."""
 
 KINDS = ("collected", "expired", "key", "no_request")
 

@@ -1,4 +1,4 @@
-"""How the dates of an open request move: by a corrected arrival, or a changed policy or calendar (REQ-T3)."""
+"""Moves the dates of open requests after a corrected arrival, or a changed policy or calendar (REQ-T3)."""
 
 from datetime import date
 from functools import partial

@@ -114,7 +114,7 @@ async def begin(tx: UnitOfWork, request: Request, what: What, settings: IntakeSe
 
 
 async def find(connection: Connection, download_id: UUID, caller: Caller, now: datetime) -> Download:
-    """What a link is for; raises ``Expired``."""
+    """Returns the download of a link; raises ``Expired``."""
     row = await connection.fetchrow(_OPEN, download_id, caller.holder, now - CONTINUED)
     if row is None:
         raise Expired("this link is over: make another (POST /v1/requests/ID/downloads)")

@@ -41,7 +41,7 @@ from shared.storage.postgres import Connection
 from shared.storage.vault import Sealing
 
 NAME: Final = "recipients"
-"""Of the loop."""
+"""Seconds between two rounds."""
 KIND: Final = "recipient_notice"
 """The kind of letter."""
 _EVERY_SECONDS: Final = 5.0
@@ -215,7 +215,7 @@ async def _write(tx: UnitOfWork, name: str, before: datetime, today: date) -> bo
 
 
 def _person(row: Mapping[str, Any], sealed: bytes | None, recipient: Recipient | None) -> Mapping[str, LetterField]:
-    """What a digest says of one request; pure."""
+    """Builds the part of a digest about one request; pure."""
     facts = orjson.loads(sealed or b"{}")
     named = [*_identities(facts.get("identities", ()), recipient.identified_by if recipient else ())]
     unknown = say("recipient_notice.not_known" if facts.get("identities") else "recipient_notice.of_before")
@@ -230,7 +230,7 @@ def _person(row: Mapping[str, Any], sealed: bytes | None, recipient: Recipient |
 
 
 def _identities(known: Iterable[tuple[str, str, bool]], types: Collection[IdentityType]) -> Iterator[Sentence]:
-    """By what the recipient can find them: what is proved and their name, or all that was stated where nothing is."""
+    """Returns identities for the recipient's search: the proved ones and the name, or else all stated ones."""
     theirs = [each for each in known if each[0] in types]
     proved = [each for each in theirs if each[2]]
     named = [each for each in theirs if each[0] == IdentityType.NAME]
@@ -239,7 +239,7 @@ def _identities(known: Iterable[tuple[str, str, bool]], types: Collection[Identi
 
 
 def _how_much(name: str, extent: disclosed.Extent | None) -> Sentence:
-    """What was done of a category: to all of it, to a part, or to what is kept."""
+    """Says what was done with a category: to all of it, to a part, or to what is kept."""
     category = Term("category", name)
     if extent is None:
         return say("recipient_notice.some_of_it", category=category)

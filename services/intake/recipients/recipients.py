@@ -31,7 +31,7 @@ from shared.storage.vault import Sealing
 
 
 class NoticeState(StrEnum):
-    """How far a recipient is told."""
+    """The progress of a notice to a recipient."""
 
     UNDERWAY = "underway"
     TOLD = "told"
@@ -229,7 +229,7 @@ def _extent(
 def _facts(
     request: StoredRequest, subject: SubjectData, types: Collection[IdentityType]
 ) -> Mapping[str, Collection[object]]:
-    """By what recipients may be told of the person, each with whether it is proved, and what is right now.
+    """Returns identities that recipients may get, each with its proof, and the correct values of today.
 
     Of whoever has proved nothing, only what they have stated themselves.
     """

@@ -537,7 +537,7 @@ class Request(StoredRequest):
         self.must_allow("follow_up" if self.state is State.CLOSED else "record")
 
     def out_of_reach(self, system: str) -> tuple[TaskReport, ...]:
-        """What is missing in a system since it was retired; raises where nothing is."""
+        """Returns the tasks of a retired system that are still missing; raises where none is."""
         self._must_record()
         parts = tuple(t for t in self.tasks or () if t.system == system and deferrals.is_undone(t))
         if not any(task.failure == SystemRetired.code for task in parts):
@@ -803,5 +803,5 @@ def _ended(task: TaskReport, reason: str) -> TaskReport:
 
 
 def asks_for(right: Right, scope: str | None, changes: Iterable[Change]) -> Action:
-    """What is asked for, as far as proof is concerned: an objection that restricts needs that of a restriction."""
+    """Returns the right whose proof is needed: an objection that restricts needs that of a restriction."""
     return action_of(right, changes, restricts=scope == "legitimate_interests")

@@ -1,4 +1,4 @@
-"""What blocks a request: each with a sentence for requester and officer, and what resolves it; pure."""
+"""Derives the blockers of a request: a sentence for requester and officer, and the actions that resolve it; pure."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -163,7 +163,7 @@ _OF_TASKS: Sequence[tuple[Rule, Callable[[TaskReport], object]]] = (
 
 
 def blocked_by(request: StoredRequest, awaits: Sequence[object] = ()) -> list[Blocker]:
-    """What blocks it now; nothing while we are at work, and where it is closed and nothing is missing.
+    """Returns the present blockers; none during work, and none of a closed request that lacks nothing.
 
     ``awaits``: requests of the same person for which it waits.
     """
@@ -199,7 +199,7 @@ def _while_open(request: StoredRequest, awaits: Sequence[object]) -> list[Blocke
 
 
 def _after_closing(request: StoredRequest) -> list[Blocker]:
-    """What is missing of a request that is closed."""
+    """Returns the blockers of a closed request."""
     found = list[Blocker]()
     if undone := [task for task in request.tasks or () if deferrals.lift_undone(task)]:
         found.append(_NOT_LIFTED.of(_systems(undone), request.closed_at))
@@ -213,7 +213,7 @@ def _after_closing(request: StoredRequest) -> list[Blocker]:
 
 
 def _decisions(request: StoredRequest) -> list[Blocker]:
-    """What people must decide, for each reason once."""
+    """Returns the decisions that people must take, one per reason."""
     tasks = tuple(request.tasks or ())
     if request.role == "processor":
         return [_THEIRS.of(since=request.received_at)]

@@ -110,7 +110,7 @@ def _entered(right: Right) -> Lines:
 
 
 def done(tasks: Iterable[TaskReport] | None, *, instructed: bool = False) -> Lines:
-    """What each system did since the request was received, a line for each.
+    """Lists what each system has done since the request was received, one line each.
 
     ``instructed``: a customer of ours reads it, about the person of their instruction.
     """
@@ -170,7 +170,7 @@ def _copied(task: TaskReport) -> int:
 
 
 def _of_each(task: TaskReport) -> Mapping[str, int]:
-    """How many of each category a copy has, or were changed, without zeros; empty where that is not known."""
+    """Counts the copied or changed records of each category, without zeros; empty where that is not known."""
     if not task.by_category:
         return {}
     copied = task.by_category if task.handed_out is None else task.handed_out

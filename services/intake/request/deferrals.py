@@ -1,4 +1,4 @@
-"""What the reports of a closed erasure say of data that had to be kept, and of its erasure later (Art. 17(3)); pure."""
+"""Reads from the reports of a closed erasure which data is kept, and when it is erased (Art. 17(3)); pure."""
 
 from collections.abc import Iterable
 
@@ -23,7 +23,7 @@ def in_conflict(tasks: Iterable[TaskReport] | None) -> bool:
 
 
 def unproved(tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
-    """What could not be searched since nothing is proved that well."""
+    """Returns the tasks that were not searched because the proof is too weak."""
     return tuple(task for task in tasks or () if task.not_searched == Unsearched.NOT_PROVED)
 
 
@@ -65,7 +65,7 @@ def changed(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
 
 
 def rows_changed(tasks: Iterable[TaskReport] | None) -> int:
-    """How many rows were changed in all systems."""
+    """Counts the changed rows of all systems."""
     return sum(task.changed for task in tasks or () if task.operation in ANSWERING)
 
 

@@ -19,7 +19,7 @@ from shared.domain.events import Event
 from shared.domain.time_limit_policy import Question
 
 Told = Mapping[str, JsonValue]
-"""What a letter tells: an answer, a lift, a question or an extension, with what its event says besides.
+"""The decision that a letter carries: an answer, a lift, a question or an extension, with more facts of its event.
 
 ``there``: it can be read in the portal, and was told when that was written; the letter is the mail that says so.
 """
@@ -148,7 +148,7 @@ def until_delivered(transition: Transition, *, readable: bool = True) -> tuple[T
 
 
 def unknown(letter: Sequence[Told]) -> list[Told]:
-    """What such a mail was to tell, once nobody can know of it: it is told when it was delivered after all."""
+    """Notes the decision of a mail that did not arrive; a later delivery settles it."""
     return without_lift(
         [{name: value for name, value in each.items() if name != "there"} for each in letter if "there" in each]
     )
@@ -190,5 +190,5 @@ def _extended(evidence: Evidence) -> Mapping[str, JsonValue]:
 
 
 def _until_informed(detail: Mapping[str, JsonValue], told: Sequence[Told]) -> Mapping[str, JsonValue]:
-    """What is on record, without an instant that has not come yet."""
+    """Returns what is on record, without an instant that has not come yet."""
     return {name: value for name, value in detail.items() if not (told and name == "informed_at")}

@@ -27,7 +27,7 @@ _OPERATIONS: Final[Mapping[What, Operation]] = {
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What was done, and of which categories of the policy.
+    """The change to the data, and the policy's categories that it concerns.
 
     ``over``: the request has come to nothing, and what was restricted for it meanwhile is lifted: that concerns nobody
     who has not been told of the restriction.
@@ -40,7 +40,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How much of a category was erased: whether anything went, and whether anything is kept, in all systems together.
+    """The extent of an erasure in one category: whether anything went, and whether anything is kept, over all systems.
 
     ``reduced``: what is kept has lost all but the fields of its rule, and is restricted (Art. 18). ``held``: what a
     legal hold alone keeps is restricted. ``last``: the last day of what is kept; None where nothing is, or nobody can
@@ -56,14 +56,14 @@ class Extent:
 
 @dataclass
 class Disclosed:
-    """What recipients are told of one request as it stands, worked out once."""
+    """The notice to recipients about one request as it stands, computed once."""
 
     request: StoredRequest
     policy: Policy
 
     @cached_property
     def done(self) -> Done | None:
-        """What recipients must be told of an answered request; None where nothing was done that concerns them.
+        """The change of an answered request that recipients must learn; None where none concerns them.
 
         An objection to marketing or a withdrawn consent stops those who do it for us, even if none of our systems knows
         the person. A customer's instruction concerns that customer's recipients. What stops, or is restricted, takes
@@ -92,7 +92,7 @@ class Disclosed:
 
     @cached_property
     def extents(self) -> Mapping[str, Extent]:
-        """How much was erased of each category of which any was, or what is kept was reduced or restricted."""
+        """The extent by category, where anything was erased, or what is kept was reduced or restricted."""
         policy, found = self.policy, defaultdict[str, list[Extent]](list)
         for task in (t for t in summed(self.request.tasks) if t.operation == Operation.ERASE):
             went, kept = _certain(task), [each for each in task.kept or () if each.category]
@@ -109,14 +109,14 @@ class Disclosed:
 
 
 class DisclosedOfAll:
-    """What others are told of several requests: looked at once for each, for as long as it stays as it is."""
+    """Notices about several requests, computed once each until the request changes."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self._known: dict[UUID, Disclosed] = {}
 
     def of(self, request: StoredRequest) -> Disclosed:
-        """What others are told of that one."""
+        """Returns the notice about that request."""
         known = self._known.get(request.request_id)
         if known is None or known.request is not request:
             known = self._known[request.request_id] = Disclosed(request, self.policy)
@@ -164,7 +164,7 @@ def _is_reduced(task: TaskReport, kept: Kept, policy: Policy) -> bool:
 
 
 def recipients(policy: Policy, categories: Collection[str]) -> Mapping[str, Recipient]:
-    """Who has data of these categories from us."""
+    """Returns the recipients of data of these categories."""
     return {name: each for name, each in policy.recipients.items() if each.categories & frozenset(categories)}
 
 
@@ -182,12 +182,12 @@ def _stopped(request: StoredRequest, policy: Policy) -> frozenset[str]:
 
 
 def _categories(tasks: Iterable[TaskReport], policy: Policy) -> frozenset[str]:
-    """Of which categories something was changed; of all, where a system names none that the policy knows."""
+    """Returns the changed categories; all, where a system names none that the policy knows."""
     return frozenset().union(*(_changed(task, policy) for task in tasks))
 
 
 def _changed(task: TaskReport, policy: Policy) -> frozenset[str]:
-    """What was found and kept, or perhaps was not changed before the task failed, is none of it."""
+    """Leaves out what was kept, and what a failed task perhaps did not change."""
     if any(task.by_category.values()):
         return _known(_certain(task), policy) if _known(task.by_category, policy) else frozenset(policy.categories)
     kept = _known((each.category for each in task.kept or () if each.category), policy)

@@ -68,7 +68,7 @@ def asked(question: Question, request: StoredRequest) -> Sentence:
 
 
 def _enough(request: StoredRequest) -> Sentence | Told:
-    """What would prove enough: for each system what it needs, where that is not the same for all of them."""
+    """Says which proof is enough, system by system where they differ."""
     needed: dict[str, set[str]] = {}
     for task in deferrals.unproved(request.tasks):
         needed.setdefault(str(task.level or "L3"), set()).add(task.system)

@@ -44,7 +44,7 @@ Read = Callable[[Connection, Sequence[UUID]], Awaitable[Sequence[StoredRequest]]
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What the same people have asked besides what is lifted: by request all of it, and what was ``lifted`` before."""
+    """Other requests of the same people: by request all of them, and those ``lifted`` before."""
 
     requests: Mapping[UUID, Sequence[StoredRequest]] = field(default_factory=dict)
     lifted: Sequence[StoredRequest] = ()
@@ -53,7 +53,7 @@ class Beside:
 async def beside(
     connection: Connection, requests: Collection[StoredRequest], held: Mapping[UUID, StoredRequest], read: Read
 ) -> Beside:
-    """Of those of these requests that are lifted. ``held``: as they are now, whatever is stored; ``read`` the others.
+    """Reads the others of these lifted requests. ``held``: requests as they are now; ``read`` loads the rest.
 
     Nobody else lifts one of the same people before this transaction ends.
     """
@@ -84,7 +84,7 @@ async def _same(
 
 
 async def told(connection: Connection, transition: Transition) -> Lines:
-    """What a letter of this transition says of them; nothing if it lifts nothing, or nothing else restricts."""
+    """Returns a letter's sentences about them; none if nothing is lifted, or nothing else restricts."""
     if not any(isinstance(event, LiftDecided) for event in transition.published):
         return Lines()
     rows = await connection.fetch(_IN_FORCE, transition.request.request_id)

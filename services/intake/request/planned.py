@@ -1,4 +1,4 @@
-"""What a dry run has shown, by system and category, in the words of the policy; pure."""
+"""Shows the result of a dry run by system and category, in the words of the policy; pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ from shared.domain.policy import OnErasure, Policy
 
 
 class PlannedKept(BaseModel):
-    """What of a category would stay, by which rule and until when."""
+    """The part of a category that would stay, by which rule and until when."""
 
     rows: int
     ground: str = Field(description="the rule of the policy, or the word of the system where the policy has none")
@@ -47,7 +47,7 @@ class PlannedCategory(BaseModel):
 
 
 class PlannedSystem(BaseModel):
-    """What an erasure would do in one system, or why that cannot be said, or why it would be refused."""
+    """The effect of an erasure in one system, or why it is unknown or would be refused."""
 
     system: str
     outcome: TaskOutcome | None
@@ -64,7 +64,7 @@ class PlannedSystem(BaseModel):
 
 
 def planned(tasks: Iterable[TaskReport], policy: Policy) -> list[PlannedSystem]:
-    """What each system has said, by name."""
+    """Returns the reports by system."""
     return [_of(task, policy) for task in sorted(tasks, key=lambda task: task.system)]
 
 
@@ -87,7 +87,7 @@ def _of(task: TaskReport, policy: Policy) -> PlannedSystem:
 
 
 def _categories(task: TaskReport, policy: Policy) -> Iterator[PlannedCategory]:
-    """What is found of each category of the policy; what the policy does not know stands under the system's word."""
+    """Counts what is found by category of the policy; unknown categories keep the system's word."""
     found: Counter[str] = Counter()
     for held, rows in task.by_category.items():
         found[policy.category_of(held) or held] += rows
@@ -106,7 +106,7 @@ def _categories(task: TaskReport, policy: Policy) -> Iterator[PlannedCategory]:
 
 
 def _unsigned(task: TaskReport, category: str, rows: int, policy: Policy) -> Iterator[PlannedUnsigned]:
-    """By which rules it waits: of a system that counts no category apart, by all that it names."""
+    """Returns the rules for which it waits: all named ones, if the system does not count by category."""
     found: Counter[str] = Counter()
     for each in task.unsigned or ():
         if _is_of(each, category, policy):
@@ -117,7 +117,7 @@ def _unsigned(task: TaskReport, category: str, rows: int, policy: Policy) -> Ite
 
 
 def _kept(task: TaskReport, category: str, rows: int, policy: Policy) -> Iterator[PlannedKept]:
-    """By which rules; where the system names a ground and no counts, all of it."""
+    """Returns what stays by rule; all of it, where the system names a ground and no counts."""
     kept = [
         (each.rule, each.count, each.last, each.shown) for each in task.kept or () if _is_of(each, category, policy)
     ]

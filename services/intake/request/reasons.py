@@ -18,10 +18,10 @@ from shared.domain.toml_file import read_with_ours
 POLICY = Path(__file__).parents[3] / "shared" / "policy" / "answers.toml"
 
 Answering = Literal["refuse", "answer_in_part"]
-"""What two persons may decide that a request is answered with."""
+"""The outcomes that two people may decide."""
 
 Proposed = Answering | Literal["end_part"]
-"""What one person proposes, and another approves."""
+"""A decision that one person proposes and another approves."""
 OUTCOMES: Mapping[Answering, Outcome] = {
     "refuse": Outcome.REFUSED,
     "answer_in_part": Outcome.PARTIALLY_FULFILLED,
@@ -79,7 +79,7 @@ class Extension:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """How many requests came in the last days, and how many usually come in so many days."""
+    """The number of requests in the last days, and the usual number for as many days."""
 
     lately: int
     usually: float

@@ -48,7 +48,7 @@ def kept_from(before: Iterable[TaskReport] | None, now: Iterable[TaskReport]) ->
 
 
 def changed_by_category(task: TaskReport) -> Mapping[str, int]:
-    """How many rows of each category, in the system's words, were found and not kept: of what was changed.
+    """Counts the changed rows by category, in the system's words: found and not kept.
 
     Their sum is what was changed; where it is more, as after a failure, it is not known which of them were.
     """
@@ -182,7 +182,7 @@ class Covered(BaseModel):
 
 
 def coverage(tasks: Iterable[TaskReport] | None) -> tuple[Covered, ...]:
-    """Of every system what an answer follows from."""
+    """Returns from every system the reports that decide the answer."""
     reports = [task for task in summed(tasks) if task.operation not in {*PREPARING, Operation.LIFT}]
     return tuple(each for task in sorted(reports, key=lambda task: task.system) for each in _covered(task))
 

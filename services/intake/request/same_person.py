@@ -20,7 +20,7 @@ LEAST_LEVEL: Final[Level] = "L1"
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who asks, as far as it is proved: fingerprints."""
+    """Compares requesters by fingerprints of what they have proved."""
 
     account: bytes | None = None
     email: bytes | None = None
@@ -48,7 +48,7 @@ NOBODY = Person()
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Who asks, as far as it is proved.
+    """The requester, as far as proved.
 
     ``stated``: of a withdrawal of consent keyed fingerprints of all that they state, which prove whose it was.
     """
@@ -58,6 +58,6 @@ class Marks:
 
 
 def person(identities: Iterable[Identity], keyring: Keyring) -> Person:
-    """Who asks, by those of the identities of a request that are proved (``shared.domain.proofs``)."""
+    """Returns the requester by the proved identities of a request (``shared.domain.proofs``)."""
     known = {each.type: keyring.fingerprint(each) for each in proved(identities, LEAST_LEVEL)}
     return Person(known.get(IdentityType.ACCOUNT_ID), known.get(IdentityType.EMAIL))

@@ -1,4 +1,4 @@
-"""What other services are told of where a request stands (``dsr.status``): the whole of it whenever it changes."""
+"""Builds the public status of a request (``dsr.status``): the whole of it at every change."""
 
 from uuid import UUID
 

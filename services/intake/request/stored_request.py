@@ -275,7 +275,7 @@ class StoredRequest:
         return self.right is Right.CONSENT_WITHDRAWAL and not asked
 
     def amount_to(self, work: Outcome) -> Outcome:
-        """What finished work amounts to: a part where a question stays open; with what was done before, not nothing."""
+        """Returns the outcome of finished work: partly while a question is open; earlier work counts, too."""
         if self.given_up:
             return Outcome.PARTIALLY_FULFILLED
         if self.had_nothing_to_end:

@@ -1,4 +1,4 @@
-"""By what a request is found again: its reference, and keyed hashes of what its requester states (REQ-K2).
+"""Finds requests again by reference, and by keyed hashes of what the requester has stated (REQ-K2).
 
 A hash is searched for as long as the key of the subject is there, and deleted after it (``expiry``).
 """
@@ -39,7 +39,7 @@ WHERE l.named OR s.wrapped_key IS NOT NULL ORDER BY r.accepted_at DESC, r.reques
 
 
 class Search(Strict):
-    """What a request is looked for by, as the person says it."""
+    """The terms of a search, as the person says them."""
 
     text: Annotated[
         str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_EMAIL, pattern=ONE_LINE)

@@ -152,7 +152,7 @@ WHERE s.request_id = ANY($1) AND o."right" = 'erasure' AND o.state = 'closed'
 """
 _REQUESTER = "requester"
 _SOURCE = "erasure"
-"""Of the piece in which it is sealed; each identity has the system that has told it."""
+"""The kind of the sealed piece; each identity has the system that yielded it."""
 
 
 async def search_too(tx: UnitOfWork, published: Iterable[Event]) -> None:
@@ -177,7 +177,7 @@ async def search_too(tx: UnitOfWork, published: Iterable[Event]) -> None:
 def as_proved(
     keyring: Keyring, theirs: Sequence[Identity], mark: bytes, erased: Sequence[Identity]
 ) -> Sequence[Identity]:
-    """What systems had told then, each as well proved as what both requests have proved is now, at most."""
+    """Returns identities that systems yielded then; none is better proved than both requests' proof of today."""
     proved = [each for each in theirs if each.level > NOTHING and keyring.fingerprint(each) == mark]
     level = highest(proved)
     return [
@@ -204,12 +204,12 @@ GROUP BY p.request_id
 
 
 async def copies_available_since(tx: UnitOfWork, request_ids: Sequence[UUID]) -> Mapping[UUID, datetime]:
-    """By request since when the latest package of another request of the same person is available, if any is."""
+    """Returns by request since when the latest package of another request of the same person is available."""
     return {row[0]: row[1] for row in await tx.connection.fetch(_KEPT, request_ids)}
 
 
 async def named(tx: UnitOfWork, published: Sequence[Event]) -> Sequence[Event]:
-    """What is published, of which each access that begins names the other requests of the same person."""
+    """Returns the events; each access that begins names the other requests of the same person."""
     accesses = [e.request_id for e in published if isinstance(e, RequestVerified) and e.right is Right.ACCESS]
     if not accesses:
         return published

@@ -53,7 +53,7 @@ _NEW = (
     *("state", "received_at", "due_on", "calendar", "role", "calc_version", "country", "language"),
     *("suspended", "anonymous"),
 )
-"""What a new request has besides; every other column has its default."""
+"""The other columns of a new request; the rest have their defaults."""
 _ANSWERS_OVER = """
 UPDATE approval SET state = 'replaced'
 WHERE request_id = $1 AND state = 'approved' AND action IN ('refuse', 'answer-in-part')
@@ -77,7 +77,7 @@ async def read_all(connection: Connection, request_ids: Sequence[UUID]) -> list[
 
 
 async def read_case(connection: Connection, case_id: UUID) -> list[Request]:
-    """What came in one message, in the order in which it named the rights."""
+    """Returns the requests of one message, in the order in which it named the rights."""
     found = await connection.fetch(f"{_READ} WHERE case_id = $1 ORDER BY request_id", case_id)
     return [_request(row) for row in found]
 
@@ -172,14 +172,14 @@ class Requests:
         await delivery.forget(self.tx.connection, request.request_id)
 
     async def _beside(self, request: Request, written: Sequence[LetterOf]) -> list[Request]:
-        """What came in one message with a request that is answered, as it stands in this unit of work."""
+        """Returns the requests of the same message as an answered one, as they stand in this unit of work."""
         if request.case_id is None or not cases.answers(request, written):
             return []
         found = await read_case(self.tx.connection, request.case_id)
         return [self._held.get(each.request_id, each) for each in found if each.request_id != request.request_id]
 
     async def _copies(self, request: Request, written: Sequence[LetterOf]) -> tuple[Sentence, ...]:
-        """What the answer to an erasure says of the person's earlier copies."""
+        """Returns what the answer to an erasure says about the person's earlier copies."""
         answers = any(kind in ANSWERS for kind, _ in written)
         if not answers or request.right is not Right.ERASURE:
             return ()

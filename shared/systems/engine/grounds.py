@@ -18,7 +18,7 @@ from shared.domain.policy import Policy
 from shared.systems.contract import Receipt, Result
 
 KEPT_ROWS: Final = "kept_rows"
-"""By system and rule, in a deferred erasure: kept ``rows``, and their ``first`` last day."""
+"""A part of a deferred erasure, by system and rule: kept ``rows``, and their ``first`` last day."""
 
 
 def by_rule(policy: Policy, today: date, system: str, result: Result) -> Result:

@@ -26,7 +26,7 @@ _ONE: Final = frozenset[Party]({None})
 
 @dataclass
 class Plan:
-    """What an erasure does to one subject's records, or why it does nothing.
+    """The plan of an erasure for one subject's records, or why it does nothing.
 
     ``gone``: records that are deleted, or blanked for this person. ``stays``: records that stay, and why; ``reduced``:
     those of them that lose columns or are marked. ``idle``: records that only a legal hold keeps, which are restricted.

@@ -55,7 +55,7 @@ def as_text(value: object) -> str | None:
 
 
 class Clock(NamedTuple):
-    """How a place writes times; ``zone``: for times without a zone."""
+    """The notation of times in a place; ``zone``: for times without a zone."""
 
     kind: Literal["instant", "wall", "day"]
     zone: ZoneInfo

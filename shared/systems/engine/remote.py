@@ -90,7 +90,7 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Staying:
-    """What stays of the subjects of a batch: holds by subject, and findings by fulfilment.
+    """The kept data of a batch: holds by subject, and findings by fulfilment.
 
     ``looked``: by fulfilment, earlier findings in a system that a hold covers. ``first``: by task, what comes before
     the erasure that a withdrawn consent requires, or prevents it.

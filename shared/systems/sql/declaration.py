@@ -174,7 +174,7 @@ class Party(Declared):
 
 
 class Keep(Declared):
-    """What is left of a row that a rule keeps: columns by field of the rule.
+    """The columns that stay of a kept row, by field of the rule.
 
     A field without columns is declared with ``[]``, so that a misspelt name blanks nothing. ``bill_of``: the party
     whose bill needs the row; other parties are no longer found by it (REQ-R5). ``mark``: the column that marks kept
@@ -334,7 +334,7 @@ class Table(Declared):
 
     @cached_property
     def anonymise(self) -> Anonymisation | None:
-        """What becomes of each column of a row without its people; None where none says that anything stays."""
+        """Returns the change to each column of a row without its people; None where no column stays."""
         said = {name: c.anonymous for name, c in self.columns.items() if not c.generated}
         if not any(said.values()):
             return None

@@ -88,7 +88,7 @@ class Customer:
 
     @property
     def versions(self) -> Mapping[str, str]:
-        """By model and id when each of its rows was last written."""
+        """Returns by model and id when each row was last written."""
         rows = [(PARTY, row) for row in self.parties] + [(model, row) for model, of in self.rows.items() for row in of]
         return {f"{model},{row['id']}": row[VERSION] for model, row in rows if row.get(VERSION)}
 

@@ -1,1 +1,1 @@
-"""What the subject is told of a request, sentence by sentence; the words are the catalogue's."""
+"""Builds the sentences to the subject about a request; the words are in the catalogue."""

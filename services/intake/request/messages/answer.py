@@ -1,4 +1,4 @@
-"""What the subject is told, sentence by sentence; pure. The words are the catalogue's (``answer.…``)."""
+"""Builds the answer to the subject, sentence by sentence; pure. The words are in the catalogue (``answer.…``)."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ from shared.domain.sentences import Listed, Sentence, Term, Told, named_system, 
 
 
 def instead_of_ready(request: StoredRequest) -> Sentence | None:
-    """What is to be said in the place of "ready to download"; None where it is."""
+    """Returns the sentence in place of "ready to download"; None where the package is ready."""
     if request.package_id is None:
         return say("answer.nothing_portable") if _is_nothing_portable(request) else None
     if request.package_is_gone:
@@ -35,7 +35,7 @@ def instead_of_ready(request: StoredRequest) -> Sentence | None:
 
 
 def of_package(request: StoredRequest) -> Iterator[Sentence]:
-    """What is to be said of the copy that comes with a part of an answer; nothing where there is none."""
+    """Yields sentences about the copy that comes with a part of an answer; none without a copy."""
     if instead := instead_of_ready(request):
         yield instead
     elif request.package_id:
@@ -84,7 +84,7 @@ def standing(request: StoredRequest, today: date) -> Told:
 
 
 def answer(request: StoredRequest) -> Told:
-    """How the request ended, with what could not be done if there is anything."""
+    """Yields how the request ended, and what could not be done."""
     request = as_told(request)
     request = replace(request, tasks=request.tasks and summed(request.tasks))
     if request.tenant and (told := of_instruction(request)):
@@ -116,7 +116,7 @@ def _to_subject(request: StoredRequest) -> Iterator[Sentence]:
 
 
 def _answered(request: StoredRequest) -> Iterator[Sentence]:
-    """What was done or found, as the reports say it, whenever and in whichever way it was answered."""
+    """Yields what was done or found, as the reports say, for every kind of answer."""
     if request.resumable:
         yield from _done_without_reply(request)
         return
@@ -149,7 +149,7 @@ def _done_without_reply(request: StoredRequest) -> Iterator[Sentence]:
 
 
 def _in_part(done: str, request: StoredRequest) -> Iterator[Sentence]:
-    """What was not done and where; what had to be kept, until when and why, or that it has been erased since."""
+    """Yields what was not done and where; what is kept, until when and why, or that it was erased later."""
     tasks = [task for task in request.tasks or () if task.operation != Operation.LIFT]
     kept = _kept(tasks)
     other = {task.system for task in tasks if _is_open(task)} - set(kept)
@@ -170,12 +170,12 @@ def _in_part(done: str, request: StoredRequest) -> Iterator[Sentence]:
 
 
 def _kept(tasks: Iterable[TaskReport]) -> dict[str, Told]:
-    """By system what had to be kept there, and whether it has gone since."""
+    """Returns by system what was kept, and whether it has gone since."""
     return {task.system: told for task in tasks if (told := tuple(of_kept(task)))}
 
 
 def _beyond(request: StoredRequest) -> Iterator[Sentence]:
-    """What is told with every answer: what is in no package, what may be theirs, what their own dates leave out."""
+    """Yields what every answer adds: what no package has, what may be theirs, what their own dates leave out."""
     tasks = request.tasks or ()
     if copied := {task.system for task in tasks if task.by_hand and task.outcome == TaskOutcome.EXPORTED}:
         yield say("answer.copied_by_hand", systems=named_systems(copied), count=len(copied))
@@ -223,13 +223,13 @@ def _all_by_hand(request: StoredRequest) -> bool:
 
 
 def _anonymised(task: TaskReport) -> Iterator[tuple[str, str, int]]:
-    """By system and category how many records stay without the person."""
+    """Counts by system and category the records that stay without the person."""
     rows = changed_by_category(task)
     yield from ((task.system, name, rows[name]) for name in task.anonymised or () if rows.get(name))
 
 
 def _stopped(request: StoredRequest) -> Iterator[Sentence]:
-    """What an objection to marketing, or a withdrawal of consent, has stopped."""
+    """Yields what an objection to marketing, or a withdrawal of consent, has stopped."""
     if request.anonymous:
         objection = request.right is Right.OBJECTION
         yield say("answer.listed_anonymously" if objection else "answer.consent_ended_anonymously")
@@ -327,7 +327,7 @@ _BEFORE = {
 
 
 def had_been_done(request: StoredRequest) -> Told:
-    """What was done of a request that was refused or withdrawn; empty while nobody has said it."""
+    """Returns what was done of a refused or withdrawn request; empty while no system has reported it."""
     restriction = tuple(of_restriction(request))
     return (*_had_been_done(request, restricted=bool(restriction)), *restriction)
 
@@ -373,7 +373,7 @@ _ASSISTED = {
 
 
 def of_instruction(request: StoredRequest) -> Told | None:
-    """How an instruction ended; None where that is told as of any request, or it has not."""
+    """Returns how an instruction ended; None while it is open, or where the usual answer fits."""
     done = _ASSISTED.get(request.outcome) if request.outcome else None
     if done is None:
         return None

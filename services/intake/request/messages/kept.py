@@ -17,7 +17,7 @@ _LEFT_OUT = frozenset({Unsearched.NUMBER_NOT_VOUCHED_FOR, Unsearched.NUMBER_WITH
 
 
 def of_kept_for_the_rest(request: StoredRequest) -> Iterator[Sentence]:
-    """What is kept, until when, and how to have it erased all the same."""
+    """Builds sentences about kept data: until when, and how to have it erased all the same."""
     systems = deferrals.kept_for_the_rest(request.tasks)
     if not systems:
         return
@@ -27,7 +27,7 @@ def of_kept_for_the_rest(request: StoredRequest) -> Iterator[Sentence]:
 
 
 def of_kept(task: TaskReport) -> Iterator[Sentence]:
-    """What a subject is told of a system that keeps data, kept it until it was erased, or is gone; else nothing."""
+    """Yields sentences about a system that keeps data, kept it until it was erased, or is gone; else none."""
     yield from _of_kept(task)
     if deferrals.is_kept(task) and task.failure:
         yield say("kept.not_erased_yet", system=named_system(task.system))
@@ -96,7 +96,7 @@ _Place = tuple[str, str | None, str, bool, bool]
 
 @dataclass(slots=True)
 class _Left:
-    """How many rows are kept there, until when at the latest, and by which periods."""
+    """Counts the kept rows, with the latest end and the periods."""
 
     count: int = 0
     last: date = date.min

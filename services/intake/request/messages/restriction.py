@@ -1,4 +1,4 @@
-"""What the subject is told of the restriction that a request brought with it: that it is, stays or is lifted; pure.
+"""Builds sentences about the restriction that came with a request: it is in force, stays or is lifted; pure.
 
 No word of it claims that they had asked for one.
 """
@@ -30,7 +30,7 @@ def but_not(request: StoredRequest) -> Iterator[Sentence]:
 
 
 def of_restriction(request: StoredRequest) -> Iterator[Sentence]:
-    """What becomes of the restriction with the end of the request, or meanwhile, if there is anything to tell.
+    """Yields what becomes of the restriction at the end of the request, or before it.
 
     Lifted is what systems have lifted, and on that day. What is decided alone is in force: until its letter was told
     (Art. 18(3)), and again once that has come back and it was restricted anew.
