@@ -5,7 +5,7 @@ from functools import cache, partial
 from services.intake import app
 from services.intake.events import listener
 from services.intake.events.handlers import Handlers
-from services.intake.jobs import expiry, orphans, resuming
+from services.intake.jobs import expiry, resuming
 from services.intake.packages import downloads, releases
 from services.intake.queries import statistics
 from services.intake.recipients import digests
@@ -24,8 +24,8 @@ def configure() -> None:
     emitters = settings.read_emitters()
     service.serves(partial(app.build, settings=settings, submissions_of=submissions, emitters=emitters))
     listener.join(service, emitters, submissions)
-    service.also(*(each.run for each in (statistics, resuming, expiry, digests)))
-    service.also(*(partial(each.run, settings=settings) for each in (orphans, downloads, releases)))
+    service.also(*(each.run for each in (statistics, resuming, digests)))
+    service.also(*(partial(each.run, settings=settings) for each in (downloads, expiry, releases)))
 
 
 if __name__ == "__main__":

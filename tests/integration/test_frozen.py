@@ -166,7 +166,7 @@ def loops(service: ServiceName, *names: str, consumes: Sequence[str] = ()) -> se
 LOOPS: Mapping[ServiceName, set[str]] = {
     ServiceName.INTAKE: loops(
         ServiceName.INTAKE,
-        *("statistics", "orphans", "packages", "releases", "expiry", "resuming", "recipients"),
+        *("statistics", "packages", "releases", "expiry", "resuming", "recipients"),
         consumes=["intake-events-selfcare", "intake-events-numbering"],
     ),
     ServiceName.CORRESPONDENCE: loops(ServiceName.CORRESPONDENCE, "letters", "settled letters", "mailbox"),

@@ -21,7 +21,7 @@ from services.export.package import Part
 from services.intake.access.auth import create, replace
 from services.intake.access.grant import Power
 from services.intake.core.instants import retention
-from services.intake.jobs import orphans
+from services.intake.jobs import expiry
 from services.intake.packages import downloads
 from shared.domain.events import RequestClosed, RequestWithdrawn
 from shared.domain.identities import IdentityType
@@ -65,7 +65,7 @@ async def answered(intake: Intake, content: bytes = b"everything") -> str:
 
 async def kept(intake: Intake) -> int:
     async with intake.unit_of_work.pool.acquire() as connection:
-        await orphans.count(connection, intake.clock.now(), KEPT, retention())
+        await expiry.count_left(connection, retention(), intake.clock.now(), KEPT)
         found: int = await connection.fetchval("SELECT count(*) FROM vault.sealed WHERE kind = 'package'")
     return found
 

@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 
 from services.intake.access.grant import Grant
 from services.intake.core.instants import retention
-from services.intake.jobs import expiry, orphans
+from services.intake.jobs import expiry
 from services.intake.settings import IntakeSettings
 from shared.domain.assignments import AssignedNumber, Assignment, Line
 from shared.domain.identities import Identity, IdentityType
@@ -372,7 +372,7 @@ async def test_unused_tokens_expire_after_days_and_events_after_months(selfcare:
     intake.clock.at += timedelta(days=periods.subject_days - 1)
     assert await end() == {}
     async with intake.unit_of_work.pool.acquire() as connection:
-        await orphans.count(connection, intake.clock.now(), timedelta(days=14), periods)
+        await expiry.count_left(connection, periods, intake.clock.now(), timedelta(days=14))
     assert metric("dsr_vault_orphans", what="no_request") == 0
     intake.clock.at += timedelta(days=2)
     assert await end() == {"subjects": 1}

@@ -16,8 +16,8 @@ from uuid_utils.compat import uuid7
 
 from deploy.demo.traces import Seeker
 from services.intake.core.instants import retention
-from services.intake.jobs import orphans
-from services.intake.jobs.orphans import GRACE, KINDS
+from services.intake.jobs import expiry
+from services.intake.jobs.expiry import GRACE
 from shared.domain.errors import Shredded, Unavailable, UnknownKey
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation, TaskOutcome, TaskReport
@@ -167,8 +167,11 @@ LATER = GRACE + timedelta(seconds=1)
 async def swept(intake: Intake) -> dict[str, float]:
     """Returns the orphans found, by kind."""
     async with intake.unit_of_work.pool.acquire() as connection:
-        await orphans.count(connection, intake.clock.now(), timedelta(days=14), retention())
-    found = {what: PEOPLE.get_sample_value("dsr_vault_orphans", {"what": what}) for what in KINDS}
+        await expiry.count_left(connection, retention(), intake.clock.now(), timedelta(days=14))
+    found = {
+        what: PEOPLE.get_sample_value("dsr_vault_orphans", {"what": what})
+        for what in ("collected", "expired", "key", "no_request")
+    }
     return {what: number for what, number in found.items() if number}
 
 

@@ -1,14 +1,19 @@
-"""Expires what the platform holds about a request, tier by tier, every hour and on record (REQ-E1)."""
+"""Expires what the platform holds about a request, tier by tier, every hour and on record (REQ-E1).
+
+Then it counts what is left in the vault that no request needs. A person removes that (``docs/runbook.md``).
+"""
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from services.intake.core import metrics
 from services.intake.core.instants import Retention, retention
 from services.intake.incidents import record as incidents
 from services.intake.recipients import digests
 from services.intake.request import status
+from services.intake.settings import IntakeSettings
 from shared.app.service import Running
 from shared.domain.events import RequestExpired
 from shared.domain.rights import Right
@@ -19,15 +24,18 @@ from shared.storage.postgres import Connection
 
 EVERY = timedelta(hours=1)
 _AT_A_TIME = 500
-_AT_MOST_SECONDS = 5.0
+_AT_MOST_SECONDS = 10.0
+GRACE = timedelta(hours=1)
+"""How long a service may take to consume the event by which it drops something."""
 
 # The identities that systems have named are needed to lift a restriction, keep an objection or finish an erasure.
 _IN_FORCE = "r.outcome IN ('fulfilled', 'partially_fulfilled', 'assisted')"
+_UNERASED = """jsonb_path_exists(coalesce(r.tasks, '[]'),
+        '$[*] ? (@.operation == "erase" && (@.outcome == "retained"
+            || exists(@.failure) || exists(@.not_searched) || !exists(@.outcome)))')"""
 _NEEDED = f"""(r.resumable
     OR r."right" = 'restriction' AND {_IN_FORCE} AND (r.lifted_at IS NULL OR r.lifted_at >= $1)
-    OR r."right" = 'erasure' AND r.outcome IS DISTINCT FROM 'withdrawn' AND jsonb_path_exists(coalesce(r.tasks, '[]'),
-        '$[*] ? (@.operation == "erase" && (@.outcome == "retained"
-            || exists(@.failure) || exists(@.not_searched) || !exists(@.outcome)))')
+    OR r."right" = 'erasure' AND r.outcome IS DISTINCT FROM 'withdrawn' AND {_UNERASED}
     OR r.owed AND r.outcome IS DISTINCT FROM 'withdrawn' AND jsonb_path_exists(coalesce(r.tasks, '[]'),
         '$[*] ? (exists(@.failure) || exists(@.not_searched) || !exists(@.outcome))'))"""
 
@@ -59,12 +67,15 @@ class Tier(NamedTuple):
         return moment
 
 
-async def run(running: Running) -> None:
+async def run(running: Running, settings: IntakeSettings) -> None:
     """Ends what is due for as long as the service runs."""
-    periods = retention()
+    periods, kept = retention(), timedelta(days=settings.package_days)
 
     async def end() -> None:
-        await end_all(running.unit_of_work, periods, lambda: running.heartbeats.beat("expiry"))
+        unit_of_work = running.unit_of_work
+        await end_all(unit_of_work, periods, lambda: running.heartbeats.beat("expiry"))
+        async with unit_of_work.pool.acquire() as connection:
+            await count_left(connection, periods, unit_of_work.clock.now(), kept)
 
     await run_periodically(end, "expiry", EVERY.total_seconds(), running.stopping, running.heartbeats)
 
@@ -84,12 +95,31 @@ async def end_all(unit_of_work: UnitOfWorkFactory, periods: Retention, beat: Cal
 
 async def past(connection: Connection, periods: Retention, now: datetime) -> dict[str, int]:
     """Counts what is past its period, by tier."""
-    counts = dict[str, int]()
-    for name, tier in DUE.items():
-        began = await tier.began(connection, periods, now)
-        query = f"SELECT count(*) {tier.rows}"
-        counts[name] = await connection.fetchval(query, began, timeout=_AT_MOST_SECONDS)
-    return counts
+    return {
+        name: await _count(connection, tier.rows, await tier.began(connection, periods, now))
+        for name, tier in DUE.items()
+    }
+
+
+async def count_left(connection: Connection, periods: Retention, now: datetime, kept: timedelta) -> None:
+    """Counts what should be gone for an hour; if that takes too long, there is no number until the next time.
+
+    ``kept``: how long a package stays.
+    """
+    try:
+        found = {what: await _count(connection, rows, now - GRACE) for what, rows in _UNNEEDED.items()}
+        found["expired"] = await _count(connection, _PACKAGES, now - GRACE - kept)
+        found["expired"] += sum((await past(connection, periods, now - GRACE - EVERY)).values())
+    except TimeoutError:
+        metrics.ORPHANS.clear()
+        raise
+    for what, number in found.items():
+        metrics.ORPHANS.labels(what).set(number)
+
+
+async def _count(connection: Connection, rows: str, began: datetime) -> int:
+    number: int = await connection.fetchval(f"SELECT count(*) {rows}", began, timeout=_AT_MOST_SECONDS)
+    return number
 
 
 async def _delete(tx: UnitOfWork, name: str, began: datetime) -> int:
@@ -207,3 +237,33 @@ DUE: Final[Mapping[str, Tier]] = {
     "tokens": Tier("FROM used_token WHERE used_at < $1::timestamptz - interval '1 day'", None, _delete),
     "digests": Tier(digests.EXPIRED, "correspondence_months", lambda tx, _, began: digests.forget(tx, began)),
 }
+_PACKAGES: Final = """FROM vault.sealed s JOIN request r USING (subject_ref)
+    WHERE s.kind = 'package' AND r.package_id IS NOT NULL AND r.responded_at < $1 AND s.created_at < $1"""
+# The reports of an erasure say whether a system still needs its key. A restriction is lifted by the identities that
+# systems have named.
+_UNNEEDED: Final[Mapping[str, str]] = {
+    "collected": """FROM request r JOIN vault.subject v USING (subject_ref)
+        WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1 AND r.responded_at < $1 AND EXISTS (
+            SELECT FROM vault.sealed s WHERE s.subject_ref = r.subject_ref
+            AND (s.kind IN ('records', 'upload') AND NOT (r.owed OR r.renewing)
+                OR r.outcome IN ('withdrawn', 'refused') AND (s.kind IN ('package', 'release')
+                    OR s.kind = 'identities' AND s.source NOT IN ('requester', 'taken_back', 'dropped')
+                        AND r."right" NOT IN ('restriction', 'objection'))))""",
+    "key": f"""FROM request r JOIN vault.subject v USING (subject_ref)
+        WHERE v.wrapped_key IS NOT NULL AND r."right" = 'erasure' AND r.state = 'closed' AND r.closed_at < $1
+              AND r.responded_at < $1 AND NOT r.resumable AND r.outcome NOT IN ('forwarded', 'refused')
+              AND (r.outcome = 'withdrawn' OR NOT {_UNERASED})""",
+    "no_request": """FROM (
+        SELECT v.subject_ref FROM vault.subject v
+        WHERE v.wrapped_key IS NOT NULL AND v.created_at < $1
+              AND NOT EXISTS (SELECT FROM request r WHERE r.subject_ref = v.subject_ref)
+              AND NOT EXISTS (SELECT FROM request r WHERE r.request_id = v.subject_ref)
+              AND NOT EXISTS (SELECT FROM subject_token t WHERE t.subject_ref = v.subject_ref AND t.used_at IS NULL)
+              AND NOT EXISTS (SELECT FROM mail m WHERE m.mail_id = v.subject_ref AND m.decided_at IS NULL)
+              AND NOT EXISTS (SELECT FROM vault.returned r WHERE r.subject_ref = v.subject_ref)
+              AND NOT EXISTS (SELECT FROM vault.legal_hold h WHERE h.hold_id = v.subject_ref AND h.lifted_at IS NULL)
+              AND NOT EXISTS (SELECT FROM incident i WHERE i.incident_id = v.subject_ref)
+        UNION SELECT s.subject_ref FROM vault.sealed s WHERE s.created_at < $1
+              AND NOT EXISTS (SELECT FROM vault.subject v WHERE v.subject_ref = s.subject_ref)) AS orphans""",
+}
+"""What no request needs, though the services have consumed the event by which they drop it; a defect has left it."""
