@@ -64,7 +64,7 @@ ACTIONS: Final[Sequence[Action]] = (
         effects=saying(
             ANOTHER,
             "Neither may have handled the request.",
-            "Then each requester that you name gets one letter, in their language (Art. 34).",
+            "Then one letter goes by each request that you name, in its language (Art. 34).",
             "If it was found later than stated at first, the 72 hours run from then.",
         ),
         apply=lambda held, said: record.decide(

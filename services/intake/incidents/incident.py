@@ -100,7 +100,7 @@ class RiskDecided(Strict):
     concerned: Annotated[tuple[UUID, ...], Field(max_length=1_000)] = Field(
         default=(),
         title="Requests of those concerned",
-        description="One letter goes to each requester, however many of their requests are named",
+        description="One letter goes by each: name one request of each person",
         examples=[_ID],
     )
     words: Mapping[Language, LetterWords] = Field(

@@ -4,7 +4,7 @@ One opens where a package was handed out that should not have been. A handler of
 nothing with its incident (REQ-S9). All text is in the vault, under a key with the id of the incident.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -16,13 +16,13 @@ from services.intake.access.auth import LOOKS, Caller
 from services.intake.access.grant import Power
 from services.intake.core import metrics
 from services.intake.core.errors import BadRequest, Forbidden, NotFound, NotReady
-from services.intake.incidents import letters
 from services.intake.incidents.incident import (
     Entry,
     Incident,
     IncidentClosed,
     IncidentFacts,
     IncidentFound,
+    IncidentLetter,
     IncidentRow,
     Notified,
     RiskDecided,
@@ -30,10 +30,14 @@ from services.intake.incidents.incident import (
     Whom,
     owed,
 )
+from services.intake.letters import correspondence, delivery
 from services.intake.letters.rendering import Letters
+from services.intake.request.aggregate import Request
 from services.intake.store import repository
 from shared.domain.errors import IllegalTransition
 from shared.domain.release import Fault
+from shared.domain.rights import NOTHING
+from shared.domain.sentences import Listed, Term
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
 from shared.storage.vault import Sealing
@@ -71,6 +75,28 @@ _OWNS = "SELECT EXISTS (SELECT FROM incident WHERE request_id = $1 AND owner = $
 _OPEN = """
 SELECT count(*), count(*) FILTER (WHERE found_at <= $1::timestamptz - interval '72 hours' AND told_at IS NULL)
 FROM incident WHERE closed_at IS NULL
+"""
+_WRITTEN = """
+SELECT b.request_id, b.letter_id,
+       coalesce(d.state, CASE WHEN r.channel = 'portal' THEN coalesce(n.state, 'unannounced') END) AS state
+FROM incident_letter b
+LEFT JOIN letter l ON l.letter_id = b.letter_id LEFT JOIN request r ON r.request_id = b.request_id
+LEFT JOIN delivery d ON d.letter_id = b.letter_id
+LEFT JOIN LATERAL (
+    SELECT state FROM delivery m
+    WHERE m.request_id = b.request_id AND m.kind = 'portal_news' AND m.written_at >= l.written_at
+    ORDER BY m.state = 'sent' DESC, m.letter_id LIMIT 1
+) n ON true
+WHERE b.incident_id = $1 ORDER BY b.letter_id
+"""
+_LOCK_ALL = "SELECT FROM request WHERE request_id = ANY($1) ORDER BY request_id FOR UPDATE"
+_NOTE = "INSERT INTO incident_letter (incident_id, request_id, letter_id) VALUES ($1, $2, $3)"
+# Requests of the requester of $2, who may have got the data: by message, or by what they state.
+_SUSPECTS = """
+SELECT r.request_id FROM request r JOIN request h ON h.request_id = $2
+WHERE r.request_id = ANY($1) AND (r.request_id = $2 OR r.case_id = h.case_id OR EXISTS (
+    SELECT FROM request_lookup a JOIN request_lookup b USING (hash)
+    WHERE a.request_id = r.request_id AND b.request_id = $2))
 """
 
 
@@ -132,9 +158,53 @@ async def decide(
         raise NotReady("state the facts first (Art. 33(5)): the risk follows from them")
     if said.concerned and "us" not in facts.controllers:
         raise BadRequest("only the customer decides about these data, and notifies the data subjects", "concerned")
-    written = await letters.write(tx, texts, incident, facts, said)
+    written = await _write(tx, texts, incident, facts, said)
     more: dict[str, JsonValue] = {"proposed_by": proposer, "concerned": len(said.concerned), "letters": written}
     await _put(tx, incident, said, caller, {"found_at": facts.found_at}, proposer, **more)
+
+
+async def _write(tx: UnitOfWork, texts: Letters, incident: Incident, facts: IncidentFacts, said: RiskDecided) -> int:
+    """Writes by each named request that has no letter of this incident (Art. 34); returns how many."""
+    kept = list[delivery.Written]()
+    categories = Listed(tuple(Term("category", each) for each in sorted({*facts.categories})))
+    for request in await _concerned(tx, incident, said):
+        if (words := said.words.get(language := texts.reader(request).language)) is None:
+            raise BadRequest(f"one of those concerned reads {language}: write the letter in that language", "words")
+        fields = {"found_on": facts.found_at, "categories": categories, **words.model_dump()}
+        letter = correspondence.write(texts, request, ("breach", fields), tx.now)
+        kept.append(delivery.Written(request, letter))
+        tx.log_evidence(request.request_id, "letter.written", correspondence.named(letter))
+    await delivery.keep(tx, texts, kept)
+    rows = [(incident.incident_id, each.request.request_id, each.sealing.sealed_id) for each in kept]
+    await tx.connection.executemany(_NOTE, rows)
+    return len(rows)
+
+
+async def _concerned(tx: UnitOfWork, incident: Incident, said: RiskDecided) -> Sequence[Request]:
+    """The named requests that have no letter yet, locked until the end; raises ``BadRequest``."""
+    ids, told = sorted({*said.concerned}), {each.request_id for each in incident.letters}
+    await tx.connection.execute(_LOCK_ALL, ids)
+    found = await repository.read_all(tx.connection, ids)
+    if missing := {*ids} - {each.request_id for each in found}:
+        raise BadRequest(f"there is no request {min(missing)}; name those of the people concerned", "concerned")
+    suspects = {row[0] for row in await tx.connection.fetch(_SUSPECTS, ids, incident.request_id)}
+    reachable = await tx.vault.unshredded(tx.connection, ids)
+    known = await tx.vault.subject_data(tx.connection, [each.subject_ref for each in found])
+    for request in found:
+        request_id, stated = request.request_id, known.get(request.subject_ref)
+        unproved = stated is not None and all(each.level == NOTHING for each in stated.identities)
+        faults = (
+            (
+                request.tenant or request.role == "processor",
+                "a customer decides about these data, and tells the person",
+            ),
+            (request_id in suspects, "its requester may have got the data"),
+            (request.anonymous or unproved, "its requester has not shown who they are"),
+            (request_id not in reachable, "its correspondence has expired"),
+        )
+        if fault := next((words for holds, words in faults if holds), None):
+            raise BadRequest(f"request {request_id}: {fault}; tell them otherwise, and note that", "concerned")
+    return [each for each in found if each.request_id not in told]
 
 
 async def note(tx: UnitOfWork, incident: Incident, said: Notified, caller: Caller) -> None:
@@ -196,7 +266,8 @@ async def load(tx: UnitOfWork, incident_id: UUID) -> Incident:
         raise NotFound("there is no such incident")
     found = await tx.vault.open_kind(tx.connection, incident_id, "incident")
     entries = [Entry.model_validate_json(content) for _, _, content in found]
-    return Incident(**row, entries=entries, letters=await letters.written(tx.connection, incident_id))
+    letters = [IncidentLetter(**each) for each in await tx.connection.fetch(_WRITTEN, incident_id)]
+    return Incident(**row, entries=entries, letters=letters)
 
 
 async def listed(connection: Connection) -> list[IncidentRow]:
