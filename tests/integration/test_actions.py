@@ -88,11 +88,6 @@ async def waiting(intake: Intake) -> str:
     return await changed(intake, path, "UPDATE request SET postponed = true WHERE request_id = $1")
 
 
-async def doubted(intake: Intake) -> str:
-    path = await unknown(intake)
-    return await changed(intake, path, _WRONG_CODES)
-
-
 async def answered(intake: Intake) -> str:
     path = await intake.submit()
     await intake.complete(path)
@@ -125,10 +120,6 @@ async def disclosed(intake: Intake) -> str:
     return await changed(intake, await begun(intake), _CONCERNED)
 
 
-_WRONG_CODES = """
-INSERT INTO proof_link (link_id, request_id, token_hash, code_hash, address, sent_at, code_until, expires_at, failures)
-SELECT $1, $1, uuid_send($1), '', '', now(), now(), now(), 99
-"""
 _CONCERNED = """
 INSERT INTO recipient_notice (request_id, recipient, what, categories, state, concerned_at)
 VALUES ($1, 'carrier', 'erased', '{}', 'underway', now())
@@ -139,7 +130,6 @@ RESULT = {"system": "cdr", "found": 0, "changed": 0}
 ADDRESS = {"lines": ["Ada", "1 High Street", "London"], "on_file_in": "crm"}
 ENDED = {"system": "cdr", "reason": "SYSTEM_DESTROYED", "article": "12(4)", "explanation": "It was shredded."}
 ONE: dict[str, tuple[Prepare, Body]] = {
-    "confirm-proof": (doubted, {}),
     "retry": (lambda intake: failed(intake, "table_missing"), None),
     "withdraw": (begun, None),
     "ask": (begun, QUESTION),

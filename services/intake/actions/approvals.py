@@ -156,12 +156,6 @@ async def forget(tx: UnitOfWork, request_id: UUID, *actions: str) -> None:
     await tx.connection.execute(query, request_id, list(actions))
 
 
-async def drop(tx: UnitOfWork, subject: UUID, action: str) -> None:
-    """Withdraws the open proposals of that action."""
-    query = "UPDATE approval SET state = 'replaced' WHERE subject = $1 AND action = $2 AND state = 'proposed'"
-    await tx.connection.execute(query, str(subject), action)
-
-
 async def last_approved(tx: UnitOfWork, request_id: UUID, actions: Sequence[str]) -> tuple[str, UUID] | None:
     """The last of these actions that was approved, and where its words are sealed."""
     row = await tx.connection.fetchrow(

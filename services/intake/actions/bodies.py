@@ -32,12 +32,6 @@ class ProofRevoked(Strict):
     )
 
 
-class ProofConfirmed(Strict):
-    """Links and codes that were stopped are the requester's after all."""
-
-    note: Text | None = Field(default=None, title="How you know", description="For the privacy team; kept sealed")
-
-
 class ContactConfirmed(Strict):
     """The contact on file of an account has confirmed the request by a link."""
 

@@ -1,19 +1,18 @@
-"""Actions about who asks: proof that a person enters, confirms or revokes.
+"""Actions about who asks: proof that a person enters or revokes.
 
 A proof of an answered request is revoked by two people, and its package is withheld from the proposal on. What was
-fetched or changed by it is then an incident (Art. 33).
+fetched or changed by it is then an incident (Art. 33). If it was theirs after all, the proposal is rejected.
 """
 
 import hmac
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from pydantic import JsonValue
 
-from services.intake.actions import approvals
 from services.intake.actions.action import Action, Held, Options, noted, saying
-from services.intake.actions.bodies import ContactConfirmed, ProofConfirmed, ProofRevoked
+from services.intake.actions.bodies import ContactConfirmed, ProofRevoked
 from services.intake.core.errors import BadRequest
 from services.intake.core.metrics import REQUESTS
 from services.intake.core.schemas import IdentityProof, Verification
@@ -116,25 +115,6 @@ async def _confirm_on_file(held: Held, said: ContactConfirmed) -> Transition:
     return verified
 
 
-async def _confirm(held: Held, said: ProofConfirmed) -> Transition:
-    """Stopped links and codes are the requester's: they are good again, and a withheld package is checked again.
-
-    Raises:
-        BadRequest: no link or code has ended, or the key is gone under which the note would be kept.
-    """
-    tx, request = held.tx, held.request
-    if "disowned" in await _stopped(held):
-        await approvals.drop(tx, request.request_id, REVOKE)
-    if not await stopped.lift(tx, held.means.identity.links.failures, request.request_id):
-        raise BadRequest(f"no link and no code of it has ended; a wrong proof is revoked ({REVOKE})")
-    if said.note and not await tx.vault.unshredded(tx.connection, [request.subject_ref]):
-        raise BadRequest("the key of that person is gone, so no note can be kept: leave it out", "note")
-    detail = {"holder": held.caller.holder, **await noted(held, "proof_lift", said.note)}
-    if request.state is State.CLOSED and request.package_fault is not None:
-        request = replace(request, package_fault=await _check_package(tx, request))
-    return request.noted("proof.lifted", **detail)
-
-
 async def _revoke(held: Held, said: ProofRevoked) -> Transition:
     """A proof was wrong: from now on it counts for nothing, and what was found by it is dropped.
 
@@ -154,8 +134,9 @@ async def _revoke(held: Held, said: ProofRevoked) -> Transition:
 
 
 async def _doubted(held: Held) -> Transition:
-    """From the first person's word on the package is withheld; once it is rejected it is checked again."""
+    """A proposal withholds the package; its rejection says that the proof was theirs, so links are good again."""
     request = held.request
+    await stopped.lift(held.tx, request.request_id)
     return Transition(replace(request, package_fault=await _check_package(held.tx, request)))
 
 
@@ -184,30 +165,9 @@ async def _known(tx: UnitOfWork, request: Request) -> SubjectData | None:
     return (await tx.vault.subject_data(tx.connection, [request.subject_ref])).get(request.subject_ref)
 
 
-async def _stopped(held: Held) -> Sequence[stopped.Why]:
-    return await stopped.why(held.tx.connection, held.means.identity.links.failures, held.request.request_id)
-
-
-async def _is_stopped(held: Held) -> bool:
-    return bool({*await _stopped(held)} & {"disowned", "wrong_codes"})
-
-
 async def _why_stopped(held: Held) -> list[tuple[str, str]]:
-    return [("Waits for a person", WHY[each]) for each in await _stopped(held)]
-
-
-def _confirms(held: Held) -> list[str]:
-    return [*_confirming(answered=held.request.state is State.CLOSED)]
-
-
-def _confirming(*, answered: bool) -> Iterator[str]:
-    yield "Links and codes that were sent, and are not used or expired, are good again; wrong ones are counted again."
-    if answered:
-        yield "A proposal to revoke a proof of it ends, and a package that is withheld for that is checked again."
-    else:
-        yield "A proof that was revoked stays so: they prove it once more, by a link, a code, or you."
-    yield "One person is enough. First ask by a way that is on file, and that is not the one in doubt."
-    yield "If it was not theirs, revoke the proof instead."
+    found = await stopped.why(held.tx.connection, held.means.identity.links.failures, held.request.request_id)
+    return [("Waits for a person", WHY[each]) for each in found]
 
 
 def _methods(held: Held) -> Options:
@@ -258,8 +218,10 @@ ACTIONS: Final[Sequence[Action]] = (
             "The identity counts as proved no more, and what was found by it alone is withheld.",
             "What was fetched or changed by it already is recorded as an incident (Art. 33).",
             "A second person must approve it where the request is answered; its package is withheld meanwhile.",
+            "If it was theirs after all, reject the proposal: then the links that were sent are good again.",
         ),
         apply=_revoke,
+        reads=_why_stopped,
         may=lambda held: held.request.role != "processor" and not held.request.anonymous,
         channel=True,
         second=lambda held, _: held.request.state is State.CLOSED,
@@ -268,14 +230,5 @@ ACTIONS: Final[Sequence[Action]] = (
         proposed="proof.doubted",
         meanwhile=_doubted,
         final=True,
-    ),
-    Action(
-        name="confirm-proof",
-        title="Confirm a stopped proof",
-        body=ProofConfirmed,
-        effects=_confirms,
-        apply=_confirm,
-        may=_is_stopped,
-        reads=_why_stopped,
     ),
 )

@@ -2,7 +2,7 @@
 
 It waits for as long as the request does: who is proved in another way, or gets an answer, is on no list. Where somebody
 says that they have asked for nothing, of a request that was proved by a link or code of theirs, or can open it no more,
-it waits after the answer too: until a person has said that it was theirs after all (``lift``), or two that it was not.
+it waits after the answer too: until a proposal to revoke the proof is approved by a second person, or rejected.
 """
 
 from typing import Literal, get_args
@@ -35,11 +35,10 @@ SELECT w.request_id, 'withheld', w.withheld_at, r.due_on FROM proof_withheld w J
 """
 _LISTED = f"{_WAITING} ORDER BY due_on, request_id LIMIT $2"
 _OF_ONE = f"SELECT * FROM ({_WAITING}) AS w (request_id, why, since, due_on) WHERE request_id = $2"  # noqa: S608  # constants
-# Whoever said so was mistaken, or the codes were the owner's: all of it is good again.
-_LIFT_LINKS = """
-UPDATE proof_link SET disowned_at = NULL, failures = 0 WHERE request_id = $1 AND EXISTS (
-    SELECT FROM proof_link l WHERE l.request_id = $1
-    HAVING bool_or(l.disowned_at IS NOT NULL) OR sum(l.failures) >= $2) RETURNING true
+_LIFT = """
+UPDATE proof_link SET disowned_at = NULL WHERE request_id = $1 AND EXISTS (
+    SELECT FROM approval a
+    WHERE a.request_id = $1 AND a.action = 'revoke-proof' AND a.state = 'rejected' AND a.decided_at = $2)
 """
 MOST = 1000
 """Rows of the list, at most."""
@@ -69,9 +68,9 @@ async def why(connection: Connection, failures: int, request_id: UUID) -> list[W
     return sorted({row["why"] for row in rows})
 
 
-async def lift(tx: UnitOfWork, failures: int, request_id: UUID) -> bool:
-    """A person knows that it is theirs after all: links and codes are good again; whether anything had ended them."""
-    return bool(await tx.connection.fetch(_LIFT_LINKS, request_id, failures))
+async def lift(tx: UnitOfWork, request_id: UUID) -> None:
+    """Makes links and codes good again where a proposal to revoke the proof is rejected now: it was theirs."""
+    await tx.connection.execute(_LIFT, request_id, tx.now)
 
 
 async def count(connection: Connection, failures: int) -> None:
