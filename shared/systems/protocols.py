@@ -1,7 +1,7 @@
 """Defines the protocols of adapters; each operation takes tasks and returns a result for each."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 
 from shared.domain.assignments import AssignedNumber
@@ -51,11 +51,28 @@ class Assigning(Protocol):
     async def assignments(self) -> Sequence[AssignedNumber]: ...
 
 
+class Tried(NamedTuple):
+    """One operation tried on a person who does not exist: ``missing`` is empty if it works.
+
+    ``how``: the statement or request; ``line``: what the owner pastes.
+    """
+
+    operation: str
+    how: str
+    missing: str = ""
+    line: str = ""
+
+    @property
+    def says(self) -> str:
+        """Returns what is missing, and who does what about it."""
+        return f"{self.missing}: let the owner run {self.line}" if self.line else self.missing
+
+
 @runtime_checkable
 class Inspectable(Protocol):
-    """Compares its live system with the declaration, and says what differs, is not prepared or denies access."""
+    """Tries what its live system has to do, and reports what differs, is not prepared or denies access."""
 
-    async def inspect(self) -> Sequence[str]: ...
+    async def inspect(self) -> Sequence[Tried]: ...
 
 
 @runtime_checkable

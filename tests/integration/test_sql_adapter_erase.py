@@ -34,6 +34,7 @@ from tests.fixtures.cdr import (
     call,
     each,
     engine,
+    missing,
     number,
     store_of,
     with_tables,
@@ -337,7 +338,7 @@ async def test_the_check_names_what_would_be_refused_or_hidden_at_work(dsn: str,
     ):
         await ask(dsn, statement)
     async with engine(databases.as_role(dsn, name, "x"), tmp_path / "store.toml", {}) as checked:
-        said = "; ".join(await checked.adapter.inspect())
+        said = "; ".join(await missing(checked))
     await ask(dsn, f"DROP OWNED BY {name}")
     await ask(dsn, f"DROP ROLE {name}")
     assert said.count(f'GRANT USAGE ON SCHEMA "public" TO {name}') == 3
@@ -351,7 +352,7 @@ async def test_undeclared_referring_table_is_named_beforehand(accounts: SqlEngin
     await ask(dsn, "CREATE TABLE visit (id int PRIMARY KEY, account_id int REFERENCES account ON DELETE CASCADE)")
     before = await ask(dsn, LEFT)
     with pytest.raises(DatasetOutdated, match=r"rating \(to account, rating_account_id_fkey\), visit"):
-        await accounts.adapter.inspect()
+        await missing(accounts)
     with pytest.raises(DatasetOutdated, match="declare each, with belongs_to"):
         await accounts.one(task(ERASE, ANNA_OF_REFERENCES))
     assert await ask(dsn, LEFT) == before

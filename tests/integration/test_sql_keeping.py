@@ -20,7 +20,7 @@ from shared.systems.sql.settings import SHIPPED
 from shared.systems.states import ErasureRefused
 from shared.systems.sweepable import Swept
 from tests.fixtures.analytics import due, sweep
-from tests.fixtures.cdr import ANNA, BORIS, CHIARA, OURS, SqlEngine, ask, call, engine, number, with_tables
+from tests.fixtures.cdr import ANNA, BORIS, CHIARA, OURS, SqlEngine, ask, call, engine, missing, number, with_tables
 from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.policy import signed_policy
 
@@ -413,7 +413,7 @@ async def test_the_four_tables_of_the_page_do_each_operation(empty_database: str
     await with_tables(empty_database, FOUR_TABLES)
     (tmp_path / "orders.toml").write_text(dataset, encoding="utf-8")
     async with engine(empty_database, tmp_path / "orders.toml", {}, signed_policy()) as orders:
-        assert await orders.adapter.inspect() == []
+        assert await missing(orders) == []
         assert orders.adapter.can.against_policy == ()
         copied = await orders.receipt(asked(Operation.EXPORT))
         stopped = await orders.receipt(asked(Operation.SUPPRESS))

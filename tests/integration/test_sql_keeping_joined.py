@@ -14,7 +14,7 @@ from shared.domain.policy import Policy, WhereUnknown, parse_period
 from shared.storage.postgres import connected
 from shared.systems.contract import Task
 from shared.systems.sql.dataset import Dataset
-from tests.fixtures.cdr import SqlEngine, ask, engine, store_of
+from tests.fixtures.cdr import SqlEngine, ask, engine, missing, store_of
 from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.mobile import DATASET, PEOPLE, RULE, SHAPES, E, about, deferred, filled, held
 from tests.fixtures.policy import signed_policy
@@ -48,10 +48,10 @@ async def test_plan_equals_the_erasure_whatever_leads_to_kept_rows(mobile: SqlEn
 
 
 async def test_required_column_that_is_to_be_blanked_is_named_by_the_check(mobile: SqlEngine, mobile_dsn: str) -> None:
-    assert not await mobile.adapter.inspect()
+    assert not await missing(mobile)
     await ask(mobile_dsn, "ALTER TABLE usage ALTER cell SET NOT NULL")
     assert [
-        "public.usage keeps rows without cell, which may not be NULL" in each for each in await mobile.adapter.inspect()
+        "public.usage keeps rows without cell, which may not be NULL" in each for each in await missing(mobile)
     ] == [True]
 
 
@@ -388,7 +388,7 @@ async def left(dsn: str) -> list[tuple[object, ...]]:
 
 
 async def test_customer_stays_reduced_with_kept_calls(calls: SqlEngine, dsn: str) -> None:
-    assert not await calls.adapter.inspect()
+    assert not await missing(calls)
     first = of("anna", "1")
     plan = await calls.receipt(of("anna", "1", Operation.PLAN))
     done, other = [await calls.receipt(first), await calls.receipt(of("boris", "2"))]
@@ -424,7 +424,7 @@ async def test_a_customer_stays_whole_with_the_calls_that_a_hold_covers(calls: S
 async def test_unrestrictable_customer_is_named_by_both_commands(calls: SqlEngine, dsn: str, tmp_path: Path) -> None:
     (tmp_path / "open.toml").write_text(DATASET_RULES.replace(KEPT, "", 1), encoding="utf-8")
     async with engine(dsn, tmp_path / "open.toml", {}, signed_policy()) as unrestricted:
-        [says] = await unrestricted.adapter.inspect()
+        [says] = await missing(unrestricted)
         assert "write keep.mark = " in says
         refused = await unrestricted.one(of("anna", "1"))
     assert isinstance(refused, ForeignHit)

@@ -334,7 +334,7 @@ def test_downstreams_check_says_it_by_the_files_alone(tmp_path: Path, monkeypatc
     (over := tmp_path / "over").mkdir()
     monkeypatch.setenv("DSR_POLICY_OVERLAY", str(changed(over, CALLS, 'fields = ["caller_nmae", ')))
     (tmp_path / "mine.toml").write_text(CDR, encoding="utf-8")
-    done = CliRunner().invoke(main.app, ["downstreams", "check", str(tmp_path / "mine.toml"), "--file-only"])
+    done = CliRunner().invoke(main.app, ["downstreams", "check", str(tmp_path / "mine.toml"), "--file-only", "--text"])
     assert "does not say where caller_nmae is" in done.stdout
     assert done.exit_code == 1
 

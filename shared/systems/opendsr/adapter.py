@@ -26,6 +26,7 @@ from shared.systems.opendsr.processor import (
     subject_request_id,
 )
 from shared.systems.opendsr.settings import OpenDsrSettings
+from shared.systems.protocols import Tried
 
 
 class _Asking(NamedTuple):
@@ -70,10 +71,10 @@ class OpenDsrAdapter:
             knows_no_states=True,
         )
 
-    async def inspect(self) -> Sequence[str]:
+    async def inspect(self) -> Sequence[Tried]:
         """Asks what it supports; raises what a task would be answered."""
         await self._processor.discover()
-        return ()
+        return [Tried("access", "discovery")]
 
     async def close(self) -> None:
         """Closes the connections."""

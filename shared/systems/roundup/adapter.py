@@ -14,7 +14,7 @@ from shared.systems.engine.copying import Copies
 from shared.systems.engine.ownership import Mine
 from shared.systems.engine.records import Span
 from shared.systems.engine.serving import Served
-from shared.systems.protocols import HandOver
+from shared.systems.protocols import HandOver, Tried
 from shared.systems.roundup.copies import CATEGORIES, HISTORY
 from shared.systems.roundup.escalation import escalate
 from shared.systems.roundup.people import USER, Person
@@ -77,11 +77,11 @@ class RoundupAdapter:
         """Closes the connections."""
         await self._tracker.close()
 
-    async def inspect(self) -> Sequence[str]:
+    async def inspect(self) -> Sequence[Tried]:
         """Signs in, and calls one of the privacy routes; raises what a task would be answered."""
         await self._tracker.search("user", "id", id=["0"])
         await self._tracker.of_records("history", {}, ROWS)
-        return ()
+        return [Tried("access", "search of users, route of histories")]
 
     def _system(self, scope: Scope, save_progress: Checkpoint = _nothing_to_note) -> TicketSystem:
         shows_others = Other.WRITERS not in self._policy.redacts("ticket")

@@ -20,6 +20,7 @@ from shared.systems.engine.ownership import Attribution, refusal, subject
 from shared.systems.engine.records import Subject, Unit
 from shared.systems.engine.serving import Served
 from shared.systems.http_client import connect
+from shared.systems.protocols import Tried
 from shared.systems.sweepable import Counted, Dated, Due, GoOn, Spared, Swept
 from shared.systems.tryton.customer import KINDS, PARTY, Customer
 from shared.systems.tryton.rpc import Search, TrytonRpc
@@ -83,10 +84,10 @@ class TrytonAdapter(Served):
         """Closes the connections."""
         await self._client.aclose()
 
-    async def inspect(self) -> Sequence[str]:
+    async def inspect(self) -> Sequence[Tried]:
         """Signs in without searching for a person; raises what a task would raise."""
         await self._search.rpc.search(PARTY, [["id", "=", 0]], ["id"])
-        return ()
+        return [Tried("access", f"search of {PARTY}")]
 
     async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Finds each subject's customer number, and all addresses and numbers with their periods."""
