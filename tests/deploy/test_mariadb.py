@@ -97,6 +97,39 @@ async def test_the_conformance_suite_passes_on_it(shop: Shop) -> None:
     assert {name for name, each in found.items() if each.word is not Word.YES} == set()
 
 
+async def test_the_check_tries_each_operation_and_names_planted_faults(shop: Shop) -> None:
+    await shop.run(
+        "CREATE TABLE fact (id int PRIMARY KEY, email varchar(90), said varchar(9), KEY (email)) ENGINE = InnoDB"
+    )
+    declared = """
+name = "facts"
+[tables.fact]
+category = "account"
+primary_key = ["id"]
+on_erase = "blank"
+[tables.fact.columns]
+id = { class = "T" }
+email = { class = "A", identity = "email" }
+said = { class = "A", blank = "removed" }
+"""
+
+    async def missing() -> list[str]:
+        system = shop.connected(declared)
+        found = [each.says for each in await system.adapter.inspect() if each.missing]
+        await system.close()
+        return found
+
+    assert await missing() == []
+    await shop.run("ALTER TABLE fact MODIFY said varchar(3)")
+    assert ["cannot hold 'removed' in said" in each for each in await missing()] == [True]
+    await shop.run("ALTER TABLE fact MODIFY said varchar(9), MODIFY email varchar(90) NOT NULL")
+    assert ["keeps rows without email, which may not be NULL" in each for each in await missing()] == [True]
+    user = f"u_{shop.name}"
+    await shop.run("ALTER TABLE fact MODIFY email varchar(90)", f"REVOKE UPDATE ON {shop.name}.* FROM {user}@'%'")
+    grant = f"GRANT UPDATE (`email`, `said`) ON `{shop.name}`.`fact` TO '{user}'@'%'"
+    assert [each.partition("let the owner run ")[2] for each in await missing()] == [grant]
+
+
 async def test_a_neighbour_whom_its_collation_takes_for_the_subject_is_not_touched(
     shop: Shop, system: WorkedSystem
 ) -> None:

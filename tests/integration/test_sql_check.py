@@ -144,12 +144,12 @@ async def tried(dsn: str, folder: Path, estate: Estate) -> tuple[list[str], list
             wrong = [str(refused)]
         if wrong:
             return wrong, []
-        corrections = [("name", None, "7" if estate.type in {"int", "numeric(4, 1)"} else "b")]
+        corrections = [("name", None, "7" if estate.type == "int" else "b")]
         asked = [task(Operation.LOCATE, ANNA), task(Operation.EXPORT, ANNA)]
         if estate.flag:
             asked += [task(Operation.RESTRICT, ANNA, ground="accuracy_contested")]
         able = not store.adapter.can.lacks["uncorrected"]
-        if able and estate.rectifies and estate.type in {"text", "varchar(3)", "int", "numeric(4, 1)"}:
+        if able and estate.rectifies and estate.type in {"text", "varchar(3)", "int"}:
             asked.append(task(Operation.RECTIFY, ANNA, changes=corrections))
         asked.append(task(Operation.ERASE, ANNA))
         results = [(each.operation, await store.one(each)) for each in asked]

@@ -133,7 +133,8 @@ class Postgres(Server):
         return translated(self.system)
 
     def assigned(self, statement: Statement, relation: Relation, name: str, value: str) -> str:
-        row = f"jsonb_build_object({_literal(name)}, {statement.value(value, 'text')})"  # a cast would cut what is too long
+        row = f"jsonb_build_object({_literal(name)}, {statement.value(value, 'text')})"
+        # a cast alone would cut a text that is too long
         held = f"(jsonb_populate_record(NULL::{self.place(relation.place)}, {row})).{self.quoted(name)}"
         return f"SELECT {self.typed(statement, value, relation.types[name])}, {held}"
 
