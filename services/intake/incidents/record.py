@@ -91,12 +91,13 @@ WHERE b.incident_id = $1 ORDER BY b.letter_id
 """
 _LOCK_ALL = "SELECT FROM request WHERE request_id = ANY($1) ORDER BY request_id FOR UPDATE"
 _NOTE = "INSERT INTO incident_letter (incident_id, request_id, letter_id) VALUES ($1, $2, $3)"
-# Requests of the requester of $2, who may have got the data: by message, or by what they state.
+# Requests of the requester of $2, who may have got the data: by message, by what they state, or by what they proved.
 _SUSPECTS = """
 SELECT r.request_id FROM request r JOIN request h ON h.request_id = $2
 WHERE r.request_id = ANY($1) AND (r.request_id = $2 OR r.case_id = h.case_id OR EXISTS (
     SELECT FROM request_lookup a JOIN request_lookup b USING (hash)
     WHERE a.request_id = r.request_id AND b.request_id = $2))
+UNION SELECT other FROM same_person WHERE request_id = $2
 """
 
 

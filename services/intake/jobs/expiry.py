@@ -24,7 +24,7 @@ from shared.storage.postgres import Connection
 
 EVERY = timedelta(hours=1)
 _AT_A_TIME = 500
-_AT_MOST_SECONDS = 10.0
+_AT_MOST_SECONDS = 5.0
 GRACE = timedelta(hours=1)
 """How long a service may take to consume the event by which it drops something."""
 
@@ -69,10 +69,9 @@ class Tier(NamedTuple):
 
 async def run(running: Running, settings: IntakeSettings) -> None:
     """Ends what is due for as long as the service runs."""
-    periods, kept = retention(), timedelta(days=settings.package_days)
+    periods, kept, unit_of_work = retention(), timedelta(days=settings.package_days), running.unit_of_work
 
     async def end() -> None:
-        unit_of_work = running.unit_of_work
         await end_all(unit_of_work, periods, lambda: running.heartbeats.beat("expiry"))
         async with unit_of_work.pool.acquire() as connection:
             await count_left(connection, periods, unit_of_work.clock.now(), kept)
@@ -237,8 +236,9 @@ DUE: Final[Mapping[str, Tier]] = {
     "tokens": Tier("FROM used_token WHERE used_at < $1::timestamptz - interval '1 day'", None, _delete),
     "digests": Tier(digests.EXPIRED, "correspondence_months", lambda tx, _, began: digests.forget(tx, began)),
 }
-_PACKAGES: Final = """FROM vault.sealed s JOIN request r USING (subject_ref)
-    WHERE s.kind = 'package' AND r.package_id IS NOT NULL AND r.responded_at < $1 AND s.created_at < $1"""
+_PACKAGES: Final = """FROM request r WHERE r.package_id IS NOT NULL AND r.responded_at < $1 AND EXISTS (
+    SELECT FROM vault.sealed s
+    WHERE s.subject_ref = r.subject_ref AND s.kind IN ('package', 'release') AND s.created_at < $1)"""
 # The reports of an erasure say whether a system still needs its key. A restriction is lifted by the identities that
 # systems have named.
 _UNNEEDED: Final[Mapping[str, str]] = {
