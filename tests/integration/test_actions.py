@@ -10,8 +10,10 @@ import jsonschema
 import pytest
 from uuid_utils.compat import uuid7
 
+from services.intake.actions.action import TEXTS
 from services.intake.actions.registry import ACTIONS, KINDS
-from services.intake.request import blockers
+from services.intake.api.resources import RESOURCES
+from services.intake.request.blockers import RULES
 from shared.domain.events import FulfilmentBlocked
 from shared.domain.operations import Operation, TaskReport
 from shared.storage.keyring import Keyring
@@ -387,8 +389,12 @@ async def test_actions_about_other_things_are_taken_once_and_approved_by_another
 
 
 def test_what_resolves_a_blocker_is_an_action() -> None:
-    rules = [each for each in vars(blockers).values() if isinstance(each, blockers.Rule)]
-    assert {name for rule in rules for name in rule.actions} <= {each.name for each in ACTIONS}
+    assert {name for rule in RULES.values() for name in rule.actions} <= {each.name for each in ACTIONS}
+
+
+def test_each_action_has_its_words_and_no_word_is_left_over() -> None:
+    created = {"requests/create", *(f"{kind}/create" for kind, each in RESOURCES.items() if each.creation)}
+    assert TEXTS.keys() == created | {f"{kind.name}/{name}" for kind in KINDS.values() for name in kind.actions}
 
 
 async def version_of(intake: Intake, path: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from services.intake.actions.action import Action, Held, Options, noted, saying
+from services.intake.actions.action import Action, Held, Options, noted
 from services.intake.actions.bodies import ContactConfirmed, ProofRevoked
 from services.intake.core.errors import BadRequest
 from services.intake.core.metrics import REQUESTS
@@ -183,16 +183,10 @@ def _may_verify(held: Held) -> bool:
 
 ACTIONS: Final[Sequence[Action]] = (
     Action(
-        name="verify",
-        title="Verify identity",
-        body=Verification,
-        effects=saying(
-            "Everything that they have stated counts as proved, as far as the method proves it.",
-            "Work begins, or goes on, if that is enough.",
-            "For a copy, an erasure or a correction a second person must approve what a person has entered.",
-        ),
-        apply=verify,
-        may=_may_verify,
+        "requests/verify",
+        verify,
+        _may_verify,
+        Verification,
         channel=True,
         second=lambda held, _: entered_by_hand(held),
         about=stated,
@@ -201,28 +195,14 @@ ACTIONS: Final[Sequence[Action]] = (
         proposed="proof.proposed",
     ),
     Action(
-        name="confirm-on-file",
-        title="Record a confirmation by the contact on file",
-        body=ContactConfirmed,
-        effects=saying("Answers go to the contact on file."),
-        apply=_confirm_on_file,
-        may=lambda _: False,
-        channel=True,
-        offered=False,
+        "requests/confirm-on-file", _confirm_on_file, lambda _: False, ContactConfirmed, channel=True, offered=False
     ),
     Action(
-        name=REVOKE,
-        title="Revoke a proof",
-        body=ProofRevoked,
-        effects=saying(
-            "The identity counts as proved no more, and what was found by it alone is withheld.",
-            "What was fetched or changed by it already is recorded as an incident (Art. 33).",
-            "A second person must approve it where the request is answered; its package is withheld meanwhile.",
-            "If it was theirs after all, reject the proposal: then the links that were sent are good again.",
-        ),
-        apply=_revoke,
+        f"requests/{REVOKE}",
+        _revoke,
+        lambda held: held.request.role != "processor" and not held.request.anonymous,
+        ProofRevoked,
         reads=_why_stopped,
-        may=lambda held: held.request.role != "processor" and not held.request.anonymous,
         channel=True,
         second=lambda held, _: held.request.state is State.CLOSED,
         target=("identity",),

@@ -120,7 +120,7 @@ async def described(held: Held, action: Action) -> Possible:
     return Possible(
         name=action.name,
         title=action.title,
-        effects=[*action.effects(held)],
+        effects=action.does(held),
         final=action.final,
         needs=action.power,
         channel=action.channel,

@@ -7,9 +7,9 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from services.intake.actions.action import ANOTHER, Action, Held, Options, by_two, saying
+from services.intake.actions.action import Action, Held, Options, by_two
 from services.intake.actions.answering import read_as
-from services.intake.actions.bodies import ArrivalCorrection, Extension, Nothing, QuestionAsked, QuestionReply
+from services.intake.actions.bodies import ArrivalCorrection, Extension, QuestionAsked, QuestionReply
 from services.intake.actions.identity import entered_by_hand, must_be_the_same_person, stated
 from services.intake.core.errors import BadRequest, ExtensionRefused
 from services.intake.core.metrics import EXTENSIONS_REFUSED
@@ -188,16 +188,10 @@ def _may_record_reply(held: Held) -> bool:
 
 ACTIONS: Final[Sequence[Action]] = (
     Action(
-        name="ask",
-        title="Ask the requester",
-        body=QuestionAsked,
-        effects=saying(
-            "A letter with your words goes out; work on what is clear goes on.",
-            "The time limit may stop only where the condition of the law is on file.",
-            "Ask for no identity document and no copy of one: it exposes more than it proves.",
-        ),
-        apply=_ask,
-        may=lambda held: bool(_askable(held)),
+        "requests/ask",
+        _ask,
+        lambda held: bool(_askable(held)),
+        QuestionAsked,
         second=lambda held, said: bool(said.contact_on_file) and entered_by_hand(held),
         about=_asked,
         shows=("question",),
@@ -205,48 +199,18 @@ ACTIONS: Final[Sequence[Action]] = (
         proposed="proof.proposed",
     ),
     Action(
-        name="withdraw-question",
-        title="Withdraw the question",
-        body=Nothing,
-        effects=saying(
-            "The question about who they are is asked no more, and can be asked again in other words.",
-            "No time limit has stopped for it. The person is not informed of that.",
-            "Its letter is printed no more; one that was mailed or read already cannot be called back.",
-        ),
-        apply=lambda held, _: held.request.take_question_back(),
-        may=lambda held: held.request.question is not None and held.request.state is State.AWAITING_IDENTITY,
+        "requests/withdraw-question",
+        lambda held, _: held.request.take_question_back(),
+        lambda held: held.request.question is not None and held.request.state is State.AWAITING_IDENTITY,
         final=True,
     ),
+    Action(f"requests/{REPLY}", _record_reply, _may_record_reply, QuestionReply, channel=True),
+    Action("requests/correct-arrival", _correct_arrival, lambda held: held.request.allows("redate"), ArrivalCorrection),
     Action(
-        name=REPLY,
-        title="Record a reply",
-        body=QuestionReply,
-        effects=saying(
-            "Work goes on, from the day on which the answer came; what was closed for want of it is reopened.",
-            "A reply does not verify identity. Record verification separately, or ask once more.",
-        ),
-        apply=_record_reply,
-        may=_may_record_reply,
-        channel=True,
-    ),
-    Action(
-        name="correct-arrival",
-        title="Correct the arrival date",
-        body=ArrivalCorrection,
-        effects=saying("Every date is counted again from then; the reason stays on record."),
-        apply=_correct_arrival,
-        may=lambda held: held.request.allows("redate"),
-    ),
-    Action(
-        name="extend",
-        title="Extend the time limit",
-        body=Extension,
-        effects=saying(
-            ANOTHER,
-            "Then a letter tells the person the new date and why (Art. 12(3)): at most two months, and once.",
-        ),
-        apply=_extend,
-        may=lambda held: held.request.allows("redate") and not held.request.extended,
+        "requests/extend",
+        _extend,
+        lambda held: held.request.allows("redate") and not held.request.extended,
+        Extension,
         second=by_two,
         about=_dates,
         shows=("reason", "new_due"),

@@ -104,8 +104,6 @@ class Found(RootModel[One]):
 class Creation:
     """A way to create a resource; ``apply`` returns it."""
 
-    title: str
-    effects: str
     body: type[BaseModel]
     apply: Callable[[Deciding, UnitOfWork, Any, Caller], Awaitable[Any]]
 
@@ -158,23 +156,13 @@ RESOURCES: Final[Mapping[str, Resource]] = {
         "hold_id",
         lambda _, tx, *__: holds.in_force(tx.connection),
         shows=HoldView,
-        creation=Creation(
-            "Place a hold",
-            "No erasure touches these data until the hold is lifted.",
-            HoldPlaced,
-            lambda means, tx, said, caller: means.holds.place(tx, said, caller),
-        ),
+        creation=Creation(HoldPlaced, lambda means, tx, said, caller: means.holds.place(tx, said, caller)),
     ),
     "incidents": Resource(
         "incident_id",
         lambda _, tx, *__: record.listed(tx.connection),
         _incident,
-        creation=Creation(
-            "Open an incident that was found elsewhere",
-            "You own it, unless you have handled its request.",
-            IncidentFound,
-            lambda _, tx, said, caller: record.enter(tx, said, caller),
-        ),
+        creation=Creation(IncidentFound, lambda _, tx, said, caller: record.enter(tx, said, caller)),
     ),
     "letters": Resource(
         "letter_id",
