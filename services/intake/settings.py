@@ -17,7 +17,7 @@ class IntakeSettings(Group, env_prefix="DSR_INTAKE_"):
 
     batch_bytes: int = Field(default=4 * 2**20, ge=1, le=64 * 2**20, description="longest body of a batch")
     result_bytes: int = Field(
-        default=16 * 2**20, ge=1, le=64 * 2**20, description="longest copy that a team uploads for a task, unpacked"
+        default=16 * 2**20, ge=1, le=64 * 2**20, description="longest copy that a team uploads for a task"
     )
     body_bytes: int = Field(default=2**18, ge=1, le=64 * 2**20, description="longest body of any other call")
     batch_numbers: int = Field(default=5_000, ge=1, le=100_000, description="telephone numbers of one batch")
@@ -70,11 +70,7 @@ class IntakeSettings(Group, env_prefix="DSR_INTAKE_"):
     package_downloads: int = Field(default=5, ge=1, le=100, description="how often a package is handed out")
 
     def read_emitters(self) -> Mapping[str, Emitter]:
-        """Reads the emitters of events, and what each may send.
-
-        Raises:
-            Misconfigured: the file cannot be used; says what to change.
-        """
+        """Reads the emitters of events, and what each may send; raises ``Misconfigured``."""
         return of_variable("DSR_INTAKE_EMITTERS", partial(read_emitters, self.emitters))
 
     @property

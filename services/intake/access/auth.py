@@ -93,11 +93,7 @@ class ApiKeys:
         self._asking: asyncio.Task[None] | None = None
 
     async def caller(self, token: str | None) -> Caller:
-        """Finds the caller of a bearer token.
-
-        Raises:
-            Unauthorised: it is none, is unknown, was revoked or has expired
-        """
+        """Finds the caller of a bearer token; raises ``Unauthorised``."""
         match = _TOKEN.fullmatch(token or "")
         if match is None:
             raise Unauthorised("send `Authorization: Bearer dsr_…` with an API key of this platform")

@@ -96,12 +96,7 @@ async def read_one(connection: Connection, key_id: str) -> SuspendedKey:
 
 
 async def release(tx: UnitOfWork, key_id: str, holder: str, actor: str) -> None:
-    """Releases a key: all its erasures go on, and its hour begins again.
-
-    Raises:
-        NotFound: the key is not suspended.
-        SamePerson: it is the caller's own key.
-    """
+    """Releases a key: all its erasures go on, and its hour begins again; raises ``NotFound``, ``SamePerson``."""
     row = await read_one(tx.connection, key_id)
     if row.holder == holder:
         raise SamePerson("This is your own API key. Ask another member of the privacy team to release it.")

@@ -22,8 +22,7 @@ class Rate:
     def take(self, who: str, seconds: float = 0.0) -> None:
         """Counts a call, which takes the time of one at that rate, or so many seconds, all of them within the burst.
 
-        Raises:
-            TooManyCalls: they come faster than that.
+        Raises ``TooManyCalls``.
         """
         self.must_have_room(who, seconds)
         self.count(who, seconds)
@@ -52,12 +51,7 @@ class Quota:
         self._held: dict[str, int] = {}
 
     def take(self, who: str, amount: int) -> None:
-        """Holds more.
-
-        Raises:
-            TooManyCalls: this caller holds too much already.
-            Overloaded: all together do.
-        """
+        """Holds more; raises ``TooManyCalls``, ``Overloaded``."""
         held = self._held.get(who, 0) + amount
         if held > self._most // 2:
             raise TooManyCalls("too much that you sent is still under way; send it again when it is answered")

@@ -61,12 +61,7 @@ class Proposal(Approval):
     body: UUID | None
 
     def must_wait_for(self, holder: str) -> None:
-        """Checks that this person may decide it.
-
-        Raises:
-            NotReady: it is decided already.
-            SamePerson: they have proposed it.
-        """
+        """Checks that this person may decide it; raises ``NotReady``, ``SamePerson``."""
         if self.state != "proposed":
             raise NotReady(f"this proposal is {self.state}: read the list of approvals again")
         if self.proposed_by == holder:

@@ -78,9 +78,7 @@ class Deciding:
 
         A closed erasure leaves the channel nothing to know the requester by, so there it needs the code.
 
-        Raises:
-            Forbidden: an erasure is closed, and the channel has not shown the code.
-            Shredded: they were kept for as long as they may be.
+        Raises ``Forbidden``, ``Shredded``.
         """
         async with self.unit_of_work.begin() as tx:
             request = await repository.read(tx.connection, request_id)

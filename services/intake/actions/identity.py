@@ -64,9 +64,7 @@ async def stated(held: Held, _: object) -> str:
 async def verify(held: Held, said: Verification) -> Transition:
     """The requester has proved who they are: work begins, or goes on with what had waited for that.
 
-    Raises:
-        BadRequest: that much proof is not enough for anything of it.
-        IllegalTransition: another person has proved a part of it before.
+    Raises ``BadRequest``, ``IllegalTransition``.
     """
     tx, request, means = held.tx, held.request, held.means
     request.must_be_ours()
@@ -118,8 +116,7 @@ async def _confirm_on_file(held: Held, said: ContactConfirmed) -> Transition:
 async def _revoke(held: Held, said: ProofRevoked) -> Transition:
     """A proof was wrong: from now on it counts for nothing, and what was found by it is dropped.
 
-    Raises:
-        BadRequest: nothing is proved of an identity of that field.
+    Raises ``BadRequest``.
     """
     tx, request = held.tx, held.request
     request.must_be_ours()

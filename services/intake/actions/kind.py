@@ -50,12 +50,7 @@ class Kind:
     channels: bool = False
 
     def action(self, name: str, caller: Caller) -> Action:
-        """The action of that name.
-
-        Raises:
-            NotFound: there is none.
-            Forbidden: it is the privacy team's.
-        """
+        """The action of that name; raises ``NotFound``, ``Forbidden``."""
         found = self.actions.get(name)
         if found is None or not found.offered:
             known = ", ".join(sorted(each.name for each in self.actions.values() if each.offered))

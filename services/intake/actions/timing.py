@@ -41,9 +41,7 @@ INSERT INTO extension (request_id, reason, approved_at, told_at) VALUES ($1, $2,
 async def _ask(held: Held, said: QuestionAsked) -> Transition:
     """Sends a question to the requester: who they are, or what they mean (Art. 12(6), Recital 63).
 
-    Raises:
-        BadRequest: a contact on file is named, and the request names no account, or there is no portal.
-        IllegalTransition: a contact on file is named, and a part of the request is proved.
+    Raises ``BadRequest``, ``IllegalTransition``.
     """
     if said.contact_on_file:
         if not (url := PortalSettings().url):
@@ -62,8 +60,7 @@ async def _asked(held: Held, said: QuestionAsked) -> str:
 async def _record_reply(held: Held, said: QuestionReply) -> Transition:
     """The requester has answered a question; an answer that comes too late reopens the request.
 
-    Raises:
-        BadRequest: it cannot have come then, or names identities that were not asked for.
+    Raises ``BadRequest``.
     """
     tx, request, means = held.tx, held.request, held.means
     held.caller.grant.must_not_vouch(said.proofs)
@@ -89,11 +86,7 @@ async def _record_reply(held: Held, said: QuestionReply) -> Transition:
 
 
 async def _correct_arrival(held: Held, said: ArrivalCorrection) -> Transition:
-    """Every date is counted again from when and where the request really came.
-
-    Raises:
-        BadRequest: it cannot have come then, or that is what is on file.
-    """
+    """Every date is counted again from when and where the request really came; raises ``BadRequest``."""
     tx, request, policy = held.tx, held.request, held.means.policy
     request.must_allow("redate")
     arrival = _arrival(held, said, tx.now)
@@ -121,11 +114,7 @@ def _arrival(held: Held, said: ArrivalCorrection, now: datetime) -> Arrival:
 
 
 async def _extend(held: Held, said: Extension) -> Transition:
-    """Sets the new date, and informs the subject (Art. 12(3)).
-
-    Raises:
-        ExtensionRefused: with everything that is wrong with it.
-    """
+    """Sets the new date, and informs the subject (Art. 12(3)); raises ``ExtensionRefused``."""
     tx, request, policy = held.tx, held.request, held.means.policy
     surge = await _judge(held, request, said)
     told_at = None if request.channel in SENT_TO else tx.now

@@ -59,11 +59,7 @@ Made for {holder} on {made_at}. The making is on record in the evidence of the c
 
 
 async def build(tx: UnitOfWork, letters: Letters, request_id: UUID, caller: Caller) -> bytes:
-    """The ZIP of one case, also of one that is open.
-
-    Raises:
-        NotFound: there is no such request for this caller.
-    """
+    """The ZIP of one case, also of one that is open; raises ``NotFound``."""
     request = await visible(tx.connection, await repository.read(tx.connection, request_id), caller)
     entries = await evidence.entries(tx.connection, request_id)
     shown = certified(request, tx.now.date(), letters)

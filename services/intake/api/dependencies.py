@@ -180,12 +180,7 @@ async def version(
         ),
     ],
 ) -> str:
-    """The version that the caller has seen.
-
-    Raises:
-        PreconditionRequired: no version is named.
-        BadRequest: it is no entity tag of this API.
-    """
+    """The version that the caller has seen; raises ``PreconditionRequired``, ``BadRequest``."""
     if if_match == "*":
         raise PreconditionRequired("any version is none: read it, and send the ETag that you get as If-Match")
     tag = _ETAG.fullmatch(if_match)

@@ -6,7 +6,6 @@ which no name comes twice. A body is read only for who has a key. What is refuse
 
 import asyncio
 import re
-import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from uuid import UUID
@@ -37,7 +36,7 @@ _ONCE = frozenset(
     }
 )
 _JSON = frozenset({"application/json", "application/json;charset=utf-8", 'application/json;charset="utf-8"'})
-_PLAIN, _GZIP = "identity", 16 + zlib.MAX_WBITS
+_PLAIN = "identity"
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REFUSALS_AT_ONCE_SECONDS = 10.0
 _FORESEEN = (DsrError, RequestValidationError, ClientDisconnect, *AWAY)
@@ -105,8 +104,7 @@ class Door:
             await self._app(scope, receive, send)
             return
         limit = self._limit(scope["path"])
-        announced = _announced(headers, limit, packed=scope["path"] == RESULT)
-        if announced and b"content-type" not in headers:
+        if _announced(headers, limit) and b"content-type" not in headers:
             scope["headers"] = [*scope["headers"], (b"content-type", b"application/json")]
         body: bytes | bytearray = b""
         more = True
@@ -124,36 +122,15 @@ class Door:
                     body += part
                 if len(body) > limit:
                     raise TooLarge(f"the body is longer than {limit} bytes; send less in one call")
-            await self._unpack(scope, headers, caller, body, limit, receive, send)
+            await self._hand_over(scope, body, receive, send)
         finally:
             self._held.give(caller.channel, len(body))
 
     def _limit(self, path: str) -> int:
-        """Limit of a body in bytes, also once it is unpacked."""
+        """Returns the limit of a body in bytes."""
         settings = self._settings
         longer = {BATCH: settings.batch_bytes, CHECK: settings.batch_bytes, RESULT: settings.result_bytes}
         return longer.get(path, settings.body_bytes)
-
-    async def _unpack(
-        self,
-        scope: Scope,
-        headers: Mapping[bytes, str],
-        caller: Caller,
-        body: bytes | bytearray,
-        limit: int,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        """Hands a body over, one that came packed unpacked; for as long as that lasts, it counts as well."""
-        if headers.get(b"content-encoding", _PLAIN) == _PLAIN:
-            await self._hand_over(scope, body, receive, send)
-            return
-        unpacked = await asyncio.to_thread(unpack, body, limit)
-        self._held.take(caller.channel, len(unpacked))
-        try:
-            await self._hand_over(scope, unpacked, receive, send)
-        finally:
-            self._held.give(caller.channel, len(unpacked))
 
     async def _hand_over(self, scope: Scope, body: bytes | bytearray, receive: Receive, send: Send) -> None:
         if scope["method"] == "POST" and (endpoint := self._direct.get(scope["path"])):
@@ -201,39 +178,15 @@ def _single(scope: Scope) -> dict[bytes, str]:
     return found
 
 
-def unpack(body: bytes | bytearray, limit: int) -> bytes:
-    """Unpacks a gzip body, never further than one byte beyond the limit.
-
-    Raises:
-        TooLarge: it is longer than that.
-        RequestValidationError: it is no gzip, or not one whole.
-    """
-    unpacking = zlib.decompressobj(_GZIP)
-    try:
-        content = unpacking.decompress(body, limit + 1)
-    except zlib.error:
-        content = b""
-    if len(content) > limit:
-        raise TooLarge(f"the body is longer than {limit} bytes, unpacked; send less in one call")
-    if not unpacking.eof or unpacking.unused_data:
-        raise RequestValidationError([{"loc": (), "msg": "no gzip, or not one whole", "type": "gzip_invalid"}])
-    return content
-
-
-def _announced(headers: Mapping[bytes, str], limit: int, *, packed: bool) -> bool:
-    """Whether a body is announced, of a kind and length that we read; ``packed``: as gzip too.
-
-    Raises:
-        UnsupportedType: it is no JSON, or compressed.
-        TooLarge: it is longer than the limit.
-    """
+def _announced(headers: Mapping[bytes, str], limit: int) -> bool:
+    """Returns whether a body is announced that we read; raises ``UnsupportedType``, ``TooLarge``."""
     length = headers.get(b"content-length", "0")
     if not (b"transfer-encoding" in headers or length != "0"):
         return False
     kind = headers.get(b"content-type", "application/json")
     if kind not in _JSON and kind.lower().replace(" ", "") not in _JSON:
         raise UnsupportedType("send JSON in UTF-8, as application/json")
-    if headers.get(b"content-encoding", _PLAIN) not in ({_PLAIN, "gzip"} if packed else {_PLAIN}):
+    if headers.get(b"content-encoding", _PLAIN) != _PLAIN:
         raise UnsupportedType("send it uncompressed")
     if not length.isdecimal() or int(length) > limit:
         raise TooLarge(f"the body is longer than {limit} bytes; send less in one call")

@@ -112,7 +112,6 @@ async def identities(token: Claim, caller: AnyCaller, services: UseServices) -> 
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/TaskResult"}}},
-            "description": "May be packed (`Content-Encoding: gzip`); it is unpacked no further than it may be long.",
         }
     },
 )

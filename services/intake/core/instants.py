@@ -25,11 +25,7 @@ class Instants:
     oldest: timedelta = timedelta(days=731)
 
     def arrived(self, stated: datetime | None, now: datetime) -> datetime:
-        """When something arrived: now, if nothing is said.
-
-        Raises:
-            BadRequest: it lies in the future, or too long ago.
-        """
+        """When something arrived: now, if nothing is said; raises ``BadRequest``."""
         if stated is None:
             return now
         if stated > now + self.tolerance:

@@ -120,8 +120,7 @@ class DataSubject(Strict):
     def identities(self) -> Iterator[Identity]:
         """Each identity in its one spelling, and once; a number once for each period in which it was theirs.
 
-        Raises:
-            MalformedIdentity: a value cannot be one of its type; names its field
+        Raises ``MalformedIdentity``.
         """
         for kind in _SINGLE:
             if value := getattr(self, kind):

@@ -41,11 +41,7 @@ class Envelope:
 
 
 def read(record: Message) -> Envelope | None:
-    """The event of a record; None where its type is none of ours.
-
-    Raises:
-        MalformedEvent: it is no such event; names the field and what is wrong, and quotes nothing.
-    """
+    """The event of a record; None where its type is none of ours; raises ``MalformedEvent``."""
     content_type = record.headers.get("content-type", "application/json").lower()
     attributes, data = (
         _structured(record.value, content_type)

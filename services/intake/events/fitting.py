@@ -16,11 +16,7 @@ from shared.domain.user_events import REQUESTED, TYPES, Asked, ConsentWithdrawn,
 
 
 def bounded(emitter: Emitter, caller: Caller) -> Caller:
-    """The caller, who states no more than the file of emitters lets this one state.
-
-    Raises:
-        NotDeclared: the key is another tenant's
-    """
+    """The caller, who states no more than the file of emitters lets this one state; raises ``NotDeclared``."""
     if caller.grant.tenant != emitter.tenant:
         raise NotDeclared("the key that has posted the identities is not of the tenant of this emitter")
     return replace(caller, grant=caller.grant.at_most(emitter.level))
@@ -29,9 +25,7 @@ def bounded(emitter: Emitter, caller: Caller) -> Caller:
 def must_serve(emitters: Mapping[str, Emitter], caller: Caller, said: SubjectStatement) -> Caller:
     """The caller, bounded by the file of emitters; returns where an event of theirs could use what they say.
 
-    Raises:
-        Forbidden: the holder of the key is no emitter, or the key is another tenant's, or may ask for nothing of it
-        BadRequest: no event that it may send is about such identities, or such changes
+    Raises ``Forbidden``, ``BadRequest``.
     """
     emitter = emitters.get(caller.holder)
     if emitter is None:
@@ -70,11 +64,7 @@ def _must_fit(kind: str, said: SubjectStatement, grant: Grant) -> None:
 
 
 def submission(kind: str, event: Asked, stated: Stated) -> Submission:
-    """The request that an event asks for.
-
-    Raises:
-        MalformedEvent: what is asked for does not fit the right; says what to change
-    """
+    """The request that an event asks for; raises ``MalformedEvent``."""
     if isinstance(event, RightRequested):
         asked = event.model_dump(exclude={"subject"})
     elif isinstance(event, ConsentWithdrawn):

@@ -144,11 +144,7 @@ class UserEvents(BatchDispatcher):
 
 
 async def _new(events: Sequence[Envelope], tx: UnitOfWork) -> list[Envelope]:
-    """Those that were not heard before, each once.
-
-    Raises:
-        EventIdReused: another event had the id of one of them
-    """
+    """Those that were not heard before, each once; raises ``EventIdReused``."""
     ids = {each.event_id: each.content_id for each in reversed(events)}  # of several with an id the first counts
     fresh = await inbox.fresh(tx.connection, [*ids, *{each.content_id for each in events}], tx.now)
     if any(each.content_id in fresh and ids[each.event_id] != each.content_id for each in events) or any(

@@ -34,13 +34,7 @@ class SubjectUnfit(EventRefused):
 
 
 async def tell(tx: UnitOfWork, name: str, emitter: Emitter, event: Told, stated: Stated, instants: Instants) -> None:
-    """Puts on record what an emitter reports.
-
-    Raises:
-        BadRequest: an account was closed in the future
-        SubjectUnfit: the token names other identities than that needs
-        RegisterUnfilled: nobody has filled the register of numbers
-    """
+    """Puts on record what an emitter reports; raises ``BadRequest``, ``SubjectUnfit``, ``RegisterUnfilled``."""
     match event:
         case AccountClosed():
             instants.happened(event.closed_at, tx.now, "closed_at")

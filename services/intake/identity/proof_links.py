@@ -300,9 +300,7 @@ async def ask(tx: UnitOfWork, request: Request, links: ProofLinks, address: str)
     A staff member who enters an address of their own would get the data of another: so, as with proof by hand, a second
     person must look the address up and approve it.
 
-    Raises:
-        BadRequest: it is no address, or the request names no account.
-        IllegalTransition: a part of the request is proved, so a proof of the account would not count.
+    Raises ``BadRequest``, ``IllegalTransition``.
     """
     request.must_be_ours()
     try:

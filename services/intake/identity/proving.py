@@ -66,9 +66,7 @@ class Proving:
 
         An e-mail address and a number that are proved each by itself prove more together, if the register confirms it.
 
-        Raises:
-            BadRequest: there is no such method or identity, the method does not prove it, or not now
-            Forbidden: it is more than the key may state
+        Raises ``BadRequest``, ``Forbidden``.
         """
         if assurance:
             grant.must_state(assurance.level)

@@ -175,8 +175,7 @@ async def read(tx: UnitOfWork, request: StoredRequest, caller: Caller, *, by_cod
     Links and codes are for the subject alone (``masked``). Once the subject's key is shredded, addresses are not
     shown (REQ-R11).
 
-    Raises:
-        Shredded: the correspondence has expired.
+    Raises ``Shredded``.
     """
     request_id = request.request_id
     usual = orjson.loads(await tx.vault.statement(tx.connection, request_id))
@@ -278,8 +277,7 @@ async def note(
 async def controller(tx: UnitOfWork, request: StoredRequest, *, to_subject: bool) -> str | None:
     """To whom a request was passed on; for the subject only if the customer may be named to them.
 
-    Raises:
-        Shredded: the correspondence has expired.
+    Raises ``Shredded``.
     """
     known = await tx.vault.open_kind(tx.connection, request.request_id, "controller")
     if not known:

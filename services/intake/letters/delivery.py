@@ -97,8 +97,7 @@ async def keep(tx: UnitOfWork, letters: Letters, written: Sequence[Written], mor
 
     A requester of the portal gets a mail that there is something to read. ``more``: what else is sealed.
 
-    Raises:
-        Shredded: the correspondence of one of the requests has expired.
+    Raises ``Shredded``.
     """
     everything = [*written, *await _news(tx, letters, written)]
     sealings, delivered = await _addressed(tx, everything)
@@ -132,8 +131,7 @@ async def acknowledge(tx: UnitOfWork, opened: Sequence[tuple[StoredRequest, corr
 async def ask_for_texts(tx: UnitOfWork, request: StoredRequest) -> bool:
     """Has those letters of a request rendered that nobody is sent, as they are first read; returns whether any is.
 
-    Raises:
-        Shredded: the correspondence has expired.
+    Raises ``Shredded``.
     """
     coming = await _without_text(tx, request.request_id)
     for letter_id, kind in coming:

@@ -149,12 +149,7 @@ async def contents(tx: UnitOfWork, mails: Sequence[Mail]) -> dict[UUID, MailCont
 
 
 async def opened(tx: UnitOfWork, mail_id: UUID, kind: str = READ) -> tuple[Mail, bytes]:
-    """A mail, and what was read of it, or the original.
-
-    Raises:
-        NotFound: there is no such mail.
-        Shredded: it is gone, since it was decided about, or the correspondence has expired.
-    """
+    """A mail, and what was read of it, or the original; raises ``NotFound``, ``Shredded``."""
     mail = await find(tx.connection, mail_id)
     kept = await _kept(tx, [mail], kind)
     if not kept:
@@ -184,8 +179,7 @@ async def _destroy(tx: UnitOfWork, mail_id: UUID) -> None:
 async def keep_with(tx: UnitOfWork, request_id: UUID, mail_id: UUID, kept: UUID) -> None:
     """Keeps a mail with the correspondence of the request that it has become, or answers; ``kept``: with what it was.
 
-    Raises:
-        Shredded: the correspondence has expired.
+    Raises ``Shredded``.
     """
     for kind in (KIND, READ):
         found = await tx.vault.open_named(tx.connection, {kept}, kind, [str(mail_id)])

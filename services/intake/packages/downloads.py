@@ -85,10 +85,7 @@ class Download(NamedTuple):
 async def begin(tx: UnitOfWork, request: Request, what: What, settings: IntakeSettings, caller: Caller) -> Link | Fault:
     """Makes a link, and counts a download, but of a report only once in a day; or says why it is withheld.
 
-    Raises:
-        NotReady: there is no package.
-        Expired: it is no longer kept, or was fetched as often as it may be.
-        Shredded: the subject's key is gone.
+    Raises ``NotReady``, ``Expired``, ``Shredded``.
     """
     if request.package_id is None:
         raise NotReady("there is no package: the request is still open, or nothing was found")
@@ -124,9 +121,7 @@ async def find(connection: Connection, download_id: UUID, caller: Caller, now: d
 async def hand_out(tx: UnitOfWork, download: Download, settings: IntakeSettings, caller: Caller) -> Chunked | Fault:
     """The package of a link, or why it is withheld by now; the evidence names who inspects one that is.
 
-    Raises:
-        Expired: the link is over, or the package is no longer kept.
-        Shredded: the subject's key is gone.
+    Raises ``Expired``, ``Shredded``.
     """
     released = await releases.held(tx, download.request_id)
     if released.package_id != download.package_id:
@@ -158,11 +153,7 @@ def _expired(settings: IntakeSettings) -> Expired:
 async def content(
     unit_of_work: UnitOfWorkFactory, download: Download, piece: Chunked, settings: IntakeSettings
 ) -> AsyncIterator[bytes]:
-    """The bytes of a package, a chunk at a time; with the last one the link is over.
-
-    Raises:
-        Shredded: the package or the subject's key has gone meanwhile; then the answer breaks off.
-    """
+    """The bytes of a package, a chunk at a time; with the last one the link is over; raises ``Shredded``."""
     async for chunk in chunks.read(unit_of_work.pool, unit_of_work.vault, piece, 0, piece.size):
         yield chunk
     await asyncio.shield(_end(unit_of_work, download, settings))  # the client may hang up after the last byte

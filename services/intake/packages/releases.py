@@ -93,8 +93,7 @@ async def check(tx: UnitOfWork, released: Released) -> Fault | None:
 
     One that fits is read again once anything by which that is found is other: a million rows take half a minute.
 
-    Raises:
-        Shredded: the subject's key is gone.
+    Raises ``Shredded``.
     """
     proofs, package = proof_policy(tx.policy.overlay), (released.subject_ref, released.package_id)
     now = await version_of(tx.connection, proofs, *package)

@@ -34,11 +34,7 @@ class Packed:
 
 
 async def find(pool: Pool, vault: Vault, archive: Chunked, name: str) -> Packed | None:
-    """Where that file lies in the archive; None where there is none of that name.
-
-    Raises:
-        Shredded: the archive or its subject's key is gone.
-    """
+    """Where that file lies in the archive; None where there is none of that name; raises ``Shredded``."""
     start = max(archive.size - CHUNK, 0)
     try:
         with zipfile.ZipFile(_End(await _bytes(pool, vault, archive, start, archive.size), start)) as contents:
@@ -54,11 +50,7 @@ async def find(pool: Pool, vault: Vault, archive: Chunked, name: str) -> Packed 
 
 
 async def content(pool: Pool, vault: Vault, packed: Packed) -> AsyncIterator[bytes]:
-    """The file, a block at a time.
-
-    Raises:
-        Shredded: the archive or its subject's key has gone meanwhile.
-    """
+    """The file, a block at a time; raises ``Shredded``."""
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
     async for some in chunks.read(pool, vault, packed.archive, packed.first, packed.end):
         rest = some

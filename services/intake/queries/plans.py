@@ -51,9 +51,7 @@ async def plan(tx: UnitOfWork, request: Request, caller: Caller) -> Plan:
 
     Of what had to be kept it says until when, for as long as it is: the subject's key is kept with it.
 
-    Raises:
-        IllegalTransition: it is no erasure, or a customer decides about it.
-        Shredded: its subject is known no more.
+    Raises ``IllegalTransition``, ``Shredded``.
     """
     if request.right is not Right.ERASURE:
         raise IllegalTransition(f"only an erasure has a plan, and this is {request.right}: it removes nothing")

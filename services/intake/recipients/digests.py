@@ -277,11 +277,7 @@ async def not_reached(tx: UnitOfWork, digest_id: UUID) -> None:
 
 
 async def find(connection: Connection, digest_id: UUID) -> Digest:
-    """The digest of that id.
-
-    Raises:
-        NotFound: there is none, or its period is over.
-    """
+    """The digest of that id; raises ``NotFound``."""
     row = await connection.fetchrow(_READ, digest_id)
     if row is None:
         raise NotFound("no digest of that id; see those that wait: GET /v1/recipient-digests")
@@ -291,8 +287,7 @@ async def find(connection: Connection, digest_id: UUID) -> Digest:
 async def read(tx: UnitOfWork, digest_id: UUID, caller: Caller) -> str:
     """The digest as a page; that it was read is on record; raises as ``find``.
 
-    Raises:
-        NotReady: it is being written.
+    Raises ``NotReady``.
     """
     await find(tx.connection, digest_id)
     await note_reading(tx, digest_id, caller)
@@ -315,11 +310,7 @@ async def _text(tx: UnitOfWork, digest_id: UUID) -> NoticeText:
 
 
 async def hear(tx: UnitOfWork, digest: Digest, reply: str, caller: Caller) -> None:
-    """Records that the recipient has it, or has done the same: no reminder follows.
-
-    Raises:
-        IllegalTransition: they were not told, or have said it before.
-    """
+    """Records that the recipient has it, or has done the same: no reminder follows; raises ``IllegalTransition``."""
     rows: Sequence[Any] = await tx.connection.fetch(_REPLIED, digest.digest_id, reply, tx.now)
     if not rows:
         raise IllegalTransition(

@@ -99,11 +99,7 @@ class Holds:
         return tx.now.astimezone(self._zone).date()
 
     async def place(self, tx: UnitOfWork, said: HoldPlaced, caller: Caller) -> LegalHold:
-        """Holds the data from now on; the caller owns the hold.
-
-        Raises:
-            BadRequest: the policy knows no such reason or category, the review is too far away, or the number is none.
-        """
+        """Holds the data from now on; the caller owns the hold; raises ``BadRequest``."""
         if _PERSONAL.search(said.case_number):
             raise BadRequest("case_number looks like an address or a telephone number; give the case's", "case_number")
         if said.reason not in self._policy.reasons:
@@ -128,10 +124,7 @@ class Holds:
     async def review(self, tx: UnitOfWork, hold: LegalHold, said: HoldReviewed, caller: Caller) -> None:
         """Records a review: the hold stays until the next one, or ends on the day of the review.
 
-        Raises:
-            IllegalTransition: it is lifted, or a review would end it before its day.
-            SamePerson: its owner would end it alone.
-            BadRequest: the next review is too far away.
+        Raises ``IllegalTransition``, ``SamePerson``, ``BadRequest``.
         """
         _must_be_in_force(hold)
         if said.review_on is not None:
