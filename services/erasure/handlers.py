@@ -1,8 +1,10 @@
 """Handles answers, completed work, the subject's key and deferred erasures."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from services.erasure import keys
+from shared.app.service import Service
 from shared.domain.events import AnswerDecided, HoldLifted, RequestClosed, TimerFired, TimerKind
 from shared.domain.operations import Operation
 from shared.domain.policy_files import suppression_policy
@@ -17,6 +19,12 @@ from shared.messaging.unit_of_work import UnitOfWork
 _NOT_ERASED = frozenset({Outcome.FORWARDED, Outcome.REFUSED})
 _LEAST: Level = "L1"
 """The least assurance level: a stated identity without proof may belong to another person."""
+
+
+def join(service: Service) -> None:
+    """Subscribes the erasure of what was kept, once its day has come or its hold has ended."""
+    for ended in (TimerFired, HoldLifted):
+        service.on(ended, partial(release, service.fulfilments), right=Right.ERASURE)
 
 
 async def answer(fulfilments: Fulfilments, events: Sequence[AnswerDecided], tx: UnitOfWork) -> None:

@@ -3,8 +3,7 @@
 from functools import cache, partial
 
 from services.intake import app
-from services.intake.events import listener
-from services.intake.events.handlers import Handlers
+from services.intake.events import handlers, listener
 from services.intake.jobs import expiry, resuming
 from services.intake.packages import downloads, releases
 from services.intake.queries import statistics
@@ -18,10 +17,9 @@ service = Service("intake")
 
 def configure() -> None:
     """Reads letters, reasons and emitters, and says what is heard and done; raises ``Misconfigured``."""
-    Handlers.configured().subscribe(service)
     settings = IntakeSettings()
-    submissions = cache(partial(Submissions.of, settings=settings))
-    emitters = settings.read_emitters()
+    submissions, emitters = cache(partial(Submissions.of, settings=settings)), settings.read_emitters()
+    handlers.Handlers.configured().subscribe(service)
     service.serves(partial(app.build, settings=settings, submissions_of=submissions, emitters=emitters))
     listener.join(service, emitters, submissions)
     service.also(*(each.run for each in (statistics, resuming, digests)))
