@@ -22,7 +22,7 @@ from services.intake.core.errors import (
 from services.intake.core.instants import retention
 from services.intake.core.schemas import Strict
 from services.intake.events import subjects
-from services.intake.events.fitting import must_serve
+from services.intake.events.listener import must_emit
 from services.intake.events.subjects import SubjectStatement, Token
 from services.intake.queries.suppression_check import MOST, Checked, ContactPoint
 from shared.domain.assignments import AssignmentInDoubt, Register, stopped_by
@@ -151,11 +151,10 @@ def _read(body: bytes) -> tuple[TaskResult, bytes]:
 async def post_subject(body: SubjectStatement, caller: AnyCaller, services: UseServices) -> Token:
     """Post who an event will be about: it is sealed, and the event carries the token that is answered.
 
-    The holder of the key is the emitter. What it may not state is refused here already, and so is what no event that it
-    may send could use.
+    The holder of the key is the emitter. What it may not state is refused here already.
     """
     caller.must_be("channel")
-    caller = must_serve(services.emitters, caller, body)
+    caller = must_emit(services.emitters, caller)
     services.submissions.check(body.subject, body.assurance, body.proofs, caller)
     async with services.unit_of_work.begin() as tx:
         return await subjects.seal(tx, caller, body, timedelta(days=retention().subject_days))

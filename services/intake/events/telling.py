@@ -11,7 +11,6 @@ from shared.domain.assignments import AssignedNumber, Conflict, Line
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.user_events import (
     AccountClosed,
-    Asked,
     Emitter,
     NumberAssigned,
     NumberPorted,
@@ -73,13 +72,6 @@ async def _changed(of: NumberTold, event: NumberAssigned | NumberReleased | Numb
             return await of.released(event.at)
         case NumberReleased():
             return await of.released(event.until)
-
-
-def must_name(kind: type[Told | Asked], said: SubjectStatement) -> None:
-    """Raises ``SubjectUnfit`` for other identities than an event of that class is about."""
-    _account(said)
-    if kind in _ACTION:
-        _one_number(said)
 
 
 def _account(said: SubjectStatement) -> Identity:

@@ -106,7 +106,7 @@ class Proving:
         if identity.type not in method.proves:
             proves = " and ".join(sorted(method.proves))
             raise BadRequest(f"{said.method} proves {proves}, and not {identity.type}", f"{place}.method")
-        proved_at = self.instants.proved(said.proved_at, now, f"{place}.proved_at")
+        proved_at = self.instants.happened(said.proved_at, now, f"{place}.proved_at")
         since = said.on_file_since or proved_at
         if since > proved_at:
             raise BadRequest(
