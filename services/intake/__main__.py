@@ -6,7 +6,7 @@ from services.intake import app
 from services.intake.events import handlers, listener
 from services.intake.jobs import expiry, resuming
 from services.intake.packages import downloads, releases
-from services.intake.queries import statistics
+from services.intake.queries import figures
 from services.intake.recipients import digests
 from services.intake.settings import IntakeSettings
 from services.intake.submission.accepting import Submissions
@@ -22,7 +22,7 @@ def configure() -> None:
     handlers.Handlers.configured().subscribe(service)
     service.serves(partial(app.build, settings=settings, submissions_of=submissions, emitters=emitters))
     listener.join(service, emitters, submissions)
-    service.also(*(each.run for each in (statistics, resuming, digests)))
+    service.also(*(each.run for each in (figures, resuming, digests)))
     service.also(*(partial(each.run, settings=settings) for each in (downloads, expiry, releases)))
 
 

@@ -10,7 +10,6 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.intake.access.auth import create
-from services.intake.letters.delivery import count
 from shared.domain.events import FulfilmentCompleted
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Right
@@ -385,8 +384,7 @@ async def test_with_the_server_away_letters_wait_and_say_so(intake: Intake, serv
     await asked(intake)
     nowhere = server.settings.model_copy(update={"port": 1})
     assert await intake.correspondence.send(nowhere) == 0
-    async with intake.unit_of_work.pool.acquire() as connection:
-        await count(connection, intake.clock.at)
+    await intake.count()
     [waits] = await open_letters(intake)
     assert (waits["state"], waits["way"]) == ("waiting", "email")
     assert metric("dsr_letters_open", way="email", state="waiting") == 1

@@ -14,7 +14,6 @@ from uuid_utils.compat import uuid7
 from services.erasure import planning
 from services.intake.jobs import resuming
 from services.intake.request.messages.kept import is_held_unseen
-from services.intake.reviews import holds
 from shared.domain.errors import BlastRadius, Refused, Unavailable
 from shared.domain.events import ErasurePlanned, PlanAsked
 from shared.domain.identities import Identity, IdentityType
@@ -478,19 +477,14 @@ async def test_a_review_keeps_a_hold_or_ends_it_and_its_owner_does_not_end_it_al
     ends = {"finding": "not_needed"}
     assert is_problem(await intake.colleague.post(f"{hold}/actions/review", json=ends), 409, "illegal_transition")
 
-    await counted(intake)
+    await intake.count()
     assert PEOPLE.get_sample_value("dsr_legal_holds", {"review": "past"}) == 0
     intake.clock.at += timedelta(days=122)
-    await counted(intake)
+    await intake.count()
     assert PEOPLE.get_sample_value("dsr_legal_holds", {"review": "past"}) == 1, "in force still, and an alert"
     assert is_problem(await intake.officer.post(f"{hold}/actions/review", json=ends), 409, "same_person")
     assert (await intake.colleague.post(f"{hold}/actions/review", json=ends)).json()["state"] == "lifted"
     assert is_problem(await intake.officer.post(f"{hold}/actions/lift"), 409, "illegal_transition")
-
-
-async def counted(intake: Intake) -> None:
-    async with intake.unit_of_work.pool.acquire() as connection:
-        await holds.count(connection, intake.clock.at.date())
 
 
 async def test_nothing_of_whom_a_hold_is_about_can_be_read_and_it_is_on_record(intake: Intake) -> None:

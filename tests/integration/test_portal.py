@@ -18,7 +18,6 @@ from services.intake.delivery import outcomes
 from services.intake.identity.proof_links import ProofLinks
 from services.intake.letters.rendering import Letters
 from services.intake.packages import unpacking
-from services.intake.queries.statistics import count
 from services.intake.store import lookup
 from services.portal.settings import PortalSettings
 from services.web.guard import HEADERS
@@ -101,8 +100,7 @@ async def test_five_wrong_codes_of_a_request_end_its_codes_and_are_on_record(doo
     for _ in range(5):
         await ada.send(code=wrong)
     assert (failed.added, await waiting(door)) == (1, [(reference, "wrong_codes")])
-    async with door.intake.unit_of_work.pool.acquire() as connection:
-        await count(connection, door.intake.clock.now())
+    await door.intake.count()
     assert metric("dsr_proofs_stopped", reason="wrong_codes") == 1
     assert "Please write to us" in (await ada.open("/portal/en/code")).text
     again = door.visitor()
@@ -328,8 +326,7 @@ async def test_links_to_one_mailbox_are_limited_and_withheld_ones_are_manual(doo
     reference = await asked(door.visitor(ADA))
     assert len(await door.letters()) == 1
     assert await waiting(door) == [(reference, "withheld")]
-    async with door.intake.unit_of_work.pool.acquire() as connection:
-        await count(connection, door.intake.clock.now())
+    await door.intake.count()
     assert metric("dsr_proofs_stopped", reason="withheld") == 1
     door.intake.clock.at += timedelta(hours=1, seconds=1)
     await again(door, reference, ADA)

@@ -210,7 +210,7 @@ async def test_silent_recipient_is_reminded_once_then_overdue_and_answers_both(d
 
 
 async def counted(intake: Intake) -> dict[str, float | None]:
-    await recipient_digests.count(intake.unit_of_work, read_policy())
+    await intake.count()
     states = ("underway", "told", "overdue")
     return {each: PEOPLE.get_sample_value("dsr_recipient_notices_open", {"state": each}) for each in states}
 

@@ -11,7 +11,6 @@ from uuid_utils.compat import uuid7
 
 from services.deadline.assignments import LOOP, Reader
 from services.intake.jobs.resuming import search_again
-from services.intake.queries import statistics
 from shared.domain.assignments import AssignedNumber, Conflict, Disagreement
 from shared.domain.errors import Misconfigured, Unavailable
 from shared.domain.events import FulfilmentBlocked
@@ -422,9 +421,8 @@ async def test_a_person_settles_a_conflict_once_and_by_name(intake: Intake) -> N
 async def test_conflicts_that_wait_for_a_person_are_counted(intake: Intake) -> None:
     await noted(intake, await intake.submit())
     for wait in (1, 0):
-        async with intake.unit_of_work.begin() as tx:
-            await statistics.count(tx.connection, tx.now)
-            await tx.connection.execute("UPDATE register.conflict SET settled_at = now()")
+        await intake.count()
+        await intake.unit_of_work.pool.execute("UPDATE register.conflict SET settled_at = now()")
         kinds = ("another_holder", "not_in_register")
         counted = [PEOPLE.get_sample_value("dsr_assignment_conflicts", {"kind": kind}) for kind in kinds]
         assert counted == [wait, 0]

@@ -9,8 +9,6 @@ from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
 
 from deploy.demo.seed.cdr import CdrStore
-from services.intake.packages import releases
-from services.intake.settings import IntakeSettings
 from shared.domain.assignments import AssignedNumber, Line
 from shared.domain.events import FulfilmentBlocked
 from shared.domain.identities import Identity, IdentityType
@@ -371,8 +369,7 @@ async def test_how_many_packages_are_withheld_is_counted(intake: Intake) -> None
     await register(intake.unit_of_work, (ADA, MARCH, MAY))
     path = await answered(intake, [Match(PHONE, NUMBER, MAY)])
     await downloaded(intake.channel, path)
-    async with intake.unit_of_work.pool.acquire() as connection:
-        await releases.count(connection, intake.clock.now(), IntakeSettings())
+    await intake.count()
     assert PEOPLE.get_sample_value("dsr_packages_withheld") == 1
 
 

@@ -25,8 +25,7 @@ from pydantic import SecretStr
 import services
 import shared
 from services.console import plots
-from services.intake.queries.answer_figures import means
-from services.intake.queries.sla import OnTime, burn_down
+from services.intake.queries.sla import OnTime, burn_down, means
 from shared.domain.errors import (
     AnswerMalformed,
     BlastRadius,

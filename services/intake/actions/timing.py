@@ -17,7 +17,7 @@ from services.intake.identity import proof_links
 from services.intake.identity.proof_links import ProofLinks
 from services.intake.jobs import redating
 from services.intake.letters import correspondence
-from services.intake.queries import statistics
+from services.intake.queries import figures
 from services.intake.request import deferrals
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.delivery import SENT_TO
@@ -134,7 +134,7 @@ async def _judge(held: Held, request: Request, said: Extension) -> dict[str, Jso
     request.must_allow("redate")
     policy, received = held.means.policy, None
     if said.reason == policy.extension.surge.reason:
-        received = await statistics.received(held.tx.connection, held.tx.now, policy.extension.surge)
+        received = await figures.received(held.tx.connection, held.tx.now, policy.extension.surge)
     wrong = flaws(
         *(Proposed(held.tx.now, said.reason, said.explanation, said.new_due), limits(request.arrival, policy), policy),
         already_extended=request.extended,

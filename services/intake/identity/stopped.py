@@ -5,12 +5,11 @@ says that they have asked for nothing, of a request that was proved by a link or
 it waits after the answer too: until a proposal to revoke the proof is approved by a second person, or rejected.
 """
 
-from typing import Literal, get_args
+from typing import Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from services.intake.core.metrics import PROOFS_STOPPED
 from services.intake.core.schemas import Instant
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
@@ -35,6 +34,8 @@ SELECT w.request_id, 'withheld', w.withheld_at, r.due_on FROM proof_withheld w J
 """
 _LISTED = f"{_WAITING} ORDER BY due_on, request_id LIMIT $2"
 _OF_ONE = f"SELECT * FROM ({_WAITING}) AS w (request_id, why, since, due_on) WHERE request_id = $2"  # noqa: S608  # constants
+COUNTED = f"SELECT why, count(*) FROM ({_WAITING}) AS w (request_id, why, since, due_on) GROUP BY 1"  # noqa: S608
+"""Counts those that wait, by why."""
 _LIFT = """
 UPDATE proof_link SET disowned_at = NULL WHERE request_id = $1 AND EXISTS (
     SELECT FROM approval a
@@ -71,10 +72,3 @@ async def why(connection: Connection, failures: int, request_id: UUID) -> list[W
 async def lift(tx: UnitOfWork, request_id: UUID) -> None:
     """Makes links and codes good again where a proposal to revoke the proof is rejected now: it was theirs."""
     await tx.connection.execute(_LIFT, request_id, tx.now)
-
-
-async def count(connection: Connection, failures: int) -> None:
-    """Tells how many there are."""
-    found = [each.why for each in await waiting(connection, failures)]
-    for why in get_args(Why):
-        PROOFS_STOPPED.labels(why).set(found.count(why))

@@ -14,7 +14,6 @@ from uuid_utils.compat import uuid7
 
 from services.intake.access.auth import LOOKS, Caller
 from services.intake.access.grant import Power
-from services.intake.core import metrics
 from services.intake.core.errors import BadRequest, Forbidden, NotFound, NotReady
 from services.intake.incidents.incident import (
     Entry,
@@ -72,10 +71,6 @@ WHERE e.request_id = $1 AND e.action NOT LIKE 'incident.%' AND NOT e.action LIKE
 # Decisions lock the request: of one and a new owner at the same time, the later sees the earlier.
 _LOCK = "SELECT FROM request WHERE request_id = $1 FOR UPDATE"
 _OWNS = "SELECT EXISTS (SELECT FROM incident WHERE request_id = $1 AND owner = $2)"
-_OPEN = """
-SELECT count(*), count(*) FILTER (WHERE found_at <= $1::timestamptz - interval '72 hours' AND told_at IS NULL)
-FROM incident WHERE closed_at IS NULL
-"""
 _WRITTEN = """
 SELECT b.request_id, b.letter_id,
        coalesce(d.state, CASE WHEN r.channel = 'portal' THEN coalesce(n.state, 'unannounced') END) AS state
@@ -281,13 +276,6 @@ async def must_not_own(connection: Connection, request_id: UUID, holder: str) ->
     """Checks that the handler of a request owns no incident of it; raises ``Forbidden``."""
     if await connection.fetchval(_OWNS, request_id, holder):
         raise Forbidden("you own the incident of this request, and judge its handling: another person must do this")
-
-
-async def count(connection: Connection, now: datetime) -> None:
-    """Counts open incidents; late are those of which the authority was not notified within 72 hours."""
-    [(all_open, late)] = await connection.fetch(_OPEN, now)
-    metrics.INCIDENTS.labels("yes").set(all_open - late)
-    metrics.INCIDENTS.labels("no").set(late)
 
 
 async def forget(tx: UnitOfWork, before: datetime) -> int:

@@ -9,21 +9,16 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
-from services.intake.core.metrics import ERASURES_SUSPENDED, KEYS_SUSPENDED
 from services.intake.letters.rendering import Letters
 from services.intake.request.aggregate import Request, Transition
-from services.intake.reviews import holds
 from services.intake.store.repository import Requests
 from shared.app.service import Running
 from shared.domain.assignments import NUMBERS, AssignmentInDoubt
 from shared.domain.operations import Unsearched
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import run_periodically
-from shared.runtime.settings import PolicySettings
 from shared.storage import holds as stored_holds
-from shared.storage.postgres import Connection
 
 _LOOP: Final = "resuming"
 _EVERY_SECONDS = 5.0
@@ -73,34 +68,20 @@ _WHY = {
     ],
     "doubt": AssignmentInDoubt.code,
 }
-_FIGURES = """
-SELECT (SELECT count(*) FROM suspended_key), (SELECT count(*) FROM request WHERE suspended AND state <> 'closed')
-"""
 _OLD = "DELETE FROM erasures_asked WHERE minute < $1::timestamptz - interval '2 hours'"
 
 
 async def run(running: Running) -> None:
     """Looks for as long as the service runs."""
-    zone = ZoneInfo(PolicySettings().read_processing().controller.zone)
 
     async def look() -> None:
         async with running.unit_of_work.pool.acquire() as connection:
-            now = running.unit_of_work.clock.now()
-            await count(connection)
-            await holds.count(connection, now.astimezone(zone).date())
-            await connection.execute(_OLD, now)
+            await connection.execute(_OLD, running.unit_of_work.clock.now())
         for resume in (begin_postponed, begin_suspended, erase_released, search_again):
             while await resume(running.unit_of_work) == _AT_A_TIME:
                 running.heartbeats.beat(_LOOP)
 
     await run_periodically(look, _LOOP, _EVERY_SECONDS, running.stopping, running.heartbeats)
-
-
-async def count(connection: Connection) -> None:
-    """Counts the suspended keys, and the erasures that wait for their release."""
-    keys, erasures = await connection.fetchrow(_FIGURES) or (0, 0)
-    KEYS_SUSPENDED.set(keys)
-    ERASURES_SUSPENDED.set(erasures)
 
 
 async def begin_postponed(unit_of_work: UnitOfWorkFactory) -> int:

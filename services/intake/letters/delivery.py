@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-from services.intake.core.metrics import LETTER_WAIT, LETTERS
 from services.intake.letters import correspondence, portal_news
 from services.intake.letters.rendering import Letters
 from services.intake.request.delivery import Told
@@ -48,9 +47,6 @@ SELECT letter_id, request_id, kind, way, state, fault, coalesce(awaited, '[]'), 
 _OPEN = f"""
 {_READ} WHERE state IN ('waiting', 'person') AND letter_id > $1
    AND ($3::text IS NULL OR state = $3) AND ($4::text IS NULL OR way = $4) ORDER BY letter_id LIMIT $2
-"""
-_COUNTED = """
-SELECT way, state, count(*), min(written_at) FROM delivery WHERE state IN ('waiting', 'person') GROUP BY 1, 2
 """
 # Letters to requesters: no other letter goes to that address.
 _ADDRESS_KNOWN = """
@@ -295,17 +291,6 @@ async def _insert(  # the columns
     sealing, tells = letter.sealing, [*letter.tells] or None
     given = (sealing.sealed_id, sealing.subject_ref, sealing.source, way, state, fault, tells, address, tx.now)
     return bool(await tx.connection.fetchval(_INSERT, *given))
-
-
-async def count(connection: Connection, now: datetime) -> None:
-    """Counts what waits, and for how long the oldest does."""
-    rows = await connection.fetch(_COUNTED)
-    found = {(way, state): (number, since) for way, state, number, since in rows}
-    for way in ("email", "post"):
-        for state in ("waiting", "person"):
-            LETTERS.labels(way, state).set(found.get((way, state), (0, now))[0])
-        waits = found.get((way, "waiting"), (0, now))[1]
-        LETTER_WAIT.labels(way).set(max(0.0, (now - waits).total_seconds()))
 
 
 _NOT_DELIVERED: Final = frozenset({"waiting", "person"})

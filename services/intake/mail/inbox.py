@@ -11,7 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from services.intake.core.errors import NotFound
-from services.intake.core.metrics import MAIL, MAIL_WAIT, MAIL_WAITING
+from services.intake.core.metrics import MAIL
 from services.intake.delivery import outcomes
 from services.intake.letters.rendering import Letters
 from shared.domain.errors import IllegalTransition, Shredded
@@ -60,9 +60,6 @@ _OF_REQUEST = f"""
 SELECT * FROM (SELECT {_COLUMNS} FROM mail WHERE request_id = $1 ORDER BY received_at DESC LIMIT $2) AS last
 ORDER BY received_at
 """  # noqa: S608  # constants
-_COUNTED = """
-SELECT state, count(*), min(read_at) FROM mail WHERE state IN ('proposed', 'reply') GROUP BY 1
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +105,6 @@ async def take(tx: UnitOfWork, letters: Letters, mail: MailReceived) -> MailKind
             await outcomes.stopped(tx, letters, letter_id, "returned")
     tx.after_commit(MAIL.labels(kind).inc)
     return kind
-
-
-async def count(connection: Connection, now: datetime) -> None:
-    """Counts what waits for a person, and for how long."""
-    found = {row[0]: (row[1], row[2]) for row in await connection.fetch(_COUNTED)}
-    for state in ("proposed", "reply"):
-        MAIL_WAITING.labels(state).set(found.get(state, (0, now))[0])
-    oldest = min((since for _, since in found.values()), default=now)
-    MAIL_WAIT.set(max(0.0, (now - oldest).total_seconds()))
 
 
 async def read(connection: Connection, mail_id: UUID) -> Mail | None:

@@ -13,7 +13,6 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from services.intake.access.auth import Caller
-from services.intake.core import metrics
 from services.intake.incidents import record as incidents
 from services.intake.letters import correspondence, delivery
 from services.intake.letters.rendering import Letters
@@ -64,9 +63,6 @@ SELECT EXISTS (SELECT FROM approval WHERE request_id = $1 AND action = 'revoke-p
 """
 _CHECKED = """
 UPDATE request SET package_checked_at = $2, package_fault = $3, package_checked_as = $4 WHERE request_id = $1
-"""
-_WITHHELD = """
-SELECT count(*) FROM request WHERE package_id IS NOT NULL AND responded_at > $1 AND package_fault IS NOT NULL
 """
 
 
@@ -140,21 +136,13 @@ async def lookers(connection: Connection, request: Request) -> dict[str, datetim
 
 
 async def run(running: Running, settings: IntakeSettings) -> None:
-    """Checks again for as long as the service runs, and counts what is withheld."""
+    """Checks again for as long as the service runs."""
 
     async def look() -> None:
         while await check_due(running.unit_of_work, settings):
             running.heartbeats.beat("releases")
-        async with running.unit_of_work.pool.acquire() as connection:
-            await count(connection, running.unit_of_work.clock.now(), settings)
 
     await run_periodically(look, "releases", _EVERY_SECONDS, running.stopping, running.heartbeats)
-
-
-async def count(connection: Connection, now: datetime, settings: IntakeSettings) -> None:
-    """Counts what is withheld, and open incidents."""
-    metrics.WITHHELD.set(await connection.fetchval(_WITHHELD, now - timedelta(days=settings.package_days)))
-    await incidents.count(connection, now)
 
 
 async def check_due(unit_of_work: UnitOfWorkFactory, settings: IntakeSettings) -> int:

@@ -5,15 +5,17 @@ A request is open until its answer has reached the person, and while a part of i
 however it is closed. What was done late of an owed part makes the answer as late.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from services.intake.queries.answer_figures import ResponseDays, business_days
 from shared.domain.rights import Right
 from shared.domain.time_limit_policy import Commitment
+from shared.domain.working_days import Calendar, calendar
+from shared.runtime.metrics import Mean
 from shared.storage.postgres import Connection
 
 DAYS: Final = 30
@@ -50,6 +52,20 @@ WHERE (state <> 'closed' OR unfinished) AND role = 'controller' AND due_on < $1:
 """
 
 
+# Business days are those of the controller's calendar, in its zone. The day of receipt is not counted, that of the
+# answer is (Reg. 1182/71, Art. 3(1)): what is answered on the day on which it came took none.
+_ANSWERED = "responded_at > $1 AND role = 'controller' AND outcome NOT IN ('withdrawn', 'forwarded')"
+_DAYS = "(received_at AT TIME ZONE $2)::date, (responded_at AT TIME ZONE $2)::date"
+_BY_RIGHT = f"""
+SELECT "right", {_DAYS}, count(*) FROM request WHERE {_ANSWERED} GROUP BY 1, 2, 3
+"""  # noqa: S608  # constants
+_BY_SYSTEM = f"""
+SELECT system, {_DAYS}, count(*)
+FROM request, LATERAL (SELECT DISTINCT each ->> 'system' AS system FROM jsonb_array_elements(tasks) AS each) AS theirs
+WHERE {_ANSWERED} GROUP BY 1, 2, 3
+"""  # noqa: S608  # constants
+
+
 @dataclass(frozen=True, slots=True)
 class Day:
     """One day of the burn-down: what was open at its end, what came and what was closed."""
@@ -73,6 +89,14 @@ class OnTime:
         """The share in time of what was answered, or should have been; None of nothing."""
         whole = self.answered + self.overdue
         return self.in_time / whole if whole else None
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseDays:
+    """The means by right, and by system of all requests in which it had a part."""
+
+    by_right: Mapping[str, Mean]
+    by_system: Mapping[str, Mean]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,3 +142,20 @@ def burn_down(today: date, still: int, came: Mapping[date, int], closed: Mapping
         days.append(Day(day, max(still, 0), came.get(day, 0), closed.get(day, 0)))
         still += closed.get(day, 0) - came.get(day, 0)
     return days[::-1]
+
+
+async def business_days(connection: Connection, since: datetime, commitment: Commitment) -> ResponseDays:
+    """The means of what was answered since then."""
+    days = calendar(commitment.staff_calendar)
+    by_right = await connection.fetch(_BY_RIGHT, since, commitment.controller_zone)
+    by_system = await connection.fetch(_BY_SYSTEM, since, commitment.controller_zone)
+    return ResponseDays(means(map(tuple, by_right), days), means(map(tuple, by_system), days))
+
+
+def means(rows: Iterable[tuple[str, date, date, int]], days: Calendar) -> Mapping[str, Mean]:
+    """The mean of each group, of rows of it that came and were answered on the same days; pure."""
+    taken: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for group, received, responded, number in rows:
+        taken[group][0] += number
+        taken[group][1] += number * days.working_days_between(received, responded)
+    return {group: Mean(cases, total / cases) for group, (cases, total) in taken.items()}

@@ -16,7 +16,6 @@ from pydantic import BaseModel, Field, JsonValue, TypeAdapter
 from uuid_utils.compat import uuid7
 
 from services.intake.access.auth import Caller
-from services.intake.core import metrics
 from services.intake.core.errors import NotFound, NotReady
 from services.intake.core.schemas import Instant, Strict
 from services.intake.letters import delivery
@@ -100,11 +99,6 @@ FROM recipient_notice n JOIN recipient_digest d USING (digest_id) JOIN recipient
 WHERE n.settled_at IS NULL AND n.state = 'told' AND r.written_at < $1 GROUP BY d.digest_id, r.written_at
 ORDER BY r.written_at, d.digest_id LIMIT $2
 """
-_COUNTED = """
-SELECT CASE WHEN n.state = 'told' AND r.written_at < $1 THEN 'overdue' ELSE n.state END, count(*)
-FROM recipient_notice n LEFT JOIN recipient_digest d USING (digest_id)
-LEFT JOIN recipient_digest r ON r.digest_id = d.reminded_by WHERE n.settled_at IS NULL GROUP BY 1
-"""
 EXPIRED: Final = """
 FROM recipient_digest d WHERE d.written_at < $1
     AND NOT EXISTS (SELECT FROM recipient_notice n WHERE n.digest_id = d.digest_id AND n.state = 'underway')
@@ -150,22 +144,13 @@ class UnansweredDigest(BaseModel):
 
 
 async def run(running: Running) -> None:
-    """Writes what is due for as long as the service runs, and counts what is open."""
+    """Writes what is due for as long as the service runs."""
     limits, unit_of_work = PolicySettings().read_time_limits(), running.unit_of_work
 
     async def look() -> None:
         await write_due(unit_of_work, limits)
-        await count(unit_of_work, limits)
 
     await run_periodically(look, NAME, _EVERY_SECONDS, running.stopping, running.heartbeats)
-
-
-async def count(unit_of_work: UnitOfWorkFactory, limits: TimeLimitPolicy) -> None:
-    """Counts the notices that are not settled, each once."""
-    silent = silent_before(unit_of_work.policy, limits, unit_of_work.clock.now())
-    counted = {state: number for state, number in await unit_of_work.pool.fetch(_COUNTED, silent)}  # noqa: C416  # rows
-    for state in ("underway", "told", "overdue"):
-        metrics.RECIPIENTS.labels(state).set(counted.get(state, 0))
 
 
 async def unanswered(connection: Connection, silent: datetime, limit: int) -> list[UnansweredDigest]:

@@ -18,7 +18,6 @@ from uuid_utils.compat import uuid7
 
 from services.intake.access.auth import Caller
 from services.intake.core.errors import BadRequest, NotFound, SamePerson
-from services.intake.core.metrics import HOLDS
 from services.intake.core.schemas import Strict
 from services.intake.core.subject_schemas import DataSubject
 from shared.domain.errors import IllegalTransition
@@ -165,10 +164,3 @@ async def read(connection: Connection, hold_id: UUID) -> LegalHold:
     if found is None:
         raise NotFound("no hold of that id")
     return found
-
-
-async def count(connection: Connection, today: date) -> None:
-    """Counts holds by whether their review is still ahead."""
-    past = [hold.review_on < today for hold in await holds.in_force(connection)]
-    HOLDS.labels("ahead").set(past.count(False))
-    HOLDS.labels("past").set(past.count(True))

@@ -10,7 +10,6 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from services.intake.core import metrics
 from services.intake.core.errors import NotFound
 from services.intake.core.schemas import Instant
 from shared.domain.assignments import Disagreement
@@ -120,11 +119,3 @@ class AssignmentConflict(Row):
     noticed_at: Instant
     settled_at: Instant | None
     settled_by: str | None = Field(description="the holder of the key that has said that the register is right")
-
-
-async def count_conflicts(connection: Connection) -> None:
-    """Counts the conflicts that wait for a person."""
-    query = "SELECT kind, count(*) FROM register.conflict WHERE settled_at IS NULL GROUP BY 1"
-    waiting = {row[0]: row[1] for row in await connection.fetch(query)}
-    for kind in Disagreement:
-        metrics.CONFLICTS.labels(kind).set(waiting.get(kind, 0))
