@@ -59,7 +59,7 @@ async def _nothing(_: Held) -> Transition | None:
 
 
 class Text(NamedTuple):
-    """What staff read of an action: its title on links and buttons, and what it will do."""
+    """The words for staff about an action: its title on links and buttons, and what it will do."""
 
     title: str
     effects: Sequence[str] = ()

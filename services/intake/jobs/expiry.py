@@ -26,7 +26,7 @@ EVERY = timedelta(hours=1)
 _AT_A_TIME = 500
 _AT_MOST_SECONDS = 5.0
 GRACE = timedelta(hours=1)
-"""How long a service may take to consume the event by which it drops something."""
+"""The time in which a service consumes the event by which it drops something."""
 
 # The identities that systems have named are needed to lift a restriction, keep an objection or finish an erasure.
 _IN_FORCE = "r.outcome IN ('fulfilled', 'partially_fulfilled', 'assisted')"
@@ -266,4 +266,4 @@ _UNNEEDED: Final[Mapping[str, str]] = {
         UNION SELECT s.subject_ref FROM vault.sealed s WHERE s.created_at < $1
               AND NOT EXISTS (SELECT FROM vault.subject v WHERE v.subject_ref = s.subject_ref)) AS orphans""",
 }
-"""What no request needs, though the services have consumed the event by which they drop it; a defect has left it."""
+"""Data that no request needs, though the services have consumed the event by which they drop it: a defect left it."""

@@ -60,6 +60,23 @@ class Figure(NamedTuple):
 
 
 _WORKED = 'SELECT "right", count(*) FROM request WHERE closed_at > $1 AND tasks IS NOT NULL'
+_DECIDED = """
+SELECT replace(a.action, '-', '_'), a.shown->>'reason', a.shown->>'article', count(*)
+FROM approval a JOIN request r USING (request_id)
+WHERE a.state = 'approved' AND r.responded_at > $1 AND r.role = 'controller'
+      AND (a.action, r.outcome) IN (('refuse', 'refused'), ('answer-in-part', 'partially_fulfilled'))
+GROUP BY 1, 2, 3
+"""
+# The days of a package end so long after the answer.
+_PACKAGES_ENDED = """
+SELECT CASE WHEN downloads > 0 AND downloaded = package_id THEN 'fetched' ELSE 'not_fetched' END, count(*)
+FROM request WHERE package_id IS NOT NULL AND responded_at > $1 AND responded_at <= $2 GROUP BY 1
+"""
+_RECIPIENTS = """
+SELECT CASE WHEN n.state = 'told' AND r.written_at < $1 THEN 'overdue' ELSE n.state END, count(*)
+FROM recipient_notice n LEFT JOIN recipient_digest d USING (digest_id)
+LEFT JOIN recipient_digest r ON r.digest_id = d.reminded_by WHERE n.settled_at IS NULL GROUP BY 1
+"""
 FIGURES_OF_INTAKE: Final = (
     Figure(
         metrics.WAITING,
@@ -82,11 +99,7 @@ FIGURES_OF_INTAKE: Final = (
     ),
     Figure(
         metrics.DECIDED,
-        """SELECT replace(a.action, '-', '_'), a.shown->>'reason', a.shown->>'article', count(*)
-        FROM approval a JOIN request r USING (request_id)
-        WHERE a.state = 'approved' AND r.responded_at > $1 AND r.role = 'controller'
-              AND (a.action, r.outcome) IN (('refuse', 'refused'), ('answer-in-part', 'partially_fulfilled'))
-        GROUP BY 1, 2, 3""",
+        _DECIDED,
         values=["since"],
     ),
     Figure(
@@ -126,9 +139,8 @@ FIGURES_OF_INTAKE: Final = (
         ["kept_since"],
     ),
     Figure(
-        metrics.PACKAGES_ENDED,  # the days of a package end so long after the answer
-        """SELECT CASE WHEN downloads > 0 AND downloaded = package_id THEN 'fetched' ELSE 'not_fetched' END, count(*)
-        FROM request WHERE package_id IS NOT NULL AND responded_at > $1 AND responded_at <= $2 GROUP BY 1""",
+        metrics.PACKAGES_ENDED,
+        _PACKAGES_ENDED,
         [("fetched",), ("not_fetched",)],
         ["ended_since", "kept_since"],
     ),
@@ -153,9 +165,7 @@ FIGURES_OF_INTAKE: Final = (
     ),
     Figure(
         metrics.RECIPIENTS,
-        """SELECT CASE WHEN n.state = 'told' AND r.written_at < $1 THEN 'overdue' ELSE n.state END, count(*)
-        FROM recipient_notice n LEFT JOIN recipient_digest d USING (digest_id)
-        LEFT JOIN recipient_digest r ON r.digest_id = d.reminded_by WHERE n.settled_at IS NULL GROUP BY 1""",
+        _RECIPIENTS,
         [("underway",), ("told",), ("overdue",)],
         ["silent"],
     ),
