@@ -36,6 +36,7 @@ KEYS = {
     "uuid": f"'{'0' * 31}1'",
     "date": "'2026-01-01'",
 }
+CORRECTED = {"text": "b", "varchar(3)": "b", "int": "7", "numeric(4, 1)": "7.0"}
 BLANKS = (None, "", "0", "false", "2026-01-01", "nobody", "{}")
 
 
@@ -144,12 +145,12 @@ async def tried(dsn: str, folder: Path, estate: Estate) -> tuple[list[str], list
             wrong = [str(refused)]
         if wrong:
             return wrong, []
-        corrections = [("name", None, "7" if estate.type == "int" else "b")]
+        corrections = [("name", None, CORRECTED.get(estate.type, ""))]
         asked = [task(Operation.LOCATE, ANNA), task(Operation.EXPORT, ANNA)]
         if estate.flag:
             asked += [task(Operation.RESTRICT, ANNA, ground="accuracy_contested")]
         able = not store.adapter.can.lacks["uncorrected"]
-        if able and estate.rectifies and estate.type in {"text", "varchar(3)", "int"}:
+        if able and estate.rectifies and estate.type in CORRECTED:
             asked.append(task(Operation.RECTIFY, ANNA, changes=corrections))
         asked.append(task(Operation.ERASE, ANNA))
         results = [(each.operation, await store.one(each)) for each in asked]
