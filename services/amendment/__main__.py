@@ -20,10 +20,10 @@ for right in handlers.VERBS:
     service.on(events.RequestWithdrawn, fulfilling.cancel, right=right)
     service.on(events.LiftDecided, partial(handlers.lift, service.fulfilments), right=right)
 for operation in (Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS):
-    service.works(operation, concludes=partial(handlers.finish, service.fulfilments))
+    service.add_worker(operation, concludes=partial(handlers.finish, service.fulfilments))
 for each in (reconciliation, reimported_contacts):  # each night
-    service.also(partial(each.run, fulfilments=service.fulfilments))
-service.also(reconciliation.forget)
+    service.add_loops(partial(each.run, fulfilments=service.fulfilments))
+service.add_loops(reconciliation.forget)
 
 if __name__ == "__main__":
     service.run()

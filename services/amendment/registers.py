@@ -45,7 +45,7 @@ async def with_list(tx: UnitOfWork, completed: Sequence[Completed]) -> list[Comp
     """Adds a report of our suppression list to each piece of work that stops marketing."""
     stops = {done.request_id: done.subject_ref for done in completed if _lists(done)}
     known = await tx.vault.subject_data(tx.connection, stops.values()) if stops else {}
-    told = []
+    reported = []
     for done in completed:
         identities = (
             known[done.subject_ref].identities if done.request_id in stops and done.subject_ref in known else ()
@@ -53,8 +53,8 @@ async def with_list(tx: UnitOfWork, completed: Sequence[Completed]) -> list[Comp
         points = {tx.vault.keyring.fingerprint(each): each.type for each in identities if each.type in CHANNELS}
         found = await listed(tx.connection, points)
         reports = (*done.reports, _report(done, [points[each] for each in found])) if found else done.reports
-        told.append(replace(done, reports=reports))
-    return told
+        reported.append(replace(done, reports=reports))
+    return reported
 
 
 async def tell_what_stopped(tx: UnitOfWork, requests: Sequence[UUID]) -> None:

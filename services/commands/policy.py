@@ -46,8 +46,10 @@ def check(over: Over = None, systems: Systems = None, *, as_json: AsJson = False
     points = open_points(read, _today(read))
     against = _against(read, systems) if systems else {}
     if as_json:
-        told = {"usable": True, "version": read.version, "open": points} | ({"systems": against} if systems else {})
-        typer.echo(orjson.dumps(told))
+        described = {"usable": True, "version": read.version, "open": points} | (
+            {"systems": against} if systems else {}
+        )
+        typer.echo(orjson.dumps(described))
     else:
         said = [f"{name}: {each}" for name, says in against.items() for each in says]
         typer.echo("\n".join([f"policy {read.version} can be used", *(f"open: {point}" for point in points), *said]))

@@ -32,7 +32,7 @@ _CANNOT_SAY = "it has no way to say beforehand what it would erase"
 def join(service: Service) -> None:
     """Subscribes the handlers of previews."""
     service.on(PlanAsked, partial(plan, service.fulfilments), right=Right.ERASURE)
-    service.works(Operation.PLAN, concludes=partial(planned, service.fulfilments))
+    service.add_worker(Operation.PLAN, concludes=partial(planned, service.fulfilments))
 
 
 async def plan(fulfilments: Fulfilments, events: Sequence[PlanAsked], tx: UnitOfWork) -> None:

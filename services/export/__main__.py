@@ -21,8 +21,8 @@ for right in (Right.ACCESS, Right.PORTABILITY):
     service.on(events.TaskRecorded, partial(fulfilling.record, service.fulfilments, service.conclusions), right=right)
     service.on(events.RequestWithdrawn, handlers.cancel, right=right)
     service.on(events.RequestClosed, handlers.close, right=right)
-service.works(Operation.EXPORT, concludes=partial(handlers.finish, service.fulfilments))
-service.also(partial(package_builder.run, service.fulfilments))
+service.add_worker(Operation.EXPORT, concludes=partial(handlers.finish, service.fulfilments))
+service.add_loops(partial(package_builder.run, service.fulfilments))
 
 if __name__ == "__main__":
     service.run(answered.read_ahead)

@@ -313,9 +313,9 @@ def _say(tx: UnitOfWork, due: Due, done: Completed, package_id: UUID | None) -> 
     if due.decided:
         tx.publish(done.reported(package_id))
         return
-    told = done.event(package_id)
+    event = done.event(package_id)
     alone = package_id is not None and done.outcome is Outcome.NO_DATA
-    tx.publish(told.model_copy(update={"outcome": Outcome.FULFILLED}) if alone else told)
+    tx.publish(event.model_copy(update={"outcome": Outcome.FULFILLED}) if alone else event)
 
 
 async def _in_its_place(tx: UnitOfWork, due: Due) -> None:
@@ -334,8 +334,8 @@ def _lacks(found: Mapping[str, Category], about: About) -> Mapping[str, JsonValu
 def _log_built(tx: UnitOfWork, done: Completed, sealed: Chunked, records: int, also: Mapping[str, JsonValue]) -> None:
     detail: dict[str, JsonValue] = {"bytes": sealed.size, "sha256": sealed.sha256, "records": records}
     missing: JsonValue = [*reports.undone(done)]
-    told = {**detail, **also} | ({"missing": missing} if missing else {})
-    tx.log_evidence(done.request_id, "package.built", told)
+    known = {**detail, **also} | ({"missing": missing} if missing else {})
+    tx.log_evidence(done.request_id, "package.built", known)
 
 
 async def withhold(tx: UnitOfWork, done: Completed, failures: Mapping[str, Refused]) -> None:

@@ -47,7 +47,7 @@ CREATE TABLE request (
     -- Where the subject lives (ISO 3166), if anybody has said it: the holidays of a request are somebody's also where nobody has.
     country        text,
     -- When the subject was told that what a request had restricted is lifted (Art. 18(3)); null while it is not.
-    lift_told_at   timestamptz,
+    lift_notified_at   timestamptz,
     -- What is told of a package after it was made: that it is no longer kept, or is being made anew.
     package_gone   uuid,                     -- the package that was fetched as often as it may be, or expired
     renewing     boolean NOT NULL DEFAULT false,
@@ -158,7 +158,7 @@ CREATE TABLE extension (
     reason      text        NOT NULL,
     approved_at timestamptz NOT NULL,
     -- When the subject was told of it: by e-mail or post, once the letter was accepted or posted, and not while it has come back.
-    told_at     timestamptz
+    notified_at     timestamptz
 );
 CREATE INDEX extension_approved ON extension (approved_at);
 
@@ -175,7 +175,7 @@ CREATE TABLE incident (
     owner       text,                        -- who has stated the facts: nobody who has handled the request
     categories  text[],                      -- of the policy
     people      integer,                     -- approximately
-    told_at     timestamptz,                 -- when the authority was notified first
+    notified_at     timestamptz,                 -- when the authority was notified first
     closed_at   timestamptz
 );
 CREATE INDEX incident_open ON incident (found_at) WHERE closed_at IS NULL;
@@ -296,7 +296,7 @@ CREATE TABLE recipient_digest (
     written_on  date        NOT NULL,        -- where the controller is
     written_at  timestamptz NOT NULL,
     sha256      text,                        -- of its words (HTML, UTF-8), in hex, once told
-    told_at     timestamptz,                 -- accepted by the next server, or posted
+    notified_at     timestamptz,                 -- accepted by the next server, or posted
     reminded_by uuid,                        -- a later digest, which reminds of it
     UNIQUE (recipient, written_on)
 );
@@ -308,10 +308,10 @@ CREATE TABLE recipient_notice (
     what         text        NOT NULL,       -- corrected, stated, erased, restricted, lifted, stopped
     categories   text[]      NOT NULL,       -- of the policy
     extent       jsonb       NOT NULL DEFAULT '{}',  -- how much of each category; null: only that it is concerned
-    state        text        NOT NULL,       -- underway, told, acknowledged, done, impossible
+    state        text        NOT NULL,       -- underway, notified, acknowledged, done, impossible
     concerned_at timestamptz NOT NULL,
     digest_id    uuid REFERENCES recipient_digest ON DELETE SET NULL,  -- null: the next one tells of it
-    told_at      timestamptz,                -- when they were told last
+    notified_at      timestamptz,                -- when they were told last
     settled_at   timestamptz,
     PRIMARY KEY (request_id, recipient)
 );

@@ -102,7 +102,7 @@ class Service:
         self.fulfilments = Fulfilments()
         self.conclusions: dict[Operation, Conclude] = {}
         self._loops: list[Loop] = []
-        self._listening: list[Listening] = []
+        self._consumers: list[Listening] = []
         self._api: Api | None = None
         if self.name in FULFILLING:
             self.on(RequestExpired, handlers.delete_expired)
@@ -111,19 +111,19 @@ class Service:
         """Hands events of that class, of that right only if one is given, to a handler."""
         self.subscriptions.setdefault(type_of(event), []).append(Subscription(event, handler, right))
 
-    def works(self, operation: Operation, *, concludes: Conclude) -> None:
+    def add_worker(self, operation: Operation, *, concludes: Conclude) -> None:
         """Works the tasks of that operation; ``concludes`` is called with fulfilments whose every task is done."""
         self.conclusions[operation] = concludes
 
-    def also(self, *loops: Loop) -> None:
+    def add_loops(self, *loops: Loop) -> None:
         """Runs loops of the service's own."""
         self._loops += loops
 
-    def hears(self, listening: Listening) -> None:
+    def add_consumer(self, listening: Listening) -> None:
         """Consumes external topics in a consumer of their own, so that they delay nothing else."""
-        self._listening.append(listening)
+        self._consumers.append(listening)
 
-    def serves(self, api: Api) -> None:
+    def serve(self, api: Api) -> None:
         """Serves an API next to health and metrics."""
         self._api = api
 
@@ -239,7 +239,7 @@ class Service:
             a_day, heartbeats = running.settings.kafka.dead_letters_a_day, running.heartbeats
             dispatcher = Dispatcher(self.subscriptions, running.unit_of_work, running.tracing, a_day, heartbeats)
             loops |= self._consuming(running, dispatcher, topics.read_by(self.name))
-        for listening in self._listening:
+        for listening in self._consumers:
             loops |= self._consuming(running, *listening(running))
         return loops
 

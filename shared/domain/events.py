@@ -409,7 +409,7 @@ class RequestExtended(Event, topic=Topic.REQUESTS):
     type: Literal["dsr.request.extended.v1"] = "dsr.request.extended.v1"
     reason: Reason
     due_on: date
-    told_at: AwareDatetime
+    notified_at: AwareDatetime
 
 
 class RequestRedated(Event, topic=Topic.REQUESTS):

@@ -16,7 +16,7 @@ PEOPLE = CollectorRegistry()
 
 _TASK = ["service", "system", "operation"]
 
-EVENTS = Counter("dsr_events_heard_total", "Events handled, by what became of them", ["service", "type", "result"])
+EVENTS = Counter("dsr_events_consumed_total", "Events handled, by what became of them", ["service", "type", "result"])
 LAG = Gauge("dsr_consumer_lag", "Records on the bus that a service has yet to hear", ["service", "topic"])
 RELAYED = Counter("dsr_outbox_relayed_total", "Messages that the broker has acknowledged", ["service"])
 OUTBOX = Gauge("dsr_outbox_messages", "Messages that wait for the broker", ["service"])

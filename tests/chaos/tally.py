@@ -32,7 +32,7 @@ SELECT request_id::text, kind, max(n), CASE count(*) WHEN 2 THEN min(n) ELSE 0 E
     SELECT request_id, detail::jsonb ->> 'kind' AS kind, count(*) AS n FROM evidence.entry
     WHERE action = 'letter.written' GROUP BY 1, 2
     UNION ALL SELECT request_id, kind, count(*) FROM intake.letter GROUP BY 1, 2
-) AS told GROUP BY 1, 2
+) AS counts GROUP BY 1, 2
 """
 _COPIES = """
 SELECT request_id::text, count(*) FILTER (WHERE action = 'package.downloaded'),

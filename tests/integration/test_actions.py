@@ -213,9 +213,9 @@ async def digest(intake: Intake) -> str:
     path, digest_id = await begun(intake), uuid7()
     pool = intake.unit_of_work.pool
     await pool.execute(_CONCERNED, UUID(id_of(path)))
-    written = "INSERT INTO recipient_digest (digest_id, recipient, written_on, written_at, told_at)"
+    written = "INSERT INTO recipient_digest (digest_id, recipient, written_on, written_at, notified_at)"
     await pool.execute(f"{written} VALUES ($1, 'carrier', current_date, now(), now())", digest_id)
-    notified = "UPDATE recipient_notice SET state = 'told', digest_id = $2 WHERE request_id = $1"
+    notified = "UPDATE recipient_notice SET state = 'notified', digest_id = $2 WHERE request_id = $1"
     await pool.execute(notified, UUID(id_of(path)), digest_id)
     return f"/v1/recipient-digests/{digest_id}"
 

@@ -36,7 +36,7 @@ from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
 from tests.fixtures.intake import PROOF, Intake, id_of
 from tests.integration.test_deferred_answers import flat, waiting
-from tests.integration.test_stopped_at_once import EMAIL, FOUND, company, work
+from tests.integration.test_immediate_stop import EMAIL, FOUND, company, work
 
 CITY: dict[str, Any] = {"right": "rectification", "changes": [{"field": "address.city", "asserted": "Potsdam"}]}
 

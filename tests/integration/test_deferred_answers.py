@@ -336,7 +336,7 @@ async def test_deferred_erasure_keeps_promises_and_waits_for_a_sign_off(open_har
     erasure.harness.unit_of_work.policy = policy
     await erasure.harness.retry(erasure.verified.request_id)
     await erasure.work()
-    assert [task.details.get("told") for task in billing.asked] == [None, {"billing": {"calls_us_18m": "P18M"}}]
+    assert [task.details.get("announced") for task in billing.asked] == [None, {"billing": {"calls_us_18m": "P18M"}}]
     assert await erasure.has_key()
 
 

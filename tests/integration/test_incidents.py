@@ -54,7 +54,7 @@ async def opened_of(intake: Intake, request: str) -> str:
 
 async def noted(intake: Intake, path: str, **said: object) -> httpx.Response:
     at = intake.clock.now().isoformat()
-    notice = {"whom": "authority", "to": "BlnBDI 521.12", "told_at": at, "complete": True, "what": "By form."}
+    notice = {"whom": "authority", "to": "BlnBDI 521.12", "notified_at": at, "complete": True, "what": "By form."}
     return await intake.colleague.post(f"{path}/actions/notified", json={**notice, **said})
 
 
@@ -117,10 +117,10 @@ async def test_late_notice_to_the_authority_gives_the_reason_for_delay_whatever_
     assert PEOPLE.get_sample_value("dsr_incidents_open", {"in_time": "no"}) == 1, "a customer is another duty"
     assert field_of(await noted(intake, path)) == (400, ["delay"])
     before = (found_at - timedelta(hours=1)).isoformat()
-    assert field_of(await noted(intake, path, told_at=before)) == (400, ["told_at"])
-    dated = {"told_at": found_at.isoformat(), "delay": "Ada told them by telephone and was ill since."}
+    assert field_of(await noted(intake, path, notified_at=before)) == (400, ["notified_at"])
+    dated = {"notified_at": found_at.isoformat(), "delay": "Ada told them by telephone and was ill since."}
     assert (await noted(intake, path, complete=False, **dated)).status_code == 200
-    assert (await intake.officer.get(path)).json()["told_at"] is not None
+    assert (await intake.officer.get(path)).json()["notified_at"] is not None
     await look(intake)
     assert PEOPLE.get_sample_value("dsr_incidents_open", {"in_time": "no"}) == 0
     await decided(intake, path, {"risk": "some", "reasons": "They may get calls."})
@@ -204,7 +204,7 @@ async def test_earlier_discovery_counts_immediately_and_a_later_one_by_two_peopl
     assert hours_of(await intake.officer.get(path)) == [-2, 70]
     assert hours_of(await found(-20)) == [-20, 52]
     assert field_of(await found(1)) == (400, ["found_at"]), "it was entered before"
-    await noted(intake, path, told_at=(known - timedelta(hours=10)).isoformat())
+    await noted(intake, path, notified_at=(known - timedelta(hours=10)).isoformat())
     assert field_of(await found(-9)) == (400, ["found_at"]), "a notice was sent before"
 
 

@@ -171,7 +171,7 @@ async def test_extension_stays_within_the_law(intake: Intake, received_at: str, 
     await intake.extend(path)
     corrected = await intake.officer.post(f"{path}/actions/correct-arrival", json={**FOUND, "received_at": received_at})
     [entry] = await intake.details(path, "request.redated")
-    assert (corrected.json()["due_on"], entry["extension_told_in_time"]) == (due_on, in_time)
+    assert (corrected.json()["due_on"], entry["extension_notified_in_time"]) == (due_on, in_time)
 
 
 async def test_a_changed_policy_redates_what_is_open_once_and_makes_no_promise_later(intake: Intake) -> None:

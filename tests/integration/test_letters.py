@@ -255,7 +255,7 @@ async def test_a_question_is_asked_when_its_letter_is_taken(intake: Intake, serv
 async def test_extension_takes_effect_with_its_accepted_letter(intake: Intake, server: MailServer) -> None:
     path = await asked(intake, **PROVED)
     await intake.extend(path)
-    notified = "SELECT told_at FROM extension"
+    notified = "SELECT notified_at FROM extension"
     due_on = await column(intake, path, "due_on")
     assert await intake.unit_of_work.pool.fetchval(notified) is None
     await send(intake, server)

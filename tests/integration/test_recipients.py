@@ -96,7 +96,7 @@ async def test_digest_of_a_day_tells_of_each_person_apart_and_is_on_record(
     for path in others:
         known = {"recipient": "mailer", "digest_id": str(digest_id), "sha256": kept}
         assert await disclosing.details(path, "recipient.notice_sent") == [known], "once"
-        assert (await listed(disclosing, path))["mailer"]["state"] == "told"
+        assert (await listed(disclosing, path))["mailer"]["state"] == "notified"
 
 
 async def test_two_processes_write_one_digest(disclosing: Intake) -> None:
@@ -164,14 +164,14 @@ async def test_recipient_counts_as_notified_at_delivery_and_not_after_a_bounce(
     digest = await digest_of(disclosing, path, "mailer")
     early = await disclosing.officer.post(f"{digest}/actions/record-reply", json={"reply": "done"})
     assert (early.status_code, await send(disclosing, server)) == (409, 1)
-    assert (await listed(disclosing, path))["mailer"]["state"] == "told"
+    assert (await listed(disclosing, path))["mailer"]["state"] == "notified"
     letter_id = UUID(digest.rpartition("/")[2])
     async with disclosing.unit_of_work.begin() as tx:
         await outcomes.stopped(tx, Letters(), letter_id, "returned")
     back = (await listed(disclosing, path))["mailer"]
-    assert (back["state"], back["told_at"]) == ("underway", None)
+    assert (back["state"], back["notified_at"]) == ("underway", None)
     assert len(await disclosing.details(path, "recipient.notice_returned")) == 1
-    for way, state in (("email", "underway"), ("post", "told")):
+    for way, state in (("email", "underway"), ("post", "notified")):
         waits = (await disclosing.officer.get("/v1/letters")).json()["data"]
         assert ("returned" in str(waits)) is (way == "email"), "a person sees to it"
         moved = await disclosing.officer.post(f"/v1/letters/{letter_id}/actions/deliver", json={"way": way})
@@ -188,7 +188,7 @@ async def test_silent_recipient_is_reminded_once_then_overdue_and_answers_both(d
     path = await erased(disclosing, report(Operation.ERASE, newsletter=1))
     await digests(disclosing)
     assert await digests(disclosing, days=7) == {}, "ten working days have not passed"
-    assert await counted(disclosing) == {"underway": 0, "told": 1, "overdue": 0}
+    assert await counted(disclosing) == {"underway": 0, "notified": 1, "overdue": 0}
     reminder = await digests(disclosing, days=9)
     assert "On 3 March 2026 we told you" in reminder["mailer"]
     assert "ada@" not in reminder["mailer"]
@@ -200,7 +200,7 @@ async def test_silent_recipient_is_reminded_once_then_overdue_and_answers_both(d
     assert [(each["recipient"], each["requests"]) for each in waiting] == [("mailer", 1)]
     mailer = (await listed(disclosing, path))["mailer"]
     assert (mailer["overdue"], bool(mailer["reminded_at"])) == (True, True)
-    assert await counted(disclosing) == {"underway": 0, "told": 0, "overdue": 1}
+    assert await counted(disclosing) == {"underway": 0, "notified": 0, "overdue": 1}
     query = "SELECT digest_id FROM recipient_digest ORDER BY written_at DESC LIMIT 1"
     answered = f"/v1/recipient-digests/{await disclosing.unit_of_work.pool.fetchval(query)}/actions/record-reply"
     for said in ("acknowledged", "done"):
@@ -229,7 +229,7 @@ async def test_digest_for_a_recipient_without_a_channel_is_printed_and_posted(di
     assert (early.status_code, "not told yet" in early.text) == (409, True)
     posted = f"/v1/letters/{digest.rpartition('/')[2]}/actions/mark-posted"
     assert [(await disclosing.officer.post(posted)).status_code for _ in range(2)] == [200, 409]
-    assert (await listed(disclosing, path))["carrier"]["state"] == "told"
+    assert (await listed(disclosing, path))["carrier"]["state"] == "notified"
     (sent,) = await disclosing.details(path, "recipient.notice_sent")
     html = (await content(disclosing, UUID(sent["digest_id"]))).html
     assert sent["sha256"] == hashlib.sha256(html.encode()).hexdigest()
@@ -309,7 +309,7 @@ async def test_outdated_notice_does_not_count(disclosing: Intake) -> None:
         await outcomes.sent(tx, Letters(), before)
     assert (await listed(disclosing, path))["mailer"]["state"] == "underway"
     assert (await digests(disclosing)).keys() == {"mailer"}
-    assert (await listed(disclosing, path))["mailer"]["state"] == "told"
+    assert (await listed(disclosing, path))["mailer"]["state"] == "notified"
 
 
 async def test_data_without_a_recipient_need_no_notice(disclosing: Intake) -> None:
@@ -433,4 +433,4 @@ async def test_digests_end_with_the_period_of_letters(disclosing: Intake) -> Non
     assert (ended["digests"], ended["letters"]) == (2, 1)
     assert (await disclosing.officer.get(digest)).status_code == 404
     assert await disclosing.unit_of_work.pool.fetchval("SELECT count(*) FROM delivery") == 0
-    assert (await listed(disclosing, path))["mailer"]["state"] == "told", "that it was is on record"
+    assert (await listed(disclosing, path))["mailer"]["state"] == "notified", "that it was is on record"

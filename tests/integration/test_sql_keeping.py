@@ -43,7 +43,7 @@ def erasure(*numbers: str, at: datetime = E) -> Task:
 def deferred(first: Task, at: datetime, period: str = "P18M") -> Task:
     """Returns the erasure of the same request on a later day, with the announced period."""
     again = task(Operation.ERASE, *first.identities)
-    details: Mapping[str, JsonValue] = {"deferred": True, "told": {first.system: {RULE: period}}}
+    details: Mapping[str, JsonValue] = {"deferred": True, "announced": {first.system: {RULE: period}}}
     return replace(again, request_id=first.request_id, system=first.system, details=details, at=at, turn=(1, 0))
 
 

@@ -134,7 +134,7 @@ async def test_malformed_event_is_parked_with_field_and_reason(selfcare: Emittin
 
 
 async def test_an_unknown_type_is_counted_and_left(selfcare: Emitting) -> None:
-    counted = Count("dsr_events_heard_total", service="intake", type="unknown", result="ignored")
+    counted = Count("dsr_events_consumed_total", service="intake", type="unknown", result="ignored")
     await selfcare.receives(binary("selfcare", "user.logged_in", {"at": "noon"}))
     assert await selfcare.set_aside() == []
     assert counted.added == 1

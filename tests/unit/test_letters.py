@@ -348,7 +348,7 @@ BY_POLICY = ("category.", "ground.", "reason.", "outcome.")
 """Prefixes of words for names of the policy, which test_letters.py checks."""
 IN_PARTS = (
     *("answer.hear_by", "answer.pass_on_by", "asking.", "closing.", "last_notice.why_", "update.", "finding."),
-    *("restriction.lifted", "restriction.to_be_lifted", "recipient_notice.told", "recipient_notice.not_"),
+    *("restriction.lifted", "restriction.to_be_lifted", "recipient_notice.recipients", "recipient_notice.not_"),
     *("question.enough_", "question.identity", "question.clarification", "proof_link.begun_ask"),
     *("work.searched", "work.stated", "work.unchanged", "recipient_notice.part_", "recipient_notice.all_"),
     *("purpose.", "portal_right.", "portal_ground.", "portal_scope.", "portal_whom.", "portal_field."),

@@ -133,7 +133,7 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("complete", lambda r: reported(r, PARTLY, STOPPED)),
     ("follow_up", done_later),
     ("forward", lambda r: r.forward("them", AT)),
-    ("follow_up", lambda r: replace(r, forwarded_at=AT).hear_controller(AT)),
+    ("follow_up", lambda r: replace(r, forwarded_at=AT).record_controller_reply(AT)),
     ("withdraw", lambda r: r.withdraw(AT)),
     ("follow_up", lambda r: replace(r, package_id=QUESTION, package_fault="another_holder").renew()),
     ("follow_up", lambda r: replace(r, package_id=QUESTION, package_fault="another_holder", tasks=(COPIED,)).renew()),

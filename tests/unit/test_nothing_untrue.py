@@ -88,7 +88,7 @@ def requests(draw: st.DrawFn) -> Request:
     if lifts:
         tasks.append(report("billing", Operation.LIFT, "by hand"))
     state = State.CLOSED if outcome else draw(st.sampled_from([State.IN_PROGRESS, State.AWAITING_DECISION]))
-    said = {"scope": SCOPES.get(right), "outcome": outcome, "lift_told_at": AT if lifts else None}
+    said = {"scope": SCOPES.get(right), "outcome": outcome, "lift_notified_at": AT if lifts else None}
     said["lifted_at"] = AT if lifts and draw(st.booleans()) else None
     return a_request(state, right=right, tasks=tuple(tasks), **said)
 
@@ -111,7 +111,7 @@ def test_corrections_and_attempts_are_reported_where_they_happened(right: Right)
             report("billing", DOES[right], state),
             report("billing", Operation.LIFT, "failed" if lifted else "by hand"),
         )
-        said = {"scope": SCOPES.get(right), "outcome": outcome, "lift_told_at": lifted}
+        said = {"scope": SCOPES.get(right), "outcome": outcome, "lift_notified_at": lifted}
         for text in texts(a_request(State.CLOSED, right=right, tasks=tasks, **said)):
             assert right is Right.RECTIFICATION or "No value was corrected" not in text
             assert "failed" in state or "What was tried" not in text
@@ -132,7 +132,7 @@ def test_where_a_request_ends_one_letter_says_everything(request_: Request) -> N
 def test_ended_restriction_is_reported_in_the_past() -> None:
     tasks = (report("cdr", Operation.RESTRICT, "done"),)
     closed = a_request(State.CLOSED, right=Right.RESTRICTION, outcome=Outcome.FULFILLED, tasks=tasks)
-    lifted = replace(closed, lift_told_at=AT, lifted_at=AT)
+    lifted = replace(closed, lift_notified_at=AT, lifted_at=AT)
     assert answer(closed).startswith("Your data is restricted:")
     assert answer(lifted).startswith("Your data were restricted, as you had asked")
     assert "data is restricted" not in answer(lifted)

@@ -71,10 +71,10 @@ def periods_of(policy: Policy, held_as: str, held: Category, person: Person, tod
             yield _kept(policy, name, ceiling, held, person, keeps=False)
     category = policy.category(held_as)
     for rule in category.kept_by if category else ():
-        told = policy.rules[rule]
-        lasts = person.states.get(told.lasts_while) if told.lasts_while else None
-        if told.signed(today) and lasts is not False:
-            yield replace(_kept(policy, rule, told, held, person, keeps=True), lasts=lasts)
+        stated = policy.rules[rule]
+        lasts = person.states.get(stated.lasts_while) if stated.lasts_while else None
+        if stated.signed(today) and lasts is not False:
+            yield replace(_kept(policy, rule, stated, held, person, keeps=True), lasts=lasts)
 
 
 def dated(periods: Iterable[Kept]) -> list[Kept]:
@@ -103,8 +103,8 @@ def _kept(policy: Policy, name: str, rule: Rule | Ceiling, held: Category, perso
     first, last = ((day.last_day if keeps else day.purge_from) if day else None for day in days or (None, None))
     undated = held.dated[anchor] < held.rows if anchor in held.anchors else anchor in person.undated
     anonymises = isinstance(rule, Ceiling) and rule.then is AtCeiling.ANONYMISE
-    told = Kept(name, keeps, rule.anchor, rule.period, first=first, last=last)
-    return replace(told, undated=undated, anonymises=anonymises)
+    kept = Kept(name, keeps, rule.anchor, rule.period, first=first, last=last)
+    return replace(kept, undated=undated, anonymises=anonymises)
 
 
 def _moment(text: str) -> date:
@@ -128,12 +128,12 @@ class Periods:
         found = list(periods_of(self.policy, name, held, self.person, self.today))
         several = len(dated(found)) > 1
         if held.left and held.left == held.rows:
-            yield self.words.answer("left_as_told"), ""
+            yield self.words.answer("left_as_answered"), ""
             yield from ((self._how_long(each), self._days(each, several=several)) for each in dated(found))
             return
         yield from ((self._how_long(each), self._days(each, several=several)) for each in found)
         if held.left:
-            yield f"{self.words.answer('left_some', count=held.left)} {self.words.answer('left_as_told')}", ""
+            yield f"{self.words.answer('left_some', count=held.left)} {self.words.answer('left_as_answered')}", ""
         if is_undecided(self.policy, name, self.person, self.today):
             yield self.words.answer("undecided"), ""
         elif not found:
@@ -145,8 +145,8 @@ class Periods:
 
     def _how_long(self, kept: Kept) -> str:
         """Words reason and period; a country's law is worded as a condition."""
-        country, told = self._law_of(kept), self._reason(kept)
-        return f"{self.words.answer('where_law', country=self.words.country(country))} {told}" if country else told
+        country, reason = self._law_of(kept), self._reason(kept)
+        return f"{self.words.answer('where_law', country=self.words.country(country))} {reason}" if country else reason
 
     def _reason(self, kept: Kept) -> str:
         """Returns the reason; keeping while a state lasts is a condition, unless the data say that it does."""

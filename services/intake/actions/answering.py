@@ -71,8 +71,8 @@ async def _end_part(held: Held, said: EndedPart) -> Transition:
     request.must_not_wait_for_weighing()
     request.out_of_reach(said.system)
     held.means.reasons.judged("end_part", said.reason, said.article, request.right)
-    told = _words(held.tx, request, "end_part", said)
-    return request.end_part(said.system, said.reason, said.article, held.first or "", told)
+    words = _words(held.tx, request, "end_part", said)
+    return request.end_part(said.system, said.reason, said.article, held.first or "", words)
 
 
 async def _weigh(held: Held, said: Balancing) -> Transition:

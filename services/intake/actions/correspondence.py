@@ -124,7 +124,7 @@ MAIL: Final = of_row(
 DIGESTS: Final = of_row(
     "recipient-digests",
     lambda tx, key: digests.find(tx.connection, UUID(key)),
-    lambda row: "sent" if row.told_at else "waiting",
+    lambda row: "sent" if row.notified_at else "waiting",
     Action(
         "recipient-digests/record-reply",
         lambda held, said: digests.hear(held.tx, held.row, said.reply, held.caller),

@@ -34,7 +34,7 @@ from shared.storage.subject_data import encode_identities
 
 REPLY: Final = "record-reply"
 _EXTENDED = """
-INSERT INTO extension (request_id, reason, approved_at, told_at) VALUES ($1, $2, $3, $4)
+INSERT INTO extension (request_id, reason, approved_at, notified_at) VALUES ($1, $2, $3, $4)
 """
 
 
@@ -93,11 +93,11 @@ async def _correct_arrival(held: Held, said: ArrivalCorrection) -> Transition:
     place = await correspondence.seal(tx, request, "explanation", "receipt", said.reason.encode())
     why: dict[str, JsonValue] = {"reason": str(place)}
     if request.extended:  # told within the first month, as it is counted now (Art. 12(3))
-        told_at = await tx.connection.fetchval(
-            "SELECT told_at FROM extension WHERE request_id = $1", request.request_id
+        notified_at = await tx.connection.fetchval(
+            "SELECT notified_at FROM extension WHERE request_id = $1", request.request_id
         )
-        in_time = told_at is not None and told_at < limits(arrival, policy).commit_due_instant
-        why["extension_told_in_time"] = in_time
+        in_time = notified_at is not None and notified_at < limits(arrival, policy).commit_due_instant
+        why["extension_notified_in_time"] = in_time
     due_on = redating.due_after(request, arrival, policy)
     found = replace(request, country=said.country or request.country)
     return found.redate("receipt_corrected", arrival, due_on, calc_version(policy), **why)
@@ -117,8 +117,8 @@ async def _extend(held: Held, said: Extension) -> Transition:
     """Sets the new date, and informs the subject (Art. 12(3)); raises ``ExtensionRefused``."""
     tx, request, policy = held.tx, held.request, held.means.policy
     surge = await _judge(held, request, said)
-    told_at = None if request.channel in SENT_TO else tx.now
-    await tx.connection.execute(_EXTENDED, request.request_id, said.reason, tx.now, told_at)
+    notified_at = None if request.channel in SENT_TO else tx.now
+    await tx.connection.execute(_EXTENDED, request.request_id, said.reason, tx.now, notified_at)
     words: Mapping[str, LetterField] = {
         "reason": Term("reason.extension", said.reason),
         "explanation": said.explanation.strip(),

@@ -74,7 +74,7 @@ async def _forward(held: Held, said: Forwarded) -> Transition:
 
 async def _record_controller_reply(held: Held, said: ControllerReply) -> Transition:
     place = await correspondence.seal(held.tx, held.request, "reply", "controller", said.text.encode())
-    return held.request.hear_controller(held.tx.now, reply=str(place))
+    return held.request.record_controller_reply(held.tx.now, reply=str(place))
 
 
 async def _record_address(held: Held, said: PostalAddress) -> Transition:
@@ -108,7 +108,7 @@ def _is_withheld(held: Held) -> bool:
 
 def _may_lift(held: Held) -> bool:
     request = held.request
-    over = request.lifted_at is not None or request.lift_told_at is not None
+    over = request.lifted_at is not None or request.lift_notified_at is not None
     return request.allows("follow_up") and request.restricts and request.was_restricted and not over
 
 

@@ -95,8 +95,8 @@ async def build(tx: UnitOfWork, letters: Letters, request_id: UUID, caller: Call
 
 def certified(request: Request, today: date, letters: Letters) -> Mapping[str, Any]:
     """The view of a request that its certificate has: the one of its subject; pure."""
-    told = view(replace(request, anonymous=False), today, letters, officer=False)
-    return told.model_dump(mode="json", exclude_unset=True)
+    shown = view(replace(request, anonymous=False), today, letters, officer=False)
+    return shown.model_dump(mode="json", exclude_unset=True)
 
 
 async def _of_mail(tx: UnitOfWork, mail: Mail) -> Mapping[str, object]:

@@ -90,16 +90,16 @@ async def identities(token: Claim, caller: AnyCaller, services: UseServices) -> 
         if passed_on and not any(each.type in shown.needs for each in vouched):
             raise NotReady("what this task would be searched by is no longer the subject's; do nothing about it")
         names = (each for each in theirs if each.type is IdentityType.NAME and each not in vouched)
-        told = tuple(each for each in (*vouched, *names) if each.type in shown.needs)
+        identities = tuple(each for each in (*vouched, *names) if each.type in shown.needs)
         corrected = shown.operation is Operation.RECTIFY
         changes = [each for each in subject.changes if corrected and each.field in shown.fields]
-        types: list[JsonValue] = [*sorted({each.type.value for each in told})]
+        types: list[JsonValue] = [*sorted({each.type.value for each in identities})]
         detail: dict[str, JsonValue] = {"system": shown.system, "task_id": str(shown.task_id), "types": types}
         if changes:
             detail["fields"] = [*sorted({each.field for each in changes})]
         detail["holder"] = caller.holder
         tx.log_evidence(shown.request_id, "identities.fetched", detail, caller.actor)
-    return TaskIdentities.of(shown.task_id, told, changes)
+    return TaskIdentities.of(shown.task_id, identities, changes)
 
 
 @router.put(

@@ -85,7 +85,7 @@ class DigestView(BaseModel):
 
     digest_id: UUID
     recipient: str = Field(description="as the policy names it")
-    told_at: Instant | None
+    notified_at: Instant | None
     html: str
 
 
@@ -142,7 +142,7 @@ class Resource:
 async def _digest(_: Services, held: Held) -> DigestView:
     digest: Digest = held.row
     html = await digests.read(held.tx, digest.digest_id, held.caller)
-    return DigestView(digest_id=digest.digest_id, recipient=digest.recipient, told_at=digest.told_at, html=html)
+    return DigestView(digest_id=digest.digest_id, recipient=digest.recipient, notified_at=digest.notified_at, html=html)
 
 
 async def _incident(_: Services, held: Held) -> Incident:

@@ -72,7 +72,7 @@ class Handlers:
                 request = requests[event.request_id]
                 weighed = request.waits_for_weighing(event)
                 if request.is_renewed and event.operation == Operation.EXPORT:
-                    await requests.apply(request.made_anew(event))
+                    await requests.apply(request.package_rebuilt(event))
                     continue
                 await requests.apply(request.restricted(event) if weighed else request.complete(event, tx.now))
 

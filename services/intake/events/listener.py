@@ -49,7 +49,7 @@ UNKNOWN = "unknown"
 def join(service: Service, emitters: Mapping[str, Emitter], submissions: Callable[[Running], Submissions]) -> None:
     """Lets the service hear every emitter."""
     for name, emitter in emitters.items():
-        service.hears(partial(hear, name=name, emitter=emitter, submissions=submissions))
+        service.add_consumer(partial(hear, name=name, emitter=emitter, submissions=submissions))
 
 
 def hear(

@@ -15,11 +15,11 @@ from shared.domain.user_events import (
     NumberAssigned,
     NumberPorted,
     NumberReleased,
-    Told,
+    Reported,
 )
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage import register
-from shared.storage.register_changes import NumberTold
+from shared.storage.register_changes import ReportedNumber
 
 _ACTION = {NumberAssigned: "assigned", NumberReleased: "released", NumberPorted: "ported"}
 _CLOSED = """
@@ -44,7 +44,7 @@ async def tell(tx: UnitOfWork, name: str, emitter: Emitter, event: Told, stated:
         case NumberAssigned() | NumberReleased() | NumberPorted():
             conflict = await _register(tx, name, emitter, event, stated)
             kind = conflict.kind.value if conflict else None
-            _note(tx, stated, name, "number.told", event=_ACTION[type(event)], conflict=kind)
+            _note(tx, stated, name, "number.reported", event=_ACTION[type(event)], conflict=kind)
         case _:
             assert_never(event)
 
@@ -54,15 +54,15 @@ async def _register(
 ) -> Conflict | None:
     """Brings the register up to it, or notes the conflict."""
     account, number = _account(stated.said), _one_number(stated.said)
-    told = AssignedNumber(number, account.value)
-    of = await NumberTold.of(tx.connection, tx.vault.keyring, told, emitter.authoritative or "", name, tx.now)
+    assigned = AssignedNumber(number, account.value)
+    of = await ReportedNumber.of(tx.connection, tx.vault.keyring, assigned, emitter.authoritative or "", name, tx.now)
     conflict = await _changed(of, event)
     if conflict:
         await register.note_conflicts(tx.connection, [(stated.token, conflict)], tx.now)
     return conflict
 
 
-async def _changed(of: NumberTold, event: NumberAssigned | NumberReleased | NumberPorted) -> Conflict | None:
+async def _changed(of: ReportedNumber, event: NumberAssigned | NumberReleased | NumberPorted) -> Conflict | None:
     match event:
         case NumberAssigned():
             return await of.assigned(event.since, Line(event.line))

@@ -129,7 +129,7 @@ class Notified(Strict):
         examples=["authority"],
     )
     to: Text = Field(title="Their name, and their reference", examples=["BlnBDI, case 521.1234"])
-    told_at: Moment = Field(title="When they were notified", examples=_AT)
+    notified_at: Moment = Field(title="When they were notified", examples=_AT)
     complete: bool = Field(
         title="Everything is told", description="Nothing follows in phases (Art. 33(4))", examples=[True]
     )
@@ -167,7 +167,7 @@ class IncidentRow(BaseModel):
     owner: str | None = Field(description="who has stated the facts")
     categories: list[str] | None = Field(description="of data, as the policy names them")
     people: int | None = Field(description="concerned, approximately")
-    told_at: Instant | None = Field(description="when the authority was notified first (Art. 33(1))")
+    notified_at: Instant | None = Field(description="when the authority was notified first (Art. 33(1))")
     proposed_by: str | None = Field(description="whose decision waits for a second person")
     closed_at: Instant | None
 

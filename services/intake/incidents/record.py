@@ -43,7 +43,7 @@ from shared.storage.vault import Sealing
 
 _CLEAR: Final = {
     *("found_at", "nature", "categories", "people", "records", "controllers", "us_customers"),
-    *("risk", "exemption", "whom", "told_at", "complete"),
+    *("risk", "exemption", "whom", "notified_at", "complete"),
 }
 """Fields that the evidence has in clear."""
 _NEW = """
@@ -51,13 +51,14 @@ INSERT INTO incident (incident_id, opened_at, found_at, request_id, package_id, 
 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (package_id) DO NOTHING RETURNING incident_id
 """
 _READ = """
-SELECT incident_id, request_id, fault, downloads, opened_at, found_at, owner, categories, people, told_at, closed_at,
+SELECT incident_id, request_id, fault, downloads, opened_at, found_at, owner, categories, people,
+       notified_at, closed_at,
        (SELECT a.proposed_by FROM approval a
         WHERE a.kind = 'incidents' AND a.subject = incident_id::text AND a.state = 'proposed') AS proposed_by
 FROM incident
 """
 _CHANGE = """
-UPDATE incident SET found_at = $2, owner = $3, categories = $4, people = $5, told_at = $6, closed_at = $7
+UPDATE incident SET found_at = $2, owner = $3, categories = $4, people = $5, notified_at = $6, closed_at = $7
 WHERE incident_id = $1
 """
 _VOID = "UPDATE approval SET state = 'replaced' WHERE kind = 'incidents' AND subject = $1 AND state = 'proposed'"
@@ -130,7 +131,7 @@ async def state(tx: UnitOfWork, incident: Incident, said: IncidentFacts, caller:
     if unknown := sorted({*said.categories} - tx.policy.categories.keys()):
         known = ", ".join(sorted(tx.policy.categories))
         raise BadRequest(f"the policy has no category {unknown[0]}; give some of {known}", "categories")
-    if said.found_at > min([incident.opened_at, *(each.told_at for _, each in incident.notices)]):
+    if said.found_at > min([incident.opened_at, *(each.notified_at for _, each in incident.notices)]):
         raise BadRequest("it was on record, or a notice went out, before then; say when we knew", "found_at")
     owner = None if await _has_handled(tx, incident, caller) else caller.holder
     stated: dict[str, object] = {"owner": owner, "categories": sorted({*said.categories}), "people": said.people}
@@ -206,14 +207,20 @@ async def _concerned(tx: UnitOfWork, incident: Incident, said: RiskDecided) -> S
 async def note(tx: UnitOfWork, incident: Incident, said: Notified, caller: Caller) -> None:
     """Notes a notification; one that is noted after the 72 hours is late, whatever its date."""
     _must_be_open(incident)
-    if not incident.found_at <= said.told_at <= tx.now:
-        raise BadRequest("a notice is neither earlier than the discovery nor in the future; say when it was", "told_at")
+    if not incident.found_at <= said.notified_at <= tx.now:
+        raise BadRequest(
+            "a notice is neither earlier than the discovery nor in the future; say when it was", "notified_at"
+        )
     first = said.whom in {"authority", "controller"} and said.whom not in {each.whom for _, each in incident.notices}
     late = first and tx.now > incident.notify_by
     if late and said.delay is None:
         raise BadRequest("after the 72 hours say why it is late (Art. 33(1)), or why it is noted late", "delay")
-    told_at = min(filter(None, [incident.told_at, said.told_at])) if said.whom == "authority" else incident.told_at
-    await _put(tx, incident, said, caller, {"told_at": told_at}, late=late)
+    notified_at = (
+        min(filter(None, [incident.notified_at, said.notified_at]))
+        if said.whom == "authority"
+        else incident.notified_at
+    )
+    await _put(tx, incident, said, caller, {"notified_at": notified_at}, late=late)
 
 
 async def close(tx: UnitOfWork, incident: Incident, said: IncidentClosed, caller: Caller) -> None:
@@ -319,7 +326,7 @@ async def _put(
     sealing = Sealing(incident.incident_id, "incident", "", entry.model_dump_json().encode(), entry.entry_id)
     await tx.vault.seal(tx.connection, [sealing], tx.now)
     now = incident.model_copy(update=changed)
-    row = (now.found_at, now.owner, now.categories, now.people, now.told_at, now.closed_at)
+    row = (now.found_at, now.owner, now.categories, now.people, now.notified_at, now.closed_at)
     await tx.connection.execute(_CHANGE, incident.incident_id, *row)
     clear = said.model_dump(mode="json", include=_CLEAR)
     _log(tx, incident, said.KIND, {"entry": str(entry.entry_id), **clear, **more}, caller)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from services.intake.request.letter_kinds import ANSWERS, LetterOf, also
-from services.intake.request.stored_request import StoredRequest, as_told
+from services.intake.request.stored_request import StoredRequest, for_requester
 from shared.domain import reference
 from shared.domain.rights import Right, Role
 from shared.domain.sentences import Fact, Listed, Sentence, Term, say
@@ -51,8 +51,8 @@ def with_case(
     facts: dict[str, Fact] = {"case": reference.of(request.case_id), "right": Term("right", request.right)}
     answered = [each for each in others if each.outcome and each.responded_at]
     if answered and len(answered) == len(others):
-        told = (say("case.part_answered", right=Term("right", o.right), outcome=_outcome(o)) for o in answered)
-        said = say("case.all_answered", **facts, others=Listed(tuple(told)))
+        parts = (say("case.part_answered", right=Term("right", o.right), outcome=_outcome(o)) for o in answered)
+        said = say("case.all_answered", **facts, others=Listed(tuple(parts)))
     else:
         said = say("case.answered", **facts)
     return [(kind, also(fields, said) if kind in ANSWERS else fields) for kind, fields in written]
@@ -64,4 +64,4 @@ def answers(request: StoredRequest, written: Sequence[LetterOf]) -> bool:
 
 
 def _outcome(request: StoredRequest) -> Term:
-    return Term("outcome", str(as_told(request).outcome))
+    return Term("outcome", str(for_requester(request).outcome))

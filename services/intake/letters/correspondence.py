@@ -93,7 +93,7 @@ def begin(
     if case is not None and request.request_id != case.case_id:
         record, sealed = vault.new_record(request.request_id, statement, [], now)
         return Opened(record, None, sealed, said)
-    codes = [_code_told(vault.keyring, request, each) for each, *_ in case.requests] if case else []
+    codes = [_code_for(vault.keyring, request, each) for each, *_ in case.requests] if case else []
     besides = case.acknowledged(codes) if case else ""
     acknowledgement = write(letters, request, _acknowledgement(vault.keyring, request, now, besides, to[-1]), now)
     record, sealed = vault.new_record(request.request_id, statement, [acknowledgement], now)
@@ -103,11 +103,11 @@ def begin(
 def _acknowledgement(keyring: Keyring, request: StoredRequest, now: datetime, besides: Fact, address: str) -> LetterOf:
     """An acknowledgement goes where they have written from, and says nothing of what is held."""
     to = {"to": address} if request.channel == "email" else {}
-    said, told = standing(request, now.date()), _code_told(keyring, request, request.request_id)
-    return ("acknowledgement", {"standing": said, "code": told, "besides": besides, **to})
+    said, code = standing(request, now.date()), _code_for(keyring, request, request.request_id)
+    return ("acknowledgement", {"standing": said, "code": code, "besides": besides, **to})
 
 
-def _code_told(keyring: Keyring, request: StoredRequest, request_id: UUID) -> str:
+def _code_for(keyring: Keyring, request: StoredRequest, request_id: UUID) -> str:
     """The code of a request that came by the API; none for any other channel.
 
     By e-mail and by post letters go to the requester; the portal shows them after proof.

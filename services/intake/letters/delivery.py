@@ -13,7 +13,7 @@ from uuid import UUID
 
 from services.intake.letters import correspondence, portal_news
 from services.intake.letters.rendering import Letters
-from services.intake.request.delivery import Told
+from services.intake.request.delivery import OnDelivery
 from services.intake.request.letter_kinds import ANSWERS, TO_OTHERS, LetterKind
 from services.intake.request.stored_request import StoredRequest
 from shared.domain.events import NoticeRequested
@@ -71,7 +71,7 @@ class Written:
 
     request: StoredRequest
     sealing: Sealing
-    tells: Sequence[Told] = ()
+    on_delivery: Sequence[OnDelivery] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Delivery:
     way: str
     state: str
     fault: str | None
-    awaited: Sequence[Told]
+    awaited: Sequence[OnDelivery]
     written_at: datetime
 
 
@@ -220,9 +220,10 @@ async def _news(tx: UnitOfWork, letters: Letters, written: Sequence[Written]) ->
     there, news = [each for each in written if each.sealing.source not in BY_ADDRESS], []
     for request, letter in await portal_news.notices(tx, [each.request for each in there]):
         sealing = correspondence.write(letters, request, letter, tx.now)
-        tells = [told for each in there if each.request.request_id == request.request_id for told in each.tells]
+        theirs = (each for each in there if each.request.request_id == request.request_id)
+        on_delivery = [decision for each in theirs for decision in each.on_delivery]
         tx.log_evidence(request.request_id, "letter.written", correspondence.named(sealing))
-        news.append(Written(request, sealing, tells))
+        news.append(Written(request, sealing, on_delivery))
     return news
 
 
@@ -235,7 +236,7 @@ async def _addressed(tx: UnitOfWork, written: Sequence[Written]) -> tuple[list[S
     def note(letter: Written, way: str, state: str, fault: str | None = None) -> None:
         known = (letter.sealing.sealed_id, letter.sealing.subject_ref, letter.sealing.source)
         delivered[letter.sealing.sealed_id] = (way, state) == ("email", "waiting")
-        rows.append((*known, way, state, fault, [*letter.tells] or None, tx.now, tx.now.astimezone(UTC).date()))
+        rows.append((*known, way, state, fault, [*letter.on_delivery] or None, tx.now, tx.now.astimezone(UTC).date()))
 
     for each in written:
         sealing = each.sealing
@@ -288,8 +289,8 @@ async def _by_post(tx: UnitOfWork, request: StoredRequest) -> tuple[str, str, st
 async def _insert(  # the columns
     tx: UnitOfWork, letter: Written, way: str, state: str, fault: str | None = None, address: bytes | None = None
 ) -> bool:
-    sealing, tells = letter.sealing, [*letter.tells] or None
-    given = (sealing.sealed_id, sealing.subject_ref, sealing.source, way, state, fault, tells, address, tx.now)
+    sealing, on_delivery = letter.sealing, [*letter.on_delivery] or None
+    given = (sealing.sealed_id, sealing.subject_ref, sealing.source, way, state, fault, on_delivery, address, tx.now)
     return bool(await tx.connection.fetchval(_INSERT, *given))
 
 
@@ -301,11 +302,11 @@ _STANDS: Final = {
 }
 
 
-def why(state: str, tells: Sequence[Told]) -> Iterator[str]:
+def why(state: str, on_delivery: Sequence[OnDelivery]) -> Iterator[str]:
     """Sentence by sentence what follows from it for as long as it is not delivered; nothing once it is."""
     if state not in _NOT_DELIVERED:
         return
-    known = [each for each in tells if "there" not in each]
+    known = [each for each in on_delivery if "there" not in each]
     for each in known:
         if each["what"] == "extension":
             yield (

@@ -9,7 +9,7 @@ from services.intake.identity import stopped
 from services.intake.identity.stopped import Why
 from services.intake.recipients import recipients
 from services.intake.recipients.recipients import Notice
-from services.intake.request.delivery import Told
+from services.intake.request.delivery import OnDelivery
 from shared.storage.holds import LegalHold, kept_of
 from shared.storage.postgres import Connection
 
@@ -34,7 +34,7 @@ class ListedLetter:
     state: str | None
     fault: str | None
     sent_at: datetime | None
-    tells: Sequence[Told] = ()
+    on_delivery: Sequence[OnDelivery] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -376,8 +376,8 @@ class Request(StoredRequest):
         known = replace(self, tasks=self.reports_with(tasks))
         noted = known.noted("work.reported", systems=systems)
         more = deferrals.rows_changed(known.tasks) > deferrals.rows_changed(self.tasks)
-        told = more and self.outcome is Outcome.WITHDRAWN and not self.anonymous
-        return replace(noted, letters=closing_letter(known)) if told else noted
+        notifies = more and self.outcome is Outcome.WITHDRAWN and not self.anonymous
+        return replace(noted, letters=closing_letter(known)) if notifies else noted
 
     def close(self, move: str, outcome: Outcome, at: datetime) -> Transition:
         """Answers the request with the letter of that outcome; the clock stops.
@@ -393,7 +393,7 @@ class Request(StoredRequest):
         lifts = self.restricts and begun and not nothing and reports.ends_with(self.right, outcome)
         closed = self.moved(
             move, State.CLOSED, outcome=outcome, responded_at=at, closed_at=at, resumable=resumable,
-            lift_told_at=at if lifts else self.lift_told_at,
+            lift_notified_at=at if lifts else self.lift_notified_at,
         )  # fmt: skip
         detail: dict[str, JsonValue] = {"resumable": True} if resumable else {}
         event = events.RequestClosed.about(closed)
@@ -556,9 +556,9 @@ class Request(StoredRequest):
         said = {"decision": "end_part", "system": system, "reason": reason, "article": article}
         published = (*recorded, *_less_owed(self, request))
         noted = request.noted("decision.made", *published, **said, proposed_by=proposed_by)
-        told: LetterOf = ("update", {**words, "about": "part_ended", "system": named_system(system)})
+        letter: LetterOf = ("update", {**words, "about": "part_ended", "system": named_system(system)})
         answered = later_letter(request) if self.goes_on and not request.goes_on else ()
-        return replace(noted, letters=(told, *answered))
+        return replace(noted, letters=(letter, *answered))
 
     def must_allow_to(self, decision: Answering) -> None:
         """Raises ``IllegalTransition`` where two people may not decide that now.
@@ -650,7 +650,7 @@ class Request(StoredRequest):
     ) -> Transition:
         """Two people extend the time limit; it holds if the subject is notified before ``tell_before`` (Art. 12(3))."""
         request = self.moved("redate", self.state, due_on=due_on, extended=True)
-        event = events.RequestExtended.about(request, reason=reason, told_at=at)
+        event = events.RequestExtended.about(request, reason=reason, notified_at=at)
         detail: dict[str, JsonValue] = {"reason": reason, "due_on": due_on.isoformat(), "proposed_by": proposed_by}
         detail |= {**more, "due_before": self.due_on.isoformat(), "tell_before": tell_before.isoformat()}
         noted = request.noted("extension.approved", event, **detail)
@@ -677,13 +677,13 @@ class Request(StoredRequest):
         """The customer who decides about the data has it (Art. 28(3)(e)); ``answered_by``: who answers the subject."""
         if self.role == "controller" and self.state is not State.AWAITING_IDENTITY:
             raise IllegalTransition("only what a customer decides about is forwarded, and before we began to answer")
-        told: LetterOf = ("forwarded", {"controller": answered_by, "forwarded_on": at})
+        letter: LetterOf = ("forwarded", {"controller": answered_by, "forwarded_on": at})
         theirs = replace(self, role="processor", forwarded_at=at)
         event = events.RequestForwarded.about(theirs)
-        noted = replace(theirs.noted("request.forwarded", event, **detail), letters=(told,))
+        noted = replace(theirs.noted("request.forwarded", event, **detail), letters=(letter,))
         return noted.then(theirs.close("forward", Outcome.FORWARDED, at))
 
-    def hear_controller(self, at: datetime, **detail: JsonValue) -> Transition:
+    def record_controller_reply(self, at: datetime, **detail: JsonValue) -> Transition:
         """The customer to whom it was forwarded has replied, and is reminded no more."""
         if self.forwarded_at is None:
             raise IllegalTransition("it was not passed on to a customer")
@@ -715,9 +715,9 @@ class Request(StoredRequest):
         now = deferrals.updated(self.tasks, tasks)
         updated = replace(self, tasks=now, package_id=package_id or self.package_id)
         noted = updated.noted(action, *_less_owed(self, updated), systems=_by_system(tasks))
-        tells = self.goes_on and not updated.goes_on
-        tells |= self.outcome is not Outcome.WITHDRAWN and not announced(self.tasks, now)
-        return replace(noted, letters=later_letter(updated)) if tells else noted
+        notifies = self.goes_on and not updated.goes_on
+        notifies |= self.outcome is not Outcome.WITHDRAWN and not announced(self.tasks, now)
+        return replace(noted, letters=later_letter(updated)) if notifies else noted
 
     def lift(self, at: datetime) -> Transition:
         """A restriction is to be lifted: the subject is notified before any system is changed (Art. 18(3))."""
@@ -729,9 +729,9 @@ class Request(StoredRequest):
         return replace(self.lift_decided(at), letters=(lifting_letter(self, "decided", lifted_on=at),))
 
     def lift_decided(self, at: datetime) -> Transition:
-        told = replace(self, lift_told_at=at)
-        event = events.LiftDecided.about(told)
-        return told.noted("restriction.lift_decided", event, informed_at=at.isoformat())
+        lifting = replace(self, lift_notified_at=at)
+        event = events.LiftDecided.about(lifting)
+        return lifting.noted("restriction.lift_decided", event, informed_at=at.isoformat())
 
     def show_lifts(self, action: str, tasks: Sequence[TaskReport], **detail: JsonValue) -> Transition:
         """Shows what is not lifted, or was lifted by hand or at last; the request is as it was."""
@@ -778,7 +778,7 @@ class Request(StoredRequest):
         """A system has failed, or what it gave may be another person's: a person must look, and it stays owed."""
         return replace(self, tasks=event.tasks).noted("package.renewal_blocked", systems=_by_system(event.tasks))
 
-    def made_anew(self, event: events.FulfilmentCompleted) -> Transition:
+    def package_rebuilt(self, event: events.FulfilmentCompleted) -> Transition:
         """The package is rebuilt: what there is now is the answer, and the subject is notified."""
         now = replace(self, tasks=event.tasks, renewing=False)
         less = _less_owed(self, now)

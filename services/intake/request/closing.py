@@ -8,10 +8,10 @@ from services.intake.request.letter_kinds import LetterField, LetterOf
 from services.intake.request.messages.answer import OUR_LIST, answer, had_been_done, of_instruction, why_not_searched
 from services.intake.request.messages.kept import is_held_unseen
 from services.intake.request.reports import changed_by_category, summed
-from services.intake.request.stored_request import StoredRequest, as_told
+from services.intake.request.stored_request import StoredRequest, for_requester
 from shared.domain.operations import ANSWERING, TaskOutcome, TaskReport, has_statements, missing_corrections
 from shared.domain.rights import Outcome, Right
-from shared.domain.sentences import Lines, Listed, Sentence, Term, Told, named_system, say
+from shared.domain.sentences import Lines, Listed, Sentence, Sentences, Term, named_system, say
 
 _BY_ITS_TRANSITION = frozenset({None, Outcome.FORWARDED, Outcome.REFUSED, Outcome.ASSISTED})
 """Outcomes whose letter is written elsewhere, or by nothing."""
@@ -31,7 +31,7 @@ def closing_letter(request: StoredRequest, words: Mapping[str, LetterField] | No
 
     ``words``: why a part is missing, as two persons have decided; without them, ``cause`` says it.
     """
-    outcome = as_told(request).outcome
+    outcome = for_requester(request).outcome
     if request.tenant and not request.anonymous and outcome is not Outcome.WITHDRAWN:
         return (*_to_the_customer(request, words), *_lifting(request))
     if outcome in _BY_ITS_TRANSITION:
@@ -42,12 +42,16 @@ def closing_letter(request: StoredRequest, words: Mapping[str, LetterField] | No
 
 def refusal_letter(request: StoredRequest, words: Mapping[str, LetterField]) -> tuple[LetterOf, ...]:
     """The letter of a request that two persons have refused; ``words`` say why."""
-    told = (say("answer.refused"), *had_been_done(request))
-    return (("answer", {**words, "about": "refused", "answer": told}),)
+    said = (say("answer.refused"), *had_been_done(request))
+    return (("answer", {**words, "about": "refused", "answer": said}),)
 
 
 def _lifting(request: StoredRequest) -> tuple[LetterOf, ...]:
-    return () if request.lift_told_at is None else (lifting_letter(request, "decided", lifted_on=request.lift_told_at),)
+    return (
+        ()
+        if request.lift_notified_at is None
+        else (lifting_letter(request, "decided", lifted_on=request.lift_notified_at),)
+    )
 
 
 def lifting_letter(request: StoredRequest, cause: str, **fields: LetterField) -> LetterOf:
@@ -76,12 +80,12 @@ def _to_the_customer(request: StoredRequest, words: Mapping[str, LetterField] | 
 
 def _answer(request: StoredRequest, about: str, why: Mapping[str, LetterField]) -> LetterOf:
     """The answer, with what stays in a list of its own: an item for each system."""
-    told = answer(request)
+    said_all = answer(request)
     stays: list[Sentence] = []
-    for _, said in groupby((each for each in told if _stays(each)), key=lambda each: each.facts["system"]):
+    for _, said in groupby((each for each in said_all if _stays(each)), key=lambda each: each.facts["system"]):
         stays.append(say("kept.line", said=tuple(said)))
     done = _entered(request.right) if request.anonymous else _done(request)
-    said_first: Told = tuple(each for each in told if not _stays(each))
+    said_first: Sentences = tuple(each for each in said_all if not _stays(each))
     return ("answer", {"about": about, "answer": said_first, "stays": Lines(tuple(stays)), "done": done, **why})
 
 

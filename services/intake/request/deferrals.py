@@ -71,8 +71,8 @@ def rows_changed(tasks: Iterable[TaskReport] | None) -> int:
 
 def waits_for_hands(task: TaskReport) -> bool:
     """Whether the system has no way to do it for one person, or is gone, and nobody has entered what was done there."""
-    told_apart = task.outcome == TaskOutcome.NOT_SEARCHED and task.not_searched in DONE_BY_HAND
-    return told_apart or task.failure in {NotSupported.code, SystemRetired.code}
+    by_hand = task.outcome == TaskOutcome.NOT_SEARCHED and task.not_searched in DONE_BY_HAND
+    return by_hand or task.failure in {NotSupported.code, SystemRetired.code}
 
 
 def lift_undone(task: TaskReport) -> bool:

@@ -18,7 +18,7 @@ from shared.domain import events
 from shared.domain.events import Event
 from shared.domain.time_limit_policy import Question
 
-Told = Mapping[str, JsonValue]
+OnDelivery = Mapping[str, JsonValue]
 """The decision that a letter carries: an answer, a lift, a question or an extension, with more facts of its event.
 
 ``there``: it can be read in the portal, and was told when that was written; the letter is the mail that says so.
@@ -27,7 +27,7 @@ SENT_TO: frozenset[str] = frozenset({"email", "post"})
 """The channels whose letters are sent, and not fetched."""
 
 
-def delivered(request: Request, letter: Sequence[Told], at: datetime) -> Transition:
+def delivered(request: Request, letter: Sequence[OnDelivery], at: datetime) -> Transition:
     """A letter was delivered; what it says about a state that is over by now is dropped."""
     published = list[Event]()
     for each in (one for one in letter if "there" not in one):
@@ -35,8 +35,8 @@ def delivered(request: Request, letter: Sequence[Told], at: datetime) -> Transit
             case "answer" if request.awaits_delivery:
                 request = replace(request, responded_at=at)
                 published.append(events.RequestClosed.about(request))
-            case "lift" if request.lift_told_at is not None and request.lifted_at is None:
-                request = replace(request, lift_told_at=at)
+            case "lift" if request.lift_notified_at is not None and request.lifted_at is None:
+                request = replace(request, lift_notified_at=at)
                 published.append(events.LiftDecided.about(request))
             case "question" if request.question and request.question.untold and _is_open(request, each):
                 asked = shown(request, at)
@@ -44,11 +44,11 @@ def delivered(request: Request, letter: Sequence[Told], at: datetime) -> Transit
                 published += asked.published
             case "extension" if at < datetime.fromisoformat(str(each["tell_before"])):
                 request = replace(request, due_on=date.fromisoformat(str(each["due_on"])))
-                published.append(events.RequestExtended.about(request, reason=each["reason"], told_at=at))
+                published.append(events.RequestExtended.about(request, reason=each["reason"], notified_at=at))
     return Transition(request, tuple(published))
 
 
-def returned(request: Request, letter: Sequence[Told]) -> Transition:
+def returned(request: Request, letter: Sequence[OnDelivery]) -> Transition:
     """A letter that was delivered has come back: the subject does not know what it says."""
     published = list[Event]()
     for each in letter:
@@ -87,7 +87,7 @@ def shown(request: Request, at: datetime) -> Transition:
     return Transition(request, (sent,))
 
 
-def undeliverable(request: Request, letter: Sequence[Told], at: datetime) -> Transition:
+def undeliverable(request: Request, letter: Sequence[OnDelivery], at: datetime) -> Transition:
     """The letter cannot be delivered: an answer counts as given then, and a restriction is not lifted by it.
 
     A question of identity may be asked again; one about what they mean stays open, as work waits for it.
@@ -99,22 +99,22 @@ def undeliverable(request: Request, letter: Sequence[Told], at: datetime) -> Tra
                 request = replace(request, responded_at=at)
                 published.append(events.RequestClosed.about(request))
             case "lift":
-                request = replace(request, lift_told_at=None)
+                request = replace(request, lift_notified_at=None)
             case "question" if request.state is State.AWAITING_IDENTITY and _is_open(request, each):
                 request = replace(request, question=None)
     return Transition(request, tuple(published))
 
 
-def _is_open(request: Request, told: Told) -> bool:
+def _is_open(request: Request, each: OnDelivery) -> bool:
     """Whether the question that a letter asks is the one that is open."""
-    return request.question is not None and request.question.question_id == UUID(str(told["question_id"]))
+    return request.question is not None and request.question.question_id == UUID(str(each["question_id"]))
 
 
 Evidence = Sequence[tuple[str, Mapping[str, JsonValue]]]
 _OF_EXTENSION = ("reason", "due_on", "due_before", "tell_before")
 
 
-def until_delivered(transition: Transition, *, readable: bool = True) -> tuple[Transition, list[Told]]:
+def until_delivered(transition: Transition, *, readable: bool = True) -> tuple[Transition, list[OnDelivery]]:
     """The transition without what is said only once its letter is delivered, and that.
 
     What is done of a part while the answer is on its way is said with the answer. Of what is read in the portal nothing
@@ -125,41 +125,41 @@ def until_delivered(transition: Transition, *, readable: bool = True) -> tuple[T
         transition = _unasked(transition)
     request = transition.request
     if request.channel == "portal" and transition.letters:
-        there = filter(None, (_told_by(event, transition.evidence) for event in transition.published))
+        there = filter(None, (_on_delivery(event, transition.evidence) for event in transition.published))
         return transition, [{**each, "there": True} for each in there]
     if request.channel not in SENT_TO or request.tenant:
         return transition, []
     if not transition.letters:
         said = (event for event in transition.published if not isinstance(event, events.PartAnswered))
         return (replace(transition, published=tuple(said)) if request.awaits_delivery else transition), []
-    told, published = list[Told](), list[Event]()
+    deferred, published = list[OnDelivery](), list[Event]()
     for event in transition.published:
         if isinstance(event, events.RequestClosed):
             request = replace(request, responded_at=None)
         if isinstance(event, events.RequestExtended):
             request = replace(request, due_on=date.fromisoformat(str(_extended(transition.evidence)["due_before"])))
-        if tells := _told_by(event, transition.evidence):
-            told.append(tells)
+        if decision := _on_delivery(event, transition.evidence):
+            deferred.append(decision)
         elif not (isinstance(event, events.PartAnswered) and request.awaits_delivery):
             published.append(event)
-    evidence = tuple((action, _until_informed(detail, told)) for action, detail in transition.evidence)
+    evidence = tuple((action, _until_informed(detail, deferred)) for action, detail in transition.evidence)
     later = replace(transition, request=request, published=tuple(published), evidence=evidence)
-    return (_unasked(later) if any(each["what"] == "question" for each in told) else later), told
+    return (_unasked(later) if any(each["what"] == "question" for each in deferred) else later), deferred
 
 
-def unknown(letter: Sequence[Told]) -> list[Told]:
+def unknown(letter: Sequence[OnDelivery]) -> list[OnDelivery]:
     """Notes the decision of a mail that did not arrive; a later delivery settles it."""
     return without_lift(
         [{name: value for name, value in each.items() if name != "there"} for each in letter if "there" in each]
     )
 
 
-def without_lift(letter: Sequence[Told]) -> list[Told]:
+def without_lift(letter: Sequence[OnDelivery]) -> list[OnDelivery]:
     """Returns what a letter tells without the lift, which systems were asked for: sent again it asks them no more."""
     return [each for each in letter if each["what"] != "lift"]
 
 
-def _told_by(event: Event, evidence: Evidence) -> Told | None:
+def _on_delivery(event: Event, evidence: Evidence) -> OnDelivery | None:
     match event:
         case events.RequestClosed():
             return {"what": "answer"}
@@ -189,6 +189,6 @@ def _extended(evidence: Evidence) -> Mapping[str, JsonValue]:
     return next(detail for action, detail in evidence if action == "extension.approved")
 
 
-def _until_informed(detail: Mapping[str, JsonValue], told: Sequence[Told]) -> Mapping[str, JsonValue]:
+def _until_informed(detail: Mapping[str, JsonValue], deferred: Sequence[OnDelivery]) -> Mapping[str, JsonValue]:
     """Returns what is on record, without an instant that has not come yet."""
-    return {name: value for name, value in detail.items() if not (told and name == "informed_at")}
+    return {name: value for name, value in detail.items() if not (deferred and name == "informed_at")}

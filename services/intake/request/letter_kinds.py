@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from services.intake.request import deferrals
 from services.intake.request.stored_request import StoredRequest
-from shared.domain.sentences import Fact, Lines, Sentence, Told, named_systems, say
+from shared.domain.sentences import Fact, Lines, Sentence, Sentences, named_systems, say
 from shared.domain.time_limit_policy import Question
 
 LetterKind = Literal[
@@ -67,7 +67,7 @@ def asked(question: Question, request: StoredRequest) -> Sentence:
     return say("question.known_by" if otherwise else f"question.{question}")
 
 
-def _enough(request: StoredRequest) -> Sentence | Told:
+def _enough(request: StoredRequest) -> Sentence | Sentences:
     """Says which proof is enough, system by system where they differ."""
     needed: dict[str, set[str]] = {}
     for task in deferrals.unproved(request.tasks):

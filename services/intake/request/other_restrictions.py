@@ -19,7 +19,7 @@ from shared.storage.postgres import Connection
 _IN_FORCE = """
 SELECT o.request_id, o.received_at FROM same_person s JOIN request o ON o.request_id = s.other
 WHERE s.request_id = $1 AND o."right" IN ('restriction', 'objection', 'rectification')
-  AND o.lift_told_at IS NULL AND o.lifted_at IS NULL
+  AND o.lift_notified_at IS NULL AND o.lifted_at IS NULL
   AND jsonb_path_exists(coalesce(o.tasks, '[]'), '$[*] ? (@.operation == "restrict" && @.outcome == "amended")')
 ORDER BY o.received_at
 """
@@ -43,23 +43,23 @@ Read = Callable[[Connection, Sequence[UUID]], Awaitable[Sequence[StoredRequest]]
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class Related:
     """Other requests of the same people: by request all of them, and those ``lifted`` before."""
 
     requests: Mapping[UUID, Sequence[StoredRequest]] = field(default_factory=dict)
     lifted: Sequence[StoredRequest] = ()
 
 
-async def beside(
+async def related(
     connection: Connection, requests: Collection[StoredRequest], held: Mapping[UUID, StoredRequest], read: Read
-) -> Beside:
+) -> Related:
     """Reads the others of these lifted requests. ``held``: requests as they are now; ``read`` loads the rest.
 
     Nobody else lifts one of the same people before this transaction ends.
     """
     ended = {each.request_id for each in requests if each.restricts and each.lifted_at is not None}
     if not ended:
-        return Beside()
+        return Related()
     await connection.execute(_HOLD, [*ended])
     theirs = await _same(connection, ended, held, read)
     lifted = {o.request_id: o for others in theirs.values() for o in others if o.lifted_at is not None}
@@ -67,7 +67,7 @@ async def beside(
     if before := lifted.keys() - ended:
         theirs |= await _same(connection, before, held, read)
     given = {each.request_id for each in requests}
-    return Beside(theirs, [each for request_id, each in lifted.items() if request_id not in given])
+    return Related(theirs, [each for request_id, each in lifted.items() if request_id not in given])
 
 
 async def _same(
@@ -83,7 +83,7 @@ async def _same(
     return found
 
 
-async def told(connection: Connection, transition: Transition) -> Lines:
+async def sentences(connection: Connection, transition: Transition) -> Lines:
     """Returns a letter's sentences about them; none if nothing is lifted, or nothing else restricts."""
     if not any(isinstance(event, LiftDecided) for event in transition.published):
         return Lines()

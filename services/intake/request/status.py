@@ -4,7 +4,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from services.intake.request.stored_request import StoredRequest, as_told
+from services.intake.request.stored_request import StoredRequest, for_requester
 from shared.domain import topics
 from shared.domain.events import RequestStatus
 from shared.domain.topics import Message
@@ -15,7 +15,7 @@ _TYPE = str(RequestStatus.model_fields["type"].default)
 
 def of(request: StoredRequest) -> RequestStatus:
     """Where it stands; of an anonymous one, as whoever has asked is told."""
-    request = as_told(request)
+    request = for_requester(request)
     return RequestStatus(
         request_id=request.request_id,
         right=request.right,

@@ -48,7 +48,7 @@ class StoredRequest:
     and its due date follows from that. ``package_fault``: why the package is withheld; ``renewing``: it is made anew.
     ``package_gone``: the package that is no longer kept. ``suspended``: its work begins once its API key is released.
     ``postponed``: an erasure that waits for other requests of the person; ``opposed``: one of them is a restriction,
-    which wants the data kept. ``lift_told_at``: when the subject was told that what it
+    which wants the data kept. ``lift_notified_at``: when the subject was told that what it
     had restricted is lifted. ``forwarded_at``: when a customer of ours got it; ``controller_replied_at``: when they
     said how they go on. ``tasks``: what the downstreams reported, in counts. ``tenant``: the customer of ours whose
     instruction it is, by that customer's ``instruction_id``.
@@ -91,7 +91,7 @@ class StoredRequest:
     decided: Outcome | None = None
     owed: bool = False
     package_id: UUID | None = None
-    lift_told_at: datetime | None = None
+    lift_notified_at: datetime | None = None
     lifted_at: datetime | None = None
     package_fault: str | None = None
     package_gone: UUID | None = None
@@ -164,7 +164,7 @@ class StoredRequest:
         """Whether it is an answered restriction that was asked for, and that nobody has decided to lift."""
         asked = self.right is Right.RESTRICTION and self.state is State.CLOSED and not self.resumable
         restricts = self.outcome in {Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED, Outcome.ASSISTED}
-        return asked and restricts and self.lift_told_at is None and self.lifted_at is None
+        return asked and restricts and self.lift_notified_at is None and self.lifted_at is None
 
     @property
     def search_incomplete(self) -> bool:
@@ -296,7 +296,7 @@ class StoredRequest:
 R = TypeVar("R", bound=StoredRequest)
 
 
-def as_told(request: R) -> R:
+def for_requester(request: R) -> R:
     """The request without what tells who is a customer, where it is an anonymous one (REQ-S5).
 
     It looks the same for an address that we know and for one that somebody has made up.

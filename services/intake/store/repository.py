@@ -21,7 +21,7 @@ from services.intake.letters.rendering import Letters
 from services.intake.recipients import recipients
 from services.intake.request import other_restrictions, status
 from services.intake.request.aggregate import Request, Transition
-from services.intake.request.delivery import Told, until_delivered
+from services.intake.request.delivery import OnDelivery, until_delivered
 from services.intake.request.disclosed import DisclosedOfAll
 from services.intake.request.letter_kinds import ANSWERS, LetterField, LetterOf
 from services.intake.request.lifecycle import State
@@ -134,18 +134,18 @@ class Requests:
             self.tx.connection, transition.request.key_id
         ):
             transition = key_suspension.pause(transition)
-        others = await other_restrictions.told(self.tx.connection, transition)
+        others = await other_restrictions.sentences(self.tx.connection, transition)
         published = transition.published
-        transition, tells = until_delivered(transition, readable=await portal_news.readable(self.tx, transition))
+        transition, on_delivery = until_delivered(transition, readable=await portal_news.readable(self.tx, transition))
         await portal_news.unless_open(self.tx, self._held[(request := transition.request).request_id], request)
         written = recipients.with_list(self.tx.policy, self._disclosed, request, transition.letters)
-        written = cases.with_case(request, written, await self._beside(request, written))
+        written = cases.with_case(request, written, await self._same_case(request, written))
         copies = await self._copies(request, written)
         more: dict[str, LetterField] = {
             "others": others,
             "to_correct": await old_contacts.to_correct(self.tx, request, written),
         }
-        self._write_all(request, written, more, copies, tells)
+        self._write_all(request, written, more, copies, on_delivery)
         for action, detail in transition.evidence:
             decided = {"policy": self.tx.policy.version} if action == "decision.made" else {}
             self.tx.log_evidence(request.request_id, action, {**detail, **decided}, self._actor)
@@ -171,7 +171,7 @@ class Requests:
         await self.tx.connection.execute(_ANSWERS_OVER, request.request_id)
         await delivery.forget(self.tx.connection, request.request_id)
 
-    async def _beside(self, request: Request, written: Sequence[LetterOf]) -> list[Request]:
+    async def _same_case(self, request: Request, written: Sequence[LetterOf]) -> list[Request]:
         """Returns the requests of the same message as an answered one, as they stand in this unit of work."""
         if request.case_id is None or not cases.answers(request, written):
             return []
@@ -233,7 +233,7 @@ class Requests:
         letters: Sequence[LetterOf],
         said: Mapping[str, LetterField],
         copies: tuple[Sentence, ...],
-        tells: Sequence[Told],
+        on_delivery: Sequence[OnDelivery],
     ) -> None:
         """``tells``: what is said once they are delivered, of which the last is sent last."""
         for number, (kind, fields) in enumerate(letters, 1):
@@ -241,11 +241,11 @@ class Requests:
             remains = self._letters.remains(request, self.tx.now, self._disclosed.of(request))
             more: dict[str, LetterField] = {**said, "fetch": fetch, "remains": Lines((*remains, *copies))}
             letter: LetterOf = (kind, {**more, **fields})
-            self._write(request, letter, tells if number == len(letters) else ())
+            self._write(request, letter, on_delivery if number == len(letters) else ())
 
-    def _write(self, request: StoredRequest, letter: LetterOf, tells: Sequence[Told] = ()) -> None:
+    def _write(self, request: StoredRequest, letter: LetterOf, on_delivery: Sequence[OnDelivery] = ()) -> None:
         sealing = correspondence.write(self._letters, request, letter, self.tx.now)
-        self._written.append(Written(request, sealing, tells))
+        self._written.append(Written(request, sealing, on_delivery))
         self.tx.log_evidence(request.request_id, "letter.written", correspondence.named(sealing))
 
     def _count(self, request: Request, event: Event) -> None:
@@ -257,8 +257,10 @@ class Requests:
                 lasted = (self.tx.now - request.accepted_at).total_seconds()
                 self.tx.after_commit(partial(CLOSED.labels(event.right, event.outcome).inc))
                 self.tx.after_commit(partial(OPEN_SECONDS.labels(event.right).observe, lasted))
-                told = partial(log.info, "request %s is closed: %s, %s", request.request_id, event.right, event.outcome)
-                self.tx.after_commit(told)
+                closed = partial(
+                    log.info, "request %s is closed: %s, %s", request.request_id, event.right, event.outcome
+                )
+                self.tx.after_commit(closed)
                 if event.outcome is Outcome.UNIDENTIFIED:
                     self.tx.after_commit(partial(REQUESTS.labels(event.right, "identity_abandoned").inc))
             case RequestReopened():

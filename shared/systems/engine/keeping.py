@@ -33,7 +33,7 @@ from shared.systems.engine.ownership import Attribution, Mine, as_utc, wall_cloc
 from shared.systems.engine.records import Clock, Moment, Name, Record, Shape
 from shared.systems.states import ErasureRefused, country_unknown, lasting, undated, unknown
 
-ANNOUNCED: Final = "told"
+ANNOUNCED: Final = "announced"
 """Key of a deferred erasure's details: the period that was announced, by system and rule; it never becomes longer."""
 _NEVER: Final = date.max
 _EVER: Final = datetime.min.replace(tzinfo=UTC)

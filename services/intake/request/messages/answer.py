@@ -10,7 +10,7 @@ from services.intake.request.lifecycle import State
 from services.intake.request.messages.kept import of_kept, of_kept_for_the_rest
 from services.intake.request.messages.restriction import but_not, of_restriction, restricted
 from services.intake.request.reports import changed_by_category, summed
-from services.intake.request.stored_request import StoredRequest, as_told
+from services.intake.request.stored_request import StoredRequest, for_requester
 from shared.domain.operations import (
     ANSWERING,
     PREPARING,
@@ -22,7 +22,7 @@ from shared.domain.operations import (
     missing_corrections,
 )
 from shared.domain.rights import Outcome, Right
-from shared.domain.sentences import Listed, Sentence, Term, Told, named_system, named_systems, say
+from shared.domain.sentences import Listed, Sentence, Sentences, Term, named_system, named_systems, say
 
 
 def instead_of_ready(request: StoredRequest) -> Sentence | None:
@@ -77,18 +77,18 @@ _WAITING = {
 }
 
 
-def standing(request: StoredRequest, today: date) -> Told:
+def standing(request: StoredRequest, today: date) -> Sentences:
     """Where the request stands or how it ended, with what could not be done if there is anything; ``today`` in UTC."""
-    told = as_told(request)
-    return answer(told) if told.outcome else tuple(_waiting(told, today))
+    shown = for_requester(request)
+    return answer(shown) if shown.outcome else tuple(_waiting(shown, today))
 
 
-def answer(request: StoredRequest) -> Told:
+def answer(request: StoredRequest) -> Sentences:
     """Yields how the request ended, and what could not be done."""
-    request = as_told(request)
+    request = for_requester(request)
     request = replace(request, tasks=request.tasks and summed(request.tasks))
-    if request.tenant and (told := of_instruction(request)):
-        return (*told, *_beyond(request))
+    if request.tenant and (instructed := of_instruction(request)):
+        return (*instructed, *_beyond(request))
     return tuple(_to_subject(request))
 
 
@@ -161,7 +161,7 @@ def _in_part(done: str, request: StoredRequest) -> Iterator[Sentence]:
         if other:
             yield say("answer.but_not", systems=named_systems(other))
     yield from uncorrected(tasks)
-    yield from (each for _, told in sorted(kept.items()) for each in told)
+    yield from (each for _, sentences in sorted(kept.items()) for each in sentences)
     if request.outstanding:
         yield say("answer.still_owed", systems=named_systems(request.outstanding))
     yield from not_searched(request)
@@ -169,9 +169,9 @@ def _in_part(done: str, request: StoredRequest) -> Iterator[Sentence]:
     yield from of_package(request)
 
 
-def _kept(tasks: Iterable[TaskReport]) -> dict[str, Told]:
+def _kept(tasks: Iterable[TaskReport]) -> dict[str, Sentences]:
     """Returns by system what was kept, and whether it has gone since."""
-    return {task.system: told for task in tasks if (told := tuple(of_kept(task)))}
+    return {task.system: sentences for task in tasks if (sentences := tuple(of_kept(task)))}
 
 
 def _beyond(request: StoredRequest) -> Iterator[Sentence]:
@@ -244,7 +244,7 @@ def _stopped(request: StoredRequest) -> Iterator[Sentence]:
 
 
 def _upheld(request: StoredRequest) -> Iterator[Sentence]:
-    if request.lift_told_at or request.lifted_at:
+    if request.lift_notified_at or request.lifted_at:
         yield say("answer.upheld")
     else:
         yield say("answer.upheld_and_restricted")
@@ -326,7 +326,7 @@ _BEFORE = {
 }
 
 
-def had_been_done(request: StoredRequest) -> Told:
+def had_been_done(request: StoredRequest) -> Sentences:
     """Returns what was done of a refused or withdrawn request; empty while no system has reported it."""
     restriction = tuple(of_restriction(request))
     return (*_had_been_done(request, restricted=bool(restriction)), *restriction)
@@ -372,7 +372,7 @@ _ASSISTED = {
 }
 
 
-def of_instruction(request: StoredRequest) -> Told | None:
+def of_instruction(request: StoredRequest) -> Sentences | None:
     """Returns how an instruction ended; None while it is open, or where the usual answer fits."""
     done = _ASSISTED.get(request.outcome) if request.outcome else None
     if done is None:

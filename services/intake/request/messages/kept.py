@@ -110,12 +110,12 @@ def announced(before: Iterable[TaskReport] | None, now: Iterable[TaskReport] | N
     day, another ground, another period, a later day, more rows; that an erasure did not succeed, or did after all.
     """
     old, new = _erasures(before), _erasures(now)
-    told, left = _left(old), _left(new)
+    announced, left = _left(old), _left(new)
     return (
         _failed(old) == _failed(new)
         and all(task.outcome in _GONE for task in new if _was_kept(task, old) and not deferrals.is_kept(task))
-        and left.keys() <= told.keys()
-        and all(_follows(each, left.get(place), dated=place[-1]) for place, each in told.items())
+        and left.keys() <= announced.keys()
+        and all(_follows(each, left.get(place), dated=place[-1]) for place, each in announced.items())
     )
 
 
@@ -131,12 +131,12 @@ def _was_kept(task: TaskReport, before: Iterable[TaskReport]) -> bool:
     return any(each.system == task.system and deferrals.is_kept(each) for each in before)
 
 
-def _follows(told: _Left, left: _Left | None, *, dated: bool) -> bool:
+def _follows(before: _Left, left: _Left | None, *, dated: bool) -> bool:
     if left is None:
         return dated
     if dated:
-        return told.periods == left.periods and left.last <= told.last and left.count <= told.count
-    return told == left
+        return before.periods == left.periods and left.last <= before.last and left.count <= before.count
+    return before == left
 
 
 def _left(tasks: Iterable[TaskReport]) -> dict[_Place, _Left]:

@@ -16,7 +16,7 @@ from shared.domain.sentences import Sentence, article, named_systems, say
 
 def restricted(request: StoredRequest) -> Iterator[Sentence]:
     """That data is restricted and where not; where none was found, that what may come is; nothing after its end."""
-    if not (request.lift_told_at or request.lifted_at):
+    if not (request.lift_notified_at or request.lifted_at):
         found = reports.found_something(request.tasks)
         yield say("restriction.in_force" if found else "restriction.nothing_yet")
         yield say("restriction.means")
@@ -35,12 +35,12 @@ def of_restriction(request: StoredRequest) -> Iterator[Sentence]:
     Lifted is what systems have lifted, and on that day. What is decided alone is in force: until its letter was told
     (Art. 18(3)), and again once that has come back and it was restricted anew.
     """
-    ended = request.lift_told_at is not None or request.lifted_at is not None
+    ended = request.lift_notified_at is not None or request.lifted_at is not None
     return _of_its_end(request) if ended else _of_what_is_in_force(request)
 
 
 def _of_its_end(request: StoredRequest) -> Iterator[Sentence]:
-    day, ground = request.lifted_at or request.lift_told_at or request.received_at, _ground(request)
+    day, ground = request.lifted_at or request.lift_notified_at or request.received_at, _ground(request)
     lifted = "lifted" if request.lifted_at else "to_be_lifted"
     asked = "_as_asked" if request.right is Right.RESTRICTION and request.lifted_at else ""
     how = asked if request.was_restricted else "_if_any"
