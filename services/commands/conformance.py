@@ -166,7 +166,7 @@ class Platform:
         """Removes everybody of the examination from the vault."""
         async with self.pool.acquire() as connection, connection.transaction():
             for table in ("sealed", "subject"):
-                gone = f"DELETE FROM vault.{table} WHERE subject_ref = ANY($1)"  # noqa: S608  # names of ours
+                gone = f"DELETE FROM vault.{table} WHERE subject_ref = ANY($1)"  # noqa: S608  # our names
                 await connection.execute(gone, self.sealed)
 
 

@@ -16,9 +16,9 @@ from shared.messaging.unit_of_work import UnitOfWork
 
 async def retry(fulfilments: Fulfilments, events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
     """Retries what is blocked; a system that starts over is collected again."""
-    anew = await fulfilments.retry(tx, [event.request_id for event in events])
+    restarted = await fulfilments.retry(tx, [event.request_id for event in events])
     for event in events:
-        if systems := anew.get(event.request_id):
+        if systems := restarted.get(event.request_id):
             await tx.vault.drop_given(tx.connection, event.subject, systems)
 
 

@@ -15,8 +15,8 @@ from pydantic import JsonValue
 from services.export.pieces import Piece
 
 MARK = "'"
-"""Stands before what a spreadsheet would compute, or what begins with it, where a text begins and after a separator in
-it: whoever takes it away there has the text."""
+"""Precedes what a spreadsheet would compute, or what begins with it, at the start of a text and after a separator in
+it; without it the text is as stored."""
 _COMPUTED = rf"[=@+\-\uff1d\uff20\uff0b\uff0d{MARK}]"
 _PASSED_OVER = r"\s\"\ufeff\u200b-\u200f\u2060"
 """Characters that may come before it at the beginning of a cell."""

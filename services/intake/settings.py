@@ -41,13 +41,13 @@ class IntakeSettings(Group, env_prefix="DSR_INTAKE_"):
         default=10.0,
         gt=0,
         le=1_000_000,
-        description="calls a second without a valid key from one address, ten times as many at once",
+        description="calls a second without a valid key from one address, ten times as many in a burst",
     )
     proxies: int = Field(
         default=0,
         ge=0,
         le=10,
-        description="proxies of ours in front, each of which adds to X-Forwarded-For: who calls is told by the first",
+        description="our proxies in front, each of which adds to X-Forwarded-For; the first entry is the caller",
     )
     tolerance_seconds: float = Field(
         default=300.0, ge=0, le=3600, description="how far in the future a channel's clock may be"

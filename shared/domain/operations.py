@@ -240,7 +240,7 @@ class TaskReport(BaseModel):
     search was left out or is incomplete. ``level``: the assurance level that was missing. ``sentence``: the explanation
     of a failure. ``exceeded``: the limit that stopped the task. ``uncounted``: why the counts are unknown; they are 0.
     ``unattributed``: rows with numbers that may belong to other people, counted up to a limit. ``written_by_others``:
-    messages and files of third persons, neither exported nor changed. ``narrowed``: the requester's dates leave out a
+    messages and files of third parties, neither exported nor changed. ``narrowed``: the requester's dates leave out a
     time in which a number was theirs. ``by_hand``: an officer did the work and entered the result. ``not_asked``: the
     system cannot separate the data of our customers, and a customer asked. ``reported``: the counts are not verified;
     with a failure, they are from before it. ``kept``: rows kept, by rule; ``ground`` is the first rule, ``until`` the

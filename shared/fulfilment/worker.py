@@ -222,7 +222,7 @@ class Worker:
             level=search.level,
             at=self._unit_of_work.clock.now(),
             not_theirs=search.not_theirs,
-            beside=search.beside,
+            ignored=search.ignored,
         )
 
     async def _ask(

@@ -17,13 +17,13 @@ PEOPLE = CollectorRegistry()
 _TASK = ["service", "system", "operation"]
 
 EVENTS = Counter("dsr_events_consumed_total", "Events handled, by what became of them", ["service", "type", "result"])
-LAG = Gauge("dsr_consumer_lag", "Records on the bus that a service has yet to hear", ["service", "topic"])
+LAG = Gauge("dsr_consumer_lag", "Records on the bus that a service has yet to consume", ["service", "topic"])
 RELAYED = Counter("dsr_outbox_relayed_total", "Messages that the broker has acknowledged", ["service"])
 OUTBOX = Gauge("dsr_outbox_messages", "Messages that wait for the broker", ["service"])
 OUTBOX_AGE = Gauge("dsr_outbox_oldest_seconds", "How long the first of them has waited", ["service"])
 OUTBOX_PARKED = Gauge("dsr_outbox_parked", "Messages that the broker refuses for good, and those behind", ["service"])
 TOPIC_PAUSED = Gauge(
-    "dsr_topic_paused", "1 if a service leaves a topic alone until told to resume", ["service", "topic"]
+    "dsr_topic_paused", "1 if a service leaves a topic alone until an operator resumes it", ["service", "topic"]
 )
 TASKS = Counter("dsr_tasks_total", "Attempts at tasks, by what became of them", [*_TASK, "result"])
 RETRIES = Counter("dsr_task_retries_total", "Attempts that an unavailable system made necessary again", _TASK)

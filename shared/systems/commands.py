@@ -67,7 +67,7 @@ def check(
 
 @downstreams.command()
 def prepare(file: Path, *, as_json: AsJson = False) -> None:
-    """Prints the statements that the owner of each SQL store runs once: a table of ours and its grants.
+    """Prints the statements that the owner of each SQL store runs once: our table and its grants.
 
     The role is the one in the store's connection string. Nothing is run.
     """

@@ -39,7 +39,7 @@ Publish = Callable[[Sequence[Message]], Awaitable[None]]
 class Task:
     """One operation on one system for one request.
 
-    - ``identities``: the subject's identities to search by; ``beside``: further ones, which only identify rows found
+    - ``identities``: the subject's identities to search by; ``ignored``: further ones, which only identify rows found
     - ``level``: the level to which each identity is proved at least
     - ``changes``: the corrections that the subject asked for
     - ``details``: further input of the operation. ``restrict``: ``ground``. ``flag``: ``open``. ``rectify``: ``zone``,
@@ -75,12 +75,12 @@ class Task:
     at: datetime | None = None
     held: frozenset[str] = frozenset()
     states: States = field(default_factory=dict)
-    beside: tuple[Identity, ...] = ()
+    ignored: tuple[Identity, ...] = ()
 
     @property
     def known(self) -> tuple[Identity, ...]:
         """Returns all identities of the subject, including those that are not searched by."""
-        return (*self.identities, *self.beside)
+        return (*self.identities, *self.ignored)
 
     @property
     def token(self) -> tuple[int, int, int]:

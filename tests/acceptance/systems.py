@@ -93,10 +93,10 @@ primary_key = ["id"]
 on_erase = "blank"
 at = {{ happened = "began" }}
 [tables.call_record.parties.caller]
-nobody = [""]
+placeholders = [""]
 withheld = {{ privacy = ["none"] }}
 [tables.call_record.parties.callee]
-nobody = [""]
+placeholders = [""]
 [tables.call_record.columns]
 id = {{ class = "T" }}
 began = {{ class = "M", explain = "when the call began" }}

@@ -86,7 +86,7 @@ async def test_intake_counts_coverage_time_to_close_detection_and_who_waits(inta
         for days, outcome, tasks in closed
     ]
     async with intake.unit_of_work.pool.acquire() as connection:
-        await repository.insert(connection, [(request, Marks(NOBODY)) for request in requests])
+        await repository.insert(connection, [(request, Marks(UNKNOWN)) for request in requests])
         for request in requests:
             tasks = request.tasks and [each.model_dump(mode="json", exclude_none=True) for each in request.tasks]
             ended = "UPDATE request SET closed_at = $2, outcome = $3, tasks = $4 WHERE request_id = $1"

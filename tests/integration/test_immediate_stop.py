@@ -471,7 +471,7 @@ async def work_for(harness: Harness) -> None:
 def last_searched(system: ScriptedSystem) -> tuple[set[str], set[str]]:
     """Returns the identities of the last search to stop marketing, and those that only identify."""
     last = [task for task in system.asked if task.operation is SUPPRESS_BY_ROWS][-1]
-    return {each.value for each in last.identities}, {each.value for each in last.beside}
+    return {each.value for each in last.identities}, {each.value for each in last.ignored}
 
 
 async def test_yielded_identity_stops_marketing_only_where_it_is_sent(open_harness: OpenHarness) -> None:

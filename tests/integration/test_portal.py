@@ -69,7 +69,7 @@ async def asked(visitor: Visitor, language: str = "en", email: str = EMAIL, acco
 
 async def test_the_portal_promises_the_days_of_the_privacy_notice(door: Opened) -> None:
     visitor = door.visitor()
-    for page in ("", "for-somebody-else"):
+    for page in ("", "for-another"):
         await visitor.open(f"/portal/en/{page}")
         assert "We answer within 30 days" in visitor.text
 
@@ -257,7 +257,7 @@ async def test_every_page_carries_the_headers(door: Opened) -> None:
 async def test_every_page_is_there_in_every_language(door: Opened) -> None:
     for language in LANGUAGES:
         visitor = door.visitor()
-        for name in ("", "notice", "complain", "port-my-number", "for-somebody-else", "follow", "ask/right"):
+        for name in ("", "notice", "complain", "port-my-number", "for-another", "follow", "ask/right"):
             page = await visitor.open(f"/portal/{language}/{name}")
             assert (page.status, f'<html lang="{language}">' in page.html) == (200, True), (language, name)
             assert "support@cloudcontactpro.net" in page.text, (language, name)
@@ -271,7 +271,7 @@ async def test_request_for_another_person_shows_how_to_write_to_us(door: Opened)
     await eve.open("/portal/de/ask/right")
     await eve.send(right="access")
     await eve.send(whom="other")
-    assert (eve.path, eve.status) == ("/portal/de/for-somebody-else", 200)
+    assert (eve.path, eve.status) == ("/portal/de/for-another", 200)
     assert all(each in eve.text for each in ("eine Vollmacht", "keine Ausweiskopien", "support@cloudcontactpro.net"))
     assert "<form" not in eve.html
     assert await door.intake.types() == []

@@ -144,7 +144,7 @@ def test_record_is_named_in_the_zone_and_any_language_of_the_report(field: str, 
     row: dict[str, Any] = {
         "started": "2026-03-02T10:00:00+00:00",
         "seconds": 0.5,
-        "result": "nobody answered",
+        "result": "not answered",
         "paid": True,
     }
     record = Record("call_record", "cdr.acc_cdrs", {**row, "day": "2026-02-28"})

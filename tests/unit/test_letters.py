@@ -201,7 +201,7 @@ def test_who_follows_what_has_begun_is_asked_to_confirm_nothing_that_begins(lang
 
 
 def test_what_else_is_said_stands_before_where_to_complain() -> None:
-    body = body_of("answer_refused", besides=say("case.answered", case="C-7", right="access"))
+    body = body_of("answer_refused", also=say("case.answered", case="C-7", right="access"))
     assert body.index("(case number C-7): access") < body.index("lodge a complaint")
 
 

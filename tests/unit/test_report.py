@@ -344,7 +344,7 @@ _CELLS = Cells(texts_of("de"), "de", "Europe/Berlin")
         ("seconds", 0.5, "0,5"),
         ("id", 1234567, "1234567"),
         ("active", True, "ja"),
-        ("result", "nobody answered", "nicht angenommen"),
+        ("result", "not answered", "nicht angenommen"),
         ("content", "answered", "answered"),
         ("country", "FR", "Frankreich"),
         ("country", "FRA", "FRA"),

@@ -34,7 +34,7 @@ def together(lines: Sequence[Line]) -> Sequence[Line]:
 class Item:
     """One item: what is said of it, in sentences and as a table; where it does not apply, why.
 
-    ``status``: the key of how it stands; in part: of some of what is held nobody has yet said it.
+    ``status``: the key of how it stands; in part: it is not yet stated for some of what is held.
     """
 
     id: str

@@ -15,9 +15,9 @@ class Kept:
     """One period of a category, named by its rule or ceiling: ``keeps`` in face of an erasure, or ends for everybody.
 
     ``anchor``: from what it counts, as the policy calls it; None: it lasts as long as a state. ``lasts``: whether that
-    state does, None where nobody says it of the person. ``first`` and ``last``: the day on which the oldest and the
-    newest of the person's rows goes, or until which it is kept, where the rows say from when it counts; ``undated``:
-    there are rows beside them that do not. ``anonymises``: they do not go, but tell of nobody any more.
+    state does, None if unknown. ``first`` and ``last``: the day on which the oldest and the newest of the person's rows
+    is deleted, or until which it is kept, where the rows say from when it counts; ``undated``: other rows do not.
+    ``anonymises``: they are not deleted, but identify no person any more.
     """
 
     name: str
@@ -35,8 +35,8 @@ class Kept:
 class Person:
     """The person of a report: where they live (ISO 3166), and which states that keep data last (None: not known).
 
-    ``anchors``: from when periods count, as the first and last of all that is held of them says it; ``undated``: of
-    which of these there is something beside it that does not say it.
+    ``anchors``: from when periods count, as the first and last of all that is held of them says it; ``undated``: those
+    of which some rows do not say it.
     """
 
     country: str | None
@@ -165,7 +165,7 @@ class Periods:
         return f"{self.words.answer('keeps')} {words} ({begins})" if kept.keeps else f"{words} ({begins})"
 
     def _days(self, kept: Kept, *, several: bool = False) -> str:
-        """The days of the oldest and the newest row; what is past is told as past, since the row is still there.
+        """Words the days of the oldest and the newest row; a past day is worded as past, since the row is still there.
 
         ``several``: other rules may keep some of the rows, so that it is only known when this one ends at the latest.
         """

@@ -40,7 +40,7 @@ _GRANT = ("max_level", "rights", "powers", "per_minute", "tenant")
 _KEYS = f"""
 SELECT key_id, hash, role, channel, holder, {", ".join(_GRANT)} FROM api_key
 WHERE key_id = ANY($1) AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
-"""  # noqa: S608  # put together from texts of ours
+"""  # noqa: S608  # our texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ async def replace(dsn: str, key_id: str, now: datetime, **changed: object) -> st
     insert = f"""
         INSERT INTO intake.api_key (key_id, hash, role, channel, holder, created_at, {", ".join(_GRANT)}, expires_at)
         SELECT $2, $3, role, channel, holder, $4, {taken} FROM intake.api_key WHERE key_id = $1
-    """  # noqa: S608  # put together from texts of ours
+    """  # noqa: S608  # our texts
     made = await _execute(dsn, insert, key_id, new_id, _hash(secret), now, *own.values()) == "INSERT 0 1"
     return f"dsr_{new_id}_{secret}" if made else None
 

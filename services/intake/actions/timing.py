@@ -92,7 +92,7 @@ async def _correct_arrival(held: Held, said: ArrivalCorrection) -> Transition:
     arrival = _arrival(held, said, tx.now)
     place = await correspondence.seal(tx, request, "explanation", "receipt", said.reason.encode())
     why: dict[str, JsonValue] = {"reason": str(place)}
-    if request.extended:  # told within the first month, as it is counted now (Art. 12(3))
+    if request.extended:  # notified within the first month, as it is counted now (Art. 12(3))
         notified_at = await tx.connection.fetchval(
             "SELECT notified_at FROM extension WHERE request_id = $1", request.request_id
         )

@@ -38,7 +38,7 @@ _ONCE = frozenset(
 _JSON = frozenset({"application/json", "application/json;charset=utf-8", 'application/json;charset="utf-8"'})
 _PLAIN = "identity"
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
-_REFUSALS_AT_ONCE_SECONDS = 10.0
+_REFUSALS_BURST_SECONDS = 10.0
 _FORESEEN = (DsrError, RequestValidationError, ClientDisconnect, *AWAY)
 
 
@@ -63,7 +63,7 @@ class Door:
         self._held = Quota(settings.held_bytes)
         self._under_way = Quota(settings.under_way)
         self._calls = Rate(settings.call_rate, burst_seconds=1.0)
-        self._refusals = Rate(settings.refusals_rate, _REFUSALS_AT_ONCE_SECONDS)
+        self._refusals = Rate(settings.refusals_rate, _REFUSALS_BURST_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the call on, or answers it with a problem."""

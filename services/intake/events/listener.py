@@ -62,7 +62,7 @@ def hear(
 
 
 class UserEvents(BatchDispatcher):
-    """Takes what one emitter tells."""
+    """Consumes the events of one emitter."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class UserEvents(BatchDispatcher):
         return left
 
     async def apply(self, records: Sequence[Message], tx: UnitOfWork) -> None:
-        """Puts into effect what was not heard before."""
+        """Applies the events that were not consumed before."""
         read = [envelope.read(record) for record in records]
         known = [each for each in read if each is not None]
         tx.after_commit(lambda: self._count([UNKNOWN] * (len(read) - len(known)), "ignored"))

@@ -94,17 +94,17 @@ def begin(
         record, sealed = vault.new_record(request.request_id, statement, [], now)
         return Opened(record, None, sealed, said)
     codes = [_code_for(vault.keyring, request, each) for each, *_ in case.requests] if case else []
-    besides = case.acknowledged(codes) if case else ""
-    acknowledgement = write(letters, request, _acknowledgement(vault.keyring, request, now, besides, to[-1]), now)
+    also = case.acknowledged(codes) if case else ""
+    acknowledgement = write(letters, request, _acknowledgement(vault.keyring, request, now, also, to[-1]), now)
     record, sealed = vault.new_record(request.request_id, statement, [acknowledgement], now)
     return Opened(record, acknowledgement, sealed, said)
 
 
-def _acknowledgement(keyring: Keyring, request: StoredRequest, now: datetime, besides: Fact, address: str) -> LetterOf:
+def _acknowledgement(keyring: Keyring, request: StoredRequest, now: datetime, also: Fact, address: str) -> LetterOf:
     """An acknowledgement goes where they have written from, and says nothing of what is held."""
     to = {"to": address} if request.channel == "email" else {}
     said, code = standing(request, now.date()), _code_for(keyring, request, request.request_id)
-    return ("acknowledgement", {"standing": said, "code": code, "besides": besides, **to})
+    return ("acknowledgement", {"standing": said, "code": code, "also": also, **to})
 
 
 def _code_for(keyring: Keyring, request: StoredRequest, request_id: UUID) -> str:

@@ -89,7 +89,7 @@ class Delivery:
 
 
 async def keep(tx: UnitOfWork, letters: Letters, written: Sequence[Written], more: Sequence[Sealing] = ()) -> None:
-    """Keeps letters, of any number of requests, all at once, and has those delivered that nobody fetches.
+    """Keeps the letters of any number of requests in one batch, and has those delivered that are not fetched.
 
     A requester of the portal gets a mail that there is something to read. ``more``: what else is sealed.
 
@@ -125,7 +125,7 @@ async def acknowledge(tx: UnitOfWork, opened: Sequence[tuple[StoredRequest, corr
 
 
 async def ask_for_texts(tx: UnitOfWork, request: StoredRequest) -> bool:
-    """Has those letters of a request rendered that nobody is sent, as they are first read; returns whether any is.
+    """Has the letters of a request rendered that are not sent, when they are first read; returns whether any is.
 
     Raises ``Shredded``.
     """
@@ -197,9 +197,9 @@ def _ask(tx: UnitOfWork, request: StoredRequest, letter_id: UUID, kind: str, *, 
 
 
 async def readdress(tx: UnitOfWork, request: StoredRequest | None, letter: Delivery) -> str | None:
-    """Puts where it goes by what is proved by now into a letter that is to be mailed; why it goes nowhere, if so.
+    """Addresses a letter that is to be mailed by what is proved by now; returns why it cannot be sent, if so.
 
-    A letter that goes where it says goes there again, and to nobody else.
+    A letter that has an address goes there again, and nowhere else.
     """
     letter_id = letter.letter_id
     content = await tx.vault.open_one(tx.connection, letter_id, lock=True)
@@ -228,7 +228,7 @@ async def _news(tx: UnitOfWork, letters: Letters, written: Sequence[Written]) ->
 
 
 async def _addressed(tx: UnitOfWork, written: Sequence[Written]) -> tuple[list[Sealing], dict[UUID, bool]]:
-    """Returns letters with where they go, and which are delivered, by e-mail now or not; notes those, all at once."""
+    """Returns letters with their addresses, and which are delivered, by e-mail now or not; records those in a batch."""
     mailed = [each.request for each in written if each.request.channel == "email"]
     known = await tx.vault.subject_data(tx.connection, [each.subject_ref for each in mailed]) if mailed else {}
     sealings, delivered, rows = list[Sealing](), dict[UUID, bool](), list[tuple[object, ...]]()
@@ -298,7 +298,7 @@ _NOT_DELIVERED: Final = frozenset({"waiting", "person"})
 _STANDS: Final = {
     "answer": "The answer does not count as given, and the time limit runs on",
     "question": "The question does not count as asked, and no time limit stops for it",
-    "lift": "The restriction stays, since they must be told before it is lifted (Art. 18(3))",
+    "lift": "The restriction stays, since they must be informed before it is lifted (Art. 18(3))",
 }
 
 
@@ -322,4 +322,4 @@ def stands(kind: str, state: str, fault: str | None) -> str:
     letter = f"The letter \u201c{kind.replace('_', ' ')}\u201d"
     if state == "waiting":
         return f"{letter} is still to be delivered."
-    return f"{letter} waits for a person: {(fault or 'nobody knows why').replace('_', ' ')}."
+    return f"{letter} waits for a person: {(fault or 'reason unknown').replace('_', ' ')}."

@@ -42,10 +42,10 @@ async def find(pool: Pool, vault: Vault, archive: Chunked, name: str) -> Packed 
     except (KeyError, zipfile.BadZipFile):
         return None
     head = await _bytes(pool, vault, archive, entry.header_offset, entry.header_offset + _LOCAL.size)
-    mark, named, besides = _LOCAL.unpack(head)
+    mark, named, extra = _LOCAL.unpack(head)
     if mark != _MARK or entry.compress_type != zipfile.ZIP_DEFLATED:
         return None
-    first = entry.header_offset + _LOCAL.size + named + besides
+    first = entry.header_offset + _LOCAL.size + named + extra
     return Packed(archive, first, first + entry.compress_size)
 
 

@@ -24,7 +24,7 @@ FROM letter l LEFT JOIN delivery d USING (letter_id) WHERE l.request_id = $1 ORD
 class ListedLetter:
     """That a letter was written, and how far it has come; ``way``: None where it is fetched. What it says is sealed.
 
-    ``tells``: what is said once it is delivered.
+    ``on_delivery``: what takes effect once it is delivered.
     """
 
     letter_id: UUID

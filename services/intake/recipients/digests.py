@@ -300,7 +300,7 @@ async def hear(tx: UnitOfWork, digest: Digest, reply: str, caller: Caller) -> No
     rows: Sequence[Any] = await tx.connection.fetch(_REPLIED, digest.digest_id, reply, tx.now)
     if not rows:
         raise IllegalTransition(
-            f"no word of {digest.recipient} on this digest is awaited: they were not told yet, or have said it"
+            f"{digest.recipient} owes no reply to this digest: they were not notified yet, or have replied"
         )
     for request_id, recipient in rows:
         tx.log_evidence(request_id, f"recipient.{reply}", {"recipient": recipient}, caller.actor)

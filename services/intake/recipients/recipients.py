@@ -50,7 +50,7 @@ LEFT JOIN recipient_digest r ON r.digest_id = d.reminded_by WHERE n.request_id =
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What one recipient is told of one request, and what they have said; ``notified_at``: when they were told last."""
+    """The notice to one recipient about one request, and their reply; ``notified_at``: when they were notified last."""
 
     request_id: UUID
     recipient: str
@@ -76,7 +76,7 @@ class Notice:
 
 
 def silent_before(policy: Policy, limits: TimeLimitPolicy, now: datetime) -> datetime:
-    """Who was told or reminded before then, and has said nothing, has been silent for too long; pure.
+    """Returns the time before which a notice or reminder without a reply has been unanswered for too long; pure.
 
     By the working days of the time limit policy, where the staff works.
     """
@@ -88,9 +88,9 @@ def silent_before(policy: Policy, limits: TimeLimitPolicy, now: datetime) -> dat
 def with_list(
     policy: Policy, known: disclosed.DisclosedOfAll, request: StoredRequest, written: Sequence[LetterOf]
 ) -> Sequence[LetterOf]:
-    """Adds to the letter that says what was done which recipients are told of it; pure.
+    """Adds to the letter that says what was done which recipients are notified of it; pure.
 
-    A requester who has not proved who they are reads nothing of that: it would tell who is a customer.
+    A requester who has not proved who they are reads nothing of that: it would show who is a customer.
     """
     if request.anonymous or not any(kind in _SAY_WHAT_WAS_DONE for kind, _ in written):
         return written
@@ -120,8 +120,8 @@ def address(recipient: Recipient) -> str:
 
 SEALED_AS: Final = "recipients"
 """The kind of what digests need of a person, under the key of the request, which an erasure leaves."""
-# A later part of the answer tells again whom it concerns newly, or who was told of less. An end of a restriction
-# (``ends``) is for those alone who were told of it, or are being told: nobody hears of either otherwise.
+# A later part of the answer notifies again those whom it newly concerns, or who were notified of less. The end of a
+# restriction (``ends``) goes only to those who were notified of the restriction, or are being notified.
 _CONCERN = """
 WITH c AS (
     SELECT * FROM jsonb_to_recordset($1::jsonb)
@@ -176,12 +176,12 @@ async def inform(
     held: Mapping[UUID, StoredRequest],
     read: other_restrictions.Read,
 ) -> list[Sealing]:
-    """Notes which recipients are to be told of requests that were answered, or of which more was done since.
+    """Records which recipients to notify of requests that were answered, or of which more was done since.
 
     Returns what is to be sealed of them.
 
-    Who was told of it before is not told again. That a restriction is lifted is told once nothing of the same person
-    restricts the data any more, then of all that were.
+    A recipient is notified once of the same thing. A lift is reported once nothing of the same person restricts the
+    data any more, then for all restrictions.
     """
     related = await other_restrictions.related(tx.connection, [each.request for each in every], held, read)
     lifted = (disclosed.Disclosed(each, tx.policy) for each in related.lifted)
@@ -233,7 +233,7 @@ def _facts(
 ) -> Mapping[str, Collection[object]]:
     """Returns identities that recipients may get, each with its proof, and the correct values of today.
 
-    Of whoever has proved nothing, only what they have stated themselves.
+    Of a requester who has proved nothing, only what they have stated.
     """
     stated = [each for each in subject.identities if not request.anonymous or each.source == "requester"]
     return {

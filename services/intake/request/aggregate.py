@@ -569,7 +569,7 @@ class Request(StoredRequest):
         self.must_be_ours()
         self.must_allow("decide")
         if self.decided is not None:
-            raise IllegalTransition("two persons have decided how it is answered; it is closed in a moment")
+            raise IllegalTransition("two people have decided how it is answered; it is closed in a moment")
         if self.state is State.AWAITING_CLARIFICATION and not self.search_incomplete:
             raise IllegalTransition("a question is open: its answer, or the last notice, comes first")
         not_begun = self.postponed or self.suspended
@@ -592,15 +592,15 @@ class Request(StoredRequest):
         """Two people have decided how to answer it; it is answered as soon as it is known what is done."""
         self.must_allow_to(decision)
         said: dict[str, JsonValue] = {"reason": reason, "article": article, "owed": owed, "proposed_by": proposed_by}
-        heard, request = Transition(self), self
+        before, request = Transition(self), self
         if self.state is State.AWAITING_CLARIFICATION:
-            heard, request = self.question_answered(at), replace(self, question=None)
+            before, request = self.question_answered(at), replace(self, question=None)
         outcome = OUTCOMES[decision]
         request = request.moved(
             "decide", State.IN_PROGRESS, decided=outcome, owed=owed, suspended=False, postponed=False
         )
         event = events.AnswerDecided.about(request, outcome=outcome, owed=owed)
-        return heard.then(request.noted("decision.made", event, decision=decision, **said))
+        return before.then(request.noted("decision.made", event, decision=decision, **said))
 
     def waits_for_weighing(self, event: events.FulfilmentCompleted) -> bool:
         """Whether that restriction is what an objection begins with, and there is data to decide about."""
@@ -753,7 +753,7 @@ class Request(StoredRequest):
         if self.package_fault is None or self.package_is_gone:
             raise IllegalTransition("no package of this request is withheld")
         if self.renewing:
-            raise IllegalTransition("its package is being made anew")
+            raise IllegalTransition("its package is being rebuilt")
 
     def release(self, holder: str) -> Transition:
         """Two people have looked, and say that the package is the subject's: it can be fetched again."""

@@ -29,7 +29,7 @@ _FOUND = frozenset({TaskOutcome.EXPORTED, TaskOutcome.ERASED, TaskOutcome.AMENDE
 def closing_letter(request: StoredRequest, words: Mapping[str, LetterField] | None = None) -> tuple[LetterOf, ...]:
     """The letter to the subject of a request that closes; none, where its transition writes it.
 
-    ``words``: why a part is missing, as two persons have decided; without them, ``cause`` says it.
+    ``words``: why a part is missing, as two people have decided; without them, ``cause`` says it.
     """
     outcome = for_requester(request).outcome
     if request.tenant and not request.anonymous and outcome is not Outcome.WITHDRAWN:
@@ -41,7 +41,7 @@ def closing_letter(request: StoredRequest, words: Mapping[str, LetterField] | No
 
 
 def refusal_letter(request: StoredRequest, words: Mapping[str, LetterField]) -> tuple[LetterOf, ...]:
-    """The letter of a request that two persons have refused; ``words`` say why."""
+    """Returns the letter of a request that two people have refused; ``words`` say why."""
     said = (say("answer.refused"), *had_been_done(request))
     return (("answer", {**words, "about": "refused", "answer": said}),)
 
@@ -94,7 +94,7 @@ def _stays(said: Sentence) -> bool:
 
 
 def _cause(request: StoredRequest) -> str:
-    """Why a part is missing; nothing where it is kept, which is told of each item."""
+    """Returns why a part is missing; nothing where it is kept, since each item says so."""
     tasks = request.tasks or ()
     if any(map(deferrals.is_kept, tasks)):
         return ""
@@ -116,7 +116,7 @@ def _entered(right: Right) -> Lines:
 def done(tasks: Iterable[TaskReport] | None, *, instructed: bool = False) -> Lines:
     """Lists what each system has done since the request was received, one line each.
 
-    ``instructed``: a customer of ours reads it, about the person of their instruction.
+    ``instructed``: a customer reads it, about the person of their instruction.
     """
     return Lines(tuple(_lines(tasks or (), _OF_PERSON if instructed else "")) or (say("work.in_no_system"),))
 

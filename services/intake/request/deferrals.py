@@ -70,7 +70,7 @@ def rows_changed(tasks: Iterable[TaskReport] | None) -> int:
 
 
 def waits_for_hands(task: TaskReport) -> bool:
-    """Whether the system has no way to do it for one person, or is gone, and nobody has entered what was done there."""
+    """Whether the system cannot do it for one person, or is gone, and no result was entered by hand."""
     by_hand = task.outcome == TaskOutcome.NOT_SEARCHED and task.not_searched in DONE_BY_HAND
     return by_hand or task.failure in {NotSupported.code, SystemRetired.code}
 
@@ -92,7 +92,7 @@ def finds_others(task: TaskReport) -> bool:
 
 
 def is_out_of_reach(task: TaskReport) -> bool:
-    """Whether two persons have said what became of what a system held that is no longer in use."""
+    """Whether two people have recorded what became of the data of a system that is no longer in use."""
     return task.outcome == TaskOutcome.NO_LONGER_HELD and task.operation in ANSWERING
 
 
@@ -138,7 +138,7 @@ def is_kept(task: TaskReport) -> bool:
 
 
 def looked_into(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
-    """The systems of which people were told that one of us looks into what is kept (a column of the request, too).
+    """Returns the systems in which we look into what is kept, as the letters say (a column of the request, too).
 
     Rows say no day from which their period could count; or their day has come, and they are there still.
     """
@@ -151,7 +151,7 @@ def looked_into(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
 
 
 def await_a_person(tasks: Iterable[TaskReport] | None) -> bool:
-    """Whether an erasure waits for a person: it is not done, or nobody knows until when the data are kept."""
+    """Whether an erasure waits for a person: it is not done, or the end of what is kept is unknown."""
     tasks = tuple(tasks or ())
     erasures = [task for task in tasks if task.operation == Operation.ERASE]
     return any(is_undone(task) or (is_kept(task) and not task.until) for task in erasures) or bool(looked_into(tasks))

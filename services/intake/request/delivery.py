@@ -19,9 +19,9 @@ from shared.domain.events import Event
 from shared.domain.time_limit_policy import Question
 
 OnDelivery = Mapping[str, JsonValue]
-"""The decision that a letter carries: an answer, a lift, a question or an extension, with more facts of its event.
+"""A decision that takes effect when its letter is delivered: an answer, a lift, a question or an extension.
 
-``there``: it can be read in the portal, and was told when that was written; the letter is the mail that says so.
+It has more facts of its event. ``there``: the portal has shown it; the letter is the mail that says so.
 """
 SENT_TO: frozenset[str] = frozenset({"email", "post"})
 """The channels whose letters are sent, and not fetched."""
@@ -115,11 +115,11 @@ _OF_EXTENSION = ("reason", "due_on", "due_before", "tell_before")
 
 
 def until_delivered(transition: Transition, *, readable: bool = True) -> tuple[Transition, list[OnDelivery]]:
-    """The transition without what is said only once its letter is delivered, and that.
+    """Returns the transition without what takes effect on delivery of its letter, and the decisions that wait.
 
-    What is done of a part while the answer is on its way is said with the answer. Of what is read in the portal nothing
-    waits; what must not be begun before it was told (Art. 18(3)) is not undone either. ``readable``: whoever has asked
-    there gets a mail that says so; else a question waits until they open their request.
+    A part that is done while the answer is on its way is reported with the answer. In the portal nothing waits. A lift
+    that its letter must precede (Art. 18(3)) is not undone either. ``readable``: the requester gets a mail that says
+    so; else a question waits until they open their request.
     """
     if not readable:
         transition = _unasked(transition)

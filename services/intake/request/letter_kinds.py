@@ -38,17 +38,17 @@ LetterOf = tuple[LetterKind, Mapping[str, LetterField]]
 
 def also(fields: Mapping[str, LetterField], more: Sentence) -> Mapping[str, LetterField]:
     """The fields with one more sentence after the answer."""
-    match fields.get("besides"):
+    match fields.get("also"):
         case Sentence() as before:
-            return {**fields, "besides": (before, more)}
+            return {**fields, "also": (before, more)}
         case tuple() as several:
-            return {**fields, "besides": (*several, more)}
+            return {**fields, "also": (*several, more)}
         case _:
-            return {**fields, "besides": more}
+            return {**fields, "also": more}
 
 
 def asked(question: Question, request: StoredRequest) -> Sentence:
-    """The words of a question to whoever has asked; to a customer of ours, about the person of their instruction.
+    """Returns a question to the requester in words; to a customer, about the person of their instruction.
 
     Where the requester's identity is proved for a part, it is asked what would be enough for the rest; where what they
     gave may be that of several customers, their number as a customer; for numbers, unless no number would

@@ -1,8 +1,8 @@
 """Lists the states of a request and every move between them, on one page.
 
 A method of ``aggregate.Request`` checks the row of its move with ``must_allow``. A test compares what the methods do
-with this table. The diagram in docs/architecture.md is drawn from it. What a request waits for beside its state is a
-blocker (``blockers``).
+with this table. The diagram in docs/architecture.md is drawn from it. What a request waits for is a blocker
+(``blockers``).
 """
 
 from collections.abc import Iterator, Mapping

@@ -30,7 +30,7 @@ SELECT pg_advisory_xact_lock(key) FROM (
     FROM request r, unnest(ARRAY[r.proved_account, r.proved_email]) AS mark
     WHERE r.request_id = ANY($1) AND mark IS NOT NULL ORDER BY key) AS keys
 """
-# Of what was lifted before only what recipients were told of, while a letter about it can still be written.
+# Of what was lifted before only what recipients were notified of, while a letter about it can still be written.
 _SAME_PERSON = """
 SELECT s.request_id, o.request_id FROM same_person s JOIN request o ON o.request_id = s.other
 WHERE s.request_id = ANY($1) AND o."right" IN ('restriction', 'objection', 'rectification')
@@ -55,7 +55,7 @@ async def related(
 ) -> Related:
     """Reads the others of these lifted requests. ``held``: requests as they are now; ``read`` loads the rest.
 
-    Nobody else lifts one of the same people before this transaction ends.
+    No other transaction lifts one of the same people before this one ends.
     """
     ended = {each.request_id for each in requests if each.restricts and each.lifted_at is not None}
     if not ended:
@@ -63,7 +63,7 @@ async def related(
     await connection.execute(_HOLD, [*ended])
     theirs = await _same(connection, ended, held, read)
     lifted = {o.request_id: o for others in theirs.values() for o in others if o.lifted_at is not None}
-    # Whoever is the same as one of these need not be the same as the one beside which it was found.
+    # A request of the same person as one of these need not be of the same person as the one that led to it.
     if before := lifted.keys() - ended:
         theirs |= await _same(connection, before, held, read)
     given = {each.request_id for each in requests}

@@ -85,7 +85,7 @@ class Received:
     usually: float
 
     def is_surge(self, rule: SurgeRule) -> bool:
-        """Whether so many more came than usual; where nothing is known of what is usual, nobody can tell."""
+        """Whether so many more came than usual; false while the usual number is unknown."""
         return 0 < self.usually * rule.times <= self.lately
 
 
@@ -102,7 +102,7 @@ def flaws(
     """Everything that is wrong with an extension; it is accepted only if nothing is.
 
     ``received``: the record of a surge, for the reason that needs one. ``of_marketing``: of an objection to direct
-    marketing, ``of_consent``: of a withdrawn consent; both take effect at once and weigh nothing (Art. 21(3), 7(3)).
+    marketing, ``of_consent``: of a withdrawn consent; both take effect immediately, unweighed (Art. 21(3), 7(3)).
     """
     rule = policy.extension.surge
     found = {

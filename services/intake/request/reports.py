@@ -40,7 +40,7 @@ def summed(tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
 def kept_from(before: Iterable[TaskReport] | None, now: Iterable[TaskReport]) -> tuple[TaskReport, ...]:
     """The reports ``before`` of what was changed by tasks that the reports ``now`` do not have, as they stay on record.
 
-    What they had to leave is told by the later ones, which have looked again.
+    The later ones, which have searched again, report what is left.
     """
     known = {task.task_id for task in now}
     changed = (task for task in before or () if task.operation in ANSWERING and (task.changed or task.uncounted))
@@ -119,8 +119,8 @@ def found_something(tasks: Iterable[TaskReport] | None) -> bool:
 
 def asked_for(right: Right, tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
     """The reports of what was asked for: of a rectification not those of the restriction that it brings with it."""
-    beside = Operation.RESTRICT if right is Right.RECTIFICATION else None
-    return tuple(task for task in tasks or () if task.operation != beside)
+    brought = Operation.RESTRICT if right is Right.RECTIFICATION else None
+    return tuple(task for task in tasks or () if task.operation != brought)
 
 
 def with_later(right: Right, before: Iterable[TaskReport] | None, now: Iterable[TaskReport]) -> tuple[TaskReport, ...]:

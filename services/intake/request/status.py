@@ -14,7 +14,7 @@ _TYPE = str(RequestStatus.model_fields["type"].default)
 
 
 def of(request: StoredRequest) -> RequestStatus:
-    """Where it stands; of an anonymous one, as whoever has asked is told."""
+    """Returns the status of a request; of an anonymous one, as its requester sees it."""
     request = for_requester(request)
     return RequestStatus(
         request_id=request.request_id,

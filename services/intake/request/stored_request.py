@@ -24,7 +24,7 @@ _AT_WORK = frozenset({State.IN_PROGRESS, State.AWAITING_CLARIFICATION, State.AWA
 
 @dataclass(frozen=True, slots=True)
 class OpenQuestion:
-    """A question to the requester that has no answer; ``last_notice_at``: they were told that we go on without.
+    """A question to the requester that has no answer; ``last_notice_at``: when the last notice was sent.
 
     ``untold``: they cannot have read it yet; ``own_words``: a person has worded it; ``condition_recorded``: that by
     which it stops the clock is on file.
@@ -43,15 +43,15 @@ class StoredRequest:
     """One data subject request, by reference; who it is about is in the vault.
 
     ``key_id``: the API key that submitted it. ``question``: what the requester has yet to answer. ``finished``: the
-    work ended meanwhile, with that outcome. ``decided``: how two persons have decided to answer it, as soon as it is
+    work ended meanwhile, with that outcome. ``decided``: how two people have decided to answer it, as soon as it is
     known what is done; ``owed``: what is missing then is still to be done. ``resumed``: a late answer has reopened it,
-    and its due date follows from that. ``package_fault``: why the package is withheld; ``renewing``: it is made anew.
+    and its due date follows from that. ``package_fault``: why the package is withheld; ``renewing``: it is rebuilt.
     ``package_gone``: the package that is no longer kept. ``suspended``: its work begins once its API key is released.
     ``postponed``: an erasure that waits for other requests of the person; ``opposed``: one of them is a restriction,
-    which wants the data kept. ``lift_notified_at``: when the subject was told that what it
-    had restricted is lifted. ``forwarded_at``: when a customer of ours got it; ``controller_replied_at``: when they
-    said how they go on. ``tasks``: what the downstreams reported, in counts. ``tenant``: the customer of ours whose
-    instruction it is, by that customer's ``instruction_id``.
+    which wants the data kept. ``lift_notified_at``: when the subject was notified that its restriction is lifted.
+    ``forwarded_at``: when a customer got it; ``controller_replied_at``: when they said how they go on. ``tasks``: what
+    the downstreams reported, in counts. ``tenant``: the customer whose instruction it is, by that customer's
+    ``instruction_id``.
     ``case_id``: the first of those that came in one message.
     ``country``: where the subject lives (ISO 3166), if said; ``language``: what they read. ``anonymous``: it is done
     though who has asked has not shown who they are. ``purposes``: to which consent is withdrawn; ``consent_text``: by
@@ -134,19 +134,19 @@ class StoredRequest:
     @property
     def awaits_proof(self) -> bool:
         """Whether proof of who they are is asked of the requester: for all of it, or for what was not searched."""
-        nobody_known = self.outcome is Outcome.UNIDENTIFIED and not self.unsearched
-        return nobody_known or bool(deferrals.unproved(self.tasks))
+        unidentified = self.outcome is Outcome.UNIDENTIFIED and not self.unsearched
+        return unidentified or bool(deferrals.unproved(self.tasks))
 
     @property
     def begins_by_proof(self) -> bool:
-        """Whether work begins once somebody has shown that the request is theirs; else that shows how it stands."""
+        """Whether work begins once the requester has proved who they are; else proof only shows the status."""
         return self.state is State.AWAITING_IDENTITY or (self.resumable and self.awaits_proof)
 
     @property
     def outstanding(self) -> tuple[str, ...]:
         """The systems whose part is still owed though the request was answered.
 
-        Not what could only not be searched: that waits for what the subject may tell us. While a package is made anew,
+        Not what could only not be searched: that waits for what the subject may tell us. While a package is rebuilt,
         all of it is owed.
         """
         if self.renewing:
@@ -161,7 +161,7 @@ class StoredRequest:
 
     @property
     def is_in_force(self) -> bool:
-        """Whether it is an answered restriction that was asked for, and that nobody has decided to lift."""
+        """Whether it is an answered restriction that was asked for, and whose lift is not decided."""
         asked = self.right is Right.RESTRICTION and self.state is State.CLOSED and not self.resumable
         restricts = self.outcome in {Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED, Outcome.ASSISTED}
         return asked and restricts and self.lift_notified_at is None and self.lifted_at is None
@@ -178,7 +178,7 @@ class StoredRequest:
 
     @property
     def awaits_report(self) -> bool:
-        """Whether two persons have decided how it is answered, as soon as it is known what is done."""
+        """Whether two people have decided how it is answered, as soon as it is known what is done."""
         return self.decided is not None and self.state is not State.CLOSED
 
     @property
@@ -223,7 +223,7 @@ class StoredRequest:
 
     @property
     def forgets_its_subject(self) -> bool:
-        """Whether it is an erasure that is closed for good, after which nobody is known by it any more."""
+        """Whether it is an erasure that is closed for good, after which its subject is not known by it any more."""
         kept = self.resumable or self.goes_on or self.outcome in {Outcome.FORWARDED, Outcome.REFUSED}
         return self.state is State.CLOSED and not kept and self.right is Right.ERASURE
 
@@ -234,7 +234,7 @@ class StoredRequest:
 
     @property
     def is_weighed(self) -> bool:
-        """Whether it is an objection that restricts, and that two persons weigh (Art. 21(1))."""
+        """Whether it is an objection that restricts, and that two people weigh (Art. 21(1))."""
         return self.right is Right.OBJECTION and self.scope == "legitimate_interests"
 
     @property
@@ -249,7 +249,7 @@ class StoredRequest:
 
     @property
     def begun_to_stop(self) -> bool:
-        """Whether something of it may have stopped at once, and it is not answered yet."""
+        """Whether something of it may have stopped immediately, and it is not answered yet."""
         stops = self.right in {Right.OBJECTION, Right.CONSENT_WITHDRAWAL, Right.RESTRICTION}
         return stops and self.outcome is None and self.state in _AT_WORK and bool(self.tasks)
 
@@ -260,11 +260,11 @@ class StoredRequest:
 
     @property
     def given_up(self) -> bool:
-        """Whether the requester was told that we go on without their answer, and that they may resume at any time."""
+        """Whether the last notice was sent: we go on without their answer, and they may resume at any time."""
         return self.question is not None and self.question.last_notice_at is not None
 
     def awaits_answer_to(self, question_id: UUID | None) -> bool:
-        """Whether that question is open, and nobody has been told yet that we go on without its answer."""
+        """Whether that question is open, and its last notice was not sent yet."""
         asked = self.question is not None and self.question.question_id == question_id
         return asked and not self.given_up and self.allows("give_up")
 
@@ -297,9 +297,9 @@ R = TypeVar("R", bound=StoredRequest)
 
 
 def for_requester(request: R) -> R:
-    """The request without what tells who is a customer, where it is an anonymous one (REQ-S5).
+    """Returns an anonymous request without what shows who is a customer (REQ-S5); any other unchanged.
 
-    It looks the same for an address that we know and for one that somebody has made up.
+    It looks the same for an address that we know and for one that was made up.
     """
     if not request.anonymous:
         return request

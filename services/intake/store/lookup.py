@@ -67,9 +67,9 @@ async def named(connection: Connection | asyncpg.Pool, text: str) -> UUID | None
 
 
 async def search(tx: UnitOfWork, caller: Caller, text: str, region: str | None = None) -> Sequence[Request]:
-    """The requests of whoever states that, the newest first; that somebody has searched is on record, but not for what.
+    """Returns the requests with that statement, newest first; the search is on record, but not what was searched for.
 
-    Whoever may not read what people have written finds them by reference alone.
+    A caller who may not read what people have written finds requests by reference alone.
     """
     caller.must_be("privacy")
     hashes = [said.encode()] if (said := reference.read(text)) else []

@@ -71,7 +71,7 @@ async def repeated(connection: Connection, request_id: UUID) -> list[SameAsked]:
 
 
 async def enter_new(tx: UnitOfWork, new: Sequence[tuple[Request, Person]]) -> None:
-    """Enters the copies and restrictions among new requests, for erasures of the same persons."""
+    """Enters the copies and restrictions among new requests, for erasures of the same people."""
     requests = [request for request, _ in new]
     await open_requests.enter(tx.connection, _together(requests))
     await awaits(tx.connection, dict(_after_copies(requests)))
@@ -87,9 +87,9 @@ def _after_copies(requests: Sequence[Request]) -> Iterator[tuple[UUID, list[UUID
 
 
 def _together(requests: Sequence[Request]) -> Iterator[tuple[UUID, Kind, precedence.Marks]]:
-    """Copies that somebody asks for in the message in which they have data erased, also before they prove who they are.
+    """Yields copies that are asked for in the same message as an erasure, also before identity is proved.
 
-    Nobody else's erasure waits for a copy that anybody has asked for in their name.
+    An erasure of another person never waits for a copy that was asked for in their name.
     """
     cases = defaultdict[UUID, list[Request]](list)
     for request in requests:
@@ -156,7 +156,7 @@ _SOURCE = "erasure"
 
 
 async def search_too(tx: UnitOfWork, published: Iterable[Event]) -> None:
-    """Adds to what is known of whoever begins, or is searched for again, what erasures of theirs have located."""
+    """Adds what their erasures have located to the identities of subjects whose work begins or is retried."""
     begun = {event.subject: event for event in published if isinstance(event, RequestVerified | RetryDecided)}
     rows = await tx.connection.fetch(_ERASURES, [event.request_id for event in begun.values()]) if begun else []
     if not rows:

@@ -98,7 +98,7 @@ class Requests:
         self.tx = tx
         self._letters = letters
         self._held = held
-        self._told = dict(held)
+        self._published = dict(held)
         self._actor = actor
         self._changed: set[UUID] = set()
         self._written: list[Written] = []
@@ -111,7 +111,7 @@ class Requests:
     async def locked(
         cls, tx: UnitOfWork, letters: Letters, request_ids: Iterable[UUID], actor: str | None = None
     ) -> Self:
-        """These requests, locked in one order until the unit of work ends; ids that nobody knows are left out."""
+        """Returns these requests, locked in one order until the unit of work ends; skips unknown ids."""
         known = f"{_READ} WHERE request_id = ANY($1) ORDER BY request_id FOR UPDATE"
         rows = await tx.connection.fetch(known, list(set(request_ids)))
         return cls(tx, letters, {row["request_id"]: _request(row) for row in rows}, actor)
@@ -202,7 +202,7 @@ class Requests:
         self._changed.add(request_id)
 
     async def save(self) -> None:
-        """Writes every request that has changed, as its next version, and the letters, all at once.
+        """Writes every request that has changed, as its next version, and the letters, in one batch.
 
         Raises:
             Shredded: a letter is to be written, and the key of the correspondence has expired.
@@ -223,9 +223,9 @@ class Requests:
         await update_rows(self.tx.connection, "request", "request_id", _CHANGING | _CONVERTED, rows)
         await other_requests.leave(self.tx.connection, changed)
         for request in changed:
-            if (now := status.of(request)) != status.of(self._told[request.request_id]):
+            if (now := status.of(request)) != status.of(self._published[request.request_id]):
                 status.tell(self.tx, now)
-        self._told.update({request.request_id: request for request in changed})
+        self._published.update({request.request_id: request for request in changed})
 
     def _write_all(
         self,
@@ -267,7 +267,7 @@ class Requests:
                 self.tx.after_commit(partial(REQUESTS.labels(event.right, "reopened").inc))
 
     def _warn(self, request: Request) -> None:
-        """Tells what could not be searched and waits for a person; what failed, the service that worked it has told."""
+        """Logs what could not be searched and waits for a person; the service that worked a task logs its failure."""
         for task in request.tasks or ():
             if task.not_searched:
                 waits = (request.request_id, task.operation, task.system, task.not_searched, task.reason)

@@ -220,7 +220,7 @@ class Submissions:
         if proved.evidence:
             proof["proofs"] = [*proved.evidence]
         identities, keys = proved.identities, self._vault.keyring
-        person = same_person.NOBODY if tenant else same_person.person(identities, keys)
+        person = same_person.UNKNOWN if tenant else same_person.person(identities, keys)
         if tenant:
             identities = tuple(replace(each, level=INSTRUCTED) for each in identities)
         row = self._vault.new_subject(request.subject_ref, SubjectData(identities, submission.changes, tenant), now)

@@ -55,7 +55,7 @@ class Conflict(NamedTuple):
 class Policy(Data):
     """The company's decisions about what it holds, for how long, and whom it informs.
 
-    ``beside``: the content of the other policy files, by name; ``overlay``: the folder of the company's own files.
+    ``other_files``: the content of the other policy files, by name; ``overlay``: the folder of the company's own files.
     ``states``, ``anchors``: words of rules that systems report by. ``anywhere``: where to find every authority, for a
     person of an unknown country. ``laws``: the first is the company's. ``systems``: their names for people.
     """
@@ -75,7 +75,7 @@ class Policy(Data):
     authorities: Mapping[Jurisdiction, Authority]
     redaction: Mapping[Other, Redaction]
     systems: Mapping[Word, Called] = {}
-    beside: Mapping[str, Mapping[str, Any]] = {}
+    other_files: Mapping[str, Mapping[str, Any]] = {}
     overlay: Path | None = None
 
     @cached_property

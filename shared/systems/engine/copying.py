@@ -200,7 +200,7 @@ def _is_same(shape: Shape, data: Sequence[Any], party: str) -> bool:
 
 
 def _identifying(shape: Shape, data: Sequence[Any], party: str) -> list[Any]:
-    placeholders = {None, *shape.parties[party].nobody}
+    placeholders = {None, *shape.parties[party].placeholders}
     held = (value for each, value in zip(shape.fields, data, strict=True) if each.party == party and each.kind == "A")
     return [value for value in held if value not in placeholders]
 

@@ -155,11 +155,11 @@ class Field(NamedTuple):
 class PartyShape(NamedTuple):
     """A party of a record; ``withheld``: the position of the field that says whether they withheld their number.
 
-    ``open_words``: words there that withhold nothing. ``nobody``: values that name no person. ``seen_by``: parties
+    ``open_words``: words there that withhold nothing. ``placeholders``: values that name no person. ``seen_by``: parties
     that may see this one; None: all. ``same_as``: the party that it usually equals.
     """
 
-    nobody: tuple[str, ...] = ("",)
+    placeholders: tuple[str, ...] = ("",)
     withheld: int | None = None
     open_words: tuple[str, ...] = ("none",)
     seen_by: tuple[str, ...] | None = None

@@ -92,7 +92,7 @@ class Search:
     """Identities to search by, each proved to ``level``; ``lacks``: why some known identities are left out.
 
     ``not_theirs``: numbers that by the register were never the subject's (repairs in systems that keep periods).
-    ``impossible``: no identity can be used. ``beside``: known identities that must find nothing.
+    ``impossible``: no identity can be used. ``ignored``: known identities that must find nothing.
     """
 
     identities: tuple[Identity, ...]
@@ -100,7 +100,7 @@ class Search:
     lacks: Unsearched | None = None
     not_theirs: tuple[Identity, ...] = ()
     impossible: bool = False
-    beside: tuple[Identity, ...] = ()
+    ignored: tuple[Identity, ...] = ()
 
     @property
     def lacks_proof_to(self) -> Level | None:
@@ -126,7 +126,7 @@ def asked(system: Downstream, claim: Asked, subject: Known, register: Register |
         return doubt
     if found.impossible and found.lacks:
         return NotSearched(claim.task_id, found.lacks, found.lacks_proof_to)
-    found.beside = gone
+    found.ignored = gone
     return found
 
 

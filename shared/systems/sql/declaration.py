@@ -158,7 +158,7 @@ class Switch(NamedTuple):
 
 
 class Party(Declared):
-    """A person in a row of several; ``nobody``: values that identify no one, next to NULL.
+    """A person in a row of several; ``placeholders``: values that identify no one, next to NULL.
 
     ``belongs_to``: joins that lead to a row of theirs, where this row does not name them. ``withheld``: by column, the
     words that hide nothing; any other word hides, as in a ``Privacy`` header (RFC 3323). ``seen_by``: the parties that
@@ -166,7 +166,7 @@ class Party(Declared):
     dialled party is the one reached.
     """
 
-    nobody: tuple[str, ...] = ("",)
+    placeholders: tuple[str, ...] = ("",)
     belongs_to: tuple[Join, ...] = ()
     withheld: Mapping[Name, tuple[str, ...]] = Field(default_factory=dict, max_length=1)
     seen_by: tuple[str, ...] | None = None

@@ -162,7 +162,7 @@ class Declared:
         return [self._is_filled(part) for part in self.shape.parts]
 
     def _is_filled(self, part: Part) -> Callable[[Row], bool]:
-        placeholders = {*self.table.parties[part.party].nobody} if part.party else set[str]()
+        placeholders = {*self.table.parties[part.party].placeholders} if part.party else set[str]()
         alike: dict[frozenset[str | None], list[str]] = {}
         for name, blank in part.blank:
             alike.setdefault(frozenset({blank, *(placeholders | {None} if part.names else ())}), []).append(name)
@@ -387,7 +387,7 @@ def _party(table: Table, name: str) -> PartyShape:
     party, columns = table.parties[name], [*table.columns]
     said = ((columns.index(column), words) for column, words in party.withheld.items())
     position, words = next(said, (None, ("none",)))
-    return PartyShape(party.nobody, position, words, party.seen_by, party.same_as)
+    return PartyShape(party.placeholders, position, words, party.seen_by, party.same_as)
 
 
 def _parts(table: Table, joined: frozenset[str]) -> Iterator[Part]:

@@ -49,7 +49,7 @@ def _is_nothing_portable(request: StoredRequest) -> bool:
 
 
 def uncorrected(tasks: Sequence[TaskReport]) -> Iterator[Sentence]:
-    """Which, by their place in the request: what was to be corrected is told by nobody but the subject."""
+    """Names what was not corrected by its place in the request: only the subject knows the values."""
     places = missing_corrections(tasks)
     asked = max((len(each.corrected or ()) for each in tasks if each.operation == Operation.RECTIFY), default=0)
     stated = has_statements(tasks)
@@ -203,7 +203,7 @@ def _done(request: StoredRequest) -> Iterator[Sentence]:
     elif request.right is Right.RECTIFICATION:
         yield say("answer.corrected", systems=named_systems(_corrected(request)))
     elif request.right in _COPIES and request.package_id is None and _all_by_hand(request):
-        return  # that it was copied by hand is told with the rest
+        return  # the rest of the answer says that it was copied by hand
     else:
         beyond = any(t.unattributed or t.narrowed or t.written_by_others for t in request.tasks or ())
         erased = "answer.erased_where_theirs" if beyond else "answer.erased"
@@ -212,7 +212,7 @@ def _done(request: StoredRequest) -> Iterator[Sentence]:
 
 
 def _corrected(request: StoredRequest) -> set[str]:
-    """The systems that show the corrections: of any other nothing is told."""
+    """Returns the systems that show the corrections; the answer does not mention others."""
     asked = (task for task in request.tasks or () if task.operation == Operation.RECTIFY)
     return {task.system for task in asked if task.outcome == TaskOutcome.AMENDED}
 
@@ -311,7 +311,7 @@ def not_searched(request: StoredRequest) -> Iterator[Sentence]:
 
 
 def why_not_searched(task: TaskReport, whose: str = "") -> Term:
-    """Why a system, or a part of it, was not searched; ``whose``: to whom it is told, as the words' family has it."""
+    """Returns why a system, or a part of it, was not searched; ``whose``: the reader, as the words' family has it."""
     return Term(f"unsearched{whose}", Unsearched(task.not_searched or Unsearched.NOTHING_TO_SEARCH_BY))
 
 

@@ -13,7 +13,7 @@ from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport, U
 from shared.domain.sentences import Fact, Listed, Sentence, Term, named_system, named_systems, say
 
 _LEFT_OUT = frozenset({Unsearched.NUMBER_NOT_VOUCHED_FOR, Unsearched.NUMBER_WITHOUT_PERIOD})
-"""Why something was not searched that is not asked for by whoever leaves the number out."""
+"""Reasons why something was not searched that a requester who leaves the number out does not ask for."""
 
 
 def of_kept_for_the_rest(request: StoredRequest) -> Iterator[Sentence]:
@@ -58,12 +58,12 @@ def _of_kept(task: TaskReport) -> Iterator[Sentence]:
 
 
 def _reason(kept: Kept) -> tuple[str, date, date, bool]:
-    """The ground and the days: what is kept for the same reason is told together."""
+    """Returns the ground and the days: what is kept for the same reason is reported together."""
     return (kept.ground, kept.first or date.max, kept.last or date.max, bool(kept.period))
 
 
 def is_held_unseen(task: TaskReport) -> bool:
-    """Whether a legal hold kept a system from being asked, and nothing was located there: nobody has looked."""
+    """Whether a legal hold kept a system from being searched, and nothing was located there."""
     said = task.found or task.until or task.kept or task.reported
     return task.outcome == TaskOutcome.RETAINED and task.ground == LEGAL_HOLD and not said
 
@@ -91,7 +91,7 @@ def _of_one_reason(system: str, every: Sequence[Kept]) -> Iterator[Sentence]:
 
 _GONE = frozenset({TaskOutcome.ERASED, TaskOutcome.NO_MATCH})
 _Place = tuple[str, str | None, str, bool, bool]
-"""A system, a category, by which rule it is kept and whether told by that, and whether anybody knows until when."""
+"""A system, a category, the rule that keeps it, whether the letter names that rule, and whether its end is known."""
 
 
 @dataclass(slots=True)
@@ -104,7 +104,7 @@ class _Left:
 
 
 def announced(before: Iterable[TaskReport] | None, now: Iterable[TaskReport] | None) -> bool:
-    """Whether what is left ``now`` follows from what was told ``before``, as time alone lets it go.
+    """Whether what is left ``now`` follows from what was reported ``before``, as time alone lets it go.
 
     What has a day may go by that day, all of it or a part. Not announced: that a hold or a state has ended which had no
     day, another ground, another period, a later day, more rows; that an erasure did not succeed, or did after all.

@@ -32,8 +32,8 @@ def but_not(request: StoredRequest) -> Iterator[Sentence]:
 def of_restriction(request: StoredRequest) -> Iterator[Sentence]:
     """Yields what becomes of the restriction at the end of the request, or before it.
 
-    Lifted is what systems have lifted, and on that day. What is decided alone is in force: until its letter was told
-    (Art. 18(3)), and again once that has come back and it was restricted anew.
+    Lifted is what systems have lifted, on that day. What is only decided stays in force until its letter is delivered
+    (Art. 18(3)), and is in force again once that letter has come back and the data are restricted again.
     """
     ended = request.lift_notified_at is not None or request.lifted_at is not None
     return _of_its_end(request) if ended else _of_what_is_in_force(request)
@@ -62,7 +62,7 @@ def _of_what_is_in_force(request: StoredRequest) -> Iterator[Sentence]:
         if request.is_contested:
             yield say("restriction.meanwhile", ground=_ground(request))
             yield from but_not(request)
-    elif not (request.is_weighed and request.outcome is Outcome.FULFILLED):  # upheld, it is told with the answer
+    elif not (request.is_weighed and request.outcome is Outcome.FULFILLED):  # upheld, the answer says so
         yield say("restriction.stays", ground=_ground(request))
 
 
