@@ -141,9 +141,9 @@ CREATE TABLE approval (
     action      text        NOT NULL,
     target      text        NOT NULL,        -- tells several open proposals of an action apart
     about       text        NOT NULL,        -- it is void once this is another
-    shown       jsonb       NOT NULL,        -- fields of the proposal that identify nobody
+    shown       jsonb       NOT NULL,        -- fields of the proposal that identify no person
     body        uuid,                        -- where it is sealed; null: shown is all of it
-    proposed_by text        NOT NULL,        -- holders, who are two persons
+    proposed_by text        NOT NULL,        -- holders, who are two people
     proposed_at timestamptz NOT NULL,
     decided_by  text,
     decided_at  timestamptz,
@@ -152,13 +152,13 @@ CREATE TABLE approval (
 CREATE UNIQUE INDEX approval_open ON approval (kind, subject, action, target) WHERE state = 'proposed';
 CREATE INDEX approval_request ON approval (request_id);
 
--- An extension that two persons have agreed on; once: a further extension is none (REQ-T5).
+-- An extension that two people have agreed on; once: a further extension is none (REQ-T5).
 CREATE TABLE extension (
     request_id  uuid PRIMARY KEY REFERENCES request ON DELETE CASCADE,
     reason      text        NOT NULL,
     approved_at timestamptz NOT NULL,
-    -- When the subject was told of it: by e-mail or post, once the letter was accepted or posted, and not while it has come back.
-    notified_at     timestamptz
+    -- When the subject was notified: by e-mail or post, once the letter was accepted or posted, and not while it has come back.
+    notified_at timestamptz
 );
 CREATE INDEX extension_approved ON extension (approved_at);
 
@@ -172,7 +172,7 @@ CREATE TABLE incident (
     downloads   integer     NOT NULL,
     opened_at   timestamptz NOT NULL,        -- when it came on record
     found_at    timestamptz NOT NULL,        -- when we became aware of it
-    owner       text,                        -- who has stated the facts: nobody who has handled the request
+    owner       text,                        -- who has stated the facts, and has not handled the request
     categories  text[],                      -- of the policy
     people      integer,                     -- approximately
     notified_at     timestamptz,                 -- when the authority was notified first
@@ -285,18 +285,18 @@ CREATE TABLE plan (
     asked_at   timestamptz NOT NULL,
     made_at    timestamptz,                  -- null until every system has been asked
     tasks      jsonb,
-    -- By which version of the policy a plan was asked for: under another one the systems are asked anew.
+    -- By which version of the policy a plan was asked for: under another one the systems are asked again.
     policy_version text
 );
 
--- What a recipient is told on a day (Art. 19): its words are in the vault under this id, and under a key of that id.
+-- The digest to a recipient on a day (Art. 19): its text is in the vault under this id, and under a key of that id.
 CREATE TABLE recipient_digest (
     digest_id   uuid PRIMARY KEY,            -- of its letter, where it goes by e-mail
     recipient   text        NOT NULL,        -- as the policy names it
     written_on  date        NOT NULL,        -- where the controller is
     written_at  timestamptz NOT NULL,
-    sha256      text,                        -- of its words (HTML, UTF-8), in hex, once told
-    notified_at     timestamptz,                 -- accepted by the next server, or posted
+    sha256      text,                        -- of its text (HTML, UTF-8), in hex, once delivered
+    notified_at timestamptz,                 -- accepted by the next server, or posted
     reminded_by uuid,                        -- a later digest, which reminds of it
     UNIQUE (recipient, written_on)
 );
@@ -311,14 +311,14 @@ CREATE TABLE recipient_notice (
     state        text        NOT NULL,       -- underway, notified, acknowledged, done, impossible
     concerned_at timestamptz NOT NULL,
     digest_id    uuid REFERENCES recipient_digest ON DELETE SET NULL,  -- null: the next one tells of it
-    notified_at      timestamptz,                -- when they were told last
+    notified_at  timestamptz,                -- when they were notified last
     settled_at   timestamptz,
     PRIMARY KEY (request_id, recipient)
 );
 CREATE INDEX recipient_notice_open ON recipient_notice (digest_id, recipient, request_id) WHERE settled_at IS NULL;
 CREATE INDEX recipient_notice_digest ON recipient_notice (digest_id) WHERE digest_id IS NOT NULL;
 
--- How a letter reaches whoever does not fetch it: by e-mail, or on paper. A letter that is not here is read where it was asked for.
+-- How a letter that is not fetched is delivered: by e-mail, or on paper. A letter that is not here is read where it was asked for.
 CREATE TABLE delivery (
     letter_id   uuid PRIMARY KEY,            -- its words are in the vault, and with them where it goes
     request_id  uuid REFERENCES request ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,  -- null: a digest to a recipient
@@ -326,7 +326,7 @@ CREATE TABLE delivery (
     way         text        NOT NULL CHECK (way IN ('email', 'post')),
     state       text        NOT NULL CHECK (state IN ('waiting', 'sent', 'person', 'spared', 'given_up')),
     fault       text,                        -- why a person must see to it, or why it was tried in vain
-    awaited     jsonb,                       -- what is said once it is delivered: that the subject was told
+    awaited     jsonb,                       -- the decisions that take effect once it is delivered
     address     bytea,                       -- keyed fingerprint of an e-mail address
     written_at  timestamptz NOT NULL,
     written_on  date        NOT NULL,
@@ -335,7 +335,7 @@ CREATE TABLE delivery (
 CREATE INDEX delivery_waiting ON delivery (way, written_at) WHERE state = 'waiting';
 CREATE INDEX delivery_for_a_person ON delivery (written_at) WHERE state = 'person';
 CREATE INDEX delivery_request ON delivery (request_id, letter_id);
--- An address is sent one acknowledgement a day, whoever writes to us in its name.
+-- An address is sent at most one acknowledgement a day.
 CREATE UNIQUE INDEX delivery_acknowledged ON delivery (address, written_on)
     WHERE kind = 'acknowledgement' AND way = 'email' AND state <> 'spared';
 -- Letters that wait, by where they stand and which way they go: each list of the console goes on from any of them.
@@ -343,7 +343,7 @@ CREATE INDEX delivery_open ON delivery (state, way, letter_id) WHERE state IN ('
 
 -- Mail that came to our mailbox: its key, so that it is read once, and what became of it. What it says is in the vault.
 CREATE TABLE mail (
-    mail_id     uuid PRIMARY KEY,            -- in the vault, under a key of its own, until somebody has decided
+    mail_id     uuid PRIMARY KEY,            -- in the vault, under a key of its own, until an officer has decided
     digest      bytea       NOT NULL,        -- keyed: of what two copies of one mail have in common
     received_at timestamptz NOT NULL,        -- when it reached us
     by_mx       boolean     NOT NULL,        -- as our mail exchanger has written; else as the mailbox says
@@ -368,8 +368,7 @@ CREATE TABLE console_holder (
     UNIQUE (issuer, subject)
 );
 
--- Whoever has a page of portal or console open, by the hash of their cookie; what the session holds is sealed under a key that only the
--- cookie yields.
+-- Sessions of portal and console, by the hash of their cookie; what a session holds is sealed under a key that only the cookie yields.
 CREATE TABLE web_session (
     session_hash bytea PRIMARY KEY,
     site         text        NOT NULL,       -- portal or console
@@ -393,7 +392,7 @@ CREATE TABLE proof_link (
     expires_at timestamptz NOT NULL,
     failures   integer     NOT NULL DEFAULT 0,  -- wrong codes that were typed for it
     used_at    timestamptz,
-    -- Whoever has a link may say that they have asked for nothing: then no link or code of that request is good any more.
+    -- The recipient of a link may say that they have asked for nothing: then no link or code of that request is good any more.
     disowned_at timestamptz,
     -- By what letters with a link are counted: the mailbox, and who asked (keyed marks, that of who asked another one each day).
     mailbox    bytea,
@@ -404,7 +403,7 @@ CREATE INDEX proof_link_request ON proof_link (request_id);
 CREATE INDEX proof_link_stopped ON proof_link (request_id) WHERE failures > 0 OR disowned_at IS NOT NULL;
 CREATE INDEX proof_link_mailbox ON proof_link (mailbox, sent_at);
 
--- Tokens by which somebody came from the customer portal: each is good once.
+-- Tokens by which a requester came from the customer portal: each is good once.
 CREATE TABLE used_token (
     token_hash bytea PRIMARY KEY,
     used_at    timestamptz NOT NULL

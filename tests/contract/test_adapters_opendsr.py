@@ -488,7 +488,7 @@ BEN = "ben@example.com"
         {"e_mail": BEN},
     ],
 )
-async def test_another_persons_identity_is_seen_anywhere_in_a_result(data: dict[str, object]) -> None:
+async def test_identity_of_another_person_is_seen_anywhere_in_a_result(data: dict[str, object]) -> None:
     assert isinstance(await copied(giving([data])), ForeignHit)
 
 

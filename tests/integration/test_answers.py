@@ -231,7 +231,7 @@ async def test_message_about_two_controllers_becomes_two_requests_of_one_case(in
     (acknowledgement,) = (await intake.view(f"{ours}/letters"))["data"]
     said = f"access (reference {reference_of(theirs)}"
     assert said in (body := " ".join(acknowledgement["body"].split()))
-    assert "about data that a customer of ours decides about: we pass it on to them" in body
+    assert "about data that one of our customers decides about: we pass it on to them" in body
     await intake.complete(ours)
     assert (await intake.view(ours))["outcome"] == "fulfilled", "ours does not wait for theirs"
     assert await forward(intake, theirs, may_be_named=True) == "closed"

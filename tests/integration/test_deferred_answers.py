@@ -184,7 +184,7 @@ async def test_failed_deferred_erasure_counts_as_kept_and_can_be_retried(intake:
     assert "It was to be erased in billing by now, and that has not succeeded yet" in view["answer"]
     assert "not succeeded yet" in flat((await letters(intake, path))[-1])
     assert [task["failure"] for task in view["tasks"] if "failure" in task] == ["residue_found"]
-    assert "one of us looks into it" in view["blocked_by"][0]["message"]
+    assert "we look into it" in view["blocked_by"][0]["message"]
     assert id_of(path) in await waiting(intake)
     decided = await intake.officer.post(f"{path}/actions/retry")
     assert (decided.status_code, decided.json()["state"]) == (200, "closed")

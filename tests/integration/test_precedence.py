@@ -214,7 +214,7 @@ async def test_what_asks_for_anything_else_or_proves_another_person_repeats_noth
     assert id_of(by_address) in await repeated(intake, first)
 
 
-async def test_access_names_only_the_persons_other_requests(intake: Intake) -> None:
+async def test_access_names_only_other_requests_of_the_subject(intake: Intake) -> None:
     objection = await intake.submit(subject=MIA, right="objection", scope="direct_marketing")
     await intake.submit(subject=MIA | {"account_id": "C-8"})
     await intake.submit(subject={"email": "eve@example.org"})

@@ -118,7 +118,7 @@ async def test_recipients_learn_corrections_and_objections_to_marketing(disclosi
     said = {"right": Right.OBJECTION, "operation": Operation.SUPPRESS}
     await disclosing.complete(objection, **said, tasks=(report(Operation.SUPPRESS, account=1),))
     (notice,) = (await digests(disclosing)).values()
-    assert "stop using them for that at once" in notice
+    assert "stop using them for that immediately" in notice
     assert await listed(disclosing, objection) == {}  # it would tell whether they are a customer
     assert "Beispielpost" not in (await disclosing.letters(objection))[-1]["body"]
 
@@ -131,7 +131,7 @@ async def test_mailer_is_notified_of_a_marketing_stop_before_the_decision(disclo
     said: dict[str, Any] = {"right": Right.OBJECTION, "operation": Operation.SUPPRESS}
     early = (report(Operation.SUPPRESS, account=1), waiting(Operation.SUPPRESS))
     await disclosing.report(path, *early, **said, **SO_FAR)
-    assert "stop using them for that at once" in (await digests(disclosing))["mailer"]
+    assert "stop using them for that immediately" in (await digests(disclosing))["mailer"]
     view = (await disclosing.officer.get(path)).raise_for_status().json()
     assert view["state"] == "in_progress"
     assert [(each["changed"], each["outcome"]) for each in view["tasks"]] == [(1, None)], "what is done, and not ended"
@@ -190,7 +190,7 @@ async def test_silent_recipient_is_reminded_once_then_overdue_and_answers_both(d
     assert await digests(disclosing, days=7) == {}, "ten working days have not passed"
     assert await counted(disclosing) == {"underway": 0, "notified": 1, "overdue": 0}
     reminder = await digests(disclosing, days=9)
-    assert "On 3 March 2026 we told you" in reminder["mailer"]
+    assert "On 3 March 2026 we informed you" in reminder["mailer"]
     assert "ada@" not in reminder["mailer"]
     assert [each["recipient"] for each in await disclosing.details(path, "recipient.reminded")] == ["mailer"]
     assert await digests(disclosing, days=9) == {}
@@ -226,7 +226,7 @@ async def test_digest_for_a_recipient_without_a_channel_is_printed_and_posted(di
     read = await disclosing.details(path, "recipient.digest_read")
     assert [each["holder"] for each in read] == ["officer-1"] * 2, "printed, and read"
     early = await disclosing.officer.post(f"{digest}/actions/record-reply", json={"reply": "done"})
-    assert (early.status_code, "not told yet" in early.text) == (409, True)
+    assert (early.status_code, "not notified yet" in early.text) == (409, True)
     posted = f"/v1/letters/{digest.rpartition('/')[2]}/actions/mark-posted"
     assert [(await disclosing.officer.post(posted)).status_code for _ in range(2)] == [200, 409]
     assert (await listed(disclosing, path))["carrier"]["state"] == "notified"

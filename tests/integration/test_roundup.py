@@ -85,7 +85,7 @@ async def test_an_access_package_holds_account_tickets_messages_and_files(ticket
     assert "no data in Lisbon" in [record.data["content"] for record in messages]
 
 
-async def test_copy_shows_the_history_of_what_is_the_persons_and_of_no_one_else(ticketing: Ticketing) -> None:
+async def test_copy_shows_the_history_of_the_subject_alone(ticketing: Ticketing) -> None:
     former, customer = Customer(ticketing), Customer(ticketing)
     ticketing.change("issue", former.ticket, requester=customer.user)
     ticketing.change("issue", former.ticket, title="Passed on")

@@ -71,7 +71,7 @@ def test_each_end_of_a_task_is_shown_as_what_it_is(task: TaskReport, shown: list
 
 
 NO_MATCH, DONE = {"outcome": "no_match"}, {"operation": "erase", "outcome": "erased", "found": 2, "changed": 2}
-WHEREVER = "We have erased your personal data wherever it can be told that they are yours."
+WHEREVER = "We have erased your personal data wherever we can tell that they are yours."
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ WHEREVER = "We have erased your personal data wherever it can be told that they 
             Outcome.FULFILLED,
             (report("tickets", **DONE, written_by_others=1),),
             (
-                f"{WHEREVER} In tickets, beside yours, there is 1 message or file of other people;"
+                f"{WHEREVER} In tickets, next to yours, there is 1 message or file of other people;"
                 " they are left to them, also where they speak of you."
             ),
         ),
@@ -201,11 +201,11 @@ def instruction(outcome: Outcome, *tasks: TaskReport, **said: Any) -> Request:
 @pytest.mark.parametrize(
     ("request_", "says"),
     [
-        (instruction(Outcome.ASSISTED, ERASED), "your instruction INS-7, in your data and in nobody else’s."),
+        (instruction(Outcome.ASSISTED, ERASED), "your instruction INS-7, in your data and in no other customer’s."),
         (instruction(Outcome.ASSISTED, NOTHING), "We found nothing of the person."),
         (
             instruction(Outcome.ASSISTED, report_instructed("cdr", unattributed=1200)),
-            "In cdr there are 1,200 records of yours with numbers of which nobody can tell whose they are.",
+            "In cdr there are 1,200 records of yours with numbers of which we cannot tell whose they are.",
         ),
         (
             instruction(Outcome.ASSISTED, report_instructed("cdr", searched_by=("phone",))),
@@ -233,7 +233,7 @@ def test_customer_gets_the_result_of_an_instruction(request_: Request, says: str
     assert (fields["about"], "your instruction INS-7" in letter.body) == ("assisted", True)
     assert "of yours" not in letter.body.partition("What was done in each of our systems:")[2]
     assert ("The reason for what is missing" in letter.body) == (request_.outcome is not Outcome.ASSISTED)
-    assert ("As far as can be told, that is all" in letter.body) == (request_.outcome is Outcome.ASSISTED)
+    assert ("As far as we can tell, that is all" in letter.body) == (request_.outcome is Outcome.ASSISTED)
 
 
 def test_customer_is_notified_of_work_done_later() -> None:

@@ -61,7 +61,7 @@ def of(estate: Estate, people: set[int]) -> list[Task]:
 
 @every_company
 @given(estates, some_people)
-async def test_erasure_changes_no_other_persons_records(estate: Estate, people: set[int]) -> None:
+async def test_erasure_changes_only_records_of_the_subject(estate: Estate, people: set[int]) -> None:
     system = estate.system()
     await erase(system, of(estate, people))
     for name, before in estate.rows.items():

@@ -368,7 +368,7 @@ def test_a_later_proof_counts_where_it_is_shown_to_be_theirs() -> None:
     assert not any(proves_the_same_person(known, together(ACCOUNT_PERSON)) for known in NOT_SHOWN)
 
 
-def test_identities_proved_together_are_one_persons() -> None:
+def test_identities_proved_together_belong_to_one_person() -> None:
     known = (*together(EMAIL), ACCOUNT_PERSON)
     assert proves_the_same_person(known, together(EMAIL, ACCOUNT_PERSON))
     assert proves_the_same_person(known, as_stated(together(ACCOUNT_PERSON))), "nothing is proved, so nothing joins"

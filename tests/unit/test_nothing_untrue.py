@@ -161,7 +161,7 @@ def test_ready_copy_is_announced_with_its_records(right: Right, copied: dict[str
 
 # Whatever is stated, whichever system lies, in any order: rows are touched or shown only as the register vouches.
 # The search (``shared.domain.assignments``) and the release check (``shared.domain.release``) are held to the same
-# rule, each by itself: a row is somebody's while the register shows its number as theirs and as no other person's,
+# rule separately: a row is a person's while the register shows its number as theirs and as no other person's,
 # and it is shown to the person who has proved to be them as well as it needs.
 NUMBERS, PEOPLE, DAYS = ("+493023125077", "+493023125078"), ("C1", "C2"), range(12)
 
@@ -309,7 +309,7 @@ _row = st.tuples(st.sampled_from(NUMBERS), _day, _tenant)
     rows=[(NUMBERS[0], 6, "acme")],
     filled=True,
 )
-def test_customer_sees_only_its_own_rows_and_never_another_persons(
+def test_customer_sees_only_its_own_rows_and_never_those_of_another(
     *,
     world: list[Held],
     tenant: str,

@@ -99,7 +99,7 @@ async def test_report_follows_the_policy_alone(tmp_path: Path) -> None:
         (None, "edpb"),
     ],
 )
-async def test_the_authority_of_the_persons_country_is_named(country: str | None, named: str) -> None:
+async def test_the_authority_of_the_country_of_residence_is_named(country: str | None, named: str) -> None:
     text = said(await report(call(), country=country), "A15.f")
     assert named in text
     assert "where you live" in text
@@ -118,7 +118,7 @@ async def test_what_was_left_out_is_counted_by_reason_and_what_is_missing_named_
     assert "Rows in which something is hidden that tells about other people (Art. 15(4)): 1." in left_out
     assert read.withheld == {"call_record": 1, "history": 1}
     assert "Records with a number that may also belong to others: 3." in left_out
-    assert "Messages and files of other people that stand beside yours" in left_out
+    assert "Messages and files of other people next to yours" in left_out
     assert read.items["A15.X2"].answered
     assert "shop it could not be searched" in said(read, "A15.X2")
     assert not (await report(call())).items["A15.X2"].answered

@@ -177,7 +177,7 @@ def test_work_of_each_system_is_reported_by_its_operation() -> None:
 def test_unknown_person_does_not_read_that_data_are_restricted(found: int) -> None:
     tasks = (report("cdr", Operation.RESTRICT, found=found, changed=0),)
     text = answer(a_request(State.CLOSED, right=Right.RESTRICTION, outcome=Outcome.FULFILLED, tasks=tasks))
-    assert text.startswith("Your data is restricted:" if found else "No system of ours holds data of yours now")
+    assert text.startswith("Your data is restricted:" if found else "None of our systems holds data of yours now")
 
 
 # Letters that are delivered: what waits for that, by what they are known again, and where their address stands.

@@ -356,9 +356,9 @@ STATED: dict[str, Any] = {"outcome": "amended", "stated": True, "by_category": {
 @pytest.mark.parametrize(
     ("outcome", "corrected", "says"),
     [
-        (Outcome.FULFILLED, (2,), "Your statement now stands beside it"),
-        (Outcome.PARTIALLY_FULFILLED, (2, 0), "Of your statements, in your order, number 2 stands beside no record"),
-        (Outcome.PARTIALLY_FULFILLED, (0,), "What you stated stands beside no record"),
+        (Outcome.FULFILLED, (2,), "Your statement is now kept with it"),
+        (Outcome.PARTIALLY_FULFILLED, (2, 0), "Of your statements, in your order, number 2 was added to no record"),
+        (Outcome.PARTIALLY_FULFILLED, (0,), "Your statement was added to no record"),
     ],
 )
 def test_statement_is_reported_as_no_correction(outcome: Outcome, corrected: tuple[int, ...], says: str) -> None:
@@ -370,7 +370,7 @@ def test_statement_is_reported_as_no_correction(outcome: Outcome, corrected: tup
     assert "every system" not in answer(request)
     [(_, known)] = closing.closing_letter(request)
     assert known.get("cause") == (None if outcome is Outcome.FULFILLED else "unstated")
-    assert ("your statement stands beside 2 records" in done(reports)) is any(corrected)
+    assert ("your statement was added to 2 records" in done(reports)) is any(corrected)
 
 
 def test_whom_a_system_has_without_what_is_wrong_is_found_there() -> None:

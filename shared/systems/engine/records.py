@@ -155,8 +155,8 @@ class Field(NamedTuple):
 class PartyShape(NamedTuple):
     """A party of a record; ``withheld``: the position of the field that says whether they withheld their number.
 
-    ``open_words``: words there that withhold nothing. ``placeholders``: values that name no person. ``seen_by``: parties
-    that may see this one; None: all. ``same_as``: the party that it usually equals.
+    ``open_words``: words there that withhold nothing. ``placeholders``: values that name no person. ``seen_by``: who
+    may see this party; None: all. ``same_as``: the party that it usually equals.
     """
 
     placeholders: tuple[str, ...] = ("",)
