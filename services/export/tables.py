@@ -1,7 +1,7 @@
 """Tables of a package: CSV as RFC 4180 has it, which no spreadsheet takes for formulas; pure.
 
-Where lists are separated by semicolons or tabs, as in much of Europe, a spreadsheet may cut a line there and compute
-what then begins a cell, so that is marked as well.
+In much of Europe lists are separated by semicolons or tabs: a spreadsheet may cut a line there and compute what then
+begins a cell. That is marked as well.
 """
 
 import csv

@@ -131,8 +131,8 @@ async def dead_letters(settings: KafkaSettings, service: ServiceName) -> AsyncIt
 async def replay(settings: KafkaSettings, service: ServiceName) -> tuple[int, int]:
     """Sends every dead letter that could be read to the topic it came from, once, for this service alone.
 
-    If it has handled one meanwhile it knows it by its id, and what it cannot handle now either is not set aside a
-    second time; so this may be done again, and in part.
+    The service skips one that it has handled meanwhile, by its id. One that fails again is not set aside a second time.
+    So this may be repeated, or done in part.
 
     Returns how many were sent, and how many have no content to send.
     """

@@ -1,7 +1,7 @@
 """The door: what every call of the API must pass before any route sees it, in this order.
 
-One spelling of the path and of each header; a valid key; not too often; a body of JSON, no longer than it may be, in
-which no name comes twice. A body is read only for who has a key. What is refused here has stored nothing.
+It checks the spelling of the path and of each header, the key, the rate, and the length of the body. The body is JSON
+without repeated names, and is read only for callers with a key. What is refused here has stored nothing.
 """
 
 import asyncio

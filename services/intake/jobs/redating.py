@@ -30,9 +30,9 @@ BEGINNING: Cursor = (date.min, UUID(int=0))
 def due_after(request: Request, arrival: Arrival, policy: TimeLimitPolicy) -> date:
     """The due date of a request that arrived then and there; pure.
 
-    An extension that was granted stays, and with it the day in its letter, unless that day lies beyond the two further
-    months that the law allows from the arrival as it is now (Art. 12(3)). So does the day in the letter about a late
-    answer that reopened the request.
+    An extension that was granted stays, and with it the day in its letter. Only a day beyond the two further months
+    from the arrival as it is now (Art. 12(3)) moves. The day in the letter about a late answer that reopened the
+    request stays as well.
     """
     if request.resumed:
         return request.due_on

@@ -40,8 +40,8 @@ _BY_HAND: Mapping[str, TaskOutcome] = {
 _IN_FORCE = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED, Outcome.ASSISTED})
 
 Finding = Literal["upheld", "overridden", "legal_claims", "contract", "legal_obligation", "consent"]
-"""What two people decide about an objection: it is upheld; our compelling grounds override it; we need the data for
-legal claims; or we process the data by another ground, so that it does not apply (Art. 21(1), 6(1))."""
+"""The decision of two people about an objection (Art. 21(1)): it is upheld; our compelling grounds override it; we need
+the data for legal claims; or it does not apply, since we process the data by another ground (Art. 6(1))."""
 Redating = Literal["receipt_corrected", "policy_changed"]
 Evidence = tuple[str, Mapping[str, JsonValue]]
 

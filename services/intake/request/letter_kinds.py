@@ -50,9 +50,9 @@ def also(fields: Mapping[str, LetterField], more: Sentence) -> Mapping[str, Lett
 def asked(question: Question, request: StoredRequest) -> Sentence:
     """Returns a question to the requester in words; to a customer, about the person of their instruction.
 
-    Where the requester's identity is proved for a part, it is asked what would be enough for the rest; where what they
-    gave may be that of several customers, their number as a customer; for numbers, unless no number would
-    lead further.
+    Where the requester's identity is proved for a part, it asks for what would be enough for the rest. Where what they
+    gave may be that of several customers, it asks for the customer number. It asks for numbers, unless none would lead
+    further.
     """
     if question is Question.IDENTITY and request.awaits_proof:
         systems = named_systems(task.system for task in deferrals.unproved(request.tasks))

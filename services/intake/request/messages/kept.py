@@ -106,8 +106,8 @@ class _Left:
 def announced(before: Iterable[TaskReport] | None, now: Iterable[TaskReport] | None) -> bool:
     """Whether what is left ``now`` follows from what was reported ``before``, as time alone lets it go.
 
-    What has a day may go by that day, all of it or a part. Not announced: that a hold or a state has ended which had no
-    day, another ground, another period, a later day, more rows; that an erasure did not succeed, or did after all.
+    What has a day may go by that day, all of it or a part. Not announced: the end of a hold or a state without a day,
+    another ground, another period, a later day, or more rows. Nor that an erasure did not succeed, or did after all.
     """
     old, new = _erasures(before), _erasures(now)
     announced, left = _left(old), _left(new)
