@@ -13,7 +13,7 @@ for right in handlers.VERBS:
     service.on(events.RequestVerified, partial(handlers.begin, service.fulfilments), right=right)
     service.on(events.RequestExtended, fulfilling.reschedule, right=right)
     service.on(events.RequestRedated, fulfilling.reschedule, right=right)
-    service.on(events.RetryDecided, partial(fulfilling.retry, service.fulfilments), right=right)
+    service.on(events.RetryRequested, partial(fulfilling.retry, service.fulfilments), right=right)
     service.on(events.AnswerDecided, handlers.answer, right=right)
     service.on(events.LimitConfirmed, partial(fulfilling.confirm, service.fulfilments), right=right)
     service.on(events.TaskRecorded, partial(fulfilling.record, service.fulfilments, service.conclusions), right=right)

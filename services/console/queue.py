@@ -16,7 +16,7 @@ from services.intake.actions.approvals import REQUESTS
 from services.intake.actions.registry import KINDS
 from services.intake.core.errors import BadRequest
 from services.intake.queries import worklist
-from services.intake.queries.worklist import Filters, Place, Waits
+from services.intake.queries.worklist import Cursor, Filters, Waits
 from services.intake.request.aggregate import Request
 from services.intake.request.blockers import blocked_by
 from services.intake.request.lifecycle import State
@@ -54,7 +54,7 @@ class _Query(BaseModel, extra="forbid"):
     right: Right | None = None
     due: Literal["overdue", "soon"] | None = None
     system: Annotated[str, Field(max_length=_LONGEST, pattern=r"^[^\x00-\x1f\x7f]*$")] | None = None
-    after: Annotated[Place, PlainValidator(Place.read)] | None = None
+    after: Annotated[Cursor, PlainValidator(Cursor.read)] | None = None
 
 
 def routes(console: Console) -> list[BaseRoute]:

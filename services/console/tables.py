@@ -287,7 +287,7 @@ LISTS: Final = {
         ),
     ),
     "/post": (
-        _letters("Needs attention", "It has come back, or has no usable address.", "person", None),
+        _letters("Needs attention", "It has come back, or has no usable address.", "needs_attention", None),
         _letters("To be posted", "Print them, put them in the post, and mark each as posted.", "waiting", "post"),
         _letters(
             "To be sent by e-mail",

@@ -17,7 +17,7 @@ from pydantic import JsonValue
 
 from services.deadline import repository
 from services.deadline.clock import Timer
-from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RetryDecided, TimerFired, TimerKind
+from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RetryRequested, TimerFired, TimerKind
 from shared.domain.holds import LEGAL_HOLD
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
 from shared.domain.policy import Policy, release
@@ -120,7 +120,7 @@ async def redate(tx: UnitOfWork) -> int:
     return len(moved)
 
 
-async def let_go(events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
+async def let_go(events: Sequence[RetryRequested], tx: UnitOfWork) -> None:
     """Releases data without a day after an officer's decision, if the request was answered."""
     clocks = await repository.of(tx.connection, [event.request_id for event in events])
     answered = [about for about, clock in clocks.items() if clock.responded_at]

@@ -15,7 +15,7 @@ for right in (Right.ACCESS, Right.PORTABILITY):
     service.on(events.RequestVerified, partial(fulfilling.begin, Operation.EXPORT, service.fulfilments), right=right)
     service.on(events.RequestExtended, fulfilling.reschedule, right=right)
     service.on(events.RequestRedated, fulfilling.reschedule, right=right)
-    service.on(events.RetryDecided, partial(handlers.retry, service.fulfilments), right=right)
+    service.on(events.RetryRequested, partial(handlers.retry, service.fulfilments), right=right)
     service.on(events.AnswerDecided, partial(handlers.answer, service.fulfilments), right=right)
     service.on(events.LimitConfirmed, partial(fulfilling.confirm, service.fulfilments), right=right)
     service.on(events.TaskRecorded, partial(fulfilling.record, service.fulfilments, service.conclusions), right=right)

@@ -324,7 +324,7 @@ CREATE TABLE delivery (
     request_id  uuid REFERENCES request ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,  -- null: a digest to a recipient
     kind        text        NOT NULL,
     way         text        NOT NULL CHECK (way IN ('email', 'post')),
-    state       text        NOT NULL CHECK (state IN ('waiting', 'sent', 'person', 'spared', 'given_up')),
+    state       text        NOT NULL CHECK (state IN ('waiting', 'sent', 'needs_attention', 'cancelled', 'given_up')),
     fault       text,                        -- why a person must see to it, or why it was tried in vain
     awaited     jsonb,                       -- the decisions that take effect once it is delivered
     address     bytea,                       -- keyed fingerprint of an e-mail address
@@ -333,13 +333,13 @@ CREATE TABLE delivery (
     sent_at     timestamptz                  -- accepted by the mail server, or the day it was posted
 ) WITH (fillfactor = 80);
 CREATE INDEX delivery_waiting ON delivery (way, written_at) WHERE state = 'waiting';
-CREATE INDEX delivery_for_a_person ON delivery (written_at) WHERE state = 'person';
+CREATE INDEX delivery_needs_attention ON delivery (written_at) WHERE state = 'needs_attention';
 CREATE INDEX delivery_request ON delivery (request_id, letter_id);
 -- An address is sent at most one acknowledgement a day.
 CREATE UNIQUE INDEX delivery_acknowledged ON delivery (address, written_on)
-    WHERE kind = 'acknowledgement' AND way = 'email' AND state <> 'spared';
+    WHERE kind = 'acknowledgement' AND way = 'email' AND state <> 'cancelled';
 -- Letters that wait, by where they stand and which way they go: each list of the console goes on from any of them.
-CREATE INDEX delivery_open ON delivery (state, way, letter_id) WHERE state IN ('waiting', 'person');
+CREATE INDEX delivery_open ON delivery (state, way, letter_id) WHERE state IN ('waiting', 'needs_attention');
 
 -- Mail that came to our mailbox: its key, so that it is read once, and what became of it. What it says is in the vault.
 CREATE TABLE mail (

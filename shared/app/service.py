@@ -53,7 +53,7 @@ from shared.runtime.settings import OLD_TIME_LIMITS, Settings
 from shared.storage import keyring
 from shared.storage.grants import FULFILLING
 from shared.storage.postgres import close_pool, connect_pool, end_frozen, reachable
-from shared.storage.systems import COUNTING, Standing, register
+from shared.storage.systems import COUNTING, SystemStatus, register
 from shared.storage.uploads import Uploads
 from shared.storage.vault import Vault
 from shared.systems.registry import Downstreams, Wiring
@@ -192,7 +192,7 @@ class Service:
                 group.create_task(self._drain(loops, running, drained))
                 group.create_task(supervise(until_drained, drained, settings.process.outbox_seconds))
 
-    def _plan(self, downstreams: Downstreams, known: Mapping[str, Standing], file: Path) -> None:
+    def _plan(self, downstreams: Downstreams, known: Mapping[str, SystemStatus], file: Path) -> None:
         counting = {name for name, system in known.items() if system.state in COUNTING}
         for operation in self.conclusions:
             able = {each.name for each in downstreams.that_can(operation)} | downstreams.by_hand(operation)

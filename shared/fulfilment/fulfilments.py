@@ -26,7 +26,7 @@ from shared.fulfilment.store import (
 )
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.loops import Wakeup
-from shared.storage.systems import COUNTING, Standing, SystemState, standings
+from shared.storage.systems import COUNTING, SystemState, SystemStatus, standings
 from shared.systems.capabilities import Legend
 from shared.systems.downstream import Downstream
 from shared.systems.plan import only
@@ -286,7 +286,7 @@ class Fulfilments:
     def _planned(
         self,
         operation: Operation,
-        known: Mapping[str, Standing],
+        known: Mapping[str, SystemStatus],
         systems: Collection[str] | None = None,
         tenant: str | None = None,
     ) -> Stages:
@@ -328,7 +328,7 @@ class Fulfilments:
         return rows
 
     def _outside_stages(
-        self, tx: UnitOfWork, fulfilment_id: UUID, new: NewFulfilment, stages: Stages, known: Mapping[str, Standing]
+        self, tx: UnitOfWork, fulfilment_id: UUID, new: NewFulfilment, stages: Stages, known: Mapping[str, SystemStatus]
     ) -> list[_TaskRow]:
         """Returns tasks outside the stages: immediate ones, and searches of observing systems."""
         steps = at_once.steps(self.systems, new, stages)
@@ -378,7 +378,7 @@ def _by_hand(step: Step, *, asks: bool) -> Mapping[str, JsonValue]:
     ) | {"not_asked": True}
 
 
-def stands(known: Mapping[str, Standing], system: str) -> SystemState:
+def stands(known: Mapping[str, SystemStatus], system: str) -> SystemState:
     """Returns the state of a system; one that comes from no file is on."""
     return known[system].state if system in known else SystemState.ON
 

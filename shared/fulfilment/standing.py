@@ -18,7 +18,7 @@ from shared.fulfilment.store import Conclude, hold, wait_for_others
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.metrics import SYSTEMS
 from shared.runtime.settings import WorkSettings
-from shared.storage.systems import COUNTING, Standing, SystemState, standings
+from shared.storage.systems import COUNTING, SystemState, SystemStatus, standings
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Standings:
         observing = [name for name, system in known.items() if system.state is SystemState.OBSERVE]
         await self._unit_of_work.pool.execute(_STOP_OBSERVING, observing)
 
-    def _show(self, known: Mapping[str, Standing]) -> None:
+    def _show(self, known: Mapping[str, SystemStatus]) -> None:
         """Tells the state of each system; one that is on by another definition than ours is quarantined for us."""
         for name, system in known.items():
             other = system.state is SystemState.ON and self._fingerprints.get(name, system.hash) != system.hash

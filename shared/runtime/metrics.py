@@ -51,7 +51,9 @@ SYSTEMS = Gauge(
 POOL = Gauge("dsr_pool_connections", "Database connections of this process", ["service", "state"])
 POOL_LIMIT = Gauge("dsr_pool_limit", "Database connections that this process may have", ["service"])
 LOOP_LAG = Gauge("dsr_loop_lag_seconds", "How late this process came to what it wanted to do", ["service"])
-LOOP_STILL = Gauge("dsr_loop_still_seconds", "How long a loop of this process has not gone round", ["service", "loop"])
+LOOP_STALLED = Gauge(
+    "dsr_loop_stalled_seconds", "How long a loop of this process has not gone round", ["service", "loop"]
+)
 EVIDENCE_BROKEN = Gauge("dsr_evidence_broken", "1 if an entry of the chain of evidence does not follow", ["service"])
 EVIDENCE_CHECKED = Counter("dsr_evidence_checked_total", "Entries of evidence that were checked again", ["service"])
 RELEASES = Counter(

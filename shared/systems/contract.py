@@ -24,7 +24,7 @@ from pydantic import JsonValue
 
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Change, Kept, Operation, TaskOutcome, TaskReport, Uncounted, Unsearched
+from shared.domain.operations import Change, CountUnknown, Kept, Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.release import Match
 from shared.domain.rights import Level
 from shared.domain.topics import Message
@@ -144,7 +144,7 @@ class Receipt:
     """Result of one task: counts of records, before and after.
 
     - ``found``: before the change; ``changed``: deleted or altered; ``remaining``: at the second look
-    - ``by_category``: found records by category; ``uncounted``: why the counts are unknown
+    - ``by_category``: found records by category; ``count_unknown``: why the counts are unknown
     - ``kept``, ``ground``, ``until``: records that rules keep, the first rule, and the last day
     - ``reduced``: kept records that lost columns, by category; ``anonymised``: categories that were anonymised
     - ``ended``: categories erased with a withdrawn consent
@@ -178,7 +178,7 @@ class Receipt:
     level: Level | None = None
     corrected: tuple[int, ...] | None = None
     stated: bool | None = None
-    uncounted: Uncounted | None = None
+    count_unknown: CountUnknown | None = None
     unattributed: int | None = None
     written_by_others: int | None = None
     narrowed: bool | None = None

@@ -38,7 +38,7 @@ class Marketable(Protocol):
 
 
 @runtime_checkable
-class Forgetful(Protocol):
+class Prunable(Protocol):
     """Keeps its own data, which expire; called once a night."""
 
     async def forget(self) -> None: ...

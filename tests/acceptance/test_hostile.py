@@ -298,7 +298,7 @@ async def test_hit_of_another_person_touches_nothing(platform: Platform, asked: 
         platform.helpdesk.says[people[0].email] = lambda: JSONResponse({"contacts": both})
     before = [await held(each) for each in people]
     view = await (await platform.ask(people[0], right)).judged()
-    assert (failure(view, kind), view["outcome"], view["package"]) == ("foreign_hit", None, False)
+    assert (failure(view, kind), view["outcome"], view["package"]) == ("wrong_person_match", None, False)
     assert [await held(each) for each in people] == before
 
 
@@ -326,7 +326,7 @@ async def test_yes_without_a_change_is_found_out_by_a_second_look(platform: Plat
         system.says[person.email] = lambda task: None if task["operation"] in ASKED else system.reply(task, **lie)
     asked = await platform.ask(person, right)
     view = await asked.judged()
-    assert (failure(view, kind), view["outcome"]) == ("residue_found", None)
+    assert (failure(view, kind), view["outcome"]) == ("data_still_present", None)
     assert await system.held(person) == before
     if kind == "helpdesk":
         system.lies.discard(person.email)

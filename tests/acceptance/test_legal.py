@@ -148,7 +148,7 @@ async def test_claimed_number_gives_nothing(platform: Platform) -> None:
     case = await platform.channel.ask({**asked, "proofs": [LINKED, typed]})
     view = await case.until("awaiting_decision")
     assert (tasks(view)["shop"]["found"], view["package"]) == (0, False)
-    assert [task["failure"] for task in view["tasks"] if "failure" in task] == ["foreign_hit"]
+    assert [task["failure"] for task in view["tasks"] if "failure" in task] == ["wrong_person_match"]
 
 
 @scenario()

@@ -18,7 +18,7 @@ from shared.domain.errors import (
     Unavailable,
 )
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Change, Operation, ShownRecord, TaskOutcome, Uncounted
+from shared.domain.operations import Change, CountUnknown, Operation, ShownRecord, TaskOutcome
 from shared.systems import check
 from shared.systems.conformance import live
 from shared.systems.conformance.checks import Word
@@ -267,7 +267,7 @@ async def test_a_store_that_was_read_back_tells_no_count(shop: Shop, system: Wor
     await shop.run("UPDATE dsr_platform.incarnation SET id = uuid()")
     await shop.run("INSERT INTO customer (account_id, email) VALUES ('C9', 'anna@example.org')")
     again = await system.receipt(system.again(erasing))
-    assert (again.outcome, again.uncounted) == (TaskOutcome.ERASED, Uncounted.STORE_REPLACED)
+    assert (again.outcome, again.count_unknown) == (TaskOutcome.ERASED, CountUnknown.STORE_REPLACED)
 
 
 async def test_what_cannot_be_worked_is_refused_by_name(shop: Shop, system: WorkedSystem) -> None:

@@ -196,7 +196,7 @@ VALUES ('{UUID(int=2)}', 'x', 'billing', now(), 'another_holder', '{UUID(int=2)}
 """
 
 
-async def letter(intake: Intake, way: str = "email", state: str = "person") -> str:
+async def letter(intake: Intake, way: str = "email", state: str = "needs_attention") -> str:
     subject = {"name": "Ada Quarzfels", "email": f"{uuid7()}@example.org", "country": "DE"}  # one a day is acknowledged
     path = await asked_by_mail(intake, **{**PROVED, "subject": subject})
     query = "UPDATE delivery SET way = $2, state = $3 WHERE request_id = $1 RETURNING letter_id"

@@ -102,7 +102,7 @@ async def test_the_missing_part_is_a_later_package_and_a_failed_one_may_be_tried
         a(FulfilmentBlocked, about=id_of(path), tasks=(COPIED, report("cdr", failure="table_missing")))
     )
     retried = await intake.officer.post(f"{path}/actions/retry")
-    assert (retried.json()["state"], (await intake.types())[-1]) == ("closed", "retry_decided")
+    assert (retried.json()["state"], (await intake.types())[-1]) == ("closed", "retry_requested")
     done = (COPIED, report("cdr", TaskOutcome.EXPORTED, found=7))
     await intake.consume(a(FulfilmentCompleted, about=id_of(path), tasks=done, package_id=later))
     shown = await intake.view(path)

@@ -229,7 +229,7 @@ async def test_every_loop_has_a_heartbeat(services: Services, subtests: pytest.S
 
             async def beating() -> set[str]:
                 said = (await client.get("/metrics")).text
-                return {*re.findall(r'^dsr_loop_still_seconds{loop="(.*?)"', said, re.MULTILINE)}
+                return {*re.findall(r'^dsr_loop_stalled_seconds{loop="(.*?)"', said, re.MULTILINE)}
 
             expected = LOOPS[service]
             with subtests.test(service.value):

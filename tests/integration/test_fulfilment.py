@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 from services.amendment import handlers as amendment
 from services.erasure import handlers as erasure
 from services.export import handlers as export
-from shared.domain.errors import Misconfigured, ResidueFound, Unavailable
+from shared.domain.errors import DataStillPresent, Misconfigured, Unavailable
 from shared.domain.events import LiftDecided, RequestClosed, RequestExpired, RequestVerified, RequestWithdrawn
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
@@ -102,7 +102,7 @@ async def test_two_workers_with_the_last_two_tasks_complete_it_once(open_harness
 async def test_a_failed_task_blocks_until_a_person_wants_it_tried_again(open_harness: OpenHarness) -> None:
     good, bad = ScriptedSystem("good"), ScriptedSystem("bad")
 
-    bad.answers[Operation.ERASE] = each(lambda _: ResidueFound("two rows"))
+    bad.answers[Operation.ERASE] = each(lambda _: DataStillPresent("two rows"))
     harness = await open_harness(good, bad)
     request = await begun(harness)
     await harness.worker("bad").work()
@@ -122,7 +122,7 @@ async def test_a_failed_task_blocks_until_a_person_wants_it_tried_again(open_har
 async def test_a_failure_in_an_early_stage_keeps_the_later_ones_from_beginning(open_harness: OpenHarness) -> None:
     party, calls = crm(), cdr()
 
-    party.answers[Operation.LOCATE] = each(lambda _: ResidueFound(""))
+    party.answers[Operation.LOCATE] = each(lambda _: DataStillPresent(""))
     harness = await open_harness(party, calls)
     request = await begun(harness)
     await harness.worker("crm", Operation.LOCATE).work()

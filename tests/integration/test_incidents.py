@@ -354,7 +354,7 @@ async def test_an_incident_stays_open_while_a_letter_is_not_delivered(intake: In
         assert [each["state"] for each in (await intake.officer.get(path)).json()["letters"]] == [*states]
         return await close(intake, path)
 
-    for on_its_way in ("waiting", "person"):
+    for on_its_way in ("waiting", "needs_attention"):
         assert "under Letters" in (await closed("sent", on_its_way))[1]
     assert "Art. 34(1)" in (await closed("sent", "given_up"))[1], "the other was not delivered"
     await noted(intake, path, whom="subjects", to="Ada", what="By telephone.")

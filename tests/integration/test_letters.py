@@ -194,7 +194,7 @@ async def test_clock_stops_at_delivery_and_resumes_at_a_bounce(intake: Intake, s
     assert (await of(intake, path))[2:] == ["letter_returned"]
     assert await column(intake, path, "responded_at") is None
     [task] = await open_letters(intake)
-    assert (task["kind"], task["state"], task["fault"]) == ("answer", "person", "returned")
+    assert (task["kind"], task["state"], task["fault"]) == ("answer", "needs_attention", "returned")
     await deliver(intake, letter_id)
     assert await send(intake, server) == 1
     assert (await of(intake, path))[3:] == ["closed"]
@@ -283,7 +283,7 @@ async def test_refused_address_needs_review_and_allows_post(intake: Intake, serv
     assert (taken.added, refused.added) == (1, 1)
     [task] = await open_letters(intake)
     letter = f"/v1/letters/{task['letter_id']}"
-    assert (task["state"], task["fault"]) == ("person", "refused")
+    assert (task["state"], task["fault"]) == ("needs_attention", "refused")
     await deliver(intake, task["letter_id"], "post", 409)
     window = {"lines": ["Ada Quarzfels", "Musterstraße 1 <b>", "50667 Köln"], "on_file_in": "crm"}
     (await intake.officer.post(f"{path}/actions/record-address", json=window)).raise_for_status()
@@ -397,7 +397,7 @@ async def test_with_the_server_away_letters_wait_and_say_so(intake: Intake, serv
 async def test_letter_deferred_for_days_is_manual(intake: Intake, server: MailServer) -> None:
     await asked(intake)
     server.answers = ["451 later", "421 closing", "451 later", "452 later"]
-    for hours, state in ((0, "waiting"), (1, "waiting"), (46, "waiting"), (2, "person")):
+    for hours, state in ((0, "waiting"), (1, "waiting"), (46, "waiting"), (2, "needs_attention")):
         intake.clock.pass_by(hours=hours)
         await send(intake, server)
         assert [each["state"] for each in await open_letters(intake)] == [state], hours
@@ -437,7 +437,7 @@ async def test_undeliverable_letter_is_manual_and_delays_no_other(intake: Intake
     await send(intake, server)
     assert [each.to for each in server.taken] == ["ada@xn--mller-kva.example", "kay@example.org"]
     faults = {each["state"]: each["fault"] for each in await open_letters(intake)}
-    assert faults == {"person": "address_unusable", "waiting": None}
+    assert faults == {"needs_attention": "address_unusable", "waiting": None}
     intake.clock.pass_by(hours=1)
     assert await send(intake, server) == 2
 

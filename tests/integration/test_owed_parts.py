@@ -301,7 +301,7 @@ async def test_what_failed_may_be_tried_again_after_the_partial_answer(open_harn
         await export.close([closed], tx)
     cdr.answers = {Operation.EXPORT: has("+442079460000")}
     async with harness.unit_of_work.begin() as tx:
-        await export.retry(harness.fulfilments, [a(events.RetryDecided, about=event)], tx)
+        await export.retry(harness.fulfilments, [a(events.RetryRequested, about=event)], tx)
     await harness.worker("cdr", Operation.EXPORT).work()
     assert (await said(harness))[-1]["type"] == "dsr.fulfilment.completed.v1"
     assert len((await package(harness, event, (await said(harness))[-1]))["records"]) == 3

@@ -155,7 +155,7 @@ async def test_a_subject_who_is_too_big_fails_alone(
         (Identity(IdentityType.PHONE, "+441632960001", proved_since=LONG_AGO),), of(0, name="Ann").changes
     )
     became = await worked(harness, operation, [of(1, name="Ann"), big, of(2, name="Ann"), of(3, name="Ann")])
-    assert became.pop(1) == ("failed", "blast_radius")
+    assert became.pop(1) == ("failed", "limit_exceeded")
     assert became == [("done", None)] * 3
 
 

@@ -581,7 +581,7 @@ async def test_unannounced_answer_is_not_given_and_needs_review(door: Opened) ->
     assert await intake.unit_of_work.pool.fetchval(responded) is None
     assert (await intake.types())[-2:] == ["closed", "letter_returned"]
     tasks = (await door.officer.get("/v1/letters")).json()["data"]
-    [task] = [each for each in tasks if each["state"] == "person"]
+    [task] = [each for each in tasks if each["state"] == "needs_attention"]
     assert (task["kind"], task["fault"]) == ("portal_news", "refused")
     (await door.officer.post(f"/v1/letters/{news}/actions/deliver", json={"way": "email"})).raise_for_status()
     intake.clock.at += timedelta(days=2)

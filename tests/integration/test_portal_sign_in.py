@@ -383,7 +383,7 @@ async def test_sign_in_proves_no_request_of_a_stranger(door: Opened) -> None:
     await eve.send(code=code_in((await door.letters())[-1]))
     assert eve.path == "/portal/en/request"
     assert (await levels(intake, path))["account_id"] == "L0"
-    assert "retry_decided" not in await intake.types()
+    assert "retry_requested" not in await intake.types()
 
 
 async def test_earlier_sign_in_proves_no_request_of_a_stranger(door: Opened) -> None:

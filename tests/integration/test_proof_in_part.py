@@ -62,7 +62,7 @@ async def test_with_the_proof_the_rest_goes_on(intake: Intake, asked: str) -> No
     proved = await intake.channel.post(f"{asked}/actions/verify", json={"proofs": [LINKED, CODED]})
     assert (weak.status_code, proved.json()["state"]) == (400, "in_progress")
     assert "needs level L2" in weak.json()["detail"]
-    assert (await intake.types())[-2:] == ["question_answered", "retry_decided"]
+    assert (await intake.types())[-2:] == ["question_answered", "retry_requested"]
     async with intake.unit_of_work.begin() as tx:
         subject = await tx.connection.fetchval("SELECT subject_ref FROM request")
         known = (await tx.vault.subject_data(tx.connection, [subject]))[subject].identities

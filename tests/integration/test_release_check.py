@@ -356,7 +356,7 @@ async def test_rebuilt_package_replaces_the_withheld_one(intake: Intake) -> None
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), operation=Operation.EXPORT, tasks=(lost,)))
     assert (await intake.view(path))["tasks"][0]["failure"] == "table_missing"
     retried = await intake.officer.post(f"{path}/actions/retry")
-    assert (retried.status_code, (await intake.types())[-1]) == (200, "retry_decided")
+    assert (retried.status_code, (await intake.types())[-1]) == (200, "retry_requested")
     await intake.complete(path, operation=Operation.EXPORT, package_id=package_id, tasks=(GIVEN,))
     assert (await intake.published())[-1]["outstanding"] == []
     view = await intake.view(path)

@@ -18,7 +18,7 @@ from deploy.demo.company import Company, Size, found
 from deploy.demo.seed.tickets import Record as Loaded
 from deploy.demo.seed.tickets import people, tickets
 from deploy.local.roundup import Roundup
-from shared.domain.errors import BlastRadius, NotSupported, Refused, ResidueFound, Unavailable
+from shared.domain.errors import DataStillPresent, LimitExceeded, NotSupported, Refused, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.domain.release import WITHHELD
@@ -61,7 +61,7 @@ async def test_more_users_than_one_subject_may_be_stop_the_task(ticketing: Ticke
     for address in addresses:
         ticketing.person("Many Faces", address)
     result = await ticketing.over(max_people=2).one(task(Operation.LOCATE, *map(email, addresses)))
-    assert isinstance(result, BlastRadius)
+    assert isinstance(result, LimitExceeded)
 
 
 def counted(export: Receipt) -> dict[str, int]:
@@ -241,7 +241,7 @@ async def test_a_tracker_that_ignores_a_change_is_found_out(
     address = unique("ignored")
     ticketing.person("Ignored", address)
     result = await ticketing.over(Lying("PATCH", 1, {})).one(task(operation, email(address), changes=changes))
-    assert isinstance(result, ResidueFound)
+    assert isinstance(result, DataStillPresent)
 
 
 async def test_rectification_can_be_repeated_although_the_old_address_finds_no_one(ticketing: Ticketing) -> None:

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from shared.domain.errors import ForeignHit, GroundUnknown, Misconfigured, NotSupported, RuleUnsigned
+from shared.domain.errors import GroundUnknown, Misconfigured, NotSupported, RuleUnsigned, WrongPersonMatch
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import COUNTRY_UNKNOWN, Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, WhereUnknown, parse_period
@@ -427,7 +427,7 @@ async def test_unrestrictable_customer_is_named_by_both_commands(calls: SqlEngin
         [says] = await missing(unrestricted)
         assert "write keep.mark = " in says
         refused = await unrestricted.one(of("anna", "1"))
-    assert isinstance(refused, ForeignHit)
+    assert isinstance(refused, WrongPersonMatch)
     assert "since they are kept or another person's" in str(refused)
     stranger = await calls.one(replace(of("boris", "2"), identities=of("boris", "9").identities))
-    assert isinstance(stranger, ForeignHit), "calls of an account that is not found to be theirs stop it still"
+    assert isinstance(stranger, WrongPersonMatch), "calls of an account that is not found to be theirs stop it still"

@@ -11,14 +11,14 @@ from pydantic import JsonValue
 
 from deploy.demo.company import Customer, Phone
 from shared.domain.errors import (
-    BlastRadius,
-    ForeignHit,
+    DataStillPresent,
     GroundUnknown,
+    LimitExceeded,
     Refused,
-    ResidueFound,
     SystemRefused,
     Unavailable,
     Withdrawn,
+    WrongPersonMatch,
 )
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Limit, Operation, TaskOutcome
@@ -124,7 +124,7 @@ async def test_a_party_that_is_made_of_the_customer_while_they_are_erased_is_fou
     growing = crm.over(OnTheWay("wizard.party.erase.execute", comes_back))
     erase = task(Operation.ERASE, email(customer.emails[0]))
     for _ in range(2):
-        assert isinstance(await growing.one(crm.again(erase)), ResidueFound)
+        assert isinstance(await growing.one(crm.again(erase)), DataStillPresent)
     assert await crm.party(customer) is None
     assert await crm.party(newcomers[0]) is not None, "the next attempt erases no other"
 
@@ -133,7 +133,7 @@ async def test_an_erasure_beyond_the_limit_touches_nothing(crm: Crm) -> None:
     customer = await crm.add()
     limited, asked = crm.over(max_rows=3), task(Operation.ERASE, email(customer.emails[0]))
     result = await limited.one(asked)
-    assert isinstance(result, BlastRadius)
+    assert isinstance(result, LimitExceeded)
     assert result.exceeded is not None
     assert await crm.party(customer) is not None
     done = await limited.receipt(replace(asked, confirmed={Limit.MAX_ROWS: result.exceeded.found}))
@@ -206,7 +206,7 @@ async def test_row_of_a_kept_customer_is_looked_at_after_it_was_deleted(grounds:
         return httpx.Response(200, json={"id": 0, "result": None})
 
     lying = grounds.over(OnTheWay("model.party.address.delete", says_yes), grounds=DECLARED)
-    assert isinstance(await lying.one(task(Operation.ERASE, email(emails[1]))), ResidueFound)
+    assert isinstance(await lying.one(task(Operation.ERASE, email(emails[1]))), DataStillPresent)
     [left] = await grounds.sql("SELECT count(*) AS n FROM party_address WHERE city = 'Nebenan'")
     assert left["n"] == 1
 
@@ -423,7 +423,7 @@ async def test_search_that_ignores_its_filter_is_not_believed(crm: Crm, subtests
         lying = crm.over(OnTheWay(f"model.{model}.search_read", ignores))
         by = account(customer.code) if searched == "code" else phone(customer.phones[0].number, SINCE)
         for operation in (Operation.LOCATE, Operation.EXPORT, Operation.ERASE):
-            with subtests.test(searched, operation=operation.value), pytest.raises(ForeignHit):
+            with subtests.test(searched, operation=operation.value), pytest.raises(WrongPersonMatch):
                 await lying.one(task(operation, by))
     assert await crm.party(other) is not None
 
@@ -505,7 +505,7 @@ async def test_what_the_crm_accepts_and_does_not_do_is_found_out(crm: Crm, subte
             lying = crm.over(OnTheWay(f"model.party.{method}", says_yes))
             changes = renamed if operation is Operation.RECTIFY else ()
             result = await lying.one(task(operation, email(customer.emails[0]), changes=changes))
-            assert isinstance(result, ResidueFound)
+            assert isinstance(result, DataStillPresent)
 
 
 async def test_open_requests_are_shown_with_the_customer_until_each_is_answered(crm: Crm) -> None:

@@ -205,7 +205,7 @@ async def test_what_ended_requests_had_collected_is_found_after_an_hour(intake: 
 
 async def test_key_of_a_finished_erasure_is_found(intake: Intake) -> None:
     kept = {"outcome": TaskOutcome.RETAINED, "ground": "tax_law", "until": "2030-12-31"}
-    needed = (kept, {"outcome": None, "failure": "residue_found"}, {"outcome": None})
+    needed = (kept, {"outcome": None, "failure": "data_still_present"}, {"outcome": None})
     for report in (ERASED, {"outcome": TaskOutcome.NO_MATCH}, *needed, {**ERASED, "not_searched": "not_proved"}):
         path = await erased(intake, **report)
         intake.clock.at += LATER

@@ -41,14 +41,14 @@ PARTLY = report("cdr", outcome="exported", found=4, by_category={"call": 4}, not
             report("t", outcome="no_match", categories=["ticket", "message"]),
             [("message", "no_match", 0, None), ("ticket", "no_match", 0, None)],
         ),
-        (report("t", outcome="erased", categories=["x"], uncounted="store_replaced"), [(None, "erased", 0, None)]),
+        (report("t", outcome="erased", categories=["x"], count_unknown="store_replaced"), [(None, "erased", 0, None)]),
         (report("t", outcome="not_held"), [(None, "not_held", 0, None)]),
         (
             report("t", outcome="not_searched", not_searched="nothing_to_search_by"),
             [(None, "not_searched", 0, "nothing_to_search_by")],
         ),
         (report("t", failure="not_supported"), [(None, "not_supported", 0, "not_supported")]),
-        (report("t", failure="residue_found"), [(None, "failed", 0, "residue_found")]),
+        (report("t", failure="data_still_present"), [(None, "failed", 0, "data_still_present")]),
         (report("t"), [(None, "not_begun", 0, None)]),
         (
             report("t", outcome="no_match", categories=("contact",), no_account=("invoice",), searched_by=("email",)),
@@ -190,7 +190,7 @@ def report_instructed(system: str, **said: Any) -> TaskReport:
 ERASED, NOTHING = report_instructed("cdr"), report_instructed("cdr", outcome="no_match", found=0, changed=0)
 UNSEEN = report_instructed("crm", outcome=None, found=0, changed=0, failure="not_supported", not_asked=True)
 SEEN = report_instructed("crm", found=1, changed=1, by_hand=True, not_asked=True)
-FAILED = report_instructed("tickets", outcome=None, found=0, changed=0, failure="residue_found")
+FAILED = report_instructed("tickets", outcome=None, found=0, changed=0, failure="data_still_present")
 
 
 def instruction(outcome: Outcome, *tasks: TaskReport, **said: Any) -> Request:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from shared.domain.errors import ForeignHit, GroundUnknown, RuleUnsigned
+from shared.domain.errors import GroundUnknown, RuleUnsigned, WrongPersonMatch
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Limit, Operation, TaskOutcome
 from shared.domain.policy import Policy, parse_period
@@ -240,4 +240,4 @@ def test_unproven_person_stops_the_task() -> None:
     theirs, doubtful = attributor.found
     assert {*theirs.records} == {("user", (1,)), ("ticket", (7,))}
     assert (unproven(theirs), {*doubtful.records}) == (None, set())
-    assert isinstance(unproven(doubtful), ForeignHit)
+    assert isinstance(unproven(doubtful), WrongPersonMatch)

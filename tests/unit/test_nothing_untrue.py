@@ -21,7 +21,7 @@ from shared.domain.events import (
     FulfilmentBlocked,
     QuestionAnswered,
     RequestVerified,
-    RetryDecided,
+    RetryRequested,
 )
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
@@ -55,8 +55,8 @@ STATES: dict[str, dict[str, Any]] = {
     "done": {"found": 3, "changed": 3},
     "nothing": {"outcome": TaskOutcome.NO_MATCH},
     "by hand": {"outcome": None, "failure": "not_supported"},
-    "failed": {"outcome": None, "failure": "residue_found"},
-    "failed midway": {"outcome": None, "failure": "residue_found", "found": 5, "changed": 3, "reported": True},
+    "failed": {"outcome": None, "failure": "data_still_present"},
+    "failed midway": {"outcome": None, "failure": "data_still_present", "found": 5, "changed": 3, "reported": True},
     "unproved": {"outcome": TaskOutcome.NOT_SEARCHED, "not_searched": "not_proved", "level": "L2"},
     "not begun": {"outcome": None},
 }
@@ -402,7 +402,7 @@ def test_an_answer_goes_on_also_while_a_person_looks_at_something_else() -> None
     assert waiting.state is State.AWAITING_DECISION
     answered = waiting.answer(AT, AT, POLICY, identities=True)
     assert answered.request.state is State.IN_PROGRESS
-    assert [type(event) for event in answered.published] == [QuestionAnswered, RetryDecided]
+    assert [type(event) for event in answered.published] == [QuestionAnswered, RetryRequested]
 
 
 @pytest.mark.parametrize("missing", [BY_HAND, FAILED])

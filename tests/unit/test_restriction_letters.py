@@ -284,12 +284,12 @@ def test_what_waits_for_a_letter_is_said_of_each_that_is_not_delivered() -> None
     extension: OnDelivery = {"what": "extension", "due_on": "2026-06-01", "due_before": "2026-04-02"}
     [said] = why("waiting", [extension])
     assert "due on 2026-04-02" in said
-    assert [*why("sent", [extension])] == [*why("person", [{**extension, "there": True}])] == []
-    [stays] = why("person", [{"what": "lift"}])
+    assert [*why("sent", [extension])] == [*why("needs_attention", [{**extension, "there": True}])] == []
+    [stays] = why("needs_attention", [{"what": "lift"}])
     assert "stays" in stays
-    assert [*why("person", without_lift([{"what": "lift"}]))] == []
+    assert [*why("needs_attention", without_lift([{"what": "lift"}]))] == []
     assert "came back" not in stands("update", "waiting", None)
-    assert stands("portal_news", "person", "put_off").endswith("put off.")
+    assert stands("portal_news", "needs_attention", "put_off").endswith("put off.")
 
 
 @given(st.uuids())

@@ -99,7 +99,7 @@ def test_the_counts_of_the_end_are_those_of_all_rounds_however_it_ends(rounds: l
     for number, rows in enumerate(rounds):
         tasks = tuple(erased(count, system=system) for count, system in zip(rows, ("cdr", "crm"), strict=True))
         if number < len(rounds) - 1:
-            left = erased(0, system="shop", outcome=None, failure="residue_found")
+            left = erased(0, system="shop", outcome=None, failure="data_still_present")
             blocked = request.block(a(FulfilmentBlocked, operation="erase", tasks=(*tasks, left))).request
             blocked = blocked.block(a(FulfilmentBlocked, operation="erase", tasks=(*tasks, left))).request
             request = blocked.retry().request
@@ -199,7 +199,7 @@ def report(system: str, operation: Operation, **said: Any) -> TaskReport:
 @pytest.mark.parametrize(("reported", "said"), [(None, "3 records erased; the rest"), (True, "what it says of itself")])
 def test_work_before_a_failure_is_counted_as_unverified(outcome: Outcome, reported: object, said: str) -> None:
     left = report(
-        "billing", Operation.ERASE, outcome=None, failure="residue_found", found=5, changed=3, reported=reported
+        "billing", Operation.ERASE, outcome=None, failure="data_still_present", found=5, changed=3, reported=reported
     )
     ended = a_request(State.CLOSED, outcome=outcome, tasks=(left,))
     ((_, fields),) = closing_letter(ended)

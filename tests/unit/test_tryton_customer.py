@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.domain.errors import ForeignHit, GroundUnknown
+from shared.domain.errors import GroundUnknown, WrongPersonMatch
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.systems.engine.keeping import Keeping
@@ -143,7 +143,7 @@ CASES: dict[str, tuple[list[Identity], list[Customer], list[int] | str]] = {
 @pytest.mark.parametrize(("identities", "hits", "expected"), CASES.values(), ids=CASES.keys())
 def test_who_is_the_subject(identities: list[Identity], hits: list[Customer], expected: list[int] | str) -> None:
     if expected == FOREIGN:
-        with pytest.raises(ForeignHit):
+        with pytest.raises(WrongPersonMatch):
             proven("crm", identities, hits)
     else:
         assert [found.party["id"] for found in proven("crm", identities, hits)] == expected

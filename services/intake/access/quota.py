@@ -24,10 +24,10 @@ class Rate:
 
         Raises ``TooManyCalls``.
         """
-        self.must_have_room(who, seconds)
+        self.check_capacity(who, seconds)
         self.count(who, seconds)
 
-    def must_have_room(self, who: str, seconds: float) -> None:
+    def check_capacity(self, who: str, seconds: float) -> None:
         """Raises ``TooManyCalls`` where a call of so many seconds would come too soon; counts nothing."""
         now = asyncio.get_running_loop().time()
         ahead = max(self._until.get(who, 0.0) - now, 0.0) + seconds

@@ -18,7 +18,7 @@ from services.intake.submission.entered import Entered
 
 
 def _for_a_person(held: Held) -> bool:
-    return bool(held.row.state == "person")
+    return bool(held.row.state == "needs_attention")
 
 
 def _ways(held: Held) -> Options:

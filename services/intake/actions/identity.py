@@ -124,7 +124,7 @@ async def _revoke(held: Held, said: ProofRevoked) -> Transition:
     detail: dict[str, JsonValue] = {"identity": said.identity, "holder": held.caller.holder}
     detail |= await noted(held, "taken_back", said.note)
     if request.state is State.CLOSED:
-        if any(task.changed or task.uncounted for task in request.tasks or ()):
+        if any(task.changed or task.count_unknown for task in request.tasks or ()):
             await incidents.open_one(tx, request.request_id, request.request_id, Fault.NOT_PROVED, downloads=0)
         request = replace(request, package_fault=await _check_package(tx, request))
     return request.noted("proof.taken_back", **detail)

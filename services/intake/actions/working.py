@@ -10,7 +10,7 @@ from services.intake.actions.action import Action, Held, Options, Pairs, by_two,
 from services.intake.actions.bodies import (
     ControllerReply,
     Forwarded,
-    LimitExceeded,
+    LimitConfirmation,
     ManualResult,
     Nothing,
     PostalAddress,
@@ -23,7 +23,7 @@ from shared.domain.errors import IllegalTransition
 from shared.storage.vault import MANUAL_STEPS, Sealing
 
 
-async def _found(held: Held, said: LimitExceeded) -> str:
+async def _found(held: Held, said: LimitConfirmation) -> str:
     """Names how much was found: another number voids the approval."""
     return str(held.request.found_beyond(said.system, said.limit))
 

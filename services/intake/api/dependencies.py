@@ -32,7 +32,7 @@ from shared.runtime.telemetry import Tracing
 
 
 @dataclass(eq=False)
-class Rehearsing(UnitOfWorkFactory):
+class DryRunFactory(UnitOfWorkFactory):
     """Opens units of work that are rolled back: nothing is stored, published or recorded, and nothing is done after."""
 
     @asynccontextmanager
@@ -47,9 +47,9 @@ class Rehearsing(UnitOfWorkFactory):
                 await transaction.rollback()
 
 
-def rehearsing(real: UnitOfWorkFactory) -> Rehearsing:
+def rehearsing(real: UnitOfWorkFactory) -> DryRunFactory:
     """The same of which nothing is kept."""
-    return Rehearsing(real.pool, real.service, real.clock, real.vault, real.policy)
+    return DryRunFactory(real.pool, real.service, real.clock, real.vault, real.policy)
 
 
 _bearer = HTTPBearer(

@@ -26,7 +26,7 @@ from services.intake.api.views import (
 from services.intake.core.errors import Forbidden, NotFound
 from services.intake.core.schemas import Instant
 from services.intake.queries import worklist
-from services.intake.queries.worklist import Filters, Place
+from services.intake.queries.worklist import Cursor, Filters
 from services.intake.request.lifecycle import State
 from services.intake.request.stored_request import for_requester
 from services.intake.store import lookup
@@ -151,7 +151,7 @@ async def list_requests(
 ) -> Page[RequestListed]:
     """List the requests that this channel has submitted; the privacy team sees all."""
     caller.must_be("channel", "privacy")
-    wanted = Filters(state=state, right=right, due_before=due_before, after=paging.after(Place.read))
+    wanted = Filters(state=state, right=right, due_before=due_before, after=paging.after(Cursor.read))
     async with services.unit_of_work.pool.acquire() as connection:
         page = paging.page(await worklist.accepted(connection, caller, wanted, paging.more), worklist.accepted_at)
     shown = page.data if caller.role == "privacy" else map(for_requester, page.data)

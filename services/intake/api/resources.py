@@ -75,7 +75,7 @@ class OpenLetter(BaseModel):
     request_id: UUID | None = Field(description="null: a digest to a recipient, `/v1/recipient-digests/{letter_id}`")
     kind: str
     way: Literal["email", "post"]
-    state: Literal["waiting", "person", "sent", "spared", "given_up"]
+    state: Literal["waiting", "needs_attention", "sent", "cancelled", "given_up"]
     fault: str | None = Field(description="why a person must see to it: `returned`, `refused`, `address_not_proved`, …")
     written_at: Instant
 

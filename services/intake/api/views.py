@@ -176,7 +176,7 @@ class LetterView(BaseModel):
     kind: str
     written_at: Instant
     to: list[str] = Field(description="to whom, and where to; empty once their data are erased")
-    delivery: Literal["waiting", "sent", "person", "spared", "given_up"] | None = Field(
+    delivery: Literal["waiting", "sent", "needs_attention", "cancelled", "given_up"] | None = Field(
         default=None, description="how far one that is sent has come; null where it is read where it was asked for"
     )
     ready: bool = Field(description="false for a moment after it was written: then it has no text yet; read it again")

@@ -30,7 +30,7 @@ from shared.storage.vault import Sealing
 _TO_PRINT = """
 SELECT letter_id, request_id FROM delivery WHERE way = 'post' AND state = 'waiting' ORDER BY letter_id LIMIT $1
 """
-_WAITS = frozenset({"waiting", "person"})
+_WAITS = frozenset({"waiting", "needs_attention"})
 
 MARGIN: Final = 20.0
 """Millimetres around a sheet of A4; the template has the place of the window and of the text."""

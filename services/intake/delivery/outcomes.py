@@ -33,7 +33,7 @@ Fault = Literal[
 _MARK = "UPDATE delivery SET state = $2, fault = $3, sent_at = $4 WHERE letter_id = $1"
 _ON_DELIVERY = "UPDATE delivery SET awaited = $2 WHERE letter_id = $1"
 _EXTENSION_NOTIFIED = "UPDATE extension SET notified_at = $2 WHERE request_id = $1"
-_OVER: Final = frozenset({"sent", "given_up", "spared"})
+_OVER: Final = frozenset({"sent", "given_up", "cancelled"})
 
 
 async def sent(
@@ -72,7 +72,7 @@ async def stopped(tx: UnitOfWork, letters: Letters, letter_id: UUID, fault: Faul
     back = fault == "returned"
     if letter is None or letter.state != ("sent" if back else "waiting"):
         return None
-    await tx.connection.execute(_MARK, letter_id, "person", fault, None)
+    await tx.connection.execute(_MARK, letter_id, "needs_attention", fault, None)
     tx.after_commit(LETTERS_STOPPED.labels(fault).inc)
     if letter.request_id is None:
         await digests.not_reached(tx, letter_id)

@@ -194,7 +194,7 @@ class IncidentLetter(BaseModel):
 
     request_id: UUID
     letter_id: UUID
-    state: Literal["waiting", "sent", "person", "spared", "given_up", "unannounced"] | None = Field(
+    state: Literal["waiting", "sent", "needs_attention", "cancelled", "given_up", "unannounced"] | None = Field(
         description="of its delivery, or of the mail that says that it can be read in the portal; `unannounced`: there"
         " is no such mail; null: the requester fetches it"
     )

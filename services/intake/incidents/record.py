@@ -240,7 +240,7 @@ async def close(tx: UnitOfWork, incident: Incident, said: IncidentClosed, caller
     missing: set[Whom] = whom - {each.whom for _, each in incident.notices if each.complete}
     if first := sorted(missing - {"subjects"}):
         raise NotReady(f"no notice to the {first[0]} is on record in which everything was told; note it first")
-    if waiting := sum(each in {"waiting", "person"} for each in sent):
+    if waiting := sum(each in {"waiting", "needs_attention"} for each in sent):
         raise NotReady(f"{waiting} letters are not delivered: wait, or see to them under Letters")
     reached = sent and all(each in {"sent", None} for each in sent)
     if "subjects" in missing and (risk.exemption or not reached):

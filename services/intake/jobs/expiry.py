@@ -188,7 +188,7 @@ DUE: Final[Mapping[str, Tier]] = {
         WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1 AND NOT {_NEEDED}
               AND NOT EXISTS (SELECT FROM letter l WHERE l.request_id = r.request_id AND l.written_at >= $1)
               AND NOT EXISTS (SELECT FROM delivery d WHERE d.request_id = r.request_id AND d.awaited IS NOT NULL
-                              AND d.state IN ('waiting', 'person'))
+                              AND d.state IN ('waiting', 'needs_attention'))
               AND NOT EXISTS (SELECT FROM recipient_notice n WHERE n.request_id = r.request_id
                               AND n.digest_id IS NULL AND n.settled_at IS NULL)""",  # noqa: S608  # constants
         "correspondence_months",

@@ -37,7 +37,7 @@ _INSERT = """
 INSERT INTO delivery (letter_id, request_id, kind, way, state, fault, awaited, address,
                       written_at, written_on)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::timestamptz, ($9::timestamptz AT TIME ZONE 'UTC')::date)
-ON CONFLICT (address, written_on) WHERE kind = 'acknowledgement' AND way = 'email' AND state <> 'spared'
+ON CONFLICT (address, written_on) WHERE kind = 'acknowledgement' AND way = 'email' AND state <> 'cancelled'
 DO NOTHING RETURNING true
 """
 _NOTED = (*("letter_id", "request_id", "kind", "way", "state", "fault", "awaited", "written_at", "written_on"),)
@@ -45,7 +45,7 @@ _READ = """
 SELECT letter_id, request_id, kind, way, state, fault, coalesce(awaited, '[]'), written_at FROM delivery
 """
 _OPEN = f"""
-{_READ} WHERE state IN ('waiting', 'person') AND letter_id > $1
+{_READ} WHERE state IN ('waiting', 'needs_attention') AND letter_id > $1
    AND ($3::text IS NULL OR state = $3) AND ($4::text IS NULL OR way = $4) ORDER BY letter_id LIMIT $2
 """
 # Letters to requesters: no other letter goes to that address.
@@ -61,7 +61,7 @@ ORDER BY letter_id DESC LIMIT 1
 # Not while it may be under way: it would be delivered twice.
 _ANOTHER_WAY = """
 UPDATE delivery SET way = $2, state = 'waiting', fault = NULL, sent_at = NULL
-WHERE letter_id = $1 AND state = 'person' RETURNING true
+WHERE letter_id = $1 AND state = 'needs_attention' RETURNING true
 """
 
 
@@ -119,7 +119,7 @@ async def acknowledge(tx: UnitOfWork, opened: Sequence[tuple[StoredRequest, corr
             mark = tx.vault.keyring.fingerprint(stated)
             by_mail = await _insert(tx, letter, "email", "waiting", None, mark)
             if not by_mail:
-                await _insert(tx, letter, "email", "spared", "acknowledged_today", mark)
+                await _insert(tx, letter, "email", "cancelled", "acknowledged_today", mark)
         if by_mail or request.channel == "post":
             _ask(tx, request, new.acknowledgement.sealed_id, "acknowledgement", by_mail=by_mail)
 
@@ -244,13 +244,13 @@ async def _addressed(tx: UnitOfWork, written: Sequence[Written]) -> tuple[list[S
             if address_in(address_of(sealing.content) or ""):
                 note(each, "email", "waiting")
             else:
-                note(each, "post", "person", "address_unknown")
+                note(each, "post", "needs_attention", "address_unknown")
         elif each.request.channel == "post":
             note(each, *await _by_post(tx, each.request))
         elif each.request.channel == "email":
             to, fault = await _mailed_to(tx, each.request, known.get(each.request.subject_ref))
             sealing = replace(sealing, content=addressed(sealing.content, to)) if to else sealing
-            note(each, "email", "person" if fault else "waiting", fault)
+            note(each, "email", "needs_attention" if fault else "waiting", fault)
         sealings.append(sealing)
     if rows:
         await tx.connection.copy_records_to_table("delivery", records=rows, columns=_NOTED)
@@ -283,7 +283,7 @@ def _reached_at(known: Sequence[Identity]) -> tuple[str | None, str | None]:
 
 async def _by_post(tx: UnitOfWork, request: StoredRequest) -> tuple[str, str, str | None]:
     known = await tx.vault.places(tx.connection, request.request_id, POSTAL)
-    return ("post", "waiting", None) if known else ("post", "person", "address_unknown")
+    return ("post", "waiting", None) if known else ("post", "needs_attention", "address_unknown")
 
 
 async def _insert(  # the columns

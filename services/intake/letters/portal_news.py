@@ -46,13 +46,14 @@ def proved(identities: Iterable[Identity]) -> str | None:
 _KNOWN: Final = """
 UPDATE delivery SET awaited = (
     SELECT jsonb_agg(each) FROM jsonb_array_elements(awaited) each WHERE each ->> 'question_id' IS DISTINCT FROM $2)
-WHERE request_id = $1 AND state IN ('waiting', 'person')
+WHERE request_id = $1 AND state IN ('waiting', 'needs_attention')
   AND awaited @> jsonb_build_array(jsonb_build_object('question_id', $2::text))
 """
 # What waits for the mail server may be on its way, and goes.
 _OVER: Final = """
-UPDATE delivery SET state = 'spared', fault = 'asked_no_more'
-WHERE request_id = $1 AND (state = 'person' OR (state = 'waiting' AND way = 'post')) AND jsonb_array_length(awaited) = 1
+UPDATE delivery SET state = 'cancelled', fault = 'asked_no_more'
+WHERE request_id = $1 AND (state = 'needs_attention' OR (state = 'waiting' AND way = 'post'))
+  AND jsonb_array_length(awaited) = 1
   AND awaited @> jsonb_build_array(jsonb_build_object('question_id', $2::text)) RETURNING letter_id
 """
 
@@ -78,5 +79,5 @@ async def unless_open(tx: UnitOfWork, before: StoredRequest, after: StoredReques
 
 async def _over(tx: UnitOfWork, request_id: UUID, question_id: UUID) -> None:
     for row in await tx.connection.fetch(_OVER, request_id, str(question_id)):
-        tx.log_evidence(request_id, "letter.spared", {"letter_id": str(row["letter_id"]), "fault": "asked_no_more"})
+        tx.log_evidence(request_id, "letter.cancelled", {"letter_id": str(row["letter_id"]), "fault": "asked_no_more"})
     await known(tx, request_id, question_id)

@@ -67,7 +67,7 @@ async def plan(tx: UnitOfWork, request: Request, caller: Caller) -> Plan:
             return known
     plan_id = uuid7()
     await tx.connection.execute(_ASK, request.request_id, plan_id, tx.now, tx.policy.version)
-    tx.publish(events.PlanAsked.about(request, plan_id=plan_id))
+    tx.publish(events.PreviewRequested.about(request, plan_id=plan_id))
     tx.log_evidence(request.request_id, "plan.asked", {"plan_id": str(plan_id)}, caller.actor)
     return Plan(plan_id, tx.now)
 

@@ -37,7 +37,7 @@ _LAST: Final = 10**17
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Place(NamedTuple):
+class Cursor(NamedTuple):
     """The place of a row in a list: its rank by the order of the list, and its id."""
 
     at: int
@@ -90,7 +90,7 @@ class Filters:
     right: Right | None = None
     due_before: date | None = None
     system: str | None = None
-    after: Place | None = None
+    after: Cursor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class Page:
     """One page of the queue, and where the next one begins, if there is more."""
 
     requests: Sequence[Request]
-    following: Place | None
+    following: Cursor | None
 
 
 async def accepted(connection: Connection, caller: Caller, wanted: Filters, limit: int) -> Sequence[Request]:
@@ -107,7 +107,7 @@ async def accepted(connection: Connection, caller: Caller, wanted: Filters, limi
     A channel sees what its keys have submitted for the tenant of this key, or for none if it has none. By a state it
     sees none of those whose true state it may not know.
     """
-    after = wanted.after or Place(0, UUID(int=0))
+    after = wanted.after or Cursor(0, UUID(int=0))
     criteria = (_moment_at(after.at), wanted.state, wanted.right, wanted.due_before, limit, after.row_id)
     if caller.role == "privacy":
         rows = await connection.fetch(_ALL, *criteria)
@@ -117,9 +117,9 @@ async def accepted(connection: Connection, caller: Caller, wanted: Filters, limi
     return [found[row[0]] for row in rows]
 
 
-def accepted_at(request: Request) -> Place:
+def accepted_at(request: Request) -> Cursor:
     """Returns where the list by acceptance goes on after a request."""
-    return Place(_rank(request.accepted_at), request.request_id)
+    return Cursor(_rank(request.accepted_at), request.request_id)
 
 
 async def page(connection: Connection, wanted: Filters, limit: int) -> Page:
@@ -186,7 +186,7 @@ def _given(value: object) -> Sequence[object]:
     return () if value is None else (value,)
 
 
-def _place(last: Request, *, closed: bool) -> Place:
+def _place(last: Request, *, closed: bool) -> Cursor:
     if closed and last.closed_at:
-        return Place(_rank(last.closed_at), last.request_id)
-    return Place(last.due_on.toordinal(), last.request_id)
+        return Cursor(_rank(last.closed_at), last.request_id)
+    return Cursor(last.due_on.toordinal(), last.request_id)

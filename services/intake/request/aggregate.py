@@ -88,7 +88,7 @@ class Request(StoredRequest):
         return Transition(self, (events.RequestVerified.about(self, arrival=None),))
 
     def work_goes_on(self) -> Transition:
-        return Transition(self, (events.RetryDecided.about(self),))
+        return Transition(self, (events.RetryRequested.about(self),))
 
     def question_answered(self, received_at: datetime) -> Transition:
         """Records the answer to the open question, if one is open; the request is left as it is."""
@@ -122,10 +122,10 @@ class Request(StoredRequest):
             return proved.then(self._reopened(at, policy))
         if self.state is State.AWAITING_DECISION and not self.awaits_proof:
             raise IllegalTransition("nothing of it waits for proof")
-        untold, own = (self.question.untold, self.question.own_words) if self.question else (None, None)
-        request = self.moved("verify", State.IN_PROGRESS, question=self.question if untold and own else None)
+        undelivered, own = (self.question.undelivered, self.question.own_words) if self.question else (None, None)
+        request = self.moved("verify", State.IN_PROGRESS, question=self.question if undelivered and own else None)
         goes_on = request.work_goes_on() if self.awaits_proof else request.work_begins()
-        return proved.then(Transition(self) if untold else self.question_answered(at)).then(goes_on)
+        return proved.then(Transition(self) if undelivered else self.question_answered(at)).then(goes_on)
 
     # A question to the requester, and its answer.
 
@@ -181,7 +181,7 @@ class Request(StoredRequest):
             raise IllegalTransition("no question about who they are is open: nothing is to be taken back")
         event = events.QuestionAnswered.about(self, question_id=question.question_id, answered_at=question.asked_at)
         moved = self.moved("answer", self.state, question=None)
-        published = () if question.untold else (event,)
+        published = () if question.undelivered else (event,)
         return moved.noted("question.taken_back", *published, question_id=str(question.question_id))
 
     def answer(self, received_at: datetime, at: datetime, policy: TimeLimitPolicy, *, identities: bool) -> Transition:
@@ -193,7 +193,7 @@ class Request(StoredRequest):
         if self.question is None:
             raise IllegalTransition("no clarification is open; proof of identity goes to /verify")
         if self.question.own_words and self.state is State.AWAITING_IDENTITY:
-            said = Transition(self) if self.question.untold else self.question_answered(received_at)
+            said = Transition(self) if self.question.undelivered else self.question_answered(received_at)
             return said.then(Transition(self.moved("answer", self.state, question=None)))
         needs_proof = self.awaits_proof and not deferrals.answerable(self.tasks)
         if needs_proof or not (self.resumable or self.has_begun):
@@ -426,7 +426,7 @@ class Request(StoredRequest):
             raise IllegalTransition("this request does not wait for another")
         state = State.AWAITING_CLARIFICATION if self.state is State.AWAITING_CLARIFICATION else State.IN_PROGRESS
         request = self.moved("begin", state, postponed=False, opposed=False)
-        event = events.RetryDecided.about(request, regardless=cause == "decided")
+        event = events.RetryRequested.about(request, regardless=cause == "decided")
         return request.noted("erasure.begun", event, cause=cause)
 
     def must_have_begun(self) -> None:

@@ -136,8 +136,8 @@ def _lines(tasks: Iterable[TaskReport], whose: str) -> Iterator[Sentence]:
 def _what(task: TaskReport, whose: str) -> Sentence:
     changed = _copied(task) if task.outcome == TaskOutcome.EXPORTED else task.changed
     did = say(f"did.{task.operation}", count=max(changed, 1))
-    if task.uncounted:
-        return say("work.uncounted", how=did)
+    if task.count_unknown:
+        return say("work.count_unknown", how=did)
     if not task.outcome and changed:
         return say("work.unverified" if task.reported else "work.unfinished", count=changed, how=did)
     if task.outcome not in _FOUND:

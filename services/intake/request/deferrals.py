@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from services.intake.request.reports import kept_from
-from shared.domain.errors import BlastRadius, ForeignHit, NotSupported, SeveralPeople, SystemRetired
+from shared.domain.errors import LimitExceeded, NotSupported, SeveralPeople, SystemRetired, WrongPersonMatch
 from shared.domain.operations import ANSWERING, DONE_BY_HAND, Limit, Operation, TaskOutcome, TaskReport, Unsearched
 
 _NOT_ASKED = DONE_BY_HAND | {Unsearched.NOT_PROVED}
@@ -61,7 +61,7 @@ def undone(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
 
 def changed(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
     """The systems in which something was changed that cannot be called undone."""
-    return tuple(sorted({task.system for task in tasks or () if task.changed or task.uncounted}))
+    return tuple(sorted({task.system for task in tasks or () if task.changed or task.count_unknown}))
 
 
 def rows_changed(tasks: Iterable[TaskReport] | None) -> int:
@@ -87,8 +87,8 @@ def may_be_done_by_hand(task: TaskReport) -> bool:
 
 def finds_others(task: TaskReport) -> bool:
     """Whether it was stopped by rows that are other people's, or may be."""
-    several = task.failure == BlastRadius.code and task.exceeded and task.exceeded.limit is Limit.MAX_PEOPLE
-    return bool(several) or task.failure == ForeignHit.code
+    several = task.failure == LimitExceeded.code and task.exceeded and task.exceeded.limit is Limit.MAX_PEOPLE
+    return bool(several) or task.failure == WrongPersonMatch.code
 
 
 def is_out_of_reach(task: TaskReport) -> bool:
@@ -129,7 +129,7 @@ def only_unsearched(tasks: Iterable[TaskReport] | None) -> bool:
 def found(tasks: Iterable[TaskReport] | None) -> bool:
     """Whether any system has something of the subject, or something of theirs was done."""
     answering = [task for task in tasks or () if task.operation in ANSWERING]
-    return any(task.found or task.changed or task.uncounted for task in answering)
+    return any(task.found or task.changed or task.count_unknown for task in answering)
 
 
 def is_kept(task: TaskReport) -> bool:

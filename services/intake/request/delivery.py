@@ -38,7 +38,7 @@ def delivered(request: Request, letter: Sequence[OnDelivery], at: datetime) -> T
             case "lift" if request.lift_notified_at is not None and request.lifted_at is None:
                 request = replace(request, lift_notified_at=at)
                 published.append(events.LiftDecided.about(request))
-            case "question" if request.question and request.question.untold and _is_open(request, each):
+            case "question" if request.question and request.question.undelivered and _is_open(request, each):
                 asked = shown(request, at)
                 request = asked.request
                 published += asked.published
@@ -56,8 +56,8 @@ def returned(request: Request, letter: Sequence[OnDelivery]) -> Transition:
             case "answer" if request.state is State.CLOSED and request.responded_at is not None:
                 request = replace(request, responded_at=None)
                 published.append(events.LetterReturned.about(request, what="answer"))
-            case "question" if (asked := request.question) and _is_open(request, each) and not asked.untold:
-                request = replace(request, question=replace(asked, untold=True))
+            case "question" if (asked := request.question) and _is_open(request, each) and not asked.undelivered:
+                request = replace(request, question=replace(asked, undelivered=True))
                 about = {"what": "question", "question_id": asked.question_id}
                 published.append(events.LetterReturned.about(request, **about))
             case "extension" if request.state is not State.CLOSED:
@@ -72,9 +72,9 @@ def shown(request: Request, at: datetime) -> Transition:
     One about who they are that was overtaken by their proof asks what they mean, and stops no clock.
     """
     question = request.question
-    if question is None or not question.untold:
+    if question is None or not question.undelivered:
         return Transition(request)
-    request = replace(request, question=replace(question, asked_at=at, untold=False))
+    request = replace(request, question=replace(question, asked_at=at, undelivered=False))
     about_who = request.state is State.AWAITING_IDENTITY or request.awaits_proof
     meant = request.state is State.AWAITING_CLARIFICATION and not request.awaits_proof
     sent = events.QuestionSent.about(
@@ -180,7 +180,7 @@ def _unasked(transition: Transition) -> Transition:
     request = transition.request
     if request.question is None:
         return transition
-    unread = replace(request, question=replace(request.question, untold=True))
+    unread = replace(request, question=replace(request.question, undelivered=True))
     published = tuple(each for each in transition.published if not isinstance(each, events.QuestionSent))
     return replace(transition, request=unread, published=published)
 

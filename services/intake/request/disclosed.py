@@ -137,7 +137,7 @@ def _is_over(request: StoredRequest) -> bool:
 
 def _has_changed(task: TaskReport) -> bool:
     """Whether the data differ from what recipients have: also where a statement was added to them."""
-    return bool(task.changed or task.uncounted or (task.stated and any(task.corrected or ())))
+    return bool(task.changed or task.count_unknown or (task.stated and any(task.corrected or ())))
 
 
 def _together(extents: Sequence[Extent]) -> Extent:

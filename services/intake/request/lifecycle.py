@@ -61,7 +61,7 @@ NEW, RESUMABLE, SAME = Places({"new"}), Places({"resumable"}), Places({"same"})
 BEGUN = MEANING | WORK | PERSON
 OPEN = IDENTITY | BEGUN
 ENDED = CLOSED | RESUMABLE
-ANSWERED, RETRIED = events.QuestionAnswered, events.RetryDecided
+ANSWERED, RETRIED = events.QuestionAnswered, events.RetryRequested
 CLOSES = events.LiftDecided, events.RequestClosed
 """A restriction that ends with the request is lifted, and the subject is notified, before it is closed."""
 

@@ -43,7 +43,7 @@ def kept_from(before: Iterable[TaskReport] | None, now: Iterable[TaskReport]) ->
     The later ones, which have searched again, report what is left.
     """
     known = {task.task_id for task in now}
-    changed = (task for task in before or () if task.operation in ANSWERING and (task.changed or task.uncounted))
+    changed = (task for task in before or () if task.operation in ANSWERING and (task.changed or task.count_unknown))
     return tuple(_as_done(task) for task in changed if task.task_id not in known)
 
 
@@ -71,7 +71,7 @@ def _added_up(reports: list[TaskReport]) -> TaskReport:
     *earlier, latest = sorted(reports, key=lambda task: task.task_id)
     if latest.operation == Operation.EXPORT:
         return latest
-    done = [task for task in earlier if task.changed or task.uncounted]
+    done = [task for task in earlier if task.changed or task.count_unknown]
     if not done:
         return latest
     erased = latest.operation == Operation.ERASE
@@ -86,12 +86,12 @@ def _added_up(reports: list[TaskReport]) -> TaskReport:
     both = {name: _both(name, (*done, latest)) for name in ("searched_by", "categories", "anonymised", "ended")}
     looked = latest.outcome if latest.outcome not in _NOTHING_NOW else done[-1].outcome
     counts = {"outcome": looked, "found": found, "changed": changed if erased else min(changed, found)}
-    uncounted = latest.uncounted or next((task.uncounted for task in done if task.uncounted), None)
+    count_unknown = latest.count_unknown or next((task.count_unknown for task in done if task.count_unknown), None)
     left = [Counter(task.reduced) for task in (*done, latest) if task.reduced is not None]
     reduced = dict(sum(left, Counter[str]())) if left else None
     said = {
         "reduced": reduced,
-        "uncounted": uncounted,
+        "count_unknown": count_unknown,
         "reported": any(task.reported for task in (*done, latest)) or None,
     }
     return latest.model_copy(update={**counts, **both, **said, "by_category": dict(kinds), "corrected": corrected})
@@ -114,7 +114,7 @@ def took_effect(tasks: Iterable[TaskReport] | None) -> bool:
 def found_something(tasks: Iterable[TaskReport] | None) -> bool:
     """Whether a record is restricted, and not only what may come."""
     restricting = [task for task in tasks or () if task.operation == Operation.RESTRICT and _is_done(task)]
-    return any(task.found or task.changed or task.uncounted for task in restricting)
+    return any(task.found or task.changed or task.count_unknown for task in restricting)
 
 
 def asked_for(right: Right, tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
@@ -153,7 +153,7 @@ def ends_with(right: Right, outcome: Outcome) -> bool:
 
 
 def _is_done(task: TaskReport) -> bool:
-    return task.outcome == TaskOutcome.AMENDED or bool(task.uncounted)
+    return task.outcome == TaskOutcome.AMENDED or bool(task.count_unknown)
 
 
 NO_ACCOUNT_FOUND: Final = "no_account_found"
@@ -189,7 +189,7 @@ def coverage(tasks: Iterable[TaskReport] | None) -> tuple[Covered, ...]:
 
 def _covered(task: TaskReport) -> Iterator[Covered]:
     by = tuple(task.searched_by or ())
-    searched = () if task.uncounted else task.categories or ()
+    searched = () if task.count_unknown else task.categories or ()
     nothing = task.no_account or ()
     kinds = dict.fromkeys(searched, 0) | dict(task.by_category)
     kinds = kinds if by else {name: rows for name, rows in kinds.items() if rows or name not in nothing}

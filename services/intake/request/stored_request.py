@@ -26,14 +26,14 @@ _AT_WORK = frozenset({State.IN_PROGRESS, State.AWAITING_CLARIFICATION, State.AWA
 class OpenQuestion:
     """A question to the requester that has no answer; ``last_notice_at``: when the last notice was sent.
 
-    ``untold``: they cannot have read it yet; ``own_words``: a person has worded it; ``condition_recorded``: that by
+    ``undelivered``: they cannot have read it yet; ``own_words``: an officer worded it; ``condition_recorded``: that by
     which it stops the clock is on file.
     """
 
     question_id: UUID
     asked_at: datetime
     last_notice_at: datetime | None = None
-    untold: bool | None = None
+    undelivered: bool | None = None
     own_words: bool | None = None
     condition_recorded: bool | None = None
 

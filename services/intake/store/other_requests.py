@@ -17,7 +17,7 @@ from services.intake.request.aggregate import Request
 from services.intake.request.lifecycle import State
 from services.intake.request.same_person import Person, person
 from shared.domain import precedence
-from shared.domain.events import Event, RequestVerified, RetryDecided
+from shared.domain.events import Event, RequestVerified, RetryRequested
 from shared.domain.identities import Identity
 from shared.domain.precedence import Kind
 from shared.domain.proofs import highest
@@ -157,7 +157,7 @@ _SOURCE = "erasure"
 
 async def search_too(tx: UnitOfWork, published: Iterable[Event]) -> None:
     """Adds what their erasures have located to the identities of subjects whose work begins or is retried."""
-    begun = {event.subject: event for event in published if isinstance(event, RequestVerified | RetryDecided)}
+    begun = {event.subject: event for event in published if isinstance(event, RequestVerified | RetryRequested)}
     rows = await tx.connection.fetch(_ERASURES, [event.request_id for event in begun.values()]) if begun else []
     if not rows:
         return

@@ -154,7 +154,7 @@ class Submissions:
             TooManyCalls: more than the key may submit in a minute; call ``counted`` once it is stored
         """
         if most := caller.grant.per_minute:
-            self._rate.must_have_room(caller.key_id, number * _MINUTE / most)
+            self._rate.check_capacity(caller.key_id, number * _MINUTE / most)
         return self._prepare(submission, caller, self._clock.now(), request_id, "events", told)
 
     def counted(self, caller: Caller) -> None:

@@ -26,7 +26,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import JsonValue
 
-from shared.domain.errors import BlastRadius, ForeignHit, Refused, Unavailable
+from shared.domain.errors import LimitExceeded, Refused, Unavailable, WrongPersonMatch
 from shared.domain.identities import IdentityType
 from shared.systems.contract import Task
 from shared.systems.sweepable import Due
@@ -358,7 +358,7 @@ class Applied(NamedTuple):
     emptied: Mapping[Name, Mapping[str, int]]
 
 
-class Tied(ForeignHit):
+class Tied(WrongPersonMatch):
     """Records that stay refer to records that were to be deleted; ``why``: a sentence for each of the latter."""
 
     def __init__(self, why: Mapping[Name, str]) -> None:
@@ -416,7 +416,7 @@ class Unit(Protocol):
 
         Raises:
             Tied: others refer to records to be deleted; nothing was changed yet
-            ForeignHit: a key is not unique
+            WrongPersonMatch: a key is not unique
         """
 
     async def note(self, notes: Sequence[Note]) -> Mapping[UUID, Counter[str]]:
@@ -504,4 +504,4 @@ class Limits(Protocol):
     def rounds(self) -> int:
         """Most rounds of an erasure in which new records keep arriving."""
 
-    def excess(self, task: Task, *, rows: int = 0, people: int = 0) -> BlastRadius | None: ...
+    def excess(self, task: Task, *, rows: int = 0, people: int = 0) -> LimitExceeded | None: ...

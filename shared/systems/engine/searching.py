@@ -119,7 +119,7 @@ def asked(system: Downstream, claim: Asked, subject: Known, register: Register |
     allowed = heeded(system, claim, subject)
     gone = tuple(each for each in subject.identities if each not in allowed)
     if gone and _of_several(gone, allowed, system.needs):
-        return NotSearched(claim.task_id, Unsearched.HELD_BY_OTHERS)
+        return NotSearched(claim.task_id, Unsearched.SHARED_IDENTIFIER)
     try:
         found = search(system, claim, subject, register, allowed if gone else None)
     except (AssignmentInDoubt, NotSupported) as doubt:
@@ -170,7 +170,7 @@ def search(
     lacks = _lacking(asked, (*usable, *shared), needs, level)
     usable, left_out = _theirs_alone(system, operation, needs, usable)
     if left_out:
-        lacks = lacks or Unsearched.HELD_BY_OTHERS
+        lacks = lacks or Unsearched.SHARED_IDENTIFIER
     passed_on = () if operation in NOTIFICATIONS or system.heeds_periods else ended(usable)
     usable = tuple(each for each in usable if each not in passed_on)
     # Marketing is stopped by the contact points of today; former ones are not part of the objection.

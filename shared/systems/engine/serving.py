@@ -24,7 +24,7 @@ from shared.systems.engine.ownership import Attribution, Attributor, Coverage, R
 from shared.systems.engine.records import Shape, Span, Subject, System, Unit
 from shared.systems.engine.stepwise import StepSystem, Stepwise, apart
 from shared.systems.protocols import HandOver
-from shared.systems.sweepable import Counted, Due, GoOn, Spared, Swept
+from shared.systems.sweepable import Counted, Due, Exemptions, GoOn, Swept
 
 _HELD = 20_000
 """Most records in memory, of all subjects of a call."""
@@ -125,11 +125,11 @@ class Served:
 
         return await self._apart(tasks, amend, steps=self._steps is not None)
 
-    async def count(self, due: Sequence[Due], spared: Spared) -> Sequence[Counted | Refused]:
+    async def count(self, due: Sequence[Due], spared: Exemptions) -> Sequence[Counted | Refused]:
         """Counts the records past each of these ceilings."""
         return [await retention.count(self._engine_system, each, spared) for each in due]
 
-    async def sweep(self, due: Sequence[Due], spared: Spared, go_on: GoOn) -> Sequence[Swept | Refused]:
+    async def sweep(self, due: Sequence[Due], spared: Exemptions, go_on: GoOn) -> Sequence[Swept | Refused]:
         """Deletes records past their ceilings; referring records first."""
         return await retention.sweep(self._engine_system, due, spared, go_on)
 
@@ -308,7 +308,7 @@ def _with_coverage(coverage: Coverage, result: Result) -> Result:
     if reason is not None and not categories:
         return NotSearched(result.task_id, reason)
     # After a store was replaced, the categories of earlier matches are unknown.
-    said = None if result.uncounted else categories
+    said = None if result.count_unknown else categories
     return replace(result, not_searched=reason, categories=said, by_account=coverage.by_account or None)
 
 

@@ -21,7 +21,7 @@ from shared.systems.roundup.people import USER, Person
 from shared.systems.roundup.settings import RoundupSettings
 from shared.systems.roundup.system import MARKS, Scope, TicketSystem, TicketUnit
 from shared.systems.roundup.tracker import RESOLVED, ROWS, Tracker
-from shared.systems.sweepable import Counted, Dated, Due, GoOn, Spared, Swept
+from shared.systems.sweepable import Counted, Dated, Due, Exemptions, GoOn, Swept
 
 
 class _Call(Served):
@@ -143,10 +143,10 @@ class RoundupAdapter:
         field = self._settings.resolved_on
         return (Dated("issue", CATEGORIES["issue"], {RESOLVED: field}),) if field else ()
 
-    async def count(self, due: Sequence[Due], spared: Spared) -> Sequence[Counted | Refused]:
+    async def count(self, due: Sequence[Due], spared: Exemptions) -> Sequence[Counted | Refused]:
         """Counts the due tickets."""
         return await _Call(self._system("desk"), self._policy).count(due, spared)
 
-    async def sweep(self, due: Sequence[Due], spared: Spared, go_on: GoOn) -> Sequence[Swept | Refused]:
+    async def sweep(self, due: Sequence[Due], spared: Exemptions, go_on: GoOn) -> Sequence[Swept | Refused]:
         """Lets each go, with its messages, its files and their history."""
         return await _Call(self._system("desk"), self._policy).sweep(due, spared, go_on)

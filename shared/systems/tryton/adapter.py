@@ -132,11 +132,11 @@ class TrytonAdapter(Served):
 
     # By night, and for those who look.
 
-    async def count(self, due: Sequence[Due], spared: Spared) -> Sequence[Counted | Refused]:
+    async def count(self, due: Sequence[Due], spared: Exemptions) -> Sequence[Counted | Refused]:
         """Counts the parties past each of these ceilings."""
         return [await retention.count(self._nightly, each, _any_category(spared)) for each in due]
 
-    async def sweep(self, due: Sequence[Due], spared: Spared, go_on: GoOn) -> Sequence[Swept | Refused]:
+    async def sweep(self, due: Sequence[Due], spared: Exemptions, go_on: GoOn) -> Sequence[Swept | Refused]:
         """Lets go what is past them."""
         return await retention.sweep(self._nightly, due, _any_category(spared), go_on)
 
@@ -201,6 +201,6 @@ def _customers(found: Attribution) -> list[Customer]:
     return [mine.record.ref.customer for name, mine in found.records.items() if name[0] == PARTY and not mine.ends]
 
 
-def _any_category(spared: Spared) -> Spared:
+def _any_category(spared: Exemptions) -> Exemptions:
     """The same for parties: one of whom anything stays does."""
     return {CATEGORIES[PARTY]: [task for tasks in spared.values() for task in tasks]}

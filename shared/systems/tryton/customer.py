@@ -21,7 +21,7 @@ from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
-from shared.domain.errors import AnswerMalformed, ForeignHit, Refused, SeveralPeople
+from shared.domain.errors import AnswerMalformed, Refused, SeveralPeople, WrongPersonMatch
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.domain.operations import Change
 from shared.domain.rights import NOTHING
@@ -147,7 +147,7 @@ def proven(system: str, identities: Sequence[Identity], hits: Collection[Custome
     """Returns the customers who are the subject.
 
     Raises:
-        ForeignHit: the matches could be another person's
+        WrongPersonMatch: the matches could be another person's
         SeveralPeople: several match in part, and none in full
     """
     accounts = [i for i in identities if i.type is IdentityType.ACCOUNT_ID and i.source in {"requester", system}]
@@ -159,19 +159,19 @@ def proven(system: str, identities: Sequence[Identity], hits: Collection[Custome
     for each in by_code:
         differs = any(each.has_kind(kind) for kind in wanted)
         if differs and not same[id(each)] and certain.isdisjoint(each.codes):
-            raise ForeignHit("the customer number belongs to a party with other addresses and numbers")
+            raise WrongPersonMatch("the customer number belongs to a party with other addresses and numbers")
     holders = [each for each in hits if same[id(each)]]
     if by_code or not holders:
         return by_code
     if accounts:
-        raise ForeignHit("no party has the customer number, and another holds an address or number of theirs")
+        raise WrongPersonMatch("no party has the customer number, and another holds an address or number of theirs")
     if len(holders) > 1:
         holders = [each for each in holders if len(same[id(each)]) == len(wanted)]
     if len(holders) != 1:
         raise SeveralPeople("several parties hold an address or number of the subject's, and none holds all alone")
     email = IdentityType.EMAIL
     if email in wanted and email not in same[id(holders[0])] and holders[0].has_kind(email):
-        raise ForeignHit("a party with other e-mail addresses holds a number of the subject's")
+        raise WrongPersonMatch("a party with other e-mail addresses holds a number of the subject's")
     return holders
 
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from shared.domain.errors import ForeignHit, Refused
+from shared.domain.errors import Refused, WrongPersonMatch
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.systems.contract import Task
@@ -350,7 +350,7 @@ class TrytonUnit(Moments, Steps):
             doubt: bool | Refused = False
             try:
                 theirs = hits if self._everybody else customers.proven(self._system, task.identities, hits)
-            except ForeignHit as reason:
+            except WrongPersonMatch as reason:
                 theirs, doubt = [], reason
             if theirs or doubt:
                 others = (each for each in hits if each not in theirs)

@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 
 from services.deadline import retention, statistics
 from services.deadline.timers import Poll
-from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RequestReceived, RetryDecided
+from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RequestReceived, RetryRequested
 from shared.domain.operations import Kept, Operation, TaskOutcome, TaskReport
 from shared.domain.policy import Policy, parse_period
 from shared.domain.rights import Outcome, Right
@@ -182,11 +182,11 @@ async def test_paused_deferral_waits_for_review_and_answer(deadline: Harness, ca
     await tells(deadline, request, kept(until=None))
     waits = f"retained data needs a decision request_id={request.request_id} system=billing"
     assert [(r.levelname, r.getMessage()) for r in caplog.records] == [("WARNING", waits)]
-    await deadline.consume(a(RetryDecided, request))
+    await deadline.consume(a(RetryRequested, request))
     await deadline.closes(request)
     assert await deadline.sweeps(deferrals, days=9_000) == 0
     assert await states(deadline) == {"billing": "held"}
-    await deadline.consume(a(RetryDecided, request))
+    await deadline.consume(a(RetryRequested, request))
     assert await deadline.sweeps(deferrals) == 1
     assert await deadline.evidence("erasure.let_go") == [{"system": "billing"}]
 

@@ -153,7 +153,7 @@ def _in_part(done: str, request: StoredRequest) -> Iterator[Sentence]:
     tasks = [task for task in request.tasks or () if task.operation != Operation.LIFT]
     kept = _kept(tasks)
     other = {task.system for task in tasks if _is_open(task)} - set(kept)
-    did = request.package_id or any(task.changed or task.uncounted for task in tasks)
+    did = request.package_id or any(task.changed or task.count_unknown for task in tasks)
     if other and not did:
         yield say("answer.nothing_done", systems=named_systems(other))
     elif did or not missing_corrections(tasks):
@@ -339,7 +339,7 @@ def _had_been_done(request: StoredRequest, *, restricted: bool) -> Iterator[Sent
     tasks = [t for t in tasks if not (restricted and t.operation == Operation.RESTRICT)]
     did: dict[str, list[Sentence]] = {}
     for task in tasks:
-        if task.changed or task.uncounted:
+        if task.changed or task.count_unknown:
             did.setdefault(_how_before(task), []).append(_counted_before(task))
     yield from (say(how, where=Listed(tuple(where), final=False)) for how, where in sorted(did.items()))
     if not (did or restricted):
@@ -360,7 +360,7 @@ def _how_before(task: TaskReport) -> str:
 def _counted_before(task: TaskReport) -> Sentence:
     system = named_system(task.system)
     if not task.changed:
-        return say("before.uncounted", system=system)
+        return say("before.count_unknown", system=system)
     return say("before.reported" if task.reported else "before.counted", count=task.changed, system=system)
 
 

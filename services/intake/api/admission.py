@@ -45,7 +45,7 @@ _FORESEEN = (DsrError, RequestValidationError, ClientDisconnect, *AWAY)
 _BY_REFERENCE = re.compile(r"/v1/requests/((?i:ccp)-[^/]+)")
 
 
-class Door:
+class AdmissionMiddleware:
     """An ASGI application around that of the API; it leaves ``caller`` and ``headers`` in the state of the scope.
 
     ``direct``: what is posted to, by path, past routing; it finds its ``body`` in the state too (decision record 8).
@@ -61,7 +61,7 @@ class Door:
         self._named = named
         self._settings = settings
         self._held = Quota(settings.held_bytes)
-        self._under_way = Quota(settings.under_way)
+        self._concurrent = Quota(settings.max_concurrent_requests)
         self._calls = Rate(settings.call_rate, burst_seconds=1.0)
         self._refusals = Rate(settings.refusals_rate, _REFUSALS_BURST_SECONDS)
 
@@ -82,11 +82,11 @@ class Door:
         caller = await self._caller(scope, headers)
         self._calls.take(caller.channel)
         scope.setdefault("state", {}).update(caller=caller, headers=headers)
-        self._under_way.take(caller.channel, 1)
+        self._concurrent.take(caller.channel, 1)
         try:
             await self._pass_on(await self._by_id(scope), headers, caller, receive, send)
         finally:
-            self._under_way.give(caller.channel, 1)
+            self._concurrent.give(caller.channel, 1)
 
     async def _by_id(self, scope: Scope) -> Scope:
         """Returns the call with the id of the request where its path names it by a reference."""
