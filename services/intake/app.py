@@ -16,9 +16,9 @@ from services.console import mounting as console
 from services.intake.access.auth import ApiKeys
 from services.intake.actions.deciding import Deciding
 from services.intake.api import actions, downloads, integrations, plans, recipients, requests, resources, submissions
-from services.intake.api.admission import AdmissionMiddleware
 from services.intake.api.dependencies import Services, only_known_parameters
 from services.intake.api.document import Api
+from services.intake.api.door import Door
 from services.intake.api.problems import EVERYWHERE, HANDLERS
 from services.intake.identity.proving import identity_policy
 from services.intake.letters.rendering import Letters
@@ -108,9 +108,7 @@ def build(
     sites = [*portal.mounted(services, links), *console.mounted(services)]
     inside = Starlette(routes=[*probes, *documentation(api), *sites, Mount("", api)], exception_handlers=HANDLERS)
     inside.router.redirect_slashes = False  # a redirect would go to whatever Host was sent
-    return AdmissionMiddleware(
-        inside, submissions.direct(services), api_keys, settings, partial(lookup.named, unit_of_work.pool)
-    )
+    return Door(inside, submissions.direct(services), api_keys, settings, partial(lookup.named, unit_of_work.pool))
 
 
 def documentation(api: Api) -> list[BaseRoute]:

@@ -33,7 +33,7 @@ class IntakeSettings(Group, env_prefix="DSR_INTAKE_"):
         le=1_000_000,
         description="requests that wait for their commit; of one channel half as many",
     )
-    max_concurrent_requests: int = Field(
+    under_way: int = Field(
         default=512, ge=2, le=100_000, description="calls that are answered at a time; of one channel half as many"
     )
     call_rate: float = Field(default=20_000.0, gt=0, le=1_000_000, description="calls a second of one channel")

@@ -390,7 +390,7 @@ async def test_a_key_that_is_used_too_often_waits_and_the_others_do_not(
 async def test_a_channel_has_half_of_what_may_be_under_way_and_another_goes_on(
     monkeypatch: pytest.MonkeyPatch, database: str, clock: SetClock, keys: Keyring
 ) -> None:
-    monkeypatch.setenv("DSR_INTAKE_MAX_CONCURRENT_REQUESTS", "2")
+    monkeypatch.setenv("DSR_INTAKE_UNDER_WAY", "2")
     async with running(database, clock, keys) as intake, connected(database) as other:
         async with other.transaction():
             await other.execute("LOCK TABLE intake.request")

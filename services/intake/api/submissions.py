@@ -13,8 +13,8 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.intake.access.auth import Caller
-from services.intake.api.admission import IN_PASSING, readable
 from services.intake.api.dependencies import Services, caller
+from services.intake.api.door import IN_PASSING, readable
 from services.intake.api.examples import EXAMPLES
 from services.intake.api.problems import documented
 from services.intake.api.views import Accepted, BatchAccepted

@@ -1,7 +1,7 @@
 """The door: what every call of the API must pass before any route sees it, in this order.
 
-It checks the spelling of the path and of each header, the key, the rate, and the length of the body. The body is JSON
-without repeated names, and is read only for callers with a key. What is refused here has stored nothing.
+One spelling of the path and of each header; a valid key; not too often; a body of JSON, no longer than it may be, in
+which no name comes twice. A body is read only for who has a key. What is refused here has stored nothing.
 """
 
 import asyncio
@@ -38,14 +38,14 @@ _ONCE = frozenset(
 _JSON = frozenset({"application/json", "application/json;charset=utf-8", 'application/json;charset="utf-8"'})
 _PLAIN = "identity"
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
-_REFUSALS_BURST_SECONDS = 10.0
+_REFUSALS_AT_ONCE_SECONDS = 10.0
 _FORESEEN = (DsrError, RequestValidationError, ClientDisconnect, *AWAY)
 
 
 _BY_REFERENCE = re.compile(r"/v1/requests/((?i:ccp)-[^/]+)")
 
 
-class AdmissionMiddleware:
+class Door:
     """An ASGI application around that of the API; it leaves ``caller`` and ``headers`` in the state of the scope.
 
     ``direct``: what is posted to, by path, past routing; it finds its ``body`` in the state too (decision record 8).
@@ -61,9 +61,9 @@ class AdmissionMiddleware:
         self._named = named
         self._settings = settings
         self._held = Quota(settings.held_bytes)
-        self._concurrent = Quota(settings.max_concurrent_requests)
+        self._under_way = Quota(settings.under_way)
         self._calls = Rate(settings.call_rate, burst_seconds=1.0)
-        self._refusals = Rate(settings.refusals_rate, _REFUSALS_BURST_SECONDS)
+        self._refusals = Rate(settings.refusals_rate, _REFUSALS_AT_ONCE_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the call on, or answers it with a problem."""
@@ -82,11 +82,11 @@ class AdmissionMiddleware:
         caller = await self._caller(scope, headers)
         self._calls.take(caller.channel)
         scope.setdefault("state", {}).update(caller=caller, headers=headers)
-        self._concurrent.take(caller.channel, 1)
+        self._under_way.take(caller.channel, 1)
         try:
             await self._pass_on(await self._by_id(scope), headers, caller, receive, send)
         finally:
-            self._concurrent.give(caller.channel, 1)
+            self._under_way.give(caller.channel, 1)
 
     async def _by_id(self, scope: Scope) -> Scope:
         """Returns the call with the id of the request where its path names it by a reference."""
