@@ -48,7 +48,7 @@ Evidence = tuple[str, Mapping[str, JsonValue]]
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """The request from now on, and what follows: events, evidence, and letters to the subject."""
+    """A request after a move, and what follows: events, evidence, and letters to the subject."""
 
     request: "Request"
     published: tuple[Event, ...] = ()
@@ -56,14 +56,14 @@ class Transition:
     letters: tuple[LetterOf, ...] = ()
 
     def then(self, after: "Transition") -> "Transition":
-        """Both, one after the other."""
+        """Combines this transition with the next one."""
         published, evidence = (*self.published, *after.published), (*self.evidence, *after.evidence)
         return Transition(after.request, published, evidence, (*self.letters, *after.letters))
 
 
 @dataclass(slots=True)
 class Request(StoredRequest):
-    """A data subject request, and what moves it."""
+    """A data subject request with the moves of its lifecycle."""
 
     # What every step uses.
 
@@ -73,11 +73,11 @@ class Request(StoredRequest):
             raise IllegalTransition("we only process these data for a customer: forward the request to that customer")
 
     def noted(self, action: str, *published: Event, **detail: JsonValue) -> Transition:
-        """The request as it is, with one entry of evidence, and what is published with it."""
+        """Adds one entry of evidence, and the events to publish with it."""
         return Transition(self, published, ((action, detail),))
 
     def reports_with(self, later: Sequence[TaskReport]) -> tuple[TaskReport, ...]:
-        """Its reports with later ones; nothing that was done before is lost."""
+        """Returns the reports with later ones; what earlier ones have changed stays."""
         return reports.with_later(self.right, self.tasks, later)
 
     def moved(self, move: str, state: State, **changes: Any) -> Self:
@@ -91,7 +91,7 @@ class Request(StoredRequest):
         return Transition(self, (events.RetryRequested.about(self),))
 
     def question_answered(self, received_at: datetime) -> Transition:
-        """Records the answer to the open question, if one is open; the request is left as it is."""
+        """Records the answer to the open question, if there is one; the request stays as it is."""
         if self.question is None:
             return Transition(self)
         event = events.QuestionAnswered.about(self, question_id=self.question.question_id, answered_at=received_at)
@@ -112,7 +112,7 @@ class Request(StoredRequest):
         return Transition(self, (event,), (("request.received", {**detail, **instructed, **proof}),))
 
     def verify(self, proof: Mapping[str, JsonValue], at: datetime, policy: TimeLimitPolicy) -> Transition:
-        """The requester has proved who they are: work begins, goes on or, after the last notice, is reopened.
+        """Begins work once the requester has proved who they are, or goes on; after the last notice it reopens.
 
         A question that a person has worded and that could not be read yet stays open, and stops no work.
         """
@@ -154,14 +154,14 @@ class Request(StoredRequest):
         return replace(noted, letters=(("question", {"about": about, "question": words}),))
 
     def may_ask(self, asked: Question) -> bool:
-        """Whether that can be asked as the request stands, apart from a question that is open."""
+        """Whether that question may be asked in the present state, an open question aside."""
         if asked is Question.IDENTITY:
             proof = self.awaits_proof and self.allows("ask") and self.state is not State.AWAITING_CLARIFICATION
             return proof or (self.state is State.AWAITING_IDENTITY and not self.awaits_proof)
         return self.state in {State.IN_PROGRESS, State.AWAITING_DECISION}
 
     def may_be_asked(self, found: Sequence[TaskReport]) -> Question | None:
-        """Which question these reports raise, where nothing failed elsewhere: proof, or other identities.
+        """Returns the question that these reports raise, unless something failed elsewhere: proof, or other identities.
 
         Each is asked once unless a person asks again, and not where systems contradict one another. A requester who
         has not proved who they are is not asked: the question would say who is a customer.
@@ -175,7 +175,7 @@ class Request(StoredRequest):
         return Question.CLARIFICATION if deferrals.answerable(found) and not asked_before else None
 
     def take_question_back(self) -> Transition:
-        """Withdraws the open question about who they are: no time limit has stopped for it."""
+        """Withdraws the open question about identity: no time limit has stopped for it."""
         question = self.question
         if question is None or self.state is not State.AWAITING_IDENTITY:
             raise IllegalTransition("no question about who they are is open: nothing is to be taken back")
@@ -185,7 +185,7 @@ class Request(StoredRequest):
         return moved.noted("question.taken_back", *published, question_id=str(question.question_id))
 
     def answer(self, received_at: datetime, at: datetime, policy: TimeLimitPolicy, *, identities: bool) -> Transition:
-        """The requester has answered: the request goes on, closes with what was done meanwhile, or is reopened.
+        """Takes the requester's answer: the request goes on, closes with what was done meanwhile, or is reopened.
 
         A reply to a person's question about who they are proves nothing, and proof is still awaited. Where a system
         could not be searched, work goes on by ``identities`` that came with the answer; else a person decides.
@@ -263,7 +263,7 @@ class Request(StoredRequest):
         return Transition(awaiting, (events.AnswerDecided.about(awaiting, outcome=outcome, owed=False),))
 
     def _reopened(self, answered_at: datetime, policy: TimeLimitPolicy) -> Transition:
-        """Work begins again, with the time that was left when the question was sent (REQ-T9)."""
+        """Begins work again, with the time that was left when the question was sent (REQ-T9)."""
         question = self.question
         if question is None:
             raise IllegalTransition(f"a request that is {self.state} without an open question cannot be resumed")
@@ -276,7 +276,7 @@ class Request(StoredRequest):
         return replace(noted, letters=(letter,)).then(resumed.work_begins())
 
     def withdraw(self, at: datetime) -> Transition:
-        """The requester no longer wants it: what has not begun does not begin.
+        """Withdraws the request: what has not begun does not begin.
 
         A restriction in force is lifted as any other (Art. 18(3)).
         """
@@ -290,7 +290,7 @@ class Request(StoredRequest):
     # The systems work, and report.
 
     def complete(self, event: events.FulfilmentCompleted, at: datetime) -> Transition:
-        """Every system has done its part: the request is answered, unless a question is still open."""
+        """Answers the request once every system has done its part, unless a question is still open."""
         if event.operation == Operation.LIFT:
             lifted = replace(self, lifted_at=at)
             return lifted.show_lifts("restriction.lift_completed", event.tasks, outcome=event.outcome)
@@ -316,7 +316,7 @@ class Request(StoredRequest):
         return replace(done, finished=event.outcome).noted("completion.waits_for_reply", outcome=event.outcome)
 
     def block(self, event: events.FulfilmentBlocked) -> Transition:
-        """A system failed for good: a person must decide; nothing is called done that is not.
+        """Records that a system failed for good: a person must decide, and nothing untrue is called done.
 
         Where nothing failed and something could not be searched, the open question about that governs: after its last
         notice the request is answered with what was found.
@@ -404,7 +404,7 @@ class Request(StoredRequest):
     # What comes first: another request of the person, a suspended key, the register of numbers, a hold.
 
     def yield_to(self, awaits: Sequence[UUID], *, opposed: bool) -> Transition:
-        """An erasure waits for other requests of the same person.
+        """Postpones an erasure until other requests of the same person are done.
 
         ``opposed``: one of them is a restriction, and a person must find out which of the two holds.
         """
@@ -421,7 +421,7 @@ class Request(StoredRequest):
         return noted
 
     def begin(self, cause: Literal["answered", "decided"]) -> Transition:
-        """A postponed erasure begins: nothing is awaited any more, or two people decided it."""
+        """Begins a postponed erasure: nothing is awaited any more, or two people decided it."""
         if not self.postponed:
             raise IllegalTransition("this request does not wait for another")
         state = State.AWAITING_CLARIFICATION if self.state is State.AWAITING_CLARIFICATION else State.IN_PROGRESS
@@ -435,11 +435,11 @@ class Request(StoredRequest):
             raise IllegalTransition("it waits for other requests of the same person: answer those, or decide `begin`")
 
     def pause(self) -> Transition:
-        """An erasure of a suspended API key waits until the key is released."""
+        """Pauses an erasure of a suspended API key until the key is released."""
         return replace(self, suspended=True).noted("erasure.suspended")
 
     def resume(self) -> Transition:
-        """The API key is released: the erasure begins, unless it is closed or waits for proof."""
+        """Begins an erasure once its API key is released, unless it is closed or waits for proof."""
         free = replace(self, suspended=False).noted("erasure.released")
         if self.state in {State.CLOSED, State.AWAITING_IDENTITY}:
             return free
@@ -447,7 +447,7 @@ class Request(StoredRequest):
         return free.then(free.request.work_begins())
 
     def search_again(self, at: datetime) -> Transition:
-        """More is known about who held a number: what was left out for want of that is searched.
+        """Searches what was left out because the holder of a number was unknown, now that more is known.
 
         Not while a suspended key, another request or the decision about an objection comes first.
         """
@@ -468,7 +468,7 @@ class Request(StoredRequest):
         return noted.then(said).then(begun.work_goes_on())
 
     def let_go_of_hold(self, systems: Collection[str]) -> Transition:
-        """A legal hold is lifted: these systems are asked again, unless the request was withdrawn."""
+        """Retries these systems after a legal hold was lifted, unless the request was withdrawn."""
         if self.outcome is Outcome.WITHDRAWN:
             return Transition(self)
         event = events.HoldLifted.about(self, systems=tuple(sorted(systems)))
@@ -477,7 +477,7 @@ class Request(StoredRequest):
     # The privacy team decides.
 
     def retry(self) -> Transition:
-        """Tries again what is not done, or what is still to be done after the answer; a question stays open."""
+        """Retries what is not done, or is still to be done after the answer; a question stays open."""
         if self.may_be_done_later:
             return self.noted("decision.made", decision="retry", deferred=True).then(self.work_goes_on())
         if self.state is State.AWAITING_CLARIFICATION and not self.search_incomplete:
@@ -488,12 +488,12 @@ class Request(StoredRequest):
         return self.noted("decision.made", decision="retry").then(self.moved("retry", state).work_goes_on())
 
     def found_beyond(self, system: str, limit: Limit) -> int:
-        """The most that a task of that system has found beyond that limit; 0 where none waits because of it."""
+        """Returns the most that a task of that system has found beyond that limit; 0 if none waits because of it."""
         beyond = [t.exceeded for t in self.tasks or () if t.system == system and t.exceeded]
         return max((each.found for each in beyond if each.limit is limit), default=0)
 
     def exceed(self, system: str, limit: Limit, proposed_by: str, holder: str) -> Transition:
-        """Two people let a task touch what it has found beyond a limit; raises where none waits for that."""
+        """Lets a task touch what it found beyond a limit, as two people decided; raises if no task waits for that."""
         self.must_allow("follow_up" if self.may_be_done_later else "retry")
         known = tuple(self.tasks or ())
         stopped = [t for t in known if t.system == system and t.exceeded and t.exceeded.limit is limit]
@@ -509,7 +509,7 @@ class Request(StoredRequest):
         return request.noted("limit.confirmed", event, **said)
 
     def record(self, system: str, found: int, changed: int, **detail: JsonValue) -> Transition:
-        """A person has done by hand what that system cannot do; raises where nothing waits there for that."""
+        """Records what a person has done by hand for a system that cannot do it; raises if no task waits for that."""
         self._must_record()
         todo = next((t for t in self.tasks or () if t.system == system and deferrals.may_be_done_by_hand(t)), None)
         if todo is None:
@@ -549,7 +549,7 @@ class Request(StoredRequest):
     def end_part(
         self, system: str, reason: str, article: str, proposed_by: str, words: Mapping[str, LetterField]
     ) -> Transition:
-        """Two people end what is missing in a retired system; ``words``: what the letter says of the reason."""
+        """Ends what is missing in a retired system, by decision of two people; ``words``: the reason in the letter."""
         ended = {task.task_id: _ended(task, reason) for task in self.out_of_reach(system)}
         request = replace(self, tasks=tuple(ended.get(task.task_id, task) for task in self.tasks or ()))
         recorded = [events.TaskRecorded.about(request, task=task) for task in ended.values()]
@@ -589,7 +589,7 @@ class Request(StoredRequest):
     def decide(
         self, decision: Answering, reason: str, article: str, proposed_by: str, at: datetime, *, owed: bool
     ) -> Transition:
-        """Two people have decided how to answer it; it is answered as soon as it is known what is done."""
+        """Decides how to answer, by two people; the answer follows as soon as it is known what is done."""
         self.must_allow_to(decision)
         said: dict[str, JsonValue] = {"reason": reason, "article": article, "owed": owed, "proposed_by": proposed_by}
         before, request = Transition(self), self
@@ -603,7 +603,7 @@ class Request(StoredRequest):
         return before.then(request.noted("decision.made", event, decision=decision, **said))
 
     def waits_for_weighing(self, event: events.FulfilmentCompleted) -> bool:
-        """Whether that restriction is what an objection begins with, and there is data to decide about."""
+        """Whether an objection's restriction is done, and there is data to decide about."""
         restricted = event.operation == Operation.RESTRICT and event.outcome is not Outcome.NO_DATA
         return self.is_weighed and restricted and self.has_begun
 
@@ -614,12 +614,12 @@ class Request(StoredRequest):
             raise IllegalTransition("its data are restricted: propose what the weighing of the objection finds")
 
     def restricted(self, event: events.FulfilmentCompleted) -> Transition:
-        """Every system has restricted what it holds: now two people must decide the objection."""
+        """Asks two people to decide the objection, since every system has restricted what it holds."""
         waiting = self.moved("stop", State.AWAITING_DECISION, tasks=self.reports_with(event.tasks))
         return waiting.noted("decision.needed", operation="weigh")
 
     def weigh(self, finding: Finding, explanation: str, proposed_by: str, at: datetime) -> Transition:
-        """Two people have decided an objection; ``explanation``: what the person reads about why."""
+        """Decides an objection, by two people; ``explanation``: the reasons that the person reads."""
         if self.state is not State.AWAITING_DECISION:
             raise IllegalTransition(f"an objection that is {self.state} cannot be decided yet, or any more")
         upheld = finding == "upheld"
@@ -648,7 +648,7 @@ class Request(StoredRequest):
         tell_before: datetime,
         **more: JsonValue,
     ) -> Transition:
-        """Two people extend the time limit; it holds if the subject is notified before ``tell_before`` (Art. 12(3))."""
+        """Extends the time limit, by two people; it holds if its letter arrives before ``tell_before`` (Art. 12(3))."""
         request = self.moved("redate", self.state, due_on=due_on, extended=True)
         event = events.RequestExtended.about(request, reason=reason, notified_at=at)
         detail: dict[str, JsonValue] = {"reason": reason, "due_on": due_on.isoformat(), "proposed_by": proposed_by}
@@ -659,7 +659,7 @@ class Request(StoredRequest):
     def redate(
         self, cause: Redating, arrival: Arrival, due_on: date, calc_version: str, **why: JsonValue
     ) -> Transition:
-        """Another arrival or due date holds; a warning of a date that has moved away is removed."""
+        """Sets another arrival or due date; a warning of a date that has moved away is removed."""
         arrived = {"received_at": arrival.received_at, "zones": arrival.zones, "calendar": arrival.calendar or ""}
         warning = None if due_on > self.due_on else self.warning
         moved = self.moved("redate", self.state, due_on=due_on, calc_version=calc_version, warning=warning, **arrived)
@@ -674,7 +674,7 @@ class Request(StoredRequest):
     # A customer who decides about the data.
 
     def forward(self, answered_by: Fact, at: datetime, **detail: JsonValue) -> Transition:
-        """The customer who decides about the data has it (Art. 28(3)(e)); ``answered_by``: who answers the subject."""
+        """Forwards to the customer who decides about the data (Art. 28(3)(e)), and who answers (``answered_by``)."""
         if self.role == "controller" and self.state is not State.AWAITING_IDENTITY:
             raise IllegalTransition("only what a customer decides about is forwarded, and before we began to answer")
         letter: LetterOf = ("forwarded", {"controller": answered_by, "forwarded_on": at})
@@ -684,7 +684,7 @@ class Request(StoredRequest):
         return noted.then(theirs.close("forward", Outcome.FORWARDED, at))
 
     def record_controller_reply(self, at: datetime, **detail: JsonValue) -> Transition:
-        """The customer to whom it was forwarded has replied, and is reminded no more."""
+        """Records the reply of the customer to whom it was forwarded; reminders end."""
         if self.forwarded_at is None:
             raise IllegalTransition("it was not passed on to a customer")
         if self.controller_replied_at is not None:
@@ -694,7 +694,7 @@ class Request(StoredRequest):
         return request.noted("controller.replied", events.ControllerReplied.about(request, replied_at=at), **detail)
 
     def controller_is_silent(self, event: events.TimerFired, controller: str) -> Transition:
-        """The customer has not replied to what was forwarded: they are reminded, or the privacy team looks."""
+        """Reminds the customer of what was forwarded, or asks the privacy team to look."""
         if self.forwarded_at is None or self.controller_replied_at is not None or not controller:
             return self.noted("controller.notice_late", notice=event.step)
         if event.step == "escalation":
@@ -708,7 +708,7 @@ class Request(StoredRequest):
     # After the answer: a part that is owed, a lift, a package that is withheld.
 
     def _done_later(self, action: str, tasks: Sequence[TaskReport], package_id: UUID | None = None) -> Transition:
-        """Records what came of each system later.
+        """Records the results that came after the answer.
 
         The subject is notified with the last that was owed, and whenever what is left is not as they know (REQ-R7).
         """
@@ -720,7 +720,7 @@ class Request(StoredRequest):
         return replace(noted, letters=later_letter(updated)) if notifies else noted
 
     def lift(self, at: datetime) -> Transition:
-        """A restriction is to be lifted: the subject is notified before any system is changed (Art. 18(3))."""
+        """Decides to lift a restriction: the subject is notified before any system is changed (Art. 18(3))."""
         in_force = self.right is not Right.RESTRICTION or self.outcome in _IN_FORCE
         if not (self.restricts and in_force and self.allows("follow_up")):
             raise IllegalTransition("only a restriction that is in force can be lifted")
@@ -734,7 +734,7 @@ class Request(StoredRequest):
         return lifting.noted("restriction.lift_decided", event, informed_at=at.isoformat())
 
     def show_lifts(self, action: str, tasks: Sequence[TaskReport], **detail: JsonValue) -> Transition:
-        """Shows what is not lifted, or was lifted by hand or at last; the request is as it was."""
+        """Shows what is not lifted, or was lifted by hand or late; the request stays as it was."""
         before = {task.system for task in self.tasks or () if task.operation == Operation.LIFT}
         lifts = [
             task
@@ -756,7 +756,7 @@ class Request(StoredRequest):
             raise IllegalTransition("its package is being rebuilt")
 
     def release(self, holder: str) -> Transition:
-        """Two people have looked, and say that the package is the subject's: it can be fetched again."""
+        """Lets a withheld package be fetched again, after two people found that it is the subject's."""
         self.must_be_withheld()
         detail: dict[str, JsonValue] = {"holder": holder, "fault": self.package_fault}
         released = replace(self, package_fault=None).noted("package.released", **detail)
@@ -771,15 +771,15 @@ class Request(StoredRequest):
 
     @property
     def is_renewed(self) -> bool:
-        """Whether what is completed now is the package that is rebuilt."""
+        """Whether the rebuilt package is what is completed now."""
         return self.renewing and self.state is State.CLOSED
 
     def renewal_blocked(self, event: events.FulfilmentBlocked) -> Transition:
-        """A system has failed, or what it gave may be another person's: a person must look, and it stays owed."""
+        """Records that the rebuild failed, or found data of another person: a person must look, and it stays owed."""
         return replace(self, tasks=event.tasks).noted("package.renewal_blocked", systems=_by_system(event.tasks))
 
     def package_rebuilt(self, event: events.FulfilmentCompleted) -> Transition:
-        """The package is rebuilt: what there is now is the answer, and the subject is notified."""
+        """Answers with the rebuilt package, and notifies the subject."""
         now = replace(self, tasks=event.tasks, renewing=False)
         less = _less_owed(self, now)
         if event.package_id is None:
@@ -789,7 +789,7 @@ class Request(StoredRequest):
 
 
 def _less_owed(before: StoredRequest, after: StoredRequest) -> tuple[Event, ...]:
-    """The event that something was done which was owed of an answered request, if it was."""
+    """Returns the event that a part owed after the answer was done, if it was."""
     return (events.PartAnswered.about(after),) if after.outstanding != before.outstanding else ()
 
 

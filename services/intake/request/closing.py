@@ -1,4 +1,4 @@
-"""The letter that closes a request: what it says was done, what stays, and why; pure."""
+"""Writes the letter that closes a request: what was done, what stays, and why; pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
@@ -27,7 +27,7 @@ _FOUND = frozenset({TaskOutcome.EXPORTED, TaskOutcome.ERASED, TaskOutcome.AMENDE
 
 
 def closing_letter(request: StoredRequest, words: Mapping[str, LetterField] | None = None) -> tuple[LetterOf, ...]:
-    """The letter to the subject of a request that closes; none, where its transition writes it.
+    """Returns the letter to the subject of a request that closes; none if its transition writes it.
 
     ``words``: why a part is missing, as two people have decided; without them, ``cause`` says it.
     """
@@ -55,12 +55,12 @@ def _lifting(request: StoredRequest) -> tuple[LetterOf, ...]:
 
 
 def lifting_letter(request: StoredRequest, cause: str, **fields: LetterField) -> LetterOf:
-    """The letter before a restriction is lifted (Art. 18(3)), and why it is."""
+    """Returns the letter before a restriction is lifted (Art. 18(3)), with the reason."""
     return ("update", {"about": f"lifting_{cause}", "why": Term("lifted_since", request.right), **fields})
 
 
 def later_letter(request: StoredRequest) -> tuple[LetterOf, ...]:
-    """The letter where more was done of an answered request, or less; an anonymous one has all its answer."""
+    """Returns the letter after more was done of an answered request, or less; none to an anonymous one."""
     if request.anonymous:
         return ()
     kept, ended = (any(map(each, request.tasks or ())) for each in (deferrals.is_kept, deferrals.is_out_of_reach))
@@ -73,13 +73,13 @@ def later_letter(request: StoredRequest) -> tuple[LetterOf, ...]:
 
 
 def _to_the_customer(request: StoredRequest, words: Mapping[str, LetterField] | None) -> tuple[LetterOf, ...]:
-    """The customer decides about the data, has the answer, and passes it on (Art. 28(3)(e))."""
+    """Returns the answer to the customer, who decides about the data and passes it on (Art. 28(3)(e))."""
     whole = {"cause": "whole"} if request.outcome is Outcome.ASSISTED else {"cause": _cause(request)}
     return (_answer(request, "assisted", words or whole),) if of_instruction(request) else ()
 
 
 def _answer(request: StoredRequest, about: str, why: Mapping[str, LetterField]) -> LetterOf:
-    """The answer, with what stays in a list of its own: an item for each system."""
+    """Returns the answer, with what stays in a list: one item for each system."""
     said_all = answer(request)
     stays: list[Sentence] = []
     for _, said in groupby((each for each in said_all if _stays(each)), key=lambda each: each.facts["system"]):

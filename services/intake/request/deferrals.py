@@ -28,23 +28,23 @@ def unproved(tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
 
 
 def unknown(tasks: Iterable[TaskReport] | None) -> bool:
-    """Whether a system, or a part of it, could not be searched by what is known, and could by something else."""
+    """Whether a system, or a part of it, could be searched if something else were known."""
     return any(task.not_searched and task.not_searched not in _NOT_ASKED for task in tasks or ())
 
 
 def by_no_number(tasks: Iterable[TaskReport] | None) -> bool:
-    """Whether an account or an address would lead where nothing does that is known, and no number would."""
+    """Whether an account or an address would lead further, and no number would."""
     asked = {task.not_searched for task in tasks or () if task.not_searched and task.not_searched not in _NOT_ASKED}
     return bool(asked) and asked <= _NO_NUMBER
 
 
 def ambiguous(tasks: Iterable[TaskReport] | None) -> bool:
-    """Whether a system has several people of whom the subject may be any, as where a household shares an address."""
+    """Whether a system has several people who may be the subject, such as a household that shares an address."""
     return any(task.failure == SeveralPeople.code for task in tasks or ())
 
 
 def answerable(tasks: Iterable[TaskReport] | None) -> bool:
-    """Whether more could be done by what else the requester is known."""
+    """Whether other identities of the requester would let more be done."""
     known = tuple(tasks or ())
     return unknown(known) or ambiguous(known)
 
@@ -55,12 +55,12 @@ def is_undone(task: TaskReport) -> bool:
 
 
 def undone(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
-    """The systems in which something failed, was not searched completely, or was never begun."""
+    """Returns the systems in which something failed, was not searched completely, or was never begun."""
     return tuple(sorted({task.system for task in tasks or () if is_undone(task)}))
 
 
 def changed(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
-    """The systems in which something was changed that cannot be called undone."""
+    """Returns the systems in which something was changed that cannot be called undone."""
     return tuple(sorted({task.system for task in tasks or () if task.changed or task.count_unknown}))
 
 
@@ -81,12 +81,12 @@ def lift_undone(task: TaskReport) -> bool:
 
 
 def may_be_done_by_hand(task: TaskReport) -> bool:
-    """Whether one person may enter what they did; what a limit, or rows of others, have stopped takes two."""
+    """Whether one person may enter the result; what a limit, or rows of other people, have stopped takes two."""
     return waits_for_hands(task) or (lift_undone(task) and not task.exceeded)
 
 
 def finds_others(task: TaskReport) -> bool:
-    """Whether it was stopped by rows that are other people's, or may be."""
+    """Whether rows of other people, or that may be theirs, have stopped it."""
     several = task.failure == LimitExceeded.code and task.exceeded and task.exceeded.limit is Limit.MAX_PEOPLE
     return bool(several) or task.failure == WrongPersonMatch.code
 
@@ -107,7 +107,7 @@ def has_failed(task: TaskReport) -> bool:
 
 
 def kept_for_the_rest(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
-    """The systems in which an erasure was not begun, since what could not be searched can only be found by them."""
+    """Returns the systems in which an erasure waits, since only they lead to what could not be searched."""
     known = tuple(tasks or ())
     if not only_unsearched(known):
         return ()
@@ -115,7 +115,7 @@ def kept_for_the_rest(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
 
 
 def needs_judgement(task: TaskReport) -> bool:
-    """Whether it failed in a way that nothing can mend which the requester may tell."""
+    """Whether it failed in a way that nothing from the requester can mend."""
     return has_failed(task) and task.failure != SeveralPeople.code
 
 
@@ -158,7 +158,7 @@ def await_a_person(tasks: Iterable[TaskReport] | None) -> bool:
 
 
 def updated(tasks: Iterable[TaskReport] | None, deferred: Iterable[TaskReport]) -> tuple[TaskReport, ...]:
-    """The reports of a request with those of its deferred erasures in the place of the first ones.
+    """Returns the reports of a request, with those of its deferred erasures in place of the first ones.
 
     What is erased now still says on what ground and until when it was kept; what failed is still kept. What the first
     ones had erased stays on record.

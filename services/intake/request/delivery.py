@@ -28,7 +28,7 @@ SENT_TO: frozenset[str] = frozenset({"email", "post"})
 
 
 def delivered(request: Request, letter: Sequence[OnDelivery], at: datetime) -> Transition:
-    """A letter was delivered; what it says about a state that is over by now is dropped."""
+    """Moves the request when a letter is delivered; drops what no longer applies."""
     published = list[Event]()
     for each in (one for one in letter if "there" not in one):
         match each["what"]:
@@ -49,7 +49,7 @@ def delivered(request: Request, letter: Sequence[OnDelivery], at: datetime) -> T
 
 
 def returned(request: Request, letter: Sequence[OnDelivery]) -> Transition:
-    """A letter that was delivered has come back: the subject does not know what it says."""
+    """Moves the request when a delivered letter has come back: the subject does not know what it says."""
     published = list[Event]()
     for each in letter:
         match each["what"]:
@@ -67,7 +67,7 @@ def returned(request: Request, letter: Sequence[OnDelivery]) -> Transition:
 
 
 def shown(request: Request, at: datetime) -> Transition:
-    """The open question can be read from now on: it counts as asked, once.
+    """Counts the open question as asked, once, since it can be read from now on.
 
     One about who they are that was overtaken by their proof asks what they mean, and stops no clock.
     """
@@ -88,7 +88,7 @@ def shown(request: Request, at: datetime) -> Transition:
 
 
 def undeliverable(request: Request, letter: Sequence[OnDelivery], at: datetime) -> Transition:
-    """The letter cannot be delivered: an answer counts as given then, and a restriction is not lifted by it.
+    """Moves the request when a letter cannot be delivered: an answer counts as given, a restriction stays.
 
     A question of identity may be asked again; one about what they mean stays open, as work waits for it.
     """
@@ -115,7 +115,7 @@ _OF_EXTENSION = ("reason", "due_on", "due_before", "tell_before")
 
 
 def until_delivered(transition: Transition, *, readable: bool = True) -> tuple[Transition, list[OnDelivery]]:
-    """Returns the transition without what takes effect on delivery of its letter, and the decisions that wait.
+    """Splits a transition: what holds now, and the decisions that take effect on delivery of its letter.
 
     A part that is done while the answer is on its way is reported with the answer. In the portal nothing waits. A lift
     that its letter must precede (Art. 18(3)) is not undone either. ``readable``: the requester gets a mail that says

@@ -1,4 +1,4 @@
-"""Which other requests of the same person restrict their data when a restriction is lifted.
+"""Finds other requests of the same person that restrict their data when a restriction is lifted.
 
 The letter about it says so, and recipients may use the data again only once none does (Art. 19).
 """

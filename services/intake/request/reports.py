@@ -25,7 +25,7 @@ _NOTHING_NOW = frozenset({TaskOutcome.NO_MATCH, TaskOutcome.UNCHANGED})
 
 
 def summed(tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
-    """One report for each system and operation: the latest, with what earlier ones of it have changed added up.
+    """Returns one report for each system and operation: the latest, with the changes of earlier ones added up.
 
     What was erased is not found again, so its rows are added; what was changed in place is, so they are not. A copy
     changes nothing: what was copied before is found again, so the last search alone counts.
@@ -38,7 +38,7 @@ def summed(tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
 
 
 def kept_from(before: Iterable[TaskReport] | None, now: Iterable[TaskReport]) -> tuple[TaskReport, ...]:
-    """The reports ``before`` of what was changed by tasks that the reports ``now`` do not have, as they stay on record.
+    """Returns those of the reports ``before`` that changed something and have no successor in ``now``.
 
     The later ones, which have searched again, report what is left.
     """
@@ -118,13 +118,13 @@ def found_something(tasks: Iterable[TaskReport] | None) -> bool:
 
 
 def asked_for(right: Right, tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
-    """The reports of what was asked for: of a rectification not those of the restriction that it brings with it."""
+    """Returns the reports of what was asked for: for a rectification without those of its restriction."""
     brought = Operation.RESTRICT if right is Right.RECTIFICATION else None
     return tuple(task for task in tasks or () if task.operation != brought)
 
 
 def with_later(right: Right, before: Iterable[TaskReport] | None, now: Iterable[TaskReport]) -> tuple[TaskReport, ...]:
-    """The reports as they are now; of a rectification those of its restriction stay with later ones of the correction.
+    """Returns the reports as they are now; a rectification keeps those of its restriction next to later ones.
 
     Those of the correction stay with later ones of the restriction, where that comes after it. What was changed before
     by other tasks stays on record, whatever has become of the request since.
@@ -138,7 +138,7 @@ def with_later(right: Right, before: Iterable[TaskReport] | None, now: Iterable[
 
 
 def ends_with(right: Right, outcome: Outcome) -> bool:
-    """Whether the restriction of a request that closes so ends with it.
+    """Whether the restriction of a request ends when it closes in that way.
 
     One that was asked for ends when it is withdrawn; one that another right brings with it also when that is refused,
     and a rectification's when it is settled. What is answered in part stays restricted.

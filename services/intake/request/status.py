@@ -28,13 +28,13 @@ def of(request: StoredRequest) -> RequestStatus:
 
 
 def tell(tx: UnitOfWork, status: RequestStatus) -> None:
-    """Tells it once the transaction has committed."""
+    """Publishes the status once the transaction has committed."""
     headers = _headers(tx) | {"ce_right": status.right, "content-type": "application/json"}
     tx.send(Message(topics.STATUS, str(status.request_id).encode(), status.model_dump_json().encode(), headers))
 
 
 def forget(tx: UnitOfWork, request_id: UUID) -> None:
-    """Tells that the records of a request have expired: a tombstone."""
+    """Publishes that the records of a request have expired: a tombstone."""
     tx.send(Message(topics.STATUS, str(request_id).encode(), b"", _headers(tx)))
 
 

@@ -78,13 +78,13 @@ _WAITING = {
 
 
 def standing(request: StoredRequest, today: date) -> Sentences:
-    """Where the request stands or how it ended, with what could not be done if there is anything; ``today`` in UTC."""
+    """Returns the status of the request, or its answer, with what could not be done; ``today`` in UTC."""
     shown = for_requester(request)
     return answer(shown) if shown.outcome else tuple(_waiting(shown, today))
 
 
 def answer(request: StoredRequest) -> Sentences:
-    """Yields how the request ended, and what could not be done."""
+    """Returns how the request ended, and what could not be done."""
     request = for_requester(request)
     request = replace(request, tasks=request.tasks and summed(request.tasks))
     if request.tenant and (instructed := of_instruction(request)):
@@ -253,7 +253,7 @@ def _upheld(request: StoredRequest) -> Iterator[Sentence]:
 
 
 def _nothing(request: StoredRequest) -> Iterator[Sentence]:
-    """That nothing was found, where, and by what: only what was searched is named, and not what else they gave."""
+    """Yields that nothing was found, and where; only the identities that were searched by are named."""
     tasks = [task for task in request.tasks or () if task.operation not in PREPARING]
     if request.right is Right.RECTIFICATION and any(task.found for task in tasks):  # restricted meanwhile, say
         yield say("answer.nothing_to_change")
@@ -303,7 +303,7 @@ def _postponed(request: StoredRequest) -> Sentence:
 
 # Systems that could not be searched.
 def not_searched(request: StoredRequest) -> Iterator[Sentence]:
-    """A sentence for each."""
+    """Yields a sentence for each system that was not searched."""
     for task in sorted((t for t in request.tasks or () if t.not_searched), key=lambda task: task.system):
         nothing = task.outcome == TaskOutcome.NOT_SEARCHED
         key = "search.not_searched" if nothing else "search.not_completely_searched"

@@ -15,7 +15,7 @@ from shared.domain.sentences import Sentence, article, named_systems, say
 
 
 def restricted(request: StoredRequest) -> Iterator[Sentence]:
-    """That data is restricted and where not; where none was found, that what may come is; nothing after its end."""
+    """Yields that data is restricted and where not; if none was found, that future data is; nothing after its end."""
     if not (request.lift_notified_at or request.lifted_at):
         found = reports.found_something(request.tasks)
         yield say("restriction.in_force" if found else "restriction.nothing_yet")
@@ -24,7 +24,7 @@ def restricted(request: StoredRequest) -> Iterator[Sentence]:
 
 
 def but_not(request: StoredRequest) -> Iterator[Sentence]:
-    """Where data are not restricted though they were to be; nothing if there is nothing to tell."""
+    """Yields where data is not restricted though it was to be."""
     if systems := _not_restricted(request):
         yield say("restriction.but_not", systems=named_systems(systems))
 
