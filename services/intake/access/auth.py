@@ -1,4 +1,4 @@
-"""API keys: ``dsr_<id>_<secret>``, hashed at rest, each with one role, one holder and, of a channel, its bounds.
+"""Keeps API keys: ``dsr_<id>_<secret>``, hashed at rest, each with one role, one holder and, for a channel, its bounds.
 
 ``dsr api-key new --role ROLE --holder WHO`` makes one and prints it, once. Roles: ``channel`` submits and follows its
 own requests as far as its ``Grant`` goes, ``privacy`` sees and decides all, ``downstream:<system>`` fetches the
@@ -141,13 +141,13 @@ def portal(follows: UUID | None = None) -> Caller:
 
 
 def signed_in(holder: str, grant: Grant) -> Caller:
-    """A member of the privacy team who has signed in; ``grant``: what their roles allow."""
+    """Returns a signed-in member of the privacy team; ``grant``: what their roles allow."""
     key_id = PERSON + holder
     return Caller(key_id, "privacy", key_id, holder, grant)
 
 
 async def callers(connection: Connection, key_ids: Iterable[str], now: datetime) -> dict[str, Caller]:
-    """Callers by key id, without keys that were revoked or have expired."""
+    """Returns callers by key id, without keys that were revoked or have expired."""
     return {row[0]: _caller(row) for row in await connection.fetch(_KEYS, list(set(key_ids)), now)}
 
 
@@ -234,7 +234,7 @@ def actor_of(key_id: str) -> str:
 
 
 def of_person(holder: str) -> UUID:
-    """The id under which the evidence has what a member of staff did about no request."""
+    """Returns the id under which the evidence records acts of a member of staff about no request."""
     return uuid5(NAMESPACE_URL, f"urn:dsr:person:{holder}")
 
 

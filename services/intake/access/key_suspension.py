@@ -75,7 +75,7 @@ def begins_an_erasure(transition: Transition) -> bool:
 
 
 def pause(transition: Transition) -> Transition:
-    """The transition without the beginning of the work, which follows when the key is released."""
+    """Returns the transition without the start of the work, which follows when the key is released."""
     published = [event for event in transition.published if not isinstance(event, RequestVerified)]
     if any(isinstance(event, RequestVerified) and event.arrival for event in transition.published):
         published.insert(0, RequestReceived.about(transition.request))
@@ -83,12 +83,12 @@ def pause(transition: Transition) -> Transition:
 
 
 async def read(connection: Connection) -> list[SuspendedKey]:
-    """Every suspended key."""
+    """Returns every suspended key."""
     return [SuspendedKey(**row) for row in await connection.fetch(f"{_LIST} ORDER BY suspended_at")]
 
 
 async def read_one(connection: Connection, key_id: str) -> SuspendedKey:
-    """That suspended key; raises ``NotFound``."""
+    """Returns that suspended key; raises ``NotFound``."""
     row = await connection.fetchrow(f"{_LIST} WHERE s.key_id = $1", key_id)
     if row is None:
         raise NotFound("This API key is not suspended.")

@@ -1,4 +1,4 @@
-"""Bounds how much one caller may ask for, and all together: the rest is refused and stores nothing."""
+"""Limits how much each caller, and all callers together, may ask for: the rest is refused and stores nothing."""
 
 import asyncio
 import ipaddress
@@ -12,7 +12,7 @@ _KNOWN = 10_000
 
 
 class Rate:
-    """Calls a second of each caller, with a burst (generic cell rate algorithm)."""
+    """Limits the calls a second of each caller, with a burst (generic cell rate algorithm)."""
 
     def __init__(self, per_second: float, burst_seconds: float) -> None:
         self._each = 1 / per_second
@@ -43,7 +43,7 @@ class Rate:
 
 
 class Quota:
-    """Bounds what is held at a time; one caller takes at most half."""
+    """Limits what is held at a time; one caller takes at most half."""
 
     def __init__(self, most: int) -> None:
         self._most = most

@@ -1,4 +1,4 @@
-"""An action: what a member of staff, or a channel, decides about something, as one row of the registry."""
+"""Defines an action: a decision of a member of staff, or a channel, about a thing; one row of the registry."""
 
 import tomllib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -44,13 +44,13 @@ class Held:
 
     @property
     def request(self) -> Request:
-        """The request, where the action is about one."""
+        """Returns the request, if the action is about one."""
         requests: Requests = self.row
         return requests[UUID(self.key)]
 
 
 async def no_facts(_: Held) -> Pairs:
-    """Nothing to read first."""
+    """Returns no facts to read first."""
     return ()
 
 
@@ -142,7 +142,7 @@ def by_two(_: Held, __: BaseModel) -> bool:
 
 
 def plain(*values: str) -> Options:
-    """Codes, each with itself in plain words as its label."""
+    """Labels codes with plain words."""
     return [(value, value.replace("_", " ")) for value in values]
 
 
@@ -154,5 +154,5 @@ async def noted(held: Held, name: str, words: str | None) -> dict[str, JsonValue
 
 
 async def settled(value: T | Awaitable[T]) -> T:
-    """The value, once it is there."""
+    """Returns the value once it is there."""
     return await value if isawaitable(value) else value

@@ -32,7 +32,7 @@ SELECT detail FROM evidence.entry WHERE request_id = $1 AND action = 'task.concl
 
 
 async def words(tx: UnitOfWork, request: Request) -> dict[str, LetterField]:
-    """Facts of the letter about the approved answer; empty where no person has decided."""
+    """Returns the letter's facts about the approved answer; empty if no person has decided."""
     found = await approvals.last_approved(tx, request.request_id, [*_ANSWERS])
     content = await tx.vault.open_one(tx.connection, found[1]) if found else None
     return _words(tx, request, _ANSWERS[found[0]], Answer.model_validate_json(content)) if found and content else {}
@@ -116,13 +116,13 @@ async def _withdraw(held: Held, _: Nothing) -> Transition:
 
 
 def read_as(held: Held, fact: Fact) -> str:
-    """A fact as a member of staff reads it."""
+    """Returns a fact as a member of staff reads it."""
     zone = held.tx.policy.controller.zone
     return held.means.letters.words(fact, Reader(ENGLISH, zone, None))
 
 
 def _reasons(decision: Proposed, held: Held) -> Options:
-    """Each reason that the policy has for this right, with the articles by which it holds."""
+    """Yields the policy's reasons for this right, with the articles by which each holds."""
     known = held.means.reasons.of(decision).items()
     mine = [(code, each) for code, each in known if held.request.right in each.rights]
     return [

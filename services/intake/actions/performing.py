@@ -112,7 +112,7 @@ async def read(
 async def waiting(
     means: Deciding, kinds: Mapping[str, Kind], caller: Caller, found: Sequence[Proposal]
 ) -> list[tuple[Proposal, date | datetime | None]]:
-    """Those of these proposals that have not become void meanwhile, and by when they must be done."""
+    """Returns those of these proposals that are still valid, and their deadlines."""
     standing = []
     async with means.unit_of_work.begin() as tx:
         for each in found:
@@ -131,7 +131,7 @@ async def waiting(
 async def _proposed(
     means: Deciding, kinds: Mapping[str, Kind], tx: UnitOfWork, approval_id: UUID, caller: Caller
 ) -> tuple[Held, Kind, Action, Proposal]:
-    """The proposal, with what it is about: that is locked first, as everybody locks it."""
+    """Returns the proposal with its thing, which is locked first, as everywhere."""
     found = await approvals.read(tx.connection, approval_id)
     kind = kinds[found.kind]
     held = await kind.lock(means, tx, found.subject, caller, acting=True)
@@ -139,7 +139,7 @@ async def _proposed(
 
 
 async def _try(held: Held, action: Action, said: BaseModel) -> None:
-    """Does it and rolls it back: what would be refused once it is approved is refused when it is proposed."""
+    """Applies it and rolls it back, so that a proposal is refused for the same reasons as its approval."""
     savepoint = held.tx.connection.transaction()
     await savepoint.start()
     try:

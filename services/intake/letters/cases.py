@@ -22,7 +22,7 @@ class Case:
 
     @property
     def case_id(self) -> UUID:
-        """The number by which the person knows all of it."""
+        """Returns the number by which the person knows the case."""
         return self.requests[0][0]
 
     def acknowledged(self, codes: Sequence[str]) -> Sentence:
@@ -42,7 +42,7 @@ def _part(request_id: UUID, right: Right, role: Role, code: str) -> Sentence:
 def with_case(
     request: StoredRequest, written: Sequence[LetterOf], others: Sequence[StoredRequest]
 ) -> Sequence[LetterOf]:
-    """The letters, each that answers a request of a case with the number of that; the last answer tells of all.
+    """Adds the case number to letters that answer a request of a case; the last answer lists all parts.
 
     ``others``: what came with it, as it stands.
     """

@@ -67,7 +67,7 @@ WHERE letter_id = $1 AND state = 'needs_attention' RETURNING true
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A letter to keep, and to deliver if it is not fetched; ``tells``: what takes effect with its delivery."""
+    """A letter to keep, and to deliver if it is not fetched; ``on_delivery``: what takes effect with its delivery."""
 
     request: StoredRequest
     sealing: Sealing
@@ -216,7 +216,7 @@ async def readdress(tx: UnitOfWork, request: StoredRequest | None, letter: Deliv
 
 
 async def _news(tx: UnitOfWork, letters: Letters, written: Sequence[Written]) -> list[Written]:
-    """The mails that something can be read in the portal, which tell what can be read there."""
+    """Returns the mails that announce letters in the portal, with the decisions of those letters."""
     there, news = [each for each in written if each.sealing.source not in BY_ADDRESS], []
     for request, letter in await portal_news.notices(tx, [each.request for each in there]):
         sealing = correspondence.write(letters, request, letter, tx.now)
@@ -303,7 +303,7 @@ _STANDS: Final = {
 
 
 def why(state: str, on_delivery: Sequence[OnDelivery]) -> Iterator[str]:
-    """Sentence by sentence what follows from it for as long as it is not delivered; nothing once it is."""
+    """Yields what follows while it is not delivered; nothing once it is."""
     if state not in _NOT_DELIVERED:
         return
     known = [each for each in on_delivery if "there" not in each]

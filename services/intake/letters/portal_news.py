@@ -15,7 +15,7 @@ from shared.messaging.unit_of_work import UnitOfWork
 
 
 async def notices(tx: UnitOfWork, written: Iterable[StoredRequest]) -> list[tuple[StoredRequest, LetterOf]]:
-    """The mails for those of the requests, of which letters are written, that are answered in the portal.
+    """Yields the mails for requests with new letters that are answered in the portal.
 
     They go to the proved address; an unproved one gets no second mail (REQ-S5).
     """
@@ -38,7 +38,7 @@ async def reaches(tx: UnitOfWork, request: StoredRequest) -> bool:
 
 
 def proved(identities: Iterable[Identity]) -> str | None:
-    """The first address that the requester has stated, and has shown to be theirs; pure."""
+    """Returns the first address that the requester has stated and proved; pure."""
     stated = (each for each in identities if each.type is IdentityType.EMAIL and each.source == "requester")
     return next((each.value for each in stated if each.level > NOTHING), None)
 

@@ -69,7 +69,7 @@ class Letters:
         return (*cached[1], *listed, *unreadable, record)
 
     def _backups(self, now: datetime) -> Sentences:
-        """Until when copies are in backups, where a period is signed for them; else that none is decided."""
+        """Returns until when copies are in backups, if a period is signed; else that none is decided."""
         ceilings, today = self.policy.ceilings_of("backup").values(), self.policy.today(now)
         ends = [
             each.last_day for limit in ceilings if limit.signed(today) and (each := self.policy.release(limit, now))
@@ -79,7 +79,7 @@ class Letters:
         return (say("letter.backups_undecided"),) if ceilings else ()
 
     def copies(self, since: datetime | None) -> Sentences:
-        """Until when a copy that was made before an erasure can be fetched; nothing where there is none."""
+        """Returns until when a copy that was made before an erasure can be fetched; nothing if there is none."""
         if since is None:
             return ()
         return (say("letter.copies", until=since + timedelta(days=self._settings.package_days)),)

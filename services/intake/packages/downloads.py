@@ -1,4 +1,4 @@
-"""Packages: handed out a few times by links that are good for a day, kept for a few days, then removed.
+"""Hands out packages by links that are good for a day, a few times; removes packages after a few days.
 
 A link is one download, counted when it is made. What breaks off can be fetched again until the last byte was sent.
 After the last download the package is removed. A link to the report in it lasts for its day.
@@ -119,7 +119,7 @@ async def find(connection: Connection, download_id: UUID, caller: Caller, now: d
 
 
 async def hand_out(tx: UnitOfWork, download: Download, settings: IntakeSettings, caller: Caller) -> Chunked | Fault:
-    """The package of a link, or why it is withheld by now; the evidence names who inspects one that is.
+    """Returns the package of a link, or why it is withheld; the evidence names who inspects a withheld one.
 
     Raises ``Expired``, ``Shredded``.
     """

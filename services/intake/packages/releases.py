@@ -1,4 +1,4 @@
-"""Packages that may be handed out: checked for the first download, and again when anything has changed for that.
+"""Checks packages before they are handed out: at the first download, and after each relevant change.
 
 One that does not fit any more is withheld until it does; was it handed out before, that is an incident (REQ-S8, S9).
 """
@@ -79,7 +79,7 @@ class Released:
 
 
 async def held(tx: UnitOfWork, request_id: UUID) -> Released:
-    """The package of a request, held until the unit of work ends: of two downloads one comes after the other."""
+    """Locks the package of a request until the unit of work ends, so that downloads come one by one."""
     [row] = await tx.connection.fetch(_ONE, request_id)
     return Released(*row)
 
@@ -130,7 +130,7 @@ def note_look(tx: UnitOfWork, released: Released, caller: Caller, size: int) -> 
 
 
 async def lookers(connection: Connection, request: Request) -> dict[str, datetime]:
-    """Those who have looked into the package since it is withheld for this reason, and when."""
+    """Returns who has looked into the package since it is withheld for this reason, and when."""
     of = {"package_id": str(request.package_id), "fault": request.package_fault}
     return dict(map(tuple, await connection.fetch(_LOOKS, request.request_id, of)))
 

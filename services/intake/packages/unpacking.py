@@ -65,7 +65,7 @@ async def _bytes(pool: Pool, vault: Vault, archive: Chunked, first: int, end: in
 
 
 class _End(io.BytesIO):
-    """The end of a file, which begins at ``start``: what lies before that cannot be read."""
+    """The end of a file, which begins at ``start``; what lies before cannot be read."""
 
     def __init__(self, content: bytes, start: int) -> None:
         super().__init__(content)

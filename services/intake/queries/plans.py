@@ -47,7 +47,7 @@ class Plan:
 
 
 async def plan(tx: UnitOfWork, request: Request, caller: Caller) -> Plan:
-    """The preview of a request; where there is none, or it is old or by another policy, systems are asked.
+    """Returns the preview of a request; asks systems if there is none, or it is old or by another policy.
 
     Of what had to be kept it says until when, for as long as it is: the subject's key is kept with it.
 
@@ -73,7 +73,7 @@ async def plan(tx: UnitOfWork, request: Request, caller: Caller) -> Plan:
 
 
 async def read(connection: Connection, request_id: UUID, plan_id: UUID) -> Plan:
-    """A dry run, as far as it is there; raises ``NotFound`` where another has taken its place."""
+    """Returns a dry run, as far as it is there; raises ``NotFound`` if another has taken its place."""
     row = await connection.fetchrow(_KNOWN, request_id, plan_id)
     if row is None:
         raise NotFound("there is no such preview any more: ask for another (POST …/previews)")

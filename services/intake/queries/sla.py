@@ -86,7 +86,7 @@ class OnTime:
 
     @property
     def rate(self) -> float | None:
-        """The share in time of what was answered, or should have been; None of nothing."""
+        """Returns the share in time of what was answered, or should have been; None if there was nothing."""
         whole = self.answered + self.overdue
         return self.in_time / whole if whole else None
 
@@ -111,13 +111,13 @@ class Sla:
 
     @property
     def days_left(self) -> float | None:
-        """Days until all that is open is closed, at the speed of the period, as if nothing new came."""
+        """Returns the days until all open requests are closed, at the pace of the period, without new ones."""
         closed = sum(each.closed for each in self.days)
         return self.days[-1].open * DAYS / closed if closed else None
 
 
 async def read(connection: Connection, now: datetime, commitment: Commitment) -> Sla:
-    """The figures as they are now; days are those of the controller."""
+    """Returns the figures as they are now; days are those of the controller."""
     zone = ZoneInfo(commitment.controller_zone)
     today, since = now.astimezone(zone).date(), now - timedelta(days=DAYS)
     first = datetime.combine(today - timedelta(days=DAYS - 1), datetime.min.time(), zone)
@@ -135,7 +135,7 @@ async def read(connection: Connection, now: datetime, commitment: Commitment) ->
 
 
 def burn_down(today: date, still: int, came: Mapping[date, int], closed: Mapping[date, int]) -> Sequence[Day]:
-    """Open requests at the end of each day, counted back from those open now; pure."""
+    """Returns the open requests at the end of each day, counted back from those open now; pure."""
     days: list[Day] = []
     for back in range(DAYS):
         day = today - timedelta(days=back)

@@ -76,7 +76,7 @@ class SuppressionList:
 
 
 def fingerprint_of(keyring: Keyring, point: ContactPoint) -> bytes | None:
-    """The keyed hash of a contact point; None where it is unreadable."""
+    """Returns the keyed hash of a contact point; None if it is unreadable."""
     kind = IdentityType(point.type)
     try:
         return keyring.fingerprint(Identity(kind, normalise(kind, point.value)))

@@ -95,7 +95,7 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of the queue, and where the next one begins, if there is more."""
+    """One page of the queue, and the cursor of the next one, if there is more."""
 
     requests: Sequence[Request]
     following: Cursor | None
@@ -123,7 +123,7 @@ def accepted_at(request: Request) -> Cursor:
 
 
 async def page(connection: Connection, wanted: Filters, limit: int) -> Page:
-    """The next requests: what is open by the day on which it is due; what is closed, the latest first.
+    """Returns the next requests: open ones by due date; closed ones, the latest first.
 
     What is closed and unfinished is in both: its answer has not reached the person, or a part of it is owed.
     """
@@ -146,7 +146,7 @@ async def counts(connection: Connection, today: date, soon: date) -> Sequence[in
 
 
 def ids(wanted: Filters, limit: int) -> tuple[str, Sequence[object]]:
-    """The query for the ids of a page and of the request that follows it, and its values; pure."""
+    """Builds the query for the ids of a page and of the request that follows it, and its values; pure."""
     closed = wanted.state is State.CLOSED
     conditions, values = _criteria(wanted, closed=closed)
     order = "closed_at DESC, request_id DESC" if closed else "due_on, request_id"
@@ -161,7 +161,7 @@ def ids(wanted: Filters, limit: int) -> tuple[str, Sequence[object]]:
 
 
 def _criteria(wanted: Filters, *, closed: bool) -> tuple[Sequence[str], Sequence[object]]:
-    """Conditions, each with an index, and their values in order."""
+    """Builds conditions, each with an index, and their values in order."""
     asked: list[tuple[str, Sequence[object]]] = [
         ("waits = ${}", _given(wanted.waits)),
         ("state = ${}", _given(None if closed else wanted.state)),

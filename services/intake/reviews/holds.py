@@ -1,4 +1,4 @@
-"""Legal holds: data of a person that a case needs are kept until two people, or a review, let them go (REQ-R9).
+"""Places legal holds: data that a case needs are kept until two people, or a review, let them go (REQ-R9).
 
 A hold is placed with its case, its reason and the day of its review, at most as far away as the policy says. Its
 subject is known by keyed hashes, and sealed in the vault under the id of the hold for the services that spare their
@@ -94,7 +94,7 @@ class Holds:
         return cls(hold_policy(settings.overlay), settings.read_processing())
 
     def today(self, tx: UnitOfWork) -> date:
-        """The day on which a review is due."""
+        """Returns today's date in the zone of the controller."""
         return tx.now.astimezone(self._zone).date()
 
     async def place(self, tx: UnitOfWork, said: HoldPlaced, caller: Caller) -> LegalHold:
@@ -147,7 +147,7 @@ class Holds:
 
 
 async def lift(tx: UnitOfWork, hold: LegalHold, holders: Sequence[str], caller: Caller) -> None:
-    """Lifts it: what was kept because of it alone is erased; raises ``IllegalTransition`` where it is lifted."""
+    """Lifts a hold: what only it has kept is erased; raises ``IllegalTransition`` if it is lifted already."""
     _must_be_in_force(hold)
     await holds.lift(tx.connection, hold.hold_id, holders, tx.now)
     tx.log_evidence(hold.hold_id, "hold.lifted", {"lifted_by": [*holders]}, caller.actor)
@@ -159,7 +159,7 @@ def _must_be_in_force(hold: LegalHold) -> None:
 
 
 async def read(connection: Connection, hold_id: UUID) -> LegalHold:
-    """The hold of that id; raises ``NotFound``."""
+    """Returns the hold of that id; raises ``NotFound``."""
     found = await holds.read(connection, hold_id)
     if found is None:
         raise NotFound("no hold of that id")
