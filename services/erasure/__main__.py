@@ -21,10 +21,10 @@ record = partial(fulfilling.record, service.fulfilments, service.conclusions)
 service.on(events.TaskRecorded, record, right=Right.ERASURE)
 service.on(events.RequestWithdrawn, fulfilling.cancel, right=Right.ERASURE)
 service.on(events.RequestClosed, handlers.shred_key, right=Right.ERASURE)
-service.works(Operation.ERASE, concludes=handlers.finish)
+service.add_worker(Operation.ERASE, concludes=handlers.finish)
 for each in (handlers, precedence, planning, exemptions):
     each.join(service)
-service.also(run.run)  # the nightly retention run
+service.add_loops(run.run)  # the nightly retention run
 
 if __name__ == "__main__":
     service.run()

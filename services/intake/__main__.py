@@ -20,10 +20,10 @@ def configure() -> None:
     settings = IntakeSettings()
     submissions, emitters = cache(partial(Submissions.of, settings=settings)), settings.read_emitters()
     handlers.Handlers.configured().subscribe(service)
-    service.serves(partial(app.build, settings=settings, submissions_of=submissions, emitters=emitters))
+    service.serve(partial(app.build, settings=settings, submissions_of=submissions, emitters=emitters))
     listener.join(service, emitters, submissions)
-    service.also(*(each.run for each in (figures, resuming, digests)))
-    service.also(*(partial(each.run, settings=settings) for each in (downloads, expiry, releases)))
+    service.add_loops(*(each.run for each in (figures, resuming, digests)))
+    service.add_loops(*(partial(each.run, settings=settings) for each in (downloads, expiry, releases)))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 from services.deadline import statistics
 from services.intake.queries import figures
 from services.intake.request.lifecycle import State
-from services.intake.request.same_person import NOBODY, Marks
+from services.intake.request.same_person import UNKNOWN, Marks
 from services.intake.store import repository
 from shared.app.process_metrics import ProcessMetrics
 from shared.app.service import Loop, Running

@@ -14,8 +14,8 @@ from uuid_utils.compat import uuid7
 from services.erasure import planning
 from services.intake.jobs import resuming
 from services.intake.request.messages.kept import is_held_unseen
-from shared.domain.errors import BlastRadius, Refused, Unavailable
-from shared.domain.events import ErasurePlanned, PlanAsked
+from shared.domain.errors import LimitExceeded, Refused, Unavailable
+from shared.domain.events import ErasurePlanned, PreviewRequested
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Kept, Limit, Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Right

@@ -211,7 +211,7 @@ async def test_silent_recipient_is_reminded_once_then_overdue_and_answers_both(d
 
 async def counted(intake: Intake) -> dict[str, float | None]:
     await intake.count()
-    states = ("underway", "told", "overdue")
+    states = ("underway", "notified", "overdue")
     return {each: PEOPLE.get_sample_value("dsr_recipient_notices_open", {"state": each}) for each in states}
 
 

@@ -127,8 +127,8 @@ DIGESTS: Final = of_row(
     lambda row: "sent" if row.notified_at else "waiting",
     Action(
         "recipient-digests/record-reply",
-        lambda held, said: digests.hear(held.tx, held.row, said.reply, held.caller),
-        lambda held: held.row.told_at is not None,
+        lambda held, said: digests.record_reply(held.tx, held.row, said.reply, held.caller),
+        lambda held: held.row.notified_at is not None,
         RecipientReply,
     ),
     titled=lambda held: f"Digest for {held.row.recipient}",

@@ -122,7 +122,7 @@ ACTIONS: Final[Sequence[Action]] = (
         "requests/exceed-limit",
         lambda held, said: held.request.exceed(said.system, said.limit, held.first or "", held.caller.holder),
         lambda held: bool(_limited(held)),
-        LimitExceeded,
+        LimitConfirmation,
         power="release",
         second=by_two,
         about=_found,

@@ -32,7 +32,9 @@ class SubjectUnfit(EventRefused):
     """The identities behind the token are not those that an event of this type needs."""
 
 
-async def tell(tx: UnitOfWork, name: str, emitter: Emitter, event: Told, stated: Stated, instants: Instants) -> None:
+async def tell(
+    tx: UnitOfWork, name: str, emitter: Emitter, event: Reported, stated: Stated, instants: Instants
+) -> None:
     """Puts on record what an emitter reports; raises ``BadRequest``, ``SubjectUnfit``, ``RegisterUnfilled``."""
     match event:
         case AccountClosed():

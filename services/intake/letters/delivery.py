@@ -294,7 +294,7 @@ async def _insert(  # the columns
     return bool(await tx.connection.fetchval(_INSERT, *given))
 
 
-_NOT_DELIVERED: Final = frozenset({"waiting", "person"})
+_NOT_DELIVERED: Final = frozenset({"waiting", "needs_attention"})
 _STANDS: Final = {
     "answer": "The answer does not count as given, and the time limit runs on",
     "question": "The question does not count as asked, and no time limit stops for it",

@@ -119,7 +119,7 @@ FIGURES_OF_INTAKE: Final = (
     ),
     Figure(
         metrics.INCIDENTS,
-        """SELECT CASE WHEN told_at IS NULL AND found_at <= $1::timestamptz - interval '72 hours'
+        """SELECT CASE WHEN notified_at IS NULL AND found_at <= $1::timestamptz - interval '72 hours'
         THEN 'no' ELSE 'yes' END, count(*) FROM incident WHERE closed_at IS NULL GROUP BY 1""",
         [("yes",), ("no",)],
         ["now"],

@@ -295,7 +295,7 @@ async def _text(tx: UnitOfWork, digest_id: UUID) -> NoticeText:
     return text
 
 
-async def hear(tx: UnitOfWork, digest: Digest, reply: str, caller: Caller) -> None:
+async def record_reply(tx: UnitOfWork, digest: Digest, reply: str, caller: Caller) -> None:
     """Records that the recipient has it, or has done the same: no reminder follows; raises ``IllegalTransition``."""
     rows: Sequence[Any] = await tx.connection.fetch(_REPLIED, digest.digest_id, reply, tx.now)
     if not rows:

@@ -85,7 +85,7 @@ def blocked_by(request: StoredRequest, awaits: Sequence[object] = ()) -> list[Bl
 def _while_open(request: StoredRequest, awaits: Sequence[object]) -> list[Blocker]:
     question = request.question
     asked_at = question.asked_at if question else None
-    if question and question.untold and request.channel == "portal":
+    if question and question.undelivered and request.channel == "portal":
         return [_blocker("unread", since=asked_at)]
     if request.state is State.AWAITING_DECISION:
         return _decisions(request)

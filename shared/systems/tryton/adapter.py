@@ -21,7 +21,7 @@ from shared.systems.engine.records import Subject, Unit
 from shared.systems.engine.serving import Served
 from shared.systems.http_client import connect
 from shared.systems.protocols import Tried
-from shared.systems.sweepable import Counted, Dated, Due, GoOn, Spared, Swept
+from shared.systems.sweepable import Counted, Dated, Due, Exemptions, GoOn, Swept
 from shared.systems.tryton.customer import KINDS, PARTY, Customer
 from shared.systems.tryton.rpc import Search, TrytonRpc
 from shared.systems.tryton.settings import TrytonSettings
