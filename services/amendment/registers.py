@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome
-from shared.fulfilment import at_once, reports
+from shared.fulfilment import immediate_stop, reports
 from shared.fulfilment.store import Completed, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.suppression import CHANNELS, listed
@@ -33,7 +33,7 @@ async def suppress(tx: UnitOfWork, stops: Iterable[NewFulfilment | Completed], *
             for each in listing
             if each.right is right and (each.subject_ref not in known or known[each.subject_ref].tenant is None)
         }
-        await at_once.suppress(tx, points, right, located=located)
+        await immediate_stop.suppress(tx, points, right, located=located)
 
 
 def _is_listed(details: Mapping[str, JsonValue]) -> bool:

@@ -11,8 +11,8 @@ from shared.domain.policy_files import suppression_policy
 from shared.domain.proofs import proved
 from shared.domain.rights import Level, Outcome, Right
 from shared.fulfilment import reports
-from shared.fulfilment.at_once import suppress
 from shared.fulfilment.fulfilments import Fulfilments
+from shared.fulfilment.immediate_stop import suppress
 from shared.fulfilment.store import Completed, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 

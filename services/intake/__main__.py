@@ -16,7 +16,7 @@ service = Service("intake")
 
 
 def configure() -> None:
-    """Reads letters, reasons and emitters, and says what is heard and done; raises ``Misconfigured``."""
+    """Reads letters, reasons and emitters, and registers handlers and loops; raises ``Misconfigured``."""
     settings = IntakeSettings()
     submissions, emitters = cache(partial(Submissions.of, settings=settings)), settings.read_emitters()
     handlers.Handlers.configured().subscribe(service)

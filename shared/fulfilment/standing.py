@@ -31,7 +31,7 @@ SELECT name FROM downstreams.system WHERE state = 'quarantined' AND since < now(
 # An observing system may have been retired before. Manual and failed tasks of a retired system cannot be retried.
 _LEFT_BEHIND = """
 system = ANY($1) AND NOT observes AND failure IS DISTINCT FROM $2
-AND (state = 'ready' AND NOT at_once OR $3 AND state = 'failed')
+AND (state = 'ready' AND NOT immediate OR $3 AND state = 'failed')
 """
 _HELD = f"SELECT DISTINCT fulfilment_id FROM task WHERE {_LEFT_BEHIND} LIMIT {_AT_A_TIME}"  # noqa: S608  # constants
 _HAND_OVER = f"""

@@ -78,21 +78,21 @@ async def paused_since(connection: Connection) -> Sequence[tuple[ServiceName, st
     found = []
     for service in ServiceName:
         rows = await connection.fetch(
-            f"SELECT topic, paused_at FROM {service}.consumed_topic WHERE paused_at IS NOT NULL ORDER BY 1"  # noqa: S608  # a name of ours
+            f"SELECT topic, paused_at FROM {service}.consumed_topic WHERE paused_at IS NOT NULL ORDER BY 1"  # noqa: S608  # our name
         )
         found += [(service, row[0], row[1]) for row in rows]
     return found
 
 
-async def resume(connection: Connection, service: ServiceName, topic: str, besides: int = 0) -> bool:
+async def resume(connection: Connection, service: ServiceName, topic: str, extra: int = 0) -> bool:
     """Lets a service read a topic again, and count its dead letters from zero; returns whether it was paused.
 
-    ``besides``: additional dead letters that this day may bring.
+    ``extra``: additional dead letters that this day may bring.
     """
     status = await connection.execute(
-        f"UPDATE {service}.consumed_topic SET since = now(), dead_letters = -$2::integer, paused_at = NULL"  # noqa: S608  # a name of ours
+        f"UPDATE {service}.consumed_topic SET since = now(), dead_letters = -$2::integer, paused_at = NULL"  # noqa: S608  # our name
         " WHERE topic = $1 AND paused_at IS NOT NULL",
-        *(topic, besides),
+        *(topic, extra),
     )
     return bool(status != "UPDATE 0")
 

@@ -38,7 +38,7 @@ CREATE TABLE task (
     -- A task by which a system that is not switched on is only asked: no answer waits for it, and nothing follows from it.
     observes      boolean     NOT NULL DEFAULT false,
     -- Whether it stops the use of a person's data immediately by what they have stated, while other systems are still located.
-    at_once       boolean     NOT NULL DEFAULT false
+    immediate     boolean     NOT NULL DEFAULT false
 ) WITH (fillfactor = 70);
 CREATE INDEX task_fulfilment ON task (fulfilment_id);
 CREATE INDEX task_ready ON task (system, operation, due_on, task_id) WHERE state = 'ready';

@@ -136,7 +136,7 @@ async def test_decision_on_an_incident_waits_among_approvals_of_others(console: 
     assert "Nothing waits for a second person" in (await anton.open("/console/approvals")).text
     notified = {"whom": "authority", "to": "BlnBDI 521", "complete": "yes", "what": "All of it."}
     await confirmed(owner, f"{page}/notified", notified_at=at, **notified)
-    assert "Everything is told yes" in " ".join(owner.text.split())
+    assert "The notice is complete yes" in " ".join(owner.text.split())
     form = (await owner.open(f"{page}/facts")).html
     assert ('value="1200"' in form, f'value="{at}"' in form) == (True, True), "the facts stand in the form"
     await confirmed(owner, f"{page}/close", explanation="The BlnBDI has closed its case.")

@@ -19,7 +19,7 @@ from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, Un
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.fulfilment import reports
-from shared.fulfilment.at_once import suppress
+from shared.fulfilment.immediate_stop import suppress
 from shared.fulfilment.store import NewFulfilment
 from shared.storage.register import fill
 from shared.systems.contract import BY_STATED, COPY_FIRST, STOPS_MARKETING, Pending, Receipt, Result, Task
@@ -196,7 +196,7 @@ async def test_consent_data_go_once_all_systems_were_located(open_harness: OpenH
     assert (await harness.states(new.request_id))["list:suppress"] == "failed", "a person erases there, once"
     other = replace(new, request_id=uuid7(), details={**details, "marketing": False})
     await harness.open(other)
-    assert await harness.pool.fetchval("SELECT count(*) FROM task WHERE at_once") == 3, "of the first alone"
+    assert await harness.pool.fetchval("SELECT count(*) FROM task WHERE immediate") == 3, "of the first alone"
 
 
 @pytest.mark.parametrize("how", ["tells_holders_apart", "tells_people_apart"])
@@ -394,7 +394,7 @@ async def test_what_goes_with_a_consent_is_not_erased_by_it(open_harness: OpenHa
         harness.unit_of_work.clock.pass_by(minutes=30)  # type: ignore[attr-defined]  # a clock of the test
         await harness.worker("club", operation).work()
     assert searched_by(club, SUPPRESS) == [{RITA.value}], "its use stops immediately"
-    said = "SELECT receipt ->> 'not_searched' FROM task WHERE operation = 'suppress' AND NOT at_once"
+    said = "SELECT receipt ->> 'not_searched' FROM task WHERE operation = 'suppress' AND NOT immediate"
     assert await harness.pool.fetchval(said) == Unsearched.NUMBER_NOT_VOUCHED_FOR
 
 
@@ -495,7 +495,7 @@ async def test_shared_unstated_identity_is_stopped_by_hand(open_harness: OpenHar
     await work_for(harness)
     assert systems[2].asked == []
     said = "SELECT receipt ->> 'not_searched' FROM task WHERE system = 'mailing'"
-    assert await harness.pool.fetchval(said + " AND NOT at_once") == Unsearched.SHARED_IDENTIFIER
+    assert await harness.pool.fetchval(said + " AND NOT immediate") == Unsearched.SHARED_IDENTIFIER
     async with harness.unit_of_work.begin() as tx:
         known = await tx.vault.subject_data(tx.connection, [new.subject_ref])
         await suppress(tx, {new.request_id: known[new.subject_ref].identities}, new.right, located=True)
@@ -529,7 +529,7 @@ async def test_shared_account_stops_what_was_stated(open_harness: OpenHarness, m
         row[0]: row[1:]
         for row in await harness.pool.fetch(
             "SELECT system, receipt ->> 'outcome', receipt ->> 'not_searched' FROM task"
-            " WHERE operation = 'suppress' AND NOT at_once"
+            " WHERE operation = 'suppress' AND NOT immediate"
         )
     }
     assert reports["shop"] == ("amended", Unsearched.SHARED_IDENTIFIER)
@@ -545,4 +545,4 @@ async def test_shared_account_alone_needs_review(open_harness: OpenHarness) -> N
     await work_for(harness)
     assert (await harness.states(new.request_id))["club:locate"] == "done"
     said = "SELECT receipt ->> 'not_searched' FROM task WHERE system = 'club' AND operation = 'suppress'"
-    assert await harness.pool.fetchval(said + " AND NOT at_once") == Unsearched.SHARED_IDENTIFIER
+    assert await harness.pool.fetchval(said + " AND NOT immediate") == Unsearched.SHARED_IDENTIFIER

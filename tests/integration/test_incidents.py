@@ -118,13 +118,13 @@ async def test_late_notice_to_the_authority_gives_the_reason_for_delay_whatever_
     assert field_of(await noted(intake, path)) == (400, ["delay"])
     before = (found_at - timedelta(hours=1)).isoformat()
     assert field_of(await noted(intake, path, notified_at=before)) == (400, ["notified_at"])
-    dated = {"notified_at": found_at.isoformat(), "delay": "Ada told them by telephone and was ill since."}
+    dated = {"notified_at": found_at.isoformat(), "delay": "Ada informed them by telephone and was ill since."}
     assert (await noted(intake, path, complete=False, **dated)).status_code == 200
     assert (await intake.officer.get(path)).json()["notified_at"] is not None
     await look(intake)
     assert PEOPLE.get_sample_value("dsr_incidents_open", {"in_time": "no"}) == 0
     await decided(intake, path, {"risk": "some", "reasons": "They may get calls."})
-    assert "everything was told" in (await close(intake, path))[1], "the rest follows"
+    assert "no complete notice" in (await close(intake, path))[1], "the rest follows"
     await noted(intake, path)
     assert (await close(intake, path))[0] == 200
     assert [each["in_time"] for each in await evidence(intake, "incident.closed")] == [False], "it cannot be backdated"

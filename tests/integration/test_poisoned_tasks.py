@@ -96,7 +96,7 @@ async def worked(
     await harness.worker("store", operation).work()  # what could not be stopped immediately
     rows = await harness.pool.fetch(
         "SELECT t.state, t.failure FROM task t JOIN fulfilment f USING (fulfilment_id) WHERE t.operation = $2"
-        " AND NOT t.at_once ORDER BY array_position($1, f.request_id)",
+        " AND NOT t.immediate ORDER BY array_position($1, f.request_id)",
         requests,
         operation,
     )

@@ -502,7 +502,7 @@ async def test_new_identities_search_every_system_again_and_keep_results(open_ha
         "fulfilment.opened",
         *["task.concluded"] * 3,
         "fulfilment.blocked",
-        "fulfilment.begun_anew",
+        "fulfilment.restarted",
         *["task.concluded"] * 4,
     ]
 

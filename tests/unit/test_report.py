@@ -75,7 +75,7 @@ async def test_unknown_category_is_named_without_claims() -> None:
         assert {name for name, item in page_of.items.items() if item.status == "in_part"} == {*of_policy, "A15.X1"}
         for name in of_policy:
             assert "Our policy does not yet describe these kinds of data: horoscope." in said(page_of, name)
-    claims = ("We make no decision", "None of those who", "disclosed these data to nobody", "No fixed period")
+    claims = ("We make no decision", "None of those who", "did not disclose these data", "No fixed period")
     for name in of_policy:
         flat = said(alone, name).partition("Of everything else that we hold about you:")[0]
         assert not [claim for claim in claims if claim in flat], name

@@ -41,7 +41,7 @@ class Envelope:
 
 
 def read(record: Message) -> Envelope | None:
-    """The event of a record; None where its type is none of ours; raises ``MalformedEvent``."""
+    """Returns the event of a record; None if its type is unknown; raises ``MalformedEvent``."""
     content_type = record.headers.get("content-type", "application/json").lower()
     attributes, data = (
         _structured(record.value, content_type)

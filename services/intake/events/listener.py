@@ -133,9 +133,9 @@ class UserEvents(BatchDispatcher):
         tx.after_commit(lambda: self._count([each.type for each in new]))
 
     def _submitted(self, each: Envelope, event: Asked, stated: Stated, number: int) -> Submitted:
-        told = {"emitter": self._name, "event": each.type}
+        evidence = {"emitter": self._name, "event": each.type}
         asked = _submission(each.type, event, stated)
-        prepared = self._submissions.prepare_told(asked, stated.caller, stated.token, told, number)
+        prepared = self._submissions.prepare_reported(asked, stated.caller, stated.token, evidence, number)
         return Submitted(SubmissionContext(stated.caller, None, b"", each.traceparent), [prepared])
 
     async def _set_aside(self, record: Message, error: Exception) -> bool:
@@ -149,7 +149,7 @@ class UserEvents(BatchDispatcher):
 
 
 async def _new(events: Sequence[Envelope], tx: UnitOfWork) -> list[Envelope]:
-    """Those that were not heard before, each once; raises ``EventIdReused``."""
+    """Returns those that were not consumed before, each once; raises ``EventIdReused``."""
     ids = {each.event_id: each.content_id for each in reversed(events)}  # of several with an id the first counts
     fresh = await inbox.fresh(tx.connection, [*ids, *{each.content_id for each in events}], tx.now)
     if any(each.content_id in fresh and ids[each.event_id] != each.content_id for each in events) or any(

@@ -1,8 +1,8 @@
-"""Proof that waits for a person: wrong codes, a link that was withheld, or nobody has asked for anything (REQ-S5).
+"""Lists proof that waits for a person: wrong codes, a withheld link, or a recipient who did not ask (REQ-S5).
 
-It waits for as long as the request does: who is proved in another way, or gets an answer, is on no list. Where somebody
-says that they have asked for nothing, of a request that was proved by a link or code of theirs, or can open it no more,
-it waits after the answer too: until a proposal to revoke the proof is approved by a second person, or rejected.
+It waits as long as the request does; other proof, or an answer, ends it. A recipient may say that they have asked for
+nothing. If a link or code of theirs proved the request, or they cannot open it any more, it waits after the answer
+too: until a proposal to revoke the proof is approved by a second person, or rejected.
 """
 
 from typing import Literal
@@ -50,8 +50,8 @@ class Stopped(BaseModel):
 
     request_id: UUID
     why: Why = Field(
-        description="wrong_codes: so many were wrong that none is accepted any more; disowned: whoever got the link"
-        " says that they have asked for nothing, so it may be somebody else's doing; withheld: too many were sent to"
+        description="wrong_codes: so many were wrong that none is accepted any more; disowned: the recipient of the"
+        " link says that they have asked for nothing, so another person may have; withheld: too many were sent to"
         " that mailbox in an hour, or asked for from one place, so the last one was not sent"
     )
     since: Instant

@@ -131,9 +131,9 @@ class Notified(Strict):
     to: Text = Field(title="Their name, and their reference", examples=["BlnBDI, case 521.1234"])
     notified_at: Moment = Field(title="When they were notified", examples=_AT)
     complete: bool = Field(
-        title="Everything is told", description="Nothing follows in phases (Art. 33(4))", examples=[True]
+        title="The notice is complete", description="Nothing follows in phases (Art. 33(4))", examples=[True]
     )
-    what: Text = Field(title="What they were told, and how", examples=["All of it, by form."])
+    what: Text = Field(title="What the notice said, and how it was sent", examples=["All of it, by form."])
     delay: Text | None = Field(
         default=None,
         title="Reasons for the delay",

@@ -179,7 +179,7 @@ async def _write(tx: UnitOfWork, texts: Letters, incident: Incident, facts: Inci
 
 async def _concerned(tx: UnitOfWork, incident: Incident, said: RiskDecided) -> Sequence[Request]:
     """The named requests that have no letter yet, locked until the end; raises ``BadRequest``."""
-    ids, told = sorted({*said.concerned}), {each.request_id for each in incident.letters}
+    ids, notified = sorted({*said.concerned}), {each.request_id for each in incident.letters}
     await tx.connection.execute(_LOCK_ALL, ids)
     found = await repository.read_all(tx.connection, ids)
     if missing := {*ids} - {each.request_id for each in found}:
@@ -201,7 +201,7 @@ async def _concerned(tx: UnitOfWork, incident: Incident, said: RiskDecided) -> S
         )
         if fault := next((words for holds, words in faults if holds), None):
             raise BadRequest(f"request {request_id}: {fault}; tell them otherwise, and note that", "concerned")
-    return [each for each in found if each.request_id not in told]
+    return [each for each in found if each.request_id not in notified]
 
 
 async def note(tx: UnitOfWork, incident: Incident, said: Notified, caller: Caller) -> None:
@@ -239,7 +239,7 @@ async def close(tx: UnitOfWork, incident: Incident, said: IncidentClosed, caller
     whom, noted = owed(facts, risk), {each.whom: at for at, each in reversed(incident.notices)}
     missing: set[Whom] = whom - {each.whom for _, each in incident.notices if each.complete}
     if first := sorted(missing - {"subjects"}):
-        raise NotReady(f"no notice to the {first[0]} is on record in which everything was told; note it first")
+        raise NotReady(f"no complete notice to the {first[0]} is on record; note it first")
     if waiting := sum(each in {"waiting", "needs_attention"} for each in sent):
         raise NotReady(f"{waiting} letters are not delivered: wait, or see to them under Letters")
     reached = sent and all(each in {"sent", None} for each in sent)

@@ -80,7 +80,7 @@ async def run(running: Running, settings: IntakeSettings) -> None:
 
 
 async def end_all(unit_of_work: UnitOfWorkFactory, periods: Retention, beat: Callable[[], None]) -> dict[str, int]:
-    """Ends everything that is past its period, not all at once; returns how much, by tier."""
+    """Ends everything that is past its period, in batches; returns how much, by tier."""
     ended = dict.fromkeys(DUE, 0)
     for name, tier in DUE.items():
         some = 1
@@ -174,7 +174,7 @@ async def _strike(tx: UnitOfWork, requests: Sequence[UUID], subjects: Sequence[U
         tx.publish(RequestExpired(request_id=request_id, right=Right(right), occurred_at=tx.now))
 
 
-# An erasure also ends what earlier requests of the same person have left, who are told as in ``same_person``; their
+# An erasure also ends what earlier requests of the same person (``same_person``) have left; their
 # letters stay, and a package within its days.
 DUE: Final[Mapping[str, Tier]] = {
     "collected": Tier(

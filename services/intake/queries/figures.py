@@ -73,7 +73,7 @@ SELECT CASE WHEN downloads > 0 AND downloaded = package_id THEN 'fetched' ELSE '
 FROM request WHERE package_id IS NOT NULL AND responded_at > $1 AND responded_at <= $2 GROUP BY 1
 """
 _RECIPIENTS = """
-SELECT CASE WHEN n.state = 'told' AND r.written_at < $1 THEN 'overdue' ELSE n.state END, count(*)
+SELECT CASE WHEN n.state = 'notified' AND r.written_at < $1 THEN 'overdue' ELSE n.state END, count(*)
 FROM recipient_notice n LEFT JOIN recipient_digest d USING (digest_id)
 LEFT JOIN recipient_digest r ON r.digest_id = d.reminded_by WHERE n.settled_at IS NULL GROUP BY 1
 """
@@ -166,7 +166,7 @@ FIGURES_OF_INTAKE: Final = (
     Figure(
         metrics.RECIPIENTS,
         _RECIPIENTS,
-        [("underway",), ("told",), ("overdue",)],
+        [("underway",), ("notified",), ("overdue",)],
         ["silent"],
     ),
 )

@@ -172,7 +172,7 @@ class Staying:
         """Whether a new hold must stop the task; a task that only stops use goes on."""
         if self.operation is not Operation.SUPPRESS:
             return self.operation is Operation.ERASE
-        return not claim.at_once and claim.task_id not in self.first and bool(ends(self.system, claim.details))
+        return not claim.immediate and claim.task_id not in self.first and bool(ends(self.system, claim.details))
 
     def is_new(self, claim: Claimed, hold: Hold | None) -> bool:
         """Whether the hold covers data there and was placed after the task was claimed."""

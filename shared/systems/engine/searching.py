@@ -71,7 +71,7 @@ class Asked(Protocol):
     @property
     def details(self) -> Mapping[str, JsonValue]: ...
     @property
-    def at_once(self) -> bool: ...
+    def immediate(self) -> bool: ...
     @property
     def repair(self) -> bool: ...
 
@@ -113,7 +113,7 @@ def asked(system: Downstream, claim: Asked, subject: Known, register: Register |
     operation = claim.step.operation
     if claim.searches and not system.tells_apart(subject.tenant):
         return NotSupported(f"{system.name} does not tell the data of our customers apart")
-    beyond = None if claim.at_once else by_hand(system, operation, subject.tenant, claim.details)
+    beyond = None if claim.immediate else by_hand(system, operation, subject.tenant, claim.details)
     if said := beyond or not_asked(system, operation, claim.task_id, subject.changes):
         return said
     allowed = heeded(system, claim, subject)
@@ -320,7 +320,7 @@ def filed_by(needs: Collection[IdentityType], identities: Iterable[Identity]) ->
 
 def stops_alone(system: Downstream, claim: Asked) -> bool:
     """Whether the task stops marketing, or locates for it, and erases nothing."""
-    erases = not claim.at_once and bool(ending(system, claim.details))
+    erases = not claim.immediate and bool(ending(system, claim.details))
     return claim.fulfils == Operation.SUPPRESS and claim.details.get("marketing") is not False and not erases
 
 
