@@ -50,9 +50,9 @@ def check(
     """Says what each system of a downstreams file will be asked to do, and everything that is wrong with it.
 
     Each operation is tried on a person who does not exist; of a SQL store in a transaction that is rolled back. A
-    system whose variables are not set is checked by the file alone. Status 1 if anything is wrong in the file, in the
-    files that it names, or in a live system (unreachable, access denied, not as declared or not prepared), and if a
-    person must do a part of the policy.
+    system whose variables are not set is checked by the file alone. Status 1 if anything is wrong in the file, or in
+    the files that it names. Also if a live system is unreachable, denies access, is not as declared or not prepared,
+    and if a person must do a part of the policy.
     """
     wiring = Wiring.of_command()
     checked = asyncio.run(checking.check(file, wiring, system, live=not file_only))

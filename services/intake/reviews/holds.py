@@ -1,8 +1,8 @@
 """Places legal holds: data that a case needs are kept until two people, or a review, let them go (REQ-R9).
 
 A hold is placed with its case, its reason and the day of its review, at most as far away as the policy says. Its
-subject is known by keyed hashes, and sealed in the vault under the id of the hold for the services that spare their
-rows; both go when it is lifted.
+subject is stored as keyed hashes, and sealed in the vault under the id of the hold for the services that spare their
+rows. Both are deleted when the hold is lifted.
 """
 
 import re
