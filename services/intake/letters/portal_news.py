@@ -45,7 +45,8 @@ def proved(identities: Iterable[Identity]) -> str | None:
 
 _KNOWN: Final = """
 UPDATE delivery SET awaited = (
-    SELECT jsonb_agg(each) FROM jsonb_array_elements(awaited) each WHERE each ->> 'question_id' IS DISTINCT FROM $2)
+    SELECT jsonb_agg(decision) FROM jsonb_array_elements(awaited) decision
+    WHERE decision ->> 'question_id' IS DISTINCT FROM $2)
 WHERE request_id = $1 AND state IN ('waiting', 'needs_attention')
   AND awaited @> jsonb_build_array(jsonb_build_object('question_id', $2::text))
 """
