@@ -22,7 +22,7 @@ from shared.domain.time_limit_policy import Question
 from shared.domain.topics import COMPLETIONS, Topic
 
 SubjectRef = UUID
-"""Points at a subject in the vault without identifying a person."""
+"""Points at the subject record of one request in the vault; it identifies no person."""
 
 
 UNPUBLISHED = datetime.min.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
--- Personal data at rest: sealed under one key per subject, so destroying the key makes all of it unreadable.
+-- Personal data at rest: sealed under a key for each record, two of a request; destroying the key makes it unreadable.
 CREATE SCHEMA vault;
 
 CREATE TABLE vault.subject (
