@@ -13,7 +13,7 @@ from shared.domain.user_events import EMITTERS, Emitter, read_emitters
 
 
 class IntakeSettings(Group, env_prefix="DSR_INTAKE_"):
-    """Bounds of the door; anything beyond is refused with a problem, and stores nothing."""
+    """Limits of the API (`api/admission.py`); a call beyond one is refused with a problem, and stores nothing."""
 
     batch_bytes: int = Field(default=4 * 2**20, ge=1, le=64 * 2**20, description="longest body of a batch")
     result_bytes: int = Field(

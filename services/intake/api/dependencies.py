@@ -135,7 +135,7 @@ Rehearsable = Annotated[Services, Depends(_rehearsable)]
 
 
 async def caller(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Caller:
-    """The caller whom the door has let in."""
+    """Returns the caller whom `Admission` has admitted."""
     found: Caller = request.state.caller
     return found
 
