@@ -516,7 +516,7 @@ async def test_a_letter_on_paper_opens_nothing(intake: Intake) -> None:
     printed = (await intake.officer.get("/v1/letters/print")).raise_for_status().text
     assert "Musterstraße 1" in printed
     secret = intake.unit_of_work.vault.keyring
-    code = correspondence.code(secret, UUID(submitted["request_id"]))
+    code = correspondence.letter_code(secret, UUID(submitted["request_id"]))
     assert code not in printed.replace(" ", "")
     assert "/portal/" not in printed
     assert (await intake.channel.get(f"{path}/letters", headers={"Letter-Code": code})).status_code == 404

@@ -59,7 +59,7 @@ async def test_each_recipient_of_erased_data_gets_one_digest_and_is_listed(discl
     letters = (await disclosing.officer.get("/v1/letters")).raise_for_status().json()["data"]
     ways = {theirs["mailer"]["digest_id"]: ("email", None), theirs["carrier"]["digest_id"]: ("post", None)}
     assert {each["letter_id"]: (each["way"], each["request_id"]) for each in letters} == ways
-    code = {"Letter-Code": correspondence.code(disclosing.unit_of_work.vault.keyring, UUID(id_of(path)))}
+    code = {"Letter-Code": correspondence.letter_code(disclosing.unit_of_work.vault.keyring, UUID(id_of(path)))}
     read = (await disclosing.channel.get(f"{path}/letters", headers=code)).raise_for_status().json()["data"]
     assert [each["kind"] for each in read] == ["acknowledgement", "answer"]
     named = " ".join(read[-1]["body"].split())

@@ -82,7 +82,7 @@ class Deciding:
         """
         async with self.unit_of_work.begin() as tx:
             request = await repository.read(tx.connection, request_id)
-            shown = caller.role == "channel" and correspondence.opens(tx.vault.keyring, request_id, code or "")
+            shown = caller.role == "channel" and correspondence.is_letter_code(tx.vault.keyring, request_id, code or "")
             shown = shown and request is not None and request.tenant == caller.grant.tenant
             shown = shown and request is not None and request.channel not in SENT_TO  # whose code no letter has
             shown = shown or caller.follows == request_id

@@ -47,7 +47,7 @@ _BY_REFERENCE = re.compile(r"/v1/requests/((?i:ccp)-[^/]+)")
 class Admission:
     """Wraps the application of the API; leaves ``caller`` and ``headers`` in the state of the scope for it.
 
-    ``unrouted``: applications by path that get their POST calls without routing, to save its time, and find the ``body``
+    ``unrouted``: applications by path that get their POST calls without routing, to save time; they find the ``body``
     in the state too (decision record 8). A path may name a request by its reference in place of its ID.
     """
 

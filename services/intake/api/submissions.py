@@ -109,13 +109,14 @@ class SubmissionEndpoint:
             keyed = self._keyring.hash(f"idempotency\0{key}".encode()) if key else None
             context = SubmissionContext(sender, keyed, digest, trace)
             accepted = await self._services.submissions.accept(prepared, context)
+        is_channel = sender.role == "channel"
         shown = [
             {
                 "request_id": str(a.request_id),
                 "reference": reference.of(a.request_id),
                 "state": a.state,
                 "due_on": a.due_on,
-                "letter_code": correspondence.code(self._keyring, a.request_id) if sender.role == "channel" else None,
+                "letter_code": correspondence.letter_code(self._keyring, a.request_id) if is_channel else None,
             }
             for a in accepted
         ]

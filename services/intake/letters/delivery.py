@@ -103,7 +103,7 @@ async def keep(tx: UnitOfWork, letters: Letters, written: Sequence[Written], mor
             _ask(tx, each.request, letter_id, each.sealing.source, by_mail=delivered[letter_id])
 
 
-async def acknowledge(tx: UnitOfWork, opened: Sequence[tuple[StoredRequest, correspondence.Opened]]) -> None:
+async def acknowledge(tx: UnitOfWork, opened: Sequence[tuple[StoredRequest, correspondence.NewCorrespondence]]) -> None:
     """Has the acknowledgements of new requests delivered, which are kept already.
 
     An address gets one a day, so that forged mails in its name cannot cause many.
@@ -115,7 +115,7 @@ async def acknowledge(tx: UnitOfWork, opened: Sequence[tuple[StoredRequest, corr
         if request.channel == "post":
             await _insert(tx, letter, *await _by_post(tx, request))
         elif request.channel == "email":
-            [stated, *_] = (each for each in new.said if each.type is IdentityType.EMAIL)
+            [stated, *_] = (each for each in new.identities if each.type is IdentityType.EMAIL)
             mark = tx.vault.keyring.fingerprint(stated)
             by_mail = await _insert(tx, letter, "email", "waiting", None, mark)
             if not by_mail:

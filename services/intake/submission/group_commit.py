@@ -13,7 +13,7 @@ from services.intake.access.auth import Caller
 from services.intake.core.errors import IdempotencyKeyReused
 from services.intake.core.metrics import REQUESTS
 from services.intake.letters import delivery
-from services.intake.letters.correspondence import Opened
+from services.intake.letters.correspondence import NewCorrespondence
 from services.intake.request import status
 from services.intake.request.aggregate import Request, Transition
 from services.intake.request.lifecycle import State
@@ -62,7 +62,7 @@ class PreparedRequest:
     received: Transition
     marks: Marks
     subject_row: Row
-    correspondence: Opened
+    correspondence: NewCorrespondence
 
     @property
     def request(self) -> Request:
@@ -191,7 +191,7 @@ async def _insert(tx: UnitOfWork, submissions: Sequence[Submitted]) -> None:
     await tx.vault.insert_sealed(tx.connection, [row for each in prepared for row in each.correspondence.sealed])
     await other_requests.enter_new(tx, [(each.request, each.marks.person) for each in prepared])
     await repository.insert(tx.connection, [(each.request, each.marks) for each in prepared])
-    await lookup.enter(tx, [(each.request.request_id, each.correspondence.said) for each in prepared])
+    await lookup.enter(tx, [(each.request.request_id, each.correspondence.identities) for each in prepared])
     await delivery.acknowledge(tx, [(each.request, each.correspondence) for each in prepared])
     said = [event for each in prepared for event in each.received.published]
     await other_requests.search_too(tx, said)

@@ -32,8 +32,8 @@ _HELD = 20_000
 Work = Callable[[Unit, Sequence[Task], Sequence[Subject]], Awaitable[Sequence[Result]]]
 
 
-class Worker(Protocol):
-    """One call of an operation that changes records; ``shapes``: the places of the system."""
+class Eraser(Protocol):
+    """Erases for the tasks of one call, in transactions or step by step; ``shapes``: the places of the system."""
 
     @property
     def shapes(self) -> Sequence[Shape]: ...
@@ -102,11 +102,11 @@ class Served:
         self._refuse_undeclared(tasks)
 
         async def erase(tenant: str | None, theirs: Sequence[Task]) -> Sequence[Result]:
-            worker = self._eraser(save_progress)
-            results = await worker.run(theirs)
-            sought = [subject(task, worker.shapes) for task in theirs]
-            results = _covered(worker.shapes, sought, results)
-            if not any(shape.unattributed for shape in worker.shapes):
+            eraser = self._eraser(save_progress)
+            results = await eraser.run(theirs)
+            sought = [subject(task, eraser.shapes) for task in theirs]
+            results = _covered(eraser.shapes, sought, results)
+            if not any(shape.unattributed for shape in eraser.shapes):
                 return results
             async with self._engine_system.unit(tenant, known=True) as unit:
                 return await _with_unattributed(unit, theirs, results)
@@ -117,11 +117,11 @@ class Served:
         """Changes records in place, and verifies."""
 
         async def amend(_: str | None, theirs: Sequence[Task]) -> Sequence[Result]:
-            worker = Amendment(self._engine_system, self._engine_policy, save_progress)
-            results = await worker.run(theirs)
+            amendment = Amendment(self._engine_system, self._engine_policy, save_progress)
+            results = await amendment.run(theirs)
             if theirs[0].operation is Operation.LIFT:  # it removes this request's own marks, without a search
                 return results
-            return _covered(worker.shapes, [subject(task, worker.shapes) for task in theirs], results)
+            return _covered(amendment.shapes, [subject(task, amendment.shapes) for task in theirs], results)
 
         return await self._apart(tasks, amend, steps=self._steps is not None)
 
@@ -136,7 +136,7 @@ class Served:
     def _copies(self, left: Sequence[Span]) -> Copies:
         return Copies(self._engine_system.name, self._engine_policy, left)
 
-    def _eraser(self, save_progress: Checkpoint) -> "Worker":
+    def _eraser(self, save_progress: Checkpoint) -> Eraser:
         if isinstance(self._engine_system, StepSystem):
             return Stepwise(self._engine_system, self._engine_policy, save_progress)
         return Erasure(self._engine_system, self._engine_policy, save_progress, self._engine_pace)
