@@ -1,7 +1,7 @@
-"""A service is a handful of loops in one process: consume, work, relay, serve; if one dies, the process dies.
+"""Runs a service: loops that consume, work, relay and serve, in one process that ends if any of them fails.
 
-SIGTERM drains: no new batch is taken up, what is in hand is finished, the outbox is emptied, then the process ends.
-What takes too long then, because the database is away or a neighbour does not answer, is left to others, as by a kill.
+SIGTERM drains: the service takes no new batch, finishes its work in hand, empties the outbox, and ends. Work that takes
+too long then, because the database is away or a system does not answer, is left to other processes, as after a kill.
 """
 
 import asyncio
@@ -87,7 +87,7 @@ _SWITCH_SECONDS = 0.001
 
 
 def collect_seldom() -> None:
-    """Leaves what is loaded by now to the garbage collector no more, and lets it run seldom."""
+    """Exempts what is loaded by now from garbage collection, and lets the collector run seldom."""
     gc.freeze()
     gc.set_threshold(_COLLECT_EVERY)
     gc.enable()
@@ -208,7 +208,7 @@ class Service:
             self.fulfilments.observers = located - counting
 
     async def _reach_broker(self, producer: KafkaProducer) -> None:
-        """Looks whether there is a broker; an API is served without, since what it takes waits in the outbox."""
+        """Connects to the broker; an API is served without one, since what it accepts waits in the outbox."""
         try:
             await producer.start()
         except BusAway as error:
@@ -223,7 +223,7 @@ class Service:
         running.unit_of_work.relay_wakeup.wake()
 
     def _all_loops(self, running: Running, producer: KafkaProducer, listener: socket) -> dict[str, Awaitable[None]]:
-        """The loops of every service by their names, but for those that end last."""
+        """Returns the loops by name, except relay and lease, which end after all others."""
         measured = ProcessMetrics(running.unit_of_work, self.fulfilments.steps)
         loops: dict[str, Awaitable[None]] = {_name(loop): loop(running) for loop in self._loops}
         loops["machine"] = _every_five_seconds(measured.look, "machine", running, share=FIGURES)
@@ -244,7 +244,7 @@ class Service:
         return loops
 
     def _fulfilling(self, running: Running, downstreams: Downstreams, lease: Lease) -> dict[str, Awaitable[None]]:
-        """Workers for each step, as many as its system takes; replies of those who are asked: it may read no others."""
+        """Returns the workers of each step, as many as its system takes, and the consumer of replies from bus teams."""
         work = running.settings.work
         reaper = Reaper(running.unit_of_work, self.fulfilments, work)
         every = work.lease_seconds / RENEWALS
@@ -283,7 +283,7 @@ class Service:
 
 
 async def _forget(unit_of_work: UnitOfWorkFactory) -> None:
-    """Forgets what was consumed once it can no longer be delivered again."""
+    """Deletes inbox marks of events that can no longer be delivered again."""
     async with unit_of_work.pool.acquire() as connection:
         await inbox.forget(connection, unit_of_work.clock.now() - inbox.KEEP)
 
