@@ -118,7 +118,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class CopiedRecord:
     """One record about the subject, as the subject may read it.
 
     ``portable``: it also goes into a portability package: provided by the subject under consent or contract (Art. 20).
@@ -185,7 +185,7 @@ class Receipt:
     searched_by: tuple[IdentityType, ...] | None = None
     categories: tuple[str, ...] | None = None
     identities: tuple[Identity, ...] = ()
-    records: tuple[Record, ...] = ()
+    records: tuple[CopiedRecord, ...] = ()
     parts: int = 0
 
     def report(self, system: str, operation: Operation) -> TaskReport:

@@ -8,9 +8,9 @@ from shared.domain.assignments import AssignedNumber
 from shared.domain.identities import Identity
 from shared.domain.operations import Operation
 from shared.systems.capabilities import Capabilities
-from shared.systems.contract import Checkpoint, Record, Result, Task
+from shared.systems.contract import Checkpoint, CopiedRecord, Result, Task
 
-HandOver = Callable[[UUID, Sequence[Record]], Awaitable[None]]
+HandOver = Callable[[UUID, Sequence[CopiedRecord]], Awaitable[None]]
 """Hands a part of a task's records to the vault; parts of earlier attempts do not count.
 
 Raises ``Withdrawn``, or an error if another worker has taken the task; let both propagate.

@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse
 from shared.domain.errors import DataStillPresent, LimitExceeded, NotSupported, Refused, SignInRefused, WrongPersonMatch
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Limit, Operation, TaskOutcome
-from shared.systems.contract import Pending, Receipt, Record
+from shared.systems.contract import CopiedRecord, Pending, Receipt
 from shared.systems.protocols import ExportableInParts
 from shared.systems.states import ErasureRefused
 from tests.contract.http_stands import ADA, declared, hubspot, stripe, task, zendesk
@@ -375,7 +375,7 @@ async def test_many_records_of_one_person_are_read_in_flat_memory(tmp_path: Path
     (tmp_path / "saas.toml").write_text(DECLARATION.format(auth=BEARER, find="", more="") + NOTES)
     given: list[int] = []
 
-    async def hand_over(_: object, records: Sequence[Record]) -> None:
+    async def hand_over(_: object, records: Sequence[CopiedRecord]) -> None:
         given.append(len(records))
 
     async with declared(tmp_path / "saas.toml", httpx.MockTransport(handle), SetClock(), max_rows=10_000) as engine:

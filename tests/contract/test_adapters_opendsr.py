@@ -32,7 +32,7 @@ from shared.domain.errors import (
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome
 from shared.domain.release import Match
-from shared.systems.contract import Pending, Receipt, Record, Result
+from shared.systems.contract import CopiedRecord, Pending, Receipt, Result
 from shared.systems.opendsr.processor import RequestType, SignatureWrong, request_body, subject_request_id
 from shared.systems.opendsr.settings import OpenDsrSettings
 from tests.contract.adapter_stands import NOON, Engine, OpenDsrStand, erasure_of, opendsr_stand, task_of
@@ -153,7 +153,7 @@ async def test_access_gives_what_the_processor_holds_and_its_own_words_only_to_t
     stand = stand_of(MailingSystem([], SetClock()), 1, portable=True)
     result = await copied(stand)
     assert isinstance(result, Receipt)
-    record = Record("subscription", "mailing", {"email": ADA, "list": "0"}, matched=(Match("email", ADA),))
+    record = CopiedRecord("subscription", "mailing", {"email": ADA, "list": "0"}, matched=(Match("email", ADA),))
     expected = Receipt(result.task_id, TaskOutcome.EXPORTED, 1, by_category={"record": 1}, records=(record,))
     assert result == expected
     assert stand.holds(ADA) == 1

@@ -29,7 +29,7 @@ from shared.storage import suppression
 from shared.storage.release import fault_of_package
 from shared.storage.suppression import CHANNELS, Entry
 from shared.storage.vault import Sealing
-from shared.systems.contract import Checkpoint, Receipt, Record, Result, Task
+from shared.systems.contract import Checkpoint, CopiedRecord, Receipt, Result, Task
 from tests.fixtures.databases import tables_with
 from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a
@@ -392,10 +392,10 @@ async def test_expired_request_leaves_no_row_but_its_evidence(open_harness: Open
 
 # What export adds to the same machine: the package, its pieces, and what a withdrawal or a closure leaves of them.
 FOUND = (Match("email", EMAIL_SERVICES.value),)
-CONTACT = Record("contact", "party", {"name": "Ada"}, portable=True, matched=FOUND)
+CONTACT = CopiedRecord("contact", "party", {"name": "Ada"}, portable=True, matched=FOUND)
 
 
-def giving(*records: Record) -> ScriptedSystem:
+def giving(*records: CopiedRecord) -> ScriptedSystem:
     """Returns a system with these records for every subject."""
     given = each(lambda task: Receipt(task.task_id, TaskOutcome.EXPORTED, found=len(records), records=records))
     return ScriptedSystem("crm", answers={Operation.EXPORT: given})
@@ -407,7 +407,7 @@ async def collected(harness: Harness, event: RequestVerified) -> None:
     await harness.worker("crm", Operation.EXPORT).work()
 
 
-SCORE = Record("score", "risk", {"score": 3}, matched=FOUND)
+SCORE = CopiedRecord("score", "risk", {"score": 3}, matched=FOUND)
 EVENT = """
 SELECT value ->> 'package_id', value #>> '{tasks,0,handed_out}'
 FROM (SELECT convert_from(value, 'UTF8')::jsonb FROM outbox) o (value)

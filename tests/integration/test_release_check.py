@@ -20,7 +20,7 @@ from shared.fulfilment.store import NewFulfilment
 from shared.runtime.metrics import PEOPLE
 from shared.storage.register import announce, fill
 from shared.storage.release import KIND
-from shared.systems.contract import Receipt, Record, Result, Task
+from shared.systems.contract import CopiedRecord, Receipt, Result, Task
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a
@@ -49,7 +49,7 @@ def system(name: str, *matched: Match) -> ScriptedSystem:
     scripted = ScriptedSystem(name, needs=frozenset({EMAIL, PHONE}))
 
     def collect(task: Task) -> Result:
-        record = Record("call", name, {"to": "+442079460001"}, matched=matched)
+        record = CopiedRecord("call", name, {"to": "+442079460001"}, matched=matched)
         return Receipt(task.task_id, TaskOutcome.EXPORTED, found=1, remaining=1, records=(record,))
 
     scripted.answers[Operation.EXPORT] = each(collect)

@@ -22,7 +22,7 @@ from shared.domain.errors import DataStillPresent, LimitExceeded, NotSupported, 
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.domain.release import WITHHELD
-from shared.systems.contract import NotSearched, Receipt, Record
+from shared.systems.contract import CopiedRecord, NotSearched, Receipt
 from shared.systems.protocols import ExportableInParts
 from shared.systems.roundup.adapter import RoundupAdapter
 from shared.systems.roundup.system import TicketSystem
@@ -126,9 +126,9 @@ async def test_copy_of_many_files_is_streamed_in_parts(ticketing: Ticketing, mon
     for n in range(2):
         ticketing.ticket(user, f"Roaming {n}", "no data in Lisbon", f"bill {n}.pdf")
     monkeypatch.setattr(TicketSystem, "part", 1)
-    given: list[Record] = []
+    given: list[CopiedRecord] = []
 
-    async def hand_over(_: object, records: Sequence[Record]) -> None:
+    async def hand_over(_: object, records: Sequence[CopiedRecord]) -> None:
         given.extend(records)
 
     asked = task(Operation.EXPORT, email(address))

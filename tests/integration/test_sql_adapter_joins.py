@@ -15,7 +15,7 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome
 from shared.domain.release import Match
 from shared.storage.postgres import connected
-from shared.systems.contract import Receipt, Record, Task
+from shared.systems.contract import CopiedRecord, Receipt, Task
 from shared.systems.sql.catalog import DatasetOutdated
 from shared.systems.sql.notes import schema_for
 from shared.systems.sql.system import SqlSystem
@@ -235,7 +235,7 @@ async def test_shared_address_is_resolved_by_what_rows_show(customer_store: Cust
 async def test_unlimited_copy_is_streamed(customers: SqlEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     parts: list[tuple[UUID, list[str]]] = []
 
-    async def hand_over(task_id: UUID, records: Sequence[Record]) -> None:
+    async def hand_over(task_id: UUID, records: Sequence[CopiedRecord]) -> None:
         parts.append((task_id, [record.category for record in records]))
 
     async def read() -> list[Receipt]:

@@ -17,7 +17,7 @@ from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.fulfilment import handlers
 from shared.fulfilment.store import Completed, NewFulfilment
-from shared.systems.contract import Receipt, Record, Result, Task
+from shared.systems.contract import CopiedRecord, Receipt, Result, Task
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
 from tests.fixtures.intake import FREELY, PROOF, Intake
@@ -148,7 +148,7 @@ async def test_number_of_a_tenant_follows_the_register_then_the_tenant(open_harn
 @pytest.mark.parametrize("tenant", ["acme", None])
 async def test_foreign_tenant_gets_nothing(open_harness: OpenHarness, owner: str | None, tenant: str | None) -> None:
     def collect(task: Task) -> Result:
-        record = Record("call", "cdr", {"seconds": 61}, matched=(Match(EMAIL, "ada@example.org", None, owner),))
+        record = CopiedRecord("call", "cdr", {"seconds": 61}, matched=(Match(EMAIL, "ada@example.org", None, owner),))
         return Receipt(task.task_id, TaskOutcome.EXPORTED, found=1, remaining=1, records=(record,))
 
     cdr = ScriptedSystem("cdr", tenants=ACME, answers={Operation.EXPORT: each(collect)})

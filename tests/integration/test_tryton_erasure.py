@@ -23,7 +23,7 @@ from shared.domain.errors import (
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Limit, Operation, TaskOutcome
 from shared.domain.release import ASSIGNED, Match
-from shared.systems.contract import NotSearched, Receipt, Record
+from shared.systems.contract import CopiedRecord, NotSearched, Receipt
 from shared.systems.sweepable import Counted, Due, Swept
 from shared.systems.tryton.adapter import TrytonAdapter
 from shared.systems.tryton.rpc import CrmRefused
@@ -391,19 +391,19 @@ async def test_an_export_hands_out_everything_in_words_that_can_be_read(crm: Crm
     assert {*held} == {*matched, *(Match(ASSIGNED, "+4915112345674", at) for at in (SINCE, last))}
     party: dict[str, JsonValue] = {"customer_number": customer.code, "name": customer.name, **flags}
     assert tuple(replace(record, matched=()) for record in export.records) == (
-        Record("account", f"{SYSTEM}.party.party", party, not_provided=tuple(flags)),
-        Record(
+        CopiedRecord("account", f"{SYSTEM}.party.party", party, not_provided=tuple(flags)),
+        CopiedRecord(
             "contact",
             f"{SYSTEM}.party.contact_mechanism",
             {"kind": "email", "value": customer.emails[0], "in_use": True},
         ),
-        Record(
+        CopiedRecord(
             "assignment",
             f"{SYSTEM}.number.assignment",
             {"number": "+4915112345674", "line": "personal", **period},
             portable=False,
         ),
-        Record("address", f"{SYSTEM}.party.address", address),
+        CopiedRecord("address", f"{SYSTEM}.party.address", address),
     )
 
 

@@ -18,7 +18,7 @@ from shared.domain.rights import Outcome, Right
 from shared.fulfilment.store import FulfilmentState, NewFulfilment
 from shared.storage.subject_data import encode_identities
 from shared.storage.vault import Sealing
-from shared.systems.contract import NotSearched, Receipt, Record, Result, Task
+from shared.systems.contract import CopiedRecord, NotSearched, Receipt, Result, Task
 from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
 from tests.fixtures.intake import Intake, id_of
@@ -342,9 +342,8 @@ def cdr() -> ScriptedSystem:
         reason = None if all(number.value in dated for number in numbers) else Unsearched.NUMBER_WITHOUT_PERIOD
         if not dated and reason:
             return NotSearched(task.task_id, reason)
-        records = (
-            (Record("call", "cdr", {"of": " ".join(sorted(dated))}),) if task.operation is Operation.EXPORT else ()
-        )
+        copied = CopiedRecord("call", "cdr", {"of": " ".join(sorted(dated))})
+        records = (copied,) if task.operation is Operation.EXPORT else ()
         outcome = {Operation.EXPORT: TaskOutcome.EXPORTED, Operation.ERASE: TaskOutcome.ERASED}.get(task.operation)
         return Receipt(task.task_id, outcome or TaskOutcome.AMENDED, 2, 2, not_searched=reason, records=records)
 

@@ -32,7 +32,7 @@ from shared.storage.chunks import CHUNK, Chunked, ChunkWriter
 from shared.storage.postgres import Connection
 from shared.storage.subject_data import SubjectData, encode_identities
 from shared.storage.vault import Sealing, Vault
-from shared.systems.contract import Checkpoint, Receipt, Record, Result, Task
+from shared.systems.contract import Checkpoint, CopiedRecord, Receipt, Result, Task
 from shared.systems.protocols import HandOver
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock
 from tests.fixtures.intake import Intake
@@ -340,8 +340,8 @@ class InParts(ScriptedSystem):
         return [failure or Receipt(task.task_id, TaskOutcome.EXPORTED, found=n, records=(rest,), parts=len(values))]
 
 
-def record(value: str) -> Record:
-    return Record("calls", "cdrs", {"value": value}, matched=(Match("email", "ada@example.org"),))
+def record(value: str) -> CopiedRecord:
+    return CopiedRecord("calls", "cdrs", {"value": value}, matched=(Match("email", "ada@example.org"),))
 
 
 async def copying(open_harness: OpenHarness, *calls: tuple[Sequence[str], Result | None]) -> tuple[Harness, InParts]:

@@ -29,7 +29,7 @@ from shared.domain.release import LEFT, WITHHELD
 from shared.domain.rights import Outcome, Right
 from shared.domain.wording import LANGUAGES, Language
 from shared.fulfilment.parts import sealing
-from shared.systems.contract import Record
+from shared.systems.contract import CopiedRecord
 from shared.systems.http.declaration import read_declaration
 from shared.systems.http.settings import SHIPPED
 from shared.systems.sql.dataset import Dataset
@@ -263,7 +263,7 @@ async def test_our_own_estimate_is_not_attributed_to_the_person() -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("whose", ["others", "withheld", "unconcerned"])
 async def test_each_field_that_hides_something_is_named_with_its_reason(whose: str, language: Language) -> None:
-    record = Record("call_record", "cdr.calls", {"from": "x"}, matched=(), hidden={"network_number": whose})
+    record = CopiedRecord("call_record", "cdr.calls", {"from": "x"}, matched=(), hidden={"network_number": whose})
     content = sealing(UUID(int=1), "cdr", [record, replace(record, hidden={})]).content
     named, other = pieces.read("cdr", content, Right.ACCESS, lambda _: True)
     assert (dict(named.hidden), dict(other.hidden)) == (record.hidden, {})

@@ -14,7 +14,7 @@ from shared.domain.errors import AnswerMalformed, DsrError, Misconfigured, Wrong
 from shared.domain.identities import LONGEST, IdentityType
 from shared.domain.release import Match, Named, spelled
 from shared.systems.bus.settings import SHOWN, BusSettings
-from shared.systems.contract import Record, Task
+from shared.systems.contract import CopiedRecord, Task
 from shared.systems.http_client import is_deeper
 
 MOST_ROWS = 20_000
@@ -110,7 +110,7 @@ def read_result(body: bytes) -> TaskResult:
 
 def records_of(
     task: Task, uploaded: bytes | None, found: int, settings: BusSettings, held: frozenset[str]
-) -> list[Record]:
+) -> list[CopiedRecord]:
     """Returns the rows of a copy, without fields that the subject is not shown.
 
     ``held``: the categories that the downstreams file declares for the system.
@@ -175,10 +175,10 @@ def _spelled_out(text: str) -> Iterator[Named]:
         yield named
 
 
-def _record(system: str, row: Row, shown: frozenset[str]) -> Record:
+def _record(system: str, row: Row, shown: frozenset[str]) -> CopiedRecord:
     matched = tuple(Match(each.type.value, each.value, each.at, each.tenant) for each in row.matched)
     data = {name: value for name, value in row.data.items() if name in shown}
-    return Record(row.category, f"{system}.{row.source}", data, row.portable, matched)
+    return CopiedRecord(row.category, f"{system}.{row.source}", data, row.portable, matched)
 
 
 def _place(location: Sequence[int | str]) -> str:

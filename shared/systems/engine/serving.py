@@ -12,8 +12,7 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.policy import Policy
 from shared.systems.capabilities import Capabilities
-from shared.systems.contract import Checkpoint, NotSearched, Receipt, Result, Task
-from shared.systems.contract import Record as Copied
+from shared.systems.contract import Checkpoint, CopiedRecord, NotSearched, Receipt, Result, Task
 from shared.systems.engine import locating, planning, retention
 from shared.systems.engine.amending import Amendment
 from shared.systems.engine.copying import Copies
@@ -269,11 +268,11 @@ class _Parts:
 
     def __init__(self, task: Task) -> None:
         self.task_id = task.task_id
-        self.held: list[Copied] = []
+        self.held: list[CopiedRecord] = []
         self.parts = 0
         self._counts = Counter[str]()
 
-    def add(self, record: Copied) -> None:
+    def add(self, record: CopiedRecord) -> None:
         self.held.append(record)
         self._counts[record.category] += 1
 

@@ -13,7 +13,7 @@ from shared.domain.errors import DataStillPresent, LimitExceeded, Refused, Withd
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.policy import OnErasure
 from shared.systems.capabilities import Capabilities
-from shared.systems.contract import Checkpoint, Receipt, Record, Result, Task
+from shared.systems.contract import Checkpoint, CopiedRecord, Receipt, Result, Task
 from shared.systems.engine.stepwise import Later, apart
 from shared.systems.opendsr.processor import (
     Processor,
@@ -142,7 +142,7 @@ class OpenDsrAdapter:
         if status.results_url is None:
             raise Refused(f"{self._system} found results and gives no results_url to fetch them from")
         records = tuple(
-            Record(
+            CopiedRecord(
                 category, self._system, data, self._settings.portable, named_in(data, task.identities, self._settings)
             )
             for category, data in await self._results(task, status.results_url, found)

@@ -8,8 +8,7 @@ from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity
 from shared.domain.policy import OnErasure, Other, Policy, read_policy
 from shared.systems.capabilities import Capabilities
-from shared.systems.contract import Checkpoint, Result, Task
-from shared.systems.contract import Record as Copied
+from shared.systems.contract import Checkpoint, CopiedRecord, Result, Task
 from shared.systems.engine.copying import Copies
 from shared.systems.engine.ownership import Mine
 from shared.systems.engine.records import Span
@@ -38,9 +37,9 @@ class _Call(Served):
 class _AsRead(Copies):
     """The system itself has written down what its records say: what they hide is in their history, too."""
 
-    def record(self, mine: Mine) -> Copied:
+    def record(self, mine: Mine) -> CopiedRecord:
         read = mine.record.ref
-        if not isinstance(read, Copied):
+        if not isinstance(read, CopiedRecord):
             raise TypeError("a record was read without what it says")
         return read
 
