@@ -16,10 +16,11 @@ from services.intake.actions.approvals import REQUESTS
 from services.intake.actions.registry import KINDS
 from services.intake.core.errors import BadRequest
 from services.intake.queries import worklist
-from services.intake.queries.worklist import Cursor, Filters, Waits
+from services.intake.queries.worklist import Cursor, Filters
 from services.intake.request.aggregate import Request
 from services.intake.request.blockers import blocked_by
 from services.intake.request.lifecycle import State
+from services.intake.request.stored_request import Waits
 from services.intake.store import lookup
 from services.web.site import Visit
 from shared.domain.rights import Right

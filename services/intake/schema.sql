@@ -1,126 +1,67 @@
--- Which systems a request has reports of, as an array: its statistics tell a rare system from a common one, also of what is closed.
+-- The systems that have reported on a request. An index of this expression has statistics: they tell a rare system from a common one.
 CREATE FUNCTION request_systems(tasks jsonb) RETURNS text[] LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     SELECT array_agg(DISTINCT task ->> 'system') FROM jsonb_array_elements(tasks) AS task
 $$;
 
--- A request and where it stands; who it is about is in the vault only.
+-- A request and its state. Personal data about its subject is in the vault only. Queries read the columns; the other facts of a request,
+-- of which most have few, are in one column (`repository`).
 CREATE TABLE request (
-    request_id     uuid PRIMARY KEY,         -- a UUIDv7: in the order of acceptance
+    request_id     uuid PRIMARY KEY,         -- a UUIDv7: sorts by the time of acceptance
     subject_ref    uuid        NOT NULL,
     "right"        text        NOT NULL,
     scope          text,
     channel        text        NOT NULL,
     key_id         text        NOT NULL,     -- the API key that submitted it
+    tenant         text,                     -- the customer whose instruction it is
+    case_id        uuid,                     -- the first request of the message that asked for several rights
     accepted_at    timestamptz NOT NULL,
-    version        bigint      NOT NULL DEFAULT 1,  -- one more with each change: its entity tag
+    version        bigint      NOT NULL DEFAULT 1,  -- rises with each change: the entity tag
     state          text        NOT NULL,
-    received_at    timestamptz NOT NULL,     -- with the zones of controller and subject: its arrival
-    zones          text        NOT NULL DEFAULT '',  -- separated by commas
-    calendar       text        NOT NULL DEFAULT '',
-    role           text        NOT NULL DEFAULT 'controller',  -- what we are for the data
+    received_at    timestamptz NOT NULL,
+    role           text        NOT NULL DEFAULT 'controller',  -- our role for these data
     due_on         date        NOT NULL,
-    calc_version   text        NOT NULL DEFAULT '',  -- rules, policy and holidays that it was computed with
     outcome        text,
-    responded_at   timestamptz,
+    responded_at   timestamptz,              -- when the answer reached the subject
     closed_at      timestamptz,
-    package_id     uuid,
-    downloads      integer     NOT NULL DEFAULT 0,  -- how often the package was handed out
-    downloaded     uuid,                     -- which one that was: a later one is counted anew
-    lifted_at      timestamptz,              -- of a restriction: when every system had lifted it
-    package_checked_at timestamptz,          -- when its rows were last checked, since it was made
-    package_fault  text,                     -- why it is withheld since then
-    tasks          jsonb,                    -- what the downstreams reported, in counts
-    warning        text,                     -- the latest milestone of its deadline, if one has come
-    extended       boolean     NOT NULL DEFAULT false,
-    finished       text,                     -- outcome of the work that ended while a question was open
-    decided        text,                     -- how two persons have decided to answer it, once it is known what is done
-    owed           boolean     NOT NULL DEFAULT false,  -- what was missing then is still to be done
-    question       jsonb,                    -- the question that is, or stayed, open
-    suspended      boolean     NOT NULL DEFAULT false,  -- its work begins once its API key is released
-    resumable      boolean     NOT NULL DEFAULT false,  -- closed, and a late answer reopens it
-    resumed        boolean     NOT NULL DEFAULT false,  -- a late answer has: its due date follows from that
-    proved_account bytea,                    -- keyed fingerprints of what is proved of who asks
-    proved_email   bytea,
-    postponed      boolean     NOT NULL DEFAULT false,  -- an erasure that waits for other requests of the person
-    tenant         text,
-    instruction_id text,
-    -- Where the subject lives (ISO 3166), if anybody has said it: the holidays of a request are somebody's also where nobody has.
-    country        text,
-    -- When the subject was told that what a request had restricted is lifted (Art. 18(3)); null while it is not.
-    lift_notified_at   timestamptz,
-    -- What is told of a package after it was made: that it is no longer kept, or is being made anew.
-    package_gone   uuid,                     -- the package that was fetched as often as it may be, or expired
-    renewing     boolean NOT NULL DEFAULT false,
-    -- Up to which change of the register of numbers a request that waits because of one was looked at.
-    register_seen_at timestamptz,
-    -- When a customer of ours who decides about the data got the request, and when they replied.
-    forwarded_at          timestamptz,
-    controller_replied_at timestamptz,
-    -- Restrictions of the same person oppose an erasure.
-    opposed        boolean     NOT NULL DEFAULT false,
-    -- Who has asked has not shown who they are, and it is done all the same: so nothing is told that tells who is a customer.
-    anonymous      boolean     NOT NULL DEFAULT false,
-    -- The language in which the subject is written to: what they have asked for, else that of their country (shared/policy/languages/languages.toml).
-    language       text        NOT NULL DEFAULT 'en' CHECK (language ~ '^[a-z]{2}$'),
-    -- What came in one message: the request of its first right, by whose id the person knows all of them.
-    case_id        uuid,
-    -- Of a withdrawal of consent (Art. 7(3)): to what, and the proof that outlives the identities: by whom, which text they had consented to.
-    purposes       text[]      NOT NULL DEFAULT '{}',
-    consent_text   text,
-    withdrawn_by   bytea[],                  -- keyed fingerprints of what they have stated of themselves
-    -- Of a package that fits: by what that was found, so that it is not read again until any of that is other.
-    package_checked_as bytea,
-    -- What is closed and not done: its answer has not reached the person, or a part of it is still owed. It is open to the privacy team.
-    unfinished     boolean     NOT NULL GENERATED ALWAYS AS (
-        state = 'closed' AND (responded_at IS NULL OR renewing OR owed AND outcome IS NOT DISTINCT FROM 'partially_fulfilled'
-            AND jsonb_path_exists(coalesce(tasks, '[]'), '$[*] ? (exists(@.failure) || !exists(@.outcome))'))) STORED,
-    systems        text[] GENERATED ALWAYS AS (request_systems(tasks)) STORED,
-    waits          text GENERATED ALWAYS AS (CASE
-        WHEN package_fault IS NOT NULL AND package_gone IS DISTINCT FROM package_id THEN 'package'
-        WHEN state = 'closed' THEN CASE
-            WHEN jsonb_path_exists(coalesce(tasks, '[]'), '$[*] ? (@.operation == "lift"
-                && (exists(@.failure) || !exists(@.outcome)))') THEN 'person'
-            WHEN outcome IN ('fulfilled', 'partially_fulfilled', 'assisted')
-            AND jsonb_path_exists(coalesce(tasks, '[]'), '$[*] ? (@.outcome == "retained"
-                && (exists(@.failure) || exists(@.kept[*] ? (exists(@.period) && !exists(@.first)))))') THEN 'person' END
-        WHEN suspended THEN 'key'
-        WHEN postponed THEN 'others'
-        WHEN state = 'awaiting_identity' THEN 'proof'
-        WHEN state = 'awaiting_clarification' THEN 'reply'
-        WHEN state = 'awaiting_decision' THEN 'person'
-    END) STORED
+    owed           boolean     NOT NULL DEFAULT false,  -- a part was still to be done at the answer
+    tasks          jsonb,                    -- reports of the systems, in counts
+    facts          jsonb       NOT NULL DEFAULT '{}',  -- all other fields of the request that differ from their default
+    open           boolean     NOT NULL DEFAULT true,  -- not closed; or the answer has not arrived, or a part is owed
+    waits          text,                     -- what it waits for (`Waits`): person, proof, reply, others, key
+    register_seen_at timestamptz             -- the change of the number register for which it was last looked at
 ) WITH (fillfactor = 70);
-CREATE INDEX request_open ON request (due_on, request_id) WHERE state <> 'closed';
-CREATE INDEX request_closed ON request (closed_at) WHERE closed_at IS NOT NULL;
-CREATE INDEX request_package ON request (responded_at) WHERE package_id IS NOT NULL;
-CREATE INDEX request_waiting ON request (state, "right")
-    WHERE state IN ('awaiting_identity', 'awaiting_clarification', 'awaiting_decision');
-CREATE INDEX request_postponed ON request (request_id) WHERE postponed AND state <> 'closed';
-CREATE INDEX request_suspended ON request (key_id) WHERE suspended;
+CREATE INDEX request_open ON request (due_on, request_id) WHERE open;
+CREATE INDEX request_waits ON request (waits, due_on, request_id) WHERE waits IS NOT NULL;
+CREATE INDEX request_closed ON request (closed_at, request_id) WHERE closed_at IS NOT NULL;
 CREATE INDEX request_owed ON request (request_id) WHERE state = 'closed' AND owed;
 -- A channel lists its own requests in the order of acceptance.
 CREATE INDEX request_of_key ON request (key_id, accepted_at, request_id);
 CREATE INDEX request_accepted ON request (accepted_at, request_id);
 CREATE INDEX request_case ON request (case_id) WHERE case_id IS NOT NULL;
-CREATE INDEX request_open_right ON request ("right", due_on, request_id) WHERE state <> 'closed';
--- Figures of what was answered lately.
+-- Figures of recent answers.
 CREATE INDEX request_responded ON request (responded_at) WHERE responded_at IS NOT NULL;
--- All requests of one person, closed ones too: their files are part of what an access asks for (REQ-E2).
-CREATE INDEX request_account ON request (proved_account) WHERE proved_account IS NOT NULL;
-CREATE INDEX request_email ON request (proved_email) WHERE proved_email IS NOT NULL;
-CREATE INDEX request_unfinished ON request (due_on, request_id) WHERE unfinished;
--- The list of what is closed by right: a right that few have asked for would else be looked for in all that was ever closed.
-CREATE INDEX request_closed_right ON request ("right", closed_at, request_id) WHERE closed_at IS NOT NULL;
-CREATE INDEX request_open_systems ON request USING gin (systems) WHERE state <> 'closed' AND systems IS NOT NULL;
-CREATE INDEX request_closed_systems ON request USING gin (systems) WHERE closed_at IS NOT NULL AND systems IS NOT NULL;
-CREATE INDEX request_waits ON request (waits, due_on, request_id) WHERE waits IS NOT NULL;
+CREATE INDEX request_systems ON request USING gin (request_systems(tasks)) WHERE open AND tasks IS NOT NULL;
 
--- By what a request is found again: its reference as it is written, and keyed hashes of what its requester states.
--- Without a foreign key, which PostgreSQL would plan for each row; it goes with its request (``expiry``).
+-- The latest package of copies of a request, which is in the vault until it is gone.
+CREATE TABLE package (
+    request_id uuid PRIMARY KEY REFERENCES request ON DELETE CASCADE,
+    package_id uuid        NOT NULL,
+    downloads  integer     NOT NULL DEFAULT 0,
+    fault      text,                         -- why it is withheld
+    checked_at timestamptz,
+    checked_as bytea,                        -- version of the facts by which it fits: the next check may reuse the result
+    gone       boolean     NOT NULL DEFAULT false  -- removed: fetched as often as allowed, or its days are over
+);
+CREATE INDEX package_kept ON package (request_id) WHERE NOT gone;
+
+-- How a request is found: by its reference, and by keyed hashes of the identities that its requester states. Stated identities go with
+-- the subject's key; proved ones, and those of a withdrawal of consent (its proof), stay with the request.
+-- Without a foreign key, which PostgreSQL would plan for each row; `expiry` deletes the rows with their request.
 CREATE TABLE request_lookup (
-    request_id uuid  NOT NULL,
-    kind       text  NOT NULL,               -- reference, or the type of the identity
-    hash       bytea NOT NULL,
+    request_id uuid    NOT NULL,
+    kind       text    NOT NULL,             -- reference, or the type of the identity
+    hash       bytea   NOT NULL,
+    proved     boolean NOT NULL DEFAULT false,  -- an account or e-mail address that is proved: it tells whose request it is
     PRIMARY KEY (request_id, hash)
 );
 CREATE INDEX request_lookup_hash ON request_lookup (hash);
@@ -189,16 +130,14 @@ CREATE TABLE incident_letter (
     PRIMARY KEY (incident_id, request_id)
 );
 
--- Other requests of the same person: by the proved account or, where one has proved none, by the proved e-mail address.
+-- Other requests of the same person: by the proved account or, where one of them has none, by the proved e-mail address.
+-- An instruction of a customer proves nothing, so it has no row here.
 CREATE VIEW same_person AS
-SELECT r.request_id, o.request_id AS other, r.proved_account AS mark
-FROM request r JOIN request o ON o.proved_account = r.proved_account
-WHERE o.request_id <> r.request_id AND o.tenant IS NOT DISTINCT FROM r.tenant
-UNION ALL
-SELECT r.request_id, o.request_id, r.proved_email
-FROM request r JOIN request o ON o.proved_email = r.proved_email
-WHERE o.request_id <> r.request_id AND o.tenant IS NOT DISTINCT FROM r.tenant
-  AND (o.proved_account IS NULL OR r.proved_account IS NULL);
+SELECT m.request_id, o.request_id AS other, m.hash AS mark
+FROM request_lookup m JOIN request_lookup o ON o.hash = m.hash AND o.proved AND o.request_id <> m.request_id
+WHERE m.proved AND (m.kind = 'account_id'
+    OR NOT EXISTS (SELECT FROM request_lookup a WHERE a.request_id = m.request_id AND a.proved AND a.kind = 'account_id')
+    OR NOT EXISTS (SELECT FROM request_lookup a WHERE a.request_id = o.request_id AND a.proved AND a.kind = 'account_id'));
 
 -- The letters of requests, which are in the vault under these ids.
 CREATE VIEW letter AS

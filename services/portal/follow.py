@@ -230,7 +230,7 @@ class Following:
         if request.package_id is None:
             return False
         async with self.works.services.unit_of_work.pool.acquire() as connection:
-            return await packages.is_used_up(connection, request.request_id, request.package_id, most)
+            return await packages.is_used_up(connection, request.request_id, most)
 
     async def _mine(self, visit: Visit) -> Request:
         """Returns the request that this session has proved; raises ``NotProved``."""

@@ -87,7 +87,8 @@ async def erasing(intake: Intake) -> str:
 
 async def waiting(intake: Intake) -> str:
     path = await intake.submit(right="erasure")
-    return await changed(intake, path, "UPDATE request SET postponed = true WHERE request_id = $1")
+    postponed = "UPDATE request SET facts = facts || jsonb_build_object('postponed', true) WHERE request_id = $1"
+    return await changed(intake, path, postponed)
 
 
 async def answered(intake: Intake) -> str:
@@ -103,7 +104,7 @@ async def withheld(intake: Intake) -> str:
         for n in (1, 2, 3):
             seen = {"package_id": str(package_id), "fault": "not_proved", "holder": f"officer-{n}"}
             tx.log_evidence(UUID(id_of(path)), "package.viewed", seen)
-    return await changed(intake, path, "UPDATE request SET package_fault = 'not_proved' WHERE request_id = $1")
+    return await changed(intake, path, "UPDATE package SET fault = 'not_proved' WHERE request_id = $1")
 
 
 async def questioned(intake: Intake) -> str:

@@ -108,7 +108,7 @@ async def test_the_missing_part_is_a_later_package_and_a_failed_one_may_be_tried
     shown = await intake.view(path)
     assert shown["outcome"] == "partially_fulfilled"
     assert shown["answer"].endswith("A part of it was done after your request had been closed.")
-    package = await intake.unit_of_work.pool.fetchval("SELECT package_id FROM request")
+    package = await intake.unit_of_work.pool.fetchval("SELECT package_id FROM package")
     assert str(package) == str(later)
     assert (await intake.officer.post(f"{path}/actions/retry")).status_code == 409
 

@@ -156,7 +156,7 @@ async def test_typed_text_survives_a_moved_request_or_an_expired_session(console
 
 
 # Proof that waits for a person is decided on the page of its request: what was disowned is lifted, or taken back.
-WITHHELD = "SELECT package_fault FROM request WHERE request_id = $1"
+WITHHELD = "SELECT fault FROM package WHERE request_id = $1"
 
 
 @pytest.fixture

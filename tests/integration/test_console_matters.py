@@ -212,7 +212,7 @@ UPDATE recipient_digest SET reminded_by = digest_id;
 INSERT INTO recipient_notice (request_id, recipient, what, categories, state, concerned_at, digest_id)
 SELECT $1, recipient, 'erased', '{}', 'notified', now(), digest_id FROM recipient_digest;
 INSERT INTO proof_withheld (request_id, withheld_at) SELECT request_id, now() FROM request;
-UPDATE request SET state = 'awaiting_identity'
+UPDATE request SET state = 'awaiting_identity', waits = 'proof'
 """
 """Three rows of each list of the console; ``$1``: a request."""
 

@@ -10,7 +10,8 @@ from uuid_utils.compat import uuid7
 
 from services.erasure import handlers, keys
 from services.intake.queries import worklist
-from services.intake.queries.worklist import Filters, Waits
+from services.intake.queries.worklist import Filters
+from services.intake.request.stored_request import Waits
 from shared.domain.errors import DataStillPresent, Misconfigured
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RequestClosed, RequestVerified, TimerFired
 from shared.domain.identities import Identity, IdentityType

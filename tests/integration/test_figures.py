@@ -12,7 +12,6 @@ from uuid_utils.compat import uuid7
 from services.deadline import statistics
 from services.intake.queries import figures
 from services.intake.request.lifecycle import State
-from services.intake.request.same_person import UNKNOWN, Marks
 from services.intake.store import repository
 from shared.app.process_metrics import ProcessMetrics
 from shared.app.service import Loop, Running
@@ -86,7 +85,7 @@ async def test_intake_counts_coverage_time_to_close_detection_and_who_waits(inta
         for days, outcome, tasks in closed
     ]
     async with intake.unit_of_work.pool.acquire() as connection:
-        await repository.insert(connection, [(request, Marks(UNKNOWN)) for request in requests])
+        await repository.insert(connection, requests)
         for request in requests:
             tasks = request.tasks and [each.model_dump(mode="json", exclude_none=True) for each in request.tasks]
             ended = "UPDATE request SET closed_at = $2, outcome = $3, tasks = $4 WHERE request_id = $1"
@@ -140,7 +139,7 @@ async def test_packages_are_counted_by_whether_anybody_fetched_them_once_their_d
         path = await intake.submit()
         package = uuid7()
         await intake.complete(path, operation=Operation.EXPORT, package_id=package, tasks=(GIVEN,))
-        fetched = "UPDATE request SET downloads = $2, downloaded = package_id WHERE request_id = $1"
+        fetched = "UPDATE package SET downloads = $2 WHERE request_id = $1"
         await intake.unit_of_work.pool.execute(fetched, id_of(path), downloads)
     await intake.count()
     assert metric("dsr_packages_ended", result="fetched") == 0, "their days last"

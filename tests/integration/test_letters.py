@@ -248,7 +248,7 @@ async def test_a_question_is_asked_when_its_letter_is_taken(intake: Intake, serv
     await send(intake, server)
     assert (await of(intake, path))[-1] == "question_sent"
     assert (await intake.published())[-1]["asked_at"].startswith(f"{intake.clock.now():%Y-%m-%dT%H}")
-    asked_at = await column(intake, path, "question ->> 'asked_at'")
+    asked_at = await column(intake, path, "facts -> 'question' ->> 'asked_at'")
     assert datetime.fromisoformat(asked_at) == intake.clock.now()
 
 

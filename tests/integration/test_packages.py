@@ -179,7 +179,7 @@ async def test_a_link_is_for_the_package_as_it_was_and_for_keys_that_may_fetch(i
     assert (await intake.channel.get(link, headers={"Authorization": f"Bearer {submits}"})).status_code == 403
     fetches = await replace(database, key, intake.clock.now(), powers=[Power.FETCH])
     await intake.unit_of_work.pool.execute(
-        "UPDATE request SET package_id = $2 WHERE request_id = $1", id_of(path), uuid7()
+        "UPDATE package SET package_id = $2 WHERE request_id = $1", id_of(path), uuid7()
     )
     by = {"Authorization": f"Bearer {fetches}"}
     assert (await intake.channel.get(link, headers=by)).status_code == 410

@@ -621,14 +621,14 @@ async def test_report_is_read_and_counted_once_a_day(door: Opened, monkeypatch: 
     assert page.headers["Content-Security-Policy"].split("; ")[-1] == f"style-src 'sha256-{digest}'"
     assert page.headers["Content-Security-Policy"].startswith("default-src 'none'; ")
     for fetched in (5, 2):
-        await intake.unit_of_work.pool.execute("UPDATE request SET downloads = $1", fetched)
+        await intake.unit_of_work.pool.execute("UPDATE package SET downloads = $1", fetched)
         shown = await ada.open("/portal/en/request")
         assert ("as often as it can be" in shown.text, "/request/report" in shown.html) == (fetched == 5, fetched == 2)
     before = len(await door.letters("portal_news"))
     await intake.officer.post(f"{path}/actions/revoke-proof", json={"identity": "email"})
     assert (await ada.client.get("/portal/en/request/report")).status_code == 409, "its proof is in doubt"
     assert len(await door.letters("portal_news")) == before + 1, "the requester is notified that it is withheld"
-    downloads = "SELECT downloads FROM request WHERE request_id = $1"
+    downloads = "SELECT downloads FROM package WHERE request_id = $1"
     assert await intake.unit_of_work.pool.fetchval(downloads, UUID(reference)) == 2, "as a download does"
     assert (await door.visitor().client.get("/portal/en/request/report")).status_code == 403
 

@@ -135,7 +135,8 @@ async def test_repudiation_of_an_open_request_counts_immediately(intake: Intake)
     [detail] = await intake.details(path, "proof.taken_back")
     assert (detail["identity"], detail["holder"]) == ("phones.0", "portal")
     assert "Quarzfels" not in str(await intake.evidence(path))
-    assert await intake.unit_of_work.pool.fetchval("SELECT proved_account FROM request") is None
+    proved = "SELECT kind FROM request_lookup WHERE proved"
+    assert [row[0] for row in await intake.unit_of_work.pool.fetch(proved)] == ["email"]
 
 
 async def test_what_is_proved_once_more_after_that_counts_again(intake: Intake) -> None:

@@ -333,7 +333,7 @@ async def test_two_people_release_a_package_for_the_reason_they_saw(intake: Inta
     assert (await intake.colleague.post(f"{path}/actions/release-package")).status_code == 200
     looked = [(each["holder"], each["bytes"]) for each in await intake.details(path, "package.viewed")]
     assert looked == [("officer-1", 10), ("officer-2", 10)], "each look is on record, and counts as no download"
-    assert await intake.unit_of_work.pool.fetchval("SELECT downloads FROM request") == 0
+    assert await intake.unit_of_work.pool.fetchval("SELECT downloads FROM package") == 0
     assert (await downloaded(intake.channel, path)).status_code == 200
     letter = (await intake.letters(path))[-1]
     assert (letter["kind"], "until 16 March 2026" in letter["body"]) == ("update", True)

@@ -38,7 +38,7 @@ SELECT key_id FROM beyond UNION SELECT key_id FROM suspended_key WHERE key_id = 
 """
 _LIST = """
 SELECT s.key_id, coalesce(k.holder, regexp_replace(s.key_id, '^person:', '')) AS holder, s.suspended_at,
-       (SELECT count(*) FROM request r WHERE r.key_id = s.key_id AND r.suspended AND r.state <> 'closed') AS waiting
+       (SELECT count(*) FROM request r WHERE r.waits = 'key' AND r.key_id = s.key_id) AS waiting
 FROM suspended_key s LEFT JOIN api_key k USING (key_id)
 """
 

@@ -23,6 +23,7 @@ from services.intake.letters import correspondence
 from services.intake.packages import releases
 from services.intake.request.aggregate import Request, Transition, asks_for
 from services.intake.request.lifecycle import State
+from services.intake.request.same_person import UNKNOWN
 from services.intake.store import lookup, other_requests
 from shared.domain.errors import IllegalTransition, Shredded
 from shared.domain.identities import Identity, IdentityType
@@ -109,7 +110,7 @@ async def _confirm_on_file(held: Held, said: ContactConfirmed) -> Transition:
     unproved = [i for i in await stated_by(held) if i.type is IdentityType.EMAIL and i.level == NOTHING]
     await correspondence.seal(held.tx, held.request, "identities", DROPPED, encode_identities(unproved))
     await correspondence.seal(held.tx, held.request, "identities", "requester", encode_identities([theirs]))
-    await lookup.enter(held.tx, [(held.request.request_id, [theirs])])
+    await lookup.enter(held.tx, [(held.request.request_id, [theirs], UNKNOWN)])
     return verified
 
 

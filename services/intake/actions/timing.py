@@ -25,6 +25,7 @@ from services.intake.request.letter_kinds import LetterField
 from services.intake.request.lifecycle import State
 from services.intake.request.reasons import Extension as Proposed
 from services.intake.request.reasons import flaws
+from services.intake.request.same_person import UNKNOWN
 from services.intake.store import lookup
 from services.portal.settings import PortalSettings
 from shared.domain.sentences import Term
@@ -80,7 +81,7 @@ async def _record_reply(held: Held, said: QuestionReply) -> Transition:
             must_be_the_same_person(known, means.proving.prove(mine, None, said.proofs, grant, tx.now))
         # An account that was found by less must not vouch for what is stated now.
         await tx.vault.drop_located(tx.connection, request.subject_ref)
-        await lookup.enter(tx, [(request.request_id, mine)])
+        await lookup.enter(tx, [(request.request_id, mine, UNKNOWN)])
         await correspondence.seal(tx, request, "identities", "requester", encode_identities(proved.identities))
     return answered
 

@@ -33,8 +33,9 @@ _IN_FORCE = "r.outcome IN ('fulfilled', 'partially_fulfilled', 'assisted')"
 _UNERASED = """jsonb_path_exists(coalesce(r.tasks, '[]'),
         '$[*] ? (@.operation == "erase" && (@.outcome == "retained"
             || exists(@.failure) || exists(@.not_searched) || !exists(@.outcome)))')"""
-_NEEDED = f"""(r.resumable
-    OR r."right" = 'restriction' AND {_IN_FORCE} AND (r.lifted_at IS NULL OR r.lifted_at >= $1)
+_NEEDED = f"""(r.facts ? 'resumable'
+    OR r."right" = 'restriction' AND {_IN_FORCE}
+        AND coalesce((r.facts ->> 'lifted_at')::timestamptz >= $1, true)
     OR r."right" = 'erasure' AND r.outcome IS DISTINCT FROM 'withdrawn' AND {_UNERASED}
     OR r.owed AND r.outcome IS DISTINCT FROM 'withdrawn' AND jsonb_path_exists(coalesce(r.tasks, '[]'),
         '$[*] ? (exists(@.failure) || exists(@.not_searched) || !exists(@.outcome))'))"""
@@ -42,9 +43,8 @@ _NEEDED = f"""(r.resumable
 _ERASED = """
     SELECT FROM vault.open_request o JOIN request e USING (request_id)
     WHERE o.kind = 'erased' AND e.outcome IN ('fulfilled', 'partially_fulfilled', 'no_data')
-      AND e.closed_at < $1 AND r.accepted_at < e.closed_at AND (o.mark = r.proved_account
-          OR o.mark = r.proved_email AND (r.proved_account IS NULL OR NOT EXISTS (
-              SELECT FROM vault.open_request x WHERE x.request_id = o.request_id AND x.type = 'account_id')))
+      AND e.closed_at < $1 AND r.accepted_at < e.closed_at AND o.request_id IN (
+          SELECT r.request_id UNION ALL SELECT s.other FROM same_person s WHERE s.request_id = r.request_id)
 """
 End = Callable[[UnitOfWork, str, datetime], Coroutine[None, None, int]]
 
@@ -157,10 +157,10 @@ async def _unseal(tx: UnitOfWork, _requests: Sequence[UUID], sealed: Sequence[UU
     await tx.connection.execute("DELETE FROM vault.sealed WHERE sealed_id = ANY($1)", sealed)
 
 
-async def _shred(tx: UnitOfWork, _requests: Sequence[UUID], refs: Sequence[UUID]) -> None:
+async def _shred(tx: UnitOfWork, requests: Sequence[UUID], refs: Sequence[UUID]) -> None:
     await tx.vault.shred(tx.connection, refs, tx.now)
     await tx.connection.execute("DELETE FROM vault.sealed WHERE subject_ref = ANY($1)", refs)
-    await tx.connection.execute("UPDATE request SET package_gone = package_id WHERE subject_ref = ANY($1)", refs)
+    await tx.connection.execute("UPDATE package SET gone = true WHERE request_id = ANY($1)", requests)
 
 
 async def _strike(tx: UnitOfWork, requests: Sequence[UUID], subjects: Sequence[UUID]) -> None:
@@ -174,8 +174,8 @@ async def _strike(tx: UnitOfWork, requests: Sequence[UUID], subjects: Sequence[U
         tx.publish(RequestExpired(request_id=request_id, right=Right(right), occurred_at=tx.now))
 
 
-# An erasure also ends what earlier requests of the same person (``same_person``) have left; their
-# letters stay, and a package within its days.
+# An erasure also ends what earlier requests of the same person (``same_person``) have left, except letters, and a
+# package within its days.
 DUE: Final[Mapping[str, Tier]] = {
     "collected": Tier(
         """FROM vault.sealed s JOIN request r USING (subject_ref)
@@ -204,9 +204,10 @@ DUE: Final[Mapping[str, Tier]] = {
     "erased": Tier(
         f"""FROM request r JOIN vault.subject v ON v.subject_ref = r.subject_ref
         WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND NOT {_NEEDED} AND EXISTS ({_ERASED})
-              AND (r.package_id IS NULL
-                   OR r.responded_at < $1 - interval '14 days'
-                   AND NOT EXISTS (SELECT 1 FROM vault.sealed s WHERE s.sealed_id = r.package_id))""",  # noqa: S608  # constants
+              AND NOT EXISTS (
+                  SELECT FROM package p LEFT JOIN vault.sealed s ON s.sealed_id = p.package_id
+                  WHERE p.request_id = r.request_id
+                        AND (r.responded_at >= $1 - interval '14 days' OR s.sealed_id IS NOT NULL))""",
         None,
         _of_requests("r.subject_ref", _shred),
     ),
@@ -220,9 +221,9 @@ DUE: Final[Mapping[str, Tier]] = {
     "subjects": Tier("FROM subject_token WHERE expires_at < $1", None, _forget_subjects),
     "accounts": Tier("FROM closed_account WHERE learned_at < $1", "account_months", _delete),
     "lookups": Tier(
-        """FROM request_lookup l WHERE l.kind <> 'reference' AND EXISTS (
+        """FROM request_lookup l WHERE l.kind <> 'reference' AND NOT l.proved AND EXISTS (
             SELECT FROM request r JOIN vault.subject v USING (subject_ref)
-            WHERE r.request_id = l.request_id AND v.shredded_at <= $1)""",
+            WHERE r.request_id = l.request_id AND r."right" <> 'consent_withdrawal' AND v.shredded_at <= $1)""",
         None,
         _delete,
     ),
@@ -236,7 +237,7 @@ DUE: Final[Mapping[str, Tier]] = {
     "tokens": Tier("FROM used_token WHERE used_at < $1::timestamptz - interval '1 day'", None, _delete),
     "digests": Tier(digests.EXPIRED, "correspondence_months", lambda tx, _, began: digests.forget(tx, began)),
 }
-_PACKAGES: Final = """FROM request r WHERE r.package_id IS NOT NULL AND r.responded_at < $1 AND EXISTS (
+_PACKAGES: Final = """FROM package JOIN request r USING (request_id) WHERE r.responded_at < $1 AND EXISTS (
     SELECT FROM vault.sealed s
     WHERE s.subject_ref = r.subject_ref AND s.kind IN ('package', 'release') AND s.created_at < $1)"""
 # The reports of an erasure say whether a system still needs its key. A restriction is lifted by the identities that
@@ -245,13 +246,13 @@ _UNNEEDED: Final[Mapping[str, str]] = {
     "collected": """FROM request r JOIN vault.subject v USING (subject_ref)
         WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1 AND r.responded_at < $1 AND EXISTS (
             SELECT FROM vault.sealed s WHERE s.subject_ref = r.subject_ref
-            AND (s.kind IN ('records', 'upload') AND NOT (r.owed OR r.renewing)
+            AND (s.kind IN ('records', 'upload') AND NOT (r.owed OR r.facts ? 'renewing')
                 OR r.outcome IN ('withdrawn', 'refused') AND (s.kind IN ('package', 'release')
                     OR s.kind = 'identities' AND s.source NOT IN ('requester', 'taken_back', 'dropped')
                         AND r."right" NOT IN ('restriction', 'objection'))))""",
     "key": f"""FROM request r JOIN vault.subject v USING (subject_ref)
         WHERE v.wrapped_key IS NOT NULL AND r."right" = 'erasure' AND r.state = 'closed' AND r.closed_at < $1
-              AND r.responded_at < $1 AND NOT r.resumable AND r.outcome NOT IN ('forwarded', 'refused')
+              AND r.responded_at < $1 AND NOT r.facts ? 'resumable' AND r.outcome NOT IN ('forwarded', 'refused')
               AND (r.outcome = 'withdrawn' OR NOT {_UNERASED})""",
     "no_request": """FROM (
         SELECT v.subject_ref FROM vault.subject v

@@ -19,7 +19,7 @@ BATCH = 1_000
 
 # A due date only ever becomes earlier here, so what was moved is not read again.
 _OPEN = """
-SELECT due_on, request_id FROM request WHERE state <> 'closed' AND (due_on, request_id) > ($1, $2)
+SELECT due_on, request_id FROM request WHERE open AND state <> 'closed' AND (due_on, request_id) > ($1, $2)
 ORDER BY due_on, request_id LIMIT $3
 """
 

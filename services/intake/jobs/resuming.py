@@ -29,14 +29,14 @@ _READING = timedelta(minutes=10)
 # A copy is open while a part of it is owed, a restriction while it is in force.
 _POSTPONED = """
 SELECT e.request_id FROM request e
-WHERE e.postponed AND e.state <> 'closed' AND NOT EXISTS (
+WHERE e.waits = 'others' AND NOT EXISTS (
     SELECT FROM awaits w JOIN vault.open_request o ON o.request_id = w.other
     WHERE w.request_id = e.request_id AND o.kind IN ('copy', 'restriction'))
 ORDER BY e.request_id LIMIT $1 FOR UPDATE OF e SKIP LOCKED
 """
 _SUSPENDED = """
 SELECT r.request_id FROM request r
-WHERE r.suspended AND NOT EXISTS (SELECT FROM suspended_key s WHERE s.key_id = r.key_id) LIMIT $1
+WHERE r.waits = 'key' AND NOT EXISTS (SELECT FROM suspended_key s WHERE s.key_id = r.key_id) LIMIT $1
 """
 _HELD = """
 SELECT k.request_id, array_agg(DISTINCT k.system) FROM vault.hold_kept k JOIN vault.legal_hold h USING (hold_id)
@@ -48,7 +48,8 @@ SELECT greatest((SELECT max(changed_at) FROM register.source), (SELECT max(settl
 # A request that was searched again since the last change is not among them.
 _UNSEARCHED = """
 SELECT request_id, subject_ref, coalesce(register_seen_at, accepted_at) FROM request
-WHERE request_id IN (SELECT request_id FROM request WHERE state IN ('awaiting_decision', 'awaiting_clarification')
+WHERE request_id IN (SELECT request_id FROM request
+                     WHERE waits IS NOT NULL AND state IN ('awaiting_decision', 'awaiting_clarification')
                      UNION ALL SELECT request_id FROM request WHERE state = 'closed' AND owed)
   AND coalesce(register_seen_at, accepted_at) < $1
   AND jsonb_path_exists(tasks, '$[*] ? (@.not_searched == $why[*] || @.failure == $doubt)', $2)

@@ -36,29 +36,27 @@ _OPEN = """
 SELECT download_id, request_id, package_id, what FROM download WHERE download_id = $1 AND holder = $2 AND began_at > $3
 """
 _READS = "SELECT download_id FROM download WHERE package_id = $1 AND holder = $2 AND what = $3 AND began_at > $4"
-_TAKEN = """
-UPDATE request SET downloads = CASE downloaded WHEN $2 THEN downloads ELSE 0 END + 1, downloaded = $2
-WHERE request_id = $1 RETURNING downloads
-"""
-_USED_UP = "SELECT downloads >= $3 FROM request WHERE request_id = $1 AND downloaded = $2"
+_TAKEN = "UPDATE package SET downloads = downloads + 1 WHERE request_id = $1 RETURNING downloads"
+_USED_UP = "SELECT downloads >= $2 FROM package WHERE request_id = $1"
 _BEGIN = """
 INSERT INTO download (download_id, package_id, request_id, holder, what, began_at) VALUES ($1, $2, $3, $4, $5, $6)
 """
 _END = "DELETE FROM download WHERE download_id = $1"
 _FORGET = "DELETE FROM download WHERE began_at <= $1"
-_GONE = "UPDATE request SET package_gone = $2 WHERE request_id = $1"
-# A new answer makes the package available again, and so does a part that follows.
+_GONE = "UPDATE package SET gone = true WHERE request_id = $1 AND package_id = $2"
+# A new answer keeps the package available, and so does a part that follows.
 _DUE = """
-SELECT r.request_id, s.sealed_id, s.kind FROM request r JOIN vault.sealed s USING (subject_ref)
-WHERE r.package_id IS NOT NULL AND r.responded_at <= $1 AND s.created_at <= $1 AND s.kind IN ('package', 'release')
+SELECT r.request_id, s.sealed_id, s.kind
+FROM package JOIN request r USING (request_id) JOIN vault.sealed s USING (subject_ref)
+WHERE r.responded_at <= $1 AND s.created_at <= $1 AND s.kind IN ('package', 'release')
 ORDER BY r.responded_at LIMIT $2 FOR UPDATE OF s SKIP LOCKED
 """
 # Fetched as often as it may be, and no download of it can be continued.
 _FETCHED = """
-SELECT r.request_id, r.package_id FROM request r
-WHERE r.downloaded = r.package_id AND r.downloads >= $1 AND r.package_gone IS DISTINCT FROM r.package_id
-  AND r.request_id = ANY(coalesce($3, ARRAY(SELECT request_id FROM download WHERE began_at <= $2)))
-  AND NOT EXISTS (SELECT FROM download d WHERE d.package_id = r.package_id AND d.began_at > $2)
+SELECT r.request_id, p.package_id FROM package p JOIN request r USING (request_id)
+WHERE p.downloads >= $1 AND NOT p.gone
+  AND p.request_id = ANY(coalesce($3, ARRAY(SELECT request_id FROM download WHERE began_at <= $2)))
+  AND NOT EXISTS (SELECT FROM download d WHERE d.package_id = p.package_id AND d.began_at > $2)
 FOR UPDATE OF r SKIP LOCKED
 """
 
@@ -93,7 +91,7 @@ async def begin(tx: UnitOfWork, request: Request, what: What, settings: IntakeSe
     piece = await _kept(tx, package_id, settings)
     known = (package_id, caller.holder, what, tx.now - CONTINUED)
     again = await tx.connection.fetchval(_READS, *known) if what == "report" else None
-    used_up = await is_used_up(tx.connection, request.request_id, package_id, settings.package_downloads)
+    used_up = await is_used_up(tx.connection, request.request_id, settings.package_downloads)
     if counts and used_up and not again:
         raise _expired(settings)
     if counts and (fault := await releases.check(tx, released)):
@@ -103,7 +101,7 @@ async def begin(tx: UnitOfWork, request: Request, what: What, settings: IntakeSe
         about = (link, package_id, request.request_id, caller.holder, what, tx.now)
         await tx.connection.execute(_BEGIN, *about)
     if counts and not again:
-        downloads = await tx.connection.fetchval(_TAKEN, request.request_id, package_id)
+        downloads = await tx.connection.fetchval(_TAKEN, request.request_id)
         detail: dict[str, JsonValue] = {"bytes": piece.size, "downloads": downloads, "holder": caller.holder}
         action = "package.read" if what == "report" else "package.downloaded"
         tx.log_evidence(request.request_id, action, detail, caller.actor)
@@ -134,9 +132,9 @@ async def hand_out(tx: UnitOfWork, download: Download, settings: IntakeSettings,
     return piece
 
 
-async def is_used_up(connection: Connection, request_id: UUID, package_id: UUID, most: int) -> bool:
-    """Whether a package was fetched as often as it may be."""
-    return bool(await connection.fetchval(_USED_UP, request_id, package_id, most))
+async def is_used_up(connection: Connection, request_id: UUID, most: int) -> bool:
+    """Whether the package of a request was fetched as often as allowed."""
+    return bool(await connection.fetchval(_USED_UP, request_id, most))
 
 
 async def _kept(tx: UnitOfWork, package_id: UUID, settings: IntakeSettings) -> Chunked:

@@ -41,13 +41,16 @@ _AGAIN = timedelta(days=1)
 for _result in ("fits", "withheld"):
     RELEASES.labels(_SERVICE, _result)  # shown as 0 until the first
 
-_COLUMNS = "request_id, subject_ref, package_id, downloads, package_fault, package_checked_as"
-_ONE = f"SELECT {_COLUMNS} FROM request WHERE request_id = $1 FOR UPDATE"  # noqa: S608  # constants
+_HOLD = "SELECT FROM request WHERE request_id = $1 FOR UPDATE"
+_READ = """
+SELECT request_id, r.subject_ref, p.package_id, p.downloads, p.fault, p.checked_as
+FROM package p JOIN request r USING (request_id)
+"""
+_ONE = f"{_READ} WHERE request_id = $1"
 _DUE = f"""
-SELECT {_COLUMNS} FROM request
-WHERE package_id IS NOT NULL AND responded_at > $1 AND coalesce(package_checked_at, responded_at) < $2
-ORDER BY responded_at LIMIT $3 FOR UPDATE SKIP LOCKED
-"""  # noqa: S608  # constants
+{_READ} WHERE NOT p.gone AND r.responded_at > $1 AND coalesce(p.checked_at, r.responded_at) < $2
+ORDER BY r.responded_at LIMIT $3 FOR UPDATE OF r SKIP LOCKED
+"""
 # A look for one reason says nothing about another.
 _LOOKS = """
 SELECT detail::jsonb ->> 'holder', max(at) FROM evidence.entry
@@ -61,9 +64,7 @@ WHERE request_id = $1 AND action = 'release-package' AND about = $2 AND state = 
 _DOUBTED = """
 SELECT EXISTS (SELECT FROM approval WHERE request_id = $1 AND action = 'revoke-proof' AND state = 'proposed')
 """
-_CHECKED = """
-UPDATE request SET package_checked_at = $2, package_fault = $3, package_checked_as = $4 WHERE request_id = $1
-"""
+_CHECKED = "UPDATE package SET checked_at = $2, fault = $3, checked_as = $4 WHERE request_id = $1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,8 @@ class Released:
 
 
 async def held(tx: UnitOfWork, request_id: UUID) -> Released:
-    """Locks the package of a request until the unit of work ends, so that downloads come one by one."""
+    """Returns the package of a request, locked until the unit of work ends: one download follows another."""
+    await tx.connection.execute(_HOLD, request_id)
     [row] = await tx.connection.fetch(_ONE, request_id)
     return Released(*row)
 

@@ -69,8 +69,8 @@ GROUP BY 1, 2, 3
 """
 # The days of a package end so long after the answer.
 _PACKAGES_ENDED = """
-SELECT CASE WHEN downloads > 0 AND downloaded = package_id THEN 'fetched' ELSE 'not_fetched' END, count(*)
-FROM request WHERE package_id IS NOT NULL AND responded_at > $1 AND responded_at <= $2 GROUP BY 1
+SELECT CASE WHEN p.downloads > 0 THEN 'fetched' ELSE 'not_fetched' END, count(*)
+FROM request r JOIN package p USING (request_id) WHERE r.responded_at > $1 AND r.responded_at <= $2 GROUP BY 1
 """
 _RECIPIENTS = """
 SELECT CASE WHEN n.state = 'notified' AND r.written_at < $1 THEN 'overdue' ELSE n.state END, count(*)
@@ -81,7 +81,8 @@ FIGURES_OF_INTAKE: Final = (
     Figure(
         metrics.WAITING,
         """SELECT "right", state, count(*) FROM request
-        WHERE state IN ('awaiting_identity', 'awaiting_clarification', 'awaiting_decision') GROUP BY 1, 2""",
+        WHERE waits IS NOT NULL AND state IN ('awaiting_identity', 'awaiting_clarification', 'awaiting_decision')
+        GROUP BY 1, 2""",
         [*product(Right, _WAITS)],
     ),
     Figure(metrics.WORKED, f"{_WORKED} GROUP BY 1", _RIGHTS, ["since"]),
@@ -109,7 +110,7 @@ FIGURES_OF_INTAKE: Final = (
     ),
     Figure(metrics.PROOFS_STOPPED, stopped.COUNTED, [(why,) for why in get_args(stopped.Why)], ["failures"]),
     Figure(metrics.KEYS_SUSPENDED, "SELECT count(*) FROM suspended_key", _ONE),
-    Figure(metrics.ERASURES_SUSPENDED, "SELECT count(*) FROM request WHERE suspended AND state <> 'closed'", _ONE),
+    Figure(metrics.ERASURES_SUSPENDED, "SELECT count(*) FROM request WHERE waits = 'key'", _ONE),
     Figure(
         metrics.HOLDS,
         """SELECT CASE WHEN review_on < $1 THEN 'past' ELSE 'ahead' END, count(*)
@@ -133,8 +134,8 @@ FIGURES_OF_INTAKE: Final = (
     ),
     Figure(
         metrics.WITHHELD,
-        """SELECT count(*) FROM request
-        WHERE package_id IS NOT NULL AND responded_at > $1 AND package_fault IS NOT NULL""",
+        """SELECT count(*) FROM package p JOIN request r USING (request_id)
+        WHERE NOT p.gone AND p.fault IS NOT NULL AND r.responded_at > $1""",
         _ONE,
         ["kept_since"],
     ),

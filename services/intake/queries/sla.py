@@ -1,8 +1,8 @@
 """Counts for the page of time limits: what is open and how old, how fast and how much in time.
 
 Counted when the page is read, and shown again for a minute: definitions as in ``docs/metrics.md``, of 30 days.
-A request is open until its answer has reached the person, and while a part of it is owed: it is ``unfinished`` then,
-however it is closed. What was done late of an owed part makes the answer as late.
+A request is ``open`` until its answer has reached the person, and while a part of it is owed, though it is closed.
+An owed part that was done late makes the answer as late.
 """
 
 from collections import defaultdict
@@ -26,7 +26,7 @@ AGES: Final[Sequence[tuple[str, int]]] = (
 """Days since receipt, and the last of each."""
 _OPEN = """
 SELECT "right", $1::date - (received_at AT TIME ZONE $2)::date, count(*) FROM request
-WHERE (state <> 'closed' OR unfinished) AND role = 'controller' GROUP BY 1, 2
+WHERE open AND role = 'controller' GROUP BY 1, 2
 """
 _CAME = """
 SELECT (accepted_at AT TIME ZONE $2)::date, count(*) FROM request
@@ -34,21 +34,21 @@ WHERE accepted_at >= $1 AND role = 'controller' GROUP BY 1
 """
 _CLOSED = """
 SELECT (responded_at AT TIME ZONE $2)::date, count(*) FROM request
-WHERE responded_at >= $1 AND state = 'closed' AND NOT unfinished AND role = 'controller' GROUP BY 1
+WHERE responded_at >= $1 AND NOT open AND role = 'controller' GROUP BY 1
 """
 # A day is over where it is over first: in the easternmost zone. Of what was owed, when the last of it was done counts.
 _ON_TIME = """
 SELECT "right", count(*), count(*) FILTER (WHERE greatest(responded_at, CASE WHEN owed THEN (
         SELECT max(at) FROM evidence.entry e WHERE e.request_id = request.request_id AND action IN (
             'part.completed', 'erasure.deferred_completed', 'task.recorded', 'decision.made')) END) < (
-    SELECT min((due_on + 1)::timestamp AT TIME ZONE zone) FROM unnest(string_to_array(zones, ',')) AS zone))
+    SELECT min((due_on + 1)::timestamp AT TIME ZONE zone) FROM jsonb_array_elements_text(facts -> 'zones') AS zone))
 FROM request
-WHERE responded_at > $1 AND NOT unfinished AND role = 'controller'
+WHERE responded_at > $1 AND NOT open AND role = 'controller'
       AND outcome NOT IN ('withdrawn', 'forwarded') GROUP BY 1
 """
 _OVERDUE = """
 SELECT "right", count(*) FROM request
-WHERE (state <> 'closed' OR unfinished) AND role = 'controller' AND due_on < $1::date GROUP BY 1
+WHERE open AND role = 'controller' AND due_on < $1::date GROUP BY 1
 """
 
 

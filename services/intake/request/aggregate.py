@@ -18,7 +18,7 @@ from services.intake.request.letter_kinds import LetterField, LetterOf
 from services.intake.request.lifecycle import State, first_state
 from services.intake.request.messages.kept import announced
 from services.intake.request.reasons import OUTCOMES, Answering
-from services.intake.request.stored_request import OpenQuestion, StoredRequest
+from services.intake.request.stored_request import COPIES, OpenQuestion, StoredRequest
 from shared.domain import events, reference
 from shared.domain.errors import IllegalTransition, SystemRetired
 from shared.domain.events import Event
@@ -29,8 +29,6 @@ from shared.domain.sentences import Fact, Term, named_system, say
 from shared.domain.time_limit import Arrival, resumed_due
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy
 
-_COPIES = frozenset({Right.ACCESS, Right.PORTABILITY})
-"""Rights that change nothing in any system: they may be refused while work goes on."""
 _BY_HAND: Mapping[str, TaskOutcome] = {
     Operation.LOCATE: TaskOutcome.LOCATED,
     Operation.EXPORT: TaskOutcome.EXPORTED,
@@ -581,7 +579,7 @@ class Request(StoredRequest):
             raise IllegalTransition("an objection to direct marketing cannot be refused (Art. 21(3))")
         if self.right is Right.CONSENT_WITHDRAWAL:
             raise IllegalTransition("a withdrawal of consent cannot be refused (Art. 7(3))")
-        if self.state is State.IN_PROGRESS and self.right not in _COPIES and not not_begun:
+        if self.state is State.IN_PROGRESS and self.right not in COPIES and not not_begun:
             raise IllegalTransition("it is being done: it cannot be refused any more; answer it in part")
         if changed := deferrals.changed(reports.asked_for(self.right, self.tasks)):
             raise IllegalTransition(f"it was done in part, in {', '.join(changed)}: answer it in part")

@@ -76,7 +76,7 @@ def waits_for_hands(task: TaskReport) -> bool:
 
 
 def lift_undone(task: TaskReport) -> bool:
-    """Whether a system has not lifted what it restricts, which is a person's until it has (a column, too)."""
+    """Whether a system has not lifted what it restricts, which needs a person."""
     return task.operation == Operation.LIFT and bool(task.failure or not task.outcome)
 
 
@@ -138,7 +138,7 @@ def is_kept(task: TaskReport) -> bool:
 
 
 def looked_into(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
-    """Returns the systems in which we look into what is kept, as the letters say (a column of the request, too).
+    """Returns the systems in which we look into what is kept, as the letters say.
 
     Rows say no day from which their period could count; or their day has come, and they are there still.
     """

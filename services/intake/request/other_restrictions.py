@@ -19,22 +19,21 @@ from shared.storage.postgres import Connection
 _IN_FORCE = """
 SELECT o.request_id, o.received_at FROM same_person s JOIN request o ON o.request_id = s.other
 WHERE s.request_id = $1 AND o."right" IN ('restriction', 'objection', 'rectification')
-  AND o.lift_notified_at IS NULL AND o.lifted_at IS NULL
+  AND NOT o.facts ?| ARRAY['lift_notified_at', 'lifted_at']
   AND jsonb_path_exists(coalesce(o.tasks, '[]'), '$[*] ? (@.operation == "restrict" && @.outcome == "amended")')
 ORDER BY o.received_at
 """
 # Two transactions that lift two restrictions of one person would each take the other's for in force.
 _HOLD = """
 SELECT pg_advisory_xact_lock(key) FROM (
-    SELECT DISTINCT ('x' || encode(substr(mark, 1, 8), 'hex'))::bit(64)::bigint AS key
-    FROM request r, unnest(ARRAY[r.proved_account, r.proved_email]) AS mark
-    WHERE r.request_id = ANY($1) AND mark IS NOT NULL ORDER BY key) AS keys
+    SELECT DISTINCT ('x' || encode(substr(hash, 1, 8), 'hex'))::bit(64)::bigint AS key
+    FROM request_lookup WHERE request_id = ANY($1) AND proved ORDER BY key) AS keys
 """
 # Of what was lifted before only what recipients were notified of, while a letter about it can still be written.
 _SAME_PERSON = """
 SELECT s.request_id, o.request_id FROM same_person s JOIN request o ON o.request_id = s.other
 WHERE s.request_id = ANY($1) AND o."right" IN ('restriction', 'objection', 'rectification')
-  AND (o.lifted_at IS NULL
+  AND (NOT o.facts ? 'lifted_at'
        OR EXISTS (SELECT FROM recipient_notice n WHERE n.request_id = o.request_id)
           AND EXISTS (SELECT FROM vault.subject v WHERE v.subject_ref = o.request_id AND v.wrapped_key IS NOT NULL))
 """

@@ -4,7 +4,7 @@ A number or a SIP address is a line, which people share, so it decides nothing. 
 one, decides alone: the e-mail address next to it may be a family's.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,17 +44,6 @@ class Person:
 
 
 UNKNOWN = Person()
-
-
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """The requester, as far as proved.
-
-    ``stated``: of a withdrawal of consent keyed fingerprints of all that they state, which prove whose it was.
-    """
-
-    person: Person
-    stated: Sequence[bytes] | None = None
 
 
 def person(identities: Iterable[Identity], keyring: Keyring) -> Person:

@@ -224,13 +224,11 @@ class Submissions:
         if tenant:
             identities = tuple(replace(each, level=INSTRUCTED) for each in identities)
         row = self._vault.new_subject(request.subject_ref, SubjectData(identities, submission.changes, tenant), now)
-        stated_by = [keys.fingerprint(each) for each in identities] if submission.purposes else None
-        marks = same_person.Marks(person, stated_by)
         opened = correspondence.begin(self._vault, self._letters, request, identities, now, case, follows)
         received = request.receive(proof)
         if opened.acknowledgement:
             received = received.then(request.noted("letter.written", **correspondence.named(opened.acknowledgement)))
-        return PreparedRequest(received, marks, row, opened)
+        return PreparedRequest(received, person, row, opened)
 
     def _must_be_consents(self, purposes: Iterable[str]) -> None:
         """Raises ``BadRequest`` for a purpose for which no data is processed by consent."""
