@@ -16,7 +16,16 @@ from services.portal.portal import countries
 from shared.domain.countries import COUNTRIES
 from shared.domain.errors import Misconfigured
 from shared.domain.operations import Operation
-from shared.domain.policy import SHIPPED, Conflict, Policy, SignOff, not_signed, parse_period, read_policy
+from shared.domain.policy import (
+    SHIPPED,
+    Conflict,
+    Policy,
+    SignOff,
+    WhereUnknown,
+    not_signed,
+    parse_period,
+    read_policy,
+)
 from shared.domain.policy.open_points import open_points
 from shared.domain.proofs import proof_policy
 from shared.domain.toml_file import read_toml
@@ -415,7 +424,10 @@ def test_unknown_country_word_leaves_the_law_open(said: str | None, country: str
 def test_a_law_that_no_row_can_name_may_be_that_of_every_row(tmp_path: Path) -> None:
     table = table_of("call", declared(tmp_path))
     policy, rule = signed_policy(), signed_policy().rules["calls_us_18m"]
-    rules = {f"of_{law.lower()}": rule.model_copy(update={"jurisdiction": law}) for law in ("UK", "DE")}
+    rules = {
+        f"of_{law.lower()}": rule.model_copy(update={"jurisdiction": law, "where_unknown": WhereUnknown.KEEP})
+        for law in ("UK", "DE")
+    }
     category = policy.categories["call_record"].model_copy(update={"kept_by": (*rules,)})
     policy = policy.with_other(
         rules={**policy.rules, **rules}, categories={**policy.categories, "call_record": category}

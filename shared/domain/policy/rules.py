@@ -77,8 +77,8 @@ def not_signed(rules: Mapping[str, Signed], day: date) -> str:
 class WhereUnknown(StrEnum):
     """The effect if a rule's country applies and a record does not show its country.
 
-    ``keep``: it stays, and that law is not named as the ground; ``ask``: nothing of the person is erased there until an
-    officer has decided.
+    ``ask``: nothing of the person is erased there until an officer has decided, since it is for us to show a ground
+    (Art. 5(2)); ``keep``: it stays, and that law is not named as the ground.
     """
 
     KEEP = "keep"
@@ -107,7 +107,7 @@ class Rule(Signed):
     legal_source: Words
     ground: Ground
     reported_as: frozenset[Word] = frozenset()
-    where_unknown: WhereUnknown = WhereUnknown.KEEP
+    where_unknown: WhereUnknown = WhereUnknown.ASK
 
     @model_validator(mode="after")
     def _says_until_when(self) -> Self:

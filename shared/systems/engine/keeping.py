@@ -100,7 +100,7 @@ class _Ruled:
         return self.since is None or not at < self.since
 
     def concerns(self, record: Record) -> bool:
-        """Whether the rule may apply to a record by its country; an unknown country is kept by the longest rule."""
+        """Whether the rule may apply to a record by its country; an unknown country may be any."""
         countries = record.shape.countries
         return (
             self.country is None
