@@ -91,9 +91,10 @@ class Rule(Signed):
     A rule without a category keeps what names it in ``kept_by``.
 
     ``period`` counts from the ``anchor``, a day or an instant of each record; a rule without one keeps while the state
-    ``lasts_while`` lasts. ``jurisdiction``: of its law, or of the company. ``zone``: where the day of an instant is
-    counted; by default where the controller is. ``reported_as``: words by which systems of other teams name it.
-    ``where_unknown``: what happens if the law is one country's and a record does not show its country.
+    ``lasts_while`` lasts. ``review``: then systems are searched again after each such time. ``jurisdiction``: of its
+    law, or of the company. ``zone``: where the day of an instant is counted; by default where the controller is.
+    ``reported_as``: words by which systems of other teams name it. ``where_unknown``: what happens if the law is one
+    country's and a record does not show its country.
     """
 
     category: Word | None = None
@@ -101,6 +102,7 @@ class Rule(Signed):
     period: IsoPeriod | None = None
     anchor: Word | None = None
     lasts_while: Word | None = None
+    review: IsoPeriod | None = None
     fields: frozenset[Word] = frozenset()
     jurisdiction: Jurisdiction
     zone: Zone | None = None
@@ -115,6 +117,8 @@ class Rule(Signed):
             raise ValueError("give exactly one of period, lasts_while")
         if (self.period is None) != (self.anchor is None):
             raise ValueError("a period needs an anchor, and only a period: name the day from which it counts")
+        if self.review and self.period:
+            raise ValueError("review is for lasts_while: what a period keeps is searched again on its own days")
         self._must_be_what_was_signed(self.period)
         return self
 

@@ -501,7 +501,8 @@ class _Sum:
 def kept(records: Iterable[tuple[Mine, Stay]], restricted: Mapping[Name, bool] | None = None) -> tuple[Kept, ...]:
     """Returns the counts of records that stay, by place: kept by a rule, without a date, or led to.
 
-    ``restricted``: for records that only a legal hold keeps, whether they show the restriction.
+    ``restricted``: for records that only a legal hold keeps, whether they show the restriction. What a state keeps
+    reduced is restricted too.
     """
     alike: dict[tuple[str, int], _Sum] = {}  # many records share one reason to stay
     for mine, stay in records:
@@ -543,5 +544,5 @@ def _kept(each: _Sum) -> Kept:
         anchor=min((one.anchor for one in each.stays if one.anchor), default=None),
         period=None if stay.lasts else stay.period,
         shown=stay.shown,
-        restricted=each.restricted,
+        restricted=each.count if stay.lasts and not any(one.whole for one in each.stays) else each.restricted,
     )
