@@ -325,7 +325,7 @@ async def test_unknown_country_is_left_to_a_person(mobile_dsn: str, tmp_path: Pa
             )
             assert [receipt(each).ground for each in (anna, boris)] == [GERMAN, RULE]
             assert isinstance(chiara, GroundUnknown)
-            assert "calls_de_24m keeps where the law of DE applies" in str(chiara)
+            assert "calls_de_24m keeps only for DE, and nothing there shows the country" in str(chiara)
     assert (3,) in await ask(mobile_dsn, "SELECT id FROM usage WHERE seconds IS NOT NULL"), "nothing was done to it"
 
 

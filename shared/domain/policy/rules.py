@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from shared.domain.countries import state
+from shared.domain.countries import country, state
 from shared.domain.policy.categories import Data, Words
 from shared.domain.policy.periods import IsoPeriod, Period, release
 from shared.domain.text import Word
@@ -18,6 +18,8 @@ COUNTED_IN: Final = "UTC"
 
 Jurisdiction = Annotated[str, AfterValidator(state)]
 """A country by its two letters, or the Union."""
+Country = Annotated[str, AfterValidator(country)]
+"""A country by its two letters."""
 Ground = Literal["17(1)(a)", "17(3)(a)", "17(3)(b)", "17(3)(c)", "17(3)(d)", "17(3)(e)"]
 """The ground of a rule: an exception of Art. 17(3), or data still necessary (Art. 17(1)(a) is not met)."""
 
@@ -92,9 +94,10 @@ class Rule(Signed):
 
     ``period`` counts from the ``anchor``, a day or an instant of each record; a rule without one keeps while the state
     ``lasts_while`` lasts. ``review``: then systems are searched again after each such time. ``jurisdiction``: of its
-    law, or of the company. ``zone``: where the day of an instant is counted; by default where the controller is.
-    ``reported_as``: words by which systems of other teams name it. ``where_unknown``: what happens if the law is one
-    country's and a record does not show its country.
+    law, or of the company. ``applies_to``: countries to whose records it is limited, for calls those of the line that
+    is billed; by default the country of a foreign law. ``zone``: where the day of an instant is counted; by default
+    where the controller is. ``reported_as``: words by which systems of other teams name it. ``where_unknown``: what
+    happens if it is limited to countries and a record does not show its country.
     """
 
     category: Word | None = None
@@ -105,6 +108,7 @@ class Rule(Signed):
     review: IsoPeriod | None = None
     fields: frozenset[Word] = frozenset()
     jurisdiction: Jurisdiction
+    applies_to: frozenset[Country] = frozenset()
     zone: Zone | None = None
     legal_source: Words
     ground: Ground
