@@ -210,7 +210,7 @@ class Kept(BaseModel):
     the earliest start of the period, in local days, and ``period`` its length (ISO 8601), as the letter states them.
     ``reduced``: the first day on which a row is reduced to the part that another rule keeps longer. ``shown``: whether
     the data show that one country's law applies; if False, they are kept, and the letter does not name that law.
-    ``restricted``: how many of the rows under a legal hold alone are marked as used for nothing else.
+    ``restricted``: how many of the rows without a period are marked as used for nothing else.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

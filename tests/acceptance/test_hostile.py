@@ -380,11 +380,11 @@ async def test_call_between_two_people_keeps_what_is_the_others(platform: Platfo
     """Two people erased in one batch leave the third person's side of a call, and nothing of their own (Art. 17)."""
     first, second, other = (platform.new_person() for _ in range(3))
     for each in (first, second):
-        await platform.crm.hold(each)
+        await platform.crm.hold(each, until=datetime(2026, 5, 1, tzinfo=UTC))
     moment = datetime(2026, 4, 1, tzinfo=UTC)
     for caller, callee in ((first, other), (second, first), (other, second)):
         await platform.shop.hold_call(caller.phone, callee.phone, moment)
-    cases = [await platform.ask(each, "erasure") for each in (first, second)]
+    cases = [await platform.ask(each, "erasure", "email", "account_id") for each in (first, second)]
     for case in cases:
         assert (await case.closed())["outcome"] == "fulfilled"
     assert [await platform.shop.calls(each.phone) for each in (first, second)] == [[], []]

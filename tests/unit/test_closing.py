@@ -296,7 +296,7 @@ def kept(category: str, rule: str, first: date | None, last: date | None, count:
         (
             kept("call", "calls_us_18m", date(2026, 4, 2), date(2027, 9, 5)),
             "We erase each as soon as its own time is over, the first after 2 April 2026, the last after",
-            "because telephone companies in the United States keep records of billed calls (Art. 17(1)(a) GDPR).",
+            "to which you can object under Art. 21 GDPR (Art. 17(1)(a) GDPR).",
         ),
         (
             kept("invoice", "invoices_84m", date(2030, 1, 31), date(2030, 1, 31), count=1),

@@ -120,6 +120,17 @@ LONGEST = {
 
 
 @pytest.mark.parametrize(
+    ("number", "country"),
+    [
+        *(("+493023125077", "DE"), ("+351213450862", "PT"), ("+14155550132", "US"), ("+14165550132", "CA")),
+        *(("+390612345678", "IT"), ("+80012345678", None), ("1001", None), ("sip:ada@pbx.example", None)),
+    ],
+)
+def test_country_of_a_number(number: str, country: str | None) -> None:
+    assert identities.country_of_number(number) == country
+
+
+@pytest.mark.parametrize(
     ("type_", "raw", "expected"),
     [
         (IdentityType.EMAIL, "  Lucia.FERRER@Correo.Example.COM ", "lucia.ferrer@correo.example.com"),

@@ -263,7 +263,7 @@ def test_the_policy_says_which_words_stand_for_its_rules_and_kinds_of_data() -> 
 @pytest.mark.parametrize(
     ("words", "term"),
     [
-        ("telephone companies in the United States keep records of billed calls", Term("ground", "calls_us_18m")),
+        ("we must be able to show that you had consented", Term("ground", "consents_36m")),
         ("contracts and invoices are needed for tax purposes and to defend legal claims", Term("ground", "tax_law")),
         ("telling you about our products and offers", Term("purpose", "marketing")),
     ],

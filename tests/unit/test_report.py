@@ -240,7 +240,7 @@ async def test_a_report_is_in_the_language_of_the_person() -> None:
         assert texts.categories.keys() == policy.categories.keys()
     german = await page(call(OLD), language="de")
     assert "Bereitstellung des Telefondienstes" in german
-    assert "Telefongesellschaften in den Vereinigten Staaten" in german
+    assert "Anrufe, die Anschlüssen in den Vereinigten Staaten berechnet wurden" in german
     assert "who called whom" not in german
     assert '<html lang="de">' in german
     assert "15. Juli 2026" in german

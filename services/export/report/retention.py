@@ -139,14 +139,14 @@ class Periods:
         elif not found:
             yield self.words.answer("while_marketing" if name == LISTS else "no_period"), ""
 
-    def _law_of(self, kept: Kept) -> str | None:
-        """Returns the country whose law alone sets the rule."""
-        return self.policy.country_of(self.policy.rules[kept.name]) if kept.keeps else None
-
     def _how_long(self, kept: Kept) -> str:
-        """Words reason and period; a country's law is worded as a condition."""
-        country, reason = self._law_of(kept), self._reason(kept)
-        return f"{self.words.answer('where_law', country=self.words.country(country))} {reason}" if country else reason
+        """Words reason and period; the countries of a rule are worded as a condition."""
+        countries = self.policy.countries_of(self.policy.rules[kept.name]) if kept.keeps else None
+        reason = self._reason(kept)
+        if not countries:
+            return reason
+        named = ", ".join(sorted(self.words.country(each) for each in countries))
+        return f"{self.words.answer('where_law', country=named)} {reason}"
 
     def _reason(self, kept: Kept) -> str:
         """Returns the reason; keeping while a state lasts is a condition, unless the data say that it does."""

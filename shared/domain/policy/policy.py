@@ -153,6 +153,11 @@ class Policy(Data):
         everybodys = {None, UNION, self.controller.country}
         return None if rule.jurisdiction in everybodys else rule.jurisdiction
 
+    def countries_of(self, rule: Rule) -> frozenset[str] | None:
+        """Returns the countries whose records alone a rule may keep; None: all."""
+        foreign = self.country_of(rule)
+        return rule.applies_to or (frozenset({foreign}) if foreign else None)
+
     def is_transfer(self, country: str) -> bool:
         """Returns whether a disclosure there is a transfer to a third country (Art. 15(2), 44)."""
         return country not in next(iter(self.laws.values())).states
@@ -183,13 +188,16 @@ class Policy(Data):
         return frozenset().union(*(each.held_as | {name} for name, each in ending.items()))
 
     def conflicts(self) -> list[Conflict]:
-        """Maxima by law of the EEA that are shorter than what rules keep; none is overridden, none overrides."""
+        """Maxima by law that are shorter than what rules keep of the same records; none overrides the other."""
         kept = [(name, each, each.period) for name, each in self.rules.items() if each.period]
         return [
             Conflict(name, ceiling)
             for name, rule, period in kept
             for ceiling, limit in self.ceilings.items()
-            if limit.category == rule.category and limit.jurisdiction and limit.period.about_days < period.about_days
+            if limit.category == rule.category
+            and limit.jurisdiction
+            and limit.period.about_days < period.about_days
+            and limit.jurisdiction in (self.countries_of(rule) or {limit.jurisdiction})
         ]
 
     def disagreements(self) -> Iterator[Disagreement]:

@@ -223,6 +223,10 @@ class Shape:
     spare: bool = False
 
 
+NO_LINE: Final = ""
+"""The country of a record that shows no line that could be billed."""
+
+
 class Statement(NamedTuple):
     """A person's statement about their record; ``column``: the column that identifies them there."""
 
@@ -238,7 +242,8 @@ class Record(NamedTuple):
     - ``holders``: identities in the form in which they are compared
     - ``at``, ``anchors``: times as the system writes them
     - ``states``: whether each lasts; None: unknown
-    - ``tenant``: the customer for whom it is processed, in lower case; ``country``: the country whose law applies
+    - ``tenant``: the customer for whom it is processed, in lower case; ``country``: whose law applies, or that of the
+      line that is billed; ``NO_LINE``: it is on no bill
     - ``parents``: keys of the records that it leads to, each with the number of its link
     - ``filled``: for each part, whether there is something to blank
     - ``flags``: whether each is set; None: unknown, or the place has none

@@ -39,8 +39,8 @@ def left(
     if made.refused:
         return made.refused
     if rows is None and (unclear := next((each for each in kept if each.shown is False), None)):
-        country = policy.rules[unclear.rule].jurisdiction  # the amount that stays is unknown, so a person decides
-        return GroundUnknown(country_unknown(task.system, unclear.category or "", unclear.rule, country))
+        countries = policy.countries_of(policy.rules[unclear.rule]) or ()  # how much stays is unknown: a person decides
+        return GroundUnknown(country_unknown(task.system, unclear.category or "", unclear.rule, countries))
     if kept and made.gone:
         stays = ", ".join(sorted({each.category or "" for each in kept}))
         return NotSupported(

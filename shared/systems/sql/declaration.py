@@ -177,7 +177,8 @@ class Keep(Declared):
     """The columns that stay of a kept row, by field of the rule.
 
     A field without columns is declared with ``[]``, so that a misspelt name blanks nothing. ``bill_of``: the party
-    whose bill needs the row; other parties are no longer found by it (REQ-R5). ``mark``: the column that marks kept
+    whose bill needs the row; other parties are no longer found by it (REQ-R5), and rules of a country go by the country
+    of this party's number. ``mark``: the column that marks kept
     rows, here or in a table that these lead to.
     """
 

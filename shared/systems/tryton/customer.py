@@ -18,6 +18,7 @@ import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
@@ -61,6 +62,10 @@ class Known(NamedTuple):
     since: datetime | None = None
     until: datetime | None = None
     assigned: bool = False
+
+    def lasts(self, moment: datetime | None) -> bool:
+        """Whether it was assigned to them then or later; without a moment: whether no end is known."""
+        return self.assigned and (self.until is None or (moment is not None and self.until > moment))
 
     def covers(self, identity: Identity) -> bool:
         """Whether it was theirs when that was the subject's; a contact shows the present."""
@@ -108,6 +113,10 @@ class Customer:
             if (kind := type_of(row)) and (kind, value_of(row)) not in named
         )
         return [*contacts, *assigned]
+
+    def has_number(self, now: datetime | None) -> bool:
+        """Whether a number is assigned to them."""
+        return any(each.lasts(now) for each in self.known)
 
     def _former_since(self, row: Row) -> datetime | None:
         """Since when it is a former address, whose place another one has taken: since it was changed last."""
@@ -264,6 +273,21 @@ def day(value: object) -> date | None:
         return date(*(int(value[part]) for part in ("year", "month", "day")))
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def amount(value: object) -> Decimal:
+    """An amount as Tryton's JSON has it; an empty one is zero."""
+    try:
+        return Decimal(readable(value or 0))
+    except InvalidOperation:
+        raise AnswerMalformed("the CRM gives an amount that is no number") from None
+
+
+def readable(value: object) -> str:
+    """A day, an amount or a word as Tryton's JSON has it, in text."""
+    if known := day(value):
+        return known.isoformat()
+    return str(value.get("decimal") if isinstance(value, Mapping) else value)
 
 
 # What of a customer can be corrected (Art. 16), and how. A contact is no assignment: no correction touches whose a

@@ -168,6 +168,19 @@ async def test_data_without_a_day_delay_nothing_and_need_a_person_once_alone(dea
     assert [each["state"] for each in await deadline.evidence("erasure.deferred")] == ["scheduled", "held"]
 
 
+async def test_what_an_open_invoice_keeps_is_searched_again_every_six_months(deadline: Harness) -> None:
+    deadline.at(OVER)
+    lasts = {"until": None, "kept": (Kept(category="invoice", rule="open_invoice", count=1),)}
+    request = await erasure(deadline, kept("crm").model_copy(update=lasts))
+    for review in (datetime(2027, 4, 2, 4, tzinfo=UTC), datetime(2027, 10, 3, 4, tzinfo=UTC)):
+        assert await states(deadline) == {"crm": "scheduled"}
+        assert await deadline.sweeps(deferrals, at=review - timedelta(microseconds=1)) == 0
+        assert await deadline.sweeps(deferrals, at=review) == 1, (
+            "1 April is over, and half a year after the look that it brings"
+        )
+        await tells(deadline, request, kept("crm").model_copy(update=lasts))
+
+
 async def test_a_system_that_always_names_a_day_that_is_over_is_asked_once_and_then_held(deadline: Harness) -> None:
     deadline.at(OVER)
     request = await erasure(deadline, kept())
