@@ -18,6 +18,8 @@ from shared.storage import evidence
 from shared.storage.postgres import Connection
 from shared.storage.vault import Vault
 
+_FEW = 20
+
 
 class UnitOfWork:
     """Gives a handler its database, its time, and ways to publish and to log evidence.
@@ -37,6 +39,14 @@ class UnitOfWork:
         self._messages: list[Message] = []
         self._entries: list[evidence.Entry] = []
         self._afterwards: dict[Callable[[], None], None] = {}
+
+    async def plan_once(self, records: int) -> None:
+        """Lets statements about few records be planned once a connection: each time it takes longer than the work.
+
+        A plan for many follows their number and the size of the tables.
+        """
+        if records <= _FEW:
+            await self.connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
 
     def publish(self, event: Event) -> None:
         """Publishes the event once this transaction has committed."""
