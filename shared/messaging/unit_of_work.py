@@ -15,7 +15,7 @@ from shared.domain.topics import Message, ServiceName
 from shared.messaging import outbox
 from shared.runtime.loops import Wakeup
 from shared.storage import evidence
-from shared.storage.postgres import Connection
+from shared.storage.postgres import PLANNED_ONCE, Connection
 from shared.storage.vault import Vault
 
 _FEW = 20
@@ -45,7 +45,7 @@ class UnitOfWork:
 
         A plan for many follows their number and the size of the tables.
         """
-        if records <= _FEW:
+        if records <= _FEW and self.service not in PLANNED_ONCE:
             await self.connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
 
     def publish(self, event: Event) -> None:

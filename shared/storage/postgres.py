@@ -78,6 +78,9 @@ HALF_OPEN = {
 """Session settings by which the server ends the session of a lost client within four seconds, also during a statement,
 where no limit for idle transactions applies."""
 
+PLANNED_ONCE = frozenset({ServiceName.ERASURE, ServiceName.EXPORT, ServiceName.AMENDMENT})
+"""The services that work rows by their keys: a connection plans each of their statements once."""
+
 _CLOSE_SECONDS = 5.0
 _ARRAYS = {
     "bool": (16, 1000),
@@ -152,8 +155,8 @@ async def connect_pool(settings: PostgresSettings, service: ServiceName, *, rese
                 "search_path": service.value,
                 "application_name": f"dsr-{service}",
                 "jit": "off",
-                # a plan made while a table was empty must not live on when it is full
-                "plan_cache_mode": "force_custom_plan",
+                # elsewhere a plan follows what is asked for, and the size of the tables
+                "plan_cache_mode": "force_generic_plan" if service in PLANNED_ONCE else "force_custom_plan",
                 "enable_seqscan": "off",
                 # to start a parallel worker takes longer than the statements of a batch
                 "max_parallel_workers_per_gather": "0",
