@@ -50,10 +50,8 @@ async def postponed(tx: UnitOfWork, waiting: Sequence[Completed]) -> set[UUID]:
                 each.request_id, "fulfilment.postponed", {"awaits": [str(request_id) for request_id in ids]}
             )
             tx.publish(FulfilmentPostponed.about(each, operation="erase", awaits=ids, opposed=opposed))
-    begun = [each for each in waiting if each.fulfilment_id not in held and each.right is Right.ERASURE]
-    entered = ((each.request_id, Kind.ERASURE, marks.get(each.request_id, Marks())) for each in begun)
-    await open_requests.enter(tx.connection, entered)
-    await open_requests.set_stopped(tx.connection, [each.request_id for each in begun], stopped=False)
+    begun = [each.request_id for each in waiting if each.fulfilment_id not in held and each.right is Right.ERASURE]
+    await open_requests.begin(tx.connection, {each: marks.get(each, Marks()) for each in begun})
     return held
 
 

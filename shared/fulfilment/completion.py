@@ -80,6 +80,7 @@ class TaskCompletion:
         disputed = {task_id: each for worked in batches for task_id, each in worked.disputed.items()}
         worked = [pair for each in batches for pair in zip(each.claims, each.results, strict=True)]
         async with self.unit_of_work.begin() as tx:
+            await tx.plan_once(len(worked))
             worked = await _unless_shredded(tx, worked)
             today = tx.policy.today(tx.now)
             worked = [

@@ -26,6 +26,7 @@ from shared.fulfilment.store import (
 )
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.loops import Wakeup
+from shared.storage.postgres import insert_rows
 from shared.storage.systems import COUNTING, SystemState, SystemStatus, standings
 from shared.systems.capabilities import Legend
 from shared.systems.downstream import Downstream
@@ -204,8 +205,8 @@ class Fulfilments:
                 if new.operation in ANSWERING:
                     detail["policy"] = tx.policy.version
                 tx.log_evidence(new.request_id, "fulfilment.opened", detail)
-        await tx.connection.copy_records_to_table("fulfilment", records=fulfilments, columns=FULFILMENT)
-        await tx.connection.copy_records_to_table("task", records=tasks, columns=_TASK)
+        await insert_rows(tx.connection, "fulfilment", FULFILMENT, fulfilments)
+        await insert_rows(tx.connection, "task", _TASK, tasks)
         postponed = await wait_for_others(tx, self.postpone, ids)
         if idle:
             await self._block_if_stuck(tx, {*idle} - postponed)
@@ -257,7 +258,7 @@ class Fulfilments:
                 raise Misconfigured(f"no downstream system of a blocked request can {operation} any more: declare one")
             await tx.connection.execute(_SUPERSEDED, fulfilment_id)
             tasks = self._tasks(tx, fulfilment_id, stages, due_on, first, tenant)
-            await tx.connection.copy_records_to_table("task", records=tasks, columns=_TASK)
+            await insert_rows(tx.connection, "task", _TASK, tasks)
             tx.log_evidence(request_id, "fulfilment.restarted", {"operation": operation, "stages": _named(stages)})
         failed = await tx.connection.fetch(_TRIED_AGAIN, requests)
         stopped = [row[0] for row in (*failed, *unsearched)]

@@ -29,10 +29,6 @@ class TaskState(StrEnum):
 # A process that read another definition than the accepted one, or an unregistered system, works nothing.
 _STANDS = """coalesce((SELECT CASE hash WHEN $6 THEN state ELSE 'held' END FROM downstreams.system WHERE name = $1),
                    CASE $6 WHEN '' THEN 'on' ELSE 'held' END)"""
-# To plan the claim takes ten times as long, and most looks find nothing.
-_DUE = """
-SELECT EXISTS (SELECT FROM task WHERE system = $1 AND operation = $2 AND state = 'ready' AND not_before <= $3)
-"""
 _CLAIM = f"""
 WITH due AS (
     SELECT task_id, due_on, reaped >= 2 AS alone FROM task
@@ -190,8 +186,6 @@ async def claim(
     empty: it comes from no file). Of an observing system, only searches are leased.
     A task whose process died twice comes alone. ``store``: the store to be changed, noted with the first attempt.
     """
-    if not await connection.fetchval(_DUE, *step, now):
-        return []
     rows = await connection.fetch(_CLAIM, step[0], step[1], now, limit, holder, fingerprint, store)
     named = Step(step[0], Operation(step[1]))
     leased = [Claim(*tuple(row)[1:], step=named) for row in rows if row["state"] == TaskState.LEASED]

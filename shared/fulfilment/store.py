@@ -216,7 +216,7 @@ async def block(tx: UnitOfWork, ids: Sequence[UUID]) -> None:
     """Blocks fulfilments until an officer decides."""
     stopped = await end(tx, ids, FulfilmentState.BLOCKED)
     if erasures := [each.request_id for each in stopped if each.operation is Operation.ERASE and not each.repair]:
-        await open_requests.set_stopped(tx.connection, erasures, stopped=True)
+        await open_requests.stop(tx.connection, erasures)
     for blocked in stopped:
         if blocked.repair:
             continue  # the task that failed says so, and the next night tries again

@@ -131,6 +131,7 @@ class BatchDispatcher(ABC):
         if why := next((record.unreadable for record in records if record.unreadable), ""):
             raise Unreadable(why)
         async with self._unit_of_work.begin() as tx:
+            await tx.plan_once(len(records))
             await self.apply(records, tx)
 
     async def _set_aside(self, record: Message, error: Exception) -> bool:

@@ -18,7 +18,7 @@ from shared.runtime import metrics
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import Wakeup, gather, wait
 from shared.storage.lease import HELD, Turn, TurnLost, take
-from shared.storage.postgres import AWAY, Connection
+from shared.storage.postgres import AWAY, Connection, insert_rows
 
 log = logging.getLogger(__name__)
 
@@ -71,11 +71,8 @@ def message(event: Event, service: ServiceName, traceparent: str | None) -> Mess
 
 async def insert(connection: Connection, messages: Sequence[Message]) -> None:
     """Adds messages to the outbox of the connection's schema, in order."""
-    await connection.copy_records_to_table(
-        "outbox",
-        columns=["topic", "key", "value", "headers"],
-        records=[(m.topic, m.key, m.value, orjson.dumps(m.headers)) for m in messages],
-    )
+    rows = [(m.topic, m.key, m.value, orjson.dumps(m.headers)) for m in messages]
+    await insert_rows(connection, "outbox", ("topic", "key", "value", "headers"), rows)
 
 
 @dataclass

@@ -15,8 +15,10 @@ from shared.domain.topics import Message, ServiceName
 from shared.messaging import outbox
 from shared.runtime.loops import Wakeup
 from shared.storage import evidence
-from shared.storage.postgres import Connection
+from shared.storage.postgres import PLANNED_ONCE, Connection
 from shared.storage.vault import Vault
+
+_FEW = 20
 
 
 class UnitOfWork:
@@ -37,6 +39,14 @@ class UnitOfWork:
         self._messages: list[Message] = []
         self._entries: list[evidence.Entry] = []
         self._afterwards: dict[Callable[[], None], None] = {}
+
+    async def plan_once(self, records: int) -> None:
+        """Lets statements about few records be planned once a connection: each time it takes longer than the work.
+
+        A plan for many follows their number and the size of the tables.
+        """
+        if records <= _FEW and self.service not in PLANNED_ONCE:
+            await self.connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
 
     def publish(self, event: Event) -> None:
         """Publishes the event once this transaction has committed."""

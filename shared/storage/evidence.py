@@ -30,8 +30,12 @@ _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM evidence.entry WHERE"  # noqa: S60
 _OF_CHAIN = f"{_SELECT} chain = $1 AND seq > $2 AND seq <= $3 ORDER BY seq"
 _OF_REQUEST = f"{_SELECT} request_id = $1 ORDER BY at, chain, seq"
 _EXTEND = """
-WITH signed AS (INSERT INTO evidence.batch (chain, last_seq, signature) VALUES ($1, $2, $4))
-UPDATE evidence.head SET seq = $2, hash = $3 WHERE chain = $1
+WITH added AS (
+    INSERT INTO evidence.entry (chain, at, seq, request_id, actor, action, detail, prev_hash, hash)
+    SELECT $1::text, $2::timestamptz, *
+    FROM unnest($3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::bytea[], $9::bytea[])
+), signed AS (INSERT INTO evidence.batch (chain, last_seq, signature) VALUES ($1, $10, $12))
+UPDATE evidence.head SET seq = $10, hash = $11 WHERE chain = $1
 """
 _BATCH_OF = """
 SELECT b.last_seq, b.signature, ARRAY(SELECT e.hash FROM evidence.entry e WHERE e.chain = b.chain
@@ -126,12 +130,12 @@ async def append(
     rows = []
     for entry, detail in zip(entries, details, strict=True):
         seq += 1
-        hashed = digest(last, chain, seq, at, (entry.request_id, entry.actor, entry.action, detail))
-        rows.append((chain, seq, at, entry.request_id, entry.actor, entry.action, detail, last, hashed))
+        fields = (entry.request_id, entry.actor, entry.action, detail)
+        hashed = digest(last, chain, seq, at, fields)
+        rows.append((seq, *fields, last, hashed))
         last = hashed
-    await connection.copy_records_to_table("entry", schema_name="evidence", columns=_COLUMNS, records=rows)
     signature = signing.sign(signed_content([row[-1] for row in rows]))
-    await connection.execute(_EXTEND, chain, seq, last, signature)
+    await connection.execute(_EXTEND, chain, at, *map(list, zip(*rows, strict=True)), seq, last, signature)
 
 
 def _coded(entry: Entry) -> str:

@@ -26,7 +26,13 @@ INSERT INTO vault.open_request (request_id, kind, type, mark)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[]) ON CONFLICT DO NOTHING
 """
 _ERASED = "UPDATE vault.open_request SET kind = 'erased' WHERE request_id = ANY($1)"
-_STOP = "UPDATE vault.open_request SET stopped = $2 WHERE request_id = ANY($1) AND kind = 'erasure' AND stopped <> $2"
+_BEGIN = f"""
+WITH resumed AS (
+    UPDATE vault.open_request SET stopped = false WHERE request_id = ANY($5) AND kind = 'erasure' AND stopped
+)
+{_ENTER}
+"""  # noqa: S608  # constants
+_STOP = "UPDATE vault.open_request SET stopped = true WHERE request_id = ANY($1) AND kind = 'erasure' AND NOT stopped"
 _END = "DELETE FROM vault.open_request WHERE request_id = ANY($1)"
 _KEY_BYTES = 8
 
@@ -67,15 +73,27 @@ async def others(
 
 async def enter(connection: Connection, entered: Iterable[tuple[UUID, Kind, Marks]]) -> None:
     """Enters these requests under their marks."""
-    rows = [(request_id, kind.value, *row) for request_id, kind, marks in entered for row in marks.rows]
+    rows = _rows(entered)
     if rows:
         await _hold(connection, {row[-1] for row in rows})
         await connection.execute(_ENTER, *map(list, zip(*rows, strict=True)))
 
 
-async def set_stopped(connection: Connection, erasures: Collection[UUID], *, stopped: bool) -> None:
-    """Sets whether these erasures are stopped, so that others need not wait for them."""
-    await connection.execute(_STOP, list(erasures), stopped)
+async def begin(connection: Connection, erasures: Mapping[UUID, Marks]) -> None:
+    """Enters erasures that begin or go on, whose marks ``others`` has locked."""
+    if erasures:
+        rows = _rows((request_id, Kind.ERASURE, marks) for request_id, marks in erasures.items())
+        columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], [], []]
+        await connection.execute(_BEGIN, *columns, list(erasures))
+
+
+async def stop(connection: Connection, erasures: Collection[UUID]) -> None:
+    """Notes that these erasures are stopped, so that others need not wait for them."""
+    await connection.execute(_STOP, list(erasures))
+
+
+def _rows(entered: Iterable[tuple[UUID, Kind, Marks]]) -> list[tuple[UUID, str, str, bytes]]:
+    return [(request_id, kind.value, *row) for request_id, kind, marks in entered for row in marks.rows]
 
 
 async def erased(connection: Connection, requests: Collection[UUID]) -> None:

@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 from shared.domain.errors import Shredded
 from shared.domain.identities import Identity
 from shared.storage.keyring import Keyring
-from shared.storage.postgres import Connection
+from shared.storage.postgres import Connection, insert_rows
 from shared.storage.subject_data import SubjectData, decode, encode, less_proved, merged
 
 Row = tuple[object, ...]
@@ -29,6 +29,13 @@ TAKEN_BACK = "taken_back"
 DROPPED = "dropped"
 """The source of stated identities that are no longer used."""
 _OF_REQUESTER = ["requester", TAKEN_BACK, DROPPED]
+_SUBJECT = ("subject_ref", "kek_id", "wrapped_key", "statement", "created_at")
+_SEALED = ("sealed_id", "subject_ref", "kind", "source", "content", "created_at")
+_KNOWN = """
+SELECT s.subject_ref, s.kek_id, s.wrapped_key, s.statement, p.content, p.source
+FROM vault.subject s LEFT JOIN vault.sealed p ON p.subject_ref = s.subject_ref AND p.kind = 'identities'
+WHERE s.subject_ref = ANY($1) AND s.wrapped_key IS NOT NULL ORDER BY p.sealed_id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +73,7 @@ class Vault:
     @staticmethod
     async def insert_subjects(connection: Connection, rows: Sequence[Row]) -> None:
         """Stores rows made by ``new_subject`` or ``new_record``."""
-        await connection.copy_records_to_table(
-            "subject",
-            schema_name="vault",
-            records=rows,
-            columns=["subject_ref", "kek_id", "wrapped_key", "statement", "created_at"],
-        )
+        await insert_rows(connection, "vault.subject", _SUBJECT, rows)
 
     async def subject_data(self, connection: Connection, subjects: Iterable[UUID]) -> dict[UUID, SubjectData]:
         """Returns what each subject stated and what systems yielded; leaves out shredded subjects.
@@ -79,19 +81,15 @@ class Vault:
         Raises:
             UnknownKey: a subject's key is wrapped by a key that the keyring does not have.
         """
-        refs = list(set(subjects))
-        subjects_there = await self._subjects(connection, refs)
-        yielded = await connection.fetch(
-            "SELECT subject_ref, content, source FROM vault.sealed WHERE subject_ref = ANY($1) AND kind = 'identities'"
-            " ORDER BY sealed_id",
-            refs,
-        )
-        known = {ref: decode(_open(key, sealed, ref.bytes)) for ref, (key, sealed) in subjects_there.items()}
-        for ref, content, source in yielded:
-            if ref in known:
-                more = decode(_open(subjects_there[ref][0], content, ref.bytes)).identities
-                said = known[ref].identities
-                known[ref] = replace(known[ref], identities=_together(said, more, source))
+        keys: dict[UUID, AESGCM] = {}
+        known: dict[UUID, SubjectData] = {}
+        for ref, kek_id, wrapped, statement, content, source in await connection.fetch(_KNOWN, list(set(subjects))):
+            if ref not in known:
+                keys[ref] = self._key(kek_id, wrapped, ref)
+                known[ref] = decode(_open(keys[ref], statement, ref.bytes))
+            if content is not None:
+                more = decode(_open(keys[ref], content, ref.bytes)).identities
+                known[ref] = replace(known[ref], identities=_together(known[ref].identities, more, source))
         return known
 
     async def seal(self, connection: Connection, sealings: Sequence[Sealing], now: datetime) -> None:
@@ -108,8 +106,7 @@ class Vault:
     @staticmethod
     async def insert_sealed(connection: Connection, rows: Sequence[Row]) -> None:
         """Stores rows of pieces made by ``new_record``."""
-        columns = ["sealed_id", "subject_ref", "kind", "source", "content", "created_at"]
-        await connection.copy_records_to_table("sealed", schema_name="vault", columns=columns, records=rows)
+        await insert_rows(connection, "vault.sealed", _SEALED, rows)
 
     async def statement(self, connection: Connection, ref: UUID) -> bytes:
         """Returns the statement of one record.
@@ -202,7 +199,7 @@ class Vault:
         )
         changed: list[tuple[UUID, bytes]] = []
         for sealed_id, content, ref, kek_id, wrapped, statement in rows:
-            key = AESGCM(_open(self.keyring.key(kek_id), wrapped, ref.bytes))
+            key = self._key(kek_id, wrapped, ref)
             after = change(sealed_id, _open(key, content, ref.bytes), _open(key, statement, ref.bytes))
             if after is not None:
                 changed.append((sealed_id, _seal(key, after, ref.bytes)))
@@ -320,7 +317,10 @@ class Vault:
             " WHERE subject_ref = ANY($1) AND wrapped_key IS NOT NULL",
             refs,
         )
-        return {r[0]: (AESGCM(_open(self.keyring.key(r[1]), r[2], r[0].bytes)), r[3]) for r in rows}
+        return {ref: (self._key(kek_id, wrapped, ref), sealed) for ref, kek_id, wrapped, sealed in rows}
+
+    def _key(self, kek_id: str, wrapped: bytes, ref: UUID) -> AESGCM:
+        return AESGCM(_open(self.keyring.key(kek_id), wrapped, ref.bytes))
 
 
 def _row(key: AESGCM, sealing: Sealing, now: datetime) -> Row:

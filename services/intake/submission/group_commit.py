@@ -119,6 +119,7 @@ class SubmissionWriter:
 
     async def _commit(self, group: Sequence[Submitted]) -> list[list[Accepted] | Exception]:
         async with self._unit_of_work.begin() as tx:
+            await tx.plan_once(len(group))
             return await self.write(tx, group)
 
     async def write(self, tx: UnitOfWork, group: Sequence[Submitted]) -> list[list[Accepted] | Exception]:
