@@ -115,6 +115,7 @@ said = { class = "A", blank = "removed" }
 
     async def missing() -> list[str]:
         system = shop.connected(declared)
+        assert isinstance(system.adapter, SqlAdapter)
         found = [each.says for each in await system.adapter.inspect() if each.missing]
         await system.close()
         return found
