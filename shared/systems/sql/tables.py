@@ -234,10 +234,10 @@ class Declared:
         if billed is None:
             return None
         names = [n for n, each in self.table.columns.items() if each.party == billed and each.identity in NUMBERS]
-        nobody = {None, *self.table.parties[billed].nobody}
+        placeholders = {None, *self.table.parties[billed].placeholders}
 
         def read(row: Row) -> str | None:
-            lines = [said for name in names if (said := as_text(row[name])) not in nobody]
+            lines = [said for name in names if (said := as_text(row[name])) not in placeholders]
             known = (country_of_number(line or "") for line in lines)
             return next((each for each in known if each), None) if lines else NO_LINE
 
