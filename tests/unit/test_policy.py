@@ -485,7 +485,7 @@ def test_call_is_kept_by_the_rule_for_the_line_that_is_billed(line: dict[str, st
 
 
 @pytest.mark.parametrize("line", [{"caller_sip": "sip:ada@pbx.example"}, {"caller_e164": "1001"}])
-def test_call_of_a_line_without_a_country_is_a_persons_matter(line: dict[str, str]) -> None:
+def test_call_of_a_line_without_a_country_needs_an_officer(line: dict[str, str]) -> None:
     refused = of_call(line).refused
     assert isinstance(refused, GroundUnknown)
     assert "calls_us_18m keeps only for US, and nothing there shows the country" in str(refused)

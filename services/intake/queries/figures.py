@@ -147,8 +147,8 @@ FIGURES_OF_INTAKE: Final = (
     ),
     Figure(
         metrics.LETTERS,
-        "SELECT way, state, count(*) FROM delivery WHERE state IN ('waiting', 'person') GROUP BY 1, 2",
-        [*product(("email", "post"), ("waiting", "person"))],
+        "SELECT way, state, count(*) FROM delivery WHERE state IN ('waiting', 'needs_attention') GROUP BY 1, 2",
+        [*product(("email", "post"), ("waiting", "needs_attention"))],
     ),
     Figure(
         metrics.LETTER_WAIT,
